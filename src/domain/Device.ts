@@ -1,0 +1,52 @@
+/**
+ * A device: one WhatsApp account slot that we look after. The row is the desired state; `state` is what its actor
+ * last recorded.
+ */
+import { Schema } from "effect"
+import { DeviceState } from "./DeviceState.ts"
+import { DeviceId, GatewayName, Timestamp, UpstreamId } from "./Ids.ts"
+
+/** A name for people. 1-120 characters, no control characters. */
+export const DeviceName = Schema.String.check(
+  Schema.isLengthBetween(1, 120),
+  Schema.isPattern(/^[^\p{Cc}]*$/u, { message: "Expected no control characters" })
+)
+
+export const Device = Schema.Struct({
+  id: DeviceId,
+  name: DeviceName,
+  gateway: GatewayName,
+  upstreamId: UpstreamId,
+  /** E.164, or null until the gateway has told us. */
+  phone: Schema.NullOr(Schema.String),
+  /** The bare account JID, or null until paired. */
+  jid: Schema.NullOr(Schema.String),
+  state: DeviceState,
+  /** Whether the fleet should run it. */
+  active: Schema.Boolean,
+  createdAt: Timestamp,
+  updatedAt: Timestamp
+})
+export type Device = typeof Device.Type
+
+/**
+ * What the fleet must do about one device, as any process may have written it. The two counters turn commands into
+ * desired state: whoever raises one need not know where the actor lives, and a raise is never lost or done twice.
+ */
+export interface DesiredDevice {
+  readonly id: DeviceId
+  readonly gateway: GatewayName
+  readonly upstreamId: UpstreamId
+  readonly jid: string | null
+  readonly active: boolean
+  readonly reconnectRequests: number
+  readonly releaseRequests: number
+}
+
+/** What the gateway itself says of a slot. Usable means both flags; neither alone is enough. */
+export const UpstreamStatus = Schema.Struct({
+  isConnected: Schema.Boolean,
+  isLoggedIn: Schema.Boolean,
+  jid: Schema.NullOr(Schema.String)
+})
+export type UpstreamStatus = typeof UpstreamStatus.Type

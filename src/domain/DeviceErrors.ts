@@ -1,0 +1,76 @@
+/**
+ * Failures of device operations that a caller can act on. Each carries its own sentence on the wire, made in one
+ * place by its static constructor.
+ */
+import { Schema } from "effect"
+
+export class DeviceNotFound extends Schema.TaggedError<DeviceNotFound>()("DeviceNotFound", {
+  message: Schema.String,
+  id: Schema.String
+}, { httpApiStatus: 404 }) {
+  static of(id: string): DeviceNotFound {
+    return new DeviceNotFound({ id, message: `No device ${id}` })
+  }
+}
+
+export class GatewayUnknown extends Schema.TaggedError<GatewayUnknown>()("GatewayUnknown", {
+  message: Schema.String,
+  gateway: Schema.String,
+  known: Schema.Array(Schema.String)
+}, { httpApiStatus: 422 }) {
+  static of(gateway: string, known: ReadonlyArray<string>): GatewayUnknown {
+    const message = `No gateway '${gateway}' is configured; there are: ${known.join(", ")}`
+    return new GatewayUnknown({ gateway, known, message })
+  }
+}
+
+/** Another device already holds this slot of the gateway. */
+export class UpstreamIdTaken extends Schema.TaggedError<UpstreamIdTaken>()("UpstreamIdTaken", {
+  message: Schema.String,
+  gateway: Schema.String,
+  upstreamId: Schema.String
+}, { httpApiStatus: 409 }) {
+  static of(gateway: string, upstreamId: string): UpstreamIdTaken {
+    const message = `Slot '${upstreamId}' of gateway '${gateway}' belongs to another device`
+    return new UpstreamIdTaken({ gateway, upstreamId, message })
+  }
+}
+
+/** The operation does not fit the device's state; `state` says which it is in. */
+export class DeviceStateConflict extends Schema.TaggedError<DeviceStateConflict>()("DeviceStateConflict", {
+  message: Schema.String,
+  id: Schema.String,
+  operation: Schema.String,
+  state: Schema.String
+}, { httpApiStatus: 409 }) {
+  static of(id: string, operation: string, state: string): DeviceStateConflict {
+    const message = `Cannot ${operation} device ${id} while it is ${state}`
+    return new DeviceStateConflict({ id, operation, state, message })
+  }
+}
+
+/** The gateway did not answer, or not in a way we understand. Trying again later may help. */
+export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()("GatewayUnavailable", {
+  message: Schema.String,
+  gateway: Schema.String,
+  operation: Schema.String
+}, { httpApiStatus: 502 }) {
+  static of(gateway: string, operation: string, detail: string): GatewayUnavailable {
+    return new GatewayUnavailable({
+      gateway,
+      operation,
+      message: `Gateway '${gateway}' failed to ${operation}: ${detail}`
+    })
+  }
+}
+
+/** The database is away or refused. Nothing was written. The cause stays in our own logs. */
+export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
+  message: Schema.String,
+  operation: Schema.String
+}, { httpApiStatus: 503 }) {
+  static of(operation: string): StorageUnavailable {
+    const message = `The database did not answer while trying to ${operation}; nothing was changed`
+    return new StorageUnavailable({ operation, message })
+  }
+}

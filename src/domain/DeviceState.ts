@@ -1,0 +1,69 @@
+/**
+ * Where a device stands. One tagged union, the same words in the log, the API, the metrics and the diagram.
+ * Transitions between these states live in `actors/device/DeviceBehaviour.ts`.
+ */
+import { Schema } from "effect"
+import { Timestamp } from "./Ids.ts"
+
+/**
+ * Why a connection ended or could not begin. The class decides the reaction:
+ * `transport` backs off; `auth` stops hammering and probes slowly; `conflict` (somebody else took the session) waits
+ * and never fights; `upstreamDown` joins the gateway's one incident and burns no budget; `ours` is a defect in this
+ * program, restarted within a budget.
+ */
+export const FailureClass = Schema.Literals(["transport", "auth", "conflict", "upstreamDown", "ours"])
+export type FailureClass = typeof FailureClass.Type
+
+/** One failure, with what an operator needs and nothing secret. */
+export const Failure = Schema.Struct({
+  class: FailureClass,
+  /** A stable word for this failure: `socket-closed`, `ping-timeout`, `handshake-refused`, `frame-too-large` … */
+  code: Schema.String,
+  /** One sentence for people. */
+  detail: Schema.String
+})
+export type Failure = typeof Failure.Type
+
+export const Inactive = Schema.TaggedStruct("Inactive", {})
+export const Connecting = Schema.TaggedStruct("Connecting", { attempt: Schema.Int })
+export const AwaitingLogin = Schema.TaggedStruct("AwaitingLogin", {
+  method: Schema.Literals(["qr", "code", "unknown"]),
+  expiresAt: Schema.NullOr(Timestamp)
+})
+export const Online = Schema.TaggedStruct("Online", { jid: Schema.NullOr(Schema.String), since: Timestamp })
+export const Backoff = Schema.TaggedStruct("Backoff", {
+  attempt: Schema.Int,
+  retryAt: Timestamp,
+  reason: Failure
+})
+export const LoggedOut = Schema.TaggedStruct("LoggedOut", { reason: Schema.String })
+export const Deaf = Schema.TaggedStruct("Deaf", { evidence: Schema.String })
+export const Quarantined = Schema.TaggedStruct("Quarantined", {
+  reason: Failure,
+  evidence: Schema.Array(Schema.String),
+  until: Timestamp
+})
+
+export const DeviceState = Schema.Union([
+  Inactive,
+  Connecting,
+  AwaitingLogin,
+  Online,
+  Backoff,
+  LoggedOut,
+  Deaf,
+  Quarantined
+])
+export type DeviceState = typeof DeviceState.Type
+
+export const DeviceStateTag = Schema.Literals([
+  "Inactive",
+  "Connecting",
+  "AwaitingLogin",
+  "Online",
+  "Backoff",
+  "LoggedOut",
+  "Deaf",
+  "Quarantined"
+])
+export type DeviceStateTag = typeof DeviceStateTag.Type

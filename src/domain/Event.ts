@@ -1,0 +1,167 @@
+/**
+ * What happened: one fact in the log. Every face (page, SSE, RPC, AMQP body) gives it in exactly this shape.
+ *
+ * Two forms on purpose. `Event` is the decoded, typed form for clients. `LoggedEvent` is what moves inside the server:
+ * its data stays the JSON text that was committed, so that a thousand readers cost no parsing and see the same bytes.
+ */
+import { Schema } from "effect"
+import { DeviceState, Failure } from "./DeviceState.ts"
+import { DeviceId, EventId, MessageId, Seq, Timestamp } from "./Ids.ts"
+import { MessageStatus } from "./Message.ts"
+
+export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])
+export type Via = typeof Via.Type
+
+/** `message.received` (a contact wrote) and `message.sent` (own, seen from the phone or sent by us). */
+export const MessageData = Schema.Struct({
+  messageId: MessageId,
+  waId: Schema.String,
+  chat: Schema.String,
+  sender: Schema.String,
+  fromMe: Schema.Boolean,
+  type: Schema.String,
+  body: Schema.NullOr(Schema.String),
+  /** Fields of the gateway beyond ours, as they came. */
+  extra: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
+})
+export type MessageData = typeof MessageData.Type
+
+/** One ack of one message by one participant. A gateway frame that acks many messages becomes many events. */
+export const AckData = Schema.Struct({
+  /** Ours, where the target is a message from this account. Null where the account itself read somebody's message. */
+  messageId: Schema.NullOr(MessageId),
+  waId: Schema.String,
+  chat: Schema.String,
+  participant: Schema.NullOr(Schema.String),
+  status: MessageStatus
+})
+export type AckData = typeof AckData.Type
+
+/** A reaction, an edit or a revocation: `waId` is the action's own id, `targetWaId` the message it is about. */
+export const MessageActionData = Schema.Struct({
+  waId: Schema.String,
+  targetWaId: Schema.String,
+  chat: Schema.String,
+  sender: Schema.String,
+  fromMe: Schema.Boolean,
+  /** The emoji (empty: removed), the new text, or null for a revocation. */
+  body: Schema.NullOr(Schema.String)
+})
+export type MessageActionData = typeof MessageActionData.Type
+
+/** A transition of the device's actor, with the rule that caused it. */
+export const DeviceStateData = Schema.Struct({
+  from: Schema.String,
+  state: DeviceState,
+  /** The stable name of the rule in `DeviceBehaviour`. */
+  rule: Schema.String,
+  failure: Schema.NullOr(Failure),
+  jid: Schema.NullOr(Schema.String),
+  phone: Schema.NullOr(Schema.String)
+})
+export type DeviceStateData = typeof DeviceStateData.Type
+
+/** What we could not read, or would not take, and why. `raw` is cut to `rawLength` at most 64 KiB. */
+export const RejectedData = Schema.Struct({
+  reason: Schema.Literals(["not-json", "not-an-event", "binary", "too-large", "wrong-device", "conflict", "unreadable"]),
+  detail: Schema.String,
+  raw: Schema.String,
+  rawLength: Schema.Int
+})
+export type RejectedData = typeof RejectedData.Type
+
+const base = {
+  seq: Seq,
+  id: EventId,
+  deviceId: DeviceId,
+  /** When it happened, as the gateway claims; our own time where it claims none. Never used for order. */
+  occurredAt: Timestamp,
+  /** When it was committed, by the database's clock. */
+  recordedAt: Timestamp,
+  via: Via
+}
+
+const event = <const Kind extends string, Data extends Schema.Top>(kind: Kind, data: Data) =>
+  Schema.Struct({ ...base, kind: Schema.Literal(kind), data })
+
+const opaque = Schema.Record(Schema.String, Schema.Json)
+
+export const Event = Schema.Union([
+  event("message.received", MessageData),
+  event("message.sent", MessageData),
+  event("message.ack", AckData),
+  event("message.reaction", MessageActionData),
+  event("message.edited", MessageActionData),
+  event("message.revoked", MessageActionData),
+  event("device.state", DeviceStateData),
+  event("device.login", opaque),
+  event("gap.opened", opaque),
+  event("gap.closed", opaque),
+  event("frame.rejected", RejectedData),
+  Schema.Struct({ ...base, kind: Schema.TemplateLiteral(["gateway.", Schema.String]), data: opaque })
+])
+export type Event = typeof Event.Type
+
+export type EventKind = Event["kind"]
+
+/** As accepted in filters: any kind, known or of a gateway. */
+export const EventKind = Schema.String.check(Schema.isPattern(/^[a-z0-9_-]{1,64}(\.[a-zA-Z0-9_-]{1,64}){1,8}$/, {
+  message: "Expected an event kind like message.received"
+}))
+
+/** An event as committed. `data` is JSON text. Built into the wire form by `toWire`. */
+export interface LoggedEvent {
+  readonly seq: number
+  readonly id: EventId
+  readonly kind: EventKind
+  readonly deviceId: DeviceId
+  readonly occurredAt: Timestamp
+  readonly recordedAt: Timestamp
+  readonly via: Via
+  readonly data: string
+}
+
+/**
+ * The wire JSON of a committed event. Only `occurredAt` can hold text a gateway chose, so only it is escaped; ids,
+ * kinds and our own times are of alphabets without quotes.
+ */
+export const toWire = (event: LoggedEvent): string =>
+  `{"seq":"${event.seq}","id":"${event.id}","kind":"${event.kind}","deviceId":"${event.deviceId}","occurredAt":` +
+  `${JSON.stringify(event.occurredAt)},"recordedAt":"${event.recordedAt}","via":"${event.via}","data":${event.data}}`
+
+/**
+ * By what a repeat of an upstream event is recognised, besides device and kind. Sender-chosen ids alone are no
+ * identity: whoever knows an id could race it into another chat and shadow the genuine message there.
+ */
+export interface EventIdentity {
+  readonly chat: string
+  /** The sender, or for an ack the participant; empty where there is none. */
+  readonly sender: string
+  readonly fromMe: boolean
+  readonly waId: string
+  /** For acks the status: one participant acks one message once per rank. */
+  readonly rank: string
+}
+
+/** Two spellings of one account, learnt from an event that carried both. */
+export interface Alias {
+  readonly lid: string
+  readonly jid: string
+}
+
+/**
+ * An event that is not yet in the log. `identity` null means that nothing can repeat it (our own events, rejects).
+ * `data` must be plain JSON; it is serialised once, when the draft is taken into a batch.
+ */
+export interface EventDraft {
+  readonly id: EventId
+  readonly kind: EventKind
+  readonly deviceId: DeviceId
+  readonly occurredAt: Timestamp
+  readonly via: Via
+  readonly data: EventData
+  readonly identity: EventIdentity | null
+  readonly aliases: ReadonlyArray<Alias>
+}
+
+export type EventData = Event["data"]

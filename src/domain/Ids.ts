@@ -1,0 +1,45 @@
+/**
+ * Identifiers of our own making. Each is prefixed so that one seen in a log or a support ticket says what it names.
+ */
+import { Schema } from "effect"
+
+/** `dev_` and 26 Crockford characters: one device, for as long as Columba knows it. */
+export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$/, {
+  message: "Expected a device id like dev_01K…"
+})).pipe(Schema.brand("DeviceId"))
+export type DeviceId = typeof DeviceId.Type
+
+/** `msg_` and 26 Crockford characters, derived from the message's identity, so a repeat computes the same id. */
+export const MessageId = Schema.String.check(Schema.isPattern(/^msg_[0-9A-Z]{26}$/, {
+  message: "Expected a message id like msg_01K…"
+})).pipe(Schema.brand("MessageId"))
+export type MessageId = typeof MessageId.Type
+
+/** UUIDv7, made once when the event is first drafted; unchanged over every redelivery. */
+export const EventId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("EventId"))
+export type EventId = typeof EventId.Type
+
+/** The name of a configured gateway. The gateway of the environment variables is `default`. */
+export const GatewayName = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-9_-]{0,62}$/, {
+  message: "Expected a gateway name of lower-case letters, digits, - and _"
+})).pipe(Schema.brand("GatewayName"))
+export type GatewayName = typeof GatewayName.Type
+
+/**
+ * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are taken.
+ */
+export const UpstreamId = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9._~-]{1,128}$/, {
+  message: "Expected 1-128 characters out of A-Z a-z 0-9 . _ ~ -"
+})).pipe(Schema.brand("UpstreamId"))
+export type UpstreamId = typeof UpstreamId.Type
+
+/** RFC 3339 in UTC. Kept as text: the hot path never parses it, the database does. */
+export const Timestamp = Schema.String.annotate({ format: "date-time" })
+export type Timestamp = typeof Timestamp.Type
+
+/**
+ * An event's place in the log: 1, 2, 3 … without holes, in commit order over all devices and processes.
+ * A decimal string on every wire, because JSON numbers lose precision in some readers.
+ */
+export const Seq = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
+export type Seq = typeof Seq.Type

@@ -1,0 +1,40 @@
+/** Failures of message and event reads that a caller can act on. */
+import { Schema } from "effect"
+
+export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {
+  message: Schema.String,
+  id: Schema.String
+}, { httpApiStatus: 404 }) {
+  static of(id: string): MessageNotFound {
+    return new MessageNotFound({ id, message: `No message ${id}` })
+  }
+}
+
+/** A page cursor that no page of ours gave out. */
+export class CursorInvalid extends Schema.TaggedError<CursorInvalid>()("CursorInvalid", {
+  message: Schema.String,
+  cursor: Schema.String
+}, { httpApiStatus: 400 }) {
+  static of(cursor: string): CursorInvalid {
+    const shown = cursor.slice(0, 64)
+    return new CursorInvalid({
+      cursor: shown,
+      message: `'${shown}' is not a cursor of this list; leave it out to start from the beginning`
+    })
+  }
+}
+
+/** The asked-for place in the log is older than what retention has kept. */
+export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsExpired", {
+  message: Schema.String,
+  after: Schema.String,
+  oldest: Schema.String
+}, { httpApiStatus: 410 }) {
+  static of(after: number, oldest: number): EventsExpired {
+    return new EventsExpired({
+      after: String(after),
+      oldest: String(oldest),
+      message: `Events after ${after} are no longer all kept; the oldest kept is ${oldest}`
+    })
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * All actors. Reaches what is known only where a device's actor lives: its live connection, attempts and evidence.
+ * Commands do not go through here: they are desired state in the `devices` table, which any process can write.
+ */
+import { Context } from "effect"
+import type { Effect } from "effect"
+import type { DeviceId, GatewayName } from "../domain/Ids.ts"
+import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
+import type { Failure } from "../domain/DeviceState.ts"
+
+/** The actor's own view of its connection, read without disturbing it. */
+export interface ActorView {
+  readonly state: DeviceState
+  readonly attempts: number
+  readonly lastFrameAt: string | null
+  readonly lastFailure: Failure | null
+  readonly framesReceived: number
+  readonly restarts: number
+  readonly paused: boolean
+}
+
+/** A gateway that is down: one incident for all its devices. */
+export interface IncidentView {
+  readonly gateway: GatewayName
+  readonly since: string
+  readonly reason: string
+  readonly nextProbeAt: string
+  readonly waiting: number
+}
+
+export class DeviceFleet extends Context.Service<DeviceFleet, {
+  /** Null where this process hosts no actor of that device. */
+  readonly view: (id: DeviceId) => Effect.Effect<ActorView | null>
+  readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
+  readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
+  /** Compares desired state with actors now, and returns when starts and stops were handed out. */
+  readonly reconcile: Effect.Effect<void>
+}>()("columba/services/DeviceFleet") {}

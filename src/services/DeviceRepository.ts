@@ -1,0 +1,55 @@
+/**
+ * The `devices` table: what should run, and what its actors last recorded. Any process may write desired state; the
+ * fleet reads it and follows.
+ */
+import { Context } from "effect"
+import type { Effect, Stream } from "effect"
+import type { DesiredDevice, Device } from "../domain/Device.ts"
+import type { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
+import type { CursorInvalid } from "../domain/MessageErrors.ts"
+import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
+import type { DeviceStateTag } from "../domain/DeviceState.ts"
+
+export interface Page<A> {
+  readonly items: ReadonlyArray<A>
+  readonly next: string | null
+}
+
+export class DeviceRepository extends Context.Service<DeviceRepository, {
+  /** Inserts an active device in state `Inactive`. */
+  readonly insert: (device: {
+    readonly id: DeviceId
+    readonly name: string
+    readonly gateway: GatewayName
+    readonly upstreamId: UpstreamId
+  }) => Effect.Effect<Device, UpstreamIdTaken | StorageUnavailable>
+
+  readonly get: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+
+  /** Oldest first. `limit` 1-1000. */
+  readonly list: (options: {
+    readonly state?: DeviceStateTag | undefined
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
+
+  readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+  readonly setActive: (id: DeviceId, active: boolean) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+
+  /** Raises the counter that asks the actor, wherever it lives, to drop its connection and open a new one. */
+  readonly requestReconnect: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+  /** Raises the counter that asks the actor to leave quarantine. */
+  readonly requestRelease: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+
+  /** Every device that should run, or that an actor still shows as running. */
+  readonly desired: Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
+
+  /**
+   * A pulse whenever desired state may have changed: at once for this process's own writes, by LISTEN for others'.
+   * Losing the connection is a pulse too. Pulses may come for nothing and several may fall into one.
+   */
+  readonly changes: Stream.Stream<void>
+
+  /** Devices per recorded state tag. */
+  readonly countByState: Effect.Effect<Readonly<Partial<Record<DeviceStateTag, number>>>, StorageUnavailable>
+}>()("columba/services/DeviceRepository") {}

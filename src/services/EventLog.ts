@@ -1,0 +1,125 @@
+/**
+ * The log: an append-only, ordered, durable record of what happened, and the only way facts enter Columba.
+ *
+ * Appends of all devices are committed in groups, each group one transaction: events, message rows, acks, device
+ * states and sink cursors together. Numbers are given in commit order and without holes, so a reader that has seen
+ * `n` and asks for what follows can neither skip nor repeat.
+ *
+ * What is left to others: the writing itself (`LogStore`), who reads (`SinkRelay`, the HTTP and RPC streams).
+ */
+import { Context, Schema } from "effect"
+import type { Effect, Stream } from "effect"
+import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { EventsExpired } from "../domain/MessageErrors.ts"
+import type { DeviceId } from "../domain/Ids.ts"
+
+/** What became of one draft. A duplicate was in the log before: `seq` is null, nothing was written. */
+export type Appended =
+  | { readonly _tag: "Committed"; readonly seq: number }
+  | { readonly _tag: "Duplicate" }
+
+/** A reader's own conditions. Absent means all. At most 32 kinds. */
+export interface EventFilter {
+  readonly device?: DeviceId | undefined
+  readonly kinds?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * The answer to a read. `through` is the last number that was looked at, matching or not: the next read asks after it,
+ * and an idle reader can tell its client how far it has everything.
+ */
+export interface EventPage {
+  readonly events: ReadonlyArray<LoggedEvent>
+  readonly through: number
+}
+
+/** The right to move one sink's cursor. A newer claim ends an older one: its moves change nothing and say so. */
+export interface CursorClaim {
+  readonly sink: string
+  readonly epoch: number
+  readonly seq: number
+}
+
+export class EventLog extends Context.Service<EventLog, {
+  /**
+   * Commits these drafts, in this order, each device's after all it gave before. Returns once they are on disk, one
+   * result a draft. Waits while the log is over its bound or the database is away; interruption before the batch was
+   * taken withdraws them.
+   */
+  readonly append: (drafts: ReadonlyArray<EventDraft>) => Effect.Effect<ReadonlyArray<Appended>>
+
+  /**
+   * The hot path: takes one draft without waiting, from a socket callback. It is always taken; `false` says that the
+   * log is over its bound and that the caller must stop reading now and listen to `onRoom`. Overshoot is what the
+   * caller's socket had already read.
+   */
+  readonly offer: (draft: EventDraft) => boolean
+
+  /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
+  readonly onRoom: (resume: () => void) => () => void
+
+  /** Everything given to `append` or `offer` before this call is committed when it returns. */
+  readonly flush: Effect.Effect<void>
+
+  /**
+   * Events after `after`, in order, at most `limit` (1-1000). Fails with `EventsExpired` where retention has removed
+   * some of them.
+   */
+  readonly read: (options: EventFilter & {
+    readonly after: number
+    readonly limit: number
+  }) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired>
+
+  /**
+   * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
+   * only with its consumer. A page with no events is a heartbeat: `through` is the watermark.
+   */
+  readonly follow: (options: EventFilter & { readonly after: number }) => Stream.Stream<
+    EventPage,
+    StorageUnavailable | EventsExpired
+  >
+
+  /** The newest events that match, newest first, at most `limit` (1-1000). For explanations, not for readers. */
+  readonly latest: (options: EventFilter & {
+    readonly limit: number
+  }) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
+
+  /** The last committed number, 0 for an empty log; and the oldest kept. */
+  readonly head: Effect.Effect<{ readonly head: number; readonly oldest: number }, StorageUnavailable>
+
+  /** Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. */
+  readonly claimCursor: (
+    sink: string,
+    from: "beginning" | "now"
+  ) => Effect.Effect<CursorClaim, StorageUnavailable>
+
+  /**
+   * Moves the cursor with the next batch (or alone after a short idle time). Never backwards. Returns when it is
+   * durable; fails with `CursorLost` when a newer claim holds it.
+   */
+  readonly moveCursor: (claim: CursorClaim, seq: number) => Effect.Effect<void, CursorLost>
+
+  /** Every sink and the last number it has confirmed. */
+  readonly cursors: Effect.Effect<
+    ReadonlyArray<{ readonly sink: string; readonly seq: number }>,
+    StorageUnavailable
+  >
+
+  /**
+   * Removes events recorded before `before`, but none that a sink has not confirmed. Returns how many went. Message
+   * rows and identities stay, so what is removed can not come back as new.
+   */
+  readonly retain: (before: Date) => Effect.Effect<number, StorageUnavailable>
+}>()("columba/services/EventLog") {}
+
+/** Somebody claimed this sink's cursor after us. Whoever holds the old claim must stop. */
+export class CursorLost extends Schema.TaggedError<CursorLost>()("CursorLost", {
+  message: Schema.String,
+  sink: Schema.String,
+  epoch: Schema.Int
+}) {
+  static of(sink: string, epoch: number): CursorLost {
+    return new CursorLost({ sink, epoch, message: `Sink '${sink}' was claimed by another reader after epoch ${epoch}` })
+  }
+}

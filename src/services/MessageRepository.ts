@@ -1,0 +1,21 @@
+/** Reads of the message rows that the log keeps. Nobody writes them but the log, in the transaction of their events. */
+import { Context } from "effect"
+import type { Effect } from "effect"
+import type { DeviceId, MessageId } from "../domain/Ids.ts"
+import type { Message, MessageStatus } from "../domain/Message.ts"
+import type { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { Page } from "./DeviceRepository.ts"
+
+export class MessageRepository extends Context.Service<MessageRepository, {
+  readonly get: (id: MessageId) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
+
+  /** Newest first by when we recorded it. `limit` 1-1000. */
+  readonly list: (options: {
+    readonly device?: DeviceId | undefined
+    readonly chat?: string | undefined
+    readonly status?: MessageStatus | undefined
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<Message>, StorageUnavailable | CursorInvalid>
+}>()("columba/services/MessageRepository") {}
