@@ -8,7 +8,7 @@ import { DeviceId, GatewayName, Timestamp, UpstreamId } from "./Ids.ts"
 
 /** A name for people. 1-120 characters, no control characters. */
 export const DeviceName = Schema.String.check(
-  Schema.isLengthBetween(1, 120),
+  Schema.isBetweenLength(1, 120),
   Schema.isPattern(/^[^\p{Cc}]*$/u, { message: "Expected no control characters" })
 )
 

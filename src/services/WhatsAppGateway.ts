@@ -54,7 +54,7 @@ export class SessionRefused extends Schema.TaggedError<SessionRefused>()("Sessio
   message: Schema.String,
   class: FailureClass,
   code: Schema.String,
-  retryAfter: Schema.NullOr(Schema.Number)
+  retryAfter: Schema.NullOr(Schema.Finite)
 }) {}
 
 export interface WhatsAppGateway {
