@@ -1,0 +1,124 @@
+/**
+ * Every figure Columba shows, defined once: names, units and labels are a contract with dashboards and alerts, listed
+ * in `docs/metrics.md`. Durations are in seconds, as Prometheus expects. No label ever holds an id or a phone number:
+ * a fleet has thousands, and a scrape must stay small.
+ */
+import { Metric } from "effect"
+
+/** 0.5 ms to 30 s. The low end resolves a local commit, the high end a database that is going away. */
+const latencyBoundaries = [
+  0.0005,
+  0.001,
+  0.002,
+  0.003,
+  0.005,
+  0.01,
+  0.02,
+  0.05,
+  0.1,
+  0.25,
+  0.5,
+  1,
+  2.5,
+  5,
+  10,
+  30
+]
+
+// The log
+
+/** Label `kind`; a gateway's own events share `gateway.*`. */
+export const eventsCommitted = Metric.counter("columba_events_committed_total", {
+  description: "Events committed to the log, by kind",
+  incremental: true
+})
+export const duplicatesCollapsed = Metric.counter("columba_duplicates_collapsed_total", {
+  description: "Upstream events that were in the log already",
+  incremental: true
+})
+export const contentConflicts = Metric.counter("columba_content_conflicts_total", {
+  description: "Repeats of a known identity with other content, kept as frame.rejected",
+  incremental: true
+})
+export const appendLatency = Metric.histogram("columba_append_seconds", {
+  description: "From a draft's arrival at the log to its commit; one observation a batch, of its oldest draft",
+  boundaries: latencyBoundaries
+})
+export const appendBatch = Metric.histogram("columba_append_batch_events", {
+  description: "Events per committed batch",
+  boundaries: [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000]
+})
+export const appendRetries = Metric.counter("columba_append_retries_total", {
+  description: "Batches that the database did not take at once",
+  incremental: true
+})
+export const logQueueEvents = Metric.gauge("columba_log_queue_events", {
+  description: "Drafts waiting for a batch"
+})
+export const logQueueBytes = Metric.gauge("columba_log_queue_bytes", {
+  description: "Bytes of drafts waiting for a batch"
+})
+export const logHead = Metric.gauge("columba_log_head", { description: "The last committed number" })
+
+// Sinks; label `sink`
+
+export const confirmLatency = Metric.histogram("columba_confirm_seconds", {
+  description: "From commit to the other side's confirm; one observation a run, of its oldest event",
+  boundaries: latencyBoundaries
+})
+export const eventsPublished = Metric.counter("columba_events_published_total", {
+  description: "Events confirmed by a sink's other side",
+  incremental: true
+})
+export const sinkLag = Metric.gauge("columba_sink_lag_events", {
+  description: "Committed events that a sink has not confirmed"
+})
+/** Label `reason` besides `sink`. */
+export const sinkFailures = Metric.counter("columba_sink_failures_total", {
+  description: "Runs that a sink did not take, by reason",
+  incremental: true
+})
+export const brokerConnected = Metric.gauge("columba_broker_connected", {
+  description: "1 while the broker connection is up"
+})
+export const brokerBlocked = Metric.gauge("columba_broker_blocked", {
+  description: "1 while the broker refuses publishes (memory or disk alarm)"
+})
+
+// The fleet
+
+/** Label `state`. */
+export const devices = Metric.gauge("columba_devices", { description: "Actors by state" })
+/** Label `class`. */
+export const reconnects = Metric.counter("columba_reconnects_total", {
+  description: "Connections lost or refused, by failure class",
+  incremental: true
+})
+export const actorRestarts = Metric.counter("columba_actor_restarts_total", {
+  description: "Actors restarted after a defect in this program",
+  incremental: true
+})
+export const quarantines = Metric.counter("columba_quarantines_total", {
+  description: "Devices that used up their restart budget",
+  incremental: true
+})
+export const incidentsOpen = Metric.gauge("columba_gateway_incidents_open", {
+  description: "Gateways that are down"
+})
+export const socketsPaused = Metric.gauge("columba_sockets_paused", {
+  description: "Sockets not being read because the log is over its bound"
+})
+export const framesReceived = Metric.counter("columba_frames_received_total", {
+  description: "Frames read from gateways",
+  incremental: true
+})
+export const statusSyncs = Metric.counter("columba_status_syncs_total", {
+  description: "Status questions to gateways, by outcome",
+  incremental: true
+})
+
+// The process
+
+export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {
+  description: "99th percentile of event-loop delay since the last reading"
+})
