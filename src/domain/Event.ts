@@ -33,7 +33,8 @@ export const AckData = Schema.Struct({
   waId: Schema.String,
   chat: Schema.String,
   participant: Schema.NullOr(Schema.String),
-  status: MessageStatus
+  status: MessageStatus,
+  extra: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 export type AckData = typeof AckData.Type
 
@@ -45,7 +46,8 @@ export const MessageActionData = Schema.Struct({
   sender: Schema.String,
   fromMe: Schema.Boolean,
   /** The emoji (empty: removed), the new text, or null for a revocation. */
-  body: Schema.NullOr(Schema.String)
+  body: Schema.NullOr(Schema.String),
+  extra: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 export type MessageActionData = typeof MessageActionData.Type
 
