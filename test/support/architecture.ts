@@ -1,0 +1,133 @@
+/**
+ * The rules of the source tree, as one function from a file's path and text to its breaches. What a rung is and who
+ * may import whom is said here once; `test/architecture.test.ts` runs it over the whole of `src/`.
+ */
+import * as path from "node:path"
+
+export interface Breach {
+  readonly file: string
+  readonly line: number
+  readonly problem: string
+}
+
+/** The folders of `src/` and their rungs. A module imports lower rungs and its own folder. */
+const rungs: Readonly<Record<string, number>> = {
+  domain: 0,
+  contracts: 1,
+  client: 2,
+  services: 2,
+  actors: 3,
+  simulator: 3,
+  layers: 3,
+  http: 4,
+  "layers/App.ts": 5,
+  bin: 6
+}
+
+/** Ends of the graph: nobody but the composition root and the entry points imports them. */
+const ends: ReadonlySet<string> = new Set(["layers", "simulator", "client"])
+
+/** Packages and built-ins beside `effect` that a folder may name; a trailing `*` matches any ending. */
+const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<string>]> = [
+  ["domain", ["effect"]],
+  ["contracts", ["effect", "effect/rpc", "effect/http-api", "effect/http"]],
+  ["client", ["effect", "effect/rpc", "effect/http-api", "effect/http", "effect/socket"]],
+  ["services", ["effect", "effect/*", "node:*"]],
+  ["actors", ["effect", "effect/*", "node:*"]],
+  ["http", ["effect", "effect/*", "node:*"]],
+  ["simulator", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
+  ["layers/postgres", [
+    "effect",
+    "effect/*",
+    "node:*",
+    "@effect/platform-node*",
+    "@effect/sql-pg*",
+    "@electric-sql/pglite*"
+  ]],
+  ["layers/rabbitmq", ["effect", "effect/*", "node:*", "amqplib*"]],
+  ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
+  ["layers", ["effect", "effect/*", "node:*", "@effect/platform-node*", "@effect/opentelemetry*"]],
+  ["bin", ["effect", "effect/*", "node:*", "@effect/platform-node*"]]
+]
+
+/** Words that read the wall clock, real randomness or the real timer; tests could not move those. */
+const impure: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
+  [/\bDate\.now\s*\(/, "Clock.currentTimeMillis"],
+  [/\bnew Date\(\s*\)/, "DateTime.now or Clock"],
+  [/\bperformance\.now\s*\(/, "Clock.currentTimeNanos"],
+  [/\bMath\.random\s*\(/, "Random"],
+  [/\bset(?:Timeout|Interval)\s*\(/, "Effect.sleep or a Schedule"]
+]
+const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin", "client"])
+
+/** `domain`, `layers`, `layers/App.ts` …: the part of the tree that has a rung. */
+const folderOf = (file: string): string => file === "layers/App.ts" ? file : file.split("/")[0] ?? ""
+
+/** The technology an adapter belongs to: its folder under `layers/`, or the file itself. */
+const technologyOf = (file: string): string => file.split("/").slice(0, 2).join("/")
+
+const matches = (name: string, pattern: string): boolean =>
+  pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern
+
+/** Blanks comments and keeps every line where it was, so that positions stay true. */
+const withoutComments = (text: string): string =>
+  text.replace(
+    /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
+    (found: string, literal: string | undefined) => literal ?? found.replace(/[^\n]/g, " ")
+  )
+
+interface Import {
+  readonly specifier: string
+  readonly line: number
+}
+
+const lineAt = (text: string, index: number): number => text.slice(0, index).split("\n").length
+
+const importsOf = (code: string): ReadonlyArray<Import> =>
+  Array.from(
+    code.matchAll(/(?:^(?:import|export)\b[^"';]*?\bfrom\s*|\bimport\s*\(\s*|^import\s+)["']([\w@./:#-]+)["']/gm),
+    (found) => ({ specifier: found[1] ?? "", line: lineAt(code, found.index + found[0].length) })
+  )
+
+const ownImport = (file: string, target: string): string | null => {
+  if (target.startsWith("..")) return `imports ${target}, which is outside of src`
+  const from = folderOf(file)
+  const to = folderOf(target)
+  const [fromRung, toRung] = [rungs[from], rungs[to]]
+  if (fromRung === undefined) return `lies in '${from}', a folder without a rung`
+  if (toRung === undefined) return `imports ${target}, which lies in a folder without a rung`
+  if (from === "layers" && to === "layers" && technologyOf(file) !== technologyOf(target)) {
+    return `imports ${target}: an adapter names no other technology`
+  }
+  if (from === to) return null
+  if (ends.has(to) && fromRung < 5) return `imports ${target}: only layers/App.ts and bin import ${to}`
+  if (toRung >= fromRung) return `imports ${target}: rung ${fromRung} may not import rung ${toRung}`
+  return null
+}
+
+const packageImport = (file: string, specifier: string): string | null => {
+  if (file === "layers/App.ts") return null
+  const row = packages.find(([folder]) => file.startsWith(`${folder}/`))
+  if (row === undefined || row[1].some((pattern) => matches(specifier, pattern))) return null
+  return `imports ${specifier}, which ${row[0]} may not name`
+}
+
+/** Everything wrong with one file. `file` is its path below `src/`. */
+export const breachesOf = (file: string, text: string): ReadonlyArray<Breach> => {
+  const code = withoutComments(text)
+  const imports = importsOf(code).flatMap(({ specifier, line }) => {
+    const problem = specifier.startsWith(".")
+      ? ownImport(file, path.posix.join(path.posix.dirname(file), specifier))
+      : packageImport(file, specifier)
+    return problem === null ? [] : [{ file, line, problem }]
+  })
+  if (impureAllowed.has(folderOf(file).split("/")[0] ?? "")) return imports
+  const words = code.split("\n").flatMap((content, index) =>
+    impure.flatMap(([pattern, instead]) =>
+      pattern.test(content)
+        ? [{ file, line: index + 1, problem: `uses ${pattern.exec(content)?.[0]}); use ${instead}` }]
+        : []
+    )
+  )
+  return [...imports, ...words]
+}
