@@ -9,11 +9,18 @@ import type { LoggedEvent } from "../domain/Event.ts"
 export interface EventSink {
   /** Stable: the cursor's name. */
   readonly name: string
+  /** How many runs may be out at a time, handed over in order but not yet confirmed. Absent: one after another. */
+  readonly overlap?: number | undefined
   /**
    * Hands over a run of events in order. Succeeds only when every one is confirmed by the other side. After a failure
-   * the relay waits and offers the run again from the first event; the other side may then see some of it twice.
+   * the relay waits and offers everything again from the first event that is not confirmed, under a higher `attempt`;
+   * the other side may then see some of it twice.
+   *
+   * With overlap: once one run of an attempt has failed, all others of that attempt fail too and nothing more of them
+   * is sent, so that nothing overtakes what is offered again. The relay opens an attempt with one run alone and offers
+   * the second only when that one is confirmed.
    */
-  readonly publish: (events: ReadonlyArray<LoggedEvent>) => Effect.Effect<void, SinkUnavailable>
+  readonly publish: (events: ReadonlyArray<LoggedEvent>, attempt: number) => Effect.Effect<void, SinkUnavailable>
 }
 
 /** The other side did not take the run. `retryable` never ends: the log waits for it. */
