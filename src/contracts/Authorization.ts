@@ -1,0 +1,61 @@
+/**
+ * Who may call what. One scope is declared on every endpoint and every RPC by the `RequiredScope` annotation; the two
+ * middlewares below read it there, so a route and its right are written in one place. Browser-safe: the check itself
+ * lives on the server.
+ *
+ * A key is sent as `Authorization: Bearer <key>` or as `X-Api-Key: <key>`; for RPC the same headers ride in each
+ * request, because a browser cannot set headers on a WebSocket.
+ */
+import { Context, Schema } from "effect"
+import { HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
+import { RpcMiddleware } from "effect/rpc"
+
+/** `read`: look. `send`: have messages sent. `manage`: change devices. None includes another. */
+export const Scope = Schema.Literals(["read", "send", "manage"])
+export type Scope = typeof Scope.Type
+
+/** The annotation on an endpoint or RPC that names the scope its caller needs. */
+export class RequiredScope extends Context.Service<RequiredScope, Scope>()(
+  "columba/contracts/Authorization/RequiredScope"
+) {}
+
+/** The caller of this request, as far as its key tells. */
+export class CurrentCaller extends Context.Service<CurrentCaller, {
+  /** The configured name of the key, or `anonymous` where no keys are configured. */
+  readonly name: string
+  readonly scopes: ReadonlySet<Scope>
+}>()("columba/contracts/Authorization/CurrentCaller") {}
+
+export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {
+  message: Schema.String
+}, { httpApiStatus: 401 }) {
+  static of(): Unauthorized {
+    return new Unauthorized({
+      message: "This server asks for an API key: send Authorization: Bearer <key> or X-Api-Key: <key>"
+    })
+  }
+}
+
+export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
+  message: Schema.String,
+  required: Scope
+}, { httpApiStatus: 403 }) {
+  static of(caller: string, required: Scope): Forbidden {
+    return new Forbidden({ required, message: `Key '${caller}' lacks the scope '${required}'` })
+  }
+}
+
+export const apiKeyHeader = "x-api-key"
+
+export class HttpAuthorization extends HttpApiMiddleware.Service<HttpAuthorization, { provides: CurrentCaller }>()(
+  "columba/contracts/Authorization/HttpAuthorization",
+  {
+    error: [Unauthorized, Forbidden],
+    security: { bearer: HttpApiSecurity.bearer, apiKey: HttpApiSecurity.apiKey({ key: apiKeyHeader }) }
+  }
+) {}
+
+export class RpcAuthorization extends RpcMiddleware.Service<RpcAuthorization, { provides: CurrentCaller }>()(
+  "columba/contracts/Authorization/RpcAuthorization",
+  { error: Schema.Union([Unauthorized, Forbidden]), requiredForClient: true }
+) {}

@@ -1,0 +1,40 @@
+/**
+ * Failures of the surface itself, not of the business: requests we could not read, routes we do not have, defects.
+ * Every answer that is not a success has `_tag` and `message`.
+ */
+import { Schema } from "effect"
+import { HttpApiMiddleware } from "effect/http-api"
+
+/** One thing wrong with a request. `path` begins with its part: `payload`, `query`, `params` or `headers`. */
+export const RequestIssue = Schema.Struct({
+  path: Schema.Array(Schema.Union([Schema.String, Schema.Finite])),
+  message: Schema.String
+})
+export type RequestIssue = typeof RequestIssue.Type
+
+export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("RequestInvalid", {
+  message: Schema.String,
+  issues: Schema.Array(RequestIssue)
+}, { httpApiStatus: 400 }) {
+  static of(issues: ReadonlyArray<RequestIssue>): RequestInvalid {
+    const first = issues[0]
+    const where = first === undefined || first.path.length === 0 ? "request" : first.path.join(".")
+    const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ""
+    return new RequestInvalid({ issues, message: `${where}: ${first?.message ?? "could not be read"}${more}` })
+  }
+}
+
+/** A defect in this program. What happened is in the server's log under the same time; nothing of it is told. */
+export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", {
+  message: Schema.String
+}, { httpApiStatus: 500 }) {
+  static of(): InternalError {
+    return new InternalError({ message: "Something went wrong in Columba itself; its log says what" })
+  }
+}
+
+/** Turns what could not be decoded into `RequestInvalid`, and any defect into `InternalError`. */
+export class RequestValidation extends HttpApiMiddleware.Service<RequestValidation>()(
+  "columba/contracts/Failures/RequestValidation",
+  { error: [RequestInvalid, InternalError] }
+) {}

@@ -1,0 +1,183 @@
+/**
+ * What goes over the wire besides the words of the domain: requests and answers, each once, used by HTTP and RPC
+ * alike, so that the two cannot come apart.
+ */
+import { Schema } from "effect"
+import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
+import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
+import { Event, EventKind } from "../domain/Event.ts"
+import { DeviceId, GatewayName, MessageId, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
+import { Message, MessageStatus } from "../domain/Message.ts"
+
+/** Page sizes: a page is one answer in memory, so it has an end. */
+export const pageLimitDefault = 100
+export const pageLimitMax = 1000
+export const PageLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageLimitMax }))
+
+/** A cursor as a page gave it out; longer ones are none of ours. */
+const Cursor = Schema.String.check(Schema.isMaxLength(512))
+
+/** More kinds in one filter are a mistake: there are about a dozen. */
+export const filterKindsMax = 32
+const Kinds = Schema.Array(EventKind).check(Schema.isMaxLength(filterKindsMax))
+
+const page = <Item extends Schema.Top>(item: Item) =>
+  Schema.Struct({
+    items: Schema.Array(item),
+    /** Give it as `cursor` to read on; null where there is no more. */
+    next: Schema.NullOr(Schema.String)
+  })
+
+// Devices
+
+export const DeviceIdField = { id: DeviceId }
+
+export const CreateDeviceFields = {
+  name: DeviceName,
+  /** A configured gateway; the only one, or `default`, where left out. */
+  gateway: Schema.optionalKey(GatewayName),
+  /** The gateway's slot; our own id where left out. */
+  upstreamId: Schema.optionalKey(UpstreamId)
+}
+export const RenameDeviceFields = { name: DeviceName }
+export const ListDevicesFields = {
+  state: Schema.optionalKey(DeviceStateTag),
+  limit: Schema.optionalKey(PageLimit),
+  cursor: Schema.optionalKey(Cursor)
+}
+
+export const DevicePage = page(Device)
+export type DevicePage = typeof DevicePage.Type
+
+/** The device after a question to the gateway, with what the gateway answered. */
+export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamStatus })
+export type DeviceStatus = typeof DeviceStatus.Type
+
+/** A gateway that is down: one incident for all its devices. */
+export const GatewayIncident = Schema.Struct({
+  gateway: GatewayName,
+  since: Timestamp,
+  reason: Schema.String,
+  nextProbeAt: Timestamp,
+  /** How many devices wait for it. */
+  waiting: Schema.Int
+})
+export type GatewayIncident = typeof GatewayIncident.Type
+
+/** What the actor knows, where the answering process hosts it. */
+export const HostedConnection = Schema.Struct({
+  state: DeviceState,
+  attempts: Schema.Int,
+  restarts: Schema.Int,
+  framesReceived: Schema.Int,
+  lastFrameAt: Schema.NullOr(Timestamp),
+  lastFailure: Schema.NullOr(Failure),
+  /** The socket is not being read because the log is over its bound. */
+  paused: Schema.Boolean
+})
+
+export const DeviceConnection = Schema.Struct({
+  deviceId: DeviceId,
+  /** As last recorded in the database. */
+  state: DeviceState,
+  active: Schema.Boolean,
+  /** The process that answered, by host name. */
+  node: Schema.String,
+  /** Null where the answering process hosts no actor of this device. */
+  hosted: Schema.NullOr(HostedConnection),
+  evidence: Schema.Array(Schema.String),
+  incident: Schema.NullOr(GatewayIncident)
+})
+export type DeviceConnection = typeof DeviceConnection.Type
+
+// Messages
+
+export const MessageIdField = { id: MessageId }
+export const ListMessagesFields = {
+  device: Schema.optionalKey(DeviceId),
+  chat: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))),
+  status: Schema.optionalKey(MessageStatus),
+  limit: Schema.optionalKey(PageLimit),
+  cursor: Schema.optionalKey(Cursor)
+}
+export const MessagePage = page(Message)
+export type MessagePage = typeof MessagePage.Type
+
+// Events
+
+/** Where to begin and what to keep. `after` is a number of the log: 0 is before the first. */
+export const ReadEventsFields = {
+  after: Schema.optionalKey(Seq),
+  device: Schema.optionalKey(DeviceId),
+  kind: Schema.optionalKey(Kinds),
+  limit: Schema.optionalKey(PageLimit)
+}
+export const EventsPage = Schema.Struct({
+  items: Schema.Array(Event),
+  /** Give it as `after` to read on; null where the page reached the end of the log. */
+  next: Schema.NullOr(Schema.String),
+  /** The last number looked at, matching or not: reading after it misses nothing, now or later. */
+  through: Seq
+})
+export type EventsPage = typeof EventsPage.Type
+
+export const FollowEventsFields = {
+  /** Replays what follows this number, then goes on live. Left out: only what comes from now on. */
+  after: Schema.optionalKey(Seq),
+  device: Schema.optionalKey(DeviceId),
+  kinds: Schema.optionalKey(Kinds)
+}
+
+/** An item of the `Events` stream. A heartbeat says that everything up to `through` has been given out. */
+export const EventsItem = Schema.Union([
+  Schema.TaggedStruct("Event", { event: Event }),
+  Schema.TaggedStruct("Heartbeat", { through: Seq })
+])
+export type EventsItem = typeof EventsItem.Type
+
+/**
+ * An item of the `WatchDevices` stream: every device once, `Synced`, then changes as they are committed. A change that
+ * fell into the first part may be told again after it; applying all in order always ends right.
+ */
+export const WatchItem = Schema.Union([
+  Schema.TaggedStruct("Device", { device: Device }),
+  Schema.TaggedStruct("Synced", { through: Seq }),
+  Schema.TaggedStruct("Changed", {
+    seq: Seq,
+    deviceId: DeviceId,
+    from: Schema.String,
+    state: DeviceState,
+    rule: Schema.String,
+    failure: Schema.NullOr(Failure),
+    jid: Schema.NullOr(Schema.String),
+    phone: Schema.NullOr(Schema.String),
+    at: Timestamp
+  }),
+  Schema.TaggedStruct("Heartbeat", { through: Seq })
+])
+export type WatchItem = typeof WatchItem.Type
+
+// The server
+
+export const ReadinessCheck = Schema.Struct({ name: Schema.String, ready: Schema.Boolean, detail: Schema.String })
+export type ReadinessCheck = typeof ReadinessCheck.Type
+
+export const ServerInfo = Schema.Struct({
+  version: Schema.String,
+  /** Host name of the answering process. */
+  node: Schema.String,
+  startedAt: Timestamp,
+  roles: Schema.Array(Schema.String),
+  /** One line each, without secrets. */
+  database: Schema.String,
+  broker: Schema.NullOr(Schema.String),
+  gateways: Schema.Array(Schema.Struct({ name: GatewayName, description: Schema.String })),
+  checks: Schema.Array(ReadinessCheck),
+  /** The last committed number of the log; null where the database does not answer. */
+  head: Schema.NullOr(Seq)
+})
+export type ServerInfo = typeof ServerInfo.Type
+
+/** What almost every operation on one device can fail with. */
+export const deviceErrors = [DeviceNotFound, StorageUnavailable] as const

@@ -1,0 +1,170 @@
+/**
+ * Why a device stands where it stands, what happens next and when, and what a person can do: a pure reading of its
+ * recorded state, its last transitions and its gateway's incident.
+ */
+import { Schema } from "effect"
+import { DeviceId, Seq, Timestamp } from "./Ids.ts"
+import { DeviceStateTag } from "./DeviceState.ts"
+import type { Device } from "./Device.ts"
+import type { FailureClass } from "./DeviceState.ts"
+import type { DeviceStateData } from "./Event.ts"
+
+export const Explanation = Schema.Struct({
+  deviceId: DeviceId,
+  state: DeviceStateTag,
+  /** One sentence. */
+  why: Schema.String,
+  /** The rule of the last transition; null where none is recorded. */
+  rule: Schema.NullOr(Schema.String),
+  /** What this rests on, newest first. */
+  evidence: Schema.Array(Schema.String),
+  next: Schema.String,
+  nextAt: Schema.NullOr(Timestamp),
+  /** Null where nothing needs doing. */
+  howToFix: Schema.NullOr(Schema.String),
+  /** The log number of the newest transition this rests on. */
+  seq: Schema.NullOr(Seq)
+})
+export type Explanation = typeof Explanation.Type
+
+/** A committed transition: what it said, where and when. */
+export interface RecordedTransition {
+  readonly seq: number
+  readonly at: Timestamp
+  readonly data: DeviceStateData
+}
+
+/** The gateway's incident, where it has one. */
+export interface OngoingIncident {
+  readonly gateway: string
+  readonly since: Timestamp
+  readonly reason: string
+  readonly nextProbeAt: Timestamp
+  readonly waiting: number
+}
+
+export interface ExplanationInput {
+  readonly device: Device
+  /** Newest first. */
+  readonly transitions: ReadonlyArray<RecordedTransition>
+  readonly incident: OngoingIncident | null
+}
+
+type Verdict = Pick<Explanation, "why" | "next" | "nextAt" | "howToFix">
+
+export const explain = (input: ExplanationInput): Explanation => {
+  const { device, incident, transitions } = input
+  const last = transitions[0]
+  return {
+    deviceId: device.id,
+    state: device.state._tag,
+    rule: last?.data.rule ?? null,
+    seq: last?.seq ?? null,
+    evidence: evidenceOf(input),
+    ...(incident !== null && device.active && device.state._tag !== "Online"
+      ? underIncident(incident)
+      : verdict(device))
+  }
+}
+
+const underIncident = (incident: OngoingIncident): Verdict => ({
+  why: `The gateway '${incident.gateway}' has been down since ${incident.since}: ${incident.reason}. ` +
+    `${incident.waiting} device(s) wait for it; none is at fault`,
+  next: "The gateway is probed again; its devices reconnect, spread out, once it answers",
+  nextAt: incident.nextProbeAt,
+  howToFix: `Bring the gateway '${incident.gateway}' back`
+})
+
+const verdict = (device: Device): Verdict => {
+  if (!device.active) return inactive(device)
+  const state = device.state
+  switch (state._tag) {
+    case "Inactive":
+      return {
+        why: "The device is active, but no actor has taken it up yet",
+        next: "A process with the role 'devices' takes it up within seconds",
+        nextAt: null,
+        howToFix: "If it stays so, see that a process with the role 'devices' is running"
+      }
+    case "Connecting":
+      return {
+        why: state.attempt > 1 ? `It is connecting, attempt ${state.attempt}` : "It is connecting",
+        next: "The gateway answers, or the attempt ends by its time limit and is repeated later",
+        nextAt: null,
+        howToFix: null
+      }
+    case "AwaitingLogin":
+      return {
+        why: "The gateway has a slot for it, but no WhatsApp account is logged in there",
+        next: "It goes online by itself as soon as somebody logs in",
+        nextAt: state.expiresAt,
+        howToFix: "Log in with the phone: scan the QR code or enter the pairing code of the gateway"
+      }
+    case "Online":
+      return {
+        why: `It has been online since ${state.since}`,
+        next: "Events arrive; the connection is checked all the time",
+        nextAt: null,
+        howToFix: null
+      }
+    case "Backoff":
+      return {
+        why: `The connection ended (${state.reason.class}, ${state.reason.code}): ${state.reason.detail}`,
+        next: `Attempt ${state.attempt + 1} to connect`,
+        nextAt: state.retryAt,
+        howToFix: failureHint[state.reason.class]
+      }
+    case "LoggedOut":
+      return {
+        why: `WhatsApp or the gateway logged the account out: ${state.reason}`,
+        next: "The gateway is asked from time to time whether somebody logged in again",
+        nextAt: null,
+        howToFix: "Log in with the phone again"
+      }
+    case "Deaf":
+      return {
+        why: `It seemed connected but did not hear: ${state.evidence}`,
+        next: "It reconnects",
+        nextAt: null,
+        howToFix: null
+      }
+    case "Quarantined":
+      return {
+        why: `It was set aside after repeated failures (${state.reason.class}, ${state.reason.code}): ` +
+          state.reason.detail,
+        next: "It is let out for one new attempt",
+        nextAt: state.until,
+        howToFix: `${failureHint[state.reason.class] ?? "Look at the evidence"}; then release the device to try at once`
+      }
+  }
+}
+
+const inactive = (device: Device): Verdict => ({
+  why: "The device is deactivated",
+  next: device.state._tag === "Inactive" ? "Nothing, until it is reactivated" : "Its actor stops it",
+  nextAt: null,
+  howToFix: "Reactivate it to connect again"
+})
+
+const failureHint: Readonly<Record<FailureClass, string | null>> = {
+  transport: null,
+  auth: "Check the gateway's user, password or key, and whether the account is still logged in",
+  conflict: "Find the other program that uses this slot of the gateway, and stop it",
+  upstreamDown: "Bring the gateway back",
+  ours: "This is a defect in Columba: its log at that time says which"
+}
+
+/** How many transitions are shown: enough to see a pattern, few enough to read. */
+const transitionsShown = 5
+
+const evidenceOf = ({ device, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
+  ...(incident === null
+    ? []
+    : [`incident of gateway '${incident.gateway}' since ${incident.since}: ${incident.reason}`]),
+  ...(device.state._tag === "Quarantined" ? device.state.evidence : []),
+  ...(device.state._tag === "Deaf" ? [device.state.evidence] : []),
+  ...transitions.slice(0, transitionsShown).map(({ at, data, seq }) =>
+    `${at} #${seq} ${data.from} -> ${data.state._tag} by '${data.rule}'` +
+    (data.failure === null ? "" : `: ${data.failure.detail}`)
+  )
+]
