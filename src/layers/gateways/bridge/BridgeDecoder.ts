@@ -1,0 +1,427 @@
+/**
+ * What a frame of the `bridge` dialect means. Total: any text gives happenings, and what cannot be read gives one
+ * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`); inside the payload
+ * only the ids that identity rests on are demanded, and every field that is not ours is kept in `extra`.
+ *
+ * Left to others: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
+ */
+// Before any parser is made: those made earlier stay interpreted, at about 1.5 times the cost of parsing alone.
+import "effect/schema/SchemaJITCompiler/enable"
+import { Result, Schema } from "effect"
+import type { Alias, EventData, EventDraft, EventIdentity, MessageActionData, RejectedData } from "../../../domain/Event.ts"
+import type { EventId } from "../../../domain/Ids.ts"
+import type { MessageStatus } from "../../../domain/Message.ts"
+import { canonical, isLid } from "../../../domain/Jid.ts"
+import { makeEventId, messageIdOf } from "../../../services/EventIdentity.ts"
+import type { Happening, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import { readTimestamp } from "./timestamps.ts"
+
+/** A rejected frame's text is kept up to here: enough to see what it was, too little to fill the log with junk. */
+const rawMax = 64 * 1024
+
+/** Serialisers and databases recurse; nothing WhatsApp sends comes near this. */
+const depthMax = 64
+
+/** One ack frame becomes one event an id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
+const ackIdsMax = 4096
+
+const text = Schema.optionalKey(Schema.NullOr(Schema.String))
+const flag = Schema.optionalKey(Schema.NullOr(Schema.Boolean))
+const identifier = Schema.String.check(Schema.isMinLength(1))
+
+const Envelope = Schema.Struct({
+  event: identifier,
+  device_id: Schema.String,
+  /** The slot, where the gateway names the account in `device_id`. */
+  session_id: text,
+  timestamp: Schema.optionalKey(Schema.Unknown),
+  payload: Schema.Record(Schema.String, Schema.Unknown)
+})
+
+const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
+
+const MessagePayload = Schema.Struct({ ...address, id: identifier, is_from_me: flag, body: text })
+
+const ActionPayload = Schema.Struct({
+  ...address,
+  id: identifier,
+  is_from_me: flag,
+  body: text,
+  reaction: text,
+  reacted_message_id: text,
+  original_message_id: text,
+  revoked_message_id: text
+})
+
+const AckPayload = Schema.Struct({ ...address, ids: Schema.Array(identifier), receipt_type: Schema.String })
+
+const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
+const decodeMessage = Schema.decodeUnknownResult(MessagePayload)
+const decodeAction = Schema.decodeUnknownResult(ActionPayload)
+const decodeAck = Schema.decodeUnknownResult(AckPayload)
+
+type Envelope = typeof Envelope.Type
+type Payload = Readonly<Record<string, unknown>>
+type Address = { readonly [Key in keyof typeof address]?: string | null | undefined }
+type Extra = Record<string, Schema.Json>
+
+/** What one frame is decoded against, gathered once so that the readers below take one argument. */
+interface Frame {
+  readonly text: string
+  readonly target: SessionTarget
+  readonly now: number
+  readonly makeId: (now: number) => EventId
+}
+
+/** Content fields, and the message type each shows. The set is open: a kind we do not know has type `unknown`. */
+const contentTypes = new Map([
+  ["image", "image"],
+  ["video", "video"],
+  ["video_note", "video_note"],
+  ["audio", "audio"],
+  ["document", "document"],
+  ["sticker", "sticker"],
+  ["location", "location"],
+  ["live_location", "live_location"],
+  ["contact", "contact"],
+  ["contacts_array", "contact"],
+  ["order", "order"],
+  ["list", "list"],
+  ["interactive", "interactive"],
+  ["interactive_media", "interactive"]
+])
+
+const ackStatuses = new Map<string, MessageStatus>([
+  ["pending", "pending"],
+  ["sent", "sent"],
+  ["delivered", "delivered"],
+  ["read", "read"],
+  ["read-self", "read"],
+  ["played", "played"],
+  ["failed", "failed"],
+  ["error", "failed"]
+])
+
+/** Fields that have a place of their own, or that only repeat another (a description of the receipt type). */
+const messageFields = new Set(["id", "chat_id", "from", "is_from_me", "body"])
+const actionFields = new Set([
+  "id",
+  "chat_id",
+  "from",
+  "is_from_me",
+  "body",
+  "reaction",
+  "reacted_message_id",
+  "original_message_id",
+  "revoked_message_id"
+])
+const ackFields = new Set(["ids", "chat_id", "from", "receipt_type", "receipt_type_description"])
+
+/**
+ * The happenings of one text frame. `makeId` is the only thing besides its arguments that the result depends on.
+ * `target.jid` null means that the account is not known yet: frames must then name the slot, because taking whatever
+ * account they name could store another device's messages as this one's.
+ */
+export const decodeFrame = (
+  text: string,
+  target: SessionTarget,
+  now: number,
+  makeId: (now: number) => EventId = makeEventId
+): ReadonlyArray<Happening> => {
+  const frame: Frame = { text, target, now, makeId }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch {
+    return [rejected(frame, "not-json", "the frame is not JSON")]
+  }
+  const decoded = decodeEnvelope(json)
+  if (Result.isFailure(decoded)) {
+    return [rejected(frame, "not-an-event", "the frame is not an object with event, device_id and payload")]
+  }
+  const envelope = decoded.success
+  if (!isFor(envelope, target)) {
+    return [rejected(frame, "wrong-device", "the frame names a device that this socket is not for")]
+  }
+  // The decoded payload is a copy by schema; the raw one still has its own order and keys.
+  const payload = (json as { readonly payload: Payload }).payload
+  if (deeperThan(payload, depthMax - 1)) {
+    return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
+  }
+  return readEvent(frame, envelope, payload)
+}
+
+/** A frame that was binary: the dialect has none. `raw` is base64. */
+export const rejectBinary = (
+  data: Buffer,
+  target: SessionTarget,
+  now: number,
+  makeId: (now: number) => EventId = makeEventId
+): Happening => {
+  const kept = data.subarray(0, Math.floor(rawMax / 4) * 3).toString("base64")
+  return record({ text: kept, target, now, makeId }, "frame.rejected", null, {
+    reason: "binary",
+    detail: "the frame is binary; raw is its beginning in base64",
+    raw: kept,
+    rawLength: data.length
+  })
+}
+
+const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+  switch (envelope.event) {
+    case "message":
+      return readMessage(frame, envelope, payload)
+    case "message.ack":
+      return readAck(frame, envelope, payload)
+    case "message.reaction":
+    case "message.edited":
+    case "message.revoked":
+      return readAction(frame, envelope, payload, envelope.event)
+    case "connected":
+      return [{ _tag: "UpstreamConnected", jid: accountIn(payload) }]
+    case "disconnected":
+      return [{ _tag: "UpstreamDisconnected", reason: wordsIn(payload, "reason") }]
+    case "qr":
+      return [{ _tag: "LoginNeeded", method: "qr", expiresAt: expiryIn(payload, frame.now) }]
+    case "pair_code":
+    case "code":
+      return [{ _tag: "LoginNeeded", method: "code", expiresAt: expiryIn(payload, frame.now) }]
+    case "logged_out":
+    case "logged-out":
+    case "loggedout":
+    case "logout":
+      return [{ _tag: "LoggedOut", reason: wordsIn(payload, "reason") ?? "the gateway reported a logout" }]
+    default:
+      return [readOther(frame, envelope, payload)]
+  }
+}
+
+const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+  const decoded = decodeMessage(payload)
+  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
+  const message = decoded.success
+  const fromMe = message.is_from_me === true
+  const place = placeOf(frame, message, fromMe)
+  if (place === null) return [unreadable(frame, envelope)]
+  const { chat, sender } = place
+  const body = message.body ?? null
+  const occurredAt = occurredAtOf(envelope, payload)
+  let type = body === null ? "unknown" : "text"
+  let extra: Extra | undefined
+  for (const key in payload) {
+    if (messageFields.has(key) || (key === "timestamp" && occurredAt !== null)) continue
+    const content = contentTypes.get(key)
+    if (content !== undefined && payload[key] !== null) type = content
+    extra = keep(extra, key, payload[key])
+  }
+  const waId = message.id
+  const data = {
+    messageId: messageIdOf(frame.target.deviceId, { fromMe, chat, sender, waId }),
+    waId,
+    chat,
+    sender,
+    fromMe,
+    type,
+    body,
+    ...(extra === undefined ? undefined : { extra })
+  }
+  const identity = { chat, sender, fromMe, waId, rank: "" }
+  return [record(frame, fromMe ? "message.sent" : "message.received", occurredAt, data, identity, aliasesOf(message))]
+}
+
+const readAction = (
+  frame: Frame,
+  envelope: Envelope,
+  payload: Payload,
+  kind: "message.reaction" | "message.edited" | "message.revoked"
+): ReadonlyArray<Happening> => {
+  const decoded = decodeAction(payload)
+  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
+  const action = decoded.success
+  const targetWaId = kind === "message.reaction"
+    ? action.reacted_message_id
+    : kind === "message.edited"
+    ? action.original_message_id
+    : action.revoked_message_id
+  const fromMe = action.is_from_me === true
+  const place = placeOf(frame, action, fromMe)
+  if (place === null || typeof targetWaId !== "string" || targetWaId === "") return [unreadable(frame, envelope)]
+  const { chat, sender } = place
+  const body = kind === "message.reaction"
+    ? action.reaction ?? ""
+    : kind === "message.edited"
+    ? action.body ?? null
+    : null
+  const occurredAt = occurredAtOf(envelope, payload)
+  const extra = extraOf(payload, actionFields, occurredAt !== null)
+  const data: MessageActionData = {
+    waId: action.id,
+    targetWaId,
+    chat,
+    sender,
+    fromMe,
+    body,
+    ...(extra === undefined ? undefined : { extra })
+  }
+  return [record(frame, kind, occurredAt, data, { chat, sender, fromMe, waId: action.id, rank: "" }, aliasesOf(action))]
+}
+
+/**
+ * One event an id. Where the account itself has read somebody's message, the target is not one of ours: no
+ * `messageId`, and an identity apart from acks of our own messages.
+ */
+const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+  const decoded = decodeAck(payload)
+  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
+  const ack = decoded.success
+  const status = ackStatuses.get(ack.receipt_type)
+  if (status === undefined) return [readOther(frame, envelope, payload)]
+  if (ack.ids.length === 0) return [unreadable(frame, envelope)]
+  if (ack.ids.length > ackIdsMax) {
+    return [rejected(frame, "too-large", `an ack of ${ack.ids.length} messages; at most ${ackIdsMax} are taken`)]
+  }
+  const participant = ack.from ? canonical(ack.from) : null
+  const chat = ack.chat_id ? canonical(ack.chat_id) : participant ?? ""
+  const own = ack.receipt_type === "read-self" ||
+    (participant !== null && frame.target.jid !== null && participant === canonical(frame.target.jid))
+  const occurredAt = occurredAtOf(envelope, payload)
+  const extra = extraOf(payload, ackFields, occurredAt !== null)
+  const aliases = aliasesOf(ack)
+  return ack.ids.map((waId, index) => {
+    const messageId = own ? null : messageIdOf(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
+    const data = { messageId, waId, chat, participant, status, ...(extra === undefined ? undefined : { extra }) }
+    const identity = { chat, sender: participant ?? "", fromMe: !own, waId, rank: status }
+    return record(frame, "message.ack", occurredAt, data, identity, index === 0 ? aliases : noAliases)
+  })
+}
+
+const readOther = (frame: Frame, envelope: Envelope, payload: Payload): Happening =>
+  record(frame, gatewayKind(envelope.event), occurredAtOf(envelope, payload), payload as Extra)
+
+/** Routing keys hold 255 bytes and a device id besides. */
+const gatewayNameMax = 128
+
+/** The gateway's own event name, in the alphabet of our kinds. */
+export const gatewayKind = (name: string): `gateway.${string}` => {
+  const segments = name.slice(0, gatewayNameMax).split(".")
+  const kept = segments.length <= 8 ? segments : [...segments.slice(0, 7), segments.slice(7).join("_")]
+  return `gateway.${kept.map((segment) => segment.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_").join(".")}`
+}
+
+const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
+  if (envelope.device_id === target.upstreamId || envelope.session_id === target.upstreamId) return true
+  return target.jid !== null && envelope.device_id.includes("@") &&
+    canonical(envelope.device_id) === canonical(target.jid)
+}
+
+/** Chat and sender, each from the other where one is missing; null where the payload names neither. */
+const placeOf = (frame: Frame, payload: Address, fromMe: boolean): { chat: string; sender: string } | null => {
+  const from = payload.from ? canonical(payload.from) : null
+  const chat = payload.chat_id ? canonical(payload.chat_id) : fromMe ? null : from
+  if (chat === null) return null
+  if (from !== null) return { chat, sender: from }
+  if (fromMe) return { chat, sender: frame.target.jid === null ? "" : canonical(frame.target.jid) }
+  return { chat, sender: chat.endsWith("@g.us") ? "" : chat }
+}
+
+const noAliases: ReadonlyArray<Alias> = []
+
+const aliasesOf = (payload: Address): ReadonlyArray<Alias> => {
+  const ofSender = aliasOf(payload.from, payload.from_lid)
+  const ofChat = aliasOf(payload.chat_id, payload.chat_lid)
+  if (ofSender === null) return ofChat === null ? noAliases : [ofChat]
+  return ofChat === null || (ofChat.lid === ofSender.lid && ofChat.jid === ofSender.jid)
+    ? [ofSender]
+    : [ofSender, ofChat]
+}
+
+const aliasOf = (jid: string | null | undefined, lid: string | null | undefined): Alias | null => {
+  if (!jid || !lid || !isLid(lid)) return null
+  const known = canonical(jid)
+  return known.endsWith("@s.whatsapp.net") ? { lid: canonical(lid), jid: known } : null
+}
+
+const occurredAtOf = (envelope: Envelope, payload: Payload): string | null =>
+  readTimestamp(payload.timestamp) ?? readTimestamp(envelope.timestamp)
+
+const extraOf = (payload: Payload, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
+  let extra: Extra | undefined
+  for (const key in payload) {
+    if (known.has(key) || (key === "timestamp" && timestampUsed)) continue
+    extra = keep(extra, key, payload[key])
+  }
+  return extra
+}
+
+/** `__proto__` is dropped: assigning it would change the object instead of filling it. */
+const keep = (extra: Extra | undefined, key: string, value: unknown): Extra | undefined => {
+  if (key === "__proto__") return extra
+  const kept = extra ?? {}
+  kept[key] = value as Schema.Json
+  return kept
+}
+
+const wordsMax = 200
+
+const wordsIn = (payload: Payload, key: string): string | null => {
+  const value = payload[key]
+  return typeof value === "string" && value !== "" ? value.slice(0, wordsMax) : null
+}
+
+const accountIn = (payload: Payload): string | null => {
+  const jid = wordsIn(payload, "jid")
+  return jid === null ? null : canonical(jid)
+}
+
+/** An hour: login codes live for minutes, and a wild claim must not keep a device waiting. */
+const codeSecondsMax = 3600
+
+const expiryIn = (payload: Payload, now: number): string | null => {
+  const seconds = payload.qr_duration ?? payload.duration
+  if (typeof seconds === "number" && seconds > 0 && seconds <= codeSecondsMax) {
+    return new Date(now + seconds * 1000).toISOString()
+  }
+  return readTimestamp(payload.expires_at)
+}
+
+const deeperThan = (value: unknown, levels: number): boolean => {
+  if (typeof value !== "object" || value === null) return false
+  if (levels === 0) return true
+  if (Array.isArray(value)) return value.some((item) => deeperThan(item, levels - 1))
+  for (const key in value) {
+    if (deeperThan((value as Payload)[key], levels - 1)) return true
+  }
+  return false
+}
+
+const unreadable = (frame: Frame, envelope: Envelope): Happening =>
+  rejected(frame, "unreadable", `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`)
+
+const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): Happening =>
+  record(frame, "frame.rejected", null, {
+    reason,
+    detail,
+    raw: frame.text.length > rawMax ? frame.text.slice(0, rawMax) : frame.text,
+    rawLength: frame.text.length
+  })
+
+const record = (
+  frame: Frame,
+  kind: EventDraft["kind"],
+  occurredAt: string | null,
+  data: EventData,
+  identity: EventIdentity | null = null,
+  aliases: ReadonlyArray<Alias> = noAliases
+): Happening => ({
+  _tag: "Record",
+  draft: {
+    id: frame.makeId(frame.now),
+    kind,
+    deviceId: frame.target.deviceId,
+    occurredAt: occurredAt ?? new Date(frame.now).toISOString(),
+    via: "live",
+    data,
+    identity,
+    aliases
+  }
+})

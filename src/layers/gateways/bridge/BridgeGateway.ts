@@ -1,0 +1,108 @@
+/**
+ * A gateway that speaks the `bridge` dialect: one WebSocket a device carrying `{event, device_id, payload}`, and HTTP
+ * for questions about slots, both behind HTTP Basic.
+ */
+import { Effect, Layer, Redacted, Scope } from "effect"
+import type { DeviceId, GatewayName } from "../../../domain/Ids.ts"
+import { Gateways, SessionRefused, type WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
+import * as BridgeRest from "./BridgeRest.ts"
+import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
+import { scopeClosed } from "./failures.ts"
+import { type PingWheel, pingWheel } from "./PingWheel.ts"
+
+export interface BridgeOptions {
+  readonly name: GatewayName
+  /** `http(s)://` or `ws(s)://`, with the gateway's base path if it has one. Checked where settings are read. */
+  readonly url: string
+  /** Neither here nor in the URL: the gateway is open. */
+  readonly user?: string | undefined
+  readonly password?: Redacted.Redacted | undefined
+  /** 1 MiB by default: the largest frames seen carry a base64 thumbnail of some 100 KiB. */
+  readonly frameBytesMax?: number | undefined
+  /** The whole handshake. 10 s by default: connecting is rate limited, so a healthy gateway answers far sooner. */
+  readonly handshakeMillis?: number | undefined
+  /** The process's own wheel by default; tests bring a faster one. */
+  readonly wheel?: PingWheel | undefined
+}
+
+const frameBytesDefault = 1024 * 1024
+const handshakeMillisDefault = 10_000
+
+export const make = Effect.fnUntraced(function*(
+  options: BridgeOptions
+): Effect.fn.Return<WhatsAppGateway, never, Scope.Scope> {
+  const base = baseOf(options.url)
+  const authorization = authorizationOf(options)
+  const rest = yield* BridgeRest.make({ name: options.name, base, authorization })
+  const sessionOptions: SessionOptions = {
+    url: `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`,
+    authorization,
+    frameBytesMax: options.frameBytesMax ?? frameBytesDefault,
+    handshakeMillis: options.handshakeMillis ?? handshakeMillisDefault,
+    wheel: options.wheel ?? pingWheel
+  }
+  // To teach a session the account once the gateway has told it: frames may name the account instead of the slot.
+  const sessions = new Map<DeviceId, BridgeSession>()
+
+  const open: WhatsAppGateway["open"] = (target, listener) =>
+    Effect.flatMap(Effect.scope, (scope) => {
+      let close: () => void = noop
+      const connected = Effect.callback<BridgeSession, SessionRefused>((resume) => {
+        close = connect(sessionOptions, target, listener, (session) => {
+          sessions.set(target.deviceId, session)
+          close = () => {
+            if (sessions.get(target.deviceId) === session) sessions.delete(target.deviceId)
+            session.end(scopeClosed)
+          }
+          resume(Effect.succeed(session))
+        }, ({ failure, retryAfter }) => {
+          const message = `Gateway '${options.name}' did not open a session: ${failure.detail}`
+          resume(Effect.fail(new SessionRefused({ message, class: failure.class, code: failure.code, retryAfter })))
+        })
+        return Effect.sync(() => close())
+      })
+      // Registered first, so that no interruption can fall between an open socket and its release.
+      return Effect.andThen(Scope.addFinalizer(scope, Effect.sync(() => close())), connected)
+    })
+
+  return {
+    name: options.name,
+    description: `bridge at ${base.href}`,
+    open,
+    status: (target) =>
+      Effect.tap(rest.status(target.upstreamId), ({ jid }) => {
+        if (jid !== null) sessions.get(target.deviceId)?.learnAccount(jid)
+        return Effect.void
+      }),
+    ensureSlot: rest.ensureSlot,
+    probe: rest.probe
+  }
+})
+
+/** All configured gateways of this dialect. */
+export const layer = (gateways: ReadonlyArray<BridgeOptions>): Layer.Layer<Gateways> =>
+  Layer.effect(
+    Gateways,
+    Effect.map(Effect.forEach(gateways, make), (made) =>
+      Gateways.of({ all: new Map(made.map((gateway) => [gateway.name, gateway])) }))
+  )
+
+const noop = () => {}
+
+/** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
+const baseOf = (text: string): URL => {
+  const url = new URL(text)
+  const base = new URL(url.origin === "null" ? `${url.protocol}//${url.host}` : url.origin)
+  base.protocol = url.protocol.replace(/^ws/, "http")
+  base.pathname = url.pathname.replace(/\/(ws\/?)?$/, "")
+  return base
+}
+
+const authorizationOf = (options: BridgeOptions): string | null => {
+  const url = new URL(options.url)
+  const user = options.user ?? decodeURIComponent(url.username)
+  const password = options.password === undefined
+    ? decodeURIComponent(url.password)
+    : Redacted.value(options.password)
+  return user === "" && password === "" ? null : `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`
+}

@@ -1,0 +1,221 @@
+/**
+ * One device's socket in the `bridge` dialect: opens it, hands over what each frame means, and says once why it ended.
+ *
+ * Order and loss: frames are decoded and handed over in the socket's own callback, so what `ws` has read before a
+ * close is handed over before `onEnd`. After `end` nothing is handed over any more.
+ *
+ * Memory: a device costs this object and its `ws` socket. The callbacks are shared functions that find their session
+ * on the socket; there are no timers, streams or closures a device once it is open.
+ */
+import { type ClientOptions, WebSocket } from "ws"
+import type { ClientRequest, IncomingMessage } from "node:http"
+import type { Failure } from "../../../domain/DeviceState.ts"
+import type { Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import { decodeFrame, rejectBinary } from "./BridgeDecoder.ts"
+import {
+  closeCodeOf,
+  handshakeTimeout,
+  ofClose,
+  ofConnectError,
+  ofSocketError,
+  ofStatus,
+  pingTimeout,
+  type Refusal
+} from "./failures.ts"
+import type { PingWheel, WheelMember } from "./PingWheel.ts"
+
+export interface SessionOptions {
+  /** Of the socket, without the query. */
+  readonly url: string
+  /** The whole `Authorization` header, or null where the gateway is open. */
+  readonly authorization: string | null
+  readonly frameBytesMax: number
+  readonly handshakeMillis: number
+  readonly wheel: PingWheel
+}
+
+/** How long a gateway may take to answer our close frame before the connection is cut. */
+const closeMillis = 1000
+
+/** The socket, with the way back to what it belongs to. */
+class BridgeSocket extends WebSocket {
+  session: BridgeSession | undefined
+}
+
+export class BridgeSession implements Session, WheelMember {
+  wheelSlot = -1
+  wheelIndex = -1
+  misses = 0
+  paused = false
+  /** What the account is, as far as this session knows; a later answer of the gateway may teach it. */
+  target: SessionTarget
+  readonly #listener: SessionListener
+  readonly #wheel: PingWheel
+  readonly #socket: BridgeSocket
+  #ended = false
+  #failure: Failure | null = null
+
+  constructor(socket: BridgeSocket, target: SessionTarget, listener: SessionListener, wheel: PingWheel) {
+    this.#socket = socket
+    this.target = target
+    this.#listener = listener
+    this.#wheel = wheel
+    socket.session = this
+    socket.on("message", onMessage)
+    socket.on("pong", onPong)
+    socket.on("error", onError)
+    socket.on("close", onClose)
+    wheel.add(this)
+  }
+
+  pause(): boolean {
+    if (!this.#ended && !this.paused) {
+      this.paused = true
+      this.#socket.pause()
+    }
+    return true
+  }
+
+  resume(): void {
+    if (this.#ended || !this.paused) return
+    this.paused = false
+    this.misses = 0
+    this.#socket.resume()
+  }
+
+  /**
+   * `onEnd` follows in a microtask, so that a listener may end the session from within `onHappening`. The socket's own
+   * close goes on behind: it is cut if the gateway does not answer the close frame.
+   */
+  end(failure: Failure): void {
+    if (this.#ended) return
+    this.#finish(failure, true)
+    if (failure.code === "ping-timeout") this.#socket.terminate()
+    else {
+      // A paused socket would never read the answer to its close frame.
+      this.#socket.resume()
+      this.#socket.close(closeCodeOf(failure))
+    }
+  }
+
+  learnAccount(jid: string): void {
+    if (this.target.jid !== jid) this.target = { ...this.target, jid }
+  }
+
+  sendPing(): void {
+    this.#socket.ping()
+  }
+
+  onDead(): void {
+    const { missesMax, turn } = this.#wheel.options
+    this.end(pingTimeout(missesMax * turn))
+  }
+
+  onFrame(data: Buffer, isBinary: boolean): void {
+    if (this.#ended) return
+    const now = Date.now()
+    if (isBinary) {
+      this.#listener.onHappening(rejectBinary(data, this.target, now))
+      return
+    }
+    const happenings = decodeFrame(data.toString("utf8"), this.target, now)
+    for (let index = 0; index < happenings.length; index++) {
+      const happening = happenings[index]!
+      if (happening._tag === "UpstreamConnected" && happening.jid !== null) this.learnAccount(happening.jid)
+      this.#listener.onHappening(happening)
+      if (this.#ended) return
+    }
+  }
+
+  onSocketError(error: Error): void {
+    this.#failure ??= ofSocketError(error)
+  }
+
+  onSocketClose(code: number): void {
+    if (!this.#ended) this.#finish(this.#failure ?? ofClose(code), false)
+  }
+
+  #finish(failure: Failure, later: boolean): void {
+    this.#ended = true
+    this.#wheel.remove(this)
+    if (later) queueMicrotask(() => this.#listener.onEnd(failure))
+    else this.#listener.onEnd(failure)
+  }
+}
+
+function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
+  // With the default binaryType the data of a complete frame is one Buffer.
+  ;(this as BridgeSocket).session!.onFrame(data as Buffer, isBinary)
+}
+
+function onPong(this: WebSocket): void {
+  ;(this as BridgeSocket).session!.misses = 0
+}
+
+function onError(this: WebSocket, error: Error): void {
+  ;(this as BridgeSocket).session!.onSocketError(error)
+}
+
+function onClose(this: WebSocket, code: number): void {
+  ;(this as BridgeSocket).session!.onSocketClose(code)
+}
+
+/**
+ * Opens the socket and answers once, by one of the two callbacks. Returns the way to give up, after which neither is
+ * called. Whichever way it fails, the connection is closed: no handshake outlives its deadline.
+ */
+export const connect = (
+  options: SessionOptions,
+  target: SessionTarget,
+  listener: SessionListener,
+  onOpen: (session: BridgeSession) => void,
+  onRefused: (refusal: Refusal) => void
+): () => void => {
+  const headers: Record<string, string> = { "X-Device-Id": target.upstreamId }
+  if (options.authorization !== null) headers.Authorization = options.authorization
+  const socketOptions: ClientOptions & { readonly closeTimeout: number } = {
+    headers,
+    // Negotiated compression costs a zlib context a socket, and frames are small.
+    perMessageDeflate: false,
+    maxPayload: options.frameBytesMax,
+    closeTimeout: closeMillis
+  }
+  const socket = new BridgeSocket(`${options.url}?device_id=${target.upstreamId}`, socketOptions)
+  let settled = false
+  const settle = (): boolean => {
+    if (settled) return false
+    settled = true
+    clearTimeout(deadline)
+    socket.removeListener("unexpected-response", onResponse)
+    socket.removeListener("open", onOpened)
+    return true
+  }
+  const refuse = (refusal: Refusal) => {
+    if (settle()) {
+      socket.terminate()
+      onRefused(refusal)
+    }
+  }
+  const onOpened = () => {
+    if (!settle()) return
+    socket.removeListener("error", onFailed)
+    onOpen(new BridgeSession(socket, target, listener, options.wheel))
+  }
+  const onFailed = (error: Error) => refuse({ failure: ofConnectError(error), retryAfter: null })
+  const onResponse = (_request: ClientRequest, response: IncomingMessage) => {
+    const refusal = ofStatus(response.statusCode ?? 0, response.headers, Date.now())
+    response.destroy()
+    refuse(refusal)
+  }
+  // The whole handshake, not an idle time: a gateway that drips bytes does not get more.
+  const deadline = setTimeout(() => {
+    refuse({ failure: handshakeTimeout(options.handshakeMillis), retryAfter: null })
+  }, options.handshakeMillis)
+  socket.on("open", onOpened)
+  socket.on("unexpected-response", onResponse)
+  // Stays after a refusal: aborting a handshake emits one more error, which must find a listener.
+  socket.on("error", onFailed)
+  return () => {
+    if (settle()) socket.terminate()
+  }
+}

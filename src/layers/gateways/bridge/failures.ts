@@ -1,0 +1,136 @@
+/**
+ * Why a connection could not begin or ended, as one of our failure classes. Pure, so that the whole table is tested.
+ *
+ * The class is about who can mend it: `auth` needs an operator, `conflict` somebody else, `upstreamDown` concerns the
+ * gateway and so all its devices, `transport` only this connection.
+ */
+import type { Failure } from "../../../domain/DeviceState.ts"
+
+/** A failure to open, with the wait the gateway asked for. */
+export interface Refusal {
+  readonly failure: Failure
+  /** Milliseconds, or null. */
+  readonly retryAfter: number | null
+}
+
+/** An hour: a gateway that names more is asked again all the same. */
+const retryAfterMax = 3_600_000
+
+const failure = (kind: Failure["class"], code: string, detail: string): Failure => ({ class: kind, code, detail })
+
+export const handshakeTimeout = (millis: number): Failure =>
+  failure("upstreamDown", "handshake-timeout", `the gateway did not finish the handshake within ${millis} ms`)
+
+export const pingTimeout = (millis: number): Failure =>
+  failure("transport", "ping-timeout", `the gateway answered no ping for ${millis} ms`)
+
+export const scopeClosed: Failure = failure("transport", "closed-by-us", "the session was closed by this side")
+
+/**
+ * An HTTP answer in place of the upgrade. A 401 in JSON is not about our credentials: the gateway says that way that
+ * its own WhatsApp session is not up.
+ */
+export const ofStatus = (
+  status: number,
+  headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>,
+  now: number
+): Refusal => {
+  const retryAfter = readRetryAfter(headers["retry-after"], now)
+  const json = String(headers["content-type"] ?? "").includes("json")
+  const answered = `the gateway answered the handshake with ${status}`
+  if (status === 401 && json) {
+    const detail = `${answered} in JSON: its WhatsApp session is not up`
+    return { failure: failure("transport", "session-not-ready", detail), retryAfter }
+  }
+  const [kind, code] = statusClasses.get(status) ??
+    (status >= 520 && status <= 530 ? ["upstreamDown", "unavailable"] as const : ["transport", "handshake-refused"])
+  return { failure: failure(kind, code, answered), retryAfter }
+}
+
+const statusClasses = new Map<number, readonly [Failure["class"], string]>([
+  [401, ["auth", "unauthorized"]],
+  [403, ["auth", "forbidden"]],
+  [404, ["transport", "unknown-slot"]],
+  [407, ["auth", "unauthorized"]],
+  [408, ["upstreamDown", "unavailable"]],
+  [409, ["conflict", "replaced"]],
+  [429, ["transport", "rate-limited"]],
+  [502, ["upstreamDown", "unavailable"]],
+  [503, ["upstreamDown", "unavailable"]],
+  [504, ["upstreamDown", "unavailable"]]
+])
+
+/** Seconds or an HTTP date; whatever is neither, or lies in the past, is no wait at all. */
+const readRetryAfter = (value: string | ReadonlyArray<string> | undefined, now: number): number | null => {
+  if (typeof value !== "string") return null
+  const seconds = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
+  return seconds > 0 ? Math.min(seconds, retryAfterMax) : null
+}
+
+/** An error before the socket was up: no connection, no TLS, no proper answer. */
+export const ofConnectError = (error: NodeJS.ErrnoException): Failure => {
+  const code = error.code ?? ""
+  if (localCodes.has(code)) {
+    return failure("transport", "local-limit", `this machine could not open a socket (${code})`)
+  }
+  if (unreachableCodes.has(code)) return failure("upstreamDown", "unreachable", `no connection to the gateway (${code})`)
+  if (/CERT|TLS|SSL|SELF_SIGNED/.test(code)) {
+    return failure("upstreamDown", "tls", `no trusted connection to the gateway (${code})`)
+  }
+  if (code.startsWith("HPE_") || code === "") {
+    return failure("transport", "not-a-websocket", "what answered is no WebSocket server")
+  }
+  return failure("upstreamDown", "unreachable", `no connection to the gateway (${code})`)
+}
+
+const localCodes = new Set(["EMFILE", "ENFILE", "EADDRNOTAVAIL", "ENOBUFS", "ENOMEM"])
+const unreachableCodes = new Set([
+  "ECONNREFUSED",
+  "ECONNRESET",
+  "EPIPE",
+  "ENOTFOUND",
+  "EAI_AGAIN",
+  "EHOSTUNREACH",
+  "ENETUNREACH",
+  "ETIMEDOUT"
+])
+
+/** An error of a socket that was up. It comes before the close and says more than the close's code. */
+export const ofSocketError = (error: NodeJS.ErrnoException): Failure => {
+  const code = error.code ?? "unknown"
+  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") {
+    return failure("transport", "frame-too-large", "the gateway sent a frame above the size limit")
+  }
+  if (code.startsWith("WS_ERR_")) {
+    return failure("transport", "protocol-error", `the gateway broke the WebSocket protocol (${code})`)
+  }
+  return failure("transport", "socket-reset", `the connection broke (${code})`)
+}
+
+/** A close frame from the gateway, or 1006 where the connection ended without one. */
+export const ofClose = (code: number): Failure => {
+  const [kind, word, detail] = closeClasses.get(code) ??
+    ["transport", "socket-closed", "the gateway closed the connection"] as const
+  return failure(kind, word, `${detail} (${code})`)
+}
+
+const closeClasses = new Map<number, readonly [Failure["class"], string, string]>([
+  [1002, ["transport", "protocol-error", "the gateway saw a protocol error"]],
+  [1003, ["transport", "protocol-error", "the gateway refused our data"]],
+  [1006, ["transport", "socket-lost", "the connection ended without a close frame"]],
+  [1007, ["transport", "protocol-error", "the gateway refused our data"]],
+  [1008, ["auth", "policy", "the gateway refused us by policy"]],
+  [1009, ["transport", "frame-too-large", "a frame was above the size limit"]],
+  [1011, ["transport", "gateway-error", "the gateway met an error of its own"]],
+  [1012, ["upstreamDown", "restarting", "the gateway is restarting"]],
+  [1013, ["upstreamDown", "overloaded", "the gateway is overloaded"]],
+  [1014, ["upstreamDown", "unavailable", "the gateway behind the proxy is away"]],
+  [4401, ["auth", "unauthorized", "the gateway refused our credentials"]],
+  [4403, ["auth", "forbidden", "the gateway refused us this device"]],
+  [4404, ["transport", "unknown-slot", "the gateway does not know the slot"]],
+  [4409, ["conflict", "replaced", "another session took this device over"]],
+  [4429, ["transport", "rate-limited", "the gateway asked for less"]]
+])
+
+/** The close code that tells the gateway why we leave. */
+export const closeCodeOf = (reason: Failure): number => reason.class === "ours" ? 1011 : 1001
