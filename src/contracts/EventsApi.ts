@@ -18,8 +18,8 @@ const read = HttpApiEndpoint.get("read", "/events", {
 }).annotate(RequiredScope, "read").annotate(
   OpenApi.Description,
   "A page of events after `after`, oldest first; without it, from the oldest kept. With `Accept: text/event-stream`: " +
-    "events after `Last-Event-ID` or `after`, or from now on without either, then live. Each has its `seq` as `id` " +
-    "and its kind as `event`; comments are heartbeats."
+    "events after `Last-Event-ID` or `after`, or from now on without either, then live. Each has its `seq` as `id`; " +
+    "comments are heartbeats, and move the `id` on too."
 )
 
 export const EventsApi = HttpApiGroup.make("events").add(read)

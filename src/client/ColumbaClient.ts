@@ -1,0 +1,154 @@
+/**
+ * The typed client other Effect programs and the dashboard import. Calls fail with typed errors and are not repeated.
+ * Streams do not end when the connection does: they reconnect by themselves, after a growing and scattered wait, and go
+ * on after the last item they gave out. Runs in browsers too.
+ */
+import { Cause, Context, Effect, Layer, Schedule, Stream } from "effect"
+import { FetchHttpClient, Headers } from "effect/http"
+import { RpcClient, RpcClientError, RpcMiddleware, RpcSerialization } from "effect/rpc"
+import type { RpcGroup } from "effect/rpc"
+import { Socket } from "effect/socket"
+import { RpcAuthorization } from "../contracts/Authorization.ts"
+import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
+import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { DeviceId, MessageId } from "../domain/Ids.ts"
+import type { EventsExpired } from "../domain/MessageErrors.ts"
+
+export interface ColumbaClientOptions {
+  /** Where Columba listens: `http://host:port` or `https://…`. */
+  readonly url: string
+  /** Where the server asks for one. */
+  readonly apiKey?: string | undefined
+}
+
+type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcClientError.RpcClientError>
+
+/** What a stream can end with; all else is waited out. */
+export type StreamFailure = EventsExpired | Unauthorized | Forbidden
+
+/** Where and what a stream of events reads. */
+export interface FollowOptions {
+  readonly after?: number | undefined
+  readonly device?: DeviceId | undefined
+  readonly kinds?: ReadonlyArray<string> | undefined
+}
+
+/**
+ * From 250 ms, so that a restart is hardly seen, to 10 s, so that a server that is down is left alone. Scattered, so
+ * that a thousand clients of one server do not come back in one moment.
+ */
+const reconnectPolicy = Schedule.min([Schedule.exponential("250 millis", 1.7), Schedule.spaced("10 seconds")]).pipe(
+  Schedule.jittered
+)
+
+export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success<typeof make>>()(
+  "columba/client/ColumbaClient"
+) {
+  /** Over one WebSocket: streams with backpressure, and the cheapest calls. */
+  static readonly layer = (options: ColumbaClientOptions): Layer.Layer<ColumbaClient> =>
+    layerWith(options).pipe(
+      Layer.provide(RpcClient.layerProtocolSocket({ retryPolicy: reconnectPolicy })),
+      Layer.provide(Socket.layerWebSocket(`${trimmed(options.url).replace(/^http/, "ws")}${rpcWebSocketPath}`)),
+      Layer.provide([Socket.layerWebSocketConstructorGlobal, RpcSerialization.layerNdjson])
+    )
+
+  /** Over plain HTTP requests, for networks that let no WebSocket through. */
+  static readonly layerHttp = (options: ColumbaClientOptions): Layer.Layer<ColumbaClient> =>
+    layerWith(options).pipe(
+      Layer.provide(RpcClient.layerProtocolHttp({ url: `${trimmed(options.url)}${rpcHttpPath}` })),
+      Layer.provide([FetchHttpClient.layer, RpcSerialization.layerNdjson])
+    )
+}
+
+const make = Effect.gen(function*() {
+  const rpc = yield* RpcClient.make(ColumbaRpcs)
+  return {
+    devices: {
+      create: (device: Parameters<Rpcs["Devices.Create"]>[0]) => call(rpc["Devices.Create"](device)),
+      list: (query: Parameters<Rpcs["Devices.List"]>[0] = {}) => call(rpc["Devices.List"](query)),
+      get: (id: DeviceId) => call(rpc["Devices.Get"]({ id })),
+      rename: (id: DeviceId, name: string) => call(rpc["Devices.Rename"]({ id, name })),
+      deactivate: (id: DeviceId) => call(rpc["Devices.Deactivate"]({ id })),
+      reactivate: (id: DeviceId) => call(rpc["Devices.Reactivate"]({ id })),
+      reconnect: (id: DeviceId) => call(rpc["Devices.Reconnect"]({ id })),
+      release: (id: DeviceId) => call(rpc["Devices.Release"]({ id })),
+      status: (id: DeviceId) => call(rpc["Devices.Status"]({ id })),
+      connection: (id: DeviceId) => call(rpc["Devices.Connection"]({ id })),
+      explain: (id: DeviceId) => call(rpc["Devices.Explain"]({ id }))
+    },
+    messages: {
+      list: (query: Parameters<Rpcs["Messages.List"]>[0] = {}) => call(rpc["Messages.List"](query)),
+      get: (id: MessageId) => call(rpc["Messages.Get"]({ id }))
+    },
+    events: {
+      page: (query: Parameters<Rpcs["Events.Page"]>[0] = {}) => call(rpc["Events.Page"](query)),
+      /**
+       * Replays what follows `after`, then goes on live; without `after`, what comes from now on. Over lost connections
+       * no event is missing and none comes twice. Heartbeats say how far everything has been given out.
+       */
+      follow: (options: FollowOptions = {}): Stream.Stream<EventsItem, StreamFailure> => follow(rpc, options)
+    },
+    /** Every device, `Synced`, then changes; after a lost connection every device again. */
+    watchDevices: resuming(() => rpc.WatchDevices()) satisfies Stream.Stream<WatchItem, StreamFailure>,
+    server: { info: call(rpc["Server.Info"]()) }
+  }
+})
+
+const layerWith = (options: ColumbaClientOptions) =>
+  Layer.effect(ColumbaClient, make).pipe(Layer.provide(authorization(options.apiKey)))
+
+/** The key rides in every request, because a browser cannot set headers on a WebSocket. */
+const authorization = (apiKey: string | undefined) =>
+  RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) =>
+    next(
+      apiKey === undefined
+        ? request
+        : { ...request, headers: Headers.set(request.headers, "authorization", `Bearer ${apiKey}`) }
+    ))
+
+const trimmed = (url: string): string => url.replace(/\/+$/, "")
+
+const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, StreamFailure> =>
+  Stream.suspend(() => {
+    let after = options.after
+    const filter = {
+      ...(options.device === undefined ? {} : { device: options.device }),
+      ...(options.kinds === undefined ? {} : { kinds: options.kinds })
+    }
+    return resuming(() =>
+      Stream.map(rpc.Events(after === undefined ? filter : { ...filter, after }), (item) => {
+        after = item._tag === "Event" ? item.event.seq : item.through
+        return item
+      })
+    )
+  })
+
+/** What ends one connection of a stream but not the stream. */
+type Interruption = RpcClientError.RpcClientError | StorageUnavailable
+
+/**
+ * Opens the stream again, whenever it ends or fails for a reason that may pass. A server that stops interrupts its
+ * streams, which arrives here as an interruption that is not ours; it counts as a lost connection.
+ */
+const resuming = <A, E extends { readonly _tag: string }>(
+  open: () => Stream.Stream<A, E | Interruption>
+): Stream.Stream<A, Exclude<E, Interruption>> =>
+  Stream.suspend(open).pipe(
+    Stream.concat(Stream.fail(serverStopped(Cause.empty))),
+    Stream.catchCauseIf(Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),
+    Stream.retry(Schedule.while(reconnectPolicy, ({ input }) => mayPass(input as { readonly _tag: string })))
+  ) as Stream.Stream<A, Exclude<E, Interruption>>
+
+const mayPass = (error: { readonly _tag: string }): boolean =>
+  error._tag === "RpcClientError" || error._tag === "StorageUnavailable"
+
+/** A call whose server stopped before it answered fails like any other lost connection. */
+const call = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | RpcClientError.RpcClientError, R> =>
+  Effect.catchCauseIf(effect, Cause.hasInterruptsOnly, (cause) => Effect.fail(serverStopped(cause)))
+
+const serverStopped = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError =>
+  new RpcClientError.RpcClientError({
+    reason: new RpcClientError.RpcClientDefect({ message: "The server stopped before it was done", cause })
+  })
