@@ -1,0 +1,111 @@
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Duration, Effect, FileSystem, Redacted } from "effect"
+import * as Settings from "../../src/layers/Settings.ts"
+
+const parse = (env: Record<string, string>) =>
+  Settings.parse.pipe(Effect.provideService(ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(env)))
+
+const problems = (env: Record<string, string>) => Effect.map(Effect.flip(parse(env)), (error) => error.problems)
+
+const secret = "0123456789abcdef0123"
+
+describe("Settings", () => {
+  it.effect("runs everything on loopback, embedded and simulated, when nothing is set", () =>
+    Effect.gen(function*() {
+      const settings = yield* parse({})
+      assert.deepStrictEqual(settings.database, { _tag: "Embedded", dataDir: "./data" })
+      assert.deepStrictEqual(settings.gateway, { _tag: "Simulator", demoDevices: 25 })
+      assert.deepStrictEqual([settings.host, settings.port], ["127.0.0.1", 8080])
+      assert.strictEqual(settings.rabbitUrl, null)
+      assert.deepStrictEqual(Array.from(settings.roles), ["api", "devices", "consumer", "scheduler"])
+      assert.deepStrictEqual(settings.retention, Duration.days(30))
+      assert.deepStrictEqual(settings.notes, [])
+    }))
+
+  it.effect("treats an empty value as unset, as docker compose passes it", () =>
+    Effect.gen(function*() {
+      const settings = yield* parse({ DATABASE_URL: "", PORT: "", COLUMBA_ROLES: " " })
+      assert.strictEqual(settings.database._tag, "Embedded")
+      assert.strictEqual(settings.port, 8080)
+      assert.strictEqual(settings.roles.size, 4)
+    }))
+
+  it.effect("tells all problems at once, each with its variable, what was given and what is expected", () =>
+    Effect.gen(function*() {
+      const found = yield* problems({ PORT: "eighty", COLUMBA_ROLES: "api,devises", DEBUG: "perhaps" })
+      assert.deepStrictEqual(found, [
+        "PORT is 'eighty'; expected a port from 0 to 65535 (0: any free one)",
+        "COLUMBA_ROLES is 'api,devises'; expected a comma list out of api, devices, consumer, scheduler",
+        "DEBUG is 'perhaps'; expected true or false"
+      ])
+    }))
+
+  it.effect("never shows what may be a secret", () =>
+    Effect.gen(function*() {
+      const found = yield* problems({
+        DATABASE_URL: "mysql://root:hunter2@db/columba",
+        RABBITMQ_URL: "guest:hunter2@broker",
+        COLUMBA_API_KEYS: "ops:everything:hunter2hunter2hunter2"
+      })
+      assert.lengthOf(found, 3)
+      assert.notInclude(found.join("\n"), "hunter2")
+      assert.include(found[0], "DATABASE_URL is a value of 31 characters; expected a URL like postgres://")
+    }))
+
+  it.effect("accepts the database URL of the former system as it is", () =>
+    Effect.gen(function*() {
+      const { database } = yield* parse({ DATABASE_URL: "postgresql+asyncpg://user:p%40ss@db:5432/name?ssl=require" })
+      assert.strictEqual(database._tag, "Postgres")
+      if (database._tag === "Postgres") {
+        assert.strictEqual(Redacted.value(database.url), "postgresql://user:p%40ss@db:5432/name?sslmode=require")
+      }
+    }))
+
+  it.effect("refuses an address that other machines reach unless keys are set", () =>
+    Effect.gen(function*() {
+      const [problem] = yield* problems({ HOST: "0.0.0.0" })
+      assert.include(problem, "COLUMBA_API_KEYS")
+      const settings = yield* parse({ HOST: "0.0.0.0", COLUMBA_API_KEYS: `ops:read+manage:${secret}` })
+      assert.deepStrictEqual(settings.apiKeys.map(({ name, scopes }) => [name, scopes]), [["ops", ["read", "manage"]]])
+      for (const host of ["localhost", "127.0.0.9", "::1"]) {
+        assert.strictEqual((yield* parse({ HOST: host })).host, host)
+      }
+    }))
+
+  it.effect("refuses keys that are short, doubled or of unknown scopes", () =>
+    Effect.gen(function*() {
+      const bad = ["ops:read:short", `ops:read:${secret},app:send:${secret}`, `ops:admin:${secret}`, `ops:${secret}`]
+      for (const given of bad) assert.lengthOf(yield* problems({ COLUMBA_API_KEYS: given }), 1, given)
+    }))
+
+  it.effect("reads a time for retention, and off for ever", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual((yield* parse({ COLUMBA_RETENTION: "12 hours" })).retention, Duration.hours(12))
+      assert.strictEqual((yield* parse({ COLUMBA_RETENTION: "off" })).retention, null)
+      assert.lengthOf(yield* problems({ COLUMBA_RETENTION: "soon" }), 1)
+      assert.lengthOf(yield* problems({ COLUMBA_RETENTION: "0 days" }), 1)
+    }))
+
+  it.effect("says which settings change nothing in this version", () =>
+    Effect.gen(function*() {
+      const settings = yield* parse({ REDIS_URL: "redis://cache:6379", COLUMBA_ROLES: "api" })
+      assert.lengthOf(settings.notes, 2)
+      assert.include(settings.notes[0], "REDIS_URL is set and unused")
+    }))
+
+  it.effect("refuses a cluster and the dialects that it does not speak yet", () =>
+    Effect.gen(function*() {
+      assert.lengthOf(yield* problems({ COLUMBA_CLUSTER: "on", WHATSAPP_API_DIALECT: "waha" }), 2)
+    }))
+
+  it.effect("lets flags win over the environment, and the environment over .env", () =>
+    Effect.gen(function*() {
+      const files = FileSystem.layerNoop({
+        readFileString: () => Effect.succeed("# local\nCOLUMBA_DEMO_DEVICES=7\nPORT=9999\nCOLUMBA_LOG=json\n")
+      })
+      const settings = yield* Settings.load({ PORT: "8181" }).pipe(Effect.provide(files))
+      assert.deepStrictEqual(settings.gateway, { _tag: "Simulator", demoDevices: 7 })
+      assert.strictEqual(settings.port, 8181)
+      assert.strictEqual(settings.log, "json")
+    }))
+})
