@@ -36,6 +36,12 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   readonly setActive: (id: DeviceId, active: boolean) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
+  /** Stores what the gateway told of the account. Null leaves what is known. */
+  readonly saveProfile: (id: DeviceId, profile: {
+    readonly jid: string | null
+    readonly phone: string | null
+  }) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+
   /** Raises the counter that asks the actor, wherever it lives, to drop its connection and open a new one. */
   readonly requestReconnect: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   /** Raises the counter that asks the actor to leave quarantine. */
