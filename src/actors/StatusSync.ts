@@ -1,0 +1,66 @@
+/**
+ * Asks the gateways about the slots: each device now and then, at random moments so that no two keep step, and soon
+ * after a hint. One loop for the whole fleet instead of a timer a device; an answer becomes an input of the device.
+ */
+import { Clock, Duration, Effect, Metric, Random, Semaphore } from "effect"
+import type { Scope } from "effect"
+import type { FleetSettings } from "../services/FleetSettings.ts"
+import * as Metrics from "../services/Metrics.ts"
+import type { DeviceCell } from "./device/DeviceActor.ts"
+
+/** A hint is followed up within this time; many hints at once are spread over it. */
+const hintDelayMax = 500
+
+export interface StatusSync {
+  /** Asks for this device soon. */
+  readonly want: (cell: DeviceCell) => void
+  /** Plans this device's next regular question. */
+  readonly plan: (cell: DeviceCell) => void
+}
+
+export const make = Effect.fnUntraced(function*(
+  cells: () => Iterable<DeviceCell>,
+  settings: FleetSettings
+): Effect.fn.Return<StatusSync, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const scope = yield* Effect.scope
+  const places = Semaphore.makeUnsafe(settings.statusConcurrency)
+
+  const plan = (cell: DeviceCell): void => {
+    if (!cell.mind.sessionOpen) {
+      cell.statusDueAt = Number.POSITIVE_INFINITY
+      return
+    }
+    const usable = cell.mind.state._tag === "Online"
+    const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)
+    cell.statusDueAt = clock.currentTimeMillisUnsafe() + interval * (0.5 + random.nextDoubleUnsafe())
+  }
+
+  const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.mind.jid }
+    const answer = yield* Effect.result(cell.host.gateway.status(target))
+    cell.statusAsked = false
+    plan(cell)
+    yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
+    if (answer._tag === "Success") cell.post({ _tag: "StatusRead", status: answer.success })
+  })
+
+  const sweep = Effect.gen(function*() {
+    const now = clock.currentTimeMillisUnsafe()
+    for (const cell of cells()) {
+      if (cell.statusDueAt > now || cell.statusAsked || !cell.mind.sessionOpen) continue
+      cell.statusAsked = true
+      yield* Effect.forkIn(Semaphore.withPermit(places, ask(cell)), scope)
+    }
+  })
+
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
+
+  return {
+    plan,
+    want: (cell) => {
+      cell.statusDueAt = clock.currentTimeMillisUnsafe() + hintDelayMax * random.nextDoubleUnsafe()
+    }
+  }
+})

@@ -1,0 +1,71 @@
+/**
+ * How often a device may fail, how long it waits, and when it is taken out of service. Every number of supervision
+ * stands here with its reason; the decisions that use them are in `device/DeviceBehaviour.ts`.
+ */
+import { Duration, Effect, Random, Schedule } from "effect"
+import type { FailureClass } from "../domain/DeviceState.ts"
+
+/**
+ * First wait at most half a second: a blip costs nobody a visible outage, and the random part spreads ten thousand
+ * devices that fell together. Measured: no dearer than retrying at once.
+ */
+export const reconnectDelayBase = Duration.millis(500)
+
+/** No device waits longer than this for a gateway that takes it back. */
+export const reconnectDelayMax = Duration.seconds(30)
+
+/**
+ * Reconnects of one device: exponential, capped, with full jitter (anywhere from nothing to the step), so that no two
+ * devices keep step. It starts over only after a connection was stable, see `stableAfter`.
+ */
+export const reconnectSchedule = Schedule.min([
+  Schedule.exponential(reconnectDelayBase, 2),
+  Schedule.spaced(reconnectDelayMax)
+]).pipe(
+  Schedule.modifyDelay(({ duration }) => Effect.map(Random.next, (jitter) => Duration.times(duration, jitter)))
+)
+
+/** Probes of a gateway that is down: soon at first, because most are restarts; then four a minute at most. */
+export const incidentProbeSchedule = Schedule.min([
+  Schedule.exponential(Duration.millis(500), 2),
+  Schedule.spaced(Duration.seconds(15))
+]).pipe(Schedule.jittered)
+
+/** A connection that lasted this long earns a fresh start. Shorter, and flapping would defeat the backoff. */
+export const stableAfter = Duration.seconds(60)
+
+/**
+ * Rejected credentials do not get better by trying: at most twelve attempts an hour, enough to notice that an operator
+ * has mended them.
+ */
+export const authProbeDelay = Duration.minutes(5)
+
+/** Somebody else took the session. Taking it back at once would begin a fight; a minute lets a person look. */
+export const conflictDelay = Duration.minutes(1)
+
+/** More than `intensity` failures within `period` take the device out of service for `quarantine`. */
+export interface RestartBudget {
+  readonly intensity: number
+  readonly period: Duration.Duration
+  readonly quarantine: Duration.Duration
+}
+
+/**
+ * Budgets by class. `transport`: ten losses in ten minutes is flapping, not bad luck; with the waits above that keeps
+ * a flapping device near ninety attempts an hour. `conflict`: two clients are fighting over one account, a person must
+ * decide. `ours`: the classic supervisor's intensity. `auth` and `upstreamDown` burn none: the first has its own slow
+ * probe, the second is the gateway's incident and no fault of the device.
+ */
+export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" | "conflict" | "ours">, RestartBudget>> =
+  {
+    transport: { intensity: 10, period: Duration.minutes(10), quarantine: Duration.minutes(5) },
+    conflict: { intensity: 3, period: Duration.minutes(10), quarantine: Duration.minutes(15) },
+    ours: { intensity: 5, period: Duration.seconds(60), quarantine: Duration.minutes(5) }
+  }
+
+/** The budget of a class, or null where failing is free. */
+export const budgetOf = (failureClass: FailureClass): RestartBudget | null =>
+  failureClass === "auth" || failureClass === "upstreamDown" ? null : restartBudgets[failureClass]
+
+/** Failures older than the longest period are forgotten. */
+export const failureMemory = Duration.minutes(10)

@@ -1,0 +1,375 @@
+/**
+ * One device, alive: it owns the session, keeps a mind, and carries out what `DeviceBehaviour` decides.
+ *
+ * The actor is one fiber. While online it is parked on its inbox; frames do not pass through it: the session hands them
+ * to `Ear`, and from there they go straight into the log. Only what moves the state machine wakes the fiber. There is
+ * no timer, queue or stream a device, since ten thousand of them is what costs.
+ *
+ * Order in `handle`: decide, record the transition in the log, then act. A crash between the last two leaves a recorded
+ * state that is not carried out; the next actor begins from desired state, not from the recorded one.
+ */
+import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
+import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
+import type { Clock } from "effect"
+import type { DesiredDevice } from "../../domain/Device.ts"
+import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
+import type { EventDraft, EventKind } from "../../domain/Event.ts"
+import type { EventId } from "../../domain/Ids.ts"
+import type { EventLog } from "../../services/EventLog.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import type { Happening, Session, SessionListener, SessionRefused, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { ConnectGate } from "../ConnectGate.ts"
+import type { GatewayIncidents } from "../GatewayIncidents.ts"
+import { reconnectSchedule } from "../Supervision.ts"
+import { decide, evolve, initial, phoneFor, standing, wasStable } from "./DeviceBehaviour.ts"
+import type { Input, Mind, Transition } from "./DeviceBehaviour.ts"
+
+/** What all actors of one gateway share. */
+export interface ActorHost {
+  readonly log: EventLog["Service"]
+  readonly gateway: WhatsAppGateway
+  readonly gate: ConnectGate
+  readonly incidents: GatewayIncidents
+  readonly clock: Clock.Clock
+  /** Told of every transition, in the fiber of the actor. */
+  readonly onTransition: (cell: DeviceCell, from: DeviceState) => void
+  /** The actor wants its slot's status asked for soon. */
+  readonly onStatusWanted: (cell: DeviceCell) => void
+  readonly onFrame: () => void
+  readonly onPaused: (change: 1 | -1) => void
+}
+
+/** Advances the reconnect schedule by one failure and says how long to wait. */
+type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
+
+/**
+ * The device's memory, and the inbox of its fiber. Plain fields: one of these exists per device for as long as the
+ * device runs, through restarts of its fiber.
+ */
+export class DeviceCell {
+  device: DesiredDevice
+  readonly host: ActorHost
+  mind: Mind
+  session: Session | null = null
+  sessionScope: Scope.Closeable | null = null
+  ear: Ear | null = null
+  delayStep: DelayStep | null = null
+  framesReceived = 0
+  lastFrameAt = 0
+  restarts = 0
+  lastFailure: Failure | null = null
+  paused = false
+  statusDueAt = Number.POSITIVE_INFINITY
+  statusAsked = false
+  /** Why the fiber is interrupted, if it is. */
+  stopRule: "deactivated" | "fleet-stopped" = "fleet-stopped"
+
+  /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
+  #inbox: Array<Input> = []
+  #wake: ((effect: Effect.Effect<Input>) => void) | null = null
+
+  constructor(device: DesiredDevice, host: ActorHost) {
+    this.device = device
+    this.host = host
+    this.mind = initial(device.jid)
+  }
+
+  post(input: Input): void {
+    const wake = this.#wake
+    if (wake !== null) {
+      this.#wake = null
+      wake(Effect.succeed(input))
+      return
+    }
+    const same = this.#inbox.findIndex((waiting) => waiting._tag === input._tag)
+    if (same === -1) this.#inbox.push(input)
+    else this.#inbox[same] = input
+  }
+
+  /** The next input, in order of arrival. */
+  readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => {
+    const input = this.#inbox.shift()
+    if (input !== undefined) return resume(Effect.succeed(input))
+    this.#wake = resume
+    return Effect.sync(() => {
+      this.#wake = null
+    })
+  })
+
+  incidentOver(): void {
+    this.post({ _tag: "IncidentOver" })
+  }
+}
+
+/**
+ * Listens to one session of a device. A session that was given up keeps its ear, but the ear no longer belongs to the
+ * cell: what a dying socket still says can not disturb its successor.
+ */
+class Ear implements SessionListener {
+  readonly #cell: DeviceCell
+
+  constructor(cell: DeviceCell) {
+    this.#cell = cell
+  }
+
+  onHappening(happening: Happening): void {
+    const cell = this.#cell
+    if (cell.ear !== this) return
+    cell.framesReceived++
+    cell.host.onFrame()
+    // A defect in what this device's frames lead to must stay this device's: it is told to its own fiber.
+    try {
+      this.#hear(cell, happening)
+    } catch (defect) {
+      cell.post({ _tag: "Crashed", detail: describeDefect(defect) })
+    }
+  }
+
+  onEnd(failure: Failure): void {
+    if (this.#cell.ear === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
+  }
+
+  #hear(cell: DeviceCell, happening: Happening): void {
+    switch (happening._tag) {
+      case "Record":
+        cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
+        if (!cell.host.log.offer(happening.draft)) pauseUntilRoom(cell)
+        if (cell.mind.state._tag !== "Online" && happening.draft.kind.startsWith("message.")) {
+          cell.post({ _tag: "TrafficHeard" })
+        }
+        return
+      case "UpstreamConnected":
+      case "UpstreamDisconnected":
+      case "LoginNeeded":
+      case "LoggedOut":
+        return cell.post(happening)
+      default:
+        throw new Error(`unknown happening ${String((happening as { readonly _tag: unknown })._tag)}`)
+    }
+  }
+}
+
+/**
+ * Stops reading this device's socket until the log has room. A dialect that must not stop reading ends its session
+ * instead; backfill makes good what it misses.
+ */
+const pauseUntilRoom = (cell: DeviceCell): void => {
+  if (cell.paused || cell.session === null) return
+  const session = cell.session
+  if (!session.pause()) {
+    return session.end({ class: "transport", code: "log-full", detail: "the log is over its bound" })
+  }
+  cell.paused = true
+  cell.host.onPaused(1)
+  cell.host.log.onRoom(() => {
+    if (cell.session === session) session.resume()
+    if (!cell.paused) return
+    cell.paused = false
+    cell.host.onPaused(-1)
+  })
+}
+
+/** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
+export const run = (cell: DeviceCell): Effect.Effect<void> =>
+  Effect.onExit(supervised(cell, { _tag: "Start" }), () => stop(cell))
+
+const supervised = (cell: DeviceCell, first: Input): Effect.Effect<void> =>
+  Effect.catchCause(live(cell, first), (cause) => {
+    if (Cause.hasInterruptsOnly(cause)) return Effect.failCause(cause)
+    cell.restarts++
+    const detail = describeDefect(Cause.squash(cause))
+    return Effect.logError("device crashed", cause).pipe(
+      Effect.annotateLogs({ device: cell.device.id, restarts: cell.restarts }),
+      Effect.andThen(Metric.update(Metrics.actorRestarts, 1)),
+      Effect.andThen(supervised(cell, { _tag: "Crashed", detail }))
+    )
+  })
+
+const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
+  yield* handle(cell, first)
+  while (true) {
+    const todo = standing(cell.mind)
+    switch (todo._tag) {
+      case "Finished":
+        return
+      case "Open":
+        yield* handle(cell, yield* connect(cell))
+        break
+      case "WaitUntil":
+        yield* handle(cell, yield* takeUntil(cell, todo.at))
+        break
+      case "Park":
+        yield* handle(cell, yield* cell.take)
+        break
+    }
+  }
+})
+
+const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
+  Effect.map(
+    Effect.timeoutOption(cell.take, Math.max(0, at - cell.host.clock.currentTimeMillisUnsafe())),
+    Option.getOrElse((): Input => ({ _tag: "RetryDue" }))
+  )
+
+const handle = Effect.fnUntraced(function*(cell: DeviceCell, raw: Input) {
+  const input = raw._tag === "Ended" ? yield* confirmEnd(cell, raw) : raw
+  const failing = input._tag === "Ended" || input._tag === "Crashed"
+  const delay = failing ? yield* nextDelay(cell) : 0
+  if (input._tag === "Ended") {
+    cell.lastFailure = input.failure
+    yield* Metric.update(Metric.withAttributes(Metrics.reconnects, { class: input.failure.class }), 1)
+  }
+  yield* apply(cell, input, delay)
+})
+
+/** Decides, records, acts. Everything in here is immediate, so an interruption falls before or after, never between. */
+const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const { clock } = cell.host
+    const now = clock.currentTimeMillisUnsafe()
+    const { orders, transition } = decide(cell.mind, input, { now, delay })
+    if (transition !== null) record(cell, transition, now)
+    let forget = false
+    for (const order of orders) {
+      if (order._tag === "SyncStatus") {
+        cell.host.onStatusWanted(cell)
+        continue
+      }
+      forget = order.forget
+      if (order.forget) cell.ear = null
+      cell.session?.end(order.failure)
+    }
+    return cell.session !== null && (forget || !cell.mind.sessionOpen) ? dropSession(cell) : Effect.void
+  })
+
+/** Takes the transition into the mind and into the log. */
+const record = (cell: DeviceCell, transition: Transition, now: number): void => {
+  const from = cell.mind.state
+  cell.mind = evolve(cell.mind, transition, now)
+  if (transition.rule === "gateway-down") cell.host.incidents.wait(cell)
+  else cell.host.incidents.leave(cell)
+  cell.host.log.offer(stateDraft(cell.device.id, from, cell.mind, transition, now))
+  cell.host.onTransition(cell, from)
+}
+
+/** The log's record of a transition. */
+export const stateDraft = (
+  deviceId: DesiredDevice["id"],
+  from: DeviceState,
+  mind: Mind,
+  transition: Pick<Transition, "rule" | "failure">,
+  now: number
+): EventDraft => ({
+  id: uuidV7Unsafe() as EventId,
+  kind: "device.state" satisfies EventKind,
+  deviceId,
+  occurredAt: new Date(now).toISOString(),
+  via: "columba",
+  data: {
+    from: from._tag,
+    state: mind.state,
+    rule: transition.rule,
+    failure: transition.failure,
+    jid: mind.jid,
+    phone: phoneFor(mind)
+  },
+  identity: null,
+  aliases: []
+})
+
+/**
+ * A gateway that seems down is probed once for all its devices. If it answers, this device's failure is its own after
+ * all and counts as transport; if not, the device joins the incident.
+ */
+const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<Input, { _tag: "Ended" }>) {
+  if (ended.failure.class !== "upstreamDown") return ended
+  const { incidents } = cell.host
+  const down = yield* incidents.suspect(ended.failure)
+  const incident = incidents.current()
+  if (down && incident !== null) {
+    return { _tag: "GatewayDown", failure: incident.failure, probeAt: incident.probeAt } satisfies Input
+  }
+  return { ...ended, failure: { ...ended.failure, class: "transport" as const } }
+})
+
+/** The schedule is driven through one run of failures and forgotten after a stable connection. */
+const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
+  const now = cell.host.clock.currentTimeMillisUnsafe()
+  if (cell.delayStep === null || wasStable(cell.mind, now)) cell.delayStep = yield* Schedule.toStep(reconnectSchedule)
+  const [, delay] = yield* Effect.orDie(cell.delayStep(now, undefined))
+  return Duration.toMillis(delay)
+})
+
+/** Opens the session, in turn with the gateway's other devices, and says how it went. */
+const connect = Effect.fnUntraced(function*(cell: DeviceCell) {
+  const { gate, gateway, incidents, log } = cell.host
+  const incident = incidents.current()
+  if (incident !== null) {
+    return { _tag: "GatewayDown", failure: incident.failure, probeAt: incident.probeAt } satisfies Input
+  }
+  // Without room in the log there is nobody to hand frames to: reading must not begin.
+  yield* awaitRoom(log)
+  const opened = yield* Effect.exit(gate.enter(openSession(cell)))
+  if (Exit.isSuccess(opened)) return { _tag: "Opened" } satisfies Input
+  const refused = Cause.findErrorOption(opened.cause)
+  if (Option.isNone(refused)) return yield* Effect.failCause(opened.cause as Cause.Cause<never>)
+  if (refused.value.code === "unknown-slot") yield* Effect.ignore(gateway.ensureSlot(cell.device.upstreamId))
+  return endedBy(refused.value)
+})
+
+const endedBy = (refused: SessionRefused): Input => ({
+  _tag: "Ended",
+  failure: { class: refused.class, code: refused.code, detail: refused.message },
+  retryAfter: refused.retryAfter ?? 0
+})
+
+const awaitRoom = (log: EventLog["Service"]): Effect.Effect<void> =>
+  Effect.callback((resume) => {
+    const withdraw = log.onRoom(() => resume(Effect.void))
+    return Effect.sync(withdraw)
+  })
+
+/** A session that has come up belongs to the cell before anything can interrupt, or nobody would close it. */
+const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
+  Effect.uninterruptibleMask((restore) => {
+    const scope = Scope.makeUnsafe()
+    const ear = new Ear(cell)
+    cell.ear = ear
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.mind.jid }
+    return Effect.matchCauseEffect(restore(Scope.provide(cell.host.gateway.open(target, ear), scope)), {
+      onFailure: (cause) => {
+        if (cell.ear === ear) cell.ear = null
+        return Effect.andThen(Scope.close(scope, Exit.void), Effect.failCause(cause))
+      },
+      onSuccess: (session) => {
+        cell.session = session
+        cell.sessionScope = scope
+        return Effect.void
+      }
+    })
+  })
+
+const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
+  const scope = cell.sessionScope
+  cell.ear = null
+  cell.session = null
+  cell.sessionScope = null
+  if (cell.paused) {
+    cell.paused = false
+    cell.host.onPaused(-1)
+  }
+  return scope === null ? Effect.void : Scope.close(scope, Exit.void)
+}
+
+/** The fiber is over: what is open is closed, and the log is told. */
+const stop = (cell: DeviceCell): Effect.Effect<void> =>
+  Effect.andThen(
+    apply(cell, { _tag: "Stop", rule: cell.stopRule }, 0),
+    Effect.suspend(() => cell.session === null ? Effect.void : dropSession(cell))
+  )
+
+/** A defect's own words, cut: it may quote what a stranger sent. */
+const describeDefect = (defect: unknown): string => {
+  const text = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
+  return text.slice(0, 200)
+}

@@ -1,0 +1,37 @@
+/** How hard the fleet may work a gateway. The defaults suit one gateway process on a machine of its own. */
+import { Context, Duration } from "effect"
+
+export interface FleetSettings {
+  /**
+   * Handshakes under way at once per gateway. Measured: from 16 to 256 makes no difference in time, beyond that only
+   * memory grows.
+   */
+  readonly handshakesInFlight: number
+  /** New connections a second per gateway: ten thousand devices coming back are a ramp of twenty seconds. */
+  readonly connectsPerSecond: number
+  /** Each device's status is asked about once in this time, anywhere between half and one and a half of it. */
+  readonly statusInterval: Duration.Duration
+  /** The same for devices whose account is not usable: somebody is waiting for them. */
+  readonly statusIntervalWaiting: Duration.Duration
+  /** Status questions under way at once over all gateways. */
+  readonly statusConcurrency: number
+  /**
+   * How often the fleet looks over its devices for what is due, and writes its figures to the metrics. Ten thousand are
+   * looked over in well under a millisecond.
+   */
+  readonly tick: Duration.Duration
+  /** Desired state is compared with the actors at least this often, in case a change notice was lost. */
+  readonly reconcileInterval: Duration.Duration
+}
+
+export const FleetSettings = Context.Reference<FleetSettings>("columba/services/FleetSettings", {
+  defaultValue: () => ({
+    handshakesInFlight: 128,
+    connectsPerSecond: 500,
+    statusInterval: Duration.minutes(5),
+    statusIntervalWaiting: Duration.seconds(20),
+    statusConcurrency: 16,
+    tick: Duration.seconds(1),
+    reconcileInterval: Duration.seconds(30)
+  })
+})

@@ -1,0 +1,130 @@
+/**
+ * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only remembers: what tests of
+ * supervision need, and nothing that does I/O.
+ */
+import { Context, Effect, Layer, PubSub, Stream } from "effect"
+import * as LocalFleet from "../../src/actors/LocalFleet.ts"
+import type { DesiredDevice } from "../../src/domain/Device.ts"
+import type { DeviceState } from "../../src/domain/DeviceState.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
+import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { FleetSettings } from "../../src/services/FleetSettings.ts"
+import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { ScriptedGateway } from "./scriptedGateway.ts"
+
+export const deviceId = (n: number): DeviceId => `dev_${String(n).padStart(26, "0")}` as DeviceId
+
+export const device = (n: number, change: Partial<DesiredDevice> = {}): DesiredDevice => ({
+  id: deviceId(n),
+  gateway: "default" as GatewayName,
+  upstreamId: `slot-${n}` as UpstreamId,
+  jid: `62811${String(n).padStart(6, "0")}@s.whatsapp.net`,
+  active: true,
+  reconnectRequests: 0,
+  releaseRequests: 0,
+  ...change
+})
+
+export interface Recorded {
+  readonly deviceId: DeviceId
+  readonly from: string
+  readonly state: DeviceState
+  readonly rule: string
+}
+
+export class FleetBench extends Context.Service<FleetBench, {
+  readonly gateway: ScriptedGateway
+  readonly fleet: DeviceFleet["Service"]
+  readonly drafts: ReadonlyArray<EventDraft>
+  readonly transitions: (id?: DeviceId) => ReadonlyArray<Recorded>
+  readonly stateOf: (id: DeviceId) => DeviceState["_tag"]
+  /** Writes desired state and lets the fleet see it. */
+  readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
+  /** While full, `offer` says so; emptying it calls everybody who waits. */
+  readonly setFull: (full: boolean) => void
+}>()("test/support/FleetBench") {}
+
+/** Lets every fiber run as far as it can without the clock moving. */
+export const settle = Effect.gen(function*() {
+  for (let round = 0; round < 12; round++) yield* Effect.yieldNow
+})
+
+const nobody = Effect.die("the fleet bench has no such operation")
+
+export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<FleetSettings> = {}) =>
+  Layer.effect(
+    FleetBench,
+    Effect.gen(function*() {
+      const gateway = new ScriptedGateway()
+      const drafts: Array<EventDraft> = []
+      const waiting = new Set<() => void>()
+      const pulses = yield* PubSub.sliding<void>(1)
+      let desired = devices
+      let full = false
+      const log = EventLog.of({
+        append: () => nobody,
+        offer: (draft) => {
+          drafts.push(draft)
+          return !full
+        },
+        onRoom: (resume) => {
+          if (!full) {
+            resume()
+            return () => {}
+          }
+          waiting.add(resume)
+          return () => waiting.delete(resume)
+        },
+        flush: Effect.void,
+        read: () => nobody,
+        follow: () => Stream.die("the fleet bench has no such operation"),
+        latest: () => nobody,
+        head: nobody,
+        claimCursor: () => nobody,
+        moveCursor: () => nobody,
+        cursors: nobody,
+        retain: () => nobody
+      })
+      const transitions = (id?: DeviceId) =>
+        drafts.filter((draft) => draft.kind === "device.state" && (id === undefined || draft.deviceId === id))
+          .map((draft) => ({ deviceId: draft.deviceId, ...draft.data } as Recorded))
+      const stateOf = (id: DeviceId) => transitions(id).at(-1)?.state._tag ?? "Inactive"
+      const repository = DeviceRepository.of({
+        ...({} as DeviceRepository["Service"]),
+        desired: Effect.sync(() => desired.filter((row) => row.active || stateOf(row.id) !== "Inactive")),
+        changes: Stream.fromPubSub(pulses)
+      })
+      const context = yield* Layer.build(
+        LocalFleet.layer.pipe(
+          Layer.provide(Layer.succeed(EventLog, log)),
+          Layer.provide(Layer.succeed(DeviceRepository, repository)),
+          Layer.provide(Layer.succeed(Gateways, { all: new Map([[gateway.name, gateway]]) })),
+          Layer.provide(Layer.succeed(FleetSettings, { ...(yield* FleetSettings), ...settings }))
+        )
+      )
+      const fleet = Context.get(context, DeviceFleet)
+      return FleetBench.of({
+        gateway,
+        fleet,
+        drafts,
+        transitions,
+        stateOf,
+        want: (next) =>
+          Effect.gen(function*() {
+            desired = next
+            yield* fleet.reconcile
+            yield* settle
+          }),
+        setFull: (next) => {
+          full = next
+          if (full) return
+          const woken = [...waiting]
+          waiting.clear()
+          for (const resume of woken) resume()
+        }
+      })
+    })
+  )

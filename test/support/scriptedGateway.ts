@@ -1,0 +1,97 @@
+/**
+ * A gateway that does exactly what a test says, in process. Only for tests of the actors: whatever promises something
+ * about sockets is tested against the simulator.
+ */
+import { Effect, Scope } from "effect"
+import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
+import type { UpstreamStatus } from "../../src/domain/Device.ts"
+import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
+import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
+import { SessionRefused } from "../../src/services/WhatsAppGateway.ts"
+import type { Happening, SessionListener, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+
+export type OpenMode = "accept" | "hang" | "defect" | FailureClass
+
+export class ScriptedSession {
+  readonly deviceId: DeviceId
+  readonly listener: SessionListener
+  open = true
+  paused = false
+
+  constructor(deviceId: DeviceId, listener: SessionListener) {
+    this.deviceId = deviceId
+    this.listener = listener
+  }
+
+  say(happening: Happening): void {
+    if (this.open) this.listener.onHappening(happening)
+  }
+
+  lose(failureClass: FailureClass): void {
+    this.end({ class: failureClass, code: "scripted", detail: "lost by the script" })
+  }
+
+  end(failure: Failure): void {
+    if (!this.open) return
+    this.open = false
+    this.listener.onEnd(failure)
+  }
+}
+
+export class ScriptedGateway implements WhatsAppGateway {
+  readonly name = "default" as GatewayName
+  readonly description = "scripted"
+  readonly sessions: Array<ScriptedSession> = []
+  readonly openedAt: Array<number> = []
+  mode: OpenMode = "accept"
+  modeOf: (id: DeviceId) => OpenMode = () => this.mode
+  answer: UpstreamStatus | null = null
+  up = true
+  probes = 0
+  slots: Array<string> = []
+
+  live(id?: DeviceId): Array<ScriptedSession> {
+    return this.sessions.filter((session) => session.open && (id === undefined || session.deviceId === id))
+  }
+
+  readonly open: WhatsAppGateway["open"] = (target, listener) =>
+    Effect.gen({ self: this }, function*() {
+      this.openedAt.push(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
+      const mode = this.modeOf(target.deviceId)
+      if (mode === "hang") return yield* Effect.never
+      if (mode === "defect") return yield* Effect.die(new Error("planted defect"))
+      if (mode !== "accept") {
+        return yield* new SessionRefused({ message: "refused by the script", class: mode, code: "scripted", retryAfter: null })
+      }
+      const session = new ScriptedSession(target.deviceId, listener)
+      this.sessions.push(session)
+      const scope = yield* Effect.scope
+      yield* Scope.addFinalizer(scope, Effect.sync(() => {
+        session.open = false
+      }))
+      return {
+        pause: () => (session.paused = true),
+        resume: () => {
+          session.paused = false
+        },
+        end: (failure: Failure) => session.end(failure)
+      }
+    })
+
+  readonly status: WhatsAppGateway["status"] = () =>
+    Effect.suspend(() =>
+      this.answer === null
+        ? Effect.fail(GatewayUnavailable.of(this.name, "read a status", "no answer scripted"))
+        : Effect.succeed(this.answer)
+    )
+
+  readonly ensureSlot: WhatsAppGateway["ensureSlot"] = (id) =>
+    Effect.sync(() => {
+      this.slots.push(id)
+    })
+
+  readonly probe: WhatsAppGateway["probe"] = Effect.suspend(() => {
+    this.probes++
+    return this.up ? Effect.void : Effect.fail(GatewayUnavailable.of(this.name, "answer a probe", "down by the script"))
+  })
+}
