@@ -1,0 +1,31 @@
+/**
+ * The configured API keys. None means that everybody who can reach the server may do everything, and that is only
+ * accepted where nobody else can: on a loopback address.
+ */
+import { Context, Redacted } from "effect"
+import type { Scope } from "../contracts/Authorization.ts"
+
+export interface ApiKey {
+  /** For people and logs; says nothing of the key. */
+  readonly name: string
+  readonly scopes: ReadonlyArray<Scope>
+  readonly key: Redacted.Redacted<string>
+}
+
+export class ApiKeys extends Context.Service<ApiKeys, {
+  readonly keys: ReadonlyArray<ApiKey>
+}>()("columba/services/ApiKeys") {}
+
+/** `127.0.0.0/8`, `::1` (also as IPv4 in IPv6) and `localhost`. Takes brackets as URLs have them. */
+export const isLoopback = (host: string): boolean => {
+  const bare = host.replace(/^\[|\]$/g, "").toLowerCase()
+  return bare === "localhost" || bare.endsWith(".localhost") || bare === "::1" || bare === "0:0:0:0:0:0:0:1" ||
+    /^(::ffff:)?127(\.\d{1,3}){3}$/.test(bare)
+}
+
+/** What is wrong with listening on this host with these keys, as a sentence that says how to mend it; or null. */
+export const requireKeysOffLoopback = (host: string, keys: ReadonlyArray<ApiKey>): string | null =>
+  keys.length > 0 || isLoopback(host)
+    ? null
+    : `HOST is ${host}, which others can reach, and no API keys are configured: anybody could use every device. ` +
+      "Set COLUMBA_API_KEYS=name:read+send+manage:key, or set HOST=127.0.0.1"

@@ -1,0 +1,174 @@
+/**
+ * What people and programs do with devices. Commands are written as desired state and return once that is durable;
+ * the fleet follows, wherever the device's actor lives.
+ */
+import { Clock, Context, Effect, Layer, Random } from "effect"
+import type { DeviceConnection, DeviceStatus } from "../contracts/Payloads.ts"
+import type { Device } from "../domain/Device.ts"
+import { DeviceStateConflict, GatewayUnknown } from "../domain/DeviceErrors.ts"
+import type { DeviceNotFound, GatewayUnavailable, StorageUnavailable, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
+import type { DeviceStateTag } from "../domain/DeviceState.ts"
+import type { DeviceStateData } from "../domain/Event.ts"
+import { explain } from "../domain/Explanation.ts"
+import type { Explanation, RecordedTransition } from "../domain/Explanation.ts"
+import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
+import { canonical, phoneOf } from "../domain/Jid.ts"
+import type { CursorInvalid } from "../domain/MessageErrors.ts"
+import { DeviceFleet } from "./DeviceFleet.ts"
+import { DeviceRepository } from "./DeviceRepository.ts"
+import type { Page } from "./DeviceRepository.ts"
+import { EventLog } from "./EventLog.ts"
+import { ServerIdentity } from "./ServerIdentity.ts"
+import { Gateways } from "./WhatsAppGateway.ts"
+import type { WhatsAppGateway } from "./WhatsAppGateway.ts"
+
+/** Transitions an explanation rests on. */
+const transitionsRead = 5
+
+type OnDevice<A, E = never> = (id: DeviceId) => Effect.Effect<A, DeviceNotFound | StorageUnavailable | E>
+
+export class DeviceManager extends Context.Service<DeviceManager, {
+  /** Creates the slot at the gateway where it lacks it, then the device, active. */
+  readonly register: (device: {
+    readonly name: string
+    readonly gateway?: GatewayName | undefined
+    readonly upstreamId?: UpstreamId | undefined
+  }) => Effect.Effect<Device, GatewayUnknown | GatewayUnavailable | UpstreamIdTaken | StorageUnavailable>
+  readonly get: OnDevice<Device>
+  readonly list: (options: {
+    readonly state?: DeviceStateTag | undefined
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
+  readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+  /** Twice changes nothing. */
+  readonly deactivate: OnDevice<Device>
+  readonly reactivate: OnDevice<Device>
+  /** Not for inactive devices, and not out of quarantine: that is `release`. */
+  readonly reconnect: OnDevice<Device, DeviceStateConflict>
+  /** Only out of quarantine. */
+  readonly release: OnDevice<Device, DeviceStateConflict>
+  /** Asks the gateway, and stores the account it names. */
+  readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnavailable>
+  readonly connection: OnDevice<DeviceConnection>
+  readonly explain: OnDevice<Explanation>
+}>()("columba/services/DeviceManager") {
+  static readonly layer = Layer.effect(
+    DeviceManager,
+    Effect.gen(function*() {
+      const devices = yield* DeviceRepository
+      const fleet = yield* DeviceFleet
+      const gateways = yield* Gateways
+      const log = yield* EventLog
+      const identity = yield* ServerIdentity
+
+      const register: DeviceManager["Service"]["register"] = Effect.fn("DeviceManager.register")(function*(wanted) {
+        const gateway = yield* chooseGateway(gateways.all, wanted.gateway)
+        const id = yield* makeDeviceId
+        const upstreamId = wanted.upstreamId ?? (id as string as UpstreamId)
+        yield* gateway.ensureSlot(upstreamId)
+        return yield* devices.insert({ id, name: wanted.name, gateway: gateway.name, upstreamId })
+      })
+
+      const reconnect: DeviceManager["Service"]["reconnect"] = Effect.fn("DeviceManager.reconnect")(function*(id) {
+        const device = yield* devices.get(id)
+        if (!device.active || device.state._tag === "Quarantined") {
+          return yield* DeviceStateConflict.of(id, "reconnect", device.active ? "Quarantined" : "Inactive")
+        }
+        return yield* devices.requestReconnect(id)
+      })
+
+      const release: DeviceManager["Service"]["release"] = Effect.fn("DeviceManager.release")(function*(id) {
+        const device = yield* devices.get(id)
+        if (device.state._tag !== "Quarantined") {
+          return yield* DeviceStateConflict.of(id, "release", device.state._tag)
+        }
+        return yield* devices.requestRelease(id)
+      })
+
+      const syncStatus: DeviceManager["Service"]["syncStatus"] = Effect.fn("DeviceManager.syncStatus")(function*(id) {
+        const device = yield* devices.get(id)
+        const gateway = yield* chooseGateway(gateways.all, device.gateway)
+        const upstream = yield* gateway.status({ deviceId: id, upstreamId: device.upstreamId, jid: device.jid })
+        if (upstream.jid === null) return { device, upstream }
+        const profile = { jid: canonical(upstream.jid), phone: phoneOf(upstream.jid) }
+        const known = profile.jid === device.jid && (profile.phone === null || profile.phone === device.phone)
+        return { device: known ? device : yield* devices.saveProfile(id, profile), upstream }
+      })
+
+      const incidentOf = (device: Device) =>
+        Effect.map(fleet.incidents, (all) => all.find(({ gateway }) => gateway === device.gateway) ?? null)
+
+      const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(function*(id) {
+        const device = yield* devices.get(id)
+        const recorded = yield* log.latest({ device: id, kinds: ["device.state"], limit: transitionsRead })
+        const transitions = recorded.map(({ data, recordedAt, seq }): RecordedTransition => ({
+          seq,
+          at: recordedAt,
+          data: JSON.parse(data) as DeviceStateData
+        }))
+        return explain({ device, transitions, incident: yield* incidentOf(device) })
+      })
+
+      const connection: DeviceManager["Service"]["connection"] = Effect.fn("DeviceManager.connection")(function*(id) {
+        const device = yield* devices.get(id)
+        const view = yield* fleet.view(id)
+        const incident = yield* incidentOf(device)
+        const { evidence } = explain({ device, transitions: [], incident })
+        return {
+          deviceId: id,
+          state: device.state,
+          active: device.active,
+          node: identity.node,
+          hosted: view,
+          evidence: view === null
+            ? [...evidence, `this process (${identity.node}) hosts no actor of the device`]
+            : evidence,
+          incident
+        }
+      })
+
+      return DeviceManager.of({
+        register,
+        get: devices.get,
+        list: devices.list,
+        rename: devices.rename,
+        deactivate: (id) => devices.setActive(id, false),
+        reactivate: (id) => devices.setActive(id, true),
+        reconnect,
+        release,
+        syncStatus,
+        connection,
+        explain: explanation
+      })
+    })
+  )
+}
+
+/** The named gateway; unnamed, the only one or the one called `default`. */
+const chooseGateway = (
+  all: ReadonlyMap<GatewayName, WhatsAppGateway>,
+  wanted: GatewayName | undefined
+): Effect.Effect<WhatsAppGateway, GatewayUnknown> => {
+  const unnamed = all.size === 1 ? [...all.values()][0] : all.get("default" as GatewayName)
+  const found = wanted === undefined ? unnamed : all.get(wanted)
+  return found === undefined
+    ? Effect.fail(GatewayUnknown.of(wanted ?? "default", [...all.keys()]))
+    : Effect.succeed(found)
+}
+
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+/** `dev_` and a ULID: 48 bits of time, so that ids sort by age, and 80 of chance. */
+const makeDeviceId: Effect.Effect<DeviceId> = Effect.gen(function*() {
+  let time = yield* Clock.currentTimeMillis
+  let text = ""
+  for (let index = 0; index < 10; index++) {
+    text = crockford[time % 32]! + text
+    time = Math.floor(time / 32)
+  }
+  for (let index = 0; index < 16; index++) {
+    text += crockford[yield* Random.nextIntBetween(0, 31)]!
+  }
+  return `dev_${text}` as DeviceId
+})

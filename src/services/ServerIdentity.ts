@@ -1,0 +1,13 @@
+/** What this process is, for answers that name it. Made once at start by whoever composes the process. */
+import { Context } from "effect"
+
+export class ServerIdentity extends Context.Service<ServerIdentity, {
+  readonly version: string
+  /** Host name. */
+  readonly node: string
+  readonly startedAt: string
+  readonly roles: ReadonlyArray<string>
+  /** One line each for people, without secrets: `embedded in ./data`, `postgres at db:5432/columba`. */
+  readonly database: string
+  readonly broker: string | null
+}>()("columba/services/ServerIdentity") {}
