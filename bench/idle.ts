@@ -1,0 +1,90 @@
+/**
+ * What an idle device costs: resident memory a device at 1,000, 5,000 and 10,000 real sockets, and the CPU time of
+ * 10,000 devices that only answer pings. Memory is taken after each device has had one event, less what the same
+ * process held before it connected.
+ */
+import { cpuMicros, requireSockets, residentBytes, sleep } from "./support/processes.ts"
+import type { Worker } from "./support/processes.ts"
+import { progress, report } from "./support/report.ts"
+import type { Figure } from "./support/report.ts"
+import { startServers } from "./support/servers.ts"
+import { quick, runsOf } from "./support/settings.ts"
+import { medians } from "./support/statistics.ts"
+import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
+import type { SocketsHandlers } from "./support/subjects.ts"
+
+const counts = quick ? [1_000] : [1_000, 5_000, 10_000]
+/** The collector needs some quiet to give back what connecting took. */
+const settleMillis = 10_000
+/** Two whole ping intervals of 20 s and a little, so that every device is pinged twice. */
+const windowMillis = quick ? 5_000 : 41_000
+
+interface Cell {
+  readonly perDeviceKiB: number
+  readonly totalMiB: number
+  readonly idleCpuPercent: number
+}
+
+const measure = async (start: () => Promise<Worker<SocketsHandlers>>, count: number): Promise<Cell> => {
+  const databaseUrl = await servers.freshDatabase()
+  await using gateway = await startGateway()
+  await using subject = await start()
+  await subject.ask("start", { databaseUrl, gatewayPort: gateway.port, paced: false })
+  await sleep(2_000)
+  const before = residentBytes(subject.pid)
+  await subject.ask("connect", count)
+  await gateway.ask("awaitOpen", count)
+  await gateway.ask("sendOneEach")
+  await sleep(settleMillis)
+  const settled = residentBytes(subject.pid)
+  let idleCpuPercent = 0
+  if (count === counts.at(-1)) {
+    const start = performance.now()
+    const used = cpuMicros([subject.pid])
+    await sleep(windowMillis)
+    idleCpuPercent = (cpuMicros([subject.pid]) - used) / 10 / (performance.now() - start)
+  }
+  const open = await gateway.ask("openCount")
+  if (open !== count) throw new Error(`${count - open} of ${count} devices were lost while nothing happened`)
+  return { perDeviceKiB: (settled - before) / count / 1024, totalMiB: settled / 2 ** 20, idleCpuPercent }
+}
+
+requireSockets(counts.at(-1)!)
+await using servers = await startServers({ broker: false })
+const figures: Array<Figure> = []
+const details: Record<string, unknown> = {}
+const runs = runsOf(3)
+for (const count of counts) {
+  const floor: Array<Cell> = []
+  const columba: Array<Cell> = []
+  for (let run = 1; run <= runs; run++) {
+    progress(`idle: ${count} devices, run ${run} of ${runs}, bare ws`)
+    floor.push(await measure(startBareSockets, count))
+    progress(`idle: ${count} devices, run ${run} of ${runs}, Columba`)
+    columba.push(await measure(startColumbaSockets, count))
+  }
+  details[count] = { floor, columba }
+  const [bare, ours] = [medians(floor), medians(columba)]
+  const cell = (name: string, unit: string, key: keyof Cell, atMost: number | null): Figure => ({
+    name,
+    unit,
+    floor: bare[key],
+    columba: ours[key],
+    target: atMost === null ? null : { atMost }
+  })
+  const many = count.toLocaleString("en-US")
+  const last = count === counts.at(-1)
+  figures.push(cell(`memory per idle device, ${many}`, "KiB", "perDeviceKiB", last ? 1.75 : null))
+  if (last) {
+    figures.push(cell(`memory in all, ${many} idle`, "MiB", "totalMiB", null))
+    figures.push(cell(`CPU, ${many} idle, pings every 20 s`, "%", "idleCpuPercent", 1.25))
+  }
+}
+report({
+  benchmark: "idle",
+  runs,
+  conditions: `resident memory ${settleMillis / 1000} s after one event a device; CPU over ${windowMillis / 1000} s; ` +
+    "Columba with its log on Postgres",
+  figures,
+  details
+})

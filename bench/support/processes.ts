@@ -1,0 +1,147 @@
+/**
+ * Starts the processes of a benchmark, talks to them, and reads from the kernel what they cost.
+ *
+ * Client and gateway never share a process: on two cores a figure of one would otherwise hold the other. CPU time and
+ * resident memory come from `/proc/PID`, so that nothing is asked of the process while it is measured.
+ */
+import { fork } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { readdirSync, readFileSync } from "node:fs"
+import type { Handlers } from "./worker.ts"
+
+/** A request that takes longer than this is a benchmark that hangs. The longest, a burst, takes well under a minute. */
+const requestTimeout = 180_000
+
+/** Kernel clock ticks are 10 ms everywhere Node runs on Linux. */
+const tickMicros = 10_000
+
+export interface Worker<H extends Handlers> extends AsyncDisposable {
+  readonly pid: number
+  /** When it was started, on the machine's monotonic clock in milliseconds. */
+  readonly startedAt: number
+  readonly ask: <Name extends keyof H & string>(
+    name: Name,
+    ...args: Parameters<H[Name]> extends [] ? [] : Parameters<H[Name]>
+  ) => Promise<Awaited<ReturnType<H[Name]>>>
+  /** Ends the process and waits until it is gone. */
+  readonly [Symbol.asyncDispose]: () => Promise<void>
+}
+
+const running = new Set<ChildProcess>()
+process.on("exit", () => {
+  for (const child of running) child.kill("SIGKILL")
+})
+
+/** Starts a worker module and returns once it answers. */
+export const startWorker = async <H extends Handlers>(
+  path: string,
+  options: { readonly env?: Record<string, string>; readonly execArgv?: ReadonlyArray<string> } = {}
+): Promise<Worker<H>> => {
+  const startedAt = Number(process.hrtime.bigint()) / 1e6
+  const child = fork(path, [], {
+    execArgv: ["--disable-warning=ExperimentalWarning", ...(options.execArgv ?? [])],
+    env: { ...process.env, NODE_ENV: "production", ...options.env },
+    stdio: ["ignore", "inherit", "inherit", "ipc"]
+  })
+  running.add(child)
+  const gone = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+  void gone.then(() => running.delete(child))
+  const pending = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>()
+  let ready: (value: void) => void
+  let failed: (error: Error) => void
+  const started = new Promise<void>((resolve, reject) => {
+    ready = resolve
+    failed = reject
+  })
+  child.once("exit", (code, signal) => {
+    const error = new Error(`${path} ended by itself (${signal ?? code})`)
+    failed(error)
+    for (const request of pending.values()) request.reject(error)
+  })
+  child.on("message", (message: { ready?: true; id?: number; value?: never; error?: string }) => {
+    if (message.ready === true) return ready()
+    const request = pending.get(message.id ?? -1)
+    if (request === undefined) return
+    pending.delete(message.id ?? -1)
+    if (message.error !== undefined) request.reject(new Error(message.error))
+    else request.resolve(message.value as never)
+  })
+  let nextId = 0
+  await started
+  return {
+    pid: child.pid ?? 0,
+    startedAt,
+    ask: (name, ...args) =>
+      new Promise((resolve, reject) => {
+        const id = nextId++
+        const timer = setTimeout(() => reject(new Error(`${path} did not answer '${name}' in time`)), requestTimeout)
+        const settle = <A>(next: (value: A) => void) => (value: A) => {
+          clearTimeout(timer)
+          next(value)
+        }
+        pending.set(id, { resolve: settle(resolve), reject: settle(reject) })
+        child.send({ id, name, args: args[0] ?? null })
+      }),
+    [Symbol.asyncDispose]: async () => {
+      child.kill("SIGTERM")
+      const forced = setTimeout(() => child.kill("SIGKILL"), 10_000)
+      await gone
+      clearTimeout(forced)
+    }
+  }
+}
+
+/** Resident memory in bytes. */
+export const residentBytes = (pid: number): number => {
+  const line = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))
+  return Number(line?.[1] ?? 0) * 1024
+}
+
+/** CPU time used so far by these processes, all threads, in microseconds. Processes that are gone count as zero. */
+export const cpuMicros = (pids: ReadonlyArray<number>): number =>
+  pids.reduce((sum, pid) => {
+    try {
+      // The command name may hold spaces and brackets: fields are counted after its closing bracket.
+      const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
+      const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+      // Own and waited-for children's time: a Postgres backend that ended still counts at its postmaster.
+      return sum + (Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14])) * tickMicros
+    } catch {
+      return sum
+    }
+  }, 0)
+
+/** A process and everything below it. */
+export const processTree = (root: number): ReadonlyArray<number> => {
+  const children = new Map<number, Array<number>>()
+  for (const name of readdirSync("/proc")) {
+    if (!/^\d+$/.test(name)) continue
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, "utf8")
+      const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)])
+    } catch {
+      // It ended between the listing and the reading.
+    }
+  }
+  const collect = (pid: number): ReadonlyArray<number> => [pid, ...(children.get(pid) ?? []).flatMap(collect)]
+  return collect(root)
+}
+
+/** How many file descriptors a process may open; `Infinity` where the system sets no limit. */
+export const openFilesLimit = (): number => {
+  const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))
+  return line?.[1] === "unlimited" ? Infinity : Number(line?.[1] ?? 0)
+}
+
+/** Refuses early, and says what to do, where this machine can not hold that many sockets in one process. */
+export const requireSockets = (count: number): void => {
+  // Beside its sockets a process holds its libraries' files, pipes and database connections: a few dozen.
+  const needed = count + 200
+  const limit = openFilesLimit()
+  if (limit < needed) {
+    throw new Error(`${count} sockets need ${needed} open files a process and this shell allows ${limit}: ulimit -n ${needed}`)
+  }
+}
+
+export const sleep = (millis: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, millis))

@@ -1,0 +1,108 @@
+/**
+ * How a figure is kept: one JSON file a benchmark, with the machine it was taken on. The tables of the terminal and of
+ * `docs/performance.md` are both made from these files, so neither can say what was not measured.
+ */
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
+import { cpus, release, totalmem } from "node:os"
+import { join } from "node:path"
+import { quick } from "./settings.ts"
+
+/** What a quick run says is no figure, and must not stand where figures do. */
+const resultsDirectory = quick
+  ? join(import.meta.dirname, "..", "..", ".tmp", "bench-quick")
+  : join(import.meta.dirname, "..", "results")
+
+/** One line of the table: what was measured, beside its floor in the same run. */
+export interface Figure {
+  readonly name: string
+  readonly unit: string
+  readonly floor: number
+  readonly columba: number
+  /** What the ratio of Columba to its floor shall be; null where the figure is only for information. */
+  readonly target: { readonly atMost: number } | { readonly atLeast: number } | null
+}
+
+export interface Result {
+  readonly benchmark: string
+  readonly takenAt: string
+  readonly machine: string
+  /** How often each cell was measured; figures are medians. */
+  readonly runs: number
+  readonly conditions: string
+  readonly figures: ReadonlyArray<Figure>
+  /** Everything else that was seen, for whoever looks closer. */
+  readonly details: unknown
+}
+
+export const ratioOf = (figure: Figure): number => figure.columba / figure.floor
+
+export const meets = (figure: Figure): boolean | null => {
+  if (figure.target === null) return null
+  const ratio = ratioOf(figure)
+  return "atMost" in figure.target ? ratio <= figure.target.atMost : ratio >= figure.target.atLeast
+}
+
+export const machine = (): string => {
+  const cores = cpus()
+  const gibibytes = Math.round(totalmem() / 2 ** 30)
+  return `${cores.length} × ${cores[0]?.model.trim() ?? "CPU"}, ${gibibytes} GiB, Linux ${release()}, Node ${process.versions.node}`
+}
+
+/** Writes the result and prints its table. */
+export const report = (result: Omit<Result, "takenAt" | "machine">): void => {
+  mkdirSync(resultsDirectory, { recursive: true })
+  const whole: Result = { ...result, takenAt: new Date().toISOString(), machine: machine() }
+  writeFileSync(join(resultsDirectory, `${result.benchmark}.json`), `${JSON.stringify(whole, null, 2)}\n`)
+  process.stdout.write(`\n${tableOf([whole], "text")}\n`)
+}
+
+export const readResults = (): ReadonlyArray<Result> =>
+  readdirSync(resultsDirectory).filter((name) => name.endsWith(".json")).sort().map((name) =>
+    JSON.parse(readFileSync(join(resultsDirectory, name), "utf8")) as Result
+  )
+
+const headings = ["figure", "bare floor", "Columba", "ratio", "target", ""]
+
+const rowOf = (figure: Figure): ReadonlyArray<string> => {
+  const target = figure.target === null
+    ? ""
+    : "atMost" in figure.target
+    ? `≤ ${figure.target.atMost}×`
+    : `≥ ${figure.target.atLeast}×`
+  const met = meets(figure)
+  return [
+    figure.name,
+    `${numberText(figure.floor)} ${figure.unit}`,
+    `${numberText(figure.columba)} ${figure.unit}`,
+    `${ratioOf(figure).toFixed(2)}×`,
+    target,
+    met === null ? "" : met ? "met" : "missed"
+  ]
+}
+
+/** Three figures that mean something; thousands by a comma. */
+const numberText = (value: number): string =>
+  value.toLocaleString("en-US", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 })
+
+export const tableOf = (results: ReadonlyArray<Result>, style: "text" | "markdown"): string => {
+  const rows = results.flatMap((result) => result.figures.map(rowOf))
+  const widths = headings.map((heading, column) =>
+    Math.max(heading.length, ...rows.map((row) => row[column]!.length))
+  )
+  const line = (cells: ReadonlyArray<string>): string => {
+    const padded = cells.map((cell, column) =>
+      column === 0 || column === cells.length - 1 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
+    )
+    return style === "markdown" ? `| ${padded.join(" | ")} |` : padded.join("  ").trimEnd()
+  }
+  const rule = widths.map((width, column) =>
+    style === "text" ? "─".repeat(width) : column === 0 || column === widths.length - 1 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`
+  )
+  return [line(headings), line(rule), ...rows.map(line)].join("\n")
+}
+
+/** A line that says what is going on; measuring takes minutes. */
+export const progress = (text: string): void => {
+  const time = new Date().toISOString().slice(11, 19)
+  process.stderr.write(`${time}  ${text}\n`)
+}

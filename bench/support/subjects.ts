@@ -1,0 +1,67 @@
+/**
+ * The two subjects of every figure, floor and Columba, and the gateway they meet, as processes to start.
+ */
+import type { ColumbaHandlers } from "../subjects/columba.ts"
+import { bundle } from "./bundle.ts"
+import type { GatewayHandlers } from "./gatewayProcess.ts"
+import { startWorker } from "./processes.ts"
+import type { Worker } from "./processes.ts"
+import type { LatencySummary } from "./statistics.ts"
+import type { Handlers } from "./worker.ts"
+
+export interface Gateway extends Worker<GatewayHandlers> {
+  readonly port: number
+}
+
+/** What the socket figures tell a subject before it connects. A floor needs no database. */
+export interface SocketsOptions {
+  readonly databaseUrl: string
+  readonly gatewayPort: number
+  /** Columba spreads connects over time, by design; false opens that gate, to see what it costs besides. */
+  readonly paced: boolean
+}
+
+/** What both subjects of the socket figures answer. `connect` returns at once: the gateway counts who is open. */
+export interface SocketsHandlers extends Handlers {
+  readonly start: (options: SocketsOptions) => Promise<void> | void
+  readonly connect: (count: number) => Promise<void> | void
+}
+
+export interface PipelineOptions {
+  readonly databaseUrl: string
+  readonly brokerUrl: string
+  readonly gatewayPort: number
+  readonly count: number
+}
+
+/** What both subjects of the pipeline answer. */
+export interface PipelineHandlers extends Handlers {
+  readonly start: (options: PipelineOptions) => Promise<void>
+  /** Returns when this many messages in all have been confirmed by the broker. */
+  readonly awaitPublished: (count: number) => Promise<void>
+  readonly clearLatencies: () => void
+  readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
+  /** What is left behind, for the check that nothing was lost: message rows, what is not settled, messages queued. */
+  readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>
+}
+
+export const startGateway = async (): Promise<Gateway> => {
+  const worker = await startWorker<GatewayHandlers>(await bundle("support/gatewayProcess.ts"))
+  const { port } = await worker.ask("listen")
+  return { ...worker, port }
+}
+
+/** A process that connects by itself as soon as it runs, or on request where no cold start is given. */
+const starter = <H extends Handlers>(module: string) => async (coldStart?: SocketsOptions): Promise<Worker<H>> =>
+  startWorker(await bundle(module), {
+    env: coldStart === undefined ? {} : { BENCH_COLD_START: JSON.stringify(coldStart) }
+  })
+
+export const startBareSockets = starter<SocketsHandlers>("floors/bareSockets.ts")
+
+export const startBarePipeline = starter<PipelineHandlers>("floors/barePipeline.ts")
+
+/** Columba as a whole: fleet, log, repository and, where there is a broker, the sink. */
+export const startColumbaSockets = starter<ColumbaHandlers & SocketsHandlers>("subjects/columba.ts")
+
+export const startColumbaPipeline = starter<PipelineHandlers>("subjects/columba.ts")

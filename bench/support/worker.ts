@@ -1,0 +1,28 @@
+/**
+ * The child's side of a measured process: it answers named requests of its parent over the IPC channel, and ends when
+ * the parent does. Plain Node on purpose: the floors must carry nothing but what they measure.
+ */
+
+/** What a process answers, by name. Arguments and answers must survive JSON. */
+export type Handlers = Record<string, (args: never) => unknown>
+
+/** Answers the parent until it goes away. Call it once, at the end of a worker's module. */
+export const serveParent = (handlers: Handlers): void => {
+  const send = process.send?.bind(process)
+  if (send === undefined) throw new Error("This file is run by the benchmarks, not by hand")
+  process.on("disconnect", () => process.exit(0))
+  process.on("message", (request: { readonly id: number; readonly name: string; readonly args: unknown }) => {
+    void answer(handlers, request).then((reply) => send({ id: request.id, ...reply }))
+  })
+  send({ ready: true })
+}
+
+const answer = async (handlers: Handlers, request: { readonly name: string; readonly args: unknown }) => {
+  try {
+    const handler = handlers[request.name]
+    if (handler === undefined) throw new Error(`This process does not know '${request.name}'`)
+    return { value: (await handler(request.args as never)) ?? null }
+  } catch (error) {
+    return { error: error instanceof Error ? error.stack ?? error.message : String(error) }
+  }
+}
