@@ -1,0 +1,144 @@
+/**
+ * How tests and the demo drive the simulator from another process: JSON under `/__sim/`, without authentication, since
+ * a simulator has nothing to protect. The ledger comes as NDJSON.
+ */
+import { Result, Schema } from "effect"
+import { Fault } from "./FaultPlan.ts"
+import { plain, type Reply } from "./GatewayRoutes.ts"
+import type { SimulatorCore } from "./SimulatorCore.ts"
+
+const EmitBody = Schema.Struct({
+  devices: Schema.optionalKey(Schema.Array(Schema.String)),
+  count: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
+  rate: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
+  /** Answer only when all are out. */
+  wait: Schema.optionalKey(Schema.Boolean)
+})
+const DevicesBody = Schema.Struct({
+  count: Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: 100_000 })),
+  prefix: Schema.optionalKey(Schema.String)
+})
+const EventBody = Schema.Struct({
+  device: Schema.String,
+  event: Schema.String,
+  payload: Schema.Record(Schema.String, Schema.Unknown)
+})
+const RawBody = Schema.Struct({ device: Schema.String, text: Schema.String })
+const DeviceBody = Schema.Struct({ device: Schema.String })
+
+const decodeEmit = Schema.decodeUnknownResult(EmitBody)
+const decodeDevices = Schema.decodeUnknownResult(DevicesBody)
+const decodeEvent = Schema.decodeUnknownResult(EventBody)
+const decodeRaw = Schema.decodeUnknownResult(RawBody)
+const decodeDevice = Schema.decodeUnknownResult(DeviceBody)
+const decodeFault = Schema.decodeUnknownResult(Fault)
+
+/** Lines of the ledger in one answer; the next page starts after the last line's `n`. */
+const ledgerPageMax = 100_000
+
+const json = (value: unknown): Reply => ({
+  status: 200,
+  body: JSON.stringify(value),
+  headers: { "content-type": "application/json" }
+})
+
+const invalid = (error: unknown): Reply => plain(400, String(error))
+
+const unknownDevice = (id: string): Reply => plain(404, `no device ${id}`)
+
+/** `done` is called once, at once except where a job is waited for. */
+export const control = (
+  core: SimulatorCore,
+  method: string,
+  url: URL,
+  body: unknown,
+  done: (reply: Reply) => void
+): void => {
+  const path = url.pathname.slice("/__sim/".length)
+  if (method === "POST" && path === "emit") return emit(core, body, done)
+  done(answer(core, method, path, url, body))
+}
+
+const emit = (core: SimulatorCore, body: unknown, done: (reply: Reply) => void): void => {
+  const decoded = decodeEmit(body ?? {})
+  if (Result.isFailure(decoded)) return done(invalid(decoded.failure))
+  const { wait, ...request } = decoded.success
+  if (wait === true) core.emit(request, () => done(json(core.stats())))
+  else done(json({ job: core.emit(request) }))
+}
+
+const answer = (core: SimulatorCore, method: string, path: string, url: URL, body: unknown): Reply => {
+  switch (`${method} ${path}`) {
+    case "GET stats":
+      return json(core.stats())
+    case "GET ledger":
+      return ledgerPage(core, url)
+    case "GET faults":
+      return json(core.faults.active(core.now()))
+    case "POST faults": {
+      const fault = decodeFault(body)
+      return Result.isFailure(fault) ? invalid(fault.failure) : json({ id: core.applyFault(fault.success) })
+    }
+    case "DELETE faults":
+      core.clearFaults(numberIn(url, "id"))
+      return json(core.stats())
+    case "DELETE emit":
+      core.emitter.stop(numberIn(url, "job"))
+      return json(core.stats())
+    case "POST devices": {
+      const asked = decodeDevices(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      return json({ devices: core.addDevices(asked.success.count, asked.success.prefix) })
+    }
+    case "POST event": {
+      const asked = decodeEvent(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      const device = core.devices.get(asked.success.device)
+      if (device === undefined) return unknownDevice(asked.success.device)
+      core.emitter.emit(device, asked.success.event, asked.success.payload)
+      return json({ seq: device.seq })
+    }
+    case "POST raw": {
+      const asked = decodeRaw(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      const device = core.devices.get(asked.success.device)
+      if (device === undefined) return unknownDevice(asked.success.device)
+      core.emitter.sendRaw(device, asked.success.text)
+      return json({ sockets: device.sockets.size })
+    }
+    case "POST pair":
+    case "POST logout":
+    case "POST disconnect":
+      return account(core, path, body)
+    default:
+      return plain(404, "Not Found")
+  }
+}
+
+const account = (core: SimulatorCore, command: string, body: unknown): Reply => {
+  const asked = decodeDevice(body)
+  if (Result.isFailure(asked)) return invalid(asked.failure)
+  const device = core.devices.get(asked.success.device)
+  if (device === undefined) return unknownDevice(asked.success.device)
+  if (command === "pair") core.pair(device)
+  else if (command === "logout") core.logOut(device)
+  else {
+    device.connected = false
+    core.control(device, "disconnected")
+  }
+  return json({ jid: device.jid })
+}
+
+const ledgerPage = (core: SimulatorCore, url: URL): Reply => ({
+  status: 200,
+  body: core.ledger.page(
+    numberIn(url, "after") ?? 0,
+    Math.min(numberIn(url, "limit") ?? ledgerPageMax, ledgerPageMax)
+  ),
+  headers: { "content-type": "application/x-ndjson" }
+})
+
+const numberIn = (url: URL, name: string): number | undefined => {
+  const text = url.searchParams.get(name)
+  return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : undefined
+}

@@ -1,0 +1,242 @@
+/**
+ * Lets things happen: takes the next event of a device's scenario, writes it to the ledger and the history, and sends
+ * it the way the fault plan allows. One pump drives all jobs; nothing here is per socket.
+ */
+import type { FaultPlan } from "./FaultPlan.ts"
+import type { Ledger } from "./Ledger.ts"
+import { type Seeded, seeded } from "./Seeded.ts"
+import type { SimulatedDevice } from "./SimulatedDevice.ts"
+
+export interface EmitJob {
+  /** In the order in which they take turns. */
+  readonly devices: ReadonlyArray<SimulatedDevice>
+  /** How many events in all; `null` until stopped. */
+  readonly count: number | null
+  /** Events a second over all devices; `null` as fast as sockets take them. */
+  readonly rate: number | null
+}
+
+interface Running extends EmitJob {
+  readonly id: number
+  readonly startedAt: number
+  readonly done: () => void
+  emitted: number
+}
+
+interface Outgoing {
+  readonly device: SimulatedDevice
+  readonly text: string
+}
+
+export interface EmitterOptions {
+  readonly seed: string
+  readonly ledger: Ledger
+  readonly faults: FaultPlan
+  readonly now: () => number
+}
+
+/** Often enough that 100 events a second look even; rare enough that an idle pump costs nothing. */
+const tickMillis = 5
+/** One turn of the pump, so that sockets are served between: at the target of 20,000 a second a tick needs 100. */
+const burstMax = 500
+/** Bytes waiting in one socket above which an unpaced job waits for it. */
+const bufferedMax = 256 * 1024
+/** Frames held back by `reorder` or `slow`, over all devices. Beyond, they go out at once. */
+const heldMax = 100_000
+
+export class Emitter {
+  readonly #options: EmitterOptions
+  readonly #random: Seeded
+  readonly #jobs = new Map<number, Running>()
+  readonly #reordered = new Map<SimulatedDevice, Array<string>>()
+  #late: Array<Outgoing & { readonly due: number }> = []
+  /** When the last late frame of a device is due: later ones may not overtake it. */
+  readonly #lastDue = new Map<SimulatedDevice, number>()
+  #held = 0
+  #timer: NodeJS.Timeout | undefined
+  #ids = 0
+  frames = 0
+  bytes = 0
+
+  constructor(options: EmitterOptions) {
+    this.#options = options
+    this.#random = seeded(`${options.seed}/emitter`)
+  }
+
+  get jobs(): ReadonlyArray<{ readonly id: number; readonly emitted: number; readonly count: number | null }> {
+    return [...this.#jobs.values()].map(({ count, emitted, id }) => ({ id, emitted, count }))
+  }
+
+  /** Starts a job; `done` is called when it has emitted its count, or was stopped. */
+  start(job: EmitJob, done: () => void): number {
+    const id = ++this.#ids
+    if (job.devices.length === 0 || job.count === 0) done()
+    else {
+      this.#jobs.set(id, { ...job, id, done, emitted: 0, startedAt: this.#options.now() })
+      this.#run()
+    }
+    return id
+  }
+
+  stop(id?: number): void {
+    for (const job of id === undefined ? [...this.#jobs.values()] : [this.#jobs.get(id)]) {
+      if (job !== undefined && this.#jobs.delete(job.id)) job.done()
+    }
+  }
+
+  close(): void {
+    this.stop()
+    clearInterval(this.#timer)
+    this.#timer = undefined
+  }
+
+  /** The device's next event, now. */
+  emitNext(device: SimulatedDevice): void {
+    const { event, payload } = device.scenario.next(this.#options.now())
+    this.emit(device, event, payload)
+  }
+
+  /** Any event for the device. Ledger first, then the sockets. */
+  emit(device: SimulatedDevice, event: string, payload: Readonly<Record<string, unknown>>): void {
+    const { faults, ledger } = this.#options
+    const now = this.#options.now()
+    const ids = payload.ids as ReadonlyArray<string> | undefined
+    const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
+    device.remember(event, payload)
+    ledger.add({
+      device: device.id,
+      seq: ++device.seq,
+      event,
+      id: String(payload.id ?? ids?.[0] ?? ""),
+      ...(ids === undefined ? undefined : { ids }),
+      sockets: silent ? 0 : device.sockets.size,
+      at: now
+    })
+    ledger.flush()
+    if (silent || device.sockets.size === 0) return
+    if (faults.quiet && this.#held === 0) return this.#write(device, frameOf(device.id, event, payload))
+    this.#distort(device, event, payload, now)
+  }
+
+  /** Sends this text as it is, past ledger and faults. */
+  sendRaw(device: SimulatedDevice, text: string): void {
+    this.#write(device, text)
+  }
+
+  /** Lets go of whatever faults hold back. */
+  release(): void {
+    for (const [device, texts] of this.#reordered) for (const text of texts) this.#write(device, text)
+    this.#reordered.clear()
+    for (const { device, text } of this.#late) this.#write(device, text)
+    this.#late = []
+    this.#lastDue.clear()
+    this.#held = 0
+  }
+
+  #distort(device: SimulatedDevice, event: string, payload: Readonly<Record<string, unknown>>, now: number): void {
+    const { faults } = this.#options
+    if (faults.strike("junk", device.id, now) !== undefined) this.#write(device, this.#random.pick(junk))
+    if (faults.strike("binary", device.id, now) !== undefined) this.#write(device, Buffer.from([0, 1, 2, 0xff]))
+    const huge = faults.strike("huge", device.id, now)
+    if (huge !== undefined) this.#write(device, frameOf(device.id, "message", { body: "x".repeat(huge.bytes) }))
+    const named = faults.strike("wrong-device", device.id, now) === undefined ? device.id : "somebody-else"
+    const text = frameOf(named, event, payload)
+    const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
+    for (let copy = 0; copy < copies; copy++) this.#hold(device, text, now)
+  }
+
+  #hold(device: SimulatedDevice, text: string, now: number): void {
+    const { faults } = this.#options
+    const reorder = faults.strike("reorder", device.id, now)
+    if (reorder !== undefined && this.#held < heldMax) {
+      const texts = this.#reordered.get(device) ?? []
+      this.#reordered.set(device, texts)
+      texts.push(text)
+      this.#held++
+      if (texts.length < reorder.window) return
+      this.#reordered.delete(device)
+      this.#held -= texts.length
+      while (texts.length > 0) {
+        this.#write(device, texts.splice(Math.floor(this.#random.next() * texts.length), 1)[0]!)
+      }
+      return
+    }
+    const slow = faults.strike("slow", device.id, now)
+    const last = this.#lastDue.get(device)
+    if ((slow === undefined && last === undefined) || this.#held >= heldMax) return this.#write(device, text)
+    const due = Math.max(last ?? 0, now + (slow?.millis ?? 0))
+    this.#late.push({ device, text, due })
+    this.#lastDue.set(device, due)
+    this.#held++
+    this.#run()
+  }
+
+  #write(device: SimulatedDevice, data: string | Buffer): void {
+    for (const socket of device.sockets) {
+      this.frames++
+      this.bytes += data.length
+      socket.send(data, sent)
+    }
+  }
+
+  #run(): void {
+    this.#timer ??= setInterval(() => this.#tick(), tickMillis)
+  }
+
+  #tick(): void {
+    const now = this.#options.now()
+    if (this.#late.length > 0) {
+      const due = this.#late.filter((late) => late.due <= now)
+      if (due.length > 0) {
+        this.#late = this.#late.filter((late) => late.due > now)
+        this.#held -= due.length
+        for (const late of due) {
+          this.#write(late.device, late.text)
+          if (this.#lastDue.get(late.device) === late.due) this.#lastDue.delete(late.device)
+        }
+      }
+    }
+    for (const job of this.#jobs.values()) this.#advance(job, now)
+    if (this.#jobs.size === 0 && this.#late.length === 0) {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    }
+  }
+
+  #advance(job: Running, now: number): void {
+    const due = job.rate === null ? Infinity : Math.floor((now - job.startedAt) * job.rate / 1000) - job.emitted
+    const left = job.count === null ? Infinity : job.count - job.emitted
+    const burst = Math.min(due, left, burstMax)
+    for (let index = 0; index < burst; index++) {
+      const device = job.devices[job.emitted % job.devices.length]!
+      if (job.rate === null && isFull(device)) break
+      job.emitted++
+      this.emitNext(device)
+    }
+    if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
+  }
+}
+
+const isFull = (device: SimulatedDevice): boolean => {
+  for (const socket of device.sockets) if (socket.bufferedAmount > bufferedMax) return true
+  return false
+}
+
+/** A socket that died under a frame is noticed by its close; the ledger already says that the frame was tried. */
+const sent = () => {}
+
+const junk = [
+  "hello?",
+  "{\"event\":\"message\"",
+  "[1,2,3]",
+  "null",
+  "{\"code\":\"LIST_DEVICES\",\"message\":\"Device found\",\"result\":null}",
+  "{\"event\":\"message\",\"payload\":{}}"
+]
+
+export const frameOf = (device: string, event: string, payload: Readonly<Record<string, unknown>>): string =>
+  JSON.stringify(
+    event === "message.ack" || event === "chat_presence"
+      ? { event, device_id: device, timestamp: payload.timestamp, payload }
+      : { event, device_id: device, payload }
+  )

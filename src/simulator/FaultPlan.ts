@@ -1,0 +1,146 @@
+/**
+ * What goes wrong, as data. A fault is stated once and then holds for some or all devices, for a while or a number of
+ * times, always or by chance; the same seed makes the same choices. The gateway asks the plan at each point where
+ * something could go wrong.
+ */
+import { Schema } from "effect"
+import { type Seeded, seeded } from "./Seeded.ts"
+
+const common = {
+  /** Slots it holds for. All of them by default. */
+  devices: Schema.optionalKey(Schema.Array(Schema.String)),
+  /** How likely it strikes where it could. Always by default. */
+  probability: Schema.optionalKey(Schema.Finite),
+  /** After striking so often it is over. */
+  times: Schema.optionalKey(Schema.Int),
+  /** After so many milliseconds it is over. */
+  forMillis: Schema.optionalKey(Schema.Finite)
+}
+
+/** A fault of one kind, with its own settings besides the common ones. */
+const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(kind: Kind, fields: Fields) =>
+  Schema.Struct({ kind: Schema.Literal(kind), ...fields, ...common })
+
+export const Fault = Schema.Union([
+  /** Closes the sockets that are open now: with a close code, by RST, or (neither) by ending TCP without a word. At once over. */
+  fault("drop", { code: Schema.optionalKey(Schema.Int), reset: Schema.optionalKey(Schema.Boolean) }),
+  /** The sockets that are open now stay up in TCP, but nothing is read or written any more, as when a NAT forgot them. */
+  fault("half-open", {}),
+  /** Accepts, answers pings, and tells nothing: what happens meanwhile is only in the history. */
+  fault("mute", {}),
+  /** Answers the upgrade with this status. `json`: in the envelope, as a gateway without a WhatsApp session does. */
+  fault("refuse", {
+    status: Schema.Int,
+    retryAfter: Schema.optionalKey(Schema.String),
+    json: Schema.optionalKey(Schema.Boolean)
+  }),
+  /** Takes the TCP connection and never answers the upgrade. */
+  fault("hang", {}),
+  /** A frame that is no event goes ahead of the event. */
+  fault("junk", {}),
+  /** A binary frame goes ahead of the event. */
+  fault("binary", {}),
+  /** A frame of so many bytes goes ahead of the event. */
+  fault("huge", { bytes: Schema.Int }),
+  /** The event is sent so often in all. */
+  fault("duplicate", { copies: Schema.Int }),
+  /** Events are held back until so many are there, then sent in a seeded order. */
+  fault("reorder", { window: Schema.Int }),
+  /** Each event goes out so many milliseconds late, order kept. */
+  fault("slow", { millis: Schema.Finite }),
+  /** The event names another device. */
+  fault("wrong-device", {})
+])
+export type Fault = typeof Fault.Type
+export type FaultKind = Fault["kind"]
+export type FaultOf<Kind extends FaultKind> = Extract<Fault, { readonly kind: Kind }>
+
+export interface ActiveFault {
+  readonly id: number
+  readonly fault: Fault
+  readonly strikes: number
+}
+
+interface Entry {
+  readonly id: number
+  readonly fault: Fault
+  readonly devices: ReadonlySet<string> | null
+  readonly until: number
+  strikes: number
+}
+
+export class FaultPlan {
+  readonly #entries = new Map<FaultKind, Array<Entry>>()
+  readonly #random: Seeded
+  #ids = 0
+
+  constructor(seed: string) {
+    this.#random = seeded(`${seed}/faults`)
+  }
+
+  get quiet(): boolean {
+    return this.#entries.size === 0
+  }
+
+  /** `now` in milliseconds, from the clock that later questions use. */
+  add(fault: Fault, now: number): number {
+    const id = ++this.#ids
+    const entry = {
+      id,
+      fault,
+      devices: fault.devices === undefined ? null : new Set(fault.devices),
+      until: fault.forMillis === undefined ? Infinity : now + fault.forMillis,
+      strikes: 0
+    }
+    const entries = this.#entries.get(fault.kind)
+    if (entries === undefined) this.#entries.set(fault.kind, [entry])
+    else entries.push(entry)
+    return id
+  }
+
+  remove(id: number): void {
+    for (const entries of this.#entries.values()) {
+      const index = entries.findIndex((entry) => entry.id === id)
+      if (index !== -1) this.#drop(entries, index)
+    }
+  }
+
+  clear(): void {
+    this.#entries.clear()
+  }
+
+  active(now: number): ReadonlyArray<ActiveFault> {
+    return [...this.#entries.values()].flat()
+      .filter((entry) => entry.until > now)
+      .map(({ fault, id, strikes }) => ({ id, fault, strikes }))
+  }
+
+  /** The fault that strikes the device here and now, if one does. Counts. */
+  strike<Kind extends FaultKind>(kind: Kind, device: string, now: number): FaultOf<Kind> | undefined {
+    const entry = this.#find(kind, device, now)
+    if (entry === undefined) return undefined
+    if (entry.fault.probability !== undefined && !this.#random.chance(entry.fault.probability)) return undefined
+    entry.strikes++
+    if (entry.fault.times !== undefined && entry.strikes >= entry.fault.times) this.remove(entry.id)
+    return entry.fault as FaultOf<Kind>
+  }
+
+  #find(kind: FaultKind, device: string, now: number): Entry | undefined {
+    const entries = this.#entries.get(kind)
+    if (entries === undefined) return undefined
+    for (let index = 0; index < entries.length; index++) {
+      const entry = entries[index]!
+      if (entry.until <= now) {
+        this.#drop(entries, index)
+        return this.#find(kind, device, now)
+      }
+      if (entry.devices === null || entry.devices.has(device)) return entry
+    }
+    return undefined
+  }
+
+  #drop(entries: Array<Entry>, index: number): void {
+    const [entry] = entries.splice(index, 1)
+    if (entries.length === 0) this.#entries.delete(entry!.fault.kind)
+  }
+}

@@ -1,0 +1,109 @@
+/** One slot of the simulated gateway: its account, its sockets, what it will hear next and what it has heard. */
+import type { WebSocket } from "ws"
+import { accountOf, type Scenario, scenario } from "./Scenario.ts"
+
+/** A row of the history, as gateways give it. */
+export interface HistoryRow {
+  readonly id: string
+  readonly chat_jid: string
+  readonly sender_jid: string
+  readonly sender_display_name: string
+  content: string
+  readonly timestamp: string
+  readonly is_from_me: boolean
+  readonly media_type: string
+  readonly filename: string
+  readonly url: string
+  readonly file_length: number
+  readonly created_at: string
+  updated_at: string
+}
+
+/** Enough for any gap a test opens, and 10,000 devices stay below 100 MB at the usual few messages each. */
+const historyMax = 1000
+
+const mediaTypes = ["image", "video", "video_note", "audio", "document", "sticker"]
+
+export class SimulatedDevice {
+  readonly id: string
+  readonly name: string
+  readonly createdAt: string
+  readonly sockets = new Set<WebSocket>()
+  /** Open in TCP and dead to the world: the half-open fault. */
+  readonly frozen = new Set<WebSocket>()
+  /** What the last upgrade said of itself. */
+  handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null = null
+  /** Events so far: the number of the last one. */
+  seq = 0
+  /** The account, once paired. */
+  jid: string | null
+  connected: boolean
+  #seed: string
+  #scenario: Scenario | undefined
+  #history: Array<HistoryRow> = []
+
+  constructor(seed: string, id: string, paired: boolean, now: number) {
+    this.#seed = seed
+    this.id = id
+    const account = accountOf(seed, id)
+    this.name = account.name
+    this.jid = paired ? account.jid : null
+    this.connected = paired
+    this.createdAt = new Date(now).toISOString()
+  }
+
+  /** Made when first needed: most devices of a large idle fleet never say anything. */
+  get scenario(): Scenario {
+    return this.#scenario ??= scenario(this.#seed, this.id)
+  }
+
+  get history(): ReadonlyArray<HistoryRow> {
+    return this.#history
+  }
+
+  pair(): string {
+    this.jid = accountOf(this.#seed, this.id).jid
+    this.connected = true
+    return this.jid
+  }
+
+  logOut(): void {
+    this.jid = null
+    this.connected = false
+  }
+
+  /** Keeps what a gateway keeps: messages; edits change the row, revocations remove it; acks leave no trace. */
+  remember(event: string, payload: Readonly<Record<string, unknown>>): void {
+    if (event === "message") {
+      this.#history.push(rowOf(payload))
+      if (this.#history.length > historyMax) this.#history.shift()
+    } else if (event === "message.edited") {
+      const row = this.#history.find(({ id }) => id === payload.original_message_id)
+      if (row !== undefined) {
+        row.content = String(payload.body ?? row.content)
+        row.updated_at = String(payload.timestamp)
+      }
+    } else if (event === "message.revoked") {
+      this.#history = this.#history.filter(({ id }) => id !== payload.revoked_message_id)
+    }
+  }
+}
+
+const rowOf = (payload: Readonly<Record<string, unknown>>): HistoryRow => {
+  const timestamp = String(payload.timestamp)
+  return {
+    id: String(payload.id),
+    chat_jid: String(payload.chat_id),
+    sender_jid: String(payload.from),
+    sender_display_name: String(payload.sender_display_name ?? ""),
+    content: String(payload.body ?? ""),
+    timestamp,
+    is_from_me: payload.is_from_me === true,
+    media_type: mediaTypes.find((type) => type in payload) ?? "",
+    filename: "",
+    url: "",
+    file_length: 0,
+    created_at: timestamp,
+    updated_at: timestamp
+  }
+}

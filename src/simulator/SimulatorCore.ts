@@ -1,0 +1,216 @@
+/**
+ * The simulated gateway without its wires: slots, what happens to them, what goes wrong. The HTTP routes and the
+ * socket server ask and command it, and so does a test in the same process.
+ */
+import type { WebSocket } from "ws"
+import { Emitter } from "./Emitter.ts"
+import { type Fault, FaultPlan } from "./FaultPlan.ts"
+import { Ledger } from "./Ledger.ts"
+import { SimulatedDevice } from "./SimulatedDevice.ts"
+
+export interface CoreOptions {
+  readonly seed: string
+  readonly ledgerFile: string | undefined
+  /** Whether a slot is paired as soon as it is created; otherwise it shows a QR code until `pair`. */
+  readonly autoPair: boolean
+  readonly now: () => number
+}
+
+export interface SimulatorStats {
+  readonly seed: string
+  readonly devices: number
+  readonly sockets: number
+  readonly frozen: number
+  /** Events that happened, whether or not somebody heard. */
+  readonly events: number
+  readonly frames: number
+  readonly bytes: number
+  readonly accepted: number
+  readonly refused: number
+  readonly jobs: ReadonlyArray<{ readonly id: number; readonly emitted: number; readonly count: number | null }>
+  readonly faults: ReadonlyArray<{ readonly id: number; readonly fault: Fault; readonly strikes: number }>
+}
+
+export interface EmitRequest {
+  /** All devices by default. */
+  readonly devices?: ReadonlyArray<string> | undefined
+  /** Without it, until stopped. */
+  readonly count?: number | undefined
+  /** Events a second in all; without it as fast as the sockets take them. */
+  readonly rate?: number | undefined
+}
+
+const qrSeconds = 30
+
+export class SimulatorCore {
+  readonly options: CoreOptions
+  readonly devices = new Map<string, SimulatedDevice>()
+  readonly faults: FaultPlan
+  readonly ledger: Ledger
+  readonly emitter: Emitter
+  readonly #timers = new Set<NodeJS.Timeout>()
+  accepted = 0
+  refused = 0
+
+  constructor(options: CoreOptions) {
+    this.options = options
+    this.faults = new FaultPlan(options.seed)
+    this.ledger = new Ledger(options.ledgerFile)
+    const { now, seed } = options
+    this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults })
+  }
+
+  now(): number {
+    return this.options.now()
+  }
+
+  addDevice(id: string): SimulatedDevice {
+    const known = this.devices.get(id)
+    if (known !== undefined) return known
+    const device = new SimulatedDevice(this.options.seed, id, this.options.autoPair, this.now())
+    this.devices.set(id, device)
+    return device
+  }
+
+  /** `sim-1` to `sim-<count>`; those that are there already stay. */
+  addDevices(count: number, prefix = "sim-"): ReadonlyArray<string> {
+    return Array.from({ length: count }, (_, index) => this.addDevice(`${prefix}${index + 1}`).id)
+  }
+
+  removeDevice(id: string): void {
+    const device = this.devices.get(id)
+    if (device === undefined) return
+    this.devices.delete(id)
+    for (const socket of [...device.sockets, ...device.frozen]) socket.close(1000, "device removed")
+  }
+
+  /** A device's socket is up: it is told at once how its account stands. */
+  attach(device: SimulatedDevice, socket: WebSocket): void {
+    this.accepted++
+    device.sockets.add(socket)
+    socket.on("close", () => {
+      device.sockets.delete(socket)
+      device.frozen.delete(socket)
+    })
+    // Every error is followed by a close.
+    socket.on("error", () => {})
+    this.control(device, device.connected ? "connected" : "qr", socket)
+  }
+
+  pair(device: SimulatedDevice): void {
+    device.pair()
+    this.control(device, "connected")
+  }
+
+  logOut(device: SimulatedDevice): void {
+    device.logOut()
+    this.control(device, "logged_out")
+  }
+
+  /** Tells sockets about the account itself. Such frames are hints, not events: they are not in the ledger. */
+  control(device: SimulatedDevice, event: "connected" | "disconnected" | "qr" | "logged_out", only?: WebSocket): void {
+    const payload = event === "connected"
+      ? { jid: device.jid }
+      : event === "qr"
+      ? { qr: `https://wa.me/settings/linked_devices#${device.id}`, qr_duration: qrSeconds }
+      : {}
+    const text = JSON.stringify({ event, device_id: device.id, payload })
+    for (const socket of only === undefined ? device.sockets : [only]) socket.send(text)
+  }
+
+  emit(request: EmitRequest, done: () => void = () => {}): number {
+    const devices = this.#chosen(request.devices)
+    return this.emitter.start({ devices, count: request.count ?? null, rate: request.rate ?? null }, done)
+  }
+
+  /** `drop` and `half-open` strike the sockets that are open now; all others wait for their occasion. */
+  applyFault(fault: Fault): number {
+    const id = this.faults.add(fault, this.now())
+    if (fault.kind === "drop" || fault.kind === "half-open") {
+      const struck = this.#strikeSockets(fault)
+      if (fault.kind === "drop") this.faults.remove(id)
+      else if (fault.forMillis !== undefined) this.#after(fault.forMillis, () => this.#thaw(struck))
+    }
+    return id
+  }
+
+  clearFaults(id?: number): void {
+    if (id === undefined) this.faults.clear()
+    else this.faults.remove(id)
+    this.emitter.release()
+    if (!this.faults.active(this.now()).some(({ fault }) => fault.kind === "half-open")) {
+      this.#thaw([...this.devices.values()])
+    }
+  }
+
+  stats(): SimulatorStats {
+    let sockets = 0
+    let frozen = 0
+    for (const device of this.devices.values()) {
+      sockets += device.sockets.size
+      frozen += device.frozen.size
+    }
+    return {
+      seed: this.options.seed,
+      devices: this.devices.size,
+      sockets,
+      frozen,
+      events: this.ledger.count,
+      frames: this.emitter.frames,
+      bytes: this.emitter.bytes,
+      accepted: this.accepted,
+      refused: this.refused,
+      jobs: this.emitter.jobs,
+      faults: this.faults.active(this.now())
+    }
+  }
+
+  close(): void {
+    this.emitter.close()
+    for (const timer of this.#timers) clearTimeout(timer)
+    this.ledger.close()
+  }
+
+  #chosen(ids: ReadonlyArray<string> | undefined): ReadonlyArray<SimulatedDevice> {
+    if (ids === undefined) return [...this.devices.values()]
+    return ids.flatMap((id) => this.devices.get(id) ?? [])
+  }
+
+  #strikeSockets(fault: Extract<Fault, { readonly kind: "drop" | "half-open" }>): ReadonlyArray<SimulatedDevice> {
+    const struck = this.#chosen(fault.devices)
+      .filter((device) => this.faults.strike(fault.kind, device.id, this.now()) !== undefined)
+    for (const device of struck) {
+      for (const socket of [...device.sockets]) {
+        if (fault.kind === "half-open") {
+          socket.pause()
+          device.sockets.delete(socket)
+          device.frozen.add(socket)
+        } else if (fault.code !== undefined) socket.close(fault.code)
+        else if (fault.reset === true) rawSocketOf(socket).resetAndDestroy()
+        else socket.terminate()
+      }
+    }
+    return struck
+  }
+
+  #thaw(devices: ReadonlyArray<SimulatedDevice>): void {
+    for (const device of devices) {
+      for (const socket of device.frozen) {
+        device.sockets.add(socket)
+        socket.resume()
+      }
+      device.frozen.clear()
+    }
+  }
+
+  #after(millis: number, run: () => void): void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      run()
+    }, millis)
+    this.#timers.add(timer)
+  }
+}
+
+/** `ws` keeps the TCP socket to itself; an RST cannot be asked for otherwise. */
+const rawSocketOf = (socket: WebSocket) => (socket as unknown as { readonly _socket: import("node:net").Socket })._socket

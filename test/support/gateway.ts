@@ -1,0 +1,60 @@
+/** What gateway tests share: a target, and a listener that can be waited on. */
+import { Deferred, Effect } from "effect"
+import type { Failure } from "../../src/domain/DeviceState.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceId, UpstreamId } from "../../src/domain/Ids.ts"
+import type { Happening, SessionListener, SessionTarget } from "../../src/services/WhatsAppGateway.ts"
+
+export const targetOf = (slot: string, jid: string | null = null): SessionTarget => ({
+  deviceId: "dev_01K0000000000000000000TEST" as DeviceId,
+  upstreamId: slot as UpstreamId,
+  jid
+})
+
+export interface Recording extends SessionListener {
+  readonly happenings: Array<Happening>
+  /** The facts among them. */
+  readonly drafts: () => ReadonlyArray<EventDraft>
+  readonly ended: Effect.Effect<Failure>
+  /** How often `onEnd` was called, and how many happenings came after it. */
+  readonly ends: () => number
+  readonly late: () => number
+  /** Once the condition holds; it is looked at after every happening. */
+  readonly until: (condition: (recording: Recording) => boolean) => Effect.Effect<void>
+}
+
+export const record = (): Recording => {
+  const ended = Deferred.makeUnsafe<Failure>()
+  const waiting = new Set<() => void>()
+  const happenings: Array<Happening> = []
+  let ends = 0
+  let late = 0
+  const recording: Recording = {
+    happenings,
+    drafts: () => happenings.flatMap((happening) => happening._tag === "Record" ? [happening.draft] : []),
+    ended: Deferred.await(ended),
+    ends: () => ends,
+    late: () => late,
+    onHappening: (happening) => {
+      if (ends > 0) late++
+      happenings.push(happening)
+      for (const look of waiting) look()
+    },
+    onEnd: (failure) => {
+      ends++
+      Deferred.doneUnsafe(ended, Effect.succeed(failure))
+    },
+    until: (condition) =>
+      Effect.callback<void>((resume) => {
+        const look = () => {
+          if (!condition(recording)) return
+          waiting.delete(look)
+          resume(Effect.void)
+        }
+        waiting.add(look)
+        look()
+        return Effect.sync(() => waiting.delete(look))
+      })
+  }
+  return recording
+}
