@@ -5,7 +5,7 @@
  * Supervision has two levels. A device's own fiber absorbs whatever happens inside it, within the device's budget. This
  * module only starts, stops and, should a fiber ever be gone that ought to run, starts it again at the next comparison.
  */
-import { Clock, Effect, FiberMap, Layer, Metric, Semaphore, Stream } from "effect"
+import { Clock, Effect, FiberMap, Layer, Metric, Option, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
 import type { DesiredDevice } from "../domain/Device.ts"
 import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
@@ -16,6 +16,7 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import * as Metrics from "../services/Metrics.ts"
+import { Readiness } from "../services/Readiness.ts"
 import { Gateways } from "../services/WhatsAppGateway.ts"
 import * as ConnectGate from "./ConnectGate.ts"
 import { DeviceCell, run, stateDraft } from "./device/DeviceActor.ts"
@@ -34,19 +35,23 @@ const make = Effect.gen(function*() {
   const cells = new Map<DeviceId, DeviceCell>()
   const meter = makeMeter()
   const status = yield* StatusSync.make(() => cells.values(), settings)
-  const hosts = yield* makeHosts({
-    log,
-    clock,
-    onTransition: (cell, from) => {
-      meter.moved(from._tag, cell.mind.state._tag)
-      if (cell.mind.sessionOpen !== Number.isFinite(cell.statusDueAt) || from._tag !== cell.mind.state._tag) {
-        status.plan(cell)
-      }
+  const hosts = yield* makeHosts(
+    {
+      log,
+      clock,
+      onTransition: (cell, from) => {
+        meter.moved(from._tag, cell.mind.state._tag)
+        if (cell.mind.sessionOpen !== Number.isFinite(cell.statusDueAt) || from._tag !== cell.mind.state._tag) {
+          status.plan(cell)
+        }
+      },
+      onStatusWanted: status.want,
+      onFrame: meter.frame,
+      onPaused: meter.paused
     },
-    onStatusWanted: status.want,
-    onFrame: meter.frame,
-    onPaused: meter.paused
-  }, gateways.all, settings)
+    gateways.all,
+    settings
+  )
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
 
   const start = Effect.fnUntraced(function*(device: DesiredDevice, host: ActorHost) {
@@ -92,9 +97,28 @@ const make = Effect.gen(function*() {
   })
 
   const turn = Semaphore.makeUnsafe(1)
+  let compared: "not yet" | "done" | "failed" = "not yet"
   const reconcile = Semaphore.withPermit(turn, reconcileOnce()).pipe(
-    Effect.catch((error) => Effect.logWarning("desired state could not be read; devices go on as they are", error))
+    Effect.andThen(Effect.sync(() => {
+      compared = "done"
+    })),
+    Effect.catch((error) => {
+      compared = "failed"
+      return Effect.logWarning("desired state could not be read; devices go on as they are", error)
+    })
   )
+  const readiness = yield* Effect.serviceOption(Readiness)
+  if (Option.isSome(readiness)) {
+    yield* readiness.value.contribute(
+      "fleet",
+      Effect.suspend(() => {
+        const { Online: online } = meter.counts()
+        return compared === "done"
+          ? Effect.succeed(`${online} of ${cells.size} devices online`)
+          : Effect.fail(`desired state read: ${compared}; ${online} of ${cells.size} devices online`)
+      })
+    )
+  }
 
   yield* Effect.forkScoped(
     Stream.merge(repository.changes, Stream.tick(settings.reconcileInterval)).pipe(
@@ -139,7 +163,9 @@ const raise = (cell: DeviceCell, device: DesiredDevice): void => {
 /** A device that was switched off while nobody ran it still shows its last state: the log is told that it is over. */
 const recordInactive = (log: EventLog["Service"], clock: Clock.Clock, device: DesiredDevice): void => {
   const mind = initial(device.jid)
-  log.offer(stateDraft(device.id, mind.state, mind, { rule: "deactivated", failure: null }, clock.currentTimeMillisUnsafe()))
+  log.offer(
+    stateDraft(device.id, mind.state, mind, { rule: "deactivated", failure: null }, clock.currentTimeMillisUnsafe())
+  )
 }
 
 const view = (cell: DeviceCell | undefined): ActorView | null =>
@@ -167,10 +193,12 @@ const makeMeter = () => {
   }
   let frames = 0
   let paused = 0
+  let quarantined = 0
   return {
     moved: (from: DeviceState["_tag"] | null, to: DeviceState["_tag"] | null): void => {
       if (from !== null) byState[from]--
       if (to !== null) byState[to]++
+      if (to === "Quarantined" && from !== to) quarantined++
     },
     frame: (): void => {
       frames++
@@ -184,8 +212,10 @@ const makeMeter = () => {
         yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
       }
       yield* Metric.update(Metrics.framesReceived, frames)
+      yield* Metric.update(Metrics.quarantines, quarantined)
       yield* Metric.update(Metrics.socketsPaused, paused)
       frames = 0
+      quarantined = 0
     })
   }
 }

@@ -78,6 +78,10 @@ export const sinkFailures = Metric.counter("columba_sink_failures_total", {
   description: "Runs that a sink did not take, by reason",
   incremental: true
 })
+export const sinkEventsExpired = Metric.counter("columba_sink_events_expired_total", {
+  description: "Events that retention had removed before a sink read them; anything but 0 is a fault",
+  incremental: true
+})
 export const brokerConnected = Metric.gauge("columba_broker_connected", {
   description: "1 while the broker connection is up"
 })

@@ -14,13 +14,13 @@ export interface SinkView {
   readonly state: "starting" | "running" | "waiting" | "stopped"
   /** The last number the other side has confirmed, with all before it. */
   readonly confirmed: number
-  /** Committed events not confirmed. */
+  /** Committed events not confirmed, as of a few seconds ago. */
   readonly lag: number
   /** Events that retention had removed before this sink read them. Zero unless something is badly wrong. */
   readonly expired: number
   /** What keeps it from running; `since` is when that began. Null while all is well. */
   readonly failure: {
-    readonly reason: SinkUnavailable["reason"] | "storage"
+    readonly reason: SinkUnavailable["reason"] | "storage" | "cursor-lost" | "defect"
     readonly message: string
     readonly since: string
   } | null

@@ -252,11 +252,13 @@ describe("the local fleet", () => {
 
   it.effect("records that its devices were stopped when the process goes", () =>
     Effect.gen(function*() {
-      const drafts = yield* Effect.scoped(Effect.gen(function*() {
-        const bench = yield* FleetBench
-        yield* pass("1 second")
-        return bench
-      }).pipe(Effect.provide(Layer.fresh(layer([device(1), device(2)])))))
+      const drafts = yield* Effect.scoped(
+        Effect.gen(function*() {
+          const bench = yield* FleetBench
+          yield* pass("1 second")
+          return bench
+        }).pipe(Effect.provide(Layer.fresh(layer([device(1), device(2)]))))
+      )
       assert.deepStrictEqual(
         drafts.transitions().filter((transition) => transition.rule === "fleet-stopped").length,
         2

@@ -61,14 +61,22 @@ export class ScriptedGateway implements WhatsAppGateway {
       if (mode === "hang") return yield* Effect.never
       if (mode === "defect") return yield* Effect.die(new Error("planted defect"))
       if (mode !== "accept") {
-        return yield* new SessionRefused({ message: "refused by the script", class: mode, code: "scripted", retryAfter: null })
+        return yield* new SessionRefused({
+          message: "refused by the script",
+          class: mode,
+          code: "scripted",
+          retryAfter: null
+        })
       }
       const session = new ScriptedSession(target.deviceId, listener)
       this.sessions.push(session)
       const scope = yield* Effect.scope
-      yield* Scope.addFinalizer(scope, Effect.sync(() => {
-        session.open = false
-      }))
+      yield* Scope.addFinalizer(
+        scope,
+        Effect.sync(() => {
+          session.open = false
+        })
+      )
       return {
         pause: () => (session.paused = true),
         resume: () => {

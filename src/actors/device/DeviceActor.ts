@@ -17,7 +17,13 @@ import type { EventDraft, EventKind } from "../../domain/Event.ts"
 import type { EventId } from "../../domain/Ids.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
-import type { Happening, Session, SessionListener, SessionRefused, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type {
+  Happening,
+  Session,
+  SessionListener,
+  SessionRefused,
+  WhatsAppGateway
+} from "../../services/WhatsAppGateway.ts"
 import type { ConnectGate } from "../ConnectGate.ts"
 import type { GatewayIncidents } from "../GatewayIncidents.ts"
 import { reconnectSchedule } from "../Supervision.ts"

@@ -325,7 +325,13 @@ const heard = (mind: Mind, input: Input, facts: Facts): Decision => {
         : nothing
     case "DeafProved":
       return mind.state._tag === "Online"
-        ? become(mind, { _tag: "Deaf", evidence: input.evidence }, "deaf-proved", {}, endSession("deaf", input.evidence, false))
+        ? become(
+          mind,
+          { _tag: "Deaf", evidence: input.evidence },
+          "deaf-proved",
+          {},
+          endSession("deaf", input.evidence, false)
+        )
         : nothing
     default:
       return nothing

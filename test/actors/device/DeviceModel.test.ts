@@ -24,13 +24,22 @@ const allowed: Readonly<Record<DeviceStateTag, ReadonlyArray<DeviceStateTag>>> =
 }
 
 /** States in which the device may hold a session; in the others it must hold none. */
-const mayHoldSession: ReadonlySet<DeviceStateTag> = new Set(["Connecting", "AwaitingLogin", "Online", "LoggedOut", "Deaf"])
+const mayHoldSession: ReadonlySet<DeviceStateTag> = new Set([
+  "Connecting",
+  "AwaitingLogin",
+  "Online",
+  "LoggedOut",
+  "Deaf"
+])
 const mustHoldSession: ReadonlySet<DeviceStateTag> = new Set(["AwaitingLogin", "Online", "LoggedOut"])
 
 type Command =
   | { readonly _tag: "mode"; readonly mode: OpenMode; readonly up: boolean }
   | { readonly _tag: "lose"; readonly class: FailureClass }
-  | { readonly _tag: "say"; readonly what: "connected" | "disconnected" | "login" | "loggedOut" | "message" | "nonsense" }
+  | {
+    readonly _tag: "say"
+    readonly what: "connected" | "disconnected" | "login" | "loggedOut" | "message" | "nonsense"
+  }
   | { readonly _tag: "answer"; readonly answer: "usable" | "offline" | "unpaired" | "none" }
   | { readonly _tag: "pass"; readonly seconds: number }
   | { readonly _tag: "full"; readonly full: boolean }
@@ -39,7 +48,17 @@ type Command =
 const command: fc.Arbitrary<Command> = fc.oneof(
   fc.record({
     _tag: fc.constant("mode" as const),
-    mode: fc.constantFrom<OpenMode>("accept", "accept", "accept", "hang", "defect", "transport", "auth", "conflict", "upstreamDown"),
+    mode: fc.constantFrom<OpenMode>(
+      "accept",
+      "accept",
+      "accept",
+      "hang",
+      "defect",
+      "transport",
+      "auth",
+      "conflict",
+      "upstreamDown"
+    ),
     up: fc.boolean()
   }),
   fc.record({
@@ -202,13 +221,17 @@ const play = (commands: ReadonlyArray<Command>, seed: number) =>
   )
 
 describe("a device, in any sequence of happenings", () => {
-  it("goes only where the model allows, holds one session at most, and always comes back", { timeout: 120_000 }, () =>
-    fc.assert(
-      fc.asyncProperty(
-        fc.array(command, { minLength: 1, maxLength: 60 }),
-        fc.integer(),
-        (commands, seed) => Effect.runPromise(play(commands, seed))
-      ),
-      { numRuns: 3_000 }
-    ))
+  it(
+    "goes only where the model allows, holds one session at most, and always comes back",
+    { timeout: 120_000 },
+    () =>
+      fc.assert(
+        fc.asyncProperty(
+          fc.array(command, { minLength: 1, maxLength: 60 }),
+          fc.integer(),
+          (commands, seed) => Effect.runPromise(play(commands, seed))
+        ),
+        { numRuns: 3_000 }
+      )
+  )
 })
