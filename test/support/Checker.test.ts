@@ -1,0 +1,136 @@
+import { assert, describe, it } from "@effect/vitest"
+import { assertNothingMissed, assertSound, check, report } from "./Checker.ts"
+import type { Ledgers, Violation } from "./Checker.ts"
+import type { Committed, Delivered, Emitted } from "./Ledger.ts"
+
+/** Two devices that heard five messages each, all committed and delivered; and one ack of two messages. */
+const sound = (): {
+  emitted: Array<Emitted>
+  committed: Array<Committed>
+  delivered: Array<Delivered>
+  witnessed: Array<string>
+  upstreamOf: Map<string, string>
+} => {
+  const emitted: Array<Emitted> = []
+  const committed: Array<Committed> = []
+  const commit = (device: string, kind: string, waId: string, more: object) =>
+    committed.push({
+      seq: committed.length + 1,
+      id: `id-${committed.length + 1}`,
+      kind,
+      deviceId: `dev_${device}`,
+      via: "live",
+      data: { waId, chat: "c", sender: "s", fromMe: false, ...more }
+    })
+  for (let index = 0; index < 10; index++) {
+    const device = index % 2 === 0 ? "even" : "odd"
+    emitted.push({ device, event: "message", ids: [`WA${index}`], sockets: 1 })
+    commit(device, "message.received", `WA${index}`, {})
+  }
+  emitted.push({ device: "even", event: "message.ack", ids: ["OUT1", "OUT2"], sockets: 1 })
+  for (const waId of ["OUT1", "OUT2"]) commit("even", "message.ack", waId, { status: "read" })
+  return {
+    emitted,
+    committed,
+    delivered: committed.map((row) => deliveryOf(row)),
+    witnessed: ["id-1", "id-4"],
+    upstreamOf: new Map([["dev_even", "even"], ["dev_odd", "odd"]])
+  }
+}
+
+const deliveryOf = (row: Committed, redelivered = false): Delivered => ({
+  messageId: row.id,
+  seq: row.seq,
+  kind: row.kind,
+  deviceId: row.deviceId,
+  redelivered
+})
+
+type Plant = (ledgers: ReturnType<typeof sound>) => void
+
+const planted: Record<Violation, Plant> = {
+  lost: ({ delivered }) => delivered.splice(3, 1),
+  unexpected: ({ delivered }) => delivered.push({ ...delivered[0]!, messageId: "id-99", seq: 99 }),
+  split: ({ delivered }) => delivered.push({ ...delivered[0]!, messageId: "id-other" }),
+  reordered: ({ delivered }) => delivered.splice(0, 3, delivered[2]!, delivered[1]!, delivered[0]!),
+  hole: ({ committed, delivered }) => {
+    committed.splice(5, 1)
+    delivered.splice(5, 1)
+  },
+  doubled: ({ committed, delivered }) => {
+    const again = { ...committed[0]!, seq: 13, id: "id-13" }
+    committed.push(again)
+    delivered.push(deliveryOf(again))
+  },
+  vanished: ({ witnessed }) => witnessed.push("id-seen-once"),
+  invented: ({ emitted }) => emitted.splice(4, 1)
+}
+
+const violated = (ledgers: Ledgers) =>
+  Object.entries(check(ledgers).violations).filter(([, found]) => found.length > 0).map(([name]) => name)
+
+describe("Checker", () => {
+  it("finds nothing in a run that kept every promise", () => {
+    assertSound(check(sound()))
+    assertNothingMissed(check(sound()))
+  })
+
+  for (const [violation, plant] of Object.entries(planted)) {
+    it(`finds what was planted as ${violation}`, () => {
+      const ledgers = sound()
+      plant(ledgers)
+      const verdict = check(ledgers)
+      assert.include(violated(ledgers), violation)
+      assert.throws(() => assertSound(verdict), new RegExp(`${violation.toUpperCase()} \\d`))
+    })
+  }
+
+  it("finds an ack of which only one message was committed", () => {
+    const ledgers = sound()
+    ledgers.committed.pop()
+    ledgers.delivered.pop()
+    assert.throws(() => assertNothingMissed(check(ledgers)), /OUT2/)
+  })
+
+  it("finds a delivery whose number, kind or device is not that of the log", () => {
+    for (const wrong of [{ seq: 2 }, { kind: "message.sent" }, { deviceId: "dev_odd" }]) {
+      const ledgers = sound()
+      ledgers.delivered[0] = { ...ledgers.delivered[0]!, ...wrong }
+      assert.include(violated(ledgers), "unexpected")
+    }
+  })
+
+  it("finds a log that does not begin at its beginning", () => {
+    const ledgers = sound()
+    ledgers.committed.shift()
+    ledgers.delivered.shift()
+    assert.include(violated(ledgers), "hole")
+  })
+
+  it("counts repeats under the same message id, ours and the broker's, without blame", () => {
+    const ledgers = sound()
+    ledgers.delivered.push(deliveryOf(ledgers.committed[0]!), deliveryOf(ledgers.committed[1]!, true))
+    const verdict = check(ledgers)
+    assertSound(verdict)
+    assert.strictEqual(verdict.counts.repeated, 1)
+    assert.strictEqual(verdict.counts.redelivered, 1)
+    assert.match(report(verdict), /repeated 1, redelivered 1/)
+  })
+
+  it("does not take one device's order for another's", () => {
+    const ledgers = sound()
+    ledgers.delivered.sort((left, right) => left.deviceId.localeCompare(right.deviceId) || left.seq - right.seq)
+    assertSound(check(ledgers))
+  })
+
+  it("counts what nobody could hear apart from what was missed", () => {
+    const ledgers = sound()
+    ledgers.emitted.push({ device: "odd", event: "message", ids: ["UNHEARD"], sockets: 0 })
+    ledgers.emitted.push({ device: "odd", event: "chat_presence", ids: [], sockets: 1 })
+    const verdict = check(ledgers)
+    assertSound(verdict)
+    assert.strictEqual(verdict.counts.unheard, 1)
+    assert.deepStrictEqual(verdict.missed, ["odd chat_presence"])
+    assert.throws(() => assertNothingMissed(verdict), /odd chat_presence/)
+  })
+})

@@ -1,0 +1,192 @@
+/**
+ * Decides from the ledgers of a run whether the promises were kept. Every class of violation has a name and examples;
+ * what may happen in a crash (an event emitted into a dying process, a second delivery) is counted, not judged.
+ */
+import type { Committed, Delivered, Emitted } from "./Ledger.ts"
+
+export interface Ledgers {
+  readonly emitted: ReadonlyArray<Emitted>
+  readonly committed: ReadonlyArray<Committed>
+  readonly delivered: ReadonlyArray<Delivered>
+  /** Ids that somebody has seen committed at some time during the run. */
+  readonly witnessed: ReadonlyArray<string>
+  /** The gateway's name of a device by our id. */
+  readonly upstreamOf: ReadonlyMap<string, string>
+}
+
+export type Violation =
+  /** Committed, and it never came out of the broker. */
+  | "lost"
+  /** Came out of the broker, and the log does not have it so. */
+  | "unexpected"
+  /** The same event came out under two message ids. */
+  | "split"
+  /** First deliveries of one device did not come in log order. */
+  | "reordered"
+  /** Log numbers are not contiguous. */
+  | "hole"
+  /** One upstream event has two rows. */
+  | "doubled"
+  /** Was seen committed and is no longer there. */
+  | "vanished"
+  /** The log has an upstream event that the gateway never let happen. */
+  | "invented"
+
+export interface Verdict {
+  readonly violations: Readonly<Record<Violation, ReadonlyArray<string>>>
+  readonly counts: {
+    readonly emitted: number
+    /** Emitted while the device had no socket. */
+    readonly unheard: number
+    /** Handed to a socket and never committed. */
+    readonly missed: number
+    readonly committed: number
+    readonly delivered: number
+    /** Deliveries beyond the first of an event, other than the broker's own repeats. */
+    readonly repeated: number
+    /** The broker's own repeats to the recorder. */
+    readonly redelivered: number
+  }
+  /** Examples of `missed`. */
+  readonly missed: ReadonlyArray<string>
+}
+
+/** So many of each class are shown. */
+const examplesMax = 5
+
+export const check = (ledgers: Ledgers): Verdict => {
+  const { committed, delivered, emitted } = ledgers
+  const byId = new Map(committed.map((row) => [row.id, row]))
+  const first = firstDeliveries(delivered)
+  const upstream = joinUpstream(ledgers)
+  const repeats = delivered.filter((delivery) => first.get(delivery.messageId) !== delivery)
+  return {
+    violations: {
+      lost: committed.filter((row) => !first.has(row.id)).map(describeRow),
+      unexpected: delivered.filter((delivery) => !agrees(delivery, byId.get(delivery.messageId))).map(describeDelivery),
+      split: splits(delivered),
+      reordered: reorderings([...first.values()]),
+      hole: holes(committed),
+      doubled: doubles(committed),
+      vanished: [...new Set(ledgers.witnessed)].filter((id) => !byId.has(id)),
+      invented: upstream.invented
+    },
+    counts: {
+      emitted: emitted.length,
+      unheard: emitted.filter((event) => event.sockets === 0).length,
+      missed: upstream.missed.length,
+      committed: committed.length,
+      delivered: delivered.length,
+      repeated: repeats.filter((delivery) => !delivery.redelivered).length,
+      redelivered: repeats.filter((delivery) => delivery.redelivered).length
+    },
+    missed: upstream.missed
+  }
+}
+
+/** One line of counts, then one line for each broken promise. */
+export const report = ({ counts, violations }: Verdict): string =>
+  [
+    Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(", "),
+    ...Object.entries(violations).filter(([, found]) => found.length > 0)
+      .map(([name, found]) => `${name.toUpperCase()} ${found.length}: ${found.slice(0, examplesMax).join("; ")}`)
+  ].join("\n")
+
+export const assertSound = (verdict: Verdict): void => {
+  if (Object.values(verdict.violations).some((found) => found.length > 0)) {
+    throw new Error(`A promise was broken.\n${report(verdict)}`)
+  }
+}
+
+/** For runs in which no process dies: what was handed to a live socket must be in the log. */
+export const assertNothingMissed = (verdict: Verdict): void => {
+  if (verdict.missed.length > 0) {
+    throw new Error(
+      `${verdict.missed.length} events were handed to a live socket and are not in the log: ` +
+        `${verdict.missed.slice(0, examplesMax).join("; ")}\n${report(verdict)}`
+    )
+  }
+}
+
+const firstDeliveries = (delivered: ReadonlyArray<Delivered>): ReadonlyMap<string, Delivered> => {
+  const first = new Map<string, Delivered>()
+  for (const delivery of delivered) if (!first.has(delivery.messageId)) first.set(delivery.messageId, delivery)
+  return first
+}
+
+const agrees = (delivery: Delivered, row: Committed | undefined): boolean =>
+  row !== undefined && row.seq === delivery.seq && row.kind === delivery.kind && row.deviceId === delivery.deviceId
+
+const splits = (delivered: ReadonlyArray<Delivered>): ReadonlyArray<string> => {
+  const ids = new Map<number, string>()
+  const found: Array<string> = []
+  for (const { messageId, seq } of delivered) {
+    const known = ids.get(seq)
+    if (known === undefined) ids.set(seq, messageId)
+    else if (known !== messageId) found.push(`seq ${seq} as ${known} and ${messageId}`)
+  }
+  return found
+}
+
+const reorderings = (first: ReadonlyArray<Delivered>): ReadonlyArray<string> => {
+  const last = new Map<string, number>()
+  const found: Array<string> = []
+  for (const { deviceId, seq } of first) {
+    const before = last.get(deviceId) ?? 0
+    if (seq < before) found.push(`${deviceId}: ${seq} after ${before}`)
+    else last.set(deviceId, seq)
+  }
+  return found
+}
+
+const holes = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> =>
+  committed.flatMap((row, index) => {
+    const expected = index === 0 ? 1 : committed[index - 1]!.seq + 1
+    return row.seq === expected ? [] : [`${row.seq} where ${expected} should be`]
+  })
+
+const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => {
+  const seen = new Map<string, number>()
+  return committed.flatMap((row) => {
+    const { chat, fromMe, participant, sender, status, waId } = row.data
+    if (typeof waId !== "string") return []
+    const identity = JSON.stringify([row.deviceId, row.kind, chat, sender ?? participant, fromMe, waId, status])
+    const known = seen.get(identity)
+    seen.set(identity, row.seq)
+    return known === undefined ? [] : [`${identity} at ${known} and ${row.seq}`]
+  })
+}
+
+/** Compares how often each upstream event was emitted, was heard, and is in the log. */
+const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
+  const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
+  const keysOf = (event: Emitted) =>
+    event.ids.length === 0
+      ? [`${event.device} ${event.event}`]
+      : event.ids.map((id) => `${event.device} ${event.event} ${id}`)
+  const happened = countBy(emitted.flatMap(keysOf))
+  const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(keysOf))
+  const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
+    [...left].flatMap(([key, count]) => Array<string>(Math.max(0, count - (right.get(key) ?? 0))).fill(key))
+  return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened) }
+}
+
+/** Null for what Columba itself has to say. */
+const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
+  if (row.via === "columba") return null
+  const event = row.kind === "message.received" || row.kind === "message.sent"
+    ? "message"
+    : row.kind.replace(/^gateway\./, "")
+  const device = upstreamOf.get(row.deviceId) ?? row.deviceId
+  return typeof row.data["waId"] === "string" ? `${device} ${event} ${row.data["waId"]}` : `${device} ${event}`
+}
+
+const countBy = (keys: ReadonlyArray<string>): ReadonlyMap<string, number> => {
+  const counts = new Map<string, number>()
+  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
+  return counts
+}
+
+const describeRow = (row: Committed): string => `${row.seq} ${row.kind} ${row.deviceId}`
+const describeDelivery = (delivery: Delivered): string =>
+  `${delivery.seq} ${delivery.kind} ${delivery.deviceId} as ${delivery.messageId}`

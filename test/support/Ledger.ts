@@ -1,0 +1,89 @@
+/**
+ * Three ledgers of one run, each kept by somebody else: what the gateway emitted, what the log holds, and what a
+ * recorder beside the program got from the broker. `Checker` joins them.
+ */
+import { readFileSync } from "node:fs"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Redacted } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+
+/** One event the gateway let happen. An ack of several messages has several ids. */
+export interface Emitted {
+  readonly device: string
+  readonly event: string
+  readonly ids: ReadonlyArray<string>
+  /** To how many sockets it was handed. */
+  readonly sockets: number
+}
+
+/** One row of the log. */
+export interface Committed {
+  readonly seq: number
+  readonly id: string
+  readonly kind: string
+  readonly deviceId: string
+  readonly via: string
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** One message as the recorder got it, in the order in which it came. */
+export interface Delivered {
+  readonly messageId: string
+  readonly seq: number
+  readonly kind: string
+  readonly deviceId: string
+  /** The broker had given it to the recorder before: its doubling is not ours. */
+  readonly redelivered: boolean
+}
+
+/** The simulator's own form of an entry, as far as it matters here. */
+export interface SimulatorEntry {
+  readonly device: string
+  readonly event: string
+  readonly id: string
+  readonly ids?: ReadonlyArray<string>
+  readonly sockets: number
+}
+
+export const emittedOf = (entry: SimulatorEntry): Emitted => ({
+  device: entry.device,
+  event: entry.event,
+  ids: entry.ids ?? (entry.id === "" ? [] : [entry.id]),
+  sockets: entry.sockets
+})
+
+export interface LogRow {
+  readonly seq: unknown
+  readonly id: string
+  readonly kind: string
+  readonly device_id: string
+  readonly via: string
+  readonly data: string
+}
+
+/** `data` as text: it is parsed here, where escapes that the database cannot hold as values do no harm. */
+export const logQuery = "SELECT seq, id::text AS id, kind, device_id, via, data::text AS data FROM events ORDER BY seq"
+
+export const committedOf = (row: LogRow): Committed => ({
+  seq: Number(row.seq),
+  id: row.id,
+  kind: row.kind,
+  deviceId: row.device_id,
+  via: row.via,
+  data: JSON.parse(row.data) as Readonly<Record<string, unknown>>
+})
+
+/** The whole log, read past the program. */
+export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
+  query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(committedOf)))
+
+/** One statement on a connection of its own. */
+export const query = <Row>(url: string, text: string): Effect.Effect<ReadonlyArray<Row>> =>
+  Effect.scoped(Effect.flatMap(
+    PgClient.makeClient({ url: Redacted.make(url) }),
+    (client) => client.unsafe<Row & object>(text)
+  )).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
+
+/** What the recorder has written. A last line cut by a crash of the recorder would be an error, and is one here. */
+export const readRecorded = (file: string): ReadonlyArray<Delivered> =>
+  readFileSync(file, "utf8").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Delivered)
