@@ -1,0 +1,83 @@
+/**
+ * How fast the log takes events: `node bench/append.ts <database url | memory | embedded>`.
+ *
+ * Prints JSON: events a second when offered as fast as the log takes them (batches fill up), with message rows and
+ * identities, and the median and 99th percentile of single appends to an idle log.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect, Layer, Redacted } from "effect"
+import type { EventDraft } from "../src/domain/Event.ts"
+import type { DeviceId } from "../src/domain/Ids.ts"
+import * as EmbeddedDatabase from "../src/layers/postgres/Embedded.ts"
+import * as PostgresDatabase from "../src/layers/postgres/Postgres.ts"
+import * as SqlStorage from "../src/layers/postgres/SqlStorage.ts"
+import { makeEventId, messageIdOf } from "../src/services/EventIdentity.ts"
+import { EventLog } from "../src/services/EventLog.ts"
+import { layerMemory } from "../src/services/MemoryStorage.ts"
+
+const total = Number(process.env["EVENTS"] ?? 40_000)
+const singles = 300
+const devices = 1_000
+
+const draftOf = (index: number): EventDraft => {
+  const deviceId = `dev_${String(index % devices).padStart(26, "0")}` as DeviceId
+  const chat = `6281${String(index % 5_000).padStart(8, "0")}@s.whatsapp.net`
+  const identity = { fromMe: false, chat, sender: chat, waId: `3EB0${index}` }
+  return {
+    id: makeEventId(Date.now()),
+    kind: "message.received",
+    deviceId,
+    occurredAt: new Date().toISOString(),
+    via: "live",
+    data: {
+      ...identity,
+      messageId: messageIdOf(deviceId, identity),
+      type: "text",
+      body: `pesan nomor ${index}: ${"halo, apa kabar? ".repeat(16)}`
+    },
+    identity: { ...identity, rank: "" },
+    aliases: []
+  }
+}
+
+const program = Effect.gen(function*() {
+  const log = yield* EventLog
+  yield* log.append([draftOf(0)])
+  const drafts = Array.from({ length: total }, (_, index) => draftOf(index + 1))
+  const start = performance.now()
+  for (let index = 0; index < total; index++) {
+    if (!log.offer(drafts[index]!)) yield* Effect.callback<void>((resume) => log.onRoom(() => resume(Effect.void)) && undefined)
+  }
+  yield* log.flush
+  const seconds = (performance.now() - start) / 1000
+  const times: Array<number> = []
+  for (let index = 0; index < singles; index++) {
+    yield* Effect.sleep("5 millis")
+    const draft = draftOf(total + 1 + index)
+    const begin = performance.now()
+    yield* log.append([draft])
+    times.push(performance.now() - begin)
+  }
+  times.sort((a, b) => a - b)
+  const { head } = yield* log.head
+  return {
+    events: total,
+    head,
+    eventsPerSecond: Math.round(total / seconds),
+    singleMillis: { p50: times[singles >> 1], p99: times[Math.floor(singles * 0.99)] }
+  }
+})
+
+const target = process.argv[2] ?? "memory"
+const dataDir = mkdtempSync(join(tmpdir(), "columba-bench-"))
+const storage = target === "memory"
+  ? layerMemory
+  : target === "embedded"
+  ? Layer.orDie(SqlStorage.layer.pipe(Layer.provide(EmbeddedDatabase.layer({ dataDir }))))
+  : Layer.orDie(SqlStorage.layer.pipe(Layer.provide(PostgresDatabase.layer(Redacted.make(target)))))
+
+Effect.runPromise(Effect.provide(program, storage)).then((figures) => {
+  console.log(JSON.stringify({ target: target.replace(/:[^:@/]*@/, ":…@"), ...figures }))
+}).finally(() => rmSync(dataDir, { recursive: true, force: true }))

@@ -1,0 +1,99 @@
+/**
+ * The embedded database: Postgres compiled to WebAssembly, running in this process over a directory of its own. Nothing
+ * to install, and the same SQL as on a server.
+ *
+ * The engine runs one statement at a time and does not guard its directory, so a semaphore orders the statements and a
+ * lock file keeps a second process out.
+ */
+import { Effect, Layer, Semaphore, Stream } from "effect"
+import { PgClient, PgTypes } from "@effect/sql-pg"
+import { PGlite } from "@electric-sql/pglite"
+import { Reactivity } from "effect/reactivity"
+import { SqlClient, SqlError } from "effect/sql"
+import type { SqlConnection } from "effect/sql"
+import { mkdirSync } from "node:fs"
+import { join } from "node:path"
+import * as DatabaseSignals from "./DatabaseSignals.ts"
+import { acquireDirectoryLock, EmbeddedDatabaseUnusable } from "./directoryLock.ts"
+
+/** Parameters of a statement as the engine takes them: values without the wire codec's wrapping. */
+const plainParameters = (parameters: ReadonlyArray<unknown>): Array<unknown> =>
+  parameters.map((parameter) => {
+    const value = PgTypes.isParameter(parameter) ? parameter.value : parameter
+    return typeof value === "bigint" ? value.toString() : value
+  })
+
+/** As the server's client classes them, so that both databases' failures mean the same to the layers above. */
+const sqlErrorOf = (cause: unknown): SqlError.SqlError => {
+  const fields = cause as { readonly code?: unknown; readonly constraint?: unknown }
+  const code = typeof fields.code === "string" ? fields.code : ""
+  const props = { cause, message: "The embedded database refused a statement", operation: "query" }
+  const constraint = typeof fields.constraint === "string" ? fields.constraint : "unknown"
+  const reason = code === "23505"
+    ? new SqlError.UniqueViolation({ ...props, constraint })
+    : code.startsWith("23")
+    ? new SqlError.ConstraintError(props)
+    : code.startsWith("42")
+    ? new SqlError.SqlSyntaxError(props)
+    : new SqlError.UnknownError(props)
+  return new SqlError.SqlError({ reason })
+}
+
+const makeConnection = (engine: PGlite): SqlConnection.Connection => {
+  const run = (sql: string, parameters: ReadonlyArray<unknown>, rowMode: "object" | "array") =>
+    Effect.tryPromise({
+      try: () => engine.query(sql, plainParameters(parameters), { rowMode }),
+      catch: sqlErrorOf
+    })
+  const execute: SqlConnection.Connection["execute"] = (sql, parameters, transformRows) =>
+    Effect.map(run(sql, parameters, "object"), (result) => {
+      const rows = result.rows as ReadonlyArray<object>
+      return transformRows === undefined ? rows : transformRows(rows)
+    })
+  const executeValues: SqlConnection.Connection["executeValues"] = (sql, parameters) =>
+    Effect.map(run(sql, parameters, "array"), (result) => result.rows as ReadonlyArray<ReadonlyArray<unknown>>)
+  return {
+    execute,
+    executeUnprepared: execute,
+    executeValues,
+    executeValuesUnprepared: executeValues,
+    executeRaw: (sql, parameters) => run(sql, parameters, "object"),
+    executeStream: (sql, parameters, transformRows) =>
+      Stream.unwrap(Effect.map(execute(sql, parameters, transformRows), Stream.fromIterable))
+  }
+}
+
+/** Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it. */
+const makeClient = Effect.fnUntraced(function*(dataDir: string) {
+  yield* Effect.try({
+    try: () => mkdirSync(dataDir, { recursive: true, mode: 0o700 }),
+    catch: (cause) => EmbeddedDatabaseUnusable.of(dataDir, cause)
+  })
+  yield* acquireDirectoryLock(dataDir)
+  const engine = yield* Effect.acquireRelease(
+    Effect.tryPromise({
+      try: () => PGlite.create(join(dataDir, "pgdata")),
+      catch: (cause) => EmbeddedDatabaseUnusable.of(dataDir, cause)
+    }),
+    (opened) => Effect.promise(() => opened.close())
+  )
+  const semaphore = Semaphore.makeUnsafe(1)
+  const connection = makeConnection(engine)
+  const acquirer = Effect.as(Semaphore.takeScoped(semaphore, 1), connection)
+  return yield* SqlClient.make({
+    driver: "pglite",
+    acquirer,
+    transactionAcquirer: acquirer,
+    borrower: (use) => semaphore.withPermit(Effect.uninterruptible(use(connection))),
+    compiler: PgClient.makeCompiler(),
+    releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
+    spanAttributes: [["db.system.name", "postgresql"]]
+  })
+})
+
+/** Provides `SqlClient` and `DatabaseSignals`. Fails when another process has the directory. */
+export const layer = (options: { readonly dataDir: string }) =>
+  Layer.merge(
+    Layer.effect(SqlClient.SqlClient, makeClient(options.dataDir)).pipe(Layer.provide(Reactivity.layer)),
+    DatabaseSignals.layerLocal
+  )

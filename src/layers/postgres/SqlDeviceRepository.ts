@@ -1,0 +1,142 @@
+/** The `devices` table. Every change of desired state signals other processes. */
+import { Effect, Layer, Stream } from "effect"
+import { PgTypes } from "@effect/sql-pg"
+import { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql"
+import type { DesiredDevice, Device } from "../../domain/Device.ts"
+import { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
+import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { decodeCursor, devicePattern, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
+import { DatabaseSignals } from "./DatabaseSignals.ts"
+import { unavailable } from "./sqlErrors.ts"
+
+const channel = "columba_devices"
+
+interface DeviceRow {
+  readonly id: string
+  readonly name: string
+  readonly gateway: string
+  readonly upstream_id: string
+  readonly active: boolean
+  readonly jid: string | null
+  readonly phone: string | null
+  readonly state: string
+  readonly created_ms: number
+  readonly updated_ms: number
+  readonly place: string
+}
+
+/** `place` is exact to the microsecond, so that a page begins where the last one ended. */
+const columns = `id, name, gateway, upstream_id, active, jid, phone, state::text as state,
+  (extract(epoch from created_at) * 1000)::float8 as created_ms,
+  (extract(epoch from updated_at) * 1000)::float8 as updated_ms,
+  to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || id as place`
+
+export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
+  DeviceRepository,
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const signals = yield* DatabaseSignals
+    const announce = (id: string) => signals.notify(channel, id)
+
+    const change = (id: DeviceId, assignment: string, parameters: ReadonlyArray<unknown>) =>
+      sql.unsafe<DeviceRow>(
+        `update devices set ${assignment}, updated_at = clock_timestamp() where id = $1 returning ${columns}`,
+        [PgTypes.text(id), ...parameters]
+      ).pipe(
+        Effect.flatMap((rows) =>
+          rows[0] === undefined
+            ? Effect.fail(DeviceNotFound.of(id))
+            : Effect.as(announce(id), deviceOf(rows[0]))
+        ),
+        unavailable("change a device")
+      )
+
+    return DeviceRepository.of({
+      insert: (device) =>
+        sql.unsafe<DeviceRow>(
+          `insert into devices (id, name, gateway, upstream_id) values ($1, $2, $3, $4) returning ${columns}`,
+          [
+            PgTypes.text(device.id),
+            PgTypes.text(device.name),
+            PgTypes.text(device.gateway),
+            PgTypes.text(device.upstreamId)
+          ]
+        ).pipe(
+          Effect.tap(() => announce(device.id)),
+          Effect.map((rows) => deviceOf(rows[0]!)),
+          Effect.catch((error) => insertFailure(error, device.gateway, device.upstreamId))
+        ),
+      get: Effect.fn("DeviceRepository.get")(function*(id) {
+        const rows = yield* sql.unsafe<DeviceRow>(`select ${columns} from devices where id = $1`, [PgTypes.text(id)])
+        return rows[0] === undefined ? yield* DeviceNotFound.of(id) : deviceOf(rows[0])
+      }, unavailable("read a device")),
+      list: Effect.fn("DeviceRepository.list")(function*(options) {
+        const place = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, devicePattern)
+        const limit = pageLimit(options.limit)
+        const [createdAt, id] = place === null ? [null, null] : place.split(" ")
+        const rows = yield* sql.unsafe<DeviceRow>(
+          `select ${columns} from devices
+          where ($2::text is null or (created_at, id) > ($2::timestamptz, $3::text))
+            and ($4::text is null or state_tag = $4)
+          order by created_at, id limit $1`,
+          [
+            PgTypes.int8(BigInt(limit + 1)),
+            PgTypes.text(createdAt ?? null),
+            PgTypes.text(id ?? null),
+            PgTypes.text(options.state ?? null)
+          ]
+        )
+        const items = rows.slice(0, limit)
+        return {
+          items: items.map(deviceOf),
+          next: rows.length > limit ? encodeCursor(items[limit - 1]!.place) : null
+        }
+      }, unavailable("list devices")),
+      rename: (id, name) => change(id, "name = $2", [PgTypes.text(name)]),
+      setActive: (id, active) => change(id, "active = $2", [PgTypes.bool(active)]),
+      saveProfile: (id, { jid, phone }) =>
+        change(id, "jid = coalesce($2, jid), phone = coalesce($3, phone)", [PgTypes.text(jid), PgTypes.text(phone)]),
+      requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
+      requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
+      desired: sql<DesiredDevice>`
+        select id, gateway, upstream_id as "upstreamId", jid, active,
+          reconnect_requests as "reconnectRequests", release_requests as "releaseRequests"
+        from devices where active or state_tag <> 'Inactive' order by created_at, id
+      `.pipe(unavailable("read the desired devices")),
+      changes: Stream.map(signals.listen(channel), () => undefined),
+      countByState: sql<{ tag: DeviceStateTag; count: number }>`
+        select state_tag as tag, count(*)::integer as count from devices group by state_tag
+      `.pipe(
+        Effect.map((rows) =>
+          Object.fromEntries(rows.map((row) => [row.tag, row.count])) as Partial<Record<DeviceStateTag, number>>
+        ),
+        unavailable("count devices")
+      )
+    })
+  })
+)
+
+const insertFailure = (
+  error: SqlError.SqlError,
+  gateway: GatewayName,
+  upstreamId: UpstreamId
+): Effect.Effect<never, UpstreamIdTaken | StorageUnavailable> =>
+  error.reason._tag === "UniqueViolation" && error.reason.constraint === "devices_upstream"
+    ? Effect.fail(UpstreamIdTaken.of(gateway, upstreamId))
+    : Effect.fail(StorageUnavailable.of("add a device"))
+
+const deviceOf = (row: DeviceRow): Device => ({
+  id: row.id as DeviceId,
+  name: row.name,
+  gateway: row.gateway as GatewayName,
+  upstreamId: row.upstream_id as UpstreamId,
+  phone: row.phone,
+  jid: row.jid,
+  state: JSON.parse(row.state) as DeviceState,
+  active: row.active,
+  createdAt: new Date(row.created_ms).toISOString(),
+  updatedAt: new Date(row.updated_ms).toISOString()
+})

@@ -1,0 +1,81 @@
+/** Reads of the `messages` table. Pages go by the number of the event that brought a message, newest first. */
+import { Effect, Layer } from "effect"
+import { PgTypes } from "@effect/sql-pg"
+import { SqlClient } from "effect/sql"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
+import type { Message, MessageDirection, MessageStatus } from "../../domain/Message.ts"
+import { MessageNotFound } from "../../domain/MessageErrors.ts"
+import { MessageRepository } from "../../services/MessageRepository.ts"
+import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
+import { unavailable } from "./sqlErrors.ts"
+
+interface MessageRow {
+  readonly seq: number
+  readonly id: string
+  readonly device_id: string
+  readonly direction: string
+  readonly wa_id: string
+  readonly chat: string
+  readonly sender: string
+  readonly type: string
+  readonly body: string | null
+  readonly status: string
+  readonly occurred_at: string
+  readonly created_ms: number
+  readonly updated_ms: number
+}
+
+const columns = `seq::float8 as seq, id, device_id, direction, wa_id, chat, sender, type, body, status, occurred_at,
+  (extract(epoch from created_at) * 1000)::float8 as created_ms,
+  (extract(epoch from updated_at) * 1000)::float8 as updated_ms`
+
+export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> = Layer.effect(
+  MessageRepository,
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    return MessageRepository.of({
+      get: Effect.fn("MessageRepository.get")(function*(id) {
+        const rows = yield* sql.unsafe<MessageRow>(`select ${columns} from messages where id = $1`, [PgTypes.text(id)])
+        return rows[0] === undefined ? yield* MessageNotFound.of(id) : messageOf(rows[0])
+      }, unavailable("read a message")),
+      list: Effect.fn("MessageRepository.list")(function*(options) {
+        const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
+        const limit = pageLimit(options.limit)
+        const conditions: Array<string> = ["true"]
+        const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
+        const where = (condition: string, value: unknown) => {
+          parameters.push(value)
+          conditions.push(`${condition} $${parameters.length}`)
+        }
+        if (before !== null) where("seq <", PgTypes.int8(BigInt(before)))
+        if (options.device !== undefined) where("device_id =", PgTypes.text(options.device))
+        if (options.chat !== undefined) where("chat =", PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))
+        if (options.status !== undefined) where("status =", PgTypes.text(options.status))
+        const rows = yield* sql.unsafe<MessageRow>(
+          `select ${columns} from messages where ${conditions.join(" and ")} order by messages.seq desc limit $1`,
+          parameters
+        )
+        const items = rows.slice(0, limit)
+        return {
+          items: items.map(messageOf),
+          next: rows.length > limit ? encodeCursor(String(items[limit - 1]!.seq)) : null
+        }
+      }, unavailable("list messages"))
+    })
+  })
+)
+
+const messageOf = (row: MessageRow): Message => ({
+  id: row.id as MessageId,
+  deviceId: row.device_id as DeviceId,
+  direction: row.direction as typeof MessageDirection.Type,
+  waId: row.wa_id,
+  chat: row.chat,
+  sender: row.sender,
+  type: row.type,
+  body: row.body,
+  status: row.status as MessageStatus,
+  occurredAt: row.occurred_at,
+  createdAt: new Date(row.created_ms).toISOString(),
+  updatedAt: new Date(row.updated_ms).toISOString()
+})
