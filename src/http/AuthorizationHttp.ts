@@ -1,0 +1,95 @@
+/** Checks keys and scopes, for HTTP and RPC alike. */
+import { Context, Effect, Layer, Redacted } from "effect"
+import { Headers, HttpServerRequest } from "effect/http"
+import { createHash, timingSafeEqual } from "node:crypto"
+import {
+  apiKeyHeader,
+  CurrentCaller,
+  Forbidden,
+  HttpAuthorization,
+  RequiredScope,
+  RpcAuthorization,
+  Scope,
+  Unauthorized
+} from "../contracts/Authorization.ts"
+import { InternalError } from "../contracts/Failures.ts"
+import { ApiKeys } from "../services/ApiKeys.ts"
+import type { ApiKey } from "../services/ApiKeys.ts"
+
+type Caller = CurrentCaller["Service"]
+
+export class Authorizer extends Context.Service<Authorizer, {
+  /** No keys are configured: everybody who reaches the server may do everything. */
+  readonly open: boolean
+  readonly authorize: (headers: Headers.Headers, required: Scope) => Effect.Effect<Caller, Unauthorized | Forbidden>
+}>()("columba/http/AuthorizationHttp/Authorizer") {
+  static readonly layer = Layer.effect(Authorizer, Effect.map(ApiKeys, ({ keys }) => make(keys)))
+}
+
+const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
+  if (keys.length === 0) {
+    const anonymous = Effect.succeed<Caller>({ name: "anonymous", scopes: new Set(Scope.literals) })
+    return Authorizer.of({ open: true, authorize: () => anonymous })
+  }
+  const known = keys.map(({ key, name, scopes }) => ({
+    digest: digestOf(Redacted.value(key)),
+    caller: { name, scopes: new Set(scopes) } satisfies Caller
+  }))
+  const find = (presented: string): Caller | null => {
+    const digest = digestOf(presented)
+    let found: Caller | null = null
+    // All are compared, and as digests of one length: how long it takes tells nothing of which key came close.
+    for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
+    return found
+  }
+  return Authorizer.of({
+    open: false,
+    authorize: (headers, required) =>
+      Effect.suspend((): Effect.Effect<Caller, Unauthorized | Forbidden> => {
+        const presented = presentedKey(headers)
+        const caller = presented === null ? null : find(presented)
+        if (caller === null) return Effect.fail(Unauthorized.of())
+        return caller.scopes.has(required) ? Effect.succeed(caller) : Effect.fail(Forbidden.of(caller.name, required))
+      })
+  })
+}
+
+const digestOf = (key: string): Buffer => createHash("sha256").update(key).digest()
+
+const presentedKey = (headers: Headers.Headers): string | null => {
+  const bearer = /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")
+  return bearer?.[1] ?? headers[apiKeyHeader] ?? null
+}
+
+/**
+ * Both schemes run the same check over both headers. The framework tries them in turn and reports the last failure;
+ * were each to look at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope.
+ */
+export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Layer.effect(
+  HttpAuthorization,
+  Effect.map(Authorizer, ({ authorize }) => {
+    const check: HttpAuthorization["Service"]["bearer"] = (handler, { endpoint }) =>
+      Effect.gen(function*() {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const caller = yield* authorize(request.headers, Context.get(endpoint.annotations as never, RequiredScope))
+        return yield* Effect.provideService(handler, CurrentCaller, caller)
+      })
+    return HttpAuthorization.of({ bearer: check, apiKey: check })
+  })
+)
+
+/** Also keeps defects to ourselves: the framework would tell a caller what was thrown. */
+export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer> = Layer.effect(
+  RpcAuthorization,
+  Effect.map(Authorizer, ({ authorize }) =>
+    RpcAuthorization.of((handler, { headers, rpc }) =>
+      Effect.flatMap(
+        authorize(headers, Context.get(rpc.annotations as never, RequiredScope)),
+        (caller) => Effect.provideService(handler, CurrentCaller, caller)
+      ).pipe(
+        Effect.catchDefect((defect) =>
+          Effect.andThen(Effect.logError(`Defect while answering ${rpc._tag}`, defect), Effect.die(InternalError.of()))
+        )
+      )
+    ))
+)

@@ -1,0 +1,16 @@
+/**
+ * Tells long-lived answers that the server is about to stop, so that streams end by themselves and their clients go
+ * elsewhere at once, instead of holding the shutdown up until it gives up on them.
+ */
+import { Context, Effect, Latch, Layer } from "effect"
+
+export class Draining extends Context.Service<Draining, {
+  readonly begin: Effect.Effect<void>
+  /** Returns once the server is about to stop. */
+  readonly begun: Effect.Effect<void>
+}>()("columba/http/Draining") {
+  static readonly layer = Layer.sync(Draining, () => {
+    const latch = Latch.makeUnsafe(false)
+    return Draining.of({ begin: Effect.asVoid(latch.open), begun: Effect.asVoid(latch.await) })
+  })
+}

@@ -1,0 +1,147 @@
+/**
+ * What every request passes, whichever route it takes: who may ask at all, how large and how long a request may be, and
+ * one form for everything that goes wrong. Nothing of a defect is told; the log has it.
+ */
+import { ByteSize, Cause, Duration, Effect } from "effect"
+import type { Scope } from "effect"
+import { HttpIncomingMessage, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { InternalError } from "../contracts/Failures.ts"
+import { isLoopback } from "../services/ApiKeys.ts"
+import { refused } from "./errorResponses.ts"
+
+type Response = HttpServerResponse.HttpServerResponse
+type Request = HttpServerRequest.HttpServerRequest
+
+/** Ours are a few hundred bytes. */
+export const requestBodyMax = ByteSize.mebibytes(1)
+
+/** Until an answer begins. Streams begin at once, so they may last. */
+export const answerTimeout = Duration.seconds(30)
+
+export interface EdgeOptions {
+  /** No keys are configured, so that only programs of this machine may ask, and no web page through a browser. */
+  readonly open: boolean
+  /** The methods some route takes at this path; empty where none does. */
+  readonly methodsAt: (path: string) => ReadonlyArray<string>
+  /** Returns when the server is about to stop. */
+  readonly draining: Effect.Effect<void>
+}
+
+export const guard = <E>(
+  routes: Effect.Effect<Response, E, Request | Scope.Scope>,
+  options: EdgeOptions
+): Effect.Effect<Response, never, Request | Scope.Scope> =>
+  Effect.gen(function*() {
+    const request = yield* HttpServerRequest.HttpServerRequest
+    const refusal = refusalOf(request, options.open)
+    if (refusal !== null) return withSecurityHeaders(refusal, request)
+    if (isUpgrade(request)) {
+      return yield* Effect.raceFirst(
+        Effect.catchCause(routes, (cause) => failed(cause, request, options)),
+        Effect.as(options.draining, HttpServerResponse.empty({ status: 503 }))
+      )
+    }
+    const response = yield* routes.pipe(
+      Effect.provideService(HttpIncomingMessage.MaxBodySize, requestBodyMax),
+      Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => Effect.succeed(timedOut) }),
+      Effect.catchCause((cause) => failed(cause, request, options))
+    )
+    return withSecurityHeaders(asError(response), request)
+  })
+
+const timedOut = refused(
+  503,
+  "AnswerTimedOut",
+  `No answer within ${Duration.toSeconds(answerTimeout)} s; what was asked may still have been done`
+)
+
+const tooLarge = refused(
+  413,
+  "BodyTooLarge",
+  `A request body may have ${ByteSize.toNumberUnsafe(requestBodyMax)} bytes`,
+  {
+    connection: "close"
+  }
+)
+
+const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toLowerCase() === "websocket"
+
+/** Null where the request may go on. */
+const refusalOf = (request: Request, open: boolean): Response | null => {
+  if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(requestBodyMax)) return tooLarge
+  return open ? foreign(request) : null
+}
+
+/**
+ * Without keys, being on this machine is what entitles a caller. A browser on this machine runs foreign pages, though:
+ * one may have its own name resolve to us (then `Host` is that name), or send us a request across origins (then `Origin`
+ * is not ours). Reads across origins are left to the browser, which does not show the answer.
+ */
+const foreign = (request: Request): Response | null => {
+  const host = request.headers["host"] ?? ""
+  if (!isLoopback(host.replace(/:\d+$/, ""))) {
+    return refused(403, "HostRefused", "Without API keys, only requests to a loopback host name are answered")
+  }
+  const origin = request.headers["origin"]
+  const reads = (request.method === "GET" || request.method === "HEAD") && !isUpgrade(request)
+  return origin === undefined || reads || hostOf(origin) === host.toLowerCase()
+    ? null
+    : refused(403, "OriginRefused", "Without API keys, web pages of other origins are not answered")
+}
+
+const hostOf = (origin: string): string | null => URL.canParse(origin) ? new URL(origin).host : null
+
+const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOptions): Effect.Effect<Response> => {
+  if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+  const error = Cause.squash(cause)
+  if (HttpServerError.isHttpServerError(error)) {
+    if (error.reason._tag === "RouteNotFound") return Effect.succeed(noRoute(request, options))
+    if (error.reason._tag === "RequestParseError") {
+      return Effect.succeed(
+        error.reason.reason === "BodyTooLarge" ? tooLarge : refused(400, "RequestInvalid", "The body could not be read")
+      )
+    }
+  }
+  return Effect.as(
+    Effect.logError(`Defect while answering ${request.method} ${pathOf(request)}`, cause),
+    refused(500, "InternalError", InternalError.of().message)
+  )
+}
+
+const pathOf = (request: Request): string => request.url.split("?", 1)[0] ?? ""
+
+const noRoute = (request: Request, options: EdgeOptions): Response => {
+  const path = pathOf(request)
+  const methods = options.methodsAt(path)
+  return methods.length === 0
+    ? refused(404, "RouteNotFound", `Nothing is at ${path.slice(0, 200)}; /docs tells what there is`)
+    : refused(405, "MethodNotAllowed", `${path.slice(0, 200)} takes ${methods.join(", ")}`, {
+      allow: methods.join(", ")
+    })
+}
+
+/** The framework answers some refusals by a bare status; they get the form of all others. */
+const asError = (response: Response): Response => {
+  const isJson = response.headers["content-type"]?.includes("json") === true
+  if (response.status < 400 || isJson || response.body._tag === "Stream") return response
+  if (response.status === 413) return tooLarge
+  return response.status === 415
+    ? refused(415, "MediaTypeUnknown", "Send JSON, with the header Content-Type: application/json")
+    : refused(response.status, "RequestRefused", `The request was refused with status ${response.status}`)
+}
+
+/** The API documents bring their script with them, inline; nothing else runs or is framed. */
+const policyOf = (path: string): string =>
+  path === "/docs"
+    ? "default-src 'self'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; " +
+      "font-src 'self' data:; frame-ancestors 'none'"
+    : "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+
+const withSecurityHeaders = (response: Response, request: Request): Response =>
+  HttpServerResponse.setHeaders(response, {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": policyOf(pathOf(request)),
+    "cache-control": response.headers["cache-control"] ?? "no-store"
+  })

@@ -1,0 +1,91 @@
+/**
+ * The log over HTTP: a page, or a stream of server-sent events. Both write the committed JSON as it is; nothing is
+ * parsed on the way out.
+ */
+import { Effect, Stream } from "effect"
+import { HttpServerResponse } from "effect/http"
+import { HttpApiBuilder } from "effect/http-api"
+import { Api } from "../contracts/Api.ts"
+import { RequestInvalid } from "../contracts/Failures.ts"
+import { toWire } from "../domain/Event.ts"
+import type { LoggedEvent } from "../domain/Event.ts"
+import { EventLog } from "../services/EventLog.ts"
+import type { EventPage } from "../services/EventLog.ts"
+import { Draining } from "./Draining.ts"
+import { pieces, readPage, startOf } from "./eventStreams.ts"
+import type { ReadQuery } from "./eventStreams.ts"
+import { refused } from "./errorResponses.ts"
+
+/** Streams open at once in this process: each holds up to one page of events while its client is slow. */
+export const eventStreamsMax = 1000
+
+/** What a browser waits before it reconnects. */
+const retryMilliseconds = 2000
+
+export const EventsHttp = HttpApiBuilder.group(
+  Api,
+  "events",
+  Effect.fnUntraced(function*(handlers) {
+    const log = yield* EventLog
+    const draining = yield* Draining
+    let open = 0
+
+    const page = Effect.fnUntraced(function*(query: ReadQuery) {
+      const { events, next, through } = yield* readPage(log, query)
+      return HttpServerResponse.text(
+        `{"items":[${events.map(toWire).join(",")}],"next":${JSON.stringify(next)},"through":"${through}"}`,
+        { contentType: "application/json" }
+      )
+    })
+
+    const stream = Effect.fnUntraced(function*(query: ReadQuery) {
+      const after = yield* startOf(log, query.after)
+      if (open >= eventStreamsMax) {
+        return refused(503, "TooManyStreams", `This server has ${eventStreamsMax} event streams open already`)
+      }
+      const body = log.follow({ after, device: query.device, kinds: query.kind }).pipe(
+        Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
+        // The status is long sent. A client that reconnects gets the failure with its own.
+        Stream.catch(() => Stream.empty),
+        Stream.interruptWhen(draining.begun)
+      )
+      return HttpServerResponse.stream(
+        Stream.suspend(() => {
+          open++
+          return Stream.concat(Stream.make(`retry: ${retryMilliseconds}\nid: ${after}\n: ${after}\n\n`), body)
+        }).pipe(
+          Stream.ensuring(Effect.sync(() => {
+            open--
+          })),
+          Stream.encodeText
+        ),
+        { contentType: "text/event-stream", headers: { "cache-control": "no-store", "x-accel-buffering": "no" } }
+      )
+    })
+
+    return handlers.handle("read", ({ headers, query, request }) => {
+      if (!acceptsStream(request.headers["accept"])) return page(query)
+      const last = headers["last-event-id"]
+      if (last === undefined || last === "") return stream(query)
+      return /^\d{1,15}$/.test(last)
+        ? stream({ ...query, after: Number(last) })
+        : Effect.fail(
+          RequestInvalid.of([{ path: ["headers", "last-event-id"], message: "Expected a number of the log" }])
+        )
+    })
+  })
+)
+
+const acceptsStream = (accept: string | undefined): boolean =>
+  accept?.toLowerCase().includes("text/event-stream") === true
+
+/** A heartbeat moves the client's `Last-Event-ID` on too, so that a filter with few hits does not read far back. */
+const rendered = (page: EventPage): ReadonlyArray<string> =>
+  page.events.length === 0
+    ? [`id: ${page.through}\n: ${page.through}\n\n`]
+    : pieces(page).map((run) => run.map(block).join(""))
+
+const block = (event: LoggedEvent): string => `id: ${event.seq}\ndata: ${oneLine(toWire(event))}\n\n`
+
+/** Line breaks between JSON tokens would end the field; within strings they are escaped already. */
+const oneLine = (json: string): string => /[\r\n]/.test(json) ? json.replace(/[\r\n]+/g, " ") : json

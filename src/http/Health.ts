@@ -1,0 +1,52 @@
+/** For orchestrators and monitoring: alive, ready, figures. */
+import { Effect, Layer } from "effect"
+import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { PrometheusMetrics } from "effect/observability"
+import { Readiness } from "../services/Readiness.ts"
+import { Authorizer } from "./AuthorizationHttp.ts"
+
+/** The process runs and its event loop turns. Says nothing of what it depends on: restarting would not mend that. */
+const healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
+
+const readyz = HttpRouter.use(Effect.fnUntraced(function*(router) {
+  const readiness = yield* Readiness
+  yield* router.add(
+    "GET",
+    "/readyz",
+    Effect.map(readiness.report, (checks) => {
+      const missing = checks.filter(({ ready }) => !ready)
+      return missing.length === 0
+        ? HttpServerResponse.jsonUnsafe({ status: "ready", checks })
+        : HttpServerResponse.jsonUnsafe({
+          _tag: "NotReady",
+          message: `Not ready: ${missing.map(({ detail, name }) => `${name} (${detail})`).join(", ")}`,
+          status: "not ready",
+          checks
+        }, { status: 503 })
+    })
+  )
+}))
+
+/** Wants the scope `read` where keys are configured; scrapers can send a bearer token. */
+const metrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
+  const { authorize } = yield* Authorizer
+  yield* router.add(
+    "GET",
+    "/metrics",
+    Effect.gen(function*() {
+      const request = yield* HttpServerRequest.HttpServerRequest
+      yield* authorize(request.headers, "read")
+      const body = yield* PrometheusMetrics.format()
+      return HttpServerResponse.text(body, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
+    }).pipe(
+      Effect.catchTags({
+        Unauthorized: ({ _tag, message }) =>
+          Effect.succeed(HttpServerResponse.jsonUnsafe({ _tag, message }, { status: 401 })),
+        Forbidden: ({ _tag, message, required }) =>
+          Effect.succeed(HttpServerResponse.jsonUnsafe({ _tag, message, required }, { status: 403 }))
+      })
+    )
+  )
+}))
+
+export const HealthRoutes = Layer.mergeAll(healthz, readyz, metrics)

@@ -1,0 +1,142 @@
+/**
+ * All routes, and the server that serves them on one port: HTTP API, RPC over HTTP and WebSocket, documents, health and
+ * figures.
+ */
+import { NodeHttpServer } from "@effect/platform-node"
+import { Duration, Effect, Layer } from "effect"
+import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
+import { HttpApiBuilder, HttpApiScalar, OpenApi } from "effect/http-api"
+import { RpcSerialization, RpcServer } from "effect/rpc"
+import { createServer } from "node:http"
+import { Api } from "../contracts/Api.ts"
+import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+import * as AuthorizationHttp from "./AuthorizationHttp.ts"
+import { DevicesHttp } from "./DevicesHttp.ts"
+import { Draining } from "./Draining.ts"
+import { guard, requestBodyMax } from "./Edge.ts"
+import { EventsHttp } from "./EventsHttp.ts"
+import { HealthRoutes } from "./Health.ts"
+import { MessagesHttp } from "./MessagesHttp.ts"
+import * as RequestValidationHttp from "./RequestValidationHttp.ts"
+import { RpcHandlers } from "./RpcHandlers.ts"
+
+export interface HttpServerOptions {
+  readonly host: string
+  /** 0 takes any free one. */
+  readonly port: number
+}
+
+/** A client that takes longer to send its headers is broken or means harm. */
+const headersTimeout = Duration.seconds(10)
+
+/** The same for a whole request, body included: 1 MiB in this time is 35 KiB/s. */
+const requestTimeout = Duration.seconds(30)
+
+/** Longer than common proxies keep an idle connection, so that it is they who close it and no request falls between. */
+const keepAliveTimeout = Duration.seconds(75)
+
+/** How often the time limits above are looked at. */
+const connectionsCheckInterval = Duration.seconds(2)
+
+/** How long requests under way may take to end when the server stops. Streams are told to end, and do so at once. */
+const shutdownTimeout = Duration.seconds(5)
+
+const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
+  Layer.provide([DevicesHttp, MessagesHttp, EventsHttp]),
+  Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
+)
+
+/** A defect ends its own call, not the connection with all others on it. */
+const rpcOptions = { group: ColumbaRpcs, disableFatalDefects: true } as const
+
+const RpcRoutes = Layer.mergeAll(
+  RpcServer.layerHttp({ ...rpcOptions, path: rpcHttpPath, protocol: "http" }),
+  RpcServer.layerHttp({ ...rpcOptions, path: rpcWebSocketPath, protocol: "websocket" })
+).pipe(
+  Layer.provide([RpcHandlers, AuthorizationHttp.layerRpc, RpcSerialization.layerNdjson])
+)
+
+/** The script is part of the page, so it works where there is no way out to the internet. */
+const DocsRoute = HttpApiScalar.layer(Api, { path: "/docs", scalar: { withDefaultFonts: false } })
+
+const IndexRoute = HttpRouter.add(
+  "GET",
+  "/",
+  HttpServerResponse.text(
+    "Columba keeps WhatsApp devices connected and turns what they hear into a durable event log.\n\n" +
+      "  /docs            the HTTP API, to read and to try\n" +
+      "  /openapi.json    the same for programs\n" +
+      `  ${rpcWebSocketPath}          typed RPC and streams (npm: columba/client), ${rpcHttpPath} over plain HTTP\n` +
+      "  /healthz /readyz /metrics\n"
+  )
+)
+
+/** Everything that answers. Wants a router and the services behind it. */
+export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, DocsRoute, IndexRoute)
+
+/** Paths outside the HTTP API, by the methods they take. */
+const otherRoutes: ReadonlyArray<readonly [path: string, method: string]> = [
+  ["/", "GET"],
+  ["/docs", "GET"],
+  ["/openapi.json", "GET"],
+  ["/healthz", "GET"],
+  ["/readyz", "GET"],
+  ["/metrics", "GET"],
+  [rpcHttpPath, "POST"],
+  [rpcWebSocketPath, "GET"]
+]
+
+/** Which methods a path takes, for telling 405 from 404. */
+export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
+  const routes = Object.entries(OpenApi.fromApi(Api).paths).flatMap(([path, operations]) =>
+    Object.keys(operations).map((method) => ({
+      pattern: new RegExp(`^${path.replace(/[.]/g, "\\.").replace(/\{\w+\}/g, "[^/]+")}/?$`),
+      method: method.toUpperCase()
+    }))
+  )
+  const others = otherRoutes.map(([path, method]) => ({
+    pattern: new RegExp(`^${path.replace(/\/$/, "")}/?$`),
+    method
+  }))
+  return (path) => [...routes, ...others].filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
+})()
+
+/** Serves the routes until its scope closes. Listens when the layer is built. */
+export const HttpServerLayer = (options: HttpServerOptions) => {
+  const served = Layer.unwrap(Effect.gen(function*() {
+    const routes = yield* HttpRouter.toHttpEffect(Routes)
+    const { open } = yield* AuthorizationHttp.Authorizer
+    const { begun } = yield* Draining
+    return HttpServer.serve(guard(routes, { open, methodsAt, draining: begun }))
+  }))
+  // Built last, so taken down first: streams end before the server waits for its connections.
+  const drainFirst = Layer.effectDiscard(
+    Effect.flatMap(Draining, ({ begin }) => Effect.addFinalizer(() => begin))
+  )
+  return drainFirst.pipe(
+    Layer.provideMerge(served),
+    Layer.provideMerge(nodeServer(options)),
+    Layer.provide([AuthorizationHttp.Authorizer.layer, Draining.layer]),
+    Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { ignoreTrailingSlash: true }))
+  )
+}
+
+const nodeServer = ({ host, port }: HttpServerOptions) =>
+  NodeHttpServer.layer(
+    () =>
+      createServer({
+        headersTimeout: Duration.toMillis(headersTimeout),
+        requestTimeout: Duration.toMillis(requestTimeout),
+        keepAliveTimeout: Duration.toMillis(keepAliveTimeout),
+        connectionsCheckingInterval: Duration.toMillis(connectionsCheckInterval),
+        // A peer that vanished without a word is noticed by the operating system.
+        keepAlive: true,
+        keepAliveInitialDelay: Duration.toMillis(Duration.seconds(30))
+      }),
+    {
+      host,
+      port,
+      gracefulShutdownTimeout: shutdownTimeout,
+      websocket: { maxPayload: Number(requestBodyMax), perMessageDeflate: false }
+    }
+  )

@@ -1,0 +1,9 @@
+/** Refusals by the surface itself, in the one form all errors have. */
+import { HttpServerResponse } from "effect/http"
+
+export const refused = (
+  status: number,
+  tag: string,
+  message: string,
+  headers: Readonly<Record<string, string>> = {}
+): HttpServerResponse.HttpServerResponse => HttpServerResponse.jsonUnsafe({ _tag: tag, message }, { status, headers })

@@ -1,0 +1,60 @@
+/** What the two streams of events have in common: where they begin, and how a committed event becomes a typed one. */
+import { Effect } from "effect"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { Event, LoggedEvent } from "../domain/Event.ts"
+import { EventsExpired } from "../domain/MessageErrors.ts"
+import type { EventLog, EventPage } from "../services/EventLog.ts"
+import { pageLimitDefault } from "../contracts/Payloads.ts"
+import type { DeviceId } from "../domain/Ids.ts"
+
+type Log = EventLog["Service"]
+
+/**
+ * What one write to a client holds at most, give or take one event. Small enough that a slow client costs little, and
+ * far below what the RPC client takes as one piece (16 MiB); large enough that a fast one costs few writes.
+ */
+export const pieceCharactersMax = 256 * 1024
+
+export const decoded = ({ data, ...event }: LoggedEvent): Event => ({ ...event, data: JSON.parse(data) }) as Event
+
+/** The number to begin after: what was asked for, if it is all still kept, else the newest. */
+export const startOf = (
+  log: Log,
+  after: number | undefined
+): Effect.Effect<number, StorageUnavailable | EventsExpired> =>
+  Effect.flatMap(log.head, ({ head, oldest }) => {
+    if (after === undefined) return Effect.succeed(head)
+    return after < oldest - 1 ? Effect.fail(EventsExpired.of(after, oldest)) : Effect.succeed(after)
+  })
+
+export interface ReadQuery {
+  readonly after?: number | undefined
+  readonly device?: DeviceId | undefined
+  readonly kind?: ReadonlyArray<string> | undefined
+  readonly limit?: number | undefined
+}
+
+/** A page, and where to read on: null where the page reached the end of the log. */
+export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
+  const limit = query.limit ?? pageLimitDefault
+  const after = query.after ?? (yield* log.head).oldest - 1
+  const page = yield* log.read({ after, limit, device: query.device, kinds: query.kind })
+  const ended = page.events.length < limit &&
+    (page.through === after || page.through >= (yield* log.head).head)
+  return { ...page, next: ended ? null : String(page.through) }
+})
+
+/** The events of a page in runs that are written one at a time. */
+export const pieces = (page: EventPage): ReadonlyArray<ReadonlyArray<LoggedEvent>> => {
+  const runs: Array<Array<LoggedEvent>> = []
+  let size = Infinity
+  for (const event of page.events) {
+    if (size > pieceCharactersMax) {
+      runs.push([])
+      size = 0
+    }
+    runs.at(-1)!.push(event)
+    size += event.data.length
+  }
+  return runs
+}
