@@ -54,8 +54,9 @@ export const accountOf = (seed: string, device: string): { readonly jid: string;
   return { jid: `62812${random.between(10_000_000, 99_999_999)}@s.whatsapp.net`, name: `Toko ${random.between(1, 999)}` }
 }
 
-export const scenario = (seed: string, device: string): Scenario => {
-  const random = seeded(`${seed}/${device}/scenario`)
+/** `conversation` seeds what is said, where that is to differ while the account stays. */
+export const scenario = (seed: string, device: string, conversation = seed): Scenario => {
+  const random = seeded(`${conversation}/${device}/scenario`)
   const account = accountOf(seed, device)
   const people = Array.from({ length: 8 }, () => contactOf(random))
   const groups = Array.from({ length: 2 }, () => groupOf(random, people))

@@ -39,11 +39,13 @@ export class SimulatedDevice {
   jid: string | null
   connected: boolean
   #seed: string
+  #conversation: string
   #scenario: Scenario | undefined
   #history: Array<HistoryRow> = []
 
-  constructor(seed: string, id: string, paired: boolean, now: number) {
+  constructor(seed: string, id: string, paired: boolean, now: number, conversation = seed) {
     this.#seed = seed
+    this.#conversation = conversation
     this.id = id
     const account = accountOf(seed, id)
     this.name = account.name
@@ -54,7 +56,7 @@ export class SimulatedDevice {
 
   /** Made when first needed: most devices of a large idle fleet never say anything. */
   get scenario(): Scenario {
-    return this.#scenario ??= scenario(this.#seed, this.id)
+    return this.#scenario ??= scenario(this.#seed, this.id, this.#conversation)
   }
 
   get history(): ReadonlyArray<HistoryRow> {

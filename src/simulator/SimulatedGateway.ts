@@ -20,6 +20,8 @@ export interface SimulatorOptions {
   /** 0, the default, takes a free one. */
   readonly port?: number | undefined
   readonly seed?: string | undefined
+  /** Seeds what is said, where that is to differ between runs while the accounts stay: the seed by default. */
+  readonly conversation?: string | undefined
   /** Without it the gateway is open. */
   readonly auth?: { readonly user: string; readonly password: string } | undefined
   /** Slots there from the start: `sim-1`, `sim-2` … */
@@ -54,6 +56,7 @@ export const start = Effect.fnUntraced(function*(
     Effect.sync(() =>
       new SimulatorCore({
         seed: options.seed ?? "columba",
+        conversation: options.conversation,
         ledgerFile: options.ledgerFile,
         autoPair: options.autoPair ?? true,
         now: options.now ?? Date.now

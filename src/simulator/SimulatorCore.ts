@@ -10,6 +10,8 @@ import { SimulatedDevice } from "./SimulatedDevice.ts"
 
 export interface CoreOptions {
   readonly seed: string
+  /** Seeds what is said, where that is to differ between runs while the accounts stay: the seed by default. */
+  readonly conversation?: string | undefined
   readonly ledgerFile: string | undefined
   /** Whether a slot is paired as soon as it is created; otherwise it shows a QR code until `pair`. */
   readonly autoPair: boolean
@@ -67,7 +69,7 @@ export class SimulatorCore {
   addDevice(id: string): SimulatedDevice {
     const known = this.devices.get(id)
     if (known !== undefined) return known
-    const device = new SimulatedDevice(this.options.seed, id, this.options.autoPair, this.now())
+    const device = new SimulatedDevice(this.options.seed, id, this.options.autoPair, this.now(), this.options.conversation)
     this.devices.set(id, device)
     return device
   }
