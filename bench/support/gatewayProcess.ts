@@ -56,7 +56,7 @@ const answerHttp = (request: IncomingMessage, response: ServerResponse): void =>
   request.resume()
   const path = new URL(request.url ?? "/", "http://gateway").pathname
   if (path === "/health") return void response.end("OK")
-  const slot = /^\/devices\/([^/]+)\/status$/.exec(path)?.[1] ?? String(request.headers["x-device-id"] ?? "")
+  const slot = /^\/devices\/([^/]+)/.exec(path)?.[1] ?? ""
   const results = {
     device_id: slot,
     id: slot,

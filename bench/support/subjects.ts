@@ -62,6 +62,14 @@ export const startBareSockets = starter<SocketsHandlers>("floors/bareSockets.ts"
 export const startBarePipeline = starter<PipelineHandlers>("floors/barePipeline.ts")
 
 /** Columba as a whole: fleet, log, repository and, where there is a broker, the sink. */
-export const startColumbaSockets = starter<ColumbaHandlers & SocketsHandlers>("subjects/columba.ts")
+export const startColumbaSockets = starter<SocketsHandlers>("subjects/columba.ts")
 
 export const startColumbaPipeline = starter<PipelineHandlers>("subjects/columba.ts")
+
+/** Brings a database to Columba's schema and registers devices in it that nobody has run yet. */
+export const registerDevices = async (databaseUrl: string, count: number): Promise<void> => {
+  await using columba = await startWorker<ColumbaHandlers>(await bundle("subjects/columba.ts"))
+  // There are no devices while it starts, so no gateway is needed.
+  await columba.ask("start", { databaseUrl, gatewayPort: 9 })
+  await columba.ask("register", count)
+}

@@ -1,0 +1,204 @@
+/**
+ * Columba as it runs in production, cut down to what the figures are about: the fleet on a `bridge` gateway, the log
+ * on Postgres, and the RabbitMQ sink where there is a broker. No HTTP, for nobody asks.
+ *
+ * Latency is taken at the seams the design has anyway: where a session gives a draft to the log, where the store has
+ * committed it, and where the sink's run is confirmed. Without a broker nothing is put between them.
+ */
+import { Effect, Layer, ManagedRuntime, Redacted, References, Schedule } from "effect"
+import { SqlClient } from "effect/sql"
+import { connect as connectBroker } from "amqplib"
+import * as LocalFleet from "../../src/actors/LocalFleet.ts"
+import * as SinkRelay from "../../src/actors/SinkRelay.ts"
+import type { GatewayName } from "../../src/domain/Ids.ts"
+import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
+import * as Migrations from "../../src/layers/postgres/Migrations.ts"
+import * as Postgres from "../../src/layers/postgres/Postgres.ts"
+import * as SqlDeviceRepository from "../../src/layers/postgres/SqlDeviceRepository.ts"
+import * as SqlLogStore from "../../src/layers/postgres/SqlLogStore.ts"
+import * as RabbitMq from "../../src/layers/rabbitmq/RabbitMq.ts"
+import * as RabbitSink from "../../src/layers/rabbitmq/RabbitSink.ts"
+import { incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
+import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import type { EventSink } from "../../src/services/EventSink.ts"
+import { FleetSettings } from "../../src/services/FleetSettings.ts"
+import * as GroupCommit from "../../src/services/GroupCommit.ts"
+import { LogStore } from "../../src/services/LogStore.ts"
+import { Latencies } from "../support/statistics.ts"
+import type { PipelineHandlers, SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
+import { serveParent } from "../support/worker.ts"
+
+/** Message events on their way, by event id, with the moment their frame came. */
+const underWay = new Map<string, number>()
+const stored = new Latencies()
+const published = new Latencies()
+let publishedCount = 0
+let publishedWanted: { readonly count: number; readonly reached: () => void } | undefined
+
+/** The log as the fleet sees it: notes when a message was given to it. Decoding, some 5 µs, lies before. */
+const observedLog = Layer.effect(
+  EventLog,
+  Effect.map(EventLog, (log) =>
+    EventLog.of({
+      ...log,
+      offer: (draft) => {
+        if (draft.kind === "message.received") underWay.set(draft.id, performance.now())
+        return log.offer(draft)
+      }
+    }))
+)
+
+/** The store under the log: notes when a batch is committed. */
+const observedStore = Layer.effect(
+  LogStore,
+  Effect.map(LogStore, (store) =>
+    LogStore.of({
+      ...store,
+      write: (drafts, moves) =>
+        Effect.tap(store.write(drafts, moves), () =>
+          Effect.sync(() => {
+            const now = performance.now()
+            for (const { id } of drafts) {
+              const from = underWay.get(id)
+              if (from !== undefined) stored.add(now - from)
+            }
+          }))
+    }))
+)
+
+/** The sink: notes when a run is confirmed, all of it. */
+const observedSink = (sink: EventSink): EventSink => ({
+  ...sink,
+  publish: (events, attempt) =>
+    Effect.tap(sink.publish(events, attempt), () =>
+      Effect.sync(() => {
+        const now = performance.now()
+        for (const { id } of events) {
+          const from = underWay.get(id)
+          if (from === undefined) continue
+          underWay.delete(id)
+          published.add(now - from)
+          publishedCount++
+        }
+        if (publishedWanted !== undefined && publishedCount >= publishedWanted.count) {
+          publishedWanted.reached()
+          publishedWanted = undefined
+        }
+      }))
+})
+
+interface Options extends Omit<SocketsOptions, "paced"> {
+  /** Connects are spread over time as shipped; otherwise that gate is open. */
+  readonly paced?: boolean
+  readonly brokerUrl?: string
+}
+
+const layerOf = (options: Options) => {
+  const observed = options.brokerUrl !== undefined
+  const store = observed ? observedStore.pipe(Layer.provide(SqlLogStore.layer)) : SqlLogStore.layer
+  const log = GroupCommit.layer.pipe(Layer.provide(store), Layer.provide(Migrations.layer))
+  const gateways = BridgeGateway.layer([{
+    name: "default" as GatewayName,
+    url: `http://127.0.0.1:${options.gatewayPort}`,
+    user: "bench",
+    password: Redacted.make("bench")
+  }])
+  const fleet = LocalFleet.layer.pipe(
+    Layer.provide(gateways),
+    Layer.provide(SqlDeviceRepository.layer),
+    Layer.provide(observed ? observedLog : Layer.empty)
+  )
+  const sinks = options.brokerUrl === undefined ? Layer.empty : SinkRelay.layer(
+    Effect.map(RabbitSink.make, (sink) => [observedSink(sink)])
+  ).pipe(Layer.provide(RabbitMq.layer({ url: Redacted.make(options.brokerUrl) })))
+  return Layer.mergeAll(fleet, sinks).pipe(
+    Layer.provideMerge(log),
+    Layer.provideMerge(Postgres.layer(Redacted.make(options.databaseUrl))),
+    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),
+    Layer.provide(options.paced === true ? Layer.empty : unpaced)
+  )
+}
+
+/** Everything else stays as it is shipped. */
+const unpaced = Layer.effect(
+  FleetSettings,
+  Effect.map(FleetSettings, (shipped) => ({ ...shipped, connectsPerSecond: 1_000_000 }))
+)
+
+/** Registers devices as if they had been paired long ago, straight into the table: doing so is not what is measured. */
+const register = Effect.fnUntraced(function*(count: number) {
+  const sql = yield* SqlClient.SqlClient
+  yield* sql`insert into devices (id, name, gateway, upstream_id, jid)
+    select 'dev_' || lpad(i::text, 26, '0'), 'device ' || i, 'default', 'slot-' || lpad(i::text, 5, '0'),
+      '62811' || lpad(i::text, 8, '0') || '@s.whatsapp.net'
+    from generate_series(0, ${count - 1}::int) i`
+})
+
+/** Events the broker has not confirmed, rows and queue: all by asking the servers, nothing by our own counting. */
+const ledger = (brokerUrl: string) =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const log = yield* EventLog
+    yield* log.flush
+    const unsettled = sql<{ readonly count: number }>`
+      select (h.head - c.seq)::int as count from log_head h, sink_cursors c where c.sink = ${RabbitSink.sinkName}`
+    // The cursor follows the last confirm after a short idle time.
+    const [{ count }] = yield* Effect.repeat(unsettled, {
+      until: ([row]) => row?.count === 0,
+      schedule: Schedule.spaced("20 millis"),
+      times: 100
+    })
+    const [{ rows }] = yield* sql<{ readonly rows: number }>`select count(*)::int as rows from messages`
+    const { messageCount } = yield* Effect.promise(async () => {
+      const connection = await connectBroker(brokerUrl)
+      const channel = await connection.createChannel()
+      const counted = await channel.checkQueue(incomingQueue)
+      await connection.close()
+      return counted
+    })
+    return { rows, unsettled: count, queued: messageCount }
+  })
+
+type App = ManagedRuntime.ManagedRuntime<DeviceFleet | EventLog | SqlClient.SqlClient, unknown>
+
+let running: { readonly app: App; readonly options: Options } | undefined
+
+const begin = async (options: Options): Promise<void> => {
+  const app = ManagedRuntime.make(layerOf(options))
+  running = { app, options }
+  await app.context()
+}
+
+const run = <A, E>(effect: Effect.Effect<A, E, DeviceFleet | EventLog | SqlClient.SqlClient>): Promise<A> => {
+  if (running === undefined) throw new Error("Columba was not started")
+  return running.app.runPromise(effect)
+}
+
+const connect = (count: number): Promise<void> =>
+  run(Effect.andThen(register(count), Effect.flatMap(DeviceFleet, (fleet) => fleet.reconcile)))
+
+const handlers = {
+  start: async (options: Options & { readonly count?: number }): Promise<void> => {
+    await begin(options)
+    if (options.count !== undefined) await connect(options.count)
+  },
+  connect,
+  register: (count: number) => run(register(count)),
+  awaitPublished: (count: number): Promise<void> =>
+    new Promise((resolve) => {
+      if (publishedCount >= count) resolve()
+      else publishedWanted = { count, reached: resolve }
+    }),
+  clearLatencies: (): void => {
+    stored.clear()
+    published.clear()
+  },
+  latencies: () => ({ stored: stored.summary(), published: published.summary() }),
+  ledger: () => run(ledger(running?.options.brokerUrl ?? ""))
+} satisfies SocketsHandlers & PipelineHandlers
+export type ColumbaHandlers = typeof handlers
+
+const coldStart = process.env["BENCH_COLD_START"]
+if (coldStart !== undefined) await begin(JSON.parse(coldStart) as Options)
+serveParent(handlers)
