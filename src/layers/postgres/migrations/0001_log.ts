@@ -265,10 +265,14 @@ function columbaAppend(): string {
         set state = u.state::json, state_tag = u.tag, jid = coalesce(u.jid, d.jid), phone = coalesce(u.phone, d.phone),
           updated_at = v_now
         from (
-          select distinct on (s.device) s.device, s.state, s.tag, s.jid, s.phone
+          select s.device,
+            (array_agg(s.state order by s.i desc))[1] as state,
+            (array_agg(s.tag order by s.i desc))[1] as tag,
+            (array_agg(s.jid order by s.i desc) filter (where s.jid is not null))[1] as jid,
+            (array_agg(s.phone order by s.i desc) filter (where s.phone is not null))[1] as phone
           from unnest(s_index, s_device, s_state, s_tag, s_jid, s_phone) s(i, device, state, tag, jid, phone)
           where v_outcome[s.i] = 0
-          order by s.device, s.i desc
+          group by s.device
         ) u
         where d.id = u.device;
       end if;

@@ -1,0 +1,311 @@
+/** What every event log keeps, whatever it is built on. Devices, sinks and numbers of one test are its own. */
+import { assert, layer } from "@effect/vitest"
+import { Effect, Fiber, Stream } from "effect"
+import type { Layer } from "effect"
+import fc from "fast-check"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import { advance } from "../../src/domain/Message.ts"
+import type { MessageStatus } from "../../src/domain/Message.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import type { EventPage } from "../../src/services/EventLog.ts"
+import { MessageRepository } from "../../src/services/MessageRepository.ts"
+import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/storage.ts"
+
+export type Storage = EventLog | DeviceRepository | MessageRepository
+
+const readAll = Effect.fnUntraced(function*(device: ReturnType<typeof freshDevice>) {
+  const log = yield* EventLog
+  const { events } = yield* log.read({ after: 0, limit: 1000, device })
+  return events
+})
+
+const bodyOf = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
+
+export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>): void => {
+  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`an event log ${name}`, (it) => {
+    it.effect("gives numbers without holes, in order, and what was committed comes back as it was", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const before = (yield* log.head).head
+        const odd = "nul \u0000, lone surrogate \ud800, quote \" and 😀"
+        const appended = yield* log.append([
+          messageDraft({ device, body: odd }),
+          messageDraft({ device, body: "second", occurredAt: "2026-11-22T17:00:00.123456+07:00" })
+        ])
+        assert.deepStrictEqual(appended, [
+          { _tag: "Committed", seq: before + 1 },
+          { _tag: "Committed", seq: before + 2 }
+        ])
+        const events = yield* readAll(device)
+        assert.deepStrictEqual(events.map((event) => event.seq), [before + 1, before + 2])
+        assert.strictEqual(bodyOf(events[0]!), odd)
+        assert.strictEqual(events[1]!.occurredAt, "2026-11-22T17:00:00.123456+07:00")
+        assert.deepStrictEqual(yield* log.latest({ device, limit: 10 }), [...events].reverse())
+      }))
+
+    it.effect("collapses duplicates, in one batch and over batches", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const waId = freshWaId()
+        const again = () => messageDraft({ device, waId })
+        const first = yield* log.append([again(), again()])
+        const second = yield* log.append([again()])
+        assert.deepStrictEqual([...first, ...second].map((result) => result._tag), [
+          "Committed",
+          "Duplicate",
+          "Duplicate"
+        ])
+        assert.strictEqual((yield* readAll(device)).length, 1)
+      }))
+
+    it.effect("lets no sender-chosen id shadow a message of another chat or sender", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const device = freshDevice()
+        const waId = freshWaId()
+        const results = yield* log.append([
+          messageDraft({ device, waId, chat: "628666@s.whatsapp.net", body: "forged" }),
+          messageDraft({ device, waId, chat: "628111@s.whatsapp.net", body: "genuine" }),
+          messageDraft({ device, waId, chat: "1@g.us", sender: "628111@s.whatsapp.net", body: "in a group" }),
+          messageDraft({ device, waId, chat: "1@g.us", sender: "628666@s.whatsapp.net", body: "of another" })
+        ])
+        assert.deepStrictEqual(results.map((result) => result._tag), new Array(4).fill("Committed"))
+        const page = yield* messages.list({ device, limit: 10 })
+        assert.deepStrictEqual(page.items.map((message) => message.body), [
+          "of another",
+          "in a group",
+          "genuine",
+          "forged"
+        ])
+      }))
+
+    it.effect("knows a message under both spellings of its account, whichever came first", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const alias = { lid: "9911@lid", jid: "62811@s.whatsapp.net" }
+        const [early, late, both] = [freshWaId(), freshWaId(), freshWaId()]
+        const results = yield* Effect.forEach([
+          messageDraft({ device, waId: early, chat: alias.lid }),
+          // Teaches that the two spellings are one.
+          messageDraft({ device, waId: both, chat: alias.jid, aliases: [alias] }),
+          messageDraft({ device, waId: early, chat: alias.jid }),
+          messageDraft({ device, waId: late, chat: alias.jid }),
+          messageDraft({ device, waId: late, chat: alias.lid }),
+          messageDraft({ device, waId: both, chat: alias.lid, sender: alias.jid })
+        ], (draft) => log.append([draft]))
+        assert.deepStrictEqual(results.map(([result]) => result!._tag), [
+          "Committed",
+          "Committed",
+          "Duplicate",
+          "Committed",
+          "Duplicate",
+          "Duplicate"
+        ])
+        const other = freshDevice()
+        const elsewhere = yield* log.append([
+          messageDraft({ device: other, waId: early, chat: alias.lid }),
+          messageDraft({ device: other, waId: early, chat: alias.jid })
+        ])
+        assert.deepStrictEqual(elsewhere.map((result) => result._tag), ["Committed", "Committed"])
+      }))
+
+    it.effect("keeps the first content of an identity, and the second beside it once", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const device = freshDevice()
+        const waId = freshWaId()
+        const say = (body: string) => messageDraft({ device, waId, body })
+        const results = yield* log.append([say("first"), say("second")])
+        const repeated = yield* log.append([say("second"), say("third"), say("first")])
+        assert.deepStrictEqual([...results, ...repeated].map((result) => result._tag), [
+          "Committed",
+          "Committed",
+          "Duplicate",
+          "Committed",
+          "Duplicate"
+        ])
+        const events = yield* readAll(device)
+        assert.deepStrictEqual(events.map((event) => event.kind), [
+          "message.received",
+          "frame.rejected",
+          "frame.rejected"
+        ])
+        const rejected = JSON.parse(events[1]!.data) as { reason: string; raw: string }
+        assert.strictEqual(rejected.reason, "conflict")
+        assert.strictEqual(bodyOf({ data: rejected.raw }), "second")
+        assert.deepStrictEqual((yield* messages.list({ device, limit: 10 })).items.map((message) => message.body), [
+          "first"
+        ])
+      }))
+
+    it.effect("moves a message's status forward only, whatever the order of its acks and its own arrival", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const statuses: ReadonlyArray<MessageStatus> = ["sent", "delivered", "read", "played", "failed"]
+        const plan = fc.tuple(
+          fc.array(fc.tuple(fc.constantFrom(...statuses), fc.constantFrom("628222@s.whatsapp.net", "628333@lid")), {
+            maxLength: 8
+          }),
+          fc.nat({ max: 8 }),
+          fc.boolean()
+        )
+        for (const [acks, place, oneBatch] of fc.sample(plan, { numRuns: 40, seed: 7 })) {
+          const device = freshDevice()
+          const waId = freshWaId()
+          const drafts: Array<EventDraft> = acks.map(([status, from]) => ackDraft(device, waId, status, from))
+          drafts.splice(place, 0, messageDraft({ device, waId, fromMe: true }))
+          if (oneBatch) yield* log.append(drafts)
+          else yield* Effect.forEach(drafts, (draft) => log.append([draft]))
+          const message = yield* messages.get(ownMessageId(device, waId))
+          const expected = acks.map(([status]) => status).reduce(advance, "sent")
+          assert.strictEqual(message.status, expected, JSON.stringify({ acks, place, oneBatch }))
+        }
+      }))
+
+    it.effect("records a device's state with the event that says it", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const devices = yield* DeviceRepository
+        const id = freshDevice()
+        yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+        yield* log.append([stateDraft(id, "Inactive", "628111@s.whatsapp.net"), stateDraft(id, "LoggedOut")])
+        const device = yield* devices.get(id)
+        assert.deepStrictEqual(device.state, { _tag: "LoggedOut", reason: "a \u0000 in the reason" })
+        assert.strictEqual(device.jid, "628111@s.whatsapp.net")
+        assert.strictEqual(device.phone, "+628111")
+      }))
+
+    it.effect("gives a follower every event once, in order, over the switch from replay to live", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const { head } = yield* log.head
+        const [count, writers] = [600, 6]
+        const devices = Array.from({ length: writers }, freshDevice)
+        yield* log.append(Array.from({ length: 200 }, () => messageDraft({ device: devices[0]! })))
+        const following = yield* log.follow({ after: head }).pipe(
+          Stream.scan((): Array<number> => [], (seen: Array<number>, page: EventPage) => {
+            for (const event of page.events) seen.push(event.seq)
+            return seen
+          }),
+          Stream.takeUntil((seen) => seen.length >= count + 200),
+          Stream.runLast,
+          Effect.forkChild
+        )
+        yield* Effect.forEach(devices, (device) =>
+          Effect.forEach(Array.from({ length: count / writers }), () => log.append([messageDraft({ device })])), {
+          concurrency: "unbounded"
+        })
+        const seen = yield* Fiber.join(following)
+        assert.deepStrictEqual(
+          seen._tag === "Some" ? seen.value : [],
+          Array.from({ length: count + 200 }, (_, index) => head + 1 + index)
+        )
+      }))
+
+    it.effect("reads by device and by kind, and says how far it has looked", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const waId = freshWaId()
+        const { head } = yield* log.head
+        yield* log.append([
+          messageDraft({ device, waId, fromMe: true }),
+          ackDraft(device, waId, "delivered"),
+          messageDraft({ device: freshDevice() })
+        ])
+        const acks = yield* log.read({ after: head, limit: 10, kinds: ["message.ack"] })
+        assert.deepStrictEqual(acks.events.map((event) => event.seq), [head + 2])
+        assert.strictEqual(acks.through, head + 3)
+        const first = yield* log.read({ after: head, limit: 1, device })
+        assert.strictEqual(first.through, head + 1)
+        const none = yield* log.read({ after: head + 3, limit: 1, device })
+        assert.deepStrictEqual(none, { events: [], through: head + 3 })
+      }))
+
+    it.effect("answers a draft that was committed before with the number it got then", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const own = stateDraft(freshDevice(), "Inactive")
+        const first = yield* log.append([own])
+        assert.deepStrictEqual(yield* log.append([own]), first)
+      }))
+
+    it.effect("keeps what can not be written as it is, and the drafts around it", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const circular: { self?: unknown } = {}
+        circular.self = circular
+        const broken: EventDraft = { ...stateDraft(device, "Inactive"), kind: "gateway.test", data: circular as never }
+        const timeless = messageDraft({ device, occurredAt: "yesterday" })
+        const results = yield* log.append([messageDraft({ device }), broken, timeless, messageDraft({ device })])
+        assert.deepStrictEqual(results.map((result) => result._tag), new Array(4).fill("Committed"))
+        const events = yield* readAll(device)
+        assert.deepStrictEqual(events.map((event) => event.kind), [
+          "message.received",
+          "frame.rejected",
+          "frame.rejected",
+          "message.received"
+        ])
+        assert.include(events[2]!.data, "\"reason\":\"unreadable\"")
+      }))
+
+    it.effect("moves a cursor forward only, and only for its newest claim", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const sink = `sink-${freshWaId()}`
+        yield* log.append([messageDraft({ device: freshDevice() }), messageDraft({ device: freshDevice() })])
+        const { head } = yield* log.head
+        const first = yield* log.claimCursor(sink, "now")
+        assert.strictEqual(first.seq, head)
+        yield* log.moveCursor(first, head + 10)
+        yield* log.moveCursor(first, head + 5)
+        const second = yield* log.claimCursor(sink, "beginning")
+        assert.strictEqual(second.seq, head + 10)
+        assert.strictEqual(second.epoch, first.epoch + 1)
+        const lost = yield* Effect.flip(log.moveCursor(first, head + 20))
+        assert.strictEqual(lost._tag, "CursorLost")
+        const moved = yield* log.cursors
+        assert.deepInclude(moved, { sink, seq: head + 10 })
+        yield* log.moveCursor(second, head + 11)
+      }))
+
+    it.effect("flush returns after everything offered before it is committed", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        for (let index = 0; index < 700; index++) log.offer(messageDraft({ device }))
+        yield* log.flush
+        assert.strictEqual((yield* readAll(device)).length, 700)
+      }))
+
+    it.effect("retention keeps what a sink has not confirmed, and every identity", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        for (const { sink } of yield* log.cursors) {
+          yield* log.moveCursor(yield* log.claimCursor(sink, "now"), Number.MAX_SAFE_INTEGER)
+        }
+        const device = freshDevice()
+        const waId = freshWaId()
+        const claim = yield* log.claimCursor(`sink-${freshWaId()}`, "now")
+        yield* log.append([messageDraft({ device, waId }), messageDraft({ device })])
+        yield* log.moveCursor(claim, claim.seq + 1)
+        const future = new Date("2100-01-01T00:00:00Z")
+        const removed = yield* log.retain(future)
+        assert.strictEqual(removed, claim.seq + 1)
+        const bounds = yield* log.head
+        assert.deepStrictEqual(bounds, { head: claim.seq + 2, oldest: claim.seq + 2 })
+        assert.strictEqual(yield* log.retain(future), 0)
+        const [again] = yield* log.append([messageDraft({ device, waId })])
+        assert.strictEqual(again!._tag, "Duplicate")
+        assert.strictEqual((yield* log.latest({ device, limit: 10 })).length, 1)
+      }))
+  })
+}

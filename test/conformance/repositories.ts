@@ -1,0 +1,124 @@
+/** What both repositories keep, whatever they are built on. */
+import { assert, layer } from "@effect/vitest"
+import { Effect, Fiber, Stream } from "effect"
+import type { Layer } from "effect"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { MessageRepository } from "../../src/services/MessageRepository.ts"
+import { freshDevice, messageDraft, stateDraft } from "../support/storage.ts"
+import type { Storage } from "./eventLog.ts"
+
+const fieldsOf = (id: ReturnType<typeof freshDevice>) => ({
+  id,
+  name: "kasir",
+  gateway: "default" as never,
+  upstreamId: id as never
+})
+
+export const repositoriesConformance = (name: string, storage: Layer.Layer<Storage>): void => {
+  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`repositories ${name}`, (it) => {
+    it.effect("keeps devices in order of creation and pages through them without hole or double", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const ids = Array.from({ length: 7 }, freshDevice)
+        yield* Effect.forEach(ids, (id) => devices.insert(fieldsOf(id)))
+        const seen: Array<string> = []
+        let cursor: string | undefined = undefined
+        do {
+          const page: { items: ReadonlyArray<{ id: string }>; next: string | null } = yield* devices.list({
+            limit: 3,
+            cursor
+          })
+          seen.push(...page.items.map((device) => device.id))
+          cursor = page.next ?? undefined
+        } while (cursor !== undefined)
+        assert.deepStrictEqual(seen.filter((id) => ids.includes(id as never)).sort(), [...ids].sort())
+        assert.strictEqual(new Set(seen).size, seen.length)
+      }))
+
+    it.effect("refuses a slot that another device holds, unknown devices and foreign cursors", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const messages = yield* MessageRepository
+        const id = freshDevice()
+        yield* devices.insert(fieldsOf(id))
+        const taken = yield* Effect.flip(devices.insert({ ...fieldsOf(freshDevice()), upstreamId: id as never }))
+        assert.strictEqual(taken._tag, "UpstreamIdTaken")
+        assert.strictEqual((yield* Effect.flip(devices.get(freshDevice())))._tag, "DeviceNotFound")
+        assert.strictEqual((yield* Effect.flip(devices.rename(freshDevice(), "x")))._tag, "DeviceNotFound")
+        assert.strictEqual((yield* Effect.flip(messages.get("msg_x" as never)))._tag, "MessageNotFound")
+        assert.strictEqual((yield* Effect.flip(devices.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
+        assert.strictEqual((yield* Effect.flip(messages.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
+      }))
+
+    it.effect("turns commands into desired state that any reader sees", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const id = freshDevice()
+        yield* devices.insert(fieldsOf(id))
+        yield* devices.requestReconnect(id)
+        yield* devices.requestReconnect(id)
+        yield* devices.requestRelease(id)
+        yield* devices.saveProfile(id, { jid: "628111@s.whatsapp.net", phone: "+628111" })
+        yield* devices.saveProfile(id, { jid: null, phone: null })
+        const wanted = (yield* devices.desired).find((device) => device.id === id)
+        assert.deepStrictEqual(wanted, {
+          id,
+          gateway: "default" as never,
+          upstreamId: id as never,
+          jid: "628111@s.whatsapp.net",
+          active: true,
+          reconnectRequests: 2,
+          releaseRequests: 1
+        })
+        assert.strictEqual((yield* devices.rename(id, "baru")).name, "baru")
+        assert.strictEqual((yield* devices.setActive(id, false)).active, false)
+        assert.isUndefined((yield* devices.desired).find((device) => device.id === id))
+      }))
+
+    it.effect("pulses when desired state has changed", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const id = freshDevice()
+        yield* devices.insert(fieldsOf(id))
+        const pulse = yield* Effect.forkChild(devices.changes.pipe(Stream.take(2), Stream.runDrain))
+        while (pulse.pollUnsafe() === undefined) {
+          yield* devices.requestReconnect(id)
+          yield* Effect.yieldNow
+        }
+        yield* Fiber.join(pulse)
+      }))
+
+    it.effect("lists by recorded state and counts by it", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const log = yield* EventLog
+        const id = freshDevice()
+        yield* devices.insert(fieldsOf(id))
+        yield* log.append([stateDraft(id, "LoggedOut")])
+        const page = yield* devices.list({ state: "LoggedOut", limit: 1000 })
+        assert.include(page.items.map((device) => device.id), id)
+        assert.isAtLeast((yield* devices.countByState).LoggedOut ?? 0, 1)
+        assert.isUndefined((yield* devices.countByState).Online)
+      }))
+
+    it.effect("lists messages newest first, by device, chat and status, page by page", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const device = freshDevice()
+        yield* log.append([
+          ...Array.from({ length: 5 }, (_, index) => messageDraft({ device, body: `in ${index}` })),
+          messageDraft({ device, fromMe: true, chat: "1@g.us", body: "out" })
+        ])
+        const first = yield* messages.list({ device, limit: 4 })
+        assert.deepStrictEqual(first.items.map((message) => message.body), ["out", "in 4", "in 3", "in 2"])
+        const rest = yield* messages.list({ device, limit: 4, cursor: first.next ?? "" })
+        assert.deepStrictEqual(rest.items.map((message) => message.body), ["in 1", "in 0"])
+        assert.isNull(rest.next)
+        const sent = yield* messages.list({ device, chat: "1@g.us", status: "sent", limit: 4 })
+        assert.deepStrictEqual(sent.items.map((message) => [message.body, message.direction]), [["out", "out"]])
+        assert.deepStrictEqual(yield* messages.get(sent.items[0]!.id), sent.items[0])
+      }))
+  })
+}

@@ -1,0 +1,6 @@
+import { layerFreshEmbedded } from "../support/storage.ts"
+import { eventLogConformance } from "./eventLog.ts"
+import { repositoriesConformance } from "./repositories.ts"
+
+eventLogConformance("on the embedded database", layerFreshEmbedded)
+repositoriesConformance("on the embedded database", layerFreshEmbedded)

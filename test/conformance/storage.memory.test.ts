@@ -1,0 +1,6 @@
+import { layerMemory } from "../../src/services/MemoryStorage.ts"
+import { eventLogConformance } from "./eventLog.ts"
+import { repositoriesConformance } from "./repositories.ts"
+
+eventLogConformance("in memory", layerMemory)
+repositoriesConformance("in memory", layerMemory)

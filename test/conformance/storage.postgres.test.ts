@@ -1,0 +1,6 @@
+import { layerFreshPostgres } from "../support/storage.ts"
+import { eventLogConformance } from "./eventLog.ts"
+import { repositoriesConformance } from "./repositories.ts"
+
+eventLogConformance("on Postgres", layerFreshPostgres)
+repositoriesConformance("on Postgres", layerFreshPostgres)
