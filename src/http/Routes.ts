@@ -101,10 +101,18 @@ export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
   return (path) => [...routes, ...others].filter(({ pattern }) => pattern.test(path)).map(({ method }) => method)
 })()
 
-/** Serves the routes until its scope closes. Listens when the layer is built. */
-export const HttpServerLayer = (options: HttpServerOptions) => {
+/** Serves all routes until its scope closes. Listens when the layer is built. */
+export const HttpServerLayer = (options: HttpServerOptions) => serverOf(HttpRouter.toHttpEffect(Routes), options)
+
+/** For a process that does not serve the API: health and figures alone. */
+export const HealthServerLayer = (options: HttpServerOptions) =>
+  serverOf(HttpRouter.toHttpEffect(HealthRoutes), options)
+
+type Answering = Effect.Success<ReturnType<typeof HttpRouter.toHttpEffect<never, never, never>>>
+
+const serverOf = <R>(answering: Effect.Effect<Answering, never, R>, options: HttpServerOptions) => {
   const served = Layer.unwrap(Effect.gen(function*() {
-    const routes = yield* HttpRouter.toHttpEffect(Routes)
+    const routes = yield* answering
     const { open } = yield* AuthorizationHttp.Authorizer
     const { begun } = yield* Draining
     return HttpServer.serve(guard(routes, { open, methodsAt, draining: begun }))

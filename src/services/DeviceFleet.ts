@@ -2,8 +2,7 @@
  * All actors. Reaches what is known only where a device's actor lives: its live connection, attempts and evidence.
  * Commands do not go through here: they are desired state in the `devices` table, which any process can write.
  */
-import { Context } from "effect"
-import type { Effect } from "effect"
+import { Context, Effect, Layer } from "effect"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Failure } from "../domain/DeviceState.ts"
@@ -35,4 +34,24 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
   /** Compares desired state with actors now, and returns when starts and stops were handed out. */
   readonly reconcile: Effect.Effect<void>
-}>()("columba/services/DeviceFleet") {}
+}>()("columba/services/DeviceFleet") {
+  /** For a process that hosts no actors: they live elsewhere, or nowhere. */
+  static readonly layerElsewhere = Layer.succeed(
+    DeviceFleet,
+    DeviceFleet.of({
+      view: () => Effect.succeed(null),
+      incidents: Effect.succeed([]),
+      counts: Effect.succeed({
+        Inactive: 0,
+        Connecting: 0,
+        AwaitingLogin: 0,
+        Online: 0,
+        Backoff: 0,
+        LoggedOut: 0,
+        Deaf: 0,
+        Quarantined: 0
+      }),
+      reconcile: Effect.void
+    })
+  )
+}
