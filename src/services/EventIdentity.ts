@@ -28,11 +28,24 @@ export const messageIdOf = (deviceId: DeviceId, message: MessageIdentity): Messa
   return `msg_${base32(hash("sha256", JSON.stringify(identity), "buffer"))}` as MessageId
 }
 
-/** Random bytes are drawn for many ids at once: one draw an id is most of what an id costs. */
+/** Random bytes are drawn for many ids at once: one draw an id would be most of what an id costs. */
 const pool = Buffer.alloc(10 * 256)
 let poolOffset = pool.length
 
-const hexOf = (value: number, length: number): string => value.toString(16).padStart(length, "0")
+const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+
+/** Thousands of ids are made within one millisecond: its digits are kept. */
+let prefixMillis = -1
+let prefix = ""
+
+const prefixOf = (millis: number): string => {
+  if (millis !== prefixMillis) {
+    const time = Math.trunc(millis).toString(16).padStart(12, "0")
+    prefix = `${time.slice(0, 8)}-${time.slice(8, 12)}-`
+    prefixMillis = millis
+  }
+  return prefix
+}
 
 /** A UUIDv7 for an event drafted at `now` (milliseconds): 48 bits of time, 74 of chance. */
 export const makeEventId = (now: number): EventId => {
@@ -40,14 +53,13 @@ export const makeEventId = (now: number): EventId => {
     randomFillSync(pool)
     poolOffset = 0
   }
-  const time = hexOf(Math.trunc(now), 12)
-  const a = pool.readUInt16BE(poolOffset)
-  const b = pool.readUInt16BE(poolOffset + 2)
-  const c = pool.toString("hex", poolOffset + 4, poolOffset + 10)
+  const at = poolOffset
   poolOffset += 10
-  const version = hexOf(0x7000 | (a & 0x0fff), 4)
-  const variant = hexOf(0x8000 | (b & 0x3fff), 4)
-  return `${time.slice(0, 8)}-${time.slice(8, 12)}-${version}-${variant}-${c}` as EventId
+  const hex = (index: number) => hexOfByte[pool[at + index]!]!
+  const version = hexOfByte[0x70 | (pool[at]! & 0x0f)]! + hex(1)
+  const variant = hexOfByte[0x80 | (pool[at + 2]! & 0x3f)]! + hex(3)
+  const chance = hex(4) + hex(5) + hex(6) + hex(7) + hex(8) + hex(9)
+  return `${prefixOf(now)}${version}-${variant}-${chance}` as EventId
 }
 
 const base32 = (bytes: Buffer): string => {

@@ -25,44 +25,61 @@ const depthMax = 64
 /** One ack frame becomes one event an id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
 const ackIdsMax = 4096
 
-const text = Schema.optionalKey(Schema.NullOr(Schema.String))
-const flag = Schema.optionalKey(Schema.NullOr(Schema.Boolean))
 const identifier = Schema.String.check(Schema.isMinLength(1))
 
-const Envelope = Schema.Struct({
-  event: identifier,
-  device_id: Schema.String,
-  /** The slot, where the gateway names the account in `device_id`. */
-  session_id: text,
-  timestamp: Schema.optionalKey(Schema.Unknown),
-  payload: Schema.Record(Schema.String, Schema.Unknown)
-})
+/** The fields we read. Those that may be missing are of `Text` and `Flag`. */
+const fieldsOf = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: Text, flagSchema: Flag) => {
+  const text = Schema.optionalKey(textSchema)
+  const flag = Schema.optionalKey(flagSchema)
+  const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
+  return {
+    envelope: Schema.Struct({
+      event: identifier,
+      device_id: Schema.String,
+      /** The slot, where the gateway names the account in `device_id`. */
+      session_id: text,
+      timestamp: Schema.optionalKey(Schema.Unknown),
+      /** Looked at as it is: a schema of a record would copy it. */
+      payload: Schema.Unknown
+    }),
+    message: Schema.Struct({ ...address, id: identifier, is_from_me: flag, body: text }),
+    action: Schema.Struct({
+      ...address,
+      id: identifier,
+      is_from_me: flag,
+      body: text,
+      reaction: text,
+      reacted_message_id: text,
+      original_message_id: text,
+      revoked_message_id: text
+    }),
+    ack: Schema.Struct({ ...address, ids: Schema.Array(identifier), receipt_type: Schema.String })
+  }
+}
 
-const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
+/** What gateways send; unions cost a third of the parse, so `null` for a field is left to a second look. */
+const usual = fieldsOf(Schema.String, Schema.Boolean)
+const tolerant = fieldsOf(Schema.NullOr(Schema.String), Schema.NullOr(Schema.Boolean))
 
-const MessagePayload = Schema.Struct({ ...address, id: identifier, is_from_me: flag, body: text })
+const decoderOf = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) => {
+  const decodeUsual = Schema.decodeUnknownResult(usual)
+  const decodeTolerant = Schema.decodeUnknownResult(tolerant)
+  return (value: unknown): A | B | null => {
+    const first = decodeUsual(value)
+    if (Result.isSuccess(first)) return first.success
+    const second = decodeTolerant(value)
+    return Result.isSuccess(second) ? second.success : null
+  }
+}
 
-const ActionPayload = Schema.Struct({
-  ...address,
-  id: identifier,
-  is_from_me: flag,
-  body: text,
-  reaction: text,
-  reacted_message_id: text,
-  original_message_id: text,
-  revoked_message_id: text
-})
+const decodeEnvelope = decoderOf(usual.envelope, tolerant.envelope)
+const decodeMessage = decoderOf(usual.message, tolerant.message)
+const decodeAction = decoderOf(usual.action, tolerant.action)
+const decodeAck = decoderOf(usual.ack, tolerant.ack)
 
-const AckPayload = Schema.Struct({ ...address, ids: Schema.Array(identifier), receipt_type: Schema.String })
-
-const decodeEnvelope = Schema.decodeUnknownResult(Envelope)
-const decodeMessage = Schema.decodeUnknownResult(MessagePayload)
-const decodeAction = Schema.decodeUnknownResult(ActionPayload)
-const decodeAck = Schema.decodeUnknownResult(AckPayload)
-
-type Envelope = typeof Envelope.Type
+type Envelope = typeof tolerant.envelope.Type
 type Payload = Readonly<Record<string, unknown>>
-type Address = { readonly [Key in keyof typeof address]?: string | null | undefined }
+type Address = Pick<typeof tolerant.message.Type, "chat_id" | "chat_lid" | "from" | "from_lid">
 type Extra = Record<string, Schema.Json>
 
 /** What one frame is decoded against, gathered once so that the readers below take one argument. */
@@ -136,19 +153,17 @@ export const decodeFrame = (
     return [rejected(frame, "not-json", "the frame is not JSON")]
   }
   const decoded = decodeEnvelope(json)
-  if (Result.isFailure(decoded)) {
+  if (decoded === null || !isRecord(decoded.payload)) {
     return [rejected(frame, "not-an-event", "the frame is not an object with event, device_id and payload")]
   }
-  const envelope = decoded.success
-  if (!isFor(envelope, target)) {
+  const payload = decoded.payload
+  if (!isFor(decoded, target)) {
     return [rejected(frame, "wrong-device", "the frame names a device that this socket is not for")]
   }
-  // The decoded payload is a copy by schema; the raw one still has its own order and keys.
-  const payload = (json as { readonly payload: Payload }).payload
   if (deeperThan(payload, depthMax - 1)) {
     return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
   }
-  return readEvent(frame, envelope, payload)
+  return readEvent(frame, decoded, payload)
 }
 
 /** A frame that was binary: the dialect has none. `raw` is base64. */
@@ -197,9 +212,8 @@ const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): Readonly
 }
 
 const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
-  const decoded = decodeMessage(payload)
-  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
-  const message = decoded.success
+  const message = decodeMessage(payload)
+  if (message === null) return [unreadable(frame, envelope)]
   const fromMe = message.is_from_me === true
   const place = placeOf(frame, message, fromMe)
   if (place === null) return [unreadable(frame, envelope)]
@@ -235,9 +249,8 @@ const readAction = (
   payload: Payload,
   kind: "message.reaction" | "message.edited" | "message.revoked"
 ): ReadonlyArray<Happening> => {
-  const decoded = decodeAction(payload)
-  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
-  const action = decoded.success
+  const action = decodeAction(payload)
+  if (action === null) return [unreadable(frame, envelope)]
   const targetWaId = kind === "message.reaction"
     ? action.reacted_message_id
     : kind === "message.edited"
@@ -271,9 +284,8 @@ const readAction = (
  * `messageId`, and an identity apart from acks of our own messages.
  */
 const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
-  const decoded = decodeAck(payload)
-  if (Result.isFailure(decoded)) return [unreadable(frame, envelope)]
-  const ack = decoded.success
+  const ack = decodeAck(payload)
+  if (ack === null) return [unreadable(frame, envelope)]
   const status = ackStatuses.get(ack.receipt_type)
   if (status === undefined) return [readOther(frame, envelope, payload)]
   if (ack.ids.length === 0) return [unreadable(frame, envelope)]
@@ -307,6 +319,9 @@ export const gatewayKind = (name: string): `gateway.${string}` => {
   const kept = segments.length <= 8 ? segments : [...segments.slice(0, 7), segments.slice(7).join("_")]
   return `gateway.${kept.map((segment) => segment.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_").join(".")}`
 }
+
+const isRecord = (value: unknown): value is Payload =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
 
 const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
   if (envelope.device_id === target.upstreamId || envelope.session_id === target.upstreamId) return true
@@ -384,12 +399,11 @@ const expiryIn = (payload: Payload, now: number): string | null => {
   return readTimestamp(payload.expires_at)
 }
 
-const deeperThan = (value: unknown, levels: number): boolean => {
-  if (typeof value !== "object" || value === null) return false
+const deeperThan = (value: object, levels: number): boolean => {
   if (levels === 0) return true
-  if (Array.isArray(value)) return value.some((item) => deeperThan(item, levels - 1))
   for (const key in value) {
-    if (deeperThan((value as Payload)[key], levels - 1)) return true
+    const inner = (value as Payload)[key]
+    if (typeof inner === "object" && inner !== null && deeperThan(inner, levels - 1)) return true
   }
   return false
 }
