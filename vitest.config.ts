@@ -38,7 +38,7 @@ export default defineConfig({
         test: {
           name: "process",
           include: inProcess,
-          globalSetup: ["test/process/support/build.ts"],
+          globalSetup: ["test/process/support/build.ts", "test/support/globalSetup.ts"],
           fileParallelism: false,
           testTimeout: 240_000,
           hookTimeout: 180_000,

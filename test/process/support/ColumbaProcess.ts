@@ -1,0 +1,164 @@
+/**
+ * The real program in a process of its own, told everything by its environment and asked everything over HTTP; to be
+ * killed, terminated and started again on the same port and data.
+ */
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { appendFileSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { Duration, Effect } from "effect"
+import type { Scope } from "effect"
+import { freePort } from "../../support/servers/ServerHome.ts"
+import { run } from "../../support/servers/ServerSource.ts"
+import { until } from "./until.ts"
+
+export interface Readiness {
+  readonly status: number
+  /** Names of what is not ready. */
+  readonly missing: ReadonlyArray<string>
+}
+
+export interface Exited {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly millis: number
+}
+
+export interface ColumbaProcess {
+  readonly url: string
+  /** Begins it and returns when `/readyz` says so; dies with the end of its log if it ends instead. */
+  readonly start: Effect.Effect<void>
+  /** Begins it and returns how it ended. */
+  readonly runToEnd: Effect.Effect<Exited>
+  readonly kill: Effect.Effect<void>
+  /** SIGTERM, and how it ended. */
+  readonly terminate: Effect.Effect<Exited>
+  readonly running: Effect.Effect<boolean>
+  /** Null while nobody answers. */
+  readonly readiness: Effect.Effect<Readiness | null>
+  readonly get: <A>(path: string) => Effect.Effect<A>
+  readonly post: <A>(path: string, body: object) => Effect.Effect<A>
+  /** The sum over all labels; 0 where there is none yet. */
+  readonly metric: (name: string) => Effect.Effect<number>
+  readonly residentMegabytes: Effect.Effect<number>
+  readonly log: Effect.Effect<string>
+}
+
+/** Another build under test: `COLUMBA_TEST_MAIN` names its `main.js`. */
+const program = process.env["COLUMBA_TEST_MAIN"] ?? join(import.meta.dirname, "../../../dist/main.js")
+
+export const make = Effect.fnUntraced(function*(options: {
+  readonly directory: string
+  readonly env: Readonly<Record<string, string>>
+}): Effect.fn.Return<ColumbaProcess, never, Scope.Scope> {
+  const port = yield* freePort
+  const url = `http://127.0.0.1:${port}`
+  const logFile = join(options.directory, "columba.log")
+  appendFileSync(logFile, "")
+  let child: ChildProcess | undefined
+
+  const begin = Effect.sync(() => {
+    child = spawn(process.execPath, [program, "serve"], {
+      cwd: options.directory,
+      env: {
+        PATH: process.env["PATH"],
+        HOME: options.directory,
+        COLUMBA_DATA_DIR: join(options.directory, "data"),
+        COLUMBA_LOG: "logfmt",
+        HOST: "127.0.0.1",
+        PORT: String(port),
+        ...options.env
+      },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    for (const output of [child.stdout, child.stderr]) {
+      output?.on("data", (chunk: Buffer) => appendFileSync(logFile, chunk))
+    }
+    return child
+  })
+  const log = Effect.sync(() => readFileSync(logFile, "utf8").split("\n").slice(-40).join("\n"))
+  const request = <A>(path: string, init?: RequestInit) =>
+    Effect.promise(async () => {
+      const response = await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(requestTimeoutMillis) })
+      if (!response.ok) throw new Error(`${init?.method ?? "GET"} ${path}: ${response.status} ${await response.text()}`)
+      return await response.json() as A
+    })
+  const readiness = Effect.promise(() => askReadiness(url))
+
+  const fail = (what: string) =>
+    Effect.flatMap(log, (tail) => Effect.die(new Error(`The program ${what}. The end of its log:\n${tail}`)))
+  const start = Effect.gen(function*() {
+    const begun = yield* begin
+    yield* Effect.raceFirst(
+      until("the program is ready", Effect.map(readiness, (answer) => answer?.status === 200), Duration.infinity),
+      Effect.flatMap(ended(begun), (exit) => fail(`ended with ${exit.code ?? exit.signal} instead of getting ready`))
+    ).pipe(Effect.timeoutOrElse({ duration: startTimeout, orElse: () => fail(`was not ready in ${startTimeout}`) }))
+  })
+
+  const signalled = (signal: NodeJS.Signals) =>
+    Effect.suspend(() => {
+      if (child === undefined) return Effect.die(new Error("the program was not started"))
+      const end = ended(child)
+      child.kill(signal)
+      return end
+    })
+
+  yield* Effect.addFinalizer(() => Effect.suspend(() => child === undefined ? Effect.void : signalled("SIGKILL")))
+  return {
+    url,
+    start,
+    runToEnd: Effect.flatMap(begin, ended),
+    kill: Effect.asVoid(signalled("SIGKILL")),
+    terminate: signalled("SIGTERM"),
+    running: Effect.sync(() => child !== undefined && !hasEnded(child)),
+    readiness,
+    get: (path) => request(path),
+    post: (path, body) =>
+      request(path, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body)
+      }),
+    metric: (name) => Effect.promise(() => askMetric(url, name)),
+    residentMegabytes: Effect.map(
+      Effect.suspend(() => run(["ps", "-o", "rss=", "-p", String(child?.pid)], requestTimeoutMillis)),
+      (kilobytes) => Number(kilobytes) / 1024
+    ).pipe(Effect.orDie),
+    log
+  }
+})
+
+const requestTimeoutMillis = 15_000
+
+/** A second or two is usual; a database to create or to recover and a busy machine make it more. */
+const startTimeout = "60 seconds"
+
+const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
+
+const ended = (child: ChildProcess): Effect.Effect<Exited> =>
+  Effect.callback<Exited>((resume) => {
+    const began = performance.now()
+    const report = () =>
+      resume(Effect.succeed({ code: child.exitCode, signal: child.signalCode, millis: performance.now() - began }))
+    if (hasEnded(child)) return report()
+    child.once("exit", report)
+    return Effect.sync(() => child.removeListener("exit", report))
+  })
+
+const askReadiness = async (url: string): Promise<Readiness | null> => {
+  try {
+    const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(requestTimeoutMillis) })
+    const body = await response.json() as { readonly checks: ReadonlyArray<{ name: string; ready: boolean }> }
+    return { status: response.status, missing: body.checks.filter(({ ready }) => !ready).map(({ name }) => name) }
+  } catch {
+    return null
+  }
+}
+
+const askMetric = async (url: string, name: string): Promise<number> => {
+  const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(requestTimeoutMillis) })
+  const lines = (await response.text()).split("\n").filter((line) =>
+    line.startsWith(name) && /^[ {]/.test(line[name.length] ?? "")
+  )
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(" ") + 1)), 0)
+}
