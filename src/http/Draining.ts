@@ -8,9 +8,18 @@ export class Draining extends Context.Service<Draining, {
   readonly begin: Effect.Effect<void>
   /** Returns once the server is about to stop. */
   readonly begun: Effect.Effect<void>
+  readonly hasBegun: () => boolean
 }>()("columba/http/Draining") {
   static readonly layer = Layer.sync(Draining, () => {
     const latch = Latch.makeUnsafe(false)
-    return Draining.of({ begin: Effect.asVoid(latch.open), begun: Effect.asVoid(latch.await) })
+    let draining = false
+    return Draining.of({
+      begin: Effect.suspend(() => {
+        draining = true
+        return Effect.asVoid(latch.open)
+      }),
+      begun: latch.await,
+      hasBegun: () => draining
+    })
   })
 }

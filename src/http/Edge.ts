@@ -7,6 +7,7 @@ import type { Scope } from "effect"
 import { HttpIncomingMessage, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { InternalError } from "../contracts/Failures.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
+import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -23,8 +24,7 @@ export interface EdgeOptions {
   readonly open: boolean
   /** The methods some route takes at this path; empty where none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
-  /** Returns when the server is about to stop. */
-  readonly draining: Effect.Effect<void>
+  readonly draining: Draining["Service"]
 }
 
 export const guard = <E>(
@@ -38,7 +38,7 @@ export const guard = <E>(
     if (isUpgrade(request)) {
       return yield* Effect.raceFirst(
         Effect.catchCause(routes, (cause) => failed(cause, request, options)),
-        Effect.as(options.draining, HttpServerResponse.empty({ status: 503 }))
+        Effect.as(options.draining.begun, HttpServerResponse.empty({ status: 503 }))
       )
     }
     const response = yield* routes.pipe(
@@ -46,7 +46,11 @@ export const guard = <E>(
       Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => Effect.succeed(timedOut) }),
       Effect.catchCause((cause) => failed(cause, request, options))
     )
-    return withSecurityHeaders(asError(response), request)
+    const answered = withSecurityHeaders(asError(response), request)
+    // A stream may end because the server stops, which waits for connections: it takes its connection with it.
+    return response.body._tag === "Stream" || options.draining.hasBegun()
+      ? HttpServerResponse.setHeader(answered, "connection", "close")
+      : answered
   })
 
 const timedOut = refused(
@@ -113,7 +117,7 @@ const pathOf = (request: Request): string => request.url.split("?", 1)[0] ?? ""
 const noRoute = (request: Request, options: EdgeOptions): Response => {
   const path = pathOf(request)
   const methods = options.methodsAt(path)
-  return methods.length === 0
+  return methods.length === 0 || methods.includes(request.method)
     ? refused(404, "RouteNotFound", `Nothing is at ${path.slice(0, 200)}; /docs tells what there is`)
     : refused(405, "MethodNotAllowed", `${path.slice(0, 200)} takes ${methods.join(", ")}`, {
       allow: methods.join(", ")

@@ -8,6 +8,7 @@ import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiScalar, OpenApi } from "effect/http-api"
 import { RpcSerialization, RpcServer } from "effect/rpc"
 import { createServer } from "node:http"
+import type { Socket } from "node:net"
 import { Api } from "../contracts/Api.ts"
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import * as AuthorizationHttp from "./AuthorizationHttp.ts"
@@ -37,6 +38,9 @@ const keepAliveTimeout = Duration.seconds(75)
 
 /** How often the time limits above are looked at. */
 const connectionsCheckInterval = Duration.seconds(2)
+
+/** Silence after which the operating system asks whether the peer is still there. */
+const keepAliveProbe = Duration.seconds(30)
 
 /** How long requests under way may take to end when the server stops. Streams are told to end, and do so at once. */
 const shutdownTimeout = Duration.seconds(5)
@@ -114,8 +118,8 @@ const serverOf = <R>(answering: Effect.Effect<Answering, never, R>, options: Htt
   const served = Layer.unwrap(Effect.gen(function*() {
     const routes = yield* answering
     const { open } = yield* AuthorizationHttp.Authorizer
-    const { begun } = yield* Draining
-    return HttpServer.serve(guard(routes, { open, methodsAt, draining: begun }))
+    const draining = yield* Draining
+    return HttpServer.serve(guard(routes, { open, methodsAt, draining }))
   }))
   // Built last, so taken down first: streams end before the server waits for its connections.
   const drainFirst = Layer.effectDiscard(
@@ -129,22 +133,34 @@ const serverOf = <R>(answering: Effect.Effect<Answering, never, R>, options: Htt
   )
 }
 
-const nodeServer = ({ host, port }: HttpServerOptions) =>
-  NodeHttpServer.layer(
-    () =>
-      createServer({
-        headersTimeout: Duration.toMillis(headersTimeout),
-        requestTimeout: Duration.toMillis(requestTimeout),
-        keepAliveTimeout: Duration.toMillis(keepAliveTimeout),
-        connectionsCheckingInterval: Duration.toMillis(connectionsCheckInterval),
-        // A peer that vanished without a word is noticed by the operating system.
-        keepAlive: true,
-        keepAliveInitialDelay: Duration.toMillis(Duration.seconds(30))
-      }),
-    {
-      host,
-      port,
-      gracefulShutdownTimeout: shutdownTimeout,
-      websocket: { maxPayload: Number(requestBodyMax), perMessageDeflate: false }
-    }
+const nodeServer = ({ host, port }: HttpServerOptions) => {
+  const sockets = new Set<Socket>()
+  const listening = NodeHttpServer.layer(() => {
+    const server = createServer({
+      headersTimeout: Duration.toMillis(headersTimeout),
+      requestTimeout: Duration.toMillis(requestTimeout),
+      keepAliveTimeout: Duration.toMillis(keepAliveTimeout),
+      connectionsCheckingInterval: Duration.toMillis(connectionsCheckInterval),
+      keepAlive: true,
+      keepAliveInitialDelay: Duration.toMillis(keepAliveProbe)
+    })
+    return server.on("connection", (socket) => {
+      sockets.add(socket)
+      socket.once("close", () => sockets.delete(socket))
+    })
+  }, {
+    host,
+    port,
+    gracefulShutdownTimeout: shutdownTimeout,
+    websocket: { maxPayload: Number(requestBodyMax), perMessageDeflate: false }
+  })
+  // Between the graceful end, which is over by then, and the wait for the last connection, which has no limit.
+  const endRest = Layer.effectDiscard(
+    Effect.addFinalizer(() =>
+      Effect.sync(() => {
+        for (const socket of sockets) socket.destroy()
+      })
+    )
   )
+  return Layer.provideMerge(endRest, listening)
+}

@@ -1,0 +1,137 @@
+/** Devices over a real port: what is asked, what comes back, and what every failure looks like. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect } from "effect"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { ask, makeScript, startServer, stateDraft } from "../support/surface.ts"
+
+const quarantined = {
+  _tag: "Quarantined",
+  reason: { class: "transport", code: "socket-closed", detail: "closed" },
+  evidence: ["three in a minute"],
+  until: "2026-01-01T01:00:00.000Z"
+} as const
+
+describe("devices over HTTP", () => {
+  it.live("a device is created with its slot, found, renamed, deactivated and reactivated", () =>
+    Effect.gen(function*() {
+      const script = makeScript()
+      const { url } = yield* startServer({ script })
+      const devices = `${url}/api/v1/devices`
+      const created = yield* ask(devices, { method: "POST", json: { name: "Shop" } })
+      assert.strictEqual(created.status, 201)
+      assert.match(created.body.id, /^dev_[0-9A-Z]{26}$/)
+      assert.deepInclude(created.body, {
+        name: "Shop",
+        gateway: "default",
+        upstreamId: created.body.id,
+        active: true,
+        state: { _tag: "Inactive" }
+      })
+      assert.deepStrictEqual(script.gateway.slots, [created.body.id])
+
+      const one = `${devices}/${created.body.id}`
+      assert.deepStrictEqual((yield* ask(one)).body, created.body)
+      assert.strictEqual((yield* ask(one, { method: "PATCH", json: { name: "Store" } })).body.name, "Store")
+      assert.strictEqual((yield* ask(one, { method: "DELETE" })).body.active, false)
+      assert.strictEqual((yield* ask(one, { method: "DELETE" })).status, 200)
+      assert.strictEqual((yield* ask(`${one}/reactivate`, { method: "POST" })).body.active, true)
+      assert.strictEqual((yield* ask(`${one}/reconnect`, { method: "POST" })).status, 200)
+    }))
+
+  it.live("pages go through all devices once, oldest first", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const names = ["a", "b", "c", "d", "e"]
+      for (const name of names) yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name } })
+      const seen: Array<string> = []
+      let cursor: string | null = ""
+      while (cursor !== null) {
+        const page: any = yield* ask(`${url}/api/v1/devices?limit=2${cursor === "" ? "" : `&cursor=${cursor}`}`)
+        assert.isAtMost(page.body.items.length, 2)
+        seen.push(...page.body.items.map((device: any) => device.name))
+        cursor = page.body.next
+      }
+      assert.deepStrictEqual(seen, names)
+    }))
+
+  it.live("every failure has its status, its tag and a sentence", () =>
+    Effect.gen(function*() {
+      const script = makeScript()
+      const { services, url } = yield* startServer({ script })
+      const devices = `${url}/api/v1/devices`
+      const { body: device } = yield* ask(devices, { method: "POST", json: { name: "a", upstreamId: "slot" } })
+      const unknown = `${devices}/dev_00000000000000000000000000`
+      const expect = Effect.fnUntraced(function*(url: string, init: any, status: number, tag: string) {
+        const answer = yield* ask(url, init)
+        assert.strictEqual(answer.status, status, tag)
+        assert.strictEqual(answer.body._tag, tag)
+        assert.isAbove(answer.body.message.length, 10)
+        return answer.body
+      })
+      yield* expect(unknown, {}, 404, "DeviceNotFound")
+      yield* expect(unknown, { method: "DELETE" }, 404, "DeviceNotFound")
+      yield* expect(devices, { method: "POST", json: { name: "b", upstreamId: "slot" } }, 409, "UpstreamIdTaken")
+      const gateway = yield* expect(
+        devices,
+        { method: "POST", json: { name: "b", gateway: "none" } },
+        422,
+        "GatewayUnknown"
+      )
+      assert.deepStrictEqual(gateway.known, ["default"])
+      yield* expect(`${devices}?cursor=nonsense`, {}, 400, "CursorInvalid")
+      yield* expect(`${devices}/${device.id}/release`, { method: "POST" }, 409, "DeviceStateConflict")
+      yield* ask(`${devices}/${device.id}`, { method: "DELETE" })
+      yield* expect(`${devices}/${device.id}/reconnect`, { method: "POST" }, 409, "DeviceStateConflict")
+      script.gateway.up = false
+      yield* expect(`${devices}/${device.id}/status`, {}, 502, "GatewayUnavailable")
+
+      yield* ask(`${devices}/${device.id}/reactivate`, { method: "POST" })
+      yield* Context.get(services, EventLog).append([stateDraft(device.id, "Backoff", quarantined)])
+      yield* expect(`${devices}/${device.id}/reconnect`, { method: "POST" }, 409, "DeviceStateConflict")
+      assert.strictEqual((yield* ask(`${devices}/${device.id}/release`, { method: "POST" })).status, 200)
+    }))
+
+  it.live("a status question stores the account the gateway names", () =>
+    Effect.gen(function*() {
+      const script = makeScript()
+      const { url } = yield* startServer({ script })
+      const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
+      script.gateway.answer = { isConnected: true, isLoggedIn: true, jid: "628111222333:7@s.whatsapp.net" }
+      const status = yield* ask(`${url}/api/v1/devices/${device.id}/status`)
+      assert.deepStrictEqual(status.body.upstream, script.gateway.answer)
+      const stored = (yield* ask(`${url}/api/v1/devices/${device.id}`)).body
+      assert.strictEqual(stored.jid, "628111222333@s.whatsapp.net")
+      assert.strictEqual(stored.phone, "+628111222333")
+      assert.deepStrictEqual(stored, status.body.device)
+    }))
+
+  it.live("connection and explanation tell the recorded state, the rule, the incident, and who was asked", () =>
+    Effect.gen(function*() {
+      const script = makeScript()
+      const { services, url } = yield* startServer({ script })
+      const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
+      yield* Context.get(services, EventLog).append([
+        stateDraft(device.id as DeviceId, "Backoff", quarantined, "budget-spent")
+      ])
+      const explained = (yield* ask(`${url}/api/v1/devices/${device.id}/explain`)).body
+      assert.deepInclude(explained, { state: "Quarantined", rule: "budget-spent", nextAt: quarantined.until, seq: "1" })
+      assert.include(explained.evidence, "three in a minute")
+      assert.include(explained.howToFix, "release")
+
+      const connection = (yield* ask(`${url}/api/v1/devices/${device.id}/connection`)).body
+      assert.deepInclude(connection, { node: "test-node", hosted: null, incident: null })
+      assert.isTrue(connection.evidence.some((line: string) => line.includes("hosts no actor")))
+
+      script.incidents = [{
+        gateway: script.gateway.name,
+        since: "2026-01-01T00:00:00.000Z",
+        reason: "connection refused",
+        nextProbeAt: "2026-01-01T00:00:10.000Z",
+        waiting: 3
+      }]
+      const during = (yield* ask(`${url}/api/v1/devices/${device.id}/explain`)).body
+      assert.include(during.why, "connection refused")
+      assert.strictEqual(during.nextAt, "2026-01-01T00:00:10.000Z")
+    }))
+})

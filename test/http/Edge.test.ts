@@ -1,0 +1,217 @@
+/** What every request passes, whichever route it takes. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import { request } from "node:http"
+import { connect } from "node:net"
+import { requireKeysOffLoopback } from "../../src/services/ApiKeys.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import { ask, startServer } from "../support/surface.ts"
+
+/** `fetch` chooses `Host` itself; this does not. */
+const askRaw = (url: string, headers: Record<string, string>, method = "GET") =>
+  Effect.callback<{ readonly status: number; readonly body: any }>((resume) => {
+    const call = request(url, { method, headers }, (response) => {
+      const chunks: Array<Buffer> = []
+      response.on("data", (chunk) => chunks.push(chunk))
+      response.on("end", () => {
+        const text = Buffer.concat(chunks).toString()
+        resume(Effect.succeed({ status: response.statusCode!, body: text.startsWith("{") ? JSON.parse(text) : text }))
+      })
+    })
+    call.on("upgrade", (response, socket) => {
+      socket.destroy()
+      resume(Effect.succeed({ status: response.statusCode!, body: "" }))
+    })
+    call.on("error", (error) => resume(Effect.die(error)))
+    call.end()
+  })
+
+const upgrade = {
+  connection: "Upgrade",
+  upgrade: "websocket",
+  "sec-websocket-version": "13",
+  "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="
+}
+
+describe("the edge", () => {
+  it.live("unknown paths and methods are told apart, as JSON, with what would be allowed", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const nothing = yield* ask(`${url}/api/v1/nothing`)
+      assert.strictEqual(nothing.status, 404)
+      assert.strictEqual(nothing.body._tag, "RouteNotFound")
+      for (
+        const [path, method, allow] of [
+          ["/api/v1/devices", "PUT", "POST, GET"],
+          ["/api/v1/events", "DELETE", "GET"],
+          ["/healthz", "POST", "GET"],
+          ["/rpc", "GET", "POST"]
+        ] as const
+      ) {
+        const answer = yield* ask(url + path, { method })
+        assert.strictEqual(answer.status, 405, path)
+        assert.strictEqual(answer.body._tag, "MethodNotAllowed")
+        assert.sameMembers(answer.headers.get("allow")!.split(", "), allow.split(", "))
+      }
+    }))
+
+  it.live("what cannot be decoded is told field by field, and unknown fields are refused", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const devices = `${url}/api/v1/devices`
+      const invalid = Effect.fnUntraced(function*(call: ReturnType<typeof ask>) {
+        const { body, status } = yield* call
+        assert.strictEqual(status, 400)
+        assert.strictEqual(body._tag, "RequestInvalid")
+        assert.isAbove(body.message.length, 10)
+        return body.issues as ReadonlyArray<{ path: ReadonlyArray<string>; message: string }>
+      })
+      assert.deepStrictEqual(
+        (yield* invalid(ask(devices, { method: "POST", json: { name: "", gateway: "No Good" } }))).map(({ path }) =>
+          path
+        ),
+        [["payload", "name"], ["payload", "gateway"]]
+      )
+      assert.deepStrictEqual(
+        (yield* invalid(ask(devices, { method: "POST", json: { name: "a", nmae: "b" } })))[0]!.path,
+        ["payload", "nmae"]
+      )
+      assert.deepStrictEqual((yield* invalid(ask(`${devices}?stat=Online`)))[0]!.path, ["query", "stat"])
+      assert.deepStrictEqual((yield* invalid(ask(`${devices}?limit=0`)))[0]!.path, ["query", "limit"])
+      assert.deepStrictEqual((yield* invalid(ask(`${devices}/not-an-id`)))[0]!.path, ["params", "id"])
+      yield* invalid(ask(devices, { method: "POST", body: "{", headers: { "content-type": "application/json" } }))
+      yield* invalid(ask(devices, { method: "POST", headers: { "content-type": "application/json" } }))
+      yield* invalid(ask(`${url}/api/v1/events?kind=Not%20A%20Kind`))
+    }))
+
+  it.live("a body that is not JSON by its type is refused with 415", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const answer = yield* ask(`${url}/api/v1/devices`, { method: "POST", body: "name=a" })
+      assert.strictEqual(answer.status, 415)
+      assert.strictEqual(answer.body._tag, "MediaTypeUnknown")
+    }))
+
+  it.live("a body over 1 MiB is refused with 413, announced or not, on every way in", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const large = "x".repeat(1024 * 1024 + 1)
+      for (const path of ["/api/v1/devices", "/rpc"]) {
+        const announced = yield* ask(url + path, { method: "POST", json: { name: large } })
+        assert.deepStrictEqual([announced.status, announced.body._tag], [413, "BodyTooLarge"], path)
+        const chunked = yield* ask(url + path, {
+          method: "POST",
+          body: new Blob([JSON.stringify({ name: large })]).stream(),
+          headers: { "content-type": "application/json" },
+          duplex: "half"
+        } as RequestInit)
+        assert.deepStrictEqual([chunked.status, chunked.body._tag], [413, "BodyTooLarge"], path)
+      }
+      assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+    }))
+
+  it.live("a defect is a 500 that tells nothing of what went wrong", () =>
+    Effect.gen(function*() {
+      const broken = Layer.effect(
+        EventLog,
+        Effect.map(EventLog, (log) =>
+          EventLog.of({ ...log, head: Effect.die(new Error("password=secret at /srv/x.ts:1")) }))
+      ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
+      const { url } = yield* startServer({ storage: broken })
+      const answer = yield* ask(`${url}/api/v1/events`)
+      assert.strictEqual(answer.status, 500)
+      assert.deepStrictEqual(Object.keys(answer.body).sort(), ["_tag", "message"])
+      assert.strictEqual(answer.body._tag, "InternalError")
+      assert.notInclude(JSON.stringify(answer.body), "secret")
+      const rpc = yield* ask(`${url}/rpc`, {
+        method: "POST",
+        body: `${JSON.stringify({ _tag: "Request", id: "1", tag: "Events.Page", payload: {}, headers: [] })}\n`,
+        headers: { "content-type": "application/x-ndjson" }
+      })
+      assert.include(JSON.stringify(rpc.body), "Die")
+      assert.notInclude(JSON.stringify(rpc.body), "secret")
+    }))
+
+  it.live("every answer carries the headers that keep browsers from guessing and framing", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      for (const path of ["/", "/healthz", "/docs", "/api/v1/devices", "/nothing"]) {
+        const { headers } = yield* ask(url + path)
+        assert.strictEqual(headers.get("x-content-type-options"), "nosniff", path)
+        assert.strictEqual(headers.get("x-frame-options"), "DENY", path)
+        assert.include(headers.get("content-security-policy"), "frame-ancestors 'none'", path)
+        assert.isNotNull(headers.get("cache-control"), path)
+      }
+    }))
+
+  it.live("without keys, foreign host names and foreign origins are refused", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* startServer()
+      const host = `127.0.0.1:${port}`
+      const refusedBy = Effect.fnUntraced(function*(path: string, headers: Record<string, string>, method = "GET") {
+        const answer = yield* askRaw(url + path, headers, method)
+        return answer.status === 403 ? answer.body._tag : answer.status
+      })
+      assert.strictEqual(yield* refusedBy("/api/v1/devices", { host: "evil.example" }), "HostRefused")
+      assert.strictEqual(yield* refusedBy("/api/v1/devices", { host: `localhost:${port}` }), 200)
+      const foreign = { host, origin: "http://evil.example" }
+      const own = { host, origin: `http://${host}` }
+      assert.strictEqual(yield* refusedBy("/rpc/ws", { ...foreign, ...upgrade }), "OriginRefused")
+      assert.strictEqual(yield* refusedBy("/rpc/ws", { ...own, origin: "null", ...upgrade }), "OriginRefused")
+      assert.strictEqual(yield* refusedBy("/rpc/ws", { ...own, ...upgrade }), 101)
+      assert.strictEqual(yield* refusedBy("/rpc/ws", { host, ...upgrade }), 101)
+      assert.strictEqual(yield* refusedBy("/rpc", foreign, "POST"), "OriginRefused")
+      assert.strictEqual(
+        yield* refusedBy("/api/v1/devices/dev_00000000000000000000000000", foreign, "DELETE"),
+        "OriginRefused"
+      )
+    }))
+
+  it.live("with keys, the host name does not matter", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
+      const answer = yield* askRaw(`${url}/api/v1/devices`, { host: "columba.example", "x-api-key": "key" })
+      assert.strictEqual(answer.status, 200)
+    }))
+
+  it.live("a request that is not HTTP is answered with 400 and harms nobody", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* startServer()
+      const said = yield* Effect.callback<string>((resume) => {
+        const socket = connect(port, "127.0.0.1", () => socket.write("no http\r\n\r\n"))
+        let text = ""
+        socket.on("data", (chunk) => {
+          text += chunk
+        })
+        socket.on("close", () => resume(Effect.succeed(text)))
+      })
+      assert.match(said, /^HTTP\/1\.1 400/)
+      assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+    }))
+
+  it("listening beyond loopback wants keys", () => {
+    const key = { name: "a", scopes: [], key: null as never }
+    for (const host of ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9", "::ffff:127.0.0.1"]) {
+      assert.isNull(requireKeysOffLoopback(host, []), host)
+    }
+    for (const host of ["0.0.0.0", "::", "10.0.0.1", "columba.example", "127.0.0.1.evil.example", ""]) {
+      assert.include(requireKeysOffLoopback(host, [])!, "COLUMBA_API_KEYS", host)
+      assert.isNull(requireKeysOffLoopback(host, [key]), host)
+    }
+  })
+
+  it.live("stopping ends open streams at once", () =>
+    Effect.gen(function*() {
+      const server = yield* startServer()
+      const stream = yield* Effect.promise(() =>
+        fetch(`${server.url}/api/v1/events`, { headers: { accept: "text/event-stream" } })
+      )
+      assert.strictEqual(stream.status, 200)
+      const before = performance.now()
+      const [text] = yield* Effect.all([Effect.promise(() => stream.text()), server.stop], { concurrency: 2 })
+      assert.match(text, /^retry: /)
+      assert.isBelow(performance.now() - before, 3000)
+      assert.isDefined(Context.get(server.services, EventLog))
+    }))
+})

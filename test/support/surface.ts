@@ -1,0 +1,150 @@
+/**
+ * The whole surface on a real port over storage in memory, with a gateway that does what the test says. The storage is
+ * built apart, so that a test can stop the server and start another one over the same log.
+ */
+import { Context, Effect, Exit, Layer, Redacted, Scope as EffectScope } from "effect"
+import { HttpServer } from "effect/http"
+import type { Scope } from "../../src/contracts/Authorization.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceState } from "../../src/domain/DeviceState.ts"
+import type { DeviceId, EventId } from "../../src/domain/Ids.ts"
+import { HttpServerLayer } from "../../src/http/Routes.ts"
+import { ApiKeys } from "../../src/services/ApiKeys.ts"
+import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
+import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { makeEventId, messageIdOf } from "../../src/services/EventIdentity.ts"
+import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import { Readiness } from "../../src/services/Readiness.ts"
+import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
+import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { ScriptedGateway } from "./scriptedGateway.ts"
+
+/** What the doubles behind the surface say; a test changes it as it goes. */
+export interface Script {
+  readonly gateway: ScriptedGateway
+  incidents: ReadonlyArray<IncidentView>
+  views: ReadonlyMap<DeviceId, ActorView>
+}
+
+export const makeScript = (): Script => ({ gateway: new ScriptedGateway(), incidents: [], views: new Map() })
+
+export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string]
+
+const fleetOf = (script: Script) =>
+  Layer.succeed(
+    DeviceFleet,
+    DeviceFleet.of({
+      view: (id) => Effect.sync(() => script.views.get(id) ?? null),
+      incidents: Effect.sync(() => script.incidents),
+      counts: Effect.die("not asked here"),
+      reconcile: Effect.void
+    })
+  )
+
+/** Everything the routes want. Storage may be given, to outlive a server. */
+export const services = (
+  options: { readonly script?: Script; readonly keys?: ReadonlyArray<Key>; readonly storage?: Storage } = {}
+) => {
+  const script = options.script ?? makeScript()
+  const base = Layer.mergeAll(
+    options.storage ?? MemoryStorage.layerMemory,
+    fleetOf(script),
+    Layer.succeed(Gateways, Gateways.of({ all: new Map([[script.gateway.name, script.gateway]]) })),
+    Layer.succeed(
+      ServerIdentity,
+      ServerIdentity.of({
+        version: "0.0.0-test",
+        node: "test-node",
+        startedAt: "2026-01-01T00:00:00.000Z",
+        roles: ["api"],
+        database: "memory",
+        broker: null
+      })
+    ),
+    Layer.succeed(
+      ApiKeys,
+      ApiKeys.of({
+        keys: (options.keys ?? []).map(([name, scopes, key]) => ({ name, scopes, key: Redacted.make(key) }))
+      })
+    ),
+    Readiness.layer
+  )
+  return Layer.provideMerge(DeviceManager.layer, base)
+}
+
+export type Storage = typeof MemoryStorage.layerMemory
+
+/** Storage that lives as long as the surrounding scope, whatever servers come and go. */
+export const makeStorage: Effect.Effect<Storage, never, EffectScope.Scope> = Effect.map(
+  Layer.build(MemoryStorage.layerMemory),
+  Layer.succeedContext
+)
+
+export interface RunningServer {
+  readonly url: string
+  readonly port: number
+  readonly services: Context.Context<Layer.Success<ReturnType<typeof services>>>
+  /** Graceful, as a signal would do it. */
+  readonly stop: Effect.Effect<void>
+}
+
+export const startServer = (
+  options: Parameters<typeof services>[0] & { readonly port?: number; readonly host?: string } = {}
+): Effect.Effect<RunningServer, never, EffectScope.Scope> =>
+  Effect.gen(function*() {
+    const scope = yield* EffectScope.fork(yield* Effect.scope)
+    const layer = HttpServerLayer({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }).pipe(
+      Layer.provideMerge(services(options))
+    )
+    const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
+    const { address } = Context.get(context, HttpServer.HttpServer)
+    const port = "port" in address ? Number(address.port) : 0
+    return { url: `http://127.0.0.1:${port}`, port, services: context, stop: EffectScope.close(scope, Exit.void) }
+  }).pipe(Effect.orDie)
+
+/** Asks as any HTTP client would. The body is parsed where it is JSON. */
+export const ask = (
+  url: string,
+  init: RequestInit & { readonly json?: unknown } = {}
+): Effect.Effect<{ readonly status: number; readonly headers: Headers; readonly body: any }> =>
+  Effect.promise(async (signal) => {
+    const { json, ...rest } = init
+    const response = await fetch(url, {
+      signal,
+      ...rest,
+      ...(json === undefined
+        ? {}
+        : { body: JSON.stringify(json), headers: { "content-type": "application/json", ...rest.headers } })
+    })
+    const text = await response.text()
+    const isJson = response.headers.get("content-type")?.includes("json") === true
+    return { status: response.status, headers: response.headers, body: isJson ? JSON.parse(text) : text }
+  })
+
+const occurredAt = "2026-01-01T00:00:00.000Z"
+
+export const messageDraft = (deviceId: DeviceId, number: number, body = `message ${number}`): EventDraft => {
+  const identity = { chat: "6281@s.whatsapp.net", sender: "6281@s.whatsapp.net", fromMe: false, waId: `WA${number}` }
+  return {
+    id: makeEventId(number) as EventId,
+    kind: "message.received",
+    deviceId,
+    occurredAt,
+    via: "live",
+    data: { messageId: messageIdOf(deviceId, identity), ...identity, type: "text", body },
+    identity: { ...identity, rank: "" },
+    aliases: []
+  }
+}
+
+export const stateDraft = (deviceId: DeviceId, from: string, state: DeviceState, rule = "test"): EventDraft => ({
+  id: makeEventId(0) as EventId,
+  kind: "device.state",
+  deviceId,
+  occurredAt,
+  via: "columba",
+  data: { from, state, rule, failure: null, jid: null, phone: null },
+  identity: null,
+  aliases: []
+})
