@@ -5,7 +5,7 @@
 import { execFile } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
 import { join } from "node:path"
-import { Effect, Schema } from "effect"
+import { Effect, Schema, Semaphore } from "effect"
 import type { Owner } from "./ServerHome.ts"
 
 export type ServerSource =
@@ -30,6 +30,8 @@ export class ServerMissing extends Schema.TaggedError<ServerMissing>()("ServerMi
 const installTimeout = 240_000
 const answerTimeout = 10_000
 
+const installing = Semaphore.makeUnsafe(1)
+
 export interface Wanted {
   readonly server: string
   readonly image: string
@@ -46,7 +48,8 @@ export const findServer = Effect.fn("findServer")(function*(wanted: Wanted) {
   }
   const found = localDirectory(wanted)
   if (found !== undefined) return { _tag: "Local", directory: found } satisfies ServerSource
-  const failure = yield* installDebianPackage(wanted.debianPackage)
+  // Whole, because a package manager killed half-way leaves a mess; and one at a time, because it has one lock.
+  const failure = yield* installing.withPermit(Effect.uninterruptible(installDebianPackage(wanted.debianPackage)))
   const installed = localDirectory(wanted)
   if (installed !== undefined) return { _tag: "Local", directory: installed } satisfies ServerSource
   return yield* ServerMissing.of(wanted.server, failure)
@@ -89,6 +92,8 @@ const installDebianPackage = Effect.fnUntraced(function*(name: string) {
     "DEBIAN_FRONTEND=noninteractive",
     "apt-get",
     "install",
+    "-o",
+    "DPkg::Lock::Timeout=120",
     "-y",
     "--no-install-recommends",
     name
