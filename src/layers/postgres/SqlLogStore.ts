@@ -54,11 +54,16 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const sql = yield* SqlClient.SqlClient
     const signals = yield* DatabaseSignals
 
+    /**
+     * On a connection of its own for that long: shared ones are pipelined, and a reader's statement would wait behind
+     * an append that waits for another process's.
+     */
     const write: LogStore["Service"]["write"] = (drafts, moves) =>
       Effect.map(
-        sql.unsafe<AppendRow>(appendStatement, appendParameters(drafts, moves)),
+        Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
+          connection.execute(appendStatement, appendParameters(drafts, moves), undefined))),
         (rows): WriteResult => {
-          const row = rows[0]!
+          const row = rows[0] as AppendRow
           const lost = new Set(row.lost)
           return {
             written: drafts.map((_, index) => writtenOf(row.outcomes[index]!, row.seqs[index]!)),

@@ -1,0 +1,168 @@
+/** What only a real server can prove: overlapping transactions, dying connections, several processes. */
+import { randomBytes } from "node:crypto"
+import { assert, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import type { Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import type { SqlError } from "effect/sql"
+import { appendParameters, appendStatement } from "../../../src/layers/postgres/appendStatement.ts"
+import { migrate } from "../../../src/layers/postgres/Migrations.ts"
+import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import { prepare } from "../../../src/services/DraftPreparation.ts"
+import { makeEventId } from "../../../src/services/EventIdentity.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice, layerFreshPostgres, layerPostgresAt, messageDraft, stateDraft } from "../../support/storage.ts"
+
+type Sql = SqlClient.SqlClient
+
+const clientAt = (url: string): Effect.Effect<Sql, SqlError.SqlError, Scope.Scope> =>
+  Effect.map(Layer.build(PostgresDatabase.layer(Redacted.make(url))), Context.get(SqlClient.SqlClient))
+
+/** Two appenders whose transactions overlap, and a reader in the middle that moves its watermark. */
+const readOverLateCommit = Effect.fnUntraced(function*(
+  sql: Sql,
+  watcher: Sql,
+  append: (name: string) => Effect.Effect<unknown, SqlError.SqlError>,
+  readAfter: (after: number) => Effect.Effect<ReadonlyArray<{ seq: number; name: string }>, SqlError.SqlError>
+) {
+  const appended = yield* Deferred.make<void>()
+  const commit = yield* Deferred.make<void>()
+  const early = yield* Effect.forkChild(sql.withTransaction(
+    Effect.andThen(append("early"), Effect.andThen(Deferred.succeed(appended, undefined), Deferred.await(commit)))
+  ))
+  yield* Deferred.await(appended)
+  const late = yield* Effect.forkChild(append("late"))
+  const waits = watcher`select 1 from pg_locks where locktype = 'advisory' and not granted`
+  while (late.pollUnsafe() === undefined && (yield* waits).length === 0) yield* Effect.yieldNow
+  const first = yield* readAfter(0)
+  const watermark = Math.max(0, ...first.map((row) => row.seq))
+  yield* Deferred.succeed(commit, undefined)
+  yield* Fiber.join(early)
+  yield* Fiber.join(late)
+  return [...first, ...(yield* readAfter(watermark))].map((row) => row.name).sort()
+})
+
+it.live("no reader skips a row that commits late; a reader of a plain sequence does", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const sql = yield* clientAt(url)
+    // Of its own: statements of one client may share a connection, and these must not queue behind a blocked one.
+    const watcher = yield* clientAt(url)
+    yield* migrate.pipe(Effect.provideService(SqlClient.SqlClient, sql))
+    const device = freshDevice()
+    const seen = yield* readOverLateCommit(
+      sql,
+      watcher,
+      (name) => {
+        const draft = prepare(messageDraft({ device, body: name }), () => makeEventId(Date.now()))
+        return sql.unsafe(appendStatement, appendParameters([draft], []))
+      },
+      (after) =>
+        watcher<{ seq: number; name: string }>`
+          select seq::float8 as seq, data->>'body' as name from events where seq > ${after} order by seq
+        `
+    )
+    assert.deepStrictEqual(seen, ["early", "late"])
+
+    yield* sql`create table naive (seq bigserial primary key, name text)`
+    const naive = yield* readOverLateCommit(
+      sql,
+      watcher,
+      (name) => sql`insert into naive (name) values (${name})`,
+      (after) =>
+        watcher<{ seq: number; name: string }>`
+          select seq::float8 as seq, name from naive where seq > ${after} order by seq
+        `
+    )
+    assert.deepStrictEqual(naive, ["late"])
+  }).pipe(Effect.scoped))
+
+/** Kills the connection that last wrote the log, as soon as there is one. */
+const killWriter = Effect.fnUntraced(function*(sql: Sql) {
+  while (true) {
+    const rows = yield* sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and query like '%columba_append(%'`
+    if (rows.length > 0) return rows.length
+    yield* Effect.sleep("1 millis")
+  }
+})
+
+it.live("loses and doubles nothing when its connections are killed over and over", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const sql = yield* clientAt(url)
+    const devices = Array.from({ length: 20 }, freshDevice)
+    const [count, kills] = [6_000, 12]
+    let killed = 0
+    for (let index = 0; index < count; index++) {
+      const device = devices[index % devices.length]!
+      const draft = index % 10 === 0 ? stateDraft(device, "Inactive") : messageDraft({ device, body: String(index) })
+      log.offer({ ...draft, data: { ...draft.data, index } as never })
+      if (index % (count / kills) === 100) killed += yield* killWriter(sql)
+    }
+    yield* log.flush
+    assert.isAtLeast(killed, kills)
+    const rows = yield* sql<{ seq: number; device: string; index: number }>`
+      select seq::float8 as seq, device_id as device, (data->>'index')::integer as index from events order by seq
+    `
+    assert.deepStrictEqual(rows.map((row) => row.seq), Array.from({ length: count }, (_, index) => index + 1))
+    for (const device of devices) {
+      const order = rows.filter((row) => row.device === device).map((row) => row.index)
+      assert.deepStrictEqual(order, [...order].sort((a, b) => a - b))
+      assert.strictEqual(new Set(order).size, count / devices.length)
+    }
+  }).pipe(Effect.scoped))
+
+it.live("keeps a draft that the server refuses as frame.rejected, and commits the rest of its batch", () =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const device = freshDevice()
+    // Too long for an index entry and too random to be compressed into one.
+    const alias = { lid: `${randomBytes(20_000).toString("base64")}@lid`, jid: "62811@s.whatsapp.net" }
+    const drafts = Array.from({ length: 50 }, (_, index) => messageDraft({ device, body: String(index) }))
+    drafts.splice(33, 0, messageDraft({ device, body: "poison", aliases: [alias] }))
+    const results = yield* log.append(drafts)
+    assert.deepStrictEqual(results.map((result) => result._tag), new Array(51).fill("Committed"))
+    const { events } = yield* log.read({ after: 0, limit: 100, device })
+    assert.deepStrictEqual(
+      events.map((event) => event.kind),
+      drafts.map((_, index) => index === 33 ? "frame.rejected" : "message.received")
+    )
+    assert.include(events[33]!.data, "poison")
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("two processes may start at once, share one log without holes, and hear each other", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const [a, b] = yield* Effect.all([Layer.build(layerPostgresAt(url)), Layer.build(layerPostgresAt(url))], {
+      concurrency: 2
+    })
+    const logs = [Context.get(a, EventLog), Context.get(b, EventLog)]
+    const each = 300
+    const followed = logs.map((log) =>
+      log.follow({ after: 0 }).pipe(
+        Stream.flatMap((page) => Stream.fromIterable(page.events)),
+        Stream.map((event) => event.seq),
+        Stream.take(each * 2),
+        Stream.runCollect
+      )
+    )
+    const followers = yield* Effect.forEach(followed, (stream) => Effect.forkChild(stream))
+    yield* Effect.forEach(logs, (log) =>
+      Effect.gen(function*() {
+        const device = freshDevice()
+        for (let index = 0; index < each; index++) yield* log.append([messageDraft({ device })])
+      }), { concurrency: 2 })
+    const expected = Array.from({ length: each * 2 }, (_, index) => index + 1)
+    for (const follower of followers) assert.deepStrictEqual([...(yield* Fiber.join(follower))], expected)
+  }).pipe(Effect.scoped))
+
+it.live("takes the URL of a former system's driver as it is", () =>
+  Effect.gen(function*() {
+    const url = (yield* freshDatabase).replace(/^postgres(ql)?:/, "postgresql+asyncpg:")
+    const sql = yield* clientAt(url)
+    const rows = yield* sql<{ name: string }>`select current_setting('application_name') as name`
+    assert.deepStrictEqual(rows, [{ name: "columba" }])
+  }).pipe(Effect.scoped))
