@@ -1,0 +1,190 @@
+/** The log over HTTP: pages, and streams that are cut and taken up again. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer, Stream } from "effect"
+import fc from "fast-check"
+import { connect } from "node:net"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import * as GroupCommit from "../../src/services/GroupCommit.ts"
+import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
+import * as MemoryLogStore from "../../src/services/MemoryLogStore.ts"
+import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import { openSse } from "../support/sse.ts"
+import { ask, messageDraft, startServer } from "../support/surface.ts"
+
+const deviceOf = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
+const one = deviceOf(1)
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+const append = (log: EventLog["Service"], from: number, to: number, body?: string) =>
+  log.append(numbers(from, to).map((number) => messageDraft(deviceOf(1 + number % 2), number, body)))
+
+describe("events over HTTP", () => {
+  it.live("pages lead through the whole log, and say where to read on later", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      yield* append(Context.get(services, EventLog), 1, 25)
+      const seen: Array<string> = []
+      let next: string | null = "0"
+      let last: any
+      while (next !== null) {
+        last = (yield* ask(`${url}/api/v1/events?limit=10&after=${next}`)).body
+        seen.push(...last.items.map((event: any) => event.seq))
+        next = last.next
+      }
+      assert.deepStrictEqual(seen, numbers(1, 25).map(String))
+      assert.strictEqual(last.through, "25")
+      const filtered = (yield* ask(`${url}/api/v1/events?device=${one}&kind=message.received&kind=message.ack`)).body
+      assert.deepStrictEqual(filtered.items.map((event: any) => Number(event.seq) % 2), numbers(1, 12).map(() => 0))
+      assert.strictEqual((yield* ask(`${url}/api/v1/events?kind=message.ack`)).body.items.length, 0)
+    }))
+
+  it.live("an event has the same shape on a page and on a stream", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      yield* append(Context.get(services, EventLog), 1, 1, "line\nbreak \"quoted\" \u2028 ü")
+      const [event] = (yield* ask(`${url}/api/v1/events`)).body.items
+      assert.hasAllKeys(event, ["seq", "id", "kind", "deviceId", "occurredAt", "recordedAt", "via", "data"])
+      assert.strictEqual(event.data.body, "line\nbreak \"quoted\" \u2028 ü")
+      const stream = yield* openSse(`${url}/api/v1/events?after=0`)
+      assert.match(stream.headers.get("content-type")!, /^text\/event-stream/)
+      assert.deepStrictEqual(yield* stream.next, event)
+    }))
+
+  it.live("a stream without a place begins now, and hears what comes", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      const log = Context.get(services, EventLog)
+      yield* append(log, 1, 5)
+      const stream = yield* openSse(`${url}/api/v1/events`)
+      yield* append(log, 6, 7)
+      assert.strictEqual((yield* stream.next).seq, "6")
+      assert.strictEqual((yield* stream.next).seq, "7")
+      assert.strictEqual(stream.lastEventId(), "7")
+    }))
+
+  it.live("cut anywhere and resumed, with events coming in all the time, nothing is missing and nothing comes twice", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      const log = Context.get(services, EventLog)
+      let appended = 0
+      yield* Effect.promise(() =>
+        fc.assert(
+          fc.asyncProperty(fc.array(fc.tuple(fc.nat(20), fc.nat(30)), { minLength: 1, maxLength: 5 }), (cuts) =>
+            Effect.runPromise(Effect.scoped(Effect.gen(function*() {
+              const start = appended
+              let lastEventId = String(start)
+              const seen: Array<number> = []
+              for (const [before, during] of cuts) {
+                yield* append(log, appended + 1, appended + before)
+                appended += before
+                const stream = yield* openSse(`${url}/api/v1/events`, { "last-event-id": lastEventId })
+                const from = appended + 1
+                appended += during
+                const racing = yield* Effect.forkChild(append(log, from, appended))
+                const readable = appended - start - seen.length
+                for (let count = 0; count < Math.ceil(readable / 2); count++) {
+                  seen.push(Number((yield* stream.next).seq))
+                }
+                yield* stream.close
+                // What the reader had buffered but not handed out counts as not received.
+                lastEventId = String(seen.at(-1) ?? start)
+                yield* Fiber.join(racing)
+              }
+              const rest = yield* openSse(`${url}/api/v1/events`, { "last-event-id": lastEventId })
+              while (seen.length < appended - start) {
+                seen.push(Number((yield* rest.next).seq))
+              }
+              assert.deepStrictEqual(seen, numbers(start + 1, appended))
+            })))),
+          { numRuns: 25 }
+        )
+      )
+    }))
+
+  it.live("a place that retention has removed is told as such, by page and by stream", () =>
+    Effect.gen(function*() {
+      // Two processes over one database: the second has none of the first's events in memory.
+      const tables = Layer.succeedContext(yield* Layer.build(MemoryDatabase.layer))
+      const process = Layer.fresh(GroupCommit.layer).pipe(Layer.provide(MemoryLogStore.layer), Layer.provide(tables))
+      const log = Context.get(yield* Layer.build(process), EventLog)
+      yield* append(log, 1, 10)
+      yield* log.retain(new Date(Date.parse("2999-01-01")))
+      yield* append(log, 11, 11)
+      const { url } = yield* startServer({ storage: Layer.merge(MemoryStorage.layerMemory, process) })
+      const page = yield* ask(`${url}/api/v1/events?after=3`)
+      assert.deepStrictEqual([page.status, page.body._tag], [410, "EventsExpired"])
+      const stream = yield* ask(`${url}/api/v1/events`, {
+        headers: { accept: "text/event-stream", "last-event-id": "3" }
+      })
+      assert.deepStrictEqual([stream.status, stream.body._tag], [410, "EventsExpired"])
+      assert.strictEqual((yield* ask(`${url}/api/v1/events`)).body.items[0].seq, "11")
+      const broken = yield* ask(`${url}/api/v1/events`, {
+        headers: { accept: "text/event-stream", "last-event-id": "x" }
+      })
+      assert.deepStrictEqual([broken.status, broken.body._tag], [400, "RequestInvalid"])
+    }))
+
+  it.live(
+    "a client that does not read holds up nobody, costs a bounded amount, and later gets everything",
+    () =>
+      Effect.gen(function*() {
+        let pulled = 0
+        const body = "x".repeat(4096)
+        const counting = Layer.effect(
+          EventLog,
+          Effect.map(EventLog, (log) =>
+            EventLog.of({
+              ...log,
+              follow: (options) =>
+                options.kinds === undefined
+                  ? log.follow(options)
+                  : Stream.tap(log.follow(options), ({ events }) =>
+                    Effect.sync(() => {
+                      pulled += events.length
+                    }))
+            }))
+        ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
+        const { port, services, url } = yield* startServer({ storage: counting })
+        const log = Context.get(services, EventLog)
+        const total = 12_000
+        for (let from = 1; from <= total; from += 1000) yield* append(log, from, from + 999, body)
+
+        const slow = yield* Effect.acquireRelease(
+          Effect.callback<ReturnType<typeof connect>>((resume) => {
+            const socket = connect(port, "127.0.0.1", () => {
+              socket.write(
+                `GET /api/v1/events?after=0&kind=message.received HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\n` +
+                  "Accept: text/event-stream\r\n\r\n"
+              )
+              socket.once("readable", () => resume(Effect.succeed(socket)))
+            })
+          }),
+          (socket) => Effect.sync(() => socket.destroy())
+        )
+        // By the time a reader beside it has everything, the slow one was offered all it would take.
+        const fast = yield* openSse(`${url}/api/v1/events?after=0`)
+        for (let seq = 1; seq <= total; seq++) assert.strictEqual((yield* fast.next).seq, String(seq))
+        assert.isBelow(pulled, total / 2)
+
+        const seen = yield* Effect.callback<number>((resume) => {
+          let text = ""
+          let count = 0
+          slow.on("data", (chunk) => {
+            text += chunk
+            const lines = text.split("\n")
+            text = lines.pop()!
+            for (const line of lines) {
+              if (!line.startsWith("data: ")) continue
+              count++
+              assert.strictEqual(/"seq":"(\d+)"/.exec(line)![1], String(count))
+            }
+            if (count === total) resume(Effect.succeed(count))
+          })
+        })
+        assert.strictEqual(seen, total)
+      }),
+    30_000
+  )
+})
