@@ -107,7 +107,10 @@ describe("events over HTTP", () => {
     Effect.gen(function*() {
       // Two processes over one database: the second has none of the first's events in memory.
       const tables = Layer.succeedContext(yield* Layer.build(MemoryDatabase.layer))
-      const process = Layer.fresh(GroupCommit.layer).pipe(Layer.provide(MemoryLogStore.layer), Layer.provide(tables))
+      const process = Layer.fresh(GroupCommit.layer).pipe(
+        Layer.provide(Layer.fresh(MemoryLogStore.layer)),
+        Layer.provide(tables)
+      )
       const log = Context.get(yield* Layer.build(process), EventLog)
       yield* append(log, 1, 10)
       yield* log.retain(new Date(Date.parse("2999-01-01")))
