@@ -1,0 +1,339 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as fc from "fast-check"
+import type { EventDraft, MessageData } from "../../../../src/domain/Event.ts"
+import { EventKind } from "../../../../src/domain/Event.ts"
+import type { EventId } from "../../../../src/domain/Ids.ts"
+import { Schema } from "effect"
+import { decodeFrame, gatewayKind, rejectBinary } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
+import { readTimestamp } from "../../../../src/layers/gateways/bridge/timestamps.ts"
+import { makeEventId, messageIdOf } from "../../../../src/services/EventIdentity.ts"
+import { frameOf } from "../../../../src/simulator/Emitter.ts"
+import { scenario } from "../../../../src/simulator/Scenario.ts"
+import { targetOf } from "../../../support/gateway.ts"
+
+const own = "6281234567890@s.whatsapp.net"
+const peer = "628999000111@s.whatsapp.net"
+const target = targetOf("tenant-7", own)
+const now = Date.UTC(2026, 7, 22, 12)
+const nowText = new Date(now).toISOString()
+
+const decode = (frame: unknown) =>
+  decodeFrame(typeof frame === "string" ? frame : JSON.stringify(frame), target, now, makeEventId)
+
+const draftsOf = (frame: unknown): ReadonlyArray<EventDraft> =>
+  decode(frame).flatMap((happening) => happening._tag === "Record" ? [happening.draft] : [])
+
+const draftOf = (frame: unknown): EventDraft => {
+  const drafts = draftsOf(frame)
+  assert.strictEqual(drafts.length, 1)
+  return drafts[0]!
+}
+
+const message = (payload: Record<string, unknown> = {}) => ({
+  event: "message",
+  device_id: "tenant-7",
+  payload: {
+    id: "3EB0AA11",
+    timestamp: "2026-08-22T10:00:00Z",
+    is_from_me: false,
+    chat_id: peer,
+    from: peer,
+    body: "hello",
+    ...payload
+  }
+})
+
+const rejection = (frame: unknown) => {
+  const { data, kind } = draftOf(frame)
+  assert.strictEqual(kind, "frame.rejected")
+  return data as { reason: string; raw: string; rawLength: number }
+}
+
+describe("a message", () => {
+  it("becomes message.received with the identity that repeats are recognised by", () => {
+    const draft = draftOf(message({ from_name: "Ayu", from_lid: "99887766554433@lid", chat_lid: "99887766554433@lid" }))
+    assert.strictEqual(draft.kind, "message.received")
+    assert.strictEqual(draft.occurredAt, "2026-08-22T10:00:00Z")
+    assert.strictEqual(draft.via, "live")
+    assert.deepStrictEqual(draft.data, {
+      messageId: messageIdOf(target.deviceId, { fromMe: false, chat: peer, sender: peer, waId: "3EB0AA11" }),
+      waId: "3EB0AA11",
+      chat: peer,
+      sender: peer,
+      fromMe: false,
+      type: "text",
+      body: "hello",
+      extra: { from_name: "Ayu", from_lid: "99887766554433@lid", chat_lid: "99887766554433@lid" }
+    })
+    assert.deepStrictEqual(draft.identity, { chat: peer, sender: peer, fromMe: false, waId: "3EB0AA11", rank: "" })
+    assert.deepStrictEqual(draft.aliases, [{ lid: "99887766554433@lid", jid: peer }])
+  })
+
+  it("of our own is message.sent, with an id that acks can compute too", () => {
+    const draft = draftOf(message({ is_from_me: true, from: `${own.replace("@", ":12@")}` }))
+    assert.strictEqual(draft.kind, "message.sent")
+    const data = draft.data as MessageData
+    assert.strictEqual(data.sender, own)
+    const ack = { event: "message.ack", device_id: "tenant-7", payload: { ids: ["3EB0AA11"], receipt_type: "read", from: peer } }
+    assert.strictEqual((draftOf(ack).data as MessageData).messageId, data.messageId)
+  })
+
+  it("has the type of its content, text without content, unknown without either", () => {
+    const typeOf = (payload: Record<string, unknown>) => (draftOf(message(payload)).data as MessageData).type
+    assert.strictEqual(typeOf({}), "text")
+    assert.strictEqual(typeOf({ body: undefined }), "unknown")
+    assert.strictEqual(typeOf({ image: { path: "statics/x.jpe", caption: "hello" } }), "image")
+    assert.strictEqual(typeOf({ contacts_array: [] }), "contact")
+    assert.strictEqual(typeOf({ audio: "x.oga", body: null }), "audio")
+    for (const type of ["video", "video_note", "document", "sticker", "location", "live_location", "order", "list"]) {
+      assert.strictEqual(typeOf({ [type]: {} }), type)
+    }
+  })
+
+  it("takes the chat from the sender and the sender from the chat where one is missing", () => {
+    const placeOf = (payload: Record<string, unknown>) => {
+      const { chat, sender } = draftOf(message(payload)).data as MessageData
+      return { chat, sender }
+    }
+    assert.deepStrictEqual(placeOf({ chat_id: undefined }), { chat: peer, sender: peer })
+    assert.deepStrictEqual(placeOf({ from: null }), { chat: peer, sender: peer })
+    assert.deepStrictEqual(placeOf({ from: null, is_from_me: true }), { chat: peer, sender: own })
+    assert.deepStrictEqual(placeOf({ from: null, chat_id: "1@g.us" }), { chat: "1@g.us", sender: "" })
+    assert.strictEqual(rejection(message({ from: null, chat_id: null })).reason, "unreadable")
+    assert.strictEqual(rejection(message({ chat_id: null, is_from_me: true })).reason, "unreadable")
+  })
+
+  it("keeps a time that does not exist as a claim, and takes our own instead", () => {
+    for (
+      const claimed of ["", "yesterday", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "0000-01-01T00:00:00Z",
+        "2026-08-22T24:00:00Z", "12026-01-01T00:00:00Z", null, {}, 1e300, -1e15]
+    ) {
+      const draft = draftOf(message({ timestamp: claimed }))
+      assert.strictEqual(draft.occurredAt, nowText)
+      assert.deepStrictEqual((draft.data as MessageData).extra, { timestamp: claimed as Schema.Json })
+    }
+    assert.strictEqual(draftOf(message({ timestamp: undefined })).occurredAt, nowText)
+  })
+
+  it("has any time that exists in UTC", () => {
+    assert.strictEqual(readTimestamp("2024-02-29T23:59:59.123456789Z"), "2024-02-29T23:59:59.123456789Z")
+    assert.strictEqual(readTimestamp("2026-08-22T12:00:00+02:00"), "2026-08-22T10:00:00.000Z")
+    assert.strictEqual(readTimestamp(1_787_392_800), "2026-08-22T10:00:00.000Z")
+    assert.strictEqual(readTimestamp(1_787_392_800_000), "2026-08-22T10:00:00.000Z")
+    assert.strictEqual(readTimestamp("9999-12-31T23:59:59-12:00"), null)
+    assert.strictEqual(readTimestamp("0001-01-01T00:00:00Z"), "0001-01-01T00:00:00Z")
+  })
+
+  it("cannot reach the prototype of what we build", () => {
+    const frame = JSON.stringify(message()).replace("\"body\"", "\"__proto__\":{\"polluted\":true},\"body\"")
+    const data = draftOf(frame).data as MessageData
+    assert.strictEqual((data as unknown as { polluted?: boolean }).polluted, undefined)
+    assert.strictEqual((data.extra as { polluted?: boolean } | undefined)?.polluted, undefined)
+    assert.strictEqual(({} as { polluted?: boolean }).polluted, undefined)
+  })
+
+  it("may hold NUL characters", () => {
+    assert.strictEqual((draftOf(message({ body: "a\u0000b" })).data as MessageData).body, "a\u0000b")
+  })
+
+  it("without an id cannot be told from another, and is kept as a reject", () => {
+    assert.strictEqual(rejection(message({ id: undefined })).reason, "unreadable")
+    assert.strictEqual(rejection(message({ id: "" })).reason, "unreadable")
+    assert.strictEqual(rejection(message({ body: 5 })).reason, "unreadable")
+  })
+})
+
+describe("an ack", () => {
+  const ack = (payload: Record<string, unknown>) => ({
+    event: "message.ack",
+    device_id: own,
+    timestamp: "2026-08-22T10:00:05Z",
+    payload: { ids: ["A", "B"], chat_id: peer, from: peer, receipt_type: "delivered", ...payload }
+  })
+
+  it("of many messages becomes one event each", () => {
+    const drafts = draftsOf(ack({ from_lid: "1@lid" }))
+    assert.deepStrictEqual(drafts.map(({ data }) => data), ["A", "B"].map((waId) => ({
+      messageId: messageIdOf(target.deviceId, { fromMe: true, chat: "", sender: "", waId }),
+      waId,
+      chat: peer,
+      participant: peer,
+      status: "delivered",
+      extra: { from_lid: "1@lid" }
+    })))
+    assert.deepStrictEqual(drafts[1]!.identity, { chat: peer, sender: peer, fromMe: true, waId: "B", rank: "delivered" })
+    assert.strictEqual(drafts[0]!.occurredAt, "2026-08-22T10:00:05Z")
+    assert.notStrictEqual(drafts[0]!.id, drafts[1]!.id)
+  })
+
+  it("by the account itself is about somebody else's message", () => {
+    for (const payload of [{ receipt_type: "read-self" }, { receipt_type: "read", from: own.replace("@", ":3@") }]) {
+      const [draft] = draftsOf(ack({ ids: ["A"], ...payload }))
+      assert.strictEqual((draft!.data as { messageId: unknown }).messageId, null)
+      assert.strictEqual((draft!.data as { status: unknown }).status, "read")
+      assert.isFalse(draft!.identity!.fromMe)
+    }
+  })
+
+  it("of a kind we do not know stays the gateway's own event", () => {
+    assert.strictEqual(draftOf(ack({ receipt_type: "retry" })).kind, "gateway.message.ack")
+  })
+
+  it("of nothing, or of more messages than there are, is rejected", () => {
+    assert.strictEqual(rejection(ack({ ids: [] })).reason, "unreadable")
+    assert.strictEqual(rejection(ack({ ids: Array.from({ length: 5000 }, String) })).reason, "too-large")
+  })
+})
+
+describe("actions and other events", () => {
+  const action = (event: string, payload: Record<string, unknown>) => ({ ...message(payload), event })
+
+  it("reactions, edits and revocations name their target", () => {
+    const place = { chat: peer, sender: peer, fromMe: false, waId: "3EB0AA11", targetWaId: "T" }
+    const cases = [
+      ["message.reaction", { reaction: "👍", reacted_message_id: "T" }, "👍"],
+      ["message.reaction", { reaction: "", reacted_message_id: "T" }, ""],
+      ["message.edited", { original_message_id: "T", body: "new" }, "new"],
+      ["message.revoked", { revoked_message_id: "T" }, null]
+    ] as const
+    for (const [event, payload, body] of cases) {
+      const draft = draftOf(action(event, payload))
+      assert.strictEqual(draft.kind, event)
+      assert.deepStrictEqual(draft.data, { ...place, body })
+    }
+    assert.strictEqual(rejection(action("message.revoked", {})).reason, "unreadable")
+  })
+
+  it("what we have no kind for keeps its name and payload", () => {
+    const draft = draftOf({ event: "call.offer", device_id: "tenant-7", payload: { call_id: "c", from: peer } })
+    assert.strictEqual(draft.kind, "gateway.call.offer")
+    assert.deepStrictEqual(draft.data as unknown, { call_id: "c", from: peer })
+    assert.isNull(draft.identity)
+  })
+
+  it("any name of an event makes a kind", () => {
+    const isKind = Schema.is(EventKind)
+    fc.assert(fc.property(fc.string({ unit: "binary", minLength: 1, maxLength: 300 }), (name) => isKind(gatewayKind(name))))
+    assert.strictEqual(gatewayKind("a.b.c.d.e.f.g.h.i.j"), "gateway.a.b.c.d.e.f.g.h_i_j")
+  })
+
+  it("what the gateway says of the account moves the device and never enters the log", () => {
+    const say = (event: string, payload: object) => decode({ event, device_id: "tenant-7", payload })
+    assert.deepStrictEqual(say("connected", { jid: own.replace("@", ":1@") }), [{ _tag: "UpstreamConnected", jid: own }])
+    assert.deepStrictEqual(say("connected", {}), [{ _tag: "UpstreamConnected", jid: null }])
+    assert.deepStrictEqual(say("disconnected", { reason: "x" }), [{ _tag: "UpstreamDisconnected", reason: "x" }])
+    assert.deepStrictEqual(say("qr", { qr: "secret", qr_duration: 30 }), [
+      { _tag: "LoginNeeded", method: "qr", expiresAt: new Date(now + 30_000).toISOString() }
+    ])
+    assert.deepStrictEqual(say("qr", {}), [{ _tag: "LoginNeeded", method: "qr", expiresAt: null }])
+    assert.strictEqual(say("logged_out", {})[0]!._tag, "LoggedOut")
+  })
+})
+
+describe("whose frame it is", () => {
+  const as = (device: string, more: object = {}) => ({ ...message(), device_id: device, ...more })
+
+  it("slot, account and companion address are all ours", () => {
+    for (const device of ["tenant-7", own, own.replace("@", ":12@"), own.replace("@s.whatsapp.net", "@c.us")]) {
+      assert.strictEqual(draftOf(as(device)).kind, "message.received")
+    }
+    assert.strictEqual(draftOf(as("whatever", { session_id: "tenant-7" })).kind, "message.received")
+  })
+
+  it("another device's frame is rejected, and any account's while ours is not known", () => {
+    for (const device of ["tenant-8", peer, ""]) assert.strictEqual(rejection(as(device)).reason, "wrong-device")
+    const [unknown] = decodeFrame(JSON.stringify(as(own)), targetOf("tenant-7"), now)
+    assert.strictEqual(unknown!._tag === "Record" && unknown!.draft.kind, "frame.rejected")
+  })
+})
+
+describe("junk", () => {
+  it("is kept with its reason", () => {
+    assert.strictEqual(rejection("hello").reason, "not-json")
+    assert.strictEqual(rejection("").reason, "not-json")
+    for (const junk of ["null", "[]", "5", "\"x\"", "{}", "{\"event\":1,\"device_id\":\"tenant-7\",\"payload\":{}}"]) {
+      assert.strictEqual(rejection(junk).reason, "not-an-event")
+    }
+    assert.strictEqual(rejection({ event: "message", device_id: "tenant-7", payload: [] }).reason, "not-an-event")
+  })
+
+  it("is cut at 64 KiB and tells its whole length", () => {
+    const { raw, rawLength } = rejection("x".repeat(300_000))
+    assert.strictEqual(raw.length, 64 * 1024)
+    assert.strictEqual(rawLength, 300_000)
+  })
+
+  it("nested deeper than 64 levels is rejected, 64 is not", () => {
+    const nested = (depth: number, open: string, close: string) =>
+      `{"event":"x","device_id":"tenant-7","payload":{"v":${open.repeat(depth)}1${close.repeat(depth)}}}`
+    assert.strictEqual(draftOf(nested(62, "[", "]")).kind, "gateway.x")
+    assert.strictEqual(draftOf(nested(62, "{\"a\":", "}")).kind, "gateway.x")
+    assert.strictEqual(rejection(nested(63, "[", "]")).reason, "unreadable")
+    assert.strictEqual(rejection(nested(400_000, "[", "]")).reason, "unreadable")
+    assert.strictEqual(rejection(nested(32, "[{\"a\":", "}]")).reason, "unreadable")
+    assert.strictEqual(rejection(`${"[".repeat(500_000)}`).reason, "not-json")
+  })
+
+  it("in binary is kept in base64", () => {
+    const happening = rejectBinary(Buffer.alloc(100_000, 7), target, now)
+    assert(happening._tag === "Record")
+    const data = happening.draft.data as { raw: string; rawLength: number; reason: string }
+    assert.strictEqual(data.rawLength, 100_000)
+    assert.isAtMost(data.raw.length, 64 * 1024)
+    assert.strictEqual(Buffer.from(data.raw, "base64")[0], 7)
+  })
+
+  it("of any shape gives happenings that can be written as JSON, and never throws", () => {
+    const events = fc.constantFrom("message", "message.ack", "message.reaction", "message.edited", "message.revoked",
+      "connected", "disconnected", "qr", "logged_out", "call.offer", "")
+    const field = fc.constantFrom("id", "ids", "from", "chat_id", "from_lid", "chat_lid", "body", "timestamp", "is_from_me",
+      "receipt_type", "reaction", "reacted_message_id", "original_message_id", "jid", "qr_duration", "__proto__", "image")
+    const value = fc.oneof(fc.jsonValue(), fc.constantFrom<fc.JsonValue>(peer, own, "1@lid", "read", true, null, 30, "", "@", ":@lid"))
+    const payload = fc.dictionary(fc.oneof(field, fc.string()), value)
+    const frame = fc.record({ event: events, device_id: fc.constantFrom("tenant-7", own, "x"), payload })
+    const texts = fc.oneof(fc.string({ unit: "binary" }), fc.json(), frame.map((made) => JSON.stringify(made)))
+    fc.assert(
+      fc.property(texts, (text) => {
+        const happenings = decodeFrame(text, target, now)
+        assert.isNotEmpty(happenings)
+        for (const happening of happenings) {
+          JSON.stringify(happening)
+          if (happening._tag === "Record") assert.isNotNull(readTimestamp(happening.draft.occurredAt))
+        }
+      }),
+      { numRuns: 3000 }
+    )
+  })
+})
+
+describe("a day of simulated traffic", () => {
+  it("is read without a single reject, and each message keeps its id over repeats", () => {
+    const play = scenario("decoder", "tenant-7")
+    let count = 0
+    for (let index = 0; index < 5000; index++) {
+      const { event, payload } = play.next(now)
+      const text = frameOf("tenant-7", event, payload)
+      const ids = (id: string) => () => id as EventId
+      const first = decodeFrame(text, target, now, ids("x"))
+      assert.deepStrictEqual(decodeFrame(text, target, now, ids("x")), first)
+      for (const happening of first) {
+        assert(happening._tag === "Record")
+        assert.notStrictEqual(happening.draft.kind, "frame.rejected")
+        count++
+      }
+    }
+    assert.isAtLeast(count, 5000)
+  })
+})
+
+describe("event ids", () => {
+  it("are version 7 UUIDs of their millisecond, all different", () => {
+    const ids = Array.from({ length: 2000 }, () => makeEventId(now))
+    assert.strictEqual(new Set(ids).size, 2000)
+    const prefix = now.toString(16).padStart(12, "0")
+    for (const id of ids) {
+      assert.match(id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+      assert.strictEqual(id.replaceAll("-", "").slice(0, 12), prefix)
+    }
+  })
+})
