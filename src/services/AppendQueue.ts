@@ -47,6 +47,11 @@ export class AppendQueue {
     return this.#entries.length - this.#start
   }
 
+  /** Bytes that no batch has taken. */
+  get waitingBytes(): number {
+    return this.#bytes
+  }
+
   /** Events waiting or being written. */
   get events(): number {
     return this.length + this.#inFlightEvents

@@ -67,7 +67,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     const tail = new LogTail()
     const record = makeRecorder(context)
     let flushing = 0
-    let lastWriteAt = -lingerNanos
+    let lastWriteAt = -2n * lingerNanos
     /** Set while the writer waits; looks whether what it waits for has come. */
     let look: (() => void) | null = null
     const nudge = () => {
@@ -210,7 +210,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         }
       })
 
-    const full = () => queue.length >= batchEventsMax || flushing > 0
+    const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const atMost = (wait: Duration.Input, ready: () => boolean) =>
       Effect.asVoid(Effect.timeoutOption(signalled(ready), wait))
 

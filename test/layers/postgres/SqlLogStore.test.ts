@@ -94,7 +94,7 @@ it.live("loses and doubles nothing when its connections are killed over and over
     const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
     const sql = yield* clientAt(url)
     const devices = Array.from({ length: 20 }, freshDevice)
-    const [count, kills] = [6_000, 12]
+    const [count, kills] = [3_000, 6]
     let killed = 0
     for (let index = 0; index < count; index++) {
       const device = devices[index % devices.length]!
