@@ -1,0 +1,159 @@
+/** The streams over RPC: replay, the switch to live, and what a watcher of devices sees. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber, Layer, Stream } from "effect"
+import type { Scope } from "effect"
+import { RpcMiddleware, RpcTest } from "effect/rpc"
+import fc from "fast-check"
+import { RpcAuthorization } from "../../src/contracts/Authorization.ts"
+import { ColumbaRpcs } from "../../src/contracts/ColumbaRpcs.ts"
+import type { DeviceState } from "../../src/domain/DeviceState.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
+import { Draining } from "../../src/http/Draining.ts"
+import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { messageDraft, services, stateDraft } from "../support/surface.ts"
+
+const deviceOf = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+/** The real handlers and middleware over storage in memory; only the transport is left out. */
+const layer = Layer.mergeAll(
+  RpcHandlers,
+  AuthorizationHttp.layerRpc,
+  RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) => next(request))
+).pipe(
+  Layer.provideMerge(Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer)),
+  Layer.provideMerge(services())
+)
+
+const run = <A, E>(test: Effect.Effect<A, E, Layer.Success<typeof layer> | Scope.Scope>) =>
+  Effect.runPromise(test.pipe(Effect.provide(Layer.fresh(layer)), Effect.scoped))
+
+const state = (number: number): DeviceState => ({ _tag: "Connecting", attempt: number })
+
+describe("streams over RPC", () => {
+  it("replay and live meet without hole or double, wherever appends fall, for every filter", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          before: fc.nat(40),
+          skip: fc.nat(40),
+          during: fc.array(fc.integer({ min: 1, max: 40 }), { maxLength: 8 }),
+          pauses: fc.array(fc.nat(3), { maxLength: 8 }),
+          device: fc.option(fc.constantFrom(1, 2), { nil: undefined })
+        }),
+        ({ before, device, during, pauses, skip }) =>
+          run(Effect.gen(function*() {
+            const log = yield* EventLog
+            const client = yield* RpcTest.makeClient(ColumbaRpcs)
+            const after = Math.min(skip, before)
+            const total = during.reduce((sum, count) => sum + count, before)
+            const append = (from: number, to: number) =>
+              log.append(numbers(from, to).map((number) => messageDraft(deviceOf(1 + number % 2), number)))
+            yield* append(1, before)
+            // One last event, of the device that is listened to, tells that everything before it has passed.
+            const last = total + 1
+            const reading = yield* client.Events({
+              after,
+              ...(device === undefined ? {} : { device: deviceOf(device) })
+            }).pipe(
+              Stream.takeUntil((item) => item._tag === "Event" && item.event.data["waId" as never] === `WA${last}`),
+              Stream.runCollect,
+              Effect.forkChild
+            )
+            let appended = before
+            for (const [index, count] of during.entries()) {
+              for (let pause = 0; pause < (pauses[index] ?? 0); pause++) yield* Effect.yieldNow
+              yield* append(appended + 1, appended + count)
+              appended += count
+            }
+            yield* log.append([messageDraft(deviceOf(device ?? 1), last)])
+            const items = yield* Fiber.join(reading)
+            assert.deepStrictEqual(items[0], { _tag: "Heartbeat", through: after })
+            const seen = items.flatMap((item) => item._tag === "Event" ? [item.event.seq] : [])
+            const wanted = numbers(after + 1, total).filter((seq) => device === undefined || 1 + seq % 2 === device)
+            assert.deepStrictEqual(seen, [...wanted, last])
+            // A heartbeat never claims what was not given out before it.
+            let given = after
+            for (const item of items) {
+              if (item._tag === "Event") given = item.event.seq
+              else if (device === undefined) assert.isAtMost(item.through, given)
+            }
+          }))
+      ),
+      { numRuns: 60 }
+    ))
+
+  it("a stream without a place says where it begins, before anything else", () =>
+    run(Effect.gen(function*() {
+      const log = yield* EventLog
+      const client = yield* RpcTest.makeClient(ColumbaRpcs)
+      yield* log.append([messageDraft(deviceOf(1), 1), messageDraft(deviceOf(1), 2)])
+      const [first] = yield* client.Events({}).pipe(Stream.take(1), Stream.runCollect)
+      assert.deepStrictEqual(first, { _tag: "Heartbeat", through: 2 })
+    })))
+
+  it("a watcher ends with every device's newest state, whenever it changed", () =>
+    fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.tuple(fc.nat(4), fc.nat(3)), { maxLength: 30 }),
+        fc.nat(30),
+        (changes, watchFrom) =>
+          run(Effect.gen(function*() {
+            const log = yield* EventLog
+            const manager = yield* DeviceManager
+            const client = yield* RpcTest.makeClient(ColumbaRpcs)
+            const ids: Array<DeviceId> = []
+            for (let index = 0; index < 4; index++) ids.push((yield* manager.register({ name: `${index}` })).id)
+            const change = Effect.fnUntraced(function*(index: number, attempt: number) {
+              // The fifth device is added while somebody is watching.
+              if (index === ids.length) ids.push((yield* manager.register({ name: "late" })).id)
+              yield* log.append([stateDraft(ids[index]!, "Inactive", state(attempt))])
+            })
+            let watching: Fiber.Fiber<ReadonlyArray<unknown>, unknown> | undefined
+            const states = new Map<string, DeviceState>()
+            const end = state(999)
+            const watch = client.WatchDevices().pipe(
+              Stream.tap((item) =>
+                Effect.sync(() => {
+                  if (item._tag === "Device") states.set(item.device.id, item.device.state)
+                  if (item._tag === "Changed") states.set(item.deviceId, item.state)
+                })
+              ),
+              Stream.takeUntil((item) =>
+                item._tag === "Changed" && item.state._tag === "Connecting" && item.state.attempt === 999
+              ),
+              Stream.runCollect
+            )
+            for (const [at, [index, pauses]] of changes.entries()) {
+              if (at === watchFrom) watching = yield* Effect.forkChild(watch)
+              for (let pause = 0; pause < pauses; pause++) yield* Effect.yieldNow
+              yield* change(index, at + 1)
+            }
+            watching ??= yield* Effect.forkChild(watch)
+            for (let pause = 0; pause < 20; pause++) yield* Effect.yieldNow
+            // Told again until the watcher has come as far as to hear it.
+            const repeating = yield* Effect.forkChild(
+              Effect.forever(
+                Effect.andThen(log.append([stateDraft(ids[0]!, "Connecting", end)]), Effect.sleep("5 millis"))
+              )
+            )
+            yield* Fiber.join(watching)
+            yield* Fiber.interrupt(repeating)
+            for (const id of ids) assert.deepStrictEqual(states.get(id), (yield* manager.get(id)).state, id)
+          }))
+      ),
+      { numRuns: 40 }
+    ))
+
+  it("server info names the parts, and stands when a part does not", () =>
+    run(Effect.gen(function*() {
+      const client = yield* RpcTest.makeClient(ColumbaRpcs)
+      const info = yield* client["Server.Info"]()
+      assert.deepInclude(info, { version: "0.0.0-test", node: "test-node", database: "memory", broker: null, head: 0 })
+      assert.deepStrictEqual(info.gateways, [{ name: "default" as never, description: "scripted" }])
+    })))
+})
