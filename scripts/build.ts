@@ -1,0 +1,109 @@
+/**
+ * Builds what ships.
+ *
+ * - `dist/main.js`: the whole program in one file, the embedded database's assets beside it. Built-in modules are
+ *   required instead of imported, because static imports run before any code and could fail on an old Node before
+ *   `src/bin/runtimeGuard.ts` has had its say.
+ * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
+ *   so that their services are the very ones of the importing program.
+ *
+ * `node scripts/build.ts` builds all; `scripts/start.ts` builds the program alone, and only where sources changed.
+ */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { builtinModules, createRequire } from "node:module"
+import * as path from "node:path"
+import * as esbuild from "esbuild"
+import { dist, root, writeStamp } from "./stamp.ts"
+
+const builtin = new RegExp(`^(node:.+|${builtinModules.filter((name) => !name.startsWith("_")).join("|")})$`)
+
+const requireBuiltins: esbuild.Plugin = {
+  name: "require-builtins",
+  setup(build) {
+    build.onResolve({ filter: builtin }, ({ path: name }) => ({ path: name, namespace: "builtin" }))
+    build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({
+      contents: `module.exports = require(${JSON.stringify(name)})`
+    }))
+    build.onResolve({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({ path: name, external: true }))
+  }
+}
+
+/** The guard as text, in a block of its own so that no name of it meets a name of the bundle. */
+const guard = async (): Promise<string> => {
+  const { code } = await esbuild.transform(fs.readFileSync(path.join(root, "src/bin/runtimeGuard.ts"), "utf8"), {
+    loader: "ts",
+    target: "node16",
+    minify: true
+  })
+  return `{${code.replace(/export\s*\{\s*\};?/, "")}}`
+}
+
+const copyEmbeddedDatabase = (): void => {
+  const source = path.dirname(createRequire(import.meta.url).resolve("@electric-sql/pglite"))
+  for (const name of fs.readdirSync(source).filter((file) => /^(pglite|initdb)\.(data|wasm)$/.test(file))) {
+    fs.copyFileSync(path.join(source, name), path.join(dist, name))
+  }
+}
+
+const shared: esbuild.BuildOptions = {
+  absWorkingDir: root,
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node22",
+  sourcemap: true,
+  logLevel: "warning",
+  legalComments: "none"
+}
+
+const version = (JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as { version: string }).version
+
+export const buildProgram = async (): Promise<void> => {
+  fs.mkdirSync(dist, { recursive: true })
+  const requireLine =
+    "import{createRequire as columbaCreateRequire}from\"node:module\";const require=columbaCreateRequire(import.meta.url);"
+  await esbuild.build({
+    ...shared,
+    entryPoints: { main: "src/bin/main.ts" },
+    outdir: dist,
+    // Old enough to be parsed by the Nodes that the guard turns away.
+    target: "node18",
+    minify: true,
+    keepNames: true,
+    sourcesContent: false,
+    plugins: [requireBuiltins],
+    // Optional native speed-ups of `ws`, which works without them.
+    external: ["bufferutil", "utf-8-validate"],
+    define: { "process.env.COLUMBA_VERSION": JSON.stringify(version) },
+    banner: { js: `#!/usr/bin/env node\n${await guard()}\n${requireLine}` }
+  })
+  copyEmbeddedDatabase()
+  writeStamp()
+}
+
+export const buildLibrary = async (): Promise<void> => {
+  await esbuild.build({
+    ...shared,
+    platform: "neutral",
+    entryPoints: { client: "src/client/ColumbaClient.ts", contracts: "src/contracts/index.ts" },
+    outdir: dist,
+    splitting: true,
+    chunkNames: "shared-[hash]",
+    packages: "external"
+  })
+  const tsc = path.join(root, "node_modules/.bin/tsc")
+  const types = spawnSync(tsc, ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
+  if (types.status !== 0) throw new Error("the types of the client could not be written")
+}
+
+if (import.meta.main) {
+  const started = performance.now()
+  fs.rmSync(dist, { recursive: true, force: true })
+  await buildProgram()
+  await buildLibrary()
+  const size = (fs.statSync(path.join(dist, "main.js")).size / 1e6).toFixed(1)
+  console.log(
+    `built dist/main.js (${size} MB) and the client in ${((performance.now() - started) / 1000).toFixed(1)} s`
+  )
+}

@@ -1,0 +1,211 @@
+/** `columba doctor`: looks at everything Columba needs, says how each stands and how to mend what is wrong. */
+import { Clock, Console, Duration, Effect, FileSystem, Redacted } from "effect"
+import type { Scope } from "effect"
+import { Command } from "effect/cli"
+import { SqlClient } from "effect/sql"
+import { Socket } from "node:net"
+import * as Settings from "../layers/Settings.ts"
+import { CommandFailed, exitCode } from "./failures.ts"
+import { givenFlags, settingsFlags } from "./settingsFlags.ts"
+import { style } from "./style.ts"
+
+interface Finding {
+  readonly name: string
+  readonly state: "ok" | "look" | "bad"
+  readonly detail: string
+  /** How to mend it. Null where nothing is wrong. */
+  readonly mend: string | null
+}
+
+const ok = (name: string, detail: string): Finding => ({ name, state: "ok", detail, mend: null })
+const look = (name: string, detail: string, mend: string): Finding => ({ name, state: "look", detail, mend })
+const bad = (name: string, detail: string, mend: string): Finding => ({ name, state: "bad", detail, mend })
+
+/** Each question to the outside may take so long; a healthy answer takes milliseconds. */
+const patience = Duration.seconds(5)
+
+/** Beyond this, times in the log, tokens and certificates begin to disagree. */
+const clockSkewMaxMillis = 2000
+
+/** A thousand devices and what the process itself needs; ten thousand need eleven times that. */
+const fileLimitMin = 2048
+
+type Check = Effect.Effect<Finding, never, FileSystem.FileSystem>
+
+const bounded = (
+  name: string,
+  check: Effect.Effect<Finding, { readonly message: string }, Scope.Scope>,
+  mend: string
+): Check =>
+  check.pipe(
+    Effect.scoped,
+    Effect.timeoutOrElse({
+      duration: patience,
+      orElse: () => Effect.succeed(bad(name, `no answer within ${Duration.format(patience)}`, mend))
+    }),
+    Effect.catch((error) => Effect.succeed(bad(name, error.message, mend))),
+    Effect.catchDefect((defect) => Effect.succeed(bad(name, String(defect), mend)))
+  )
+
+const runtime: Check = Effect.sync(() =>
+  ok("runtime", `Node ${process.versions.node} on ${process.platform} ${process.arch}`)
+)
+
+const embeddedDatabase = (dataDir: string): Check =>
+  Effect.gen(function*() {
+    const fs = yield* FileSystem.FileSystem
+    const { acquireDirectoryLock } = yield* Effect.promise(() => import("../layers/postgres/directoryLock.ts"))
+    yield* fs.makeDirectory(dataDir, { recursive: true }).pipe(Effect.ignore)
+    const created = (yield* fs.exists(`${dataDir}/pgdata`)) ? "there" : "made at the first start"
+    return yield* acquireDirectoryLock(dataDir).pipe(
+      Effect.as(ok("database", `embedded in ${dataDir}, ${created}`)),
+      Effect.catchTag("DirectoryInUse", ({ processId }) =>
+        Effect.succeed(ok("database", `embedded in ${dataDir}, in use by process ${processId}`)))
+    )
+  }).pipe(
+    Effect.scoped,
+    Effect.catch((error) =>
+      Effect.succeed(bad("database", error.message, "make the directory writable, or choose another COLUMBA_DATA_DIR"))
+    )
+  )
+
+const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
+  bounded(
+    "database",
+    Effect.gen(function*() {
+      const App = yield* Effect.promise(() => import("../layers/App.ts"))
+      const database = yield* App.openDatabase({ _tag: "Postgres", url })
+      const sql = yield* Effect.provideContext(SqlClient.SqlClient, database)
+      const before = yield* Clock.currentTimeMillis
+      const [row] = yield* sql<{ version: string; now: number; migrated: boolean }>`
+        select current_setting('server_version') as version, extract(epoch from clock_timestamp()) * 1000 as now,
+          to_regclass('columba_migrations') is not null as migrated`
+      const took = (yield* Clock.currentTimeMillis) - before
+      const skew = Math.round(Math.abs(Number(row?.now ?? before) - before - took / 2))
+      const where = `Postgres ${row?.version} at ${App.whereabouts(url)}, answers in ${took} ms`
+      if (skew > clockSkewMaxMillis) {
+        return look("database", `${where}, but its clock is ${skew} ms off ours`, "let both machines keep time by NTP")
+      }
+      return row?.migrated === true
+        ? ok("database", where)
+        : look(
+          "database",
+          `${where}, without Columba's tables yet`,
+          "they are made at the first start, or by: columba migrate"
+        )
+    }),
+    "check DATABASE_URL: host, port, user, password and database name"
+  )
+
+const broker = (url: Redacted.Redacted<string> | null): Check =>
+  url === null
+    ? Effect.succeed(look("broker", "none; events are read from the API", "set RABBITMQ_URL to deliver to RabbitMQ"))
+    : bounded(
+      "broker",
+      Effect.gen(function*() {
+        const [App, { RabbitMq, layer }] = yield* Effect.promise(() =>
+          Promise.all([import("../layers/App.ts"), import("../layers/rabbitmq/RabbitMq.ts")])
+        )
+        yield* RabbitMq.pipe(
+          Effect.flatMap((rabbit) => rabbit.usable("4 seconds")),
+          Effect.provide(layer({ url, connectionName: "columba doctor" }))
+        )
+        return ok("broker", `RabbitMQ at ${App.whereabouts(url)} takes publishes`)
+      }),
+      "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
+    )
+
+const gateway = (settings: Settings.Settings["gateway"]): Check =>
+  settings._tag === "Simulator"
+    ? Effect.succeed(
+      look("gateway", "none; the built-in simulator stands in", "set WHATSAPP_API_URL to use a real one")
+    )
+    : bounded(
+      "gateway",
+      Effect.gen(function*() {
+        const [BridgeGateway, { GatewayName }] = yield* Effect.promise(() =>
+          Promise.all([import("../layers/gateways/bridge/BridgeGateway.ts"), import("../domain/Ids.ts")])
+        )
+        const { password, url, user } = settings
+        const one = yield* BridgeGateway.make({ name: GatewayName.make("default"), url: url.href, user, password })
+        yield* one.probe
+        return ok("gateway", `${one.description} answers`)
+      }),
+      "check WHATSAPP_API_URL, WHATSAPP_API_USER and WHATSAPP_API_PASSWORD, and that the gateway runs"
+    )
+
+/** A socket a device, and then some: the soft limit is what counts. */
+const fileLimit: Check = Effect.gen(function*() {
+  const fs = yield* FileSystem.FileSystem
+  const limits = yield* fs.readFileString("/proc/self/limits").pipe(Effect.orElseSucceed(() => ""))
+  const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1]
+  if (soft === undefined) return ok("open files", "this system does not tell its limit")
+  const limit = soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft)
+  const detail = `${soft} allowed; each device takes one`
+  return limit >= fileLimitMin ? ok("open files", detail) : look("open files", detail, "raise it: ulimit -n 65536")
+})
+
+const port = (host: string, wanted: number): Check =>
+  Effect.callback<Finding>((resume) => {
+    const name = "port"
+    const socket = new Socket()
+    const done = (finding: Finding) => {
+      socket.destroy()
+      resume(Effect.succeed(finding))
+    }
+    socket.once("connect", () =>
+      done(look(name, `something listens on ${wanted}`, "if it is not Columba, choose another with PORT")))
+    socket.once("error", () =>
+      done(ok(name, `${wanted} is free`)))
+    socket.connect(wanted, host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host)
+    return Effect.sync(() => socket.destroy())
+  }).pipe(Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.succeed(ok("port", `${wanted} is free`)) }))
+
+export const doctor = Command.make(
+  "doctor",
+  settingsFlags([
+    "databaseUrl",
+    "dataDir",
+    "rabbitUrl",
+    "gatewayUrl",
+    "gatewayUser",
+    "gatewayPassword",
+    "host",
+    "port",
+    "apiKeys"
+  ]),
+  (flags) =>
+    Effect.gen(function*() {
+      const settings = yield* Settings.load(givenFlags(flags))
+      const { database } = settings
+      const findings = yield* Effect.all([
+        runtime,
+        database._tag === "Embedded" ? embeddedDatabase(database.dataDir) : postgresDatabase(database.url),
+        broker(settings.rabbitUrl),
+        gateway(settings.gateway),
+        fileLimit,
+        port(settings.host, settings.port)
+      ], { concurrency: "unbounded" })
+      yield* Console.log(findings.map(line).join("\n"))
+      const broken = findings.filter(({ state }) => state === "bad").map(({ name }) => name)
+      if (broken.length > 0) {
+        return yield* CommandFailed.of(`not in order: ${broken.join(", ")}`, null, exitCode.unavailable)
+      }
+    })
+).pipe(
+  Command.withDescription(
+    "Looks at database, broker, gateway, clock, limits and port, and says how to mend what is wrong. Changes nothing. " +
+      "Exit code 3 when something is"
+  ),
+  Command.withShortDescription("Checks what Columba needs, and says how to mend it"),
+  Command.withExamples([
+    { command: "columba doctor", description: "With the settings that 'columba serve' would have" },
+    { command: "columba doctor --database-url postgres://columba@db/columba", description: "Before switching to it" }
+  ])
+)
+
+const line = ({ detail, mend, name, state }: Finding): string => {
+  const { bold, cyan, green, red, yellow } = style(process.stdout)
+  const mark = { ok: green("ok  "), look: yellow("look"), bad: red("bad ") }[state]
+  return `${mark} ${bold(name.padEnd(10))} ${detail}${mend === null ? "" : `\n                ${cyan(mend)}`}`
+}

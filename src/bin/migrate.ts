@@ -1,0 +1,39 @@
+/** `columba migrate`: brings the database to the schema of this version and says what it did. `serve` does the same. */
+import { Console, Effect, Layer, Logger } from "effect"
+import { Command } from "effect/cli"
+import * as Settings from "../layers/Settings.ts"
+import { CommandFailed, exitCode } from "./failures.ts"
+import { givenFlags, settingsFlags } from "./settingsFlags.ts"
+
+export const migrate = Command.make(
+  "migrate",
+  settingsFlags(["databaseUrl", "dataDir"]),
+  (flags) =>
+    Effect.gen(function*() {
+      const settings = yield* Settings.load(givenFlags(flags))
+      const [App, Migrations] = yield* Effect.promise(() =>
+        Promise.all([import("../layers/App.ts"), import("../layers/postgres/Migrations.ts")])
+      )
+      const done = yield* App.openDatabase(settings.database).pipe(
+        Effect.flatMap((database) => Effect.provideContext(Migrations.migrate, database)),
+        Effect.scoped,
+        // The migrator logs each step; one sentence at the end is what a person wants.
+        Effect.provide(Layer.merge(Logger.layer([]), Layer.empty)),
+        Effect.mapError((error) =>
+          CommandFailed.of(error.message, "hint" in error ? error.hint : "run: columba doctor", exitCode.unavailable)
+        )
+      )
+      const where = App.describeDatabase(settings.database)
+      yield* Console.log(
+        done.length === 0
+          ? `${where} is up to date`
+          : `${where}: ran ${done.map(([id, name]) => `${String(id).padStart(4, "0")}_${name}`).join(", ")}`
+      )
+    })
+).pipe(
+  Command.withDescription("Brings the database to the schema of this version. 'serve' does it by itself at start"),
+  Command.withShortDescription("Brings the database schema up to date"),
+  Command.withExamples([
+    { command: "columba migrate --database-url postgres://columba@db/columba", description: "Before a rollout" }
+  ])
+)

@@ -1,0 +1,49 @@
+/** What runs in this process, in words for people: the head of the start screen, and the first log lines. */
+import type { App } from "../layers/App.ts"
+import { describeDatabase, whereabouts } from "../layers/App.ts"
+import type { Settings } from "../layers/Settings.ts"
+
+export interface Part {
+  readonly name: "database" | "broker" | "gateway" | "roles" | "telemetry" | "api" | "docs" | "health"
+  readonly description: string
+}
+
+export const partsOf = ({ settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
+  { name: "database", description: describeDatabase(settings.database) },
+  { name: "broker", description: describeBroker(settings) },
+  { name: "gateway", description: describeGateway(settings, simulatorUrl) },
+  { name: "roles", description: [...settings.roles].join(", ") },
+  ...(settings.otlpEndpoint === null
+    ? []
+    : [{ name: "telemetry", description: `OTLP to ${new URL(settings.otlpEndpoint).host}` } as const]),
+  ...(settings.roles.has("api")
+    ? [{ name: "api", description: url }, { name: "docs", description: `${url}/docs` }] as const
+    : [{ name: "health", description: `${url}/readyz` } as const])
+]
+
+/** What an operator should know. */
+export const notesOf = ({ demoDevices, settings }: App): ReadonlyArray<string> => [
+  ...settings.notes,
+  ...(demoDevices > 0
+    ? [`${demoDevices} demo devices were added, with made-up traffic (COLUMBA_DEMO_DEVICES=0: none)`]
+    : []),
+  ...(settings.roles.size === 1 && settings.roles.has("consumer")
+    ? ["the role 'consumer' hosts nothing in this version: this process answers /healthz and /readyz, and does no work"]
+    : [])
+]
+
+const describeBroker = (settings: Settings): string => {
+  if (settings.rabbitUrl === null) return "none (set RABBITMQ_URL); events are read from the API"
+  const where = `RabbitMQ at ${whereabouts(settings.rabbitUrl)}`
+  return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
+}
+
+const describeGateway = (settings: Settings, simulatorUrl: string | null): string => {
+  if (settings.gateway._tag === "Bridge") {
+    const { host, pathname, protocol } = settings.gateway.url
+    return `bridge at ${protocol}//${host}${pathname === "/" ? "" : pathname}`
+  }
+  return simulatorUrl === null
+    ? "none needed by these roles"
+    : `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
+}

@@ -1,0 +1,141 @@
+/** `columba serve`: runs the parts that the settings ask for until it is told to stop, and shows how they do. */
+import { Clock, ConfigProvider, Effect, Ref, Stream } from "effect"
+import type { Scope } from "effect"
+import { Command } from "effect/cli"
+import type { App, Figures } from "../layers/App.ts"
+import * as Settings from "../layers/Settings.ts"
+import { CommandFailed, exitCode } from "./failures.ts"
+import { figureLines, Screen, screenLogger } from "./screen.ts"
+import type { Reading } from "./screen.ts"
+import { allSettings, givenFlags, settingsFlags } from "./settingsFlags.ts"
+import { style } from "./style.ts"
+import { version } from "./version.ts"
+
+/** Twice a second reads as live; each reading is two small queries. */
+const screenInterval = "500 millis"
+
+/** Rates over this many readings, so that they do not flicker. */
+const rateReadings = 6
+
+/** In a log file a line every half minute tells enough. */
+const summaryInterval = "30 seconds"
+
+/** The parts are loaded only when something is to be served: the other commands start at once. */
+const load = Effect.promise(() =>
+  Promise.all([import("../layers/App.ts"), import("../layers/Telemetry.ts"), import("./parts.ts")])
+)
+
+const run = Effect.fn("serve")(function*(settings: Settings.Settings, screen: Screen | null) {
+  const [App, , parts] = yield* load
+  const app = yield* App.start(settings, version).pipe(
+    Effect.mapError((error) => CommandFailed.of(error.message, error.hint, exitCode.unavailable))
+  )
+  const told = { parts: parts.partsOf(app), notes: parts.notesOf(app) }
+  yield* Effect.forkScoped(screen === null ? summarize(app, told) : show(app, told, screen))
+  // From here on a signal is the normal end, and the parts stop in their own order.
+  return yield* Effect.never.pipe(Effect.onInterrupt(() =>
+    Effect.andThen(
+      app.stop,
+      Effect.sync(() => {
+        process.exitCode = 0
+      })
+    )
+  ))
+})
+
+export const serve = Command.make("serve", settingsFlags(allSettings), (flags) =>
+  Effect.scoped(Effect.gen(function*() {
+    const given = givenFlags(flags)
+    const settings = yield* Settings.load(given)
+    const terminal = process.stdout.isTTY
+    const screen = terminal && (settings.log === "auto" || settings.log === "pretty")
+      ? new Screen(process.stdout, style(process.stdout))
+      : null
+    const [, Telemetry] = yield* load
+    const telemetry = Telemetry.layer(settings, { terminal, lines: screen === null ? null : screenLogger(screen) })
+    return yield* Effect.scoped(run(settings, screen)).pipe(
+      Effect.provide(telemetry),
+      Effect.provideService(ConfigProvider.ConfigProvider, yield* Settings.provider(given))
+    )
+  }))).pipe(
+    Command.withDescription(
+      "Runs Columba: the fleet, the log, its delivery, and the API. Everything has a default; each flag is also an " +
+        "environment variable (in brackets), and a .env file is read"
+    ),
+    Command.withShortDescription("Runs Columba (the default command)"),
+    Command.withExamples([
+      { command: "columba", description: "Embedded database, built-in simulator, demo devices" },
+      {
+        command: "columba serve --whatsapp-api-url http://gateway:3000 --rabbitmq-url amqp://broker",
+        description: "A real gateway, and events to RabbitMQ"
+      },
+      {
+        command: "columba serve --database-url postgres://columba@db/columba --roles devices",
+        description: "One process of several: the fleet alone"
+      }
+    ])
+  )
+
+interface Told {
+  readonly parts: ReadonlyArray<{ readonly name: string; readonly description: string }>
+  readonly notes: ReadonlyArray<string>
+}
+
+const figuresNow = (app: App, heard: Ref.Ref<number>): Effect.Effect<Reading> =>
+  Effect.all({ at: Clock.currentTimeMillis, figures: app.figures, heard: Ref.get(heard) })
+
+/** This terminal is a reader of the log like any other, and counts what it is given. */
+const listen = (app: App, heard: Ref.Ref<number>): Effect.Effect<void> =>
+  app.log.head.pipe(
+    Effect.flatMap(({ head }) =>
+      app.log.follow({ after: head }).pipe(
+        Stream.runForEach(({ events }) => Ref.update(heard, (count) => count + events.length))
+      )
+    ),
+    Effect.ignore
+  )
+
+const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Told, screen: Screen) {
+  const { bold, cyan, dim, yellow } = screen.style
+  screen.line(`\n${bold(`  Columba ${version}`)}\n`)
+  for (const { description, name } of parts) {
+    screen.line(`  ${bold(name.padEnd(10))} ${description.startsWith("http") ? cyan(description) : description}`)
+  }
+  for (const note of notes) screen.line(`  ${yellow("note".padEnd(10))} ${dim(note)}`)
+  screen.line("")
+  const heard = yield* Ref.make(0)
+  yield* Effect.forkScoped(listen(app, heard))
+  const readings: Array<Reading> = []
+  yield* Effect.addFinalizer(() => Effect.sync(() => screen.footer([])))
+  while (true) {
+    const reading = yield* figuresNow(app, heard)
+    readings.push(reading)
+    if (readings.length > rateReadings) readings.shift()
+    screen.footer(figureLines(reading, readings[0] ?? reading, screen.style))
+    yield* Effect.sleep(screenInterval)
+  }
+})
+
+const summary = (figures: Figures) => ({
+  devices: figures.devices,
+  online: figures.online,
+  committed: figures.committed,
+  ...Object.fromEntries(figures.sinks.flatMap(({ confirmed, lag, sink }) => [
+    [`delivered.${sink}`, confirmed],
+    [`behind.${sink}`, lag]
+  ])),
+  ...(figures.incidents.length === 0 ? {} : { incidents: figures.incidents.length })
+})
+
+const summarize: (app: App, told: Told) => Effect.Effect<never, never, Scope.Scope> = Effect.fnUntraced(
+  function*(app: App, { notes, parts }: Told) {
+    yield* Effect.logInfo("Columba is up").pipe(
+      Effect.annotateLogs({ version, ...Object.fromEntries(parts.map(({ description, name }) => [name, description])) })
+    )
+    for (const note of notes) yield* Effect.logInfo(note)
+    return yield* Effect.forever(Effect.andThen(
+      Effect.sleep(summaryInterval),
+      Effect.flatMap(app.figures, (figures) => Effect.annotateLogs(Effect.logInfo("Running"), summary(figures)))
+    ))
+  }
+)

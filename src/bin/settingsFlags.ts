@@ -1,0 +1,39 @@
+/** The settings as command line flags: one for every environment variable, out of the same table. */
+import { Option } from "effect"
+import { Flag } from "effect/cli"
+import { type Variable, variables } from "../layers/Settings.ts"
+
+type VariableKey = keyof typeof variables
+
+const flagOf = (variable: Variable<unknown>): Flag.Flag<Option.Option<string>> => {
+  const about = `${variable.about} [${variable.name}]`
+  return variable.toggle
+    ? Flag.Boolean(variable.flag).pipe(
+      Flag.withDescription(about),
+      Flag.optional,
+      Flag.map(Option.map(String))
+    )
+    : Flag.String(variable.flag).pipe(Flag.withDescription(about), Flag.withMetavar("value"), Flag.optional)
+}
+
+/** Flags for these settings. */
+export const settingsFlags = <const K extends ReadonlyArray<VariableKey>>(keys: K) =>
+  Object.fromEntries(keys.map((key) => [key, flagOf(variables[key])])) as Record<
+    K[number],
+    Flag.Flag<Option.Option<string>>
+  >
+
+/** What was given, keyed by the variable's name, as `Settings.load` takes it. */
+export const givenFlags = (values: Readonly<Record<string, unknown>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(variables).flatMap(([key, { name }]) => {
+      const value = values[key] as Option.Option<string> | undefined
+      return value !== undefined && Option.isSome(value) ? [[name, value.value] as const] : []
+    })
+  )
+
+export const allSettings = Object.keys(variables) as Array<VariableKey>
+
+/** A field for an optional flag: there only if the flag was given. */
+export const given = <K extends string, A>(key: K, value: Option.Option<A>): { readonly [P in K]?: A } =>
+  (Option.isSome(value) ? { [key]: value.value } : {}) as { readonly [P in K]?: A }

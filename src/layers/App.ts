@@ -1,0 +1,376 @@
+/**
+ * The composition root: which parts run in this process, and in which order they start and stop.
+ *
+ * They start so that each finds what it stands on: database, log and repositories, gateways, relays to sinks, the
+ * fleet, HTTP. They stop in another order than the reverse, because what is on its way must still arrive: first
+ * readiness says so, then the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their
+ * confirms, HTTP ends its streams, and the database goes last.
+ */
+import { Context, DateTime, Effect, Exit, Layer, Option, Redacted, Schedule, Schema, Scope } from "effect"
+import { HttpServer } from "effect/http"
+import { SqlError } from "effect/sql"
+import type { SqlClient } from "effect/sql"
+import { hostname } from "node:os"
+import * as LocalFleet from "../actors/LocalFleet.ts"
+import * as Retention from "../actors/Retention.ts"
+import * as SinkRelay from "../actors/SinkRelay.ts"
+import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
+import type { DeviceStateTag } from "../domain/DeviceState.ts"
+import { GatewayName } from "../domain/Ids.ts"
+import { ApiKeys } from "../services/ApiKeys.ts"
+import { BrokerStatus } from "../services/BrokerStatus.ts"
+import { DeviceFleet } from "../services/DeviceFleet.ts"
+import type { IncidentView } from "../services/DeviceFleet.ts"
+import { DeviceManager } from "../services/DeviceManager.ts"
+import { DeviceRepository } from "../services/DeviceRepository.ts"
+import { EventLog } from "../services/EventLog.ts"
+import type { MessageRepository } from "../services/MessageRepository.ts"
+import { Readiness } from "../services/Readiness.ts"
+import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { SinkRelays } from "../services/SinkRelays.ts"
+import type { SinkView } from "../services/SinkRelays.ts"
+import { Gateways } from "../services/WhatsAppGateway.ts"
+import * as Demo from "../simulator/Demo.ts"
+import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
+import * as BridgeGateway from "./gateways/bridge/BridgeGateway.ts"
+import type { DatabaseSignals } from "./postgres/DatabaseSignals.ts"
+import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "./postgres/directoryLock.ts"
+import type { Settings } from "./Settings.ts"
+
+/** What moves while it runs. */
+export interface Figures {
+  readonly online: number
+  readonly devices: number
+  /** The newest number of the log: events committed, ever. Null while the database does not answer. */
+  readonly committed: number | null
+  readonly sinks: ReadonlyArray<SinkView>
+  readonly incidents: ReadonlyArray<IncidentView>
+}
+
+export interface App {
+  readonly settings: Settings
+  /** Where it listens. */
+  readonly url: string
+  /** The built-in simulator, where this process runs it. */
+  readonly simulatorUrl: string | null
+  /** How many demo devices this start added. */
+  readonly demoDevices: number
+  readonly log: EventLog["Service"]
+  readonly figures: Effect.Effect<Figures>
+  /** Stops everything in order. Logs each step; bounded by the bounds of the parts. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** The process could not come up. `hint` says what to do. */
+export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed", {
+  message: Schema.String,
+  hint: Schema.NullOr(Schema.String)
+}) {
+  static of(message: string, hint: string | null): StartFailed {
+    return new StartFailed({ message, hint })
+  }
+}
+
+// The database
+
+/** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
+const databasePatience = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
+
+type Storage = EventLog | DeviceRepository | MessageRepository | SqlClient.SqlClient
+
+/** The engine behind the embedded database takes a while to load: only who needs it pays. */
+const embedded = (dataDir: string) =>
+  Layer.unwrap(
+    Effect.promise(() => import("./postgres/Embedded.ts")).pipe(
+      Effect.map((Embedded) => Embedded.layer({ dataDir }))
+    )
+  )
+
+const postgres = (url: Redacted.Redacted<string>) =>
+  Layer.unwrap(
+    Effect.promise(() => import("./postgres/Postgres.ts")).pipe(
+      Effect.map((Postgres) => Postgres.layer(url))
+    )
+  )
+
+const sqlStorage = Layer.unwrap(
+  Effect.map(Effect.promise(() => import("./postgres/SqlStorage.ts")), (SqlStorage) => SqlStorage.layer)
+)
+
+const databaseReadiness = Readiness.check(
+  "database",
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const { head } = yield* log.head.pipe(Effect.mapError((error) => error.message))
+    return `the log stands at ${head}`
+  })
+)
+
+const databaseLayer = (
+  database: Settings["database"]
+): Layer.Layer<SqlClient.SqlClient | DatabaseSignals, DirectoryInUse | EmbeddedDatabaseUnusable | SqlError.SqlError> =>
+  database._tag === "Embedded" ? embedded(database.dataDir) : postgres(database.url)
+
+/** The database as it is, for as long as the scope. Fails at once where it is not usable. */
+export const openDatabase = Effect.fn("App.openDatabase")(function*(database: Settings["database"]) {
+  return yield* Layer.build(databaseLayer(database)).pipe(Effect.mapError((error) => databaseFailed(database, error)))
+})
+
+/** Opens the database, waits for a server that is not there yet, and brings the schema up to date. */
+export const openStorage = Effect.fn("App.openStorage")(function*(
+  database: Settings["database"]
+): Effect.fn.Return<Context.Context<Storage>, StartFailed, Scope.Scope> {
+  const scope = yield* Effect.scope
+  return yield* Scope.fork(scope).pipe(
+    Effect.flatMap((attempt) =>
+      Layer.buildWithScope(Layer.provideMerge(sqlStorage, databaseLayer(database)), attempt).pipe(
+        Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
+      )
+    ),
+    Effect.tapError((error) =>
+      isAway(error) ? Effect.logWarning("The database does not answer yet", { reason: reasonOf(error) }) : Effect.void
+    ),
+    Effect.retry({ schedule: databasePatience, while: isAway }),
+    Effect.mapError((error) => databaseFailed(database, error))
+  )
+})
+
+const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
+  database._tag === "Embedded"
+    ? startFailed(error, null)
+    : StartFailed.of(
+      `the database at ${whereabouts(database.url)} is not usable: ${reasonOf(error)}`,
+      "look at DATABASE_URL, then run: columba doctor"
+    )
+
+/** Worth waiting for: a server that is starting. A refused password is not. */
+const isAway = (error: unknown): boolean => SqlError.isSqlError(error) && error.reason._tag === "ConnectionError"
+
+const reasonOf = (error: { readonly message: string }): string => {
+  const cause = SqlError.isSqlError(error) ? error.reason.cause : undefined
+  return cause instanceof Error && cause.message !== "" ? cause.message : error.message
+}
+
+const startFailed = (error: { readonly message: string }, hint: string | null): StartFailed =>
+  StartFailed.of(error.message, hint)
+
+/** Where a database or broker is, without the secrets of its URL. */
+export const whereabouts = (url: Redacted.Redacted<string>): string => {
+  const { host, pathname } = new URL(Redacted.value(url))
+  return `${host}${pathname === "/" ? "" : pathname}`
+}
+
+// The gateway
+
+const defaultGateway = GatewayName.make("default")
+
+const simulated = Effect.fnUntraced(function*() {
+  const { start } = yield* Effect.promise(() => import("../simulator/SimulatedGateway.ts"))
+  // Accounts stay over restarts, as the database remembers them; what they hear is new in each run.
+  const conversation = DateTime.formatIso(yield* DateTime.now)
+  return yield* start({ seed: "demo", conversation })
+}, Effect.mapError((error) => startFailed(error, null)))
+
+const gatewayOf = (gateway: Settings["gateway"], simulator: SimulatorHandle | null): Layer.Layer<Gateways> =>
+  BridgeGateway.layer([
+    gateway._tag === "Bridge"
+      ? { name: defaultGateway, url: gateway.url.href, user: gateway.user, password: gateway.password }
+      : { name: defaultGateway, url: simulator?.url ?? "http://127.0.0.1:9" }
+  ])
+
+// Sinks
+
+/** How far every sink is; a process that relays nothing has none. */
+const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventLog | Readiness> => {
+  const { rabbitUrl } = settings
+  if (!settings.roles.has("devices") || rabbitUrl === null) {
+    return Layer.succeed(SinkRelays, SinkRelays.of({ views: Effect.succeed([]) }))
+  }
+  return Layer.unwrap(Effect.gen(function*() {
+    const [RabbitMq, RabbitSink] = yield* Effect.promise(() =>
+      Promise.all([import("./rabbitmq/RabbitMq.ts"), import("./rabbitmq/RabbitSink.ts")])
+    )
+    const broker = RabbitMq.layer({ url: rabbitUrl, connectionName: `columba ${hostname()}` })
+    const sinks = Effect.map(RabbitSink.make, (sink) => [sink])
+    return SinkRelay.layer(sinks).pipe(
+      Layer.merge(brokerReadiness),
+      Layer.provide(broker),
+      Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
+    )
+  }))
+}
+
+/** A broker that is away stops no ingest, so it makes nothing unready; the check tells how it stands. */
+const brokerReadiness = Readiness.check(
+  "broker",
+  Effect.gen(function*() {
+    const state = yield* Effect.flatMap(BrokerStatus, ({ current }) => current)
+    return state._tag === "Connected"
+      ? `connected since ${state.since}`
+      : `${state._tag.toLowerCase()} since ${state.since} (${state.reason}); events wait in the log`
+  })
+)
+
+// Parts
+
+const identity = (settings: Settings, version: string): Layer.Layer<ServerIdentity> =>
+  Layer.effect(
+    ServerIdentity,
+    Effect.map(DateTime.now, (now) =>
+      ServerIdentity.of({
+        version,
+        node: hostname(),
+        startedAt: DateTime.formatIso(now),
+        roles: [...settings.roles],
+        database: describeDatabase(settings.database),
+        broker: settings.rabbitUrl === null ? null : `RabbitMQ at ${whereabouts(settings.rabbitUrl)}`
+      }))
+  )
+
+export const describeDatabase = (database: Settings["database"]): string =>
+  database._tag === "Embedded" ? `embedded in ${database.dataDir}` : `Postgres at ${whereabouts(database.url)}`
+
+/** What the roles need of the simulator, if it is what we talk to. */
+const startSimulator = (settings: Settings) =>
+  settings.gateway._tag === "Simulator" && (settings.roles.has("devices") || settings.roles.has("api"))
+    ? simulated()
+    : Effect.succeed(null)
+
+const apiKeys = ({ apiKeys: keys }: Settings) => Layer.succeed(ApiKeys, ApiKeys.of({ keys }))
+
+/**
+ * Starts the parts that the roles ask for. Should the scope close without `stop`, the parts end in the same order, each
+ * within its own bounds.
+ */
+export const start = Effect.fn("App.start")(function*(
+  settings: Settings,
+  version: string
+): Effect.fn.Return<App, StartFailed, Scope.Scope> {
+  const stages = yield* makeStages
+  const on = <A, E, R>(stage: Scope.Scope, layer: Layer.Layer<A, E, R>) => Layer.buildWithScope(layer, stage)
+
+  const database = yield* Scope.provide(openStorage(settings.database), stages.foundation)
+  const words = yield* on(
+    stages.foundation,
+    Layer.mergeAll(identity(settings, version), Readiness.layer, apiKeys(settings))
+  )
+  const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
+  const gateways = yield* on(stages.foundation, gatewayOf(settings.gateway, simulator))
+  const ground = Context.mergeAll(database, words, gateways)
+  const elsewhere = yield* on(stages.foundation, DeviceFleet.layerElsewhere)
+  const managerOver = (fleet: Context.Context<DeviceFleet>) =>
+    Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
+
+  // There before the fleet first looks, so that it starts them all in its first comparison.
+  const demo = settings.gateway._tag === "Simulator" && simulator !== null
+    ? yield* Demo.seed(simulator, settings.gateway.demoDevices).pipe(
+      Effect.mapError((error) => startFailed(error, null)),
+      Effect.provideContext(Context.merge(ground, yield* managerOver(elsewhere)))
+    )
+    : 0
+
+  yield* Effect.provideContext(on(stages.foundation, databaseReadiness), ground)
+  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
+  const fleet = settings.roles.has("devices")
+    ? yield* Effect.provideContext(on(stages.fleet, LocalFleet.layer), ground)
+    : elsewhere
+  if (settings.roles.has("scheduler") && settings.retention !== null) {
+    yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+  }
+  const everything = Context.mergeAll(ground, sinks, fleet, yield* managerOver(fleet))
+  const server = settings.roles.has("api") ? HttpServerLayer(settings) : HealthServerLayer(settings)
+  const url = yield* on(stages.http, server).pipe(
+    Effect.map((context) => HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)),
+    Effect.provideContext(everything),
+    Effect.mapError(({ cause }) => listenFailed(settings, cause))
+  )
+  return {
+    url,
+    log: Context.get(everything, EventLog),
+    settings,
+    simulatorUrl: simulator?.url ?? null,
+    demoDevices: demo,
+    figures: figuresOf(everything),
+    stop: stopInOrder(stages, everything)
+  }
+})
+
+const listenFailed = (settings: Settings, cause: unknown): StartFailed => {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined
+  return code === "EADDRINUSE"
+    ? StartFailed.of(`port ${settings.port} is taken`, "stop what listens there, or choose another with PORT or --port")
+    : StartFailed.of(`could not listen on ${settings.host}:${settings.port} (${String(code ?? cause)})`, null)
+}
+
+// While it runs
+
+type Running = EventLog | DeviceRepository | DeviceFleet | SinkRelays | Readiness
+
+const figuresOf = (context: Context.Context<Running>): Effect.Effect<Figures> => {
+  const devices = Context.get(context, DeviceRepository)
+  const log = Context.get(context, EventLog)
+  const fleet = Context.get(context, DeviceFleet)
+  const relayed = Context.get(context, SinkRelays)
+  return Effect.all({
+    states: devices.countByState.pipe(Effect.catch(() => fleet.counts)),
+    committed: log.head.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
+    sinks: relayed.views,
+    incidents: fleet.incidents
+  }).pipe(
+    Effect.map(({ committed, incidents, sinks, states }) => {
+      const counts: Readonly<Partial<Record<DeviceStateTag, number>>> = states
+      const active = Object.entries(counts).filter(([state]) => state !== "Inactive")
+      const devices = active.reduce((sum, [, count]) => sum + (count ?? 0), 0)
+      return { online: counts.Online ?? 0, devices, committed, sinks, incidents }
+    })
+  )
+}
+
+// Stopping
+
+interface Stages {
+  readonly foundation: Scope.Closeable
+  readonly http: Scope.Closeable
+  readonly relays: Scope.Closeable
+  readonly fleet: Scope.Closeable
+}
+
+/** A scope closes what was added last first, so the order here is the reverse of the order of stopping. */
+const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(function*() {
+  const outer = yield* Effect.scope
+  return {
+    foundation: yield* Scope.fork(outer, "sequential"),
+    http: yield* Scope.fork(outer, "sequential"),
+    relays: yield* Scope.fork(outer, "sequential"),
+    fleet: yield* Scope.fork(outer, "sequential")
+  }
+})
+
+/** The log may be waiting for a database that is away: then what is in memory is lost, and was never acknowledged. */
+const flushMax = "5 seconds"
+
+/** How long relays may take to hand over what was committed last. What misses it is delivered at the next start. */
+const deliverMax = "3 seconds"
+
+const stopInOrder = (stages: Stages, context: Context.Context<Running>): Effect.Effect<void> => {
+  const log = Context.get(context, EventLog)
+  const caughtUp = Context.get(context, SinkRelays).views.pipe(
+    Effect.repeat({
+      until: (views) => views.every(({ lag, state }) => state !== "running" || lag === 0),
+      schedule: Schedule.spaced("50 millis")
+    })
+  )
+  const close = (stage: Scope.Closeable) => Scope.close(stage, Exit.void)
+  return Effect.gen(function*() {
+    yield* Context.get(context, Readiness).contribute("process", Effect.fail("stopping"))
+    yield* Effect.logInfo("Stopping: no new frames")
+    yield* close(stages.fleet)
+    const flushed = yield* Effect.timeoutOption(log.flush, flushMax)
+    if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
+    yield* Effect.timeoutOption(caughtUp, deliverMax)
+    yield* close(stages.relays)
+    yield* close(stages.http)
+    yield* close(stages.foundation)
+    yield* Effect.logInfo("Stopped")
+  })
+}

@@ -1,0 +1,69 @@
+/**
+ * What the process tells of itself besides its API: log lines, traces and metrics for an OTLP collector, and how far
+ * its event loop falls behind.
+ */
+import { Config, Effect, Layer, Logger, Metric, References } from "effect"
+import { monitorEventLoopDelay } from "node:perf_hooks"
+import * as Metrics from "../services/Metrics.ts"
+import type { Settings } from "./Settings.ts"
+
+/** Fine enough for a lag that matters; the timer behind it costs nothing at this rate. */
+const lagResolutionMillis = 10
+const lagInterval = "5 seconds"
+
+const nanosPerSecond = 1e9
+
+/** The 99th percentile of what a callback waited since the last reading, less the resolution it is measured with. */
+const eventLoopLag = Layer.effectDiscard(Effect.gen(function*() {
+  const histogram = yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      const monitor = monitorEventLoopDelay({ resolution: lagResolutionMillis })
+      monitor.enable()
+      return monitor
+    }),
+    (monitor) => Effect.sync(() => monitor.disable())
+  )
+  const read = Effect.suspend(() => {
+    const lag = Math.max(0, histogram.percentile(99) / nanosPerSecond - lagResolutionMillis / 1000)
+    histogram.reset()
+    return Metric.update(Metrics.eventLoopLag, lag)
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lagInterval), read)))
+}))
+
+/** Loaded only where it is wanted. Reads the `OTEL_*` variables of the settings' provider. */
+const otlp = Layer.unwrap(Effect.gen(function*() {
+  const [{ Otlp, OtlpSerialization }, { FetchHttpClient }] = yield* Effect.promise(() =>
+    Promise.all([import("effect/observability"), import("effect/http")])
+  )
+  const serviceName = yield* Config.String("OTEL_SERVICE_NAME").pipe(
+    Config.withDefault("columba"),
+    Effect.orElseSucceed(() => "columba")
+  )
+  return Otlp.layerFromConfig({ resource: { serviceName }, loggerMergeWithExisting: true }).pipe(
+    Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerProtobuf])
+  )
+}))
+
+const formats = {
+  pretty: Logger.consolePretty(),
+  logfmt: Logger.consoleLogFmt,
+  json: Logger.consoleJson
+} as const
+
+/** Log lines go to `lines` where a screen wants to place them itself, else to stdout as the settings say. */
+const logger = (settings: Settings, terminal: boolean, lines: Logger.Logger<unknown, void> | null) => {
+  const format = settings.log === "auto" ? (terminal ? "pretty" : "logfmt") : settings.log
+  return Layer.merge(
+    Logger.layer([lines ?? formats[format]]),
+    Layer.succeed(References.MinimumLogLevel, settings.debug ? "Debug" : "Info")
+  )
+}
+
+export const layer = (
+  settings: Settings,
+  options: { readonly terminal: boolean; readonly lines: Logger.Logger<unknown, void> | null }
+): Layer.Layer<never> => {
+  const base = Layer.provideMerge(eventLoopLag, logger(settings, options.terminal, options.lines))
+  return settings.otlpEndpoint === null ? base : Layer.provideMerge(otlp, base)
+}
