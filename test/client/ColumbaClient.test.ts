@@ -1,0 +1,153 @@
+/** The client over real sockets: typed answers, typed failures, and streams that outlive the server. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import type { EventsItem } from "../../src/contracts/Payloads.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
+
+const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
+
+const device = "dev_00000000000000000000000001" as DeviceId
+
+const transports = { WebSocket: ColumbaClient.layer, HTTP: ColumbaClient.layerHttp }
+
+const connectTo = (
+  layer: typeof ColumbaClient.layer,
+  options: { readonly url: string; readonly apiKey?: string }
+) => Effect.map(Layer.build(Layer.fresh(layer(options))), (context) => Context.get(context, ColumbaClient))
+
+const append = (log: EventLog["Service"], from: number, to: number) =>
+  log.append(numbers(from, to).map((number) => messageDraft(device, number)))
+
+/** Collects the numbers of events, and tells when one has come. */
+const collecting = Effect.fnUntraced(function*(stream: Stream.Stream<EventsItem, unknown>) {
+  const seen: Array<number> = []
+  const waiting = new Map<number, Deferred.Deferred<void>>()
+  const fiber = yield* stream.pipe(
+    Stream.runForEach((item) =>
+      Effect.sync(() => {
+        if (item._tag !== "Event") return
+        seen.push(item.event.seq)
+        const waiter = waiting.get(item.event.seq)
+        if (waiter !== undefined) Deferred.doneUnsafe(waiter, Effect.void)
+      })
+    ),
+    Effect.forkScoped
+  )
+  const reach = (seq: number) =>
+    Effect.suspend(() => {
+      if (seen.includes(seq)) return Effect.void
+      const waiter = Deferred.makeUnsafe<void>()
+      waiting.set(seq, waiter)
+      return Effect.raceFirst(Deferred.await(waiter), Effect.andThen(Fiber.join(fiber), Effect.die("the stream ended")))
+    })
+  return { seen, reach }
+})
+
+for (const [transport, layer] of Object.entries(transports)) {
+  describe(`the client over ${transport}`, () => {
+    it.live("calls answer with typed values and fail with typed errors", () =>
+      Effect.gen(function*() {
+        const { url } = yield* startServer()
+        const client = yield* connectTo(layer, { url: `${url}/` })
+        const created = yield* client.devices.create({ name: "Shop" })
+        assert.deepStrictEqual(yield* client.devices.get(created.id), created)
+        assert.deepStrictEqual((yield* client.devices.list()).items, [created])
+        assert.strictEqual((yield* client.devices.rename(created.id, "Store")).name, "Store")
+        assert.strictEqual((yield* client.devices.explain(created.id)).state, "Inactive")
+        assert.strictEqual((yield* client.server.info).node, "test-node")
+        assert.deepStrictEqual((yield* client.events.page({ after: 0 })).items, [])
+        const missing = yield* Effect.flip(client.devices.get(device))
+        assert.strictEqual(missing._tag, "DeviceNotFound")
+        const conflict = yield* Effect.flip(client.devices.release(created.id))
+        assert.strictEqual(conflict._tag, "DeviceStateConflict")
+      }))
+
+    it.live("the key rides along, and its lack ends a stream instead of repeating it", () =>
+      Effect.gen(function*() {
+        const { url } = yield* startServer({ keys: [["reader", ["read"], "secret"]] })
+        const reader = yield* connectTo(layer, { url, apiKey: "secret" })
+        assert.deepStrictEqual((yield* reader.devices.list()).items, [])
+        assert.strictEqual((yield* Effect.flip(reader.devices.create({ name: "a" })))._tag, "Forbidden")
+        const stranger = yield* connectTo(layer, { url })
+        assert.strictEqual((yield* Effect.flip(stranger.devices.list()))._tag, "Unauthorized")
+        assert.strictEqual((yield* Effect.flip(Stream.runDrain(stranger.events.follow())))._tag, "Unauthorized")
+        assert.strictEqual((yield* Effect.flip(Stream.runDrain(stranger.watchDevices)))._tag, "Unauthorized")
+      }))
+
+    it.live("events go on over restarts of the server, without hole or double", () =>
+      Effect.gen(function*() {
+        const storage = yield* makeStorage
+        const log = Context.get(yield* Layer.build(services({ storage })), EventLog)
+        yield* append(log, 1, 50)
+        let server = yield* startServer({ storage })
+        const client = yield* connectTo(layer, { url: server.url })
+        const replayed = yield* collecting(client.events.follow({ after: 10 }))
+        const live = yield* collecting(client.events.follow())
+        yield* replayed.reach(50)
+        yield* append(log, 51, 60)
+        // The live stream may have begun with any of these; what counts is what follows its first.
+        yield* replayed.reach(60)
+        yield* append(log, 61, 61)
+        yield* live.reach(61)
+        let appended = 61
+        for (let restart = 0; restart < 3; restart++) {
+          const { port } = server
+          yield* Effect.all([server.stop, append(log, appended + 1, appended + 20)], { concurrency: 2 })
+          appended += 20
+          yield* append(log, appended + 1, appended + 20)
+          appended += 20
+          server = yield* startServer({ storage, port })
+          yield* append(log, appended + 1, appended + 20)
+          appended += 20
+          yield* Effect.all([replayed.reach(appended), live.reach(appended)])
+        }
+        assert.deepStrictEqual(replayed.seen, numbers(11, appended))
+        assert.deepStrictEqual(live.seen, numbers(live.seen[0]!, appended))
+      }), 30_000)
+
+    it.live("calls fail typed while the server is away, and work again when it is back", () =>
+      Effect.gen(function*() {
+        const storage = yield* makeStorage
+        const server = yield* startServer({ storage })
+        const client = yield* connectTo(layer, { url: server.url })
+        assert.deepStrictEqual((yield* client.devices.list()).items, [])
+        yield* server.stop
+        assert.strictEqual((yield* Effect.flip(client.devices.list()))._tag, "RpcClientError")
+        yield* startServer({ storage, port: server.port })
+        const again = yield* client.devices.list().pipe(Effect.eventually)
+        assert.deepStrictEqual(again.items, [])
+      }), 30_000)
+
+    it.live("a watcher of devices is told everything anew after a restart", () =>
+      Effect.gen(function*() {
+        const storage = yield* makeStorage
+        const server = yield* startServer({ storage })
+        const log = Context.get(server.services, EventLog)
+        const client = yield* connectTo(layer, { url: server.url })
+        const { id } = yield* client.devices.create({ name: "a" })
+        const items: Array<string> = []
+        const restarted = yield* Deferred.make<void>()
+        const watching = yield* client.watchDevices.pipe(
+          Stream.tap((item) => {
+            if (item._tag === "Heartbeat") return Effect.void
+            items.push(item._tag === "Device" ? `Device ${item.device.state._tag}` : item._tag)
+            if (item._tag === "Synced" && items.filter((tag) => tag === "Synced").length === 1) {
+              return log.append([stateDraft(id, "Inactive", { _tag: "Connecting", attempt: 1 })])
+            }
+            return item._tag === "Changed" ? Deferred.succeed(restarted, undefined) : Effect.void
+          }),
+          Stream.takeUntil(() => items.filter((tag) => tag === "Synced").length === 2),
+          Stream.runDrain,
+          Effect.forkScoped
+        )
+        yield* Deferred.await(restarted)
+        yield* server.stop
+        yield* startServer({ storage, port: server.port })
+        yield* Fiber.join(watching)
+        assert.deepStrictEqual(items, ["Device Inactive", "Synced", "Changed", "Device Connecting", "Synced"])
+      }), 30_000)
+  })
+}
