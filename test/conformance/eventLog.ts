@@ -10,7 +10,7 @@ import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { EventPage } from "../../src/services/EventLog.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
-import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/storage.ts"
+import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/drafts.ts"
 
 export type Storage = EventLog | DeviceRepository | MessageRepository
 

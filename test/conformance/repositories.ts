@@ -5,7 +5,7 @@ import type { Layer } from "effect"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
-import { freshDevice, messageDraft, stateDraft } from "../support/storage.ts"
+import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
 import type { Storage } from "./eventLog.ts"
 
 const fieldsOf = (id: ReturnType<typeof freshDevice>) => ({

@@ -9,7 +9,7 @@ import * as GroupCommit from "../../src/services/GroupCommit.ts"
 import { BatchRefused, LogStore } from "../../src/services/LogStore.ts"
 import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
 import * as MemoryLogStore from "../../src/services/MemoryLogStore.ts"
-import { freshDevice, messageDraft, stateDraft } from "../support/storage.ts"
+import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
 
 interface Batch {
   readonly at: number

@@ -12,7 +12,8 @@ import { prepare } from "../../../src/services/DraftPreparation.ts"
 import { makeEventId } from "../../../src/services/EventIdentity.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDatabase } from "../../support/database.ts"
-import { freshDevice, layerFreshPostgres, layerPostgresAt, messageDraft, stateDraft } from "../../support/storage.ts"
+import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
+import { layerFreshPostgres, layerPostgresAt } from "../../support/storage.ts"
 
 type Sql = SqlClient.SqlClient
 

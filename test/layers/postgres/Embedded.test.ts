@@ -1,0 +1,93 @@
+/** The embedded database against real second processes and kill -9. */
+import { spawn } from "node:child_process"
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { createInterface } from "node:readline"
+import { fileURLToPath } from "node:url"
+import { assert, it } from "@effect/vitest"
+import { Context, Effect, Layer } from "effect"
+import * as EmbeddedDatabase from "../../../src/layers/postgres/Embedded.ts"
+import * as SqlStorage from "../../../src/layers/postgres/SqlStorage.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { freshDevice, messageDraft } from "../../support/drafts.ts"
+import { freshDirectory } from "../../support/storage.ts"
+
+const script = fileURLToPath(new URL("../../support/embeddedWriter.ts", import.meta.url))
+
+/** A writer in a process of its own. `line` gives its next line, null after its end. */
+const startWriter = (dataDir: string) =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const child = spawn(process.execPath, [script, dataDir], { stdio: ["ignore", "pipe", "inherit"] })
+      const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+      const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+      return {
+        pid: child.pid ?? 0,
+        line: Effect.promise(async () => {
+          const next = await lines.next()
+          return next.done === true ? null : next.value
+        }),
+        kill: Effect.promise(() => {
+          child.kill("SIGKILL")
+          return exited
+        })
+      }
+    }),
+    (writer) => writer.kill
+  )
+
+const storageAt = (dataDir: string) => SqlStorage.layer.pipe(Layer.provide(EmbeddedDatabase.layer({ dataDir })))
+
+it.live("a second process is refused with a plain sentence, and changes nothing", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* freshDirectory
+    const log = Context.get(yield* Layer.build(storageAt(dataDir)), EventLog)
+    yield* log.append([messageDraft({ device: freshDevice() })])
+    const second = yield* startWriter(dataDir)
+    const line = yield* second.line
+    assert.include(line ?? "", `DirectoryInUse: The embedded database in ${dataDir} is open in process ${process.pid}`)
+    const again = yield* Effect.flip(Layer.build(storageAt(dataDir)))
+    assert.strictEqual(again._tag, "DirectoryInUse")
+    yield* log.append([messageDraft({ device: freshDevice() })])
+    assert.strictEqual((yield* log.head).head, 2)
+  }).pipe(Effect.scoped))
+
+it.live("kill -9 keeps everything that was committed, and leaves no lock behind that needs a hand", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* freshDirectory
+    const writer = yield* startWriter(dataDir)
+    let last = 0
+    while (last < 500) {
+      const line = yield* writer.line
+      last = Number((line ?? "").replace("committed ", ""))
+    }
+    const refused = yield* Effect.flip(Layer.build(storageAt(dataDir)))
+    assert.include(String(refused), `is open in process ${writer.pid}`)
+    yield* writer.kill
+    let line = yield* writer.line
+    while (line !== null) {
+      last = Number(line.replace("committed ", ""))
+      line = yield* writer.line
+    }
+    const log = Context.get(yield* Layer.build(storageAt(dataDir)), EventLog)
+    const { head } = yield* log.head
+    assert.isAtLeast(head, last)
+    let after = 0
+    while (after < head) {
+      const page = yield* log.read({ after, limit: 1000 })
+      assert.deepStrictEqual(page.events.map((event) => event.seq), page.events.map((_, index) => after + 1 + index))
+      after = page.through
+    }
+    yield* log.append([messageDraft({ device: freshDevice() })])
+    assert.strictEqual((yield* log.head).head, head + 1)
+  }).pipe(Effect.scoped))
+
+it.live("a lock whose process id now belongs to somebody else is taken over", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* freshDirectory
+    mkdirSync(dataDir, { recursive: true })
+    writeFileSync(join(dataDir, "columba.lock"), "1 started-at-another-time")
+    yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
+    // Closed and let go, so it opens again.
+    yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
+  }).pipe(Effect.scoped))

@@ -1,0 +1,80 @@
+/** Drafts for tests of the log. */
+import { randomBytes } from "node:crypto"
+import type { Alias, EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
+import type { MessageStatus } from "../../src/domain/Message.ts"
+import { makeEventId, messageIdOf } from "../../src/services/EventIdentity.ts"
+
+/** A device id that no other test of the run uses. */
+export const freshDevice = (): DeviceId => `dev_${randomBytes(13).toString("hex").toUpperCase()}` as DeviceId
+
+export interface MessageFields {
+  readonly device: DeviceId
+  readonly chat?: string
+  readonly sender?: string
+  readonly fromMe?: boolean
+  readonly waId?: string
+  readonly body?: string
+  readonly aliases?: ReadonlyArray<Alias>
+  readonly occurredAt?: string
+}
+
+let counter = 0
+
+export const freshWaId = (): string => `3EB0${String(++counter).padStart(8, "0")}`
+
+export const messageDraft = (fields: MessageFields): EventDraft => {
+  const chat = fields.chat ?? "628111@s.whatsapp.net"
+  const identity = { fromMe: fields.fromMe ?? false, chat, sender: fields.sender ?? chat, waId: fields.waId ?? freshWaId() }
+  return {
+    id: makeEventId(Date.now()),
+    kind: identity.fromMe ? "message.sent" : "message.received",
+    deviceId: fields.device,
+    occurredAt: fields.occurredAt ?? "2026-11-22T10:00:00Z",
+    via: "live",
+    data: { messageId: messageIdOf(fields.device, identity), ...identity, type: "text", body: fields.body ?? "halo" },
+    identity: { ...identity, rank: "" },
+    aliases: fields.aliases ?? []
+  }
+}
+
+export const ackDraft = (
+  device: DeviceId,
+  waId: string,
+  status: MessageStatus,
+  participant = "628222@s.whatsapp.net"
+): EventDraft => {
+  const chat = "628222@s.whatsapp.net"
+  return {
+    id: makeEventId(Date.now()),
+    kind: "message.ack",
+    deviceId: device,
+    occurredAt: "2026-11-22T10:00:01Z",
+    via: "live",
+    data: { messageId: ownMessageId(device, waId), waId, chat, participant, status },
+    identity: { chat, sender: participant, fromMe: true, waId, rank: status },
+    aliases: []
+  }
+}
+
+export const ownMessageId = (device: DeviceId, waId: string): MessageId =>
+  messageIdOf(device, { fromMe: true, chat: "", sender: "", waId })
+
+/** An event of our own: nothing can repeat it. */
+export const stateDraft = (device: DeviceId, tag: "Inactive" | "LoggedOut", jid: string | null = null): EventDraft => ({
+  id: makeEventId(Date.now()),
+  kind: "device.state",
+  deviceId: device,
+  occurredAt: "2026-11-22T10:00:02Z",
+  via: "columba",
+  data: {
+    from: "Inactive",
+    state: tag === "Inactive" ? { _tag: "Inactive" } : { _tag: "LoggedOut", reason: "a \u0000 in the reason" },
+    rule: "test",
+    failure: null,
+    jid,
+    phone: jid === null ? null : "+628111"
+  },
+  identity: null,
+  aliases: []
+})
