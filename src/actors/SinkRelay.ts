@@ -62,10 +62,7 @@ export const make = Effect.fnUntraced(function*(
 
   const relay = Effect.gen(function*() {
     const claim = yield* claimCursor(log, sink.name, from, progress)
-    const stopped = Deferred.await(stopping).pipe(
-      Effect.andThen(progress.drained),
-      Effect.timeoutOption(drainTimeout)
-    )
+    const stopped = Effect.andThen(Deferred.await(stopping), Effect.timeoutOption(progress.drained, drainTimeout))
     yield* Effect.raceAllFirst([deliver(log, sink, progress, confirms), moveCursor(claim), stopped])
     yield* Effect.timeoutOption(settleCursor(log, claim, progress), settleTimeout)
   }).pipe(
