@@ -14,8 +14,7 @@ import { until } from "./until.ts"
 
 export interface Readiness {
   readonly status: number
-  /** Names of what is not ready. */
-  readonly missing: ReadonlyArray<string>
+  readonly checks: ReadonlyArray<{ readonly name: string; readonly ready: boolean; readonly detail: string }>
 }
 
 export interface Exited {
@@ -148,8 +147,8 @@ const ended = (child: ChildProcess): Effect.Effect<Exited> =>
 const askReadiness = async (url: string): Promise<Readiness | null> => {
   try {
     const response = await fetch(`${url}/readyz`, { signal: AbortSignal.timeout(requestTimeoutMillis) })
-    const body = await response.json() as { readonly checks: ReadonlyArray<{ name: string; ready: boolean }> }
-    return { status: response.status, missing: body.checks.filter(({ ready }) => !ready).map(({ name }) => name) }
+    const { checks } = await response.json() as Pick<Readiness, "checks">
+    return { status: response.status, checks }
   } catch {
     return null
   }

@@ -75,8 +75,9 @@ export const make = Effect.fnUntraced(function*(options: {
     until(
       "the broker has given out the whole log",
       Effect.gen(function*() {
-        const head = yield* columba.metric("columba_log_head")
-        return (yield* columba.metric("columba_log_queue_events")) === 0 && (yield* recorder.highest) >= head
+        if ((yield* columba.metric("columba_log_queue_events")) > 0) return false
+        const page = yield* columba.get<EventsPage>(`/api/v1/events?after=${yield* recorder.highest}&limit=1`)
+        return page.items.length === 0
       })
     )
   )

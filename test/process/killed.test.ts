@@ -1,0 +1,63 @@
+/**
+ * The program is killed without warning, again and again, while its devices hear 20,000 events. Whatever it had
+ * committed must be in the log for good and must come out of the broker; what was on its way into the dying process
+ * may be missed, and is counted.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { assertSound, report } from "../support/Checker.ts"
+import { freshVhost } from "../support/broker.ts"
+import { freshDatabase } from "../support/database.ts"
+import { seeded } from "../../src/simulator/Seeded.ts"
+import * as Rig from "./support/Rig.ts"
+import { until } from "./support/until.ts"
+
+const events = 20_000
+const kills = 5
+const devices = 50
+/** A minute's load: far from the limits, so that what is seen is the crash and not a queue. */
+const rate = 400
+
+/** Chooses the moments of the kills. Another one may be tried by `COLUMBA_TEST_SEED`. */
+const seed = process.env["COLUMBA_TEST_SEED"] ?? "killed"
+
+/** One moment in each of five equal parts of the run, anywhere but at its very end. */
+const moments = (): ReadonlyArray<number> => {
+  const random = seeded(seed)
+  const part = events / (kills + 1)
+  return Array.from({ length: kills }, (_, index) => Math.floor((index + 0.2 + random.next() * 0.8) * part))
+}
+
+const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null) {
+  const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed })
+  const restarts: Array<number> = []
+  let emitted = false
+  rig.simulator.emit({ count: events, rate }, () => emitted = true)
+  for (const moment of moments()) {
+    yield* until(`${moment} events were emitted`, Effect.sync(() => rig.simulator.ledger.count >= moment))
+    yield* rig.witness
+    yield* rig.columba.kill
+    const killedAt = performance.now()
+    yield* rig.columba.start
+    restarts.push(Math.round(performance.now() - killedAt))
+  }
+  yield* until("all events were emitted", Effect.sync(() => emitted), "120 seconds")
+  yield* rig.online
+  yield* rig.settled
+  const { exited, verdict } = yield* rig.finish
+  console.log(`seed ${seed}; ready again after ${restarts.join(", ")} ms; ${report(verdict)}`)
+  assert.strictEqual(exited.code, 0)
+  assertSound(verdict)
+  // The run must have been what it claims to be: mostly heard, and killed while something was going on.
+  assert.isAbove(verdict.counts.committed, events / 2)
+  assert.strictEqual(verdict.counts.emitted, events)
+})
+
+describe("killed five times in the middle of 20,000 events", () => {
+  it.live("loses nothing that was committed to Postgres", () =>
+    Effect.gen(function*() {
+      yield* killedAndStarted(yield* freshDatabase)
+    }))
+
+  it.live("loses nothing that was committed to the embedded database", () => killedAndStarted(null))
+})

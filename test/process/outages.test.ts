@@ -1,0 +1,140 @@
+/**
+ * What the program stands on goes away under load and comes back. The program stays up, says what is missing, and
+ * nothing that was handed to a live socket is lost.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { assertNothingMissed, assertSound, report } from "../support/Checker.ts"
+import { freshVhost } from "../support/broker.ts"
+import { freshDatabase, freshDatabaseOn } from "../support/database.ts"
+import * as PostgresServer from "../support/servers/PostgresServer.ts"
+import * as RabbitMqServer from "../support/servers/RabbitMqServer.ts"
+import * as Rig from "./support/Rig.ts"
+import { until } from "./support/until.ts"
+
+const devices = 50
+
+/** Runs the outage under a steady load, and judges when everything has come through. */
+const under = Effect.fnUntraced(function*(
+  rate: number,
+  rig: Rig.Rig,
+  outage: Effect.Effect<unknown, never, Scope.Scope>
+) {
+  const sockets = rig.simulator.stats().accepted
+  rig.simulator.emit({ rate })
+  yield* heard(rig, rate)
+  yield* outage
+  yield* heard(rig, rate)
+  rig.simulator.emitter.stop()
+  yield* until("ready again", Effect.map(rig.columba.readiness, (answer) => answer?.status === 200))
+  yield* rig.settled
+  assert.strictEqual(rig.simulator.stats().accepted, sockets, "no device reconnected")
+  const { exited, verdict } = yield* rig.finish
+  console.log(report(verdict))
+  assert.strictEqual(exited.code, 0)
+  assertSound(verdict)
+  assertNothingMissed(verdict)
+})
+
+/** So many more events were emitted. */
+const heard = (rig: Rig.Rig, more: number) =>
+  Effect.suspend(() => {
+    const goal = rig.simulator.ledger.count + more
+    return until(`${more} more events were emitted`, Effect.sync(() => rig.simulator.ledger.count >= goal))
+  })
+
+/** What readiness says of one part. */
+const said = (rig: Rig.Rig, name: string, detail: RegExp, status: number) =>
+  until(
+    `readiness says of the ${name} ${detail.source}`,
+    Effect.map(rig.columba.readiness, (answer) =>
+      answer?.status === status && answer.checks.some((check) =>
+        check.name === name && detail.test(check.detail)
+      ))
+  )
+
+describe("RabbitMQ", () => {
+  it.live("may restart under load: ingest goes on and everything comes through", () =>
+    Effect.gen(function*() {
+      const broker = yield* RabbitMqServer.make
+      const rig = yield* Rig.make({
+        databaseUrl: yield* freshDatabase,
+        rabbitUrl: broker.url,
+        devices,
+        seed: "broker-restart"
+      })
+      yield* under(
+        300,
+        rig,
+        Effect.gen(function*() {
+          yield* broker.stop
+          // Not a reason to send clients elsewhere: events wait in the log.
+          yield* said(rig, "broker", /^disconnected.*wait in the log/, 200)
+          const before = yield* rig.columba.metric("columba_log_head")
+          yield* heard(rig, 300)
+          yield* until(
+            "the log grew meanwhile",
+            Effect.map(rig.columba.metric("columba_log_head"), (head) => head > before)
+          )
+          yield* broker.start
+        })
+      )
+    }))
+})
+
+describe("Postgres", () => {
+  for (const mode of ["fast", "immediate"] as const) {
+    it.live(`may be restarted (${mode}) under load`, () =>
+      Effect.gen(function*() {
+        const database = yield* PostgresServer.make
+        const rig = yield* Rig.make({
+          databaseUrl: yield* freshDatabaseOn(database.url),
+          rabbitUrl: yield* freshVhost,
+          devices,
+          seed: `postgres-${mode}`
+        })
+        yield* under(
+          500,
+          rig,
+          Effect.gen(function*() {
+            yield* rig.witness
+            yield* database.restart(mode)
+            yield* until("ready again", Effect.map(rig.columba.readiness, (answer) => answer?.status === 200))
+            yield* heard(rig, 500)
+            yield* rig.witness
+            yield* database.restart(mode)
+          })
+        )
+      }))
+  }
+
+  it.live("away for long makes sockets pause within bounded memory, and none of their frames is lost", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const rig = yield* Rig.make({
+        databaseUrl: yield* freshDatabaseOn(database.url),
+        rabbitUrl: yield* freshVhost,
+        devices,
+        seed: "postgres-away"
+      })
+      yield* under(
+        4000,
+        rig,
+        Effect.gen(function*() {
+          const before = yield* rig.columba.residentMegabytes
+          yield* database.stop("immediate")
+          yield* said(rig, "database", /./, 503)
+          yield* until(
+            "sockets pause",
+            Effect.map(rig.columba.metric("columba_sockets_paused"), (paused) => paused > 0)
+          )
+          yield* heard(rig, 8000)
+          const grown = (yield* rig.columba.residentMegabytes) - before
+          assert.isBelow(grown, 200, "megabytes grown while the database was away")
+          assert.isTrue(yield* rig.columba.running)
+          yield* database.start
+        })
+      )
+    }))
+})

@@ -1,0 +1,68 @@
+/** A stop in order leaves nothing half done, and a start after it goes on where it ended. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { assertSound, report } from "../support/Checker.ts"
+import { freshVhost } from "../support/broker.ts"
+import { freshDatabase } from "../support/database.ts"
+import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import * as Rig from "./support/Rig.ts"
+import { until } from "./support/until.ts"
+
+const devices = 50
+const stopWithinMillis = 20_000
+
+const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null) {
+  const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed: "stopped" })
+  const codes: Array<number> = []
+  for (const device of rig.simulator.devices.values()) {
+    for (const socket of device.sockets) socket.once("close", (code) => codes.push(code))
+  }
+  rig.simulator.emit({ rate: 600 })
+  yield* until("2,000 events were emitted", Effect.sync(() => rig.simulator.ledger.count >= 2000))
+  const first = yield* rig.columba.terminate
+  rig.simulator.emitter.stop()
+  assert.deepStrictEqual([first.code, first.signal], [0, null])
+  assert.isBelow(first.millis, stopWithinMillis)
+  yield* until("all sockets are closed", Effect.sync(() => codes.length === devices))
+  assert.deepStrictEqual([...new Set(codes)], [1001])
+  const stopped = yield* rig.verdict
+  console.log(`stopped in ${Math.round(first.millis)} ms; ${report(stopped)}`)
+  // Confirms were awaited: with a broker that answers, what is committed is delivered before the end.
+  assertSound(stopped)
+
+  yield* rig.columba.start
+  yield* rig.online
+  yield* rig.witness
+  rig.simulator.emit({ count: 1000, rate: 600 })
+  yield* until("1,000 more were emitted", Effect.sync(() => rig.simulator.stats().jobs.length === 0))
+  yield* rig.settled
+  const { exited, verdict } = yield* rig.finish
+  assert.strictEqual(exited.code, 0)
+  assertSound(verdict)
+  assert.isAtLeast(verdict.counts.committed, stopped.counts.committed + 1000)
+})
+
+describe("SIGTERM under load", () => {
+  it.live("ends in order and in time on Postgres, and the next start goes on", () =>
+    Effect.gen(function*() {
+      yield* stoppedUnderLoad(yield* freshDatabase)
+    }))
+
+  it.live("ends in order and in time on the embedded database, and the next start goes on", () =>
+    stoppedUnderLoad(null))
+})
+
+describe("a second process", () => {
+  it.live("on the same data directory is refused, says why, and does not disturb the first", () =>
+    Effect.gen(function*() {
+      const rig = yield* Rig.make({ databaseUrl: null, rabbitUrl: yield* freshVhost, devices: 2, seed: "second" })
+      const second = yield* ColumbaProcess.make({ directory: rig.directory, env: {} })
+      const exited = yield* second.runToEnd
+      assert.notStrictEqual(exited.code, 0)
+      assert.match(yield* second.log, /is open in process \d+/)
+      assert.strictEqual((yield* rig.columba.readiness)?.status, 200)
+      rig.simulator.emit({ count: 20 })
+      yield* rig.settled
+      assertSound((yield* rig.finish).verdict)
+    }))
+})
