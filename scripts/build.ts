@@ -21,11 +21,11 @@ const builtin = new RegExp(`^(node:.+|${builtinModules.filter((name) => !name.st
 const requireBuiltins: esbuild.Plugin = {
   name: "require-builtins",
   setup(build) {
-    build.onResolve({ filter: builtin }, ({ path: name }) => ({ path: name, namespace: "builtin" }))
+    build.onResolve({ filter: builtin }, ({ namespace, path: name }) =>
+      namespace === "builtin" ? { path: name, external: true } : { path: name, namespace: "builtin" })
     build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({
       contents: `module.exports = require(${JSON.stringify(name)})`
     }))
-    build.onResolve({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({ path: name, external: true }))
   }
 }
 

@@ -26,17 +26,18 @@ export const noColours: Style = { bold: plain, dim: plain, red: plain, green: pl
 export const style = (stream: NodeJS.WriteStream): Style =>
   stream.isTTY && (process.env["NO_COLOR"] ?? "") === "" && process.env["TERM"] !== "dumb" ? colours : noColours
 
-// eslint-disable-next-line no-control-regex -- the escape character is what this is about
-const escapes = /\u001b\[[0-9;?]*[A-Za-z]/g
+const escape = String.raw`\u001b\[[0-9;?]*[A-Za-z]`
+const escapes = new RegExp(escape, "g")
+const piecesBetween = new RegExp(`(${escape})`)
 
-export const withoutEscapes = (text: string): string => text.replace(escapes, "")
+export const withoutEscapes = (text: string): string => text.replaceAll(escapes, "")
 
 /** Cuts to what fits a terminal's line without breaking an escape sequence in two. */
 export const fit = (text: string, columns: number): string => {
   if (withoutEscapes(text).length <= columns) return text
   let left = Math.max(0, columns - 1)
   let cut = ""
-  for (const piece of text.split(/(\u001b\[[0-9;?]*[A-Za-z])/)) {
+  for (const piece of text.split(piecesBetween)) {
     if (piece.startsWith("\u001b")) {
       cut += piece
     } else {

@@ -34,7 +34,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ["client", ["effect", "effect/rpc", "effect/http-api", "effect/http", "effect/socket"]],
   ["services", ["effect", "effect/*", "node:*"]],
   ["actors", ["effect", "effect/*", "node:*"]],
-  ["http", ["effect", "effect/*", "node:*"]],
+  ["http", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
   ["simulator", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
   ["layers/postgres", [
     "effect",
@@ -63,8 +63,8 @@ const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin"
 /** `domain`, `layers`, `layers/App.ts` …: the part of the tree that has a rung. */
 const folderOf = (file: string): string => file === "layers/App.ts" ? file : file.split("/")[0] ?? ""
 
-/** The technology an adapter belongs to: its folder under `layers/`, or the file itself. */
-const technologyOf = (file: string): string => file.split("/").slice(0, 2).join("/")
+/** The technology an adapter belongs to: its folder under `layers/`. Files beside the folders belong to none. */
+const technologyOf = (file: string): string => file.split("/").slice(1, -1)[0] ?? "none"
 
 const matches = (name: string, pattern: string): boolean =>
   pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern
