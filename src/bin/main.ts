@@ -1,5 +1,5 @@
 /** The program: reads the command line and hands over to a command. Without one, it serves. */
-import { NodeServices } from "@effect/platform-node"
+import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Console, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { devices } from "./devices.ts"
