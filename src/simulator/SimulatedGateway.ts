@@ -153,7 +153,11 @@ const upgrade = (
     user: userOf(request.headers.authorization)
   }
   const now = core.now()
-  if (core.faults.strike("hang", device.id, now) !== undefined) return null
+  if (core.faults.strike("hang", device.id, now) !== undefined) {
+    // Whoever gives up on it is let go: it must not look as if he had kept the connection.
+    socket.on("end", () => socket.destroy()).resume()
+    return null
+  }
   const refusal = core.faults.strike("refuse", device.id, now)
   if (refusal !== undefined) {
     const reply = refusal.json === true ? { ...sessionNotReady, status: refusal.status } : plain(refusal.status, "no")

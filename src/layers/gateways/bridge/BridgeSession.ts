@@ -113,6 +113,7 @@ export class BridgeSession implements Session, WheelMember {
 
   onFrame(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
+    this.misses = 0
     const now = Date.now()
     if (isBinary) {
       this.#listener.onHappening(rejectBinary(data, this.target, now))

@@ -2,9 +2,10 @@
  * One wheel pings every socket of the process: a socket sits in one slot of the wheel and is looked at once a turn.
  * Ten thousand sockets cost one timer and no closures, and their pings are spread over the turn.
  *
- * A socket whose pong did not come for `missesMax` turns is dead, whatever TCP believes: half-open connections look
- * healthy for hours. Traffic is no substitute and silence no evidence: only the pong decides. A paused socket is
- * neither pinged nor counted, since we do not read what it would answer; when it is resumed it starts afresh.
+ * A socket that gave no sign of life for `missesMax` turns is dead, whatever TCP believes: half-open connections look
+ * healthy for hours. A silent gateway still answers pings, and a pong may stand behind megabytes of frames, so either
+ * is a sign. A paused socket is neither pinged nor counted, since we do not read what it would answer; when it is
+ * resumed it starts afresh.
  */
 
 /** What the wheel needs to know of a socket. The wheel keeps its bookkeeping on the member: no entry objects. */
@@ -13,7 +14,7 @@ export interface WheelMember {
   wheelSlot: number
   /** Its place within the slot. Written by the wheel only. */
   wheelIndex: number
-  /** Pings without an answer. The member sets it to 0 on a pong. */
+  /** Pings without a sign of life since. The member sets it to 0 on a pong or a frame. */
   misses: number
   readonly paused: boolean
   readonly sendPing: () => void

@@ -22,7 +22,7 @@ export const handshakeTimeout = (millis: number): Failure =>
   failure("upstreamDown", "handshake-timeout", `the gateway did not finish the handshake within ${millis} ms`)
 
 export const pingTimeout = (millis: number): Failure =>
-  failure("transport", "ping-timeout", `the gateway answered no ping for ${millis} ms`)
+  failure("transport", "ping-timeout", `the gateway gave no sign of life for ${millis} ms`)
 
 export const scopeClosed: Failure = failure("transport", "closed-by-us", "the session was closed by this side")
 

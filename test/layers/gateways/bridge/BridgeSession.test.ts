@@ -1,29 +1,356 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+import { Effect, Exit, Fiber, Redacted, Scope } from "effect"
+import type { WebSocket } from "ws"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
+import { PingWheel } from "../../../../src/layers/gateways/bridge/PingWheel.ts"
 import * as SimulatedGateway from "../../../../src/simulator/SimulatedGateway.ts"
-import { record, targetOf } from "../../../support/gateway.ts"
+import * as FaultProxy from "../../../support/FaultProxy.ts"
+import { record, type Recording, targetOf } from "../../../support/gateway.ts"
 
 const name = "default" as GatewayName
+const target = targetOf("sim-1")
 
-describe("a bridge session", () => {
+/** A simulator with one device, a gateway onto it, and a wheel fast enough to wait for. */
+const setup = Effect.fnUntraced(function*(options: {
+  readonly simulator?: SimulatedGateway.SimulatorOptions
+  readonly gateway?: Partial<BridgeGateway.BridgeOptions>
+  readonly turn?: number
+  /** Past the proxy, whose own buffers would hide backpressure. */
+  readonly direct?: boolean
+} = {}) {
+  const simulator = yield* SimulatedGateway.start({ devices: 1, ...options.simulator })
+  const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: simulator.port })
+  const wheel = new PingWheel({ turn: options.turn ?? 20_000, slots: 4, missesMax: 2 })
+  const gateway = yield* BridgeGateway.make({
+    name,
+    url: options.direct === true ? simulator.url : `http://127.0.0.1:${proxy.port}`,
+    wheel,
+    ...options.gateway
+  })
+  const { core } = simulator
+  return { simulator, core, device: core.devices.get("sim-1")!, proxy, gateway, wheel }
+})
+
+const serverSocket = (device: { readonly sockets: ReadonlySet<WebSocket> }) => [...device.sockets][0]!
+
+const greeted = (listener: Recording) => listener.until(({ happenings }) => happenings.length > 0)
+
+const say = (index: number, body = `message ${index}`) => ({
+  id: `ID${index}`,
+  chat_id: "628999000111@s.whatsapp.net",
+  from: "628999000111@s.whatsapp.net",
+  timestamp: "2026-08-22T10:00:00Z",
+  body
+})
+
+const idsOf = (listener: Recording) =>
+  listener.drafts().filter(({ kind }) => kind === "message.received").map(({ data }) => (data as { waId: string }).waId)
+
+describe("opening a session", () => {
   it.live("authenticates and names the device in header and query", () =>
     Effect.gen(function*() {
-      const auth = { user: "columba", password: "pass:word" }
-      const simulator = yield* SimulatedGateway.start({ devices: 1, auth })
-      const gateway = yield* BridgeGateway.make({
-        name,
-        url: simulator.url,
-        user: auth.user,
-        password: Redacted.make(auth.password)
+      const auth = { user: "columba", password: "päss:word" }
+      const { device, gateway } = yield* setup({
+        simulator: { auth },
+        gateway: { user: auth.user, password: Redacted.make(auth.password) }
       })
       const listener = record()
-      yield* gateway.open(targetOf("sim-1"), listener)
-      const device = simulator.core.devices.get("sim-1")!
+      yield* gateway.open(target, listener)
       assert.deepStrictEqual(device.handshake, { header: "sim-1", query: "sim-1", user: "columba" })
-      yield* listener.until(({ happenings }) => happenings.length > 0)
+      yield* greeted(listener)
       assert.deepStrictEqual(listener.happenings, [{ _tag: "UpstreamConnected", jid: device.jid }])
-      console.log(yield* gateway.status(targetOf("sim-1")), gateway.description)
+      assert.notInclude(gateway.description, "word")
+    }))
+
+  it.live.each(
+    [
+      [{ status: 401 }, "auth", "unauthorized", null],
+      [{ status: 401, json: true }, "transport", "session-not-ready", null],
+      [{ status: 403 }, "auth", "forbidden", null],
+      [{ status: 429, retryAfter: "7" }, "transport", "rate-limited", 7000],
+      [{ status: 503 }, "upstreamDown", "unavailable", null],
+      [{ status: 503, retryAfter: "30" }, "upstreamDown", "unavailable", 30_000]
+    ] as const
+  )("refused with %o is %s %s", ([refusal, kind, code, retryAfter]) =>
+    Effect.gen(function*() {
+      const { core, gateway, proxy, wheel } = yield* setup()
+      core.applyFault({ kind: "refuse", times: 1, ...refusal })
+      const listener = record()
+      const error = yield* Effect.flip(gateway.open(target, listener))
+      assert.deepStrictEqual([error.class, error.code, error.retryAfter], [kind, code, retryAfter])
+      yield* proxy.drained
+      assert.deepStrictEqual([listener.ends(), wheel.size], [0, 0])
+      yield* gateway.open(target, listener)
+    }))
+
+  it.live("wrong credentials are auth, an unknown slot says so, a closed port is the gateway being down", () =>
+    Effect.gen(function*() {
+      const { gateway, proxy, simulator } = yield* setup({ simulator: { auth: { user: "u", password: "p" } } })
+      const wrong = yield* Effect.flip(gateway.open(target, record()))
+      assert.deepStrictEqual([wrong.class, wrong.code], ["auth", "unauthorized"])
+      const right = yield* BridgeGateway.make({ name, url: `http://u:p@127.0.0.1:${proxy.port}` })
+      const unknown = yield* Effect.flip(right.open(targetOf("nobody"), record()))
+      assert.deepStrictEqual([unknown.class, unknown.code], ["transport", "unknown-slot"])
+      yield* proxy.disable
+      const down = yield* Effect.flip(right.open(target, record()))
+      assert.deepStrictEqual([down.class, down.code], ["upstreamDown", "unreachable"])
+      assert.notInclude(JSON.stringify(down), simulator.url)
+    }))
+
+  it.live("a handshake that never completes is given up at its deadline, and the socket with it", () =>
+    Effect.gen(function*() {
+      const { core, gateway, proxy } = yield* setup({ gateway: { handshakeMillis: 60 } })
+      core.applyFault({ kind: "hang" })
+      const error = yield* Effect.flip(gateway.open(target, record()))
+      assert.deepStrictEqual([error.class, error.code], ["upstreamDown", "handshake-timeout"])
+      yield* proxy.drained
+    }))
+
+  it.live("a gateway that drips its answer gets no more time", () =>
+    Effect.gen(function*() {
+      const { gateway, proxy } = yield* setup({ gateway: { handshakeMillis: 120 } })
+      proxy.add("downstream", { type: "slicer", bytes: 1 })
+      proxy.add("downstream", { type: "bandwidth", bytesPerSecond: 200 })
+      const error = yield* Effect.flip(gateway.open(target, record()))
+      assert.strictEqual(error.code, "handshake-timeout")
+      yield* proxy.drained
+    }))
+
+  it.live("interrupted while opening leaves no socket behind", () =>
+    Effect.gen(function*() {
+      const { core, gateway, proxy } = yield* setup()
+      core.applyFault({ kind: "hang" })
+      const listener = record()
+      const opening = yield* Effect.forkChild(Effect.scoped(gateway.open(target, listener)))
+      while (proxy.connections() === 0) yield* Effect.yieldNow
+      yield* Fiber.interrupt(opening)
+      yield* proxy.drained
+      assert.strictEqual(listener.ends(), 0)
     }))
 })
+
+describe("an open session", () => {
+  it.live("hands over all 200 frames that came before a close, in order, and then the end", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      for (let index = 0; index < 200; index++) core.emitter.emit(device, "message", say(index))
+      core.applyFault({ kind: "drop", code: 1000 })
+      const failure = yield* listener.ended
+      assert.deepStrictEqual([failure.class, failure.code], ["transport", "socket-closed"])
+      assert.deepStrictEqual(idsOf(listener), Array.from({ length: 200 }, (_, index) => `ID${index}`))
+      assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
+    }))
+
+  it.live.each(
+    [
+      [{ code: 1008 }, "auth policy"],
+      [{ code: 1012 }, "upstreamDown restarting"],
+      [{ code: 4409 }, "conflict replaced"],
+      [{ reset: true }, "transport socket-lost"],
+      [{}, "transport socket-lost"]
+    ] as const
+  )("dropped with %o ends as %s", ([drop, expected]) =>
+    Effect.gen(function*() {
+      const { core, gateway, wheel } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      core.applyFault({ kind: "drop", ...drop })
+      const failure = yield* listener.ended
+      assert.strictEqual(`${failure.class} ${failure.code}`, expected)
+      assert.strictEqual(wheel.size, 0)
+    }))
+
+  it.live("finds a half-open connection by its missing pongs", () =>
+    Effect.gen(function*() {
+      const { gateway, proxy } = yield* setup({ turn: 60 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      proxy.add("downstream", { type: "timeout", millis: 0 })
+      const failure = yield* listener.ended
+      assert.deepStrictEqual([failure.class, failure.code], ["transport", "ping-timeout"])
+    }))
+
+  it.live("finds a gateway that froze", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup({ turn: 60 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      core.applyFault({ kind: "half-open" })
+      assert.strictEqual((yield* listener.ended).code, "ping-timeout")
+    }))
+
+  it.live("leaves a gateway alone that is silent but answers pings", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup({ turn: 40 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      core.applyFault({ kind: "mute" })
+      core.emit({ count: 50 })
+      yield* pings(serverSocket(device), 10)
+      assert.deepStrictEqual([listener.ends(), listener.drafts().length, core.ledger.count], [0, 0, 50])
+    }))
+
+  it.live("ends at a frame above the size limit, and takes none of it", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup({ gateway: { frameBytesMax: 64 * 1024 } })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      core.applyFault({ kind: "huge", bytes: 1024 * 1024, times: 1 })
+      core.emit({ count: 1 })
+      const failure = yield* listener.ended
+      assert.deepStrictEqual([failure.class, failure.code], ["transport", "frame-too-large"])
+      assert.strictEqual(listener.drafts().length, 0)
+    }))
+
+  it.live("keeps junk and binary frames as rejects, and goes on", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      core.applyFault({ kind: "binary", times: 1 })
+      core.applyFault({ kind: "junk", times: 1 })
+      core.emitter.emit(device, "message", say(1))
+      yield* listener.until(() => idsOf(listener).length === 1)
+      const rejects = listener.drafts().filter(({ kind }) => kind === "frame.rejected")
+      assert.strictEqual(rejects.length, 2)
+      assert.strictEqual((rejects[1]!.data as { reason: string }).reason, "binary")
+    }))
+
+  it.live("paused, it reads nothing, is not taken for dead, and loses nothing", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup({ turn: 40, direct: true })
+      const listener = record()
+      const session = yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      const before = listener.happenings.length
+      assert.isTrue(session.pause())
+      const body = "x".repeat(8000)
+      for (let index = 0; index < 3000; index++) core.emitter.emit(device, "message", say(index, body))
+      // 24 MB are more than the kernel takes: the rest waits at the gateway, not with us. Ten turns of the wheel pass.
+      yield* Effect.sleep(400)
+      assert.strictEqual(listener.happenings.length, before)
+      assert.isAbove(serverSocket(device).bufferedAmount, 1_000_000)
+      assert.strictEqual(listener.ends(), 0)
+      session.resume()
+      yield* listener.until(({ happenings }) => happenings.length === before + 3000)
+      assert.deepStrictEqual(idsOf(listener), Array.from({ length: 3000 }, (_, index) => `ID${index}`))
+    }))
+
+  it.live("ends once and at once: frames that come after are ignored, and the gateway hears 1001", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const listener = record()
+      const session = yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      const closed = closeOf(serverSocket(device))
+      core.emitter.emit(device, "message", say(1))
+      session.end({ class: "transport", code: "reconnect-requested", detail: "asked for" })
+      session.end({ class: "ours", code: "again", detail: "" })
+      assert.strictEqual((yield* listener.ended).code, "reconnect-requested")
+      assert.strictEqual(yield* closed, 1001)
+      assert.deepStrictEqual([listener.ends(), listener.late(), idsOf(listener).length], [1, 0, 0])
+    }))
+
+  it.live("closes with 1001 when its scope closes", () =>
+    Effect.gen(function*() {
+      const { device, gateway, proxy, wheel } = yield* setup()
+      const listener = record()
+      const scope = yield* Scope.make()
+      yield* Scope.provide(gateway.open(target, listener), scope)
+      yield* greeted(listener)
+      const closed = closeOf(serverSocket(device))
+      yield* Scope.close(scope, Exit.void)
+      assert.strictEqual(yield* closed, 1001)
+      assert.strictEqual((yield* listener.ended).code, "closed-by-us")
+      yield* proxy.drained
+      assert.strictEqual(wheel.size, 0)
+    }))
+
+  it.live("may be ended from within a happening, and hears nothing more", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const listener = record()
+      const session = yield* gateway.open(target, {
+        onEnd: listener.onEnd,
+        onHappening: (happening) => {
+          listener.onHappening(happening)
+          if (happening._tag === "Record") session.end({ class: "ours", code: "defect", detail: "" })
+        }
+      })
+      const ids = ["A", "B", "C"]
+      core.emitter.emit(device, "message.ack", { ids, from: "628999000111@s.whatsapp.net", receipt_type: "read" })
+      assert.strictEqual((yield* listener.ended).code, "defect")
+      assert.strictEqual(listener.drafts().length, 1)
+    }))
+})
+
+describe("questions about slots", () => {
+  it.live("status is what the gateway says, and an unknown slot is neither connected nor logged in", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup({ simulator: { autoPair: false } })
+      const none = { isConnected: false, isLoggedIn: false, jid: null }
+      assert.deepStrictEqual(yield* gateway.status(target), none)
+      core.pair(device)
+      assert.deepStrictEqual(yield* gateway.status(target), { isConnected: true, isLoggedIn: true, jid: device.jid })
+      assert.deepStrictEqual(yield* gateway.status(targetOf("nobody")), none)
+    }))
+
+  it.live("what status learns lets the running session read frames that name the account", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup({ simulator: { autoPair: false } })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      device.pair()
+      yield* gateway.status(target)
+      core.emitter.sendRaw(
+        device,
+        JSON.stringify({ event: "message", device_id: device.jid!.replace("@", ":7@"), payload: say(1) })
+      )
+      yield* listener.until(() => listener.drafts().length > 0)
+      assert.deepStrictEqual(idsOf(listener), ["ID1"])
+    }))
+
+  it.live("creating a slot twice is creating it once", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup()
+      const slot = targetOf("tenant-7").upstreamId
+      yield* gateway.ensureSlot(slot)
+      const made = core.devices.get("tenant-7")
+      assert.isDefined(made)
+      yield* gateway.ensureSlot(slot)
+      assert.strictEqual(core.devices.get("tenant-7"), made)
+    }))
+
+  it.live("refused credentials and a gateway that is away are told apart, and the probe needs no credentials", () =>
+    Effect.gen(function*() {
+      const { gateway, proxy } = yield* setup({ simulator: { auth: { user: "u", password: "secret" } } })
+      const refused = yield* Effect.flip(gateway.status(target))
+      assert.include(refused.message, "credentials")
+      yield* gateway.probe
+      yield* proxy.disable
+      assert.match((yield* Effect.flip(gateway.status(target))).message, /ECONN/)
+      assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
+      assert.strictEqual((yield* Effect.flip(gateway.ensureSlot(target.upstreamId)))._tag, "GatewayUnavailable")
+    }))
+})
+
+const pings = (socket: WebSocket, count: number) =>
+  Effect.callback<void>((resume) => {
+    let seen = 0
+    socket.on("ping", () => {
+      if (++seen === count) resume(Effect.void)
+    })
+  })
+
+const closeOf = (socket: WebSocket): Effect.Effect<number> => {
+  const closed = new Promise<number>((resolve) => socket.once("close", resolve))
+  return Effect.promise(() => closed)
+}

@@ -1,0 +1,99 @@
+import { assert, describe, it } from "@effect/vitest"
+import {
+  closeCodeOf,
+  ofClose,
+  ofConnectError,
+  ofSocketError,
+  ofStatus
+} from "../../../../src/layers/gateways/bridge/failures.ts"
+
+const now = Date.UTC(2026, 7, 22)
+const words = ({ class: kind, code }: { readonly class: string; readonly code: string }) => `${kind} ${code}`
+const error = (code: string) => Object.assign(new Error("secret detail"), { code })
+
+describe("why a connection failed", () => {
+  it.each([
+    [401, "auth unauthorized"],
+    [403, "auth forbidden"],
+    [404, "transport unknown-slot"],
+    [409, "conflict replaced"],
+    [429, "transport rate-limited"],
+    [500, "transport handshake-refused"],
+    [502, "upstreamDown unavailable"],
+    [503, "upstreamDown unavailable"],
+    [504, "upstreamDown unavailable"],
+    [522, "upstreamDown unavailable"],
+    [301, "transport handshake-refused"],
+    [400, "transport handshake-refused"],
+    [200, "transport handshake-refused"]
+  ])("an upgrade answered with %i is %s", (status, expected) => {
+    assert.strictEqual(words(ofStatus(status, {}, now).failure), expected)
+  })
+
+  it("a 401 in JSON is about the gateway's own session, not our credentials", () => {
+    const { failure } = ofStatus(401, { "content-type": "application/json; charset=utf-8" }, now)
+    assert.strictEqual(words(failure), "transport session-not-ready")
+    assert.strictEqual(words(ofStatus(401, { "content-type": "text/plain" }, now).failure), "auth unauthorized")
+  })
+
+  it.each([
+    ["7", 7000],
+    ["0", null],
+    [new Date(now + 90_000).toUTCString(), 90_000],
+    [new Date(now - 90_000).toUTCString(), null],
+    ["999999", 3_600_000],
+    ["soon", null],
+    [undefined, null]
+  ])("Retry-After %s is a wait of %s", (header, expected) => {
+    assert.strictEqual(ofStatus(429, { "retry-after": header }, now).retryAfter, expected)
+    assert.strictEqual(ofStatus(503, { "retry-after": header }, now).retryAfter, expected)
+  })
+
+  it.each([
+    ["ECONNREFUSED", "upstreamDown unreachable"],
+    ["ENOTFOUND", "upstreamDown unreachable"],
+    ["EAI_AGAIN", "upstreamDown unreachable"],
+    ["ECONNRESET", "upstreamDown unreachable"],
+    ["ETIMEDOUT", "upstreamDown unreachable"],
+    ["CERT_HAS_EXPIRED", "upstreamDown tls"],
+    ["DEPTH_ZERO_SELF_SIGNED_CERT", "upstreamDown tls"],
+    ["EMFILE", "transport local-limit"],
+    ["HPE_INVALID_CONSTANT", "transport not-a-websocket"],
+    ["", "transport not-a-websocket"]
+  ])("%s while connecting is %s", (code, expected) => {
+    const failure = ofConnectError(error(code))
+    assert.strictEqual(words(failure), expected)
+    assert.notInclude(failure.detail, "secret")
+  })
+
+  it.each([
+    ["ECONNRESET", "transport socket-reset"],
+    ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "transport frame-too-large"],
+    ["WS_ERR_INVALID_UTF8", "transport protocol-error"]
+  ])("%s on an open socket is %s", (code, expected) => {
+    assert.strictEqual(words(ofSocketError(error(code))), expected)
+  })
+
+  it.each([
+    [1000, "transport socket-closed"],
+    [1001, "transport socket-closed"],
+    [1005, "transport socket-closed"],
+    [1006, "transport socket-lost"],
+    [1008, "auth policy"],
+    [1009, "transport frame-too-large"],
+    [1011, "transport gateway-error"],
+    [1012, "upstreamDown restarting"],
+    [1013, "upstreamDown overloaded"],
+    [4401, "auth unauthorized"],
+    [4404, "transport unknown-slot"],
+    [4409, "conflict replaced"],
+    [4999, "transport socket-closed"]
+  ])("close code %i is %s", (code, expected) => {
+    assert.strictEqual(words(ofClose(code)), expected)
+  })
+
+  it("leaving because of our own defect says so, any other leaving is going away", () => {
+    assert.strictEqual(closeCodeOf({ class: "ours", code: "x", detail: "" }), 1011)
+    assert.strictEqual(closeCodeOf({ class: "transport", code: "x", detail: "" }), 1001)
+  })
+})

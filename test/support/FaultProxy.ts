@@ -1,0 +1,173 @@
+/**
+ * A TCP proxy that spoils connections, in Toxiproxy's words: `latency`, `bandwidth`, `timeout` (a black hole, closed
+ * after a while or never), `reset_peer`, `slicer`, `limit_data`. A toxic holds for one direction, for connections that
+ * are open and those to come, until it is removed.
+ */
+import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net"
+import { Effect, type Scope } from "effect"
+
+export type Toxic =
+  /** Each piece of data is late by so much. */
+  | { readonly type: "latency"; readonly millis: number }
+  /** So many bytes a second. */
+  | { readonly type: "bandwidth"; readonly bytesPerSecond: number }
+  /** Data is swallowed; after `millis` the connection is closed, with 0 never. */
+  | { readonly type: "timeout"; readonly millis: number }
+  /** After `millis` both sides get an RST. */
+  | { readonly type: "reset_peer"; readonly millis: number }
+  /** Data comes in pieces of so many bytes. */
+  | { readonly type: "slicer"; readonly bytes: number }
+  /** The connection is closed after so many bytes. */
+  | { readonly type: "limit_data"; readonly bytes: number }
+
+/** `downstream` is from the server to the client. */
+export type Direction = "upstream" | "downstream"
+
+export interface FaultProxy {
+  readonly port: number
+  /** Returns the way to remove it. */
+  readonly add: (direction: Direction, toxic: Toxic) => () => void
+  /** Connections open now. */
+  readonly connections: () => number
+  /** Once no connection is open on either side. */
+  readonly drained: Effect.Effect<void>
+  /** Refuses new connections and cuts the open ones, until `enable`. */
+  readonly disable: Effect.Effect<void>
+  readonly enable: Effect.Effect<void>
+}
+
+interface Link {
+  readonly client: Socket
+  readonly server: Socket
+  readonly timers: Set<NodeJS.Timeout>
+}
+
+export const make = (upstream: { readonly host: string; readonly port: number }): Effect.Effect<
+  FaultProxy,
+  never,
+  Scope.Scope
+> =>
+  Effect.gen(function*() {
+    const toxics: Record<Direction, Set<Toxic>> = { upstream: new Set(), downstream: new Set() }
+    const links = new Set<Link>()
+    const waiting = new Set<() => void>()
+    const cut = () => {
+      for (const link of links) close(link)
+    }
+    // Half-open is allowed: an end is passed on like data, so that toxics hold it back too.
+    const server = createServer({ allowHalfOpen: true }, (client) => {
+      const link: Link = {
+        client,
+        server: connect({ ...upstream, allowHalfOpen: true }),
+        timers: new Set()
+      }
+      links.add(link)
+      pipe(link, link.client, link.server, toxics.upstream)
+      pipe(link, link.server, link.client, toxics.downstream)
+      const onClose = () => {
+        if (client.destroyed && link.server.destroyed) links.delete(link)
+        if (links.size === 0) for (const look of waiting) look()
+      }
+      client.on("close", onClose)
+      link.server.on("close", onClose)
+    })
+    let port = 0
+    const enable = Effect.callback<void>((resume) => {
+      server.listen(port, "127.0.0.1", () => {
+        port = (server.address() as AddressInfo).port
+        resume(Effect.void)
+      })
+    })
+    yield* Effect.acquireRelease(enable, () => Effect.sync(() => stop(server, cut)))
+    return {
+      port,
+      add: (direction, toxic) => {
+        toxics[direction].add(toxic)
+        for (const link of links) strike(link, toxic)
+        return () => toxics[direction].delete(toxic)
+      },
+      connections: () => links.size,
+      drained: Effect.callback<void>((resume) => {
+        const look = () => {
+          waiting.delete(look)
+          resume(Effect.void)
+        }
+        if (links.size === 0) look()
+        else waiting.add(look)
+        return Effect.sync(() => waiting.delete(look))
+      }),
+      disable: Effect.sync(() => stop(server, cut)),
+      enable
+    }
+  })
+
+const stop = (server: Server, cut: () => void): void => {
+  server.close()
+  cut()
+}
+
+const close = (link: Link): void => {
+  for (const timer of link.timers) clearTimeout(timer)
+  link.client.destroy()
+  link.server.destroy()
+}
+
+/** What a toxic does by time alone, whether or not data comes. */
+const strike = (link: Link, toxic: Toxic): void => {
+  if (toxic.type === "timeout" && toxic.millis > 0) later(link, toxic.millis, () => close(link))
+  if (toxic.type === "reset_peer") {
+    later(link, toxic.millis, () => {
+      link.client.resetAndDestroy()
+      link.server.resetAndDestroy()
+    })
+  }
+}
+
+const pipe = (link: Link, from: Socket, to: Socket, toxics: ReadonlySet<Toxic>): void => {
+  let passed = 0
+  /** When the last piece of this direction goes out: pieces keep their order. */
+  let dueAt = 0
+  const send = (data: Buffer | null) => {
+    const now = performance.now()
+    const { bytesPerSecond, delay, limit, pieces, swallow } = effectOf(toxics)
+    // A black hole swallows an end as well as data: neither side learns that the other is gone.
+    if (swallow) return
+    if (data === null) return later(link, Math.max(0, Math.max(dueAt, now + delay) - now), () => to.end())
+    const allowed = data.subarray(0, limit - passed)
+    passed += data.length
+    for (let at = 0; at < allowed.length; at += pieces) {
+      const piece = allowed.subarray(at, at + pieces)
+      dueAt = Math.max(dueAt, now + delay) + piece.length / bytesPerSecond * 1000
+      if (dueAt <= now) to.write(piece)
+      else later(link, dueAt - now, () => to.write(piece))
+    }
+    if (passed >= limit) later(link, Math.max(0, dueAt - now), () => close(link))
+  }
+  for (const toxic of toxics) strike(link, toxic)
+  from.on("data", send)
+  from.on("end", () => send(null))
+  from.on("error", () => {})
+  from.on("close", (failed) => {
+    if (failed && !effectOf(toxics).swallow) to.resetAndDestroy()
+  })
+}
+
+const effectOf = (toxics: ReadonlySet<Toxic>) => {
+  const effect = { delay: 0, bytesPerSecond: Infinity, pieces: Infinity, limit: Infinity, swallow: false }
+  for (const toxic of toxics) {
+    if (toxic.type === "latency") effect.delay = toxic.millis
+    else if (toxic.type === "bandwidth") effect.bytesPerSecond = toxic.bytesPerSecond
+    else if (toxic.type === "slicer") effect.pieces = toxic.bytes
+    else if (toxic.type === "limit_data") effect.limit = toxic.bytes
+    else if (toxic.type === "timeout") effect.swallow = true
+  }
+  return effect
+}
+
+const later = (link: Link, millis: number, run: () => void): void => {
+  const timer = setTimeout(() => {
+    link.timers.delete(timer)
+    run()
+  }, millis)
+  link.timers.add(timer)
+}
