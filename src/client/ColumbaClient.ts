@@ -3,7 +3,7 @@
  * Streams do not end when the connection does: they reconnect by themselves, after a growing and scattered wait, and go
  * on after the last item they gave out. Runs in browsers too.
  */
-import { Cause, Context, Effect, Layer, Schedule, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Layer, Schedule, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
 import { RpcClient, RpcClientError, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcGroup } from "effect/rpc"
@@ -35,13 +35,26 @@ export interface FollowOptions {
   readonly kinds?: ReadonlyArray<string> | undefined
 }
 
-/**
- * From 250 ms, so that a restart is hardly seen, to 10 s, so that a server that is down is left alone. Scattered, so
- * that a thousand clients of one server do not come back in one moment.
- */
-const reconnectPolicy = Schedule.min([Schedule.exponential("250 millis", 1.7), Schedule.spaced("10 seconds")]).pipe(
-  Schedule.jittered
-)
+/** A restart of the server is hardly seen. */
+const reconnectDelayMin = Duration.millis(250)
+
+/** A server that is down is left alone. */
+const reconnectDelayMax = Duration.seconds(10)
+
+/** A connection that lasted this long earns a fresh start; shorter, and a flapping one would be hammered. */
+const stableAfter = Duration.seconds(10)
+
+/** Growing, and scattered so that a thousand clients of one server do not come back in one moment. */
+const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
+  let wait = 0
+  return ({ elapsedSincePrevious }: Schedule.InputMetadata<unknown>) => {
+    const stood = elapsedSincePrevious - wait > Duration.toMillis(stableAfter)
+    wait = stood || wait === 0
+      ? Duration.toMillis(reconnectDelayMin)
+      : Math.min(wait * 1.7, Duration.toMillis(reconnectDelayMax))
+    return Effect.succeed<[number, Duration.Duration]>([wait, Duration.millis(wait)])
+  }
+})).pipe(Schedule.jittered)
 
 export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success<typeof make>>()(
   "columba/client/ColumbaClient"

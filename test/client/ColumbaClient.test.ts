@@ -5,6 +5,7 @@ import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { EventsItem } from "../../src/contracts/Payloads.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import * as FaultProxy from "../support/FaultProxy.ts"
 import { makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
@@ -107,6 +108,30 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(replayed.seen, numbers(11, appended))
         assert.deepStrictEqual(live.seen, numbers(live.seen[0]!, appended))
       }), 30_000)
+
+    it.live(
+      "events go on over a network that breaks connections in the middle of a frame",
+      () =>
+        Effect.gen(function*() {
+          const server = yield* startServer()
+          const log = Context.get(server.services, EventLog)
+          const network = yield* FaultProxy.make({ host: "127.0.0.1", port: server.port })
+          const client = yield* connectTo(layer, { url: `http://127.0.0.1:${network.port}` })
+          const { reach, seen } = yield* collecting(client.events.follow({ after: 0 }))
+          let appended = 0
+          // Each connection lets more through than the one before, and breaks wherever that is.
+          for (let round = 0; round < 4; round++) {
+            const remove = network.add("downstream", { type: "limit_data", bytes: 2000 + round * 20_011 })
+            yield* append(log, appended + 1, appended + 300)
+            appended += 300
+            yield* network.drained
+            remove()
+          }
+          yield* reach(appended)
+          assert.deepStrictEqual(seen, numbers(1, appended))
+        }),
+      30_000
+    )
 
     it.live("calls fail typed while the server is away, and work again when it is back", () =>
       Effect.gen(function*() {
