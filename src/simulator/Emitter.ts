@@ -102,6 +102,7 @@ export class Emitter {
     const now = this.#options.now()
     const ids = payload.ids as ReadonlyArray<string> | undefined
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
+    const sockets = silent ? 0 : openSockets(device)
     device.remember(event, payload)
     ledger.add({
       device: device.id,
@@ -109,11 +110,11 @@ export class Emitter {
       event,
       id: String(payload.id ?? ids?.[0] ?? ""),
       ...(ids === undefined ? undefined : { ids }),
-      sockets: silent ? 0 : device.sockets.size,
+      sockets,
       at: now
     })
     ledger.flush()
-    if (silent || device.sockets.size === 0) return
+    if (sockets === 0) return
     if (faults.quiet && this.#held === 0) return this.#write(device, frameOf(device.id, event, payload))
     this.#distort(device, event, payload, now)
   }
@@ -215,6 +216,13 @@ export class Emitter {
     }
     if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
   }
+}
+
+/** A socket that is closing takes no frame any more. */
+const openSockets = (device: SimulatedDevice): number => {
+  let count = 0
+  for (const socket of device.sockets) if (socket.readyState === socket.OPEN) count++
+  return count
 }
 
 const isFull = (device: SimulatedDevice): boolean => {

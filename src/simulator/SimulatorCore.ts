@@ -182,10 +182,11 @@ export class SimulatorCore {
     const struck = this.#chosen(fault.devices)
       .filter((device) => this.faults.strike(fault.kind, device.id, this.now()) !== undefined)
     for (const device of struck) {
-      for (const socket of [...device.sockets]) {
+      for (const socket of device.sockets) {
+        // At once, so that the ledger counts nothing that happens from here on as sent to it.
+        device.sockets.delete(socket)
         if (fault.kind === "half-open") {
           socket.pause()
-          device.sockets.delete(socket)
           device.frozen.add(socket)
         } else if (fault.code !== undefined) socket.close(fault.code)
         else if (fault.reset === true) rawSocketOf(socket).resetAndDestroy()
