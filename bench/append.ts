@@ -48,7 +48,9 @@ const program = Effect.gen(function*() {
   const drafts = Array.from({ length: total }, (_, index) => draftOf(index + 1))
   const start = performance.now()
   for (let index = 0; index < total; index++) {
-    if (!log.offer(drafts[index]!)) yield* Effect.callback<void>((resume) => log.onRoom(() => resume(Effect.void)) && undefined)
+    if (!log.offer(drafts[index]!)) {
+      yield* Effect.callback<void>((resume) => log.onRoom(() => resume(Effect.void)) && undefined)
+    }
   }
   yield* log.flush
   const seconds = (performance.now() - start) / 1000

@@ -232,7 +232,7 @@ const handlers: PipelineHandlers = {
       if (published >= count) resolve()
       else publishedWanted = { count, reached: resolve }
     }),
-  clearLatencies: () => {
+  startLatencies: () => {
     stored.clear()
     confirmed.clear()
   },

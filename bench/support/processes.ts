@@ -15,6 +15,9 @@ const requestTimeout = 180_000
 /** Kernel clock ticks are 10 ms everywhere Node runs on Linux. */
 const tickMicros = 10_000
 
+/** Where set, every process of the run leaves its CPU profile there when it ends. Its figures are then not to be kept. */
+const profileDirectory = process.env["BENCH_PROFILE"]
+
 export interface Worker<H extends Handlers> extends AsyncDisposable {
   readonly pid: number
   /** When it was started, on the machine's monotonic clock in milliseconds. */
@@ -35,11 +38,11 @@ process.on("exit", () => {
 /** Starts a worker module and returns once it answers. */
 export const startWorker = async <H extends Handlers>(
   path: string,
-  options: { readonly env?: Record<string, string>; readonly execArgv?: ReadonlyArray<string> } = {}
+  options: { readonly env?: Record<string, string> } = {}
 ): Promise<Worker<H>> => {
   const startedAt = Number(process.hrtime.bigint()) / 1e6
   const child = fork(path, [], {
-    execArgv: ["--disable-warning=ExperimentalWarning", ...(options.execArgv ?? [])],
+    execArgv: profileDirectory === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${profileDirectory}`],
     env: { ...process.env, NODE_ENV: "production", ...options.env },
     stdio: ["ignore", "inherit", "inherit", "ipc"]
   })

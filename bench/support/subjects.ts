@@ -39,7 +39,8 @@ export interface PipelineHandlers extends Handlers {
   readonly start: (options: PipelineOptions) => Promise<void>
   /** Returns when this many messages in all have been confirmed by the broker. */
   readonly awaitPublished: (count: number) => Promise<void>
-  readonly clearLatencies: () => void
+  /** Forgets the latencies so far and takes those of all events from now on. */
+  readonly startLatencies: () => void
   readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
   /** What is left behind, for the check that nothing was lost: message rows, what is not settled, messages queued. */
   readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>

@@ -11,6 +11,7 @@ export const serveParent = (handlers: Handlers): void => {
   const send = process.send?.bind(process)
   if (send === undefined) throw new Error("This file is run by the benchmarks, not by hand")
   process.on("disconnect", () => process.exit(0))
+  process.on("SIGTERM", () => process.exit(0))
   process.on("message", (request: { readonly id: number; readonly name: string; readonly args: unknown }) => {
     void answer(handlers, request).then((reply) => send({ id: request.id, ...reply }))
   })
