@@ -7,7 +7,8 @@
  * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
  *   so that their services are the very ones of the importing program.
  *
- * `node scripts/build.ts` builds all; `scripts/start.ts` builds the program alone, and only where sources changed.
+ * `node scripts/build.ts` builds all, with `--program` the program alone; `scripts/start.ts` builds the program where its
+ * sources changed.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -16,13 +17,18 @@ import * as path from "node:path"
 import * as esbuild from "esbuild"
 import { dist, root, writeStamp } from "./stamp.ts"
 
+export { isProgramCurrent } from "./stamp.ts"
+
 const builtin = new RegExp(`^(node:.+|${builtinModules.filter((name) => !name.startsWith("_")).join("|")})$`)
 
 const requireBuiltins: esbuild.Plugin = {
   name: "require-builtins",
   setup(build) {
-    build.onResolve({ filter: builtin }, ({ namespace, path: name }) =>
-      namespace === "builtin" ? { path: name, external: true } : { path: name, namespace: "builtin" })
+    build.onResolve(
+      { filter: builtin },
+      ({ namespace, path: name }) =>
+        namespace === "builtin" ? { path: name, external: true } : { path: name, namespace: "builtin" }
+    )
     build.onLoad({ filter: /.*/, namespace: "builtin" }, ({ path: name }) => ({
       contents: `module.exports = require(${JSON.stringify(name)})`
     }))
@@ -100,8 +106,9 @@ export const buildLibrary = async (): Promise<void> => {
 if (import.meta.main) {
   const started = performance.now()
   fs.rmSync(dist, { recursive: true, force: true })
+  const programOnly = process.argv.includes("--program")
   await buildProgram()
-  await buildLibrary()
+  if (!programOnly) await buildLibrary()
   const size = (fs.statSync(path.join(dist, "main.js")).size / 1e6).toFixed(1)
   console.log(
     `built dist/main.js (${size} MB) and the client in ${((performance.now() - started) / 1000).toFixed(1)} s`

@@ -232,7 +232,7 @@ export const describeDatabase = (database: Settings["database"]): string =>
 
 /** What the roles need of the simulator, if it is what we talk to. */
 const startSimulator = (settings: Settings) =>
-  settings.gateway._tag === "Simulator" && (settings.roles.has("devices") || settings.roles.has("api"))
+  settings.gateway._tag === "Simulator" && settings.roles.has("devices")
     ? simulated()
     : Effect.succeed(null)
 
@@ -354,12 +354,13 @@ const deliverMax = "3 seconds"
 
 const stopInOrder = (stages: Stages, context: Context.Context<Running>): Effect.Effect<void> => {
   const log = Context.get(context, EventLog)
-  const caughtUp = Context.get(context, SinkRelays).views.pipe(
-    Effect.repeat({
-      until: (views) => views.every(({ lag, state }) => state !== "running" || lag === 0),
+  const { views } = Context.get(context, SinkRelays)
+  // Against the head as it is now: a view's `lag` is some seconds old, and the last events are of this very moment.
+  const caughtUp = Effect.flatMap(log.head, ({ head }) =>
+    Effect.repeat(views, {
+      until: (views) => views.every(({ confirmed, state }) => state !== "running" || confirmed >= head),
       schedule: Schedule.spaced("50 millis")
-    })
-  )
+    })).pipe(Effect.ignore)
   const close = (stage: Scope.Closeable) => Scope.close(stage, Exit.void)
   return Effect.gen(function*() {
     yield* Context.get(context, Readiness).contribute("process", Effect.fail("stopping"))

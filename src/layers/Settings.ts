@@ -284,6 +284,12 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   if (values.gatewayUrl === null && values.gatewayUser !== "") {
     problems.push("WHATSAPP_API_USER is set but WHATSAPP_API_URL is not; set both, or neither for the simulator")
   }
+  if (values.gatewayUrl === null && values.roles.has("api") && !values.roles.has("devices")) {
+    problems.push(
+      "COLUMBA_ROLES gives the API a process of its own, so WHATSAPP_API_URL must name the gateway that the role " +
+        "devices uses; the built-in simulator lives in one process ('columba simulator' runs it as a server)"
+    )
+  }
   return problems
 }
 

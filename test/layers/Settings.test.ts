@@ -88,9 +88,15 @@ describe("Settings", () => {
 
   it.effect("says which settings change nothing in this version", () =>
     Effect.gen(function*() {
-      const settings = yield* parse({ REDIS_URL: "redis://cache:6379", COLUMBA_ROLES: "api" })
+      const settings = yield* parse({ REDIS_URL: "redis://cache:6379", COLUMBA_ROLES: "devices" })
       assert.lengthOf(settings.notes, 2)
       assert.include(settings.notes[0], "REDIS_URL is set and unused")
+    }))
+
+  it.effect("refuses an API process of its own that would talk to a simulator of its own", () =>
+    Effect.gen(function*() {
+      const [problem] = yield* problems({ COLUMBA_ROLES: "api", DATABASE_URL: "postgres://db/columba" })
+      assert.include(problem, "WHATSAPP_API_URL must name the gateway")
     }))
 
   it.effect("refuses a cluster and the dialects that it does not speak yet", () =>

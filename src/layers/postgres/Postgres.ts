@@ -43,4 +43,3 @@ const layerClient = (url: Redacted.Redacted) =>
 /** Provides `SqlClient`, `PgClient` and `DatabaseSignals`. */
 export const layer = (url: Redacted.Redacted) =>
   DatabaseSignals.layerPostgres.pipe(Layer.provideMerge(layerClient(url)))
-

@@ -66,7 +66,9 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           const row = rows[0] as AppendRow
           const lost = new Set(row.lost)
           return {
-            written: drafts.map((_, index) => writtenOf(row.outcomes[index]!, row.seqs[index]!)),
+            written: drafts.map((_, index) =>
+              writtenOf(row.outcomes[index]!, row.seqs[index]!)
+            ),
             head: row.head,
             recordedAt: new Date(row.recorded_ms).toISOString(),
             lost: moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])

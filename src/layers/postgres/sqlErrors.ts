@@ -27,7 +27,8 @@ export const describe = (error: SqlError.SqlError): string => {
 }
 
 /** The cause stays in our log; the caller learns that nothing was changed. */
-export const unavailable = (operation: string) => <A, E, R>(
+export const unavailable = (operation: string) =>
+<A, E, R>(
   effect: Effect.Effect<A, E | SqlError.SqlError, R>
 ): Effect.Effect<A, Exclude<E, SqlError.SqlError> | StorageUnavailable, R> =>
   Effect.catchIf(
