@@ -1,0 +1,102 @@
+/** Faults of a whole broker, on one that belongs to this file. */
+import { assert, describe, layer as withLayer } from "@effect/vitest"
+import { Context, Effect, Fiber, Layer } from "effect"
+import { BrokerStatus } from "../../../src/services/BrokerStatus.ts"
+import { assertSound } from "../../support/Checker.ts"
+import { freshVhostOn } from "../../support/broker.ts"
+import * as RabbitMqServer from "../../support/servers/RabbitMqServer.ts"
+import { appendAll, caughtUp, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
+
+class Broker extends Context.Service<Broker, RabbitMqServer.RabbitMqServer>()("test/Broker") {}
+
+const broker = Layer.effect(Broker, Effect.orDie(RabbitMqServer.make))
+
+const stateBecomes = (tag: "Connected" | "Blocked" | "Disconnected") =>
+  Effect.flatMap(BrokerStatus, ({ current }) => eventually(current, (state) => state._tag === tag))
+
+/** A node needs some seconds to stop and start, on a busy machine more. */
+const timeout = 120_000
+
+describe("a broker that fails", () => {
+  withLayer(broker, { excludeTestServices: true, timeout })((it) => {
+    it.effect("is waited for over a memory alarm: the cursor stays, and nothing is lost", () =>
+      Effect.gen(function*() {
+        const { ctl, ctlCommand, url: server } = yield* Broker
+        const url = yield* freshVhostOn(server, ctlCommand)
+        yield* Effect.gen(function*() {
+          yield* appendAll(drafts(100))
+          yield* caughtUp
+          yield* ctl("set_vm_memory_high_watermark", "absolute", "1")
+          yield* appendAll(drafts(500))
+          yield* stateBecomes("Blocked")
+          const { confirmed } = yield* theView
+          const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+          assert.strictEqual(failure?.reason, "blocked")
+          assert.strictEqual((yield* theView).confirmed, confirmed)
+          assert.isBelow(confirmed, 600)
+          yield* ctl("set_vm_memory_high_watermark", "0.6")
+          yield* stateBecomes("Connected")
+          yield* caughtUp
+          assertSound(yield* verdict(yield* drain(url)))
+        }).pipe(Effect.provide(layer(url)))
+      }), timeout)
+
+    it.effect("loses nothing over a restart under load", () =>
+      Effect.gen(function*() {
+        const { ctlCommand, restart, url: server } = yield* Broker
+        const url = yield* freshVhostOn(server, ctlCommand)
+        yield* Effect.gen(function*() {
+          const load = yield* Effect.forkChild(appendAll(drafts(6000), "30 millis"))
+          yield* eventually(theView, ({ confirmed }) => confirmed >= 1000)
+          yield* restart
+          yield* Fiber.join(load)
+          yield* caughtUp
+          assertSound(yield* verdict(yield* drain(url)))
+        }).pipe(Effect.provide(layer(url)))
+      }), timeout)
+
+    it.effect("loses nothing over a kill under load", () =>
+      Effect.gen(function*() {
+        const { ctlCommand, kill, start, url: server } = yield* Broker
+        const url = yield* freshVhostOn(server, ctlCommand)
+        yield* Effect.gen(function*() {
+          const load = yield* Effect.forkChild(appendAll(drafts(6000), "30 millis"))
+          yield* eventually(theView, ({ confirmed }) => confirmed >= 1000)
+          yield* kill
+          yield* stateBecomes("Disconnected")
+          yield* start
+          yield* Fiber.join(load)
+          yield* caughtUp
+          assertSound(yield* verdict(yield* drain(url)))
+        }).pipe(Effect.provide(layer(url)))
+      }), timeout)
+
+    it.effect("is left when it freezes, and taken up again when it thaws", () =>
+      Effect.gen(function*() {
+        const { ctlCommand, freeze, thaw, url: server } = yield* Broker
+        const url = yield* freshVhostOn(server, ctlCommand)
+        yield* Effect.gen(function*() {
+          yield* appendAll(drafts(100))
+          yield* caughtUp
+          yield* freeze
+          yield* appendAll(drafts(500))
+          yield* stateBecomes("Disconnected")
+          yield* thaw
+          yield* stateBecomes("Connected")
+          yield* caughtUp
+          assertSound(yield* verdict(yield* drain(url)))
+        }).pipe(Effect.provide(layer(url)), Effect.ensuring(thaw))
+      }), timeout)
+
+    it.effect("does not hold up the start or the end of a process while it is away", () =>
+      Effect.gen(function*() {
+        const { start, stop, url } = yield* Broker
+        yield* stop
+        yield* Effect.gen(function*() {
+          yield* appendAll(drafts(10))
+          const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+          assert.strictEqual(failure?.reason, "disconnected")
+        }).pipe(Effect.provide(layer(url)), Effect.ensuring(start))
+      }), timeout)
+  })
+})

@@ -1,0 +1,143 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { inject } from "vitest"
+import { toWire } from "../../../src/domain/Event.ts"
+import { deadQueue, eventsExchange, incomingQueue } from "../../../src/layers/rabbitmq/Topology.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { freshVhost } from "../../support/broker.ts"
+import { assertSound } from "../../support/Checker.ts"
+import { runCommand } from "../../support/servers/ServerHost.ts"
+import { appendAll, caughtUp, channelOf, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
+
+describe("events to RabbitMQ", () => {
+  it.live("delivers every committed event once, in order for each device, under its own id", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(3000))
+        yield* caughtUp
+        const messages = yield* drain(url)
+        const result = yield* verdict(messages)
+        assertSound(result)
+        assert.strictEqual(result.counts.delivered, 3000)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("gives each message the event's properties and its wire form", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        const log = yield* EventLog
+        yield* log.append(drafts(1))
+        yield* caughtUp
+        const [event] = (yield* log.read({ after: 0, limit: 1 })).events
+        const [message] = yield* drain(url)
+        assert.isDefined(event)
+        assert.isDefined(message)
+        assert.strictEqual(message.content.toString(), toWire(event))
+        assert.strictEqual(message.fields.exchange, eventsExchange)
+        assert.strictEqual(message.fields.routingKey, `message.received.${event.deviceId}`)
+        const { properties } = message
+        assert.strictEqual(properties.messageId, event.id)
+        assert.strictEqual(properties.type, "message.received")
+        assert.strictEqual(properties.contentType, "application/json")
+        assert.strictEqual(properties.deliveryMode, 2)
+        assert.strictEqual(properties.timestamp, Math.floor(Date.parse(event.recordedAt) / 1000))
+        assert.strictEqual(properties.headers?.["seq"], "1")
+        assert.strictEqual(properties.headers?.["device"], event.deviceId)
+        assert.match(String(properties.headers?.["traceparent"]), /^00-[0-9a-f]{32}-[0-9a-f]{16}-0[01]$/)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("counts an event that nobody subscribed to as delivered", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(10, "gateway.presence"))
+        yield* caughtUp
+        assert.isNull((yield* theView).failure)
+        assert.strictEqual((yield* drain(url)).length, 0)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("is not held up by an event whose kind is longer than a routing key may be", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(1, `gateway.${"long-".repeat(100)}`))
+        yield* appendAll(drafts(1))
+        yield* caughtUp
+        assert.strictEqual((yield* drain(url)).length, 1)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("takes up again after its connections were closed under load, and loses nothing", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      const control = inject("rabbitControl")
+      const vhost = new URL(url).pathname.slice(1)
+      yield* Effect.gen(function*() {
+        const load = yield* Effect.forkChild(appendAll(drafts(4000), "80 millis"))
+        for (const share of [800, 2000, 3200]) {
+          yield* eventually(theView, ({ confirmed }) => confirmed >= share)
+          const line = [...control.line, "close_all_connections", "--vhost", vhost, "as a test"]
+          yield* runCommand({ ...control, line })
+        }
+        yield* Fiber.join(load)
+        yield* caughtUp
+        const result = yield* verdict(yield* drain(url))
+        assertSound(result)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("declares a deleted queue again and delivers what was returned", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(10))
+        yield* caughtUp
+        const channel = yield* channelOf(url)
+        yield* Effect.promise(() => channel.deleteQueue(incomingQueue))
+        yield* appendAll(drafts(200))
+        yield* caughtUp
+        const messages = yield* drain(url)
+        assert.strictEqual(new Set(messages.map(({ properties }) => properties.messageId as string)).size, 200)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("says which queue has other settings, and goes on by itself when that was mended", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      const channel = yield* channelOf(url)
+      yield* Effect.promise(() => channel.assertQueue(incomingQueue, { durable: true }))
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(5))
+        const { confirmed, failure } = yield* eventually(theView, (view) => view.failure !== null)
+        assert.strictEqual(confirmed, 0)
+        assert.strictEqual(failure?.reason, "rejected")
+        assert.include(failure?.message, `'${incomingQueue}' exists at the broker with other settings`)
+        assert.include(failure?.message, "inequivalent arg")
+        yield* Effect.promise(() => channel.deleteQueue(incomingQueue))
+        yield* caughtUp
+        assert.strictEqual((yield* drain(url)).length, 5)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("keeps what a consumer rejects in the queue of dead letters", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(1))
+        yield* caughtUp
+        const channel = yield* channelOf(url)
+        const message = yield* Effect.promise(() => channel.get(incomingQueue))
+        assert.isObject(message)
+        if (message !== false) channel.nack(message, false, false)
+        const dead = yield* eventually(
+          Effect.promise(() => channel.checkQueue(deadQueue)),
+          ({ messageCount }) => messageCount > 0
+        )
+        assert.strictEqual(dead.messageCount, 1)
+      }).pipe(Effect.provide(layer(url)))
+    }))
+})
