@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import type { Json } from "../support/surface.ts"
 import { ask, makeScript, startServer, stateDraft } from "../support/surface.ts"
 
 const quarantined = {
@@ -47,9 +48,9 @@ describe("devices over HTTP", () => {
       const seen: Array<string> = []
       let cursor: string | null = ""
       while (cursor !== null) {
-        const page: any = yield* ask(`${url}/api/v1/devices?limit=2${cursor === "" ? "" : `&cursor=${cursor}`}`)
+        const page: Json = yield* ask(`${url}/api/v1/devices?limit=2${cursor === "" ? "" : `&cursor=${cursor}`}`)
         assert.isAtMost(page.body.items.length, 2)
-        seen.push(...page.body.items.map((device: any) => device.name))
+        seen.push(...page.body.items.map((device: Json) => device.name))
         cursor = page.body.next
       }
       assert.deepStrictEqual(seen, names)
@@ -62,7 +63,7 @@ describe("devices over HTTP", () => {
       const devices = `${url}/api/v1/devices`
       const { body: device } = yield* ask(devices, { method: "POST", json: { name: "a", upstreamId: "slot" } })
       const unknown = `${devices}/dev_00000000000000000000000000`
-      const expect = Effect.fnUntraced(function*(url: string, init: any, status: number, tag: string) {
+      const expect = Effect.fnUntraced(function*(url: string, init: Json, status: number, tag: string) {
         const answer = yield* ask(url, init)
         assert.strictEqual(answer.status, status, tag)
         assert.strictEqual(answer.body._tag, tag)

@@ -6,11 +6,12 @@ import { connect } from "node:net"
 import { requireKeysOffLoopback } from "../../src/services/ApiKeys.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import type { Json } from "../support/surface.ts"
 import { ask, startServer } from "../support/surface.ts"
 
 /** `fetch` chooses `Host` itself; this does not. */
 const askRaw = (url: string, headers: Record<string, string>, method = "GET") =>
-  Effect.callback<{ readonly status: number; readonly body: any }>((resume) => {
+  Effect.callback<{ readonly status: number; readonly body: Json }>((resume) => {
     const call = request(url, { method, headers }, (response) => {
       const chunks: Array<Buffer> = []
       response.on("data", (chunk) => chunks.push(chunk))

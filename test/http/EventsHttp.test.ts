@@ -10,6 +10,7 @@ import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
 import * as MemoryLogStore from "../../src/services/MemoryLogStore.ts"
 import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
 import { openSse } from "../support/sse.ts"
+import type { Json } from "../support/surface.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
 
 const deviceOf = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
@@ -27,16 +28,16 @@ describe("events over HTTP", () => {
       yield* append(Context.get(services, EventLog), 1, 25)
       const seen: Array<string> = []
       let next: string | null = "0"
-      let last: any
+      let last: Json
       while (next !== null) {
         last = (yield* ask(`${url}/api/v1/events?limit=10&after=${next}`)).body
-        seen.push(...last.items.map((event: any) => event.seq))
+        seen.push(...last.items.map((event: Json) => event.seq))
         next = last.next
       }
       assert.deepStrictEqual(seen, numbers(1, 25).map(String))
       assert.strictEqual(last.through, "25")
       const filtered = (yield* ask(`${url}/api/v1/events?device=${one}&kind=message.received&kind=message.ack`)).body
-      assert.deepStrictEqual(filtered.items.map((event: any) => Number(event.seq) % 2), numbers(1, 12).map(() => 0))
+      assert.deepStrictEqual(filtered.items.map((event: Json) => Number(event.seq) % 2), numbers(1, 12).map(() => 0))
       assert.strictEqual((yield* ask(`${url}/api/v1/events?kind=message.ack`)).body.items.length, 0)
     }))
 

@@ -5,6 +5,7 @@ import { Api } from "../../src/contracts/Api.ts"
 import * as Metrics from "../../src/services/Metrics.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { Metric } from "effect"
+import type { Json } from "../support/surface.ts"
 import { ask, startServer } from "../support/surface.ts"
 
 describe("health, figures and documents", () => {
@@ -22,7 +23,7 @@ describe("health, figures and documents", () => {
       assert.strictEqual(body._tag, "NotReady")
       assert.include(body.message, "broker (disconnected for 5 s)")
       assert.deepStrictEqual(
-        body.checks.map(({ name, ready }: any) => [name, ready]),
+        body.checks.map(({ name, ready }: Json) => [name, ready]),
         [["database", true], ["broker", false], ["fleet", false], ["gateway", false]]
       )
       assert.notInclude(JSON.stringify(body), "secret")

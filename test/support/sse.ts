@@ -1,10 +1,11 @@
 /** A reader of server-sent events that a test can stop at any point, by the rules of the specification. */
 import { Effect } from "effect"
 import type { Scope } from "effect"
+import type { Json } from "./surface.ts"
 
 export interface SseReader {
   /** The next event's data, parsed. Null when the stream has ended. */
-  readonly next: Effect.Effect<any>
+  readonly next: Effect.Effect<Json>
   /** As a browser would send it back. */
   readonly lastEventId: () => string
   readonly close: Effect.Effect<void>

@@ -103,11 +103,15 @@ export const startServer = (
     return { url: `http://127.0.0.1:${port}`, port, services: context, stop: EffectScope.close(scope, Exit.void) }
   }).pipe(Effect.orDie)
 
+/** A parsed answer: tests look into many shapes, and say themselves what they expect. */
+// oxlint-disable-next-line typescript/no-explicit-any
+export type Json = any
+
 /** Asks as any HTTP client would. The body is parsed where it is JSON. */
 export const ask = (
   url: string,
   init: RequestInit & { readonly json?: unknown } = {}
-): Effect.Effect<{ readonly status: number; readonly headers: Headers; readonly body: any }> =>
+): Effect.Effect<{ readonly status: number; readonly headers: Headers; readonly body: Json }> =>
   Effect.promise(async (signal) => {
     const { json, ...rest } = init
     const response = await fetch(url, {

@@ -1,0 +1,86 @@
+/** What people are told about a device. */
+import { assert, describe, it } from "@effect/vitest"
+import { Schema } from "effect"
+import fc from "fast-check"
+import { Device } from "../../src/domain/Device.ts"
+import type { DeviceState } from "../../src/domain/DeviceState.ts"
+import { explain, Explanation } from "../../src/domain/Explanation.ts"
+import type { OngoingIncident } from "../../src/domain/Explanation.ts"
+
+const at = "2026-01-01T00:00:00.000Z"
+
+const deviceIn = (state: DeviceState, active = true): Device =>
+  Schema.decodeSync(Device)({
+    id: "dev_00000000000000000000000001",
+    name: "Shop",
+    gateway: "default",
+    upstreamId: "slot",
+    phone: null,
+    jid: null,
+    state,
+    active,
+    createdAt: at,
+    updatedAt: at
+  })
+
+const reason = { class: "transport", code: "socket-closed", detail: "the gateway closed the socket" } as const
+
+const states: ReadonlyArray<DeviceState> = [
+  { _tag: "Inactive" },
+  { _tag: "Connecting", attempt: 3 },
+  { _tag: "AwaitingLogin", method: "qr", expiresAt: at },
+  { _tag: "Online", jid: null, since: at },
+  { _tag: "Backoff", attempt: 2, retryAt: at, reason },
+  { _tag: "LoggedOut", reason: "removed from the phone" },
+  { _tag: "Deaf", evidence: "history has what was not heard" },
+  { _tag: "Quarantined", reason, evidence: ["ten losses in ten minutes"], until: at }
+]
+
+const incident: OngoingIncident = { gateway: "default", since: at, reason: "refused", nextProbeAt: at, waiting: 7 }
+
+describe("explanations", () => {
+  for (const state of states) {
+    it(`of ${state._tag} say why, what comes next and what can be done`, () => {
+      for (const active of [true, false]) {
+        for (const during of [null, incident]) {
+          const told = explain({ device: deviceIn(state, active), transitions: [], incident: during })
+          assert.strictEqual(told.state, state._tag)
+          assert.isAbove(told.why.length, 10)
+          assert.isAbove(told.next.length, 5)
+          assert.notInclude(JSON.stringify(told), "undefined")
+          Schema.decodeSync(Schema.toType(Explanation))(told)
+        }
+      }
+    })
+  }
+
+  it("a failure is told in its own words, with the time of the next attempt", () => {
+    const told = explain({ device: deviceIn(states[4]!), transitions: [], incident: null })
+    assert.include(told.why, reason.detail)
+    assert.strictEqual(told.nextAt, at)
+  })
+
+  it("a gateway that is down is the reason of its devices, but not of one that is deactivated or online", () => {
+    const of = (state: DeviceState, active: boolean) =>
+      explain({ device: deviceIn(state, active), transitions: [], incident }).why
+    assert.include(of(states[4]!, true), "refused")
+    assert.include(of(states[4]!, true), "7 device(s)")
+    assert.notInclude(of(states[0]!, false), "refused")
+    assert.notInclude(of(states[3]!, true), "refused")
+  })
+
+  it("the newest transition names the rule, and a handful are shown as evidence", () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 30 }), (count) => {
+      const transitions = Array.from({ length: count }, (_, index) => ({
+        seq: 100 - index,
+        at,
+        data: { from: "Online", state: states[4]!, rule: `rule-${index}`, failure: reason, jid: null, phone: null }
+      }))
+      const told = explain({ device: deviceIn(states[4]!), transitions, incident: null })
+      assert.strictEqual(told.rule, "rule-0")
+      assert.strictEqual(told.seq, 100)
+      assert.isAtMost(told.evidence.length, 5)
+      assert.include(told.evidence[0], "rule-0")
+    }))
+  })
+})
