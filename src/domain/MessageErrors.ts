@@ -24,7 +24,10 @@ export class CursorInvalid extends Schema.TaggedError<CursorInvalid>()("CursorIn
   }
 }
 
-/** The asked-for place in the log is older than what retention has kept. */
+/**
+ * The asked-for place is none of this log any more: older than what retention has kept, or past its end, because the
+ * log was restored or begun anew since the place was given out.
+ */
 export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsExpired", {
   message: Schema.String,
   after: Schema.String,
@@ -35,6 +38,14 @@ export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsEx
       after: String(after),
       oldest: String(oldest),
       message: `Events after ${after} are no longer all kept; the oldest kept is ${oldest}`
+    })
+  }
+
+  static pastEnd(after: number, head: number, oldest: number): EventsExpired {
+    return new EventsExpired({
+      after: String(after),
+      oldest: String(oldest),
+      message: `The log ends at ${head}, so ${after} was given out by another log; the oldest kept here is ${oldest}`
     })
   }
 }

@@ -5,6 +5,7 @@
 import { ByteSize, Cause, Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import { HttpIncomingMessage, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import { Socket } from "effect/socket"
 import { InternalError } from "../contracts/Failures.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { Draining } from "./Draining.ts"
@@ -106,6 +107,8 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
       )
     }
   }
+  // The handshake of a WebSocket did not come about, or its connection broke: neither is ours.
+  if (Socket.isSocketError(error)) return Effect.succeed(refused(400, "UpgradeFailed", "The WebSocket was not opened"))
   return Effect.as(
     Effect.logError(`Defect while answering ${request.method} ${pathOf(request)}`, cause),
     refused(500, "InternalError", InternalError.of().message)

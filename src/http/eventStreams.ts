@@ -24,6 +24,8 @@ export const startOf = (
 ): Effect.Effect<number, StorageUnavailable | EventsExpired> =>
   Effect.flatMap(log.head, ({ head, oldest }) => {
     if (after === undefined) return Effect.succeed(head)
+    // Waiting there would be silence for as long as the log takes to grow that far again.
+    if (after > head) return Effect.fail(EventsExpired.pastEnd(after, head, oldest))
     return after < oldest - 1 ? Effect.fail(EventsExpired.of(after, oldest)) : Effect.succeed(after)
   })
 

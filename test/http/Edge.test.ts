@@ -169,6 +169,18 @@ describe("the edge", () => {
       )
     }))
 
+  it.live("a WebSocket handshake that is none, or goes elsewhere, is refused and harms nobody", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* startServer()
+      const host = `127.0.0.1:${port}`
+      const { "sec-websocket-key": _, ...keyless } = upgrade
+      assert.strictEqual((yield* askRaw(`${url}/rpc/ws`, { host, ...keyless })).status, 400)
+      assert.strictEqual((yield* askRaw(`${url}/rpc/ws`, { host })).status, 400)
+      const elsewhere = yield* askRaw(`${url}/nothing`, { host, ...upgrade })
+      assert.deepStrictEqual([elsewhere.status, elsewhere.body._tag], [404, "RouteNotFound"])
+      assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+    }))
+
   it.live("with keys, the host name does not matter", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
