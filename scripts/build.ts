@@ -89,6 +89,10 @@ export const buildProgram = async (): Promise<void> => {
 }
 
 export const buildLibrary = async (): Promise<void> => {
+  fs.mkdirSync(dist, { recursive: true })
+  for (const name of fs.readdirSync(dist).filter((file) => /^(types$|shared-)/.test(file))) {
+    fs.rmSync(path.join(dist, name), { recursive: true })
+  }
   await esbuild.build({
     ...shared,
     platform: "neutral",
@@ -105,7 +109,6 @@ export const buildLibrary = async (): Promise<void> => {
 
 if (import.meta.main) {
   const started = performance.now()
-  fs.rmSync(dist, { recursive: true, force: true })
   const programOnly = process.argv.includes("--program")
   await buildProgram()
   if (!programOnly) await buildLibrary()

@@ -1,0 +1,150 @@
+/** The program as its user meets it: what it says, and with what it ends. */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { freePort } from "../support/servers/ServerHome.ts"
+import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import { runProgram } from "./support/runProgram.ts"
+
+const directory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-cli-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) {
+  return yield* runProgram(args, { cwd: yield* directory, env })
+})
+
+const commands = [
+  "serve",
+  "simulator",
+  "devices list",
+  "devices add",
+  "devices explain",
+  "events tail",
+  "migrate",
+  "doctor"
+]
+
+describe("help", () => {
+  it.live("teaches every command with examples", () =>
+    Effect.gen(function*() {
+      const { code, out } = yield* run(["--help"])
+      assert.strictEqual(code, 0)
+      for (const command of commands) assert.include(out, command.split(" ")[0])
+      for (const command of commands) {
+        const help = yield* run([...command.split(" "), "--help"])
+        assert.strictEqual(help.code, 0, command)
+        assert.include(help.out, "EXAMPLES", command)
+        assert.include(help.out, `columba ${command}`, command)
+      }
+    }))
+
+  it.live("names the environment variable beside each flag of serve", () =>
+    Effect.gen(function*() {
+      const { out } = yield* run(["serve", "--help"])
+      for (
+        const name of ["DATABASE_URL", "RABBITMQ_URL", "WHATSAPP_API_URL", "COLUMBA_API_KEYS", "COLUMBA_ROLES", "PORT"]
+      ) {
+        assert.include(out, `[${name}]`)
+      }
+    }))
+})
+
+describe("mistakes", () => {
+  it.live("of usage are one line and a hint, and end with 2", () =>
+    Effect.gen(function*() {
+      const { code, err, out } = yield* run(["device", "list"])
+      assert.strictEqual(code, 2)
+      assert.strictEqual(out, "")
+      assert.deepStrictEqual(err.trim().split("\n"), [
+        `columba: Unknown subcommand "device" for "columba" Did you mean this? devices`,
+        "  see: columba --help"
+      ])
+    }))
+
+  it.live("in settings are told all at once, without secrets and stack traces, and end with 2", () =>
+    Effect.gen(function*() {
+      const { code, err } = yield* run(["serve", "--port", "lots"], {
+        DATABASE_URL: "mysql://root:hunter2@db",
+        HOST: "0.0.0.0"
+      })
+      assert.strictEqual(code, 2)
+      assert.include(err, "3 settings need your attention")
+      for (const name of ["PORT is 'lots'", "DATABASE_URL is a value", "HOST is '0.0.0.0'"]) assert.include(err, name)
+      assert.notInclude(err, "hunter2")
+      assert.notInclude(err, "    at ")
+    }))
+
+  it.live("read a .env file as they read the environment", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory
+      writeFileSync(join(cwd, ".env"), "PORT=lots\n")
+      const { code, err } = yield* runProgram(["serve"], { cwd })
+      assert.strictEqual(code, 2)
+      assert.include(err, "PORT is 'lots'")
+    }))
+})
+
+describe("what is not there", () => {
+  it.live("is a server to talk to: says how to start one, and ends with 3", () =>
+    Effect.gen(function*() {
+      const url = `http://127.0.0.1:${yield* freePort}`
+      for (const args of [["devices", "list"], ["events", "tail"]]) {
+        const { code, err } = yield* run([...args, "--url", url])
+        assert.strictEqual(code, 3)
+        assert.include(err, `no Columba answers at ${url}`)
+        assert.include(err, "npm start")
+      }
+    }))
+
+  it.live("is named by the doctor, each with how to mend it", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const { code, err, out } = yield* run(["doctor"], {
+        DATABASE_URL: `postgres://columba:hunter2@127.0.0.1:${port}/columba`,
+        RABBITMQ_URL: `amqp://columba:hunter2@127.0.0.1:${port}`,
+        WHATSAPP_API_URL: `http://127.0.0.1:${port}`
+      })
+      assert.strictEqual(code, 3)
+      for (const name of ["DATABASE_URL", "RABBITMQ_URL", "WHATSAPP_API_URL"]) assert.include(out, `check ${name}`)
+      assert.include(err, "not in order: database, broker, gateway")
+      assert.notInclude(out + err, "hunter2")
+    }))
+})
+
+describe("a running Columba", () => {
+  it.live("shows itself to the commands: demo devices with traffic, one more added, explained, and followed", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory
+      const server = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })
+      yield* server.start
+      const remote = (...args: ReadonlyArray<string>) => runProgram([...args, "--url", server.url], { cwd })
+
+      const tail = yield* remote("events", "tail", "--after", "0", "--kind", "message.received", "--limit", "2")
+      assert.strictEqual(tail.code, 0)
+      assert.lengthOf(tail.out.trim().split("\n"), 2)
+
+      const added = yield* remote("devices", "add", "--name", "Front desk", "--json")
+      assert.strictEqual(added.code, 0, added.err)
+      const { id } = JSON.parse(added.out) as { id: string }
+      const list = yield* remote("devices", "list", "--json")
+      assert.lengthOf(list.out.trim().split("\n"), 4)
+      assert.include(list.out, id)
+
+      const explained = yield* remote("devices", "explain", id)
+      assert.strictEqual(explained.code, 0)
+      assert.match(explained.out, /\nwhy {4}.*\nnext {3}/)
+
+      const unknown = yield* remote("devices", "explain", "dev_00000000000000000000000000")
+      assert.deepStrictEqual([unknown.code, unknown.err.trim()], [
+        1,
+        "columba: No device dev_00000000000000000000000000"
+      ])
+
+      const stopped = yield* server.terminate
+      assert.deepStrictEqual([stopped.code, stopped.signal], [0, null])
+    }))
+})
