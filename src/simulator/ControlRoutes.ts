@@ -11,6 +11,7 @@ const EmitBody = Schema.Struct({
   devices: Schema.optionalKey(Schema.Array(Schema.String)),
   count: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
   rate: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
+  speed: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
   /** Answer only when all are out. */
   wait: Schema.optionalKey(Schema.Boolean)
 })

@@ -14,6 +14,11 @@ export interface EmitJob {
   readonly count: number | null
   /** Events a second over all devices; `null` as fast as sockets take them. */
   readonly rate: number | null
+  /**
+   * Instead of a rate: each account's own time goes by so many times as fast as ours, so that people pause and receipts
+   * follow as they do in life.
+   */
+  readonly speed: number | null
 }
 
 interface Running extends EmitJob {
@@ -21,6 +26,9 @@ interface Running extends EmitJob {
   readonly startedAt: number
   readonly done: () => void
   emitted: number
+  /** With a speed: where each account's own time stood at the start. */
+  readonly origins: ReadonlyMap<SimulatedDevice, number>
+  lookAt: number
 }
 
 interface Outgoing {
@@ -39,6 +47,8 @@ export interface EmitterOptions {
 const tickMillis = 5
 /** One turn of the pump, so that sockets are served between: at the target of 20,000 a second a tick needs 100. */
 const burstMax = 500
+/** Looking whether each of 10,000 accounts is due costs a millisecond; in life a tenth of a second is not noticed. */
+const lookMillis = 100
 /** Bytes waiting in one socket above which an unpaced job waits for it. */
 const bufferedMax = 256 * 1024
 /** Frames held back by `reorder` or `slow`, over all devices. Beyond, they go out at once. */
@@ -72,7 +82,8 @@ export class Emitter {
     const id = ++this.#ids
     if (job.devices.length === 0 || job.count === 0) done()
     else {
-      this.#jobs.set(id, { ...job, id, done, emitted: 0, startedAt: this.#options.now() })
+      const origins = new Map(job.speed === null ? [] : job.devices.map((device) => [device, device.scenario.at()]))
+      this.#jobs.set(id, { ...job, id, done, emitted: 0, startedAt: this.#options.now(), origins, lookAt: 0 })
       this.#run()
     }
     return id
@@ -197,7 +208,10 @@ export class Emitter {
         }
       }
     }
-    for (const job of this.#jobs.values()) this.#advance(job, now)
+    for (const job of this.#jobs.values()) {
+      if (job.speed === null) this.#advance(job, now)
+      else if (now >= job.lookAt) this.#live(job, job.speed, now)
+    }
     if (this.#jobs.size === 0 && this.#late.length === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined
@@ -213,6 +227,18 @@ export class Emitter {
       if (job.rate === null && isFull(device)) break
       job.emitted++
       this.emitNext(device)
+    }
+    if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
+  }
+
+  #live(job: Running, speed: number, now: number): void {
+    job.lookAt = now + lookMillis
+    const passed = (now - job.startedAt) * speed
+    for (const [device, origin] of job.origins) {
+      while (device.scenario.nextAt() - origin <= passed && job.emitted !== job.count) {
+        job.emitted++
+        this.emitNext(device)
+      }
     }
     if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
   }

@@ -19,6 +19,8 @@ export interface ScenarioEvent {
 }
 
 export interface Scenario {
+  /** The account's own time: that of its last event. */
+  readonly at: () => number
   /** When the next event is due in the account's own time. */
   readonly nextAt: () => number
   /** The next event, with `now` (milliseconds) as its claimed time. */
@@ -51,7 +53,10 @@ const pendingMax = 64
 /** The account's phone, always the same for a seed and a device. */
 export const accountOf = (seed: string, device: string): { readonly jid: string; readonly name: string } => {
   const random = seeded(`${seed}/${device}/account`)
-  return { jid: `62812${random.between(10_000_000, 99_999_999)}@s.whatsapp.net`, name: `Toko ${random.between(1, 999)}` }
+  return {
+    jid: `62812${random.between(10_000_000, 99_999_999)}@s.whatsapp.net`,
+    name: `Toko ${random.between(1, 999)}`
+  }
 }
 
 /** `conversation` seeds what is said, where that is to differ while the account stays. */
@@ -74,6 +79,7 @@ export const scenario = (seed: string, device: string, conversation = seed): Sce
   const writing = { random, account: account.jid, later }
 
   return {
+    at: () => clock,
     nextAt: () => Math.min(nextWriting, pending[0]?.at ?? Infinity),
     next: (now) => {
       const due = pending[0]
@@ -105,7 +111,8 @@ interface Writing {
 }
 
 /** Bursts of talk with pauses between: mostly seconds, sometimes minutes. */
-const gap = (random: Seeded): number => random.chance(0.8) ? random.between(1500, 20_000) : random.between(60_000, 600_000)
+const gap = (random: Seeded): number =>
+  random.chance(0.8) ? random.between(1500, 20_000) : random.between(60_000, 600_000)
 
 const receive = (writing: Writing, contact: Contact, now: number): Omit<ScenarioEvent, "at"> => {
   const { random } = writing
@@ -236,17 +243,22 @@ const content = (
   const body = fill(random, language, random.pick(phrases))
   const kind = random.next()
   if (kind < 0.82) return { body }
-  const file = (extension: string) => `statics/media/${Math.trunc(now / 1000)}-${random.hex(8).toLowerCase()}.${extension}`
+  const file = (extension: string) =>
+    `statics/media/${Math.trunc(now / 1000)}-${random.hex(8).toLowerCase()}.${extension}`
   if (kind < 0.9) return { body, image: { path: file("jpe"), caption: body } }
   if (kind < 0.93) return { audio: file("oga") }
   if (kind < 0.95) return { document: file("pdf") }
   if (kind < 0.965) return { video: file("mp4") }
   if (kind < 0.98) return { sticker: file("webp") }
   if (kind < 0.99) {
-    return { location: { degreesLatitude: -6.2 + random.next(), degreesLongitude: 106.8 + random.next(), name: "Toko" } }
+    return {
+      location: { degreesLatitude: -6.2 + random.next(), degreesLongitude: 106.8 + random.next(), name: "Toko" }
+    }
   }
   // A poll or the like: gateways pass on that there was a message, and nothing of what it said.
-  return random.chance(0.5) ? {} : { contact: { displayName: random.pick(language.names), vcard: "BEGIN:VCARD\nEND:VCARD" } }
+  return random.chance(0.5)
+    ? {}
+    : { contact: { displayName: random.pick(language.names), vcard: "BEGIN:VCARD\nEND:VCARD" } }
 }
 
 const fill = (random: Seeded, language: Language, phrase: string): string =>

@@ -32,7 +32,8 @@ export class SimulatedDevice {
   /** Open in TCP and dead to the world: the half-open fault. */
   readonly frozen = new Set<WebSocket>()
   /** What the last upgrade said of itself. */
-  handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null = null
+  handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null =
+    null
   /** Events so far: the number of the last one. */
   seq = 0
   /** The account, once paired. */

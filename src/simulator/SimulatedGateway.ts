@@ -76,10 +76,13 @@ export const runSimulator = (
   options: SimulatorOptions & {
     /** Events a second over all devices, from the start. */
     readonly rate?: number | undefined
+    /** Instead of a rate: people write and read in their own time, so many times as fast as ours. */
+    readonly speed?: number | undefined
   }
 ): Effect.Effect<never, SimulatorNotStarted> =>
   Effect.scoped(Effect.flatMap(start(options), ({ core, url }) => {
-    if (options.rate !== undefined) core.emit({ rate: options.rate })
+    const { rate, speed } = options
+    if (rate !== undefined || speed !== undefined) core.emit({ rate, speed })
     return Effect.andThen(
       Console.log(`Simulated gateway at ${url} with ${core.devices.size} devices, seed '${core.options.seed}'`),
       Effect.never
@@ -170,7 +173,9 @@ const upgrade = (
 }
 
 const userOf = (authorization: string | undefined): string | null =>
-  authorization === undefined ? null : Buffer.from(authorization.slice("Basic ".length), "base64").toString().split(":")[0]!
+  authorization === undefined
+    ? null
+    : Buffer.from(authorization.slice("Basic ".length), "base64").toString().split(":")[0]!
 
 const refuse = (socket: Duplex, reply: Reply): void => {
   const headers = { ...reply.headers, "content-length": String(Buffer.byteLength(reply.body)), connection: "close" }

@@ -40,6 +40,8 @@ export interface EmitRequest {
   readonly count?: number | undefined
   /** Events a second in all; without it as fast as the sockets take them. */
   readonly rate?: number | undefined
+  /** Instead of a rate: how many times as fast as ours the accounts' own time goes by. */
+  readonly speed?: number | undefined
 }
 
 const qrSeconds = 30
@@ -69,7 +71,13 @@ export class SimulatorCore {
   addDevice(id: string): SimulatedDevice {
     const known = this.devices.get(id)
     if (known !== undefined) return known
-    const device = new SimulatedDevice(this.options.seed, id, this.options.autoPair, this.now(), this.options.conversation)
+    const device = new SimulatedDevice(
+      this.options.seed,
+      id,
+      this.options.autoPair,
+      this.now(),
+      this.options.conversation
+    )
     this.devices.set(id, device)
     return device
   }
@@ -122,7 +130,8 @@ export class SimulatorCore {
 
   emit(request: EmitRequest, done: () => void = () => {}): number {
     const devices = this.#chosen(request.devices)
-    return this.emitter.start({ devices, count: request.count ?? null, rate: request.rate ?? null }, done)
+    const { count = null, rate = null, speed = null } = request
+    return this.emitter.start({ devices, count, rate, speed }, done)
   }
 
   /** `drop` and `half-open` strike the sockets that are open now; all others wait for their occasion. */
@@ -216,4 +225,5 @@ export class SimulatorCore {
 }
 
 /** `ws` keeps the TCP socket to itself; an RST cannot be asked for otherwise. */
-const rawSocketOf = (socket: WebSocket) => (socket as unknown as { readonly _socket: import("node:net").Socket })._socket
+const rawSocketOf = (socket: WebSocket) =>
+  (socket as unknown as { readonly _socket: import("node:net").Socket })._socket

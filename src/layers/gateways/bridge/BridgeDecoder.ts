@@ -5,81 +5,31 @@
  *
  * Left to others: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
  */
-// Before any parser is made: those made earlier stay interpreted, at about 1.5 times the cost of parsing alone.
-import "effect/schema/SchemaJITCompiler/enable"
-import { Result, Schema } from "effect"
-import type { Alias, EventData, EventDraft, EventIdentity, MessageActionData, RejectedData } from "../../../domain/Event.ts"
+import type { Schema } from "effect"
+import type {
+  Alias,
+  EventData,
+  EventDraft,
+  EventIdentity,
+  MessageActionData,
+  RejectedData
+} from "../../../domain/Event.ts"
 import type { EventId } from "../../../domain/Ids.ts"
 import type { MessageStatus } from "../../../domain/Message.ts"
 import { canonical, isLid } from "../../../domain/Jid.ts"
 import { makeEventId, messageIdOf } from "../../../services/EventIdentity.ts"
 import type { Happening, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import { depthMax, isTooDeep } from "./depth.ts"
+import { type Address, decodeAck, decodeAction, decodeEnvelope, decodeMessage, type Envelope } from "./payloads.ts"
 import { readTimestamp } from "./timestamps.ts"
 
 /** A rejected frame's text is kept up to here: enough to see what it was, too little to fill the log with junk. */
 const rawMax = 64 * 1024
 
-/** Serialisers and databases recurse; nothing WhatsApp sends comes near this. */
-const depthMax = 64
-
 /** One ack frame becomes one event an id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
 const ackIdsMax = 4096
 
-const identifier = Schema.String.check(Schema.isMinLength(1))
-
-/** The fields we read. Those that may be missing are of `Text` and `Flag`. */
-const fieldsOf = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: Text, flagSchema: Flag) => {
-  const text = Schema.optionalKey(textSchema)
-  const flag = Schema.optionalKey(flagSchema)
-  const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
-  return {
-    envelope: Schema.Struct({
-      event: identifier,
-      device_id: Schema.String,
-      /** The slot, where the gateway names the account in `device_id`. */
-      session_id: text,
-      timestamp: Schema.optionalKey(Schema.Unknown),
-      /** Looked at as it is: a schema of a record would copy it. */
-      payload: Schema.Unknown
-    }),
-    message: Schema.Struct({ ...address, id: identifier, is_from_me: flag, body: text }),
-    action: Schema.Struct({
-      ...address,
-      id: identifier,
-      is_from_me: flag,
-      body: text,
-      reaction: text,
-      reacted_message_id: text,
-      original_message_id: text,
-      revoked_message_id: text
-    }),
-    ack: Schema.Struct({ ...address, ids: Schema.Array(identifier), receipt_type: Schema.String })
-  }
-}
-
-/** What gateways send; unions cost a third of the parse, so `null` for a field is left to a second look. */
-const usual = fieldsOf(Schema.String, Schema.Boolean)
-const tolerant = fieldsOf(Schema.NullOr(Schema.String), Schema.NullOr(Schema.Boolean))
-
-const decoderOf = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) => {
-  const decodeUsual = Schema.decodeUnknownResult(usual)
-  const decodeTolerant = Schema.decodeUnknownResult(tolerant)
-  return (value: unknown): A | B | null => {
-    const first = decodeUsual(value)
-    if (Result.isSuccess(first)) return first.success
-    const second = decodeTolerant(value)
-    return Result.isSuccess(second) ? second.success : null
-  }
-}
-
-const decodeEnvelope = decoderOf(usual.envelope, tolerant.envelope)
-const decodeMessage = decoderOf(usual.message, tolerant.message)
-const decodeAction = decoderOf(usual.action, tolerant.action)
-const decodeAck = decoderOf(usual.ack, tolerant.ack)
-
-type Envelope = typeof tolerant.envelope.Type
 type Payload = Readonly<Record<string, unknown>>
-type Address = Pick<typeof tolerant.message.Type, "chat_id" | "chat_lid" | "from" | "from_lid">
 type Extra = Record<string, Schema.Json>
 
 /** What one frame is decoded against, gathered once so that the readers below take one argument. */
@@ -160,7 +110,7 @@ export const decodeFrame = (
   if (!isFor(decoded, target)) {
     return [rejected(frame, "wrong-device", "the frame names a device that this socket is not for")]
   }
-  if (mayBeDeep(text) && deeperThan(payload, depthMax - 1)) {
+  if (isTooDeep(text, payload)) {
     return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
   }
   return readEvent(frame, decoded, payload)
@@ -399,31 +349,12 @@ const expiryIn = (payload: Payload, now: number): string | null => {
   return readTimestamp(payload.expires_at)
 }
 
-/**
- * Walking every payload would cost as much as parsing it. Whoever is deeper than the bound has more than half as many
- * of one bracket, and looking for those in the text costs next to nothing.
- */
-const mayBeDeep = (text: string): boolean => hasMany(text, "{") || hasMany(text, "[")
-
-const hasMany = (text: string, bracket: string): boolean => {
-  let count = 0
-  for (let at = text.indexOf(bracket); at !== -1; at = text.indexOf(bracket, at + 1)) {
-    if (++count >= depthMax / 2) return true
-  }
-  return false
-}
-
-const deeperThan = (value: object, levels: number): boolean => {
-  if (levels === 0) return true
-  for (const key in value) {
-    const inner = (value as Payload)[key]
-    if (typeof inner === "object" && inner !== null && deeperThan(inner, levels - 1)) return true
-  }
-  return false
-}
-
 const unreadable = (frame: Frame, envelope: Envelope): Happening =>
-  rejected(frame, "unreadable", `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`)
+  rejected(
+    frame,
+    "unreadable",
+    `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`
+  )
 
 const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): Happening =>
   record(frame, "frame.rejected", null, {

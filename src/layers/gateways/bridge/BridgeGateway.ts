@@ -2,6 +2,7 @@
  * A gateway that speaks the `bridge` dialect: one WebSocket a device carrying `{event, device_id, payload}`, and HTTP
  * for questions about slots, both behind HTTP Basic.
  */
+import { unescape } from "node:querystring"
 import { Effect, Layer, Redacted, Scope } from "effect"
 import type { DeviceId, GatewayName } from "../../../domain/Ids.ts"
 import { Gateways, SessionRefused, type WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
@@ -100,9 +101,9 @@ const baseOf = (text: string): URL => {
 
 const authorizationOf = (options: BridgeOptions): string | null => {
   const url = new URL(options.url)
-  const user = options.user ?? decodeURIComponent(url.username)
+  const user = options.user ?? unescape(url.username)
   const password = options.password === undefined
-    ? decodeURIComponent(url.password)
+    ? unescape(url.password)
     : Redacted.value(options.password)
   return user === "" && password === "" ? null : `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`
 }

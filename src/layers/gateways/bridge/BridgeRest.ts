@@ -51,95 +51,105 @@ interface Reply {
 
 const notUsable: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
 
-export const make = Effect.fnUntraced(function*(options: RestOptions): Effect.fn.Return<BridgeRest, never, Scope.Scope> {
-  const secure = options.base.protocol === "https:"
-  const agent = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      const pool = { keepAlive: true, maxSockets: connectionsMax, maxFreeSockets: 2 }
-      return secure ? new TlsAgent(pool) : new Agent(pool)
-    }),
-    (agent) => Effect.sync(() => agent.destroy())
-  )
-  const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(options.name, operation, detail)
+export const make = Effect.fnUntraced(
+  function*(options: RestOptions): Effect.fn.Return<BridgeRest, never, Scope.Scope> {
+    const secure = options.base.protocol === "https:"
+    const agent = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const pool = { keepAlive: true, maxSockets: connectionsMax, maxFreeSockets: 2 }
+        return secure ? new TlsAgent(pool) : new Agent(pool)
+      }),
+      (agent) => Effect.sync(() => agent.destroy())
+    )
+    const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(options.name, operation, detail)
 
-  const ask = (operation: string, method: string, url: URL, millis: number, body?: string) =>
-    Effect.callback<Reply, GatewayUnavailable>((resume) => {
-      const headers: Record<string, string> = { accept: "application/json" }
-      if (options.authorization !== null) headers.authorization = options.authorization
-      if (body !== undefined) headers["content-type"] = "application/json"
-      const request = (secure ? httpsRequest : httpRequest)(url, { agent, method, headers }, (response) => {
-        collect(response, (outcome) => {
-          clearTimeout(deadline)
-          resume(outcome === null ? Effect.fail(unavailable(operation, "its answer broke off")) : Effect.succeed(outcome))
+    const ask = (operation: string, method: string, url: URL, millis: number, body?: string) =>
+      Effect.callback<Reply, GatewayUnavailable>((resume) => {
+        const headers: Record<string, string> = { accept: "application/json" }
+        if (options.authorization !== null) headers.authorization = options.authorization
+        if (body !== undefined) headers["content-type"] = "application/json"
+        const request = (secure ? httpsRequest : httpRequest)(url, { agent, method, headers }, (response) => {
+          collect(response, (outcome) => {
+            clearTimeout(deadline)
+            resume(
+              outcome === null ? Effect.fail(unavailable(operation, "its answer broke off")) : Effect.succeed(outcome)
+            )
+          })
         })
+        const deadline = setTimeout(() => {
+          resume(Effect.fail(unavailable(operation, `no answer within ${millis} ms`)))
+          request.destroy()
+        }, millis)
+        request.on("error", (error: NodeJS.ErrnoException) => {
+          clearTimeout(deadline)
+          resume(Effect.fail(unavailable(operation, error.code ?? "the connection failed")))
+        })
+        request.end(body)
+        return Effect.sync(() => giveUp(request, deadline))
       })
-      const deadline = setTimeout(() => {
-        resume(Effect.fail(unavailable(operation, `no answer within ${millis} ms`)))
-        request.destroy()
-      }, millis)
-      request.on("error", (error: NodeJS.ErrnoException) => {
-        clearTimeout(deadline)
-        resume(Effect.fail(unavailable(operation, error.code ?? "the connection failed")))
-      })
-      request.end(body)
-      return Effect.sync(() => giveUp(request, deadline))
+
+    const at = (path: string) => new URL(`${options.base.href.replace(/\/$/, "")}${path}`)
+
+    const refused = (operation: string, reply: Reply) =>
+      unavailable(
+        operation,
+        (reply.status === 401 || reply.status === 403) && reply.answer === null
+          ? `it refused our credentials (${reply.status})`
+          : `it answered ${reply.status}${reply.answer?.code ? ` ${reply.answer.code.slice(0, 64)}` : ""}`
+      )
+
+    const slotOf = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
+      const reply = yield* ask(operation, "GET", at(`/devices/${slot}`), questionMillis)
+      if (reply.status === 200) return { known: true as const, jid: jidIn(reply) }
+      if (isUnknownSlot(reply)) return { known: false as const, jid: null }
+      return yield* refused(operation, reply)
     })
 
-  const at = (path: string) => new URL(`${options.base.href.replace(/\/$/, "")}${path}`)
-
-  const refused = (operation: string, reply: Reply) =>
-    unavailable(
-      operation,
-      (reply.status === 401 || reply.status === 403) && reply.answer === null
-        ? `it refused our credentials (${reply.status})`
-        : `it answered ${reply.status}${reply.answer?.code ? ` ${reply.answer.code.slice(0, 64)}` : ""}`
+    const status = Effect.fn("BridgeGateway.status")(
+      function*(slot: UpstreamId) {
+        const operation = "answer for the slot's status"
+        const reply = yield* ask(operation, "GET", at(`/devices/${slot}/status`), questionMillis)
+        if (isUnknownSlot(reply) || (reply.status === 401 && reply.answer !== null)) return notUsable
+        const results = decodeStatus(reply.answer?.results)
+        if (reply.status !== 200 || Result.isFailure(results)) {
+          return yield* refused(operation, reply)
+        }
+        const { jid } = yield* slotOf(operation, slot)
+        const { is_connected: isConnected, is_logged_in: isLoggedIn } = results.success
+        return { isConnected, isLoggedIn, jid }
+      },
+      Effect.timeoutOrElse({
+        duration: questionMillis,
+        orElse: () => Effect.fail(unavailable("answer for the slot's status", `no answer within ${questionMillis} ms`))
+      })
     )
 
-  const slotOf = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
-    const reply = yield* ask(operation, "GET", at(`/devices/${slot}`), questionMillis)
-    if (reply.status === 200) return { known: true as const, jid: jidIn(reply) }
-    if (isUnknownSlot(reply)) return { known: false as const, jid: null }
-    return yield* refused(operation, reply)
-  })
+    const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
+      const operation = "create the slot"
+      if ((yield* slotOf(operation, slot)).known) return
+      const body = JSON.stringify({ device_id: slot })
+      const reply = yield* ask(operation, "POST", at("/devices"), questionMillis, body)
+      // Creating is not idempotent at the gateway: another process may have been first.
+      if (reply.status >= 200 && reply.status < 300) return
+      if (/already exists/i.test(reply.answer?.message ?? "")) return
+      return yield* refused(operation, reply)
+    })
 
-  const status = Effect.fn("BridgeGateway.status")(function*(slot: UpstreamId) {
-    const operation = "answer for the slot's status"
-    const reply = yield* ask(operation, "GET", at(`/devices/${slot}/status`), questionMillis)
-    if (isUnknownSlot(reply) || (reply.status === 401 && reply.answer !== null)) return notUsable
-    const results = decodeStatus(reply.answer?.results)
-    if (reply.status !== 200 || Result.isFailure(results)) return yield* refused(operation, reply)
-    const { jid } = yield* slotOf(operation, slot)
-    const { is_connected: isConnected, is_logged_in: isLoggedIn } = results.success
-    return { isConnected, isLoggedIn, jid }
-  }, Effect.timeoutOrElse({
-    duration: questionMillis,
-    orElse: () => Effect.fail(unavailable("answer for the slot's status", `no answer within ${questionMillis} ms`))
-  }))
+    // Health is at the root of the origin, whatever the base path, and behind no authentication.
+    const probe = Effect.flatMap(
+      ask("answer at all", "GET", new URL("/health", options.base), probeMillis),
+      (reply) =>
+        reply.status === 502 || reply.status === 503 || reply.status === 504
+          ? Effect.fail(refused("answer at all", reply))
+          : Effect.void
+    )
+    return { status, ensureSlot, probe }
+  }
+)
 
-  const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
-    const operation = "create the slot"
-    if ((yield* slotOf(operation, slot)).known) return
-    const body = JSON.stringify({ device_id: slot })
-    const reply = yield* ask(operation, "POST", at("/devices"), questionMillis, body)
-    // Creating is not idempotent at the gateway: another process may have been first.
-    if (reply.status >= 200 && reply.status < 300) return
-    if (/already exists/i.test(reply.answer?.message ?? "")) return
-    return yield* refused(operation, reply)
-  })
-
-  // Health is at the root of the origin, whatever the base path, and behind no authentication.
-  const probe = Effect.flatMap(
-    ask("answer at all", "GET", new URL("/health", options.base), probeMillis),
-    (reply) =>
-      reply.status === 502 || reply.status === 503 || reply.status === 504
-        ? Effect.fail(refused("answer at all", reply))
-        : Effect.void
-  )
-  return { status, ensureSlot, probe }
-})
-
-const isUnknownSlot = (reply: Reply): boolean =>
-  (reply.status === 404 || (reply.status === 500 && /not found/i.test(reply.answer?.message ?? "")))
+const isUnknownSlot = (
+  reply: Reply
+): boolean => (reply.status === 404 || (reply.status === 500 && /not found/i.test(reply.answer?.message ?? "")))
 
 const jidIn = (reply: Reply): string | null => {
   const slot = decodeSlot(reply.answer?.results)

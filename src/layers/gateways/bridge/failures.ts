@@ -73,7 +73,9 @@ export const ofConnectError = (error: NodeJS.ErrnoException): Failure => {
   if (localCodes.has(code)) {
     return failure("transport", "local-limit", `this machine could not open a socket (${code})`)
   }
-  if (unreachableCodes.has(code)) return failure("upstreamDown", "unreachable", `no connection to the gateway (${code})`)
+  if (unreachableCodes.has(code)) {
+    return failure("upstreamDown", "unreachable", `no connection to the gateway (${code})`)
+  }
   if (/CERT|TLS|SSL|SELF_SIGNED/.test(code)) {
     return failure("upstreamDown", "tls", `no trusted connection to the gateway (${code})`)
   }

@@ -223,6 +223,29 @@ describe("an open session", () => {
       assert.strictEqual((rejects[1]!.data as { reason: string }).reason, "binary")
     }))
 
+  it.live("hears every event of the ledger under doubles, reordering, delays and junk, and rejects only the junk", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      core.applyFault({ kind: "duplicate", copies: 2, probability: 0.2 })
+      core.applyFault({ kind: "reorder", window: 7, probability: 0.5 })
+      core.applyFault({ kind: "slow", millis: 20, probability: 0.1 })
+      core.applyFault({ kind: "junk", probability: 0.1 })
+      core.applyFault({ kind: "binary", times: 3 })
+      yield* Effect.callback<void>((resume) => void core.emit({ count: 1000 }, () => resume(Effect.void)))
+      core.clearFaults()
+      core.emitter.emit(core.devices.get("sim-1")!, "message", say(1))
+      yield* listener.until(() => idsOf(listener).at(-1) === "ID1")
+      const heard = new Set(listener.drafts().map(({ data }) => (data as { waId?: string }).waId))
+      for (const { event, id } of core.ledger.entries()) {
+        if (event !== "chat_presence") assert.isTrue(heard.has(id), `${event} ${id}`)
+      }
+      const rejects = listener.drafts().filter(({ kind }) => kind === "frame.rejected")
+      assert.isAbove(rejects.length, 50)
+      assert.isBelow(rejects.length, 200)
+    }))
+
   it.live("paused, it reads nothing, is not taken for dead, and loses nothing", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup({ turn: 40, direct: true })
