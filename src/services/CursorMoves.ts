@@ -25,9 +25,7 @@ export class CursorMoves {
       const name = nameOf(move)
       const pending = this.#pending.get(name) ?? { move, waiting: [] }
       if (seq > pending.move.seq) pending.move = move
-      pending.waiting.push((lost) =>
-        resume(lost ? Effect.fail(CursorLost.of(claim.sink, claim.epoch)) : Effect.void)
-      )
+      pending.waiting.push((lost) => resume(lost ? Effect.fail(CursorLost.of(claim.sink, claim.epoch)) : Effect.void))
       this.#pending.set(name, pending)
       nudge()
     })

@@ -8,7 +8,7 @@
  * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
  */
-import { Clock, Duration, Effect, Fiber, Layer, Schedule, Stream } from "effect"
+import { Clock, Duration, Effect, Fiber, Layer, Schedule } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
 import { AppendQueue } from "./AppendQueue.ts"
@@ -17,9 +17,10 @@ import { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, prepare, unreadable } from "./DraftPreparation.ts"
 import { makeEventId } from "./EventIdentity.ts"
 import { EventLog } from "./EventLog.ts"
-import type { Appended, EventPage } from "./EventLog.ts"
+import type { Appended } from "./EventLog.ts"
 import { LogStore } from "./LogStore.ts"
 import type { CursorMove, PreparedDraft, WriteResult } from "./LogStore.ts"
+import { makeReader } from "./LogReader.ts"
 import { LogTail } from "./LogTail.ts"
 import { makeRecorder } from "./logRecorder.ts"
 
@@ -35,12 +36,6 @@ export const linger = Duration.millis(2)
 /** A cursor on its own is worth no write of its own until the sink has paused this long. */
 export const cursorIdle = Duration.millis(50)
 
-/** An idle reader hears the watermark this often: below the 30 s after which proxies cut silent connections. */
-export const heartbeat = Duration.seconds(15)
-
-/** For commits of other processes whose signal was lost. */
-export const headPoll = Duration.seconds(1)
-
 /** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
 export const closeFlushMax = Duration.seconds(5)
 
@@ -48,11 +43,6 @@ export const closeFlushMax = Duration.seconds(5)
 const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("2 seconds")]).pipe(
   Schedule.jittered
 )
-
-/** Events of one page of `follow`. */
-const followPage = 500
-
-const readLimitMax = 1000
 
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
@@ -263,48 +253,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       })
     )
 
-    const askHead = Effect.ignore(Effect.tap(store.bounds, (bounds) => Effect.sync(() => tail.advance(bounds.head))))
-    if (store.shared) {
-      yield* Effect.forkScoped(Stream.runForEach(
-        store.commits,
-        (head) => head === null ? askHead : Effect.sync(() => tail.advance(head))
-      ))
-      yield* Effect.forkScoped(Effect.forever(Effect.andThen(
-        Effect.sleep(headPoll),
-        Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void)
-      )))
-    }
-
-    const read: EventLog["Service"]["read"] = (options) =>
-      Effect.suspend(() => {
-        const limit = Math.min(Math.max(options.limit, 1), readLimitMax)
-        const page = tail.read(options, options.after, limit)
-        if (page !== null) return Effect.succeed<EventPage>(page)
-        return Effect.map(store.read({ ...options, limit }), ({ events, head, through }): EventPage => {
-          tail.advance(head)
-          return { events, through }
-        })
-      })
-
-    const pastAfter = (after: number): Effect.Effect<void> =>
-      Effect.callback<void>((resume) => {
-        const withdraw = tail.onAfter(after, () => resume(Effect.void))
-        return Effect.sync(withdraw)
-      })
-
-    const follow: EventLog["Service"]["follow"] = (options) =>
-      Stream.unfold({ after: options.after, saidAt: 0n }, Effect.fnUntraced(function*(state) {
-        let after = state.after
-        const saidAt = state.saidAt === 0n ? clock.currentTimeNanosUnsafe() : state.saidAt
-        while (true) {
-          const page = yield* read({ ...options, after, limit: followPage })
-          after = page.through
-          const now = clock.currentTimeNanosUnsafe()
-          const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
-          if (page.events.length > 0 || left <= 0n) return [page, { after, saidAt: now }] as const
-          yield* Effect.timeoutOption(pastAfter(after), Duration.nanos(left))
-        }
-      }))
+    const reader = yield* makeReader(store, tail)
 
     return EventLog.of({
       append: (drafts) => drafts.length === 0 ? Effect.succeed([]) : appendAll(drafts),
@@ -315,9 +264,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       },
       onRoom: (resume) => queue.onRoom(resume),
       flush,
-      read,
-      follow,
-      latest: (options) => store.latest({ ...options, limit: Math.min(Math.max(options.limit, 1), readLimitMax) }),
+      ...reader,
       head: store.bounds,
       claimCursor: store.claimCursor,
       moveCursor: (claim, seq) => moves.move(claim, seq, nudge),

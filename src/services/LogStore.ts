@@ -25,7 +25,12 @@ export type Effects =
     readonly type: string
     readonly body: string | null
   }
-  | { readonly _tag: "Ack"; readonly messageId: MessageId; readonly participant: string; readonly status: MessageStatus }
+  | {
+    readonly _tag: "Ack"
+    readonly messageId: MessageId
+    readonly participant: string
+    readonly status: MessageStatus
+  }
   | {
     readonly _tag: "State"
     /** JSON text of the state. */
@@ -103,14 +108,18 @@ export class LogStore extends Context.Service<LogStore, {
   ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
 
   /** As `EventLog.read`; never looks past the newest number in the same snapshot. */
-  readonly read: (options: EventFilter & {
-    readonly after: number
-    readonly limit: number
-  }) => Effect.Effect<StoredPage, StorageUnavailable | EventsExpired>
+  readonly read: (
+    options: EventFilter & {
+      readonly after: number
+      readonly limit: number
+    }
+  ) => Effect.Effect<StoredPage, StorageUnavailable | EventsExpired>
 
-  readonly latest: (options: EventFilter & {
-    readonly limit: number
-  }) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
+  readonly latest: (
+    options: EventFilter & {
+      readonly limit: number
+    }
+  ) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
 
   readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 

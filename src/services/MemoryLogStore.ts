@@ -28,9 +28,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
           return Effect.succeed({ events, through: Math.max(options.after, tables.head), head: tables.head })
         }),
       latest: (options) =>
-        Effect.sync(() =>
-          tables.events.filter((event) => matches(options, event)).slice(-options.limit).reverse()
-        ),
+        Effect.sync(() => tables.events.filter((event) => matches(options, event)).slice(-options.limit).toReversed()),
       bounds: Effect.sync(() => ({ head: tables.head, oldest: tables.oldest })),
       claimCursor: (sink, from) =>
         Effect.sync(() => {

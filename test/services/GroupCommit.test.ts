@@ -182,7 +182,7 @@ it.effect("finds the draft that the store refuses among many, keeps it as frame.
     const device = freshDevice()
     control.poison = "7"
     const results = yield* log.append(Array.from({ length: 20 }, (_, index) => say(String(index), device)))
-    assert.deepStrictEqual(results.map((result) => result._tag), new Array(20).fill("Committed"))
+    assert.deepStrictEqual(results.map((result) => result._tag), Array.from({ length: 20 }, () => "Committed"))
     const { events } = yield* log.read({ after: 0, limit: 100, device })
     assert.deepStrictEqual(
       events.map((event) => event.kind),

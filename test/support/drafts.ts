@@ -25,7 +25,12 @@ export const freshWaId = (): string => `3EB0${String(++counter).padStart(8, "0")
 
 export const messageDraft = (fields: MessageFields): EventDraft => {
   const chat = fields.chat ?? "628111@s.whatsapp.net"
-  const identity = { fromMe: fields.fromMe ?? false, chat, sender: fields.sender ?? chat, waId: fields.waId ?? freshWaId() }
+  const identity = {
+    fromMe: fields.fromMe ?? false,
+    chat,
+    sender: fields.sender ?? chat,
+    waId: fields.waId ?? freshWaId()
+  }
   return {
     id: makeEventId(Date.now()),
     kind: identity.fromMe ? "message.sent" : "message.received",

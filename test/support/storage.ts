@@ -19,5 +19,9 @@ export const freshDirectory = Effect.acquireRelease(
   (directory) => Effect.sync(() => rmSync(directory, { recursive: true, force: true }))
 )
 
-export const layerFreshEmbedded = Layer.unwrap(Effect.map(freshDirectory, (dataDir) =>
-  SqlStorage.layer.pipe(Layer.provideMerge(EmbeddedDatabase.layer({ dataDir })), Layer.orDie)))
+export const layerFreshEmbedded = Layer.unwrap(
+  Effect.map(
+    freshDirectory,
+    (dataDir) => SqlStorage.layer.pipe(Layer.provideMerge(EmbeddedDatabase.layer({ dataDir })), Layer.orDie)
+  )
+)

@@ -39,12 +39,13 @@ const sqlErrorOf = (cause: unknown): SqlError.SqlError => {
   return new SqlError.SqlError({ reason })
 }
 
+/** Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it. */
 const makeConnection = (engine: PGlite): SqlConnection.Connection => {
   const run = (sql: string, parameters: ReadonlyArray<unknown>, rowMode: "object" | "array") =>
-    Effect.tryPromise({
+    Effect.uninterruptible(Effect.tryPromise({
       try: () => engine.query(sql, plainParameters(parameters), { rowMode }),
       catch: sqlErrorOf
-    })
+    }))
   const execute: SqlConnection.Connection["execute"] = (sql, parameters, transformRows) =>
     Effect.map(run(sql, parameters, "object"), (result) => {
       const rows = result.rows as ReadonlyArray<object>
@@ -63,7 +64,6 @@ const makeConnection = (engine: PGlite): SqlConnection.Connection => {
   }
 }
 
-/** Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it. */
 const makeClient = Effect.fnUntraced(function*(dataDir: string) {
   yield* Effect.try({
     try: () => mkdirSync(dataDir, { recursive: true, mode: 0o700 }),
@@ -84,7 +84,7 @@ const makeClient = Effect.fnUntraced(function*(dataDir: string) {
     driver: "pglite",
     acquirer,
     transactionAcquirer: acquirer,
-    borrower: (use) => semaphore.withPermit(Effect.uninterruptible(use(connection))),
+    borrower: (use) => semaphore.withPermit(use(connection)),
     compiler: PgClient.makeCompiler(),
     releaseSavepoint: (name) => `RELEASE SAVEPOINT ${name}`,
     spanAttributes: [["db.system.name", "postgresql"]]
