@@ -21,6 +21,40 @@ const numbers = (from: number, to: number) => Array.from({ length: to - from + 1
 const append = (log: EventLog["Service"], from: number, to: number, body?: string) =>
   log.append(numbers(from, to).map((number) => messageDraft(deviceOf(1 + number % 2), number, body)))
 
+const total = 12_000
+
+/** 48 MiB: far more than sockets and pages hold. */
+const appendLarge = Effect.fnUntraced(function*(log: EventLog["Service"]) {
+  const body = "x".repeat(4096)
+  for (let from = 1; from <= total; from += 1000) yield* append(log, from, from + 999, body)
+})
+
+/** By the time a reader beside it has everything, a slow one was offered all it would take. */
+const readAll = Effect.fnUntraced(function*(url: string) {
+  const reader = yield* openSse(`${url}/api/v1/events?after=0`)
+  for (let seq = 1; seq <= total; seq++) assert.strictEqual((yield* reader.next).seq, String(seq))
+})
+
+/** Counts what readers with a filter by kind are handed. */
+const countingStorage = () => {
+  let pulled = 0
+  const storage = Layer.effect(
+    EventLog,
+    Effect.map(EventLog, (log) =>
+      EventLog.of({
+        ...log,
+        follow: (options) =>
+          options.kinds === undefined
+            ? log.follow(options)
+            : Stream.tap(log.follow(options), ({ events }) =>
+              Effect.sync(() => {
+                pulled += events.length
+              }))
+      }))
+  ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
+  return { storage, pulled: () => pulled }
+}
+
 describe("events over HTTP", () => {
   it.live("pages lead through the whole log, and say where to read on later", () =>
     Effect.gen(function*() {
@@ -136,26 +170,9 @@ describe("events over HTTP", () => {
     "a client that does not read holds up nobody, costs a bounded amount, and later gets everything",
     () =>
       Effect.gen(function*() {
-        let pulled = 0
-        const body = "x".repeat(4096)
-        const counting = Layer.effect(
-          EventLog,
-          Effect.map(EventLog, (log) =>
-            EventLog.of({
-              ...log,
-              follow: (options) =>
-                options.kinds === undefined
-                  ? log.follow(options)
-                  : Stream.tap(log.follow(options), ({ events }) =>
-                    Effect.sync(() => {
-                      pulled += events.length
-                    }))
-            }))
-        ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
-        const { port, services, url } = yield* startServer({ storage: counting })
-        const log = Context.get(services, EventLog)
-        const total = 12_000
-        for (let from = 1; from <= total; from += 1000) yield* append(log, from, from + 999, body)
+        const { pulled, storage } = countingStorage()
+        const { port, services, url } = yield* startServer({ storage })
+        yield* appendLarge(Context.get(services, EventLog))
 
         const slow = yield* Effect.acquireRelease(
           Effect.callback<ReturnType<typeof connect>>((resume) => {
@@ -169,10 +186,8 @@ describe("events over HTTP", () => {
           }),
           (socket) => Effect.sync(() => socket.destroy())
         )
-        // By the time a reader beside it has everything, the slow one was offered all it would take.
-        const fast = yield* openSse(`${url}/api/v1/events?after=0`)
-        for (let seq = 1; seq <= total; seq++) assert.strictEqual((yield* fast.next).seq, String(seq))
-        assert.isBelow(pulled, total / 2)
+        yield* readAll(url)
+        assert.isBelow(pulled(), total / 2)
 
         const seen = yield* Effect.callback<number>((resume) => {
           let text = ""
@@ -193,4 +208,36 @@ describe("events over HTTP", () => {
       }),
     30_000
   )
+
+  it.live("an RPC client that acknowledges nothing is sent one piece and waited for", () =>
+    Effect.gen(function*() {
+      const { pulled, storage } = countingStorage()
+      const { services, url } = yield* startServer({ storage })
+      yield* appendLarge(Context.get(services, EventLog))
+      let received = 0
+      const socket = yield* Effect.acquireRelease(
+        Effect.callback<WebSocket>((resume) => {
+          const opening = new WebSocket(`${url.replace("http", "ws")}/rpc/ws`)
+          opening.addEventListener("message", ({ data }) => {
+            received += String(data).length
+          })
+          opening.addEventListener("open", () => resume(Effect.succeed(opening)))
+        }),
+        (opened) => Effect.sync(() => opened.close())
+      )
+      const say = (message: unknown) => socket.send(`${JSON.stringify(message)}\n`)
+      say({
+        _tag: "Request",
+        id: "1",
+        tag: "Events",
+        payload: { after: "0", kinds: ["message.received"] },
+        headers: []
+      })
+      // The first item is the heartbeat that says where the stream begins; this takes it, and nothing after it.
+      say({ _tag: "Ack", requestId: "1" })
+      yield* readAll(url)
+      assert.isAtMost(pulled(), 500)
+      assert.isBelow(received, 1024 * 1024)
+      assert.isAbove(received, 0)
+    }), 30_000)
 })
