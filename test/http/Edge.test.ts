@@ -1,8 +1,12 @@
 /** What every request passes, whichever route it takes. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer } from "effect"
+import { HttpServerRequest } from "effect/http"
+import { TestClock } from "effect/testing"
 import { request } from "node:http"
 import { connect } from "node:net"
+import { Draining } from "../../src/http/Draining.ts"
+import { answerTimeout, guard } from "../../src/http/Edge.ts"
 import { requireKeysOffLoopback } from "../../src/services/ApiKeys.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
@@ -202,6 +206,23 @@ describe("the edge", () => {
       assert.match(said, /^HTTP\/1\.1 400/)
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
+
+  it.effect("an answer that does not begin in time is given up, and its work interrupted", () =>
+    Effect.gen(function*() {
+      const interrupted = yield* Deferred.make<void>()
+      const routes = Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)))
+      const draining = yield* Draining
+      const answering = yield* guard(routes, { open: false, methodsAt: () => [], draining }).pipe(
+        Effect.provideService(
+          HttpServerRequest.HttpServerRequest,
+          HttpServerRequest.fromWeb(new Request("http://localhost/api/v1/devices"))
+        ),
+        Effect.forkChild
+      )
+      yield* TestClock.adjust(answerTimeout)
+      assert.strictEqual((yield* Fiber.join(answering)).status, 503)
+      yield* Deferred.await(interrupted)
+    }).pipe(Effect.provide(Draining.layer)))
 
   it("listening beyond loopback wants keys", () => {
     const key = { name: "a", scopes: [], key: null as never }
