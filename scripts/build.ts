@@ -103,8 +103,8 @@ export const buildLibrary = async (): Promise<void> => {
     packages: "external"
   })
   const tsc = path.join(root, "node_modules/.bin/tsc")
-  const types = spawnSync(tsc, ["-p", "tsconfig.build.json"], { cwd: root, stdio: "inherit" })
-  if (types.status !== 0) throw new Error("the types of the client could not be written")
+  const types = spawnSync(tsc, ["-p", "tsconfig.build.json"], { cwd: root, encoding: "utf8" })
+  if (types.status !== 0) throw new Error(`the types of the client could not be written:\n${types.stdout}`)
 }
 
 if (import.meta.main) {

@@ -1,0 +1,137 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Redacted } from "effect"
+import { notesOf, partsOf } from "../../src/bin/parts.ts"
+import { figureLines, Screen } from "../../src/bin/screen.ts"
+import type { Reading } from "../../src/bin/screen.ts"
+import { colours, fit, noColours, withoutEscapes } from "../../src/bin/style.ts"
+import type { App } from "../../src/layers/App.ts"
+import type { Settings } from "../../src/layers/Settings.ts"
+
+const settings: Settings = {
+  database: { _tag: "Postgres", url: Redacted.make("postgres://columba:hunter2@db:5432/columba") },
+  rabbitUrl: Redacted.make("amqp://columba:hunter2@broker:5672/events"),
+  gateway: {
+    _tag: "Bridge",
+    url: new URL("http://admin:hunter2@gateway:3000/"),
+    user: "admin",
+    password: Redacted.make("hunter2")
+  },
+  host: "127.0.0.1",
+  port: 8080,
+  apiKeys: [],
+  roles: new Set(["api", "devices", "consumer", "scheduler"]),
+  retention: null,
+  otlpEndpoint: "http://user:hunter2@collector:4318",
+  log: "auto",
+  debug: false,
+  notes: []
+}
+
+const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
+  ({
+    settings: { ...settings, ...changes },
+    url: "http://127.0.0.1:8080",
+    simulatorUrl: null,
+    demoDevices: 0,
+    ...more
+  }) as App
+
+const reading = (at: number, changes: Partial<Reading["figures"]> = {}, heard = 0): Reading => ({
+  at,
+  heard,
+  figures: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], ...changes }
+})
+
+const sink = (confirmed: number, lag: number): Reading["figures"]["sinks"][number] => ({
+  sink: "rabbitmq",
+  state: "running",
+  confirmed,
+  lag,
+  expired: 0,
+  failure: null
+})
+
+const linesOf = (now: Reading, before: Reading): string => figureLines(now, before, noColours).join("\n")
+
+describe("the start screen", () => {
+  it("says where everything is, without a secret in it", () => {
+    const parts = partsOf(app({})).map(({ description, name }) => `${name}: ${description}`)
+    assert.deepStrictEqual(parts, [
+      "database: Postgres at db:5432/columba",
+      "broker: RabbitMQ at broker:5672/events",
+      "gateway: bridge at http://gateway:3000",
+      "roles: api, devices, consumer, scheduler",
+      "telemetry: OTLP to collector:4318",
+      "api: http://127.0.0.1:8080",
+      "docs: http://127.0.0.1:8080/docs"
+    ])
+  })
+
+  it("says plainly that the simulator stands in, and that demo devices were added", () => {
+    const running = app({ gateway: { _tag: "Simulator", demoDevices: 25 } }, {
+      simulatorUrl: "http://127.0.0.1:4000",
+      demoDevices: 25
+    })
+    assert.deepInclude(partsOf(running), {
+      name: "gateway",
+      description: "built-in simulator at http://127.0.0.1:4000 (set WHATSAPP_API_URL for a real one)"
+    })
+    assert.include(notesOf(running).join(), "25 demo devices were added, with made-up traffic")
+  })
+
+  it("says plainly that a process with the role consumer alone does no work", () => {
+    assert.include(notesOf(app({ roles: new Set(["consumer"]) })).join(), "does no work")
+    assert.deepStrictEqual(notesOf(app({})), [])
+  })
+})
+
+describe("the live figures", () => {
+  it("count devices, commits and what each sink confirmed, with rates between two readings", () => {
+    const before = reading(0, { committed: 1000, sinks: [sink(990, 10)] })
+    const now = reading(2000, { online: 24, committed: 1100, sinks: [sink(1090, 10)] })
+    const lines = linesOf(now, before)
+    assert.include(lines, "24 of 25 online")
+    assert.include(lines, "1,100 committed  50.0/s")
+    assert.include(lines, "1,090 to rabbitmq  50.0/s, 10 behind")
+  })
+
+  it("count what this terminal was given where there is no sink", () => {
+    assert.include(linesOf(reading(1000, {}, 30), reading(0, {}, 10)), "30 to this terminal  20.0/s, live from the log")
+  })
+
+  it("say what stands in the way: a database, a sink or a gateway that is away", () => {
+    const lines = linesOf(
+      reading(1000, {
+        committed: null,
+        sinks: [{ ...sink(1, 2), failure: { reason: "disconnected", message: "no broker", since: "now" } }],
+        incidents: [{ gateway: "default", since: "noon", reason: "refused", nextProbeAt: "soon", waiting: 25 } as never]
+      }),
+      reading(0)
+    )
+    for (
+      const words of ["the database does not answer", "no broker", "gateway 'default' is down since noon: refused"]
+    ) {
+      assert.include(lines, words)
+    }
+  })
+
+  it("stay in place: each drawing erases exactly what the last one drew, at any width", () => {
+    let written = ""
+    const stream = { columns: 20, rows: 10, write: (text: string) => void (written += text) }
+    const screen = new Screen(stream as never, noColours)
+    screen.footer(["a".repeat(50), "b"])
+    assert.strictEqual(written, `${"a".repeat(19)}…\nb\n`)
+    written = ""
+    screen.line("log")
+    assert.strictEqual(written, `\u001b[2A\r\u001b[Jlog\n${"a".repeat(19)}…\nb\n`)
+  })
+})
+
+describe("colours", () => {
+  it("do not count as width, and are never cut in two", () => {
+    const text = `${colours.red("red")} and ${colours.green("green")}`
+    assert.strictEqual(fit(text, 13), text)
+    assert.strictEqual(withoutEscapes(fit(text, 6)), "red a…")
+    assert.include(fit(text, 6), "\u001b[39m")
+  })
+})
