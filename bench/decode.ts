@@ -1,0 +1,60 @@
+/**
+ * What reading a frame costs beside its bare `JSON.parse`: `node bench/decode.ts`.
+ *
+ * Prints JSON, nanoseconds a frame over a mix of simulated traffic. Steps are taken in turns and each step's best turn
+ * counts, so that other work on the machine does not decide the ratios: `validated` is parse and schema alone,
+ * `decoded` all of `decodeFrame`, ids and hash included.
+ */
+import type { DeviceId, UpstreamId } from "../src/domain/Ids.ts"
+import { decodeFrame } from "../src/layers/gateways/bridge/BridgeDecoder.ts"
+import { decodeAck, decodeAction, decodeEnvelope, decodeMessage } from "../src/layers/gateways/bridge/payloads.ts"
+import { frameOf } from "../src/simulator/Emitter.ts"
+import { scenario } from "../src/simulator/Scenario.ts"
+
+const frameCount = 2000
+const turns = 60
+
+const target = {
+  deviceId: `dev_${"0".repeat(26)}` as DeviceId,
+  upstreamId: "sim-1" as UpstreamId,
+  jid: "6281234567890@s.whatsapp.net"
+}
+const now = Date.UTC(2026, 7, 22)
+const play = scenario("bench", "sim-1")
+const frames = Array.from({ length: frameCount }, () => {
+  const { event, payload } = play.next(now)
+  return frameOf("sim-1", event, payload)
+})
+const buffers = frames.map((frame) => Buffer.from(frame))
+
+const validate = (text: string): unknown => {
+  const envelope = decodeEnvelope(JSON.parse(text))
+  if (envelope === null) return null
+  if (envelope.event === "message") return decodeMessage(envelope.payload)
+  if (envelope.event === "message.ack") return decodeAck(envelope.payload)
+  return envelope.event.startsWith("message.") ? decodeAction(envelope.payload) : envelope
+}
+
+const steps: Readonly<Record<string, (index: number) => unknown>> = {
+  text: (index) => buffers[index]!.toString("utf8"),
+  parsed: (index) => JSON.parse(frames[index]!),
+  validated: (index) => validate(frames[index]!),
+  decoded: (index) => decodeFrame(frames[index]!, target, now)
+}
+
+const best = new Map<string, number>()
+let kept: unknown
+for (let turn = 0; turn < turns; turn++) {
+  for (const [name, step] of Object.entries(steps)) {
+    const began = performance.now()
+    for (let index = 0; index < frameCount; index++) kept = step(index)
+    const nanos = (performance.now() - began) * 1e6 / frameCount
+    best.set(name, Math.min(best.get(name) ?? Infinity, nanos))
+  }
+}
+
+const bytes = Math.round(buffers.reduce((sum, { length }) => sum + length, 0) / frameCount)
+const nanos = Object.fromEntries([...best].map(([name, value]) => [name, Math.round(value)]))
+const ratio = (name: string) => Number((best.get(name)! / best.get("parsed")!).toFixed(2))
+console.log(JSON.stringify({ bytes, nanos, ratios: { validated: ratio("validated"), decoded: ratio("decoded") } }))
+if (kept === undefined) process.exitCode = 1
