@@ -1,13 +1,15 @@
 /** What only a real server can prove: overlapping transactions, dying connections, several processes. */
 import { randomBytes } from "node:crypto"
 import { assert, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
+import type { GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
 import { appendParameters, appendStatement } from "../../../src/layers/postgres/appendStatement.ts"
 import { migrate } from "../../../src/layers/postgres/Migrations.ts"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { prepare } from "../../../src/services/DraftPreparation.ts"
 import { makeEventId } from "../../../src/services/EventIdentity.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
@@ -125,7 +127,7 @@ it.live("keeps a draft that the server refuses as frame.rejected, and commits th
     const drafts = Array.from({ length: 50 }, (_, index) => messageDraft({ device, body: String(index) }))
     drafts.splice(33, 0, messageDraft({ device, body: "poison", aliases: [alias] }))
     const results = yield* log.append(drafts)
-    assert.deepStrictEqual(results.map((result) => result._tag), new Array(51).fill("Committed"))
+    assert.deepStrictEqual(results.map((result) => result._tag), Array.from({ length: 51 }, () => "Committed"))
     const { events } = yield* log.read({ after: 0, limit: 100, device })
     assert.deepStrictEqual(
       events.map((event) => event.kind),
@@ -158,6 +160,36 @@ it.live("two processes may start at once, share one log without holes, and hear 
       }), { concurrency: 2 })
     const expected = Array.from({ length: each * 2 }, (_, index) => index + 1)
     for (const follower of followers) assert.deepStrictEqual([...(yield* Fiber.join(follower))], expected)
+  }).pipe(Effect.scoped))
+
+it.live("hears of changed devices again after its listening connection was killed", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const [a, b] = [yield* Layer.build(layerPostgresAt(url)), yield* Layer.build(layerPostgresAt(url))]
+    const writer = Context.get(a, DeviceRepository)
+    const sql = yield* clientAt(url)
+    const pulses = yield* Queue.unbounded<void>()
+    // Ends before the connections it holds are given back.
+    yield* Effect.forkScoped(
+      Stream.runForEach(Context.get(b, DeviceRepository).changes, () => Queue.offer(pulses, undefined))
+    )
+    yield* Queue.take(pulses)
+    const listening = sql<{ pid: number }>`
+      select pid from pg_stat_activity where datname = current_database() and query = 'LISTEN "columba_devices"'
+    `
+    const [before] = yield* listening
+    yield* sql`select pg_terminate_backend(${before!.pid})`
+    yield* Queue.take(pulses)
+    while (!(yield* listening).some((row) => row.pid !== before!.pid)) yield* Effect.sleep("10 millis")
+    yield* Queue.clear(pulses)
+    const id = freshDevice()
+    yield* writer.insert({
+      id,
+      name: "kasir",
+      gateway: "default" as GatewayName,
+      upstreamId: id as string as UpstreamId
+    })
+    yield* Queue.take(pulses)
   }).pipe(Effect.scoped))
 
 it.live("takes the URL of a former system's driver as it is", () =>
