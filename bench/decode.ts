@@ -7,7 +7,7 @@
  */
 import type { DeviceId, UpstreamId } from "../src/domain/Ids.ts"
 import { decodeFrame } from "../src/layers/gateways/bridge/BridgeDecoder.ts"
-import { decodeAck, decodeAction, decodeEnvelope, decodeMessage } from "../src/layers/gateways/bridge/payloads.ts"
+import { decodeAck, decodeAction, decodeMessage, readEnvelope } from "../src/layers/gateways/bridge/payloads.ts"
 import { frameOf } from "../src/simulator/Emitter.ts"
 import { scenario } from "../src/simulator/Scenario.ts"
 
@@ -28,7 +28,7 @@ const frames = Array.from({ length: frameCount }, () => {
 const buffers = frames.map((frame) => Buffer.from(frame))
 
 const validate = (text: string): unknown => {
-  const envelope = decodeEnvelope(JSON.parse(text))
+  const envelope = readEnvelope(JSON.parse(text))
   if (envelope === null) return null
   if (envelope.event === "message") return decodeMessage(envelope.payload)
   if (envelope.event === "message.ack") return decodeAck(envelope.payload)

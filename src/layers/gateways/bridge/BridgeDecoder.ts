@@ -20,7 +20,15 @@ import { canonical, isLid } from "../../../domain/Jid.ts"
 import { makeEventId, messageIdOf } from "../../../services/EventIdentity.ts"
 import type { Happening, SessionTarget } from "../../../services/WhatsAppGateway.ts"
 import { depthMax, isTooDeep } from "./depth.ts"
-import { type Address, decodeAck, decodeAction, decodeEnvelope, decodeMessage, type Envelope } from "./payloads.ts"
+import {
+  type Address,
+  decodeAck,
+  decodeAction,
+  decodeMessage,
+  type Envelope,
+  type Payload,
+  readEnvelope
+} from "./payloads.ts"
 import { readTimestamp } from "./timestamps.ts"
 
 /** A rejected frame's text is kept up to here: enough to see what it was, too little to fill the log with junk. */
@@ -29,7 +37,6 @@ const rawMax = 64 * 1024
 /** One ack frame becomes one event an id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
 const ackIdsMax = 4096
 
-type Payload = Readonly<Record<string, unknown>>
 type Extra = Record<string, Schema.Json>
 
 /** What one frame is decoded against, gathered once so that the readers below take one argument. */
@@ -102,18 +109,17 @@ export const decodeFrame = (
   } catch {
     return [rejected(frame, "not-json", "the frame is not JSON")]
   }
-  const decoded = decodeEnvelope(json)
-  if (decoded === null || !isRecord(decoded.payload)) {
+  const envelope = readEnvelope(json)
+  if (envelope === null) {
     return [rejected(frame, "not-an-event", "the frame is not an object with event, device_id and payload")]
   }
-  const payload = decoded.payload
-  if (!isFor(decoded, target)) {
+  if (!isFor(envelope, target)) {
     return [rejected(frame, "wrong-device", "the frame names a device that this socket is not for")]
   }
-  if (isTooDeep(text, payload)) {
+  if (isTooDeep(text, envelope.payload)) {
     return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
   }
-  return readEvent(frame, decoded, payload)
+  return readEvent(frame, envelope, envelope.payload)
 }
 
 /** A frame that was binary: the dialect has none. `raw` is base64. */
@@ -269,9 +275,6 @@ export const gatewayKind = (name: string): `gateway.${string}` => {
   const kept = segments.length <= 8 ? segments : [...segments.slice(0, 7), segments.slice(7).join("_")]
   return `gateway.${kept.map((segment) => segment.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_").join(".")}`
 }
-
-const isRecord = (value: unknown): value is Payload =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
   if (envelope.device_id === target.upstreamId || envelope.session_id === target.upstreamId) return true

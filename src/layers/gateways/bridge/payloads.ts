@@ -14,15 +14,6 @@ const fieldsOf = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: 
   const flag = Schema.optionalKey(flagSchema)
   const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
   return {
-    envelope: Schema.Struct({
-      event: identifier,
-      device_id: Schema.String,
-      /** The slot, where the gateway names the account in `device_id`. */
-      session_id: text,
-      timestamp: Schema.optionalKey(Schema.Unknown),
-      /** Looked at as it is: a schema of a record would copy it. */
-      payload: Schema.Unknown
-    }),
     message: Schema.Struct({ ...address, id: identifier, is_from_me: flag, body: text }),
     action: Schema.Struct({
       ...address,
@@ -53,11 +44,29 @@ const decoderOf = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) 
   }
 }
 
-export const decodeEnvelope = decoderOf(usual.envelope, tolerant.envelope)
 export const decodeMessage = decoderOf(usual.message, tolerant.message)
 export const decodeAction = decoderOf(usual.action, tolerant.action)
 export const decodeAck = decoderOf(usual.ack, tolerant.ack)
 
-export type Envelope = typeof tolerant.envelope.Type
+export type Payload = Readonly<Record<string, unknown>>
+
+export interface Envelope {
+  readonly event: string
+  readonly device_id: string
+  /** The slot, where the gateway names the account in `device_id`. */
+  readonly session_id?: unknown
+  readonly timestamp?: unknown
+  readonly payload: Payload
+}
+
+/** The envelope as it came, or null. By hand: a second schema a frame would cost as much as the payload's. */
+export const readEnvelope = (json: unknown): Envelope | null => {
+  if (!isRecord(json) || typeof json.event !== "string" || json.event === "") return null
+  return typeof json.device_id === "string" && isRecord(json.payload) ? json as unknown as Envelope : null
+}
+
+const isRecord = (value: unknown): value is Payload =>
+  typeof value === "object" && value !== null && !Array.isArray(value)
+
 /** Where a payload says it happened, and who did it. */
 export type Address = Pick<typeof tolerant.message.Type, "chat_id" | "chat_lid" | "from" | "from_lid">
