@@ -55,7 +55,7 @@ const said = (rig: Rig.Rig, name: string, detail: RegExp, status: number) =>
   )
 
 describe("RabbitMQ", () => {
-  it.live("may restart under load: ingest goes on and everything comes through", () =>
+  it.live("may be restarted and killed under load: ingest goes on and everything comes through", () =>
     Effect.gen(function*() {
       const broker = yield* RabbitMqServer.make
       const rig = yield* Rig.make({
@@ -64,22 +64,18 @@ describe("RabbitMQ", () => {
         devices,
         seed: "broker-restart"
       })
-      yield* under(
-        300,
-        rig,
-        Effect.gen(function*() {
-          yield* broker.stop
-          // Not a reason to send clients elsewhere: events wait in the log.
-          yield* said(rig, "broker", /^disconnected.*wait in the log/, 200)
-          const before = yield* rig.columba.metric("columba_log_head")
-          yield* heard(rig, 300)
-          yield* until(
-            "the log grew meanwhile",
-            Effect.map(rig.columba.metric("columba_log_head"), (head) => head > before)
-          )
-          yield* broker.start
-        })
-      )
+      const away = Effect.fnUntraced(function*(end: Effect.Effect<void>) {
+        yield* end
+        // Not a reason to send clients elsewhere: events wait in the log.
+        yield* said(rig, "broker", /^disconnected.*wait in the log/, 200)
+        const head = rig.columba.metric("columba_log_head")
+        const before = yield* head
+        yield* until("the log grows without the broker", Effect.map(head, (now) => now > before + 200))
+        yield* broker.start
+        yield* said(rig, "broker", /^connected/, 200)
+        yield* heard(rig, 300)
+      })
+      yield* under(300, rig, Effect.andThen(away(broker.stop), away(broker.kill)))
     }))
 })
 
@@ -134,6 +130,27 @@ describe("Postgres", () => {
           assert.isBelow(grown, 200, "megabytes grown while the database was away")
           assert.isTrue(yield* rig.columba.running)
           yield* database.start
+        })
+      )
+    }))
+
+  it.live("that answers nobody and hangs up on nobody makes the program wait and say so", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const rig = yield* Rig.make({
+        databaseUrl: yield* freshDatabaseOn(database.url),
+        rabbitUrl: yield* freshVhost,
+        devices,
+        seed: "postgres-frozen"
+      })
+      yield* under(
+        500,
+        rig,
+        Effect.gen(function*() {
+          yield* database.freeze
+          yield* said(rig, "database", /./, 503)
+          yield* heard(rig, 1500)
+          yield* database.thaw
         })
       )
     }))

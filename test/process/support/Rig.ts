@@ -72,13 +72,17 @@ export const make = Effect.fnUntraced(function*(options: {
   )
   const settled = Effect.andThen(
     until("nothing is on its way to the program", Effect.sync(() => waiting(simulator) === 0)),
-    until(
-      "the broker has given out the whole log",
-      Effect.gen(function*() {
-        if ((yield* columba.metric("columba_log_queue_events")) > 0) return false
-        const page = yield* columba.get<EventsPage>(`/api/v1/events?after=${yield* recorder.highest}&limit=1`)
-        return page.items.length === 0
-      })
+    // What does not come within this time is for the checker to name.
+    Effect.timeoutOption(
+      until(
+        "the broker has given out the whole log",
+        Effect.gen(function*() {
+          if ((yield* columba.metric("columba_log_queue_events")) > 0) return false
+          const page = yield* columba.get<EventsPage>(`/api/v1/events?after=${yield* recorder.highest}&limit=1`)
+          return page.items.length === 0
+        })
+      ),
+      "30 seconds"
     )
   )
   const witness = Effect.gen(function*() {
