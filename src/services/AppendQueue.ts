@@ -148,3 +148,12 @@ export class AppendQueue {
     }
   }
 }
+
+/** Answers one draft; the last answer of an `append` is the answer of the call. */
+export const complete = (entry: Entry, appended: Appended): void => {
+  const waiter = entry.waiter
+  if (waiter === null) return
+  waiter.results[entry.index] = appended
+  waiter.remaining--
+  if (waiter.remaining === 0) waiter.done()
+}

@@ -24,16 +24,21 @@ const text = (value: string): string => value.replace(nul, "\ufffd")
 
 /** `makeId` gives the id of the `frame.rejected` that stands in where the draft itself cannot be written down. */
 export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft => {
+  const reject = (detail: string, raw: string) => standIn(draft, makeId(), "unreadable", detail, raw)
+  let data: string | undefined
   try {
-    const data = JSON.stringify(draft.data)
-    if (data === undefined) return standIn(draft, makeId(), "unreadable", "The event has no data", "")
-    if (!timestampPattern.test(draft.occurredAt) || Number.isNaN(Date.parse(draft.occurredAt))) {
-      return standIn(draft, makeId(), "unreadable", "The event's time is not RFC 3339", data)
-    }
+    data = JSON.stringify(draft.data)
+  } catch {
+    return reject("The event's data can not be written as JSON", "")
+  }
+  if (data === undefined) return reject("The event has no data", "")
+  if (!timestampPattern.test(draft.occurredAt) || Number.isNaN(Date.parse(draft.occurredAt))) {
+    return reject("The event's time is not RFC 3339", data)
+  }
+  try {
     return preparedFrom(draft, data)
-  } catch (cause) {
-    const detail = cause instanceof Error ? cause.name : "unknown"
-    return standIn(draft, makeId(), "unreadable", `The event's data can not be written as JSON (${detail})`, "")
+  } catch {
+    return reject(`The event's data is not that of a ${draft.kind}`, data)
   }
 }
 

@@ -8,18 +8,17 @@
  * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
  */
-import { Clock, Duration, Effect, Fiber, Layer, Schedule } from "effect"
-import { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
-import { AppendQueue } from "./AppendQueue.ts"
+import { Clock, Duration, Effect, Fiber, Layer } from "effect"
+import type { EventDraft } from "../domain/Event.ts"
+import { AppendQueue, complete } from "./AppendQueue.ts"
 import type { Entry, Waiter } from "./AppendQueue.ts"
+import { makeBatchWriter } from "./BatchWriter.ts"
 import { CursorMoves } from "./CursorMoves.ts"
-import { conflicting, prepare, unreadable } from "./DraftPreparation.ts"
+import { prepare } from "./DraftPreparation.ts"
 import { makeEventId } from "./EventIdentity.ts"
 import { EventLog } from "./EventLog.ts"
 import type { Appended } from "./EventLog.ts"
 import { LogStore } from "./LogStore.ts"
-import type { CursorMove, PreparedDraft, WriteResult } from "./LogStore.ts"
 import { makeReader } from "./LogReader.ts"
 import { LogTail } from "./LogTail.ts"
 import { makeRecorder } from "./logRecorder.ts"
@@ -38,11 +37,6 @@ export const cursorIdle = Duration.millis(50)
 
 /** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
 export const closeFlushMax = Duration.seconds(5)
-
-/** Quick at first, since most failures are one dead connection; then once in two seconds, to leave a restart in peace. */
-const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("2 seconds")]).pipe(
-  Schedule.jittered
-)
 
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
@@ -111,95 +105,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       Effect.asVoid
     )
 
-    const complete = (entry: Entry, appended: Appended): void => {
-      const waiter = entry.waiter
-      if (waiter === null) return
-      waiter.results[entry.index] = appended
-      waiter.remaining--
-      if (waiter.remaining === 0) waiter.done()
-    }
-
-    /** One transaction's answer: publishes what is new, answers who waits, returns what must be written once more. */
-    const settle = (entries: ReadonlyArray<Entry>, result: WriteResult): ReadonlyArray<Entry> => {
-      const fresh: Array<LoggedEvent> = []
-      const again: Array<Entry> = []
-      let duplicates = 0
-      result.written.forEach((written, index) => {
-        const entry = entries[index]!
-        if (written._tag === "Conflict") {
-          entry.draft = conflicting(entry.draft!, makeId())
-          entry.replaced = true
-          again.push(entry)
-        } else if (written._tag === "Duplicate") {
-          duplicates++
-        } else if (written.fresh) {
-          fresh.push(loggedFrom(entry.draft!, written.seq, result.recordedAt))
-        }
-      })
-      tail.push(fresh)
-      tail.advance(result.head)
-      record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
-      result.written.forEach((written, index) => {
-        if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
-        else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
-      })
-      return again
-    }
-
-    const writeUntilTaken = (drafts: ReadonlyArray<PreparedDraft>, riding: ReadonlyArray<CursorMove>) => {
-      let failures = 0
-      return store.write(drafts, riding).pipe(
-        Effect.catchDefect((defect) =>
-          Effect.andThen(
-            Effect.logError("A defect while writing the log", defect),
-            Effect.fail(StorageUnavailable.of("append to the log"))
-          )
-        ),
-        Effect.tapError((error) =>
-          error._tag === "BatchRefused" ? Effect.void : Effect.suspend(() => {
-            record.retry()
-            return failures++ === 0
-              ? Effect.logWarning(`The log can not be written; ${drafts.length} events wait and are tried again`)
-              : Effect.void
-          })
-        ),
-        Effect.retry({ while: (error) => error._tag === "StorageUnavailable", schedule: storeRetry }),
-        Effect.catchTag("StorageUnavailable", Effect.die),
-        Effect.tap(() => failures === 0 ? Effect.void : Effect.logInfo("The log is written again"))
-      )
-    }
-
-    /** Halves a refused batch until the offender stands alone, and keeps it as `frame.rejected`. */
-    const writeAll = (
-      entries: ReadonlyArray<Entry>,
-      riding: ReadonlyArray<CursorMove>
-    ): Effect.Effect<ReadonlyArray<Entry>> =>
-      Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), riding), {
-        onSuccess: (result) =>
-          Effect.sync(() => {
-            moves.settle(riding, result.lost)
-            return settle(entries, result)
-          }),
-        onFailure: (error) => {
-          if (entries.length > 1) {
-            const half = entries.length >> 1
-            return Effect.zipWith(
-              writeAll(entries.slice(0, half), riding),
-              writeAll(entries.slice(half), []),
-              (first, second) => [...first, ...second]
-            )
-          }
-          const entry = entries[0]
-          if (entry === undefined) return Effect.die(error)
-          entry.draft = unreadable(entry.draft!, makeId(), error.message)
-          entry.replaced = true
-          return Effect.andThen(
-            Effect.logWarning("An event that the store refuses is kept as frame.rejected", error.message),
-            writeAll([entry], riding)
-          )
-        }
-      })
-
+    const write = makeBatchWriter({ store, moves, tail, record, clock, makeId })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const atMost = (wait: Duration.Input, ready: () => boolean) =>
       Effect.asVoid(Effect.timeoutOption(signalled(ready), wait))
@@ -219,7 +125,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       const barriers = batch.filter((entry) => entry.draft === null)
       const riding = moves.take()
       if (entries.length === 0 && riding.length === 0) return settleBarriers(barriers, [])
-      return Effect.tap(writeAll(entries, riding), (again) => settleBarriers(barriers, again))
+      return Effect.tap(write(entries, riding), (again) => settleBarriers(barriers, again))
     })
 
     const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
@@ -273,14 +179,3 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     })
   })
 )
-
-const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): LoggedEvent => ({
-  seq,
-  id: draft.id,
-  kind: draft.kind,
-  deviceId: draft.deviceId,
-  occurredAt: draft.occurredAt,
-  recordedAt,
-  via: draft.via,
-  data: draft.data
-})

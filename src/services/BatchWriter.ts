@@ -1,0 +1,130 @@
+/**
+ * Writes one batch until it is written: tries again for ever while the store is away, halves what the store refuses
+ * for its data until the offender stands alone, and puts a `frame.rejected` in the place of what cannot go in.
+ */
+import { Effect, Schedule } from "effect"
+import type { Clock } from "effect"
+import { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { LoggedEvent } from "../domain/Event.ts"
+import type { EventId } from "../domain/Ids.ts"
+import { complete } from "./AppendQueue.ts"
+import type { Entry } from "./AppendQueue.ts"
+import type { CursorMoves } from "./CursorMoves.ts"
+import { conflicting, unreadable } from "./DraftPreparation.ts"
+import type { CursorMove, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
+import type { LogTail } from "./LogTail.ts"
+import type { LogRecorder } from "./logRecorder.ts"
+
+/** Quick at first, since most failures are one dead connection; then once in two seconds, to leave a restart in peace. */
+const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("2 seconds")]).pipe(
+  Schedule.jittered
+)
+
+/** What a batch touches besides the store. */
+export interface BatchSurroundings {
+  readonly store: LogStore["Service"]
+  readonly moves: CursorMoves
+  readonly tail: LogTail
+  readonly record: LogRecorder
+  readonly clock: Clock.Clock
+  readonly makeId: () => EventId
+}
+
+/** Returns the entries that must be written once more, as something else: repeats with other content. */
+export type WriteBatch = (
+  entries: ReadonlyArray<Entry>,
+  riding: ReadonlyArray<CursorMove>
+) => Effect.Effect<ReadonlyArray<Entry>>
+
+export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: BatchSurroundings): WriteBatch => {
+  /** One transaction's answer: publishes what is new, answers who waits, returns what must be written once more. */
+  const settle = (entries: ReadonlyArray<Entry>, result: WriteResult): ReadonlyArray<Entry> => {
+    const fresh: Array<LoggedEvent> = []
+    const again: Array<Entry> = []
+    let duplicates = 0
+    result.written.forEach((written, index) => {
+      const entry = entries[index]!
+      if (written._tag === "Conflict") {
+        entry.draft = conflicting(entry.draft!, makeId())
+        entry.replaced = true
+        again.push(entry)
+      } else if (written._tag === "Duplicate") {
+        duplicates++
+      } else if (written.fresh) {
+        fresh.push(loggedFrom(entry.draft!, written.seq, result.recordedAt))
+      }
+    })
+    tail.push(fresh)
+    tail.advance(result.head)
+    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
+    result.written.forEach((written, index) => {
+      if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
+      else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
+    })
+    return again
+  }
+
+  const writeUntilTaken = (drafts: ReadonlyArray<PreparedDraft>, riding: ReadonlyArray<CursorMove>) => {
+    let failures = 0
+    return store.write(drafts, riding).pipe(
+      Effect.catchDefect((defect) =>
+        Effect.andThen(
+          Effect.logError("A defect while writing the log", defect),
+          Effect.fail(StorageUnavailable.of("append to the log"))
+        )
+      ),
+      Effect.tapError((error) =>
+        error._tag === "BatchRefused" ? Effect.void : Effect.suspend(() => {
+          record.retry()
+          return failures++ === 0
+            ? Effect.logWarning(`The log can not be written; ${drafts.length} events wait and are tried again`)
+            : Effect.void
+        })
+      ),
+      Effect.retry({ while: (error) => error._tag === "StorageUnavailable", schedule: storeRetry }),
+      Effect.catchTag("StorageUnavailable", Effect.die),
+      Effect.tap(() => failures === 0 ? Effect.void : Effect.logInfo("The log is written again"))
+    )
+  }
+
+  /** Halves a refused batch until the offender stands alone, and keeps it as `frame.rejected`. */
+  const writeAll: WriteBatch = (entries, riding) =>
+    Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), riding), {
+      onSuccess: (result) =>
+        Effect.sync(() => {
+          moves.settle(riding, result.lost)
+          return settle(entries, result)
+        }),
+      onFailure: (error) => {
+        if (entries.length > 1) {
+          const half = entries.length >> 1
+          return Effect.zipWith(
+            writeAll(entries.slice(0, half), riding),
+            writeAll(entries.slice(half), []),
+            (first, second) => [...first, ...second]
+          )
+        }
+        const entry = entries[0]
+        if (entry === undefined) return Effect.die(error)
+        entry.draft = unreadable(entry.draft!, makeId(), error.message)
+        entry.replaced = true
+        return Effect.andThen(
+          Effect.logWarning("An event that the store refuses is kept as frame.rejected", error.message),
+          writeAll([entry], riding)
+        )
+      }
+    })
+
+  return writeAll
+}
+
+const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): LoggedEvent => ({
+  seq,
+  id: draft.id,
+  kind: draft.kind,
+  deviceId: draft.deviceId,
+  occurredAt: draft.occurredAt,
+  recordedAt,
+  via: draft.via,
+  data: draft.data
+})
