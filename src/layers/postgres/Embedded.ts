@@ -2,6 +2,9 @@
  * The embedded database: Postgres compiled to WebAssembly, running in this process over a directory of its own. Nothing
  * to install, and the same SQL as on a server.
  *
+ * What is committed outlives this process, however it ends; the engine does not wait for the disk, so a machine that
+ * loses power may take the last seconds with it. A server is what promises more.
+ *
  * The engine runs one statement at a time and does not guard its directory, so a semaphore orders the statements and a
  * lock file keeps a second process out.
  */

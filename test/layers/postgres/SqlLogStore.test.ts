@@ -192,6 +192,24 @@ it.live("hears of changed devices again after its listening connection was kille
     yield* Queue.take(pulses)
   }).pipe(Effect.scoped))
 
+it.live("tells a reader that comes too late what is still kept", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const writer = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const device = freshDevice()
+    yield* writer.append(Array.from({ length: 3 }, () => messageDraft({ device })))
+    const claim = yield* writer.claimCursor("sink", "beginning")
+    assert.strictEqual(claim.seq, 0)
+    yield* writer.moveCursor(claim, 2)
+    assert.strictEqual(yield* writer.retain(new Date("2100-01-01T00:00:00Z")), 2)
+    const reader = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const expired = yield* Effect.flip(reader.read({ after: 0, limit: 10 }))
+    assert.deepInclude(expired, { _tag: "EventsExpired", after: "0", oldest: "3" })
+    const kept = yield* reader.read({ after: 2, limit: 10 })
+    assert.deepStrictEqual(kept.events.map((event) => event.seq), [3])
+    assert.strictEqual((yield* reader.claimCursor("later", "beginning")).seq, 2)
+  }).pipe(Effect.scoped))
+
 it.live("takes the URL of a former system's driver as it is", () =>
   Effect.gen(function*() {
     const url = (yield* freshDatabase).replace(/^postgres(ql)?:/, "postgresql+asyncpg:")
