@@ -24,7 +24,10 @@ const rates = [200, 1_000, 2_000]
 const rateWarmUpSeconds = quick ? 1 : 2
 const rateSeconds = quick ? 2 : 10
 
-const measure = async (servers: Servers, start: () => Promise<Worker<PipelineHandlers>>): Promise<Record<string, number>> => {
+const measure = async (
+  servers: Servers,
+  start: () => Promise<Worker<PipelineHandlers>>
+): Promise<Record<string, number>> => {
   const [databaseUrl, brokerUrl] = [await servers.freshDatabase(), await servers.freshVirtualHost()]
   await using gateway = await startGateway()
   await using subject = await start()
@@ -58,7 +61,9 @@ const measure = async (servers: Servers, start: () => Promise<Worker<PipelineHan
     await load(perSecond * rateSeconds, seconds(rateSeconds), `at${perSecond}`)
     const { stored, published } = await subject.ask("latencies")
     if (stored.count !== perSecond * rateSeconds || published.count !== stored.count) {
-      throw new Error(`Latencies of ${stored.count} commits and ${published.count} confirms, not ${perSecond * rateSeconds}`)
+      throw new Error(
+        `Latencies of ${stored.count} commits and ${published.count} confirms, not ${perSecond * rateSeconds}`
+      )
     }
     cell[`at${perSecond}.storedP50`] = stored.p50
     cell[`at${perSecond}.storedP99`] = stored.p99

@@ -23,7 +23,9 @@ if (unknown.length > 0) {
 const run = (name: string): Promise<number> =>
   new Promise((resolve) => {
     const file = join(import.meta.dirname, `${name}.ts`)
-    const child = spawn(process.execPath, [file, ...(quick ? ["--quick"] : [])], { stdio: ["ignore", "ignore", "inherit"] })
+    const child = spawn(process.execPath, [file, ...(quick ? ["--quick"] : [])], {
+      stdio: ["ignore", "ignore", "inherit"]
+    })
     child.once("exit", (code) => resolve(code ?? 1))
   })
 

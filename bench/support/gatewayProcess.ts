@@ -135,7 +135,8 @@ const handlers = {
     return devices.size
   },
   burst,
-  steady: ({ perSecond, seconds }: { readonly perSecond: number; readonly seconds: number }) => steady(perSecond, seconds)
+  steady: ({ perSecond, seconds }: { readonly perSecond: number; readonly seconds: number }) =>
+    steady(perSecond, seconds)
 }
 export type GatewayHandlers = typeof handlers
 

@@ -143,7 +143,9 @@ export const requireSockets = (count: number): void => {
   const needed = count + 200
   const limit = openFilesLimit()
   if (limit < needed) {
-    throw new Error(`${count} sockets need ${needed} open files a process and this shell allows ${limit}: ulimit -n ${needed}`)
+    throw new Error(
+      `${count} sockets need ${needed} open files a process and this shell allows ${limit}: ulimit -n ${needed}`
+    )
   }
 }
 

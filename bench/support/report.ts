@@ -45,7 +45,9 @@ export const meets = (figure: Figure): boolean | null => {
 export const machine = (): string => {
   const cores = cpus()
   const gibibytes = Math.round(totalmem() / 2 ** 30)
-  return `${cores.length} × ${cores[0]?.model.trim() ?? "CPU"}, ${gibibytes} GiB, Linux ${release()}, Node ${process.versions.node}`
+  return `${cores.length} × ${
+    cores[0]?.model.trim() ?? "CPU"
+  }, ${gibibytes} GiB, Linux ${release()}, Node ${process.versions.node}`
 }
 
 /** Writes the result and prints its table. */
@@ -86,9 +88,7 @@ const numberText = (value: number): string =>
 
 export const tableOf = (results: ReadonlyArray<Result>, style: "text" | "markdown"): string => {
   const rows = results.flatMap((result) => result.figures.map(rowOf))
-  const widths = headings.map((heading, column) =>
-    Math.max(heading.length, ...rows.map((row) => row[column]!.length))
-  )
+  const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]!.length)))
   const line = (cells: ReadonlyArray<string>): string => {
     const padded = cells.map((cell, column) =>
       column === 0 || column === cells.length - 1 ? cell.padEnd(widths[column]!) : cell.padStart(widths[column]!)
@@ -96,7 +96,11 @@ export const tableOf = (results: ReadonlyArray<Result>, style: "text" | "markdow
     return style === "markdown" ? `| ${padded.join(" | ")} |` : padded.join("  ").trimEnd()
   }
   const rule = widths.map((width, column) =>
-    style === "text" ? "─".repeat(width) : column === 0 || column === widths.length - 1 ? "-".repeat(width) : `${"-".repeat(width - 1)}:`
+    style === "text"
+      ? "─".repeat(width)
+      : column === 0 || column === widths.length - 1
+      ? "-".repeat(width)
+      : `${"-".repeat(width - 1)}:`
   )
   return [line(headings), line(rule), ...rows.map(line)].join("\n")
 }
