@@ -14,7 +14,7 @@ const handshakesMax = 256
 /** Full jitter: the first retry waits anything up to this. */
 const retryBaseMillis = 500
 const retryCapMillis = 30_000
-const pingMillis = 20_000
+const pingMillis = 10_000
 /** The wheel turns in steps, so that 10,000 pings are spread over the interval. */
 const wheelMillis = 100
 const wheelSlots = pingMillis / wheelMillis
