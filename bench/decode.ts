@@ -1,15 +1,15 @@
 /**
- * What reading a frame costs beside its bare `JSON.parse`: `node bench/decode.ts`.
- *
- * Prints JSON, nanoseconds a frame over a mix of simulated traffic. Steps are taken in turns and each step's best turn
- * counts, so that other work on the machine does not decide the ratios: `validated` is parse and schema alone,
- * `decoded` all of `decodeFrame`, ids and hash included.
+ * What reading a frame costs beside its bare `JSON.parse`, over a mix of simulated traffic. Steps are taken in turns
+ * and each step's best turn counts, so that other work on the machine does not decide the ratios: `validated` is parse
+ * and schema alone, `decoded` all of `decodeFrame`, ids and hash included.
  */
 import type { DeviceId, UpstreamId } from "../src/domain/Ids.ts"
 import { decodeFrame } from "../src/layers/gateways/bridge/BridgeDecoder.ts"
 import { decodeAck, decodeAction, decodeMessage, readEnvelope } from "../src/layers/gateways/bridge/payloads.ts"
 import { frameOf } from "../src/simulator/Emitter.ts"
 import { scenario } from "../src/simulator/Scenario.ts"
+import { report } from "./support/report.ts"
+import type { Figure } from "./support/report.ts"
 
 const frameCount = 2000
 const turns = 60
@@ -54,7 +54,22 @@ for (let turn = 0; turn < turns; turn++) {
 }
 
 const bytes = Math.round(buffers.reduce((sum, { length }) => sum + length, 0) / frameCount)
-const nanos = Object.fromEntries([...best].map(([name, value]) => [name, Math.round(value)]))
-const ratio = (name: string) => Number((best.get(name)! / best.get("parsed")!).toFixed(2))
-console.log(JSON.stringify({ bytes, nanos, ratios: { validated: ratio("validated"), decoded: ratio("decoded") } }))
-if (kept === undefined) process.exitCode = 1
+const figure = (name: string, step: string, atMost: number | null): Figure => ({
+  name,
+  unit: "ns",
+  floor: best.get("parsed")!,
+  columba: best.get(step)!,
+  target: atMost === null ? null : { atMost }
+})
+if (kept === undefined) throw new Error("Nothing was read")
+report({
+  benchmark: "decode",
+  runs: turns,
+  conditions: `a mix of simulated traffic, ${bytes} bytes a frame; the bare floor is \`JSON.parse\` of the same frames; ` +
+    "the best turn of each step counts",
+  figures: [
+    figure("reading a frame, checked", "validated", 1.25),
+    figure("reading a frame, with ids and hash", "decoded", null)
+  ],
+  details: Object.fromEntries(best)
+})

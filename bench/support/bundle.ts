@@ -3,6 +3,7 @@
  * loading hundreds of modules costs belongs to development. Floors and Columba are treated alike.
  */
 import { build } from "esbuild"
+import { rmSync } from "node:fs"
 import { basename, join } from "node:path"
 
 const bench = join(import.meta.dirname, "..")
@@ -25,6 +26,7 @@ export const bundle = (module: string): Promise<string> => {
     external: ["bufferutil", "utf-8-validate", "pg-native", "@electric-sql/pglite"],
     banner: { js: `import{createRequire as r}from"node:module";const require=r(import.meta.url);` }
   }).then(() => outfile)
+  process.on("exit", () => rmSync(outfile, { force: true }))
   bundled.set(module, made)
   return made
 }
