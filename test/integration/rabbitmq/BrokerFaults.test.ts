@@ -14,6 +14,12 @@ const broker = Layer.effect(Broker, Effect.orDie(RabbitMqServer.make))
 const stateBecomes = (tag: "Connected" | "Blocked" | "Disconnected") =>
   Effect.flatMap(BrokerStatus, ({ current }) => eventually(current, (state) => state._tag === tag))
 
+/**
+ * RabbitMQ 3.10 keeps the names of its queues' logs in tables that reach the disk some time after a queue is declared;
+ * killed before that, it comes back with an empty queue that confirms nothing. Queues of a fleet are older than that.
+ */
+const settleNames = "[dets:sync(Table) || Table <- dets:all()]."
+
 /** A node needs some seconds to stop and start, on a busy machine more. */
 const timeout = 120_000
 
@@ -57,11 +63,12 @@ describe("a broker that fails", () => {
 
     it.effect("loses nothing over a kill under load", () =>
       Effect.gen(function*() {
-        const { ctlCommand, kill, start, url: server } = yield* Broker
+        const { ctl, ctlCommand, kill, start, url: server } = yield* Broker
         const url = yield* freshVhostOn(server, ctlCommand)
         yield* Effect.gen(function*() {
           const load = yield* Effect.forkChild(appendAll(drafts(6000), "30 millis"))
           yield* eventually(theView, ({ confirmed }) => confirmed >= 1000)
+          yield* ctl("eval", settleNames)
           yield* kill
           yield* stateBecomes("Disconnected")
           yield* start
