@@ -66,10 +66,12 @@ export class EventLog extends Context.Service<EventLog, {
    * Events after `after`, in order, at most `limit` (1-1000). Fails with `EventsExpired` where retention has removed
    * some of them.
    */
-  readonly read: (options: EventFilter & {
-    readonly after: number
-    readonly limit: number
-  }) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired>
+  readonly read: (
+    options: EventFilter & {
+      readonly after: number
+      readonly limit: number
+    }
+  ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired>
 
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
@@ -81,9 +83,11 @@ export class EventLog extends Context.Service<EventLog, {
   >
 
   /** The newest events that match, newest first, at most `limit` (1-1000). For explanations, not for readers. */
-  readonly latest: (options: EventFilter & {
-    readonly limit: number
-  }) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
+  readonly latest: (
+    options: EventFilter & {
+      readonly limit: number
+    }
+  ) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
 
   /** The last committed number, 0 for an empty log; and the oldest kept. */
   readonly head: Effect.Effect<{ readonly head: number; readonly oldest: number }, StorageUnavailable>

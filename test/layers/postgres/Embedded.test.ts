@@ -12,6 +12,9 @@ import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import { freshDirectory } from "../../support/storage.ts"
 
+/** A first start of the embedded database is seconds of pure computing; each test has up to three, on a busy machine. */
+const startsMax = 120_000
+
 const script = fileURLToPath(new URL("../../support/embeddedWriter.ts", import.meta.url))
 
 /** A writer in a process of its own. `line` gives its next line, null after its end. */
@@ -50,37 +53,41 @@ it.live("a second process is refused with a plain sentence, and changes nothing"
     assert.strictEqual(again._tag, "DirectoryInUse")
     yield* log.append([messageDraft({ device: freshDevice() })])
     assert.strictEqual((yield* log.head).head, 2)
-  }).pipe(Effect.scoped))
+  }).pipe(Effect.scoped), startsMax)
 
-it.live("kill -9 keeps everything that was committed, and leaves no lock behind that needs a hand", () =>
-  Effect.gen(function*() {
-    const dataDir = yield* freshDirectory
-    const writer = yield* startWriter(dataDir)
-    let last = 0
-    while (last < 500) {
-      const line = yield* writer.line
-      last = Number((line ?? "").replace("committed ", ""))
-    }
-    const refused = yield* Effect.flip(Layer.build(storageAt(dataDir)))
-    assert.include(String(refused), `is open in process ${writer.pid}`)
-    yield* writer.kill
-    let line = yield* writer.line
-    while (line !== null) {
-      last = Number(line.replace("committed ", ""))
-      line = yield* writer.line
-    }
-    const log = Context.get(yield* Layer.build(storageAt(dataDir)), EventLog)
-    const { head } = yield* log.head
-    assert.isAtLeast(head, last)
-    let after = 0
-    while (after < head) {
-      const page = yield* log.read({ after, limit: 1000 })
-      assert.deepStrictEqual(page.events.map((event) => event.seq), page.events.map((_, index) => after + 1 + index))
-      after = page.through
-    }
-    yield* log.append([messageDraft({ device: freshDevice() })])
-    assert.strictEqual((yield* log.head).head, head + 1)
-  }).pipe(Effect.scoped))
+it.live(
+  "kill -9 keeps everything that was committed, and leaves no lock behind that needs a hand",
+  () =>
+    Effect.gen(function*() {
+      const dataDir = yield* freshDirectory
+      const writer = yield* startWriter(dataDir)
+      let last = 0
+      while (last < 500) {
+        const line = yield* writer.line
+        last = Number((line ?? "").replace("committed ", ""))
+      }
+      const refused = yield* Effect.flip(Layer.build(storageAt(dataDir)))
+      assert.include(String(refused), `is open in process ${writer.pid}`)
+      yield* writer.kill
+      let line = yield* writer.line
+      while (line !== null) {
+        last = Number(line.replace("committed ", ""))
+        line = yield* writer.line
+      }
+      const log = Context.get(yield* Layer.build(storageAt(dataDir)), EventLog)
+      const { head } = yield* log.head
+      assert.isAtLeast(head, last)
+      let after = 0
+      while (after < head) {
+        const page = yield* log.read({ after, limit: 1000 })
+        assert.deepStrictEqual(page.events.map((event) => event.seq), page.events.map((_, index) => after + 1 + index))
+        after = page.through
+      }
+      yield* log.append([messageDraft({ device: freshDevice() })])
+      assert.strictEqual((yield* log.head).head, head + 1)
+    }).pipe(Effect.scoped),
+  startsMax
+)
 
 it.live("a lock whose process id now belongs to somebody else is taken over", () =>
   Effect.gen(function*() {
@@ -90,4 +97,4 @@ it.live("a lock whose process id now belongs to somebody else is taken over", ()
     yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
     // Closed and let go, so it opens again.
     yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
-  }).pipe(Effect.scoped))
+  }).pipe(Effect.scoped), startsMax)
