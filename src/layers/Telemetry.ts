@@ -2,7 +2,7 @@
  * What the process tells of itself besides its API: log lines, traces and metrics for an OTLP collector, and how far
  * its event loop falls behind.
  */
-import { Config, Effect, Layer, Logger, Metric, References } from "effect"
+import { Cause, Config, ConfigProvider, Effect, Layer, Logger, Metric, References } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as Metrics from "../services/Metrics.ts"
 import type { Settings } from "./Settings.ts"
@@ -31,6 +31,13 @@ const eventLoopLag = Layer.effectDiscard(Effect.gen(function*() {
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lagInterval), read)))
 }))
 
+/** An endpoint means that all three are wanted, as the specification has it; each can still be set to `none`. */
+const exporters = ConfigProvider.fromEnvRecord({
+  OTEL_TRACES_EXPORTER: "otlp",
+  OTEL_METRICS_EXPORTER: "otlp",
+  OTEL_LOGS_EXPORTER: "otlp"
+})
+
 /** Loaded only where it is wanted. Reads the `OTEL_*` variables of the settings' provider. */
 const otlp = Layer.unwrap(Effect.gen(function*() {
   const [{ Otlp, OtlpSerialization }, { FetchHttpClient }] = yield* Effect.promise(() =>
@@ -41,14 +48,46 @@ const otlp = Layer.unwrap(Effect.gen(function*() {
     Effect.orElseSucceed(() => "columba")
   )
   return Otlp.layerFromConfig({ resource: { serviceName }, loggerMergeWithExisting: true }).pipe(
-    Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerProtobuf])
+    Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerProtobuf]),
+    Layer.provide(ConfigProvider.layer(ConfigProvider.orElse(yield* ConfigProvider.ConfigProvider, exporters)))
   )
 }))
 
+/** One flat record a line: objects given to a log call become fields beside the annotations. */
+const record = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknown>): Record<string, unknown> => {
+  const words: Array<string> = []
+  const fields: Record<string, unknown> = {}
+  for (const part of Array.isArray(message) ? message : [message]) {
+    if (part instanceof Error) fields["error"] = part.message
+    else if (typeof part === "object" && part !== null) Object.assign(fields, part)
+    else words.push(String(part))
+  }
+  const annotations = fiber.getRef(References.CurrentLogAnnotations)
+  const reason = cause.reasons.length === 0 ? {} : { cause: Cause.pretty(cause) }
+  return {
+    time: date.toISOString(),
+    level: logLevel.toLowerCase(),
+    message: words.join(" "),
+    ...annotations,
+    ...fields,
+    ...reason
+  }
+}
+
+const text = (value: unknown): string => {
+  const shown = typeof value === "string" ? value : JSON.stringify(value) ?? String(value)
+  return /^[\w.:/@+-]+$/.test(shown) ? shown : JSON.stringify(shown)
+}
+
 const formats = {
   pretty: Logger.consolePretty(),
-  logfmt: Logger.consoleLogFmt,
-  json: Logger.consoleJson
+  logfmt: Logger.make((options) => {
+    const line = Object.entries(record(options)).map(([key, value]) => `${key}=${text(value)}`).join(" ")
+    process.stdout.write(`${line}\n`)
+  }),
+  json: Logger.make((options) => {
+    process.stdout.write(`${JSON.stringify(record(options))}\n`)
+  })
 } as const
 
 /** Log lines go to `lines` where a screen wants to place them itself, else to stdout as the settings say. */
