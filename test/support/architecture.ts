@@ -46,7 +46,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ]],
   ["layers/rabbitmq", ["effect", "effect/*", "node:*", "amqplib*"]],
   ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
-  ["layers", ["effect", "effect/*", "node:*", "@effect/platform-node*", "@effect/opentelemetry*"]],
+  ["layers", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
   ["bin", ["effect", "effect/*", "node:*", "@effect/platform-node*"]]
 ]
 
