@@ -65,7 +65,15 @@ export type DeviceStateData = typeof DeviceStateData.Type
 
 /** What we could not read, or would not take, and why. `raw` is cut to `rawLength` at most 64 KiB. */
 export const RejectedData = Schema.Struct({
-  reason: Schema.Literals(["not-json", "not-an-event", "binary", "too-large", "wrong-device", "conflict", "unreadable"]),
+  reason: Schema.Literals([
+    "not-json",
+    "not-an-event",
+    "binary",
+    "too-large",
+    "wrong-device",
+    "conflict",
+    "unreadable"
+  ]),
   detail: Schema.String,
   raw: Schema.String,
   rawLength: Schema.Int
@@ -153,7 +161,7 @@ export interface Alias {
 
 /**
  * An event that is not yet in the log. `identity` null means that nothing can repeat it (our own events, rejects).
- * `data` must be plain JSON; it is serialised once, when the draft is taken into a batch.
+ * `data` must be plain JSON; it is serialised once, when the draft is given to the log.
  */
 export interface EventDraft {
   readonly id: EventId

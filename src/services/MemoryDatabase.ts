@@ -123,11 +123,13 @@ export class MemoryTables {
       case "State": {
         const row = this.devices.get(draft.deviceId)
         if (row === undefined) return
+        // Who is logged out has no account any more; every other state keeps what is known of it.
+        const gone = effects.tag === "LoggedOut"
         const device: Device = {
           ...row.device,
           state: JSON.parse(effects.state) as Device["state"],
-          jid: effects.jid ?? row.device.jid,
-          phone: effects.phone ?? row.device.phone,
+          jid: gone ? null : effects.jid ?? row.device.jid,
+          phone: gone ? null : effects.phone ?? row.device.phone,
           updatedAt: recordedAt
         }
         this.devices.set(draft.deviceId, { ...row, device })

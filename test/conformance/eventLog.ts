@@ -175,11 +175,13 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const devices = yield* DeviceRepository
         const id = freshDevice()
         yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
-        yield* log.append([stateDraft(id, "Inactive", "628111@s.whatsapp.net"), stateDraft(id, "LoggedOut")])
-        const device = yield* devices.get(id)
-        assert.deepStrictEqual(device.state, { _tag: "LoggedOut", reason: "a \u0000 in the reason" })
-        assert.strictEqual(device.jid, "628111@s.whatsapp.net")
-        assert.strictEqual(device.phone, "+628111")
+        yield* log.append([stateDraft(id, "Inactive", "628111@s.whatsapp.net"), stateDraft(id, "Inactive")])
+        const known = yield* devices.get(id)
+        assert.deepStrictEqual([known.jid, known.phone], ["628111@s.whatsapp.net", "+628111"])
+        yield* log.append([stateDraft(id, "LoggedOut")])
+        const loggedOut = yield* devices.get(id)
+        assert.deepStrictEqual(loggedOut.state, { _tag: "LoggedOut", reason: "a \u0000 in the reason" })
+        assert.deepStrictEqual([loggedOut.jid, loggedOut.phone], [null, null], "a login that is gone is not remembered")
       }))
 
     it.effect("gives a follower every event once, in order, over the switch from replay to live", () =>

@@ -264,7 +264,9 @@ function columbaAppend(): string {
 
       if cardinality(s_device) > 0 then
         update devices d
-        set state = u.state::json, state_tag = u.tag, jid = coalesce(u.jid, d.jid), phone = coalesce(u.phone, d.phone),
+        set state = u.state::json, state_tag = u.tag,
+          jid = case u.tag when 'LoggedOut' then null else coalesce(u.jid, d.jid) end,
+          phone = case u.tag when 'LoggedOut' then null else coalesce(u.phone, d.phone) end,
           updated_at = v_now
         from (
           select s.device,
