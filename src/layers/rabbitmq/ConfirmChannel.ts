@@ -12,7 +12,11 @@ import type { LoggedEvent } from "../../domain/Event.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
 import { eventsExchange, routedKinds } from "./Topology.ts"
 
-/** Messages sent and not confirmed. Below 512 the broker idles between confirms; above 1024 only latency grows. */
+/**
+ * Messages sent and not confirmed. Below 512 the broker idles between confirms; above 1024 only latency grows. This and
+ * the runs' own bound are what bounds the bytes under way. amqplib's word that its buffer is full is not heeded: it
+ * comes above 1 KiB, and waiting for it makes every message a write of its own.
+ */
 const windowEvents = 1024
 
 export interface ConfirmFailure {
@@ -34,7 +38,6 @@ export class ConfirmChannel {
   /** All that is out, in order; at most what the relay overlaps. */
   #runs: Array<Run> = []
   #inFlight = 0
-  #full = false
   #failure: ConfirmFailure | null = null
   #watched: Run | null = null
   #watchedConfirmed = 0
@@ -44,10 +47,6 @@ export class ConfirmChannel {
 
   private constructor(channel: AmqpChannel) {
     this.#channel = channel
-    channel.on("drain", () => {
-      this.#full = false
-      this.#pump()
-    })
     channel.on(
       "return",
       (message) => this.end({ reason: "unroutable", detail: `no queue took ${String(message.properties.type)}` })
@@ -127,7 +126,7 @@ export class ConfirmChannel {
   #pump(): void {
     for (const run of this.#runs) {
       while (run.sent < run.events.length) {
-        if (this.#full || this.#inFlight >= windowEvents || this.#failure !== null) return
+        if (this.#inFlight >= windowEvents || this.#failure !== null) return
         this.#sendNext(run)
       }
     }
@@ -138,7 +137,7 @@ export class ConfirmChannel {
     run.sent += 1
     this.#inFlight += 1
     try {
-      this.#full = !this.#channel.publish(
+      this.#channel.publish(
         eventsExchange,
         `${shortKind(event.kind)}.${event.deviceId}`,
         Buffer.from(toWire(event)),
