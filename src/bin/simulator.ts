@@ -18,6 +18,10 @@ export const simulator = Command.make("simulator", {
     Flag.withDescription("events a second over all devices, from the start"),
     Flag.optional
   ),
+  speed: Flag.Finite("speed").pipe(
+    Flag.withDescription("instead of a rate: people write in their own time, so many times as fast as ours"),
+    Flag.optional
+  ),
   ledger: Flag.String("ledger").pipe(
     Flag.withDescription("file that gets a line for every event before it is sent"),
     Flag.optional
@@ -40,6 +44,7 @@ export const simulator = Command.make("simulator", {
         devices: flags.devices,
         seed: flags.seed,
         rate: Option.getOrUndefined(flags.rate),
+        speed: Option.getOrUndefined(flags.speed),
         ledgerFile: Option.getOrUndefined(flags.ledger),
         auth: Option.getOrUndefined(Option.map(flags.user, (user) => ({ user, password: flags.password }))),
         autoPair: flags.pair

@@ -28,6 +28,6 @@ export const seed = Effect.fn("Demo.seed")(function*(simulator: SimulatorHandle,
     yield* manager.register({ name, gateway: demoGateway, upstreamId })
   }
   const devices = simulator.core.devices.size
-  if (count > 0 && devices > 0) simulator.core.emit({ rate: Math.min(rateMax, Math.max(1, devices * ratePerDevice)) })
+  if (count > 0) simulator.core.keepEmitting({ rate: Math.min(rateMax, Math.max(1, devices * ratePerDevice)) })
   return added
 })

@@ -74,7 +74,7 @@ export const start = Effect.fnUntraced(function*(
 /** The whole of `columba simulator`: starts, says where it is, lets things happen if asked to, and stays. */
 export const runSimulator = (
   options: SimulatorOptions & {
-    /** Events a second over all devices, from the start. */
+    /** Events a second over all devices, from the start, also over those that come later. */
     readonly rate?: number | undefined
     /** Instead of a rate: people write and read in their own time, so many times as fast as ours. */
     readonly speed?: number | undefined
@@ -82,7 +82,7 @@ export const runSimulator = (
 ): Effect.Effect<never, SimulatorNotStarted> =>
   Effect.scoped(Effect.flatMap(start(options), ({ core, url }) => {
     const { rate, speed } = options
-    if (rate !== undefined || speed !== undefined) core.emit({ rate, speed })
+    if (rate !== undefined || speed !== undefined) core.keepEmitting({ rate, speed })
     return Effect.andThen(
       Console.log(`Simulated gateway at ${url} with ${core.devices.size} devices, seed '${core.options.seed}'`),
       Effect.never

@@ -44,6 +44,8 @@ export interface EmitRequest {
   readonly speed?: number | undefined
 }
 
+export type Pace = Pick<EmitRequest, "rate" | "speed">
+
 const qrSeconds = 30
 
 export class SimulatorCore {
@@ -53,6 +55,7 @@ export class SimulatorCore {
   readonly ledger: Ledger
   readonly emitter: Emitter
   readonly #timers = new Set<NodeJS.Timeout>()
+  #kept: { readonly pace: Pace; readonly job: number | null } | null = null
   accepted = 0
   refused = 0
 
@@ -79,6 +82,7 @@ export class SimulatorCore {
       this.options.conversation
     )
     this.devices.set(id, device)
+    this.#spread()
     return device
   }
 
@@ -132,6 +136,20 @@ export class SimulatorCore {
     const devices = this.#chosen(request.devices)
     const { count = null, rate = null, speed = null } = request
     return this.emitter.start({ devices, count, rate, speed }, done)
+  }
+
+  /** As `emit` over all devices, also those that come later, until stopped. */
+  keepEmitting(pace: Pace): void {
+    this.#kept = { pace, job: null }
+    this.#spread()
+  }
+
+  /** A job's devices are fixed, so a new device means a new job. */
+  #spread(): void {
+    if (this.#kept === null) return
+    const { job, pace } = this.#kept
+    if (job !== null) this.emitter.stop(job)
+    this.#kept = { pace, job: this.emit(pace) }
   }
 
   /** `drop` and `half-open` strike the sockets that are open now; all others wait for their occasion. */

@@ -1,0 +1,64 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer } from "effect"
+import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { layerMemory } from "../../src/services/MemoryStorage.ts"
+import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
+import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import * as Demo from "../../src/simulator/Demo.ts"
+import { start } from "../../src/simulator/SimulatedGateway.ts"
+
+/** A gateway whose slots are all there: the demo makes them in the simulator itself. */
+const gateway = { name: Demo.demoGateway, description: "", ensureSlot: () => Effect.void } as unknown as WhatsAppGateway
+
+const services = DeviceManager.layer.pipe(
+  Layer.provideMerge(layerMemory),
+  Layer.provide([
+    DeviceFleet.layerElsewhere,
+    Layer.succeed(Gateways, { all: new Map([[Demo.demoGateway, gateway]]) }),
+    Layer.succeed(ServerIdentity, {} as ServerIdentity["Service"])
+  ])
+)
+
+const names = Effect.flatMap(
+  DeviceRepository,
+  (devices) => Effect.map(devices.list({ limit: 100 }), ({ items }) => items.map(({ upstreamId }) => upstreamId))
+)
+
+describe("Demo", () => {
+  it.live("adds devices to an empty database once, and knows them again in the next run", () =>
+    Effect.gen(function*() {
+      const first = yield* start({ seed: "demo" })
+      assert.strictEqual(yield* Demo.seed(first, 3), 3)
+      assert.deepStrictEqual(yield* names, ["demo-01", "demo-02", "demo-03"])
+
+      const second = yield* start({ seed: "demo", conversation: "another" })
+      assert.strictEqual(yield* Demo.seed(second, 3), 0)
+      assert.lengthOf(yield* names, 3)
+      const accounts = (core: typeof first.core) => [...core.devices.values()].map(({ jid }) => jid)
+      assert.deepStrictEqual(accounts(second.core), accounts(first.core))
+    }).pipe(Effect.provide(services)))
+
+  it.live("adds nothing and makes nothing happen when asked for no devices", () =>
+    Effect.gen(function*() {
+      const simulator = yield* start({ seed: "demo" })
+      assert.strictEqual(yield* Demo.seed(simulator, 0), 0)
+      assert.deepStrictEqual(simulator.core.stats().jobs, [])
+    }).pipe(Effect.provide(services)))
+
+  it.live("lets devices that are added later take part", () =>
+    Effect.gen(function*() {
+      const { core } = yield* start({ seed: "demo" })
+      core.keepEmitting({ rate: 1000 })
+      assert.strictEqual(core.ledger.count, 0)
+      const late = core.addDevice("late")
+      yield* Effect.callback<void>((resume) => {
+        const timer = setInterval(() => {
+          if (late.seq > 0) resume(Effect.void)
+        }, 5)
+        return Effect.sync(() => clearInterval(timer))
+      }).pipe(Effect.onExit(() => Effect.sync(() => core.emitter.stop())))
+    }))
+})
