@@ -65,7 +65,8 @@ if (kept === undefined) throw new Error("Nothing was read")
 report({
   benchmark: "decode",
   runs: turns,
-  conditions: `a mix of simulated traffic, ${bytes} bytes a frame; the bare floor is \`JSON.parse\` of the same frames; ` +
+  conditions:
+    `a mix of simulated traffic, ${bytes} bytes a frame; the bare floor is \`JSON.parse\` of the same frames; ` +
     "the best turn of each step counts",
   figures: [
     figure("reading a frame, checked", "validated", 1.25),
