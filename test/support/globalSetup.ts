@@ -4,6 +4,7 @@
  */
 import { Effect, Exit, Scope } from "effect"
 import type { TestProject } from "vitest/node"
+import type { ServerMissing } from "./servers/ServerSource.ts"
 import type { Command } from "./servers/ServerHost.ts"
 import * as PostgresServer from "./servers/PostgresServer.ts"
 import * as RabbitMqServer from "./servers/RabbitMqServer.ts"
@@ -17,15 +18,34 @@ declare module "vitest" {
   }
 }
 
+interface Running {
+  readonly postgres: PostgresServer.PostgresServer
+  readonly rabbit: RabbitMqServer.RabbitMqServer
+  readonly stop: Effect.Effect<void>
+}
+
+/** Every project of a run calls this file, each with a module instance of its own; they share one pair of servers. */
+const shared = globalThis as { columbaTestServers?: { readonly running: Promise<Running>; users: number } | undefined }
+
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
-  const scope = Scope.makeUnsafe()
-  const start = Effect.all([PostgresServer.make, RabbitMqServer.make], { concurrency: 2 }).pipe(
-    Scope.provide(scope),
-    Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause)))
-  )
-  const [postgres, rabbit] = await Effect.runPromise(start)
+  const servers = shared.columbaTestServers ??= { running: Effect.runPromise(start), users: 0 }
+  servers.users++
+  const { postgres, rabbit, stop } = await servers.running
   project.provide("postgresUrl", postgres.url)
   project.provide("rabbitUrl", rabbit.url)
   project.provide("rabbitControl", rabbit.ctlCommand)
-  return () => Effect.runPromise(Scope.close(scope, Exit.void))
+  return async () => {
+    if (--servers.users > 0) return
+    shared.columbaTestServers = undefined
+    await Effect.runPromise(stop)
+  }
 }
+
+const start: Effect.Effect<Running, ServerMissing> = Effect.suspend(() => {
+  const scope = Scope.makeUnsafe()
+  return Effect.all([PostgresServer.make, RabbitMqServer.make], { concurrency: 2 }).pipe(
+    Scope.provide(scope),
+    Effect.onError((cause) => Scope.close(scope, Exit.failCause(cause))),
+    Effect.map(([postgres, rabbit]) => ({ postgres, rabbit, stop: Scope.close(scope, Exit.void) }))
+  )
+})
