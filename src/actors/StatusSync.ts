@@ -2,7 +2,7 @@
  * Asks the gateways about the slots: each device now and then, at random moments so that no two keep step, and soon
  * after a hint. One loop for the whole fleet instead of a timer a device; an answer becomes an input of the device.
  */
-import { Clock, Duration, Effect, Metric, Random, Semaphore } from "effect"
+import { Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
 import type { FleetSettings } from "../services/FleetSettings.ts"
 import * as Metrics from "../services/Metrics.ts"
@@ -25,7 +25,8 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
   const scope = yield* Effect.scope
-  const places = Semaphore.makeUnsafe(settings.statusConcurrency)
+  const due = new Set<DeviceCell>()
+  let asking = 0
 
   const plan = (cell: DeviceCell): void => {
     if (!cell.mind.sessionOpen) {
@@ -46,13 +47,26 @@ export const make = Effect.fnUntraced(function*(
     if (answer._tag === "Success") cell.post({ _tag: "StatusRead", status: answer.success })
   })
 
-  const sweep = Effect.gen(function*() {
+  /** As many at once as there are places; each that ends lets the next one ask. */
+  const askNext: Effect.Effect<void> = Effect.suspend(() => {
+    const cell = due.values().next().value
+    if (cell === undefined || asking >= settings.statusConcurrency) return Effect.void
+    due.delete(cell)
+    asking++
+    const leave = Effect.sync(() => {
+      asking--
+    })
+    return Effect.andThen(Effect.forkIn(Effect.andThen(Effect.ensuring(ask(cell), leave), askNext), scope), askNext)
+  })
+
+  const sweep = Effect.suspend(() => {
     const now = clock.currentTimeMillisUnsafe()
     for (const cell of cells()) {
       if (cell.statusDueAt > now || cell.statusAsked || !cell.mind.sessionOpen) continue
       cell.statusAsked = true
-      yield* Effect.forkIn(Semaphore.withPermit(places, ask(cell)), scope)
+      due.add(cell)
     }
+    return askNext
   })
 
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))

@@ -9,12 +9,11 @@
  * state that is not carried out; the next actor begins from desired state, not from the recorded one.
  */
 import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
-import { uuidV7Unsafe } from "effect/crypto/SecureRandom"
 import type { Clock } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
 import type { EventDraft, EventKind } from "../../domain/Event.ts"
-import type { EventId } from "../../domain/Ids.ts"
+import { makeEventId } from "../../services/EventIdentity.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import type {
@@ -266,7 +265,7 @@ export const stateDraft = (
   transition: Pick<Transition, "rule" | "failure">,
   now: number
 ): EventDraft => ({
-  id: uuidV7Unsafe() as EventId,
+  id: makeEventId(now),
   kind: "device.state" satisfies EventKind,
   deviceId,
   occurredAt: new Date(now).toISOString(),
