@@ -11,7 +11,7 @@
 import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
 import type { Clock } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
+import type { DeviceState, Failure, FailureClass } from "../../domain/DeviceState.ts"
 import type { EventDraft, EventKind } from "../../domain/Event.ts"
 import { makeEventId } from "../../services/EventIdentity.ts"
 import type { EventLog } from "../../services/EventLog.ts"
@@ -216,13 +216,24 @@ const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
     Option.getOrElse((): Input => ({ _tag: "RetryDue" }))
   )
 
+const reconnectsIn = (failureClass: FailureClass) => Metric.withAttributes(Metrics.reconnects, { class: failureClass })
+
+/** Made once: a metric with attributes computes its key when it is first used, and a storm would compute thousands. */
+const reconnectsOf = {
+  transport: reconnectsIn("transport"),
+  auth: reconnectsIn("auth"),
+  conflict: reconnectsIn("conflict"),
+  upstreamDown: reconnectsIn("upstreamDown"),
+  ours: reconnectsIn("ours")
+}
+
 const handle = Effect.fnUntraced(function*(cell: DeviceCell, raw: Input) {
   const input = raw._tag === "Ended" ? yield* confirmEnd(cell, raw) : raw
   const failing = input._tag === "Ended" || input._tag === "Crashed"
   const delay = failing ? yield* nextDelay(cell) : 0
   if (input._tag === "Ended") {
     cell.lastFailure = input.failure
-    yield* Metric.update(Metric.withAttributes(Metrics.reconnects, { class: input.failure.class }), 1)
+    yield* Metric.update(reconnectsOf[input.failure.class], 1)
   }
   yield* apply(cell, input, delay)
 })
