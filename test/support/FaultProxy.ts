@@ -66,7 +66,7 @@ export const make = (upstream: { readonly host: string; readonly port: number })
       pipe(link, link.server, link.client, toxics.downstream)
       const onClose = () => {
         if (client.destroyed && link.server.destroyed) links.delete(link)
-        if (links.size === 0) for (const look of waiting) look()
+        if (links.size === 0) { for (const look of waiting) look() }
       }
       client.on("close", onClose)
       link.server.on("close", onClose)
