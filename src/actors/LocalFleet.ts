@@ -5,7 +5,7 @@
  * Supervision has two levels. A device's own fiber absorbs whatever happens inside it, within the device's budget. This
  * module only starts, stops and, should a fiber ever be gone that ought to run, starts it again at the next comparison.
  */
-import { Clock, Effect, FiberMap, Layer, Metric, Option, Semaphore, Stream } from "effect"
+import { Cause, Clock, Duration, Effect, FiberMap, Layer, Metric, Option, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
 import type { DesiredDevice } from "../domain/Device.ts"
 import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
@@ -24,6 +24,12 @@ import type { ActorHost } from "./device/DeviceActor.ts"
 import { initial } from "./device/DeviceBehaviour.ts"
 import * as GatewayIncidents from "./GatewayIncidents.ts"
 import * as StatusSync from "./StatusSync.ts"
+
+/**
+ * A comparison reads the whole table. Devices that are added one by one pulse each time; spaced like this, that costs
+ * four comparisons a second at most, and the first one comes at once.
+ */
+const reconcileSpacing = Duration.millis(250)
 
 const make = Effect.gen(function*() {
   const log = yield* EventLog
@@ -53,6 +59,9 @@ const make = Effect.gen(function*() {
     settings
   )
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
+  const complained = new Set<string>()
+  const toldInactive = new Set<DeviceId>()
+  let closing = false
 
   const start = Effect.fnUntraced(function*(device: DesiredDevice, host: ActorHost) {
     const cell = new DeviceCell(device, host)
@@ -71,10 +80,16 @@ const make = Effect.gen(function*() {
   const follow = Effect.fnUntraced(function*(device: DesiredDevice) {
     const cell = cells.get(device.id)
     if (!device.active) {
-      return cell === undefined ? recordInactive(log, clock, device) : yield* stop(cell)
+      if (cell !== undefined) return yield* stop(cell)
+      // Told once: until it is committed, the table goes on listing the device.
+      if (!toldInactive.has(device.id)) recordInactive(log, clock, device)
+      toldInactive.add(device.id)
+      return
     }
     const host = hosts.get(device.gateway)
     if (host === undefined) {
+      if (complained.has(device.gateway)) return
+      complained.add(device.gateway)
       return yield* Effect.logError("device names a gateway that is not configured").pipe(
         Effect.annotateLogs({ device: device.id, gateway: device.gateway })
       )
@@ -88,9 +103,11 @@ const make = Effect.gen(function*() {
     const desired = yield* repository.desired
     const known = new Set<DeviceId>()
     for (const device of desired) {
+      if (closing) return
       known.add(device.id)
       yield* follow(device)
     }
+    for (const id of toldInactive) if (!known.has(id)) toldInactive.delete(id)
     for (const cell of [...cells.values()]) {
       if (!known.has(cell.device.id)) yield* stop(cell)
     }
@@ -102,9 +119,12 @@ const make = Effect.gen(function*() {
     Effect.andThen(Effect.sync(() => {
       compared = "done"
     })),
-    Effect.catch((error) => {
+    // A defect in the comparison must not end it for good: the next one finds the same rows and the same actors.
+    Effect.catchCause((cause) => {
       compared = "failed"
-      return Effect.logWarning("desired state could not be read; devices go on as they are", error)
+      return Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.logWarning("desired state could not be followed; devices go on as they are", cause)
     })
   )
   const readiness = yield* Effect.serviceOption(Readiness)
@@ -124,10 +144,17 @@ const make = Effect.gen(function*() {
     Stream.merge(repository.changes, Stream.tick(settings.reconcileInterval)).pipe(
       // Pulses that arrive while a comparison runs become one more comparison, not a queue of them.
       Stream.buffer({ capacity: 1, strategy: "sliding" }),
-      Stream.runForEach(() => reconcile)
+      Stream.runForEach(() => Effect.andThen(reconcile, Effect.sleep(reconcileSpacing)))
     )
   )
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(meter.report, Effect.sleep(settings.tick))))
+  // Added last, so it comes first: sockets close before anything that may have to wait for a database.
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      closing = true
+      return FiberMap.clear(fibers)
+    })
+  )
 
   return DeviceFleet.of({
     view: (id) => Effect.sync(() => view(cells.get(id))),

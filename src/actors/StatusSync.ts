@@ -31,8 +31,11 @@ export const make = Effect.fnUntraced(function*(
   const plan = (cell: DeviceCell): void => {
     if (!cell.mind.sessionOpen) {
       cell.statusDueAt = Number.POSITIVE_INFINITY
+      cell.statusHinted = false
       return
     }
+    // What a hint asked for stands: it is about something newer than whatever led to this planning.
+    if (cell.statusHinted) return
     const usable = cell.mind.state._tag === "Online"
     const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)
     cell.statusDueAt = clock.currentTimeMillisUnsafe() + interval * (0.5 + random.nextDoubleUnsafe())
@@ -40,9 +43,13 @@ export const make = Effect.fnUntraced(function*(
 
   const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.mind.jid }
-    const answer = yield* Effect.result(cell.host.gateway.status(target))
-    cell.statusAsked = false
-    plan(cell)
+    cell.statusHinted = false
+    const answer = yield* Effect.result(cell.host.gateway.status(target)).pipe(
+      Effect.ensuring(Effect.sync(() => {
+        cell.statusAsked = false
+        plan(cell)
+      }))
+    )
     yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
     if (answer._tag === "Success") cell.post({ _tag: "StatusRead", status: answer.success })
   })
@@ -74,6 +81,7 @@ export const make = Effect.fnUntraced(function*(
   return {
     plan,
     want: (cell) => {
+      cell.statusHinted = true
       cell.statusDueAt = clock.currentTimeMillisUnsafe() + hintDelayMax * random.nextDoubleUnsafe()
     }
   }

@@ -67,5 +67,11 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
 export const budgetOf = (failureClass: FailureClass): RestartBudget | null =>
   failureClass === "auth" || failureClass === "upstreamDown" ? null : restartBudgets[failureClass]
 
+/**
+ * A loss this long before an incident belongs to it: the longest wait before the next try, and the handshake that then
+ * runs into its timeout.
+ */
+export const firstSignMax = Duration.sum(reconnectDelayMax, Duration.seconds(10))
+
 /** Failures older than the longest period are forgotten. */
 export const failureMemory = Duration.minutes(10)

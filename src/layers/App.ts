@@ -368,7 +368,7 @@ const stopInOrder = (stages: Stages, context: Context.Context<Running>): Effect.
     yield* close(stages.fleet)
     const flushed = yield* Effect.timeoutOption(log.flush, flushMax)
     if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
-    yield* Effect.timeoutOption(caughtUp, deliverMax)
+    else yield* Effect.timeoutOption(caughtUp, deliverMax)
     yield* close(stages.relays)
     yield* close(stages.http)
     yield* close(stages.foundation)

@@ -200,6 +200,54 @@ describe("the local fleet", () => {
       })
     ))
 
+  it.effect("lets what a lost session had still said not disturb the one that follows it", () =>
+    within(
+      [device(1)],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        yield* pass("2 seconds")
+        const session = bench.gateway.live(one)[0]!
+        // All in one turn: the first wakes the fiber, the others wait in its inbox.
+        session.say({ _tag: "UpstreamDisconnected", reason: null })
+        session.say({ _tag: "LoggedOut", reason: "by the user" })
+        session.lose("transport")
+        yield* settle
+        yield* pass("31 seconds")
+        assert.strictEqual(bench.gateway.live(one).length, 1)
+        const rules = bench.transitions(one).map(({ rule }) => rule)
+        assert.strictEqual(rules.filter((rule) => rule === "transport-failure").length, 1)
+      })
+    ))
+
+  it.effect("asks again when a hint comes while the answer to an older question is out", () =>
+    within(
+      [device(1)],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        yield* pass("2 seconds")
+        const asked = bench.gateway.holdStatus()
+        bench.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
+        yield* pass("3 seconds")
+        assert.strictEqual(asked.count(), 1)
+        bench.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
+        yield* settle
+        asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+        yield* pass("3 seconds")
+        assert.strictEqual(asked.count(), 2)
+      })
+    ))
+
+  it.effect("tells the log once that a device which nobody ran is over", () =>
+    within(
+      [device(1, { active: false })],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        bench.setShown(one, "Online")
+        for (let pulse = 0; pulse < 5; pulse++) yield* bench.want([device(1, { active: false })])
+        assert.strictEqual(bench.transitions(one).length, 1)
+      })
+    ))
+
   it.effect("stops within five seconds even while a handshake hangs", () =>
     within(
       [device(1)],

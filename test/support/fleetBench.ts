@@ -43,6 +43,8 @@ export class FleetBench extends Context.Service<FleetBench, {
   readonly stateOf: (id: DeviceId) => DeviceState["_tag"]
   /** Writes desired state and lets the fleet see it. */
   readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
+  /** What the table shows for a device that this fleet has not told of. */
+  readonly setShown: (id: DeviceId, state: DeviceState["_tag"]) => void
   /** While full, `offer` says so; emptying it calls everybody who waits. */
   readonly setFull: (full: boolean) => void
 }>()("test/support/FleetBench") {}
@@ -63,6 +65,7 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
       const waiting = new Set<() => void>()
       const pulses = yield* PubSub.sliding<void>(1)
       let desired = devices
+      const shown = new Map<DeviceId, DeviceState["_tag"]>()
       let full = false
       const log = EventLog.of({
         append: () => nobody,
@@ -94,7 +97,9 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
       const stateOf = (id: DeviceId) => transitions(id).at(-1)?.state._tag ?? "Inactive"
       const repository = DeviceRepository.of({
         ...({} as DeviceRepository["Service"]),
-        desired: Effect.sync(() => desired.filter((row) => row.active || stateOf(row.id) !== "Inactive")),
+        desired: Effect.sync(() =>
+          desired.filter((row) => row.active || (shown.get(row.id) ?? stateOf(row.id)) !== "Inactive")
+        ),
         changes: Stream.fromPubSub(pulses)
       })
       const context = yield* Layer.build(
@@ -118,6 +123,9 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
             yield* fleet.reconcile
             yield* settle
           }),
+        setShown: (id, state) => {
+          shown.set(id, state)
+        },
         setFull: (next) => {
           full = next
           if (full) return

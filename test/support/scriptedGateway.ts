@@ -86,9 +86,28 @@ export class ScriptedGateway implements WhatsAppGateway {
       }
     })
 
+  #held: { count: number; resume: Array<(answer: UpstreamStatus) => void> } | null = null
+
+  /** From now on questions about a slot are counted and left open until they are released. */
+  holdStatus() {
+    const held = { count: 0, resume: [] as Array<(answer: UpstreamStatus) => void> }
+    this.#held = held
+    return {
+      count: () => held.count,
+      release: (answer: UpstreamStatus) => {
+        for (const resume of held.resume.splice(0)) resume(answer)
+      }
+    }
+  }
+
   readonly status: WhatsAppGateway["status"] = () =>
     Effect.suspend(() =>
-      this.answer === null
+      this.#held !== null
+        ? Effect.callback<UpstreamStatus>((resume) => {
+          this.#held!.count++
+          this.#held!.resume.push((answer) => resume(Effect.succeed(answer)))
+        })
+        : this.answer === null
         ? Effect.fail(GatewayUnavailable.of(this.name, "read a status", "no answer scripted"))
         : Effect.succeed(this.answer)
     )

@@ -47,6 +47,14 @@ export interface ActorHost {
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
 
+/** Inputs that are about the device, not about the session it happens to have. */
+const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
+  "IncidentOver",
+  "ReconnectRequested",
+  "ReleaseRequested",
+  "Crashed"
+])
+
 /**
  * The device's memory, and the inbox of its fiber. Plain fields: one of these exists per device for as long as the
  * device runs, through restarts of its fiber.
@@ -64,8 +72,11 @@ export class DeviceCell {
   restarts = 0
   lastFailure: Failure | null = null
   paused = false
+  /** The log was over its bound before the session could be told to pause. */
+  pauseOnOpen = false
   statusDueAt = Number.POSITIVE_INFINITY
   statusAsked = false
+  statusHinted = false
   /** Why the fiber is interrupted, if it is. */
   stopRule: "deactivated" | "fleet-stopped" = "fleet-stopped"
 
@@ -87,8 +98,17 @@ export class DeviceCell {
       return
     }
     const same = this.#inbox.findIndex((waiting) => waiting._tag === input._tag)
-    if (same === -1) this.#inbox.push(input)
-    else this.#inbox[same] = input
+    if (same !== -1) this.#inbox.splice(same, 1)
+    this.#inbox.push(input)
+  }
+
+  /** What a session said is void once the session is: its successor starts with a clean slate. */
+  forgetSession(): void {
+    this.session = null
+    this.sessionScope = null
+    this.ear = null
+    this.pauseOnOpen = false
+    if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter((waiting) => outlivesSession.has(waiting._tag))
   }
 
   /** The next input, in order of arrival. */
@@ -159,8 +179,12 @@ class Ear implements SessionListener {
  * instead; backfill makes good what it misses.
  */
 const pauseUntilRoom = (cell: DeviceCell): void => {
-  if (cell.paused || cell.session === null) return
+  if (cell.paused) return
   const session = cell.session
+  if (session === null) {
+    cell.pauseOnOpen = true
+    return
+  }
   if (!session.pause()) {
     return session.end({ class: "transport", code: "log-full", detail: "the log is over its bound" })
   }
@@ -360,6 +384,8 @@ const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
       onSuccess: (session) => {
         cell.session = session
         cell.sessionScope = scope
+        if (cell.pauseOnOpen) pauseUntilRoom(cell)
+        cell.pauseOnOpen = false
         return Effect.void
       }
     })
@@ -367,9 +393,7 @@ const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
 
 const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
   const scope = cell.sessionScope
-  cell.ear = null
-  cell.session = null
-  cell.sessionScope = null
+  cell.forgetSession()
   if (cell.paused) {
     cell.paused = false
     cell.host.onPaused(-1)

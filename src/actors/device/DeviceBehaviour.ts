@@ -7,7 +7,7 @@ import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
 import { phoneOf } from "../../domain/Jid.ts"
-import { authProbeDelay, budgetOf, conflictDelay, failureMemory, stableAfter } from "../Supervision.ts"
+import { authProbeDelay, budgetOf, conflictDelay, failureMemory, firstSignMax, stableAfter } from "../Supervision.ts"
 
 /** All that a device's future depends on. */
 export interface Mind {
@@ -135,13 +135,17 @@ const nextFailures = (
     case "clear":
       return []
     case "refund":
-      return failures.slice(0, -1)
+      return isFirstSign(failures.at(-1), now) ? failures.slice(0, -1) : failures
     case "burn":
       return transition.failure === null
         ? failures
         : [...recent(failures, now, failureMemory), { failure: transition.failure, at: now }]
   }
 }
+
+/** A lost socket shortly before the gateway was found down was the incident's first sign. */
+const isFirstSign = (last: PastFailure | undefined, now: number): boolean =>
+  last !== undefined && last.failure.class === "transport" && now - last.at < Duration.toMillis(firstSignMax)
 
 const recent = (failures: ReadonlyArray<PastFailure>, now: number, period: Duration.Duration) =>
   failures.filter((past) => now - past.at < Duration.toMillis(period))

@@ -74,6 +74,15 @@ describe("what a device decides", () => {
     assert.strictEqual(after(waiting, 2, { _tag: "IncidentOver" }).state._tag, "Connecting")
   })
 
+  it("gets nothing else back by an incident: what it failed at before stays its own", () => {
+    const failure = { class: "upstreamDown", code: "connection-refused", detail: "refused" } as const
+    const down: Input = { _tag: "GatewayDown", failure, probeAt: 500 }
+    const conflicted = after(online(), 0, ended("conflict"), { _tag: "RetryDue" }, down)
+    assert.strictEqual(conflicted.failures.length, 1)
+    const longAgo = after(online(), 0, ended("transport"), { _tag: "RetryDue" }, { _tag: "Opened" })
+    assert.strictEqual(after(longAgo, 120_000, down).failures.length, 1)
+  })
+
   it("asks about an account it does not know before it calls the device online", () => {
     const decision = decide(
       after(initial(null), 0, { _tag: "Start" }),

@@ -138,6 +138,14 @@ export const rejectBinary = (
   })
 }
 
+/** A frame that a defect of ours could not get through: kept like any other that we could not read. */
+export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): Happening =>
+  rejected(
+    { text, target, now, makeId: makeEventId },
+    "unreadable",
+    `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
+  )
+
 const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
   switch (envelope.event) {
     case "message":
@@ -239,6 +247,13 @@ const readAction = (
  * One event an id. Where the account itself has read somebody's message, the target is not one of ours: no
  * `messageId`, and an identity apart from acks of our own messages.
  */
+/** What all events of one ack may repeat of its addresses: 1 MiB, as much as a frame may be. */
+const ackSpreadMax = 1024 * 1024
+
+/**
+ * One event an id. What the frame says beyond our fields stands in the first of them only: repeated in each, one frame
+ * of a megabyte would become gigabytes.
+ */
 const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
   const ack = decodeAck(payload)
   if (ack === null) return [unreadable(frame, envelope)]
@@ -253,11 +268,14 @@ const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyAr
   const own = ack.receipt_type === "read-self" ||
     (participant !== null && frame.target.jid !== null && participant === canonical(frame.target.jid))
   const occurredAt = occurredAtOf(envelope, payload)
+  if (ack.ids.length * (chat.length + (participant?.length ?? 0)) > ackSpreadMax) {
+    return [rejected(frame, "too-large", "an ack that names many messages with very long addresses")]
+  }
   const extra = extraOf(payload, ackFields, occurredAt !== null)
   const aliases = aliasesOf(ack)
   return ack.ids.map((waId, index) => {
     const messageId = own ? null : messageIdOf(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
-    const data = { messageId, waId, chat, participant, status, ...(extra === undefined ? undefined : { extra }) }
+    const data = { messageId, waId, chat, participant, status, ...(index === 0 && extra ? { extra } : undefined) }
     const identity = { chat, sender: participant ?? "", fromMe: !own, waId, rank: status }
     return record(frame, "message.ack", occurredAt, data, identity, index === 0 ? aliases : noAliases)
   })

@@ -63,12 +63,19 @@ export const make = Effect.fnUntraced(
     )
     const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(options.name, operation, detail)
 
-    const ask = (operation: string, method: string, url: URL, millis: number, body?: string) =>
+    const ask = (
+      operation: string,
+      method: string,
+      url: URL,
+      millis: number,
+      body?: string,
+      pool: typeof agent | false = agent
+    ) =>
       Effect.callback<Reply, GatewayUnavailable>((resume) => {
         const headers: Record<string, string> = { accept: "application/json" }
         if (options.authorization !== null) headers.authorization = options.authorization
         if (body !== undefined) headers["content-type"] = "application/json"
-        const request = (secure ? httpsRequest : httpRequest)(url, { agent, method, headers }, (response) => {
+        const request = (secure ? httpsRequest : httpRequest)(url, { agent: pool, method, headers }, (response) => {
           collect(response, (outcome) => {
             clearTimeout(deadline)
             resume(
@@ -135,9 +142,10 @@ export const make = Effect.fnUntraced(
       return yield* refused(operation, reply)
     })
 
-    // Health is at the root of the origin, whatever the base path, and behind no authentication.
+    // Health is at the root of the origin, whatever the base path, and behind no authentication. It has a connection of
+    // its own: slow answers to other questions must not make a gateway look down that is up.
     const probe = Effect.flatMap(
-      ask("answer at all", "GET", new URL("/health", options.base), probeMillis),
+      ask("answer at all", "GET", new URL("/health", options.base), probeMillis, undefined, false),
       (reply) =>
         reply.status === 502 || reply.status === 503 || reply.status === 504
           ? Effect.fail(refused("answer at all", reply))

@@ -10,8 +10,8 @@
 import { type ClientOptions, WebSocket } from "ws"
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Failure } from "../../../domain/DeviceState.ts"
-import type { Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
-import { decodeFrame, rejectBinary } from "./BridgeDecoder.ts"
+import type { Happening, Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import { decodeFrame, rejectBinary, rejectDefective } from "./BridgeDecoder.ts"
 import {
   closeCodeOf,
   handshakeTimeout,
@@ -119,12 +119,21 @@ export class BridgeSession implements Session, WheelMember {
       this.#listener.onHappening(rejectBinary(data, this.target, now))
       return
     }
-    const happenings = decodeFrame(data.toString("utf8"), this.target, now)
+    const happenings = this.#decode(data.toString("utf8"), now)
     for (let index = 0; index < happenings.length; index++) {
       const happening = happenings[index]!
       if (happening._tag === "UpstreamConnected" && happening.jid !== null) this.learnAccount(happening.jid)
       this.#listener.onHappening(happening)
       if (this.#ended) return
+    }
+  }
+
+  /** A defect in the decoder is this frame's alone: thrown from a socket's callback it would end the process. */
+  #decode(text: string, now: number): ReadonlyArray<Happening> {
+    try {
+      return decodeFrame(text, this.target, now)
+    } catch (defect) {
+      return [rejectDefective(text, this.target, now, defect)]
     }
   }
 

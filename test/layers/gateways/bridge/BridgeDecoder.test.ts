@@ -166,6 +166,16 @@ describe("an ack", () => {
     payload: { ids: ["A", "B"], chat_id: peer, from: peer, receipt_type: "delivered", ...payload }
   })
 
+  it("repeats nothing of its frame in the events it becomes, however large", () => {
+    const ids = Array.from({ length: 1_600 }, (_, n) => `3EB0${n}`)
+    const drafts = draftsOf(ack({ ids, note: "x".repeat(800_000) }))
+    assert.strictEqual(drafts.length, ids.length)
+    const bytes = drafts.reduce((sum, { data }) => sum + JSON.stringify(data).length, 0)
+    assert.isBelow(bytes, 2_000_000)
+    const long = draftsOf(ack({ ids, chat_id: `${"x".repeat(800_000)}@g.us` }))
+    assert.deepStrictEqual(long.map(({ kind }) => kind), ["frame.rejected"])
+  })
+
   it("of many messages becomes one event each", () => {
     const drafts = draftsOf(ack({ from_lid: "1@lid" }))
     assert.deepStrictEqual(
@@ -176,7 +186,7 @@ describe("an ack", () => {
         chat: peer,
         participant: peer,
         status: "delivered",
-        extra: { from_lid: "1@lid" }
+        ...(waId === "A" ? { extra: { from_lid: "1@lid" } } : {})
       }))
     )
     assert.deepStrictEqual(drafts[1]!.identity, {
