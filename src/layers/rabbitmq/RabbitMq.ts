@@ -24,6 +24,7 @@ import {
   Stream,
   SubscriptionRef
 } from "effect"
+import type { Socket } from "node:net"
 import { BrokerStatus } from "../../services/BrokerStatus.ts"
 import type { BrokerState } from "../../services/BrokerStatus.ts"
 import { brokerBlocked, brokerConnected } from "../../services/Metrics.ts"
@@ -113,13 +114,14 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
 
   /** One connection from greeting to loss. Always fails: with why it could not be made, or why it ended. */
   const live = Effect.scoped(Effect.gen(function*() {
-    const connection = yield* Effect.acquireRelease(open(url, options.connectionName ?? "columba"), close, {
-      interruptible: true
-    })
+    const { connection, latest, next } = yield* Effect.acquireRelease(
+      open(url, options.connectionName ?? "columba"),
+      (watched) => close(watched.connection),
+      { interruptible: true }
+    )
     const startedAt = yield* Clock.currentTimeMillis
-    const happenings = yield* listen(connection)
     while (true) {
-      const happening = happenings.latest()
+      const happening = latest()
       if (happening._tag === "Disconnected") {
         const lived = (yield* Clock.currentTimeMillis) - startedAt
         return yield* Effect.fail<BrokerLost>({
@@ -128,7 +130,7 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
         })
       }
       yield* show(happening, connection)
-      yield* happenings.next
+      yield* next
     }
   })).pipe(Effect.tapError((lost) => show({ _tag: "Disconnected", reason: lost.reason }, null)))
 
@@ -192,55 +194,64 @@ const withHeartbeat = (url: Redacted.Redacted<string>): Effect.Effect<Redacted.R
     catch: () => BrokerUrlInvalid.of()
   })
 
-const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<ChannelModel, BrokerLost> =>
-  Effect.callback<ChannelModel, BrokerLost>((resume) => {
-    let abandoned = false
-    connect(Redacted.value(url), {
-      timeout: Duration.toMillis(connectTimeout),
-      noDelay: true,
-      clientProperties: { connection_name: name }
-    }).then(
-      (connection) => {
-        // Unheard, an "error" event would end the process; `listen` comes too late for one that follows at once.
-        connection.on("error", () => {})
-        // Nobody waits for it any more, and amqplib has no way to call an attempt off.
-        if (abandoned) return destroy(connection)
-        resume(Effect.succeed(connection))
-      },
-      (cause: unknown) => resume(Effect.fail({ reason: reasonOf(cause), wasStable: false }))
-    )
-    return Effect.sync(() => {
-      abandoned = true
-    })
-  })
-
 /**
- * What happens to a connection, seen from a fiber. amqplib tells by callbacks, which only keep the latest and leave a
- * pulse: one slot is enough, since several changes may be read as one.
+ * A connection and what happens to it, seen from a fiber. amqplib tells by callbacks, which only keep the latest and
+ * leave a pulse: one slot is enough, since several changes may be read as one.
  */
-const listen = (connection: ChannelModel): Effect.Effect<{
+interface Watched {
+  readonly connection: ChannelModel
   readonly latest: () => Happening
   readonly next: Effect.Effect<void>
-}> =>
-  Effect.map(Queue.sliding<void>(1), (pulse) => {
-    let latest: Happening = { _tag: "Connected" }
-    let fault: string | null = null
-    const note = (happening: Happening) => {
-      if (latest._tag === "Disconnected") return
-      latest = happening
-      Queue.offerUnsafe(pulse, undefined)
-    }
-    connection.on("blocked", (reason) => note({ _tag: "Blocked", reason }))
-    connection.on("unblocked", () => note({ _tag: "Connected" }))
-    // "error" tells why, "close" tells that; only the second comes always.
-    connection.on("error", (cause) => {
-      fault = reasonOf(cause)
-    })
-    connection.on("close", (cause) => {
-      note({ _tag: "Disconnected", reason: fault ?? (cause === undefined ? "closed" : reasonOf(cause)) })
-    })
-    return { latest: () => latest, next: Queue.take(pulse) }
+}
+
+const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watched, BrokerLost> =>
+  Effect.flatMap(Queue.sliding<void>(1), (pulse) =>
+    Effect.callback<Watched, BrokerLost>((resume) => {
+      let abandoned = false
+      connect(Redacted.value(url), {
+        timeout: Duration.toMillis(connectTimeout),
+        noDelay: true,
+        clientProperties: { connection_name: name }
+      }).then(
+        (connection) => {
+          // Here and not after the fiber went on: what happens in between would never be heard of.
+          const latest = listen(connection, () => Queue.offerUnsafe(pulse, undefined))
+          // Nobody waits for it any more, and amqplib has no way to call an attempt off.
+          if (abandoned) return destroy(connection)
+          resume(Effect.succeed({ connection, latest, next: Queue.take(pulse) }))
+        },
+        (cause: unknown) => resume(Effect.fail({ reason: reasonOf(cause), wasStable: false }))
+      )
+      return Effect.sync(() => {
+        abandoned = true
+      })
+    }))
+
+/**
+ * amqplib reads on before it hands a new connection over, so a broker that greets and closes at once has told both
+ * events to nobody; the socket it has ended is what remains of them.
+ */
+const listen = (connection: ChannelModel, pulse: () => void): () => Happening => {
+  let latest: Happening = socketOf(connection).writableEnded
+    ? { _tag: "Disconnected", reason: "closed as soon as it was open" }
+    : { _tag: "Connected" }
+  let fault: string | null = null
+  const note = (happening: Happening) => {
+    if (latest._tag === "Disconnected") return
+    latest = happening
+    pulse()
+  }
+  connection.on("blocked", (reason) => note({ _tag: "Blocked", reason }))
+  connection.on("unblocked", () => note({ _tag: "Connected" }))
+  // "error" tells why, "close" tells that; only the second comes always. Unheard, "error" would end the process.
+  connection.on("error", (cause) => {
+    fault = reasonOf(cause)
   })
+  connection.on("close", (cause) => {
+    note({ _tag: "Disconnected", reason: fault ?? (cause === undefined ? "closed" : reasonOf(cause)) })
+  })
+  return () => latest
+}
 
 /** Says goodbye if anybody listens, and frees the socket in any case. */
 const close = (connection: ChannelModel): Effect.Effect<void> =>
@@ -253,9 +264,11 @@ const close = (connection: ChannelModel): Effect.Effect<void> =>
 
 /** amqplib only half-closes the socket, which then lives as long as a frozen broker does. */
 const destroy = (connection: ChannelModel): void => {
-  const { stream } = connection.connection as unknown as { readonly stream: { readonly destroy: () => void } }
-  stream.destroy()
+  socketOf(connection).destroy()
 }
+
+const socketOf = (connection: ChannelModel): Socket =>
+  (connection.connection as unknown as { readonly stream: Socket }).stream
 
 /** A host name with several addresses fails with an error that has a code and no message. */
 const reasonOf = (cause: unknown): string => {

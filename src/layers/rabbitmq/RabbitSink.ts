@@ -107,9 +107,19 @@ const failureOf = (error: BeginFailure): ConfirmFailure => {
 }
 
 const openChannel = (connection: ChannelModel): Effect.Effect<ConfirmChannel, BrokerUnavailable> =>
-  Effect.tryPromise({
-    try: () => ConfirmChannel.open(connection),
-    catch: () => BrokerUnavailable.of("Disconnected", "the connection ended while a channel was opened")
+  Effect.callback<ConfirmChannel, BrokerUnavailable>((resume) => {
+    let abandoned = false
+    ConfirmChannel.open(connection).then(
+      (channel) => {
+        // A connection has a bounded number of channels, and one that opens too late is nobody's.
+        if (abandoned) return channel.end({ reason: "disconnected", detail: "it opened too late" })
+        resume(Effect.succeed(channel))
+      },
+      () => resume(Effect.fail(BrokerUnavailable.of("Disconnected", "the connection ended while a channel was opened")))
+    )
+    return Effect.sync(() => {
+      abandoned = true
+    })
   }).pipe(Effect.timeoutOrElse({
     duration: openTimeout,
     orElse: () => Effect.fail(BrokerUnavailable.of("Disconnected", "no answer to opening a channel"))

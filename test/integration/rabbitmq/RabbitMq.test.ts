@@ -1,0 +1,63 @@
+/** The one connection, and a broker that greets it in ways a healthy one seldom does. */
+import { describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import type { Scope } from "effect"
+import { connect, createServer } from "node:net"
+import type { AddressInfo } from "node:net"
+import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
+import { freshVhost } from "../../support/broker.ts"
+import { eventually } from "./delivery.ts"
+
+/** As a broker sends them: class 10, method 41, and class 10, method 50 with code 320. */
+const openOk = Buffer.from([0, 10, 0, 41])
+const forced = Buffer.from("CONNECTION_FORCED - as the test wants")
+const closing = Buffer.concat([Buffer.from([0, 10, 0, 50, 1, 64, forced.length]), forced, Buffer.from([0, 0, 0, 0])])
+const closeFrame = Buffer.concat([Buffer.from([1, 0, 0, 0, 0, 0, closing.length]), closing, Buffer.from([0xce])])
+
+/** Between us and a broker: the first connection is closed by the very packet that says it is open. */
+const closingAtOnce = (upstream: string): Effect.Effect<
+  { readonly url: string; readonly connections: () => number },
+  never,
+  Scope.Scope
+> =>
+  Effect.acquireRelease(
+    Effect.callback<{ url: string; connections: () => number; end: () => void }>((resume) => {
+      const { hostname, port } = new URL(upstream)
+      let connections = 0
+      const sockets = new Set<{ readonly destroy: () => void }>()
+      const server = createServer((client) => {
+        const spoilt = connections++ === 0
+        const broker = connect(Number(port), hostname)
+        sockets.add(client).add(broker)
+        client.on("error", () => {}).on("close", () => broker.destroy()).pipe(broker)
+        broker.on("error", () => {}).on("close", () => client.end())
+        broker.on("data", (data: Buffer) => {
+          const close = spoilt && data.includes(openOk)
+          client.write(close ? Buffer.concat([data, closeFrame]) : data)
+          if (close) broker.end()
+        })
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const url = new URL(upstream)
+        url.hostname = "127.0.0.1"
+        url.port = String((server.address() as AddressInfo).port)
+        const end = () => {
+          server.close()
+          for (const socket of sockets) socket.destroy()
+        }
+        resume(Effect.succeed({ url: url.href, connections: () => connections, end }))
+      })
+    }),
+    ({ end }) => Effect.sync(end)
+  )
+
+describe("the connection to RabbitMQ", () => {
+  it.live("is made anew when the broker closes it in the moment it stands", () =>
+    Effect.gen(function*() {
+      const broker = yield* closingAtOnce(yield* freshVhost)
+      const rabbit = yield* RabbitMq.make({ url: Redacted.make(broker.url) })
+      yield* eventually(Effect.sync(broker.connections), (count) => count === 2)
+      const connection = yield* rabbit.usable("10 seconds")
+      yield* Effect.promise(() => connection.createChannel())
+    }))
+})
