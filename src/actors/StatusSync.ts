@@ -6,7 +6,7 @@ import { Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
 import type { FleetSettings } from "../services/FleetSettings.ts"
 import * as Metrics from "../services/Metrics.ts"
-import type { DeviceCell } from "./device/DeviceActor.ts"
+import type { DeviceCell } from "./device/DeviceCell.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500

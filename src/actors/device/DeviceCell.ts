@@ -1,0 +1,192 @@
+/**
+ * A device's memory and its ears: what stays over restarts of its fiber, and how a session reaches it.
+ *
+ * Frames pass here and not through the fiber: the session calls the `Ear`, facts go straight into the log, and only
+ * what moves the state machine is put into the inbox and wakes the fiber. Plain fields and plain calls, because ten
+ * thousand of these exist.
+ */
+import { Effect } from "effect"
+import type { Clock, Duration, Scope } from "effect"
+import type { DesiredDevice } from "../../domain/Device.ts"
+import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
+import type { EventLog } from "../../services/EventLog.ts"
+import type { Happening, Session, SessionListener, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { ConnectGate } from "../ConnectGate.ts"
+import type { GatewayIncidents } from "../GatewayIncidents.ts"
+import { initial } from "./DeviceBehaviour.ts"
+import type { Input, Mind } from "./DeviceBehaviour.ts"
+
+/** What all actors of one gateway share. */
+export interface ActorHost {
+  readonly log: EventLog["Service"]
+  readonly gateway: WhatsAppGateway
+  readonly gate: ConnectGate
+  readonly incidents: GatewayIncidents
+  readonly clock: Clock.Clock
+  /** Told of every transition, in the fiber of the actor. */
+  readonly onTransition: (cell: DeviceCell, from: DeviceState) => void
+  /** The actor wants its slot's status asked for soon. */
+  readonly onStatusWanted: (cell: DeviceCell) => void
+  readonly onFrame: () => void
+  readonly onPaused: (change: 1 | -1) => void
+}
+
+/** Advances the reconnect schedule by one failure and says how long to wait. */
+type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
+
+/** Inputs that are about the device, not about the session it happens to have. */
+const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
+  "IncidentOver",
+  "ReconnectRequested",
+  "ReleaseRequested",
+  "Crashed"
+])
+
+/**
+ * The device's memory, and the inbox of its fiber. Plain fields: one of these exists per device for as long as the
+ * device runs, through restarts of its fiber.
+ */
+export class DeviceCell {
+  device: DesiredDevice
+  readonly host: ActorHost
+  mind: Mind
+  session: Session | null = null
+  sessionScope: Scope.Closeable | null = null
+  ear: Ear | null = null
+  delayStep: DelayStep | null = null
+  framesReceived = 0
+  lastFrameAt = 0
+  restarts = 0
+  lastFailure: Failure | null = null
+  paused = false
+  /** The log was over its bound before the session could be told to pause. */
+  pauseOnOpen = false
+  statusDueAt = Number.POSITIVE_INFINITY
+  statusAsked = false
+  statusHinted = false
+  /** Why the fiber is interrupted, if it is. */
+  stopRule: "deactivated" | "fleet-stopped" = "fleet-stopped"
+
+  /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
+  #inbox: Array<Input> = []
+  #wake: ((effect: Effect.Effect<Input>) => void) | null = null
+
+  constructor(device: DesiredDevice, host: ActorHost) {
+    this.device = device
+    this.host = host
+    this.mind = initial(device.jid)
+  }
+
+  post(input: Input): void {
+    const wake = this.#wake
+    if (wake !== null) {
+      this.#wake = null
+      wake(Effect.succeed(input))
+      return
+    }
+    const same = this.#inbox.findIndex((waiting) => waiting._tag === input._tag)
+    if (same !== -1) this.#inbox.splice(same, 1)
+    this.#inbox.push(input)
+  }
+
+  /** What a session said is void once the session is: its successor starts with a clean slate. */
+  forgetSession(): void {
+    this.session = null
+    this.sessionScope = null
+    this.ear = null
+    this.pauseOnOpen = false
+    if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter((waiting) => outlivesSession.has(waiting._tag))
+  }
+
+  /** The next input, in order of arrival. */
+  readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => {
+    const input = this.#inbox.shift()
+    if (input !== undefined) return resume(Effect.succeed(input))
+    this.#wake = resume
+    return Effect.sync(() => {
+      this.#wake = null
+    })
+  })
+
+  incidentOver(): void {
+    this.post({ _tag: "IncidentOver" })
+  }
+}
+
+/**
+ * Listens to one session of a device. A session that was given up keeps its ear, but the ear no longer belongs to the
+ * cell: what a dying socket still says can not disturb its successor.
+ */
+export class Ear implements SessionListener {
+  readonly #cell: DeviceCell
+
+  constructor(cell: DeviceCell) {
+    this.#cell = cell
+  }
+
+  onHappening(happening: Happening): void {
+    const cell = this.#cell
+    if (cell.ear !== this) return
+    cell.framesReceived++
+    cell.host.onFrame()
+    // A defect in what this device's frames lead to must stay this device's: it is told to its own fiber.
+    try {
+      this.#hear(cell, happening)
+    } catch (defect) {
+      cell.post({ _tag: "Crashed", detail: describeDefect(defect) })
+    }
+  }
+
+  onEnd(failure: Failure): void {
+    if (this.#cell.ear === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
+  }
+
+  #hear(cell: DeviceCell, happening: Happening): void {
+    switch (happening._tag) {
+      case "Record":
+        cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
+        if (!cell.host.log.offer(happening.draft)) pauseUntilRoom(cell)
+        if (cell.mind.state._tag !== "Online" && happening.draft.kind.startsWith("message.")) {
+          cell.post({ _tag: "TrafficHeard" })
+        }
+        return
+      case "UpstreamConnected":
+      case "UpstreamDisconnected":
+      case "LoginNeeded":
+      case "LoggedOut":
+        return cell.post(happening)
+      default:
+        throw new Error(`unknown happening ${String((happening as { readonly _tag: unknown })._tag)}`)
+    }
+  }
+}
+
+/**
+ * Stops reading this device's socket until the log has room. A dialect that must not stop reading ends its session
+ * instead; backfill makes good what it misses.
+ */
+export const pauseUntilRoom = (cell: DeviceCell): void => {
+  if (cell.paused) return
+  const session = cell.session
+  if (session === null) {
+    cell.pauseOnOpen = true
+    return
+  }
+  if (!session.pause()) {
+    return session.end({ class: "transport", code: "log-full", detail: "the log is over its bound" })
+  }
+  cell.paused = true
+  cell.host.onPaused(1)
+  cell.host.log.onRoom(() => {
+    if (cell.session === session) session.resume()
+    if (!cell.paused) return
+    cell.paused = false
+    cell.host.onPaused(-1)
+  })
+}
+
+/** A defect's own words, cut: it may quote what a stranger sent. */
+export const describeDefect = (defect: unknown): string => {
+  const text = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
+  return text.slice(0, 200)
+}
