@@ -22,6 +22,8 @@ export class SinkProgress {
   attempt = 0
   /** Nothing new may depart. */
   closing = false
+  /** Somebody may have claimed it after us; only a move tells. */
+  holdsCursor = false
   readonly sink: string
   readonly #latency
   readonly #published
@@ -54,6 +56,7 @@ export class SinkProgress {
     return Effect.suspend(() => {
       this.confirmed = claim.seq
       this.settled = claim.seq
+      this.holdsCursor = true
       this.seen(claim.seq)
       this.#state = "running"
       this.#failure = null
@@ -119,9 +122,16 @@ export class SinkProgress {
 
   lost(error: CursorLost): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
+      this.holdsCursor = false
+      this.#state = "stopped"
       this.#failure = { reason: "cursor-lost", message: error.message, since: DateTime.formatIso(yield* DateTime.now) }
-      yield* Effect.logWarning("Sink stops: another reader has claimed its cursor", { sink: this.sink })
+      yield* Effect.logWarning("Sink stands by: another reader has claimed its cursor", { sink: this.sink })
     })
+  }
+
+  /** How far the reader that has the cursor now has come. */
+  observed(seq: number): void {
+    this.confirmed = Math.max(this.confirmed, seq)
   }
 
   seen(seq: number): void {

@@ -3,13 +3,15 @@
  * confirmed with all before it. The next runs are read and handed over while earlier ones wait for their confirms.
  *
  * Every failure ends the attempt: what is not confirmed is read and offered again, from the first unconfirmed event on.
- * A cursor that somebody claimed after us ends the relay. Shutdown lets what is out be confirmed, within a bound, and
- * settles the cursor; what misses the bound is offered again by whoever reads next.
+ * Once somebody else has claimed the cursor the relay stands by, and takes it back when that reader gets nowhere.
+ * Shutdown lets what is out be confirmed, within a bound, and settles the cursor; what misses the bound is offered again
+ * by whoever reads next.
  */
-import { Deferred, Duration, Effect, Fiber, Layer, Queue, Schedule, Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope, Stream } from "effect"
 import { EventLog } from "../services/EventLog.ts"
 import type { CursorClaim, CursorLost } from "../services/EventLog.ts"
 import type { EventSink, SinkUnavailable } from "../services/EventSink.ts"
+import { Readiness } from "../services/Readiness.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
 import { runsOf } from "./SinkFlight.ts"
@@ -37,6 +39,15 @@ const settleTimeout = Duration.seconds(2)
 /** How often the distance to the end of the log is measured: one small query. */
 const lagInterval = Duration.seconds(2)
 
+/**
+ * How long a reader that took our cursor may leave it where it is while there is something to deliver. A healthy one
+ * moves it many times a second, and one whose process was replaced is back well within this.
+ */
+const standbyPatience = Duration.seconds(30)
+
+/** Of several relays that stand by one looks first, and the others then see the cursor move. */
+const standbyScatter = Duration.seconds(15)
+
 export interface SinkRelay {
   readonly view: Effect.Effect<SinkView>
 }
@@ -60,13 +71,21 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  const relay = Effect.gen(function*() {
-    const claim = yield* claimCursor(log, sink.name, from, progress)
+  /** Returns only for a shutdown. */
+  const relayWith = Effect.fnUntraced(function*(claim: CursorClaim) {
     const stopped = Effect.andThen(Deferred.await(stopping), Effect.timeoutOption(progress.drained, drainTimeout))
     yield* Effect.raceAllFirst([deliver(log, sink, progress, confirms), moveCursor(claim), stopped])
     yield* Effect.timeoutOption(settleCursor(log, claim, progress), settleTimeout)
-  }).pipe(
-    Effect.catchTag("CursorLost", (error) => progress.lost(error)),
+  })
+
+  const relay = claimCursor(log, sink.name, from, progress).pipe(
+    Effect.flatMap(relayWith),
+    // Whoever moves the cursor keeps it, so two relays that both work do not take it from each other.
+    Effect.tapError((error) =>
+      Effect.andThen(progress.lost(error), Effect.raceFirst(standBy(log, progress), Deferred.await(stopping)))
+    ),
+    Effect.retry({ until: () => Deferred.isDone(stopping) }),
+    Effect.ignore,
     Effect.ensuring(progress.stopped)
   )
 
@@ -82,7 +101,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       // Without a cursor nothing is out and nothing is to be settled.
-      if (progress.view.state === "starting") return Fiber.interrupt(fiber)
+      if (!progress.holdsCursor) return Fiber.interrupt(fiber)
       return Deferred.succeed(stopping, undefined).pipe(Effect.andThen(Fiber.await(fiber)))
     })
   )
@@ -101,6 +120,20 @@ export const layer = <E, R>(
     })
   )
 
+/** How the sinks stand, for readiness. Events wait safely in the log, so none of it makes the process unready. */
+export const readiness: Layer.Layer<never, never, Readiness | SinkRelays> = Readiness.check(
+  "sinks",
+  Effect.gen(function*() {
+    const { views } = yield* SinkRelays
+    return (yield* views).map(describe).join("; ")
+  })
+)
+
+const describe = ({ failure, lag, sink, state }: SinkView): string =>
+  `${sink} ${state === "stopped" ? "stands by" : state}, ${lag} behind${
+    failure === null ? "" : ` (${failure.message})`
+  }`
+
 const claimCursor = (
   log: EventLog["Service"],
   sink: string,
@@ -114,6 +147,26 @@ const claimCursor = (
     // The delays never end, so neither does the trying.
     Effect.orDie
   )
+
+/** Returns when the cursor should be taken back. A database that does not answer says nothing about the other reader. */
+const standBy = Effect.fnUntraced(function*(log: EventLog["Service"], progress: SinkProgress) {
+  const look = Effect.gen(function*() {
+    const { head } = yield* log.head
+    const { seq } = (yield* log.cursors).find(({ sink }) => sink === progress.sink) ?? { seq: 0 }
+    progress.observed(seq)
+    return { seq, behind: seq < head }
+  }).pipe(Effect.orElseSucceed(() => null))
+
+  let before = yield* look
+  while (true) {
+    const scatter = (yield* Random.next) * Duration.toMillis(standbyScatter)
+    yield* Effect.sleep(Duration.toMillis(standbyPatience) + scatter)
+    const now = yield* look
+    if (before !== null && now !== null && before.behind && now.seq === before.seq) break
+    before = now
+  }
+  yield* Effect.logWarning("Sink takes its cursor back: the other reader delivers nothing", { sink: progress.sink })
+})
 
 const settleCursor = Effect.fnUntraced(function*(
   log: EventLog["Service"],

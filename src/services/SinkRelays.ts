@@ -9,7 +9,7 @@ export interface SinkView {
   readonly sink: string
   /**
    * `starting`: its cursor is not claimed yet · `running` · `waiting`: what came last failed and is offered again after
-   * a pause · `stopped`: shut down, or another process reads for this sink now.
+   * a pause · `stopped`: shut down, or standing by because another process reads for this sink now.
    */
   readonly state: "starting" | "running" | "waiting" | "stopped"
   /** The last number the other side has confirmed, with all before it. */

@@ -172,19 +172,53 @@ describe("a relay with a sink that overlaps runs", () => {
 })
 
 describe("a relay and its cursor", () => {
-  it.effect("stops when another reader claims the cursor", () =>
+  it.effect("stands by while another reader has the cursor and moves it", () =>
     Effect.gen(function*() {
-      const { call, calls, log, view } = yield* relayed({ events: 1 })
-      const run = yield* call
-      log.epoch++
-      yield* run.confirm
-      yield* TestClock.adjust("1 second")
+      const { calls, log, view } = yield* robbed
+      assert.strictEqual(log.cursor, 0)
       assert.strictEqual((yield* view).state, "stopped")
       assert.strictEqual((yield* view).failure?.reason, "cursor-lost")
-      assert.strictEqual(log.cursor, 0)
-      yield* log.add(5)
-      yield* TestClock.adjust("1 minute")
+      yield* log.add(30)
+      for (let minute = 1; minute <= 15; minute++) {
+        for (const part of [1, 2]) {
+          log.cursor = minute * 2 + part - 2
+          yield* TestClock.adjust("29 seconds")
+        }
+      }
+      assert.strictEqual(log.epoch, 2)
       assert.strictEqual(yield* Queue.size(calls), 0)
+      assert.strictEqual((yield* view).confirmed, 30)
+    }))
+
+  it.effect("leaves the cursor to a reader that has nothing to deliver", () =>
+    Effect.gen(function*() {
+      const { log } = yield* robbed
+      log.cursor = 1
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(log.epoch, 2)
+    }))
+
+  it.effect("takes the cursor back from a reader that is gone, and goes on behind what is confirmed", () =>
+    Effect.gen(function*() {
+      const { call, log, view } = yield* robbed
+      yield* log.add(2)
+      log.cursor = 2
+      yield* TestClock.adjust("2 minutes")
+      assert.strictEqual(log.epoch, 3)
+      const run = yield* call
+      assert.deepStrictEqual(run.seqs, [3])
+      yield* run.confirm
+      yield* log.reaches(3)
+      assert.deepInclude(yield* view, { state: "running", confirmed: 3, lag: 0, failure: null })
+    }))
+
+  it.effect("takes nothing back on the word of a database that does not answer, and ends at once", () =>
+    Effect.gen(function*() {
+      const { close, log } = yield* robbed
+      log.away = true
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual(log.epoch, 2)
+      yield* close
     }))
 
   it.effect("begins after the cursor, also when the database came late", () =>
@@ -266,6 +300,17 @@ describe("shutting a relay down", () => {
       yield* Fiber.join(closing)
       assert.strictEqual(log.cursor, 0)
     }))
+
+  it.effect("does not stand by for a cursor that turns out to be lost", () =>
+    Effect.gen(function*() {
+      const { call, close, log } = yield* relayed({ events: 1 })
+      const run = yield* call
+      log.epoch++
+      const closing = yield* Effect.forkChild(close, { startImmediately: true })
+      yield* run.confirm
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(closing)
+    }), 2000)
 
   it.effect("does not wait for a sink that is away", () =>
     Effect.gen(function*() {
@@ -375,6 +420,16 @@ const relayed = Effect.fnUntraced(function*(options: {
   return { call, calls, log, view, close: Scope.close(scope, Exit.void) }
 })
 
+/** A relay that has just learned that somebody else claimed its cursor, with one event undelivered. */
+const robbed = Effect.gen(function*() {
+  const relay = yield* relayed({ events: 1 })
+  const run = yield* relay.call
+  relay.log.epoch++
+  yield* run.confirm
+  yield* TestClock.adjust("1 second")
+  return relay
+})
+
 /** A log whose faults the test sets. */
 const makeLog = (count: number) => {
   const events: Array<LoggedEvent> = []
@@ -412,7 +467,7 @@ const makeLog = (count: number) => {
     flush: Effect.void,
     read: () => Effect.die("not used"),
     latest: () => Effect.die("not used"),
-    cursors: Effect.succeed([]),
+    cursors: Effect.sync(() => [{ sink: "test", seq: state.cursor }]),
     retain: () => Effect.succeed(0),
     head: Effect.suspend(() =>
       state.away
