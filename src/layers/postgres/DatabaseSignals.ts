@@ -2,8 +2,9 @@
  * Signals between processes over the database: a channel is a stream of payloads, and null says that some may have
  * been missed (just connected, or connected again), so that whoever listens looks for itself.
  */
-import { Context, Effect, Layer, PubSub, Schedule, Stream } from "effect"
-import { PgClient } from "@effect/sql-pg"
+import { Context, Deferred, Effect, Exit, Layer, PubSub, Schedule, Scope, Stream } from "effect"
+import { PgClient, PgConnection } from "@effect/sql-pg"
+import type { SqlError } from "effect/sql"
 
 /** Signals a listener may lag behind; more fall into the newest ones, which say as much. */
 const lagMax = 64
@@ -20,13 +21,41 @@ export class DatabaseSignals extends Context.Service<DatabaseSignals, {
   readonly shared: boolean
 }>()("columba/layers/postgres/DatabaseSignals") {}
 
+/** How to reach the server for a connection that only listens. */
+export class ListenConfig extends Context.Service<ListenConfig, PgConnection.Config>()(
+  "columba/layers/postgres/ListenConfig"
+) {}
+
+/** A signal is a hint: who misses it looks for itself within a second or so, and nobody waits longer to give it. */
+const notifyMax = "2 seconds"
+
+/**
+ * A connection of its own that listens until the scope closes. It is hung up rather than asked to stop listening: a
+ * server that has gone silent answers nothing, and who closes must not wait for it.
+ */
+const listenOn = Effect.fnUntraced(function*(
+  config: PgConnection.Config,
+  channel: string
+) {
+  const listening = yield* Scope.make()
+  yield* Effect.addFinalizer(() => Scope.close(listening, Exit.void))
+  // Made after, so released before: with the connection gone there is nothing left to say.
+  const connection = yield* PgConnection.make(config)
+  const queue = yield* Deferred.make<Success<ReturnType<PgConnection.PgConnection["listen"]>>, SqlError.SqlError>()
+  yield* Effect.forkDetach(Deferred.into(Scope.provide(connection.listen(channel), listening), queue))
+  return yield* Deferred.await(queue)
+})
+
+type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
+
 /** LISTEN on one connection a channel. A lost connection is a null, and the channel is listened to again. */
-export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClient> = Layer.effect(
+export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClient | ListenConfig> = Layer.effect(
   DatabaseSignals,
   Effect.gen(function*() {
     const pg = yield* PgClient.PgClient
+    const config = yield* ListenConfig
     const listenOnce = (channel: string): Stream.Stream<string | null, unknown> =>
-      Stream.unwrap(Effect.map(pg.listen(channel), (queue) =>
+      Stream.unwrap(Effect.map(listenOn(config, channel), (queue) =>
         Stream.concat(
           Stream.succeed(null),
           Stream.map(Stream.fromQueue(queue), (notification) => notification.payload)
@@ -41,6 +70,7 @@ export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClien
         ),
       notify: (channel, payload) =>
         pg.notify(channel, payload).pipe(
+          Effect.timeout(notifyMax),
           Effect.catchCause((cause) => Effect.logWarning("Could not signal other processes", cause))
         )
     })

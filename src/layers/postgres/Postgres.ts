@@ -1,23 +1,36 @@
 /** A Postgres server as the database, by the URL an operator gives. */
-import { Layer, Redacted } from "effect"
+import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import type { Duplex } from "node:stream"
 import { PgClient } from "@effect/sql-pg"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
+import { makeServerSockets } from "./ServerSockets.ts"
+import type { ServerSockets } from "./ServerSockets.ts"
 
 /**
- * Connections of one process: one for the log's writer, one a LISTEN channel, the rest for reads, which share
+ * Connections of one process besides one a LISTEN channel: one for the log's writer, the rest for reads, which share
  * connections (multiplex). A dozen processes stay under a stock server's limit of 100.
  */
 const connectionsMax = 8
 
+/** The longest that the server works on a statement. Appends, reads and retention stay far below. */
+const statementMax = Duration.seconds(10)
+
+/** What a server that is alive can not exceed: its longest statement, and a little for the way. */
+const silenceMax = Duration.sum(statementMax, Duration.seconds(2))
+
+/** Closing waits so long for statements that run, then their connections are cut. */
+const closeMax = Duration.seconds(2)
+
 /**
- * What the session asks of the server. A statement may take 30 s (retention and migrations stay far below); who waits
- * for a lock gives up earlier than that; an abandoned transaction, which would hold up every append, is ended by the
- * server; a peer that vanished without a word is noticed by keep-alives.
+ * What the session asks of the server. Who waits for a lock gives up earlier than the statement ends; an abandoned
+ * transaction, which would hold up every append, is ended by the server; a peer that vanished without a word is noticed
+ * by keep-alives. The append counts on a fresh snapshot for every statement, whatever the database's default.
  */
 const startupParameters = {
-  statement_timeout: "30000",
-  lock_timeout: "20000",
-  idle_in_transaction_session_timeout: "30000",
+  statement_timeout: String(Duration.toMillis(statementMax)),
+  lock_timeout: "8000",
+  idle_in_transaction_session_timeout: "10000",
+  default_transaction_isolation: "read committed",
   tcp_keepalives_idle: "15",
   tcp_keepalives_interval: "5",
   tcp_keepalives_count: "3"
@@ -27,19 +40,67 @@ const startupParameters = {
 export const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
   Redacted.make(Redacted.value(url).replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, "$1:"))
 
-const layerClient = (url: Redacted.Redacted) =>
-  Layer.suspend(() =>
-    PgClient.layer({
-      url: plainUrl(url),
-      applicationName: "columba",
-      multiplex: true,
-      maxConnections: connectionsMax,
-      connectTimeout: "5 seconds",
-      keepAlive: "15 seconds",
-      startupParameters
+/** Null for a Unix socket, which can not fall silent, and for a URL that the client will refuse. */
+const addressOf = (url: Redacted.Redacted): { readonly host: string; readonly port: number } | null => {
+  const text = Redacted.value(url)
+  if (!URL.canParse(text)) return null
+  const { hostname, port, searchParams } = new URL(text)
+  const host = searchParams.get("host") ?? decodeURIComponent(hostname.replace(/^\[(.*)\]$/, "$1"))
+  if (host.startsWith("/")) return null
+  return {
+    host: host === "" ? "localhost" : host,
+    port: Number(searchParams.get("port") ?? (port === "" ? 5432 : port))
+  }
+}
+
+/** Watched connections for as long as the scope, and none of them a moment longer. */
+const makeStream = Effect.fnUntraced(function*(url: Redacted.Redacted, silence: Duration.Duration) {
+  const address = addressOf(url)
+  if (address === null) return null
+  const runFork = Effect.runForkWith(yield* Effect.context<never>())
+  return yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      makeServerSockets({
+        ...address,
+        silenceMillis: Duration.toMillis(silence),
+        onSilent: (count) =>
+          runFork(Effect.logWarning(
+            `The database did not answer for ${Duration.format(silence)}; ${count} connections are opened anew`
+          ))
+      })
+    ),
+    (sockets) => Effect.sync(sockets.destroy)
+  )
+})
+
+/** To be given before the pool is released: that waits for whoever still holds one of its connections. */
+const boundClosing = Effect.fnUntraced(function*(sockets: ServerSockets) {
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      setTimeout(sockets.destroy, Duration.toMillis(closeMax)).unref()
     })
   )
+})
+
+const makeClient = Effect.fnUntraced(function*(given: Redacted.Redacted, silence: Duration.Duration) {
+  const url = plainUrl(given)
+  const sockets = yield* makeStream(url, silence)
+  const connection = {
+    url,
+    applicationName: "columba",
+    connectTimeout: "5 seconds",
+    startupParameters,
+    ...(sockets === null ? {} : { stream: (): Duplex => sockets.open() })
+  } as const
+  const client = yield* Layer.build(
+    PgClient.layer({ ...connection, multiplex: true, maxConnections: connectionsMax })
+  )
+  if (sockets !== null) yield* boundClosing(sockets)
+  return Context.merge(client, Context.make(DatabaseSignals.ListenConfig, connection))
+})
 
 /** Provides `SqlClient`, `PgClient` and `DatabaseSignals`. */
-export const layer = (url: Redacted.Redacted) =>
-  DatabaseSignals.layerPostgres.pipe(Layer.provideMerge(layerClient(url)))
+export const layer = (url: Redacted.Redacted, options: { readonly silence?: Duration.Duration } = {}) =>
+  DatabaseSignals.layerPostgres.pipe(
+    Layer.provideMerge(Layer.effectContext(makeClient(url, options.silence ?? silenceMax)))
+  )

@@ -12,7 +12,7 @@ import { BatchRefused, LogStore } from "../../services/LogStore.ts"
 import type { WriteResult, Written } from "../../services/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
-import { describe, isDataError, unavailable } from "./sqlErrors.ts"
+import { describe, isDataError, isNumberTaken, unavailable, withinAnswerMax } from "./sqlErrors.ts"
 
 /** As `columba_append` names it. */
 const channel = "columba_log"
@@ -60,8 +60,8 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
      */
     const write: LogStore["Service"]["write"] = (drafts, moves) =>
       Effect.map(
-        Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
-          connection.execute(appendStatement, appendParameters(drafts, moves), undefined))),
+        withinAnswerMax(Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
+          connection.execute(appendStatement, appendParameters(drafts, moves), undefined)))),
         (rows): WriteResult => {
           const row = rows[0] as AppendRow
           const lost = new Set(row.lost)
@@ -142,7 +142,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         )
         select removed::integer as removed from counted`,
         [PgTypes.timestamptz(before)]
-      )
+      ).pipe(unavailable("remove old events"))
     const retain = Effect.fn("SqlLogStore.retain")(function*(before: Date) {
       let total = 0
       while (true) {
@@ -150,7 +150,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         total += row!.removed
         if (row!.removed < retainChunk) return total
       }
-    }, unavailable("remove old events"))
+    })
 
     return LogStore.of({
       write,
@@ -185,7 +185,9 @@ const writeFailure = (error: SqlError.SqlError): Effect.Effect<never, StorageUna
   isDataError(error)
     ? Effect.fail(BatchRefused.of(describe(error)))
     : Effect.andThen(
-      Effect.logDebug(`The database did not take a batch: ${describe(error)}`),
+      isNumberTaken(error)
+        ? Effect.logError("A number of the log was given twice; the batch is tried again", describe(error))
+        : Effect.logDebug(`The database did not take a batch: ${describe(error)}`),
       Effect.fail(StorageUnavailable.of("append to the log"))
     )
 

@@ -14,11 +14,20 @@ const codeOf = (error: SqlError.SqlError): string => {
  */
 export const isDataError = (error: SqlError.SqlError): boolean => {
   const reason = error.reason
+  if (isNumberTaken(error)) return false
   if (reason._tag === "UniqueViolation" || reason._tag === "ConstraintError") return true
   if (reason._tag !== "UnknownError") return false
   const code = codeOf(error)
   return code.startsWith("22") || code.startsWith("54") || reason.message?.includes("Failed to encode query") === true
 }
+
+/**
+ * A number of ours was given before: no data can cause it. Something writes the log past its lock, or the append read
+ * an old head; a repeat reads it again.
+ */
+export const isNumberTaken = (error: SqlError.SqlError): boolean =>
+  error.reason._tag === "UniqueViolation" &&
+  (error.reason.constraint === "events_pkey" || error.reason.constraint === "messages_seq_key")
 
 /** One word of why, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
@@ -26,13 +35,31 @@ export const describe = (error: SqlError.SqlError): string => {
   return code === "" ? error.reason._tag : `${error.reason._tag}, SQLSTATE ${code}`
 }
 
-/** The cause stays in our log; the caller learns that nothing was changed. */
+/**
+ * The longest that a caller waits, for a connection and for what is ahead on it too: a little above what a server and
+ * a connection to it are given (Postgres.ts), so that these are noticed first and replaced.
+ */
+const answerMax = "15 seconds"
+
+/** The statement may have been done all the same. */
+export const withinAnswerMax = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
+  Effect.timeoutOrElse(effect, { duration: answerMax, orElse: () => Effect.fail(overdue) })
+
+const overdue = new SqlError.SqlError({
+  reason: new SqlError.StatementTimeoutError({
+    cause: null,
+    message: "The database did not answer in time",
+    operation: "query"
+  })
+})
+
+/** The cause stays in our log; the caller learns that it may try again. */
 export const unavailable = (operation: string) =>
 <A, E, R>(
   effect: Effect.Effect<A, E | SqlError.SqlError, R>
 ): Effect.Effect<A, Exclude<E, SqlError.SqlError> | StorageUnavailable, R> =>
   Effect.catchIf(
-    effect,
+    withinAnswerMax(effect),
     (error): error is Extract<E | SqlError.SqlError, SqlError.SqlError> => SqlError.isSqlError(error),
     (error) =>
       Effect.andThen(

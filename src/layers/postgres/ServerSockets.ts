@@ -1,0 +1,120 @@
+/**
+ * The TCP connections to a Postgres server, with an end for those that fall silent. The server ends every statement
+ * within `statement_timeout`, so a connection that was asked something and brings not one byte for longer than that
+ * leads nowhere: a proxy, a NAT or a partition dropped it without a word, and TCP itself would wait for a quarter of an
+ * hour. It is destroyed, which fails whatever waits on it and makes the pool open another.
+ */
+import { Duplex } from "node:stream"
+import { connect } from "node:net"
+import type { Socket } from "node:net"
+
+/** Looks in so many parts of the limit: a silent connection ends at most this share later. */
+const looksPerLimit = 8
+
+/** For a connection on which nothing is asked. The system sends up to ten probes more, a second apart. */
+const keepAliveMillis = 15_000
+
+export interface ServerSockets {
+  /** A connection that is opening. */
+  readonly open: () => Duplex
+  /** Ends all connections at once, whatever waits on them. */
+  readonly destroy: () => void
+}
+
+export interface ServerSocketsOptions {
+  readonly host: string
+  readonly port: number
+  readonly silenceMillis: number
+  /** Tells how many connections were given up. */
+  readonly onSilent: (count: number) => void
+}
+
+export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets => {
+  const { host, onSilent, port, silenceMillis } = options
+  const wires = new Set<Wire>()
+  const period = silenceMillis / looksPerLimit
+  let timer: NodeJS.Timeout | undefined
+  let lookedAt = 0
+
+  /** With one connection found dead, all that are as silent go: idle ones are no better, and each would cost as long. */
+  const look = (): void => {
+    const now = performance.now()
+    const late = now - lookedAt > period * 2
+    lookedAt = now
+    // This process itself was held up: answers may lie in the sockets, unread.
+    if (late) return
+    const isSilent = (since: number | null) => since !== null && now - since >= silenceMillis
+    if (![...wires].some((wire) => isSilent(wire.askedAt))) return
+    const silent = [...wires].filter((wire) => isSilent(wire.heardAt))
+    for (const wire of silent) wire.destroy(new Error(`The server was silent for ${silenceMillis} ms`))
+    onSilent(silent.length)
+  }
+
+  const forget = (wire: Wire): void => {
+    wires.delete(wire)
+    if (wires.size > 0) return
+    clearInterval(timer)
+    timer = undefined
+  }
+
+  return {
+    open: () => {
+      const wire = new Wire(
+        connect({ host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMillis })
+      )
+      wires.add(wire)
+      wire.once("close", () => forget(wire))
+      if (timer === undefined) {
+        lookedAt = performance.now()
+        timer = setInterval(look, period).unref()
+      }
+      return wire
+    },
+    destroy: () => {
+      for (const wire of wires) wire.destroy()
+    }
+  }
+}
+
+/** A socket that knows since when its answer is due. Not a `Socket` itself, so that TLS too goes through it. */
+class Wire extends Duplex {
+  readonly #socket: Socket
+  /** When something was first sent that nothing has followed yet. */
+  askedAt: number | null = null
+  heardAt = performance.now()
+
+  constructor(socket: Socket) {
+    super({ allowHalfOpen: false })
+    this.#socket = socket
+    socket.on("data", (chunk) => {
+      this.askedAt = null
+      this.heardAt = performance.now()
+      if (!this.push(chunk)) socket.pause()
+    })
+    socket.on("end", () => this.push(null))
+    socket.on("error", (error) => this.destroy(error))
+    socket.on("close", () => this.destroy())
+  }
+
+  override _read(): void {
+    this.#socket.resume()
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: (error?: Error | null) => void): void {
+    this.askedAt ??= performance.now()
+    this.#socket.write(chunk, done)
+  }
+
+  override _writev(chunks: Array<{ chunk: Buffer }>, done: (error?: Error | null) => void): void {
+    this._write(Buffer.concat(chunks.map(({ chunk }) => chunk)), "binary", done)
+  }
+
+  override _final(done: () => void): void {
+    this.#socket.end(done)
+  }
+
+  override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
+    this.#socket.destroy()
+    done(error)
+  }
+}
