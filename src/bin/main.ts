@@ -78,4 +78,10 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.on("SIGTERM", stop)
 })
 
+// Whoever read our output has gone, as in `columba events tail | head`: nothing is left to say, and nothing is wrong.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error
+  process.exit(0)
+})
+
 runMain(program, { disableErrorReporting: true, teardown })

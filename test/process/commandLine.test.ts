@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
-import { runProgram } from "./support/runProgram.ts"
+import { program, runProgram } from "./support/runProgram.ts"
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-cli-"))),
@@ -126,6 +126,10 @@ describe("a running Columba", () => {
       const tail = yield* remote("events", "tail", "--after", "0", "--kind", "message.received", "--limit", "2")
       assert.strictEqual(tail.code, 0)
       assert.lengthOf(tail.out.trim().split("\n"), 2)
+
+      const pipe = `"${process.execPath}" "${program}" events tail --after 0 --url ${server.url} | head -n 2`
+      const piped = yield* runProgram(["-c", pipe], { cwd, command: ["bash", "-o", "pipefail"] })
+      assert.deepStrictEqual([piped.code, piped.err], [0, ""], "whoever reads may stop reading")
 
       const added = yield* remote("devices", "add", "--name", "Front desk", "--json")
       assert.strictEqual(added.code, 0, added.err)
