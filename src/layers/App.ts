@@ -192,7 +192,8 @@ const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventL
     )
     const broker = RabbitMq.layer({ url: rabbitUrl, connectionName: `columba ${hostname()}` })
     const sinks = Effect.map(RabbitSink.make, (sink) => [sink])
-    return SinkRelay.layer(sinks).pipe(
+    return SinkRelay.readiness.pipe(
+      Layer.provideMerge(SinkRelay.layer(sinks)),
       Layer.merge(brokerReadiness),
       Layer.provide(broker),
       Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
