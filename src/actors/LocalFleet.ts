@@ -10,7 +10,7 @@ import type { Scope } from "effect"
 import type { DesiredDevice } from "../domain/Device.ts"
 import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
-import { DeviceFleet } from "../services/DeviceFleet.ts"
+import { DeviceFleet, noDevices } from "../services/DeviceFleet.ts"
 import type { ActorView } from "../services/DeviceFleet.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
@@ -209,16 +209,7 @@ const view = (cell: DeviceCell | undefined): ActorView | null =>
 
 /** Counts in plain numbers what happens thousands of times a second; the metrics are told once a tick. */
 const makeMeter = () => {
-  const byState: Record<DeviceStateTag, number> = {
-    Inactive: 0,
-    Connecting: 0,
-    AwaitingLogin: 0,
-    Online: 0,
-    Backoff: 0,
-    LoggedOut: 0,
-    Deaf: 0,
-    Quarantined: 0
-  }
+  const byState: Record<DeviceStateTag, number> = { ...noDevices }
   let frames = 0
   let paused = 0
   let quarantined = 0

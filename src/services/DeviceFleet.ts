@@ -27,6 +27,18 @@ export interface IncidentView {
   readonly waiting: number
 }
 
+/** A count of devices by state, before any is counted. */
+export const noDevices: Readonly<Record<DeviceStateTag, number>> = {
+  Inactive: 0,
+  Connecting: 0,
+  AwaitingLogin: 0,
+  Online: 0,
+  Backoff: 0,
+  LoggedOut: 0,
+  Deaf: 0,
+  Quarantined: 0
+}
+
 export class DeviceFleet extends Context.Service<DeviceFleet, {
   /** Null where this process hosts no actor of that device. */
   readonly view: (id: DeviceId) => Effect.Effect<ActorView | null>
@@ -41,16 +53,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
     DeviceFleet.of({
       view: () => Effect.succeed(null),
       incidents: Effect.succeed([]),
-      counts: Effect.succeed({
-        Inactive: 0,
-        Connecting: 0,
-        AwaitingLogin: 0,
-        Online: 0,
-        Backoff: 0,
-        LoggedOut: 0,
-        Deaf: 0,
-        Quarantined: 0
-      }),
+      counts: Effect.succeed(noDevices),
       reconcile: Effect.void
     })
   )

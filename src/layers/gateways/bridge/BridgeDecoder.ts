@@ -21,13 +21,16 @@ import { makeEventId, messageIdOf } from "../../../services/EventIdentity.ts"
 import type { Happening, SessionTarget } from "../../../services/WhatsAppGateway.ts"
 import { depthMax, isTooDeep } from "./depth.ts"
 import {
+  accountIn,
   type Address,
   decodeAck,
   decodeAction,
   decodeMessage,
   type Envelope,
+  expiryIn,
   type Payload,
-  readEnvelope
+  readEnvelope,
+  wordsIn
 } from "./payloads.ts"
 import { readTimestamp } from "./timestamps.ts"
 
@@ -345,29 +348,6 @@ const keep = (extra: Extra | undefined, key: string, value: unknown): Extra | un
   const kept = extra ?? {}
   kept[key] = value as Schema.Json
   return kept
-}
-
-const wordsMax = 200
-
-const wordsIn = (payload: Payload, key: string): string | null => {
-  const value = payload[key]
-  return typeof value === "string" && value !== "" ? value.slice(0, wordsMax) : null
-}
-
-const accountIn = (payload: Payload): string | null => {
-  const jid = wordsIn(payload, "jid")
-  return jid === null ? null : canonical(jid)
-}
-
-/** An hour: login codes live for minutes, and a wild claim must not keep a device waiting. */
-const codeSecondsMax = 3600
-
-const expiryIn = (payload: Payload, now: number): string | null => {
-  const seconds = payload.qr_duration ?? payload.duration
-  if (typeof seconds === "number" && seconds > 0 && seconds <= codeSecondsMax) {
-    return new Date(now + seconds * 1000).toISOString()
-  }
-  return readTimestamp(payload.expires_at)
 }
 
 const unreadable = (frame: Frame, envelope: Envelope): Happening =>

@@ -4,7 +4,9 @@
  */
 // Before any parser is made: those made earlier stay interpreted, at about 1.5 times the cost of parsing alone.
 import "effect/schema/SchemaJITCompiler/enable"
-import { Result, Schema } from "effect"
+import { Predicate, Result, Schema } from "effect"
+import { canonical } from "../../../domain/Jid.ts"
+import { readTimestamp } from "./timestamps.ts"
 
 const identifier = Schema.String.check(Schema.isMinLength(1))
 
@@ -61,12 +63,34 @@ export interface Envelope {
 
 /** The envelope as it came, or null. By hand: a second schema a frame would cost as much as the payload's. */
 export const readEnvelope = (json: unknown): Envelope | null => {
-  if (!isRecord(json) || typeof json.event !== "string" || json.event === "") return null
-  return typeof json.device_id === "string" && isRecord(json.payload) ? json as unknown as Envelope : null
+  if (!Predicate.isObject(json) || typeof json.event !== "string" || json.event === "") return null
+  return typeof json.device_id === "string" && Predicate.isObject(json.payload) ? json as unknown as Envelope : null
 }
-
-const isRecord = (value: unknown): value is Payload =>
-  typeof value === "object" && value !== null && !Array.isArray(value)
 
 /** Where a payload says it happened, and who did it. */
 export type Address = Pick<typeof tolerant.message.Type, "chat_id" | "chat_lid" | "from" | "from_lid">
+
+/** Reasons and the like are for people. */
+const wordsMax = 200
+
+/** A short text of the payload, cut. */
+export const wordsIn = (payload: Payload, key: string): string | null => {
+  const value = payload[key]
+  return typeof value === "string" && value !== "" ? value.slice(0, wordsMax) : null
+}
+
+export const accountIn = (payload: Payload): string | null => {
+  const jid = wordsIn(payload, "jid")
+  return jid === null ? null : canonical(jid)
+}
+
+/** An hour: login codes live for minutes, and a wild claim must not keep a device waiting. */
+const codeSecondsMax = 3600
+
+export const expiryIn = (payload: Payload, now: number): string | null => {
+  const seconds = payload.qr_duration ?? payload.duration
+  if (typeof seconds === "number" && seconds > 0 && seconds <= codeSecondsMax) {
+    return new Date(now + seconds * 1000).toISOString()
+  }
+  return readTimestamp(payload.expires_at)
+}
