@@ -56,6 +56,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
     })
     tail.push(fresh)
     tail.advance(result.head)
+    tail.writeEnds()
     record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
     result.written.forEach((written, index) => {
       if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
@@ -66,7 +67,11 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
 
   const writeUntilTaken = (drafts: ReadonlyArray<PreparedDraft>, riding: ReadonlyArray<CursorMove>) => {
     let failures = 0
-    return store.write(drafts, riding).pipe(
+    return Effect.suspend(() => {
+      tail.writeBegins()
+      return store.write(drafts, riding)
+    }).pipe(
+      Effect.onError(() => Effect.sync(() => tail.writeEnds())),
       Effect.catchDefect((defect) =>
         Effect.andThen(
           Effect.logError("A defect while writing the log", defect),

@@ -71,7 +71,7 @@ export const makeReader = Effect.fnUntraced(function*(
 const hearOthers = Effect.fnUntraced(function*(store: LogStore["Service"], tail: LogTail) {
   const askHead = Effect.ignore(Effect.tap(store.bounds, (bounds) => Effect.sync(() => tail.advance(bounds.head))))
   yield* Effect.forkScoped(
-    Stream.runForEach(store.commits, (head) => head === null ? askHead : Effect.sync(() => tail.advance(head)))
+    Stream.runForEach(store.commits, (head) => head === null ? askHead : Effect.sync(() => tail.hear(head)))
   )
   yield* Effect.forkScoped(Effect.forever(
     Effect.andThen(Effect.sleep(headPoll), Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void))

@@ -28,6 +28,8 @@ export class LogTail {
   #bytes = 0
   /** The last number known to be committed, by whomever. */
   #head = 0
+  #writing = false
+  #heard = 0
   readonly #waiters = new Set<() => void>()
 
   get head(): number {
@@ -68,6 +70,26 @@ export class LogTail {
     const waiters = [...this.#waiters]
     this.#waiters.clear()
     for (const wake of waiters) wake()
+  }
+
+  /** A write of this process is under way. */
+  writeBegins(): void {
+    this.#writing = true
+  }
+
+  /** It has been answered, and what it committed is in the tail; or it failed. */
+  writeEnds(): void {
+    this.#writing = false
+    this.advance(this.#heard)
+  }
+
+  /**
+   * The database signals commits up to here. The signal of our own commit often comes before its answer: whoever is
+   * woken by it would ask the database for what the answer brings anyway, so it waits for that.
+   */
+  hear(head: number): void {
+    if (this.#writing) this.#heard = Math.max(this.#heard, head)
+    else this.advance(head)
   }
 
   /** Calls back once when the head has passed `after`; at once if it has. Returns the way to withdraw. */
