@@ -6,7 +6,7 @@
  * loses power may take the last seconds with it. A server is what promises more.
  *
  * The engine runs one statement at a time and does not guard its directory, so a semaphore orders the statements and a
- * lock file keeps a second process out.
+ * lock on the directory keeps a second process out.
  */
 import { Effect, Layer, Semaphore, Stream } from "effect"
 import { PgClient, PgTypes } from "@effect/sql-pg"

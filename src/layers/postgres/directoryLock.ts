@@ -1,11 +1,21 @@
 /**
- * One process a directory. The lock is a file with the owner's process id, made in one step that fails when it exists.
- * The file of a process that is gone is taken over: a crash or a `kill -9` never needs a hand.
+ * One process a directory. The lock is a Unix domain socket in the directory on which its owner listens: the kernel
+ * ends it with the process, however that ends, and it is one and the same for all containers that share the volume,
+ * where a process id says nothing. A socket that refuses connections is a dead owner's, and is removed by who finds it.
+ *
+ * Who wants the directory first listens there under a name of its own, and then looks who else does. Of two that come
+ * at once, the later to listen sees the other, so they never both have it. Two that see each other go by their names:
+ * the greater withdraws and tries again, the smaller waits for what becomes of it.
  */
 import { Effect, Schema } from "effect"
 import type { Scope } from "effect"
-import { linkSync, readFileSync, renameSync, rmSync, unlinkSync, writeFileSync } from "node:fs"
-import { join } from "node:path"
+import { randomBytes } from "node:crypto"
+import { closeSync, openSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { connect, createServer } from "node:net"
+import type { Server } from "node:net"
+import { hostname } from "node:os"
+import { join, relative } from "node:path"
+import { setTimeout as sleep } from "node:timers/promises"
 
 /** Another process works in this directory. */
 export class DirectoryInUse extends Schema.TaggedError<DirectoryInUse>()("DirectoryInUse", {
@@ -13,11 +23,12 @@ export class DirectoryInUse extends Schema.TaggedError<DirectoryInUse>()("Direct
   dataDir: Schema.String,
   processId: Schema.Int
 }) {
-  static of(dataDir: string, processId: number): DirectoryInUse {
+  static of(dataDir: string, processId: number, host = hostname()): DirectoryInUse {
+    const where = host === hostname() ? "" : ` on ${host}`
     return new DirectoryInUse({
       dataDir,
       processId,
-      message: `The embedded database in ${dataDir} is open in process ${processId}; stop that one, ` +
+      message: `The embedded database in ${dataDir} is open in process ${processId}${where}; stop that one, ` +
         "choose another COLUMBA_DATA_DIR, or set DATABASE_URL to share a Postgres server"
     })
   }
@@ -38,116 +49,169 @@ export class EmbeddedDatabaseUnusable extends Schema.TaggedError<EmbeddedDatabas
   }
 }
 
-/** Directories this process holds: its own process id says nothing about them. */
-const held = new Set<string>()
+/** What fits into a socket's address everywhere: 104 bytes with the zero at its end. */
+const addressBytesMax = 103
 
-/** Two processes may both find a stale lock; each try settles one such race. */
-const triesMax = 5
+/** Who does not say what it does within this time is computing, as the database does for seconds: it has the lock. */
+const answerMillisMax = 1_000
+
+/** Two that start at once settle it in one or two rounds; who is still at it then is not starting any more. */
+const roundsMax = 40
+const roundMillis = 50
+
+/** Process id and a random part: names come once and never again, so a dead one can be removed without a race. */
+const namePattern = /^columba\.lock\.(\d+)\.[0-9a-f]{16}$/
 
 /** Holds the directory until the scope closes. */
 export const acquireDirectoryLock = (
   dataDir: string
 ): Effect.Effect<void, DirectoryInUse | EmbeddedDatabaseUnusable, Scope.Scope> =>
-  Effect.acquireRelease(
-    Effect.try({
+  Effect.asVoid(Effect.acquireRelease(
+    Effect.tryPromise({
       try: () => take(dataDir),
       catch: (cause) => cause instanceof DirectoryInUse ? cause : EmbeddedDatabaseUnusable.of(dataDir, cause)
     }),
-    () => Effect.sync(() => letGo(dataDir))
-  )
+    (lock) => Effect.sync(lock.letGo)
+  ))
 
-const lockFile = (dataDir: string): string => join(dataDir, "columba.lock")
-
-/** The start time besides the id: after a restart of the machine or container the same id may be somebody else. */
-const own = (): string => `${process.pid} ${startedAt(process.pid)}`
-
-const take = (dataDir: string): void => {
-  const path = lockFile(dataDir)
-  if (held.has(path)) throw DirectoryInUse.of(dataDir, process.pid)
-  for (let attempt = 0; attempt < triesMax; attempt++) {
-    if (create(path)) {
-      held.add(path)
-      return
-    }
-    const owner = ownerOf(path)
-    if (owner === null) continue
-    if (owner.alive) throw DirectoryInUse.of(dataDir, owner.processId)
-    removeStale(path, owner.text)
-  }
-  throw new Error("the lock file keeps changing hands")
-}
-
-/** The file appears under its name with its content in it: nobody ever reads half a lock. */
-const create = (path: string): boolean => {
-  const draft = `${path}.${process.pid}`
-  writeFileSync(draft, own(), { mode: 0o600 })
+const take = async (dataDir: string): Promise<Presence> => {
+  const address = addresses(dataDir)
   try {
-    linkSync(draft, path)
-    return true
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "EEXIST") return false
-    throw cause
+    for (let round = 0; round < roundsMax; round++) {
+      const own = await appear(dataDir, address)
+      if (await settle(dataDir, address, own)) return own
+      own.letGo()
+      await sleep(roundMillis * (1 + Math.random()))
+    }
   } finally {
-    rmSync(draft, { force: true })
+    address.close()
+  }
+  throw new Error("processes that start in it keep each other out")
+}
+
+/** True: it is ours. False: another that starts goes first. Throws when another has it. */
+const settle = async (dataDir: string, address: Addresses, own: Presence): Promise<boolean> => {
+  try {
+    for (let round = 0; round < roundsMax; round++) {
+      const others = await lookAround(dataDir, address, own.name)
+      const holder = others.find((other) => other.holds)
+      if (holder !== undefined) throw DirectoryInUse.of(dataDir, holder.processId, holder.host)
+      if (others.some((other) => other.name < own.name)) return false
+      if (others.length === 0) {
+        own.holds = true
+        return true
+      }
+      await sleep(roundMillis)
+    }
+    return false
+  } catch (cause) {
+    own.letGo()
+    throw cause
   }
 }
 
-const ownerOf = (
-  path: string
-): { readonly text: string; readonly processId: number; readonly alive: boolean } | null => {
-  let text: string
-  try {
-    text = readFileSync(path, "utf8")
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return null
-    throw cause
-  }
-  const [id = "", started = ""] = text.split(" ")
-  const processId = Number.parseInt(id, 10)
-  const alive = Number.isInteger(processId) && processId > 0 && isRunning(processId) && startedAt(processId) === started
-  return { text, processId: Number.isInteger(processId) ? processId : 0, alive }
+interface Presence {
+  readonly name: string
+  holds: boolean
+  readonly letGo: () => void
 }
 
-/** Moved aside first: if meanwhile another took it over, the moved file is theirs and goes back. */
-const removeStale = (path: string, stale: string): void => {
-  const aside = `${path}.stale.${process.pid}`
-  try {
-    renameSync(path, aside)
-  } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === "ENOENT") return
-    throw cause
-  }
-  if (readFileSync(aside, "utf8") !== stale) {
-    try {
-      linkSync(aside, path)
-    } catch {
-      // A third process has it by now; it keeps it.
+/** Listens under a name of its own, which appears only once connections are taken. */
+const appear = async (dataDir: string, address: Addresses): Promise<Presence> => {
+  const name = `columba.lock.${process.pid}.${randomBytes(8).toString("hex")}`
+  const server = createServer((socket) => {
+    socket.on("error", () => {})
+    socket.end(JSON.stringify({ holds: own.holds, host: hostname() }))
+  })
+  const own: Presence = {
+    name,
+    holds: false,
+    letGo: () => {
+      rmSync(join(dataDir, name), { force: true })
+      server.close()
     }
   }
-  unlinkSync(aside)
+  await listen(server, address.of(`${name}.new`))
+  server.unref()
+  renameSync(join(dataDir, `${name}.new`), join(dataDir, name))
+  return own
 }
 
-const isRunning = (processId: number): boolean => {
-  try {
-    process.kill(processId, 0)
-    return true
-  } catch (cause) {
-    return (cause as NodeJS.ErrnoException).code === "EPERM"
+const listen = (server: Server, path: string): Promise<void> =>
+  new Promise((resolve, reject) => {
+    server.once("error", (cause: NodeJS.ErrnoException) =>
+      reject(
+        cause.code === "ENOTSUP" || cause.code === "EOPNOTSUPP" || cause.code === "EPERM"
+          ? new Error("its file system has no sockets to lock it with; choose a directory on a local disk", { cause })
+          : cause
+      ))
+    server.listen(path, resolve)
+  })
+
+interface Other {
+  readonly name: string
+  readonly processId: number
+  readonly holds: boolean
+  readonly host: string | undefined
+}
+
+/** Who else is alive here; removes what the dead have left. */
+const lookAround = async (dataDir: string, address: Addresses, own: string): Promise<ReadonlyArray<Other>> => {
+  const others: Array<Other> = []
+  for (const name of readdirSync(dataDir)) {
+    const processId = Number(namePattern.exec(name)?.[1] ?? Number.NaN)
+    if (Number.isNaN(processId) || name === own) continue
+    const answer = await ask(address.of(name))
+    if (answer === "dead") rmSync(join(dataDir, name), { force: true })
+    else if (answer !== "gone") others.push({ name, processId, ...answer })
   }
+  return others
 }
 
-/** Clock ticks from the machine's start, where the system tells (Linux); empty elsewhere, and then the id decides. */
-const startedAt = (processId: number): string => {
+type Answer = "dead" | "gone" | Pick<Other, "holds" | "host">
+
+const ask = (path: string): Promise<Answer> =>
+  new Promise((resolve, reject) => {
+    const silent: Answer = { holds: true, host: undefined }
+    let text = ""
+    const socket = connect(path)
+    socket.setTimeout(answerMillisMax, () => socket.destroy())
+    socket.setEncoding("utf8")
+    socket.on("data", (chunk) => {
+      text += chunk
+    })
+    socket.on("error", (cause: NodeJS.ErrnoException) => {
+      if (cause.code === "ECONNREFUSED") resolve("dead")
+      else if (cause.code === "ENOENT") resolve("gone")
+      // A full queue of connections, or one that broke: somebody is there.
+      else if (cause.code === "EAGAIN" || cause.code === "ECONNRESET" || cause.code === "EPIPE") resolve(silent)
+      else reject(cause)
+    })
+    socket.on("close", () => resolve(answerFrom(text) ?? silent))
+  })
+
+const answerFrom = (text: string): Answer | null => {
   try {
-    const stat = readFileSync(`/proc/${processId}/stat`, "utf8")
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19] ?? ""
+    return JSON.parse(text) as Pick<Other, "holds" | "host">
   } catch {
-    return ""
+    return null
   }
 }
 
-const letGo = (dataDir: string): void => {
-  const path = lockFile(dataDir)
-  held.delete(path)
-  if (ownerOf(path)?.text === own()) rmSync(path, { force: true })
+interface Addresses {
+  readonly of: (name: string) => string
+  readonly close: () => void
+}
+
+/** Addresses that fit, however long the directory's path is: from where we are, or by way of an open descriptor. */
+const addresses = (dataDir: string): Addresses => {
+  const longest = `columba.lock.${process.pid}.${"0".repeat(16)}.new`
+  for (const base of [dataDir, relative(process.cwd(), dataDir)]) {
+    if (Buffer.byteLength(join(base, longest)) <= addressBytesMax) {
+      return { of: (name) => join(base, name), close: () => {} }
+    }
+  }
+  if (process.platform !== "linux") throw new Error("its path is too long for a lock; choose a shorter one")
+  const directory = openSync(dataDir, "r")
+  return { of: (name) => `/proc/self/fd/${directory}/${name}`, close: () => closeSync(directory) }
 }
