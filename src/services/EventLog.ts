@@ -63,7 +63,7 @@ export class EventLog extends Context.Service<EventLog, {
   readonly flush: Effect.Effect<void>
 
   /**
-   * Events after `after`, in order, at most `limit` (1-1000). Fails with `EventsExpired` where retention has removed
+   * Events after `after`, in order, at most `limit` (1-1000) and some megabytes, at least one. Fails with `EventsExpired` where retention has removed
    * some of them.
    */
   readonly read: (

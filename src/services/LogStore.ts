@@ -91,6 +91,12 @@ export interface LogBounds {
   readonly oldest: number
 }
 
+/**
+ * 4 MiB: a page ends with the event that brings its data to so much, however many were asked for. A thousand events of
+ * a megabyte would take all memory, and a page of one event always gets through.
+ */
+export const pageBytesMax = 4 * 1024 * 1024
+
 export interface StoredPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
@@ -107,7 +113,7 @@ export class LogStore extends Context.Service<LogStore, {
     moves: ReadonlyArray<CursorMove>
   ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
 
-  /** As `EventLog.read`; never looks past the newest number in the same snapshot. */
+  /** As `EventLog.read`, within `pageBytesMax`; never looks past the newest number in the same snapshot. */
   readonly read: (
     options: EventFilter & {
       readonly after: number

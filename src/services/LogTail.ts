@@ -4,6 +4,7 @@
  */
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventFilter } from "./EventLog.ts"
+import { pageBytesMax } from "./LogStore.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
 export const tailEventsMax = 20_000
@@ -112,11 +113,13 @@ export class LogTail {
     const last = first + count - 1
     if (after < first - 1 || after > last || (after === last && this.#head > last)) return null
     const events: Array<LoggedEvent> = []
+    let bytes = 0
     for (let index = this.#start + (after + 1 - first); index < this.#events.length; index++) {
       const event = this.#events[index]!
       if (!matches(filter, event)) continue
       events.push(event)
-      if (events.length === limit) return { events, through: event.seq }
+      bytes += event.data.length
+      if (events.length === limit || bytes >= pageBytesMax) return { events, through: event.seq }
     }
     return { events, through: last }
   }

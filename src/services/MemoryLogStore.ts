@@ -1,7 +1,7 @@
 /** The log's store in memory: for tests, and for whoever wants to try the log without a database. Keeps everything. */
 import { Effect, Layer, Stream } from "effect"
 import { EventsExpired } from "../domain/MessageErrors.ts"
-import { LogStore } from "./LogStore.ts"
+import { LogStore, pageBytesMax } from "./LogStore.ts"
 import { matches } from "./LogTail.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
@@ -17,11 +17,13 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             return Effect.fail(EventsExpired.of(options.after, tables.oldest))
           }
           const events = []
+          let bytes = 0
           for (let index = options.after + 1 - tables.oldest; index < tables.events.length; index++) {
             const event = tables.events[index]!
             if (!matches(options, event)) continue
             events.push(event)
-            if (events.length === options.limit) {
+            bytes += event.data.length
+            if (events.length === options.limit || bytes >= pageBytesMax) {
               return Effect.succeed({ events, through: event.seq, head: tables.head })
             }
           }

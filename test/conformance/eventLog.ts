@@ -9,6 +9,7 @@ import type { MessageStatus } from "../../src/domain/Message.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { EventPage } from "../../src/services/EventLog.ts"
+import { pageBytesMax } from "../../src/services/LogStore.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/drafts.ts"
 
@@ -233,6 +234,29 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual(first.through, head + 1)
         const none = yield* log.read({ after: head + 3, limit: 1, device })
         assert.deepStrictEqual(none, { events: [], through: head + 3 })
+      }))
+
+    it.effect("bounds a page in bytes too, with at least one event, and skips none", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const { head } = yield* log.head
+        const [count, size] = [24, 900_000]
+        // More than is kept in memory, so that the first pages come from the store and the last do not.
+        yield* log.append(Array.from({ length: count }, () => messageDraft({ device, body: "x".repeat(size) })))
+        let after = head
+        const seen: Array<number> = []
+        while (after < head + count) {
+          const page = yield* log.read({ after, limit: 1000, device })
+          assert.isAtLeast(page.events.length, 1)
+          assert.isBelow(page.events.reduce((sum, event) => sum + event.data.length, 0), pageBytesMax + size * 1.1)
+          seen.push(...page.events.map((event) => event.seq))
+          after = page.through
+        }
+        assert.deepStrictEqual(seen, Array.from({ length: count }, (_, index) => head + 1 + index))
+        yield* log.append([messageDraft({ device, body: "x".repeat(pageBytesMax + 1) })])
+        const alone = yield* log.read({ after: head + count, limit: 10, device })
+        assert.deepStrictEqual(alone.events.map((event) => event.seq), [head + count + 1])
       }))
 
     it.effect("answers a draft that was committed before with the number it got then", () =>

@@ -8,7 +8,7 @@ import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter } from "../../services/EventLog.ts"
-import { BatchRefused, LogStore } from "../../services/LogStore.ts"
+import { BatchRefused, LogStore, pageBytesMax } from "../../services/LogStore.ts"
 import type { WriteResult, Written } from "../../services/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
@@ -80,19 +80,26 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       const scanned = options.device === undefined && options.kinds !== undefined
       const { conditions, parameters } = filterSql(options, 3)
       const rows = yield* sql.unsafe<
-        { readonly head: number; readonly oldest: number } & (EventRow | { readonly seq: null })
+        & { readonly head: number; readonly oldest: number }
+        & ((EventRow & { readonly bytes: number }) | { readonly seq: null })
       >(
-        `select h.head::float8 as head, h.oldest::float8 as oldest, e.* from log_head h left join lateral (
-          select ${columns} from events e
-          where e.seq > $1 ${scanned ? `and e.seq <= $1 + ${scanSpan}` : ""} ${conditions}
-          order by e.seq limit $2
+        `select h.head::float8 as head, h.oldest::float8 as oldest, ${columns}, e.bytes
+        from log_head h left join lateral (
+          select * from (
+            select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from (
+              select * from events e
+              where e.seq > $1 ${scanned ? `and e.seq <= $1 + ${scanSpan}` : ""} ${conditions}
+              order by e.seq limit $2
+            ) e
+          ) e where e.ahead < ${pageBytesMax}
         ) e on true order by e.seq`,
         [PgTypes.int8(BigInt(options.after)), PgTypes.int8(BigInt(options.limit)), ...parameters]
       )
       const { head, oldest } = rows[0]!
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
-      const events = rows.flatMap((row) => row.seq === null ? [] : [eventOf(row as EventRow)])
-      const through = events.length === options.limit
+      const events = rows.flatMap((row) => row.seq === null ? [] : [eventOf(row)])
+      const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
+      const through = events.length === options.limit || bytes >= pageBytesMax
         ? events[events.length - 1]!.seq
         : Math.max(options.after, scanned ? Math.min(head, options.after + scanSpan) : head)
       return { events, through, head }

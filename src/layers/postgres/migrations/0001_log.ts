@@ -4,6 +4,7 @@
  * `events.data` is `json`, not `jsonb`: NUL and lone-surrogate escapes must survive, and the text comes back as it was
  * committed. Identities live apart from the events, so that retention of events lets nothing old come back as new.
  * Ids compare as bytes (collation C), which costs a fraction of what a language's rules cost in every index.
+ * `events.bytes` is the length of the data, so that a page can be bounded without reading what it leaves out.
  * Nothing references `events`: its rows go by number range, without a check per row.
  */
 import { Effect } from "effect"
@@ -18,7 +19,8 @@ const statements = [
     occurred_at text not null,
     recorded_at timestamptz not null,
     via text not null,
-    data json not null
+    data json not null,
+    bytes integer not null
   )`,
   `create index events_device on events (device_id, seq)`,
   `create table event_keys (key uuid primary key, content uuid)`,
@@ -209,8 +211,8 @@ function columbaAppend(): string {
     end if;
 
     if v_new > 0 then
-      insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, data)
-      select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.data::json
+      insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, data, bytes)
+      select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.data::json, octet_length(u.data)
       from unnest(v_outcome, v_seq, p_id, p_kind, p_device, p_occurred, p_via, p_data)
         u(outcome, seq, id, kind, device, occurred, via, data)
       where u.outcome = 0;
