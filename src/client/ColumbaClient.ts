@@ -11,6 +11,7 @@ import { Socket } from "effect/socket"
 import { RpcAuthorization } from "../contracts/Authorization.ts"
 import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId } from "../domain/Ids.ts"
@@ -139,7 +140,7 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
   })
 
 /** What ends one connection of a stream but not the stream. */
-type Interruption = RpcClientError.RpcClientError | StorageUnavailable
+type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams
 
 /**
  * Opens the stream again, whenever it ends or fails for a reason that may pass. A server that stops interrupts its
@@ -155,7 +156,7 @@ const resuming = <A, E extends { readonly _tag: string }>(
   ) as Stream.Stream<A, Exclude<E, Interruption>>
 
 const mayPass = (error: { readonly _tag: string }): boolean =>
-  error._tag === "RpcClientError" || error._tag === "StorageUnavailable"
+  error._tag === "RpcClientError" || error._tag === "StorageUnavailable" || error._tag === "TooManyStreams"
 
 /** A call whose server stopped before it answered fails like any other lost connection. */
 const call = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | RpcClientError.RpcClientError, R> =>

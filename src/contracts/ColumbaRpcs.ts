@@ -17,6 +17,7 @@ import { Explanation } from "../domain/Explanation.ts"
 import { Message } from "../domain/Message.ts"
 import { CursorInvalid, EventsExpired, MessageNotFound } from "../domain/MessageErrors.ts"
 import { RequiredScope, RpcAuthorization } from "./Authorization.ts"
+import { TooManyStreams } from "./Failures.ts"
 import {
   CreateDeviceFields,
   DeviceConnection,
@@ -38,6 +39,8 @@ import {
 
 const DeviceErrors = Schema.Union([DeviceNotFound, StorageUnavailable])
 const DeviceCommandErrors = Schema.Union([DeviceNotFound, DeviceStateConflict, StorageUnavailable])
+
+const StreamErrors = Schema.Union([EventsExpired, StorageUnavailable, TooManyStreams])
 
 const devices = RpcGroup.make(
   Rpc.make("Devices.Create", {
@@ -99,7 +102,7 @@ const streams = RpcGroup.make(
   /** Every device, then its changes. Ends only by failure or with its reader. */
   Rpc.make("WatchDevices", {
     success: WatchItem,
-    error: Schema.Union([EventsExpired, StorageUnavailable]),
+    error: StreamErrors,
     stream: true
   })
     .annotate(RequiredScope, "read"),
@@ -107,7 +110,7 @@ const streams = RpcGroup.make(
   Rpc.make("Events", {
     payload: FollowEventsFields,
     success: EventsItem,
-    error: Schema.Union([EventsExpired, StorageUnavailable]),
+    error: StreamErrors,
     stream: true
   }).annotate(RequiredScope, "read")
 )

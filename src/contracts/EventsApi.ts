@@ -8,13 +8,14 @@ import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event } from "../domain/Event.ts"
 import { EventsExpired } from "../domain/MessageErrors.ts"
 import { RequiredScope } from "./Authorization.ts"
+import { TooManyStreams } from "./Failures.ts"
 import { EventsPage, ReadEventsFields } from "./Payloads.ts"
 
 const read = HttpApiEndpoint.get("read", "/events", {
   query: ReadEventsFields,
   headers: Schema.Struct({ "last-event-id": Schema.optionalKey(Schema.String) }),
   success: [EventsPage, HttpApiSchema.StreamSse({ data: Event })],
-  error: [EventsExpired, StorageUnavailable]
+  error: [EventsExpired, StorageUnavailable, TooManyStreams]
 }).annotate(RequiredScope, "read").annotate(
   OpenApi.Description,
   "A page of events after `after`, oldest first; without it, from the oldest kept. With `Accept: text/event-stream`: " +

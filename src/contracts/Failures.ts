@@ -33,6 +33,16 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
   }
 }
 
+/** This process has all the streams open that it can afford. Another one, or a later moment, may have room. */
+export class TooManyStreams extends Schema.TaggedError<TooManyStreams>()("TooManyStreams", {
+  message: Schema.String,
+  max: Schema.Int
+}, { httpApiStatus: 503 }) {
+  static of(max: number): TooManyStreams {
+    return new TooManyStreams({ max, message: `This server has ${max} streams open already` })
+  }
+}
+
 /** Turns what could not be decoded into `RequestInvalid`, and any defect into `InternalError`. */
 export class RequestValidation extends HttpApiMiddleware.Service<RequestValidation>()(
   "columba/contracts/Failures/RequestValidation",

@@ -12,12 +12,9 @@ import type { LoggedEvent } from "../domain/Event.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
+import { OpenStreams } from "./OpenStreams.ts"
 import { pieces, readPage, startOf } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
-import { refused } from "./errorResponses.ts"
-
-/** Streams open at once in this process: each holds up to one page of events while its client is slow. */
-export const eventStreamsMax = 1000
 
 /** What a browser waits before it reconnects. */
 const retryMilliseconds = 2000
@@ -28,7 +25,7 @@ export const EventsHttp = HttpApiBuilder.group(
   Effect.fnUntraced(function*(handlers) {
     const log = yield* EventLog
     const draining = yield* Draining
-    let open = 0
+    const { admit } = yield* OpenStreams
 
     const page = Effect.fnUntraced(function*(query: ReadQuery) {
       const { events, next, through } = yield* readPage(log, query)
@@ -39,10 +36,9 @@ export const EventsHttp = HttpApiBuilder.group(
     })
 
     const stream = Effect.fnUntraced(function*(query: ReadQuery) {
+      // The request's scope closes when all of its answer is sent, or its client is gone.
+      yield* admit
       const after = yield* startOf(log, query.after)
-      if (open >= eventStreamsMax) {
-        return refused(503, "TooManyStreams", `This server has ${eventStreamsMax} event streams open already`)
-      }
       const body = log.follow({ after, device: query.device, kinds: query.kind }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets the failure with its own.
@@ -50,13 +46,8 @@ export const EventsHttp = HttpApiBuilder.group(
         Stream.interruptWhen(draining.begun)
       )
       return HttpServerResponse.stream(
-        Stream.suspend(() => {
-          open++
-          return Stream.concat(Stream.make(`retry: ${retryMilliseconds}\nid: ${after}\n: ${after}\n\n`), body)
-        }).pipe(
-          Stream.ensuring(Effect.sync(() => {
-            open--
-          })),
+        Stream.make(`retry: ${retryMilliseconds}\nid: ${after}\n: ${after}\n\n`).pipe(
+          Stream.concat(body),
           Stream.encodeText
         ),
         { contentType: "text/event-stream", headers: { "cache-control": "no-store", "x-accel-buffering": "no" } }

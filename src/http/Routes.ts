@@ -18,6 +18,7 @@ import { guard, requestBodyMax } from "./Edge.ts"
 import { EventsHttp } from "./EventsHttp.ts"
 import { HealthRoutes } from "./Health.ts"
 import { MessagesHttp } from "./MessagesHttp.ts"
+import { OpenStreams } from "./OpenStreams.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 
@@ -128,7 +129,7 @@ const serverOf = <R>(answering: Effect.Effect<Answering, never, R>, options: Htt
   return drainFirst.pipe(
     Layer.provideMerge(served),
     Layer.provideMerge(nodeServer(options)),
-    Layer.provide([AuthorizationHttp.Authorizer.layer, Draining.layer]),
+    Layer.provide([AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer]),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { ignoreTrailingSlash: true }))
   )
 }

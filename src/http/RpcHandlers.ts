@@ -15,6 +15,7 @@ import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { Gateways } from "../services/WhatsAppGateway.ts"
 import { Draining } from "./Draining.ts"
+import { OpenStreams } from "./OpenStreams.ts"
 import { decoded, pieces, readPage, startOf } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
@@ -22,6 +23,10 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const messages = yield* MessageRepository
   const log = yield* EventLog
   const draining = yield* Draining
+  const { admit } = yield* OpenStreams
+  /** With a place among the open streams until it ends, which it does when the server is about to stop. */
+  const admitted = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
+    Stream.unwrap(Effect.as(admit, stream)).pipe(Stream.interruptWhen(draining.begun))
   const { serverInfo } = yield* makeServerInfo
   return ColumbaRpcs.of({
     "Devices.Create": (device) => manager.register(device),
@@ -40,14 +45,14 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     "Events.Page": (query) =>
       Effect.map(readPage(log, query), ({ events, next, through }) => ({ items: events.map(decoded), next, through })),
     "Server.Info": () => serverInfo,
-    WatchDevices: () => watchDevices(manager, log).pipe(Stream.interruptWhen(draining.begun)),
+    WatchDevices: () => admitted(watchDevices(manager, log)),
     Events: ({ after, device, kinds }) =>
-      Stream.unwrap(Effect.map(startOf(log, after), (start) =>
+      admitted(Stream.unwrap(Effect.map(startOf(log, after), (start) =>
         // The first item says where the stream begins: a client that is cut off at once knows where to go on.
         Stream.concat(
           Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: start }),
           Stream.flatMap(log.follow({ after: start, device, kinds }), eventItems)
-        ))).pipe(Stream.interruptWhen(draining.begun))
+        ))))
   })
 }))
 

@@ -1,14 +1,16 @@
 /** The log over HTTP: pages, and streams that are cut and taken up again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Layer, Stream } from "effect"
+import { Context, Effect, Fiber, Layer, Queue, Schedule, Stream } from "effect"
 import fc from "fast-check"
 import { connect } from "node:net"
 import type { DeviceId } from "../../src/domain/Ids.ts"
+import { openStreamsMax } from "../../src/http/OpenStreams.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as GroupCommit from "../../src/services/GroupCommit.ts"
 import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
 import * as MemoryLogStore from "../../src/services/MemoryLogStore.ts"
 import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import type { SseReader } from "../support/sse.ts"
 import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
@@ -54,6 +56,46 @@ const countingStorage = () => {
   ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
   return { storage, pulled: () => pulled }
 }
+
+/** Streams over one socket, in the protocol's own words: a thousand are asked for at once. */
+const openRpc = Effect.fnUntraced(function*(url: string) {
+  const messages = yield* Queue.unbounded<Json>()
+  let opened = 0
+  const socket = yield* Effect.acquireRelease(
+    Effect.callback<WebSocket>((resume) => {
+      const opening = new WebSocket(`${url.replace("http", "ws")}/rpc/ws`)
+      opening.addEventListener("message", ({ data }) => {
+        for (const line of String(data).split("\n").filter((text) => text !== "")) {
+          const message = JSON.parse(line) as Json
+          if (message._tag === "Chunk" || message._tag === "Exit") Queue.offerUnsafe(messages, message)
+        }
+      })
+      opening.addEventListener("open", () => resume(Effect.succeed(opening)))
+    }),
+    (opening) => Effect.sync(() => opening.close())
+  )
+  const say = (message: unknown) => Effect.sync(() => socket.send(`${JSON.stringify(message)}\n`))
+  return {
+    follow: (id: number, tag = "Events") =>
+      say({ _tag: "Request", id: String(id), tag, headers: [], payload: tag === "Events" ? {} : null }),
+    cancel: (id: number) => say({ _tag: "Interrupt", requestId: String(id) }),
+    /** So many streams have said their first word. */
+    opened: Effect.fnUntraced(function*(count: number) {
+      for (; opened < count; opened++) assert.strictEqual((yield* Queue.take(messages))._tag, "Chunk")
+    }),
+    /** The next stream that is over. */
+    ended: Queue.take(messages).pipe(Effect.repeat({ until: (message: Json) => message._tag === "Exit" })),
+    close: Effect.sync(() => socket.close())
+  }
+})
+
+/** So many streams find a place at once. The server hears a little later than its client that one is closed. */
+const untilRoom = (url: string, count: number) =>
+  Effect.scoped(Effect.forEach(numbers(1, count), () => openSse(`${url}/api/v1/events`))).pipe(
+    Effect.repeat({ until: (streams) => streams.every(isStream), schedule: Schedule.spaced("20 millis") })
+  )
+
+const isStream = ({ headers }: SseReader) => headers.get("content-type")!.startsWith("text/event-stream")
 
 describe("events over HTTP", () => {
   it.live("pages lead through the whole log, and say where to read on later", () =>
@@ -208,6 +250,34 @@ describe("events over HTTP", () => {
       }),
     30_000
   )
+
+  it.live("HTTP and RPC together have no more streams open than the bound, and an ended one makes room", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      const http = yield* openSse(`${url}/api/v1/events`)
+      const rpc = yield* openRpc(url)
+      for (let id = 2; id <= openStreamsMax; id++) yield* rpc.follow(id)
+      yield* rpc.opened(openStreamsMax - 1)
+      for (const tag of ["Events", "WatchDevices"]) {
+        yield* rpc.follow(openStreamsMax + 1, tag)
+        const [refusal] = (yield* rpc.ended).exit.cause
+        assert.deepInclude(refusal.error, { _tag: "TooManyStreams", max: openStreamsMax })
+      }
+      const refused = yield* ask(`${url}/api/v1/events`, { headers: { accept: "text/event-stream" } })
+      assert.strictEqual(refused.status, 503)
+      assert.strictEqual(refused.body._tag, "TooManyStreams")
+      assert.strictEqual((yield* ask(`${url}/api/v1/events`)).status, 200)
+
+      yield* rpc.cancel(2)
+      yield* rpc.ended
+      const another = yield* openSse(`${url}/api/v1/events`)
+      assert.isTrue(isStream(another))
+      yield* http.close
+      yield* another.close
+      yield* untilRoom(url, 2)
+      yield* rpc.close
+      yield* untilRoom(url, 20)
+    }))
 
   it.live("an RPC client that acknowledges nothing is sent one piece and waited for", () =>
     Effect.gen(function*() {

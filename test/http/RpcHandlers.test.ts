@@ -10,6 +10,7 @@ import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
 import { Draining } from "../../src/http/Draining.ts"
+import { OpenStreams } from "../../src/http/OpenStreams.ts"
 import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -25,7 +26,7 @@ const layer = Layer.mergeAll(
   AuthorizationHttp.layerRpc,
   RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) => next(request))
 ).pipe(
-  Layer.provideMerge(Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer)),
+  Layer.provideMerge(Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer)),
   Layer.provideMerge(services())
 )
 
