@@ -30,6 +30,8 @@ export interface Entry {
   readonly arrivedAt: bigint
   readonly waiter: Waiter | null
   readonly index: number
+  /** Its waiter has its result, or it has none to tell. */
+  answered: boolean
   /** Stood in for: what the store answered with a conflict or refused, so its replacement is tried next. */
   replaced: boolean
 }
@@ -151,6 +153,8 @@ export class AppendQueue {
 
 /** Answers one draft; the last answer of an `append` is the answer of the call. */
 export const complete = (entry: Entry, appended: Appended): void => {
+  if (entry.answered) return
+  entry.answered = true
   const waiter = entry.waiter
   if (waiter === null) return
   waiter.results[entry.index] = appended

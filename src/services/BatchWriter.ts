@@ -11,7 +11,7 @@ import { complete } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, unreadable } from "./DraftPreparation.ts"
-import type { CursorMove, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
+import type { BatchRefused, CursorMove, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
 import type { LogTail } from "./LogTail.ts"
 import type { LogRecorder } from "./logRecorder.ts"
 
@@ -57,11 +57,12 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
     tail.push(fresh)
     tail.advance(result.head)
     tail.writeEnds()
-    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
     result.written.forEach((written, index) => {
       if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
       else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
     })
+    // Last: a figure that fails leaves nobody without an answer.
+    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
     return again
   }
 
@@ -92,7 +93,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
     )
   }
 
-  /** Halves a refused batch until the offender stands alone, and keeps it as `frame.rejected`. */
+  /** Cursors go apart from a refused batch; it is halved until the offender stands alone, kept as `frame.rejected`. */
   const writeAll: WriteBatch = (entries, riding) =>
     Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), riding), {
       onSuccess: (result) =>
@@ -101,27 +102,40 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
           return settle(entries, result)
         }),
       onFailure: (error) => {
+        if (entries.length > 0 && riding.length > 0) return apart(writeAll(entries, []), writeAll([], riding))
         if (entries.length > 1) {
           const half = entries.length >> 1
-          return Effect.zipWith(
-            writeAll(entries.slice(0, half), riding),
-            writeAll(entries.slice(half), []),
-            (first, second) => [...first, ...second]
-          )
+          return apart(writeAll(entries.slice(0, half), []), writeAll(entries.slice(half), []))
         }
         const entry = entries[0]
-        if (entry === undefined) return Effect.die(error)
+        if (entry === undefined) return refusedMoves(riding, error)
         entry.draft = unreadable(entry.draft!, makeId(), error.message)
         entry.replaced = true
         return Effect.andThen(
           Effect.logWarning("An event that the store refuses is kept as frame.rejected", error.message),
-          writeAll([entry], riding)
+          writeAll([entry], [])
         )
       }
     })
 
+  /** Whoever moves a cursor to where the store lets it not go must claim it anew, and reads on from what is durable. */
+  const refusedMoves = (riding: ReadonlyArray<CursorMove>, error: BatchRefused): ReturnType<WriteBatch> => {
+    if (riding.length > 1) return Effect.as(Effect.forEach(riding, (move) => writeAll([], [move])), [])
+    return Effect.andThen(
+      Effect.logError("The store refuses to move a cursor; its reader must claim it anew", error.message),
+      Effect.sync(() => {
+        moves.settle(riding, [0])
+        return []
+      })
+    )
+  }
+
   return writeAll
 }
+
+/** One after the other, in order; both write again what either must. */
+const apart = (first: ReturnType<WriteBatch>, second: ReturnType<WriteBatch>): ReturnType<WriteBatch> =>
+  Effect.zipWith(first, second, (early, late) => [...early, ...late])
 
 const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): LoggedEvent => ({
   seq,

@@ -40,7 +40,18 @@ export class CursorMoves {
   settle(moves: ReadonlyArray<CursorMove>, lost: ReadonlyArray<number>): void {
     moves.forEach((move, index) => {
       const waiting = this.#riding.get(nameOf(move))?.waiting ?? []
+      this.#riding.delete(nameOf(move))
       for (const done of waiting) done(lost.includes(index))
     })
+  }
+
+  /** What was taken and has no answer goes with the next batch. */
+  restore(): void {
+    for (const [name, riding] of this.#riding) {
+      const pending = this.#pending.get(name)
+      if (pending === undefined) this.#pending.set(name, riding)
+      else pending.waiting.push(...riding.waiting)
+    }
+    this.#riding = new Map()
   }
 }

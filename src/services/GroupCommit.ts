@@ -38,6 +38,9 @@ export const cursorIdle = Duration.millis(50)
 /** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
 export const closeFlushMax = Duration.seconds(5)
 
+/** After a defect in the writer: one that comes every time must not keep the processor busy. */
+export const defectPause = Duration.seconds(1)
+
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
 export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
@@ -56,6 +59,14 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     let look: (() => void) | null = null
     const nudge = () => {
       if (look !== null) look()
+    }
+    /** Called back from the writer, which a caller's mistake must not disturb. */
+    const contained = (resume: () => void) => () => {
+      try {
+        resume()
+      } catch (defect) {
+        Effect.runForkWith(context)(Effect.logError("Who was told that the log has room threw", defect))
+      }
     }
     const makeId = () => makeEventId(clock.currentTimeMillisUnsafe())
 
@@ -78,6 +89,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         arrivedAt: clock.currentTimeNanosUnsafe(),
         waiter,
         index,
+        answered: false,
         replaced: false
       })
     }
@@ -125,8 +137,18 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       const barriers = batch.filter((entry) => entry.draft === null)
       const riding = moves.take()
       if (entries.length === 0 && riding.length === 0) return settleBarriers(barriers, [])
-      return Effect.tap(write(entries, riding), (again) => settleBarriers(barriers, again))
+      return write(entries, riding).pipe(
+        Effect.catchDefect((defect) => Effect.as(afterDefect(defect), entries.filter((entry) => !entry.answered))),
+        Effect.tap((again) => settleBarriers(barriers, again))
+      )
     })
+
+    /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
+    const afterDefect = (defect: unknown) =>
+      Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
+        Effect.andThen(Effect.sync(() => moves.restore())),
+        Effect.andThen(Effect.sleep(defectPause))
+      )
 
     const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
       Effect.sync(() => {
@@ -147,7 +169,12 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     })
 
     const writer = yield* Effect.forkScoped(
-      Effect.forever(Effect.andThen(awaitWork, Effect.andThen(gather, writeBatch)))
+      Effect.forever(
+        Effect.andThen(awaitWork, Effect.andThen(gather, writeBatch)).pipe(
+          // Not of the batch, which is settled by now: the next round finds the rest.
+          Effect.catchDefect(afterDefect)
+        )
+      )
     )
     yield* Effect.addFinalizer(() =>
       Effect.gen(function*() {
@@ -168,7 +195,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         nudge()
         return !queue.overBound
       },
-      onRoom: (resume) => queue.onRoom(resume),
+      onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,
       head: store.bounds,

@@ -32,7 +32,11 @@ const makeLog = Effect.gen(function*() {
     away: false,
     /** The answer of the next write is lost after it was committed. */
     loseAnswer: false,
-    poison: null as string | null
+    poison: null as string | null,
+    /** No batch with cursors in it is taken. */
+    refuseMoves: false,
+    /** The next write is committed, and its answer is nonsense that the writer stumbles over. */
+    nonsense: false
   }
   const store = LogStore.of({
     ...inner,
@@ -42,7 +46,12 @@ const makeLog = Effect.gen(function*() {
       if (control.gate !== null) yield* Deferred.await(control.gate)
       if (control.away) return yield* StorageUnavailable.of("append")
       if (control.poison !== null && bodies.includes(control.poison)) return yield* BatchRefused.of("test")
+      if (control.refuseMoves && moves.length > 0) return yield* BatchRefused.of("test")
       const result = yield* inner.write(drafts, moves)
+      if (control.nonsense) {
+        control.nonsense = false
+        return { ...result, written: null as never }
+      }
       if (control.loseAnswer) {
         control.loseAnswer = false
         return yield* StorageUnavailable.of("append")
@@ -241,4 +250,62 @@ it.effect("writes what it holds when it is closed, and gives up after a bound wh
     yield* TestClock.adjust("1 seconds")
     yield* Fiber.join(closing)
     assert.isFalse(control.away)
+  }))
+
+it.effect("a defect in the writer loses nothing: what has no answer is written again, once", () =>
+  Effect.gen(function*() {
+    const { control, log, store } = yield* makeLog
+    const claim = yield* log.claimCursor("sink", "beginning")
+    control.nonsense = true
+    const moved = yield* Effect.forkChild(log.moveCursor(claim, 1), { startImmediately: true })
+    log.offer(say("offered"))
+    const append = yield* Effect.forkChild(log.append([say("a"), say("b")]), { startImmediately: true })
+    yield* TestClock.adjust("2 seconds")
+    assert.deepStrictEqual((yield* Fiber.join(append)).map((result) => result._tag), ["Committed", "Committed"])
+    yield* Fiber.join(moved)
+    yield* log.append([say("after")])
+    assert.strictEqual((yield* store.bounds).head, 4)
+    const { events } = yield* log.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(events.map((event) => bodyOf(event.data)), ["offered", "a", "b", "after"])
+  }))
+
+it.effect("goes on after a caller that throws when it is told of room", () =>
+  Effect.gen(function*() {
+    const { control, log } = yield* makeLog
+    control.away = true
+    while (log.offer(say("x"))) { /* until the bound */ }
+    let told = false
+    log.onRoom(() => {
+      throw new Error("of a socket")
+    })
+    log.onRoom(() => {
+      told = true
+    })
+    control.away = false
+    yield* TestClock.adjust("10 seconds")
+    yield* log.flush
+    yield* TestClock.adjust("5 seconds")
+    assert.isTrue(told)
+    yield* log.append([say("after")])
+  }))
+
+it.effect("a cursor that the store refuses to move is lost to its reader, and nothing else", () =>
+  Effect.gen(function*() {
+    const { control, log } = yield* makeLog
+    const claims = yield* Effect.forEach(["one", "two"], (sink) => log.claimCursor(sink, "beginning"))
+    control.refuseMoves = true
+    const moves = yield* Effect.forEach(
+      claims,
+      (claim) => Effect.forkChild(Effect.flip(log.moveCursor(claim, 1)), { startImmediately: true })
+    )
+    const append = yield* Effect.forkChild(log.append([say("a")]), { startImmediately: true })
+    yield* TestClock.adjust("1 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 1 }])
+    for (const move of moves) assert.strictEqual((yield* Fiber.join(move))._tag, "CursorLost")
+    control.refuseMoves = false
+    const alone = yield* Effect.forkChild(log.moveCursor(claims[0]!, 1), { startImmediately: true })
+    yield* TestClock.adjust("1 seconds")
+    yield* Fiber.join(alone)
+    const { events } = yield* log.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(events.map((event) => event.kind), ["message.received"])
   }))
