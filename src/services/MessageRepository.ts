@@ -10,7 +10,10 @@ import type { Page } from "./DeviceRepository.ts"
 export class MessageRepository extends Context.Service<MessageRepository, {
   readonly get: (id: MessageId) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
 
-  /** Newest first by when we recorded it. `limit` 1-1000. */
+  /**
+   * Newest first by when we recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and still
+   * name a next one: what is rare is looked for in bounded steps.
+   */
   readonly list: (options: {
     readonly device?: DeviceId | undefined
     readonly chat?: string | undefined

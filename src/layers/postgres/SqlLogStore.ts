@@ -198,6 +198,9 @@ const writeFailure = (error: SqlError.SqlError): Effect.Effect<never, StorageUna
       Effect.fail(StorageUnavailable.of("append to the log"))
     )
 
+/** Has an index of its own, which only a statement that names it can use: a device's few states among its messages. */
+const stateKind = "device.state"
+
 /** Conditions of a filter, their parameters numbered from `first`. */
 const filterSql = (
   filter: EventFilter,
@@ -209,7 +212,9 @@ const filterSql = (
     conditions += ` and e.device_id = $${first}`
     parameters.push(PgTypes.text(filter.device))
   }
-  if (filter.kinds !== undefined) {
+  if (filter.kinds?.length === 1 && filter.kinds[0] === stateKind) {
+    conditions += ` and e.kind = '${stateKind}'`
+  } else if (filter.kinds !== undefined) {
     conditions += ` and e.kind = any($${first + parameters.length}::text[])`
     parameters.push([...filter.kinds])
   }

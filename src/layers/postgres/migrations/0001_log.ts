@@ -23,6 +23,7 @@ const statements = [
     bytes integer not null
   )`,
   `create index events_device on events (device_id, seq)`,
+  `create index events_state on events (device_id, seq) where kind = 'device.state'`,
   `create table event_keys (key uuid primary key, content uuid)`,
   `create table messages (
     id text collate "C" primary key,

@@ -1,0 +1,50 @@
+/** Reads over tables that are large: what is rare is found without walking everything at once. */
+import { assert, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { MessageRepository } from "../../../src/services/MessageRepository.ts"
+import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
+import { layerFreshPostgres } from "../../support/storage.ts"
+
+it.live("finds rare messages behind many others in bounded steps", () =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const messages = yield* MessageRepository
+    const device = freshDevice()
+    yield* sql.unsafe(
+      `insert into messages select 'msg_' || i, i, '${device}', 'in', 'w' || i,
+        case when i <= 3 then 'rare' else 'often' end, 's', 'text', 'b' || i,
+        case when i <= 3 then 'played' else 'delivered' end, '2026-11-22T10:00:00Z', now(), now()
+      from generate_series(1, 60000) i`
+    )
+    yield* sql`analyze messages`
+    for (
+      const filter of [{ status: "played" as const }, { chat: "rare" }, { device, chat: "rare" }, {
+        device,
+        status: "played" as const
+      }]
+    ) {
+      const first = yield* messages.list({ ...filter, limit: 10 })
+      assert.deepStrictEqual(first.items, [])
+      const second = yield* messages.list({ ...filter, limit: 2, cursor: first.next ?? "" })
+      assert.deepStrictEqual(second.items.map((message) => message.body), ["b3", "b2"])
+      const third = yield* messages.list({ ...filter, limit: 2, cursor: second.next ?? "" })
+      assert.deepStrictEqual(third.items.map((message) => message.body), ["b1"])
+      assert.isNull(third.next)
+    }
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("finds a device's states among its messages by an index", () =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const log = yield* EventLog
+    const device = freshDevice()
+    yield* log.append([stateDraft(device, "Inactive"), stateDraft(device, "LoggedOut"), messageDraft({ device })])
+    const plan = yield* sql.unsafe<Record<string, string>>(
+      `explain select * from events e where device_id = '${device}' and kind = 'device.state' order by seq desc limit 10`
+    )
+    assert.include(JSON.stringify(plan), "events_state")
+    const events = yield* log.latest({ device, kinds: ["device.state"], limit: 10 })
+    assert.deepStrictEqual(events.map((event) => event.seq), [2, 1])
+  }).pipe(Effect.provide(layerFreshPostgres)))
