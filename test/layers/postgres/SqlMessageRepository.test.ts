@@ -7,7 +7,7 @@ import { MessageRepository } from "../../../src/services/MessageRepository.ts"
 import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
 import { layerFreshPostgres } from "../../support/storage.ts"
 
-it.live("finds rare messages behind many others in bounded steps", () =>
+it.live("finds rare messages behind many others in bounded steps, and a chat of a device at once", () =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const messages = yield* MessageRepository
@@ -20,7 +20,7 @@ it.live("finds rare messages behind many others in bounded steps", () =>
     )
     yield* sql`analyze messages`
     for (
-      const filter of [{ status: "played" as const }, { chat: "rare" }, { device, chat: "rare" }, {
+      const filter of [{ status: "played" as const }, { chat: "rare" }, {
         device,
         status: "played" as const
       }]
@@ -33,6 +33,9 @@ it.live("finds rare messages behind many others in bounded steps", () =>
       assert.deepStrictEqual(third.items.map((message) => message.body), ["b1"])
       assert.isNull(third.next)
     }
+    const direct = yield* messages.list({ device, chat: "rare", limit: 10 })
+    assert.strictEqual(direct.items.length, 3)
+    assert.isNull(direct.next)
   }).pipe(Effect.provide(layerFreshPostgres)))
 
 it.live("finds a device's states among its messages by an index", () =>

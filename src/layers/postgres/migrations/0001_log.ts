@@ -41,6 +41,7 @@ const statements = [
     updated_at timestamptz not null
   )`,
   `create index messages_device on messages (device_id, seq)`,
+  `create index messages_chat on messages (device_id, chat, seq)`,
   `create table message_acks (
     message_id text collate "C" not null,
     participant text collate "C" not null,
