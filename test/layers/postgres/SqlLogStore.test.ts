@@ -192,6 +192,22 @@ it.live("hears of changed devices again after its listening connection was kille
     yield* Queue.take(pulses)
   }).pipe(Effect.scoped))
 
+it.live("a number that is taken is tried again, and never blamed on the event", () =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const sql = yield* SqlClient.SqlClient
+    const device = freshDevice()
+    yield* log.append([messageDraft({ device })])
+    yield* sql`update log_head set head = 0`
+    const append = yield* Effect.forkChild(log.append([messageDraft({ device })]), { startImmediately: true })
+    yield* Effect.sleep("200 millis")
+    assert.isUndefined(append.pollUnsafe())
+    yield* sql`update log_head set head = 1`
+    assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 2 }])
+    const { events } = yield* log.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(events.map((event) => event.kind), ["message.received", "message.received"])
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
 it.live("tells a reader that comes too late what is still kept", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase
