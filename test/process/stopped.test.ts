@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { assertSound, report } from "../support/Checker.ts"
 import { freshVhost } from "../support/broker.ts"
-import { freshDatabase } from "../support/database.ts"
+import { freshDatabase, freshDatabaseOn } from "../support/database.ts"
+import * as PostgresServer from "../support/servers/PostgresServer.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import * as Rig from "./support/Rig.ts"
 import { until } from "./support/until.ts"
@@ -50,6 +51,28 @@ describe("SIGTERM under load", () => {
 
   it.live("ends in order and in time on the embedded database, and the next start goes on", () =>
     stoppedUnderLoad(null))
+})
+
+describe("SIGTERM while the database answers nobody", () => {
+  it.live("still closes every socket with a code and ends in order and in time", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const databaseUrl = yield* freshDatabaseOn(database.url)
+      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed: "frozen stop" })
+      const codes: Array<number> = []
+      for (const device of rig.simulator.devices.values()) {
+        for (const socket of device.sockets) socket.once("close", (code) => codes.push(code))
+      }
+      rig.simulator.emit({ rate: 200 })
+      yield* until("some events were emitted", Effect.sync(() => rig.simulator.ledger.count >= 100))
+      yield* database.freeze
+      const exited = yield* rig.columba.terminate
+      rig.simulator.emitter.stop()
+      yield* database.thaw
+      assert.deepStrictEqual([exited.code, exited.signal], [0, null])
+      assert.isBelow(exited.millis, stopWithinMillis)
+      assert.deepStrictEqual(codes, Array.from({ length: devices }, () => 1001))
+    }))
 })
 
 describe("a second process", () => {
