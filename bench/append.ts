@@ -13,15 +13,15 @@ import type { DeviceId } from "../src/domain/Ids.ts"
 import * as EmbeddedDatabase from "../src/layers/postgres/Embedded.ts"
 import * as PostgresDatabase from "../src/layers/postgres/Postgres.ts"
 import * as SqlStorage from "../src/layers/postgres/SqlStorage.ts"
-import { makeEventId, messageIdOf } from "../src/services/EventIdentity.ts"
+import { makeEventId, deriveMessageId } from "../src/services/EventIdentity.ts"
 import { EventLog } from "../src/services/EventLog.ts"
-import { layerMemory } from "../src/services/MemoryStorage.ts"
+import { layerMemory } from "../src/layers/memory/MemoryStorage.ts"
 
 const total = Number(process.env["EVENTS"] ?? 40_000)
 const singles = 300
 const devices = 1_000
 
-const draftOf = (index: number): EventDraft => {
+const makeDraft = (index: number): EventDraft => {
   const deviceId = `dev_${String(index % devices).padStart(26, "0")}` as DeviceId
   const chat = `6281${String(index % 5_000).padStart(8, "0")}@s.whatsapp.net`
   const identity = { fromMe: false, chat, sender: chat, waId: `3EB0${index}` }
@@ -33,7 +33,7 @@ const draftOf = (index: number): EventDraft => {
     via: "live",
     data: {
       ...identity,
-      messageId: messageIdOf(deviceId, identity),
+      messageId: deriveMessageId(deviceId, identity),
       type: "text",
       body: `pesan nomor ${index}: ${"halo, apa kabar? ".repeat(16)}`
     },
@@ -44,11 +44,11 @@ const draftOf = (index: number): EventDraft => {
 
 const program = Effect.gen(function*() {
   const log = yield* EventLog
-  yield* log.append([draftOf(0)])
-  const drafts = Array.from({ length: total }, (_, index) => draftOf(index + 1))
+  yield* log.append([makeDraft(0)])
+  const drafts = Array.from({ length: total }, (_, index) => makeDraft(index + 1))
   const start = performance.now()
   for (let index = 0; index < total; index++) {
-    if (!log.offer(drafts[index]!)) {
+    if (!log.push(drafts[index]!)) {
       yield* Effect.callback<void>((resume) => log.onRoom(() => resume(Effect.void)) && undefined)
     }
   }
@@ -57,13 +57,13 @@ const program = Effect.gen(function*() {
   const times: Array<number> = []
   for (let index = 0; index < singles; index++) {
     yield* Effect.sleep("5 millis")
-    const draft = draftOf(total + 1 + index)
+    const draft = makeDraft(total + 1 + index)
     const begin = performance.now()
     yield* log.append([draft])
     times.push(performance.now() - begin)
   }
   times.sort((a, b) => a - b)
-  const { head } = yield* log.head
+  const { head } = yield* log.bounds
   return {
     events: total,
     head,

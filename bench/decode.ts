@@ -6,7 +6,7 @@
 import type { DeviceId, UpstreamId } from "../src/domain/Ids.ts"
 import { decodeFrame } from "../src/layers/gateways/bridge/BridgeDecoder.ts"
 import { decodeAck, decodeAction, decodeMessage, readEnvelope } from "../src/layers/gateways/bridge/payloads.ts"
-import { frameOf } from "../src/simulator/Emitter.ts"
+import { encodeFrame } from "../src/simulator/Emitter.ts"
 import { scenario } from "../src/simulator/Scenario.ts"
 import { report } from "./support/report.ts"
 import type { Figure } from "./support/report.ts"
@@ -23,7 +23,7 @@ const now = Date.UTC(2026, 7, 22)
 const play = scenario("bench", "sim-1")
 const frames = Array.from({ length: frameCount }, () => {
   const { event, payload } = play.next(now)
-  return frameOf("sim-1", event, payload)
+  return encodeFrame("sim-1", event, payload)
 })
 const buffers = frames.map((frame) => Buffer.from(frame))
 

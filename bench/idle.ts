@@ -8,7 +8,7 @@ import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import type { Figure } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
-import { quick, runsOf } from "./support/settings.ts"
+import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
 import type { SocketsHandlers } from "./support/subjects.ts"
@@ -55,7 +55,7 @@ const figures: Array<Figure> = []
 const details: Record<string, unknown> = {}
 for (const count of counts) {
   // The targets are about the largest fleet; the smaller ones show how the cost grows.
-  const runs = count === counts.at(-1) ? runsOf(3) : 1
+  const runs = count === counts.at(-1) ? readRuns(3) : 1
   const floor: Array<Cell> = []
   const columba: Array<Cell> = []
   for (let run = 1; run <= runs; run++) {
@@ -83,7 +83,7 @@ for (const count of counts) {
 }
 report({
   benchmark: "idle",
-  runs: runsOf(3),
+  runs: readRuns(3),
   conditions: `resident memory ${settleMillis / 1000} s after one event a device; CPU over ${windowMillis / 1000} s; ` +
     "Columba with its log on Postgres",
   figures,

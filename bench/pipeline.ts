@@ -10,7 +10,7 @@ import { progress, report } from "./support/report.ts"
 import type { Figure } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
 import type { Servers } from "./support/servers.ts"
-import { quick, runsOf } from "./support/settings.ts"
+import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBarePipeline, startColumbaPipeline, startGateway } from "./support/subjects.ts"
 import type { PipelineHandlers } from "./support/subjects.ts"
@@ -81,7 +81,7 @@ requireSockets(devices)
 await using servers = await startServers({ broker: true })
 const floor: Array<Record<string, number>> = []
 const columba: Array<Record<string, number>> = []
-const runs = runsOf(3)
+const runs = readRuns(3)
 for (let run = 1; run <= runs; run++) {
   progress(`pipeline: run ${run} of ${runs}, bare`)
   floor.push(await measure(servers, startBarePipeline))

@@ -6,7 +6,7 @@
 import { spawn } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
-import { meets, progress, readResults, tableOf } from "./support/report.ts"
+import { meets, progress, readResults, formatTable } from "./support/report.ts"
 import { quick } from "./support/settings.ts"
 
 const benchmarks = ["decode", "idle", "storm", "coldStart", "pipeline"]
@@ -33,7 +33,7 @@ const run = (name: string): Promise<number> =>
 const section = (): string =>
   readResults().map((result) =>
     `### ${result.benchmark}\n\n${result.conditions}. ${result.runs} runs on ${result.machine}, ` +
-    `${result.takenAt.slice(0, 10)}.\n\n${tableOf([result], "markdown")}\n`
+    `${result.takenAt.slice(0, 10)}.\n\n${formatTable([result], "markdown")}\n`
   ).join("\n")
 
 const wanted = named.length > 0 ? named : benchmarks
@@ -45,7 +45,7 @@ for (const [index, name] of wanted.entries()) {
 
 const results = readResults()
 const missed = results.flatMap((result) => result.figures).filter((figure) => meets(figure) === false)
-process.stdout.write(`\n${tableOf(results, "text")}\n\n`)
+process.stdout.write(`\n${formatTable(results, "text")}\n\n`)
 process.stdout.write(missed.length === 0 ? "Every target is met.\n" : `${missed.length} targets are missed.\n`)
 if (!quick) {
   const text = readFileSync(page, "utf8")

@@ -6,7 +6,7 @@ import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"
 import { progress, report } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
-import { quick, runsOf } from "./support/settings.ts"
+import { quick, readRuns } from "./support/settings.ts"
 import { medians } from "./support/statistics.ts"
 import { startBareSockets, startColumbaSockets, startGateway } from "./support/subjects.ts"
 import type { SocketsHandlers } from "./support/subjects.ts"
@@ -41,7 +41,7 @@ const cells: { readonly floor: Array<Cell>; readonly columba: Array<Cell>; reado
   columba: [],
   shipped: []
 }
-const runs = runsOf(3)
+const runs = readRuns(3)
 for (let run = 1; run <= runs; run++) {
   const now = (subject: string) => progress(`storm: ${count} devices, run ${run} of ${runs}, ${subject}`)
   now("bare ws")

@@ -23,7 +23,7 @@ const systems = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "open
 const processors = ["arm64", "arm", "ia32", "loong64", "mips64el", "ppc64", "riscv64", "s390x", "x64"]
 
 /** `@scope/name-linux-arm64-musl` and its like say in their names where they run. */
-const platformOf = (name: string): Pick<LockEntry, "os" | "cpu" | "libc"> => {
+const readPlatform = (name: string): Pick<LockEntry, "os" | "cpu" | "libc"> => {
   const words = name.replace(/^@/, "").split(/[-/]/)
   const system = systems.find((known) => words.includes(known))
   const processor = processors.find((known) => words.includes(known))
@@ -44,7 +44,7 @@ for (const entry of Object.values(lock.packages)) {
   for (const [name, version] of Object.entries(entry.optionalDependencies ?? {})) {
     const key = `node_modules/${name}`
     if (lock.packages[key] !== undefined || !/^\d+\.\d+\.\d+/.test(version)) continue
-    const platform = platformOf(name)
+    const platform = readPlatform(name)
     if (platform.os === undefined) {
       console.error(`${name} is missing from the lockfile and its name does not say where it runs; left out`)
       continue

@@ -10,7 +10,7 @@ import type { ConfirmChannel } from "amqplib"
 import { randomUUID } from "node:crypto"
 import pg from "pg"
 import WebSocket from "ws"
-import { upstreamIdOf } from "../support/frames.ts"
+import { makeUpstreamId } from "../support/frames.ts"
 import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
@@ -202,7 +202,7 @@ const onConfirm = (row: Row): void => {
 }
 
 const openSocket = (gatewayPort: number, index: number): Promise<void> => {
-  const upstreamId = upstreamIdOf(index)
+  const upstreamId = makeUpstreamId(index)
   const socket = new WebSocket(`ws://127.0.0.1:${gatewayPort}/ws?device_id=${upstreamId}`, {
     perMessageDeflate: false,
     headers: { authorization, "x-device-id": upstreamId }

@@ -5,7 +5,7 @@
  */
 import pg from "pg"
 import WebSocket from "ws"
-import { upstreamIdOf } from "../support/frames.ts"
+import { makeUpstreamId } from "../support/frames.ts"
 import type { SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
 
@@ -113,7 +113,7 @@ const begin = (options: SocketsOptions): void => {
 
 const handlers: SocketsHandlers = {
   start: begin,
-  connect: (count) => run(Array.from({ length: count }, (_, index) => upstreamIdOf(index)))
+  connect: (count) => run(Array.from({ length: count }, (_, index) => makeUpstreamId(index)))
 }
 
 // A cold start begins with the process and not with a request: what to connect comes by the environment.

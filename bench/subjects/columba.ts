@@ -8,8 +8,8 @@
 import { Effect, Layer, ManagedRuntime, Redacted, References, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
 import { connect as connectBroker } from "amqplib"
-import * as LocalFleet from "../../src/actors/LocalFleet.ts"
-import * as SinkRelay from "../../src/actors/SinkRelay.ts"
+import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
+import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
 import * as Migrations from "../../src/layers/postgres/Migrations.ts"
@@ -23,8 +23,8 @@ import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { EventSink } from "../../src/services/EventSink.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
-import * as GroupCommit from "../../src/services/GroupCommit.ts"
-import { LogStore } from "../../src/services/LogStore.ts"
+import * as GroupCommit from "../../src/log/GroupCommit.ts"
+import { LogStore } from "../../src/log/LogStore.ts"
 import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers, SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
@@ -45,13 +45,13 @@ const observedLog = Layer.effect(
   Effect.map(EventLog, (log) =>
     EventLog.of({
       ...log,
-      offer: (draft) => {
+      push: (draft) => {
         if (timing && draft.kind === "message.received") {
           const now = performance.now()
           unstored.set(draft.id, now)
           unpublished.set(draft.id, now)
         }
-        return log.offer(draft)
+        return log.push(draft)
       }
     }))
 )
@@ -103,7 +103,7 @@ interface Options extends Omit<SocketsOptions, "paced"> {
   readonly brokerUrl?: string
 }
 
-const layerOf = (options: Options) => {
+const makeLayer = (options: Options) => {
   const observed = options.brokerUrl !== undefined
   const store = observed ? observedStore.pipe(Layer.provide(SqlLogStore.layer)) : SqlLogStore.layer
   const log = GroupCommit.layer.pipe(Layer.provide(store), Layer.provide(Migrations.layer))
@@ -174,7 +174,7 @@ type App = ManagedRuntime.ManagedRuntime<DeviceFleet | EventLog | SqlClient.SqlC
 let running: { readonly app: App; readonly options: Options } | undefined
 
 const begin = async (options: Options): Promise<void> => {
-  const app = ManagedRuntime.make(layerOf(options))
+  const app = ManagedRuntime.make(makeLayer(options))
   running = { app, options }
   await app.context()
 }

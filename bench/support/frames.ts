@@ -17,12 +17,12 @@ export const frameText = (upstreamId: string, number: number): string => {
     `"timestamp":"2026-08-22T10:00:00Z","is_from_me":false,"chat_id":"${peer}","from":"${peer}","from_name":"Ayu",` +
     `"sender_display_name":"Ayu Office","body":"`
   const room = frameBytes - Buffer.byteLength(before) - 3
-  return `${before}${bodyOf(room)}"}}`
+  return `${before}${makeBody(room)}"}}`
 }
 
 /** Bodies by their size in bytes: made once, since making text is not what is measured. */
 const bodies = new Map<number, string>()
-const bodyOf = (bytes: number): string => {
+const makeBody = (bytes: number): string => {
   const known = bodies.get(bytes)
   if (known !== undefined) return known
   let body = ""
@@ -47,4 +47,4 @@ export const wireFrame = (text: string): Buffer => {
 }
 
 /** The gateway's name of the `index`-th device. */
-export const upstreamIdOf = (index: number): string => `slot-${String(index).padStart(5, "0")}`
+export const makeUpstreamId = (index: number): string => `slot-${String(index).padStart(5, "0")}`

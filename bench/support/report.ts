@@ -34,11 +34,11 @@ export interface Result {
   readonly details: unknown
 }
 
-export const ratioOf = (figure: Figure): number => figure.columba / figure.floor
+export const computeRatio = (figure: Figure): number => figure.columba / figure.floor
 
 export const meets = (figure: Figure): boolean | null => {
   if (figure.target === null) return null
-  const ratio = ratioOf(figure)
+  const ratio = computeRatio(figure)
   return "atMost" in figure.target ? ratio <= figure.target.atMost : ratio >= figure.target.atLeast
 }
 
@@ -55,7 +55,7 @@ export const report = (result: Omit<Result, "takenAt" | "machine">): void => {
   mkdirSync(resultsDirectory, { recursive: true })
   const whole: Result = { ...result, takenAt: new Date().toISOString(), machine: machine() }
   writeFileSync(join(resultsDirectory, `${result.benchmark}.json`), `${JSON.stringify(whole, null, 2)}\n`)
-  process.stdout.write(`\n${tableOf([whole], "text")}\n`)
+  process.stdout.write(`\n${formatTable([whole], "text")}\n`)
 }
 
 export const readResults = (): ReadonlyArray<Result> =>
@@ -65,7 +65,7 @@ export const readResults = (): ReadonlyArray<Result> =>
 
 const headings = ["figure", "bare floor", "Columba", "ratio", "target", ""]
 
-const rowOf = (figure: Figure): ReadonlyArray<string> => {
+const formatRow = (figure: Figure): ReadonlyArray<string> => {
   const target = figure.target === null
     ? ""
     : "atMost" in figure.target
@@ -76,7 +76,7 @@ const rowOf = (figure: Figure): ReadonlyArray<string> => {
     figure.name,
     `${numberText(figure.floor)} ${figure.unit}`,
     `${numberText(figure.columba)} ${figure.unit}`,
-    `${ratioOf(figure).toFixed(2)}×`,
+    `${computeRatio(figure).toFixed(2)}×`,
     target,
     met === null ? "" : met ? "met" : "missed"
   ]
@@ -86,8 +86,8 @@ const rowOf = (figure: Figure): ReadonlyArray<string> => {
 const numberText = (value: number): string =>
   value.toLocaleString("en-US", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 })
 
-export const tableOf = (results: ReadonlyArray<Result>, style: "text" | "markdown"): string => {
-  const rows = results.flatMap((result) => result.figures.map(rowOf))
+export const formatTable = (results: ReadonlyArray<Result>, style: "text" | "markdown"): string => {
+  const rows = results.flatMap((result) => result.figures.map(formatRow))
   const widths = headings.map((heading, column) => Math.max(heading.length, ...rows.map((row) => row[column]!.length)))
   const line = (cells: ReadonlyArray<string>): string => {
     const padded = cells.map((cell, column) =>

@@ -2,4 +2,4 @@
 export const quick = process.argv.includes("--quick")
 
 /** Runs a cell: the median is what is reported, so an odd number. */
-export const runsOf = (usual: number): number => quick ? 1 : Number(process.env["BENCH_RUNS"] ?? usual)
+export const readRuns = (usual: number): number => quick ? 1 : Number(process.env["BENCH_RUNS"] ?? usual)

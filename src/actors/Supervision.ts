@@ -64,7 +64,7 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
   }
 
 /** The budget of a class, or null where failing is free. */
-export const budgetOf = (failureClass: FailureClass): RestartBudget | null =>
+export const findBudget = (failureClass: FailureClass): RestartBudget | null =>
   failureClass === "auth" || failureClass === "upstreamDown" ? null : restartBudgets[failureClass]
 
 /**

@@ -22,7 +22,7 @@ const look = (name: string, detail: string, mend: string): Finding => ({ name, s
 const bad = (name: string, detail: string, mend: string): Finding => ({ name, state: "bad", detail, mend })
 
 /** Each question to the outside may take so long; a healthy answer takes milliseconds. */
-const patience = Duration.seconds(5)
+const timeout = Duration.seconds(5)
 
 /** Beyond this, times in the log, tokens and certificates begin to disagree. */
 const clockSkewMaxMillis = 2000
@@ -40,8 +40,8 @@ const bounded = (
   check.pipe(
     Effect.scoped,
     Effect.timeoutOrElse({
-      duration: patience,
-      orElse: () => Effect.succeed(bad(name, `no answer within ${Duration.format(patience)}`, mend))
+      duration: timeout,
+      orElse: () => Effect.succeed(bad(name, `no answer within ${Duration.format(timeout)}`, mend))
     }),
     Effect.catch((error) => Effect.succeed(bad(name, error.message, mend))),
     Effect.catchDefect((defect) => Effect.succeed(bad(name, String(defect), mend)))
@@ -82,7 +82,7 @@ const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
           to_regclass('columba_migrations') is not null as migrated`
       const took = (yield* Clock.currentTimeMillis) - before
       const skew = Math.round(Math.abs(Number(row?.now ?? before) - before - took / 2))
-      const where = `Postgres ${row?.version} at ${App.whereabouts(url)}, answers in ${took} ms`
+      const where = `Postgres ${row?.version} at ${App.redactedAddress(url)}, answers in ${took} ms`
       if (skew > clockSkewMaxMillis) {
         return look("database", `${where}, but its clock is ${skew} ms off ours`, "let both machines keep time by NTP")
       }
@@ -110,7 +110,7 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
           Effect.flatMap((rabbit) => rabbit.usable("4 seconds")),
           Effect.provide(layer({ url, connectionName: "columba doctor" }))
         )
-        return ok("broker", `RabbitMQ at ${App.whereabouts(url)} takes publishes`)
+        return ok("broker", `RabbitMQ at ${App.redactedAddress(url)} takes publishes`)
       }),
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )
@@ -159,7 +159,7 @@ const port = (host: string, wanted: number): Check =>
       done(ok(name, `${wanted} is free`)))
     socket.connect(wanted, host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host)
     return Effect.sync(() => socket.destroy())
-  }).pipe(Effect.timeoutOrElse({ duration: patience, orElse: () => Effect.succeed(ok("port", `${wanted} is free`)) }))
+  }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(ok("port", `${wanted} is free`)) }))
 
 export const doctor = Command.make(
   "doctor",

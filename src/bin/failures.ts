@@ -43,7 +43,7 @@ export const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
   })
 
 /** The code the process ends with. */
-export const exitCodeOf = (cause: Cause.Cause<unknown>): number => {
+export const chooseExitCode = (cause: Cause.Cause<unknown>): number => {
   const error = Cause.squash(cause)
   if (typeof error !== "object" || error === null || !("_tag" in error)) return exitCode.failed
   if (error._tag === "ShowHelp") {

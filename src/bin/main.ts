@@ -5,7 +5,7 @@ import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { devices } from "./devices.ts"
 import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
-import { exitCode, exitCodeOf, report } from "./failures.ts"
+import { exitCode, chooseExitCode, report } from "./failures.ts"
 import { migrate } from "./migrate.ts"
 import { serve } from "./serve.ts"
 import { simulator } from "./simulator.ts"
@@ -59,7 +59,9 @@ const program = Command.runWith(columba, { version })(withCommand(process.argv.s
 )
 
 const teardown: Runtime.Teardown = (exit, onExit) =>
-  onExit(Exit.isSuccess(exit) ? 0 : process.exitCode === undefined ? exitCodeOf(exit.cause) : Number(process.exitCode))
+  onExit(
+    Exit.isSuccess(exit) ? 0 : process.exitCode === undefined ? chooseExitCode(exit.cause) : Number(process.exitCode)
+  )
 
 /** The first SIGINT or SIGTERM asks to stop in order, the second stops at once. */
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {

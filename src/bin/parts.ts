@@ -1,6 +1,6 @@
 /** What runs in this process, in words for people: the head of the start screen, and the first log lines. */
 import type { App } from "../layers/App.ts"
-import { describeDatabase, whereabouts } from "../layers/App.ts"
+import { describeDatabase, redactedAddress } from "../layers/App.ts"
 import type { Settings } from "../layers/Settings.ts"
 
 export interface Part {
@@ -8,7 +8,7 @@ export interface Part {
   readonly description: string
 }
 
-export const partsOf = ({ settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
+export const listParts = ({ settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
   { name: "database", description: describeDatabase(settings.database) },
   { name: "broker", description: describeBroker(settings) },
   { name: "gateway", description: describeGateway(settings, simulatorUrl) },
@@ -22,7 +22,7 @@ export const partsOf = ({ settings, simulatorUrl, url }: App): ReadonlyArray<Par
 ]
 
 /** What an operator should know. */
-export const notesOf = ({ demoDevices, settings }: App): ReadonlyArray<string> => [
+export const listNotes = ({ demoDevices, settings }: App): ReadonlyArray<string> => [
   ...settings.notes,
   ...(demoDevices > 0
     ? [`${demoDevices} demo devices were added, with made-up traffic (COLUMBA_DEMO_DEVICES=0: none)`]
@@ -34,7 +34,7 @@ export const notesOf = ({ demoDevices, settings }: App): ReadonlyArray<string> =
 
 const describeBroker = (settings: Settings): string => {
   if (settings.rabbitUrl === null) return "none (set RABBITMQ_URL); events are read from the API"
-  const where = `RabbitMQ at ${whereabouts(settings.rabbitUrl)}`
+  const where = `RabbitMQ at ${redactedAddress(settings.rabbitUrl)}`
   return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
 }
 

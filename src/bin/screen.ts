@@ -1,17 +1,17 @@
 /**
- * The terminal while it serves: what runs, once, then log lines as they come, and below them a few figures that are
+ * The terminal while it serves: what runs, once, then log lines as they come, and below them a few stats that are
  * refreshed in place. Nothing else may write to the terminal meanwhile.
  */
 import { Cause, Logger, References } from "effect"
 import type { LogLevel } from "effect"
-import type { Figures } from "../layers/App.ts"
+import type { Stats } from "../layers/App.ts"
 import { fit } from "./style.ts"
 import type { Style } from "./style.ts"
 
-/** What the screen counts besides the app's own figures. */
+/** What the screen counts besides the app's own stats. */
 export interface Reading {
   readonly at: number
-  readonly figures: Figures
+  readonly stats: Stats
   /** Events that this terminal, as a reader of the log, was given. */
   readonly heard: number
 }
@@ -59,22 +59,22 @@ const number = new Intl.NumberFormat("en-US")
 const perSecond = (now: number, before: number, seconds: number): string =>
   `${(seconds <= 0 ? 0 : Math.max(0, now - before) / seconds).toFixed(1)}/s`
 
-const deviceLine = ({ devices, online }: Figures, { dim, green, yellow }: Style): string => {
+const deviceLine = ({ devices, online }: Stats, { dim, green, yellow }: Style): string => {
   if (devices === 0) return `${number.format(0)} ${dim("add one: columba devices add --name 'Front desk'")}`
   const text = `${number.format(online)} of ${number.format(devices)} online`
   return online === devices ? green(text) : yellow(text)
 }
 
-/** The figures as lines. Rates are over the time between the two readings. */
+/** The stats as lines. Rates are over the time between the two readings. */
 export const figureLines = (now: Reading, before: Reading, style: Style): ReadonlyArray<string> => {
   const { bold, dim, red } = style
   const seconds = (now.at - before.at) / 1000
   const label = (text: string): string => `  ${bold(text.padEnd(10))} `
-  const { committed, incidents, sinks } = now.figures
+  const { committed, incidents, sinks } = now.stats
   const events = committed === null
     ? red("the database does not answer; nothing is acknowledged until it does")
     : `${number.format(committed)} committed  ${
-      dim(perSecond(committed, before.figures.committed ?? committed, seconds))
+      dim(perSecond(committed, before.stats.committed ?? committed, seconds))
     }`
   const delivered = sinks.length === 0
     ? [
@@ -83,14 +83,14 @@ export const figureLines = (now: Reading, before: Reading, style: Style): Readon
       }`
     ]
     : sinks.map((sink) => {
-      const last = before.figures.sinks.find((one) => one.sink === sink.sink)?.confirmed ?? sink.confirmed
+      const last = before.stats.sinks.find((one) => one.sink === sink.sink)?.confirmed ?? sink.confirmed
       const rate = dim(`${perSecond(sink.confirmed, last, seconds)}, ${number.format(sink.lag)} behind`)
       const trouble = sink.failure === null ? "" : `  ${red(sink.failure.message)}`
       return `${number.format(sink.confirmed)} to ${sink.sink}  ${rate}${trouble}`
     })
   return [
     "",
-    `${label("devices")}${deviceLine(now.figures, style)}`,
+    `${label("devices")}${deviceLine(now.stats, style)}`,
     `${label("events")}${events}`,
     ...delivered.map((line, index) => `${label(index === 0 ? "delivered" : "")}${line}`),
     ...incidents.map((incident) =>
@@ -115,7 +115,7 @@ const shown = (value: unknown): string => {
   ).join(" ")
 }
 
-/** Log lines as a person reads them, above the figures. */
+/** Log lines as a person reads them, above the stats. */
 export const screenLogger = (screen: Screen): Logger.Logger<unknown, void> =>
   Logger.make(({ cause, date, fiber, logLevel, message }) => {
     const { dim } = screen.style

@@ -2,7 +2,7 @@
 import { Clock, ConfigProvider, Effect, Ref, Stream } from "effect"
 import type { Scope } from "effect"
 import { Command } from "effect/cli"
-import type { App, Figures } from "../layers/App.ts"
+import type { App, Stats } from "../layers/App.ts"
 import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { figureLines, Screen, screenLogger } from "./screen.ts"
@@ -30,7 +30,7 @@ const run = Effect.fn("serve")(function*(settings: Settings.Settings, screen: Sc
   const app = yield* App.start(settings, version).pipe(
     Effect.mapError((error) => CommandFailed.of(error.message, error.hint, exitCode.unavailable))
   )
-  const told = { parts: parts.partsOf(app), notes: parts.notesOf(app) }
+  const told = { parts: parts.listParts(app), notes: parts.listNotes(app) }
   yield* Effect.forkScoped(screen === null ? summarize(app, told) : show(app, told, screen))
   // From here on a signal is the normal end, and the parts stop in their own order.
   return yield* Effect.never.pipe(Effect.onInterrupt(() =>
@@ -81,12 +81,12 @@ interface Told {
   readonly notes: ReadonlyArray<string>
 }
 
-const figuresNow = (app: App, heard: Ref.Ref<number>): Effect.Effect<Reading> =>
-  Effect.all({ at: Clock.currentTimeMillis, figures: app.figures, heard: Ref.get(heard) })
+const readStatsNow = (app: App, heard: Ref.Ref<number>): Effect.Effect<Reading> =>
+  Effect.all({ at: Clock.currentTimeMillis, stats: app.stats, heard: Ref.get(heard) })
 
 /** This terminal is a reader of the log like any other, and counts what it is given. */
 const listen = (app: App, heard: Ref.Ref<number>): Effect.Effect<void> =>
-  app.log.head.pipe(
+  app.log.bounds.pipe(
     Effect.flatMap(({ head }) =>
       app.log.follow({ after: head }).pipe(
         Stream.runForEach(({ events }) => Ref.update(heard, (count) => count + events.length))
@@ -108,7 +108,7 @@ const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Told, scree
   const readings: Array<Reading> = []
   yield* Effect.addFinalizer(() => Effect.sync(() => screen.footer([])))
   while (true) {
-    const reading = yield* figuresNow(app, heard)
+    const reading = yield* readStatsNow(app, heard)
     readings.push(reading)
     if (readings.length > rateReadings) readings.shift()
     screen.footer(figureLines(reading, readings[0] ?? reading, screen.style))
@@ -116,15 +116,15 @@ const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Told, scree
   }
 })
 
-const summary = (figures: Figures) => ({
-  devices: figures.devices,
-  online: figures.online,
-  committed: figures.committed,
-  ...Object.fromEntries(figures.sinks.flatMap(({ confirmed, lag, sink }) => [
+const summary = (stats: Stats) => ({
+  devices: stats.devices,
+  online: stats.online,
+  committed: stats.committed,
+  ...Object.fromEntries(stats.sinks.flatMap(({ confirmed, lag, sink }) => [
     [`delivered.${sink}`, confirmed],
     [`behind.${sink}`, lag]
   ])),
-  ...(figures.incidents.length === 0 ? {} : { incidents: figures.incidents.length })
+  ...(stats.incidents.length === 0 ? {} : { incidents: stats.incidents.length })
 })
 
 const summarize: (app: App, told: Told) => Effect.Effect<never, never, Scope.Scope> = Effect.fnUntraced(
@@ -135,7 +135,7 @@ const summarize: (app: App, told: Told) => Effect.Effect<never, never, Scope.Sco
     for (const note of notes) yield* Effect.logInfo(note)
     return yield* Effect.forever(Effect.andThen(
       Effect.sleep(summaryInterval),
-      Effect.flatMap(app.figures, (figures) => Effect.annotateLogs(Effect.logInfo("Running"), summary(figures)))
+      Effect.flatMap(app.stats, (stats) => Effect.annotateLogs(Effect.logInfo("Running"), summary(stats)))
     ))
   }
 )

@@ -5,7 +5,7 @@ import { type Variable, variables } from "../layers/Settings.ts"
 
 type VariableKey = keyof typeof variables
 
-const flagOf = (variable: Variable<unknown>): Flag.Flag<Option.Option<string>> => {
+const makeFlag = (variable: Variable<unknown>): Flag.Flag<Option.Option<string>> => {
   const about = `${variable.about} [${variable.name}]`
   return variable.toggle
     ? Flag.Boolean(variable.flag).pipe(
@@ -18,7 +18,7 @@ const flagOf = (variable: Variable<unknown>): Flag.Flag<Option.Option<string>> =
 
 /** Flags for these settings. */
 export const settingsFlags = <const K extends ReadonlyArray<VariableKey>>(keys: K) =>
-  Object.fromEntries(keys.map((key) => [key, flagOf(variables[key])])) as Record<
+  Object.fromEntries(keys.map((key) => [key, makeFlag(variables[key])])) as Record<
     K[number],
     Flag.Flag<Option.Option<string>>
   >

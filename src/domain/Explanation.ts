@@ -60,7 +60,7 @@ export const explain = (input: ExplanationInput): Explanation => {
     state: device.state._tag,
     rule: last?.data.rule ?? null,
     seq: last?.seq ?? null,
-    evidence: evidenceOf(input),
+    evidence: listEvidence(input),
     ...(incident !== null && device.active && device.state._tag !== "Online"
       ? underIncident(incident)
       : verdict(device))
@@ -157,7 +157,7 @@ const failureHint: Readonly<Record<FailureClass, string | null>> = {
 /** How many transitions are shown: enough to see a pattern, few enough to read. */
 const transitionsShown = 5
 
-const evidenceOf = ({ device, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
+const listEvidence = ({ device, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
   ...(incident === null
     ? []
     : [`incident of gateway '${incident.gateway}' since ${incident.since}: ${incident.reason}`]),

@@ -26,7 +26,7 @@ export const canonical = (jid: string): string => {
 export const isLid = (jid: string): boolean => jid.endsWith("@lid")
 
 /** The phone in E.164 (`+628…`), or null where the address has none. */
-export const phoneOf = (jid: string): string | null => {
+export const parsePhone = (jid: string): string | null => {
   const { server, user } = split(jid)
   if (server !== "s.whatsapp.net" && server !== "c.us") return null
   const bare = bareUser(user)

@@ -32,11 +32,11 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
     return Authorizer.of({ open: true, authorize: () => anonymous })
   }
   const known = keys.map(({ key, name, scopes }) => ({
-    digest: digestOf(Redacted.value(key)),
+    digest: digestKey(Redacted.value(key)),
     caller: { name, scopes: new Set(scopes) } satisfies Caller
   }))
   const find = (presented: string): Caller | null => {
-    const digest = digestOf(presented)
+    const digest = digestKey(presented)
     let found: Caller | null = null
     // All are compared, and as digests of one length: how long it takes tells nothing of which key came close.
     for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
@@ -54,7 +54,7 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
   })
 }
 
-const digestOf = (key: string): Buffer => createHash("sha256").update(key).digest()
+const digestKey = (key: string): Buffer => createHash("sha256").update(key).digest()
 
 const presentedKey = (headers: Headers.Headers): string | null => {
   const bearer = /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")

@@ -34,7 +34,7 @@ export const guard = <E>(
 ): Effect.Effect<Response, never, Request | Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const refusal = refusalOf(request, options.open)
+    const refusal = refuse(request, options.open)
     if (refusal !== null) return withSecurityHeaders(refusal, request)
     if (isUpgrade(request)) {
       return yield* Effect.raceFirst(
@@ -72,7 +72,7 @@ const tooLarge = refused(
 const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toLowerCase() === "websocket"
 
 /** Null where the request may go on. */
-const refusalOf = (request: Request, open: boolean): Response | null => {
+const refuse = (request: Request, open: boolean): Response | null => {
   if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(requestBodyMax)) return tooLarge
   return open ? foreign(request) : null
 }
@@ -89,12 +89,12 @@ const foreign = (request: Request): Response | null => {
   }
   const origin = request.headers["origin"]
   const reads = (request.method === "GET" || request.method === "HEAD") && !isUpgrade(request)
-  return origin === undefined || reads || hostOf(origin) === host.toLowerCase()
+  return origin === undefined || reads || parseHost(origin) === host.toLowerCase()
     ? null
     : refused(403, "OriginRefused", "Without API keys, web pages of other origins are not answered")
 }
 
-const hostOf = (origin: string): string | null => URL.canParse(origin) ? new URL(origin).host : null
+const parseHost = (origin: string): string | null => URL.canParse(origin) ? new URL(origin).host : null
 
 const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOptions): Effect.Effect<Response> => {
   if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
@@ -110,15 +110,15 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
   // The handshake of a WebSocket did not come about, or its connection broke: neither is ours.
   if (Socket.isSocketError(error)) return Effect.succeed(refused(400, "UpgradeFailed", "The WebSocket was not opened"))
   return Effect.as(
-    Effect.logError(`Defect while answering ${request.method} ${pathOf(request)}`, cause),
+    Effect.logError(`Defect while answering ${request.method} ${parsePath(request)}`, cause),
     refused(500, "InternalError", InternalError.of().message)
   )
 }
 
-const pathOf = (request: Request): string => request.url.split("?", 1)[0] ?? ""
+const parsePath = (request: Request): string => request.url.split("?", 1)[0] ?? ""
 
 const noRoute = (request: Request, options: EdgeOptions): Response => {
-  const path = pathOf(request)
+  const path = parsePath(request)
   const methods = options.methodsAt(path)
   return methods.length === 0 || methods.includes(request.method)
     ? refused(404, "RouteNotFound", `Nothing is at ${path.slice(0, 200)}; /docs tells what there is`)
@@ -138,7 +138,7 @@ const asError = (response: Response): Response => {
 }
 
 /** The API documents bring their script with them, inline; nothing else runs or is framed. */
-const policyOf = (path: string): string =>
+const choosePolicy = (path: string): string =>
   path === "/docs"
     ? "default-src 'self'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; " +
       "font-src 'self' data:; frame-ancestors 'none'"
@@ -149,6 +149,6 @@ const withSecurityHeaders = (response: Response, request: Request): Response =>
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
-    "content-security-policy": policyOf(pathOf(request)),
+    "content-security-policy": choosePolicy(parsePath(request)),
     "cache-control": response.headers["cache-control"] ?? "no-store"
   })

@@ -13,7 +13,7 @@ import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { pieces, readPage, startOf } from "./eventStreams.ts"
+import { pieces, readPage, findStart } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
 /** What a browser waits before it reconnects. */
@@ -38,7 +38,7 @@ export const EventsHttp = HttpApiBuilder.group(
     const stream = Effect.fnUntraced(function*(query: ReadQuery) {
       // The request's scope closes when all of its answer is sent, or its client is gone.
       yield* admit
-      const after = yield* startOf(log, query.after)
+      const after = yield* findStart(log, query.after)
       const body = log.follow({ after, device: query.device, kinds: query.kind }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets the failure with its own.

@@ -18,18 +18,18 @@ export const layer: Layer.Layer<RequestValidation> = HttpApiMiddleware.layerSche
         Effect.logError(`The answer of ${endpoint.method} ${endpoint.path} does not fit its contract`, error.cause),
         Effect.fail(InternalError.of())
       )
-      : Effect.fail(RequestInvalid.of(issuesOf(error)))
+      : Effect.fail(RequestInvalid.of(listIssues(error)))
 )
 
 const format = SchemaIssue.makeFormatterStandardSchemaV1()
 
-const issuesOf = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<RequestIssue> =>
+const listIssues = (error: HttpApiError.HttpApiSchemaError): ReadonlyArray<RequestIssue> =>
   format(error.cause.issue).issues.slice(0, issuesShown).map(({ message, path }) => ({
-    path: [error.kind.toLowerCase(), ...(path ?? []).map(segmentOf)],
+    path: [error.kind.toLowerCase(), ...(path ?? []).map(formatSegment)],
     message
   }))
 
-const segmentOf = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
+const formatSegment = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
   const key = typeof segment === "object" ? segment.key : segment
   return typeof key === "number" ? key : String(key)
 }

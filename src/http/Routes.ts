@@ -107,15 +107,15 @@ export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
 })()
 
 /** Serves all routes until its scope closes. Listens when the layer is built. */
-export const HttpServerLayer = (options: HttpServerOptions) => serverOf(HttpRouter.toHttpEffect(Routes), options)
+export const HttpServerLayer = (options: HttpServerOptions) => makeServer(HttpRouter.toHttpEffect(Routes), options)
 
 /** For a process that does not serve the API: health and figures alone. */
 export const HealthServerLayer = (options: HttpServerOptions) =>
-  serverOf(HttpRouter.toHttpEffect(HealthRoutes), options)
+  makeServer(HttpRouter.toHttpEffect(HealthRoutes), options)
 
 type Answering = Effect.Success<ReturnType<typeof HttpRouter.toHttpEffect<never, never, never>>>
 
-const serverOf = <R>(answering: Effect.Effect<Answering, never, R>, options: HttpServerOptions) => {
+const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: HttpServerOptions) => {
   const served = Layer.unwrap(Effect.gen(function*() {
     const routes = yield* answering
     const { open } = yield* AuthorizationHttp.Authorizer

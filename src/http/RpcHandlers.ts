@@ -16,7 +16,7 @@ import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { Gateways } from "../services/WhatsAppGateway.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { decoded, pieces, readPage, startOf } from "./eventStreams.ts"
+import { decoded, pieces, readPage, findStart } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const manager = yield* DeviceManager
@@ -47,7 +47,7 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     "Server.Info": () => serverInfo,
     WatchDevices: () => admitted(watchDevices(manager, log)),
     Events: ({ after, device, kinds }) =>
-      admitted(Stream.unwrap(Effect.map(startOf(log, after), (start) =>
+      admitted(Stream.unwrap(Effect.map(findStart(log, after), (start) =>
         // The first item says where the stream begins: a client that is cut off at once knows where to go on.
         Stream.concat(
           Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: start }),
@@ -63,7 +63,7 @@ const makeServerInfo = Effect.gen(function*() {
   const log = yield* EventLog
   const serverInfo = Effect.gen(function*() {
     const checks = yield* readiness.report
-    const head = yield* log.head.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
+    const head = yield* log.bounds.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
     return {
       ...identity,
       gateways: Array.from(gateways.all.values(), ({ description, name }) => ({ name, description })),
@@ -91,7 +91,7 @@ type Log = EventLog["Service"]
  * falls between the two.
  */
 const watchDevices = (manager: Manager, log: Log) =>
-  Stream.unwrap(Effect.map(log.head, ({ head }) => {
+  Stream.unwrap(Effect.map(log.bounds, ({ head }) => {
     const seen = new Set<DeviceId>()
     const current = Stream.map(allDevices(manager), (device): WatchItem => {
       seen.add(device.id)

@@ -18,11 +18,11 @@ export const pieceCharactersMax = 256 * 1024
 export const decoded = ({ data, ...event }: LoggedEvent): Event => ({ ...event, data: JSON.parse(data) }) as Event
 
 /** The number to begin after: what was asked for, if it is all still kept, else the newest. */
-export const startOf = (
+export const findStart = (
   log: Log,
   after: number | undefined
 ): Effect.Effect<number, StorageUnavailable | EventsExpired> =>
-  Effect.flatMap(log.head, ({ head, oldest }) => {
+  Effect.flatMap(log.bounds, ({ head, oldest }) => {
     if (after === undefined) return Effect.succeed(head)
     // Waiting there would be silence for as long as the log takes to grow that far again.
     if (after > head) return Effect.fail(EventsExpired.pastEnd(after, head, oldest))
@@ -39,10 +39,10 @@ export interface ReadQuery {
 /** A page, and where to read on: null where the page reached the end of the log. */
 export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
   const limit = query.limit ?? pageLimitDefault
-  const after = query.after ?? (yield* log.head).oldest - 1
+  const after = query.after ?? (yield* log.bounds).oldest - 1
   const page = yield* log.read({ after, limit, device: query.device, kinds: query.kind })
   const ended = page.events.length < limit &&
-    (page.through === after || page.through >= (yield* log.head).head)
+    (page.through === after || page.through >= (yield* log.bounds).head)
   return { ...page, next: ended ? null : String(page.through) }
 })
 

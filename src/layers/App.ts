@@ -11,9 +11,9 @@ import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { SqlClient } from "effect/sql"
 import { hostname } from "node:os"
-import * as LocalFleet from "../actors/LocalFleet.ts"
-import * as Retention from "../actors/Retention.ts"
-import * as SinkRelay from "../actors/SinkRelay.ts"
+import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
+import * as Retention from "../actors/delivery/Retention.ts"
+import * as SinkRelay from "../actors/delivery/SinkRelay.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { GatewayName } from "../domain/Ids.ts"
@@ -38,7 +38,7 @@ import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "./postgres/direct
 import type { Settings } from "./Settings.ts"
 
 /** What moves while it runs. */
-export interface Figures {
+export interface Stats {
   readonly online: number
   readonly devices: number
   /** The newest number of the log: events committed, ever. Null while the database does not answer. */
@@ -56,7 +56,7 @@ export interface App {
   /** How many demo devices this start added. */
   readonly demoDevices: number
   readonly log: EventLog["Service"]
-  readonly figures: Effect.Effect<Figures>
+  readonly stats: Effect.Effect<Stats>
   /** Stops everything in order. Logs each step; bounded by the bounds of the parts. */
   readonly stop: Effect.Effect<void>
 }
@@ -74,7 +74,7 @@ export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed"
 // The database
 
 /** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
-const databasePatience = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
+const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
 
 type Storage = EventLog | DeviceRepository | MessageRepository | SqlClient.SqlClient
 
@@ -101,7 +101,7 @@ const databaseReadiness = Readiness.check(
   "database",
   Effect.gen(function*() {
     const log = yield* EventLog
-    const { head } = yield* log.head.pipe(Effect.mapError((error) => error.message))
+    const { head } = yield* log.bounds.pipe(Effect.mapError((error) => error.message))
     return `the log stands at ${head}`
   })
 )
@@ -128,9 +128,9 @@ export const openStorage = Effect.fn("App.openStorage")(function*(
       )
     ),
     Effect.tapError((error) =>
-      isAway(error) ? Effect.logWarning("The database does not answer yet", { reason: reasonOf(error) }) : Effect.void
+      isAway(error) ? Effect.logWarning("The database does not answer yet", { reason: readReason(error) }) : Effect.void
     ),
-    Effect.retry({ schedule: databasePatience, while: isAway }),
+    Effect.retry({ schedule: databaseStartTimeout, while: isAway }),
     Effect.mapError((error) => databaseFailed(database, error))
   )
 })
@@ -139,14 +139,14 @@ const databaseFailed = (database: Settings["database"], error: { readonly messag
   database._tag === "Embedded"
     ? startFailed(error, null)
     : StartFailed.of(
-      `the database at ${whereabouts(database.url)} is not usable: ${reasonOf(error)}`,
+      `the database at ${redactedAddress(database.url)} is not usable: ${readReason(error)}`,
       "look at DATABASE_URL, then run: columba doctor"
     )
 
 /** Worth waiting for: a server that is starting. A refused password is not. */
 const isAway = (error: unknown): boolean => SqlError.isSqlError(error) && error.reason._tag === "ConnectionError"
 
-const reasonOf = (error: { readonly message: string }): string => {
+const readReason = (error: { readonly message: string }): string => {
   const cause = SqlError.isSqlError(error) ? error.reason.cause : undefined
   return cause instanceof Error && cause.message !== "" ? cause.message : error.message
 }
@@ -155,7 +155,7 @@ const startFailed = (error: { readonly message: string }, hint: string | null): 
   StartFailed.of(error.message, hint)
 
 /** Where a database or broker is, without the secrets of its URL. */
-export const whereabouts = (url: Redacted.Redacted<string>): string => {
+export const redactedAddress = (url: Redacted.Redacted<string>): string => {
   const { host, pathname } = new URL(Redacted.value(url))
   return `${host}${pathname === "/" ? "" : pathname}`
 }
@@ -171,7 +171,7 @@ const simulated = Effect.fnUntraced(function*() {
   return yield* start({ seed: "demo", conversation })
 }, Effect.mapError((error) => startFailed(error, null)))
 
-const gatewayOf = (gateway: Settings["gateway"], simulator: SimulatorHandle | null): Layer.Layer<Gateways> =>
+const makeGateways = (gateway: Settings["gateway"], simulator: SimulatorHandle | null): Layer.Layer<Gateways> =>
   BridgeGateway.layer([
     gateway._tag === "Bridge"
       ? { name: defaultGateway, url: gateway.url.href, user: gateway.user, password: gateway.password }
@@ -224,12 +224,12 @@ const identity = (settings: Settings, version: string): Layer.Layer<ServerIdenti
         startedAt: DateTime.formatIso(now),
         roles: [...settings.roles],
         database: describeDatabase(settings.database),
-        broker: settings.rabbitUrl === null ? null : `RabbitMQ at ${whereabouts(settings.rabbitUrl)}`
+        broker: settings.rabbitUrl === null ? null : `RabbitMQ at ${redactedAddress(settings.rabbitUrl)}`
       }))
   )
 
 export const describeDatabase = (database: Settings["database"]): string =>
-  database._tag === "Embedded" ? `embedded in ${database.dataDir}` : `Postgres at ${whereabouts(database.url)}`
+  database._tag === "Embedded" ? `embedded in ${database.dataDir}` : `Postgres at ${redactedAddress(database.url)}`
 
 /** What the roles need of the simulator, if it is what we talk to. */
 const startSimulator = (settings: Settings) =>
@@ -256,9 +256,9 @@ export const start = Effect.fn("App.start")(function*(
     Layer.mergeAll(identity(settings, version), Readiness.layer, apiKeys(settings))
   )
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
-  const gateways = yield* on(stages.foundation, gatewayOf(settings.gateway, simulator))
+  const gateways = yield* on(stages.foundation, makeGateways(settings.gateway, simulator))
   const ground = Context.mergeAll(database, words, gateways)
-  const elsewhere = yield* on(stages.foundation, DeviceFleet.layerElsewhere)
+  const elsewhere = yield* on(stages.foundation, DeviceFleet.layerNoop)
   const managerOver = (fleet: Context.Context<DeviceFleet>) =>
     Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
 
@@ -291,7 +291,7 @@ export const start = Effect.fn("App.start")(function*(
     settings,
     simulatorUrl: simulator?.url ?? null,
     demoDevices: demo,
-    figures: figuresOf(everything),
+    stats: readStats(everything),
     stop: stopInOrder(stages, everything)
   }
 })
@@ -307,14 +307,14 @@ const listenFailed = (settings: Settings, cause: unknown): StartFailed => {
 
 type Running = EventLog | DeviceRepository | DeviceFleet | SinkRelays | Readiness
 
-const figuresOf = (context: Context.Context<Running>): Effect.Effect<Figures> => {
+const readStats = (context: Context.Context<Running>): Effect.Effect<Stats> => {
   const devices = Context.get(context, DeviceRepository)
   const log = Context.get(context, EventLog)
   const fleet = Context.get(context, DeviceFleet)
   const relayed = Context.get(context, SinkRelays)
   return Effect.all({
     states: devices.countByState.pipe(Effect.catch(() => fleet.counts)),
-    committed: log.head.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
+    committed: log.bounds.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
     sinks: relayed.views,
     incidents: fleet.incidents
   }).pipe(
@@ -357,7 +357,7 @@ const stopInOrder = (stages: Stages, context: Context.Context<Running>): Effect.
   const log = Context.get(context, EventLog)
   const { views } = Context.get(context, SinkRelays)
   // Against the head as it is now: a view's `lag` is some seconds old, and the last events are of this very moment.
-  const caughtUp = Effect.flatMap(log.head, ({ head }) =>
+  const caughtUp = Effect.flatMap(log.bounds, ({ head }) =>
     Effect.repeat(views, {
       until: (views) => views.every(({ confirmed, state }) => state !== "running" || confirmed >= head),
       schedule: Schedule.spaced("50 millis")

@@ -293,7 +293,7 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   return problems
 }
 
-const notesOf = (values: Values): ReadonlyArray<string> => {
+const listNotes = (values: Values): ReadonlyArray<string> => {
   const unused = [
     ["REDIS_URL", values.redisUrl, "send-rate limits come with sending"],
     ["WHATSAPP_API_KEY", values.gatewayKey, "the bridge dialect uses user and password"],
@@ -326,7 +326,7 @@ const derive = (values: Values): Settings => ({
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,
   log: values.log,
   debug: values.debug,
-  notes: notesOf(values)
+  notes: listNotes(values)
 })
 
 /** Reads and judges everything out of one provider. */

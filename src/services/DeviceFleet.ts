@@ -48,7 +48,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   readonly reconcile: Effect.Effect<void>
 }>()("columba/services/DeviceFleet") {
   /** For a process that hosts no actors: they live elsewhere, or nowhere. */
-  static readonly layerElsewhere = Layer.succeed(
+  static readonly layerNoop = Layer.succeed(
     DeviceFleet,
     DeviceFleet.of({
       view: () => Effect.succeed(null),

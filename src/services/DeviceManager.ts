@@ -12,7 +12,7 @@ import type { DeviceStateData } from "../domain/Event.ts"
 import { explain } from "../domain/Explanation.ts"
 import type { Explanation, RecordedTransition } from "../domain/Explanation.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
-import { canonical, phoneOf } from "../domain/Jid.ts"
+import { canonical, parsePhone } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
@@ -91,12 +91,12 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         const gateway = yield* chooseGateway(gateways.all, device.gateway)
         const upstream = yield* gateway.status({ deviceId: id, upstreamId: device.upstreamId, jid: device.jid })
         if (upstream.jid === null) return { device, upstream }
-        const profile = { jid: canonical(upstream.jid), phone: phoneOf(upstream.jid) }
+        const profile = { jid: canonical(upstream.jid), phone: parsePhone(upstream.jid) }
         const known = profile.jid === device.jid && (profile.phone === null || profile.phone === device.phone)
         return { device: known ? device : yield* devices.saveProfile(id, profile), upstream }
       })
 
-      const incidentOf = (device: Device) =>
+      const findIncident = (device: Device) =>
         Effect.map(fleet.incidents, (all) => all.find(({ gateway }) => gateway === device.gateway) ?? null)
 
       const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(function*(id) {
@@ -107,13 +107,13 @@ export class DeviceManager extends Context.Service<DeviceManager, {
           at: recordedAt,
           data: JSON.parse(data) as DeviceStateData
         }))
-        return explain({ device, transitions, incident: yield* incidentOf(device) })
+        return explain({ device, transitions, incident: yield* findIncident(device) })
       })
 
       const connection: DeviceManager["Service"]["connection"] = Effect.fn("DeviceManager.connection")(function*(id) {
         const device = yield* devices.get(id)
         const view = yield* fleet.view(id)
-        const incident = yield* incidentOf(device)
+        const incident = yield* findIncident(device)
         const { evidence } = explain({ device, transitions: [], incident })
         return {
           deviceId: id,

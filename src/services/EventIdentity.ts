@@ -21,7 +21,7 @@ export interface MessageIdentity {
  * The id of a message. Of a message of our own the gateway's id is enough, because this account chose it, and acks
  * name nothing else. Of a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
  */
-export const messageIdOf = (deviceId: DeviceId, message: MessageIdentity): MessageId => {
+export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): MessageId => {
   const identity = message.fromMe
     ? [deviceId, message.waId]
     : [deviceId, message.chat, message.sender, message.waId]
@@ -38,7 +38,7 @@ const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).pad
 let prefixMillis = -1
 let prefix = ""
 
-const prefixOf = (millis: number): string => {
+const formatPrefix = (millis: number): string => {
   if (millis !== prefixMillis) {
     const time = Math.trunc(millis).toString(16).padStart(12, "0")
     prefix = `${time.slice(0, 8)}-${time.slice(8, 12)}-`
@@ -59,7 +59,7 @@ export const makeEventId = (now: number): EventId => {
   const version = hexOfByte[0x70 | (pool[at]! & 0x0f)]! + hex(1)
   const variant = hexOfByte[0x80 | (pool[at + 2]! & 0x3f)]! + hex(3)
   const chance = hex(4) + hex(5) + hex(6) + hex(7) + hex(8) + hex(9)
-  return `${prefixOf(now)}${version}-${variant}-${chance}` as EventId
+  return `${formatPrefix(now)}${version}-${variant}-${chance}` as EventId
 }
 
 const base32 = (bytes: Buffer): string => {

@@ -54,7 +54,7 @@ export class EventLog extends Context.Service<EventLog, {
    * log is over its bound and that the caller must stop reading now and listen to `onRoom`. Overshoot is what the
    * caller's socket had already read.
    */
-  readonly offer: (draft: EventDraft) => boolean
+  readonly push: (draft: EventDraft) => boolean
 
   /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
   readonly onRoom: (resume: () => void) => () => void
@@ -90,7 +90,7 @@ export class EventLog extends Context.Service<EventLog, {
   ) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
 
   /** The last committed number, 0 for an empty log; and the oldest kept. */
-  readonly head: Effect.Effect<{ readonly head: number; readonly oldest: number }, StorageUnavailable>
+  readonly bounds: Effect.Effect<{ readonly head: number; readonly oldest: number }, StorageUnavailable>
 
   /** Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. */
   readonly claimCursor: (
@@ -114,7 +114,7 @@ export class EventLog extends Context.Service<EventLog, {
    * Removes events recorded before `before`, but none that a sink has not confirmed. Returns how many went. Message
    * rows and identities stay, so what is removed can not come back as new.
    */
-  readonly retain: (before: Date) => Effect.Effect<number, StorageUnavailable>
+  readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 
 /** Somebody claimed this sink's cursor after us. Whoever holds the old claim must stop. */

@@ -23,7 +23,7 @@ export interface SessionTarget {
 }
 
 /** What a session tells. Only `Record` goes into the log; the rest moves the device's state machine. */
-export type Happening =
+export type SessionEvent =
   /** A fact for the log: a message, an ack, another gateway event, or a frame we could not read. */
   | { readonly _tag: "Record"; readonly draft: EventDraft }
   /** The gateway says the account is connected; `jid` where it says which. A hint: status sync confirms. */
@@ -36,7 +36,7 @@ export type Happening =
 
 export interface SessionListener {
   /** In arrival order. Must not throw and must not block; may call `pause`. */
-  readonly onHappening: (happening: Happening) => void
+  readonly onEvent: (event: SessionEvent) => void
   /** Exactly once, last. */
   readonly onEnd: (failure: Failure) => void
 }

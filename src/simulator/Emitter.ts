@@ -126,7 +126,7 @@ export class Emitter {
     })
     ledger.flush()
     if (sockets === 0) return
-    if (faults.quiet && this.#held === 0) return this.#write(device, frameOf(device.id, event, payload))
+    if (faults.quiet && this.#held === 0) return this.#write(device, encodeFrame(device.id, event, payload))
     this.#distort(device, event, payload, now)
   }
 
@@ -150,9 +150,9 @@ export class Emitter {
     if (faults.strike("junk", device.id, now) !== undefined) this.#write(device, this.#random.pick(junk))
     if (faults.strike("binary", device.id, now) !== undefined) this.#write(device, Buffer.from([0, 1, 2, 0xff]))
     const huge = faults.strike("huge", device.id, now)
-    if (huge !== undefined) this.#write(device, frameOf(device.id, "message", { body: "x".repeat(huge.bytes) }))
+    if (huge !== undefined) this.#write(device, encodeFrame(device.id, "message", { body: "x".repeat(huge.bytes) }))
     const named = faults.strike("wrong-device", device.id, now) === undefined ? device.id : "somebody-else"
-    const text = frameOf(named, event, payload)
+    const text = encodeFrame(named, event, payload)
     const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
     for (let copy = 0; copy < copies; copy++) this.#hold(device, text, now)
   }
@@ -268,7 +268,7 @@ const junk = [
   "{\"event\":\"message\",\"payload\":{}}"
 ]
 
-export const frameOf = (device: string, event: string, payload: Readonly<Record<string, unknown>>): string =>
+export const encodeFrame = (device: string, event: string, payload: Readonly<Record<string, unknown>>): string =>
   JSON.stringify(
     event === "message.ack" || event === "chat_presence"
       ? { event, device_id: device, timestamp: payload.timestamp, payload }

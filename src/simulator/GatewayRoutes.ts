@@ -67,14 +67,14 @@ export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url:
 
 const slotsReply = (core: SimulatorCore, method: string, body: unknown): Reply => {
   if (method === "GET") {
-    return success("List devices", core.devices.size === 0 ? null : [...core.devices.values()].map(slotOf))
+    return success("List devices", core.devices.size === 0 ? null : [...core.devices.values()].map(formatSlot))
   }
   if (method !== "POST") return plain(405, "Method Not Allowed")
   if (typeof body !== "object" || body === null) return envelope(400, "BAD_REQUEST", "invalid body")
   const asked = (body as { readonly device_id?: unknown }).device_id
   const id = typeof asked === "string" && asked !== "" ? asked : crypto.randomUUID()
   if (core.devices.has(id)) return envelope(500, "INTERNAL_SERVER_ERROR", `device ${id} already exists`)
-  return success("Device added", { ...slotOf(core.addDevice(id)), display_name: "" })
+  return success("Device added", { ...formatSlot(core.addDevice(id)), display_name: "" })
 }
 
 const slotReply = (core: SimulatorCore, method: string, id: string, action: string | undefined): Reply => {
@@ -86,7 +86,7 @@ const slotReply = (core: SimulatorCore, method: string, id: string, action: stri
   if (device === undefined) return envelope(500, "INTERNAL_SERVER_ERROR", `device ${id} not found`)
   switch (`${method} ${action ?? ""}`) {
     case "GET ":
-      return success("Device info", slotOf(device))
+      return success("Device info", formatSlot(device))
     case "GET status":
       return success("Device status", {
         device_id: id,
@@ -106,7 +106,7 @@ const slotReply = (core: SimulatorCore, method: string, id: string, action: stri
   }
 }
 
-const slotOf = (device: SimulatedDevice) => ({
+const formatSlot = (device: SimulatedDevice) => ({
   id: device.id,
   state: device.jid === null ? "disconnected" : "logged_in",
   ...(device.jid === null ? undefined : { jid: device.jid, display_name: device.name }),
@@ -114,11 +114,11 @@ const slotOf = (device: SimulatedDevice) => ({
 })
 
 const chatsReply = (device: SimulatedDevice, url: URL): Reply => {
-  const page = pageOf(url, 25)
+  const page = parsePage(url, 25)
   if (page === null) return envelope(400, "VALIDATION_ERROR", "limit: must be between 1 and 100.")
   const newest = new Map<string, HistoryRow>()
   for (const row of device.history) newest.set(row.chat_jid, row)
-  const chats = [...newest.values()].sort(newestFirst).map(chatOf)
+  const chats = [...newest.values()].sort(newestFirst).map(formatChat)
   const { limit, offset } = page
   return success("Success get chat list", {
     data: chats.slice(offset, offset + limit),
@@ -127,7 +127,7 @@ const chatsReply = (device: SimulatedDevice, url: URL): Reply => {
 }
 
 const messagesReply = (device: SimulatedDevice, chat: string, url: URL): Reply => {
-  const page = pageOf(url, 50)
+  const page = parsePage(url, 50)
   if (page === null) return envelope(400, "VALIDATION_ERROR", "limit: must be between 1 and 100.")
   const start = url.searchParams.get("start_time")
   const end = url.searchParams.get("end_time")
@@ -141,11 +141,11 @@ const messagesReply = (device: SimulatedDevice, chat: string, url: URL): Reply =
   return success("Success get chat messages", {
     data: within.sort(newestFirst).slice(offset, offset + limit),
     pagination: { limit, offset, total: rows.length },
-    chat_info: last === undefined ? { jid: chat, name: "", last_message_time: "" } : chatOf(last)
+    chat_info: last === undefined ? { jid: chat, name: "", last_message_time: "" } : formatChat(last)
   })
 }
 
-const chatOf = (last: HistoryRow) => ({
+const formatChat = (last: HistoryRow) => ({
   jid: last.chat_jid,
   name: last.sender_display_name,
   last_message_time: last.timestamp,
@@ -158,7 +158,7 @@ const chatOf = (last: HistoryRow) => ({
 const newestFirst = (a: HistoryRow, b: HistoryRow): number =>
   a.timestamp < b.timestamp ? 1 : a.timestamp > b.timestamp ? -1 : 0
 
-const pageOf = (url: URL, usual: number): { readonly limit: number; readonly offset: number } | null => {
+const parsePage = (url: URL, usual: number): { readonly limit: number; readonly offset: number } | null => {
   const limit = Number(url.searchParams.get("limit") ?? "") || usual
   const offset = Number(url.searchParams.get("offset") ?? "") || 0
   return limit >= 1 && limit <= 100 && offset >= 0 ? { limit, offset } : null

@@ -51,7 +51,7 @@ interface Pending {
 const pendingMax = 64
 
 /** The account's phone, always the same for a seed and a device. */
-export const accountOf = (seed: string, device: string): { readonly jid: string; readonly name: string } => {
+export const makeAccount = (seed: string, device: string): { readonly jid: string; readonly name: string } => {
   const random = seeded(`${seed}/${device}/account`)
   return {
     jid: `62812${random.between(10_000_000, 99_999_999)}@s.whatsapp.net`,
@@ -62,9 +62,9 @@ export const accountOf = (seed: string, device: string): { readonly jid: string;
 /** `conversation` seeds what is said, where that is to differ while the account stays. */
 export const scenario = (seed: string, device: string, conversation = seed): Scenario => {
   const random = seeded(`${conversation}/${device}/scenario`)
-  const account = accountOf(seed, device)
-  const people = Array.from({ length: 8 }, () => contactOf(random))
-  const groups = Array.from({ length: 2 }, () => groupOf(random, people))
+  const account = makeAccount(seed, device)
+  const people = Array.from({ length: 8 }, () => makeContact(random))
+  const groups = Array.from({ length: 2 }, () => makeGroup(random, people))
   const pending: Array<Pending> = []
   let clock = 0
   let nextWriting = gap(random)
@@ -119,7 +119,7 @@ const receive = (writing: Writing, contact: Contact, now: number): Omit<Scenario
   const id = waId(random)
   const payload = {
     id,
-    timestamp: secondsOf(now),
+    timestamp: formatSeconds(now),
     is_from_me: false,
     ...place(contact, null),
     ...content(random, contact.language, contact.language.asks, now)
@@ -139,7 +139,7 @@ const receiveInGroup = (writing: Writing, group: Group, now: number): Omit<Scena
   const where = place(sender, group)
   const text = content(random, sender.language, sender.language.asks, now)
   afterthought(writing, id, sender, where, false)
-  return { event: "message", payload: { id, timestamp: secondsOf(now), is_from_me: false, ...where, ...text } }
+  return { event: "message", payload: { id, timestamp: formatSeconds(now), is_from_me: false, ...where, ...text } }
 }
 
 /** The owner answers from the phone. Two thirds are delivered soon, most of those are read, some together. */
@@ -157,7 +157,7 @@ const answer = (writing: Writing, contact: Contact, now: number): Omit<ScenarioE
   const where = { chat_id: chat, from: writing.account, sender_display_name: "" }
   afterthought(writing, id, contact, where, true)
   const text = content(random, contact.language, contact.language.answers, now)
-  return { event: "message", payload: { id, timestamp: secondsOf(now), is_from_me: true, ...where, ...text } }
+  return { event: "message", payload: { id, timestamp: formatSeconds(now), is_from_me: true, ...where, ...text } }
 }
 
 const typing = ({ random }: Writing, contact: Contact): Omit<ScenarioEvent, "at"> => ({
@@ -183,7 +183,7 @@ const afterthought = (
   if (kind >= 0.07) return
   const id = waId(random)
   const delay = random.between(2000, 180_000)
-  const common = (at: number) => ({ id, timestamp: secondsOf(at), is_from_me: fromMe, ...where })
+  const common = (at: number) => ({ id, timestamp: formatSeconds(at), is_from_me: fromMe, ...where })
   if (kind < 0.035) {
     const reaction = random.pick(emojis)
     writing.later(delay, (at) => ({
@@ -218,7 +218,7 @@ const ack = (
     from,
     receipt_type: type,
     receipt_type_description: `the message was ${type}`,
-    timestamp: secondsOf(now)
+    timestamp: formatSeconds(now)
   }
 })
 
@@ -268,7 +268,7 @@ const fill = (random: Seeded, language: Language, phrase: string): string =>
     .replace("{count}", () => String(random.between(1, 24)))
     .replace("{order}", () => `TK${random.between(100_000, 999_999)}`)
 
-const contactOf = (random: Seeded): Contact => {
+const makeContact = (random: Seeded): Contact => {
   const language = random.pick(languages)
   return {
     jid: `628${random.between(100_000_000, 999_999_999)}@s.whatsapp.net`,
@@ -279,7 +279,7 @@ const contactOf = (random: Seeded): Contact => {
   }
 }
 
-const groupOf = (random: Seeded, people: ReadonlyArray<Contact>): Group => {
+const makeGroup = (random: Seeded, people: ReadonlyArray<Contact>): Group => {
   const members = people.filter(() => random.chance(0.6))
   const first = random.pick(people)
   return {
@@ -291,4 +291,4 @@ const groupOf = (random: Seeded, people: ReadonlyArray<Contact>): Group => {
 
 const waId = (random: Seeded): string => `3EB0${random.hex(16)}`
 
-const secondsOf = (now: number): string => `${new Date(now).toISOString().slice(0, 19)}Z`
+const formatSeconds = (now: number): string => `${new Date(now).toISOString().slice(0, 19)}Z`

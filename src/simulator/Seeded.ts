@@ -14,7 +14,7 @@ export interface Seeded {
 }
 
 export const seeded = (seed: string): Seeded => {
-  let state = hashOf(seed)
+  let state = hashText(seed)
   const next = () => {
     state = (state + 0x6d2b79f5) | 0
     let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
@@ -36,7 +36,7 @@ export const seeded = (seed: string): Seeded => {
 }
 
 /** FNV-1a, 32 bits. */
-const hashOf = (text: string): number => {
+const hashText = (text: string): number => {
   let hash = 0x811c9dc5
   for (let index = 0; index < text.length; index++) {
     hash = Math.imul(hash ^ text.charCodeAt(index), 0x01000193)

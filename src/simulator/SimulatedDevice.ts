@@ -1,6 +1,6 @@
 /** One slot of the simulated gateway: its account, its sockets, what it will hear next and what it has heard. */
 import type { WebSocket } from "ws"
-import { accountOf, type Scenario, scenario } from "./Scenario.ts"
+import { makeAccount, type Scenario, scenario } from "./Scenario.ts"
 
 /** A row of the history, as gateways give it. */
 export interface HistoryRow {
@@ -48,7 +48,7 @@ export class SimulatedDevice {
     this.#seed = seed
     this.#conversation = conversation
     this.id = id
-    const account = accountOf(seed, id)
+    const account = makeAccount(seed, id)
     this.name = account.name
     this.jid = paired ? account.jid : null
     this.connected = paired
@@ -65,7 +65,7 @@ export class SimulatedDevice {
   }
 
   pair(): string {
-    this.jid = accountOf(this.#seed, this.id).jid
+    this.jid = makeAccount(this.#seed, this.id).jid
     this.connected = true
     return this.jid
   }
@@ -78,7 +78,7 @@ export class SimulatedDevice {
   /** Keeps what a gateway keeps: messages; edits change the row, revocations remove it; acks leave no trace. */
   remember(event: string, payload: Readonly<Record<string, unknown>>): void {
     if (event === "message") {
-      this.#history.push(rowOf(payload))
+      this.#history.push(makeRow(payload))
       if (this.#history.length > historyMax) this.#history.shift()
     } else if (event === "message.edited") {
       const row = this.#history.find(({ id }) => id === payload.original_message_id)
@@ -92,7 +92,7 @@ export class SimulatedDevice {
   }
 }
 
-const rowOf = (payload: Readonly<Record<string, unknown>>): HistoryRow => {
+const makeRow = (payload: Readonly<Record<string, unknown>>): HistoryRow => {
   const timestamp = String(payload.timestamp)
   return {
     id: String(payload.id),

@@ -65,7 +65,7 @@ export const start = Effect.fnUntraced(function*(
     (core) => Effect.sync(() => core.close())
   )
   core.addDevices(options.devices ?? 0)
-  const { close, server } = serverOf(core, options)
+  const { close, server } = makeServer(core, options)
   yield* Effect.acquireRelease(listen(server, host, options.port ?? 0), () => Effect.sync(close))
   const { port } = server.address() as AddressInfo
   return { url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`, port, core }
@@ -98,7 +98,7 @@ const listen = (server: Server, host: string, port: number) =>
     server.listen(port, host, 1024, () => resume(Effect.succeed(server)))
   })
 
-const serverOf = (
+const makeServer = (
   core: SimulatorCore,
   options: SimulatorOptions
 ): { readonly server: Server; readonly close: () => void } => {
@@ -153,7 +153,7 @@ const upgrade = (
   device.handshake = {
     header: String(request.headers["x-device-id"] ?? "") || null,
     query: url.searchParams.get("device_id"),
-    user: userOf(request.headers.authorization)
+    user: parseUser(request.headers.authorization)
   }
   const now = core.now()
   if (core.faults.strike("hang", device.id, now) !== undefined) {
@@ -172,7 +172,7 @@ const upgrade = (
   return null
 }
 
-const userOf = (authorization: string | undefined): string | null =>
+const parseUser = (authorization: string | undefined): string | null =>
   authorization === undefined
     ? null
     : Buffer.from(authorization.slice("Basic ".length), "base64").toString().split(":")[0]!

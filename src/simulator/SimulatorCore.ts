@@ -216,7 +216,7 @@ export class SimulatorCore {
           socket.pause()
           device.frozen.add(socket)
         } else if (fault.code !== undefined) socket.close(fault.code)
-        else if (fault.reset === true) rawSocketOf(socket).resetAndDestroy()
+        else if (fault.reset === true) getRawSocket(socket).resetAndDestroy()
         else socket.terminate()
       }
     }
@@ -243,5 +243,5 @@ export class SimulatorCore {
 }
 
 /** `ws` keeps the TCP socket to itself; an RST cannot be asked for otherwise. */
-const rawSocketOf = (socket: WebSocket) =>
+const getRawSocket = (socket: WebSocket) =>
   (socket as unknown as { readonly _socket: import("node:net").Socket })._socket

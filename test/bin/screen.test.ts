@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
-import { notesOf, partsOf } from "../../src/bin/parts.ts"
+import { listNotes, listParts } from "../../src/bin/parts.ts"
 import { figureLines, Screen } from "../../src/bin/screen.ts"
 import type { Reading } from "../../src/bin/screen.ts"
 import { colours, fit, noColours, withoutEscapes } from "../../src/bin/style.ts"
@@ -36,13 +36,13 @@ const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
     ...more
   }) as App
 
-const reading = (at: number, changes: Partial<Reading["figures"]> = {}, heard = 0): Reading => ({
+const reading = (at: number, changes: Partial<Reading["stats"]> = {}, heard = 0): Reading => ({
   at,
   heard,
-  figures: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], ...changes }
+  stats: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], ...changes }
 })
 
-const sink = (confirmed: number, lag: number): Reading["figures"]["sinks"][number] => ({
+const sink = (confirmed: number, lag: number): Reading["stats"]["sinks"][number] => ({
   sink: "rabbitmq",
   state: "running",
   confirmed,
@@ -51,11 +51,11 @@ const sink = (confirmed: number, lag: number): Reading["figures"]["sinks"][numbe
   failure: null
 })
 
-const linesOf = (now: Reading, before: Reading): string => figureLines(now, before, noColours).join("\n")
+const renderLines = (now: Reading, before: Reading): string => figureLines(now, before, noColours).join("\n")
 
 describe("the start screen", () => {
   it("says where everything is, without a secret in it", () => {
-    const parts = partsOf(app({})).map(({ description, name }) => `${name}: ${description}`)
+    const parts = listParts(app({})).map(({ description, name }) => `${name}: ${description}`)
     assert.deepStrictEqual(parts, [
       "database: Postgres at db:5432/columba",
       "broker: RabbitMQ at broker:5672/events",
@@ -72,35 +72,38 @@ describe("the start screen", () => {
       simulatorUrl: "http://127.0.0.1:4000",
       demoDevices: 25
     })
-    assert.deepInclude(partsOf(running), {
+    assert.deepInclude(listParts(running), {
       name: "gateway",
       description: "built-in simulator at http://127.0.0.1:4000 (set WHATSAPP_API_URL for a real one)"
     })
-    assert.include(notesOf(running).join(), "25 demo devices were added, with made-up traffic")
+    assert.include(listNotes(running).join(), "25 demo devices were added, with made-up traffic")
   })
 
   it("says plainly that a process with the role consumer alone does no work", () => {
-    assert.include(notesOf(app({ roles: new Set(["consumer"]) })).join(), "does no work")
-    assert.deepStrictEqual(notesOf(app({})), [])
+    assert.include(listNotes(app({ roles: new Set(["consumer"]) })).join(), "does no work")
+    assert.deepStrictEqual(listNotes(app({})), [])
   })
 })
 
-describe("the live figures", () => {
+describe("the live stats", () => {
   it("count devices, commits and what each sink confirmed, with rates between two readings", () => {
     const before = reading(0, { committed: 1000, sinks: [sink(990, 10)] })
     const now = reading(2000, { online: 24, committed: 1100, sinks: [sink(1090, 10)] })
-    const lines = linesOf(now, before)
+    const lines = renderLines(now, before)
     assert.include(lines, "24 of 25 online")
     assert.include(lines, "1,100 committed  50.0/s")
     assert.include(lines, "1,090 to rabbitmq  50.0/s, 10 behind")
   })
 
   it("count what this terminal was given where there is no sink", () => {
-    assert.include(linesOf(reading(1000, {}, 30), reading(0, {}, 10)), "30 to this terminal  20.0/s, live from the log")
+    assert.include(
+      renderLines(reading(1000, {}, 30), reading(0, {}, 10)),
+      "30 to this terminal  20.0/s, live from the log"
+    )
   })
 
   it("say what stands in the way: a database, a sink or a gateway that is away", () => {
-    const lines = linesOf(
+    const lines = renderLines(
       reading(1000, {
         committed: null,
         sinks: [{ ...sink(1, 2), failure: { reason: "disconnected", message: "no broker", since: "now" } }],

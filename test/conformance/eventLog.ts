@@ -9,7 +9,7 @@ import type { MessageStatus } from "../../src/domain/Message.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { EventPage } from "../../src/services/EventLog.ts"
-import { pageBytesMax } from "../../src/services/LogStore.ts"
+import { pageBytesMax } from "../../src/log/LogStore.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/drafts.ts"
 
@@ -21,7 +21,7 @@ const readAll = Effect.fnUntraced(function*(device: ReturnType<typeof freshDevic
   return events
 })
 
-const bodyOf = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
+const readBody = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
 
 export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>): void => {
   layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`an event log ${name}`, (it) => {
@@ -29,7 +29,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
-        const before = (yield* log.head).head
+        const before = (yield* log.bounds).head
         const odd = "nul \u0000, lone surrogate \ud800, quote \" and 😀"
         const appended = yield* log.append([
           messageDraft({ device, body: odd }),
@@ -41,7 +41,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         ])
         const events = yield* readAll(device)
         assert.deepStrictEqual(events.map((event) => event.seq), [before + 1, before + 2])
-        assert.strictEqual(bodyOf(events[0]!), odd)
+        assert.strictEqual(readBody(events[0]!), odd)
         assert.strictEqual(events[1]!.occurredAt, "2026-11-22T17:00:00.123456+07:00")
         assert.deepStrictEqual(yield* log.latest({ device, limit: 10 }), events.toReversed())
       }))
@@ -139,7 +139,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         ])
         const rejected = JSON.parse(events[1]!.data) as { reason: string; raw: string }
         assert.strictEqual(rejected.reason, "conflict")
-        assert.strictEqual(bodyOf({ data: rejected.raw }), "second")
+        assert.strictEqual(readBody({ data: rejected.raw }), "second")
         assert.deepStrictEqual((yield* messages.list({ device, limit: 10 })).items.map((message) => message.body), [
           "first"
         ])
@@ -188,7 +188,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
     it.effect("gives a follower every event once, in order, over the switch from replay to live", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
-        const { head } = yield* log.head
+        const { head } = yield* log.bounds
         const [count, writers] = [600, 6]
         const devices = Array.from({ length: writers }, freshDevice)
         yield* log.append(Array.from({ length: 200 }, () => messageDraft({ device: devices[0]! })))
@@ -221,7 +221,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const log = yield* EventLog
         const device = freshDevice()
         const waId = freshWaId()
-        const { head } = yield* log.head
+        const { head } = yield* log.bounds
         yield* log.append([
           messageDraft({ device, waId, fromMe: true }),
           ackDraft(device, waId, "delivered"),
@@ -240,7 +240,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
-        const { head } = yield* log.head
+        const { head } = yield* log.bounds
         const [count, size] = [24, 900_000]
         // More than is kept in memory, so that the first pages come from the store and the last do not.
         yield* log.append(Array.from({ length: count }, () => messageDraft({ device, body: "x".repeat(size) })))
@@ -292,7 +292,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const log = yield* EventLog
         const sink = `sink-${freshWaId()}`
         yield* log.append([messageDraft({ device: freshDevice() }), messageDraft({ device: freshDevice() })])
-        const { head } = yield* log.head
+        const { head } = yield* log.bounds
         const first = yield* log.claimCursor(sink, "now")
         assert.strictEqual(first.seq, head)
         yield* log.moveCursor(first, head + 10)
@@ -311,7 +311,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
-        for (let index = 0; index < 700; index++) log.offer(messageDraft({ device }))
+        for (let index = 0; index < 700; index++) log.push(messageDraft({ device }))
         yield* log.flush
         assert.strictEqual((yield* readAll(device)).length, 700)
       }))
@@ -328,11 +328,11 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         yield* log.append([messageDraft({ device, waId }), messageDraft({ device })])
         yield* log.moveCursor(claim, claim.seq + 1)
         const future = new Date("2100-01-01T00:00:00Z")
-        const removed = yield* log.retain(future)
+        const removed = yield* log.deleteBefore(future)
         assert.strictEqual(removed, claim.seq + 1)
-        const bounds = yield* log.head
-        assert.deepStrictEqual(bounds, { head: claim.seq + 2, oldest: claim.seq + 2 })
-        assert.strictEqual(yield* log.retain(future), 0)
+        const head = yield* log.bounds
+        assert.deepStrictEqual(head, { head: claim.seq + 2, oldest: claim.seq + 2 })
+        assert.strictEqual(yield* log.deleteBefore(future), 0)
         const [again] = yield* log.append([messageDraft({ device, waId })])
         assert.strictEqual(again!._tag, "Duplicate")
         assert.strictEqual((yield* log.latest({ device, limit: 10 })).length, 1)

@@ -8,7 +8,7 @@ import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
 import type { Storage } from "./eventLog.ts"
 
-const fieldsOf = (id: ReturnType<typeof freshDevice>) => ({
+const makeFields = (id: ReturnType<typeof freshDevice>) => ({
   id,
   name: "kasir",
   gateway: "default" as never,
@@ -21,7 +21,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const ids = Array.from({ length: 7 }, freshDevice)
-        yield* Effect.forEach(ids, (id) => devices.insert(fieldsOf(id)))
+        yield* Effect.forEach(ids, (id) => devices.insert(makeFields(id)))
         const seen: Array<string> = []
         let cursor: string | undefined = undefined
         do {
@@ -41,8 +41,8 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const devices = yield* DeviceRepository
         const messages = yield* MessageRepository
         const id = freshDevice()
-        yield* devices.insert(fieldsOf(id))
-        const taken = yield* Effect.flip(devices.insert({ ...fieldsOf(freshDevice()), upstreamId: id as never }))
+        yield* devices.insert(makeFields(id))
+        const taken = yield* Effect.flip(devices.insert({ ...makeFields(freshDevice()), upstreamId: id as never }))
         assert.strictEqual(taken._tag, "UpstreamIdTaken")
         assert.strictEqual((yield* Effect.flip(devices.get(freshDevice())))._tag, "DeviceNotFound")
         assert.strictEqual((yield* Effect.flip(devices.rename(freshDevice(), "x")))._tag, "DeviceNotFound")
@@ -55,7 +55,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const id = freshDevice()
-        yield* devices.insert(fieldsOf(id))
+        yield* devices.insert(makeFields(id))
         yield* devices.requestReconnect(id)
         yield* devices.requestReconnect(id)
         yield* devices.requestRelease(id)
@@ -80,7 +80,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const id = freshDevice()
-        yield* devices.insert(fieldsOf(id))
+        yield* devices.insert(makeFields(id))
         const pulse = yield* Effect.forkChild(devices.changes.pipe(Stream.take(2), Stream.runDrain))
         while (pulse.pollUnsafe() === undefined) {
           yield* devices.requestReconnect(id)
@@ -94,7 +94,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const devices = yield* DeviceRepository
         const log = yield* EventLog
         const id = freshDevice()
-        yield* devices.insert(fieldsOf(id))
+        yield* devices.insert(makeFields(id))
         yield* log.append([stateDraft(id, "LoggedOut")])
         const page = yield* devices.list({ state: "LoggedOut", limit: 1000 })
         assert.include(page.items.map((device) => device.id), id)

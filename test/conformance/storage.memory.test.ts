@@ -1,4 +1,4 @@
-import { layerMemory } from "../../src/services/MemoryStorage.ts"
+import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { repositoriesConformance } from "./repositories.ts"
 

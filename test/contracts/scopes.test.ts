@@ -9,23 +9,23 @@ const groups = Api.groups as Record<string, {
   readonly endpoints: Record<string, { readonly annotations: Context.Context<never> }>
 }>
 
-const scopeOf = (annotations: Context.Context<never>) => Context.getOrUndefined(annotations, RequiredScope)
+const readScope = (annotations: Context.Context<never>) => Context.getOrUndefined(annotations, RequiredScope)
 
 describe("scopes", () => {
   for (const group of Object.values(Api.groups)) {
     for (const endpoint of Object.values(group.endpoints)) {
       it(`HTTP ${group.identifier}.${endpoint.identifier} declares a scope and is guarded`, () => {
-        assert.isDefined(scopeOf(endpoint.annotations))
+        assert.isDefined(readScope(endpoint.annotations))
         assert.isTrue(new Set<unknown>(endpoint.middlewares).has(HttpAuthorization))
         // Nothing that changes anything is open to those who may only look.
-        if (endpoint.method !== "GET") assert.notStrictEqual(scopeOf(endpoint.annotations), "read")
+        if (endpoint.method !== "GET") assert.notStrictEqual(readScope(endpoint.annotations), "read")
       })
     }
   }
 
   for (const rpc of ColumbaRpcs.requests.values()) {
     it(`RPC ${rpc._tag} declares a scope and is guarded`, () => {
-      assert.isDefined(scopeOf(rpc.annotations))
+      assert.isDefined(readScope(rpc.annotations))
       assert.isTrue(new Set<unknown>(rpc.middlewares).has(RpcAuthorization))
     })
   }
@@ -43,7 +43,7 @@ describe("scopes", () => {
       const endpoint = groups[group]!.endpoints[name]!
       const rpc = ColumbaRpcs.requests.get(tag)
       assert.isDefined(rpc, tag)
-      assert.strictEqual(scopeOf(endpoint.annotations), scopeOf(rpc!.annotations), tag)
+      assert.strictEqual(readScope(endpoint.annotations), readScope(rpc!.annotations), tag)
     }
   })
 })

@@ -9,7 +9,8 @@ import type { Key } from "../support/surface.ts"
 
 const keys: ReadonlyArray<Key> = Scope.literals.map((scope) => [`only-${scope}`, [scope], `secret-${scope}`])
 
-const scopeOf = (annotations: Context.Context<never>) => Context.getUnsafe(annotations as never, RequiredScope) as Scope
+const readScope = (annotations: Context.Context<never>) =>
+  Context.getUnsafe(annotations as never, RequiredScope) as Scope
 
 const endpoints = Object.values(Api.groups).flatMap((group) =>
   Object.values(group.endpoints).map((endpoint) => ({
@@ -19,7 +20,7 @@ const endpoints = Object.values(Api.groups).flatMap((group) =>
       ":id",
       endpoint.path.includes("/messages") ? `msg_${"0".repeat(26)}` : `dev_${"0".repeat(26)}`
     ),
-    scope: scopeOf(endpoint.annotations)
+    scope: readScope(endpoint.annotations)
   }))
 ).concat({ name: "GET /metrics", method: "GET", path: "/metrics", scope: "read" })
 
@@ -31,7 +32,7 @@ const callRpc = (url: string, tag: string, headers: Record<string, string>) =>
       method: "POST",
       signal: abort.signal,
       headers: { "content-type": "application/x-ndjson", ...headers },
-      body: `${JSON.stringify({ _tag: "Request", id: "1", tag, payload: payloadOf(tag), headers: [] })}\n`
+      body: `${JSON.stringify({ _tag: "Request", id: "1", tag, payload: makePayload(tag), headers: [] })}\n`
     })
     const reader = response.body!.getReader()
     let text = ""
@@ -44,7 +45,7 @@ const callRpc = (url: string, tag: string, headers: Record<string, string>) =>
     return text.split("\n", 1)[0]!
   })
 
-const payloadOf = (tag: string): unknown => {
+const makePayload = (tag: string): unknown => {
   if (tag === "Server.Info" || tag === "WatchDevices") return null
   if (tag === "Devices.Create") return { name: "a", gateway: "none" }
   if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
@@ -84,7 +85,7 @@ describe("authorization", () => {
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       for (const rpc of ColumbaRpcs.requests.values()) {
-        const scope = scopeOf(rpc.annotations)
+        const scope = readScope(rpc.annotations)
         assert.include(yield* callRpc(url, rpc._tag, {}), "\"Unauthorized\"", rpc._tag)
         assert.include(yield* callRpc(url, rpc._tag, { "x-api-key": "wrong" }), "\"Unauthorized\"", rpc._tag)
         for (const [caller, scopes, key] of keys) {

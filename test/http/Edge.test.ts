@@ -9,7 +9,7 @@ import { Draining } from "../../src/http/Draining.ts"
 import { answerTimeout, guard } from "../../src/http/Edge.ts"
 import { requireKeysOffLoopback } from "../../src/services/ApiKeys.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
-import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, startServer } from "../support/surface.ts"
 
@@ -121,7 +121,7 @@ describe("the edge", () => {
       const broken = Layer.effect(
         EventLog,
         Effect.map(EventLog, (log) =>
-          EventLog.of({ ...log, head: Effect.die(new Error("password=secret at /srv/x.ts:1")) }))
+          EventLog.of({ ...log, bounds: Effect.die(new Error("password=secret at /srv/x.ts:1")) }))
       ).pipe(Layer.provideMerge(MemoryStorage.layerMemory)) as typeof MemoryStorage.layerMemory
       const { url } = yield* startServer({ storage: broken })
       const answer = yield* ask(`${url}/api/v1/events`)

@@ -6,22 +6,22 @@ import { connect } from "node:net"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { openStreamsMax } from "../../src/http/OpenStreams.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
-import * as GroupCommit from "../../src/services/GroupCommit.ts"
-import * as MemoryDatabase from "../../src/services/MemoryDatabase.ts"
-import * as MemoryLogStore from "../../src/services/MemoryLogStore.ts"
-import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import * as GroupCommit from "../../src/log/GroupCommit.ts"
+import * as MemoryDatabase from "../../src/layers/memory/MemoryDatabase.ts"
+import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
+import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import type { SseReader } from "../support/sse.ts"
 import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
 
-const deviceOf = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
-const one = deviceOf(1)
+const makeDeviceId = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
+const one = makeDeviceId(1)
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
 const append = (log: EventLog["Service"], from: number, to: number, body?: string) =>
-  log.append(numbers(from, to).map((number) => messageDraft(deviceOf(1 + number % 2), number, body)))
+  log.append(numbers(from, to).map((number) => messageDraft(makeDeviceId(1 + number % 2), number, body)))
 
 const total = 12_000
 
@@ -190,7 +190,7 @@ describe("events over HTTP", () => {
       )
       const log = Context.get(yield* Layer.build(process), EventLog)
       yield* append(log, 1, 10)
-      yield* log.retain(new Date(Date.parse("2999-01-01")))
+      yield* log.deleteBefore(new Date(Date.parse("2999-01-01")))
       yield* append(log, 11, 11)
       const { url } = yield* startServer({ storage: Layer.merge(MemoryStorage.layerMemory, process) })
       const page = yield* ask(`${url}/api/v1/events?after=3`)

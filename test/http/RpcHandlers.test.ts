@@ -16,7 +16,7 @@ import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { messageDraft, services, stateDraft } from "../support/surface.ts"
 
-const deviceOf = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
+const makeDeviceId = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
@@ -53,13 +53,13 @@ describe("streams over RPC", () => {
             const after = Math.min(skip, before)
             const total = during.reduce((sum, count) => sum + count, before)
             const append = (from: number, to: number) =>
-              log.append(numbers(from, to).map((number) => messageDraft(deviceOf(1 + number % 2), number)))
+              log.append(numbers(from, to).map((number) => messageDraft(makeDeviceId(1 + number % 2), number)))
             yield* append(1, before)
             // One last event, of the device that is listened to, tells that everything before it has passed.
             const last = total + 1
             const reading = yield* client.Events({
               after,
-              ...(device === undefined ? {} : { device: deviceOf(device) })
+              ...(device === undefined ? {} : { device: makeDeviceId(device) })
             }).pipe(
               Stream.takeUntil((item) => item._tag === "Event" && item.event.data["waId" as never] === `WA${last}`),
               Stream.runCollect,
@@ -71,7 +71,7 @@ describe("streams over RPC", () => {
               yield* append(appended + 1, appended + count)
               appended += count
             }
-            yield* log.append([messageDraft(deviceOf(device ?? 1), last)])
+            yield* log.append([messageDraft(makeDeviceId(device ?? 1), last)])
             const items = yield* Fiber.join(reading)
             assert.deepStrictEqual(items[0], { _tag: "Heartbeat", through: after })
             const seen = items.flatMap((item) => item._tag === "Event" ? [item.event.seq] : [])
@@ -92,7 +92,7 @@ describe("streams over RPC", () => {
     run(Effect.gen(function*() {
       const log = yield* EventLog
       const client = yield* RpcTest.makeClient(ColumbaRpcs)
-      yield* log.append([messageDraft(deviceOf(1), 1), messageDraft(deviceOf(1), 2)])
+      yield* log.append([messageDraft(makeDeviceId(1), 1), messageDraft(makeDeviceId(1), 2)])
       const [first] = yield* client.Events({}).pipe(Stream.take(1), Stream.runCollect)
       assert.deepStrictEqual(first, { _tag: "Heartbeat", through: 2 })
     })))

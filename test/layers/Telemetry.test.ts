@@ -39,7 +39,7 @@ const written = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
       })
   )
 
-const settingsOf = (env: Record<string, string>) => {
+const makeSettings = (env: Record<string, string>) => {
   const provider = ConfigProvider.fromEnvRecord(env)
   return Effect.map(
     Effect.provideService(Settings.parse, ConfigProvider.ConfigProvider, provider),
@@ -51,7 +51,7 @@ describe("Telemetry", () => {
   it.live("sends traces, metrics and logs to the collector that the environment names", () =>
     Effect.gen(function*() {
       const { all, seen, url } = yield* collector
-      const { provider, settings } = yield* settingsOf({ OTEL_EXPORTER_OTLP_ENDPOINT: url, COLUMBA_LOG: "json" })
+      const { provider, settings } = yield* makeSettings({ OTEL_EXPORTER_OTLP_ENDPOINT: url, COLUMBA_LOG: "json" })
       yield* written(
         Effect.logInfo("hello").pipe(
           Effect.andThen(Metric.update(Metric.counter("columba_test_total"), 1)),
@@ -69,7 +69,7 @@ describe("Telemetry", () => {
     Effect.gen(function*() {
       const log = Effect.logWarning("Not yet", { reason: "no answer" }).pipe(Effect.annotateLogs({ device: "dev_1" }))
       const lines = Effect.fnUntraced(function*(format: string) {
-        const { settings } = yield* settingsOf({ COLUMBA_LOG: format })
+        const { settings } = yield* makeSettings({ COLUMBA_LOG: format })
         return yield* written(Effect.provide(log, Telemetry.layer(settings, { terminal: false, lines: null })))
       })
       const [logfmt = ""] = yield* lines("logfmt")

@@ -9,12 +9,12 @@ import { program, runProgram } from "./support/runProgram.ts"
 
 const root = resolve(import.meta.dirname, "../..")
 
-const versionOf = (node: string): string => execFileSync(node, ["-p", "process.versions.node"]).toString().trim()
+const readVersion = (node: string): string => execFileSync(node, ["-p", "process.versions.node"]).toString().trim()
 const isOld = (version: string): boolean => {
   const [major = 0, minor = 0] = version.split(".").map(Number)
   return major >= 18 && (major < 22 || (major === 22 && minor < 19))
 }
-const oldNode = ["/usr/bin/node", "/usr/local/bin/node"].find((node) => existsSync(node) && isOld(versionOf(node)))
+const oldNode = ["/usr/bin/node", "/usr/local/bin/node"].find((node) => existsSync(node) && isOld(readVersion(node)))
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-old-node-"))),

@@ -3,7 +3,7 @@ import { Effect, Layer } from "effect"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
-import { layerMemory } from "../../src/services/MemoryStorage.ts"
+import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { Gateways } from "../../src/services/WhatsAppGateway.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
@@ -16,7 +16,7 @@ const gateway = { name: Demo.demoGateway, description: "", ensureSlot: () => Eff
 const services = DeviceManager.layer.pipe(
   Layer.provideMerge(layerMemory),
   Layer.provide([
-    DeviceFleet.layerElsewhere,
+    DeviceFleet.layerNoop,
     Layer.succeed(Gateways, { all: new Map([[Demo.demoGateway, gateway]]) }),
     Layer.succeed(ServerIdentity, {} as ServerIdentity["Service"])
   ])

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { frameOf } from "../../src/simulator/Emitter.ts"
+import { encodeFrame } from "../../src/simulator/Emitter.ts"
 import { scenario } from "../../src/simulator/Scenario.ts"
 
 const now = Date.UTC(2026, 7, 22, 12)
@@ -10,7 +10,7 @@ const play = (seed: string, device: string, count: number) => {
 }
 
 const bytes = (seed: string, device: string) =>
-  play(seed, device, 500).map(({ event, payload }) => frameOf(device, event, payload)).join("\n")
+  play(seed, device, 500).map(({ event, payload }) => encodeFrame(device, event, payload)).join("\n")
 
 describe("a scenario", () => {
   it("is the same to the byte for the same seed and device, and another for any other", () => {

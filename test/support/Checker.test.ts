@@ -32,13 +32,13 @@ const sound = (): {
   return {
     emitted,
     committed,
-    delivered: committed.map((row) => deliveryOf(row)),
+    delivered: committed.map((row) => makeDelivery(row)),
     witnessed: ["id-1", "id-4"],
     upstreamOf: new Map([["dev_even", "even"], ["dev_odd", "odd"]])
   }
 }
 
-const deliveryOf = (row: Committed, redelivered = false): Delivered => ({
+const makeDelivery = (row: Committed, redelivered = false): Delivered => ({
   messageId: row.id,
   seq: row.seq,
   kind: row.kind,
@@ -60,7 +60,7 @@ const planted: Record<Violation, Plant> = {
   doubled: ({ committed, delivered }) => {
     const again = { ...committed[0]!, seq: 13, id: "id-13" }
     committed.push(again)
-    delivered.push(deliveryOf(again))
+    delivered.push(makeDelivery(again))
   },
   vanished: ({ witnessed }) => witnessed.push("id-seen-once"),
   invented: ({ emitted }) => emitted.splice(4, 1)
@@ -109,7 +109,7 @@ describe("Checker", () => {
 
   it("counts repeats under the same message id, ours and the broker's, without blame", () => {
     const ledgers = sound()
-    ledgers.delivered.push(deliveryOf(ledgers.committed[0]!), deliveryOf(ledgers.committed[1]!, true))
+    ledgers.delivered.push(makeDelivery(ledgers.committed[0]!), makeDelivery(ledgers.committed[1]!, true))
     const verdict = check(ledgers)
     assertSound(verdict)
     assert.strictEqual(verdict.counts.repeated, 1)

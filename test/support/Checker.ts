@@ -160,12 +160,12 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
 /** Compares how often each upstream event was emitted, was heard, and is in the log. */
 const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
-  const keysOf = (event: Emitted) =>
+  const listKeys = (event: Emitted) =>
     event.ids.length === 0
       ? [`${event.device} ${event.event}`]
       : event.ids.map((id) => `${event.device} ${event.event} ${id}`)
-  const happened = countBy(emitted.flatMap(keysOf))
-  const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(keysOf))
+  const happened = countBy(emitted.flatMap(listKeys))
+  const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
   const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
     [...left].flatMap(([key, count]) => Array<string>(Math.max(0, count - (right.get(key) ?? 0))).fill(key))
   return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened) }

@@ -129,7 +129,7 @@ const pipe = (link: Link, from: Socket, to: Socket, toxics: ReadonlySet<Toxic>):
   let dueAt = 0
   const send = (data: Buffer | null) => {
     const now = performance.now()
-    const { bytesPerSecond, delay, limit, pieces, swallow } = effectOf(toxics)
+    const { bytesPerSecond, delay, limit, pieces, swallow } = chooseEffect(toxics)
     // A black hole swallows an end as well as data: neither side learns that the other is gone.
     if (swallow) return
     if (data === null) return later(link, Math.max(0, Math.max(dueAt, now + delay) - now), () => to.end())
@@ -148,11 +148,11 @@ const pipe = (link: Link, from: Socket, to: Socket, toxics: ReadonlySet<Toxic>):
   from.on("end", () => send(null))
   from.on("error", () => {})
   from.on("close", (failed) => {
-    if (failed && !effectOf(toxics).swallow) to.resetAndDestroy()
+    if (failed && !chooseEffect(toxics).swallow) to.resetAndDestroy()
   })
 }
 
-const effectOf = (toxics: ReadonlySet<Toxic>) => {
+const chooseEffect = (toxics: ReadonlySet<Toxic>) => {
   const effect = { delay: 0, bytesPerSecond: Infinity, pieces: Infinity, limit: Infinity, swallow: false }
   for (const toxic of toxics) {
     if (toxic.type === "latency") effect.delay = toxic.millis

@@ -45,7 +45,7 @@ export interface SimulatorEntry {
   readonly sockets: number
 }
 
-export const emittedOf = (entry: SimulatorEntry): Emitted => ({
+export const toEmitted = (entry: SimulatorEntry): Emitted => ({
   device: entry.device,
   event: entry.event,
   ids: entry.ids ?? (entry.id === "" ? [] : [entry.id]),
@@ -64,7 +64,7 @@ export interface LogRow {
 /** `data` as text: it is parsed here, where escapes that the database cannot hold as values do no harm. */
 export const logQuery = "SELECT seq, id::text AS id, kind, device_id, via, data::text AS data FROM events ORDER BY seq"
 
-export const committedOf = (row: LogRow): Committed => ({
+export const toCommitted = (row: LogRow): Committed => ({
   seq: Number(row.seq),
   id: row.id,
   kind: row.kind,
@@ -75,7 +75,7 @@ export const committedOf = (row: LogRow): Committed => ({
 
 /** The whole log, read past the program. */
 export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
-  query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(committedOf)))
+  query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
 
 /** One statement on a connection of its own. */
 export const query = <Row>(url: string, text: string): Effect.Effect<ReadonlyArray<Row>> =>

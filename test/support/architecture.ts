@@ -16,12 +16,13 @@ const rungs: Readonly<Record<string, number>> = {
   contracts: 1,
   client: 2,
   services: 2,
-  actors: 3,
-  simulator: 3,
-  layers: 3,
-  http: 4,
-  "layers/App.ts": 5,
-  bin: 6
+  log: 3,
+  actors: 4,
+  simulator: 4,
+  layers: 4,
+  http: 5,
+  "layers/App.ts": 6,
+  bin: 7
 }
 
 /** Ends of the graph: nobody but the composition root and the entry points imports them. */
@@ -33,6 +34,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ["contracts", ["effect", "effect/rpc", "effect/http-api", "effect/http"]],
   ["client", ["effect", "effect/rpc", "effect/http-api", "effect/http", "effect/socket"]],
   ["services", ["effect", "effect/*", "node:*"]],
+  ["log", ["effect", "effect/*", "node:*"]],
   ["actors", ["effect", "effect/*", "node:*"]],
   ["http", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
   ["simulator", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
@@ -61,10 +63,10 @@ const impure: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
 const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin", "client"])
 
 /** `domain`, `layers`, `layers/App.ts` …: the part of the tree that has a rung. */
-const folderOf = (file: string): string => file === "layers/App.ts" ? file : file.split("/")[0] ?? ""
+const findFolder = (file: string): string => file === "layers/App.ts" ? file : file.split("/")[0] ?? ""
 
 /** The technology an adapter belongs to: its folder under `layers/`. Files beside the folders belong to none. */
-const technologyOf = (file: string): string => file.split("/").slice(1, -1)[0] ?? "none"
+const findTechnology = (file: string): string => file.split("/").slice(1, -1)[0] ?? "none"
 
 const matches = (name: string, pattern: string): boolean =>
   pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern
@@ -83,7 +85,7 @@ interface Import {
 
 const lineAt = (text: string, index: number): number => text.slice(0, index).split("\n").length
 
-const importsOf = (code: string): ReadonlyArray<Import> =>
+const listImports = (code: string): ReadonlyArray<Import> =>
   Array.from(
     code.matchAll(/(?:^(?:import|export)\b[^"';]*?\bfrom\s*|\bimport\s*\(\s*|^import\s+)["']([\w@./:#-]+)["']/gm),
     (found) => ({ specifier: found[1] ?? "", line: lineAt(code, found.index + found[0].length) })
@@ -91,16 +93,21 @@ const importsOf = (code: string): ReadonlyArray<Import> =>
 
 const ownImport = (file: string, target: string): string | null => {
   if (target.startsWith("..")) return `imports ${target}, which is outside of src`
-  const from = folderOf(file)
-  const to = folderOf(target)
+  const from = findFolder(file)
+  const to = findFolder(target)
   const [fromRung, toRung] = [rungs[from], rungs[to]]
   if (fromRung === undefined) return `lies in '${from}', a folder without a rung`
   if (toRung === undefined) return `imports ${target}, which lies in a folder without a rung`
-  if (from === "layers" && to === "layers" && technologyOf(file) !== technologyOf(target)) {
+  if (from === "layers" && to === "layers" && findTechnology(file) !== findTechnology(target)) {
     return `imports ${target}: an adapter names no other technology`
   }
   if (from === to) return null
-  if (ends.has(to) && fromRung < 5) return `imports ${target}: only layers/App.ts and bin import ${to}`
+  if (to === "log" && from !== "layers" && from !== "layers/App.ts") {
+    return `imports ${target}: outside of log/ only adapters see more of the log than services/EventLog.ts`
+  }
+  if (ends.has(to) && fromRung < (rungs["layers/App.ts"] ?? 0)) {
+    return `imports ${target}: only layers/App.ts and bin import ${to}`
+  }
   if (toRung >= fromRung) return `imports ${target}: rung ${fromRung} may not import rung ${toRung}`
   return null
 }
@@ -113,15 +120,15 @@ const packageImport = (file: string, specifier: string): string | null => {
 }
 
 /** Everything wrong with one file. `file` is its path below `src/`. */
-export const breachesOf = (file: string, text: string): ReadonlyArray<Breach> => {
+export const findBreaches = (file: string, text: string): ReadonlyArray<Breach> => {
   const code = withoutComments(text)
-  const imports = importsOf(code).flatMap(({ specifier, line }) => {
+  const imports = listImports(code).flatMap(({ specifier, line }) => {
     const problem = specifier.startsWith(".")
       ? ownImport(file, path.posix.join(path.posix.dirname(file), specifier))
       : packageImport(file, specifier)
     return problem === null ? [] : [{ file, line, problem }]
   })
-  if (impureAllowed.has(folderOf(file).split("/")[0] ?? "")) return imports
+  if (impureAllowed.has(findFolder(file).split("/")[0] ?? "")) return imports
   const words = code.split("\n").flatMap((content, index) =>
     impure.flatMap(([pattern, instead]) =>
       pattern.test(content)

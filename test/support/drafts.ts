@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto"
 import type { Alias, EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
 import type { MessageStatus } from "../../src/domain/Message.ts"
-import { makeEventId, messageIdOf } from "../../src/services/EventIdentity.ts"
+import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
 
 /** A device id that no other test of the run uses. */
 export const freshDevice = (): DeviceId => `dev_${randomBytes(13).toString("hex").toUpperCase()}` as DeviceId
@@ -37,7 +37,12 @@ export const messageDraft = (fields: MessageFields): EventDraft => {
     deviceId: fields.device,
     occurredAt: fields.occurredAt ?? "2026-11-22T10:00:00Z",
     via: "live",
-    data: { messageId: messageIdOf(fields.device, identity), ...identity, type: "text", body: fields.body ?? "halo" },
+    data: {
+      messageId: deriveMessageId(fields.device, identity),
+      ...identity,
+      type: "text",
+      body: fields.body ?? "halo"
+    },
     identity: { ...identity, rank: "" },
     aliases: fields.aliases ?? []
   }
@@ -63,7 +68,7 @@ export const ackDraft = (
 }
 
 export const ownMessageId = (device: DeviceId, waId: string): MessageId =>
-  messageIdOf(device, { fromMe: true, chat: "", sender: "", waId })
+  deriveMessageId(device, { fromMe: true, chat: "", sender: "", waId })
 
 /** An event of our own: nothing can repeat it. */
 export const stateDraft = (device: DeviceId, tag: "Inactive" | "LoggedOut", jid: string | null = null): EventDraft => ({

@@ -3,7 +3,7 @@
  * supervision need, and nothing that does I/O.
  */
 import { Context, Effect, Layer, PubSub, Stream } from "effect"
-import * as LocalFleet from "../../src/actors/LocalFleet.ts"
+import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { DesiredDevice } from "../../src/domain/Device.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
@@ -40,7 +40,7 @@ export class FleetBench extends Context.Service<FleetBench, {
   readonly fleet: DeviceFleet["Service"]
   readonly drafts: ReadonlyArray<EventDraft>
   readonly transitions: (id?: DeviceId) => ReadonlyArray<Recorded>
-  readonly stateOf: (id: DeviceId) => DeviceState["_tag"]
+  readonly readState: (id: DeviceId) => DeviceState["_tag"]
   /** Writes desired state and lets the fleet see it. */
   readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
   /** What the table shows for a device that this fleet has not told of. */
@@ -69,7 +69,7 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
       let full = false
       const log = EventLog.of({
         append: () => nobody,
-        offer: (draft) => {
+        push: (draft) => {
           drafts.push(draft)
           return !full
         },
@@ -85,20 +85,20 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
         read: () => nobody,
         follow: () => Stream.die("the fleet bench has no such operation"),
         latest: () => nobody,
-        head: nobody,
+        bounds: nobody,
         claimCursor: () => nobody,
         moveCursor: () => nobody,
         cursors: nobody,
-        retain: () => nobody
+        deleteBefore: () => nobody
       })
       const transitions = (id?: DeviceId) =>
         drafts.filter((draft) => draft.kind === "device.state" && (id === undefined || draft.deviceId === id))
           .map((draft) => ({ deviceId: draft.deviceId, ...draft.data } as Recorded))
-      const stateOf = (id: DeviceId) => transitions(id).at(-1)?.state._tag ?? "Inactive"
+      const readState = (id: DeviceId) => transitions(id).at(-1)?.state._tag ?? "Inactive"
       const repository = DeviceRepository.of({
         ...({} as DeviceRepository["Service"]),
         desired: Effect.sync(() =>
-          desired.filter((row) => row.active || (shown.get(row.id) ?? stateOf(row.id)) !== "Inactive")
+          desired.filter((row) => row.active || (shown.get(row.id) ?? readState(row.id)) !== "Inactive")
         ),
         changes: Stream.fromPubSub(pulses)
       })
@@ -116,7 +116,7 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
         fleet,
         drafts,
         transitions,
-        stateOf,
+        readState,
         want: (next) =>
           Effect.gen(function*() {
             desired = next

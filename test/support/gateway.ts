@@ -3,16 +3,16 @@ import { Deferred, Effect } from "effect"
 import type { Failure } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, UpstreamId } from "../../src/domain/Ids.ts"
-import type { Happening, SessionListener, SessionTarget } from "../../src/services/WhatsAppGateway.ts"
+import type { SessionEvent, SessionListener, SessionTarget } from "../../src/services/WhatsAppGateway.ts"
 
-export const targetOf = (slot: string, jid: string | null = null): SessionTarget => ({
+export const makeTarget = (slot: string, jid: string | null = null): SessionTarget => ({
   deviceId: "dev_01K0000000000000000000TEST" as DeviceId,
   upstreamId: slot as UpstreamId,
   jid
 })
 
 export interface Recording extends SessionListener {
-  readonly happenings: Array<Happening>
+  readonly happenings: Array<SessionEvent>
   /** The facts among them. */
   readonly drafts: () => ReadonlyArray<EventDraft>
   readonly ended: Effect.Effect<Failure>
@@ -26,7 +26,7 @@ export interface Recording extends SessionListener {
 export const record = (): Recording => {
   const ended = Deferred.makeUnsafe<Failure>()
   const waiting = new Set<() => void>()
-  const happenings: Array<Happening> = []
+  const happenings: Array<SessionEvent> = []
   let ends = 0
   let late = 0
   const recording: Recording = {
@@ -35,7 +35,7 @@ export const record = (): Recording => {
     ended: Deferred.await(ended),
     ends: () => ends,
     late: () => late,
-    onHappening: (happening) => {
+    onEvent: (happening) => {
       if (ends > 0) late++
       happenings.push(happening)
       for (const look of waiting) look()

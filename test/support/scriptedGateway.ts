@@ -8,7 +8,7 @@ import type { UpstreamStatus } from "../../src/domain/Device.ts"
 import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
 import { SessionRefused } from "../../src/services/WhatsAppGateway.ts"
-import type { Happening, SessionListener, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import type { SessionEvent, SessionListener, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 
 export type OpenMode = "accept" | "hang" | "defect" | FailureClass
 
@@ -23,8 +23,8 @@ export class ScriptedSession {
     this.listener = listener
   }
 
-  say(happening: Happening): void {
-    if (this.open) this.listener.onHappening(happening)
+  say(happening: SessionEvent): void {
+    if (this.open) this.listener.onEvent(happening)
   }
 
   lose(failureClass: FailureClass): void {

@@ -13,8 +13,8 @@ import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
-import { makeEventId, messageIdOf } from "../../src/services/EventIdentity.ts"
-import * as MemoryStorage from "../../src/services/MemoryStorage.ts"
+import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
+import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { Gateways } from "../../src/services/WhatsAppGateway.ts"
@@ -31,7 +31,7 @@ export const makeScript = (): Script => ({ gateway: new ScriptedGateway(), incid
 
 export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string]
 
-const fleetOf = (script: Script) =>
+const makeFleet = (script: Script) =>
   Layer.succeed(
     DeviceFleet,
     DeviceFleet.of({
@@ -49,7 +49,7 @@ export const services = (
   const script = options.script ?? makeScript()
   const base = Layer.mergeAll(
     options.storage ?? MemoryStorage.layerMemory,
-    fleetOf(script),
+    makeFleet(script),
     Layer.succeed(Gateways, Gateways.of({ all: new Map([[script.gateway.name, script.gateway]]) })),
     Layer.succeed(
       ServerIdentity,
@@ -136,7 +136,7 @@ export const messageDraft = (deviceId: DeviceId, number: number, body = `message
     deviceId,
     occurredAt,
     via: "live",
-    data: { messageId: messageIdOf(deviceId, identity), ...identity, type: "text", body },
+    data: { messageId: deriveMessageId(deviceId, identity), ...identity, type: "text", body },
     identity: { ...identity, rank: "" },
     aliases: []
   }

@@ -1,8 +1,8 @@
 /**
- * One device, alive: it owns the session, keeps a mind, and carries out what `DeviceBehaviour` decides.
+ * One device, alive: it owns the session, keeps a actorState, and carries out what `DeviceBehaviour` decides.
  *
  * The actor is one fiber. While online it is parked on its inbox; frames do not pass through it: the session hands them
- * to `DeviceCell`'s ear, and from there they go straight into the log. Only what moves the state machine wakes the fiber.
+ * to `DeviceCell`'s listener, and from there they go straight into the log. Only what moves the state machine wakes the fiber.
  *
  * Order in `handle`: decide, record the transition in the log, then act. A crash between the last two leaves a recorded
  * state that is not carried out; the next actor begins from desired state, not from the recorded one.
@@ -16,9 +16,9 @@ import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import type { SessionRefused } from "../../services/WhatsAppGateway.ts"
 import { reconnectSchedule } from "../Supervision.ts"
-import { decide, evolve, phoneFor, standing, wasStable } from "./DeviceBehaviour.ts"
-import type { Input, Mind, Transition } from "./DeviceBehaviour.ts"
-import { describeDefect, Ear, pauseUntilRoom } from "./DeviceCell.ts"
+import { decide, evolve, phoneFor, nextStep, wasStable } from "./DeviceBehaviour.ts"
+import type { Input, ActorState, Transition } from "./DeviceBehaviour.ts"
+import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
@@ -40,7 +40,7 @@ const supervised = (cell: DeviceCell, first: Input): Effect.Effect<void> =>
 const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
   yield* handle(cell, first)
   while (true) {
-    const todo = standing(cell.mind)
+    const todo = nextStep(cell.actorState)
     switch (todo._tag) {
       case "Finished":
         return
@@ -66,7 +66,7 @@ const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
 const reconnectsIn = (failureClass: FailureClass) => Metric.withAttributes(Metrics.reconnects, { class: failureClass })
 
 /** Made once: a metric with attributes computes its key when it is first used, and a storm would compute thousands. */
-const reconnectsOf = {
+const reconnectsByClass = {
   transport: reconnectsIn("transport"),
   auth: reconnectsIn("auth"),
   conflict: reconnectsIn("conflict"),
@@ -80,7 +80,7 @@ const handle = Effect.fnUntraced(function*(cell: DeviceCell, raw: Input) {
   const delay = failing ? yield* nextDelay(cell) : 0
   if (input._tag === "Ended") {
     cell.lastFailure = input.failure
-    yield* Metric.update(reconnectsOf[input.failure.class], 1)
+    yield* Metric.update(reconnectsByClass[input.failure.class], 1)
   }
   yield* apply(cell, input, delay)
 })
@@ -90,7 +90,7 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
   Effect.suspend(() => {
     const { clock } = cell.host
     const now = clock.currentTimeMillisUnsafe()
-    const { orders, transition } = decide(cell.mind, input, { now, delay })
+    const { orders, transition } = decide(cell.actorState, input, { now, delay })
     if (transition !== null) record(cell, transition, now)
     let forget = false
     for (const order of orders) {
@@ -99,19 +99,19 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
         continue
       }
       forget = order.forget
-      if (order.forget) cell.ear = null
+      if (order.forget) cell.listener = null
       cell.session?.end(order.failure)
     }
-    return cell.session !== null && (forget || !cell.mind.sessionOpen) ? dropSession(cell) : Effect.void
+    return cell.session !== null && (forget || !cell.actorState.sessionOpen) ? dropSession(cell) : Effect.void
   })
 
-/** Takes the transition into the mind and into the log. */
+/** Takes the transition into the actorState and into the log. */
 const record = (cell: DeviceCell, transition: Transition, now: number): void => {
-  const from = cell.mind.state
-  cell.mind = evolve(cell.mind, transition, now)
+  const from = cell.actorState.state
+  cell.actorState = evolve(cell.actorState, transition, now)
   if (transition.rule === "gateway-down") cell.host.incidents.wait(cell)
   else cell.host.incidents.leave(cell)
-  cell.host.log.offer(stateDraft(cell.device.id, from, cell.mind, transition, now))
+  cell.host.log.push(stateDraft(cell.device.id, from, cell.actorState, transition, now))
   cell.host.onTransition(cell, from)
 }
 
@@ -119,7 +119,7 @@ const record = (cell: DeviceCell, transition: Transition, now: number): void => 
 export const stateDraft = (
   deviceId: DesiredDevice["id"],
   from: DeviceState,
-  mind: Mind,
+  actorState: ActorState,
   transition: Pick<Transition, "rule" | "failure">,
   now: number
 ): EventDraft => ({
@@ -130,11 +130,11 @@ export const stateDraft = (
   via: "columba",
   data: {
     from: from._tag,
-    state: mind.state,
+    state: actorState.state,
     rule: transition.rule,
     failure: transition.failure,
-    jid: mind.jid,
-    phone: phoneFor(mind)
+    jid: actorState.jid,
+    phone: phoneFor(actorState)
   },
   identity: null,
   aliases: []
@@ -158,7 +158,9 @@ const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<
 /** The schedule is driven through one run of failures and forgotten after a stable connection. */
 const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
   const now = cell.host.clock.currentTimeMillisUnsafe()
-  if (cell.delayStep === null || wasStable(cell.mind, now)) cell.delayStep = yield* Schedule.toStep(reconnectSchedule)
+  if (cell.delayStep === null || wasStable(cell.actorState, now)) {
+    cell.delayStep = yield* Schedule.toStep(reconnectSchedule)
+  }
   const [, delay] = yield* Effect.orDie(cell.delayStep(now, undefined))
   return Duration.toMillis(delay)
 })
@@ -196,12 +198,12 @@ const awaitRoom = (log: EventLog["Service"]): Effect.Effect<void> =>
 const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
   Effect.uninterruptibleMask((restore) => {
     const scope = Scope.makeUnsafe()
-    const ear = new Ear(cell)
-    cell.ear = ear
-    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.mind.jid }
-    return Effect.matchCauseEffect(restore(Scope.provide(cell.host.gateway.open(target, ear), scope)), {
+    const listener = new FrameListener(cell)
+    cell.listener = listener
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    return Effect.matchCauseEffect(restore(Scope.provide(cell.host.gateway.open(target, listener), scope)), {
       onFailure: (cause) => {
-        if (cell.ear === ear) cell.ear = null
+        if (cell.listener === listener) cell.listener = null
         return Effect.andThen(Scope.close(scope, Exit.void), Effect.failCause(cause))
       },
       onSuccess: (session) => {

@@ -6,11 +6,11 @@
 import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
-import { phoneOf } from "../../domain/Jid.ts"
-import { authProbeDelay, budgetOf, conflictDelay, failureMemory, firstSignMax, stableAfter } from "../Supervision.ts"
+import { parsePhone } from "../../domain/Jid.ts"
+import { authProbeDelay, findBudget, conflictDelay, failureMemory, firstSignMax, stableAfter } from "../Supervision.ts"
 
 /** All that a device's future depends on. */
-export interface Mind {
+export interface ActorState {
   readonly state: DeviceState
   /** Connections begun since the last stable one. */
   readonly attempt: number
@@ -79,7 +79,7 @@ const nothing: Decision = { transition: null, orders: [] }
 const syncStatus: ReadonlyArray<Order> = [{ _tag: "SyncStatus" }]
 
 /** A device as it is before its actor has done anything. */
-export const initial = (jid: string | null): Mind => ({
+export const initial = (jid: string | null): ActorState => ({
   state: { _tag: "Inactive" },
   attempt: 0,
   sessionOpen: false,
@@ -89,38 +89,38 @@ export const initial = (jid: string | null): Mind => ({
 })
 
 /** What the actor does while nothing happens. Every waiting state has a time or somebody who will wake it. */
-export type Standing =
+export type NextStep =
   | { readonly _tag: "Finished" }
   | { readonly _tag: "Open" }
   | { readonly _tag: "WaitUntil"; readonly at: number }
   | { readonly _tag: "Park" }
 
-const finished: Standing = { _tag: "Finished" }
-const open: Standing = { _tag: "Open" }
-const park: Standing = { _tag: "Park" }
+const finished: NextStep = { _tag: "Finished" }
+const open: NextStep = { _tag: "Open" }
+const park: NextStep = { _tag: "Park" }
 
-export const standing = (mind: Mind): Standing => {
-  switch (mind.state._tag) {
+export const nextStep = (actorState: ActorState): NextStep => {
+  switch (actorState.state._tag) {
     case "Inactive":
       return finished
     case "Connecting":
-      return mind.sessionOpen ? park : open
+      return actorState.sessionOpen ? park : open
     case "Backoff":
-      return mind.inIncident ? park : { _tag: "WaitUntil", at: Date.parse(mind.state.retryAt) }
+      return actorState.inIncident ? park : { _tag: "WaitUntil", at: Date.parse(actorState.state.retryAt) }
     case "Quarantined":
-      return { _tag: "WaitUntil", at: Date.parse(mind.state.until) }
+      return { _tag: "WaitUntil", at: Date.parse(actorState.state.until) }
     default:
       return park
   }
 }
 
-/** The mind after a transition. */
-export const evolve = (mind: Mind, transition: Transition, now: number): Mind => ({
+/** The actorState after a transition. */
+export const evolve = (actorState: ActorState, transition: Transition, now: number): ActorState => ({
   state: transition.state,
-  attempt: "attempt" in transition.state ? transition.state.attempt : mind.attempt,
+  attempt: "attempt" in transition.state ? transition.state.attempt : actorState.attempt,
   sessionOpen: transition.sessionOpen,
   inIncident: transition.rule === "gateway-down",
-  failures: nextFailures(mind.failures, transition, now),
+  failures: nextFailures(actorState.failures, transition, now),
   jid: transition.jid
 })
 
@@ -151,38 +151,44 @@ const recent = (failures: ReadonlyArray<PastFailure>, now: number, period: Durat
   failures.filter((past) => now - past.at < Duration.toMillis(period))
 
 /** Which transition an input causes, and what must be done about it. Total: any input may come in any state. */
-export const decide = (mind: Mind, input: Input, facts: Facts): Decision => {
+export const decide = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "Start":
-      return mind.state._tag === "Inactive" ? become(mind, connecting(1), "started") : nothing
+      return actorState.state._tag === "Inactive" ? become(actorState, connecting(1), "started") : nothing
     case "Stop":
-      return mind.state._tag === "Inactive"
+      return actorState.state._tag === "Inactive"
         ? nothing
-        : become(mind, { _tag: "Inactive" }, input.rule, { sessionOpen: false }, endSession("stopped", input.rule))
+        : become(
+          actorState,
+          { _tag: "Inactive" },
+          input.rule,
+          { sessionOpen: false },
+          endSession("stopped", input.rule)
+        )
     case "Opened":
-      return opened(mind, facts)
+      return opened(actorState, facts)
     case "Ended":
-      return holdsNoSession(mind) ? nothing : failed(mind, input.failure, facts, input.retryAfter)
+      return holdsNoSession(actorState) ? nothing : failed(actorState, input.failure, facts, input.retryAfter)
     case "Crashed":
-      return mind.state._tag === "Inactive" || mind.state._tag === "Quarantined"
+      return actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined"
         ? nothing
-        : failed(mind, { class: "ours", code: "defect", detail: input.detail }, facts, 0)
+        : failed(actorState, { class: "ours", code: "defect", detail: input.detail }, facts, 0)
     case "GatewayDown":
-      return gatewayDown(mind, input)
+      return gatewayDown(actorState, input)
     case "IncidentOver":
-      return mind.state._tag === "Backoff" && mind.inIncident
-        ? become(mind, connecting(mind.attempt + 1), "incident-over")
+      return actorState.state._tag === "Backoff" && actorState.inIncident
+        ? become(actorState, connecting(actorState.attempt + 1), "incident-over")
         : nothing
     case "RetryDue":
-      return retryDue(mind)
+      return retryDue(actorState)
     case "ReconnectRequested":
-      return reconnectRequested(mind)
+      return reconnectRequested(actorState)
     case "ReleaseRequested":
-      return mind.state._tag === "Quarantined"
-        ? become(mind, connecting(1), "released", { budget: "clear" })
+      return actorState.state._tag === "Quarantined"
+        ? become(actorState, connecting(1), "released", { budget: "clear" })
         : nothing
     default:
-      return mind.sessionOpen ? heard(mind, input, facts) : nothing
+      return actorState.sessionOpen ? heard(actorState, input, facts) : nothing
   }
 }
 
@@ -191,13 +197,21 @@ const connecting = (attempt: number): DeviceState => ({ _tag: "Connecting", atte
 const iso = (at: number): string => new Date(at).toISOString()
 
 const become = (
-  mind: Mind,
+  actorState: ActorState,
   state: DeviceState,
   rule: string,
   change: Partial<Transition> = {},
   orders: ReadonlyArray<Order> = []
 ): Decision => ({
-  transition: { state, rule, failure: null, sessionOpen: mind.sessionOpen, budget: "keep", jid: mind.jid, ...change },
+  transition: {
+    state,
+    rule,
+    failure: null,
+    sessionOpen: actorState.sessionOpen,
+    budget: "keep",
+    jid: actorState.jid,
+    ...change
+  },
   orders
 })
 
@@ -205,40 +219,40 @@ const endSession = (code: string, detail: string, forget = true): ReadonlyArray<
   { _tag: "EndSession", failure: { class: "transport", code, detail }, forget }
 ]
 
-const holdsNoSession = (mind: Mind): boolean =>
-  mind.state._tag === "Inactive" || mind.state._tag === "Quarantined" || mind.state._tag === "Backoff"
+const holdsNoSession = (actorState: ActorState): boolean =>
+  actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.state._tag === "Backoff"
 
 /** An open session is enough for a known account; an unknown one is asked about first. */
-const opened = (mind: Mind, facts: Facts): Decision => {
-  if (mind.state._tag !== "Connecting" || mind.sessionOpen) return nothing
-  return mind.jid === null
-    ? become(mind, mind.state, "session-open-account-unknown", { sessionOpen: true }, syncStatus)
-    : become(mind, online(mind.jid, facts), "session-open", { sessionOpen: true })
+const opened = (actorState: ActorState, facts: Facts): Decision => {
+  if (actorState.state._tag !== "Connecting" || actorState.sessionOpen) return nothing
+  return actorState.jid === null
+    ? become(actorState, actorState.state, "session-open-account-unknown", { sessionOpen: true }, syncStatus)
+    : become(actorState, online(actorState.jid, facts), "session-open", { sessionOpen: true })
 }
 
 const online = (jid: string | null, facts: Facts): DeviceState => ({ _tag: "Online", jid, since: iso(facts.now) })
 
-const retryDue = (mind: Mind): Decision => {
-  if (mind.state._tag === "Backoff" && !mind.inIncident) {
-    return become(mind, connecting(mind.attempt + 1), "retry-due")
+const retryDue = (actorState: ActorState): Decision => {
+  if (actorState.state._tag === "Backoff" && !actorState.inIncident) {
+    return become(actorState, connecting(actorState.attempt + 1), "retry-due")
   }
-  return mind.state._tag === "Quarantined" ? become(mind, connecting(1), "quarantine-over") : nothing
+  return actorState.state._tag === "Quarantined" ? become(actorState, connecting(1), "quarantine-over") : nothing
 }
 
-const reconnectRequested = (mind: Mind): Decision => {
-  switch (mind.state._tag) {
+const reconnectRequested = (actorState: ActorState): Decision => {
+  switch (actorState.state._tag) {
     case "Inactive":
     case "Quarantined":
       return nothing
     case "Backoff":
-      return become(mind, connecting(mind.attempt + 1), "reconnect-requested")
+      return become(actorState, connecting(actorState.attempt + 1), "reconnect-requested")
     default:
       return become(
-        mind,
+        actorState,
         connecting(1),
         "reconnect-requested",
         { sessionOpen: false },
-        mind.sessionOpen ? endSession("reconnect-requested", "an operator asked for a new connection") : []
+        actorState.sessionOpen ? endSession("reconnect-requested", "an operator asked for a new connection") : []
       )
   }
 }
@@ -247,22 +261,26 @@ const reconnectRequested = (mind: Mind): Decision => {
  * The incident gives back what its first sign burned: sockets fall a moment before connecting is refused, and the
  * device could do nothing about either.
  */
-const gatewayDown = (mind: Mind, input: Extract<Input, { _tag: "GatewayDown" }>): Decision => {
-  if (mind.state._tag === "Inactive" || mind.state._tag === "Quarantined" || mind.inIncident) return nothing
+const gatewayDown = (actorState: ActorState, input: Extract<Input, { _tag: "GatewayDown" }>): Decision => {
+  if (actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.inIncident) {
+    return nothing
+  }
   const state: DeviceState = {
     _tag: "Backoff",
-    attempt: mind.attempt,
+    attempt: actorState.attempt,
     retryAt: iso(input.probeAt),
     reason: input.failure
   }
-  return become(mind, state, "gateway-down", { failure: input.failure, sessionOpen: false, budget: "refund" })
+  return become(actorState, state, "gateway-down", { failure: input.failure, sessionOpen: false, budget: "refund" })
 }
 
-const failed = (mind: Mind, failure: Failure, facts: Facts, retryAfter: number): Decision => {
-  const attempt = wasStable(mind, facts.now) ? 1 : Math.max(1, mind.attempt)
-  const budget = budgetOf(failure.class)
+const failed = (actorState: ActorState, failure: Failure, facts: Facts, retryAfter: number): Decision => {
+  const attempt = wasStable(actorState, facts.now) ? 1 : Math.max(1, actorState.attempt)
+  const budget = findBudget(failure.class)
   if (budget !== null) {
-    const spent = recent(mind.failures, facts.now, budget.period).filter((past) => past.failure.class === failure.class)
+    const spent = recent(actorState.failures, facts.now, budget.period).filter((past) =>
+      past.failure.class === failure.class
+    )
     if (spent.length >= budget.intensity) {
       const state: DeviceState = {
         _tag: "Quarantined",
@@ -270,12 +288,12 @@ const failed = (mind: Mind, failure: Failure, facts: Facts, retryAfter: number):
         evidence: [...spent.slice(-4), { failure, at: facts.now }].map(describe),
         until: iso(facts.now + Duration.toMillis(budget.quarantine))
       }
-      return become(mind, state, "budget-spent", { failure, sessionOpen: false, budget: "burn" })
+      return become(actorState, state, "budget-spent", { failure, sessionOpen: false, budget: "burn" })
     }
   }
   const delay = Math.max(minimumDelay(failure, facts), retryAfter)
   const state: DeviceState = { _tag: "Backoff", attempt, retryAt: iso(facts.now + delay), reason: failure }
-  return become(mind, state, `${failure.class}-failure`, {
+  return become(actorState, state, `${failure.class}-failure`, {
     failure,
     sessionOpen: false,
     budget: budget === null ? "keep" : "burn"
@@ -296,41 +314,45 @@ const minimumDelay = (failure: Failure, facts: Facts): number => {
 const describe = (past: PastFailure): string => `${iso(past.at)} ${past.failure.code}: ${past.failure.detail}`
 
 /** Whether the connection that just ended had earned a fresh start. */
-export const wasStable = (mind: Mind, now: number): boolean =>
-  mind.state._tag === "Online" && now - Date.parse(mind.state.since) >= Duration.toMillis(stableAfter)
+export const wasStable = (actorState: ActorState, now: number): boolean =>
+  actorState.state._tag === "Online" && now - Date.parse(actorState.state.since) >= Duration.toMillis(stableAfter)
 
 /** What an open session tells, short of its end. */
-const heard = (mind: Mind, input: Input, facts: Facts): Decision => {
+const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "StatusRead":
-      return statusRead(mind, input.status, facts)
+      return statusRead(actorState, input.status, facts)
     case "UpstreamConnected":
-      return mind.state._tag === "Online"
+      return actorState.state._tag === "Online"
         ? { transition: null, orders: syncStatus }
-        : become(mind, online(input.jid ?? mind.jid, facts), "upstream-connected", {
-          jid: input.jid ?? mind.jid
+        : become(actorState, online(input.jid ?? actorState.jid, facts), "upstream-connected", {
+          jid: input.jid ?? actorState.jid
         }, syncStatus)
     case "UpstreamDisconnected":
-      return mind.state._tag === "Online"
-        ? become(mind, connecting(mind.attempt), "upstream-disconnected", {}, syncStatus)
+      return actorState.state._tag === "Online"
+        ? become(actorState, connecting(actorState.attempt), "upstream-disconnected", {}, syncStatus)
         : { transition: null, orders: syncStatus }
     case "LoginNeeded":
-      return mind.state._tag === "AwaitingLogin" && mind.state.method === input.method &&
-          mind.state.expiresAt === input.expiresAt
+      return actorState.state._tag === "AwaitingLogin" && actorState.state.method === input.method &&
+          actorState.state.expiresAt === input.expiresAt
         ? nothing
-        : become(mind, { _tag: "AwaitingLogin", method: input.method, expiresAt: input.expiresAt }, "login-needed")
+        : become(
+          actorState,
+          { _tag: "AwaitingLogin", method: input.method, expiresAt: input.expiresAt },
+          "login-needed"
+        )
     case "LoggedOut":
-      return mind.state._tag === "LoggedOut"
+      return actorState.state._tag === "LoggedOut"
         ? nothing
-        : become(mind, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
+        : become(actorState, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
     case "TrafficHeard":
-      return mind.state._tag === "Connecting" || mind.state._tag === "AwaitingLogin"
-        ? become(mind, online(mind.jid, facts), "traffic-heard", {}, syncStatus)
+      return actorState.state._tag === "Connecting" || actorState.state._tag === "AwaitingLogin"
+        ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncStatus)
         : nothing
     case "DeafProved":
-      return mind.state._tag === "Online"
+      return actorState.state._tag === "Online"
         ? become(
-          mind,
+          actorState,
           { _tag: "Deaf", evidence: input.evidence },
           "deaf-proved",
           {},
@@ -343,28 +365,34 @@ const heard = (mind: Mind, input: Input, facts: Facts): Decision => {
 }
 
 /** The gateway's own answer about the slot. Usable means connected and logged in; neither alone is enough. */
-const statusRead = (mind: Mind, status: UpstreamStatus, facts: Facts): Decision => {
-  const tag = mind.state._tag
+const statusRead = (actorState: ActorState, status: UpstreamStatus, facts: Facts): Decision => {
+  const tag = actorState.state._tag
   if (tag === "Deaf") return nothing
   if (status.isConnected && status.isLoggedIn) {
-    const jid = status.jid ?? mind.jid
-    if (mind.state._tag !== "Online") return become(mind, online(jid, facts), "status-usable", { jid })
-    return jid === mind.jid && jid === mind.state.jid
+    const jid = status.jid ?? actorState.jid
+    if (actorState.state._tag !== "Online") return become(actorState, online(jid, facts), "status-usable", { jid })
+    return jid === actorState.jid && jid === actorState.state.jid
       ? nothing
-      : become(mind, { ...mind.state, jid }, "account-learnt", { jid })
+      : become(actorState, { ...actorState.state, jid }, "account-learnt", { jid })
   }
   if (status.isLoggedIn || status.jid !== null) {
     return tag === "Connecting"
       ? nothing
-      : become(mind, connecting(mind.attempt), "upstream-offline", { jid: status.jid ?? mind.jid })
+      : become(actorState, connecting(actorState.attempt), "upstream-offline", { jid: status.jid ?? actorState.jid })
   }
   if (tag === "LoggedOut" || tag === "AwaitingLogin") return nothing
-  return mind.jid === null
-    ? become(mind, { _tag: "AwaitingLogin", method: "unknown", expiresAt: null }, "status-not-paired")
-    : become(mind, { _tag: "LoggedOut", reason: "the gateway holds no login for this slot" }, "status-logged-out", {
-      jid: null
-    })
+  return actorState.jid === null
+    ? become(actorState, { _tag: "AwaitingLogin", method: "unknown", expiresAt: null }, "status-not-paired")
+    : become(
+      actorState,
+      { _tag: "LoggedOut", reason: "the gateway holds no login for this slot" },
+      "status-logged-out",
+      {
+        jid: null
+      }
+    )
 }
 
 /** The phone that goes with the account, for the device row. */
-export const phoneFor = (mind: Mind): string | null => mind.jid === null ? null : phoneOf(mind.jid)
+export const phoneFor = (actorState: ActorState): string | null =>
+  actorState.jid === null ? null : parsePhone(actorState.jid)

@@ -10,11 +10,11 @@ import type { Clock, Duration, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
 import type { EventLog } from "../../services/EventLog.ts"
-import type { Happening, Session, SessionListener, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
-import type { ConnectGate } from "../ConnectGate.ts"
-import type { GatewayIncidents } from "../GatewayIncidents.ts"
+import type { SessionEvent, Session, SessionListener, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { ConnectGate } from "../gateway/ConnectGate.ts"
+import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import { initial } from "./DeviceBehaviour.ts"
-import type { Input, Mind } from "./DeviceBehaviour.ts"
+import type { Input, ActorState } from "./DeviceBehaviour.ts"
 
 /** What all actors of one gateway share. */
 export interface ActorHost {
@@ -49,10 +49,10 @@ const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
 export class DeviceCell {
   device: DesiredDevice
   readonly host: ActorHost
-  mind: Mind
+  actorState: ActorState
   session: Session | null = null
   sessionScope: Scope.Closeable | null = null
-  ear: Ear | null = null
+  listener: FrameListener | null = null
   delayStep: DelayStep | null = null
   framesReceived = 0
   lastFrameAt = 0
@@ -74,7 +74,7 @@ export class DeviceCell {
   constructor(device: DesiredDevice, host: ActorHost) {
     this.device = device
     this.host = host
-    this.mind = initial(device.jid)
+    this.actorState = initial(device.jid)
   }
 
   post(input: Input): void {
@@ -93,7 +93,7 @@ export class DeviceCell {
   forgetSession(): void {
     this.session = null
     this.sessionScope = null
-    this.ear = null
+    this.listener = null
     this.pauseOnOpen = false
     if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter((waiting) => outlivesSession.has(waiting._tag))
   }
@@ -114,39 +114,39 @@ export class DeviceCell {
 }
 
 /**
- * Listens to one session of a device. A session that was given up keeps its ear, but the ear no longer belongs to the
+ * Listens to one session of a device. A session that was given up keeps its listener, but the listener no longer belongs to the
  * cell: what a dying socket still says can not disturb its successor.
  */
-export class Ear implements SessionListener {
+export class FrameListener implements SessionListener {
   readonly #cell: DeviceCell
 
   constructor(cell: DeviceCell) {
     this.#cell = cell
   }
 
-  onHappening(happening: Happening): void {
+  onEvent(event: SessionEvent): void {
     const cell = this.#cell
-    if (cell.ear !== this) return
+    if (cell.listener !== this) return
     cell.framesReceived++
     cell.host.onFrame()
     // A defect in what this device's frames lead to must stay this device's: it is told to its own fiber.
     try {
-      this.#hear(cell, happening)
+      this.#hear(cell, event)
     } catch (defect) {
       cell.post({ _tag: "Crashed", detail: describeDefect(defect) })
     }
   }
 
   onEnd(failure: Failure): void {
-    if (this.#cell.ear === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
+    if (this.#cell.listener === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
   }
 
-  #hear(cell: DeviceCell, happening: Happening): void {
-    switch (happening._tag) {
+  #hear(cell: DeviceCell, event: SessionEvent): void {
+    switch (event._tag) {
       case "Record":
         cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
-        if (!cell.host.log.offer(happening.draft)) pauseUntilRoom(cell)
-        if (cell.mind.state._tag !== "Online" && happening.draft.kind.startsWith("message.")) {
+        if (!cell.host.log.push(event.draft)) pauseUntilRoom(cell)
+        if (cell.actorState.state._tag !== "Online" && event.draft.kind.startsWith("message.")) {
           cell.post({ _tag: "TrafficHeard" })
         }
         return
@@ -154,9 +154,9 @@ export class Ear implements SessionListener {
       case "UpstreamDisconnected":
       case "LoginNeeded":
       case "LoggedOut":
-        return cell.post(happening)
+        return cell.post(event)
       default:
-        throw new Error(`unknown happening ${String((happening as { readonly _tag: unknown })._tag)}`)
+        throw new Error(`unknown event ${String((event as { readonly _tag: unknown })._tag)}`)
     }
   }
 }

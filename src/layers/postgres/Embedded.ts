@@ -27,7 +27,7 @@ const plainParameters = (parameters: ReadonlyArray<unknown>): Array<unknown> =>
   })
 
 /** As the server's client classes them, so that both databases' failures mean the same to the layers above. */
-const sqlErrorOf = (cause: unknown): SqlError.SqlError => {
+const toSqlError = (cause: unknown): SqlError.SqlError => {
   const fields = cause as { readonly code?: unknown; readonly constraint?: unknown }
   const code = typeof fields.code === "string" ? fields.code : ""
   const props = { cause, message: "The embedded database refused a statement", operation: "query" }
@@ -47,7 +47,7 @@ const makeConnection = (engine: PGlite): SqlConnection.Connection => {
   const run = (sql: string, parameters: ReadonlyArray<unknown>, rowMode: "object" | "array") =>
     Effect.uninterruptible(Effect.tryPromise({
       try: () => engine.query(sql, plainParameters(parameters), { rowMode }),
-      catch: sqlErrorOf
+      catch: toSqlError
     }))
   const execute: SqlConnection.Connection["execute"] = (sql, parameters, transformRows) =>
     Effect.map(run(sql, parameters, "object"), (result) => {

@@ -41,7 +41,7 @@ export const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
   Redacted.make(Redacted.value(url).replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, "$1:"))
 
 /** Null for a Unix socket, which can not fall silent, and for a URL that the client will refuse. */
-const addressOf = (url: Redacted.Redacted): { readonly host: string; readonly port: number } | null => {
+const parseAddress = (url: Redacted.Redacted): { readonly host: string; readonly port: number } | null => {
   const text = Redacted.value(url)
   if (!URL.canParse(text)) return null
   const { hostname, port, searchParams } = new URL(text)
@@ -55,7 +55,7 @@ const addressOf = (url: Redacted.Redacted): { readonly host: string; readonly po
 
 /** Watched connections for as long as the scope, and none of them a moment longer. */
 const makeStream = Effect.fnUntraced(function*(url: Redacted.Redacted, silence: Duration.Duration) {
-  const address = addressOf(url)
+  const address = parseAddress(url)
   if (address === null) return null
   const runFork = Effect.runForkWith(yield* Effect.context<never>())
   return yield* Effect.acquireRelease(

@@ -49,7 +49,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         Effect.flatMap((rows) =>
           rows[0] === undefined
             ? Effect.fail(DeviceNotFound.of(id))
-            : Effect.as(announce(id), deviceOf(rows[0]))
+            : Effect.as(announce(id), toDevice(rows[0]))
         ),
         unavailable("change a device")
       )
@@ -66,12 +66,12 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           ]
         ).pipe(
           Effect.tap(() => announce(device.id)),
-          Effect.map((rows) => deviceOf(rows[0]!)),
+          Effect.map((rows) => toDevice(rows[0]!)),
           Effect.catch((error) => insertFailure(error, device.gateway, device.upstreamId))
         ),
       get: Effect.fn("DeviceRepository.get")(function*(id) {
         const rows = yield* sql.unsafe<DeviceRow>(`select ${columns} from devices where id = $1`, [PgTypes.text(id)])
-        return rows[0] === undefined ? yield* DeviceNotFound.of(id) : deviceOf(rows[0])
+        return rows[0] === undefined ? yield* DeviceNotFound.of(id) : toDevice(rows[0])
       }, unavailable("read a device")),
       list: Effect.fn("DeviceRepository.list")(function*(options) {
         const place = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, devicePattern)
@@ -91,7 +91,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         )
         const items = rows.slice(0, limit)
         return {
-          items: items.map(deviceOf),
+          items: items.map(toDevice),
           next: rows.length > limit ? encodeCursor(items[limit - 1]!.place) : null
         }
       }, unavailable("list devices")),
@@ -128,7 +128,7 @@ const insertFailure = (
     ? Effect.fail(UpstreamIdTaken.of(gateway, upstreamId))
     : Effect.fail(StorageUnavailable.of("add a device"))
 
-const deviceOf = (row: DeviceRow): Device => ({
+const toDevice = (row: DeviceRow): Device => ({
   id: row.id as DeviceId,
   name: row.name,
   gateway: row.gateway as GatewayName,

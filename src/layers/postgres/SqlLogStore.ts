@@ -8,8 +8,8 @@ import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter } from "../../services/EventLog.ts"
-import { BatchRefused, LogStore, pageBytesMax } from "../../services/LogStore.ts"
-import type { WriteResult, Written } from "../../services/LogStore.ts"
+import { BatchRefused, LogStore, pageBytesMax } from "../../log/LogStore.ts"
+import type { WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
 import { describe, isDataError, isNumberTaken, unavailable, withinAnswerMax } from "./sqlErrors.ts"
@@ -24,7 +24,7 @@ const channel = "columba_log"
 const scanSpan = 50_000
 
 /** Rows that retention removes in one transaction: some 20 ms, during which appends go on. */
-const retainChunk = 5_000
+const deleteChunkMax = 5_000
 
 interface AppendRow {
   readonly head: number
@@ -67,7 +67,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           const lost = new Set(row.lost)
           return {
             written: drafts.map((_, index) =>
-              writtenOf(row.outcomes[index]!, row.seqs[index]!)
+              toWritten(row.outcomes[index]!, row.seqs[index]!)
             ),
             head: row.head,
             recordedAt: new Date(row.recorded_ms).toISOString(),
@@ -97,7 +97,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       )
       const { head, oldest } = rows[0]!
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
-      const events = rows.flatMap((row) => row.seq === null ? [] : [eventOf(row)])
+      const events = rows.flatMap((row) => row.seq === null ? [] : [toEvent(row)])
       const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
       const through = events.length === options.limit || bytes >= pageBytesMax
         ? events[events.length - 1]!.seq
@@ -110,7 +110,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       return sql.unsafe<EventRow>(
         `select ${columns} from events e where true ${conditions} order by e.seq desc limit $1`,
         [PgTypes.int8(BigInt(options.limit)), ...parameters]
-      ).pipe(Effect.map((rows) => rows.map(eventOf)), unavailable("read the log's newest events"))
+      ).pipe(Effect.map((rows) => rows.map(toEvent)), unavailable("read the log's newest events"))
     }
 
     const bounds = sql<{ head: number; oldest: number }>`
@@ -134,10 +134,10 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
      * The oldest numbers first, chunk by chunk, until one is reached that must stay. `recorded_at` grows with the
      * number, so the first that is too young ends it.
      */
-    const retainOnce = (before: Date) =>
+    const deleteChunk = (before: Date) =>
       sql.unsafe<{ removed: number }>(
         `with bound as (
-          select h.oldest, least(h.oldest + ${retainChunk} - 1, coalesce((select min(seq) from sink_cursors), h.head)) as upto
+          select h.oldest, least(h.oldest + ${deleteChunkMax} - 1, coalesce((select min(seq) from sink_cursors), h.head)) as upto
           from log_head h
         ), gone as (
           delete from events e using bound b
@@ -150,12 +150,12 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         select removed::integer as removed from counted`,
         [PgTypes.timestamptz(before)]
       ).pipe(unavailable("remove old events"))
-    const retain = Effect.fn("SqlLogStore.retain")(function*(before: Date) {
+    const deleteBefore = Effect.fn("SqlLogStore.deleteBefore")(function*(before: Date) {
       let total = 0
       while (true) {
-        const [row] = yield* retainOnce(before)
+        const [row] = yield* deleteChunk(before)
         total += row!.removed
-        if (row!.removed < retainChunk) return total
+        if (row!.removed < deleteChunkMax) return total
       }
     })
 
@@ -166,7 +166,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       bounds,
       claimCursor,
       cursors,
-      retain,
+      deleteBefore,
       shared: signals.shared,
       commits: signals.shared
         ? Stream.map(signals.listen(channel), (payload) => payload === null ? null : Number(payload))
@@ -175,7 +175,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
   })
 )
 
-const writtenOf = (outcome: number, seq: number): Written => {
+const toWritten = (outcome: number, seq: number): Written => {
   switch (outcome) {
     case 0:
       return { _tag: "Committed", seq, fresh: true }
@@ -221,7 +221,7 @@ const filterSql = (
   return { conditions, parameters }
 }
 
-const eventOf = (row: EventRow): LoggedEvent => ({
+const toEvent = (row: EventRow): LoggedEvent => ({
   seq: row.seq,
   id: row.id as EventId,
   kind: row.kind as EventKind,

@@ -50,7 +50,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
     return MessageRepository.of({
       get: Effect.fn("MessageRepository.get")(function*(id) {
         const rows = yield* sql.unsafe<MessageRow>(`select ${columns} from messages where id = $1`, [PgTypes.text(id)])
-        return rows[0] === undefined ? yield* MessageNotFound.of(id) : messageOf(rows[0])
+        return rows[0] === undefined ? yield* MessageNotFound.of(id) : toMessage(rows[0])
       }, unavailable("read a message")),
       list: Effect.fn("MessageRepository.list")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
@@ -83,13 +83,13 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           : sought.length === 0
           ? null
           : yield* lastLookedAt(within, parameters.slice(1, indexed.length))
-        return { items: items.map(messageOf), next: next === null ? null : encodeCursor(String(next)) }
+        return { items: items.map(toMessage), next: next === null ? null : encodeCursor(String(next)) }
       }, unavailable("list messages"))
     })
   })
 )
 
-const messageOf = (row: MessageRow): Message => ({
+const toMessage = (row: MessageRow): Message => ({
   id: row.id as MessageId,
   deviceId: row.device_id as DeviceId,
   direction: row.direction as typeof MessageDirection.Type,

@@ -1,6 +1,6 @@
 /** The log and both repositories over a SQL database, Postgres or embedded, brought to its schema first. */
 import { Layer } from "effect"
-import * as GroupCommit from "../../services/GroupCommit.ts"
+import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as Migrations from "./Migrations.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"

@@ -1,7 +1,7 @@
 /** A batch as the parameters of `columba_append`: one array a column, in the order the function names them. */
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
-import type { CursorMove, PreparedDraft } from "../../services/LogStore.ts"
+import type { CursorMove, PreparedDraft } from "../../log/LogStore.ts"
 
 /** Typed by element, so that an array of nulls alone has a type too. */
 const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
@@ -58,7 +58,7 @@ class Columns {
   }
 
   private addEffects(draft: PreparedDraft, index: number): void {
-    const effects = draft.effects
+    const effects = draft.projection
     if (effects === null) return
     switch (effects._tag) {
       case "Message":

@@ -3,7 +3,7 @@ import { Effect } from "effect"
 import { SqlError } from "effect/sql"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 
-const codeOf = (error: SqlError.SqlError): string => {
+const readCode = (error: SqlError.SqlError): string => {
   const cause = error.reason.cause as { readonly code?: unknown } | undefined
   return typeof cause?.code === "string" ? cause.code : ""
 }
@@ -17,7 +17,7 @@ export const isDataError = (error: SqlError.SqlError): boolean => {
   if (isNumberTaken(error)) return false
   if (reason._tag === "UniqueViolation" || reason._tag === "ConstraintError") return true
   if (reason._tag !== "UnknownError") return false
-  const code = codeOf(error)
+  const code = readCode(error)
   return code.startsWith("22") || code.startsWith("54") || reason.message?.includes("Failed to encode query") === true
 }
 
@@ -31,7 +31,7 @@ export const isNumberTaken = (error: SqlError.SqlError): boolean =>
 
 /** One word of why, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
-  const code = codeOf(error)
+  const code = readCode(error)
   return code === "" ? error.reason._tag : `${error.reason._tag}, SQLSTATE ${code}`
 }
 

@@ -220,7 +220,7 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
           if (abandoned) return destroy(connection)
           resume(Effect.succeed({ connection, latest, next: Queue.take(pulse) }))
         },
-        (cause: unknown) => resume(Effect.fail({ reason: reasonOf(cause), wasStable: false }))
+        (cause: unknown) => resume(Effect.fail({ reason: describeCause(cause), wasStable: false }))
       )
       return Effect.sync(() => {
         abandoned = true
@@ -232,7 +232,7 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
  * events to nobody; the socket it has ended is what remains of them.
  */
 const listen = (connection: ChannelModel, pulse: () => void): () => Happening => {
-  let latest: Happening = socketOf(connection).writableEnded
+  let latest: Happening = getSocket(connection).writableEnded
     ? { _tag: "Disconnected", reason: "closed as soon as it was open" }
     : { _tag: "Connected" }
   let fault: string | null = null
@@ -245,10 +245,10 @@ const listen = (connection: ChannelModel, pulse: () => void): () => Happening =>
   connection.on("unblocked", () => note({ _tag: "Connected" }))
   // "error" tells why, "close" tells that; only the second comes always. Unheard, "error" would end the process.
   connection.on("error", (cause) => {
-    fault = reasonOf(cause)
+    fault = describeCause(cause)
   })
   connection.on("close", (cause) => {
-    note({ _tag: "Disconnected", reason: fault ?? (cause === undefined ? "closed" : reasonOf(cause)) })
+    note({ _tag: "Disconnected", reason: fault ?? (cause === undefined ? "closed" : describeCause(cause)) })
   })
   return () => latest
 }
@@ -264,14 +264,14 @@ const close = (connection: ChannelModel): Effect.Effect<void> =>
 
 /** amqplib only half-closes the socket, which then lives as long as a frozen broker does. */
 const destroy = (connection: ChannelModel): void => {
-  socketOf(connection).destroy()
+  getSocket(connection).destroy()
 }
 
-const socketOf = (connection: ChannelModel): Socket =>
+const getSocket = (connection: ChannelModel): Socket =>
   (connection.connection as unknown as { readonly stream: Socket }).stream
 
 /** A host name with several addresses fails with an error that has a code and no message. */
-const reasonOf = (cause: unknown): string => {
+const describeCause = (cause: unknown): string => {
   if (!(cause instanceof Error)) return "unknown"
   const { code } = cause as Error & { readonly code?: unknown }
   return cause.message || String(code ?? cause.name)

@@ -29,7 +29,7 @@ export const sinkName = "rabbitmq"
 const overlap = 8
 
 /** How long a run waits for the broker to be there and reading before it is called a failure. */
-const brokerPatience = Duration.seconds(5)
+const brokerTimeout = Duration.seconds(5)
 
 /** A healthy broker confirms in milliseconds; one that is blocked or stuck never says no, so we do. */
 const confirmTimeout = Duration.seconds(10)
@@ -54,12 +54,12 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | Scope.Scope> = Eff
   const begin = Effect.fnUntraced(function*(number: number) {
     current?.channel.end({ reason: "disconnected", detail: "a later attempt took its place" })
     current = null
-    const connection = yield* rabbit.usable(brokerPatience)
+    const connection = yield* rabbit.usable(brokerTimeout)
     yield* declare(connection)
     const channel = yield* openChannel(connection)
     current = { number, connection, channel }
     return current
-  }, Effect.mapError((error) => unavailable(failureOf(error))))
+  }, Effect.mapError((error) => unavailable(toFailure(error))))
 
   const publish = Effect.fn("RabbitSink.publish")(function*(events: ReadonlyArray<LoggedEvent>, number: number) {
     const attempt = current?.number === number ? current : yield* begin(number)
@@ -100,7 +100,7 @@ const stalledChecks = Duration.toMillis(confirmTimeout) / Duration.toMillis(conf
 
 type BeginFailure = Effect.Error<ReturnType<RabbitMq["Service"]["usable"] | typeof declare | typeof openChannel>>
 
-const failureOf = (error: BeginFailure): ConfirmFailure => {
+const toFailure = (error: BeginFailure): ConfirmFailure => {
   const refused = error._tag !== "BrokerUnavailable"
   const reason = refused ? "rejected" : error.state === "Blocked" ? "blocked" : "disconnected"
   return { reason, detail: error.message }

@@ -1,18 +1,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
-import { decide, evolve, initial, standing } from "../../../src/actors/device/DeviceBehaviour.ts"
-import type { Input, Mind } from "../../../src/actors/device/DeviceBehaviour.ts"
-import { budgetOf, restartBudgets, stableAfter } from "../../../src/actors/Supervision.ts"
+import { decide, evolve, initial, nextStep } from "../../../src/actors/device/DeviceBehaviour.ts"
+import type { Input, ActorState } from "../../../src/actors/device/DeviceBehaviour.ts"
+import { findBudget, restartBudgets, stableAfter } from "../../../src/actors/Supervision.ts"
 import type { FailureClass } from "../../../src/domain/DeviceState.ts"
 
 const jid = "628123456789@s.whatsapp.net"
 const delay = 1_000
 
-const after = (mind: Mind, now: number, ...inputs: ReadonlyArray<Input>): Mind =>
+const after = (actorState: ActorState, now: number, ...inputs: ReadonlyArray<Input>): ActorState =>
   inputs.reduce((current, input) => {
     const { transition } = decide(current, input, { now, delay })
     return transition === null ? current : evolve(current, transition, now)
-  }, mind)
+  }, actorState)
 
 const ended = (failureClass: FailureClass, retryAfter = 0): Input => ({
   _tag: "Ended",
@@ -20,48 +20,48 @@ const ended = (failureClass: FailureClass, retryAfter = 0): Input => ({
   retryAfter
 })
 
-const online = (now = 0): Mind => after(initial(jid), now, { _tag: "Start" }, { _tag: "Opened" })
+const online = (now = 0): ActorState => after(initial(jid), now, { _tag: "Start" }, { _tag: "Opened" })
 
 describe("what a device decides", () => {
   it("counts attempts over losses that come before a connection was stable, and starts over after one that was", () => {
-    let mind = online()
+    let actorState = online()
     for (let n = 1; n <= 3; n++) {
-      mind = after(mind, n, ended("transport"))
-      assert.deepInclude(mind.state, { _tag: "Backoff", attempt: n })
-      mind = after(mind, n, { _tag: "RetryDue" }, { _tag: "Opened" })
+      actorState = after(actorState, n, ended("transport"))
+      assert.deepInclude(actorState.state, { _tag: "Backoff", attempt: n })
+      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" })
     }
     const later = Duration.toMillis(stableAfter) + 10
-    assert.deepInclude(after(mind, later, ended("transport")).state, { _tag: "Backoff", attempt: 1 })
+    assert.deepInclude(after(actorState, later, ended("transport")).state, { _tag: "Backoff", attempt: 1 })
   })
 
   for (const failureClass of ["transport", "conflict", "ours"] as const) {
     const { intensity, period, quarantine } = restartBudgets[failureClass]
     it(`lets ${intensity} failures of class ${failureClass} within ${Duration.format(period)} pass, and not one more`, () => {
-      let mind = online()
+      let actorState = online()
       for (let n = 0; n < intensity; n++) {
-        mind = after(mind, n, ended(failureClass), { _tag: "RetryDue" }, { _tag: "Opened" })
-        assert.strictEqual(mind.state._tag, "Online")
+        actorState = after(actorState, n, ended(failureClass), { _tag: "RetryDue" }, { _tag: "Opened" })
+        assert.strictEqual(actorState.state._tag, "Online")
       }
       const now = intensity
-      const spent = after(mind, now, ended(failureClass))
+      const spent = after(actorState, now, ended(failureClass))
       assert.deepInclude(spent.state, {
         _tag: "Quarantined",
         until: new Date(now + Duration.toMillis(quarantine)).toISOString()
       })
       // The first failure leaves the window exactly when the period is over.
-      const atEdge = after(mind, Duration.toMillis(period), ended(failureClass))
+      const atEdge = after(actorState, Duration.toMillis(period), ended(failureClass))
       assert.strictEqual(atEdge.state._tag, "Backoff")
     })
   }
 
   it("gives classes that are no fault of the device no budget", () => {
-    assert.isNull(budgetOf("auth"))
-    assert.isNull(budgetOf("upstreamDown"))
+    assert.isNull(findBudget("auth"))
+    assert.isNull(findBudget("upstreamDown"))
   })
 
   it("waits as long as the gateway asks for", () => {
-    const mind = after(online(), 0, ended("transport", 90_000))
-    assert.deepInclude(mind.state, { retryAt: new Date(90_000).toISOString() })
+    const actorState = after(online(), 0, ended("transport", 90_000))
+    assert.deepInclude(actorState.state, { retryAt: new Date(90_000).toISOString() })
   })
 
   it("gets back what the first sign of a gateway's incident cost it", () => {
@@ -70,7 +70,7 @@ describe("what a device decides", () => {
     const failure = { class: "upstreamDown", code: "connection-refused", detail: "refused" } as const
     const waiting = after(lost, 1, { _tag: "RetryDue" }, { _tag: "GatewayDown", failure, probeAt: 500 })
     assert.strictEqual(waiting.failures.length, 0)
-    assert.deepStrictEqual(standing(waiting), { _tag: "Park" })
+    assert.deepStrictEqual(nextStep(waiting), { _tag: "Park" })
     assert.strictEqual(after(waiting, 2, { _tag: "IncidentOver" }).state._tag, "Connecting")
   })
 
@@ -95,20 +95,20 @@ describe("what a device decides", () => {
 
   it("takes neither flag of a gateway's status for usable by itself", () => {
     for (const [isConnected, isLoggedIn] of [[true, false], [false, true], [false, false]] as const) {
-      const mind = after(online(), 0, { _tag: "StatusRead", status: { isConnected, isLoggedIn, jid } })
-      assert.strictEqual(mind.state._tag, "Connecting")
+      const actorState = after(online(), 0, { _tag: "StatusRead", status: { isConnected, isLoggedIn, jid } })
+      assert.strictEqual(actorState.state._tag, "Connecting")
     }
     const usable = after(online(), 0, { _tag: "StatusRead", status: { isConnected: true, isLoggedIn: true, jid } })
     assert.strictEqual(usable.state._tag, "Online")
   })
 
   it("forgets the account when the gateway holds no login any more", () => {
-    const mind = after(online(), 0, {
+    const actorState = after(online(), 0, {
       _tag: "StatusRead",
       status: { isConnected: false, isLoggedIn: false, jid: null }
     })
-    assert.strictEqual(mind.state._tag, "LoggedOut")
-    assert.isNull(mind.jid)
+    assert.strictEqual(actorState.state._tag, "LoggedOut")
+    assert.isNull(actorState.jid)
   })
 
   it("replaces the session of a device that is proved deaf, and does not call that stable", () => {

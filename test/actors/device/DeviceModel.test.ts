@@ -176,11 +176,11 @@ const heal = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   yield* settle
   assert.strictEqual(bench.gateway.openedAt.length, opened, "a stopped device connected")
   yield* bench.want([{ ...wanted, active: true }])
-  for (let step = 0; step < 60 && bench.stateOf(id) !== "Online"; step++) {
+  for (let step = 0; step < 60 && bench.readState(id) !== "Online"; step++) {
     yield* TestClock.adjust("20 seconds")
     yield* settle
   }
-  assert.strictEqual(bench.stateOf(id), "Online")
+  assert.strictEqual(bench.readState(id), "Online")
 })
 
 /** Without stopping it first: every waiting state has a time or somebody who wakes it. */
@@ -192,11 +192,11 @@ const awaken = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   bench.setFull(false)
   // Only a handshake that hangs for ever needs a hand: real ones end by their own timeout.
   yield* bench.want([{ ...wanted, active: true }])
-  for (let step = 0; step < 90 && bench.stateOf(id) !== "Online"; step++) {
+  for (let step = 0; step < 90 && bench.readState(id) !== "Online"; step++) {
     yield* TestClock.adjust("20 seconds")
     yield* settle
   }
-  assert.strictEqual(bench.stateOf(id), "Online", JSON.stringify(bench.transitions(id).slice(-5)))
+  assert.strictEqual(bench.readState(id), "Online", JSON.stringify(bench.transitions(id).slice(-5)))
 })
 
 const play = (commands: ReadonlyArray<Command>, seed: number) =>

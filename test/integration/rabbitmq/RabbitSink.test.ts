@@ -7,7 +7,7 @@ import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshVhost } from "../../support/broker.ts"
 import { assertSound } from "../../support/Checker.ts"
 import { runCommand } from "../../support/servers/ServerHost.ts"
-import { appendAll, caughtUp, channelOf, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
+import { appendAll, caughtUp, openChannel, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
 
 describe("events to RabbitMQ", () => {
   it.live("delivers every committed event once, in order for each device, under its own id", () =>
@@ -96,7 +96,7 @@ describe("events to RabbitMQ", () => {
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(10))
         yield* caughtUp
-        const channel = yield* channelOf(url)
+        const channel = yield* openChannel(url)
         yield* Effect.promise(() => channel.deleteQueue(incomingQueue))
         yield* appendAll(drafts(200))
         yield* caughtUp
@@ -108,7 +108,7 @@ describe("events to RabbitMQ", () => {
   it.live("says which queue has other settings, and goes on by itself when that was mended", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
-      const channel = yield* channelOf(url)
+      const channel = yield* openChannel(url)
       yield* Effect.promise(() => channel.assertQueue(incomingQueue, { durable: true }))
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(5))
@@ -129,7 +129,7 @@ describe("events to RabbitMQ", () => {
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(1))
         yield* caughtUp
-        const channel = yield* channelOf(url)
+        const channel = yield* openChannel(url)
         const message = yield* Effect.promise(() => channel.get(incomingQueue))
         assert.isObject(message)
         if (message !== false) channel.nack(message, false, false)

@@ -3,7 +3,7 @@ import { connect } from "amqplib"
 import type { Channel, ConsumeMessage } from "amqplib"
 import { Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import type { Scope } from "effect"
-import * as SinkRelay from "../../../src/actors/SinkRelay.ts"
+import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
 import type { EventData, EventDraft } from "../../../src/domain/Event.ts"
 import { DeviceId, EventId } from "../../../src/domain/Ids.ts"
 import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
@@ -11,11 +11,11 @@ import * as RabbitSink from "../../../src/layers/rabbitmq/RabbitSink.ts"
 import { incomingQueue } from "../../../src/layers/rabbitmq/Topology.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import type { EventSink } from "../../../src/services/EventSink.ts"
-import { layerMemory } from "../../../src/services/MemoryStorage.ts"
+import { layerMemory } from "../../../src/layers/memory/MemoryStorage.ts"
 import { SinkRelays } from "../../../src/services/SinkRelays.ts"
 import { check } from "../../support/Checker.ts"
 import type { Verdict } from "../../support/Checker.ts"
-import { committedOf } from "../../support/Ledger.ts"
+import { toCommitted } from "../../support/Ledger.ts"
 import type { Committed, Delivered } from "../../support/Ledger.ts"
 
 /** `through` lets a test put something between the relay and the real sink. */
@@ -69,11 +69,11 @@ export const theView = Effect.flatMap(SinkRelays, ({ views }) => Effect.map(view
 /** The durable cursor stands at the end of the log. */
 export const caughtUp = Effect.gen(function*() {
   const log = yield* EventLog
-  const { head } = yield* log.head
+  const { head } = yield* log.bounds
   yield* eventually(log.cursors, (cursors) => cursors.some(({ seq }) => seq === head))
 })
 
-export const channelOf = (url: string): Effect.Effect<Channel, never, Scope.Scope> =>
+export const openChannel = (url: string): Effect.Effect<Channel, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const connection = await connect(url)
@@ -87,7 +87,7 @@ export const channelOf = (url: string): Effect.Effect<Channel, never, Scope.Scop
 
 /** Empties the queue, in its order: rounds of as many messages as it says it has, until it has none. */
 export const drain = (url: string, queue: string = incomingQueue): Effect.Effect<ReadonlyArray<ConsumeMessage>> =>
-  Effect.scoped(Effect.flatMap(channelOf(url), (channel) =>
+  Effect.scoped(Effect.flatMap(openChannel(url), (channel) =>
     Effect.promise(async () => {
       const messages: Array<ConsumeMessage> = []
       for (;;) {
@@ -105,7 +105,7 @@ export const drain = (url: string, queue: string = incomingQueue): Effect.Effect
       }
     })))
 
-export const deliveredOf = (message: ConsumeMessage): Delivered => ({
+export const toDelivered = (message: ConsumeMessage): Delivered => ({
   messageId: message.properties.messageId as string,
   seq: Number(message.properties.headers?.["seq"]),
   kind: message.properties.type as string,
@@ -124,8 +124,8 @@ export const verdict = Effect.fnUntraced(function*(messages: ReadonlyArray<Consu
   for (;;) {
     const page = yield* Effect.orDie(log.read({ after: committed.length, limit: 1000 }))
     if (page.events.length === 0) break
-    for (const event of page.events) committed.push(committedOf({ ...event, device_id: event.deviceId }))
+    for (const event of page.events) committed.push(toCommitted({ ...event, device_id: event.deviceId }))
   }
-  const delivered = messages.map(deliveredOf)
+  const delivered = messages.map(toDelivered)
   return check({ emitted: [], committed, delivered, witnessed: [], upstreamOf: new Map() })
 })

@@ -10,7 +10,7 @@ import { appendParameters, appendStatement } from "../../../src/layers/postgres/
 import { migrate } from "../../../src/layers/postgres/Migrations.ts"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
-import { prepare } from "../../../src/services/DraftPreparation.ts"
+import { prepare } from "../../../src/log/PreparedDraft.ts"
 import { makeEventId } from "../../../src/services/EventIdentity.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDatabase } from "../../support/database.ts"
@@ -102,7 +102,7 @@ it.live("loses and doubles nothing when its connections are killed over and over
     for (let index = 0; index < count; index++) {
       const device = devices[index % devices.length]!
       const draft = index % 10 === 0 ? stateDraft(device, "Inactive") : messageDraft({ device, body: String(index) })
-      log.offer({ ...draft, data: { ...draft.data, index } as never })
+      log.push({ ...draft, data: { ...draft.data, index } as never })
       if (index % (count / kills) === 100) killed += yield* killWriter(sql)
     }
     yield* log.flush
@@ -217,7 +217,7 @@ it.live("tells a reader that comes too late what is still kept", () =>
     const claim = yield* writer.claimCursor("sink", "beginning")
     assert.strictEqual(claim.seq, 0)
     yield* writer.moveCursor(claim, 2)
-    assert.strictEqual(yield* writer.retain(new Date("2100-01-01T00:00:00Z")), 2)
+    assert.strictEqual(yield* writer.deleteBefore(new Date("2100-01-01T00:00:00Z")), 2)
     const reader = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
     const expired = yield* Effect.flip(reader.read({ after: 0, limit: 10 }))
     assert.deepInclude(expired, { _tag: "EventsExpired", after: "0", oldest: "3" })

@@ -12,7 +12,7 @@ import { start as startSimulator } from "../../../src/simulator/SimulatedGateway
 import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
 import { check } from "../../support/Checker.ts"
 import type { Verdict } from "../../support/Checker.ts"
-import { committedOf, emittedOf, logQuery, readLog } from "../../support/Ledger.ts"
+import { toCommitted, toEmitted, logQuery, readLog } from "../../support/Ledger.ts"
 import type { Committed, LogRow } from "../../support/Ledger.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
 import * as Recorder from "./Recorder.ts"
@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function*(options: {
     }
   })
   yield* columba.start
-  const upstreamOf = yield* addDevices(columba, options.devices)
+  const upstreamByDevice = yield* addDevices(columba, options.devices)
   const witnessed: Array<string> = []
   let witnessedTo = 0
 
@@ -99,11 +99,11 @@ export const make = Effect.fnUntraced(function*(options: {
   const verdict = Effect.gen(function*() {
     yield* recorder.drained
     return check({
-      emitted: simulator.ledger.entries().map(emittedOf),
+      emitted: simulator.ledger.entries().map(toEmitted),
       committed: yield* committed,
       delivered: yield* recorder.entries,
       witnessed,
-      upstreamOf
+      upstreamOf: upstreamByDevice
     })
   })
   const finish = Effect.gen(function*() {
@@ -144,6 +144,6 @@ const readEmbedded = (directory: string): Effect.Effect<ReadonlyArray<Committed>
   Effect.acquireUseRelease(
     Effect.promise(() => PGlite.create(directory)),
     (database) =>
-      Effect.promise(() => database.query<LogRow>(logQuery)).pipe(Effect.map(({ rows }) => rows.map(committedOf))),
+      Effect.promise(() => database.query<LogRow>(logQuery)).pipe(Effect.map(({ rows }) => rows.map(toCommitted))),
     (database) => Effect.promise(() => database.close())
   )

@@ -17,9 +17,9 @@ import type {
 import type { EventId } from "../../../domain/Ids.ts"
 import type { MessageStatus } from "../../../domain/Message.ts"
 import { canonical, isLid } from "../../../domain/Jid.ts"
-import { makeEventId, messageIdOf } from "../../../services/EventIdentity.ts"
-import type { Happening, SessionTarget } from "../../../services/WhatsAppGateway.ts"
-import { depthMax, isTooDeep } from "./depth.ts"
+import { makeEventId, deriveMessageId } from "../../../services/EventIdentity.ts"
+import type { SessionEvent, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import { depthMax, isTooDeep } from "../depth.ts"
 import {
   accountIn,
   type Address,
@@ -32,7 +32,7 @@ import {
   readEnvelope,
   wordsIn
 } from "./payloads.ts"
-import { readTimestamp } from "./timestamps.ts"
+import { readTimestamp } from "../timestamps.ts"
 
 /** A rejected frame's text is kept up to here: enough to see what it was, too little to fill the log with junk. */
 const rawMax = 64 * 1024
@@ -104,7 +104,7 @@ export const decodeFrame = (
   target: SessionTarget,
   now: number,
   makeId: (now: number) => EventId = makeEventId
-): ReadonlyArray<Happening> => {
+): ReadonlyArray<SessionEvent> => {
   const frame: Frame = { text, target, now, makeId }
   let json: unknown
   try {
@@ -131,7 +131,7 @@ export const rejectBinary = (
   target: SessionTarget,
   now: number,
   makeId: (now: number) => EventId = makeEventId
-): Happening => {
+): SessionEvent => {
   const kept = data.subarray(0, Math.floor(rawMax / 4) * 3).toString("base64")
   return record({ text: kept, target, now, makeId }, "frame.rejected", null, {
     reason: "binary",
@@ -142,14 +142,14 @@ export const rejectBinary = (
 }
 
 /** A frame that a defect of ours could not get through: kept like any other that we could not read. */
-export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): Happening =>
+export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): SessionEvent =>
   rejected(
     { text, target, now, makeId: makeEventId },
     "unreadable",
     `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
   )
 
-const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   switch (envelope.event) {
     case "message":
       return readMessage(frame, envelope, payload)
@@ -178,15 +178,15 @@ const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): Readonly
   }
 }
 
-const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   const message = decodeMessage(payload)
   if (message === null) return [unreadable(frame, envelope)]
   const fromMe = message.is_from_me === true
-  const place = placeOf(frame, message, fromMe)
+  const place = findPlace(frame, message, fromMe)
   if (place === null) return [unreadable(frame, envelope)]
   const { chat, sender } = place
   const body = message.body ?? null
-  const occurredAt = occurredAtOf(envelope, payload)
+  const occurredAt = findOccurredAt(envelope, payload)
   let type = body === null ? "unknown" : "text"
   let extra: Extra | undefined
   for (const key in payload) {
@@ -197,7 +197,7 @@ const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): Readon
   }
   const waId = message.id
   const data = {
-    messageId: messageIdOf(frame.target.deviceId, { fromMe, chat, sender, waId }),
+    messageId: deriveMessageId(frame.target.deviceId, { fromMe, chat, sender, waId }),
     waId,
     chat,
     sender,
@@ -207,7 +207,7 @@ const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): Readon
     ...(extra === undefined ? undefined : { extra })
   }
   const identity = { chat, sender, fromMe, waId, rank: "" }
-  return [record(frame, fromMe ? "message.sent" : "message.received", occurredAt, data, identity, aliasesOf(message))]
+  return [record(frame, fromMe ? "message.sent" : "message.received", occurredAt, data, identity, listAliases(message))]
 }
 
 const readAction = (
@@ -215,7 +215,7 @@ const readAction = (
   envelope: Envelope,
   payload: Payload,
   kind: "message.reaction" | "message.edited" | "message.revoked"
-): ReadonlyArray<Happening> => {
+): ReadonlyArray<SessionEvent> => {
   const action = decodeAction(payload)
   if (action === null) return [unreadable(frame, envelope)]
   const targetWaId = kind === "message.reaction"
@@ -224,7 +224,7 @@ const readAction = (
     ? action.original_message_id
     : action.revoked_message_id
   const fromMe = action.is_from_me === true
-  const place = placeOf(frame, action, fromMe)
+  const place = findPlace(frame, action, fromMe)
   if (place === null || typeof targetWaId !== "string" || targetWaId === "") return [unreadable(frame, envelope)]
   const { chat, sender } = place
   const body = kind === "message.reaction"
@@ -232,8 +232,8 @@ const readAction = (
     : kind === "message.edited"
     ? action.body ?? null
     : null
-  const occurredAt = occurredAtOf(envelope, payload)
-  const extra = extraOf(payload, actionFields, occurredAt !== null)
+  const occurredAt = findOccurredAt(envelope, payload)
+  const extra = collectExtra(payload, actionFields, occurredAt !== null)
   const data: MessageActionData = {
     waId: action.id,
     targetWaId,
@@ -243,7 +243,9 @@ const readAction = (
     body,
     ...(extra === undefined ? undefined : { extra })
   }
-  return [record(frame, kind, occurredAt, data, { chat, sender, fromMe, waId: action.id, rank: "" }, aliasesOf(action))]
+  return [
+    record(frame, kind, occurredAt, data, { chat, sender, fromMe, waId: action.id, rank: "" }, listAliases(action))
+  ]
 }
 
 /**
@@ -257,7 +259,7 @@ const ackSpreadMax = 1024 * 1024
  * One event an id. What the frame says beyond our fields stands in the first of them only: repeated in each, one frame
  * of a megabyte would become gigabytes.
  */
-const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<Happening> => {
+const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   const ack = decodeAck(payload)
   if (ack === null) return [unreadable(frame, envelope)]
   const status = ackStatuses.get(ack.receipt_type)
@@ -270,22 +272,22 @@ const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyAr
   const chat = ack.chat_id ? canonical(ack.chat_id) : participant ?? ""
   const own = ack.receipt_type === "read-self" ||
     (participant !== null && frame.target.jid !== null && participant === canonical(frame.target.jid))
-  const occurredAt = occurredAtOf(envelope, payload)
+  const occurredAt = findOccurredAt(envelope, payload)
   if (ack.ids.length * (chat.length + (participant?.length ?? 0)) > ackSpreadMax) {
     return [rejected(frame, "too-large", "an ack that names many messages with very long addresses")]
   }
-  const extra = extraOf(payload, ackFields, occurredAt !== null)
-  const aliases = aliasesOf(ack)
+  const extra = collectExtra(payload, ackFields, occurredAt !== null)
+  const aliases = listAliases(ack)
   return ack.ids.map((waId, index) => {
-    const messageId = own ? null : messageIdOf(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
+    const messageId = own ? null : deriveMessageId(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
     const data = { messageId, waId, chat, participant, status, ...(index === 0 && extra ? { extra } : undefined) }
     const identity = { chat, sender: participant ?? "", fromMe: !own, waId, rank: status }
     return record(frame, "message.ack", occurredAt, data, identity, index === 0 ? aliases : noAliases)
   })
 }
 
-const readOther = (frame: Frame, envelope: Envelope, payload: Payload): Happening =>
-  record(frame, gatewayKind(envelope.event), occurredAtOf(envelope, payload), payload as Extra)
+const readOther = (frame: Frame, envelope: Envelope, payload: Payload): SessionEvent =>
+  record(frame, gatewayKind(envelope.event), findOccurredAt(envelope, payload), payload as Extra)
 
 /** Routing keys hold 255 bytes and a device id besides. */
 const gatewayNameMax = 128
@@ -304,7 +306,7 @@ const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
 }
 
 /** Chat and sender, each from the other where one is missing; null where the payload names neither. */
-const placeOf = (frame: Frame, payload: Address, fromMe: boolean): { chat: string; sender: string } | null => {
+const findPlace = (frame: Frame, payload: Address, fromMe: boolean): { chat: string; sender: string } | null => {
   const from = payload.from ? canonical(payload.from) : null
   const chat = payload.chat_id ? canonical(payload.chat_id) : fromMe ? null : from
   if (chat === null) return null
@@ -315,25 +317,25 @@ const placeOf = (frame: Frame, payload: Address, fromMe: boolean): { chat: strin
 
 const noAliases: ReadonlyArray<Alias> = []
 
-const aliasesOf = (payload: Address): ReadonlyArray<Alias> => {
-  const ofSender = aliasOf(payload.from, payload.from_lid)
-  const ofChat = aliasOf(payload.chat_id, payload.chat_lid)
+const listAliases = (payload: Address): ReadonlyArray<Alias> => {
+  const ofSender = makeAlias(payload.from, payload.from_lid)
+  const ofChat = makeAlias(payload.chat_id, payload.chat_lid)
   if (ofSender === null) return ofChat === null ? noAliases : [ofChat]
   return ofChat === null || (ofChat.lid === ofSender.lid && ofChat.jid === ofSender.jid)
     ? [ofSender]
     : [ofSender, ofChat]
 }
 
-const aliasOf = (jid: string | null | undefined, lid: string | null | undefined): Alias | null => {
+const makeAlias = (jid: string | null | undefined, lid: string | null | undefined): Alias | null => {
   if (!jid || !lid || !isLid(lid)) return null
   const known = canonical(jid)
   return known.endsWith("@s.whatsapp.net") ? { lid: canonical(lid), jid: known } : null
 }
 
-const occurredAtOf = (envelope: Envelope, payload: Payload): string | null =>
+const findOccurredAt = (envelope: Envelope, payload: Payload): string | null =>
   readTimestamp(payload.timestamp) ?? readTimestamp(envelope.timestamp)
 
-const extraOf = (payload: Payload, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
+const collectExtra = (payload: Payload, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
   let extra: Extra | undefined
   for (const key in payload) {
     if (known.has(key) || (key === "timestamp" && timestampUsed)) continue
@@ -350,14 +352,14 @@ const keep = (extra: Extra | undefined, key: string, value: unknown): Extra | un
   return kept
 }
 
-const unreadable = (frame: Frame, envelope: Envelope): Happening =>
+const unreadable = (frame: Frame, envelope: Envelope): SessionEvent =>
   rejected(
     frame,
     "unreadable",
     `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`
   )
 
-const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): Happening =>
+const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent =>
   record(frame, "frame.rejected", null, {
     reason,
     detail,
@@ -372,7 +374,7 @@ const record = (
   data: EventData,
   identity: EventIdentity | null = null,
   aliases: ReadonlyArray<Alias> = noAliases
-): Happening => ({
+): SessionEvent => ({
   _tag: "Record",
   draft: {
     id: frame.makeId(frame.now),

@@ -9,7 +9,7 @@ import { Gateways, SessionRefused, type WhatsAppGateway } from "../../../service
 import * as BridgeRest from "./BridgeRest.ts"
 import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
 import { scopeClosed } from "./failures.ts"
-import { type PingWheel, pingWheel } from "./PingWheel.ts"
+import { type PingWheel, pingWheel } from "../PingWheel.ts"
 
 export interface BridgeOptions {
   readonly name: GatewayName
@@ -32,8 +32,8 @@ const handshakeMillisDefault = 10_000
 export const make = Effect.fnUntraced(function*(
   options: BridgeOptions
 ): Effect.fn.Return<WhatsAppGateway, never, Scope.Scope> {
-  const base = baseOf(options.url)
-  const authorization = authorizationOf(options)
+  const base = parseBase(options.url)
+  const authorization = makeAuthorization(options)
   const rest = yield* BridgeRest.make({ name: options.name, base, authorization })
   const sessionOptions: SessionOptions = {
     url: `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`,
@@ -91,7 +91,7 @@ export const layer = (gateways: ReadonlyArray<BridgeOptions>): Layer.Layer<Gatew
 const noop = () => {}
 
 /** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
-const baseOf = (text: string): URL => {
+const parseBase = (text: string): URL => {
   const url = new URL(text)
   const base = new URL(url.origin === "null" ? `${url.protocol}//${url.host}` : url.origin)
   base.protocol = url.protocol.replace(/^ws/, "http")
@@ -99,7 +99,7 @@ const baseOf = (text: string): URL => {
   return base
 }
 
-const authorizationOf = (options: BridgeOptions): string | null => {
+const makeAuthorization = (options: BridgeOptions): string | null => {
   const url = new URL(options.url)
   const user = options.user ?? unescape(url.username)
   const password = options.password === undefined

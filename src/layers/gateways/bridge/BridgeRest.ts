@@ -105,7 +105,7 @@ export const make = Effect.fnUntraced(
           : `it answered ${reply.status}${reply.answer?.code ? ` ${reply.answer.code.slice(0, 64)}` : ""}`
       )
 
-    const slotOf = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
+    const readSlot = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
       const reply = yield* ask(operation, "GET", at(`/devices/${slot}`), questionMillis)
       if (reply.status === 200) return { known: true as const, jid: jidIn(reply) }
       if (isUnknownSlot(reply)) return { known: false as const, jid: null }
@@ -121,7 +121,7 @@ export const make = Effect.fnUntraced(
         if (reply.status !== 200 || Result.isFailure(results)) {
           return yield* refused(operation, reply)
         }
-        const { jid } = yield* slotOf(operation, slot)
+        const { jid } = yield* readSlot(operation, slot)
         const { is_connected: isConnected, is_logged_in: isLoggedIn } = results.success
         return { isConnected, isLoggedIn, jid }
       },
@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(
 
     const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
       const operation = "create the slot"
-      if ((yield* slotOf(operation, slot)).known) return
+      if ((yield* readSlot(operation, slot)).known) return
       const body = JSON.stringify({ device_id: slot })
       const reply = yield* ask(operation, "POST", at("/devices"), questionMillis, body)
       // Creating is not idempotent at the gateway: another process may have been first.

@@ -10,10 +10,10 @@
 import { type ClientOptions, WebSocket } from "ws"
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Failure } from "../../../domain/DeviceState.ts"
-import type { Happening, Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
 import { decodeFrame, rejectBinary, rejectDefective } from "./BridgeDecoder.ts"
 import {
-  closeCodeOf,
+  chooseCloseCode,
   handshakeTimeout,
   ofClose,
   ofConnectError,
@@ -22,7 +22,7 @@ import {
   pingTimeout,
   type Refusal
 } from "./failures.ts"
-import type { PingWheel, WheelMember } from "./PingWheel.ts"
+import type { PingWheel, WheelMember } from "../PingWheel.ts"
 
 export interface SessionOptions {
   /** Of the socket, without the query. */
@@ -94,7 +94,7 @@ export class BridgeSession implements Session, WheelMember {
     else {
       // A paused socket would never read the answer to its close frame.
       this.#socket.resume()
-      this.#socket.close(closeCodeOf(failure))
+      this.#socket.close(chooseCloseCode(failure))
     }
   }
 
@@ -116,20 +116,20 @@ export class BridgeSession implements Session, WheelMember {
     this.misses = 0
     const now = Date.now()
     if (isBinary) {
-      this.#listener.onHappening(rejectBinary(data, this.target, now))
+      this.#listener.onEvent(rejectBinary(data, this.target, now))
       return
     }
     const happenings = this.#decode(data.toString("utf8"), now)
     for (let index = 0; index < happenings.length; index++) {
-      const happening = happenings[index]!
-      if (happening._tag === "UpstreamConnected" && happening.jid !== null) this.learnAccount(happening.jid)
-      this.#listener.onHappening(happening)
+      const event = happenings[index]!
+      if (event._tag === "UpstreamConnected" && event.jid !== null) this.learnAccount(event.jid)
+      this.#listener.onEvent(event)
       if (this.#ended) return
     }
   }
 
   /** A defect in the decoder is this frame's alone: thrown from a socket's callback it would end the process. */
-  #decode(text: string, now: number): ReadonlyArray<Happening> {
+  #decode(text: string, now: number): ReadonlyArray<SessionEvent> {
     try {
       return decodeFrame(text, this.target, now)
     } catch (defect) {

@@ -135,4 +135,4 @@ const closeClasses = new Map<number, readonly [Failure["class"], string, string]
 ])
 
 /** The close code that tells the gateway why we leave. */
-export const closeCodeOf = (reason: Failure): number => reason.class === "ours" ? 1011 : 1001
+export const chooseCloseCode = (reason: Failure): number => reason.class === "ours" ? 1011 : 1001

@@ -6,12 +6,12 @@
 import "effect/schema/SchemaJITCompiler/enable"
 import { Predicate, Result, Schema } from "effect"
 import { canonical } from "../../../domain/Jid.ts"
-import { readTimestamp } from "./timestamps.ts"
+import { readTimestamp } from "../timestamps.ts"
 
 const identifier = Schema.String.check(Schema.isMinLength(1))
 
 /** The fields we read. Those that may be missing are of `Text` and `Flag`. */
-const fieldsOf = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: Text, flagSchema: Flag) => {
+const makeFields = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: Text, flagSchema: Flag) => {
   const text = Schema.optionalKey(textSchema)
   const flag = Schema.optionalKey(flagSchema)
   const address = { chat_id: text, chat_lid: text, from: text, from_lid: text }
@@ -32,10 +32,10 @@ const fieldsOf = <Text extends Schema.Top, Flag extends Schema.Top>(textSchema: 
 }
 
 /** What gateways send; unions cost a third of the parse, so `null` for a field is left to a second look. */
-const usual = fieldsOf(Schema.String, Schema.Boolean)
-const tolerant = fieldsOf(Schema.NullOr(Schema.String), Schema.NullOr(Schema.Boolean))
+const usual = makeFields(Schema.String, Schema.Boolean)
+const tolerant = makeFields(Schema.NullOr(Schema.String), Schema.NullOr(Schema.Boolean))
 
-const decoderOf = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) => {
+const makeDecoder = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) => {
   const decodeUsual = Schema.decodeUnknownResult(usual)
   const decodeTolerant = Schema.decodeUnknownResult(tolerant)
   return (value: unknown): A | B | null => {
@@ -46,9 +46,9 @@ const decoderOf = <A, B>(usual: Schema.Decoder<A>, tolerant: Schema.Decoder<B>) 
   }
 }
 
-export const decodeMessage = decoderOf(usual.message, tolerant.message)
-export const decodeAction = decoderOf(usual.action, tolerant.action)
-export const decodeAck = decoderOf(usual.ack, tolerant.ack)
+export const decodeMessage = makeDecoder(usual.message, tolerant.message)
+export const decodeAction = makeDecoder(usual.action, tolerant.action)
+export const decodeAck = makeDecoder(usual.ack, tolerant.ack)
 
 export type Payload = Readonly<Record<string, unknown>>
 

@@ -5,26 +5,26 @@ import { EventKind } from "../../../../src/domain/Event.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
 import { decodeFrame, gatewayKind, rejectBinary } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
-import { readTimestamp } from "../../../../src/layers/gateways/bridge/timestamps.ts"
-import { makeEventId, messageIdOf } from "../../../../src/services/EventIdentity.ts"
-import { frameOf } from "../../../../src/simulator/Emitter.ts"
+import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
+import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
+import { encodeFrame } from "../../../../src/simulator/Emitter.ts"
 import { scenario } from "../../../../src/simulator/Scenario.ts"
-import { targetOf } from "../../../support/gateway.ts"
+import { makeTarget } from "../../../support/gateway.ts"
 
 const own = "6281234567890@s.whatsapp.net"
 const peer = "628999000111@s.whatsapp.net"
-const target = targetOf("tenant-7", own)
+const target = makeTarget("tenant-7", own)
 const now = Date.UTC(2026, 7, 22, 12)
 const nowText = new Date(now).toISOString()
 
 const decode = (frame: unknown) =>
   decodeFrame(typeof frame === "string" ? frame : JSON.stringify(frame), target, now, makeEventId)
 
-const draftsOf = (frame: unknown): ReadonlyArray<EventDraft> =>
-  decode(frame).flatMap((happening) => happening._tag === "Record" ? [happening.draft] : [])
+const decodeDrafts = (frame: unknown): ReadonlyArray<EventDraft> =>
+  decode(frame).flatMap((event) => event._tag === "Record" ? [event.draft] : [])
 
-const draftOf = (frame: unknown): EventDraft => {
-  const drafts = draftsOf(frame)
+const decodeDraft = (frame: unknown): EventDraft => {
+  const drafts = decodeDrafts(frame)
   assert.strictEqual(drafts.length, 1)
   return drafts[0]!
 }
@@ -44,19 +44,21 @@ const message = (payload: Record<string, unknown> = {}) => ({
 })
 
 const rejection = (frame: unknown) => {
-  const { data, kind } = draftOf(frame)
+  const { data, kind } = decodeDraft(frame)
   assert.strictEqual(kind, "frame.rejected")
   return data as { reason: string; raw: string; rawLength: number }
 }
 
 describe("a message", () => {
   it("becomes message.received with the identity that repeats are recognised by", () => {
-    const draft = draftOf(message({ from_name: "Ayu", from_lid: "99887766554433@lid", chat_lid: "99887766554433@lid" }))
+    const draft = decodeDraft(
+      message({ from_name: "Ayu", from_lid: "99887766554433@lid", chat_lid: "99887766554433@lid" })
+    )
     assert.strictEqual(draft.kind, "message.received")
     assert.strictEqual(draft.occurredAt, "2026-08-22T10:00:00Z")
     assert.strictEqual(draft.via, "live")
     assert.deepStrictEqual(draft.data, {
-      messageId: messageIdOf(target.deviceId, { fromMe: false, chat: peer, sender: peer, waId: "3EB0AA11" }),
+      messageId: deriveMessageId(target.deviceId, { fromMe: false, chat: peer, sender: peer, waId: "3EB0AA11" }),
       waId: "3EB0AA11",
       chat: peer,
       sender: peer,
@@ -70,7 +72,7 @@ describe("a message", () => {
   })
 
   it("of our own is message.sent, with an id that acks can compute too", () => {
-    const draft = draftOf(message({ is_from_me: true, from: `${own.replace("@", ":12@")}` }))
+    const draft = decodeDraft(message({ is_from_me: true, from: `${own.replace("@", ":12@")}` }))
     assert.strictEqual(draft.kind, "message.sent")
     const data = draft.data as MessageData
     assert.strictEqual(data.sender, own)
@@ -79,30 +81,30 @@ describe("a message", () => {
       device_id: "tenant-7",
       payload: { ids: ["3EB0AA11"], receipt_type: "read", from: peer }
     }
-    assert.strictEqual((draftOf(ack).data as MessageData).messageId, data.messageId)
+    assert.strictEqual((decodeDraft(ack).data as MessageData).messageId, data.messageId)
   })
 
   it("has the type of its content, text without content, unknown without either", () => {
-    const typeOf = (payload: Record<string, unknown>) => (draftOf(message(payload)).data as MessageData).type
-    assert.strictEqual(typeOf({}), "text")
-    assert.strictEqual(typeOf({ body: undefined }), "unknown")
-    assert.strictEqual(typeOf({ image: { path: "statics/x.jpe", caption: "hello" } }), "image")
-    assert.strictEqual(typeOf({ contacts_array: [] }), "contact")
-    assert.strictEqual(typeOf({ audio: "x.oga", body: null }), "audio")
+    const decodeType = (payload: Record<string, unknown>) => (decodeDraft(message(payload)).data as MessageData).type
+    assert.strictEqual(decodeType({}), "text")
+    assert.strictEqual(decodeType({ body: undefined }), "unknown")
+    assert.strictEqual(decodeType({ image: { path: "statics/x.jpe", caption: "hello" } }), "image")
+    assert.strictEqual(decodeType({ contacts_array: [] }), "contact")
+    assert.strictEqual(decodeType({ audio: "x.oga", body: null }), "audio")
     for (const type of ["video", "video_note", "document", "sticker", "location", "live_location", "order", "list"]) {
-      assert.strictEqual(typeOf({ [type]: {} }), type)
+      assert.strictEqual(decodeType({ [type]: {} }), type)
     }
   })
 
   it("takes the chat from the sender and the sender from the chat where one is missing", () => {
-    const placeOf = (payload: Record<string, unknown>) => {
-      const { chat, sender } = draftOf(message(payload)).data as MessageData
+    const decodePlace = (payload: Record<string, unknown>) => {
+      const { chat, sender } = decodeDraft(message(payload)).data as MessageData
       return { chat, sender }
     }
-    assert.deepStrictEqual(placeOf({ chat_id: undefined }), { chat: peer, sender: peer })
-    assert.deepStrictEqual(placeOf({ from: null }), { chat: peer, sender: peer })
-    assert.deepStrictEqual(placeOf({ from: null, is_from_me: true }), { chat: peer, sender: own })
-    assert.deepStrictEqual(placeOf({ from: null, chat_id: "1@g.us" }), { chat: "1@g.us", sender: "" })
+    assert.deepStrictEqual(decodePlace({ chat_id: undefined }), { chat: peer, sender: peer })
+    assert.deepStrictEqual(decodePlace({ from: null }), { chat: peer, sender: peer })
+    assert.deepStrictEqual(decodePlace({ from: null, is_from_me: true }), { chat: peer, sender: own })
+    assert.deepStrictEqual(decodePlace({ from: null, chat_id: "1@g.us" }), { chat: "1@g.us", sender: "" })
     assert.strictEqual(rejection(message({ from: null, chat_id: null })).reason, "unreadable")
     assert.strictEqual(rejection(message({ chat_id: null, is_from_me: true })).reason, "unreadable")
   })
@@ -123,11 +125,11 @@ describe("a message", () => {
         -1e15
       ]
     ) {
-      const draft = draftOf(message({ timestamp: claimed }))
+      const draft = decodeDraft(message({ timestamp: claimed }))
       assert.strictEqual(draft.occurredAt, nowText)
       assert.deepStrictEqual((draft.data as MessageData).extra, { timestamp: claimed as Schema.Json })
     }
-    assert.strictEqual(draftOf(message({ timestamp: undefined })).occurredAt, nowText)
+    assert.strictEqual(decodeDraft(message({ timestamp: undefined })).occurredAt, nowText)
   })
 
   it("has any time that exists in UTC", () => {
@@ -141,14 +143,14 @@ describe("a message", () => {
 
   it("cannot reach the prototype of what we build", () => {
     const frame = JSON.stringify(message()).replace("\"body\"", "\"__proto__\":{\"polluted\":true},\"body\"")
-    const data = draftOf(frame).data as MessageData
+    const data = decodeDraft(frame).data as MessageData
     assert.strictEqual((data as unknown as { polluted?: boolean }).polluted, undefined)
     assert.strictEqual((data.extra as { polluted?: boolean } | undefined)?.polluted, undefined)
     assert.strictEqual(({} as { polluted?: boolean }).polluted, undefined)
   })
 
   it("may hold NUL characters", () => {
-    assert.strictEqual((draftOf(message({ body: "a\u0000b" })).data as MessageData).body, "a\u0000b")
+    assert.strictEqual((decodeDraft(message({ body: "a\u0000b" })).data as MessageData).body, "a\u0000b")
   })
 
   it("without an id cannot be told from another, and is kept as a reject", () => {
@@ -168,20 +170,20 @@ describe("an ack", () => {
 
   it("repeats nothing of its frame in the events it becomes, however large", () => {
     const ids = Array.from({ length: 1_600 }, (_, n) => `3EB0${n}`)
-    const drafts = draftsOf(ack({ ids, note: "x".repeat(800_000) }))
+    const drafts = decodeDrafts(ack({ ids, note: "x".repeat(800_000) }))
     assert.strictEqual(drafts.length, ids.length)
     const bytes = drafts.reduce((sum, { data }) => sum + JSON.stringify(data).length, 0)
     assert.isBelow(bytes, 2_000_000)
-    const long = draftsOf(ack({ ids, chat_id: `${"x".repeat(800_000)}@g.us` }))
+    const long = decodeDrafts(ack({ ids, chat_id: `${"x".repeat(800_000)}@g.us` }))
     assert.deepStrictEqual(long.map(({ kind }) => kind), ["frame.rejected"])
   })
 
   it("of many messages becomes one event each", () => {
-    const drafts = draftsOf(ack({ from_lid: "1@lid" }))
+    const drafts = decodeDrafts(ack({ from_lid: "1@lid" }))
     assert.deepStrictEqual(
       drafts.map(({ data }) => data),
       ["A", "B"].map((waId) => ({
-        messageId: messageIdOf(target.deviceId, { fromMe: true, chat: "", sender: "", waId }),
+        messageId: deriveMessageId(target.deviceId, { fromMe: true, chat: "", sender: "", waId }),
         waId,
         chat: peer,
         participant: peer,
@@ -202,7 +204,7 @@ describe("an ack", () => {
 
   it("by the account itself is about somebody else's message", () => {
     for (const payload of [{ receipt_type: "read-self" }, { receipt_type: "read", from: own.replace("@", ":3@") }]) {
-      const [draft] = draftsOf(ack({ ids: ["A"], ...payload }))
+      const [draft] = decodeDrafts(ack({ ids: ["A"], ...payload }))
       assert.strictEqual((draft!.data as { messageId: unknown }).messageId, null)
       assert.strictEqual((draft!.data as { status: unknown }).status, "read")
       assert.isFalse(draft!.identity!.fromMe)
@@ -210,7 +212,7 @@ describe("an ack", () => {
   })
 
   it("of a kind we do not know stays the gateway's own event", () => {
-    assert.strictEqual(draftOf(ack({ receipt_type: "retry" })).kind, "gateway.message.ack")
+    assert.strictEqual(decodeDraft(ack({ receipt_type: "retry" })).kind, "gateway.message.ack")
   })
 
   it("of nothing, or of more messages than there are, is rejected", () => {
@@ -231,7 +233,7 @@ describe("actions and other events", () => {
       ["message.revoked", { revoked_message_id: "T" }, null]
     ] as const
     for (const [event, payload, body] of cases) {
-      const draft = draftOf(action(event, payload))
+      const draft = decodeDraft(action(event, payload))
       assert.strictEqual(draft.kind, event)
       assert.deepStrictEqual(draft.data, { ...place, body })
     }
@@ -239,7 +241,7 @@ describe("actions and other events", () => {
   })
 
   it("what we have no kind for keeps its name and payload", () => {
-    const draft = draftOf({ event: "call.offer", device_id: "tenant-7", payload: { call_id: "c", from: peer } })
+    const draft = decodeDraft({ event: "call.offer", device_id: "tenant-7", payload: { call_id: "c", from: peer } })
     assert.strictEqual(draft.kind, "gateway.call.offer")
     assert.deepStrictEqual(draft.data as unknown, { call_id: "c", from: peer })
     assert.isNull(draft.identity)
@@ -273,14 +275,14 @@ describe("whose frame it is", () => {
 
   it("slot, account and companion address are all ours", () => {
     for (const device of ["tenant-7", own, own.replace("@", ":12@"), own.replace("@s.whatsapp.net", "@c.us")]) {
-      assert.strictEqual(draftOf(as(device)).kind, "message.received")
+      assert.strictEqual(decodeDraft(as(device)).kind, "message.received")
     }
-    assert.strictEqual(draftOf(as("whatever", { session_id: "tenant-7" })).kind, "message.received")
+    assert.strictEqual(decodeDraft(as("whatever", { session_id: "tenant-7" })).kind, "message.received")
   })
 
   it("another device's frame is rejected, and any account's while ours is not known", () => {
     for (const device of ["tenant-8", peer, ""]) assert.strictEqual(rejection(as(device)).reason, "wrong-device")
-    const [unknown] = decodeFrame(JSON.stringify(as(own)), targetOf("tenant-7"), now)
+    const [unknown] = decodeFrame(JSON.stringify(as(own)), makeTarget("tenant-7"), now)
     assert.strictEqual(unknown!._tag === "Record" && unknown!.draft.kind, "frame.rejected")
   })
 })
@@ -304,8 +306,8 @@ describe("junk", () => {
   it("nested deeper than 64 levels is rejected, 64 is not", () => {
     const nested = (depth: number, open: string, close: string) =>
       `{"event":"x","device_id":"tenant-7","payload":{"v":${open.repeat(depth)}1${close.repeat(depth)}}}`
-    assert.strictEqual(draftOf(nested(62, "[", "]")).kind, "gateway.x")
-    assert.strictEqual(draftOf(nested(62, "{\"a\":", "}")).kind, "gateway.x")
+    assert.strictEqual(decodeDraft(nested(62, "[", "]")).kind, "gateway.x")
+    assert.strictEqual(decodeDraft(nested(62, "{\"a\":", "}")).kind, "gateway.x")
     assert.strictEqual(rejection(nested(63, "[", "]")).reason, "unreadable")
     assert.strictEqual(rejection(nested(400_000, "[", "]")).reason, "unreadable")
     assert.strictEqual(rejection(nested(32, "[{\"a\":", "}]")).reason, "unreadable")
@@ -313,9 +315,9 @@ describe("junk", () => {
   })
 
   it("in binary is kept in base64", () => {
-    const happening = rejectBinary(Buffer.alloc(100_000, 7), target, now)
-    assert(happening._tag === "Record")
-    const data = happening.draft.data as { raw: string; rawLength: number; reason: string }
+    const event = rejectBinary(Buffer.alloc(100_000, 7), target, now)
+    assert(event._tag === "Record")
+    const data = event.draft.data as { raw: string; rawLength: number; reason: string }
     assert.strictEqual(data.rawLength, 100_000)
     assert.isAtMost(data.raw.length, 64 * 1024)
     assert.strictEqual(Buffer.from(data.raw, "base64")[0], 7)
@@ -365,9 +367,9 @@ describe("junk", () => {
       fc.property(texts, (text) => {
         const happenings = decodeFrame(text, target, now)
         assert.isNotEmpty(happenings)
-        for (const happening of happenings) {
-          JSON.stringify(happening)
-          if (happening._tag === "Record") assert.isNotNull(readTimestamp(happening.draft.occurredAt))
+        for (const event of happenings) {
+          JSON.stringify(event)
+          if (event._tag === "Record") assert.isNotNull(readTimestamp(event.draft.occurredAt))
         }
       }),
       { numRuns: 3000 }
@@ -381,13 +383,13 @@ describe("a day of simulated traffic", () => {
     let count = 0
     for (let index = 0; index < 5000; index++) {
       const { event, payload } = play.next(now)
-      const text = frameOf("tenant-7", event, payload)
+      const text = encodeFrame("tenant-7", event, payload)
       const ids = (id: string) => () => id as EventId
       const first = decodeFrame(text, target, now, ids("x"))
       assert.deepStrictEqual(decodeFrame(text, target, now, ids("x")), first)
-      for (const happening of first) {
-        assert(happening._tag === "Record")
-        assert.notStrictEqual(happening.draft.kind, "frame.rejected")
+      for (const event of first) {
+        assert(event._tag === "Record")
+        assert.notStrictEqual(event.draft.kind, "frame.rejected")
         count++
       }
     }

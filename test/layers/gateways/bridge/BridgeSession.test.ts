@@ -3,13 +3,13 @@ import { Effect, Exit, Fiber, Redacted, Scope } from "effect"
 import type { WebSocket } from "ws"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
-import { PingWheel } from "../../../../src/layers/gateways/bridge/PingWheel.ts"
+import { PingWheel } from "../../../../src/layers/gateways/PingWheel.ts"
 import * as SimulatedGateway from "../../../../src/simulator/SimulatedGateway.ts"
 import * as FaultProxy from "../../../support/FaultProxy.ts"
-import { record, type Recording, targetOf } from "../../../support/gateway.ts"
+import { record, type Recording, makeTarget } from "../../../support/gateway.ts"
 
 const name = "default" as GatewayName
-const target = targetOf("sim-1")
+const target = makeTarget("sim-1")
 
 /** A simulator with one device, a gateway onto it, and a wheel fast enough to wait for. */
 const setup = Effect.fnUntraced(function*(options: {
@@ -44,7 +44,7 @@ const say = (index: number, body = `message ${index}`) => ({
   body
 })
 
-const idsOf = (listener: Recording) =>
+const listIds = (listener: Recording) =>
   listener.drafts().filter(({ kind }) => kind === "message.received").map(({ data }) => (data as { waId: string }).waId)
 
 describe("opening a session", () => {
@@ -90,7 +90,7 @@ describe("opening a session", () => {
       const wrong = yield* Effect.flip(gateway.open(target, record()))
       assert.deepStrictEqual([wrong.class, wrong.code], ["auth", "unauthorized"])
       const right = yield* BridgeGateway.make({ name, url: `http://u:p@127.0.0.1:${proxy.port}` })
-      const unknown = yield* Effect.flip(right.open(targetOf("nobody"), record()))
+      const unknown = yield* Effect.flip(right.open(makeTarget("nobody"), record()))
       assert.deepStrictEqual([unknown.class, unknown.code], ["transport", "unknown-slot"])
       yield* proxy.disable
       const down = yield* Effect.flip(right.open(target, record()))
@@ -141,7 +141,7 @@ describe("an open session", () => {
       core.applyFault({ kind: "drop", code: 1000 })
       const failure = yield* listener.ended
       assert.deepStrictEqual([failure.class, failure.code], ["transport", "socket-closed"])
-      assert.deepStrictEqual(idsOf(listener), Array.from({ length: 200 }, (_, index) => `ID${index}`))
+      assert.deepStrictEqual(listIds(listener), Array.from({ length: 200 }, (_, index) => `ID${index}`))
       assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
     }))
 
@@ -217,7 +217,7 @@ describe("an open session", () => {
       core.applyFault({ kind: "binary", times: 1 })
       core.applyFault({ kind: "junk", times: 1 })
       core.emitter.emit(device, "message", say(1))
-      yield* listener.until(() => idsOf(listener).length === 1)
+      yield* listener.until(() => listIds(listener).length === 1)
       const rejects = listener.drafts().filter(({ kind }) => kind === "frame.rejected")
       assert.strictEqual(rejects.length, 2)
       assert.strictEqual((rejects[1]!.data as { reason: string }).reason, "binary")
@@ -236,7 +236,7 @@ describe("an open session", () => {
       yield* Effect.callback<void>((resume) => void core.emit({ count: 1000 }, () => resume(Effect.void)))
       core.clearFaults()
       core.emitter.emit(core.devices.get("sim-1")!, "message", say(1))
-      yield* listener.until(() => idsOf(listener).at(-1) === "ID1")
+      yield* listener.until(() => listIds(listener).at(-1) === "ID1")
       const heard = new Set(listener.drafts().map(({ data }) => (data as { waId?: string }).waId))
       for (const { event, id } of core.ledger.entries()) {
         if (event !== "chat_presence") assert.isTrue(heard.has(id), `${event} ${id}`)
@@ -263,7 +263,7 @@ describe("an open session", () => {
       assert.strictEqual(listener.ends(), 0)
       session.resume()
       yield* listener.until(({ happenings }) => happenings.length === before + 3000)
-      assert.deepStrictEqual(idsOf(listener), Array.from({ length: 3000 }, (_, index) => `ID${index}`))
+      assert.deepStrictEqual(listIds(listener), Array.from({ length: 3000 }, (_, index) => `ID${index}`))
     }))
 
   it.live("ends once and at once: frames that come after are ignored, and the gateway hears 1001", () =>
@@ -272,13 +272,13 @@ describe("an open session", () => {
       const listener = record()
       const session = yield* gateway.open(target, listener)
       yield* greeted(listener)
-      const closed = closeOf(serverSocket(device))
+      const closed = awaitClose(serverSocket(device))
       core.emitter.emit(device, "message", say(1))
       session.end({ class: "transport", code: "reconnect-requested", detail: "asked for" })
       session.end({ class: "ours", code: "again", detail: "" })
       assert.strictEqual((yield* listener.ended).code, "reconnect-requested")
       assert.strictEqual(yield* closed, 1001)
-      assert.deepStrictEqual([listener.ends(), listener.late(), idsOf(listener).length], [1, 0, 0])
+      assert.deepStrictEqual([listener.ends(), listener.late(), listIds(listener).length], [1, 0, 0])
     }))
 
   it.live("closes with 1001 when its scope closes", () =>
@@ -288,7 +288,7 @@ describe("an open session", () => {
       const scope = yield* Scope.make()
       yield* Scope.provide(gateway.open(target, listener), scope)
       yield* greeted(listener)
-      const closed = closeOf(serverSocket(device))
+      const closed = awaitClose(serverSocket(device))
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual(yield* closed, 1001)
       assert.strictEqual((yield* listener.ended).code, "closed-by-us")
@@ -296,15 +296,15 @@ describe("an open session", () => {
       assert.strictEqual(wheel.size, 0)
     }))
 
-  it.live("may be ended from within a happening, and hears nothing more", () =>
+  it.live("may be ended from within a event, and hears nothing more", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup()
       const listener = record()
       const session = yield* gateway.open(target, {
         onEnd: listener.onEnd,
-        onHappening: (happening) => {
-          listener.onHappening(happening)
-          if (happening._tag === "Record") session.end({ class: "ours", code: "defect", detail: "" })
+        onEvent: (event) => {
+          listener.onEvent(event)
+          if (event._tag === "Record") session.end({ class: "ours", code: "defect", detail: "" })
         }
       })
       const ids = ["A", "B", "C"]
@@ -322,7 +322,7 @@ describe("questions about slots", () => {
       assert.deepStrictEqual(yield* gateway.status(target), none)
       core.pair(device)
       assert.deepStrictEqual(yield* gateway.status(target), { isConnected: true, isLoggedIn: true, jid: device.jid })
-      assert.deepStrictEqual(yield* gateway.status(targetOf("nobody")), none)
+      assert.deepStrictEqual(yield* gateway.status(makeTarget("nobody")), none)
     }))
 
   it.live("what status learns lets the running session read frames that name the account", () =>
@@ -338,13 +338,13 @@ describe("questions about slots", () => {
         JSON.stringify({ event: "message", device_id: device.jid!.replace("@", ":7@"), payload: say(1) })
       )
       yield* listener.until(() => listener.drafts().length > 0)
-      assert.deepStrictEqual(idsOf(listener), ["ID1"])
+      assert.deepStrictEqual(listIds(listener), ["ID1"])
     }))
 
   it.live("creating a slot twice is creating it once", () =>
     Effect.gen(function*() {
       const { core, gateway } = yield* setup()
-      const slot = targetOf("tenant-7").upstreamId
+      const slot = makeTarget("tenant-7").upstreamId
       yield* gateway.ensureSlot(slot)
       const made = core.devices.get("tenant-7")
       assert.isDefined(made)
@@ -373,7 +373,7 @@ const pings = (socket: WebSocket, count: number) =>
     })
   })
 
-const closeOf = (socket: WebSocket): Effect.Effect<number> => {
+const awaitClose = (socket: WebSocket): Effect.Effect<number> => {
   const closed = new Promise<number>((resolve) => socket.once("close", resolve))
   return Effect.promise(() => closed)
 }

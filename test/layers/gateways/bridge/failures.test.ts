@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import {
-  closeCodeOf,
+  chooseCloseCode,
   ofClose,
   ofConnectError,
   ofSocketError,
@@ -93,7 +93,7 @@ describe("why a connection failed", () => {
   })
 
   it("leaving because of our own defect says so, any other leaving is going away", () => {
-    assert.strictEqual(closeCodeOf({ class: "ours", code: "x", detail: "" }), 1011)
-    assert.strictEqual(closeCodeOf({ class: "transport", code: "x", detail: "" }), 1001)
+    assert.strictEqual(chooseCloseCode({ class: "ours", code: "x", detail: "" }), 1011)
+    assert.strictEqual(chooseCloseCode({ class: "transport", code: "x", detail: "" }), 1001)
   })
 })

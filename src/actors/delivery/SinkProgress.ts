@@ -1,0 +1,177 @@
+/**
+ * What one relay knows about itself: how far it has come, and what keeps it. Feeds the view, the metrics and the log
+ * lines; decides nothing.
+ */
+import { Cause, Clock, DateTime, Effect, Metric } from "effect"
+import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
+import type { SinkUnavailable } from "../../services/EventSink.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import type { SinkView } from "../../services/SinkRelays.ts"
+import { InFlight } from "./InFlight.ts"
+import type { PublishBatch } from "./InFlight.ts"
+
+type Failure = NonNullable<SinkView["failure"]>
+
+export class SinkProgress {
+  /** The last number the other side has confirmed with all before it. */
+  confirmed = 0
+  /** The last number the cursor durably holds. */
+  settled = 0
+  /** Rises with every attempt. */
+  attempt = 0
+  /** Nothing new may depart. */
+  closing = false
+  /** Somebody may have claimed it after us; only a move tells. */
+  holdsCursor = false
+  readonly sink: string
+  readonly #latency
+  readonly #published
+  readonly #lag
+  #state: SinkView["state"] = "starting"
+  #failure: Failure | null = null
+  #expired = 0
+  #head = 0
+  #flight: InFlight | null = null
+
+  constructor(sink: string) {
+    this.sink = sink
+    this.#latency = Metric.withAttributes(Metrics.confirmLatency, { sink })
+    this.#published = Metric.withAttributes(Metrics.eventsPublished, { sink })
+    this.#lag = Metric.withAttributes(Metrics.sinkLag, { sink })
+  }
+
+  get view(): SinkView {
+    return {
+      sink: this.sink,
+      state: this.#state,
+      confirmed: this.confirmed,
+      lag: Math.max(0, this.#head - this.confirmed),
+      expired: this.#expired,
+      failure: this.#failure
+    }
+  }
+
+  claimed(claim: CursorClaim): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.confirmed = claim.seq
+      this.settled = claim.seq
+      this.holdsCursor = true
+      this.seen(claim.seq)
+      this.#state = "running"
+      this.#failure = null
+      return Effect.logInfo("Sink begins", { sink: this.sink, after: claim.seq, epoch: claim.epoch })
+    })
+  }
+
+  begin(): InFlight {
+    this.attempt += 1
+    this.#flight = new InFlight(this.confirmed)
+    return this.#flight
+  }
+
+  confirm(run: PublishBatch): Effect.Effect<void> {
+    this.confirmed = Math.max(this.confirmed, this.#flight?.confirmed ?? 0)
+    return Effect.gen({ self: this }, function*() {
+      const latency = (yield* Clock.currentTimeMillis) - Date.parse(run.events[0]!.recordedAt)
+      yield* Metric.update(this.#latency, Math.max(0, latency) / 1000)
+      yield* Metric.update(this.#published, run.events.length)
+      yield* this.#recovered()
+    })
+  }
+
+  /** A page came, so the log can be read; whether the sink takes it is another matter. */
+  read(through: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.seen(through)
+      return this.#failure?.reason === "storage" ? this.#recovered() : Effect.void
+    })
+  }
+
+  /** Says it once for each kind of failure, not at each attempt: an outage may last for hours. */
+  readonly failed = (cause: Cause.Cause<SinkUnavailable | StorageUnavailable>): Effect.Effect<void> =>
+    Effect.gen({ self: this }, function*() {
+      if (Cause.hasInterruptsOnly(cause)) return yield* Effect.interrupt
+      const { message, reason } = explain(cause)
+      yield* Metric.update(Metric.withAttributes(Metrics.sinkFailures, { sink: this.sink, reason }), 1)
+      const before = this.#failure
+      this.#failure = { reason, message, since: before?.since ?? DateTime.formatIso(yield* DateTime.now) }
+      if (this.#state === "running") this.#state = "waiting"
+      if (before?.reason === reason) return
+      if (reason === "defect") return yield* Effect.logError("Sink failed by a defect", cause)
+      yield* Effect.logWarning("Sink waits; its events stay in the log", { sink: this.sink, reason, message })
+    })
+
+  /** What retention took away can not be delivered any more. It never takes what a sink has yet to confirm. */
+  skipTo(seq: number): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const gone = Math.max(0, seq - this.confirmed)
+      this.#expired += gone
+      this.confirmed = Math.max(this.confirmed, seq)
+      return Metric.update(Metric.withAttributes(Metrics.sinkEventsExpired, { sink: this.sink }), gone).pipe(
+        Effect.andThen(
+          Effect.logError("Events were removed before this sink had them; it goes on with the oldest kept", {
+            sink: this.sink,
+            events: gone,
+            after: seq
+          })
+        )
+      )
+    })
+  }
+
+  lost(error: CursorLost): Effect.Effect<void> {
+    return Effect.gen({ self: this }, function*() {
+      this.holdsCursor = false
+      this.#state = "stopped"
+      this.#failure = { reason: "cursor-lost", message: error.message, since: DateTime.formatIso(yield* DateTime.now) }
+      yield* Effect.logWarning("Sink stands by: another reader has claimed its cursor", { sink: this.sink })
+    })
+  }
+
+  /** How far the reader that has the cursor now has come. */
+  observed(seq: number): void {
+    this.confirmed = Math.max(this.confirmed, seq)
+  }
+
+  seen(seq: number): void {
+    this.#head = Math.max(this.#head, seq)
+  }
+
+  measured(head: number): Effect.Effect<void> {
+    this.seen(head)
+    return Metric.update(this.#lag, this.view.lag)
+  }
+
+  /** Lets nothing more depart and waits for the confirms of what is out. */
+  get drained(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      this.closing = true
+      return this.#flight?.until(() => this.#flight!.empty) ?? Effect.void
+    })
+  }
+
+  #recovered(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (this.#failure === null) return Effect.void
+      this.#failure = null
+      this.#state = "running"
+      return Effect.logInfo("Sink takes events again", { sink: this.sink, confirmed: this.confirmed })
+    })
+  }
+
+  get stopped(): Effect.Effect<void> {
+    return Effect.sync(() => {
+      this.#state = "stopped"
+    })
+  }
+}
+
+const explain = (cause: Cause.Cause<SinkUnavailable | StorageUnavailable>): Omit<Failure, "since"> => {
+  const error = Cause.findErrorOption(cause)
+  if (error._tag === "None") return { reason: "defect", message: "a defect in this program; the log has its trace" }
+  return {
+    reason: error.value._tag === "StorageUnavailable" ? "storage" : error.value.reason,
+    message: error.value.message
+  }
+}

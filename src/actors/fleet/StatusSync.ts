@@ -1,0 +1,88 @@
+/**
+ * Asks the gateways about the slots: each device now and then, at random moments so that no two keep step, and soon
+ * after a hint. One loop for the whole fleet instead of a timer a device; an answer becomes an input of the device.
+ */
+import { Clock, Duration, Effect, Metric, Random } from "effect"
+import type { Scope } from "effect"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+
+/** A hint is followed up within this time; many hints at once are spread over it. */
+const hintDelayMax = 500
+
+export interface StatusSync {
+  /** Asks for this device soon. */
+  readonly want: (cell: DeviceCell) => void
+  /** Plans this device's next regular question. */
+  readonly plan: (cell: DeviceCell) => void
+}
+
+export const make = Effect.fnUntraced(function*(
+  cells: () => Iterable<DeviceCell>,
+  settings: FleetSettings
+): Effect.fn.Return<StatusSync, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const scope = yield* Effect.scope
+  const due = new Set<DeviceCell>()
+  let asking = 0
+
+  const plan = (cell: DeviceCell): void => {
+    if (!cell.actorState.sessionOpen) {
+      cell.statusDueAt = Number.POSITIVE_INFINITY
+      cell.statusHinted = false
+      return
+    }
+    // What a hint asked for stands: it is about something newer than whatever led to this planning.
+    if (cell.statusHinted) return
+    const usable = cell.actorState.state._tag === "Online"
+    const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)
+    cell.statusDueAt = clock.currentTimeMillisUnsafe() + interval * (0.5 + random.nextDoubleUnsafe())
+  }
+
+  const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    cell.statusHinted = false
+    const answer = yield* Effect.result(cell.host.gateway.status(target)).pipe(
+      Effect.ensuring(Effect.sync(() => {
+        cell.statusAsked = false
+        plan(cell)
+      }))
+    )
+    yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
+    if (answer._tag === "Success") cell.post({ _tag: "StatusRead", status: answer.success })
+  })
+
+  /** As many at once as there are places; each that ends lets the next one ask. */
+  const askNext: Effect.Effect<void> = Effect.suspend(() => {
+    const cell = due.values().next().value
+    if (cell === undefined || asking >= settings.statusConcurrency) return Effect.void
+    due.delete(cell)
+    asking++
+    const leave = Effect.sync(() => {
+      asking--
+    })
+    return Effect.andThen(Effect.forkIn(Effect.andThen(Effect.ensuring(ask(cell), leave), askNext), scope), askNext)
+  })
+
+  const sweep = Effect.suspend(() => {
+    const now = clock.currentTimeMillisUnsafe()
+    for (const cell of cells()) {
+      if (cell.statusDueAt > now || cell.statusAsked || !cell.actorState.sessionOpen) continue
+      cell.statusAsked = true
+      due.add(cell)
+    }
+    return askNext
+  })
+
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
+
+  return {
+    plan,
+    want: (cell) => {
+      cell.statusHinted = true
+      cell.statusDueAt = clock.currentTimeMillisUnsafe() + hintDelayMax * random.nextDoubleUnsafe()
+    }
+  }
+})

@@ -1,0 +1,70 @@
+/**
+ * One gateway's door: so many handshakes at once, so many a second. Devices that fell together come back as a ramp.
+ */
+import { Clock, Effect } from "effect"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+
+export interface ConnectGate {
+  /** Waits for a turn, then runs the handshake while holding one of the places. */
+  readonly enter: <A, E, R>(handshake: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "connectsPerSecond">): ConnectGate => {
+  const withPlace = makePlaces(settings.handshakesInFlight)
+  const spacing = 1000 / settings.connectsPerSecond
+  let nextTurn = 0
+
+  // Turns are handed out by arithmetic: no timer runs, and no permit is lost when a waiting device is stopped.
+  const turn = Clock.clockWith((clock) => {
+    const now = clock.currentTimeMillisUnsafe()
+    const mine = Math.max(now, nextTurn)
+    nextTurn = mine + spacing
+    return mine - now < 1 ? Effect.void : Effect.sleep(mine - now)
+  })
+
+  return {
+    enter: (handshake) => Effect.andThen(turn, withPlace(handshake))
+  }
+}
+
+/**
+ * First come, first served, at a constant cost a device. A `Semaphore` looks at everybody who waits whenever a place
+ * becomes free, which is most of the work when a whole fleet waits.
+ */
+const makePlaces = (count: number): ConnectGate["enter"] => {
+  let free = count
+  const waiting = new Set<() => void>()
+  const leave = Effect.sync(() => {
+    const next = waiting.values().next().value
+    if (next === undefined) {
+      free++
+    } else {
+      waiting.delete(next)
+      next()
+    }
+  })
+
+  return (handshake) =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.suspend(() => {
+        let mine = false
+        const arrive = Effect.callback<void>((resume) => {
+          const enter = () => {
+            mine = true
+            resume(Effect.void)
+          }
+          if (free === 0) {
+            waiting.add(enter)
+          } else {
+            free--
+            enter()
+          }
+          return Effect.sync(() => waiting.delete(enter))
+        })
+        // A place may be given to somebody who is being stopped in the same moment: it is passed on.
+        return Effect.onInterrupt(restore(arrive), () => mine ? leave : Effect.void).pipe(
+          Effect.andThen(Effect.ensuring(restore(handshake), leave))
+        )
+      })
+    )
+}

@@ -1,0 +1,66 @@
+/** The log's store in memory: for tests, and for whoever wants to try the log without a database. Keeps everything. */
+import { Effect, Layer, Stream } from "effect"
+import { EventsExpired } from "../../domain/MessageErrors.ts"
+import { LogStore, pageBytesMax } from "../../log/LogStore.ts"
+import { matches } from "../../log/LogTail.ts"
+import { MemoryDatabase } from "./MemoryDatabase.ts"
+
+export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
+  LogStore,
+  Effect.gen(function*() {
+    const { now, tables } = yield* MemoryDatabase
+    return LogStore.of({
+      write: (drafts, moves) => Effect.sync(() => tables.write(drafts, moves, now())),
+      read: (options) =>
+        Effect.suspend(() => {
+          if (options.after < tables.oldest - 1) {
+            return Effect.fail(EventsExpired.of(options.after, tables.oldest))
+          }
+          const events = []
+          let bytes = 0
+          for (let index = options.after + 1 - tables.oldest; index < tables.events.length; index++) {
+            const event = tables.events[index]!
+            if (!matches(options, event)) continue
+            events.push(event)
+            bytes += event.data.length
+            if (events.length === options.limit || bytes >= pageBytesMax) {
+              return Effect.succeed({ events, through: event.seq, head: tables.head })
+            }
+          }
+          return Effect.succeed({ events, through: Math.max(options.after, tables.head), head: tables.head })
+        }),
+      latest: (options) =>
+        Effect.sync(() => tables.events.filter((event) => matches(options, event)).slice(-options.limit).toReversed()),
+      bounds: Effect.sync(() => ({ head: tables.head, oldest: tables.oldest })),
+      claimCursor: (sink, from) =>
+        Effect.sync(() => {
+          const row = tables.cursors.get(sink)
+          const claimed = row === undefined
+            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1 }
+            : { epoch: row.epoch + 1, seq: row.seq }
+          tables.cursors.set(sink, claimed)
+          return { sink, ...claimed }
+        }),
+      cursors: Effect.sync(() =>
+        Array.from(tables.cursors, ([sink, row]) => ({ sink, seq: row.seq }))
+          .sort((a, b) => a.sink < b.sink ? -1 : 1)
+      ),
+      deleteBefore: (before) =>
+        Effect.sync(() => {
+          const upto = Math.min(tables.head, ...Array.from(tables.cursors.values(), (row) => row.seq))
+          const limit = before.toISOString()
+          let removed = 0
+          for (const event of tables.events) {
+            if (event.seq > upto || event.recordedAt >= limit) break
+            removed++
+            tables.seqById.delete(event.id)
+          }
+          tables.events = tables.events.slice(removed)
+          tables.oldest += removed
+          return removed
+        }),
+      commits: Stream.empty,
+      shared: false
+    })
+  })
+)

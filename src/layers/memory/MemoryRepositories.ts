@@ -1,0 +1,135 @@
+/** Devices and messages in memory, over the tables that the memory log writes. */
+import { Effect, Layer, PubSub, Stream } from "effect"
+import type { Device, DesiredDevice } from "../../domain/Device.ts"
+import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
+import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { MessageNotFound } from "../../domain/MessageErrors.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { MemoryDatabase } from "./MemoryDatabase.ts"
+import type { DeviceRow } from "./MemoryDatabase.ts"
+import { MessageRepository } from "../../services/MessageRepository.ts"
+import { decodeCursor, devicePattern, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
+
+export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> = Layer.effect(
+  DeviceRepository,
+  Effect.gen(function*() {
+    const { changes, now, tables } = yield* MemoryDatabase
+    const isoNow = () => new Date(now()).toISOString()
+
+    const change = (id: DeviceId, update: (row: DeviceRow) => DeviceRow): Effect.Effect<Device, DeviceNotFound> =>
+      Effect.suspend(() => {
+        const row = tables.devices.get(id)
+        if (row === undefined) return Effect.fail(DeviceNotFound.of(id))
+        const changed = update(row)
+        const device = { ...changed.device, updatedAt: isoNow() }
+        tables.devices.set(id, { ...changed, device })
+        return Effect.as(PubSub.publish(changes, id), device)
+      })
+
+    const formatPlace = (device: Device): string => `${device.createdAt} ${device.id}`
+    const sorted = (): ReadonlyArray<Device> =>
+      Array.from(tables.devices.values(), (row) => row.device)
+        .sort((a, b) => formatPlace(a) < formatPlace(b) ? -1 : 1)
+
+    return DeviceRepository.of({
+      insert: (fields) =>
+        Effect.suspend(() => {
+          for (const { device } of tables.devices.values()) {
+            if (device.gateway === fields.gateway && device.upstreamId === fields.upstreamId) {
+              return Effect.fail(UpstreamIdTaken.of(fields.gateway, fields.upstreamId))
+            }
+          }
+          const createdAt = isoNow()
+          const device: Device = {
+            ...fields,
+            phone: null,
+            jid: null,
+            state: { _tag: "Inactive" },
+            active: true,
+            createdAt,
+            updatedAt: createdAt
+          }
+          tables.devices.set(device.id, { device, reconnectRequests: 0, releaseRequests: 0 })
+          return Effect.as(PubSub.publish(changes, device.id), device)
+        }),
+      get: (id) =>
+        Effect.suspend(() => {
+          const row = tables.devices.get(id)
+          return row === undefined ? Effect.fail(DeviceNotFound.of(id)) : Effect.succeed(row.device)
+        }),
+      list: Effect.fnUntraced(function*(options) {
+        const after = options.cursor === undefined ? "" : yield* decodeCursor(options.cursor, devicePattern)
+        const limit = pageLimit(options.limit)
+        const found = sorted().filter((device) =>
+          formatPlace(device) > after && (options.state === undefined || device.state._tag === options.state)
+        )
+        const items = found.slice(0, limit)
+        return { items, next: found.length > limit ? encodeCursor(formatPlace(items[limit - 1]!)) : null }
+      }),
+      rename: (id, name) => change(id, (row) => ({ ...row, device: { ...row.device, name } })),
+      setActive: (id, active) => change(id, (row) => ({ ...row, device: { ...row.device, active } })),
+      saveProfile: (id, { jid, phone }) =>
+        change(id, (row) => ({
+          ...row,
+          device: { ...row.device, jid: jid ?? row.device.jid, phone: phone ?? row.device.phone }
+        })),
+      requestReconnect: (id) => change(id, (row) => ({ ...row, reconnectRequests: row.reconnectRequests + 1 })),
+      requestRelease: (id) => change(id, (row) => ({ ...row, releaseRequests: row.releaseRequests + 1 })),
+      desired: Effect.sync(() =>
+        Array.from(tables.devices.values())
+          .filter(({ device }) => device.active || device.state._tag !== "Inactive")
+          .map(({ device, reconnectRequests, releaseRequests }): DesiredDevice => ({
+            id: device.id,
+            gateway: device.gateway,
+            upstreamId: device.upstreamId,
+            jid: device.jid,
+            active: device.active,
+            reconnectRequests,
+            releaseRequests
+          }))
+      ),
+      changes: Stream.fromPubSub(changes).pipe(Stream.map(() => undefined)),
+      countByState: Effect.sync(() => {
+        const counts: Partial<Record<DeviceStateTag, number>> = {}
+        for (const { device } of tables.devices.values()) {
+          counts[device.state._tag] = (counts[device.state._tag] ?? 0) + 1
+        }
+        return counts
+      })
+    })
+  })
+)
+
+export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase> = Layer.effect(
+  MessageRepository,
+  Effect.gen(function*() {
+    const { tables } = yield* MemoryDatabase
+    return MessageRepository.of({
+      get: (id) =>
+        Effect.suspend(() => {
+          const row = tables.messages.get(id)
+          return row === undefined ? Effect.fail(MessageNotFound.of(id)) : Effect.succeed(row.message)
+        }),
+      list: Effect.fnUntraced(function*(options) {
+        const before = options.cursor === undefined
+          ? Number.MAX_SAFE_INTEGER
+          : Number(yield* decodeCursor(options.cursor, seqPattern))
+        const limit = pageLimit(options.limit)
+        const found = Array.from(tables.messages.values())
+          .filter(({ message, seq }) =>
+            seq < before &&
+            (options.device === undefined || message.deviceId === options.device) &&
+            (options.chat === undefined || message.chat === options.chat) &&
+            (options.status === undefined || message.status === options.status)
+          )
+          .sort((a, b) => b.seq - a.seq)
+        const items = found.slice(0, limit)
+        return {
+          items: items.map((row) => row.message),
+          next: found.length > limit ? encodeCursor(String(items[limit - 1]!.seq)) : null
+        }
+      })
+    })
+  })
+)

@@ -1,0 +1,208 @@
+/**
+ * The event log over any store: gathers what all devices give into batches, and writes one at a time.
+ *
+ * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for
+ * company, which costs little delay and saves most of the work. When the store is away the same batch is tried again
+ * for ever: nothing acknowledged is lost, `offer` answers false, and sockets stop being read until there is room.
+ *
+ * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
+ * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
+ */
+import { Clock, Duration, Effect, Fiber, Layer } from "effect"
+import type { EventDraft } from "../domain/Event.ts"
+import { AppendQueue, complete } from "./AppendQueue.ts"
+import type { Entry, Waiter } from "./AppendQueue.ts"
+import { makeBatchWriter } from "./BatchWriter.ts"
+import { CursorMoves } from "./CursorMoves.ts"
+import { prepare } from "./PreparedDraft.ts"
+import { makeEventId } from "../services/EventIdentity.ts"
+import { EventLog } from "../services/EventLog.ts"
+import type { Appended } from "../services/EventLog.ts"
+import { LogStore } from "./LogStore.ts"
+import { makeReader } from "./LogReader.ts"
+import { LogTail } from "./LogTail.ts"
+import { makeRecorder } from "./logRecorder.ts"
+
+/** A larger batch no longer costs less per event, and a smaller one is redone sooner when its connection dies. */
+export const batchEventsMax = 500
+
+/** 4 MiB: some 50 ms of writing, and well below what the driver and the server take in one message. */
+export const batchBytesMax = 4 * 1024 * 1024
+
+/** Measured: at 1,000 events a second this saves 40 % of the work of writing at once, for 1.2 ms at the median. */
+export const linger = Duration.millis(2)
+
+/** A cursor on its own is worth no write of its own until the sink has paused this long. */
+export const cursorIdle = Duration.millis(50)
+
+/** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
+export const closeFlushMax = Duration.seconds(5)
+
+/** After a defect in the writer: one that comes every time must not keep the processor busy. */
+export const defectPause = Duration.seconds(1)
+
+const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
+
+export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
+  EventLog,
+  Effect.gen(function*() {
+    const store = yield* LogStore
+    const clock = yield* Clock.Clock
+    const context = yield* Effect.context<never>()
+    const queue = new AppendQueue()
+    const moves = new CursorMoves()
+    const tail = new LogTail()
+    const record = makeRecorder(context)
+    let flushing = 0
+    let lastWriteAt = -2n * lingerNanos
+    /** Set while the writer waits; looks whether what it waits for has come. */
+    let look: (() => void) | null = null
+    const nudge = () => {
+      if (look !== null) look()
+    }
+    /** Called back from the writer, which a caller's mistake must not disturb. */
+    const contained = (resume: () => void) => () => {
+      try {
+        resume()
+      } catch (defect) {
+        Effect.runForkWith(context)(Effect.logError("Who was told that the log has room threw", defect))
+      }
+    }
+    const makeId = () => makeEventId(clock.currentTimeMillisUnsafe())
+
+    const signalled = (ready: () => boolean): Effect.Effect<void> =>
+      Effect.callback<void>((resume) => {
+        if (ready()) return resume(Effect.void)
+        look = () => {
+          if (!ready()) return
+          look = null
+          resume(Effect.void)
+        }
+        return Effect.sync(() => {
+          look = null
+        })
+      })
+
+    const enqueue = (draft: EventDraft | null, waiter: Waiter | null, index: number): void => {
+      queue.push({
+        draft: draft === null ? null : prepare(draft, makeId),
+        arrivedAt: clock.currentTimeNanosUnsafe(),
+        waiter,
+        index,
+        answered: false,
+        replaced: false
+      })
+    }
+
+    /** Appends of any number of drafts are queued whole: a part that waited outside could be overtaken. */
+    const appendAll = (drafts: ReadonlyArray<EventDraft | null>): Effect.Effect<ReadonlyArray<Appended>> =>
+      Effect.callback((resume) => {
+        const waiter: Waiter = {
+          remaining: drafts.length,
+          results: [],
+          done: () => resume(Effect.succeed(waiter.results))
+        }
+        for (let index = 0; index < drafts.length; index++) enqueue(drafts[index]!, waiter, index)
+        nudge()
+        return Effect.sync(() => queue.withdraw(waiter))
+      })
+
+    const flush = Effect.suspend(() => {
+      flushing++
+      return appendAll([null])
+    }).pipe(
+      Effect.ensuring(Effect.sync(() => {
+        flushing--
+      })),
+      Effect.asVoid
+    )
+
+    const write = makeBatchWriter({ store, moves, tail, record, clock, makeId })
+    const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
+    const atMost = (wait: Duration.Input, ready: () => boolean) =>
+      Effect.asVoid(Effect.timeoutOption(signalled(ready), wait))
+
+    const gather = Effect.suspend(() => {
+      if (full()) return Effect.void
+      const oldest = queue.oldest
+      if (oldest === undefined) return atMost(cursorIdle, () => queue.length > 0 || flushing > 0)
+      const now = clock.currentTimeNanosUnsafe()
+      const wait = oldest.arrivedAt + lingerNanos - now
+      return now - lastWriteAt > lingerNanos || wait <= 0n ? Effect.void : atMost(Duration.nanos(wait), full)
+    })
+
+    const writeBatch = Effect.suspend(() => {
+      const batch = queue.take(batchEventsMax, batchBytesMax)
+      const entries = batch.filter((entry) => entry.draft !== null)
+      const barriers = batch.filter((entry) => entry.draft === null)
+      const piggybacked = moves.take()
+      if (entries.length === 0 && piggybacked.length === 0) return settleBarriers(barriers, [])
+      return write(entries, piggybacked).pipe(
+        Effect.catchDefect((defect) => Effect.as(afterDefect(defect), entries.filter((entry) => !entry.answered))),
+        Effect.tap((again) => settleBarriers(barriers, again))
+      )
+    })
+
+    /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
+    const afterDefect = (defect: unknown) =>
+      Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
+        Effect.andThen(Effect.sync(() => moves.restore())),
+        Effect.andThen(Effect.sleep(defectPause))
+      )
+
+    const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
+      Effect.sync(() => {
+        lastWriteAt = clock.currentTimeNanosUnsafe()
+        queue.settle(again.length === 0 ? [] : [...again, ...barriers])
+        if (again.length === 0) { for (const barrier of barriers) complete(barrier, { _tag: "Duplicate" }) }
+        queue.releaseRoom()
+        record.queue(queue, tail.head)
+      })
+
+    /** Room is given out a slice at a time, also when there is nothing to write that would give out the next. */
+    const awaitWork = Effect.gen(function*() {
+      while (queue.length === 0 && queue.roomWanted) {
+        yield* Effect.sleep("1 millis")
+        queue.releaseRoom()
+      }
+      yield* signalled(() => queue.length > 0 || moves.pending)
+    })
+
+    const writer = yield* Effect.forkScoped(
+      Effect.forever(
+        Effect.andThen(awaitWork, Effect.andThen(gather, writeBatch)).pipe(
+          // Not of the batch, which is settled by now: the next round finds the rest.
+          Effect.catchDefect(afterDefect)
+        )
+      )
+    )
+    yield* Effect.addFinalizer(() =>
+      Effect.gen(function*() {
+        if (queue.events > 0 || moves.pending) yield* Effect.timeoutOption(flush, closeFlushMax)
+        if (queue.events > 0) {
+          yield* Effect.logWarning(`The log is closed with ${queue.events} events unwritten: the database is away`)
+        }
+        yield* Fiber.interrupt(writer)
+      })
+    )
+
+    const reader = yield* makeReader(store, tail)
+
+    return EventLog.of({
+      append: (drafts) => drafts.length === 0 ? Effect.succeed([]) : appendAll(drafts),
+      push: (draft) => {
+        enqueue(draft, null, 0)
+        nudge()
+        return !queue.overBound
+      },
+      onRoom: (resume) => queue.onRoom(contained(resume)),
+      flush,
+      ...reader,
+      bounds: store.bounds,
+      claimCursor: store.claimCursor,
+      moveCursor: (claim, seq) => moves.move(claim, seq, nudge),
+      cursors: store.cursors,
+      deleteBefore: store.deleteBefore
+    })
+  })
+)

@@ -1,0 +1,161 @@
+/**
+ * The port under the log: writes one batch in one transaction, and reads. How batches come to be, how many wait and
+ * what happens when the store is away is the business of `GroupCommit`, which is the same over every store.
+ */
+import { Context } from "effect"
+import type { Effect, Stream } from "effect"
+import { Schema } from "effect"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { Alias, EventKind, LoggedEvent, Via } from "../domain/Event.ts"
+import type { EventsExpired } from "../domain/MessageErrors.ts"
+import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
+import type { MessageStatus } from "../domain/Message.ts"
+import type { CursorClaim, EventFilter } from "../services/EventLog.ts"
+import type { KeyParts } from "./EventKey.ts"
+
+/** What a draft changes besides being recorded. */
+export type Projection =
+  | {
+    readonly _tag: "Message"
+    readonly id: MessageId
+    readonly direction: "in" | "out"
+    readonly waId: string
+    readonly chat: string
+    readonly sender: string
+    readonly type: string
+    readonly body: string | null
+  }
+  | {
+    readonly _tag: "Ack"
+    readonly messageId: MessageId
+    readonly participant: string
+    readonly status: MessageStatus
+  }
+  | {
+    readonly _tag: "State"
+    /** JSON text of the state. */
+    readonly state: string
+    readonly tag: string
+    readonly jid: string | null
+    readonly phone: string | null
+  }
+
+/** A draft made ready for a store: serialised once, its keys computed, no character in it that a text column refuses. */
+export interface PreparedDraft {
+  readonly id: EventId
+  readonly kind: EventKind
+  readonly deviceId: DeviceId
+  readonly occurredAt: string
+  readonly via: Via
+  /** JSON text. */
+  readonly data: string
+  /** Null where nothing can repeat it. */
+  readonly key: string | null
+  readonly keyParts: KeyParts | null
+  /** Null where nothing can conflict with it. */
+  readonly content: string | null
+  readonly projection: Projection | null
+  readonly aliases: ReadonlyArray<Alias>
+  /** What it weighs in a queue. */
+  readonly bytes: number
+}
+
+export interface CursorMove {
+  readonly sink: string
+  readonly epoch: number
+  readonly seq: number
+}
+
+/**
+ * What became of one draft. `Committed` also answers a repeated write of the same event id, with the number it got the
+ * first time. `Conflict`: its key is known with other content; nothing was written.
+ */
+export type Written =
+  | { readonly _tag: "Committed"; readonly seq: number; readonly fresh: boolean }
+  | { readonly _tag: "Duplicate" }
+  | { readonly _tag: "Conflict" }
+
+export interface WriteResult {
+  /** One a draft. */
+  readonly written: ReadonlyArray<Written>
+  /** The last number after this batch. */
+  readonly head: number
+  readonly recordedAt: string
+  /** Moves whose claim is no longer the newest, as indexes into the batch's moves. */
+  readonly lost: ReadonlyArray<number>
+}
+
+/** The newest number and the oldest still kept. An empty log: head 0, oldest 1. */
+export interface LogBounds {
+  readonly head: number
+  readonly oldest: number
+}
+
+/**
+ * 4 MiB: a page ends with the event that brings its data to so much, however many were asked for. A thousand events of
+ * a megabyte would take all memory, and a page of one event always gets through.
+ */
+export const pageBytesMax = 4 * 1024 * 1024
+
+export interface StoredPage {
+  readonly events: ReadonlyArray<LoggedEvent>
+  readonly through: number
+  readonly head: number
+}
+
+export class LogStore extends Context.Service<LogStore, {
+  /**
+   * All or nothing, in one transaction. Repeating a write whose outcome is unknown is safe: event ids are unique, and a
+   * known one answers with its number. `BatchRefused`: the store will never take this batch as it is.
+   */
+  readonly write: (
+    drafts: ReadonlyArray<PreparedDraft>,
+    moves: ReadonlyArray<CursorMove>
+  ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
+
+  /** As `EventLog.read`, within `pageBytesMax`; never looks past the newest number in the same snapshot. */
+  readonly read: (
+    options: EventFilter & {
+      readonly after: number
+      readonly limit: number
+    }
+  ) => Effect.Effect<StoredPage, StorageUnavailable | EventsExpired>
+
+  readonly latest: (
+    options: EventFilter & {
+      readonly limit: number
+    }
+  ) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
+
+  readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
+
+  readonly claimCursor: (
+    sink: string,
+    from: "beginning" | "now"
+  ) => Effect.Effect<CursorClaim, StorageUnavailable>
+
+  readonly cursors: Effect.Effect<
+    ReadonlyArray<{ readonly sink: string; readonly seq: number }>,
+    StorageUnavailable
+  >
+
+  readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
+
+  /**
+   * The head as commits of any process move it; null when commits may have been missed and the head must be asked for.
+   * Empty for a store that only this process can write to.
+   */
+  readonly commits: Stream.Stream<number | null>
+
+  /** Whether other processes may write too, so that the head must be asked for now and then. */
+  readonly shared: boolean
+}>()("columba/services/LogStore") {}
+
+/** The data itself is what the store refuses. Repeating will not help; without the offending draft the rest will pass. */
+export class BatchRefused extends Schema.TaggedError<BatchRefused>()("BatchRefused", {
+  message: Schema.String
+}) {
+  static of(detail: string): BatchRefused {
+    return new BatchRefused({ message: `The store refused a batch for its data: ${detail}` })
+  }
+}

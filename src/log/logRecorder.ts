@@ -1,0 +1,50 @@
+/** The log's figures, updated once a batch and never once an event. */
+import { Metric } from "effect"
+import type { Context } from "effect"
+import type { LoggedEvent } from "../domain/Event.ts"
+import type { AppendQueue, Entry } from "./AppendQueue.ts"
+import * as Metrics from "../services/Metrics.ts"
+
+export interface LogRecorder {
+  readonly batch: (
+    entries: ReadonlyArray<Entry>,
+    fresh: ReadonlyArray<LoggedEvent>,
+    counts: { readonly duplicates: number; readonly conflicts: number },
+    now: bigint
+  ) => void
+  readonly retry: () => void
+  readonly queue: (queue: AppendQueue, head: number) => void
+}
+
+/** A gateway's own events share one label: their names are not ours to bound. */
+const chooseLabel = (kind: string): string => kind.startsWith("gateway.") ? "gateway.*" : kind
+
+export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
+  const byKind = new Map<string, Metric.Counter<number>>()
+  const findCounter = (label: string): Metric.Counter<number> => {
+    const known = byKind.get(label)
+    if (known !== undefined) return known
+    const counter = Metric.withAttributes(Metrics.eventsCommitted, { kind: label }) as Metric.Counter<number>
+    byKind.set(label, counter)
+    return counter
+  }
+  return {
+    batch: (entries, fresh, counts, now) => {
+      const kinds = new Map<string, number>()
+      for (const event of fresh) kinds.set(chooseLabel(event.kind), (kinds.get(chooseLabel(event.kind)) ?? 0) + 1)
+      for (const [label, count] of kinds) findCounter(label).updateUnsafe(count, context)
+      if (counts.duplicates > 0) Metrics.duplicatesCollapsed.updateUnsafe(counts.duplicates, context)
+      if (counts.conflicts > 0) Metrics.contentConflicts.updateUnsafe(counts.conflicts, context)
+      const oldest = entries[0]
+      if (oldest === undefined) return
+      Metrics.appendBatch.updateUnsafe(entries.length, context)
+      Metrics.appendLatency.updateUnsafe(Number(now - oldest.arrivedAt) / 1e9, context)
+    },
+    retry: () => Metrics.appendRetries.updateUnsafe(1, context),
+    queue: (queue, head) => {
+      Metrics.logQueueEvents.updateUnsafe(queue.events, context)
+      Metrics.logQueueBytes.updateUnsafe(queue.bytes, context)
+      Metrics.logHead.updateUnsafe(head, context)
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Layer, Logger, Ref } from "effect"
+import { TestClock } from "effect/testing"
+import * as Retention from "../../../src/actors/delivery/Retention.ts"
+import { DeviceId } from "../../../src/domain/Ids.ts"
+import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import type { CursorClaim } from "../../../src/services/EventLog.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { layerMemory } from "../../../src/layers/memory/MemoryStorage.ts"
+import { messageDraft } from "../../support/surface.ts"
+
+const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effect<number, StorageUnavailable>) {
+  const calls = yield* Ref.make<ReadonlyArray<number>>([])
+  const log = {
+    head: Effect.succeed({ head: 0, oldest: 1 }),
+    deleteBefore: (before: Date) =>
+      Ref.updateAndGet(calls, (all) => [...all, before.getTime()]).pipe(Effect.flatMap((all) => answer(all.length)))
+  } as unknown as EventLog["Service"]
+  yield* Layer.build(Layer.effectDiscard(Retention.make(Duration.days(30)))).pipe(
+    Effect.provideService(EventLog, log)
+  )
+  return { calls: Ref.get(calls) }
+})
+
+const deviceId = DeviceId.make(`dev_${"0".repeat(26)}`)
+
+/** The lines logged since the last question. */
+const captureLines = () => {
+  let lines: Array<string> = []
+  const logger = Logger.layer([Logger.make(({ message }) => lines.push(JSON.stringify(message)))])
+  const taken = () => {
+    const taken = lines.filter((line) => line.includes("A sink holds back"))
+    lines = []
+    return taken
+  }
+  return { logger, taken }
+}
+
+const day = Duration.toMillis(Duration.days(1))
+
+describe("Retention", () => {
+  it.effect("leaves a start in peace, then asks every ten minutes for what is older than it keeps", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(100 * day)
+      const { calls } = yield* asked(() => Effect.succeed(1))
+      yield* TestClock.adjust("59 seconds")
+      assert.deepStrictEqual(yield* calls, [])
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(yield* calls, [70 * day + 60_000])
+      yield* TestClock.adjust("10 minutes")
+      assert.lengthOf(yield* calls, 2)
+    }))
+
+  it.effect("goes on after a database that was away", () =>
+    Effect.gen(function*() {
+      const { calls } = yield* asked((call) =>
+        call === 1 ? Effect.fail(StorageUnavailable.of("retain")) : Effect.succeed(0)
+      )
+      yield* TestClock.adjust("11 minutes")
+      assert.lengthOf(yield* calls, 2)
+    }))
+
+  it.effect("says which sink holds back what should have gone, once as long as nothing changes", () => {
+    const { logger, taken } = captureLines()
+    return Effect.gen(function*() {
+      const log = yield* EventLog
+      const claim = yield* log.claimCursor("former", "beginning")
+      // A cursor rides in the next batch or goes alone after a short idle time.
+      const move = (to: CursorClaim, seq: number) =>
+        Effect.all([log.moveCursor(to, seq), TestClock.adjust("1 second")], { concurrency: 2 })
+      yield* log.append([messageDraft(deviceId, 1), messageDraft(deviceId, 2), messageDraft(deviceId, 3)])
+      const reader = yield* log.claimCursor("reader", "now")
+      yield* move(reader, 3)
+      yield* Retention.make(Duration.days(30))
+      yield* TestClock.adjust("29 days")
+      assert.deepStrictEqual(taken(), [])
+      yield* TestClock.adjust("2 days")
+      const [line, ...more] = taken()
+      assert.deepStrictEqual(more, [])
+      assert.include(line, `"former":0`)
+      assert.notInclude(line, "reader")
+      yield* move(claim, 2)
+      yield* TestClock.adjust("1 hour")
+      assert.strictEqual((yield* log.bounds).oldest, 3)
+      const moved = taken()
+      assert.lengthOf(moved, 1)
+      assert.include(moved[0], `"former":2`)
+      yield* move(claim, 3)
+      yield* TestClock.adjust("1 hour")
+      assert.deepStrictEqual(taken(), [])
+      assert.strictEqual((yield* log.bounds).oldest, 4)
+    }).pipe(Effect.provide(Layer.merge(layerMemory, logger)))
+  })
+})

@@ -1,0 +1,43 @@
+import { assert, describe, it } from "@effect/vitest"
+import type { LoggedEvent } from "../../src/domain/Event.ts"
+import { LogTail } from "../../src/log/LogTail.ts"
+
+const event = (seq: number) => ({ seq, kind: "message.received", deviceId: "dev_1", data: "{}" }) as LoggedEvent
+
+describe("the tail of the log and signals of commits", () => {
+  const following = () => {
+    const tail = new LogTail()
+    tail.push([event(1)])
+    tail.advance(1)
+    let woken = 0
+    tail.onAfter(1, () => woken++)
+    return { tail, woken: () => woken }
+  }
+
+  it("wakes readers at once for a commit of another process", () => {
+    const { tail, woken } = following()
+    tail.hear(2)
+    assert.strictEqual(woken(), 1)
+    assert.isNull(tail.read({}, 1, 10))
+  })
+
+  it("keeps the signal of our own commit until its events are in memory", () => {
+    const { tail, woken } = following()
+    tail.writeBegins()
+    tail.hear(2)
+    assert.strictEqual(woken(), 0)
+    tail.push([event(2)])
+    tail.writeEnds()
+    assert.strictEqual(woken(), 1)
+    assert.deepStrictEqual(tail.read({}, 1, 10)?.events.map(({ seq }) => seq), [2])
+  })
+
+  it("gives on what it heard when the write fails", () => {
+    const { tail, woken } = following()
+    tail.writeBegins()
+    tail.hear(2)
+    tail.writeEnds()
+    assert.strictEqual(woken(), 1)
+    assert.strictEqual(tail.head, 2)
+  })
+})
