@@ -150,7 +150,7 @@ export class MemoryDatabase extends Context.Service<MemoryDatabase, {
   readonly now: () => number
   /** Changes of desired state. */
   readonly changes: PubSub.PubSub<DeviceId>
-}>()("columba/services/MemoryDatabase") {}
+}>()("columba/layers/memory/MemoryDatabase") {}
 
 /** One pending change says all: who listens reads the whole table. */
 const changesMax = 1

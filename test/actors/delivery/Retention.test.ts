@@ -12,7 +12,7 @@ import { messageDraft } from "../../support/surface.ts"
 const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effect<number, StorageUnavailable>) {
   const calls = yield* Ref.make<ReadonlyArray<number>>([])
   const log = {
-    head: Effect.succeed({ head: 0, oldest: 1 }),
+    bounds: Effect.succeed({ head: 0, oldest: 1 }),
     deleteBefore: (before: Date) =>
       Ref.updateAndGet(calls, (all) => [...all, before.getTime()]).pipe(Effect.flatMap((all) => answer(all.length)))
   } as unknown as EventLog["Service"]

@@ -93,7 +93,7 @@ const statements = [
     select case rank when 0 then 'pending' when 1 then 'sent' when 2 then 'delivered' when 3 then 'read'
       when 4 then 'played' end
   $$`,
-  // Must give the bytes of `keyOf` in src/services/EventKey.ts.
+  // Must give the bytes of `deriveKey` in src/log/EventKey.ts.
   `create function columba_key(base text, chat text, sender text) returns uuid language sql immutable as $$
     select substr(encode(sha256(convert_to(base || chr(31) || chat || chr(31) || sender, 'UTF8')), 'hex'), 1, 32)::uuid
   $$`,
