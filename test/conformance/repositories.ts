@@ -2,7 +2,10 @@
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
+import type { Device } from "../../src/domain/Device.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import type { Page } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
@@ -17,23 +20,33 @@ const makeFields = (id: ReturnType<typeof freshDevice>) => ({
 
 export const repositoriesConformance = (name: string, storage: Layer.Layer<Storage>): void => {
   layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`repositories ${name}`, (it) => {
-    it.effect("keeps devices in order of creation and pages through them without hole or double", () =>
+    it.effect("lists devices in order of creation, also those of one millisecond, without hole or double", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
-        const ids = Array.from({ length: 7 }, freshDevice)
-        yield* Effect.forEach(ids, (id) => devices.insert(makeFields(id)))
-        const seen: Array<string> = []
+        const ids = Array.from({ length: 50 }, freshDevice)
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        const seen: Array<DeviceId> = []
         let cursor: string | undefined = undefined
         do {
-          const page: { items: ReadonlyArray<{ id: string }>; next: string | null } = yield* devices.list({
-            limit: 3,
-            cursor
-          })
+          const page: Page<Device> = yield* devices.list({ limit: 7, cursor })
           seen.push(...page.items.map((device) => device.id))
           cursor = page.next ?? undefined
         } while (cursor !== undefined)
-        assert.deepStrictEqual(seen.filter((id) => ids.includes(id as never)).sort(), [...ids].sort())
+        assert.deepStrictEqual(seen.filter((id) => ids.includes(id)), ids)
         assert.strictEqual(new Set(seen).size, seen.length)
+        const desired = (yield* devices.desired).map((device) => device.id)
+        assert.deepStrictEqual(desired.filter((id) => ids.includes(id)), ids)
+      }))
+
+    it.effect("keeps the order when devices are changed between two pages", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const ids = Array.from({ length: 3 }, freshDevice)
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        yield* devices.rename(ids[0]!, "renamed")
+        yield* devices.requestReconnect(ids[1]!)
+        const { items } = yield* devices.list({ limit: 1000 })
+        assert.deepStrictEqual(items.map((device) => device.id).filter((id) => ids.includes(id)), ids)
       }))
 
     it.effect("refuses a slot that another device holds, unknown devices and foreign cursors", () =>

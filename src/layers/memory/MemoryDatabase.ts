@@ -13,6 +13,8 @@ import { deriveKey } from "../../log/EventKey.ts"
 import type { CursorMove, Projection, PreparedDraft, WriteResult, Written } from "../../log/LogStore.ts"
 
 export interface DeviceRow {
+  /** 1, 2, 3 … in order of creation. */
+  readonly ordinal: number
   readonly device: Device
   readonly reconnectRequests: number
   readonly releaseRequests: number
@@ -41,6 +43,8 @@ export class MemoryTables {
   readonly aliases = new Map<string, string>()
   readonly cursors = new Map<string, CursorRow>()
   readonly devices = new Map<string, DeviceRow>()
+  /** The `ordinal` of the device that was created last. */
+  lastOrdinal = 0
 
   write(drafts: ReadonlyArray<PreparedDraft>, moves: ReadonlyArray<CursorMove>, now: number): WriteResult {
     this.recordedAt = Math.max(this.recordedAt, now)

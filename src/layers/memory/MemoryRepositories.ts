@@ -9,7 +9,7 @@ import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
-import { decodeCursor, devicePattern, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
+import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 
 export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> = Layer.effect(
   DeviceRepository,
@@ -26,11 +26,6 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         tables.devices.set(id, { ...changed, device })
         return Effect.as(PubSub.publish(changes, id), device)
       })
-
-    const formatPlace = (device: Device): string => `${device.createdAt} ${device.id}`
-    const sorted = (): ReadonlyArray<Device> =>
-      Array.from(tables.devices.values(), (row) => row.device)
-        .sort((a, b) => formatPlace(a) < formatPlace(b) ? -1 : 1)
 
     return DeviceRepository.of({
       insert: (fields) =>
@@ -50,7 +45,12 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             createdAt,
             updatedAt: createdAt
           }
-          tables.devices.set(device.id, { device, reconnectRequests: 0, releaseRequests: 0 })
+          tables.devices.set(device.id, {
+            ordinal: ++tables.lastOrdinal,
+            device,
+            reconnectRequests: 0,
+            releaseRequests: 0
+          })
           return Effect.as(PubSub.publish(changes, device.id), device)
         }),
       get: (id) =>
@@ -59,13 +59,17 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           return row === undefined ? Effect.fail(DeviceNotFound.of(id)) : Effect.succeed(row.device)
         }),
       list: Effect.fnUntraced(function*(options) {
-        const after = options.cursor === undefined ? "" : yield* decodeCursor(options.cursor, devicePattern)
+        const after = options.cursor === undefined ? 0 : Number(yield* decodeCursor(options.cursor, seqPattern))
         const limit = pageLimit(options.limit)
-        const found = sorted().filter((device) =>
-          formatPlace(device) > after && (options.state === undefined || device.state._tag === options.state)
+        // A map lists its rows in order of insertion, and a change of a row keeps its place.
+        const found = Array.from(tables.devices.values()).filter(({ device, ordinal }) =>
+          ordinal > after && (options.state === undefined || device.state._tag === options.state)
         )
-        const items = found.slice(0, limit)
-        return { items, next: found.length > limit ? encodeCursor(formatPlace(items[limit - 1]!)) : null }
+        const rows = found.slice(0, limit)
+        return {
+          items: rows.map(({ device }) => device),
+          next: found.length > limit ? encodeCursor(String(rows[limit - 1]!.ordinal)) : null
+        }
       }),
       rename: (id, name) => change(id, (row) => ({ ...row, device: { ...row.device, name } })),
       setActive: (id, active) => change(id, (row) => ({ ...row, device: { ...row.device, active } })),
