@@ -13,7 +13,7 @@ export interface FleetSettings {
   readonly statusInterval: Duration.Duration
   /** The same for devices whose account is not usable: somebody is waiting for them. */
   readonly statusIntervalWaiting: Duration.Duration
-  /** Status questions under way at once over all gateways. */
+  /** Status questions under way at once per gateway: a slow gateway holds up no other. */
   readonly statusConcurrency: number
   /**
    * How often the fleet looks over its devices for what is due, and writes its figures to the metrics. Ten thousand are

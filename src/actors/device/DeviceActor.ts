@@ -95,7 +95,7 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
     let forget = false
     for (const order of orders) {
       if (order._tag === "SyncStatus") {
-        cell.host.onStatusWanted(cell)
+        cell.host.status.want(cell)
         continue
       }
       forget = order.forget
@@ -112,7 +112,8 @@ const record = (cell: DeviceCell, transition: Transition, now: number): void => 
   if (transition.rule === "gateway-down") cell.host.incidents.wait(cell)
   else cell.host.incidents.leave(cell)
   cell.host.log.push(stateDraft(cell.device.id, from, cell.actorState, transition, now))
-  cell.host.onTransition(cell, from)
+  cell.host.meter.moved(from._tag, cell.actorState.state._tag)
+  cell.host.status.moved(cell, from)
 }
 
 /** The log's record of a transition. */
@@ -221,7 +222,7 @@ const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
   cell.forgetSession()
   if (cell.paused) {
     cell.paused = false
-    cell.host.onPaused(-1)
+    cell.host.meter.paused(-1)
   }
   return scope === null ? Effect.void : Scope.close(scope, Exit.void)
 }

@@ -6,30 +6,13 @@
  * thousand of these exist.
  */
 import { Effect } from "effect"
-import type { Clock, Duration, Scope } from "effect"
+import type { Duration, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
-import type { EventLog } from "../../services/EventLog.ts"
-import type { SessionEvent, Session, SessionListener, WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
-import type { ConnectGate } from "../gateway/ConnectGate.ts"
-import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
+import type { Failure } from "../../domain/DeviceState.ts"
+import type { SessionEvent, Session, SessionListener } from "../../services/WhatsAppGateway.ts"
+import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./DeviceBehaviour.ts"
 import type { Input, ActorState } from "./DeviceBehaviour.ts"
-
-/** What all actors of one gateway share. */
-export interface ActorHost {
-  readonly log: EventLog["Service"]
-  readonly gateway: WhatsAppGateway
-  readonly gate: ConnectGate
-  readonly incidents: GatewayIncidents
-  readonly clock: Clock.Clock
-  /** Told of every transition, in the fiber of the actor. */
-  readonly onTransition: (cell: DeviceCell, from: DeviceState) => void
-  /** The actor wants its slot's status asked for soon. */
-  readonly onStatusWanted: (cell: DeviceCell) => void
-  readonly onFrame: () => void
-  readonly onPaused: (change: 1 | -1) => void
-}
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
@@ -128,7 +111,7 @@ export class FrameListener implements SessionListener {
     const cell = this.#cell
     if (cell.listener !== this) return
     cell.framesReceived++
-    cell.host.onFrame()
+    cell.host.meter.frame()
     // A defect in what this device's frames lead to must stay this device's: it is told to its own fiber.
     try {
       this.#hear(cell, event)
@@ -176,12 +159,12 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
     return session.end({ class: "transport", code: "log-full", detail: "the log is over its bound" })
   }
   cell.paused = true
-  cell.host.onPaused(1)
+  cell.host.meter.paused(1)
   cell.host.log.onRoom(() => {
     if (cell.session === session) session.resume()
     if (!cell.paused) return
     cell.paused = false
-    cell.host.onPaused(-1)
+    cell.host.meter.paused(-1)
   })
 }
 

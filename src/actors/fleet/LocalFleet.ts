@@ -3,28 +3,23 @@
  * the actors, at start, after every change notice and now and then regardless.
  *
  * Supervision has two levels. A device's own fiber absorbs whatever happens inside it, within the device's budget. This
- * module only starts, stops and, should a fiber ever be gone that ought to run, starts it again at the next comparison.
+ * module only starts and stops actors and, should the fiber of a device that ought to run ever be gone, starts it again
+ * at the next comparison. What an actor needs around it comes from `ActorHosts`.
  */
-import { Cause, Clock, Duration, Effect, FiberMap, Layer, Metric, Option, Semaphore, Stream } from "effect"
-import type { Scope } from "effect"
+import { Cause, Clock, Duration, Effect, Exit, FiberMap, Layer, Option, Scope, Semaphore, Stream } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
-import type { DeviceId, GatewayName } from "../../domain/Ids.ts"
-import { DeviceFleet, noDevices } from "../../services/DeviceFleet.ts"
+import type { GatewayUnknown } from "../../domain/DeviceErrors.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
-import * as Metrics from "../../services/Metrics.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import { Gateways } from "../../services/WhatsAppGateway.ts"
-import * as ConnectGate from "../gateway/ConnectGate.ts"
 import { run, stateDraft } from "../device/DeviceActor.ts"
 import { initial } from "../device/DeviceBehaviour.ts"
-import { DeviceCell } from "../device/DeviceCell.ts"
-import type { ActorHost } from "../device/DeviceCell.ts"
-import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
-import * as StatusSync from "./StatusSync.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { ActorHosts } from "./ActorHosts.ts"
 
 /**
  * A comparison reads the whole table. Devices that are added one by one pulse each time; spaced like this, that costs
@@ -35,71 +30,43 @@ const reconcileSpacing = Duration.millis(250)
 const make = Effect.gen(function*() {
   const log = yield* EventLog
   const repository = yield* DeviceRepository
-  const gateways = yield* Gateways
+  const hosts = yield* ActorHosts
   const settings = yield* FleetSettings
   const clock = yield* Clock.Clock
 
   const cells = new Map<DeviceId, DeviceCell>()
-  const meter = makeMeter()
-  const status = yield* StatusSync.make(() => cells.values(), settings)
-  const hosts = yield* makeHosts(
-    {
-      log,
-      clock,
-      onTransition: (cell, from) => {
-        meter.moved(from._tag, cell.actorState.state._tag)
-        if (
-          cell.actorState.sessionOpen !== Number.isFinite(cell.statusDueAt) || from._tag !== cell.actorState.state._tag
-        ) {
-          status.plan(cell)
-        }
-      },
-      onStatusWanted: status.want,
-      onFrame: meter.frame,
-      onPaused: meter.paused
-    },
-    gateways.all,
-    settings
-  )
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
-  const complained = new Set<string>()
-  const toldInactive = new Set<DeviceId>()
+  const warnedAbout = new Set<string>()
+  const recordedInactive = new Set<DeviceId>()
   let closing = false
 
-  const start = Effect.fnUntraced(function*(device: DesiredDevice, host: ActorHost) {
-    const cell = new DeviceCell(device, host)
+  /** The actor holds its place at the host for as long as its fiber runs. */
+  const start = Effect.fnUntraced(function*(device: DesiredDevice) {
+    const place = Scope.makeUnsafe()
+    const leave = Scope.close(place, Exit.void)
+    const cell = yield* Scope.provide(hosts.admit(device), place).pipe(Effect.onError(() => leave))
+    warnedAbout.delete(device.gateway)
     cells.set(device.id, cell)
-    meter.moved(null, "Inactive")
-    yield* FiberMap.run(fibers, device.id, run(cell))
-  })
+    yield* FiberMap.run(fibers, device.id, Effect.ensuring(run(cell), leave))
+  }, Effect.catchTag("GatewayUnknown", (error) => warnOnce(warnedAbout, error)))
 
   const stop = Effect.fnUntraced(function*(cell: DeviceCell) {
     cell.stopRule = "deactivated"
     yield* FiberMap.remove(fibers, cell.device.id)
     cells.delete(cell.device.id)
-    meter.moved("Inactive", null)
   })
 
   const follow = Effect.fnUntraced(function*(device: DesiredDevice) {
     const cell = cells.get(device.id)
     if (!device.active) {
       if (cell !== undefined) return yield* stop(cell)
-      // Told once: until it is committed, the table goes on listing the device.
-      if (!toldInactive.has(device.id)) recordInactive(log, clock, device)
-      toldInactive.add(device.id)
+      // Recorded once: until it is committed, the table goes on listing the device.
+      if (!recordedInactive.has(device.id)) recordInactive(log, clock, device)
+      recordedInactive.add(device.id)
       return
     }
-    const host = hosts.get(device.gateway)
-    if (host === undefined) {
-      if (complained.has(device.gateway)) return
-      complained.add(device.gateway)
-      return yield* Effect.logError("device names a gateway that is not configured").pipe(
-        Effect.annotateLogs({ device: device.id, gateway: device.gateway })
-      )
-    }
-    if (cell === undefined) return yield* start(device, host)
-    if (!FiberMap.hasUnsafe(fibers, device.id)) yield* FiberMap.run(fibers, device.id, run(cell))
-    raise(cell, device)
+    if (cell === undefined || !FiberMap.hasUnsafe(fibers, device.id)) return yield* start(device)
+    postRequests(cell, device)
   })
 
   const reconcileOnce = Effect.fnUntraced(function*() {
@@ -110,7 +77,7 @@ const make = Effect.gen(function*() {
       known.add(device.id)
       yield* follow(device)
     }
-    for (const id of toldInactive) if (!known.has(id)) toldInactive.delete(id)
+    for (const id of recordedInactive) if (!known.has(id)) recordedInactive.delete(id)
     for (const cell of [...cells.values()]) {
       if (!known.has(cell.device.id)) yield* stop(cell)
     }
@@ -135,7 +102,7 @@ const make = Effect.gen(function*() {
     yield* readiness.value.contribute(
       "fleet",
       Effect.suspend(() => {
-        const { Online: online } = meter.counts()
+        const { Online: online } = hosts.counts()
         return compared === "done"
           ? Effect.succeed(`${online} of ${cells.size} devices online`)
           : Effect.fail(`desired state read: ${compared}; ${online} of ${cells.size} devices online`)
@@ -150,8 +117,7 @@ const make = Effect.gen(function*() {
       Stream.runForEach(() => Effect.andThen(reconcile, Effect.sleep(reconcileSpacing)))
     )
   )
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(meter.report, Effect.sleep(settings.tick))))
-  // Added last, so it comes first: sockets close before anything that may have to wait for a database.
+  // Added last, so it runs first: sockets close before anything that may have to wait for a database.
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       closing = true
@@ -161,36 +127,33 @@ const make = Effect.gen(function*() {
 
   return DeviceFleet.of({
     view: (id) => Effect.sync(() => view(cells.get(id))),
-    incidents: Effect.sync(() => [...hosts.values()].flatMap((host) => host.incidents.view() ?? [])),
-    counts: Effect.sync(meter.counts),
+    incidents: hosts.incidents,
+    counts: Effect.sync(hosts.counts),
     reconcile
   })
 })
 
 /** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
-export const layer = Layer.effect(DeviceFleet, make)
+export const layer = Layer.effect(DeviceFleet, make).pipe(Layer.provide(ActorHosts.layer))
 
-const makeHosts = Effect.fnUntraced(function*(
-  shared: Omit<ActorHost, "gateway" | "gate" | "incidents">,
-  gateways: Gateways["Service"]["all"],
-  settings: FleetSettings
-): Effect.fn.Return<ReadonlyMap<GatewayName, ActorHost>, never, Scope.Scope> {
-  const hosts = new Map<GatewayName, ActorHost>()
-  for (const [name, gateway] of gateways) {
-    const incidents = yield* GatewayIncidents.make(gateway)
-    hosts.set(name, { ...shared, gateway, incidents, gate: ConnectGate.make(settings) })
-  }
-  return hosts
-})
+/** Once per gateway, until a device of it could be started. */
+const warnOnce = (warnedAbout: Set<string>, error: GatewayUnknown): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (warnedAbout.has(error.gateway)) return Effect.void
+    warnedAbout.add(error.gateway)
+    return Effect.logError("devices name a gateway that is not configured").pipe(
+      Effect.annotateLogs({ gateway: error.gateway })
+    )
+  })
 
 /** Counters that were raised since this actor last looked become inputs, once each. */
-const raise = (cell: DeviceCell, device: DesiredDevice): void => {
+const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   if (device.reconnectRequests > cell.device.reconnectRequests) cell.post({ _tag: "ReconnectRequested" })
   if (device.releaseRequests > cell.device.releaseRequests) cell.post({ _tag: "ReleaseRequested" })
   cell.device = device
 }
 
-/** A device that was switched off while nobody ran it still shows its last state: the log is told that it is over. */
+/** A device that was deactivated while no process ran it still shows its last state: the log records that it ended. */
 const recordInactive = (log: EventLog["Service"], clock: Clock.Clock, device: DesiredDevice): void => {
   const actorState = initial(device.jid)
   log.push(
@@ -214,35 +177,3 @@ const view = (cell: DeviceCell | undefined): ActorView | null =>
     restarts: cell.restarts,
     paused: cell.paused
   }
-
-/** Counts in plain numbers what happens thousands of times a second; the metrics are told once a tick. */
-const makeMeter = () => {
-  const byState: Record<DeviceStateTag, number> = { ...noDevices }
-  let frames = 0
-  let paused = 0
-  let quarantined = 0
-  return {
-    moved: (from: DeviceState["_tag"] | null, to: DeviceState["_tag"] | null): void => {
-      if (from !== null) byState[from]--
-      if (to !== null) byState[to]++
-      if (to === "Quarantined" && from !== to) quarantined++
-    },
-    frame: (): void => {
-      frames++
-    },
-    paused: (change: 1 | -1): void => {
-      paused += change
-    },
-    counts: () => ({ ...byState }),
-    report: Effect.gen(function*() {
-      for (const [state, count] of Object.entries(byState)) {
-        yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
-      }
-      yield* Metric.update(Metrics.framesReceived, frames)
-      yield* Metric.update(Metrics.quarantines, quarantined)
-      yield* Metric.update(Metrics.socketsPaused, paused)
-      frames = 0
-      quarantined = 0
-    })
-  }
-}

@@ -1,30 +1,36 @@
 /**
- * Asks the gateways about the slots: each device now and then, at random moments so that no two keep step, and soon
- * after a hint. One loop for the whole fleet instead of a timer a device; an answer becomes an input of the device.
+ * Asks one gateway about its slots: each device now and then, at random moments so that no two keep step, and soon
+ * after a hint. One loop for all devices of the gateway instead of a timer per device. An answer becomes an input of
+ * the device.
  */
 import { Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
+import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500
 
 export interface StatusSync {
-  /** Asks for this device soon. */
+  readonly add: (cell: DeviceCell) => void
+  readonly remove: (cell: DeviceCell) => void
+  /** Asks about this device soon. */
   readonly want: (cell: DeviceCell) => void
-  /** Plans this device's next regular question. */
-  readonly plan: (cell: DeviceCell) => void
+  /** The device made a transition: its next regular question may move. */
+  readonly moved: (cell: DeviceCell, from: DeviceState) => void
 }
 
 export const make = Effect.fnUntraced(function*(
-  cells: () => Iterable<DeviceCell>,
+  gateway: WhatsAppGateway,
   settings: FleetSettings
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
   const scope = yield* Effect.scope
+  const cells = new Set<DeviceCell>()
   const due = new Set<DeviceCell>()
   let asking = 0
 
@@ -44,7 +50,7 @@ export const make = Effect.fnUntraced(function*(
   const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     cell.statusHinted = false
-    const answer = yield* Effect.result(cell.host.gateway.status(target)).pipe(
+    const answer = yield* Effect.result(gateway.status(target)).pipe(
       Effect.ensuring(Effect.sync(() => {
         cell.statusAsked = false
         plan(cell)
@@ -68,7 +74,7 @@ export const make = Effect.fnUntraced(function*(
 
   const sweep = Effect.suspend(() => {
     const now = clock.currentTimeMillisUnsafe()
-    for (const cell of cells()) {
+    for (const cell of cells) {
       if (cell.statusDueAt > now || cell.statusAsked || !cell.actorState.sessionOpen) continue
       cell.statusAsked = true
       due.add(cell)
@@ -79,10 +85,20 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
 
   return {
-    plan,
+    add: (cell) => {
+      cells.add(cell)
+    },
+    remove: (cell) => {
+      cells.delete(cell)
+      due.delete(cell)
+    },
     want: (cell) => {
       cell.statusHinted = true
       cell.statusDueAt = clock.currentTimeMillisUnsafe() + hintDelayMax * random.nextDoubleUnsafe()
+    },
+    moved: (cell, from) => {
+      const planned = Number.isFinite(cell.statusDueAt)
+      if (cell.actorState.sessionOpen !== planned || from._tag !== cell.actorState.state._tag) plan(cell)
     }
   }
 })

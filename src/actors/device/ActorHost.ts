@@ -1,0 +1,21 @@
+/**
+ * What an actor needs around it, and what all actors of one gateway share. Made per gateway by `fleet/ActorHosts.ts`;
+ * the actor itself does not know whether a local fleet or a cluster runs it.
+ */
+import type { Clock } from "effect"
+import type { EventLog } from "../../services/EventLog.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { FleetMeter } from "../fleet/FleetMeter.ts"
+import type { ConnectGate } from "../gateway/ConnectGate.ts"
+import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
+import type { StatusSync } from "../gateway/StatusSync.ts"
+
+export interface ActorHost {
+  readonly log: EventLog["Service"]
+  readonly gateway: WhatsAppGateway
+  readonly gate: ConnectGate
+  readonly incidents: GatewayIncidents
+  readonly status: StatusSync
+  readonly meter: FleetMeter
+  readonly clock: Clock.Clock
+}

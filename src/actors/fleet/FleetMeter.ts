@@ -1,0 +1,56 @@
+/**
+ * Counts what the actors of this process do. Plain numbers, because some of them change thousands of times a second;
+ * the metrics are updated from them once per tick.
+ */
+import { Effect, Metric } from "effect"
+import type { Scope } from "effect"
+import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+import { noDevices } from "../../services/DeviceFleet.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import * as Metrics from "../../services/Metrics.ts"
+
+export interface FleetMeter {
+  /** An actor went from one state to another. Null: it was not there before, or is gone now. */
+  readonly moved: (from: DeviceStateTag | null, to: DeviceStateTag | null) => void
+  readonly frame: () => void
+  /** A socket is no longer read (1), or is read again (-1). */
+  readonly paused: (change: 1 | -1) => void
+  readonly counts: () => Readonly<Record<DeviceStateTag, number>>
+}
+
+/** Reports to the metrics until its scope closes. */
+export const make = Effect.fnUntraced(function*(
+  settings: Pick<FleetSettings, "tick">
+): Effect.fn.Return<FleetMeter, never, Scope.Scope> {
+  const byState: Record<DeviceStateTag, number> = { ...noDevices }
+  let frames = 0
+  let paused = 0
+  let quarantined = 0
+
+  const report = Effect.gen(function*() {
+    for (const [state, count] of Object.entries(byState)) {
+      yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
+    }
+    yield* Metric.update(Metrics.framesReceived, frames)
+    yield* Metric.update(Metrics.quarantines, quarantined)
+    yield* Metric.update(Metrics.socketsPaused, paused)
+    frames = 0
+    quarantined = 0
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(report, Effect.sleep(settings.tick))))
+
+  return {
+    moved: (from, to) => {
+      if (from !== null) byState[from]--
+      if (to !== null) byState[to]++
+      if (to === "Quarantined" && from !== to) quarantined++
+    },
+    frame: () => {
+      frames++
+    },
+    paused: (change) => {
+      paused += change
+    },
+    counts: () => ({ ...byState })
+  }
+})

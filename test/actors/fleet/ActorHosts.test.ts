@@ -1,0 +1,83 @@
+/** What the devices of one gateway share, and for how long. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Layer, Scope, Stream } from "effect"
+import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
+import type { GatewayName } from "../../../src/domain/Ids.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { Gateways } from "../../../src/services/WhatsAppGateway.ts"
+import { device } from "../../support/fleetBench.ts"
+import { ScriptedGateway } from "../../support/scriptedGateway.ts"
+
+const unused = Effect.die("admitting a device appends nothing and reads nothing")
+
+const log = EventLog.of({
+  append: () => unused,
+  push: () => true,
+  onRoom: () => () => {},
+  flush: unused,
+  read: () => unused,
+  follow: () => Stream.never,
+  latest: () => unused,
+  bounds: unused,
+  claimCursor: () => unused,
+  moveCursor: () => unused,
+  cursors: unused,
+  deleteBefore: () => unused
+})
+
+const other = "other" as GatewayName
+
+const layer = Layer.suspend(() => {
+  const gateways = [new ScriptedGateway(), Object.assign(new ScriptedGateway(), { name: other })]
+  return Layer.fresh(ActorHosts.layer).pipe(
+    Layer.provide(Layer.succeed(EventLog, log)),
+    Layer.provide(Layer.succeed(Gateways, { all: new Map(gateways.map((gateway) => [gateway.name, gateway])) }))
+  )
+})
+
+/** The cell of a device, and how the device leaves. */
+const admit = Effect.fnUntraced(function*(n: number, gateway = "default" as GatewayName) {
+  const hosts = yield* ActorHosts
+  const scope = yield* Scope.make()
+  const cell = yield* Scope.provide(hosts.admit(device(n, { gateway })), scope)
+  return { cell, leave: Scope.close(scope, Exit.void) }
+})
+
+describe("the hosts of actors", () => {
+  it.effect("devices of one gateway share a host, devices of another have their own", () =>
+    Effect.gen(function*() {
+      const [one, two, three] = [yield* admit(1), yield* admit(2), yield* admit(3, other)]
+      assert.strictEqual(one.cell.host, two.cell.host)
+      assert.notStrictEqual(one.cell.host, three.cell.host)
+      assert.notStrictEqual(one.cell.host.gate, three.cell.host.gate)
+      assert.strictEqual(one.cell.host.meter, three.cell.host.meter)
+    }).pipe(Effect.provide(layer)))
+
+  it.effect("a host stays for as long as one device of its gateway does, and is made anew after that", () =>
+    Effect.gen(function*() {
+      const [one, two] = [yield* admit(1), yield* admit(2)]
+      yield* one.leave
+      const three = yield* admit(3)
+      assert.strictEqual(three.cell.host, two.cell.host)
+      yield* two.leave
+      yield* three.leave
+      assert.notStrictEqual((yield* admit(4)).cell.host, two.cell.host)
+    }).pipe(Effect.provide(layer)))
+
+  it.effect("a device is counted until it leaves, in the state that it is in", () =>
+    Effect.gen(function*() {
+      const hosts = yield* ActorHosts
+      const { leave } = yield* admit(1)
+      assert.strictEqual(hosts.counts().Inactive, 1)
+      yield* leave
+      assert.strictEqual(hosts.counts().Inactive, 0)
+    }).pipe(Effect.provide(layer)))
+
+  it.effect("a gateway that is not configured is refused by name, and nothing is kept of it", () =>
+    Effect.gen(function*() {
+      const hosts = yield* ActorHosts
+      const refused = yield* Effect.flip(Effect.scoped(hosts.admit(device(1, { gateway: "gone" as GatewayName }))))
+      assert.deepStrictEqual(refused.known, ["default", "other"])
+      assert.strictEqual(hosts.counts().Inactive, 0)
+    }).pipe(Effect.provide(layer)))
+})
