@@ -192,10 +192,11 @@ export class Emitter {
   }
 
   #run(): void {
-    this.#timer ??= setInterval(() => this.#tick(), tickMillis)
+    this.#timer ??= setInterval(() => this.tick(), tickMillis)
   }
 
-  #tick(): void {
+  /** One turn of the pump. The timer calls it; so does a test that moves a clock of its own. */
+  tick(): void {
     const now = this.#options.now()
     if (this.#late.length > 0) {
       const due = this.#late.filter((late) => late.due <= now)

@@ -6,18 +6,23 @@ import { Effect } from "effect"
 import { WebSocket } from "ws"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
+import type { EmitRequest, SimulatorCore } from "../../src/simulator/SimulatorCore.ts"
 
 const fixed = () => Date.UTC(2026, 7, 22, 12)
+
+type Frames = ReadonlyArray<string | Buffer>
 
 interface Client {
   readonly socket: WebSocket
   readonly frames: Array<string | Buffer>
-  /** Once so many frames are there, without the greeting. */
-  readonly received: (count: number) => Effect.Effect<ReadonlyArray<string | Buffer>>
+  /** Succeeds once the condition holds for the frames; it is checked after every frame. */
+  readonly until: (condition: (frames: Frames) => boolean) => Effect.Effect<Frames>
+  /** Succeeds once this many frames have come, without the greeting. */
+  readonly received: (count: number) => Effect.Effect<Frames>
   readonly closed: Effect.Effect<number>
 }
 
-/** A bare socket: what the simulator does is looked at without our own adapter between. */
+/** A bare socket: the tests see what the simulator sends, without our own adapter in between. */
 const connect = (url: string, device: string) =>
   Effect.acquireRelease(
     Effect.callback<Client>((resume) => {
@@ -31,20 +36,26 @@ const connect = (url: string, device: string) =>
         if (greeted) frames.push(frame)
         else {
           greeted = true
-          resume(Effect.succeed({ socket, frames, received, closed: Effect.promise(() => closed) }))
+          resume(Effect.succeed({ socket, frames, until, received, closed: Effect.promise(() => closed) }))
         }
       })
-      const received = (count: number) =>
-        Effect.callback<ReadonlyArray<string | Buffer>>((done) => {
-          const look = () => {
-            if (frames.length >= count) done(Effect.succeed(frames))
+      const until: Client["until"] = (condition) =>
+        Effect.callback((done) => {
+          const check = () => {
+            if (condition(frames)) done(Effect.succeed(frames))
           }
-          socket.on("message", look)
-          look()
+          socket.on("message", check)
+          check()
+          return Effect.sync(() => socket.off("message", check))
         })
+      const received = (count: number) => until((frames) => frames.length >= count)
     }),
     ({ socket }) => Effect.sync(() => socket.terminate())
   )
+
+/** Emits and waits until the simulator has emitted all. */
+const emitAll = (core: SimulatorCore, request: EmitRequest): Effect.Effect<void> =>
+  Effect.callback((resume) => void core.emit(request, () => resume(Effect.void)))
 
 const start = (options: SimulatedGateway.SimulatorOptions = {}) =>
   SimulatedGateway.start({ devices: 1, seed: "test", now: fixed, ...options })
@@ -102,27 +113,34 @@ describe("the simulator", () => {
 
   it.live("keeps the rate it is asked for", () =>
     Effect.gen(function*() {
-      const { url } = yield* SimulatedGateway.start({ devices: 2 })
-      const began = performance.now()
-      yield* post(url, "/__sim/emit", { count: 200, rate: 1000, wait: true })
-      assert.isAtLeast(performance.now() - began, 180)
+      let now = fixed()
+      const { core } = yield* start({ devices: 2, now: () => now })
+      core.emit({ count: 200, rate: 1000 })
+      const emittedAfter = (millis: number) => {
+        now = fixed() + millis
+        core.emitter.tick()
+        return core.ledger.count
+      }
+      assert.deepStrictEqual([0, 1, 100, 199, 200, 1000].map(emittedAfter), [0, 1, 100, 199, 200, 200])
     }))
 
-  it.live("lets an account live in its own time, so many times as fast as ours", () =>
+  it.live("lets an account live in its own time, at a multiple of the real speed", () =>
     Effect.gen(function*() {
       let now = fixed()
       const { core } = yield* start({ now: () => now })
       const due = core.devices.get("sim-1")!.scenario.nextAt()
       core.emit({ speed: 10 })
       now += due / 10 - 1
-      yield* Effect.sleep(15)
+      core.emitter.tick()
       assert.strictEqual(core.ledger.count, 0)
       now += 101
-      while (core.ledger.count === 0) yield* Effect.sleep(1)
-      // Ten minutes of the account's time: no pause in a talk is longer.
+      core.emitter.tick()
+      assert.isAbove(core.ledger.count, 0)
+      const before = core.ledger.count
+      // Ten minutes of the account's time: no pause in a conversation is longer.
       now += 60_000
-      while (core.ledger.count === 1) yield* Effect.sleep(1)
-      core.emitter.stop()
+      core.emitter.tick()
+      assert.isAbove(core.ledger.count, before)
       assert.isAtMost(core.devices.get("sim-1")!.scenario.at(), (now - fixed()) * 10)
     }))
 
@@ -143,8 +161,7 @@ describe("the simulator", () => {
       const again = yield* signed("/devices", { method: "POST", body: "{\"device_id\":\"sim-1\"}" })
       assert.include(again.json.message, "already exists")
 
-      core.emit({ count: 400 })
-      while (core.ledger.count < 400) yield* Effect.sleep(1)
+      yield* emitAll(core, { count: 400 })
       const chats = yield* signed("/chats?limit=100")
       assert.isAbove(chats.json.results.data.length, 3)
       let rows = 0
@@ -193,7 +210,7 @@ describe("a fault", () => {
     const { core, url } = yield* start({ devices: 2 })
     const client = yield* connect(url, "sim-1")
     const other = yield* connect(url, "sim-2")
-    const emit = (count: number) => core.emit({ devices: ["sim-1"], count })
+    const emit = (count: number) => emitAll(core, { devices: ["sim-1"], count })
     return { core, url, client, other, emit }
   })
 
@@ -211,9 +228,8 @@ describe("a fault", () => {
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       core.applyFault({ kind: "half-open", devices: ["sim-1"] })
-      emit(5)
       client.socket.ping()
-      while (core.ledger.count < 5) yield* Effect.sleep(1)
+      yield* emit(5)
       assert.isTrue(core.ledger.entries().every(({ sockets }) => sockets === 0))
       assert.deepStrictEqual([core.stats().sockets, core.stats().frozen], [1, 1])
       const pong = new Promise<void>((resolve) => client.socket.once("pong", () => resolve()))
@@ -226,10 +242,9 @@ describe("a fault", () => {
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       const id = core.applyFault({ kind: "mute" })
-      emit(10)
-      while (core.ledger.count < 10) yield* Effect.sleep(1)
+      yield* emit(10)
       core.clearFaults(id)
-      emit(1)
+      yield* emit(1)
       yield* client.received(1)
       assert.strictEqual(client.frames.length, 1)
       assert.strictEqual(idIn(client.frames[0]!), core.ledger.entries().at(-1)!.id)
@@ -240,7 +255,7 @@ describe("a fault", () => {
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       core.applyFault({ kind: "duplicate", copies: 3 })
-      emit(4)
+      yield* emit(4)
       const frames = yield* client.received(12)
       assert.deepStrictEqual(frames.map(idIn), core.ledger.entries().flatMap(({ id }) => [id, id, id]))
     }))
@@ -249,26 +264,29 @@ describe("a fault", () => {
     Effect.gen(function*() {
       const { client, core, emit } = yield* setup
       core.applyFault({ kind: "reorder", window: 10 })
-      emit(25)
+      yield* emit(25)
       yield* client.received(20)
-      while (core.ledger.count < 25) yield* Effect.sleep(1)
       core.clearFaults()
-      const heard = (yield* client.received(25)).map(idIn)
-      const told = core.ledger.entries().map(({ id }) => id)
-      assert.notDeepEqual(heard, told)
-      assert.deepStrictEqual([...heard].sort(), [...told].sort())
-      assert.deepStrictEqual(heard.slice(0, 10).sort(), told.slice(0, 10).sort())
+      const received = (yield* client.received(25)).map(idIn)
+      const emitted = core.ledger.entries().map(({ id }) => id)
+      assert.notDeepEqual(received, emitted)
+      assert.deepStrictEqual([...received].sort(), [...emitted].sort())
+      assert.deepStrictEqual(received.slice(0, 10).sort(), emitted.slice(0, 10).sort())
     }))
 
   it.live("slow delays and keeps the order", () =>
     Effect.gen(function*() {
-      const { core, url } = yield* SimulatedGateway.start({ devices: 1 })
+      let now = fixed()
+      const { core, url } = yield* start({ now: () => now })
       const client = yield* connect(url, "sim-1")
       core.applyFault({ kind: "slow", millis: 60, times: 5 })
-      const began = performance.now()
-      core.emit({ count: 20 })
+      yield* emitAll(core, { count: 20 })
+      now += 59
+      core.emitter.tick()
+      assert.strictEqual(core.stats().frames, 0)
+      now += 1
+      core.emitter.tick()
       const frames = yield* client.received(20)
-      assert.isAtLeast(performance.now() - began, 55)
       assert.deepStrictEqual(frames.map(idIn), core.ledger.entries().map(({ id }) => id))
     }))
 
@@ -279,7 +297,7 @@ describe("a fault", () => {
       core.applyFault({ kind: "binary", times: 1 })
       core.applyFault({ kind: "huge", bytes: 100_000, times: 1 })
       core.applyFault({ kind: "wrong-device", times: 1 })
-      emit(10)
+      yield* emit(10)
       const frames = yield* client.received(14)
       assert.strictEqual(frames.filter((frame) => typeof frame !== "string").length, 1)
       assert.strictEqual(frames.filter((frame) => frame.length > 100_000).length, 1)
@@ -292,12 +310,10 @@ describe("a fault", () => {
       const run = Effect.scoped(Effect.gen(function*() {
         const { client, core, emit } = yield* setup
         core.applyFault({ kind: "duplicate", copies: 2, probability: 0.3 })
-        emit(200)
-        while (core.ledger.count < 200) yield* Effect.sleep(1)
+        yield* emit(200)
         core.clearFaults()
         core.emitter.sendRaw(core.devices.get("sim-1")!, "{\"payload\":{\"id\":\"last\"}}")
-        while (idIn(client.frames.at(-1) ?? "{\"payload\":{}}") !== "last") yield* Effect.sleep(1)
-        return client.frames.length
+        return (yield* client.until((frames) => frames.length > 0 && idIn(frames.at(-1)!) === "last")).length
       }))
       const count = yield* run
       assert.isAbove(count, 230)
@@ -307,10 +323,12 @@ describe("a fault", () => {
 
   it.live("for a while is over by itself", () =>
     Effect.gen(function*() {
-      const { core, url } = yield* SimulatedGateway.start({ devices: 1 })
+      let now = fixed()
+      const { core, url } = yield* start({ now: () => now })
       core.applyFault({ kind: "refuse", status: 503, forMillis: 30 })
+      now += 29
       assert.strictEqual(core.stats().faults.length, 1)
-      yield* Effect.sleep(40)
+      now += 1
       assert.strictEqual(core.stats().faults.length, 0)
       yield* connect(url, "sim-1")
     }))

@@ -1,23 +1,23 @@
 /**
- * A TCP proxy that spoils connections, in Toxiproxy's words: `latency`, `bandwidth`, `timeout` (a black hole, closed
- * after a while or never), `reset_peer`, `slicer`, `limit_data`. A toxic holds for one direction, for connections that
- * are open and those to come, until it is removed.
+ * A TCP proxy that disturbs connections, with Toxiproxy's terms: `latency`, `bandwidth`, `timeout` (a black hole, closed
+ * after a while or never), `reset_peer`, `slicer`, `limit_data`. A toxic applies to one direction of all open and later
+ * connections until it is removed. What the proxy does can be awaited, so that a test needs no sleep.
  */
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
 
 export type Toxic =
-  /** Each piece of data is late by so much. */
+  /** Each piece of data is delayed by this time. */
   | { readonly type: "latency"; readonly millis: number }
-  /** So many bytes a second. */
+  /** Limits the bytes per second. */
   | { readonly type: "bandwidth"; readonly bytesPerSecond: number }
-  /** Data is swallowed; after `millis` the connection is closed, with 0 never. */
+  /** Data is swallowed. After `millis` the connection is closed; with 0 it never is. */
   | { readonly type: "timeout"; readonly millis: number }
   /** After `millis` both sides get an RST. */
   | { readonly type: "reset_peer"; readonly millis: number }
-  /** Data comes in pieces of so many bytes. */
+  /** Data arrives in pieces of this many bytes. */
   | { readonly type: "slicer"; readonly bytes: number }
-  /** The connection is closed after so many bytes. */
+  /** The connection is closed after this many bytes. */
   | { readonly type: "limit_data"; readonly bytes: number }
 
 /** `downstream` is from the server to the client. */
@@ -25,12 +25,14 @@ export type Direction = "upstream" | "downstream"
 
 export interface FaultProxy {
   readonly port: number
-  /** Returns the way to remove it. */
+  /** Returns the function that removes the toxic. */
   readonly add: (direction: Direction, toxic: Toxic) => () => void
-  /** Connections open now. */
-  readonly connections: () => number
-  /** Once no connection is open on either side. */
+  /** Succeeds while at least one connection is open. */
+  readonly connected: Effect.Effect<void>
+  /** Succeeds while no connection is open on either side. */
   readonly drained: Effect.Effect<void>
+  /** Succeeds once the data that went into black holes has this many matches of the global pattern. */
+  readonly swallowed: (pattern: RegExp, count: number) => Effect.Effect<void>
   /** Refuses new connections and cuts the open ones, until `enable`. */
   readonly disable: Effect.Effect<void>
   readonly enable: Effect.Effect<void>
@@ -51,6 +53,25 @@ export const make = (upstream: { readonly host: string; readonly port: number })
     const toxics: Record<Direction, Set<Toxic>> = { upstream: new Set(), downstream: new Set() }
     const links = new Set<Link>()
     const waiting = new Set<() => void>()
+    let swallowedText = ""
+    const changed = () => {
+      for (const check of waiting) check()
+    }
+    const onSwallowed = (data: Buffer) => {
+      swallowedText += data.toString("latin1")
+      changed()
+    }
+    const until = (condition: () => boolean) =>
+      Effect.callback<void>((resume) => {
+        const check = () => {
+          if (!condition()) return
+          waiting.delete(check)
+          resume(Effect.void)
+        }
+        waiting.add(check)
+        check()
+        return Effect.sync(() => waiting.delete(check))
+      })
     const cut = () => {
       for (const link of links) close(link)
     }
@@ -62,14 +83,15 @@ export const make = (upstream: { readonly host: string; readonly port: number })
         timers: new Set()
       }
       links.add(link)
-      pipe(link, link.client, link.server, toxics.upstream)
-      pipe(link, link.server, link.client, toxics.downstream)
+      pipe(link, link.client, link.server, toxics.upstream, onSwallowed)
+      pipe(link, link.server, link.client, toxics.downstream, onSwallowed)
       const onClose = () => {
         if (client.destroyed && link.server.destroyed) links.delete(link)
-        if (links.size === 0) { for (const look of waiting) look() }
+        changed()
       }
       client.on("close", onClose)
       link.server.on("close", onClose)
+      changed()
     })
     let port = 0
     const enable = Effect.callback<void>((resume) => {
@@ -86,16 +108,9 @@ export const make = (upstream: { readonly host: string; readonly port: number })
         for (const link of links) strike(link, toxic)
         return () => toxics[direction].delete(toxic)
       },
-      connections: () => links.size,
-      drained: Effect.callback<void>((resume) => {
-        const look = () => {
-          waiting.delete(look)
-          resume(Effect.void)
-        }
-        if (links.size === 0) look()
-        else waiting.add(look)
-        return Effect.sync(() => waiting.delete(look))
-      }),
+      connected: until(() => links.size > 0),
+      drained: until(() => links.size === 0),
+      swallowed: (pattern, count) => until(() => (swallowedText.match(pattern)?.length ?? 0) >= count),
       disable: Effect.sync(() => stop(server, cut)),
       enable
     }
@@ -112,7 +127,7 @@ const close = (link: Link): void => {
   link.server.destroy()
 }
 
-/** What a toxic does by time alone, whether or not data comes. */
+/** The effect of a toxic that needs no data: it starts when the toxic is added or the connection opens. */
 const strike = (link: Link, toxic: Toxic): void => {
   if (toxic.type === "timeout" && toxic.millis > 0) later(link, toxic.millis, () => close(link))
   if (toxic.type === "reset_peer") {
@@ -123,15 +138,21 @@ const strike = (link: Link, toxic: Toxic): void => {
   }
 }
 
-const pipe = (link: Link, from: Socket, to: Socket, toxics: ReadonlySet<Toxic>): void => {
+const pipe = (
+  link: Link,
+  from: Socket,
+  to: Socket,
+  toxics: ReadonlySet<Toxic>,
+  onSwallowed: (data: Buffer) => void
+): void => {
   let passed = 0
-  /** When the last piece of this direction goes out: pieces keep their order. */
+  /** When the last piece of this direction is sent. Later pieces must not overtake it. */
   let dueAt = 0
   const send = (data: Buffer | null) => {
     const now = performance.now()
     const { bytesPerSecond, delay, limit, pieces, swallow } = chooseEffect(toxics)
     // A black hole swallows an end as well as data: neither side learns that the other is gone.
-    if (swallow) return
+    if (swallow) return data === null ? undefined : onSwallowed(data)
     if (data === null) return later(link, Math.max(0, Math.max(dueAt, now + delay) - now), () => to.end())
     const allowed = data.subarray(0, limit - passed)
     passed += data.length
