@@ -26,10 +26,11 @@ export const GatewayName = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-
 export type GatewayName = typeof GatewayName.Type
 
 /**
- * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are taken.
+ * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are taken;
+ * `.` and `..` as a segment would name another path.
  */
-export const UpstreamId = Schema.String.check(Schema.isPattern(/^[A-Za-z0-9._~-]{1,128}$/, {
-  message: "Expected 1-128 characters out of A-Z a-z 0-9 . _ ~ -"
+export const UpstreamId = Schema.String.check(Schema.isPattern(/^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$/, {
+  message: "Expected 1-128 characters out of A-Z a-z 0-9 . _ ~ -, and neither '.' nor '..'"
 })).pipe(Schema.brand("UpstreamId"))
 export type UpstreamId = typeof UpstreamId.Type
 
