@@ -3,7 +3,7 @@
  * stands here with its reason; the decisions that use them are in `device/DeviceBehaviour.ts`.
  */
 import { Duration, Effect, Random, Schedule } from "effect"
-import type { FailureClass } from "../domain/DeviceState.ts"
+import type { Failure, FailureClass } from "../domain/DeviceState.ts"
 
 /**
  * First wait at most half a second: a blip costs nobody a visible outage, and the random part spreads ten thousand
@@ -63,9 +63,17 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
     ours: { intensity: 5, period: Duration.seconds(60), quarantine: Duration.minutes(5) }
   }
 
-/** The budget of a class, or null where failing is free. */
-export const findBudget = (failureClass: FailureClass): RestartBudget | null =>
-  failureClass === "auth" || failureClass === "upstreamDown" ? null : restartBudgets[failureClass]
+/**
+ * Failures that say nothing about the connection: a chat in which somebody posted an enormous frame must not take its
+ * device out of service. The waits of the reconnect schedule still apply.
+ */
+const freeCodes: ReadonlySet<string> = new Set(["frame-too-large"])
+
+/** The budget that a failure burns, or null where it burns none. */
+export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBudget | null =>
+  failure.class === "auth" || failure.class === "upstreamDown" || freeCodes.has(failure.code)
+    ? null
+    : restartBudgets[failure.class]
 
 /**
  * A loss this long before an incident belongs to it: the longest wait before the next try, and the handshake that then

@@ -276,7 +276,7 @@ const gatewayDown = (actorState: ActorState, input: Extract<Input, { _tag: "Gate
 
 const failed = (actorState: ActorState, failure: Failure, facts: Facts, retryAfter: number): Decision => {
   const attempt = wasStable(actorState, facts.now) ? 1 : Math.max(1, actorState.attempt)
-  const budget = findBudget(failure.class)
+  const budget = findBudget(failure)
   if (budget !== null) {
     const spent = recent(actorState.failures, facts.now, budget.period).filter((past) =>
       past.failure.class === failure.class

@@ -55,8 +55,19 @@ describe("what a device decides", () => {
   }
 
   it("gives classes that are no fault of the device no budget", () => {
-    assert.isNull(findBudget("auth"))
-    assert.isNull(findBudget("upstreamDown"))
+    assert.isNull(findBudget({ class: "auth", code: "unauthorized" }))
+    assert.isNull(findBudget({ class: "upstreamDown", code: "unreachable" }))
+  })
+
+  it("burns no budget for frames above the hard limit, and still waits between the attempts", () => {
+    const failure = { class: "transport", code: "frame-too-large", detail: "" } as const
+    let actorState = online()
+    for (let n = 0; n < 50; n++) {
+      actorState = after(actorState, n, { _tag: "Ended", failure, retryAfter: 1000 })
+      assert.deepInclude(actorState.state, { _tag: "Backoff", retryAt: new Date(n + 1000).toISOString() })
+      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" })
+    }
+    assert.deepStrictEqual(actorState.failures, [])
   })
 
   it("waits as long as the gateway asks for", () => {

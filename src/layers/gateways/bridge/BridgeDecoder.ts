@@ -1,9 +1,9 @@
 /**
- * What a frame of the `bridge` dialect means. Total: any text gives happenings, and what cannot be read gives one
- * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`); inside the payload
- * only the ids that identity rests on are demanded, and every field that is not ours is kept in `extra`.
+ * What a frame of the `bridge` dialect means. Total: any text gives session events, and what cannot be read gives one
+ * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`). Inside the payload
+ * only the ids that identity rests on are required, and every field that we do not read is kept in `extra`.
  *
- * Left to others: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
+ * Not decided here: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
  */
 import type { Schema } from "effect"
 import type {
@@ -20,6 +20,7 @@ import { canonical, isLid } from "../../../domain/Jid.ts"
 import { makeEventId, deriveMessageId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/WhatsAppGateway.ts"
 import { depthMax, isTooDeep } from "../depth.ts"
+import { mayLoseNumbers, parseExact } from "../exactNumbers.ts"
 import {
   accountIn,
   type Address,
@@ -34,10 +35,10 @@ import {
 } from "./payloads.ts"
 import { readTimestamp } from "../timestamps.ts"
 
-/** A rejected frame's text is kept up to here: enough to see what it was, too little to fill the log with junk. */
+/** How many bytes of a rejected frame are kept: enough to see what it was, too little to fill the log with junk. */
 const rawMax = 64 * 1024
 
-/** One ack frame becomes one event an id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
+/** One ack frame becomes one event per id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
 const ackIdsMax = 4096
 
 type Extra = Record<string, Schema.Json>
@@ -48,6 +49,13 @@ interface Frame {
   readonly target: SessionTarget
   readonly now: number
   readonly makeId: (now: number) => EventId
+}
+
+/** A frame with a payload that can be read. */
+interface ReadFrame extends Frame {
+  readonly payload: Payload
+  /** The payload with the text of numbers that a double cannot hold. Made when a field is kept that may hold one. */
+  exact: Payload | null
 }
 
 /** Content fields, and the message type each shows. The set is open: a kind we do not know has type `unknown`. */
@@ -95,7 +103,7 @@ const actionFields = new Set([
 const ackFields = new Set(["ids", "chat_id", "from", "receipt_type", "receipt_type_description"])
 
 /**
- * The happenings of one text frame. `makeId` is the only thing besides its arguments that the result depends on.
+ * The session events of one text frame. `makeId` is the only thing besides its arguments that the result depends on.
  * `target.jid` null means that the account is not known yet: frames must then name the slot, because taking whatever
  * account they name could store another device's messages as this one's.
  */
@@ -122,7 +130,8 @@ export const decodeFrame = (
   if (isTooDeep(text, envelope.payload)) {
     return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
   }
-  return readEvent(frame, envelope, envelope.payload)
+  const { payload } = envelope
+  return readEvent({ text, target, now, makeId, payload, exact: null }, envelope, payload)
 }
 
 /** A frame that was binary: the dialect has none. `raw` is base64. */
@@ -141,7 +150,25 @@ export const rejectBinary = (
   })
 }
 
-/** A frame that a defect of ours could not get through: kept like any other that we could not read. */
+/** A text frame above the size limit, which is not decoded. */
+export const rejectOversized = (data: Buffer, target: SessionTarget, now: number, limit: number): SessionEvent =>
+  record({ text: "", target, now, makeId: makeEventId }, "frame.rejected", null, {
+    reason: "too-large",
+    detail: `the frame is above the limit of ${limit} bytes; raw is its beginning`,
+    raw: cut(data),
+    rawLength: data.length
+  })
+
+/** A frame so large that the socket was closed instead of reading it: all we know is that it was above the limit. */
+export const rejectUnread = (limit: number, target: SessionTarget, now: number): SessionEvent =>
+  record({ text: "", target, now, makeId: makeEventId }, "frame.rejected", null, {
+    reason: "too-large",
+    detail: `the frame is above the hard limit of ${limit} bytes and was not read; rawLength is the least it can be`,
+    raw: "",
+    rawLength: limit + 1
+  })
+
+/** A frame on which the decoder threw: kept like any other frame that cannot be read. */
 export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): SessionEvent =>
   rejected(
     { text, target, now, makeId: makeEventId },
@@ -149,7 +176,7 @@ export const rejectDefective = (text: string, target: SessionTarget, now: number
     `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
   )
 
-const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
+const readEvent = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   switch (envelope.event) {
     case "message":
       return readMessage(frame, envelope, payload)
@@ -178,7 +205,7 @@ const readEvent = (frame: Frame, envelope: Envelope, payload: Payload): Readonly
   }
 }
 
-const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
+const readMessage = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   const message = decodeMessage(payload)
   if (message === null) return [unreadable(frame, envelope)]
   const fromMe = message.is_from_me === true
@@ -193,7 +220,7 @@ const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): Readon
     if (messageFields.has(key) || (key === "timestamp" && occurredAt !== null)) continue
     const content = contentTypes.get(key)
     if (content !== undefined && payload[key] !== null) type = content
-    extra = keep(extra, key, payload[key])
+    extra = keep(extra, key, exactly(frame, key))
   }
   const waId = message.id
   const data = {
@@ -211,7 +238,7 @@ const readMessage = (frame: Frame, envelope: Envelope, payload: Payload): Readon
 }
 
 const readAction = (
-  frame: Frame,
+  frame: ReadFrame,
   envelope: Envelope,
   payload: Payload,
   kind: "message.reaction" | "message.edited" | "message.revoked"
@@ -233,7 +260,7 @@ const readAction = (
     ? action.body ?? null
     : null
   const occurredAt = findOccurredAt(envelope, payload)
-  const extra = collectExtra(payload, actionFields, occurredAt !== null)
+  const extra = collectExtra(frame, actionFields, occurredAt !== null)
   const data: MessageActionData = {
     waId: action.id,
     targetWaId,
@@ -248,18 +275,17 @@ const readAction = (
   ]
 }
 
-/**
- * One event an id. Where the account itself has read somebody's message, the target is not one of ours: no
- * `messageId`, and an identity apart from acks of our own messages.
- */
 /** What all events of one ack may repeat of its addresses: 1 MiB, as much as a frame may be. */
 const ackSpreadMax = 1024 * 1024
 
 /**
- * One event an id. What the frame says beyond our fields stands in the first of them only: repeated in each, one frame
+ * One event per id. What the frame says beyond our fields is kept in the first event only: repeated in each, one frame
  * of a megabyte would become gigabytes.
+ *
+ * Where the account itself has read somebody's message, the target is not one of our messages: the event has no
+ * `messageId`, and an identity that differs from acks of our own messages.
  */
-const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
+const readAck = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   const ack = decodeAck(payload)
   if (ack === null) return [unreadable(frame, envelope)]
   const status = ackStatuses.get(ack.receipt_type)
@@ -276,7 +302,7 @@ const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyAr
   if (ack.ids.length * (chat.length + (participant?.length ?? 0)) > ackSpreadMax) {
     return [rejected(frame, "too-large", "an ack that names many messages with very long addresses")]
   }
-  const extra = collectExtra(payload, ackFields, occurredAt !== null)
+  const extra = collectExtra(frame, ackFields, occurredAt !== null)
   const aliases = listAliases(ack)
   return ack.ids.map((waId, index) => {
     const messageId = own ? null : deriveMessageId(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
@@ -286,8 +312,8 @@ const readAck = (frame: Frame, envelope: Envelope, payload: Payload): ReadonlyAr
   })
 }
 
-const readOther = (frame: Frame, envelope: Envelope, payload: Payload): SessionEvent =>
-  record(frame, gatewayKind(envelope.event), findOccurredAt(envelope, payload), payload as Extra)
+const readOther = (frame: ReadFrame, envelope: Envelope, payload: Payload): SessionEvent =>
+  record(frame, gatewayKind(envelope.event), findOccurredAt(envelope, payload), exactPayload(frame) as Extra)
 
 /** Routing keys hold 255 bytes and a device id besides. */
 const gatewayNameMax = 128
@@ -335,13 +361,24 @@ const makeAlias = (jid: string | null | undefined, lid: string | null | undefine
 const findOccurredAt = (envelope: Envelope, payload: Payload): string | null =>
   readTimestamp(payload.timestamp) ?? readTimestamp(envelope.timestamp)
 
-const collectExtra = (payload: Payload, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
+const collectExtra = (frame: ReadFrame, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
   let extra: Extra | undefined
-  for (const key in payload) {
+  for (const key in frame.payload) {
     if (known.has(key) || (key === "timestamp" && timestampUsed)) continue
-    extra = keep(extra, key, payload[key])
+    extra = keep(extra, key, exactly(frame, key))
   }
   return extra
+}
+
+const exactPayload = (frame: ReadFrame): Payload =>
+  frame.exact ??= mayLoseNumbers(frame.text)
+    ? readEnvelope(parseExact(frame.text))?.payload ?? frame.payload
+    : frame.payload
+
+/** A field as the log keeps it. Texts and flags, which most fields are, cost nothing here. */
+const exactly = (frame: ReadFrame, key: string): unknown => {
+  const value = frame.payload[key]
+  return typeof value === "number" || typeof value === "object" ? exactPayload(frame)[key] : value
 }
 
 /** `__proto__` is dropped: assigning it would change the object instead of filling it. */
@@ -359,13 +396,18 @@ const unreadable = (frame: Frame, envelope: Envelope): SessionEvent =>
     `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`
   )
 
-const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent =>
-  record(frame, "frame.rejected", null, {
-    reason,
-    detail,
-    raw: frame.text.length > rawMax ? frame.text.slice(0, rawMax) : frame.text,
-    rawLength: frame.text.length
-  })
+const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent => {
+  const data = Buffer.from(frame.text)
+  return record(frame, "frame.rejected", null, { reason, detail, raw: cut(data), rawLength: data.length })
+}
+
+/** The beginning of a UTF-8 text, not longer than `rawMax` bytes and without half a character at its end. */
+const cut = (data: Buffer): string => {
+  if (data.length <= rawMax) return data.toString("utf8")
+  let end = rawMax
+  while ((data[end]! & 0xc0) === 0x80) end--
+  return data.toString("utf8", 0, end)
+}
 
 const record = (
   frame: Frame,

@@ -10,6 +10,7 @@ import * as BridgeRest from "./BridgeRest.ts"
 import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
 import { scopeClosed } from "./failures.ts"
 import { type PingWheel, pingWheel } from "../PingWheel.ts"
+import * as RestClient from "../RestClient.ts"
 
 export interface BridgeOptions {
   readonly name: GatewayName
@@ -20,6 +21,8 @@ export interface BridgeOptions {
   readonly password?: Redacted.Redacted | undefined
   /** 1 MiB by default: the largest frames seen carry a base64 thumbnail of some 100 KiB. */
   readonly frameBytesMax?: number | undefined
+  /** 16 MiB by default, WhatsApp's own limit for media in line: a frame above it ends the session. */
+  readonly frameBytesHardMax?: number | undefined
   /** The whole handshake. 10 s by default: connecting is rate limited, so a healthy gateway answers far sooner. */
   readonly handshakeMillis?: number | undefined
   /** The process's own wheel by default; tests bring a faster one. */
@@ -27,6 +30,7 @@ export interface BridgeOptions {
 }
 
 const frameBytesDefault = 1024 * 1024
+const frameBytesHardDefault = 16 * 1024 * 1024
 const handshakeMillisDefault = 10_000
 
 export const make = Effect.fnUntraced(function*(
@@ -34,11 +38,13 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<WhatsAppGateway, never, Scope.Scope> {
   const base = parseBase(options.url)
   const authorization = makeAuthorization(options)
-  const rest = yield* BridgeRest.make({ name: options.name, base, authorization })
+  const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
+  const rest = BridgeRest.make(options.name, yield* RestClient.make({ name: options.name, base, headers }))
   const sessionOptions: SessionOptions = {
     url: `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`,
     authorization,
     frameBytesMax: options.frameBytesMax ?? frameBytesDefault,
+    frameBytesHardMax: options.frameBytesHardMax ?? frameBytesHardDefault,
     handshakeMillis: options.handshakeMillis ?? handshakeMillisDefault,
     wheel: options.wheel ?? pingWheel
   }

@@ -1,23 +1,16 @@
 /**
- * The HTTP side of a `bridge` gateway: slots and their status, as the envelope `{code, message, results}` tells them.
+ * The HTTP side of a `bridge` gateway: slots and their status.
  *
- * Gateways answer an unknown slot with 404 or with 500 and a sentence, and errors in JSON or in plain text. A 401 in
- * plain text is about our credentials; one in JSON is about the gateway's own WhatsApp session. All of that ends here.
+ * Only an answer in the gateway's own envelope says something about a slot. A 401 in plain text is about our
+ * credentials, one in the envelope about the gateway's own WhatsApp session.
  */
-import { Agent, type ClientRequest, type IncomingMessage, request as httpRequest } from "node:http"
-import { Agent as TlsAgent, request as httpsRequest } from "node:https"
-import { Effect, Result, Schema, Scope } from "effect"
+import { Effect, Result, Schema } from "effect"
 import { canonical } from "../../../domain/Jid.ts"
 import type { UpstreamStatus } from "../../../domain/Device.ts"
 import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
 import type { GatewayName, UpstreamId } from "../../../domain/Ids.ts"
-
-export interface RestOptions {
-  readonly name: GatewayName
-  /** With the base path, without a slash at the end. */
-  readonly base: URL
-  readonly authorization: string | null
-}
+import { type Envelope, isUnknownSlot, readEnvelope } from "../envelope.ts"
+import type { RestClient } from "../RestClient.ts"
 
 export interface BridgeRest {
   readonly status: (slot: UpstreamId) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
@@ -25,165 +18,101 @@ export interface BridgeRest {
   readonly probe: Effect.Effect<void, GatewayUnavailable>
 }
 
-/** Connections kept for questions: a fleet's status syncs are spread in time, and the gateway has one small store. */
-const connectionsMax = 16
-/** A slot's answer is some hundred bytes. */
-const bodyBytesMax = 64 * 1024
+/** A gateway answers about a slot from its own memory; what takes longer is a gateway in trouble. */
 const questionMillis = 5000
 const probeMillis = 3000
 
-const text = Schema.optionalKey(Schema.NullOr(Schema.String))
-
-/** `results` may be absent, null, or anything: each question reads it with its own schema. */
-const Answer = Schema.Struct({ code: text, message: text, results: Schema.optionalKey(Schema.Unknown) })
 const StatusResults = Schema.Struct({ is_connected: Schema.Boolean, is_logged_in: Schema.Boolean })
-const SlotResults = Schema.Struct({ jid: text })
+const SlotResults = Schema.Struct({ jid: Schema.optionalKey(Schema.NullOr(Schema.String)) })
 
-const decodeAnswer = Schema.decodeUnknownResult(Schema.fromJsonString(Answer))
 const decodeStatus = Schema.decodeUnknownResult(StatusResults)
 const decodeSlot = Schema.decodeUnknownResult(SlotResults)
 
 interface Reply {
   readonly status: number
-  /** Null where the body is not the envelope. */
-  readonly answer: typeof Answer.Type | null
+  /** Null where something else than the gateway answered, or the gateway's own framework did. */
+  readonly envelope: Envelope | null
 }
 
-const notUsable: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
+const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
 
-export const make = Effect.fnUntraced(
-  function*(options: RestOptions): Effect.fn.Return<BridgeRest, never, Scope.Scope> {
-    const secure = options.base.protocol === "https:"
-    const agent = yield* Effect.acquireRelease(
-      Effect.sync(() => {
-        const pool = { keepAlive: true, maxSockets: connectionsMax, maxFreeSockets: 2 }
-        return secure ? new TlsAgent(pool) : new Agent(pool)
-      }),
-      (agent) => Effect.sync(() => agent.destroy())
-    )
-    const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(options.name, operation, detail)
+export const make = (name: GatewayName, rest: RestClient): BridgeRest => {
+  const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(name, operation, detail)
 
-    const ask = (
-      operation: string,
-      method: string,
-      url: URL,
-      millis: number,
-      body?: string,
-      pool: typeof agent | false = agent
-    ) =>
-      Effect.callback<Reply, GatewayUnavailable>((resume) => {
-        const headers: Record<string, string> = { accept: "application/json" }
-        if (options.authorization !== null) headers.authorization = options.authorization
-        if (body !== undefined) headers["content-type"] = "application/json"
-        const request = (secure ? httpsRequest : httpRequest)(url, { agent: pool, method, headers }, (response) => {
-          collect(response, (outcome) => {
-            clearTimeout(deadline)
-            resume(
-              outcome === null ? Effect.fail(unavailable(operation, "its answer broke off")) : Effect.succeed(outcome)
-            )
-          })
-        })
-        const deadline = setTimeout(() => {
-          resume(Effect.fail(unavailable(operation, `no answer within ${millis} ms`)))
-          request.destroy()
-        }, millis)
-        request.on("error", (error: NodeJS.ErrnoException) => {
-          clearTimeout(deadline)
-          resume(Effect.fail(unavailable(operation, error.code ?? "the connection failed")))
-        })
-        request.end(body)
-        return Effect.sync(() => giveUp(request, deadline))
-      })
+  const ask = (operation: string, method: "GET" | "POST", url: URL, body?: unknown) =>
+    Effect.map(rest.ask({ operation, method, url, body, millis: questionMillis }), ({ status, text }): Reply => ({
+      status,
+      envelope: readEnvelope(text)
+    }))
 
-    const at = (path: string) => new URL(`${options.base.href.replace(/\/$/, "")}${path}`)
+  const refused = (operation: string, reply: Reply) => unavailable(operation, describeRefusal(reply))
 
-    const refused = (operation: string, reply: Reply) =>
-      unavailable(
-        operation,
-        (reply.status === 401 || reply.status === 403) && reply.answer === null
-          ? `it refused our credentials (${reply.status})`
-          : `it answered ${reply.status}${reply.answer?.code ? ` ${reply.answer.code.slice(0, 64)}` : ""}`
-      )
-
-    const readSlot = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
-      const reply = yield* ask(operation, "GET", at(`/devices/${slot}`), questionMillis)
-      if (reply.status === 200) return { known: true as const, jid: jidIn(reply) }
-      if (isUnknownSlot(reply)) return { known: false as const, jid: null }
-      return yield* refused(operation, reply)
-    })
-
-    const status = Effect.fn("BridgeGateway.status")(
-      function*(slot: UpstreamId) {
-        const operation = "answer for the slot's status"
-        const reply = yield* ask(operation, "GET", at(`/devices/${slot}/status`), questionMillis)
-        if (isUnknownSlot(reply) || (reply.status === 401 && reply.answer !== null)) return notUsable
-        const results = decodeStatus(reply.answer?.results)
-        if (reply.status !== 200 || Result.isFailure(results)) {
-          return yield* refused(operation, reply)
-        }
-        const { jid } = yield* readSlot(operation, slot)
-        const { is_connected: isConnected, is_logged_in: isLoggedIn } = results.success
-        return { isConnected, isLoggedIn, jid }
-      },
-      Effect.timeoutOrElse({
-        duration: questionMillis,
-        orElse: () => Effect.fail(unavailable("answer for the slot's status", `no answer within ${questionMillis} ms`))
-      })
-    )
-
-    const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
-      const operation = "create the slot"
-      if ((yield* readSlot(operation, slot)).known) return
-      const body = JSON.stringify({ device_id: slot })
-      const reply = yield* ask(operation, "POST", at("/devices"), questionMillis, body)
-      // Creating is not idempotent at the gateway: another process may have been first.
-      if (reply.status >= 200 && reply.status < 300) return
-      if (/already exists/i.test(reply.answer?.message ?? "")) return
-      return yield* refused(operation, reply)
-    })
-
-    // Health is at the root of the origin, whatever the base path, and behind no authentication. It has a connection of
-    // its own: slow answers to other questions must not make a gateway look down that is up.
-    const probe = Effect.flatMap(
-      ask("answer at all", "GET", new URL("/health", options.base), probeMillis, undefined, false),
-      (reply) =>
-        reply.status === 502 || reply.status === 503 || reply.status === 504
-          ? Effect.fail(refused("answer at all", reply))
-          : Effect.void
-    )
-    return { status, ensureSlot, probe }
-  }
-)
-
-const isUnknownSlot = (
-  reply: Reply
-): boolean => (reply.status === 404 || (reply.status === 500 && /not found/i.test(reply.answer?.message ?? "")))
-
-const jidIn = (reply: Reply): string | null => {
-  const slot = decodeSlot(reply.answer?.results)
-  if (Result.isFailure(slot) || !slot.success.jid) return null
-  return canonical(slot.success.jid)
-}
-
-const giveUp = (request: ClientRequest, deadline: NodeJS.Timeout): void => {
-  clearTimeout(deadline)
-  request.destroy()
-}
-
-/** Reads the body up to its bound; what is longer is not the envelope. `null`: the answer broke off. */
-const collect = (response: IncomingMessage, done: (reply: Reply | null) => void): void => {
-  const status = response.statusCode ?? 0
-  const chunks: Array<Buffer> = []
-  let size = 0
-  response.on("data", (chunk: Buffer) => {
-    size += chunk.length
-    if (size <= bodyBytesMax) return void chunks.push(chunk)
-    done({ status, answer: null })
-    response.destroy()
+  const readSlot = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
+    const reply = yield* ask(operation, "GET", rest.at("devices", slot))
+    if (isUnknownSlot(reply.status, reply.envelope)) return { known: false as const, jid: null }
+    const results = decodeSlot(reply.envelope?.results)
+    if (reply.status !== 200 || Result.isFailure(results)) return yield* refused(operation, reply)
+    const { jid } = results.success
+    return { known: true as const, jid: jid ? canonical(jid) : null }
   })
-  response.on("end", () => {
-    const answer = decodeAnswer(Buffer.concat(chunks).toString("utf8"))
-    done({ status, answer: Result.isSuccess(answer) ? answer.success : null })
+
+  const readFlags = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
+    const reply = yield* ask(operation, "GET", rest.at("devices", slot, "status"))
+    if (isUnknownSlot(reply.status, reply.envelope)) return null
+    // The gateway's own session for the slot is not up. Whether the slot is paired is for its `jid` to say.
+    if (reply.status === 401 && reply.envelope !== null) return { isConnected: false, isLoggedIn: false }
+    const results = decodeStatus(reply.envelope?.results)
+    if (reply.status !== 200 || Result.isFailure(results)) return yield* refused(operation, reply)
+    return { isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in }
   })
-  response.on("error", () => done(null))
+
+  const status = Effect.fn("BridgeGateway.status")(
+    function*(slot: UpstreamId) {
+      const operation = "answer for the slot's status"
+      const flags = yield* readFlags(operation, slot)
+      return flags === null ? unknownSlot : { ...flags, jid: (yield* readSlot(operation, slot)).jid }
+    },
+    Effect.timeoutOrElse({
+      duration: questionMillis,
+      orElse: () => Effect.fail(unavailable("answer for the slot's status", `no answer within ${questionMillis} ms`))
+    })
+  )
+
+  const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
+    const operation = "create the slot"
+    if ((yield* readSlot(operation, slot)).known) return
+    const reply = yield* ask(operation, "POST", rest.at("devices"), { device_id: slot })
+    // Creating is not idempotent at the gateway: another process may have been first.
+    if (reply.envelope !== null && reply.status >= 200 && reply.status < 300) return
+    if (/already exists/i.test(reply.envelope?.message ?? "")) return
+    return yield* refused(operation, reply)
+  })
+
+  // The health page is at the root of the origin and needs no credentials. Some gateways have none, and some proxies
+  // pass on only the base path: then the list of slots answers for the gateway, by its envelope or by asking for
+  // credentials. A proxy that answers in the gateway's place does neither.
+  const probe = Effect.gen(function*() {
+    const question = { operation: "answer at all", method: "GET", millis: probeMillis, apart: true } as const
+    const health = yield* rest.ask({ ...question, url: rest.atRoot("/health") })
+    if (health.status >= 200 && health.status < 300) return
+    if (isGatewayAway(health.status)) return yield* unavailable(question.operation, `it answered ${health.status}`)
+    const { status, text } = yield* rest.ask({ ...question, url: rest.at("devices") })
+    const reply = { status, envelope: readEnvelope(text) }
+    if (reply.envelope === null && status !== 401 && status !== 403) return yield* refused(question.operation, reply)
+  }).pipe(Effect.timeoutOrElse({
+    duration: probeMillis,
+    orElse: () => Effect.fail(unavailable("answer at all", `no answer within ${probeMillis} ms`))
+  }))
+
+  return { status, ensureSlot, probe }
+}
+
+/** What proxies answer for a gateway that is down, and gateways that are coming up. */
+const isGatewayAway = (status: number): boolean => status === 502 || status === 503 || status === 504
+
+const describeRefusal = ({ envelope, status }: Reply): string => {
+  if (envelope !== null) return `it answered ${status} ${envelope.code}`
+  if (status === 401 || status === 403) return `it refused our credentials (${status})`
+  if (status >= 300 && status < 400) return `it redirected us (${status}); the gateway's URL may be out of date`
+  return `something else than the gateway answered ${status}; look at its URL and at proxies before it`
 }

@@ -11,9 +11,11 @@ import { type ClientOptions, WebSocket } from "ws"
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Failure } from "../../../domain/DeviceState.ts"
 import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
-import { decodeFrame, rejectBinary, rejectDefective } from "./BridgeDecoder.ts"
+import { readEnvelope } from "../envelope.ts"
+import { decodeFrame, rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./BridgeDecoder.ts"
 import {
   chooseCloseCode,
+  dependsOnBody,
   handshakeTimeout,
   ofClose,
   ofConnectError,
@@ -29,7 +31,10 @@ export interface SessionOptions {
   readonly url: string
   /** The whole `Authorization` header, or null where the gateway is open. */
   readonly authorization: string | null
+  /** A text frame above this is recorded as rejected, cut, and the session goes on. */
   readonly frameBytesMax: number
+  /** `ws` ends a connection that sends a frame above this, before the frame is in memory. */
+  readonly frameBytesHardMax: number
   readonly handshakeMillis: number
   readonly wheel: PingWheel
 }
@@ -37,7 +42,10 @@ export interface SessionOptions {
 /** How long a gateway may take to answer our close frame before the connection is cut. */
 const closeMillis = 1000
 
-/** The socket, with the way back to what it belongs to. */
+/** A refusal is some hundred bytes; what is longer is not in the gateway's envelope. */
+const refusalBytesMax = 16 * 1024
+
+/** The socket, with a reference to the session it belongs to. */
 class BridgeSocket extends WebSocket {
   session: BridgeSession | undefined
 }
@@ -50,22 +58,22 @@ export class BridgeSession implements Session, WheelMember {
   /** What the account is, as far as this session knows; a later answer of the gateway may teach it. */
   target: SessionTarget
   readonly #listener: SessionListener
-  readonly #wheel: PingWheel
+  readonly #options: SessionOptions
   readonly #socket: BridgeSocket
   #ended = false
   #failure: Failure | null = null
 
-  constructor(socket: BridgeSocket, target: SessionTarget, listener: SessionListener, wheel: PingWheel) {
+  constructor(socket: BridgeSocket, target: SessionTarget, listener: SessionListener, options: SessionOptions) {
     this.#socket = socket
     this.target = target
     this.#listener = listener
-    this.#wheel = wheel
+    this.#options = options
     socket.session = this
     socket.on("message", onMessage)
     socket.on("pong", onPong)
     socket.on("error", onError)
     socket.on("close", onClose)
-    wheel.add(this)
+    options.wheel.add(this)
   }
 
   pause(): boolean {
@@ -84,7 +92,7 @@ export class BridgeSession implements Session, WheelMember {
   }
 
   /**
-   * `onEnd` follows in a microtask, so that a listener may end the session from within `onHappening`. The socket's own
+   * `onEnd` follows in a microtask, so that a listener may end the session from within `onEvent`. The socket's own
    * close goes on behind: it is cut if the gateway does not answer the close frame.
    */
   end(failure: Failure): void {
@@ -107,7 +115,7 @@ export class BridgeSession implements Session, WheelMember {
   }
 
   onDead(): void {
-    const { missesMax, turn } = this.#wheel.options
+    const { missesMax, turn } = this.#options.wheel.options
     this.end(pingTimeout(missesMax * turn))
   }
 
@@ -119,9 +127,13 @@ export class BridgeSession implements Session, WheelMember {
       this.#listener.onEvent(rejectBinary(data, this.target, now))
       return
     }
-    const happenings = this.#decode(data.toString("utf8"), now)
-    for (let index = 0; index < happenings.length; index++) {
-      const event = happenings[index]!
+    if (data.length > this.#options.frameBytesMax) {
+      this.#listener.onEvent(rejectOversized(data, this.target, now, this.#options.frameBytesMax))
+      return
+    }
+    const events = this.#decode(data.toString("utf8"), now)
+    for (let index = 0; index < events.length; index++) {
+      const event = events[index]!
       if (event._tag === "UpstreamConnected" && event.jid !== null) this.learnAccount(event.jid)
       this.#listener.onEvent(event)
       if (this.#ended) return
@@ -138,7 +150,11 @@ export class BridgeSession implements Session, WheelMember {
   }
 
   onSocketError(error: Error): void {
-    this.#failure ??= ofSocketError(error)
+    const failure = ofSocketError(error)
+    this.#failure ??= failure
+    if (failure.code === "frame-too-large" && !this.#ended) {
+      this.#listener.onEvent(rejectUnread(this.#options.frameBytesHardMax, this.target, Date.now()))
+    }
   }
 
   onSocketClose(code: number): void {
@@ -147,7 +163,7 @@ export class BridgeSession implements Session, WheelMember {
 
   #finish(failure: Failure, later: boolean): void {
     this.#ended = true
-    this.#wheel.remove(this)
+    this.#options.wheel.remove(this)
     if (later) queueMicrotask(() => this.#listener.onEnd(failure))
     else this.#listener.onEnd(failure)
   }
@@ -187,7 +203,7 @@ export const connect = (
     headers,
     // Negotiated compression costs a zlib context a socket, and frames are small.
     perMessageDeflate: false,
-    maxPayload: options.frameBytesMax,
+    maxPayload: options.frameBytesHardMax,
     closeTimeout: closeMillis
   }
   const socket = new BridgeSocket(`${options.url}?device_id=${target.upstreamId}`, socketOptions)
@@ -209,13 +225,17 @@ export const connect = (
   const onOpened = () => {
     if (!settle()) return
     socket.removeListener("error", onFailed)
-    onOpen(new BridgeSession(socket, target, listener, options.wheel))
+    onOpen(new BridgeSession(socket, target, listener, options))
   }
   const onFailed = (error: Error) => refuse({ failure: ofConnectError(error), retryAfter: null })
   const onResponse = (_request: ClientRequest, response: IncomingMessage) => {
-    const refusal = ofStatus(response.statusCode ?? 0, response.headers, Date.now())
-    response.destroy()
-    refuse(refusal)
+    const status = response.statusCode ?? 0
+    const answer = (text: string | null) => {
+      response.destroy()
+      refuse(ofStatus(status, response.headers, readEnvelope(text), Date.now()))
+    }
+    if (dependsOnBody(status)) readRefusal(response, answer)
+    else answer(null)
   }
   // The whole handshake, not an idle time: a gateway that drips bytes does not get more.
   const deadline = setTimeout(() => {
@@ -228,4 +248,17 @@ export const connect = (
   return () => {
     if (settle()) socket.terminate()
   }
+}
+
+/** The body of a refusal, or null where it breaks off or is too long. `done` may be called again: the first one counts. */
+const readRefusal = (response: IncomingMessage, done: (text: string | null) => void): void => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  response.on("data", (chunk: Buffer) => {
+    size += chunk.length
+    if (size > refusalBytesMax) done(null)
+    else chunks.push(chunk)
+  })
+  response.on("end", () => done(Buffer.concat(chunks).toString("utf8")))
+  response.on("error", () => done(null))
 }

@@ -1,10 +1,12 @@
 /**
  * Why a connection could not begin or ended, as one of our failure classes. Pure, so that the whole table is tested.
  *
- * The class is about who can mend it: `auth` needs an operator, `conflict` somebody else, `upstreamDown` concerns the
- * gateway and so all its devices, `transport` only this connection.
+ * The class says who can fix it: an operator (`auth`), the other client of the account (`conflict`), the operator of
+ * the gateway, for all its devices at once (`upstreamDown`), or nobody in particular, for this connection only
+ * (`transport`).
  */
 import type { Failure } from "../../../domain/DeviceState.ts"
+import { type Envelope, isUnknownSlot } from "../envelope.ts"
 
 /** A failure to open, with the wait the gateway asked for. */
 export interface Refusal {
@@ -26,31 +28,45 @@ export const pingTimeout = (millis: number): Failure =>
 
 export const scopeClosed: Failure = failure("transport", "closed-by-us", "the session was closed by this side")
 
+/** Statuses whose meaning depends on who answered, so that the body is worth reading. */
+export const dependsOnBody = (status: number): boolean => status === 401 || status === 404 || status === 500
+
 /**
- * An HTTP answer in place of the upgrade. A 401 in JSON is not about our credentials: the gateway says that way that
- * its own WhatsApp session is not up.
+ * An HTTP answer in place of the upgrade. `envelope` is null where the body is not the gateway's own: then a 404 comes
+ * from something in the gateway's place and says nothing about the slot, and a 401 is about our credentials.
  */
 export const ofStatus = (
   status: number,
   headers: Readonly<Record<string, string | ReadonlyArray<string> | undefined>>,
+  envelope: Envelope | null,
   now: number
 ): Refusal => {
   const retryAfter = readRetryAfter(headers["retry-after"], now)
-  const json = String(headers["content-type"] ?? "").includes("json")
   const answered = `the gateway answered the handshake with ${status}`
-  if (status === 401 && json) {
-    const detail = `${answered} in JSON: its WhatsApp session is not up`
-    return { failure: failure("transport", "session-not-ready", detail), retryAfter }
+  const refused = (kind: Failure["class"], code: string, detail: string): Refusal => ({
+    failure: failure(kind, code, detail),
+    retryAfter
+  })
+  if (isUnknownSlot(status, envelope)) return refused("transport", "unknown-slot", answered)
+  if (status === 401 && envelope !== null) {
+    return refused("transport", "session-not-ready", `${answered}: its WhatsApp session is not up`)
+  }
+  if (status === 404) {
+    const detail = "something else than the gateway answered the handshake with 404; look at its URL and at proxies"
+    return refused("upstreamDown", "not-the-gateway", detail)
+  }
+  if (status >= 300 && status < 400) {
+    const detail = `${answered}, a redirect; the gateway's URL may be out of date`
+    return refused("upstreamDown", "redirected", detail)
   }
   const [kind, code] = statusClasses.get(status) ??
     (status >= 520 && status <= 530 ? ["upstreamDown", "unavailable"] as const : ["transport", "handshake-refused"])
-  return { failure: failure(kind, code, answered), retryAfter }
+  return refused(kind, code, answered)
 }
 
 const statusClasses = new Map<number, readonly [Failure["class"], string]>([
   [401, ["auth", "unauthorized"]],
   [403, ["auth", "forbidden"]],
-  [404, ["transport", "unknown-slot"]],
   [407, ["auth", "unauthorized"]],
   [408, ["upstreamDown", "unavailable"]],
   [409, ["conflict", "replaced"]],
@@ -60,7 +76,7 @@ const statusClasses = new Map<number, readonly [Failure["class"], string]>([
   [504, ["upstreamDown", "unavailable"]]
 ])
 
-/** Seconds or an HTTP date; whatever is neither, or lies in the past, is no wait at all. */
+/** Seconds or an HTTP date. A value that is neither, or lies in the past, is no wait. */
 const readRetryAfter = (value: string | ReadonlyArray<string> | undefined, now: number): number | null => {
   if (typeof value !== "string") return null
   const seconds = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
@@ -101,7 +117,7 @@ const unreachableCodes = new Set([
 export const ofSocketError = (error: NodeJS.ErrnoException): Failure => {
   const code = error.code ?? "unknown"
   if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") {
-    return failure("transport", "frame-too-large", "the gateway sent a frame above the size limit")
+    return failure("transport", "frame-too-large", "the gateway sent a frame above the hard size limit")
   }
   if (code.startsWith("WS_ERR_")) {
     return failure("transport", "protocol-error", `the gateway broke the WebSocket protocol (${code})`)
@@ -134,5 +150,5 @@ const closeClasses = new Map<number, readonly [Failure["class"], string, string]
   [4429, ["transport", "rate-limited", "the gateway asked for less"]]
 ])
 
-/** The close code that tells the gateway why we leave. */
+/** The close code that tells the gateway why the session is ended from this side. */
 export const chooseCloseCode = (reason: Failure): number => reason.class === "ours" ? 1011 : 1001

@@ -270,6 +270,43 @@ describe("actions and other events", () => {
   })
 })
 
+describe("numbers that a double cannot hold", () => {
+  const raw = (event: string, fields: string) =>
+    `{"event":"${event}","device_id":"tenant-7","payload":{"id":"A","chat_id":"${peer}","from":"${peer}",${fields}}}`
+  const extraOf = (text: string) => (decodeDraft(text).data as { readonly extra?: unknown }).extra
+
+  it("keep their text in the extra fields", () => {
+    assert.deepStrictEqual(extraOf(raw("message", `"file_length":12345678901234567890,"w":[1e400, -1e400]`)), {
+      file_length: "12345678901234567890",
+      w: ["1e400", "-1e400"]
+    })
+    assert.deepStrictEqual(extraOf(raw("message.reaction", `"reacted_message_id":"T","key":{"n":-9007199254740993}`)), {
+      key: { n: "-9007199254740993" }
+    })
+    assert.deepStrictEqual(
+      decodeDraft(raw("call.offer", `"call":18446744073709551615,"tiny":1e-400`)).data as unknown,
+      {
+        id: "A",
+        chat_id: peer,
+        from: peer,
+        call: "18446744073709551615",
+        tiny: "1e-400"
+      }
+    )
+  })
+
+  it("every other number stays a number, whatever stands in texts", () => {
+    const fields = `"a":9007199254740991,"b":-6.200000000000000123,"c":1e25,"d":0.0,"e":"see: 12345678901234567890"`
+    const extra = { a: 9007199254740991, b: -6.2, c: 1e25, d: 0, e: "see: 12345678901234567890" }
+    assert.deepStrictEqual(extraOf(raw("message", fields)), extra)
+  })
+
+  it("never become an id", () => {
+    const text = `{"event":"message","device_id":"tenant-7","payload":{"id":12345678901234567890,"from":"${peer}"}}`
+    assert.strictEqual(rejection(text).reason, "unreadable")
+  })
+})
+
 describe("whose frame it is", () => {
   const as = (device: string, more: object = {}) => ({ ...message(), device_id: device, ...more })
 

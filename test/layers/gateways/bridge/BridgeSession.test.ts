@@ -197,18 +197,6 @@ describe("an open session", () => {
       assert.deepStrictEqual([listener.ends(), listener.drafts().length, core.ledger.count], [0, 0, 50])
     }))
 
-  it.live("ends at a frame above the size limit, and takes none of it", () =>
-    Effect.gen(function*() {
-      const { core, gateway } = yield* setup({ gateway: { frameBytesMax: 64 * 1024 } })
-      const listener = record()
-      yield* gateway.open(target, listener)
-      core.applyFault({ kind: "huge", bytes: 1024 * 1024, times: 1 })
-      core.emit({ count: 1 })
-      const failure = yield* listener.ended
-      assert.deepStrictEqual([failure.class, failure.code], ["transport", "frame-too-large"])
-      assert.strictEqual(listener.drafts().length, 0)
-    }))
-
   it.live("keeps junk and binary frames as rejects, and goes on", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup()

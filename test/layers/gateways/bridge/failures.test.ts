@@ -15,7 +15,7 @@ describe("why a connection failed", () => {
   it.each([
     [401, "auth unauthorized"],
     [403, "auth forbidden"],
-    [404, "transport unknown-slot"],
+    [404, "upstreamDown not-the-gateway"],
     [409, "conflict replaced"],
     [429, "transport rate-limited"],
     [500, "transport handshake-refused"],
@@ -23,17 +23,20 @@ describe("why a connection failed", () => {
     [503, "upstreamDown unavailable"],
     [504, "upstreamDown unavailable"],
     [522, "upstreamDown unavailable"],
-    [301, "transport handshake-refused"],
+    [301, "upstreamDown redirected"],
     [400, "transport handshake-refused"],
     [200, "transport handshake-refused"]
   ])("an upgrade answered with %i is %s", (status, expected) => {
-    assert.strictEqual(words(ofStatus(status, {}, now).failure), expected)
+    assert.strictEqual(words(ofStatus(status, {}, null, now).failure), expected)
   })
 
-  it("a 401 in JSON is about the gateway's own session, not our credentials", () => {
-    const { failure } = ofStatus(401, { "content-type": "application/json; charset=utf-8" }, now)
-    assert.strictEqual(words(failure), "transport session-not-ready")
-    assert.strictEqual(words(ofStatus(401, { "content-type": "text/plain" }, now).failure), "auth unauthorized")
+  it.each([
+    [401, "AUTHENTICATION_ERROR", "you are not logged in", "transport session-not-ready"],
+    [404, "DEVICE_NOT_FOUND", "device x not found", "transport unknown-slot"],
+    [500, "INTERNAL_SERVER_ERROR", "device x not found", "transport unknown-slot"],
+    [500, "INTERNAL_SERVER_ERROR", "out of memory", "transport handshake-refused"]
+  ])("an upgrade answered with %i %s in the gateway's envelope (%s) is %s", (status, code, message, expected) => {
+    assert.strictEqual(words(ofStatus(status, {}, { code, message }, now).failure), expected)
   })
 
   it.each([
@@ -45,8 +48,8 @@ describe("why a connection failed", () => {
     ["soon", null],
     [undefined, null]
   ])("Retry-After %s is a wait of %s", (header, expected) => {
-    assert.strictEqual(ofStatus(429, { "retry-after": header }, now).retryAfter, expected)
-    assert.strictEqual(ofStatus(503, { "retry-after": header }, now).retryAfter, expected)
+    assert.strictEqual(ofStatus(429, { "retry-after": header }, null, now).retryAfter, expected)
+    assert.strictEqual(ofStatus(503, { "retry-after": header }, null, now).retryAfter, expected)
   })
 
   it.each([

@@ -1,0 +1,30 @@
+/**
+ * The JSON envelope `{code, message, results}` in which `bridge` and `gowa` gateways answer. Whether an answer is in it
+ * decides who is speaking: a proxy, a load balancer or another service in the gateway's place answers in its own words,
+ * and what it says about a path it does not know is nothing about a WhatsApp slot.
+ */
+import { Result, Schema } from "effect"
+
+/**
+ * Codes are words in capitals (`SUCCESS`, `DEVICE_NOT_FOUND`). Other services use numbers or mixed case.
+ * `results` may be absent, null or anything: each reader has its own schema for it.
+ */
+const Envelope = Schema.Struct({
+  code: Schema.String.check(Schema.isPattern(/^[A-Z][A-Z0-9_]{0,63}$/)),
+  message: Schema.String,
+  results: Schema.optionalKey(Schema.Unknown)
+})
+export type Envelope = typeof Envelope.Type
+
+const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Envelope))
+
+/** The envelope, or null where the text is none. */
+export const readEnvelope = (text: string | null): Envelope | null => {
+  if (text === null || !text.startsWith("{")) return null
+  const envelope = decode(text)
+  return Result.isSuccess(envelope) ? envelope.success : null
+}
+
+/** The gateway says that it has no such slot. It does so with 404, or with 500 and a sentence. */
+export const isUnknownSlot = (status: number, envelope: Envelope | null): boolean =>
+  envelope !== null && (status === 404 || (status === 500 && /not found/i.test(envelope.message)))

@@ -1,0 +1,60 @@
+/** An HTTP server that gives one answer to everything, upgrades included: what a proxy without its gateway does. */
+import { createServer } from "node:http"
+import type { AddressInfo } from "node:net"
+import type { Duplex } from "node:stream"
+import { Effect, type Scope } from "effect"
+
+export interface Answer {
+  readonly status: number
+  readonly body?: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** An upgrade gets the head of the answer and never its body. */
+  readonly unfinished?: boolean
+}
+
+export interface AnsweringServer {
+  readonly url: string
+  /** The paths that were asked for, in order. */
+  readonly asked: ReadonlyArray<string>
+  /** What is answered from now on; a function may look at the path. */
+  answer: Answer | ((path: string) => Answer)
+}
+
+export const start = (answer: AnsweringServer["answer"]): Effect.Effect<AnsweringServer, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const asked: Array<string> = []
+    const running = { answer }
+    const read = (path: string): Answer => {
+      asked.push(path)
+      return typeof running.answer === "function" ? running.answer(path) : running.answer
+    }
+    const upgraded = new Set<Duplex>()
+    const server = createServer((request, response) => {
+      const { body = "", headers, status } = read(request.url ?? "")
+      response.writeHead(status, headers).end(body)
+    })
+    server.on("upgrade", (request, socket) => {
+      upgraded.add(socket)
+      socket.on("error", () => {}).on("close", () => upgraded.delete(socket))
+      const { body = "", headers, status, unfinished = false } = read(request.url ?? "")
+      const length = unfinished ? 100 : Buffer.byteLength(body)
+      const lines = Object.entries({ ...headers, "content-length": length, connection: "close" })
+        .map(([name, value]) => `${name}: ${value}\r\n`)
+      const text = `HTTP/1.1 ${status} Answer\r\n${lines.join("")}\r\n${body}`
+      if (unfinished) socket.write(text)
+      else socket.end(text)
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () =>
+        Effect.sync(() => {
+          server.close()
+          server.closeAllConnections()
+          for (const socket of upgraded) socket.destroy()
+        })
+    )
+    const { port } = server.address() as AddressInfo
+    return Object.assign(running, { url: `http://127.0.0.1:${port}`, asked })
+  })
