@@ -129,6 +129,8 @@ export interface LoggedEvent {
   readonly recordedAt: Timestamp
   readonly via: Via
   readonly data: string
+  /** UTF-8 bytes of `data`, counted once: what a bound in bytes adds up. */
+  readonly bytes: number
 }
 
 /**

@@ -13,9 +13,12 @@ type Log = EventLog["Service"]
  * What one write to a client holds at most, give or take one event. Small enough that a slow client costs little, and
  * far below what the RPC client takes as one piece (16 MiB); large enough that a fast one costs few writes.
  */
-export const pieceCharactersMax = 256 * 1024
+export const pieceBytesMax = 256 * 1024
 
-export const decoded = ({ data, ...event }: LoggedEvent): Event => ({ ...event, data: JSON.parse(data) }) as Event
+export const decoded = (event: LoggedEvent): Event => {
+  const { deviceId, id, kind, occurredAt, recordedAt, seq, via } = event
+  return { seq, id, kind, deviceId, occurredAt, recordedAt, via, data: JSON.parse(event.data) } as Event
+}
 
 /** The number to begin after: what was asked for, if it is all still kept, else the newest. */
 export const findStart = (
@@ -51,12 +54,12 @@ export const pieces = (page: EventPage): ReadonlyArray<ReadonlyArray<LoggedEvent
   const runs: Array<Array<LoggedEvent>> = []
   let size = Infinity
   for (const event of page.events) {
-    if (size > pieceCharactersMax) {
+    if (size > pieceBytesMax) {
       runs.push([])
       size = 0
     }
     runs.at(-1)!.push(event)
-    size += event.data.length
+    size += event.bytes
   }
   return runs
 }

@@ -1,38 +1,38 @@
 /**
- * What waits to be written: entries in arrival order, weighed in events and bytes, and who waits for room. No effects
- * and no clock of its own, so that a socket callback can use it and a test can read it.
+ * The drafts that wait to be written: entries in arrival order, with their weight in events and bytes, and the callers
+ * that wait for room. It has no effects and no clock, so that a socket callback can use it and a test can read it.
  */
 import type { Appended } from "../services/EventLog.ts"
 import type { PreparedDraft } from "./LogStore.ts"
 
-/** Two seconds of a saturated database. More waiting only delays what the sockets' own buffers would hold as well. */
+/** Two seconds of a saturated database. A longer queue only delays what the sockets' own buffers would hold as well. */
 export const queueEventsMax = 10_000
 
-/** 32 MiB: what a process can spare while the database is away. What sockets had read already comes on top. */
+/** 32 MiB: what a process can spare while the database is away. What sockets had already read comes on top. */
 export const queueBytesMax = 32 * 1024 * 1024
 
-/** Reading goes on below half: enough to keep the writer busy, far enough from the bound not to flap. */
+/** Sockets are read again below half: enough to keep the writer busy, and far enough from the bound not to flap. */
 const roomShare = 0.5
 
-/** Sockets let go at once. Each may bring 64 KiB of frames that it had buffered, so not all of a fleet together. */
+/** Sockets resumed at once. Each may bring 64 KiB of frames that it had buffered, so a fleet is not resumed together. */
 const resumeAtOnce = 128
 
-/** One `append` call: its drafts' results, and what to do when the last is there. */
+/** One `append` call: the results of its drafts, and what to do when the last result is there. */
 export interface Waiter {
   remaining: number
   readonly results: Array<Appended>
   readonly done: () => void
 }
 
-/** A draft on its way, or (with `draft` null) a barrier that is done when all before it are. */
+/** A draft on its way, or (with `draft` null) a barrier, which is done when all entries before it are. */
 export interface Entry {
   draft: PreparedDraft | null
   readonly arrivedAt: bigint
   readonly waiter: Waiter | null
   readonly index: number
-  /** Its waiter has its result, or it has none to tell. */
+  /** Its waiter has its result, or it has no waiter and is done. */
   answered: boolean
-  /** Stood in for: what the store answered with a conflict or refused, so its replacement is tried next. */
+  /** `draft` is a `frame.rejected` in the place of what was given. It is never replaced by another one. */
   replaced: boolean
 }
 
@@ -43,6 +43,7 @@ export class AppendQueue {
   #inFlightEvents = 0
   #inFlightBytes = 0
   readonly #room = new Set<() => void>()
+  readonly #line = new Set<() => void>()
 
   /** Entries that no batch has taken. */
   get length(): number {
@@ -54,7 +55,7 @@ export class AppendQueue {
     return this.#bytes
   }
 
-  /** Events waiting or being written. */
+  /** Events that wait or are being written. */
   get events(): number {
     return this.length + this.#inFlightEvents
   }
@@ -80,7 +81,7 @@ export class AppendQueue {
     this.#bytes += entry.draft?.bytes ?? 0
   }
 
-  /** Takes what one transaction writes: at most so many events and bytes, at least one entry. */
+  /** Takes what one transaction writes: at most so many events and bytes, and at least one entry. */
   take(eventsMax: number, bytesMax: number): Array<Entry> {
     const batch: Array<Entry> = []
     let bytes = 0
@@ -102,7 +103,7 @@ export class AppendQueue {
     return batch
   }
 
-  /** The batch is written; what must be written once more goes before everything else. */
+  /** The batch is written; entries that must be written once more go before everything else. */
   settle(again: ReadonlyArray<Entry>): void {
     this.#inFlightEvents = 0
     this.#inFlightBytes = 0
@@ -124,6 +125,30 @@ export class AppendQueue {
     this.#start = 0
   }
 
+  /**
+   * Calls `enter`, which queues a whole `append`, once the queue is within its bound: at once, or in its turn after
+   * the appends that came before it. Returns the way to withdraw.
+   */
+  admit(enter: () => void): () => void {
+    if (this.#line.size === 0 && !this.overBound) {
+      enter()
+      return () => {}
+    }
+    this.#line.add(enter)
+    return () => {
+      this.#line.delete(enter)
+    }
+  }
+
+  /** Admits the appends that wait for room, one by one, for as long as there is room. */
+  admitWaiting(): void {
+    for (const enter of this.#line) {
+      if (this.overBound) return
+      this.#line.delete(enter)
+      enter()
+    }
+  }
+
   get roomWanted(): boolean {
     return this.#room.size > 0
   }
@@ -139,7 +164,7 @@ export class AppendQueue {
     }
   }
 
-  /** Lets the longest waiting go on, a number at a time, while there is room. */
+  /** Calls back those that have waited longest for room, a bounded number at a time, while there is room. */
   releaseRoom(): void {
     let released = 0
     for (const resume of this.#room) {
@@ -151,7 +176,7 @@ export class AppendQueue {
   }
 }
 
-/** Answers one draft; the last answer of an `append` is the answer of the call. */
+/** Gives one draft its result; the last result of an `append` completes the call. */
 export const complete = (entry: Entry, appended: Appended): void => {
   if (entry.answered) return
   entry.answered = true

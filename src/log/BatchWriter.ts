@@ -1,6 +1,7 @@
 /**
- * Writes one batch until it is written: tries again for ever while the store is away, halves what the store refuses
- * for its data until the offender stands alone, and puts a `frame.rejected` in the place of what cannot go in.
+ * Writes one batch until it is written. While the store is away the batch is tried again for ever. A batch that the
+ * store refuses for its data is halved until the offender is alone, and a `frame.rejected` takes the offender's place.
+ * If the store refuses that as well, the data was not the reason: the original waits as for a store that is away.
  */
 import { Effect, Schedule } from "effect"
 import type { Clock } from "effect"
@@ -15,12 +16,12 @@ import type { BatchRefused, CursorMove, LogStore, PreparedDraft, WriteResult } f
 import type { LogTail } from "./LogTail.ts"
 import type { LogRecorder } from "./logRecorder.ts"
 
-/** Quick at first, since most failures are one dead connection; then once in two seconds, to leave a restart in peace. */
+/** Quick at first, since most failures are one dead connection; then every two seconds, which a restart can bear. */
 const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("2 seconds")]).pipe(
   Schedule.jittered
 )
 
-/** What a batch touches besides the store. */
+/** The store, and what a written batch changes besides. */
 export interface BatchSurroundings {
   readonly store: LogStore["Service"]
   readonly moves: CursorMoves
@@ -37,7 +38,7 @@ export type WriteBatch = (
 ) => Effect.Effect<ReadonlyArray<Entry>>
 
 export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: BatchSurroundings): WriteBatch => {
-  /** One transaction's answer: publishes what is new, answers who waits, returns what must be written once more. */
+  /** Publishes what one transaction committed, gives the results, returns what must be written once more. */
   const settle = (entries: ReadonlyArray<Entry>, result: WriteResult): ReadonlyArray<Entry> => {
     const fresh: Array<LoggedEvent> = []
     const again: Array<Entry> = []
@@ -61,7 +62,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
       if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
       else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
     })
-    // Last: a figure that fails leaves nobody without an answer.
+    // Last: a metric that fails must not leave a caller without its result.
     record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
     return again
   }
@@ -93,7 +94,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
     )
   }
 
-  /** Cursors go apart from a refused batch; it is halved until the offender stands alone, kept as `frame.rejected`. */
+  /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
   const writeAll: WriteBatch = (entries, piggybacked) =>
     Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), piggybacked), {
       onSuccess: (result) =>
@@ -108,17 +109,48 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
           return apart(writeAll(entries.slice(0, half), []), writeAll(entries.slice(half), []))
         }
         const entry = entries[0]
-        if (entry === undefined) return refusedMoves(piggybacked, error)
-        entry.draft = unreadable(entry.draft!, makeId(), error.message)
-        entry.replaced = true
-        return Effect.andThen(
-          Effect.logWarning("An event that the store refuses is kept as frame.rejected", error.message),
-          writeAll([entry], [])
-        )
+        return entry === undefined ? refusedMoves(piggybacked, error) : writeOffender(entry, error)
       }
     })
 
-  /** Whoever moves a cursor to where the store lets it not go must claim it anew, and reads on from what is durable. */
+  /**
+   * A refused entry, alone. A stand-in is never replaced by another one: what the store refuses twice is refused for a
+   * reason outside the data, so the genuine event is tried again, with the usual pauses, until either can be written.
+   */
+  const writeOffender = (entry: Entry, refusal: BatchRefused): ReturnType<WriteBatch> => {
+    const original = entry.draft!
+    const standIn = entry.replaced ? original : unreadable(original, makeId(), refusal.message)
+    let refused = false
+    const write = (draft: PreparedDraft, replaced: boolean) =>
+      Effect.tap(writeUntilTaken([draft], []), () =>
+        Effect.sync(() => {
+          entry.draft = draft
+          entry.replaced = replaced
+        }))
+    const writeStandIn = Effect.tap(
+      write(standIn, true),
+      () => Effect.logWarning("An event that the store refuses is kept as frame.rejected", refusal.message)
+    )
+    const either = entry.replaced
+      ? write(original, true)
+      : Effect.catchTag(write(original, false), "BatchRefused", () => writeStandIn)
+    return either.pipe(
+      Effect.tapError((error) => {
+        record.retry()
+        if (refused) return Effect.void
+        refused = true
+        return Effect.logError(
+          "The store refuses an event and its frame.rejected alike; the event waits",
+          error.message
+        )
+      }),
+      Effect.retry(storeRetry),
+      Effect.orDie,
+      Effect.map((result) => settle([entry], result))
+    )
+  }
+
+  /** A reader whose cursor the store refuses to move must claim it anew, and reads on from what is durable. */
   const refusedMoves = (piggybacked: ReadonlyArray<CursorMove>, error: BatchRefused): ReturnType<WriteBatch> => {
     if (piggybacked.length > 1) return Effect.as(Effect.forEach(piggybacked, (move) => writeAll([], [move])), [])
     return Effect.andThen(
@@ -133,7 +165,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
   return writeAll
 }
 
-/** One after the other, in order; both write again what either must. */
+/** One after the other, in order. Returns what either must write once more. */
 const apart = (first: ReturnType<WriteBatch>, second: ReturnType<WriteBatch>): ReturnType<WriteBatch> =>
   Effect.zipWith(first, second, (early, late) => [...early, ...late])
 
@@ -145,5 +177,6 @@ const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): Logg
   occurredAt: draft.occurredAt,
   recordedAt,
   via: draft.via,
-  data: draft.data
+  data: draft.data,
+  bytes: draft.dataBytes
 })

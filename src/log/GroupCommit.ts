@@ -3,7 +3,7 @@
  *
  * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for
  * company, which costs little delay and saves most of the work. When the store is away the same batch is tried again
- * for ever: nothing acknowledged is lost, `offer` answers false, and sockets stop being read until there is room.
+ * for ever: nothing acknowledged is lost, `push` answers false, `append` waits, and sockets stop being read until there is room.
  *
  * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
@@ -16,6 +16,7 @@ import { makeBatchWriter } from "./BatchWriter.ts"
 import { CursorMoves } from "./CursorMoves.ts"
 import { prepare } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
+import { Condition } from "../services/Condition.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { Appended } from "../services/EventLog.ts"
 import { LogStore } from "./LogStore.ts"
@@ -55,56 +56,60 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     const record = makeRecorder(context)
     let flushing = 0
     let lastWriteAt = -2n * lingerNanos
-    /** Set while the writer waits; looks whether what it waits for has come. */
-    let look: (() => void) | null = null
-    const nudge = () => {
-      if (look !== null) look()
-    }
+    /** What the writer waits on: changes of the queue, of the cursor moves and of `flushing`. */
+    const work = new Condition()
+    const nudge = () => work.changed()
     /** Called back from the writer, which a caller's mistake must not disturb. */
     const contained = (resume: () => void) => () => {
       try {
         resume()
       } catch (defect) {
-        Effect.runForkWith(context)(Effect.logError("Who was told that the log has room threw", defect))
+        Effect.runForkWith(context)(Effect.logError("A callback of a caller that waited for room failed", defect))
       }
     }
     const makeId = () => makeEventId(clock.currentTimeMillisUnsafe())
 
-    const signalled = (ready: () => boolean): Effect.Effect<void> =>
-      Effect.callback<void>((resume) => {
-        if (ready()) return resume(Effect.void)
-        look = () => {
-          if (!ready()) return
-          look = null
-          resume(Effect.void)
-        }
-        return Effect.sync(() => {
-          look = null
-        })
-      })
+    const makeEntry = (
+      draft: EventDraft | null,
+      arrivedAt: bigint,
+      waiter: Waiter | null = null,
+      index = 0
+    ): Entry => ({
+      draft: draft === null ? null : prepare(draft, makeId),
+      arrivedAt,
+      waiter,
+      index,
+      answered: false,
+      replaced: false
+    })
 
-    const enqueue = (draft: EventDraft | null, waiter: Waiter | null, index: number): void => {
-      queue.push({
-        draft: draft === null ? null : prepare(draft, makeId),
-        arrivedAt: clock.currentTimeNanosUnsafe(),
-        waiter,
-        index,
-        answered: false,
-        replaced: false
-      })
-    }
-
-    /** Appends of any number of drafts are queued whole: a part that waited outside could be overtaken. */
+    /**
+     * Waits while the log is over its bound, then queues all drafts of the call at once: a part that waited longer than
+     * the rest could be overtaken by what the same caller gives later.
+     */
     const appendAll = (drafts: ReadonlyArray<EventDraft | null>): Effect.Effect<ReadonlyArray<Appended>> =>
       Effect.callback((resume) => {
+        const arrivedAt = clock.currentTimeNanosUnsafe()
         const waiter: Waiter = {
           remaining: drafts.length,
           results: [],
           done: () => resume(Effect.succeed(waiter.results))
         }
-        for (let index = 0; index < drafts.length; index++) enqueue(drafts[index]!, waiter, index)
-        nudge()
-        return Effect.sync(() => queue.withdraw(waiter))
+        const enter = () => {
+          try {
+            const entries = drafts.map((draft, index) => makeEntry(draft, arrivedAt, waiter, index))
+            for (const entry of entries) queue.push(entry)
+            nudge()
+          } catch (defect) {
+            resume(Effect.die(defect))
+          }
+        }
+        const leave = queue.admit(enter)
+        return Effect.sync(() => {
+          leave()
+          queue.withdraw(waiter)
+          queue.admitWaiting()
+        })
       })
 
     const flush = Effect.suspend(() => {
@@ -120,7 +125,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     const write = makeBatchWriter({ store, moves, tail, record, clock, makeId })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const atMost = (wait: Duration.Input, ready: () => boolean) =>
-      Effect.asVoid(Effect.timeoutOption(signalled(ready), wait))
+      Effect.asVoid(Effect.timeoutOption(work.waitUntil(ready), wait))
 
     const gather = Effect.suspend(() => {
       if (full()) return Effect.void
@@ -155,6 +160,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         lastWriteAt = clock.currentTimeNanosUnsafe()
         queue.settle(again.length === 0 ? [] : [...again, ...barriers])
         if (again.length === 0) { for (const barrier of barriers) complete(barrier, { _tag: "Duplicate" }) }
+        queue.admitWaiting()
         queue.releaseRoom()
         record.queue(queue, tail.head)
       })
@@ -165,7 +171,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         yield* Effect.sleep("1 millis")
         queue.releaseRoom()
       }
-      yield* signalled(() => queue.length > 0 || moves.pending)
+      yield* work.waitUntil(() => queue.length > 0 || moves.pending)
     })
 
     const writer = yield* Effect.forkScoped(
@@ -191,7 +197,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     return EventLog.of({
       append: (drafts) => drafts.length === 0 ? Effect.succeed([]) : appendAll(drafts),
       push: (draft) => {
-        enqueue(draft, null, 0)
+        queue.push(makeEntry(draft, clock.currentTimeNanosUnsafe()))
         nudge()
         return !queue.overBound
       },

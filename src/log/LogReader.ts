@@ -41,12 +41,6 @@ export const makeReader = Effect.fnUntraced(function*(
       })
     })
 
-  const pastAfter = (after: number): Effect.Effect<void> =>
-    Effect.callback<void>((resume) => {
-      const withdraw = tail.onAfter(after, () => resume(Effect.void))
-      return Effect.sync(withdraw)
-    })
-
   const follow: LogReader["follow"] = (options) =>
     Stream.unfold(
       { after: options.after, saidAt: null as bigint | null },
@@ -59,7 +53,7 @@ export const makeReader = Effect.fnUntraced(function*(
           const now = clock.currentTimeNanosUnsafe()
           const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
           if (page.events.length > 0 || left <= 0n) return [page, { after, saidAt: now }] as const
-          yield* Effect.timeoutOption(pastAfter(after), Duration.nanos(left))
+          yield* Effect.timeoutOption(tail.awaitAfter(after), Duration.nanos(left))
         }
       })
     )

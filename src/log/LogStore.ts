@@ -49,6 +49,8 @@ export interface PreparedDraft {
   readonly via: Via
   /** JSON text. */
   readonly data: string
+  /** UTF-8 bytes of `data`. */
+  readonly dataBytes: number
   /** Null where nothing can repeat it. */
   readonly key: string | null
   readonly keyParts: KeyParts | null
@@ -56,7 +58,7 @@ export interface PreparedDraft {
   readonly content: string | null
   readonly projection: Projection | null
   readonly aliases: ReadonlyArray<Alias>
-  /** What it weighs in a queue. */
+  /** What it weighs in a queue: `dataBytes`, and a share for the objects around it. */
   readonly bytes: number
 }
 

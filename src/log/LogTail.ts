@@ -1,9 +1,11 @@
 /**
- * The newest committed events in memory, and who waits for more. Readers that keep up are served from here without a
- * query; who is behind, or asks past what other processes committed, reads the store.
+ * The newest committed events in memory, and the readers that wait for more. Readers that keep up are served from here
+ * without a query; a reader that is behind, or asks past what other processes committed, reads the store.
  */
+import type { Effect } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventFilter } from "../services/EventLog.ts"
+import { Condition } from "../services/Condition.ts"
 import { pageBytesMax } from "./LogStore.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
@@ -27,18 +29,18 @@ export class LogTail {
   #events: Array<LoggedEvent> = []
   #start = 0
   #bytes = 0
-  /** The last number known to be committed, by whomever. */
+  /** The last number known to be committed, by this process or another. */
   #head = 0
   #writing = false
   #heard = 0
-  readonly #waiters = new Set<() => void>()
+  readonly #commits = new Condition()
 
   get head(): number {
     return this.#head
   }
 
   get waiting(): number {
-    return this.#waiters.size
+    return this.#commits.waiting
   }
 
   /** Events of one batch, in order. A gap before them (another process committed in between) empties the tail first. */
@@ -47,13 +49,13 @@ export class LogTail {
       const last = this.#events.at(-1)
       if (last !== undefined && this.#events.length > this.#start && event.seq !== last.seq + 1) this.#clear()
       this.#events.push(event)
-      this.#bytes += event.data.length
+      this.#bytes += event.bytes
     }
     while (
       this.#events.length - this.#start > tailEventsMax ||
       (this.#bytes > tailBytesMax && this.#events.length - this.#start > 1)
     ) {
-      this.#bytes -= this.#events[this.#start]!.data.length
+      this.#bytes -= this.#events[this.#start]!.bytes
       this.#start++
     }
     // Dropped entries are cut off once they are as many as the kept ones: amortised one move an event.
@@ -63,14 +65,11 @@ export class LogTail {
     }
   }
 
-  /** Commits up to here exist. Wakes who waits. */
+  /** Commits up to here exist. Wakes the readers that wait for them. */
   advance(head: number): void {
     if (head <= this.#head) return
     this.#head = head
-    if (this.#waiters.size === 0) return
-    const waiters = [...this.#waiters]
-    this.#waiters.clear()
-    for (const wake of waiters) wake()
+    this.#commits.changed()
   }
 
   /** A write of this process is under way. */
@@ -85,24 +84,17 @@ export class LogTail {
   }
 
   /**
-   * The database signals commits up to here. The signal of our own commit often comes before its answer: whoever is
-   * woken by it would ask the database for what the answer brings anyway, so it waits for that.
+   * The database signals commits up to here. The signal of our own commit often comes before its answer: a reader that
+   * it woke would ask the database for what the answer brings anyway, so the signal waits for the answer.
    */
   hear(head: number): void {
     if (this.#writing) this.#heard = Math.max(this.#heard, head)
     else this.advance(head)
   }
 
-  /** Calls back once when the head has passed `after`; at once if it has. Returns the way to withdraw. */
-  onAfter(after: number, wake: () => void): () => void {
-    if (this.#head > after) {
-      wake()
-      return () => {}
-    }
-    this.#waiters.add(wake)
-    return () => {
-      this.#waiters.delete(wake)
-    }
+  /** Returns once the head has passed `after`. */
+  awaitAfter(after: number): Effect.Effect<void> {
+    return this.#commits.waitUntil(() => this.#head > after)
   }
 
   /** Null where the tail does not cover what follows `after`. */
@@ -118,7 +110,7 @@ export class LogTail {
       const event = this.#events[index]!
       if (!matches(filter, event)) continue
       events.push(event)
-      bytes += event.data.length
+      bytes += event.bytes
       if (events.length === limit || bytes >= pageBytesMax) return { events, through: event.seq }
     }
     return { events, through: last }

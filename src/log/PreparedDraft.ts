@@ -13,6 +13,15 @@ const rawMax = 64 * 1024
 /** What a queued draft weighs beyond its JSON text: the objects around it, roughly. */
 const overheadBytes = 512
 
+/**
+ * The longest address or id. WhatsApp's have some tens of characters. They are parts of index entries, for which a
+ * database has a bound of its own (2,704 bytes in Postgres): an address over that bound would fail every batch with it.
+ */
+const addressBytesMax = 1024
+
+/** The deepest nesting. A database parses JSON recursively; one draft that exhausts its stack would fail every batch. */
+const depthMax = 500
+
 /** RFC 3339 in UTC, as far as a reader may rely on it. */
 const timestampPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
 
@@ -35,15 +44,20 @@ export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft
   if (!timestampPattern.test(draft.occurredAt) || Number.isNaN(Date.parse(draft.occurredAt))) {
     return reject("The event's time is not RFC 3339", data)
   }
+  if (isDeeperThan(data, depthMax)) return reject(`The event's data is nested deeper than ${depthMax} levels`, data)
   try {
-    return preparedFrom(draft, data)
+    const prepared = prepareUnchecked(draft, data)
+    return hasLongAddress(prepared)
+      ? reject(`The event has an address or id of more than ${addressBytesMax} bytes`, data)
+      : prepared
   } catch {
     return reject(`The event's data is not that of a ${draft.kind}`, data)
   }
 }
 
-const preparedFrom = (draft: EventDraft, data: string): PreparedDraft => {
+const prepareUnchecked = (draft: EventDraft, data: string): PreparedDraft => {
   const keyParts = deriveKeyParts(draft)
+  const dataBytes = Buffer.byteLength(data)
   return {
     id: draft.id,
     kind: draft.kind,
@@ -51,13 +65,50 @@ const preparedFrom = (draft: EventDraft, data: string): PreparedDraft => {
     occurredAt: draft.occurredAt,
     via: draft.via,
     data,
+    dataBytes,
     key: keyParts === null ? null : deriveKey(keyParts.base, keyParts.chat, keyParts.sender),
     keyParts,
     content: digestContent(draft),
     projection: project(draft),
     aliases: draft.aliases.map((alias) => ({ lid: clean(canonical(alias.lid)), jid: clean(canonical(alias.jid)) })),
-    bytes: data.length + overheadBytes
+    bytes: dataBytes + overheadBytes
   }
+}
+
+const isLong = (address: string | null | undefined): boolean =>
+  typeof address === "string" && address.length > addressBytesMax / 3 && Buffer.byteLength(address) > addressBytesMax
+
+const hasLongAddress = ({ aliases, keyParts, projection }: PreparedDraft): boolean => {
+  if (keyParts !== null && (isLong(keyParts.chat) || isLong(keyParts.sender))) return true
+  if (aliases.some(({ jid, lid }) => isLong(jid) || isLong(lid))) return true
+  switch (projection?._tag) {
+    case "Message":
+      return isLong(projection.waId) || isLong(projection.chat) || isLong(projection.sender)
+    case "Ack":
+      return isLong(projection.participant)
+    case "State":
+      return isLong(projection.jid) || isLong(projection.phone)
+    default:
+      return false
+  }
+}
+
+/** Nearly free for the usual event: a level takes two characters at least, so a short text cannot be too deep. */
+const isDeeperThan = (json: string, levels: number): boolean => {
+  if (json.length < levels * 2) return false
+  let depth = 0
+  let inString = false
+  for (let index = 0; index < json.length; index++) {
+    const character = json.charCodeAt(index)
+    if (character === 0x5c && inString) index++
+    else if (character === 0x22) inString = !inString
+    else if (inString) continue
+    else if (character === 0x7b || character === 0x5b) {
+      depth++
+      if (depth > levels) return true
+    } else if (character === 0x7d || character === 0x5d) depth--
+  }
+  return false
 }
 
 const project = (draft: EventDraft): Projection | null => {
@@ -114,6 +165,7 @@ const standIn = (
 ): PreparedDraft => {
   const rejected: RejectedData = { reason, detail, raw: raw.slice(0, rawMax), rawLength: raw.length }
   const data = JSON.stringify(rejected)
+  const dataBytes = Buffer.byteLength(data)
   return {
     id,
     kind: "frame.rejected" as EventKind,
@@ -121,12 +173,13 @@ const standIn = (
     occurredAt: timestampPattern.test(draft.occurredAt) ? draft.occurredAt : timeOfEventId(id),
     via: draft.via,
     data,
+    dataBytes,
     key,
     keyParts: null,
     content: null,
     projection: null,
     aliases: [],
-    bytes: data.length + overheadBytes
+    bytes: dataBytes + overheadBytes
   }
 }
 

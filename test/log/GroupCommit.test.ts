@@ -3,6 +3,8 @@ import { assert, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { StorageUnavailable } from "../../src/domain/DeviceErrors.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
 import { queueEventsMax } from "../../src/log/AppendQueue.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as GroupCommit from "../../src/log/GroupCommit.ts"
@@ -33,6 +35,8 @@ const makeLog = Effect.gen(function*() {
     /** The answer of the next write is lost after it was committed. */
     loseAnswer: false,
     poison: null as string | null,
+    /** Every batch with drafts is refused. */
+    refuseAll: false,
     /** No batch with cursors in it is taken. */
     refuseMoves: false,
     /** The next write is committed, and its answer is nonsense that the writer stumbles over. */
@@ -46,6 +50,7 @@ const makeLog = Effect.gen(function*() {
       if (control.gate !== null) yield* Deferred.await(control.gate)
       if (control.away) return yield* StorageUnavailable.of("append")
       if (control.poison !== null && bodies.includes(control.poison)) return yield* BatchRefused.of("test")
+      if (control.refuseAll && drafts.length > 0) return yield* BatchRefused.of("test")
       if (control.refuseMoves && moves.length > 0) return yield* BatchRefused.of("test")
       const result = yield* inner.write(drafts, moves)
       if (control.nonsense) {
@@ -157,6 +162,63 @@ it.effect("says no above its bound, and calls back when there is room again", ()
     assert.strictEqual((yield* log.bounds).head, queueEventsMax + 1)
   }))
 
+/** A draft that tells when the log prepares it, which is when it takes memory of the queue. */
+const counted = (body: string, device: DeviceId, onPrepare: () => void): EventDraft => {
+  const draft = messageDraft({ device, body })
+  const toJSON = () => {
+    onPrepare()
+    return draft.data
+  }
+  return { ...draft, data: Object.defineProperty({ ...draft.data }, "toJSON", { value: toJSON }) }
+}
+
+it.effect("append waits while the log is over its bound, and then comes in the order it was called in", () =>
+  Effect.gen(function*() {
+    const { control, log } = yield* makeLog
+    control.away = true
+    while (log.push(say("x"))) { /* until the bound */ }
+    let prepared = 0
+    const device = freshDevice()
+    const calls = Array.from(
+      { length: 30 },
+      (_, call) =>
+        Array.from({ length: 500 }, (_, index) => counted(String(call * 500 + index), device, () => prepared++))
+    )
+    const appends = yield* Effect.forEach(
+      calls,
+      (drafts) => Effect.forkChild(log.append(drafts), { startImmediately: true })
+    )
+    const flushed = yield* Effect.forkChild(log.flush, { startImmediately: true })
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual(prepared, 0)
+    yield* Fiber.interrupt(appends[7]!)
+    control.away = false
+    yield* TestClock.adjust("30 seconds")
+    yield* Fiber.join(flushed)
+    assert.strictEqual(prepared, 29 * 500)
+    const bodies: Array<number> = []
+    for (let after = 0;;) {
+      const page = yield* log.read({ after, limit: 1000, device })
+      if (page.events.length === 0) break
+      for (const event of page.events) bodies.push(Number(readBody(event.data)))
+      after = page.through
+    }
+    assert.deepStrictEqual(
+      bodies,
+      calls.flatMap((_, call) => call === 7 ? [] : Array.from({ length: 500 }, (_, index) => call * 500 + index))
+    )
+  }))
+
+it.effect("counts its bound in the bytes that are written", () =>
+  Effect.gen(function*() {
+    const { control, log } = yield* makeLog
+    control.away = true
+    const threeBytesEach = "\u6f22".repeat(1_000_000)
+    let taken = 0
+    while (log.push(say(threeBytesEach))) taken++
+    assert.strictEqual(taken, 11)
+  }))
+
 it.effect("repeats a batch whose answer was lost without writing anything twice", () =>
   Effect.gen(function*() {
     const { batches, control, log } = yield* makeLog
@@ -199,6 +261,27 @@ it.effect("finds the draft that the store refuses among many, keeps it as frame.
     assert.deepStrictEqual(
       events.map((event) => event.kind),
       Array.from({ length: 20 }, (_, index) => index === 7 ? "frame.rejected" : "message.received")
+    )
+  }))
+
+it.effect("keeps the genuine event when the store refuses its frame.rejected too, and tries it with pauses", () =>
+  Effect.gen(function*() {
+    const { batches, control, log } = yield* makeLog
+    control.refuseAll = true
+    const append = yield* Effect.forkChild(log.append([say("a"), say("b")]), { startImmediately: true })
+    yield* TestClock.adjust("20 seconds")
+    assert.isUndefined(append.pollUnsafe())
+    assert.isAtMost(yield* Queue.size(batches), 50)
+    control.refuseAll = false
+    yield* TestClock.adjust("5 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(append), [
+      { _tag: "Committed", seq: 1 },
+      { _tag: "Committed", seq: 2 }
+    ])
+    const { events } = yield* log.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(
+      events.map((event) => [event.kind, readBody(event.data)]),
+      [["message.received", "a"], ["message.received", "b"]]
     )
   }))
 

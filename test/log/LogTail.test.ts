@@ -1,8 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
 import { LogTail } from "../../src/log/LogTail.ts"
 
-const event = (seq: number) => ({ seq, kind: "message.received", deviceId: "dev_1", data: "{}" }) as LoggedEvent
+const event = (seq: number) =>
+  ({ seq, kind: "message.received", deviceId: "dev_1", data: "{}", bytes: 2 }) as LoggedEvent
 
 describe("the tail of the log and signals of commits", () => {
   const following = () => {
@@ -10,7 +12,7 @@ describe("the tail of the log and signals of commits", () => {
     tail.push([event(1)])
     tail.advance(1)
     let woken = 0
-    tail.onAfter(1, () => woken++)
+    Effect.runFork(Effect.tap(tail.awaitAfter(1), () => Effect.sync(() => woken++)))
     return { tail, woken: () => woken }
   }
 

@@ -1,9 +1,11 @@
 /**
- * The runs of one attempt that are out and not yet confirmed. Pure bookkeeping: runs may be confirmed in any order, but
- * `confirmed` moves only over a gapless row of them, because a cursor that passes an unconfirmed event loses it.
+ * The batches of one attempt that were sent and are not yet confirmed. Pure bookkeeping: batches may be confirmed in any
+ * order, but `confirmed` moves only over batches without a gap, because a cursor that passes an unconfirmed event loses
+ * it.
  */
-import { Effect } from "effect"
+import type { Effect } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
+import { Condition } from "../../services/Condition.ts"
 
 export interface PublishBatch {
   readonly events: ReadonlyArray<LoggedEvent>
@@ -11,7 +13,7 @@ export interface PublishBatch {
 }
 
 interface Sent {
-  readonly run: PublishBatch
+  readonly batch: PublishBatch
   done: boolean
 }
 
@@ -19,7 +21,7 @@ export class InFlight {
   #out: Array<Sent> = []
   #proven = false
   #confirmed: number
-  readonly #waiting = new Set<() => void>()
+  readonly #changes = new Condition()
 
   constructor(confirmed: number) {
     this.#confirmed = confirmed
@@ -33,65 +35,52 @@ export class InFlight {
     return this.#out.length === 0
   }
 
-  /** One run alone until the first is confirmed: while a sink is away, little is offered again and again. */
+  /** One batch alone until the first is confirmed: while a sink is away, little is published again and again. */
   hasRoom(overlap: number): boolean {
     return this.empty || (this.#proven && this.#out.length < overlap)
   }
 
-  sent(run: PublishBatch): void {
-    this.#out.push({ run, done: false })
+  sent(batch: PublishBatch): void {
+    this.#out.push({ batch, done: false })
   }
 
-  confirm(run: PublishBatch): void {
+  confirm(batch: PublishBatch): void {
     this.#proven = true
-    for (const out of this.#out) if (out.run === run) out.done = true
-    while (this.#out[0]?.done === true) this.#confirmed = this.#out.shift()!.run.last
-    this.#wake()
+    for (const out of this.#out) if (out.batch === batch) out.done = true
+    while (this.#out[0]?.done === true) this.#confirmed = this.#out.shift()!.batch.last
+    this.#changes.changed()
   }
 
-  /** The attempt is over: nobody will hear of what is out. */
+  /** The attempt is over: a late confirm of what is in flight counts for nothing. */
   abandon(): void {
     this.#out = []
-    this.#wake()
+    this.#changes.changed()
   }
 
   until(ready: () => boolean): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
-      if (ready()) return resume(Effect.void)
-      const look = () => {
-        if (!ready()) return
-        this.#waiting.delete(look)
-        resume(Effect.void)
-      }
-      this.#waiting.add(look)
-      return Effect.sync(() => this.#waiting.delete(look))
-    })
-  }
-
-  #wake(): void {
-    for (const look of this.#waiting) look()
+    return this.#changes.waitUntil(ready)
   }
 }
 
-/** Cuts a page so that no run is over either bound; an event larger than the bytes bound travels alone. */
+/** Cuts a page so that no batch is over either bound; an event larger than the bound in bytes is a batch alone. */
 export const splitIntoBatches = (
   events: ReadonlyArray<LoggedEvent>,
   max: { readonly events: number; readonly bytes: number }
 ): ReadonlyArray<PublishBatch> => {
-  const runs: Array<PublishBatch> = []
+  const batches: Array<PublishBatch> = []
   let start = 0
   let bytes = 0
   for (let index = 0; index < events.length; index++) {
-    const size = events[index]!.data.length
+    const size = events[index]!.bytes
     if (index > start && (index - start === max.events || bytes + size > max.bytes)) {
-      runs.push(makeBatch(events.slice(start, index)))
+      batches.push(makeBatch(events.slice(start, index)))
       start = index
       bytes = 0
     }
     bytes += size
   }
-  if (start < events.length) runs.push(makeBatch(events.slice(start)))
-  return runs
+  if (start < events.length) batches.push(makeBatch(events.slice(start)))
+  return batches
 }
 
 const makeBatch = (events: ReadonlyArray<LoggedEvent>): PublishBatch => ({ events, last: events.at(-1)!.seq })

@@ -220,10 +220,6 @@ const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
 const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
   const scope = cell.sessionScope
   cell.forgetSession()
-  if (cell.paused) {
-    cell.paused = false
-    cell.host.meter.paused(-1)
-  }
   return scope === null ? Effect.void : Scope.close(scope, Exit.void)
 }
 

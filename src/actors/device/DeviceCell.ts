@@ -42,6 +42,8 @@ export class DeviceCell {
   restarts = 0
   lastFailure: Failure | null = null
   paused = false
+  /** Withdraws the callback that ends the pause; null while there is none. */
+  withdrawPause: (() => void) | null = null
   /** The log was over its bound before the session could be told to pause. */
   pauseOnOpen = false
   statusDueAt = Number.POSITIVE_INFINITY
@@ -78,7 +80,17 @@ export class DeviceCell {
     this.sessionScope = null
     this.listener = null
     this.pauseOnOpen = false
+    this.endPause()
     if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter((waiting) => outlivesSession.has(waiting._tag))
+  }
+
+  /** The session reads again, or is gone: its callback must not end the pause of its successor. */
+  endPause(): void {
+    this.withdrawPause?.()
+    this.withdrawPause = null
+    if (!this.paused) return
+    this.paused = false
+    this.host.meter.paused(-1)
   }
 
   /** The next input, in order of arrival. */
@@ -160,12 +172,12 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
   }
   cell.paused = true
   cell.host.meter.paused(1)
-  cell.host.log.onRoom(() => {
-    if (cell.session === session) session.resume()
-    if (!cell.paused) return
-    cell.paused = false
-    cell.host.meter.paused(-1)
+  const withdraw = cell.host.log.onRoom(() => {
+    session.resume()
+    cell.endPause()
   })
+  // There was room again already: the callback has been called, and nothing is left to withdraw.
+  if (cell.paused) cell.withdrawPause = withdraw
 }
 
 /** A defect's own words, cut: it may quote what a stranger sent. */

@@ -74,8 +74,8 @@ export class MemoryTables {
     const seq = ++this.head
     for (const key of spellings) this.keys.set(key, draft.content)
     this.seqById.set(draft.id, seq)
-    const { data, deviceId, id, kind, occurredAt, via } = draft
-    this.events.push({ seq, id, kind, deviceId, occurredAt, recordedAt, via, data })
+    const { data, dataBytes, deviceId, id, kind, occurredAt, via } = draft
+    this.events.push({ seq, id, kind, deviceId, occurredAt, recordedAt, via, data, bytes: dataBytes })
     if (draft.projection !== null) this.#apply(draft.projection, draft, seq, recordedAt)
     return { _tag: "Committed", seq, fresh: true }
   }

@@ -22,7 +22,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             const event = tables.events[index]!
             if (!matches(options, event)) continue
             events.push(event)
-            bytes += event.data.length
+            bytes += event.bytes
             if (events.length === options.limit || bytes >= pageBytesMax) {
               return Effect.succeed({ events, through: event.seq, head: tables.head })
             }

@@ -43,10 +43,11 @@ interface EventRow {
   readonly recorded_ms: number
   readonly via: string
   readonly data: string
+  readonly bytes: number
 }
 
 const columns = `e.seq::float8 as seq, e.id::text as id, e.kind, e.device_id, e.occurred_at,
-  (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.via, e.data::text as data`
+  (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.via, e.data::text as data, e.bytes`
 
 export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
   LogStore,
@@ -81,9 +82,9 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       const { conditions, parameters } = filterSql(options, 3)
       const rows = yield* sql.unsafe<
         & { readonly head: number; readonly oldest: number }
-        & ((EventRow & { readonly bytes: number }) | { readonly seq: null })
+        & (EventRow | { readonly seq: null })
       >(
-        `select h.head::float8 as head, h.oldest::float8 as oldest, ${columns}, e.bytes
+        `select h.head::float8 as head, h.oldest::float8 as oldest, ${columns}
         from log_head h left join lateral (
           select * from (
             select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from (
@@ -229,5 +230,6 @@ const toEvent = (row: EventRow): LoggedEvent => ({
   occurredAt: row.occurred_at,
   recordedAt: new Date(row.recorded_ms).toISOString(),
   via: row.via as Via,
-  data: row.data
+  data: row.data,
+  bytes: row.bytes
 })

@@ -9,16 +9,14 @@ const readCode = (error: SqlError.SqlError): string => {
 }
 
 /**
- * Whether the data itself is at fault, so that a repeat fails alike: data exceptions (class 22), constraints (23),
- * limits such as an over-long index entry or JSON nested too deeply (54), and values the driver cannot encode.
+ * Whether the data itself is at fault, so that a repeat fails alike: data exceptions (class 22) and values that the
+ * driver cannot encode. Nothing else blames the data. Constraints (23) are those of our own schema or of somebody who
+ * changed it, and program limits (54) depend on the server: both can be put right while the events wait.
  */
 export const isDataError = (error: SqlError.SqlError): boolean => {
   const reason = error.reason
-  if (isNumberTaken(error)) return false
-  if (reason._tag === "UniqueViolation" || reason._tag === "ConstraintError") return true
   if (reason._tag !== "UnknownError") return false
-  const code = readCode(error)
-  return code.startsWith("22") || code.startsWith("54") || reason.message?.includes("Failed to encode query") === true
+  return readCode(error).startsWith("22") || reason.message?.includes("Failed to encode query") === true
 }
 
 /**

@@ -514,5 +514,6 @@ const makeEvent = (seq: number, data: string): LoggedEvent => ({
   occurredAt: "1970-01-01T00:00:00.000Z",
   recordedAt: "1970-01-01T00:00:00.000Z",
   via: "live",
-  data
+  data,
+  bytes: Buffer.byteLength(data)
 })

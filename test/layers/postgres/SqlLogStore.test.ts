@@ -1,7 +1,7 @@
 /** What only a real server can prove: overlapping transactions, dying connections, several processes. */
 import { randomBytes } from "node:crypto"
 import { assert, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Queue, Redacted, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
@@ -12,6 +12,7 @@ import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { prepare } from "../../../src/log/PreparedDraft.ts"
 import { makeEventId } from "../../../src/services/EventIdentity.ts"
+import * as Metrics from "../../../src/services/Metrics.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
@@ -118,14 +119,65 @@ it.live("loses and doubles nothing when its connections are killed over and over
     }
   }).pipe(Effect.scoped))
 
-it.live("keeps a draft that the server refuses as frame.rejected, and commits the rest of its batch", () =>
+/** The database raises this SQLSTATE for every event whose data contains the text. */
+const raiseOn = Effect.fnUntraced(function*(sql: Sql, text: string, code: string) {
+  yield* sql.unsafe(`create or replace function test_raise() returns trigger language plpgsql as $$ begin
+    if new.data::text like '%${text}%' then raise exception 'by the test' using errcode = '${code}'; end if;
+    return new;
+  end $$`)
+  yield* sql.unsafe(`create or replace trigger test_raise before insert on events
+    for each row execute function test_raise()`)
+})
+
+/** Returns once the log has tried a batch again: by then a wrong reaction would have happened. */
+const retried = Effect.gen(function*() {
+  const count = Effect.map(Metric.value(Metrics.appendRetries), ({ count }) => count)
+  const before = yield* count
+  while ((yield* count) < before + 3) yield* Effect.sleep("5 millis")
+})
+
+it.live.each(["23514", "23505", "54000", "54001", "53100", "25006"])(
+  "an error %s of the server is never blamed on the event: it waits, and is committed as it was given",
+  (code) =>
+    Effect.gen(function*() {
+      const log = yield* EventLog
+      const sql = yield* SqlClient.SqlClient
+      const device = freshDevice()
+      yield* raiseOn(sql, "genuine", code)
+      const append = yield* Effect.forkChild(
+        log.append([messageDraft({ device, body: "genuine" })]),
+        { startImmediately: true }
+      )
+      yield* retried
+      assert.isUndefined(append.pollUnsafe())
+      yield* sql`drop trigger test_raise on events`
+      assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 1 }])
+      const { events } = yield* log.read({ after: 0, limit: 10 })
+      assert.deepStrictEqual(events.map((event) => event.kind), ["message.received"])
+    }).pipe(Effect.provide(layerFreshPostgres))
+)
+
+it.live("an event whose frame.rejected is refused too waits, and is committed as it was given", () =>
   Effect.gen(function*() {
     const log = yield* EventLog
+    const sql = yield* SqlClient.SqlClient
     const device = freshDevice()
-    // Too long for an index entry and too random to be compressed into one.
-    const alias = { lid: `${randomBytes(20_000).toString("base64")}@lid`, jid: "62811@s.whatsapp.net" }
+    yield* raiseOn(sql, "", "22000")
+    const append = yield* Effect.forkChild(log.append([messageDraft({ device })]), { startImmediately: true })
+    yield* retried
+    yield* sql`drop trigger test_raise on events`
+    assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 1 }])
+    const { events } = yield* log.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(events.map((event) => event.kind), ["message.received"])
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("keeps a draft that the server refuses for its data as frame.rejected, and commits the rest", () =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    yield* raiseOn(yield* SqlClient.SqlClient, "\"body\":\"poison\"", "22P02")
+    const device = freshDevice()
     const drafts = Array.from({ length: 50 }, (_, index) => messageDraft({ device, body: String(index) }))
-    drafts.splice(33, 0, messageDraft({ device, body: "poison", aliases: [alias] }))
+    drafts.splice(33, 0, messageDraft({ device, body: "poison" }))
     const results = yield* log.append(drafts)
     assert.deepStrictEqual(results.map((result) => result._tag), Array.from({ length: 51 }, () => "Committed"))
     const { events } = yield* log.read({ after: 0, limit: 100, device })
@@ -134,6 +186,24 @@ it.live("keeps a draft that the server refuses as frame.rejected, and commits th
       drafts.map((_, index) => index === 33 ? "frame.rejected" : "message.received")
     )
     assert.include(events[33]!.data, "poison")
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("keeps what no index entry or stack of the server could take as frame.rejected", () =>
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const device = freshDevice()
+    // Too long for an index entry and too random to be compressed into one.
+    const address = `${randomBytes(20_000).toString("base64")}@lid`
+    const own = stateDraft(device, "Inactive")
+    const nested = JSON.parse(`${"[".repeat(4_000)}${"]".repeat(4_000)}`)
+    const drafts = [
+      messageDraft({ device, aliases: [{ lid: address, jid: "62811@s.whatsapp.net" }] }),
+      messageDraft({ device, chat: address }),
+      { ...own, kind: "gateway.test" as const, data: { nested } as never }
+    ]
+    yield* log.append(drafts)
+    const { events } = yield* log.read({ after: 0, limit: 100, device })
+    assert.deepStrictEqual(events.map((event) => event.kind), drafts.map(() => "frame.rejected"))
   }).pipe(Effect.provide(layerFreshPostgres)))
 
 it.live("two processes may start at once, share one log without holes, and hear each other", () =>

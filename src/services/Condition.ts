@@ -1,0 +1,34 @@
+/**
+ * A condition variable: fibers wait until a predicate over plain fields holds, and the code that changes the fields
+ * says so. The predicate is evaluated by the code that changes the fields, so a change that satisfies none of the
+ * waiting fibers wakes none of them. This is why it is not a `Latch`, which would wake a fiber for each event.
+ */
+import { Effect } from "effect"
+
+export class Condition {
+  readonly #looks = new Set<() => void>()
+
+  /** How many fibers wait. */
+  get waiting(): number {
+    return this.#looks.size
+  }
+
+  /** Returns once `ready` holds: at once if it does already, else after the first `changed` at which it does. */
+  waitUntil(ready: () => boolean): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (ready()) return resume(Effect.void)
+      const look = () => {
+        if (!ready()) return
+        this.#looks.delete(look)
+        resume(Effect.void)
+      }
+      this.#looks.add(look)
+      return Effect.sync(() => this.#looks.delete(look))
+    })
+  }
+
+  /** The fields have changed. */
+  changed(): void {
+    for (const look of this.#looks) look()
+  }
+}
