@@ -87,7 +87,7 @@ const explain = Command.make(
   "explain",
   { ...remoteFlags, json, device: deviceArgument },
   (flags) =>
-    withClient(flags, (client) => client.devices.explain(flags.device)).pipe(
+    withClient(flags, (client) => client.devices.explain({ id: flags.device })).pipe(
       Effect.flatMap((found) =>
         Console.log(flags.json ? JSON.stringify(found) : explanation(found, style(process.stdout)))
       )

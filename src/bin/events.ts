@@ -35,7 +35,7 @@ const tail = Command.make("tail", {
     }
     // Asked first, because the stream itself would wait for ever for a server that is not there.
     return Effect.andThen(
-      client.server.info,
+      client.server.info(),
       client.events.follow(options).pipe(
         Stream.filterMap((item) => item._tag === "Event" ? Result.succeed(item.event) : Result.fail(undefined)),
         Option.isSome(flags.limit) ? Stream.take(flags.limit.value) : identity,

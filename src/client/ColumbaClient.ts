@@ -5,8 +5,8 @@
  */
 import { Cause, Context, Duration, Effect, Layer, Schedule, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
-import { RpcClient, RpcClientError, RpcMiddleware, RpcSerialization } from "effect/rpc"
-import type { RpcGroup } from "effect/rpc"
+import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
+import type { RpcClientError } from "effect/rpc"
 import { Socket } from "effect/socket"
 import { RpcAuthorization } from "../contracts/Authorization.ts"
 import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
@@ -14,8 +14,10 @@ import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/Columba
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { DeviceId, MessageId } from "../domain/Ids.ts"
+import type { DeviceId } from "../domain/Ids.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
+import { makeCalls, serverStopped } from "./calls.ts"
+import type { Rpcs } from "./calls.ts"
 
 export interface ColumbaClientOptions {
   /** Where Columba listens: `http://host:port` or `https://…`. */
@@ -23,8 +25,6 @@ export interface ColumbaClientOptions {
   /** Where the server asks for one. */
   readonly apiKey?: string | undefined
 }
-
-type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcClientError.RpcClientError>
 
 /** What a stream can end with; all else is waited out. */
 export type StreamFailure = EventsExpired | Unauthorized | Forbidden
@@ -78,26 +78,11 @@ export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success
 
 const make = Effect.gen(function*() {
   const rpc = yield* RpcClient.make(ColumbaRpcs)
+  const calls = makeCalls(rpc)
   return {
-    devices: {
-      create: (device: Parameters<Rpcs["Devices.Create"]>[0]) => call(rpc["Devices.Create"](device)),
-      list: (query: Parameters<Rpcs["Devices.List"]>[0] = {}) => call(rpc["Devices.List"](query)),
-      get: (id: DeviceId) => call(rpc["Devices.Get"]({ id })),
-      rename: (id: DeviceId, name: string) => call(rpc["Devices.Rename"]({ id, name })),
-      deactivate: (id: DeviceId) => call(rpc["Devices.Deactivate"]({ id })),
-      reactivate: (id: DeviceId) => call(rpc["Devices.Reactivate"]({ id })),
-      reconnect: (id: DeviceId) => call(rpc["Devices.Reconnect"]({ id })),
-      release: (id: DeviceId) => call(rpc["Devices.Release"]({ id })),
-      status: (id: DeviceId) => call(rpc["Devices.Status"]({ id })),
-      connection: (id: DeviceId) => call(rpc["Devices.Connection"]({ id })),
-      explain: (id: DeviceId) => call(rpc["Devices.Explain"]({ id }))
-    },
-    messages: {
-      list: (query: Parameters<Rpcs["Messages.List"]>[0] = {}) => call(rpc["Messages.List"](query)),
-      get: (id: MessageId) => call(rpc["Messages.Get"]({ id }))
-    },
+    ...calls,
     events: {
-      page: (query: Parameters<Rpcs["Events.Page"]>[0] = {}) => call(rpc["Events.Page"](query)),
+      ...calls.events,
       /**
        * Replays what follows `after`, then goes on live; without `after`, what comes from now on. Over lost connections
        * no event is missing and none comes twice. Heartbeats say how far everything has been given out.
@@ -105,8 +90,7 @@ const make = Effect.gen(function*() {
       follow: (options: FollowOptions = {}): Stream.Stream<EventsItem, StreamFailure> => follow(rpc, options)
     },
     /** Every device, `Synced`, then changes; after a lost connection every device again. */
-    watchDevices: resuming(() => rpc.WatchDevices()) satisfies Stream.Stream<WatchItem, StreamFailure>,
-    server: { info: call(rpc["Server.Info"]()) }
+    watchDevices: resuming(() => rpc.WatchDevices(undefined)) satisfies Stream.Stream<WatchItem, StreamFailure>
   }
 })
 
@@ -157,12 +141,3 @@ const resuming = <A, E extends { readonly _tag: string }>(
 
 const mayPass = (error: { readonly _tag: string }): boolean =>
   error._tag === "RpcClientError" || error._tag === "StorageUnavailable" || error._tag === "TooManyStreams"
-
-/** A call whose server stopped before it answered fails like any other lost connection. */
-const call = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | RpcClientError.RpcClientError, R> =>
-  Effect.catchCauseIf(effect, Cause.hasInterruptsOnly, (cause) => Effect.fail(serverStopped(cause)))
-
-const serverStopped = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError =>
-  new RpcClientError.RpcClientError({
-    reason: new RpcClientError.RpcClientDefect({ message: "The server stopped before it was done", cause })
-  })

@@ -1,18 +1,26 @@
 /**
- * The public HTTP API. Unknown fields of a request are refused: a misspelt filter must not quietly become no filter.
- * The order of the middlewares matters: authorization is outermost, so that nobody without a key learns what we accept.
+ * The public HTTP API, derived from the table of operations. Unknown fields of a request are refused: a misspelt filter
+ * must not quietly become no filter. The order of the middlewares matters: authorization is outermost, so that a caller
+ * without a key learns nothing about what a request may contain.
  */
-import { HttpApi, OpenApi } from "effect/http-api"
+import { Array } from "effect"
+import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
 import { HttpAuthorization } from "./Authorization.ts"
-import { DevicesApi } from "./DevicesApi.ts"
-import { EventsApi } from "./EventsApi.ts"
+import { deviceOperations } from "./DeviceOperations.ts"
+import { eventsEndpoint } from "./EventOperations.ts"
 import { RequestValidation } from "./Failures.ts"
-import { MessagesApi } from "./MessagesApi.ts"
+import { messageOperations } from "./MessageOperations.ts"
+import { serverOperations } from "./ServerOperations.ts"
 
 export const apiPrefix = "/api/v1"
 
 export const Api = HttpApi.make("columba")
-  .add(DevicesApi, MessagesApi, EventsApi)
+  .add(
+    HttpApiGroup.make("devices").add(...Array.map(deviceOperations, ({ endpoint }) => endpoint)),
+    HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)),
+    HttpApiGroup.make("events").add(eventsEndpoint),
+    HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint))
+  )
   .prefix(apiPrefix)
   .middleware(RequestValidation)
   .middleware(HttpAuthorization)
@@ -22,5 +30,5 @@ export const Api = HttpApi.make("columba")
   .annotate(OpenApi.Version, "1")
   .annotate(
     OpenApi.Description,
-    "Keeps a fleet of WhatsApp devices connected and turns what they hear into a durable, replayable event log."
+    "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   )

@@ -9,6 +9,7 @@
 import { Context, Schema } from "effect"
 import { HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
 import { RpcMiddleware } from "effect/rpc"
+import type { DeviceId } from "../domain/Ids.ts"
 
 /** `read`: look. `send`: have messages sent. `manage`: change devices. None includes another. */
 export const Scope = Schema.Literals(["read", "send", "manage"])
@@ -19,11 +20,30 @@ export class RequiredScope extends Context.Service<RequiredScope, Scope>()(
   "columba/contracts/Authorization/RequiredScope"
 ) {}
 
+/**
+ * What an operation means for a key that is limited to some devices.
+ * `device`: its payload's `id` names one device; others look as if they did not exist.
+ * `filter`: it reads over devices; what belongs to others is left out by the query itself.
+ * `fleet`: it concerns all devices or none of them in particular; such a key may not use it.
+ * `server`: it tells nothing about devices.
+ */
+export const Reach = Schema.Literals(["device", "filter", "fleet", "server"])
+export type Reach = typeof Reach.Type
+
+/** The annotation on an endpoint or RPC that says what a key limited to some devices gets. */
+export class RequiredReach extends Context.Service<RequiredReach, Reach>()(
+  "columba/contracts/Authorization/RequiredReach"
+) {}
+
+/** The devices that a key is limited to, or undefined where it is not limited. */
+export type VisibleDevices = ReadonlyArray<DeviceId> | undefined
+
 /** The caller of this request, as far as its key tells. */
 export class CurrentCaller extends Context.Service<CurrentCaller, {
   /** The configured name of the key, or `anonymous` where no keys are configured. */
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
+  readonly devices: VisibleDevices
 }>()("columba/contracts/Authorization/CurrentCaller") {}
 
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {

@@ -4,7 +4,6 @@
  */
 import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
-import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import { Event, EventKind } from "../domain/Event.ts"
 import { DeviceId, GatewayName, MessageId, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
@@ -178,6 +177,3 @@ export const ServerInfo = Schema.Struct({
   head: Schema.NullOr(Seq)
 })
 export type ServerInfo = typeof ServerInfo.Type
-
-/** What almost every operation on one device can fail with. */
-export const deviceErrors = [DeviceNotFound, StorageUnavailable] as const

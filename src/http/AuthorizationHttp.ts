@@ -28,12 +28,16 @@ export class Authorizer extends Context.Service<Authorizer, {
 
 const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
   if (keys.length === 0) {
-    const anonymous = Effect.succeed<Caller>({ name: "anonymous", scopes: new Set(Scope.literals) })
+    const anonymous = Effect.succeed<Caller>({
+      name: "anonymous",
+      scopes: new Set(Scope.literals),
+      devices: undefined
+    })
     return Authorizer.of({ open: true, authorize: () => anonymous })
   }
   const known = keys.map(({ key, name, scopes }) => ({
     digest: digestKey(Redacted.value(key)),
-    caller: { name, scopes: new Set(scopes) } satisfies Caller
+    caller: { name, scopes: new Set(scopes), devices: undefined } satisfies Caller
   }))
   const find = (presented: string): Caller | null => {
     const digest = digestKey(presented)

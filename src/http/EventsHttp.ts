@@ -54,7 +54,7 @@ export const EventsHttp = HttpApiBuilder.group(
       )
     })
 
-    return handlers.handle("read", ({ headers, query, request }) => {
+    return handlers.handle("page", ({ headers, query, request }) => {
       if (!acceptsStream(request.headers["accept"])) return page(query)
       const last = headers["last-event-id"]
       if (last === undefined || last === "") return stream(query)

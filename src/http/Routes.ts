@@ -12,13 +12,12 @@ import type { Socket } from "node:net"
 import { Api } from "../contracts/Api.ts"
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import * as AuthorizationHttp from "./AuthorizationHttp.ts"
-import { DevicesHttp } from "./DevicesHttp.ts"
 import { Draining } from "./Draining.ts"
 import { guard, requestBodyMax } from "./Edge.ts"
 import { EventsHttp } from "./EventsHttp.ts"
 import { HealthRoutes } from "./Health.ts"
-import { MessagesHttp } from "./MessagesHttp.ts"
 import { OpenStreams } from "./OpenStreams.ts"
+import { layerGroup, Operations } from "./Operations.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 
@@ -47,7 +46,7 @@ const keepAliveProbe = Duration.seconds(30)
 const shutdownTimeout = Duration.seconds(5)
 
 const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
-  Layer.provide([DevicesHttp, MessagesHttp, EventsHttp]),
+  Layer.provide([layerGroup("devices"), layerGroup("messages"), layerGroup("server"), EventsHttp]),
   Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
 )
 
@@ -77,7 +76,9 @@ const IndexRoute = HttpRouter.add(
 )
 
 /** Everything that answers. Wants a router and the services behind it. */
-export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, DocsRoute, IndexRoute)
+export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, DocsRoute, IndexRoute).pipe(
+  Layer.provide(Operations.layer)
+)
 
 /** Paths outside the HTTP API, by the methods they take. */
 const otherRoutes: ReadonlyArray<readonly [path: string, method: string]> = [

@@ -1,8 +1,8 @@
-/** The operations and streams of `ColumbaRpcs`: the same services as over HTTP. */
+/** The RPCs: the operations of the table, and the two streams. */
 import { Effect, Option, Stream } from "effect"
 import { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
-import { pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
-import type { EventsItem, ServerInfo, WatchItem } from "../contracts/Payloads.ts"
+import { pageLimitMax } from "../contracts/Payloads.ts"
+import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Device } from "../domain/Device.ts"
 import type { DeviceStateData, LoggedEvent } from "../domain/Event.ts"
@@ -10,41 +10,22 @@ import type { DeviceId } from "../domain/Ids.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
-import { MessageRepository } from "../services/MessageRepository.ts"
-import { Readiness } from "../services/Readiness.ts"
-import { ServerIdentity } from "../services/ServerIdentity.ts"
-import { Gateways } from "../services/WhatsAppGateway.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { decoded, pieces, readPage, findStart } from "./eventStreams.ts"
+import { Operations } from "./Operations.ts"
+import { decoded, pieces, findStart } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const manager = yield* DeviceManager
-  const messages = yield* MessageRepository
+  const operations = yield* Operations
   const log = yield* EventLog
   const draining = yield* Draining
   const { admit } = yield* OpenStreams
   /** With a place among the open streams until it ends, which it does when the server is about to stop. */
   const admitted = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
     Stream.unwrap(Effect.as(admit, stream)).pipe(Stream.interruptWhen(draining.begun))
-  const { serverInfo } = yield* makeServerInfo
   return ColumbaRpcs.of({
-    "Devices.Create": (device) => manager.register(device),
-    "Devices.List": (query) => manager.list({ ...query, limit: query.limit ?? pageLimitDefault }),
-    "Devices.Get": ({ id }) => manager.get(id),
-    "Devices.Rename": ({ id, name }) => manager.rename(id, name),
-    "Devices.Deactivate": ({ id }) => manager.deactivate(id),
-    "Devices.Reactivate": ({ id }) => manager.reactivate(id),
-    "Devices.Reconnect": ({ id }) => manager.reconnect(id),
-    "Devices.Release": ({ id }) => manager.release(id),
-    "Devices.Status": ({ id }) => manager.syncStatus(id),
-    "Devices.Connection": ({ id }) => manager.connection(id),
-    "Devices.Explain": ({ id }) => manager.explain(id),
-    "Messages.List": (query) => messages.list({ ...query, limit: query.limit ?? pageLimitDefault }),
-    "Messages.Get": ({ id }) => messages.get(id),
-    "Events.Page": (query) =>
-      Effect.map(readPage(log, query), ({ events, next, through }) => ({ items: events.map(decoded), next, through })),
-    "Server.Info": () => serverInfo,
+    ...operations,
     WatchDevices: () => admitted(watchDevices(manager, log)),
     Events: ({ after, device, kinds }) =>
       admitted(Stream.unwrap(Effect.map(findStart(log, after), (start) =>
@@ -55,24 +36,6 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
         ))))
   })
 }))
-
-const makeServerInfo = Effect.gen(function*() {
-  const identity = yield* ServerIdentity
-  const gateways = yield* Gateways
-  const readiness = yield* Readiness
-  const log = yield* EventLog
-  const serverInfo = Effect.gen(function*() {
-    const checks = yield* readiness.report
-    const head = yield* log.bounds.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
-    return {
-      ...identity,
-      gateways: Array.from(gateways.all.values(), ({ description, name }) => ({ name, description })),
-      checks,
-      head
-    } satisfies ServerInfo
-  })
-  return { serverInfo }
-})
 
 /** One chunk a run of events: the transport sends a chunk as one message and waits until the client has taken it. */
 const eventItems = (page: EventPage): Stream.Stream<EventsItem> =>

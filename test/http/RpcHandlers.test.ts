@@ -11,6 +11,7 @@ import type { DeviceId } from "../../src/domain/Ids.ts"
 import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
 import { Draining } from "../../src/http/Draining.ts"
 import { OpenStreams } from "../../src/http/OpenStreams.ts"
+import { Operations } from "../../src/http/Operations.ts"
 import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -26,6 +27,7 @@ const layer = Layer.mergeAll(
   AuthorizationHttp.layerRpc,
   RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) => next(request))
 ).pipe(
+  Layer.provide(Operations.layer),
   Layer.provideMerge(Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer)),
   Layer.provideMerge(services())
 )
@@ -153,7 +155,7 @@ describe("streams over RPC", () => {
   it("server info names the parts, and stands when a part does not", () =>
     run(Effect.gen(function*() {
       const client = yield* RpcTest.makeClient(ColumbaRpcs)
-      const info = yield* client["Server.Info"]()
+      const info = yield* client["Server.Info"]({})
       assert.deepInclude(info, { version: "0.0.0-test", node: "test-node", database: "memory", broker: null, head: 0 })
       assert.deepStrictEqual(info.gateways, [{ name: "default" as never, description: "scripted" }])
     })))

@@ -25,7 +25,7 @@ const program = Effect.gen(function*() {
   const first: Device | undefined = items[0]
   // @ts-expect-error a device has no such field: the types are the real ones
   first?.nonsense
-  const missing = yield* Effect.flip(client.devices.get("dev_00000000000000000000000000" as Device["id"]))
+  const missing = yield* Effect.flip(client.devices.get({ id: "dev_00000000000000000000000000" as Device["id"] }))
   const events = yield* client.events.follow({ after: 0, kinds: ["device.state"] }).pipe(
     Stream.filter((item) => item._tag === "Event"),
     Stream.take(2),

@@ -1,0 +1,130 @@
+/** The operations on devices. */
+import { HttpApiSchema } from "effect/http-api"
+import { Device } from "../domain/Device.ts"
+import {
+  DeviceNotFound,
+  DeviceStateConflict,
+  GatewayUnavailable,
+  GatewayUnknown,
+  StorageUnavailable,
+  UpstreamIdTaken
+} from "../domain/DeviceErrors.ts"
+import { Explanation } from "../domain/Explanation.ts"
+import { CursorInvalid } from "../domain/MessageErrors.ts"
+import * as Operation from "./Operation.ts"
+import {
+  CreateDeviceFields,
+  DeviceConnection,
+  DeviceIdField,
+  DevicePage,
+  DeviceStatus,
+  ListDevicesFields,
+  RenameDeviceFields
+} from "./Payloads.ts"
+
+const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
+
+export const deviceOperations = [
+  Operation.post("Devices", "Create", "/devices", {
+    scope: "manage",
+    reach: "fleet",
+    summary: "Add a device",
+    description: "Adds a device, active, and creates its slot at the gateway where the gateway lacks it. The device " +
+      "connects by itself.",
+    body: CreateDeviceFields,
+    success: Device.pipe(HttpApiSchema.status(201)),
+    errors: [GatewayUnknown, GatewayUnavailable, UpstreamIdTaken, StorageUnavailable]
+  }),
+  Operation.get("Devices", "List", "/devices", {
+    scope: "read",
+    reach: "filter",
+    summary: "List devices",
+    description: "A page of devices, oldest first.",
+    query: ListDevicesFields,
+    success: DevicePage,
+    errors: [CursorInvalid, StorageUnavailable]
+  }),
+  Operation.get("Devices", "Get", "/devices/:id", {
+    scope: "read",
+    reach: "device",
+    summary: "Get a device",
+    description: "The device, with the state that its actor last recorded.",
+    params: DeviceIdField,
+    success: Device,
+    errors: deviceErrors
+  }),
+  Operation.patch("Devices", "Rename", "/devices/:id", {
+    scope: "manage",
+    reach: "device",
+    summary: "Rename a device",
+    description: "Changes the name that people see. The connection is not touched.",
+    params: DeviceIdField,
+    body: RenameDeviceFields,
+    success: Device,
+    errors: deviceErrors
+  }),
+  Operation.remove("Devices", "Deactivate", "/devices/:id", {
+    scope: "manage",
+    reach: "device",
+    summary: "Deactivate a device",
+    description: "Closes the device's connection and keeps everything recorded about it. Repeating it changes nothing.",
+    params: DeviceIdField,
+    success: Device,
+    errors: deviceErrors
+  }),
+  Operation.act("Devices", "Reactivate", "/devices/:id/reactivate", {
+    scope: "manage",
+    reach: "device",
+    summary: "Reactivate a device",
+    description: "Lets a deactivated device connect again. Repeating it changes nothing.",
+    params: DeviceIdField,
+    success: Device,
+    errors: deviceErrors
+  }),
+  Operation.act("Devices", "Reconnect", "/devices/:id/reconnect", {
+    scope: "manage",
+    reach: "device",
+    summary: "Reconnect a device",
+    description:
+      "Has the device close its connection and open a new one. Refused for an inactive or quarantined device.",
+    params: DeviceIdField,
+    success: Device,
+    errors: [...deviceErrors, DeviceStateConflict]
+  }),
+  Operation.act("Devices", "Release", "/devices/:id/release", {
+    scope: "manage",
+    reach: "device",
+    summary: "Release a device from quarantine",
+    description: "Ends a device's quarantine now instead of at its time. Refused for a device that is not quarantined.",
+    params: DeviceIdField,
+    success: Device,
+    errors: [...deviceErrors, DeviceStateConflict]
+  }),
+  Operation.get("Devices", "Status", "/devices/:id/status", {
+    scope: "read",
+    reach: "device",
+    summary: "Ask the gateway about a device",
+    description: "Asks the gateway about the device's slot, and stores the JID and phone number that it names.",
+    params: DeviceIdField,
+    success: DeviceStatus,
+    errors: [...deviceErrors, GatewayUnknown, GatewayUnavailable]
+  }),
+  Operation.get("Devices", "Connection", "/devices/:id/connection", {
+    scope: "read",
+    reach: "device",
+    summary: "Get a device's connection",
+    description: "What the device's actor knows about its connection, where the answering process hosts that actor.",
+    params: DeviceIdField,
+    success: DeviceConnection,
+    errors: deviceErrors
+  }),
+  Operation.get("Devices", "Explain", "/devices/:id/explain", {
+    scope: "read",
+    reach: "device",
+    summary: "Explain a device's state",
+    description: "Why the device is in its state, what happens next and when, and what an operator can do.",
+    params: DeviceIdField,
+    success: Explanation,
+    errors: deviceErrors
+  })
+] as const

@@ -1,0 +1,37 @@
+/**
+ * The operations on the log. Over HTTP one path has two forms: a JSON page, or with `Accept: text/event-stream` a
+ * stream that a client resumes by `Last-Event-ID` after it was cut off. The page is an operation like any other; its
+ * endpoint is declared here once more with the stream beside it.
+ */
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
+import { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { Event } from "../domain/Event.ts"
+import { EventsExpired } from "../domain/MessageErrors.ts"
+import { TooManyStreams } from "./Failures.ts"
+import * as Operation from "./Operation.ts"
+import { EventsPage, ReadEventsFields } from "./Payloads.ts"
+
+const pageErrors = [EventsExpired, StorageUnavailable] as const
+
+const page = Operation.get("Events", "Page", "/events", {
+  scope: "read",
+  reach: "filter",
+  summary: "Read or follow the log",
+  description: "A page of events after `after`, oldest first; without `after`, from the oldest event that is kept. " +
+    "With `Accept: text/event-stream` a stream instead: the events after `Last-Event-ID` or `after`, or without both " +
+    "those from now on, and then new ones as they are committed. Each event has its position as `id`. Comments are " +
+    "heartbeats, and move the `id` forward too.",
+  query: ReadEventsFields,
+  success: EventsPage,
+  errors: pageErrors
+})
+
+export const eventOperations = [page] as const
+
+export const eventsEndpoint = HttpApiEndpoint.get("page", page.endpoint.path, {
+  query: ReadEventsFields,
+  headers: Schema.Struct({ "last-event-id": Schema.optionalKey(Schema.String) }),
+  success: [EventsPage, HttpApiSchema.StreamSse({ data: Event })],
+  error: [...pageErrors, TooManyStreams]
+}).annotateMerge(page.endpoint.annotations)

@@ -1,0 +1,248 @@
+/**
+ * How one operation of the API is declared. From a declaration follow its HTTP endpoint, its RPC, the type of its
+ * handler and the client's call, so that the four cannot differ.
+ *
+ * A request has one flat payload. Over RPC it travels as it is. Over HTTP each field travels in the path, the query or
+ * the body, as the declaration says, and the server joins them again.
+ */
+import { Context, Schema, String } from "effect"
+import type { Effect } from "effect"
+import { HttpApiEndpoint, OpenApi } from "effect/http-api"
+import type { HttpRouter } from "effect/http"
+import { Rpc } from "effect/rpc"
+import { RequiredReach, RequiredScope } from "./Authorization.ts"
+import type { Reach, Scope, VisibleDevices } from "./Authorization.ts"
+
+type Fields = Schema.Struct.Fields
+
+/** Failures are tagged errors: each names its own status, and none is a stream. */
+type Failures = ReadonlyArray<Schema.Codec<{ readonly _tag: string; readonly message: string }, unknown>>
+
+/** What every operation declares, wherever its fields travel. */
+interface Common<Success extends Schema.Top, Errors extends Failures, R extends Reach> {
+  readonly scope: Scope
+  /** What the operation means for a key that is limited to some devices. */
+  readonly reach: R
+  /** A few words, for a list of operations. */
+  readonly summary: string
+  /** What a caller should know before the call. */
+  readonly description: string
+  readonly success: Success
+  readonly errors: Errors
+}
+
+interface WithoutBody<Params extends Fields, Query extends Fields> {
+  readonly params?: Params
+  readonly query?: Query
+}
+
+interface WithBody<Params extends Fields, Body extends Fields> {
+  readonly params?: Params
+  readonly body: Body
+}
+
+/** The fields of one place; a place that is not used has none. */
+type Part<F extends Fields> = [F] extends [never] ? {} : F
+
+export interface Operation<
+  Group extends string,
+  Name extends string,
+  Endpoint,
+  Payload extends Fields,
+  Success extends Schema.Top,
+  Errors extends Failures,
+  R extends Reach
+> {
+  /** `Devices.Create`: the tag of the RPC; over HTTP the endpoint `create` of the group `devices`. */
+  readonly name: `${Group}.${Name}`
+  readonly group: Uncapitalize<Group>
+  readonly reach: R
+  readonly endpoint: Endpoint
+  readonly rpc: Rpc.Rpc<`${Group}.${Name}`, Schema.Struct<Payload>, Success, Schema.Union<Errors>>
+}
+
+/** Any operation, where only its parts count. */
+export interface Any {
+  readonly name: string
+  readonly group: string
+  readonly reach: Reach
+  readonly endpoint: HttpApiEndpoint.Constraint
+  readonly rpc: Rpc.Any
+}
+
+/**
+ * What implements an operation. One that reads over several devices is also given the devices that its caller may see,
+ * and must look at no others.
+ */
+export type Handler<Op extends Any> = (
+  ...args: Op["reach"] extends "filter" ? [payload: Rpc.Payload<Op["rpc"]>, visible: VisibleDevices]
+    : [payload: Rpc.Payload<Op["rpc"]>]
+) => Effect.Effect<Rpc.Success<Op["rpc"]>, Rpc.Error<Op["rpc"]>>
+
+/** One handler per operation, by name. */
+export type Handlers<Op extends Any> = { readonly [Each in Op as Each["name"]]: Handler<Each> }
+
+/** Reads: fields travel in the path and the query. */
+export const get = <
+  const Group extends string,
+  const Name extends string,
+  const Path extends HttpRouter.PathInput,
+  Success extends Schema.Top,
+  const Errors extends Failures,
+  const R extends Reach,
+  Params extends Fields = never,
+  Query extends Fields = never
+>(
+  group: Group,
+  name: Name,
+  path: Path,
+  options: WithoutBody<Params, Query> & Common<Success, Errors, R>
+) =>
+  declare(
+    group,
+    name,
+    options,
+    HttpApiEndpoint.get<Uncapitalize<Name>, Path, Params, Query, never, never, Success, Errors>(
+      String.uncapitalize(name),
+      path,
+      { params: options.params, query: options.query, success: options.success, error: declared(options.errors) }
+    ).annotateMerge(annotate(options)),
+    { ...options.params, ...options.query } as Part<Params> & Part<Query>
+  )
+
+/** Commands without a body: all fields travel in the path. */
+const command = <const Method extends "POST" | "DELETE">(method: Method) =>
+<
+  const Group extends string,
+  const Name extends string,
+  const Path extends HttpRouter.PathInput,
+  Success extends Schema.Top,
+  const Errors extends Failures,
+  const R extends Reach,
+  Params extends Fields = never
+>(
+  group: Group,
+  name: Name,
+  path: Path,
+  options: { readonly params?: Params } & Common<Success, Errors, R>
+) =>
+  declare(
+    group,
+    name,
+    options,
+    HttpApiEndpoint.make(method)<Uncapitalize<Name>, Path, Params, never, never, never, Success, Errors>(
+      String.uncapitalize(name),
+      path,
+      { params: options.params, success: options.success, error: declared(options.errors) }
+    ).annotateMerge(annotate(options)),
+    { ...options.params } as Part<Params>
+  )
+
+export const act = command("POST")
+export const remove = command("DELETE")
+
+/** Creates something: the fields travel in the body. */
+export const post = <
+  const Group extends string,
+  const Name extends string,
+  const Path extends HttpRouter.PathInput,
+  Success extends Schema.Top,
+  const Errors extends Failures,
+  const R extends Reach,
+  Body extends Fields,
+  Params extends Fields = never
+>(
+  group: Group,
+  name: Name,
+  path: Path,
+  options: WithBody<Params, Body> & Common<Success, Errors, R>
+) =>
+  declare(
+    group,
+    name,
+    options,
+    HttpApiEndpoint.post<Uncapitalize<Name>, Path, Params, never, Schema.Struct<Body>, never, Success, Errors>(
+      String.uncapitalize(name),
+      path,
+      {
+        params: options.params,
+        payload: Schema.Struct(options.body),
+        success: options.success,
+        error: declared(options.errors)
+      }
+    ).annotateMerge(annotate(options)),
+    { ...options.params, ...options.body } as Part<Params> & Body
+  )
+
+/** Changes something: the path names it, the body holds what is to be different. */
+export const patch = <
+  const Group extends string,
+  const Name extends string,
+  const Path extends HttpRouter.PathInput,
+  Success extends Schema.Top,
+  const Errors extends Failures,
+  const R extends Reach,
+  Body extends Fields,
+  Params extends Fields = never
+>(
+  group: Group,
+  name: Name,
+  path: Path,
+  options: WithBody<Params, Body> & Common<Success, Errors, R>
+) =>
+  declare(
+    group,
+    name,
+    options,
+    HttpApiEndpoint.patch<Uncapitalize<Name>, Path, Params, never, Schema.Struct<Body>, never, Success, Errors>(
+      String.uncapitalize(name),
+      path,
+      {
+        params: options.params,
+        payload: Schema.Struct(options.body),
+        success: options.success,
+        error: declared(options.errors)
+      }
+    ).annotateMerge(annotate(options)),
+    { ...options.params, ...options.body } as Part<Params> & Body
+  )
+
+/**
+ * The framework bans streams among errors by a conditional type that cannot be resolved for a type parameter. `Failures`
+ * keeps them out already. The endpoint's own types are unaffected: they come from the explicit type arguments.
+ */
+const declared = (errors: Failures): never => errors as never
+
+/** What is written at an endpoint and an RPC besides their schemas. Authorization and the documents read it there. */
+const annotate = (options: Common<Schema.Top, Failures, Reach>) =>
+  Context.make(RequiredScope, options.scope).pipe(
+    Context.add(RequiredReach, options.reach),
+    Context.merge(OpenApi.annotations({ summary: options.summary, description: options.description }))
+  )
+
+const declare = <
+  const Group extends string,
+  const Name extends string,
+  Endpoint,
+  Payload extends Fields,
+  Success extends Schema.Top,
+  const Errors extends Failures,
+  const R extends Reach
+>(
+  group: Group,
+  name: Name,
+  options: Common<Success, Errors, R>,
+  endpoint: Endpoint,
+  payload: Payload
+): Operation<Group, Name, Endpoint, Payload, Success, Errors, R> => {
+  const tag = `${group}.${name}` as const
+  return {
+    name: tag,
+    group: String.uncapitalize(group),
+    reach: options.reach,
+    endpoint,
+    rpc: Rpc.make(tag, { success: options.success, error: Schema.Union(options.errors) })
+      .setPayload(Schema.Struct(payload))
+      .annotateMerge(annotate(options))
+  }
+}

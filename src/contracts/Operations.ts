@@ -1,0 +1,21 @@
+/**
+ * The table of all operations. To add one: an entry in the table of its group, and a handler of the same name in
+ * `http/Operations.ts`. A new group also needs its table here and its name in `Api.ts`.
+ */
+import { deviceOperations } from "./DeviceOperations.ts"
+import { eventOperations } from "./EventOperations.ts"
+import { messageOperations } from "./MessageOperations.ts"
+import type * as Operation from "./Operation.ts"
+import { serverOperations } from "./ServerOperations.ts"
+
+export const operations = [
+  ...deviceOperations,
+  ...messageOperations,
+  ...eventOperations,
+  ...serverOperations
+] as const
+
+export type AnyOperation = (typeof operations)[number]
+
+/** One handler per operation, used by both transports. */
+export type OperationHandlers = Operation.Handlers<AnyOperation>

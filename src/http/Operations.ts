@@ -1,0 +1,83 @@
+/**
+ * Serves the table of operations over both transports, and applies the limits of the caller's key on the way, so that
+ * no operation can forget them.
+ *
+ * The compiler cannot follow a loop over the table: it does not see that the name, the payload and the handler of one
+ * iteration belong together. So the loops work on the erased forms below, and this module is the only place that casts.
+ * The types on both sides are derived from the table.
+ */
+import { Context, Effect, Layer } from "effect"
+import { HttpApiBuilder } from "effect/http-api"
+import type { HttpApiGroup } from "effect/http-api"
+import type { Rpc } from "effect/rpc"
+import { Api } from "../contracts/Api.ts"
+import { CurrentCaller } from "../contracts/Authorization.ts"
+import type { RequestValidation } from "../contracts/Failures.ts"
+import type { HttpAuthorization, VisibleDevices } from "../contracts/Authorization.ts"
+import type { Handler } from "../contracts/Operation.ts"
+import { operations } from "../contracts/Operations.ts"
+import type { AnyOperation, OperationHandlers } from "../contracts/Operations.ts"
+import { DeviceNotFound } from "../domain/DeviceErrors.ts"
+import type { DeviceId } from "../domain/Ids.ts"
+import { makeHandlers } from "./operationHandlers.ts"
+
+type Restricted<Op extends AnyOperation> = (
+  payload: Rpc.Payload<Op["rpc"]>
+) => ReturnType<Handler<Op>> extends Effect.Effect<infer A, infer E> ? Effect.Effect<A, E, CurrentCaller> : never
+
+/** The handlers with the limits of the caller's key applied. */
+export type RestrictedHandlers = { readonly [Op in AnyOperation as Op["name"]]: Restricted<Op> }
+
+type ErasedHandler = (payload: object, visible?: VisibleDevices) => Effect.Effect<unknown, unknown>
+type ErasedCall = (payload: object) => Effect.Effect<unknown, unknown, CurrentCaller>
+
+export class Operations extends Context.Service<Operations, RestrictedHandlers>()("columba/http/Operations") {
+  static readonly layer = Layer.effect(Operations, Effect.suspend(() => Effect.map(makeHandlers, restrict)))
+}
+
+const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
+  Object.fromEntries(operations.map((operation) => {
+    const handler = handlers[operation.name] as ErasedHandler
+    const call: ErasedCall = (payload) =>
+      Effect.flatMap(CurrentCaller, ({ devices }) => {
+        if (operation.reach === "device" && devices !== undefined) {
+          const { id } = payload as { readonly id: DeviceId }
+          if (!devices.includes(id)) return Effect.fail(DeviceNotFound.of(id))
+        }
+        return handler(payload, devices)
+      })
+    return [operation.name, call]
+  })) as unknown as RestrictedHandlers
+
+/** The groups whose endpoints follow from the table alone. */
+type DerivedGroup = Exclude<keyof typeof Api.groups, "events">
+
+interface ErasedRequest {
+  readonly params?: object
+  readonly query?: object
+  readonly payload?: object
+}
+
+interface ErasedHandlers {
+  readonly handle: (identifier: string, handler: (request: ErasedRequest) => ReturnType<ErasedCall>) => ErasedHandlers
+}
+
+/** Serves one group: joins the fields of each request again and calls the handler of that name. */
+export const layerGroup = <const Group extends DerivedGroup>(group: Group): Layer.Layer<
+  HttpApiGroup.Service<"columba", Group>,
+  never,
+  Operations | HttpAuthorization | RequestValidation
+> =>
+  HttpApiBuilder.group(Api, group, (handlers) =>
+    Effect.map(Operations, (calls) => {
+      let erased = handlers as unknown as ErasedHandlers
+      for (const { endpoint, group: owner, name } of operations) {
+        if (owner !== group) continue
+        const call = calls[name] as ErasedCall
+        erased = erased.handle(
+          endpoint.identifier,
+          ({ params, payload, query }) => call({ ...params, ...query, ...payload })
+        )
+      }
+      return erased as unknown as HttpApiBuilder.Handlers<HttpAuthorization | RequestValidation>
+    }))

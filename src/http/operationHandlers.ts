@@ -1,0 +1,56 @@
+/**
+ * What implements the operations: one handler each, the same for HTTP and RPC. Handlers call services and choose
+ * defaults; they know nothing of a transport.
+ */
+import { Effect } from "effect"
+import { pageLimitDefault } from "../contracts/Payloads.ts"
+import type { ServerInfo } from "../contracts/Payloads.ts"
+import type { OperationHandlers } from "../contracts/Operations.ts"
+import { DeviceManager } from "../services/DeviceManager.ts"
+import { EventLog } from "../services/EventLog.ts"
+import { MessageRepository } from "../services/MessageRepository.ts"
+import { Readiness } from "../services/Readiness.ts"
+import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { Gateways } from "../services/WhatsAppGateway.ts"
+import { decoded, readPage } from "./eventStreams.ts"
+
+export const makeHandlers = Effect.gen(function*() {
+  const manager = yield* DeviceManager
+  const messages = yield* MessageRepository
+  const log = yield* EventLog
+  return {
+    "Devices.Create": manager.register,
+    "Devices.List": (query) => manager.list({ ...query, limit: query.limit ?? pageLimitDefault }),
+    "Devices.Get": ({ id }) => manager.get(id),
+    "Devices.Rename": ({ id, name }) => manager.rename(id, name),
+    "Devices.Deactivate": ({ id }) => manager.deactivate(id),
+    "Devices.Reactivate": ({ id }) => manager.reactivate(id),
+    "Devices.Reconnect": ({ id }) => manager.reconnect(id),
+    "Devices.Release": ({ id }) => manager.release(id),
+    "Devices.Status": ({ id }) => manager.syncStatus(id),
+    "Devices.Connection": ({ id }) => manager.connection(id),
+    "Devices.Explain": ({ id }) => manager.explain(id),
+    "Messages.List": (query) => messages.list({ ...query, limit: query.limit ?? pageLimitDefault }),
+    "Messages.Get": ({ id }) => messages.get(id),
+    "Events.Page": (query) =>
+      Effect.map(readPage(log, query), ({ events, next, through }) => ({ items: events.map(decoded), next, through })),
+    "Server.Info": yield* makeServerInfo
+  } satisfies OperationHandlers
+})
+
+const makeServerInfo = Effect.gen(function*() {
+  const identity = yield* ServerIdentity
+  const gateways = yield* Gateways
+  const readiness = yield* Readiness
+  const log = yield* EventLog
+  return Effect.fnUntraced(function*() {
+    const checks = yield* readiness.report
+    const head = yield* log.bounds.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
+    return {
+      ...identity,
+      gateways: Array.from(gateways.all.values(), ({ description, name }) => ({ name, description })),
+      checks,
+      head
+    } satisfies ServerInfo
+  })
+})
