@@ -2,7 +2,8 @@
  * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only remembers: what tests of
  * supervision need, and nothing that does I/O.
  */
-import { Context, Effect, Layer, PubSub, Stream } from "effect"
+import { Context, Duration, Effect, Layer, PubSub, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { DesiredDevice } from "../../src/domain/Device.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
@@ -52,6 +53,15 @@ export class FleetBench extends Context.Service<FleetBench, {
 /** Lets every fiber run as far as it can without the clock moving. */
 export const settle = Effect.gen(function*() {
   for (let round = 0; round < 12; round++) yield* Effect.yieldNow
+})
+
+/** Moves the clock and lets all fibers act, in steps, since what one wait causes may begin another. */
+export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Duration.Input = "1 second") {
+  const end = Duration.toMillis(time)
+  for (let passed = 0; passed < end; passed += Duration.toMillis(step)) {
+    yield* TestClock.adjust(step)
+    yield* settle
+  }
 })
 
 const nobody = Effect.die("the fleet bench has no such operation")

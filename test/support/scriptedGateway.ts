@@ -2,7 +2,7 @@
  * A gateway that does exactly what a test says, in process. Only for tests of the actors: whatever promises something
  * about sockets is tested against the simulator.
  */
-import { Effect, Scope } from "effect"
+import { Deferred, Effect, Scope } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { UpstreamStatus } from "../../src/domain/Device.ts"
 import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
@@ -10,7 +10,8 @@ import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
 import { SessionRefused } from "../../src/services/WhatsAppGateway.ts"
 import type { SessionEvent, SessionListener, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 
-export type OpenMode = "accept" | "hang" | "defect" | FailureClass
+/** `blackhole`: nothing answers, and the handshake runs into its time limit. */
+export type OpenMode = "accept" | "hang" | "blackhole" | "defect" | FailureClass
 
 export class ScriptedSession {
   readonly deviceId: DeviceId
@@ -60,6 +61,15 @@ export class ScriptedGateway implements WhatsAppGateway {
       const mode = this.modeOf(target.deviceId)
       if (mode === "hang") return yield* Effect.never
       if (mode === "defect") return yield* Effect.die(new Error("planted defect"))
+      if (mode === "blackhole") {
+        yield* Effect.sleep("10 seconds")
+        return yield* new SessionRefused({
+          message: "nothing answered",
+          class: "upstreamDown",
+          code: "handshake-timeout",
+          retryAfter: null
+        })
+      }
       if (mode !== "accept") {
         return yield* new SessionRefused({
           message: "refused by the script",
@@ -117,8 +127,24 @@ export class ScriptedGateway implements WhatsAppGateway {
       this.slots.push(id)
     })
 
+  /** The next probes wait for this. */
+  holdProbe(): Deferred.Deferred<void> {
+    const held = Deferred.makeUnsafe<void>()
+    this.#heldProbe = held
+    return held
+  }
+  #heldProbe: Deferred.Deferred<void> | null = null
+
+  probeCrashes = false
+
   readonly probe: WhatsAppGateway["probe"] = Effect.suspend(() => {
     this.probes++
+    const held = this.#heldProbe
+    return held === null ? this.#answerProbe : Effect.andThen(Deferred.await(held), this.#answerProbe)
+  })
+
+  readonly #answerProbe: WhatsAppGateway["probe"] = Effect.suspend(() => {
+    if (this.probeCrashes) return Effect.die(new Error("planted defect in a probe"))
     return this.up ? Effect.void : Effect.fail(GatewayUnavailable.of(this.name, "answer a probe", "down by the script"))
   })
 }

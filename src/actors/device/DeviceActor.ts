@@ -14,10 +14,12 @@ import type { EventDraft, EventKind } from "../../domain/Event.ts"
 import { makeEventId } from "../../services/EventIdentity.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import type { SessionRefused } from "../../services/WhatsAppGateway.ts"
+import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import { reconnectSchedule } from "../Supervision.ts"
 import { decide, evolve, phoneFor, nextStep, wasStable } from "./DeviceBehaviour.ts"
-import type { Input, ActorState, Transition } from "./DeviceBehaviour.ts"
+import type { Input, ActorState, Now, Transition } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 
@@ -59,7 +61,7 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
 
 const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
   Effect.map(
-    Effect.timeoutOption(cell.take, Math.max(0, at - cell.host.clock.currentTimeMillisUnsafe())),
+    Effect.timeoutOption(cell.take, Math.max(0, at - monotonicMillis(cell.host.clock))),
     Option.getOrElse((): Input => ({ _tag: "RetryDue" }))
   )
 
@@ -89,8 +91,8 @@ const handle = Effect.fnUntraced(function*(cell: DeviceCell, raw: Input) {
 const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { clock } = cell.host
-    const now = clock.currentTimeMillisUnsafe()
-    const { orders, transition } = decide(cell.actorState, input, { now, delay })
+    const now: Now = { wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) }
+    const { orders, transition } = decide(cell.actorState, input, { ...now, delay })
     if (transition !== null) record(cell, transition, now)
     let forget = false
     for (const order of orders) {
@@ -105,13 +107,13 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
     return cell.session !== null && (forget || !cell.actorState.sessionOpen) ? dropSession(cell) : Effect.void
   })
 
-/** Takes the transition into the actorState and into the log. */
-const record = (cell: DeviceCell, transition: Transition, now: number): void => {
+/** Applies the transition to the actor's state and appends it to the log. */
+const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   const from = cell.actorState.state
   cell.actorState = evolve(cell.actorState, transition, now)
   if (transition.rule === "gateway-down") cell.host.incidents.wait(cell)
   else cell.host.incidents.leave(cell)
-  cell.host.log.push(stateDraft(cell.device.id, from, cell.actorState, transition, now))
+  cell.host.log.push(stateDraft(cell.device.id, from, cell.actorState, transition, now.wall))
   cell.host.meter.moved(from._tag, cell.actorState.state._tag)
   cell.host.status.moved(cell, from)
 }
@@ -148,17 +150,14 @@ export const stateDraft = (
 const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<Input, { _tag: "Ended" }>) {
   if (ended.failure.class !== "upstreamDown") return ended
   const { incidents } = cell.host
-  const down = yield* incidents.suspect(ended.failure)
-  const incident = incidents.current()
-  if (down && incident !== null) {
-    return { _tag: "GatewayDown", failure: incident.failure, probeAt: incident.probeAt } satisfies Input
-  }
+  const down = (yield* incidents.suspect(ended.failure)) ? joinIncident(incidents) : null
+  if (down !== null) return down
   return { ...ended, failure: { ...ended.failure, class: "transport" as const } }
 })
 
 /** The schedule is driven through one run of failures and forgotten after a stable connection. */
 const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
-  const now = cell.host.clock.currentTimeMillisUnsafe()
+  const now = monotonicMillis(cell.host.clock)
   if (cell.delayStep === null || wasStable(cell.actorState, now)) {
     cell.delayStep = yield* Schedule.toStep(reconnectSchedule)
   }
@@ -166,22 +165,35 @@ const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
   return Duration.toMillis(delay)
 })
 
-/** Opens the session, in turn with the gateway's other devices, and says how it went. */
+/**
+ * Opens the session, in turn with the gateway's other devices, and says how it went. Whether the gateway is down is
+ * looked at again at the turn: whoever waited may have waited for as long as it took others to find out.
+ */
 const connect = Effect.fnUntraced(function*(cell: DeviceCell) {
   const { gate, gateway, incidents, log } = cell.host
-  const incident = incidents.current()
-  if (incident !== null) {
-    return { _tag: "GatewayDown", failure: incident.failure, probeAt: incident.probeAt } satisfies Input
-  }
-  // Without room in the log there is nobody to hand frames to: reading must not begin.
+  const down = joinIncident(incidents)
+  if (down !== null) return down
+  // Without room in the log there is nothing to hand frames to: reading must not begin.
   yield* awaitRoom(log)
-  const opened = yield* Effect.exit(gate.enter(openSession(cell)))
-  if (Exit.isSuccess(opened)) return { _tag: "Opened" } satisfies Input
+  const opened = yield* Effect.exit(gate.enter(Effect.suspend(() => {
+    const found = joinIncident(incidents)
+    return found === null ? Effect.as(openSession(cell), sessionOpened) : Effect.succeed(found)
+  })))
+  if (Exit.isSuccess(opened)) return opened.value
   const refused = Cause.findErrorOption(opened.cause)
   if (Option.isNone(refused)) return yield* Effect.failCause(opened.cause as Cause.Cause<never>)
   if (refused.value.code === "unknown-slot") yield* Effect.ignore(gateway.ensureSlot(cell.device.upstreamId))
   return endedBy(refused.value)
 })
+
+const sessionOpened: Input = { _tag: "Opened" }
+
+const joinIncident = (incidents: GatewayIncidents): Input | null => {
+  const incident = incidents.current()
+  return incident === null
+    ? null
+    : { _tag: "GatewayDown", failure: incident.failure, probeAt: incident.probeAt }
+}
 
 const endedBy = (refused: SessionRefused): Input => ({
   _tag: "Ended",

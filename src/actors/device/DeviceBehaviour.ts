@@ -1,7 +1,10 @@
 /**
- * What a device does about what happens to it. Pure: `decide` says which transitions an input causes and what must be
- * done about it, `evolve` applies one transition, `standing` says what the actor has to do while nothing happens. The
- * diagram in `docs/device-lifecycle.md` is this module drawn; every transition names the rule that caused it.
+ * What a device does about what happens to it. Pure: `decide` says which transition an input causes and what must be
+ * done about it, `evolve` applies the transition, `nextStep` says what the actor does until the next input. The diagram
+ * in `docs/device-lifecycle.md` shows this module; every transition names the rule that caused it.
+ *
+ * Two clocks: wall time is written into states for people to read, and nothing is decided by it. Waits, budgets and
+ * stability are measured by the monotonic clock, which no correction of the machine's clock can move.
  */
 import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
@@ -17,6 +20,9 @@ export interface ActorState {
   readonly sessionOpen: boolean
   /** Waits for the gateway's incident to end rather than for a time. */
   readonly inIncident: boolean
+  /** When a waiting state ends by itself, and since when the device has been online; monotonic, null otherwise. */
+  readonly wakeAt: number | null
+  readonly onlineSince: number | null
   /** Recent failures that burn budget, oldest first; bounded by the budgets themselves. */
   readonly failures: ReadonlyArray<PastFailure>
   readonly jid: string | null
@@ -24,7 +30,10 @@ export interface ActorState {
 
 export interface PastFailure {
   readonly failure: Failure
+  /** By the monotonic clock. */
   readonly at: number
+  /** By the wall clock, for the evidence that people read. */
+  readonly wall: number
 }
 
 export type Input =
@@ -33,7 +42,7 @@ export type Input =
   | { readonly _tag: "Opened" }
   /** The session was lost, or could not be opened. `retryAfter` in ms where the gateway asked for it. */
   | { readonly _tag: "Ended"; readonly failure: Failure; readonly retryAfter: number }
-  /** The gateway itself is down, and a probe has confirmed it. */
+  /** The gateway itself is down, and a probe has confirmed it. `probeAt` is the wall time of the next probe. */
   | { readonly _tag: "GatewayDown"; readonly failure: Failure; readonly probeAt: number }
   | { readonly _tag: "IncidentOver" }
   | { readonly _tag: "StatusRead"; readonly status: UpstreamStatus }
@@ -48,9 +57,14 @@ export type Input =
   | { readonly _tag: "ReleaseRequested" }
   | { readonly _tag: "Crashed"; readonly detail: string }
 
-/** What `decide` may not find out by itself. Times in ms since the epoch, `delay` in ms by the reconnect schedule. */
-export interface Facts {
-  readonly now: number
+/** What time it is. Milliseconds; `wall` since the epoch. */
+export interface Now {
+  readonly wall: number
+  readonly monotonic: number
+}
+
+/** What `decide` can not find out by itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
+export interface Facts extends Now {
   readonly delay: number
 }
 
@@ -59,6 +73,8 @@ export interface Transition {
   readonly rule: string
   readonly failure: Failure | null
   readonly sessionOpen: boolean
+  /** For states that end by themselves: after so many milliseconds. */
+  readonly wait: number | null
   /** What becomes of the failure memory: `keep`, `burn` this failure, give the last one back, or start afresh. */
   readonly budget: "keep" | "burn" | "refund" | "clear"
   readonly jid: string | null
@@ -84,14 +100,17 @@ export const initial = (jid: string | null): ActorState => ({
   attempt: 0,
   sessionOpen: false,
   inIncident: false,
+  wakeAt: null,
+  onlineSince: null,
   failures: [],
   jid
 })
 
-/** What the actor does while nothing happens. Every waiting state has a time or somebody who will wake it. */
+/** What the actor does until the next input. Every waiting state has a time at which it ends, or an input that ends it. */
 export type NextStep =
   | { readonly _tag: "Finished" }
   | { readonly _tag: "Open" }
+  /** By the monotonic clock. */
   | { readonly _tag: "WaitUntil"; readonly at: number }
   | { readonly _tag: "Park" }
 
@@ -105,21 +124,19 @@ export const nextStep = (actorState: ActorState): NextStep => {
       return finished
     case "Connecting":
       return actorState.sessionOpen ? park : open
-    case "Backoff":
-      return actorState.inIncident ? park : { _tag: "WaitUntil", at: Date.parse(actorState.state.retryAt) }
-    case "Quarantined":
-      return { _tag: "WaitUntil", at: Date.parse(actorState.state.until) }
     default:
-      return park
+      return actorState.wakeAt === null ? park : { _tag: "WaitUntil", at: actorState.wakeAt }
   }
 }
 
-/** The actorState after a transition. */
-export const evolve = (actorState: ActorState, transition: Transition, now: number): ActorState => ({
+/** The actor's state after a transition. */
+export const evolve = (actorState: ActorState, transition: Transition, now: Now): ActorState => ({
   state: transition.state,
   attempt: "attempt" in transition.state ? transition.state.attempt : actorState.attempt,
   sessionOpen: transition.sessionOpen,
   inIncident: transition.rule === "gateway-down",
+  wakeAt: transition.wait === null ? null : now.monotonic + transition.wait,
+  onlineSince: transition.state._tag === "Online" ? actorState.onlineSince ?? now.monotonic : null,
   failures: nextFailures(actorState.failures, transition, now),
   jid: transition.jid
 })
@@ -127,7 +144,7 @@ export const evolve = (actorState: ActorState, transition: Transition, now: numb
 const nextFailures = (
   failures: ReadonlyArray<PastFailure>,
   transition: Transition,
-  now: number
+  now: Now
 ): ReadonlyArray<PastFailure> => {
   switch (transition.budget) {
     case "keep":
@@ -139,16 +156,19 @@ const nextFailures = (
     case "burn":
       return transition.failure === null
         ? failures
-        : [...recent(failures, now, failureMemory), { failure: transition.failure, at: now }]
+        : [
+          ...recent(failures, now, failureMemory),
+          { failure: transition.failure, at: now.monotonic, wall: now.wall }
+        ]
   }
 }
 
 /** A lost socket shortly before the gateway was found down was the incident's first sign. */
-const isFirstSign = (last: PastFailure | undefined, now: number): boolean =>
-  last !== undefined && last.failure.class === "transport" && now - last.at < Duration.toMillis(firstSignMax)
+const isFirstSign = (last: PastFailure | undefined, now: Now): boolean =>
+  last !== undefined && last.failure.class === "transport" && now.monotonic - last.at < Duration.toMillis(firstSignMax)
 
-const recent = (failures: ReadonlyArray<PastFailure>, now: number, period: Duration.Duration) =>
-  failures.filter((past) => now - past.at < Duration.toMillis(period))
+const recent = (failures: ReadonlyArray<PastFailure>, now: Now, period: Duration.Duration) =>
+  failures.filter((past) => now.monotonic - past.at < Duration.toMillis(period))
 
 /** Which transition an input causes, and what must be done about it. Total: any input may come in any state. */
 export const decide = (actorState: ActorState, input: Input, facts: Facts): Decision => {
@@ -208,6 +228,7 @@ const become = (
     rule,
     failure: null,
     sessionOpen: actorState.sessionOpen,
+    wait: null,
     budget: "keep",
     jid: actorState.jid,
     ...change
@@ -230,7 +251,7 @@ const opened = (actorState: ActorState, facts: Facts): Decision => {
     : become(actorState, online(actorState.jid, facts), "session-open", { sessionOpen: true })
 }
 
-const online = (jid: string | null, facts: Facts): DeviceState => ({ _tag: "Online", jid, since: iso(facts.now) })
+const online = (jid: string | null, facts: Facts): DeviceState => ({ _tag: "Online", jid, since: iso(facts.wall) })
 
 const retryDue = (actorState: ActorState): Decision => {
   if (actorState.state._tag === "Backoff" && !actorState.inIncident) {
@@ -275,27 +296,29 @@ const gatewayDown = (actorState: ActorState, input: Extract<Input, { _tag: "Gate
 }
 
 const failed = (actorState: ActorState, failure: Failure, facts: Facts, retryAfter: number): Decision => {
-  const attempt = wasStable(actorState, facts.now) ? 1 : Math.max(1, actorState.attempt)
+  const attempt = wasStable(actorState, facts.monotonic) ? 1 : Math.max(1, actorState.attempt)
   const budget = findBudget(failure)
   if (budget !== null) {
-    const spent = recent(actorState.failures, facts.now, budget.period).filter((past) =>
+    const spent = recent(actorState.failures, facts, budget.period).filter((past) =>
       past.failure.class === failure.class
     )
     if (spent.length >= budget.intensity) {
+      const wait = Duration.toMillis(budget.quarantine)
       const state: DeviceState = {
         _tag: "Quarantined",
         reason: failure,
-        evidence: [...spent.slice(-4), { failure, at: facts.now }].map(describe),
-        until: iso(facts.now + Duration.toMillis(budget.quarantine))
+        evidence: [...spent.slice(-4), { failure, wall: facts.wall }].map(describe),
+        until: iso(facts.wall + wait)
       }
-      return become(actorState, state, "budget-spent", { failure, sessionOpen: false, budget: "burn" })
+      return become(actorState, state, "budget-spent", { failure, sessionOpen: false, wait, budget: "burn" })
     }
   }
-  const delay = Math.max(minimumDelay(failure, facts), retryAfter)
-  const state: DeviceState = { _tag: "Backoff", attempt, retryAt: iso(facts.now + delay), reason: failure }
+  const wait = Math.max(minimumDelay(failure, facts), retryAfter)
+  const state: DeviceState = { _tag: "Backoff", attempt, retryAt: iso(facts.wall + wait), reason: failure }
   return become(actorState, state, `${failure.class}-failure`, {
     failure,
     sessionOpen: false,
+    wait,
     budget: budget === null ? "keep" : "burn"
   })
 }
@@ -311,11 +334,12 @@ const minimumDelay = (failure: Failure, facts: Facts): number => {
   }
 }
 
-const describe = (past: PastFailure): string => `${iso(past.at)} ${past.failure.code}: ${past.failure.detail}`
+const describe = (past: Pick<PastFailure, "failure" | "wall">): string =>
+  `${iso(past.wall)} ${past.failure.code}: ${past.failure.detail}`
 
-/** Whether the connection that just ended had earned a fresh start. */
+/** Whether the connection that just ended had earned a fresh start. `now` is monotonic. */
 export const wasStable = (actorState: ActorState, now: number): boolean =>
-  actorState.state._tag === "Online" && now - Date.parse(actorState.state.since) >= Duration.toMillis(stableAfter)
+  actorState.onlineSince !== null && now - actorState.onlineSince >= Duration.toMillis(stableAfter)
 
 /** What an open session tells, short of its end. */
 const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => {

@@ -1,8 +1,10 @@
 /**
- * One gateway's door: so many handshakes at once, so many a second. Devices that fell together come back as a ramp.
+ * Limits the handshakes with one gateway: so many at once, so many per second. Devices that lost their connections
+ * together come back as a ramp instead of all at once.
  */
 import { Clock, Effect } from "effect"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 
 export interface ConnectGate {
   /** Waits for a turn, then runs the handshake while holding one of the places. */
@@ -12,11 +14,12 @@ export interface ConnectGate {
 export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "connectsPerSecond">): ConnectGate => {
   const withPlace = makePlaces(settings.handshakesInFlight)
   const spacing = 1000 / settings.connectsPerSecond
-  let nextTurn = 0
+  let nextTurn = Number.NEGATIVE_INFINITY
 
-  // Turns are handed out by arithmetic: no timer runs, and no permit is lost when a waiting device is stopped.
+  // A turn is a time on the monotonic clock: no timer runs while nothing waits, and no permit is lost when a waiting
+  // device is stopped.
   const turn = Clock.clockWith((clock) => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = monotonicMillis(clock)
     const mine = Math.max(now, nextTurn)
     nextTurn = mine + spacing
     return mine - now < 1 ? Effect.void : Effect.sleep(mine - now)
@@ -28,8 +31,8 @@ export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "conne
 }
 
 /**
- * First come, first served, at a constant cost a device. A `Semaphore` looks at everybody who waits whenever a place
- * becomes free, which is most of the work when a whole fleet waits.
+ * First come, first served, at a constant cost per device. Effect's `Semaphore` looks at all waiting fibers whenever a
+ * permit is released, which is most of the work when a whole fleet waits.
  */
 const makePlaces = (count: number): ConnectGate["enter"] => {
   let free = count
@@ -61,7 +64,7 @@ const makePlaces = (count: number): ConnectGate["enter"] => {
           }
           return Effect.sync(() => waiting.delete(enter))
         })
-        // A place may be given to somebody who is being stopped in the same moment: it is passed on.
+        // A place may be given to a device that is being stopped at the same moment: it is passed on.
         return Effect.onInterrupt(restore(arrive), () => mine ? leave : Effect.void).pipe(
           Effect.andThen(Effect.ensuring(restore(handshake), leave))
         )

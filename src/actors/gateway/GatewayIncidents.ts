@@ -3,23 +3,27 @@
  * if the probe fails too, every device of that gateway waits for the incident to end instead of trying by itself, and
  * one prober asks on a schedule. When the gateway answers, all are woken and come back through the connect gate.
  */
-import { Clock, Duration, Effect, Metric, Schedule, Semaphore } from "effect"
+import { Cause, Clock, Deferred, Duration, Effect, Exit, Metric, Schedule } from "effect"
 import type { Scope } from "effect"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { IncidentView } from "../../services/DeviceFleet.ts"
 import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import { incidentProbeSchedule } from "../Supervision.ts"
 
-/** Somebody who waits for the gateway. */
+/** A device that waits for the gateway. */
 export interface Waiter {
   readonly incidentOver: () => void
 }
 
 export interface GatewayIncidents {
-  /** The incident that is open now, if any. */
+  /** The incident that is open now, if any. `probeAt` is the wall time of the next probe. */
   readonly current: () => { readonly failure: Failure; readonly probeAt: number } | null
-  /** Asks whether the gateway is really down. Many suspicions at once cost one probe. */
+  /**
+   * Whether the gateway is really down. An open incident, or an answer of this second, is the answer at once; otherwise
+   * the gateway is probed, once for all devices that suspect it meanwhile.
+   */
   readonly suspect: (failure: Failure) => Effect.Effect<boolean>
   readonly wait: (waiter: Waiter) => void
   readonly leave: (waiter: Waiter) => void
@@ -31,7 +35,8 @@ const answerValidMillis = 1000
 
 interface Incident {
   readonly failure: Failure
-  readonly since: number
+  /** By the wall clock for people, by the monotonic one for the length. */
+  readonly since: { readonly wall: number; readonly monotonic: number }
   probeAt: number
 }
 
@@ -40,63 +45,90 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<GatewayIncidents, never, Scope.Scope> {
   const scope = yield* Effect.scope
   const clock = yield* Clock.Clock
-  const probing = Semaphore.makeUnsafe(1)
   const waiters = new Set<Waiter>()
   let incident: Incident | null = null
   let answeredAt = Number.NEGATIVE_INFINITY
+  let asking: Deferred.Deferred<boolean> | null = null
+
+  /** A probe that dies says nothing about the gateway; it must end neither the prober nor a device. */
+  const probe: Effect.Effect<"answers" | "down" | "unknown"> = Effect.exit(gateway.probe).pipe(
+    Effect.flatMap((exit) => {
+      if (Exit.isSuccess(exit)) {
+        answeredAt = monotonicMillis(clock)
+        return Effect.succeed("answers" as const)
+      }
+      if (Cause.hasInterrupts(exit.cause)) return Effect.interrupt
+      if (!Cause.hasDies(exit.cause)) return Effect.succeed("down" as const)
+      return Effect.as(
+        Effect.annotateLogs(Effect.logError("a probe of a gateway crashed", exit.cause), { gateway: gateway.name }),
+        "unknown" as const
+      )
+    })
+  )
 
   const end = Effect.fnUntraced(function*(over: Incident) {
     incident = null
-    answeredAt = clock.currentTimeMillisUnsafe()
     const woken = [...waiters]
     waiters.clear()
+    for (const waiter of woken) waiter.incidentOver()
     yield* Metric.modify(Metrics.incidentsOpen, -1)
     yield* Effect.logInfo("gateway answers again").pipe(Effect.annotateLogs({
       gateway: gateway.name,
-      seconds: Math.round((answeredAt - over.since) / 1000),
+      seconds: Math.round((monotonicMillis(clock) - over.since.monotonic) / 1000),
       devices: woken.length
     }))
-    for (const waiter of woken) waiter.incidentOver()
   })
 
   const prober = Effect.fnUntraced(function*(over: Incident) {
     const step = yield* Schedule.toStep(incidentProbeSchedule)
     while (incident === over) {
-      const now = clock.currentTimeMillisUnsafe()
-      const [, delay] = yield* Effect.orDie(step(now, undefined))
-      over.probeAt = now + Duration.toMillis(delay)
+      const [, delay] = yield* Effect.orDie(step(monotonicMillis(clock), undefined))
+      over.probeAt = clock.currentTimeMillisUnsafe() + Duration.toMillis(delay)
       yield* Effect.sleep(delay)
-      if (yield* Effect.isSuccess(gateway.probe)) return yield* end(over)
+      if ((yield* probe) === "answers") return yield* end(over)
     }
   })
 
   const begin = Effect.fnUntraced(function*(failure: Failure) {
-    const now = clock.currentTimeMillisUnsafe()
-    const over: Incident = { failure, since: now, probeAt: now }
+    const wall = clock.currentTimeMillisUnsafe()
+    const over: Incident = { failure, since: { wall, monotonic: monotonicMillis(clock) }, probeAt: wall }
     incident = over
+    yield* Effect.forkIn(prober(over), scope)
     yield* Metric.modify(Metrics.incidentsOpen, 1)
     yield* Effect.logWarning("gateway is down; its devices wait for it").pipe(
       Effect.annotateLogs({ gateway: gateway.name, code: failure.code, detail: failure.detail })
     )
-    yield* Effect.forkIn(prober(over), scope)
   })
 
-  const suspect = Effect.fnUntraced(function*(failure: Failure) {
-    if (incident !== null) return true
-    if (clock.currentTimeMillisUnsafe() - answeredAt < answerValidMillis) return false
-    if (yield* Effect.isSuccess(gateway.probe)) {
-      answeredAt = clock.currentTimeMillisUnsafe()
-      return false
-    }
-    yield* begin(failure)
-    return true
-  })
+  /** Runs in a fiber of its own, so that a device which is stopped while it asks takes the answer from no other. */
+  const ask = (failure: Failure, answer: Deferred.Deferred<boolean>): Effect.Effect<void> =>
+    Effect.flatMap(probe, (told) => told === "down" ? Effect.as(begin(failure), true) : Effect.succeed(false)).pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          asking = null
+          Deferred.doneUnsafe(answer, exit)
+        })
+      ),
+      Effect.ignoreCause
+    )
+
+  const suspect = (failure: Failure): Effect.Effect<boolean> =>
+    Effect.suspend(() => {
+      if (incident !== null) return Effect.succeed(true)
+      if (asking !== null) return Deferred.await(asking)
+      if (monotonicMillis(clock) - answeredAt < answerValidMillis) return Effect.succeed(false)
+      const answer = Deferred.makeUnsafe<boolean>()
+      asking = answer
+      return Effect.andThen(Effect.forkIn(ask(failure, answer), scope), Deferred.await(answer))
+    })
+
+  yield* Effect.addFinalizer(() => incident === null ? Effect.void : Metric.modify(Metrics.incidentsOpen, -1))
 
   return {
     current: () => incident,
-    suspect: (failure) => Semaphore.withPermit(probing, Effect.uninterruptible(suspect(failure))),
+    suspect,
     wait: (waiter) => {
-      // The incident may have ended between the suspicion and now: then nobody would come to wake this one.
+      // The incident may have ended between the suspicion and now: then nothing else would wake this device.
       if (incident === null) waiter.incidentOver()
       else waiters.add(waiter)
     },
@@ -106,7 +138,7 @@ export const make = Effect.fnUntraced(function*(
     view: () =>
       incident === null ? null : {
         gateway: gateway.name,
-        since: new Date(incident.since).toISOString(),
+        since: new Date(incident.since.wall).toISOString(),
         reason: incident.failure.detail,
         nextProbeAt: new Date(incident.probeAt).toISOString(),
         waiting: waiters.size

@@ -8,6 +8,7 @@ import type { Scope } from "effect"
 import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 
@@ -44,7 +45,7 @@ export const make = Effect.fnUntraced(function*(
     if (cell.statusHinted) return
     const usable = cell.actorState.state._tag === "Online"
     const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)
-    cell.statusDueAt = clock.currentTimeMillisUnsafe() + interval * (0.5 + random.nextDoubleUnsafe())
+    cell.statusDueAt = monotonicMillis(clock) + interval * (0.5 + random.nextDoubleUnsafe())
   }
 
   const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
@@ -73,7 +74,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const sweep = Effect.suspend(() => {
-    const now = clock.currentTimeMillisUnsafe()
+    const now = monotonicMillis(clock)
     for (const cell of cells) {
       if (cell.statusDueAt > now || cell.statusAsked || !cell.actorState.sessionOpen) continue
       cell.statusAsked = true
@@ -94,7 +95,7 @@ export const make = Effect.fnUntraced(function*(
     },
     want: (cell) => {
       cell.statusHinted = true
-      cell.statusDueAt = clock.currentTimeMillisUnsafe() + hintDelayMax * random.nextDoubleUnsafe()
+      cell.statusDueAt = monotonicMillis(clock) + hintDelayMax * random.nextDoubleUnsafe()
     },
     moved: (cell, from) => {
       const planned = Number.isFinite(cell.statusDueAt)

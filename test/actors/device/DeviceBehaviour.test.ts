@@ -8,10 +8,14 @@ import type { FailureClass } from "../../../src/domain/DeviceState.ts"
 const jid = "628123456789@s.whatsapp.net"
 const delay = 1_000
 
+/** The wall clock stands an hour ahead: what is decided by the wrong clock shows. */
+const hour = 3_600_000
+const at = (monotonic: number) => ({ monotonic, wall: monotonic + hour })
+
 const after = (actorState: ActorState, now: number, ...inputs: ReadonlyArray<Input>): ActorState =>
   inputs.reduce((current, input) => {
-    const { transition } = decide(current, input, { now, delay })
-    return transition === null ? current : evolve(current, transition, now)
+    const { transition } = decide(current, input, { ...at(now), delay })
+    return transition === null ? current : evolve(current, transition, at(now))
   }, actorState)
 
 const ended = (failureClass: FailureClass, retryAfter = 0): Input => ({
@@ -46,7 +50,7 @@ describe("what a device decides", () => {
       const spent = after(actorState, now, ended(failureClass))
       assert.deepInclude(spent.state, {
         _tag: "Quarantined",
-        until: new Date(now + Duration.toMillis(quarantine)).toISOString()
+        until: new Date(hour + now + Duration.toMillis(quarantine)).toISOString()
       })
       // The first failure leaves the window exactly when the period is over.
       const atEdge = after(actorState, Duration.toMillis(period), ended(failureClass))
@@ -64,7 +68,7 @@ describe("what a device decides", () => {
     let actorState = online()
     for (let n = 0; n < 50; n++) {
       actorState = after(actorState, n, { _tag: "Ended", failure, retryAfter: 1000 })
-      assert.deepInclude(actorState.state, { _tag: "Backoff", retryAt: new Date(n + 1000).toISOString() })
+      assert.deepInclude(actorState.state, { _tag: "Backoff", retryAt: new Date(hour + n + 1000).toISOString() })
       actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" })
     }
     assert.deepStrictEqual(actorState.failures, [])
@@ -72,7 +76,7 @@ describe("what a device decides", () => {
 
   it("waits as long as the gateway asks for", () => {
     const actorState = after(online(), 0, ended("transport", 90_000))
-    assert.deepInclude(actorState.state, { retryAt: new Date(90_000).toISOString() })
+    assert.deepInclude(actorState.state, { retryAt: new Date(hour + 90_000).toISOString() })
   })
 
   it("gets back what the first sign of a gateway's incident cost it", () => {
@@ -98,7 +102,7 @@ describe("what a device decides", () => {
     const decision = decide(
       after(initial(null), 0, { _tag: "Start" }),
       { _tag: "Opened" },
-      { now: 0, delay }
+      { ...at(0), delay }
     )
     assert.strictEqual(decision.transition?.state._tag, "Connecting")
     assert.deepStrictEqual(decision.orders, [{ _tag: "SyncStatus" }])
@@ -123,10 +127,10 @@ describe("what a device decides", () => {
   })
 
   it("replaces the session of a device that is proved deaf, and does not call that stable", () => {
-    const decision = decide(online(), { _tag: "DeafProved", evidence: "history holds one more" }, { now: 1, delay })
+    const decision = decide(online(), { _tag: "DeafProved", evidence: "history holds one more" }, { ...at(1), delay })
     assert.strictEqual(decision.transition?.state._tag, "Deaf")
     assert.strictEqual(decision.orders[0]?._tag, "EndSession")
-    const deaf = evolve(online(), decision.transition!, 1)
+    const deaf = evolve(online(), decision.transition!, at(1))
     assert.strictEqual(after(deaf, 2, ended("transport")).state._tag, "Backoff")
   })
 })

@@ -1,20 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer } from "effect"
-import { TestClock } from "effect/testing"
-import { device, deviceId, FleetBench, layer, settle } from "../../support/fleetBench.ts"
+import { Effect, Layer } from "effect"
+import { device, deviceId, FleetBench, layer, pass, settle } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
 const within = <A, E>(devices: Parameters<typeof layer>[0], test: Effect.Effect<A, E, FleetBench>, settings = {}) =>
   test.pipe(Effect.provide(layer(devices, settings)), Effect.scoped)
-
-/** Moves the clock and lets everybody act, in steps, since what one wait causes may begin another. */
-const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Duration.Input = "1 second") {
-  const end = Duration.toMillis(time)
-  for (let passed = 0; passed < end; passed += Duration.toMillis(step)) {
-    yield* TestClock.adjust(step)
-    yield* settle
-  }
-})
 
 describe("the local fleet", () => {
   it.effect("starts what should run and stops what should not", () =>

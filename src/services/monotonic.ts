@@ -1,0 +1,8 @@
+/**
+ * Time for measuring intervals. The wall clock is corrected while a process runs, backward too, so it only says when
+ * something happened; how long something lasts, and when something is due, is measured by this one.
+ */
+import type { Clock } from "effect"
+
+/** Milliseconds of the monotonic clock. Its origin is arbitrary: only differences within one process mean something. */
+export const monotonicMillis = (clock: Clock.Clock): number => Number(clock.monotonicTimeNanosUnsafe()) / 1_000_000
