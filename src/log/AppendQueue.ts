@@ -2,7 +2,7 @@
  * The drafts that wait to be written: entries in arrival order, with their weight in events and bytes, and the callers
  * that wait for room. It has no effects and no clock, so that a socket callback can use it and a test can read it.
  */
-import type { Appended } from "../services/EventLog.ts"
+import type { Appended, Fence } from "../services/EventLog.ts"
 import type { PreparedDraft } from "./LogStore.ts"
 
 /** Two seconds of a saturated database. A longer queue only delays what the sockets' own buffers would hold as well. */
@@ -22,6 +22,8 @@ export interface Waiter {
   remaining: number
   readonly results: Array<Appended>
   readonly done: () => void
+  /** The store refused a draft of the call because its fence is stale. */
+  readonly fenced: (fence: Fence) => void
 }
 
 /** A draft on its way, or (with `draft` null) a barrier, which is done when all entries before it are. */
@@ -29,6 +31,8 @@ export interface Entry {
   draft: PreparedDraft | null
   readonly arrivedAt: bigint
   readonly waiter: Waiter | null
+  /** For a draft without a waiter: called once if its fence is stale. */
+  readonly onFenced: (() => void) | null
   readonly index: number
   /** Its waiter has its result, or it has no waiter and is done. */
   answered: boolean
@@ -185,4 +189,13 @@ export const complete = (entry: Entry, appended: Appended): void => {
   waiter.results[entry.index] = appended
   waiter.remaining--
   if (waiter.remaining === 0) waiter.done()
+}
+
+/** The store refused the draft because its fence is stale: the caller is told, and nothing of it is written. */
+export const refuse = (entry: Entry): void => {
+  if (entry.answered) return
+  entry.answered = true
+  const fence = entry.draft?.fence ?? null
+  if (entry.waiter !== null && fence !== null) entry.waiter.fenced(fence)
+  entry.onFenced?.()
 }

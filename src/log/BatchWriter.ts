@@ -8,7 +8,7 @@ import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventId } from "../domain/Ids.ts"
-import { complete } from "./AppendQueue.ts"
+import { complete, refuse } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, unreadable } from "./PreparedDraft.ts"
@@ -51,7 +51,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
         again.push(entry)
       } else if (written._tag === "Duplicate") {
         duplicates++
-      } else if (written.fresh) {
+      } else if (written._tag === "Committed" && written.fresh) {
         fresh.push(loggedFrom(entry.draft!, written.seq, result.recordedAt))
       }
     })
@@ -61,6 +61,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
     result.written.forEach((written, index) => {
       if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
       else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
+      else if (written._tag === "Fenced") refuse(entries[index]!)
     })
     // Last: a metric that fails must not leave a caller without its result.
     record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())

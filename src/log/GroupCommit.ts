@@ -17,9 +17,10 @@ import { CursorMoves } from "./CursorMoves.ts"
 import { prepare } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
 import { Condition } from "../services/Condition.ts"
-import { EventLog } from "../services/EventLog.ts"
-import type { Appended } from "../services/EventLog.ts"
+import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
+import type { Appended, Fence } from "../services/EventLog.ts"
 import { LogStore } from "./LogStore.ts"
+import type { PreparedDraft } from "./LogStore.ts"
 import { makeReader } from "./LogReader.ts"
 import { LogTail } from "./LogTail.ts"
 import { makeRecorder } from "./logRecorder.ts"
@@ -70,14 +71,16 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     const makeId = () => makeEventId(clock.currentTimeMillisUnsafe())
 
     const makeEntry = (
-      draft: EventDraft | null,
+      draft: PreparedDraft | null,
       arrivedAt: bigint,
-      waiter: Waiter | null = null,
-      index = 0
+      waiter: Waiter | null,
+      index: number,
+      onFenced: (() => void) | null = null
     ): Entry => ({
-      draft: draft === null ? null : prepare(draft, makeId),
+      draft,
       arrivedAt,
       waiter,
+      onFenced,
       index,
       answered: false,
       replaced: false
@@ -87,18 +90,26 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
      * Waits while the log is over its bound, then queues all drafts of the call at once: a part that waited longer than
      * the rest could be overtaken by what the same caller gives later.
      */
-    const appendAll = (drafts: ReadonlyArray<EventDraft | null>): Effect.Effect<ReadonlyArray<Appended>> =>
+    const appendAll = (
+      count: number,
+      prepareAll: () => ReadonlyArray<PreparedDraft | null>
+    ): Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge> =>
       Effect.callback((resume) => {
         const arrivedAt = clock.currentTimeNanosUnsafe()
         const waiter: Waiter = {
-          remaining: drafts.length,
+          remaining: count,
           results: [],
-          done: () => resume(Effect.succeed(waiter.results))
+          done: () => resume(Effect.succeed(waiter.results)),
+          fenced: (fence) => resume(Effect.fail(Fenced.of(fence)))
         }
         const enter = () => {
           try {
-            const entries = drafts.map((draft, index) => makeEntry(draft, arrivedAt, waiter, index))
-            for (const entry of entries) queue.push(entry)
+            const drafts = prepareAll()
+            const bytes = drafts.reduce((sum, draft) => sum + (draft?.bytes ?? 0), 0)
+            if (count > 1 && bytes > groupBytesMax) return resume(Effect.fail(GroupTooLarge.of(`${bytes} bytes`)))
+            for (let index = 0; index < count; index++) {
+              queue.push(makeEntry(drafts[index]!, arrivedAt, waiter, index))
+            }
             nudge()
           } catch (defect) {
             resume(Effect.die(defect))
@@ -112,10 +123,17 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
         })
       })
 
+    const appendGroup = (drafts: ReadonlyArray<EventDraft>, fence: Fence | null) =>
+      drafts.length > groupEventsMax
+        ? Effect.fail(GroupTooLarge.of(`${drafts.length} events`))
+        : appendAll(drafts.length, () => drafts.map((draft) => prepare(draft, makeId, fence)))
+
     const flush = Effect.suspend(() => {
       flushing++
-      return appendAll([null])
+      return appendAll(1, () => [null])
     }).pipe(
+      // A barrier has neither a fence nor a size.
+      Effect.orDie,
       Effect.ensuring(Effect.sync(() => {
         flushing--
       })),
@@ -195,9 +213,12 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     const reader = yield* makeReader(store, tail)
 
     return EventLog.of({
-      append: (drafts) => drafts.length === 0 ? Effect.succeed([]) : appendAll(drafts),
-      push: (draft) => {
-        queue.push(makeEntry(draft, clock.currentTimeNanosUnsafe()))
+      append: (drafts, options) =>
+        drafts.length === 0 ? Effect.succeed([]) : appendGroup(drafts, options?.fence ?? null),
+      push: (draft, options) => {
+        const onFenced = options === undefined ? null : contained(options.onFenced)
+        const prepared = prepare(draft, makeId, options?.fence ?? null)
+        queue.push(makeEntry(prepared, clock.currentTimeNanosUnsafe(), null, 0, onFenced))
         nudge()
         return !queue.overBound
       },

@@ -10,7 +10,7 @@ import type { Alias, EventKind, LoggedEvent, Via } from "../domain/Event.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
 import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
 import type { MessageStatus } from "../domain/Message.ts"
-import type { CursorClaim, EventFilter } from "../services/EventLog.ts"
+import type { CursorClaim, EventFilter, Fence } from "../services/EventLog.ts"
 import type { KeyParts } from "./EventKey.ts"
 
 /** What a draft changes besides being recorded. */
@@ -58,6 +58,8 @@ export interface PreparedDraft {
   readonly content: string | null
   readonly projection: Projection | null
   readonly aliases: ReadonlyArray<Alias>
+  /** Set on a decision: the draft is refused as `Fenced` if the device's epoch is another one. */
+  readonly fence: Fence | null
   /** What it weighs in a queue: `dataBytes`, and a share for the objects around it. */
   readonly bytes: number
 }
@@ -70,12 +72,14 @@ export interface CursorMove {
 
 /**
  * What became of one draft. `Committed` also answers a repeated write of the same event id, with the number it got the
- * first time. `Conflict`: its key is known with other content; nothing was written.
+ * first time. `Conflict`: its key is known with other content. `Fenced`: its fence is stale. Nothing was written of
+ * these two.
  */
 export type Written =
   | { readonly _tag: "Committed"; readonly seq: number; readonly fresh: boolean }
   | { readonly _tag: "Duplicate" }
   | { readonly _tag: "Conflict" }
+  | { readonly _tag: "Fenced" }
 
 export interface WriteResult {
   /** One a draft. */

@@ -5,6 +5,7 @@ import type { AckData, DeviceStateData, EventDraft, EventKind, MessageData, Reje
 import type { EventId, MessageId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import { clean, digestContent, digest, deriveKey, deriveKeyParts } from "./EventKey.ts"
+import type { Fence } from "../services/EventLog.ts"
 import type { Projection, PreparedDraft } from "./LogStore.ts"
 
 /** As `RejectedData` promises. */
@@ -32,7 +33,7 @@ const nul = /\u0000/g
 const text = (value: string): string => value.replace(nul, "\ufffd")
 
 /** `makeId` gives the id of the `frame.rejected` that stands in where the draft itself cannot be written down. */
-export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft => {
+export const prepare = (draft: EventDraft, makeId: () => EventId, fence: Fence | null = null): PreparedDraft => {
   const reject = (detail: string, raw: string) => standIn(draft, makeId(), "unreadable", detail, raw)
   let data: string | undefined
   try {
@@ -46,7 +47,7 @@ export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft
   }
   if (isDeeperThan(data, depthMax)) return reject(`The event's data is nested deeper than ${depthMax} levels`, data)
   try {
-    const prepared = prepareUnchecked(draft, data)
+    const prepared = prepareUnchecked(draft, data, fence)
     return hasLongAddress(prepared)
       ? reject(`The event has an address or id of more than ${addressBytesMax} bytes`, data)
       : prepared
@@ -55,7 +56,7 @@ export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft
   }
 }
 
-const prepareUnchecked = (draft: EventDraft, data: string): PreparedDraft => {
+const prepareUnchecked = (draft: EventDraft, data: string, fence: Fence | null): PreparedDraft => {
   const keyParts = deriveKeyParts(draft)
   const dataBytes = Buffer.byteLength(data)
   return {
@@ -71,6 +72,7 @@ const prepareUnchecked = (draft: EventDraft, data: string): PreparedDraft => {
     content: digestContent(draft),
     projection: project(draft),
     aliases: draft.aliases.map((alias) => ({ lid: clean(canonical(alias.lid)), jid: clean(canonical(alias.jid)) })),
+    fence,
     bytes: dataBytes + overheadBytes
   }
 }
@@ -179,6 +181,7 @@ const standIn = (
     content: null,
     projection: null,
     aliases: [],
+    fence: null,
     bytes: dataBytes + overheadBytes
   }
 }

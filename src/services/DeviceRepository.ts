@@ -47,6 +47,16 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   /** Raises the counter that asks the actor to leave quarantine. */
   readonly requestRelease: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
+  /**
+   * Makes `owner` the owner of these devices and raises the epoch of each, ordered against all appends: what was
+   * committed under an older epoch was committed before, and nothing under it will be. Returns the new epochs; ids
+   * without a device are left out.
+   */
+  readonly claim: (
+    owner: string,
+    ids: ReadonlyArray<DeviceId>
+  ) => Effect.Effect<ReadonlyMap<DeviceId, number>, StorageUnavailable>
+
   /** Every device that should run, or that an actor still shows as running. */
   readonly desired: Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
 

@@ -41,25 +41,45 @@ export interface CursorClaim {
   readonly seq: number
 }
 
+/**
+ * The epoch under which a decision about a device is made. A newer claim of the device (`DeviceRepository.claim`) makes
+ * it stale. Facts (messages, acks, rejected frames) never carry one: they are true whoever reports them.
+ */
+export interface Fence {
+  readonly deviceId: DeviceId
+  readonly epoch: number
+}
+
+/** Bounds of one `append`, which is one transaction: what a batch holds anyway. */
+export const groupEventsMax = 500
+export const groupBytesMax = 4 * 1024 * 1024
+
 export class EventLog extends Context.Service<EventLog, {
   /**
-   * Commits these drafts, in this order, each device's after all it gave before. Returns once they are on disk, one
-   * result a draft. Waits while the log is over its bound or the database is away; interruption before the batch was
-   * taken withdraws them.
+   * Commits these drafts as one group, in this order, each device's after all it gave before. Returns once they are on
+   * disk, one result per draft. Waits while the log is over its bound or the database is away; interruption before the
+   * batch was taken withdraws them. With a fence that is stale nothing is written and the call fails with `Fenced`.
    */
-  readonly append: (drafts: ReadonlyArray<EventDraft>) => Effect.Effect<ReadonlyArray<Appended>>
+  readonly append: (
+    drafts: ReadonlyArray<EventDraft>,
+    options?: { readonly fence?: Fence | undefined }
+  ) => Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge>
 
   /**
    * The hot path: takes one draft without waiting, from a socket callback. It is always taken; `false` says that the
    * log is over its bound and that the caller must stop reading now and listen to `onRoom`. Overshoot is what the
-   * caller's socket had already read.
+   * caller's socket had already read. If the store refuses the draft because its fence is stale, `onFenced` is called
+   * once and the draft is dropped.
    */
-  readonly push: (draft: EventDraft) => boolean
+  readonly push: (
+    draft: EventDraft,
+    options?: { readonly fence: Fence; readonly onFenced: () => void }
+  ) => boolean
 
   /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
   readonly onRoom: (resume: () => void) => () => void
 
-  /** Everything given to `append` or `offer` before this call is committed when it returns. */
+  /** Everything given to `append` or `push` before this call is committed when it returns. */
   readonly flush: Effect.Effect<void>
 
   /**
@@ -125,5 +145,29 @@ export class CursorLost extends Schema.TaggedError<CursorLost>()("CursorLost", {
 }) {
   static of(sink: string, epoch: number): CursorLost {
     return new CursorLost({ sink, epoch, message: `Sink '${sink}' was claimed by another reader after epoch ${epoch}` })
+  }
+}
+
+/** Another process has claimed the device since: the holder of the old epoch must stop acting for it. */
+export class Fenced extends Schema.TaggedError<Fenced>()("Fenced", {
+  message: Schema.String,
+  deviceId: Schema.String,
+  epoch: Schema.Int
+}) {
+  static of(fence: Fence): Fenced {
+    const message = `Device ${fence.deviceId} was claimed by another owner after epoch ${fence.epoch}`
+    return new Fenced({ deviceId: fence.deviceId, epoch: fence.epoch, message })
+  }
+}
+
+/** What was to be one transaction is more than one may hold. The caller must split it. */
+export class GroupTooLarge extends Schema.TaggedError<GroupTooLarge>()("GroupTooLarge", {
+  message: Schema.String
+}) {
+  static of(size: string): GroupTooLarge {
+    return new GroupTooLarge({
+      message:
+        `A group of ${size} is more than one transaction holds (${groupEventsMax} events, ${groupBytesMax} bytes)`
+    })
   }
 }

@@ -15,10 +15,7 @@ export const decodeCursor = (cursor: string, pattern: RegExp): Effect.Effect<str
     : Effect.fail(CursorInvalid.of(cursor))
 }
 
-/** Message lists go by the number of the event that brought the message. */
+/** Message lists go by the number of the event that brought the message, device lists by order of creation. */
 export const seqPattern = /^[1-9][0-9]{0,14}$/
-
-/** Device lists go by creation time (RFC 3339 in microseconds) and id. */
-export const devicePattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{1,6}Z dev_[0-9A-Z]{26}$/
 
 export const pageLimit = (limit: number): number => Math.min(Math.max(Math.trunc(limit), 1), 1000)

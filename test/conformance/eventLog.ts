@@ -7,7 +7,7 @@ import type { EventDraft } from "../../src/domain/Event.ts"
 import { advance } from "../../src/domain/Message.ts"
 import type { MessageStatus } from "../../src/domain/Message.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
-import { EventLog } from "../../src/services/EventLog.ts"
+import { EventLog, groupBytesMax, groupEventsMax } from "../../src/services/EventLog.ts"
 import type { EventPage } from "../../src/services/EventLog.ts"
 import { pageBytesMax } from "../../src/log/LogStore.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
@@ -185,6 +185,49 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([loggedOut.jid, loggedOut.phone], [null, null], "a login that is gone is not remembered")
       }))
 
+    it.effect("refuses a decision of a stale epoch and nothing else of its batch, and never a fact", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const devices = yield* DeviceRepository
+        const [id, other] = [freshDevice(), freshDevice()]
+        yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+        yield* devices.insert({ id: other, name: "gudang", gateway: "default" as never, upstreamId: other as never })
+        const unknown = freshDevice()
+        const first = yield* devices.claim("node-a", [id, other, unknown, id])
+        assert.deepStrictEqual(first, new Map([[id, 1], [other, 1]]))
+        const old = { deviceId: id, epoch: 1 }
+        const decision = stateDraft(id, "LoggedOut")
+        const committed = yield* log.append([decision], { fence: old })
+        assert.deepStrictEqual(yield* devices.claim("node-b", [id]), new Map([[id, 2]]))
+        let fenced = 0
+        log.push(messageDraft({ device: id }))
+        log.push(stateDraft(id, "Inactive"), { fence: old, onFenced: () => fenced++ })
+        log.push(stateDraft(other, "LoggedOut"), { fence: { deviceId: other, epoch: 1 }, onFenced: () => fenced++ })
+        log.push(stateDraft(unknown, "Inactive"), { fence: { deviceId: unknown, epoch: 0 }, onFenced: () => fenced++ })
+        yield* log.flush
+        assert.strictEqual(fenced, 2)
+        const refused = yield* Effect.flip(log.append([stateDraft(id, "Inactive")], { fence: old }))
+        assert.deepInclude(refused, { _tag: "Fenced", deviceId: id, epoch: 1 })
+        assert.strictEqual((yield* devices.get(id)).state._tag, "LoggedOut", "a refused decision changes nothing")
+        assert.strictEqual((yield* devices.get(other)).state._tag, "LoggedOut")
+        assert.deepStrictEqual((yield* readAll(id)).map((event) => event.kind), ["device.state", "message.received"])
+        assert.deepStrictEqual(yield* log.append([decision], { fence: old }), committed, "it was committed before")
+        const current = { deviceId: id, epoch: 2 }
+        assert.strictEqual((yield* log.append([stateDraft(id, "Inactive")], { fence: current }))[0]!._tag, "Committed")
+      }))
+
+    it.effect("refuses a group that is more than one transaction", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const many = Array.from({ length: groupEventsMax + 1 }, () => messageDraft({ device }))
+        assert.strictEqual((yield* Effect.flip(log.append(many)))._tag, "GroupTooLarge")
+        const half = () => messageDraft({ device, body: "x".repeat(groupBytesMax / 2) })
+        assert.strictEqual((yield* Effect.flip(log.append([half(), half()])))._tag, "GroupTooLarge")
+        assert.deepStrictEqual(yield* readAll(device), [])
+        yield* log.append([messageDraft({ device, body: "x".repeat(groupBytesMax) })])
+      }))
+
     it.effect("gives a follower every event once, in order, over the switch from replay to live", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
@@ -243,7 +286,8 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const { head } = yield* log.bounds
         const [count, size] = [24, 900_000]
         // More than is kept in memory, so that the first pages come from the store and the last do not.
-        yield* log.append(Array.from({ length: count }, () => messageDraft({ device, body: "x".repeat(size) })))
+        for (let index = 0; index < count; index++) log.push(messageDraft({ device, body: "x".repeat(size) }))
+        yield* log.flush
         let after = head
         const seen: Array<number> = []
         while (after < head + count) {

@@ -28,7 +28,7 @@ const total = 12_000
 /** 48 MiB: far more than sockets and pages hold. */
 const appendLarge = Effect.fnUntraced(function*(log: EventLog["Service"]) {
   const body = "x".repeat(4096)
-  for (let from = 1; from <= total; from += 1000) yield* append(log, from, from + 999, body)
+  for (let from = 1; from <= total; from += 250) yield* append(log, from, from + 249, body)
 })
 
 /** By the time a reader beside it has everything, a slow one was offered all it would take. */

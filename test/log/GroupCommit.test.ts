@@ -100,8 +100,7 @@ it.effect("does not wait with a full batch, and splits what is more than one", (
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     yield* log.append([say("first")])
-    yield* log.append(Array.from({ length: 1001 }, (_, index) => say(String(index))))
-      .pipe(Effect.forkChild({ startImmediately: true }))
+    for (let index = 0; index < 1001; index++) log.push(say(String(index)))
     yield* Queue.take(batches)
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 500)
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 500)
@@ -113,7 +112,7 @@ it.effect("keeps a batch within its bytes", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     const large = "x".repeat(1_500_000)
-    yield* Effect.forkChild(log.append([say(large), say(large), say(large)]), { startImmediately: true })
+    for (let index = 0; index < 3; index++) log.push(say(large))
     yield* TestClock.adjust("2 millis")
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 2)
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 1)

@@ -16,6 +16,8 @@ export interface DeviceRow {
   /** 1, 2, 3 … in order of creation. */
   readonly ordinal: number
   readonly device: Device
+  readonly epoch: number
+  readonly owner: string | null
   readonly reconnectRequests: number
   readonly releaseRequests: number
 }
@@ -63,6 +65,9 @@ export class MemoryTables {
   #writeOne(draft: PreparedDraft, recordedAt: string): Written {
     const same = this.seqById.get(draft.id)
     if (same !== undefined) return { _tag: "Committed", seq: same, fresh: false }
+    if (draft.fence !== null && this.devices.get(draft.fence.deviceId)?.epoch !== draft.fence.epoch) {
+      return { _tag: "Fenced" }
+    }
     const spellings = this.#spellings(draft)
     const known = spellings.find((key) => this.keys.has(key))
     if (known !== undefined) {

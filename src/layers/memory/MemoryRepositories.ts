@@ -48,6 +48,8 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           tables.devices.set(device.id, {
             ordinal: ++tables.lastOrdinal,
             device,
+            epoch: 0,
+            owner: null,
             reconnectRequests: 0,
             releaseRequests: 0
           })
@@ -80,6 +82,17 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         })),
       requestReconnect: (id) => change(id, (row) => ({ ...row, reconnectRequests: row.reconnectRequests + 1 })),
       requestRelease: (id) => change(id, (row) => ({ ...row, releaseRequests: row.releaseRequests + 1 })),
+      claim: (owner, ids) =>
+        Effect.sync(() => {
+          const epochs = new Map<DeviceId, number>()
+          for (const id of ids) {
+            const row = tables.devices.get(id)
+            if (row === undefined || epochs.has(id)) continue
+            tables.devices.set(id, { ...row, owner, epoch: row.epoch + 1 })
+            epochs.set(id, row.epoch + 1)
+          }
+          return epochs
+        }),
       desired: Effect.sync(() =>
         Array.from(tables.devices.values())
           .filter(({ device }) => device.active || device.state._tag !== "Inactive")

@@ -8,7 +8,7 @@ import { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../../domai
 import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
-import { decodeCursor, devicePattern, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
+import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { unavailable } from "./sqlErrors.ts"
 
@@ -25,14 +25,12 @@ interface DeviceRow {
   readonly state: string
   readonly created_ms: number
   readonly updated_ms: number
-  readonly place: string
+  readonly ordinal: number
 }
 
-/** `place` is exact to the microsecond, so that a page begins where the last one ended. */
 const columns = `id, name, gateway, upstream_id, active, jid, phone, state::text as state,
   (extract(epoch from created_at) * 1000)::float8 as created_ms,
-  (extract(epoch from updated_at) * 1000)::float8 as updated_ms,
-  to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || id as place`
+  (extract(epoch from updated_at) * 1000)::float8 as updated_ms, ordinal::float8 as ordinal`
 
 export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
   DeviceRepository,
@@ -74,25 +72,22 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         return rows[0] === undefined ? yield* DeviceNotFound.of(id) : toDevice(rows[0])
       }, unavailable("read a device")),
       list: Effect.fn("DeviceRepository.list")(function*(options) {
-        const place = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, devicePattern)
+        const after = options.cursor === undefined ? "0" : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)
-        const [createdAt, id] = place === null ? [null, null] : place.split(" ")
         const rows = yield* sql.unsafe<DeviceRow>(
           `select ${columns} from devices
-          where ($2::text is null or (created_at, id) > ($2::timestamptz, $3::text))
-            and ($4::text is null or state_tag = $4)
-          order by created_at, id limit $1`,
+          where ordinal > $2 and ($3::text is null or state_tag = $3)
+          order by ordinal limit $1`,
           [
             PgTypes.int8(BigInt(limit + 1)),
-            PgTypes.text(createdAt ?? null),
-            PgTypes.text(id ?? null),
+            PgTypes.int8(BigInt(after)),
             PgTypes.text(options.state ?? null)
           ]
         )
         const items = rows.slice(0, limit)
         return {
           items: items.map(toDevice),
-          next: rows.length > limit ? encodeCursor(items[limit - 1]!.place) : null
+          next: rows.length > limit ? encodeCursor(String(items[limit - 1]!.ordinal)) : null
         }
       }, unavailable("list devices")),
       rename: (id, name) => change(id, "name = $2", [PgTypes.text(name)]),
@@ -101,10 +96,18 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         change(id, "jid = coalesce($2, jid), phone = coalesce($3, phone)", [PgTypes.text(jid), PgTypes.text(phone)]),
       requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
+      claim: (owner, ids) =>
+        sql.unsafe<{ readonly id: string; readonly epoch: number }>(
+          `select id, epoch from columba_claim($1, $2::text[])`,
+          [PgTypes.text(owner), [...ids]]
+        ).pipe(
+          Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, row.epoch]))),
+          unavailable("claim devices")
+        ),
       desired: sql<DesiredDevice>`
         select id, gateway, upstream_id as "upstreamId", jid, active,
           reconnect_requests as "reconnectRequests", release_requests as "releaseRequests"
-        from devices where active or state_tag <> 'Inactive' order by created_at, id
+        from devices where active or state_tag <> 'Inactive' order by ordinal
       `.pipe(unavailable("read the desired devices")),
       changes: Stream.map(signals.listen(channel), () => undefined),
       countByState: sql<{ tag: DeviceStateTag; count: number }>`

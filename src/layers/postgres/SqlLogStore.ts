@@ -184,6 +184,8 @@ const toWritten = (outcome: number, seq: number): Written => {
       return { _tag: "Committed", seq, fresh: false }
     case 2:
       return { _tag: "Duplicate" }
+    case 4:
+      return { _tag: "Fenced" }
     default:
       return { _tag: "Conflict" }
   }

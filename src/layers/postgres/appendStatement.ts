@@ -8,11 +8,12 @@ const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Para
   Result.getOrThrow(PgTypes.array(values, elementOid))
 
 const texts = (values: ReadonlyArray<string | null>) => array(values, PgTypes.OID.text)
-const integers = (values: ReadonlyArray<number>) => array(values, PgTypes.OID.int4)
+const integers = (values: ReadonlyArray<number | null>) => array(values, PgTypes.OID.int4)
 const numbers = (values: ReadonlyArray<number>) => array(values, PgTypes.OID.float8)
 
 const parameterTypes = [
-  ...Array.from({ length: 11 }, () => "text[]"),
+  ...Array.from({ length: 12 }, () => "text[]"),
+  "integer[]",
   "integer[]",
   ...Array.from({ length: 9 }, () => "text[]"),
   "integer[]",
@@ -30,7 +31,8 @@ export const appendStatement = `select head, recorded_ms, outcomes, seqs, lost f
 })`
 
 class Columns {
-  readonly events: Array<Array<string | null>> = Array.from({ length: 11 }, () => [])
+  readonly events: Array<Array<string | null>> = Array.from({ length: 12 }, () => [])
+  readonly epochs: Array<number | null> = []
   readonly messageIndex: Array<number> = []
   readonly messages: Array<Array<string | null>> = Array.from({ length: 9 }, () => [])
   readonly ackIndex: Array<number> = []
@@ -51,8 +53,10 @@ class Columns {
       draft.content,
       draft.keyParts?.base ?? null,
       draft.keyParts?.chat ?? null,
-      draft.keyParts?.sender ?? null
+      draft.keyParts?.sender ?? null,
+      draft.fence?.deviceId ?? null
     ])
+    this.epochs.push(draft.fence?.epoch ?? null)
     for (const alias of draft.aliases) push(this.aliases, [draft.deviceId, alias.lid, alias.jid])
     this.addEffects(draft, index)
   }
@@ -96,6 +100,7 @@ export const appendParameters = (
   for (let index = 0; index < drafts.length; index++) columns.add(drafts[index]!, index + 1)
   return [
     ...columns.events.map(texts),
+    integers(columns.epochs),
     integers(columns.messageIndex),
     ...columns.messages.map(texts),
     integers(columns.ackIndex),

@@ -69,10 +69,13 @@ const statements = [
   `insert into log_head (head, oldest, recorded_at) values (0, 1, to_timestamp(0))`,
   `create table devices (
     id text collate "C" primary key,
+    ordinal bigint generated always as identity unique,
     name text not null,
     gateway text not null,
     upstream_id text not null,
     active boolean not null default true,
+    owner text collate "C",
+    epoch integer not null default 0,
     reconnect_requests integer not null default 0,
     release_requests integer not null default 0,
     jid text,
@@ -83,7 +86,6 @@ const statements = [
     updated_at timestamptz not null default clock_timestamp(),
     constraint devices_upstream unique (gateway, upstream_id)
   )`,
-  `create index devices_order on devices (created_at, id)`,
   // `failed` ranks below everything: a rank comparison never reaches it, and leaving `pending` for it is said apart.
   `create function columba_rank(status text) returns integer language sql immutable as $$
     select case status when 'pending' then 0 when 'sent' then 1 when 'delivered' then 2 when 'read' then 3
@@ -97,6 +99,15 @@ const statements = [
   `create function columba_key(base text, chat text, sender text) returns uuid language sql immutable as $$
     select substr(encode(sha256(convert_to(base || chr(31) || chat || chr(31) || sender, 'UTF8')), 'hex'), 1, 32)::uuid
   $$`,
+  // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused.
+  `create function columba_claim(p_owner text, p_devices text[]) returns table (id text, epoch integer)
+  language plpgsql volatile as $$
+  begin
+    perform pg_advisory_xact_lock(4341001, 1);
+    return query update devices d set owner = p_owner, epoch = d.epoch + 1
+      where d.id = any (p_devices) returning d.id, d.epoch;
+  end
+  $$`,
   columbaAppend()
 ]
 
@@ -109,7 +120,8 @@ export default Effect.gen(function*() {
  * One batch in one round trip. Arrays of one prefix run in parallel; `*_index` (from 1) names the draft that a message,
  * ack or state belongs to, and it counts only if that draft is new.
  *
- * Outcomes: 0 new, 1 the same event id was committed before, 2 duplicate, 3 the key is known with other content.
+ * Outcomes: 0 new, 1 the same event id was committed before, 2 duplicate, 3 the key is known with other content, 4 the
+ * draft's fence is stale. A draft of another outcome than 0 changes nothing.
  *
  * The advisory lock is taken before the head is read and held until commit, so numbers are given in commit order over
  * all processes: whoever sees `n` sees everything below it. Every statement of a volatile function takes a fresh
@@ -123,6 +135,7 @@ function columbaAppend(): string {
   return `create function columba_append(
     p_id text[], p_kind text[], p_device text[], p_occurred text[], p_via text[], p_data text[],
     p_key text[], p_content text[], p_base text[], p_chat text[], p_sender text[],
+    p_fence text[], p_epoch integer[],
     m_index integer[], m_id text[], m_device text[], m_direction text[], m_wa_id text[], m_chat text[],
     m_sender text[], m_type text[], m_body text[], m_occurred text[],
     k_index integer[], k_message text[], k_participant text[], k_status text[],
@@ -160,13 +173,16 @@ function columbaAppend(): string {
     if cardinality(p_id) > 0 then
       with draft as (
         select u.i, u.id::uuid as id, u.key::uuid as key, u.content::uuid as content, u.base, u.chat, u.sender,
-          c.other as chat_other, s.other as sender_other
-        from unnest(p_id, p_key, p_content, p_base, p_device, p_chat, p_sender)
-          with ordinality u(id, key, content, base, device, chat, sender, i)
+          c.other as chat_other, s.other as sender_other,
+          u.fence is not null and not exists (
+            select 1 from devices f where f.id = u.fence and f.epoch = u.epoch
+          ) as stale
+        from unnest(p_id, p_key, p_content, p_base, p_device, p_chat, p_sender, p_fence, p_epoch)
+          with ordinality u(id, key, content, base, device, chat, sender, fence, epoch, i)
         left join jid_aliases c on c.device_id = u.device and c.spelling = u.chat
         left join jid_aliases s on s.device_id = u.device and s.spelling = u.sender
       ), keyed as (
-        select d.i, d.id, d.content,
+        select d.i, d.id, d.content, d.stale,
           case when d.chat_other is null and d.sender_other is null then d.key
             else columba_key(d.base,
               case when d.chat like '%@lid' then coalesce(d.chat_other, d.chat) else d.chat end,
@@ -181,7 +197,7 @@ function columbaAppend(): string {
           end as spellings
         from draft d
       ), seen as (
-        select k.i, k.key, k.content, e.seq as same_seq, known.key as known_key, known.content as known_content,
+        select k.i, k.key, k.content, k.stale, e.seq as same_seq, known.key as known_key, known.content as known_content,
           first_value(k.i) over same_key as first_i, first_value(k.content) over same_key as first_content
         from keyed k
         left join events e on e.id = k.id
@@ -193,6 +209,7 @@ function columbaAppend(): string {
         select s.i, s.key, s.same_seq,
           case
             when s.same_seq is not null then 1
+            when s.stale then 4
             when s.key is null then 0
             when s.known_key is not null then case when s.content <> s.known_content then 3 else 2 end
             when s.first_i < s.i then case when s.content <> s.first_content then 3 else 2 end
