@@ -1,7 +1,8 @@
 /** `columba events tail`: the log as it grows, over the typed client, which reconnects and resumes by itself. */
 import { Console, Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
-import { Event, EventKind } from "../domain/Event.ts"
+import { EventKindFilter } from "../contracts/Payloads.ts"
+import { Event } from "../domain/Event.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import { remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
@@ -22,7 +23,7 @@ const tail = Command.make("tail", {
   ),
   kind: Flag.String("kind").pipe(
     Flag.withDescription("only this kind, such as message.received; may be repeated"),
-    Flag.withSchema(EventKind),
+    Flag.withSchema(EventKindFilter),
     Flag.atLeast(0)
   ),
   limit: Flag.Int("limit").pipe(Flag.withDescription("stop after so many events"), Flag.optional)

@@ -28,11 +28,13 @@ export class GatewayUnknown extends Schema.TaggedError<GatewayUnknown>()("Gatewa
 export class UpstreamIdTaken extends Schema.TaggedError<UpstreamIdTaken>()("UpstreamIdTaken", {
   message: Schema.String,
   gateway: Schema.String,
-  upstreamId: Schema.String
+  upstreamId: Schema.String,
+  /** The device that holds the slot. */
+  deviceId: Schema.String
 }, { httpApiStatus: 409 }) {
-  static of(gateway: string, upstreamId: string): UpstreamIdTaken {
-    const message = `Slot '${upstreamId}' of gateway '${gateway}' belongs to another device`
-    return new UpstreamIdTaken({ gateway, upstreamId, message })
+  static of(gateway: string, upstreamId: string, deviceId: string): UpstreamIdTaken {
+    const message = `Slot '${upstreamId}' of gateway '${gateway}' belongs to device ${deviceId}`
+    return new UpstreamIdTaken({ gateway, upstreamId, deviceId, message })
   }
 }
 

@@ -4,8 +4,15 @@
  */
 import { ByteSize, Cause, Duration, Effect } from "effect"
 import type { Scope } from "effect"
-import { HttpIncomingMessage, HttpServerError, HttpServerRequest, HttpServerResponse } from "effect/http"
+import {
+  HttpIncomingMessage,
+  HttpMiddleware,
+  HttpServerError,
+  HttpServerRequest,
+  HttpServerResponse
+} from "effect/http"
 import { Socket } from "effect/socket"
+import { apiKeyHeader } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { Draining } from "./Draining.ts"
@@ -26,15 +33,30 @@ export interface EdgeOptions {
   /** The methods some route takes at this path; empty where none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
   readonly draining: Draining["Service"]
+  /** Origins whose web pages may call, such as `https://app.example`. None for a server that only programs call. */
+  readonly corsOrigins: ReadonlyArray<string>
 }
+
+/** How long a browser may remember what it was allowed, in seconds. */
+const preflightAge = 600
 
 export const guard = <E>(
   routes: Effect.Effect<Response, E, Request | Scope.Scope>,
   options: EdgeOptions
 ): Effect.Effect<Response, never, Request | Scope.Scope> =>
+  options.corsOrigins.length === 0 ? answer(routes, options) : HttpMiddleware.cors({
+    allowedOrigins: (origin) => options.corsOrigins.includes(origin),
+    allowedHeaders: ["authorization", apiKeyHeader, "content-type", "last-event-id"],
+    maxAge: preflightAge
+  })(answer(routes, options))
+
+const answer = <E>(
+  routes: Effect.Effect<Response, E, Request | Scope.Scope>,
+  options: EdgeOptions
+): Effect.Effect<Response, never, Request | Scope.Scope> =>
   Effect.gen(function*() {
     const request = yield* HttpServerRequest.HttpServerRequest
-    const refusal = refuse(request, options.open)
+    const refusal = refuse(request, options)
     if (refusal !== null) return withSecurityHeaders(refusal, request)
     if (isUpgrade(request)) {
       return yield* Effect.raceFirst(
@@ -72,9 +94,9 @@ const tooLarge = refused(
 const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toLowerCase() === "websocket"
 
 /** Null where the request may go on. */
-const refuse = (request: Request, open: boolean): Response | null => {
+const refuse = (request: Request, options: EdgeOptions): Response | null => {
   if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(requestBodyMax)) return tooLarge
-  return open ? foreign(request) : null
+  return options.open ? foreign(request, options.corsOrigins) : null
 }
 
 /**
@@ -82,14 +104,14 @@ const refuse = (request: Request, open: boolean): Response | null => {
  * one may have its own name resolve to us (then `Host` is that name), or send us a request across origins (then `Origin`
  * is not ours). Reads across origins are left to the browser, which does not show the answer.
  */
-const foreign = (request: Request): Response | null => {
+const foreign = (request: Request, corsOrigins: ReadonlyArray<string>): Response | null => {
   const host = request.headers["host"] ?? ""
   if (!isLoopback(host.replace(/:\d+$/, ""))) {
     return refused(403, "HostRefused", "Without API keys, only requests to a loopback host name are answered")
   }
   const origin = request.headers["origin"]
   const reads = (request.method === "GET" || request.method === "HEAD") && !isUpgrade(request)
-  return origin === undefined || reads || parseHost(origin) === host.toLowerCase()
+  return origin === undefined || reads || corsOrigins.includes(origin) || parseHost(origin) === host.toLowerCase()
     ? null
     : refused(403, "OriginRefused", "Without API keys, web pages of other origins are not answered")
 }
@@ -146,6 +168,8 @@ const choosePolicy = (path: string): string =>
 
 const withSecurityHeaders = (response: Response, request: Request): Response =>
   HttpServerResponse.setHeaders(response, {
+    // A 401 must say how to authenticate, and clients look for it.
+    ...(response.status === 401 ? { "www-authenticate": "Bearer" } : {}),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

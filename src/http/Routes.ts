@@ -25,6 +25,8 @@ export interface HttpServerOptions {
   readonly host: string
   /** 0 takes any free one. */
   readonly port: number
+  /** Origins whose web pages may call. */
+  readonly corsOrigins: ReadonlyArray<string>
 }
 
 /** A client that takes longer to send its headers is broken or means harm. */
@@ -121,7 +123,7 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
     const routes = yield* answering
     const { open } = yield* AuthorizationHttp.Authorizer
     const draining = yield* Draining
-    return HttpServer.serve(guard(routes, { open, methodsAt, draining }))
+    return HttpServer.serve(guard(routes, { open, methodsAt, draining, corsOrigins: options.corsOrigins }))
   }))
   // Built last, so taken down first: streams end before the server waits for its connections.
   const drainFirst = Layer.effectDiscard(

@@ -44,9 +44,10 @@ export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: 
   const limit = query.limit ?? pageLimitDefault
   const after = query.after ?? (yield* log.bounds).oldest - 1
   const page = yield* log.read({ after, limit, device: query.device, kinds: query.kind })
-  const ended = page.events.length < limit &&
-    (page.through === after || page.through >= (yield* log.bounds).head)
-  return { ...page, next: ended ? null : String(page.through) }
+  if (page.events.length === limit) return { ...page, next: String(page.through) }
+  const { head, oldest } = yield* log.bounds
+  if (after > head) return yield* EventsExpired.pastEnd(after, head, oldest)
+  return { ...page, next: page.through === after || page.through >= head ? null : String(page.through) }
 })
 
 /** The events of a page in runs that are written one at a time. */

@@ -34,6 +34,8 @@ export interface Settings {
   readonly host: string
   readonly port: number
   readonly apiKeys: ReadonlyArray<ApiKey>
+  /** Origins whose web pages may call the API. */
+  readonly corsOrigins: ReadonlyArray<string>
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them for ever. */
   readonly retention: Duration.Duration | null
@@ -127,6 +129,8 @@ const roles = (given: string): ReadonlySet<Role> | null => {
 }
 const allRoles: ReadonlySet<Role> = new Set(Role.literals)
 
+const httpUrl = urlWith(["http:", "https:"])
+
 /** Shorter keys can be guessed over a network. */
 const apiKeyLengthMin = 16
 
@@ -143,6 +147,12 @@ const apiKeys = (given: string): ReadonlyArray<ApiKey> | null => {
   return keys.length === entries.length && keys.length > 0 && unique ? keys : null
 }
 
+/** Origins exactly as browsers send them. `*` is no origin: who may call with a key is named. */
+const corsOrigins = (given: string): ReadonlyArray<string> | null => {
+  const origins = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
+  return origins.length > 0 && origins.every((entry) => httpUrl(entry)?.origin === entry) ? origins : null
+}
+
 /** `off` keeps events for ever. */
 const retention = (given: string): Duration.Duration | null =>
   /^(off|never|forever)$/i.test(given)
@@ -154,8 +164,6 @@ const count = (max: number) => (given: string): number | null =>
 
 /** The demo is to be watched; a load test brings its own devices. */
 const demoDevicesMax = 10_000
-
-const httpUrl = urlWith(["http:", "https:"])
 
 export const variables = {
   databaseUrl: variable("DATABASE_URL", parsed(postgresUrl), null, {
@@ -215,6 +223,10 @@ export const variables = {
       `${apiKeyLengthMin} characters or more`,
     about: "who may call, as name:scope+scope:key, …; unset: no keys, loopback only",
     secret: true
+  }),
+  corsOrigins: variable("COLUMBA_CORS_ORIGINS", parsed(corsOrigins), [], {
+    expected: "a comma list of origins like https://app.example",
+    about: "origins whose web pages may call the API; unset: none"
   }),
   roles: variable("COLUMBA_ROLES", parsed(roles), allRoles, {
     expected: "a comma list out of api, devices, consumer, scheduler",
@@ -321,6 +333,7 @@ const derive = (values: Values): Settings => ({
   host: values.host,
   port: values.port,
   apiKeys: values.apiKeys ?? [],
+  corsOrigins: values.corsOrigins,
   roles: values.roles,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,

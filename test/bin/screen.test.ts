@@ -18,6 +18,7 @@ const settings: Settings = {
   },
   host: "127.0.0.1",
   port: 8080,
+  corsOrigins: [],
   apiKeys: [],
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,

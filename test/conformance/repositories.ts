@@ -56,7 +56,10 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const id = freshDevice()
         yield* devices.insert(makeFields(id))
         const taken = yield* Effect.flip(devices.insert({ ...makeFields(freshDevice()), upstreamId: id as never }))
-        assert.strictEqual(taken._tag, "UpstreamIdTaken")
+        assert.deepStrictEqual([taken._tag, taken._tag === "UpstreamIdTaken" && taken.deviceId], [
+          "UpstreamIdTaken",
+          id
+        ])
         assert.strictEqual((yield* Effect.flip(devices.get(freshDevice())))._tag, "DeviceNotFound")
         assert.strictEqual((yield* Effect.flip(devices.rename(freshDevice(), "x")))._tag, "DeviceNotFound")
         assert.strictEqual((yield* Effect.flip(messages.get("msg_x" as never)))._tag, "MessageNotFound")

@@ -61,6 +61,7 @@ describe("authorization", () => {
         const knock = (headers: Record<string, string>) => ask(url + path, { method, headers })
         const nobody = yield* knock({})
         assert.deepStrictEqual([nobody.status, nobody.body._tag], [401, "Unauthorized"], name)
+        assert.strictEqual(nobody.headers.get("www-authenticate"), "Bearer", name)
         const wrong = yield* knock({ authorization: "Bearer wrong", "x-api-key": "secret-" })
         assert.strictEqual(wrong.status, 401, name)
         for (const [caller, scopes, key] of keys) {

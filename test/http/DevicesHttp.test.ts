@@ -72,7 +72,13 @@ describe("devices over HTTP", () => {
       })
       yield* expect(unknown, {}, 404, "DeviceNotFound")
       yield* expect(unknown, { method: "DELETE" }, 404, "DeviceNotFound")
-      yield* expect(devices, { method: "POST", json: { name: "b", upstreamId: "slot" } }, 409, "UpstreamIdTaken")
+      const taken = yield* expect(
+        devices,
+        { method: "POST", json: { name: "b", upstreamId: "slot" } },
+        409,
+        "UpstreamIdTaken"
+      )
+      assert.deepStrictEqual([taken.deviceId, taken.message.includes(device.id)], [device.id, true])
       const gateway = yield* expect(
         devices,
         { method: "POST", json: { name: "b", gateway: "none" } },

@@ -192,6 +192,50 @@ describe("the edge", () => {
       assert.strictEqual(answer.status, 200)
     }))
 
+  it.live("pages of configured origins may call, with a key, and of others may not", () =>
+    Effect.gen(function*() {
+      const origin = "https://app.example"
+      const { url } = yield* startServer({ keys: [["a", ["read"], "key"]], corsOrigins: [origin] })
+      const devices = `${url}/api/v1/devices`
+      const preflight = (from: string) =>
+        ask(devices, {
+          method: "OPTIONS",
+          headers: {
+            origin: from,
+            "access-control-request-method": "POST",
+            "access-control-request-headers": "authorization, content-type"
+          }
+        })
+      const allowed = yield* preflight(origin)
+      assert.strictEqual(allowed.status, 204)
+      assert.strictEqual(allowed.headers.get("access-control-allow-origin"), origin)
+      assert.include(allowed.headers.get("access-control-allow-methods"), "POST")
+      assert.match(allowed.headers.get("access-control-allow-headers")!, /authorization/i)
+      assert.isNull((yield* preflight("https://evil.example")).headers.get("access-control-allow-origin"))
+
+      const read = yield* ask(devices, { headers: { origin, authorization: "Bearer key" } })
+      assert.deepStrictEqual([read.status, read.headers.get("access-control-allow-origin")], [200, origin])
+      // Without it the page could not even see that its key is missing.
+      const keyless = yield* ask(devices, { headers: { origin } })
+      assert.deepStrictEqual([keyless.status, keyless.headers.get("access-control-allow-origin")], [401, origin])
+      const stream = yield* ask(`${url}/api/v1/events?after=9`, {
+        headers: { origin, authorization: "Bearer key", accept: "text/event-stream" }
+      })
+      assert.deepStrictEqual([stream.status, stream.headers.get("access-control-allow-origin")], [410, origin])
+    }))
+
+  it.live("no origin may call unless it is configured", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
+      for (const method of ["OPTIONS", "GET"]) {
+        const { headers } = yield* ask(`${url}/api/v1/devices`, {
+          method,
+          headers: { origin: "https://app.example", authorization: "Bearer key" }
+        })
+        assert.isNull(headers.get("access-control-allow-origin"), method)
+      }
+    }))
+
   it.live("a request that is not HTTP is answered with 400 and harms nobody", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
@@ -212,7 +256,7 @@ describe("the edge", () => {
       const interrupted = yield* Deferred.make<void>()
       const routes = Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)))
       const draining = yield* Draining
-      const answering = yield* guard(routes, { open: false, methodsAt: () => [], draining }).pipe(
+      const answering = yield* guard(routes, { open: false, methodsAt: () => [], draining, corsOrigins: [] }).pipe(
         Effect.provideService(
           HttpServerRequest.HttpServerRequest,
           HttpServerRequest.fromWeb(new Request("http://localhost/api/v1/devices"))

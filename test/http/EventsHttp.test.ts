@@ -98,6 +98,31 @@ const untilRoom = (url: string, count: number) =>
 const isStream = ({ headers }: SseReader) => headers.get("content-type")!.startsWith("text/event-stream")
 
 describe("events over HTTP", () => {
+  it.live("a page after the end of the log is refused, as the stream is", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      yield* append(Context.get(services, EventLog), 1, 3)
+      for (const headers of [{}, { accept: "text/event-stream" }]) {
+        const beyond = yield* ask(`${url}/api/v1/events?after=4`, { headers })
+        assert.deepStrictEqual([beyond.status, beyond.body._tag], [410, "EventsExpired"])
+      }
+      const end = yield* ask(`${url}/api/v1/events?after=3`)
+      assert.deepStrictEqual([end.status, end.body.items, end.body.next], [200, [], null])
+    }))
+
+  it.live("a kind that no event can have is refused, and a gateway's own kind is taken", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer()
+      for (const kind of ["message.recieved", "message", "gateway.", "gateway", "device.status"]) {
+        const answer = yield* ask(`${url}/api/v1/events?kind=${kind}`)
+        assert.deepStrictEqual([answer.status, answer.body._tag], [400, "RequestInvalid"], kind)
+        assert.include(answer.body.message, "message.received", kind)
+      }
+      for (const kind of ["message.received", "gap.closed", "gateway.presence"]) {
+        assert.strictEqual((yield* ask(`${url}/api/v1/events?kind=${kind}`)).status, 200, kind)
+      }
+    }))
+
   it.live("pages lead through the whole log, and say where to read on later", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()

@@ -40,6 +40,19 @@ describe("Settings", () => {
       ])
     }))
 
+  it.effect("takes origins for CORS as a comma list, and refuses what is no origin", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual((yield* parse({})).corsOrigins, [])
+      const set = "https://app.example, http://localhost:5173"
+      assert.deepStrictEqual((yield* parse({ COLUMBA_CORS_ORIGINS: set })).corsOrigins, [
+        "https://app.example",
+        "http://localhost:5173"
+      ])
+      for (const wrong of ["*", "app.example", "https://app.example/path", "ftp://app.example"]) {
+        assert.lengthOf(yield* problems({ COLUMBA_CORS_ORIGINS: wrong }), 1, wrong)
+      }
+    }))
+
   it.effect("never shows what may be a secret", () =>
     Effect.gen(function*() {
       const found = yield* problems({

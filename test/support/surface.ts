@@ -90,11 +90,19 @@ export interface RunningServer {
 }
 
 export const startServer = (
-  options: Parameters<typeof services>[0] & { readonly port?: number; readonly host?: string } = {}
+  options: Parameters<typeof services>[0] & {
+    readonly port?: number
+    readonly host?: string
+    readonly corsOrigins?: ReadonlyArray<string>
+  } = {}
 ): Effect.Effect<RunningServer, never, EffectScope.Scope> =>
   Effect.gen(function*() {
     const scope = yield* EffectScope.fork(yield* Effect.scope)
-    const layer = HttpServerLayer({ host: options.host ?? "127.0.0.1", port: options.port ?? 0 }).pipe(
+    const layer = HttpServerLayer({
+      host: options.host ?? "127.0.0.1",
+      port: options.port ?? 0,
+      corsOrigins: options.corsOrigins ?? []
+    }).pipe(
       Layer.provideMerge(services(options))
     )
     const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)

@@ -32,7 +32,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         Effect.suspend(() => {
           for (const { device } of tables.devices.values()) {
             if (device.gateway === fields.gateway && device.upstreamId === fields.upstreamId) {
-              return Effect.fail(UpstreamIdTaken.of(fields.gateway, fields.upstreamId))
+              return Effect.fail(UpstreamIdTaken.of(fields.gateway, fields.upstreamId, device.id))
             }
           }
           const createdAt = isoNow()

@@ -52,6 +52,15 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         unavailable("change a device")
       )
 
+    /** Names the holder. Where it has gone in the meantime, trying again succeeds. */
+    const slotTaken = Effect.fnUntraced(function*(gateway: GatewayName, upstreamId: UpstreamId) {
+      const [holder] = yield* sql<{ id: string }>`
+        select id from devices where gateway = ${gateway} and upstream_id = ${upstreamId}`
+      return holder === undefined
+        ? yield* StorageUnavailable.of("add a device")
+        : yield* UpstreamIdTaken.of(gateway, upstreamId, holder.id)
+    })
+
     return DeviceRepository.of({
       insert: (device) =>
         sql.unsafe<DeviceRow>(
@@ -65,7 +74,8 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         ).pipe(
           Effect.tap(() => announce(device.id)),
           Effect.map((rows) => toDevice(rows[0]!)),
-          Effect.catch((error) => insertFailure(error, device.gateway, device.upstreamId))
+          Effect.catchIf(isSlotTaken, () => slotTaken(device.gateway, device.upstreamId)),
+          unavailable("add a device")
         ),
       get: Effect.fn("DeviceRepository.get")(function*(id) {
         const rows = yield* sql.unsafe<DeviceRow>(`select ${columns} from devices where id = $1`, [PgTypes.text(id)])
@@ -122,14 +132,8 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
   })
 )
 
-const insertFailure = (
-  error: SqlError.SqlError,
-  gateway: GatewayName,
-  upstreamId: UpstreamId
-): Effect.Effect<never, UpstreamIdTaken | StorageUnavailable> =>
+const isSlotTaken = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "UniqueViolation" && error.reason.constraint === "devices_upstream"
-    ? Effect.fail(UpstreamIdTaken.of(gateway, upstreamId))
-    : Effect.fail(StorageUnavailable.of("add a device"))
 
 const toDevice = (row: DeviceRow): Device => ({
   id: row.id as DeviceId,
