@@ -123,7 +123,7 @@ const detail = (state: DeviceState): string => {
     case "Online":
       return `since ${state.since}`
     case "Connecting":
-      return `attempt ${state.attempt}`
+      return state.sessionOpen ? "session open; not confirmed by the gateway" : `attempt ${state.attempt}`
     case "Backoff":
       return `${state.reason.code}; next attempt at ${state.retryAt}`
     case "Quarantined":

@@ -1,5 +1,5 @@
 /**
- * Where a device stands. One tagged union, the same words in the log, the API, the metrics and the diagram.
+ * The state of a device. One tagged union, the same words in the log, the API, the metrics and the diagram.
  * Transitions between these states live in `actors/device/DeviceBehaviour.ts`.
  */
 import { Schema } from "effect"
@@ -7,9 +7,9 @@ import { Timestamp } from "./Ids.ts"
 
 /**
  * Why a connection ended or could not begin. The class decides the reaction:
- * `transport` backs off; `auth` stops hammering and probes slowly; `conflict` (somebody else took the session) waits
- * and never fights; `upstreamDown` joins the gateway's one incident and burns no budget; `ours` is a defect in this
- * program, restarted within a budget.
+ * `transport` backs off; `auth` tries again slowly; `conflict` (another client took the session) waits and does not
+ * take it back at once; `upstreamDown` joins the gateway's one incident and burns no budget; `ours` is a defect in
+ * this program, restarted within a budget.
  */
 export const FailureClass = Schema.Literals(["transport", "auth", "conflict", "upstreamDown", "ours"])
 export type FailureClass = typeof FailureClass.Type
@@ -25,7 +25,11 @@ export const Failure = Schema.Struct({
 export type Failure = typeof Failure.Type
 
 export const Inactive = Schema.TaggedStruct("Inactive", {})
-export const Connecting = Schema.TaggedStruct("Connecting", { attempt: Schema.Int })
+export const Connecting = Schema.TaggedStruct("Connecting", {
+  attempt: Schema.Int,
+  /** Whether the session is open. If so, nothing has proved yet that the account behind it is connected. */
+  sessionOpen: Schema.Boolean
+})
 export const AwaitingLogin = Schema.TaggedStruct("AwaitingLogin", {
   method: Schema.Literals(["qr", "code", "unknown"]),
   expiresAt: Schema.NullOr(Timestamp)

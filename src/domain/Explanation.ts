@@ -87,7 +87,7 @@ const verdict = (device: Device): Verdict => {
         howToFix: "If it stays so, see that a process with the role 'devices' is running"
       }
     case "Connecting":
-      return {
+      return state.sessionOpen ? unproven : {
         why: state.attempt > 1 ? `It is connecting, attempt ${state.attempt}` : "It is connecting",
         next: "The gateway answers, or the attempt ends by its time limit and is repeated later",
         nextAt: null,
@@ -137,6 +137,13 @@ const verdict = (device: Device): Verdict => {
         howToFix: `${failureHint[state.reason.class] ?? "Look at the evidence"}; then release the device to try at once`
       }
   }
+}
+
+const unproven: Verdict = {
+  why: "The session with the gateway is open, but the gateway has not confirmed that the account is connected",
+  next: "It goes online when the gateway confirms it or a message arrives; the gateway is asked again until then",
+  nextAt: null,
+  howToFix: "If it stays so, check the account at the gateway and on the phone"
 }
 
 const inactive = (device: Device): Verdict => ({

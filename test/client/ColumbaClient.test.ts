@@ -160,7 +160,7 @@ for (const [transport, layer] of Object.entries(transports)) {
             if (item._tag === "Heartbeat") return Effect.void
             items.push(item._tag === "Device" ? `Device ${item.device.state._tag}` : item._tag)
             if (item._tag === "Synced" && items.filter((tag) => tag === "Synced").length === 1) {
-              return log.append([stateDraft(id, "Inactive", { _tag: "Connecting", attempt: 1 })])
+              return log.append([stateDraft(id, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false })])
             }
             return item._tag === "Changed" ? Deferred.succeed(restarted, undefined) : Effect.void
           }),

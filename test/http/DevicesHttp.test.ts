@@ -59,6 +59,7 @@ describe("devices over HTTP", () => {
   it.live("every failure has its status, its tag and a sentence", () =>
     Effect.gen(function*() {
       const script = makeScript()
+      script.gateway.answer = null
       const { services, url } = yield* startServer({ script })
       const devices = `${url}/api/v1/devices`
       const { body: device } = yield* ask(devices, { method: "POST", json: { name: "a", upstreamId: "slot" } })

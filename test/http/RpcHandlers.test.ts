@@ -35,7 +35,7 @@ const layer = Layer.mergeAll(
 const run = <A, E>(test: Effect.Effect<A, E, Layer.Success<typeof layer> | Scope.Scope>) =>
   Effect.runPromise(test.pipe(Effect.provide(Layer.fresh(layer)), Effect.scoped))
 
-const state = (number: number): DeviceState => ({ _tag: "Connecting", attempt: number })
+const state = (number: number): DeviceState => ({ _tag: "Connecting", attempt: number, sessionOpen: false })
 
 describe("streams over RPC", () => {
   it("replay and live meet without hole or double, wherever appends fall, for every filter", () =>

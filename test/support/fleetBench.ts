@@ -55,6 +55,15 @@ export const settle = Effect.gen(function*() {
   for (let round = 0; round < 12; round++) yield* Effect.yieldNow
 })
 
+/** Lets every fiber run, without the clock moving, until this is so. Far more rounds than any test needs are an error. */
+export const until = Effect.fnUntraced(function*(what: string, isSo: () => boolean) {
+  for (let round = 0; round < 10_000; round++) {
+    if (isSo()) return
+    yield* Effect.yieldNow
+  }
+  return yield* Effect.die(new Error(`never came true: ${what}`))
+})
+
 /** Moves the clock and lets all fibers act, in steps, since what one wait causes may begin another. */
 export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Duration.Input = "1 second") {
   const end = Duration.toMillis(time)

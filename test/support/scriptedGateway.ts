@@ -46,7 +46,8 @@ export class ScriptedGateway implements WhatsAppGateway {
   readonly openedAt: Array<number> = []
   mode: OpenMode = "accept"
   modeOf: (id: DeviceId) => OpenMode = () => this.mode
-  answer: UpstreamStatus | null = null
+  /** Null: it does not answer. */
+  answer: UpstreamStatus | null = { isConnected: true, isLoggedIn: true, jid: null }
   up = true
   probes = 0
   slots: Array<string> = []
@@ -103,7 +104,9 @@ export class ScriptedGateway implements WhatsAppGateway {
     const held = { count: 0, resume: [] as Array<(answer: UpstreamStatus) => void> }
     this.#held = held
     return {
+      /** Questions asked, ever and without an answer so far. */
       count: () => held.count,
+      open: () => held.resume.length,
       release: (answer: UpstreamStatus) => {
         for (const resume of held.resume.splice(0)) resume(answer)
       }

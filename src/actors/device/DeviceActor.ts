@@ -97,7 +97,7 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
     let forget = false
     for (const order of orders) {
       if (order._tag === "SyncStatus") {
-        cell.host.status.want(cell)
+        cell.host.status.want(cell, order.when)
         continue
       }
       forget = order.forget

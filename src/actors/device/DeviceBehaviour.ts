@@ -83,8 +83,8 @@ export interface Transition {
 export type Order =
   /** Ends the open session. Its end is not reported back when `forget` is set. */
   | { readonly _tag: "EndSession"; readonly failure: Failure; readonly forget: boolean }
-  /** Ask the gateway about the slot soon. */
-  | { readonly _tag: "SyncStatus" }
+  /** Ask the gateway about the slot: at once where the device waits for the answer, else soon. */
+  | { readonly _tag: "SyncStatus"; readonly when: "now" | "soon" }
 
 export interface Decision {
   readonly transition: Transition | null
@@ -92,7 +92,8 @@ export interface Decision {
 }
 
 const nothing: Decision = { transition: null, orders: [] }
-const syncStatus: ReadonlyArray<Order> = [{ _tag: "SyncStatus" }]
+const syncSoon: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "soon" }]
+const syncNow: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "now" }]
 
 /** A device as it is before its actor has done anything. */
 export const initial = (jid: string | null): ActorState => ({
@@ -186,7 +187,7 @@ export const decide = (actorState: ActorState, input: Input, facts: Facts): Deci
           endSession("stopped", input.rule)
         )
     case "Opened":
-      return opened(actorState, facts)
+      return opened(actorState)
     case "Ended":
       return holdsNoSession(actorState) ? nothing : failed(actorState, input.failure, facts, input.retryAfter)
     case "Crashed":
@@ -212,7 +213,7 @@ export const decide = (actorState: ActorState, input: Input, facts: Facts): Deci
   }
 }
 
-const connecting = (attempt: number): DeviceState => ({ _tag: "Connecting", attempt })
+const connecting = (attempt: number, sessionOpen = false): DeviceState => ({ _tag: "Connecting", attempt, sessionOpen })
 
 const iso = (at: number): string => new Date(at).toISOString()
 
@@ -243,13 +244,20 @@ const endSession = (code: string, detail: string, forget = true): ReadonlyArray<
 const holdsNoSession = (actorState: ActorState): boolean =>
   actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.state._tag === "Backoff"
 
-/** An open session is enough for a known account; an unknown one is asked about first. */
-const opened = (actorState: ActorState, facts: Facts): Decision => {
-  if (actorState.state._tag !== "Connecting" || actorState.sessionOpen) return nothing
-  return actorState.jid === null
-    ? become(actorState, actorState.state, "session-open-account-unknown", { sessionOpen: true }, syncStatus)
-    : become(actorState, online(actorState.jid, facts), "session-open", { sessionOpen: true })
-}
+/**
+ * An open session proves nothing about the account behind it: a gateway accepts sessions for slots that are logged out.
+ * The device is online when the gateway confirms it, or when a message arrives.
+ */
+const opened = (actorState: ActorState): Decision =>
+  actorState.state._tag !== "Connecting" || actorState.sessionOpen
+    ? nothing
+    : become(
+      actorState,
+      connecting(actorState.attempt, true),
+      actorState.jid === null ? "session-open-account-unknown" : "session-open-unproven",
+      { sessionOpen: true },
+      syncNow
+    )
 
 const online = (jid: string | null, facts: Facts): DeviceState => ({ _tag: "Online", jid, since: iso(facts.wall) })
 
@@ -348,14 +356,14 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
       return statusRead(actorState, input.status, facts)
     case "UpstreamConnected":
       return actorState.state._tag === "Online"
-        ? { transition: null, orders: syncStatus }
+        ? { transition: null, orders: syncSoon }
         : become(actorState, online(input.jid ?? actorState.jid, facts), "upstream-connected", {
           jid: input.jid ?? actorState.jid
-        }, syncStatus)
+        }, syncSoon)
     case "UpstreamDisconnected":
       return actorState.state._tag === "Online"
-        ? become(actorState, connecting(actorState.attempt), "upstream-disconnected", {}, syncStatus)
-        : { transition: null, orders: syncStatus }
+        ? become(actorState, connecting(actorState.attempt, true), "upstream-disconnected", {}, syncSoon)
+        : { transition: null, orders: syncSoon }
     case "LoginNeeded":
       return actorState.state._tag === "AwaitingLogin" && actorState.state.method === input.method &&
           actorState.state.expiresAt === input.expiresAt
@@ -371,7 +379,7 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
         : become(actorState, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
     case "TrafficHeard":
       return actorState.state._tag === "Connecting" || actorState.state._tag === "AwaitingLogin"
-        ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncStatus)
+        ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncSoon)
         : nothing
     case "DeafProved":
       return actorState.state._tag === "Online"
@@ -402,7 +410,9 @@ const statusRead = (actorState: ActorState, status: UpstreamStatus, facts: Facts
   if (status.isLoggedIn || status.jid !== null) {
     return tag === "Connecting"
       ? nothing
-      : become(actorState, connecting(actorState.attempt), "upstream-offline", { jid: status.jid ?? actorState.jid })
+      : become(actorState, connecting(actorState.attempt, true), "upstream-offline", {
+        jid: status.jid ?? actorState.jid
+      })
   }
   if (tag === "LoggedOut" || tag === "AwaitingLogin") return nothing
   return actorState.jid === null

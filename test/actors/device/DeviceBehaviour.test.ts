@@ -24,7 +24,9 @@ const ended = (failureClass: FailureClass, retryAfter = 0): Input => ({
   retryAfter
 })
 
-const online = (now = 0): ActorState => after(initial(jid), now, { _tag: "Start" }, { _tag: "Opened" })
+const usable: Input = { _tag: "StatusRead", status: { isConnected: true, isLoggedIn: true, jid } }
+
+const online = (now = 0): ActorState => after(initial(jid), now, { _tag: "Start" }, { _tag: "Opened" }, usable)
 
 describe("what a device decides", () => {
   it("counts attempts over losses that come before a connection was stable, and starts over after one that was", () => {
@@ -32,7 +34,7 @@ describe("what a device decides", () => {
     for (let n = 1; n <= 3; n++) {
       actorState = after(actorState, n, ended("transport"))
       assert.deepInclude(actorState.state, { _tag: "Backoff", attempt: n })
-      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" })
+      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" }, usable)
     }
     const later = Duration.toMillis(stableAfter) + 10
     assert.deepInclude(after(actorState, later, ended("transport")).state, { _tag: "Backoff", attempt: 1 })
@@ -43,7 +45,7 @@ describe("what a device decides", () => {
     it(`lets ${intensity} failures of class ${failureClass} within ${Duration.format(period)} pass, and not one more`, () => {
       let actorState = online()
       for (let n = 0; n < intensity; n++) {
-        actorState = after(actorState, n, ended(failureClass), { _tag: "RetryDue" }, { _tag: "Opened" })
+        actorState = after(actorState, n, ended(failureClass), { _tag: "RetryDue" }, { _tag: "Opened" }, usable)
         assert.strictEqual(actorState.state._tag, "Online")
       }
       const now = intensity
@@ -69,7 +71,7 @@ describe("what a device decides", () => {
     for (let n = 0; n < 50; n++) {
       actorState = after(actorState, n, { _tag: "Ended", failure, retryAfter: 1000 })
       assert.deepInclude(actorState.state, { _tag: "Backoff", retryAt: new Date(hour + n + 1000).toISOString() })
-      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" })
+      actorState = after(actorState, n, { _tag: "RetryDue" }, { _tag: "Opened" }, usable)
     }
     assert.deepStrictEqual(actorState.failures, [])
   })
@@ -94,19 +96,17 @@ describe("what a device decides", () => {
     const down: Input = { _tag: "GatewayDown", failure, probeAt: 500 }
     const conflicted = after(online(), 0, ended("conflict"), { _tag: "RetryDue" }, down)
     assert.strictEqual(conflicted.failures.length, 1)
-    const longAgo = after(online(), 0, ended("transport"), { _tag: "RetryDue" }, { _tag: "Opened" })
+    const longAgo = after(online(), 0, ended("transport"), { _tag: "RetryDue" }, { _tag: "Opened" }, usable)
     assert.strictEqual(after(longAgo, 120_000, down).failures.length, 1)
   })
 
-  it("asks about an account it does not know before it calls the device online", () => {
-    const decision = decide(
-      after(initial(null), 0, { _tag: "Start" }),
-      { _tag: "Opened" },
-      { ...at(0), delay }
-    )
-    assert.strictEqual(decision.transition?.state._tag, "Connecting")
-    assert.deepStrictEqual(decision.orders, [{ _tag: "SyncStatus" }])
-  })
+  for (const known of [jid, null]) {
+    it(`asks at once about ${known === null ? "an unknown" : "a known"} account before it calls the device online`, () => {
+      const decision = decide(after(initial(known), 0, { _tag: "Start" }), { _tag: "Opened" }, { ...at(0), delay })
+      assert.deepStrictEqual(decision.transition?.state, { _tag: "Connecting", attempt: 1, sessionOpen: true })
+      assert.deepStrictEqual(decision.orders, [{ _tag: "SyncStatus", when: "now" }])
+    })
+  }
 
   it("takes neither flag of a gateway's status for usable by itself", () => {
     for (const [isConnected, isLoggedIn] of [[true, false], [false, true], [false, false]] as const) {

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { device, deviceId, FleetBench, layer, pass, settle } from "../../support/fleetBench.ts"
+import { device, deviceId, FleetBench, layer, pass, settle, until } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
 const within = <A, E>(devices: Parameters<typeof layer>[0], test: Effect.Effect<A, E, FleetBench>, settings = {}) =>
@@ -137,7 +137,7 @@ describe("the local fleet", () => {
         for (let n = 0; n < 500; n++) {
           if (n === 1) continue
           const rules = bench.transitions(deviceId(n)).map((transition) => transition.rule)
-          assert.deepStrictEqual(rules, ["started", "session-open"])
+          assert.deepStrictEqual(rules, ["started", "session-open-unproven", "status-usable"])
         }
       })
     ))
@@ -269,6 +269,80 @@ describe("the local fleet", () => {
         assert.isFalse(session.paused)
         yield* pass("1 second")
         assert.strictEqual(bench.gateway.live(deviceId(2)).length, 1)
+      })
+    ))
+
+  it.effect("calls no device online before its gateway or a message has proved it", () =>
+    within(
+      [device(1), device(2)],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        const asked = bench.gateway.holdStatus()
+        yield* bench.want([device(1), device(2)])
+        yield* pass("1 second")
+        assert.strictEqual(asked.count(), 2, "each is asked about at once")
+        const unproven = { _tag: "Connecting", attempt: 1, sessionOpen: true } as const
+        assert.deepStrictEqual(bench.transitions(one).at(-1)!.state, unproven)
+        bench.gateway.live(deviceId(2))[0]!.say(frame)
+        yield* settle
+        assert.strictEqual(bench.readState(deviceId(2)), "Online")
+        assert.deepStrictEqual(bench.transitions(one).at(-1)!.state, unproven)
+        asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+        yield* settle
+        assert.strictEqual(bench.transitions(one).at(-1)!.rule, "status-usable")
+      })
+    ))
+
+  it.effect("finds out that a known account was logged out while no process ran it, and never calls it online", () =>
+    within(
+      [device(1)],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        bench.gateway.answer = { isConnected: false, isLoggedIn: false, jid: null }
+        yield* pass("2 seconds")
+        const states = bench.transitions(one).map(({ state }) => state._tag)
+        assert.deepStrictEqual(states, ["Connecting", "Connecting", "LoggedOut"])
+      })
+    ))
+
+  it.effect("asks about no more slots at once than it is told, however many sessions open together", () =>
+    within(
+      Array.from({ length: 400 }, (_, n) => device(n)),
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        const asked = bench.gateway.holdStatus()
+        yield* pass("2 seconds", "100 millis")
+        yield* until("all places are taken", () => asked.open() === 16)
+        for (let answers = 0; answers < 400 && asked.open() > 0; answers++) {
+          yield* settle
+          assert.isAtMost(asked.open(), 16)
+          asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+          yield* settle
+        }
+        const online = () => Array.from({ length: 400 }, (_, n) => bench.readState(deviceId(n)))
+        yield* until("all are online", () => online().every((tag) => tag === "Online"))
+        assert.isAtMost(asked.count(), 400, "and once about each")
+      }),
+      { connectsPerSecond: 10_000, statusConcurrency: 16 }
+    ))
+
+  it.effect("takes no answer for proof of a session that was opened after the question", () =>
+    within(
+      [device(1)],
+      Effect.gen(function*() {
+        const bench = yield* FleetBench
+        const asked = bench.gateway.holdStatus()
+        yield* bench.want([device(1)])
+        yield* pass("1 second")
+        yield* bench.want([device(1, { reconnectRequests: 1 })])
+        yield* settle
+        asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+        yield* settle
+        assert.strictEqual(bench.readState(one), "Connecting")
+        yield* pass("2 seconds")
+        asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+        yield* settle
+        assert.strictEqual(bench.readState(one), "Online")
       })
     ))
 
