@@ -61,8 +61,9 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly desired: Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
 
   /**
-   * A pulse whenever desired state may have changed: at once for this process's own writes, by LISTEN for others'.
-   * Losing the connection is a pulse too. Pulses may come for nothing and several may fall into one.
+   * Starts with a pulse, and pulses whenever desired state may have changed: at once for this process's own writes, by
+   * LISTEN for those of others. A lost connection is a pulse too. There may be pulses without a change, and one pulse
+   * may stand for several changes.
    */
   readonly changes: Stream.Stream<void>
 

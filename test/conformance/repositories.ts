@@ -1,6 +1,6 @@
 /** What both repositories keep, whatever they are built on. */
 import { assert, layer } from "@effect/vitest"
-import { Effect, Fiber, Stream } from "effect"
+import { Effect, Fiber, Queue, Stream } from "effect"
 import type { Layer } from "effect"
 import type { Device } from "../../src/domain/Device.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -92,17 +92,19 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.isUndefined((yield* devices.desired).find((device) => device.id === id))
       }))
 
-    it.effect("pulses when desired state has changed", () =>
+    it.effect("pulses at once, and again when desired state has changed", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const id = freshDevice()
         yield* devices.insert(makeFields(id))
-        const pulse = yield* Effect.forkChild(devices.changes.pipe(Stream.take(2), Stream.runDrain))
-        while (pulse.pollUnsafe() === undefined) {
-          yield* devices.requestReconnect(id)
-          yield* Effect.yieldNow
-        }
-        yield* Fiber.join(pulse)
+        const pulses = yield* Queue.unbounded<void>()
+        const listener = yield* Effect.forkChild(
+          Stream.runForEach(devices.changes, () => Queue.offer(pulses, undefined))
+        )
+        yield* Queue.take(pulses)
+        yield* devices.requestReconnect(id)
+        yield* Queue.take(pulses)
+        yield* Fiber.interrupt(listener)
       }))
 
     it.effect("lists by recorded state and counts by it", () =>

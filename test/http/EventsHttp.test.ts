@@ -14,6 +14,7 @@ import type { SseReader } from "../support/sse.ts"
 import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
+import { propertyLimits } from "../support/propertyLimits.ts"
 
 const makeDeviceId = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
 const one = makeDeviceId(1)
@@ -200,7 +201,7 @@ describe("events over HTTP", () => {
               }
               assert.deepStrictEqual(seen, numbers(start + 1, appended))
             })))),
-          { numRuns: 25 }
+          propertyLimits(25)
         )
       )
     }))

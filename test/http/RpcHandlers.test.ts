@@ -1,6 +1,6 @@
 /** The streams over RPC: replay, the switch to live, and what a watcher of devices sees. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import type { Scope } from "effect"
 import { RpcMiddleware, RpcTest } from "effect/rpc"
 import fc from "fast-check"
@@ -16,6 +16,7 @@ import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { messageDraft, services, stateDraft } from "../support/surface.ts"
+import { propertyLimits } from "../support/propertyLimits.ts"
 
 const makeDeviceId = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
 
@@ -87,7 +88,7 @@ describe("streams over RPC", () => {
             }
           }))
       ),
-      { numRuns: 60 }
+      propertyLimits(60)
     ))
 
   it("a stream without a place says where it begins, before anything else", () =>
@@ -118,12 +119,14 @@ describe("streams over RPC", () => {
             })
             let watching: Fiber.Fiber<ReadonlyArray<unknown>, unknown> | undefined
             const states = new Map<string, DeviceState>()
+            const synced = yield* Deferred.make<void>()
             const end = state(999)
             const watch = client.WatchDevices().pipe(
               Stream.tap((item) =>
-                Effect.sync(() => {
+                Effect.suspend(() => {
                   if (item._tag === "Device") states.set(item.device.id, item.device.state)
                   if (item._tag === "Changed") states.set(item.deviceId, item.state)
+                  return item._tag === "Synced" ? Deferred.succeed(synced, undefined) : Effect.void
                 })
               ),
               Stream.takeUntil((item) =>
@@ -137,19 +140,14 @@ describe("streams over RPC", () => {
               yield* change(index, at + 1)
             }
             watching ??= yield* Effect.forkChild(watch)
-            for (let pause = 0; pause < 20; pause++) yield* Effect.yieldNow
-            // Told again until the watcher has come as far as to hear it.
-            const repeating = yield* Effect.forkChild(
-              Effect.forever(
-                Effect.andThen(log.append([stateDraft(ids[0]!, "Connecting", end)]), Effect.sleep("5 millis"))
-              )
-            )
+            // Only a change after the snapshot is sure to be seen as a change.
+            yield* Deferred.await(synced)
+            yield* log.append([stateDraft(ids[0]!, "Connecting", end)])
             yield* Fiber.join(watching)
-            yield* Fiber.interrupt(repeating)
             for (const id of ids) assert.deepStrictEqual(states.get(id), (yield* manager.get(id)).state, id)
           }))
       ),
-      { numRuns: 40 }
+      propertyLimits(40)
     ))
 
   it("server info names the parts, and stands when a part does not", () =>

@@ -2,6 +2,7 @@ import { assert, it } from "@effect/vitest"
 import fc from "fast-check"
 import { digestContent, deriveKey, deriveKeyParts } from "../../src/log/EventKey.ts"
 import { ackDraft, freshDevice, messageDraft } from "../support/drafts.ts"
+import { propertyLimits } from "../support/propertyLimits.ts"
 
 const device = freshDevice()
 
@@ -43,7 +44,7 @@ it("no sender-chosen text can make two identities read alike", () => {
       const same = keyOfDraft(messageDraft({ device, ...a })) === keyOfDraft(messageDraft({ device, ...b }))
       return same === (cleaned(a) === cleaned(b))
     }),
-    { numRuns: 2_000 }
+    propertyLimits(2_000)
   )
 })
 

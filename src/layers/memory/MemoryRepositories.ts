@@ -106,7 +106,14 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             releaseRequests
           }))
       ),
-      changes: Stream.fromPubSub(changes).pipe(Stream.map(() => undefined)),
+      changes: Stream.unwrap(
+        // Subscribed before the first pulse, so that no change falls between the two.
+        Effect.map(
+          PubSub.subscribe(changes),
+          (subscription) =>
+            Stream.concat(Stream.make(undefined), Stream.map(Stream.fromSubscription(subscription), () => undefined))
+        )
+      ),
       countByState: Effect.sync(() => {
         const counts: Partial<Record<DeviceStateTag, number>> = {}
         for (const { device } of tables.devices.values()) {

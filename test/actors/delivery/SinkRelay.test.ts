@@ -10,6 +10,7 @@ import { EventsExpired } from "../../../src/domain/MessageErrors.ts"
 import { CursorLost, EventLog } from "../../../src/services/EventLog.ts"
 import { SinkUnavailable } from "../../../src/services/EventSink.ts"
 import type { EventSink } from "../../../src/services/EventSink.ts"
+import { propertyLimits } from "../../support/propertyLimits.ts"
 
 describe("a relay with a sink that takes one run at a time", () => {
   it.effect("moves the cursor only after the sink has confirmed", () =>
@@ -167,7 +168,7 @@ describe("a relay with a sink that overlaps runs", () => {
             )
           )
       ),
-      { numRuns: 150 }
+      propertyLimits(150)
     ))
 })
 

@@ -10,6 +10,7 @@ import { makeEventId, deriveMessageId } from "../../../../src/services/EventIden
 import { encodeFrame } from "../../../../src/simulator/Emitter.ts"
 import { scenario } from "../../../../src/simulator/Scenario.ts"
 import { makeTarget } from "../../../support/gateway.ts"
+import { propertyLimits } from "../../../support/propertyLimits.ts"
 
 const own = "6281234567890@s.whatsapp.net"
 const peer = "628999000111@s.whatsapp.net"
@@ -409,7 +410,7 @@ describe("junk", () => {
           if (event._tag === "Record") assert.isNotNull(readTimestamp(event.draft.occurredAt))
         }
       }),
-      { numRuns: 3000 }
+      propertyLimits(3000)
     )
   })
 })

@@ -1,0 +1,16 @@
+/**
+ * Limits of a property test in wall time. On a loaded machine the test checks fewer cases instead of failing: after
+ * `wholeMillis` it ends with the cases it has checked by then. One case that never ends still fails, by `caseMillis`.
+ */
+
+/** Below the 20 s that a test of the project `unit` may take. */
+const wholeMillis = 12_000
+
+/** A case takes milliseconds on an idle machine. */
+const caseMillis = 8_000
+
+export const propertyLimits = (numRuns: number) => ({
+  numRuns,
+  timeout: caseMillis,
+  interruptAfterTimeLimit: wholeMillis
+})
