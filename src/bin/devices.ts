@@ -1,16 +1,18 @@
 /** `columba devices …`: the fleet from the terminal, over the typed client. */
-import { Console, Effect } from "effect"
+import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
+import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceName } from "../domain/Device.ts"
 import type { DeviceState } from "../domain/DeviceState.ts"
 import { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Explanation } from "../domain/Explanation.ts"
 import { GatewayName, UpstreamId } from "../domain/Ids.ts"
-import { deviceArgument, remoteFlags, withClient } from "./remote.ts"
-import { style } from "./style.ts"
-import type { Style } from "./style.ts"
+import { print, printJson } from "./printer.ts"
+import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
+import { bold, cyan, dim, fit, green, padEnd, plain, red, styled, widthOf, yellow } from "./styledText.ts"
+import type { Paint, Part } from "./styledText.ts"
 
 const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object a line"), Flag.withDefault(false))
 
@@ -23,54 +25,64 @@ const list = Command.make(
       Flag.withDescription("only devices in this state"),
       Flag.optional
     ),
-    limit: Flag.Int("limit").pipe(Flag.withDescription("at most so many, 1 to 1000"), Flag.withDefault(100))
+    limit: Flag.Int("limit").pipe(
+      Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
+      Flag.withSchema(PageLimit),
+      Flag.withDefault(pageLimitDefault)
+    )
   },
   (flags) =>
-    withClient(flags, (client) => client.devices.list({ ...given("state", flags.state), limit: flags.limit })).pipe(
+    withClient(
+      flags,
+      (client) => answeredInTime(client.devices.list({ ...given("state", flags.state), limit: flags.limit }))
+    ).pipe(
       Effect.flatMap(({ items, next }) => {
-        if (flags.json) return Effect.forEach(items, (device) => Console.log(JSON.stringify(device)), { discard: true })
-        if (items.length === 0) return Console.log("no devices; add one with: columba devices add --name 'Front desk'")
-        const more = next === null ? "" : "\nthere are more; raise --limit or read them page by page over the API"
-        return Console.log(`${deviceTable(items, style(process.stdout))}${more}`)
+        if (flags.json) return Effect.forEach(items, printJson, { discard: true })
+        if (items.length > 0) return print(...deviceTable(items), ...(next === null ? [] : moreDevices))
+        return flags.state._tag === "Some"
+          ? print(`no device is in the state ${flags.state.value}`)
+          : print("no devices; add one with: columba devices add --name 'Front desk'")
       })
     )
 ).pipe(
   Command.withAlias("ls"),
-  Command.withDescription("Shows the devices and how they stand"),
+  Command.withDescription("Shows the devices and their states"),
   Command.withExamples([
-    { command: "columba devices list", description: "All of them" },
+    { command: "columba devices list", description: "All devices" },
     { command: "columba devices list --state Quarantined", description: "Those set aside after repeated failures" },
     { command: "columba devices list --json | jq .state._tag", description: "For scripts" }
   ])
 )
+
+const moreDevices = ["there are more; raise --limit, or read them page by page over the API"]
 
 const add = Command.make("add", {
   ...remoteFlags,
   json,
   name: Flag.String("name").pipe(Flag.withDescription("a name for people"), Flag.withSchema(DeviceName)),
   gateway: Flag.String("gateway").pipe(
-    Flag.withDescription("which configured gateway; the only one where left out"),
+    Flag.withDescription("which gateway; may be left out where there is only one"),
     Flag.withSchema(GatewayName),
     Flag.optional
   ),
   upstreamId: Flag.String("upstream-id").pipe(
-    Flag.withDescription("the gateway's slot; made by us where left out"),
+    Flag.withDescription("the slot at the gateway (default: the id of the new device)"),
     Flag.withSchema(UpstreamId),
     Flag.optional
   )
 }, (flags) =>
   withClient(flags, (client) =>
-    client.devices.create({
+    answeredInTime(client.devices.create({
       name: flags.name,
       ...given("gateway", flags.gateway),
       ...given("upstreamId", flags.upstreamId)
-    })).pipe(
+    }))).pipe(
       Effect.flatMap((device) =>
-        Console.log(
-          flags.json
-            ? JSON.stringify(device)
-            : `added ${device.id}; it connects by itself. See how it does: columba devices explain ${device.id}`
-        )
+        flags.json
+          ? printJson(device)
+          : print(
+            `added ${device.id}; it connects by itself. See how it does: columba devices explain ${device.id}`
+          )
       )
     )).pipe(
     Command.withDescription("Adds a device and lets the fleet connect it"),
@@ -87,10 +99,8 @@ const explain = Command.make(
   "explain",
   { ...remoteFlags, json, device: deviceArgument },
   (flags) =>
-    withClient(flags, (client) => client.devices.explain({ id: flags.device })).pipe(
-      Effect.flatMap((found) =>
-        Console.log(flags.json ? JSON.stringify(found) : explanation(found, style(process.stdout)))
-      )
+    withClient(flags, (client) => answeredInTime(client.devices.explain({ id: flags.device }))).pipe(
+      Effect.flatMap((found) => flags.json ? printJson(found) : print(...explanation(found)))
     )
 ).pipe(
   Command.withDescription("Says why a device is in its state, what happens next and when, and what you can do"),
@@ -104,19 +114,14 @@ export const devices = Command.make("devices").pipe(
   Command.withSubcommands([list, add, explain])
 )
 
-const stateColour = (tag: DeviceState["_tag"], colours: Style): (text: string) => string => {
-  switch (tag) {
-    case "Online":
-      return colours.green
-    case "Quarantined":
-    case "LoggedOut":
-      return colours.red
-    case "Inactive":
-      return colours.dim
-    default:
-      return colours.yellow
-  }
+const stateColours: Readonly<Partial<Record<DeviceStateTag, Paint>>> = {
+  Online: green,
+  Quarantined: red,
+  LoggedOut: red,
+  Inactive: dim
 }
+
+const paintState = (tag: DeviceStateTag): Part => (stateColours[tag] ?? yellow)(tag)
 
 const detail = (state: DeviceState): string => {
   switch (state._tag) {
@@ -137,35 +142,39 @@ const detail = (state: DeviceState): string => {
   }
 }
 
-/** Columns as wide as their widest cell; names are the only ones that can be long, so they are cut. */
-export const deviceTable = (devices: ReadonlyArray<Device>, colours: Style): string => {
-  const rows = devices.map(({ id, jid, name, state }) => ({
-    id,
-    name: name.length > nameWidthMax ? `${name.slice(0, nameWidthMax - 1)}…` : name,
-    jid: jid ?? "-",
-    state
-  }))
-  const width = (column: "name" | "jid"): number => Math.max(column.length, ...rows.map((row) => row[column].length))
-  const [nameWidth, jidWidth] = [width("name"), width("jid")]
-  const header = `${"id".padEnd(30)}  ${"name".padEnd(nameWidth)}  ${"account".padEnd(jidWidth)}  state`
-  return [
-    colours.dim(header),
-    ...rows.map(({ id, jid, name, state }) =>
-      `${id.padEnd(30)}  ${name.padEnd(nameWidth)}  ${jid.padEnd(jidWidth)}  ` +
-      `${stateColour(state._tag, colours)(state._tag.padEnd(13))} ${colours.dim(detail(state))}`.trimEnd()
-    )
-  ].join("\n")
-}
-
+/** Longer names are cut: every other column has a bound of its own. */
 const nameWidthMax = 32
 
-export const explanation = (found: Explanation, colours: Style): string => {
-  const nextAt = found.nextAt === null ? "" : `, at ${found.nextAt}`
+const stateWidth = Math.max(...DeviceStateTag.literals.map((tag) => tag.length))
+
+/** Columns as wide as their widest cell. */
+export const deviceTable = (devices: ReadonlyArray<Device>): ReadonlyArray<Part> => {
+  const rows = devices.map(({ id, jid, name, state }) => ({
+    id,
+    name: fit(name, nameWidthMax),
+    jid: plain(jid ?? "-"),
+    state
+  }))
+  const idWidth = Math.max(...rows.map(({ id }) => id.length))
+  const nameWidth = Math.max("name".length, ...rows.map(({ name }) => widthOf(name)))
+  const jidWidth = Math.max("account".length, ...rows.map(({ jid }) => widthOf(jid)))
+  const header = `${"id".padEnd(idWidth)}  ${"name".padEnd(nameWidth)}  ${"account".padEnd(jidWidth)}  state`
   return [
-    `${colours.bold(found.deviceId)} is ${stateColour(found.state, colours)(found.state)}`,
-    `why    ${found.why}${found.rule === null ? "" : colours.dim(` (rule '${found.rule}')`)}`,
-    `next   ${found.next}${nextAt}`,
-    ...(found.howToFix === null ? [] : [`mend   ${colours.cyan(found.howToFix)}`]),
-    ...found.evidence.map((line, index) => `${index === 0 ? "seen   " : "       "}${colours.dim(line)}`)
-  ].join("\n")
+    dim(header),
+    ...rows.map(({ id, jid, name, state }) => {
+      const row = styled`${padEnd(id, idWidth)}  ${padEnd(name, nameWidth)}  ${padEnd(jid, jidWidth)}  `
+      const more = detail(state)
+      return more === ""
+        ? styled`${row}${paintState(state._tag)}`
+        : styled`${row}${padEnd(paintState(state._tag), stateWidth)}  ${dim(more)}`
+    })
+  ]
 }
+
+export const explanation = (found: Explanation): ReadonlyArray<Part> => [
+  styled`${bold(found.deviceId)} is ${paintState(found.state)}`,
+  styled`why    ${found.why}${found.rule === null ? "" : dim(` (rule '${found.rule}')`)}`,
+  styled`next   ${found.next}${found.nextAt === null ? "" : `, at ${found.nextAt}`}`,
+  ...(found.howToFix === null ? [] : [styled`fix    ${cyan(found.howToFix)}`]),
+  ...found.evidence.map((line, index) => styled`${index === 0 ? "seen   " : "       "}${dim(line)}`)
+]

@@ -1,27 +1,30 @@
-/** `columba doctor`: looks at everything Columba needs, says how each stands and how to mend what is wrong. */
-import { Clock, Console, Duration, Effect, FileSystem, Redacted } from "effect"
+/** `columba doctor`: checks everything that Columba needs, and says how to fix what is wrong. */
+import { Clock, Duration, Effect, FileSystem, Redacted } from "effect"
 import type { Scope } from "effect"
-import { Command } from "effect/cli"
+import { Command, Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
 import { Socket } from "node:net"
 import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+import { print, printJson } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
-import { style } from "./style.ts"
+import { bold, cyan, green, padEnd, red, styled, yellow } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
 
+/** What one check found. With `--json` each is printed as it is. */
 interface Finding {
   readonly name: string
-  readonly state: "ok" | "look" | "bad"
+  readonly state: "ok" | "warning" | "failed"
   readonly detail: string
-  /** How to mend it. Null where nothing is wrong. */
-  readonly mend: string | null
+  /** What to do. Null where nothing is wrong. */
+  readonly fix: string | null
 }
 
-const ok = (name: string, detail: string): Finding => ({ name, state: "ok", detail, mend: null })
-const look = (name: string, detail: string, mend: string): Finding => ({ name, state: "look", detail, mend })
-const bad = (name: string, detail: string, mend: string): Finding => ({ name, state: "bad", detail, mend })
+const ok = (name: string, detail: string): Finding => ({ name, state: "ok", detail, fix: null })
+const warning = (name: string, detail: string, fix: string): Finding => ({ name, state: "warning", detail, fix })
+const failed = (name: string, detail: string, fix: string): Finding => ({ name, state: "failed", detail, fix })
 
-/** Each question to the outside may take so long; a healthy answer takes milliseconds. */
+/** The bound of each question to the outside; a healthy answer takes milliseconds. */
 const timeout = Duration.seconds(5)
 
 /** Beyond this, times in the log, tokens and certificates begin to disagree. */
@@ -35,16 +38,16 @@ type Check = Effect.Effect<Finding, never, FileSystem.FileSystem>
 const bounded = (
   name: string,
   check: Effect.Effect<Finding, { readonly message: string }, Scope.Scope>,
-  mend: string
+  fix: string
 ): Check =>
   check.pipe(
     Effect.scoped,
     Effect.timeoutOrElse({
       duration: timeout,
-      orElse: () => Effect.succeed(bad(name, `no answer within ${Duration.format(timeout)}`, mend))
+      orElse: () => Effect.succeed(failed(name, `no answer within ${Duration.format(timeout)}`, fix))
     }),
-    Effect.catch((error) => Effect.succeed(bad(name, error.message, mend))),
-    Effect.catchDefect((defect) => Effect.succeed(bad(name, String(defect), mend)))
+    Effect.catch((error) => Effect.succeed(failed(name, error.message, fix))),
+    Effect.catchDefect((defect) => Effect.succeed(failed(name, String(defect), fix)))
   )
 
 const runtime: Check = Effect.sync(() =>
@@ -65,7 +68,9 @@ const embeddedDatabase = (dataDir: string): Check =>
   }).pipe(
     Effect.scoped,
     Effect.catch((error) =>
-      Effect.succeed(bad("database", error.message, "make the directory writable, or choose another COLUMBA_DATA_DIR"))
+      Effect.succeed(
+        failed("database", error.message, "make the directory writable, or choose another COLUMBA_DATA_DIR")
+      )
     )
   )
 
@@ -74,24 +79,27 @@ const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
     "database",
     Effect.gen(function*() {
       const App = yield* Effect.promise(() => import("../layers/App.ts"))
-      const database = yield* App.openDatabase({ _tag: "Postgres", url })
-      const sql = yield* Effect.provideContext(SqlClient.SqlClient, database)
+      const database = { _tag: "Postgres", url } as const
+      const context = yield* App.openDatabase(database)
+      const sql = yield* Effect.provideContext(SqlClient.SqlClient, context)
       const before = yield* Clock.currentTimeMillis
       const [row] = yield* sql<{ version: string; now: number; migrated: boolean }>`
         select current_setting('server_version') as version, extract(epoch from clock_timestamp()) * 1000 as now,
-          to_regclass('columba_migrations') is not null as migrated`
+          to_regclass('columba_migrations') is not null as migrated`.pipe(
+        Effect.mapError((error) => App.databaseFailed(database, error))
+      )
       const took = (yield* Clock.currentTimeMillis) - before
       const skew = Math.round(Math.abs(Number(row?.now ?? before) - before - took / 2))
       const where = `Postgres ${row?.version} at ${App.redactedAddress(url)}, answers in ${took} ms`
       if (skew > clockSkewMaxMillis) {
-        return look("database", `${where}, but its clock is ${skew} ms off ours`, "let both machines keep time by NTP")
+        return warning("database", `${where}, but its clock is ${skew} ms off ours`, "synchronise both clocks with NTP")
       }
       return row?.migrated === true
         ? ok("database", where)
-        : look(
+        : warning(
           "database",
           `${where}, without Columba's tables yet`,
-          "they are made at the first start, or by: columba migrate"
+          "the first start makes them, or: columba migrate"
         )
     }),
     "check DATABASE_URL: host, port, user, password and database name"
@@ -99,7 +107,7 @@ const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
 
 const broker = (url: Redacted.Redacted<string> | null): Check =>
   url === null
-    ? Effect.succeed(look("broker", "none; events are read from the API", "set RABBITMQ_URL to deliver to RabbitMQ"))
+    ? Effect.succeed(warning("broker", "none; events are read from the API", "set RABBITMQ_URL to deliver to RabbitMQ"))
     : bounded(
       "broker",
       Effect.gen(function*() {
@@ -115,34 +123,44 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )
 
-const gateway = (settings: Settings.Settings["gateway"]): Check =>
-  settings._tag === "Simulator"
-    ? Effect.succeed(
-      look("gateway", "none; the built-in simulator stands in", "set WHATSAPP_API_URL to use a real one")
-    )
-    : bounded(
-      "gateway",
-      Effect.gen(function*() {
-        const [BridgeGateway, { GatewayName }] = yield* Effect.promise(() =>
-          Promise.all([import("../layers/gateways/bridge/BridgeGateway.ts"), import("../domain/Ids.ts")])
-        )
-        const { password, url, user } = settings
-        const one = yield* BridgeGateway.make({ name: GatewayName.make("default"), url: url.href, user, password })
-        yield* one.probe
-        return ok("gateway", `${one.description} answers`)
-      }),
-      "check WHATSAPP_API_URL, WHATSAPP_API_USER and WHATSAPP_API_PASSWORD, and that the gateway runs"
-    )
+const gateway = (settings: Settings.Settings["gateway"]): Check => {
+  switch (settings._tag) {
+    case "Simulator":
+      return Effect.succeed(
+        warning("gateway", "none; the built-in simulator is used", "set WHATSAPP_API_URL to use a real one")
+      )
+    case "None":
+      return Effect.succeed(
+        warning("gateway", "none; no device can connect", "set WHATSAPP_API_URL to the URL of a gateway")
+      )
+    case "Bridge":
+      return bridgeGateway(settings)
+  }
+}
 
-/** A socket a device, and then some: the soft limit is what counts. */
+const bridgeGateway = ({ password, url, user }: Extract<Settings.Settings["gateway"], { _tag: "Bridge" }>): Check =>
+  bounded(
+    "gateway",
+    Effect.gen(function*() {
+      const [BridgeGateway, { GatewayName }] = yield* Effect.promise(() =>
+        Promise.all([import("../layers/gateways/bridge/BridgeGateway.ts"), import("../domain/Ids.ts")])
+      )
+      const one = yield* BridgeGateway.make({ name: GatewayName.make("default"), url: url.href, user, password })
+      yield* one.probe
+      return ok("gateway", `${one.description} answers`)
+    }),
+    "check WHATSAPP_API_URL, WHATSAPP_API_USER and WHATSAPP_API_PASSWORD, and that the gateway runs"
+  )
+
+/** One socket per device and some for the rest; the soft limit counts. */
 const fileLimit: Check = Effect.gen(function*() {
   const fs = yield* FileSystem.FileSystem
   const limits = yield* fs.readFileString("/proc/self/limits").pipe(Effect.orElseSucceed(() => ""))
   const soft = /^Max open files\s+(\S+)/m.exec(limits)?.[1]
-  if (soft === undefined) return ok("open files", "this system does not tell its limit")
+  if (soft === undefined) return ok("open files", "this system does not show its limit")
   const limit = soft === "unlimited" ? Number.POSITIVE_INFINITY : Number(soft)
-  const detail = `${soft} allowed; each device takes one`
-  return limit >= fileLimitMin ? ok("open files", detail) : look("open files", detail, "raise it: ulimit -n 65536")
+  const detail = `${soft} allowed; each device needs one`
+  return limit >= fileLimitMin ? ok("open files", detail) : warning("open files", detail, "raise it: ulimit -n 65536")
 })
 
 const port = (host: string, wanted: number): Check =>
@@ -154,7 +172,7 @@ const port = (host: string, wanted: number): Check =>
       resume(Effect.succeed(finding))
     }
     socket.once("connect", () =>
-      done(look(name, `something listens on ${wanted}`, "if it is not Columba, choose another with PORT")))
+      done(warning(name, `something listens on ${wanted}`, "if it is not Columba, choose another with PORT")))
     socket.once("error", () =>
       done(ok(name, `${wanted} is free`)))
     socket.connect(wanted, host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host)
@@ -163,17 +181,23 @@ const port = (host: string, wanted: number): Check =>
 
 export const doctor = Command.make(
   "doctor",
-  settingsFlags([
-    "databaseUrl",
-    "dataDir",
-    "rabbitUrl",
-    "gatewayUrl",
-    "gatewayUser",
-    "gatewayPassword",
-    "host",
-    "port",
-    "apiKeys"
-  ]),
+  {
+    ...settingsFlags([
+      "databaseUrl",
+      "dataDir",
+      "rabbitUrl",
+      "gatewayUrl",
+      "gatewayUser",
+      "gatewayPassword",
+      "host",
+      "port",
+      "apiKeys"
+    ]),
+    json: Flag.Boolean("json").pipe(
+      Flag.withDescription("print JSON, one check a line: name, state (ok, warning, failed), detail, fix"),
+      Flag.withDefault(false)
+    )
+  },
   (flags) =>
     Effect.gen(function*() {
       const settings = yield* Settings.load(givenFlags(flags))
@@ -186,26 +210,33 @@ export const doctor = Command.make(
         fileLimit,
         port(settings.host, settings.port)
       ], { concurrency: "unbounded" })
-      yield* Console.log(findings.map(line).join("\n"))
-      const broken = findings.filter(({ state }) => state === "bad").map(({ name }) => name)
+      yield* (flags.json
+        ? Effect.forEach(findings, printJson, { discard: true })
+        : print(...findings.flatMap(renderFinding)))
+      const broken = findings.filter(({ state }) => state === "failed").map(({ name }) => name)
       if (broken.length > 0) {
-        return yield* CommandFailed.of(`not in order: ${broken.join(", ")}`, null, exitCode.unavailable)
+        return yield* CommandFailed.of(`failed: ${broken.join(", ")}`, null, exitCode.unavailable)
       }
     })
 ).pipe(
   Command.withDescription(
-    "Looks at database, broker, gateway, clock, limits and port, and says how to mend what is wrong. Changes nothing. " +
-      "Exit code 3 when something is"
+    "Checks database, broker, gateway, clock, limits and port, and says how to fix what is wrong. Changes nothing. " +
+      "Exit code 3 when a check failed"
   ),
-  Command.withShortDescription("Checks what Columba needs, and says how to mend it"),
+  Command.withShortDescription("Checks what Columba needs, and says how to fix it"),
   Command.withExamples([
     { command: "columba doctor", description: "With the settings that 'columba serve' would have" },
-    { command: "columba doctor --database-url postgres://columba@db/columba", description: "Before switching to it" }
+    { command: "columba doctor --database-url postgres://columba@db/columba", description: "Before switching to it" },
+    { command: "columba doctor --json | jq 'select(.state != \"ok\")'", description: "For scripts" }
   ])
 )
 
-const line = ({ detail, mend, name, state }: Finding): string => {
-  const { bold, cyan, green, red, yellow } = style(process.stdout)
-  const mark = { ok: green("ok  "), look: yellow("look"), bad: red("bad ") }[state]
-  return `${mark} ${bold(name.padEnd(10))} ${detail}${mend === null ? "" : `\n                ${cyan(mend)}`}`
+const nameWidth = 10
+
+const renderFinding = ({ detail, fix, name, state }: Finding): ReadonlyArray<Part> => {
+  const mark = { ok: green("ok  "), warning: yellow("warn"), failed: red("fail") }[state]
+  return [
+    styled`${mark} ${padEnd(bold(name), nameWidth)} ${detail}`,
+    ...(fix === null ? [] : [styled`${" ".repeat(nameWidth + 6)}${cyan(fix)}`])
+  ]
 }

@@ -1,23 +1,33 @@
 /** `columba events tail`: the log as it grows, over the typed client, which reconnects and resumes by itself. */
-import { Console, Effect, identity, Option, Result, Schema, Stream } from "effect"
+import { Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { EventKindFilter } from "../contracts/Payloads.ts"
 import { Event } from "../domain/Event.ts"
 import { DeviceId } from "../domain/Ids.ts"
-import { remoteFlags, withClient } from "./remote.ts"
+import { print, printJson } from "./printer.ts"
+import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
-import { style } from "./style.ts"
-import type { Style } from "./style.ts"
+import { cyan, dim, padEnd, styled } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
+
+const Position = Schema.Int.check(
+  Schema.isGreaterThanOrEqualTo(0, { message: "Expected 0 or more; 0 is the beginning" })
+)
+
+const EventCount = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: "Expected 1 or more" }))
 
 const tail = Command.make("tail", {
   ...remoteFlags,
   json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one event a line"), Flag.withDefault(false)),
   after: Flag.Int("after").pipe(
-    Flag.withDescription("begin after this number of the log; 0 is the beginning; left out: only what comes now"),
+    Flag.withDescription(
+      "begin after this position of the log; 0 is the beginning (default: only what comes from now on)"
+    ),
+    Flag.withSchema(Position),
     Flag.optional
   ),
   device: Flag.String("device").pipe(
-    Flag.withDescription("only this device's events"),
+    Flag.withDescription("only events of this device"),
     Flag.withSchema(DeviceId),
     Flag.optional
   ),
@@ -26,7 +36,11 @@ const tail = Command.make("tail", {
     Flag.withSchema(EventKindFilter),
     Flag.atLeast(0)
   ),
-  limit: Flag.Int("limit").pipe(Flag.withDescription("stop after so many events"), Flag.optional)
+  limit: Flag.Int("limit").pipe(
+    Flag.withDescription("stop after so many events"),
+    Flag.withSchema(EventCount),
+    Flag.optional
+  )
 }, (flags) =>
   withClient(flags, (client) => {
     const options = {
@@ -34,15 +48,17 @@ const tail = Command.make("tail", {
       ...given("device", flags.device),
       ...(flags.kind.length === 0 ? {} : { kinds: flags.kind })
     }
-    // Asked first, because the stream itself would wait for ever for a server that is not there.
+    // Asked first: the stream itself waits for a server that is not there, and for events of a device that is not known.
+    const reachable = Option.match(flags.device, {
+      onNone: () => Effect.asVoid(answeredInTime(client.server.info())),
+      onSome: (device) => Effect.asVoid(answeredInTime(client.devices.get({ id: device })))
+    })
     return Effect.andThen(
-      client.server.info(),
+      reachable,
       client.events.follow(options).pipe(
         Stream.filterMap((item) => item._tag === "Event" ? Result.succeed(item.event) : Result.fail(undefined)),
         Option.isSome(flags.limit) ? Stream.take(flags.limit.value) : identity,
-        Stream.runForEach((event) =>
-          Console.log(flags.json ? JSON.stringify(encodeEvent(event)) : eventLine(event, style(process.stdout)))
-        )
+        Stream.runForEach((event) => flags.json ? printJson(encodeEvent(event)) : print(eventLine(event)))
       )
     )
   })).pipe(
@@ -61,11 +77,16 @@ export const events = Command.make("events").pipe(
 
 const encodeEvent = Schema.encodeSync(Event)
 
-const summary = (event: Event): string => {
+/** In a group the chat is the group, and the sender is who wrote. */
+const describePeer = (
+  { chat, fromMe, sender }: { readonly chat: string; readonly fromMe: boolean; readonly sender: string }
+) => fromMe ? `to ${chat}` : chat === sender ? `from ${chat}` : `from ${sender} in ${chat}`
+
+const summarize = (event: Event): string => {
   switch (event.kind) {
     case "message.received":
     case "message.sent":
-      return `${event.data.type} ${event.data.fromMe ? "to" : "from"} ${event.data.chat}`
+      return `${event.data.type} ${describePeer(event.data)}`
     case "message.ack":
       return `${event.data.status} ${event.data.waId}`
     case "device.state":
@@ -77,7 +98,11 @@ const summary = (event: Event): string => {
   }
 }
 
-/** One line a person can follow. No message text: terminals are logged and looked over. */
-export const eventLine = (event: Event, colours: Style): string =>
-  `${colours.dim(String(event.seq).padStart(8))} ${colours.dim(event.recordedAt)} ` +
-  `${colours.cyan(event.kind.padEnd(18))} ${event.deviceId} ${summary(event)}`.trimEnd()
+/** One line a person can follow. No message text: terminals are recorded, and others look over one's shoulder. */
+export const eventLine = (event: Event): Part => {
+  const line = styled`${dim(String(event.seq).padStart(8))} ${dim(event.recordedAt)} ${
+    padEnd(cyan(event.kind), 18)
+  } ${event.deviceId}`
+  const summary = summarize(event)
+  return summary === "" ? line : styled`${line} ${summary}`
+}

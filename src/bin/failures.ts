@@ -1,9 +1,12 @@
 /**
  * How a command ends badly: one clear line and, where we know one, a hint what to do. Stack traces are for defects, and
- * then only with `--debug`. Exit codes: 1 something failed, 2 used or set up wrongly, 3 something it needs is not there.
+ * only with `--debug`. Exit codes: 1 something failed, 2 used or configured wrongly, 3 something it needs is not there.
  */
 import { Cause, Effect, Runtime, Schema } from "effect"
-import { style } from "./style.ts"
+import { SettingsInvalid } from "../layers/Settings.ts"
+import { printError } from "./printer.ts"
+import { dim, red, styled } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
 
 export const exitCode = { failed: 1, misused: 2, unavailable: 3, interrupted: 130 } as const
 
@@ -19,27 +22,31 @@ export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandF
   }
 }
 
-/** What is sensible to say of any failure. Errors of ours speak for themselves; the rest gets its tag before it. */
-const describe = (cause: Cause.Cause<unknown>): readonly [message: string, hint: string | null] => {
+/** The lines that say why a command failed: errors of ours speak for themselves, a defect says that it is one. */
+const describe = (cause: Cause.Cause<unknown>): ReadonlyArray<Part> => {
   const error = Cause.squash(cause)
-  if (error instanceof CommandFailed) return [error.message, error.hint]
-  const message = error instanceof Error && error.message !== "" ? error.message : String(error)
-  if (cause.reasons.some(Cause.isDieReason)) {
-    return [`defect: ${message}`, "this is a fault in Columba; run again with --debug to see where it happened"]
+  const failed = (message: string, hint: string | null): ReadonlyArray<Part> => [
+    styled`${red("columba:")} ${message}`,
+    ...(hint === null ? [] : [dim(`  ${hint}`)])
+  ]
+  if (error instanceof CommandFailed) return failed(error.message, error.hint)
+  if (error instanceof SettingsInvalid) {
+    return [...failed(error.heading, null), ...error.problems.map((problem) => `  - ${problem}`)]
   }
-  return [message, null]
+  const message = error instanceof Error && error.message !== "" ? error.message : String(error)
+  return cause.reasons.some(Cause.isDieReason)
+    ? failed(`defect: ${message}`, "this is a fault in Columba; run again with --debug to see where it happened")
+    : failed(message, null)
 }
 
 /** Says on stderr why the command failed. Silent for an interruption, and for what the command line already said. */
 export const report = (cause: Cause.Cause<unknown>): Effect.Effect<void> =>
-  Effect.sync(() => {
+  Effect.suspend(() => {
     const error = Cause.squash(cause)
     const alreadySaid = typeof error === "object" && error !== null && "_tag" in error && error._tag === "ShowHelp"
-    if (Cause.hasInterruptsOnly(cause) || alreadySaid) return
-    const [message, hint] = describe(cause)
-    const { red, dim } = style(process.stderr)
-    process.stderr.write(`${red("columba:")} ${message}\n${hint === null ? "" : `${dim(`  ${hint}`)}\n`}`)
-    if (process.argv.includes("--debug")) process.stderr.write(`${Cause.pretty(cause)}\n`)
+    if (Cause.hasInterruptsOnly(cause) || alreadySaid) return Effect.void
+    const trace = process.argv.includes("--debug") ? Cause.pretty(cause).split("\n") : []
+    return printError(...describe(cause), ...trace)
   })
 
 /** The code the process ends with. */
@@ -48,7 +55,7 @@ export const chooseExitCode = (cause: Cause.Cause<unknown>): number => {
   if (typeof error !== "object" || error === null || !("_tag" in error)) return exitCode.failed
   if (error._tag === "ShowHelp") {
     return "errors" in error && Array.isArray(error.errors) && error.errors.length > 0
-      ? 2
+      ? exitCode.misused
       : 0
   }
   if (error._tag === "SettingsInvalid") return exitCode.misused

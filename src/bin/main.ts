@@ -1,33 +1,34 @@
-/** The program: reads the command line and hands over to a command. Without one, it serves. */
+/** The program: reads the command line and runs the command. Without a command, it serves. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Console, Effect, Exit, Runtime } from "effect"
+import { Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { devices } from "./devices.ts"
 import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
 import { exitCode, chooseExitCode, report } from "./failures.ts"
 import { migrate } from "./migrate.ts"
+import { printError } from "./printer.ts"
 import { serve } from "./serve.ts"
 import { simulator } from "./simulator.ts"
-import { style } from "./style.ts"
+import { dim, red, styled } from "./styledText.ts"
 import { version } from "./version.ts"
 
 /**
- * How long a stop may take before it is cut short: relays get a few seconds for confirms, the log for its last batch,
- * readers for a goodbye. Below the 30 s that orchestrators usually give.
+ * The bound of an orderly stop: relays get a few seconds for confirms, the log for its last batch, streams to end.
+ * Below the 30 s that orchestrators usually give.
  */
 const stopWithinMillis = 20_000
 
 const columba = Command.make("columba").pipe(
   Command.withDescription(
-    "Keeps a fleet of WhatsApp devices connected and turns what they hear into a durable, replayable event log."
+    "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   ),
   Command.withSubcommands([serve, devices, events, simulator, migrate, doctor]),
   Command.withExamples([
     { command: "columba", description: "Runs everything: embedded database, built-in simulator, API and docs" },
-    { command: "columba devices list", description: "How the fleet of a running Columba stands" },
-    { command: "columba events tail", description: "What it hears, as it is committed" },
-    { command: "columba doctor", description: "What is missing on this machine, and how to mend it" }
+    { command: "columba devices list", description: "The devices of a running Columba and their states" },
+    { command: "columba events tail", description: "Events, as they are committed" },
+    { command: "columba doctor", description: "What is missing on this machine, and how to fix it" }
   ])
 )
 
@@ -35,9 +36,10 @@ const columba = Command.make("columba").pipe(
 const presenter: CliOutput.Presenter = {
   present: (event) => {
     if (event._tag !== "InvalidInvocation") return CliOutput.defaultPresenter.present(event)
-    const { dim, red } = style(process.stderr)
-    const said = event.errors.map(({ message }) => `${red("columba:")} ${message.replaceAll(/\s*\n\s*/g, " ")}`)
-    return Console.error(`${said.join("\n")}\n${dim(`  see: ${event.commandPath.join(" ")} --help`)}`)
+    return printError(
+      ...event.errors.map(({ message }) => styled`${red("columba:")} ${message.replaceAll(/\s*\n\s*/g, " ")}`),
+      dim(`  see: ${event.commandPath.join(" ")} --help`)
+    )
   }
 }
 
@@ -80,7 +82,7 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   process.on("SIGTERM", stop)
 })
 
-// Whoever read our output has gone, as in `columba events tail | head`: nothing is left to say, and nothing is wrong.
+// The reader of our output has gone, as in `columba events tail | head`. That is not a failure.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   if (error.code !== "EPIPE") throw error
   process.exit(0)

@@ -1,8 +1,9 @@
 /** `columba migrate`: brings the database to the schema of this version and says what it did. `serve` does the same. */
-import { Console, Effect, Layer, Logger } from "effect"
+import { Effect, Logger } from "effect"
 import { Command } from "effect/cli"
 import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+import { print } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
 
 export const migrate = Command.make(
@@ -18,13 +19,12 @@ export const migrate = Command.make(
         Effect.flatMap((database) => Effect.provideContext(Migrations.migrate, database)),
         Effect.scoped,
         // The migrator logs each step; one sentence at the end is what a person wants.
-        Effect.provide(Layer.merge(Logger.layer([]), Layer.empty)),
-        Effect.mapError((error) =>
-          CommandFailed.of(error.message, "hint" in error ? error.hint : "run: columba doctor", exitCode.unavailable)
-        )
+        Effect.provide(Logger.layer([])),
+        Effect.mapError((error) => error._tag === "StartFailed" ? error : App.databaseFailed(settings.database, error)),
+        Effect.mapError(({ hint, message }) => CommandFailed.of(message, hint, exitCode.unavailable))
       )
       const where = App.describeDatabase(settings.database)
-      yield* Console.log(
+      yield* print(
         done.length === 0
           ? `${where} is up to date`
           : `${where}: ran ${done.map(([id, name]) => `${String(id).padStart(4, "0")}_${name}`).join(", ")}`

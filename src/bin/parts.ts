@@ -1,4 +1,4 @@
-/** What runs in this process, in words for people: the head of the start screen, and the first log lines. */
+/** What runs in this process, in words for people: the head of the start screen and the first log lines. */
 import type { App } from "../layers/App.ts"
 import { describeDatabase, redactedAddress } from "../layers/App.ts"
 import type { Settings } from "../layers/Settings.ts"
@@ -22,10 +22,19 @@ export const listParts = ({ settings, simulatorUrl, url }: App): ReadonlyArray<P
 ]
 
 /** What an operator should know. */
-export const listNotes = ({ demoDevices, settings }: App): ReadonlyArray<string> => [
+export const listNotes = ({ demoDevices, retiredDevices, settings }: App): ReadonlyArray<string> => [
   ...settings.notes,
   ...(demoDevices > 0
     ? [`${demoDevices} demo devices were added, with made-up traffic (COLUMBA_DEMO_DEVICES=0: none)`]
+    : []),
+  ...(retiredDevices > 0
+    ? [
+      `this database holds ${retiredDevices} devices of the built-in simulator. They are not started and no gateway ` +
+      "sees them, but their made-up events stay in the log; an empty database begins without them"
+    ]
+    : []),
+  ...(settings.gateway._tag === "None" && settings.roles.has("devices")
+    ? ["no gateway is configured, so no device can connect; set WHATSAPP_API_URL to the URL of one"]
     : []),
   ...(settings.roles.size === 1 && settings.roles.has("consumer")
     ? ["the role 'consumer' hosts nothing in this version: this process answers /healthz and /readyz, and does no work"]
@@ -38,12 +47,11 @@ const describeBroker = (settings: Settings): string => {
   return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
 }
 
-const describeGateway = (settings: Settings, simulatorUrl: string | null): string => {
-  if (settings.gateway._tag === "Bridge") {
-    const { host, pathname, protocol } = settings.gateway.url
+const describeGateway = ({ gateway, roles }: Settings, simulatorUrl: string | null): string => {
+  if (gateway._tag === "Bridge") {
+    const { host, pathname, protocol } = gateway.url
     return `bridge at ${protocol}//${host}${pathname === "/" ? "" : pathname}`
   }
-  return simulatorUrl === null
-    ? "none needed by these roles"
-    : `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
+  if (simulatorUrl !== null) return `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
+  return roles.has("devices") || roles.has("api") ? "none (set WHATSAPP_API_URL)" : "none needed by these roles"
 }

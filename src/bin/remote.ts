@@ -1,15 +1,22 @@
-/** What the commands that talk to a running Columba share: where it is, the key, and what to say when it is not there. */
-import { Config, Effect, Option, Redacted } from "effect"
+/** What the commands that talk to a running Columba share: its address, the key, and what to say when a call fails. */
+import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { Argument, Flag } from "effect/cli"
 import { ColumbaClient } from "../client/ColumbaClient.ts"
 import { DeviceId } from "../domain/Ids.ts"
+import { contactFailed } from "./contact.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+
+const HttpUrl = Schema.String.check(Schema.makeFilter((text) => {
+  const url = URL.parse(text)
+  return (url !== null && /^https?:$/.test(url.protocol)) || "Expected a URL like http://127.0.0.1:8080"
+}))
 
 export const remoteFlags = {
   url: Flag.String("url").pipe(
-    Flag.withDescription("where Columba listens [COLUMBA_URL], default http://127.0.0.1:8080"),
+    Flag.withDescription("where Columba listens [COLUMBA_URL] (default http://127.0.0.1:8080)"),
     Flag.withMetavar("url"),
-    Flag.withFallbackConfig(Config.String("COLUMBA_URL")),
+    Flag.withSchema(HttpUrl),
+    Flag.withFallbackConfig(Config.schema(HttpUrl, "COLUMBA_URL")),
     Flag.withDefault("http://127.0.0.1:8080")
   ),
   apiKey: Flag.Redacted("api-key").pipe(
@@ -30,6 +37,21 @@ export const deviceArgument = Argument.String("device").pipe(
   Argument.withSchema(DeviceId)
 )
 
+/** A call that takes longer is not answered: adding a device asks the gateway, which has 5 s for each of two questions. */
+const callTimeout = "15 seconds"
+
+/** Fails a call, not a stream, that is not answered in time. */
+export const answeredInTime = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E | CommandFailed> =>
+  Effect.timeoutOrElse(call, {
+    duration: callTimeout,
+    orElse: () =>
+      Effect.fail(CommandFailed.of(
+        `no answer within ${callTimeout}`,
+        "the server took the connection but does not answer; see its /readyz and its log",
+        exitCode.unavailable
+      ))
+  })
+
 /** Runs with a client for `remote`, and turns the failures every call can have into advice. */
 export const withClient = <A, E extends { readonly _tag: string; readonly message: string }>(
   remote: Remote,
@@ -40,22 +62,24 @@ export const withClient = <A, E extends { readonly _tag: string; readonly messag
       url: remote.url,
       apiKey: Option.getOrUndefined(Option.map(remote.apiKey, Redacted.value))
     })),
-    Effect.mapError((error) => advice(remote.url, error))
+    Effect.catch((error) => Effect.flatMap(advise(remote.url, error), Effect.fail))
   )
 
-const advice = (url: string, error: { readonly _tag: string; readonly message: string }): CommandFailed => {
+const advise = (
+  url: string,
+  error: { readonly _tag: string; readonly message: string }
+): Effect.Effect<CommandFailed> => {
+  if (error instanceof CommandFailed) return Effect.succeed(error)
   switch (error._tag) {
     case "RpcClientError":
-      return CommandFailed.of(
-        `no Columba answers at ${url}`,
-        "start one with 'npm start', or say where it is with --url",
-        exitCode.unavailable
-      )
+      return contactFailed(url, error.message)
     case "Unauthorized":
-      return CommandFailed.of(error.message, "give a key with --api-key or COLUMBA_API_KEY", exitCode.misused)
+      return Effect.succeed(
+        CommandFailed.of(error.message, "give a key with --api-key or COLUMBA_API_KEY", exitCode.misused)
+      )
     case "Forbidden":
-      return CommandFailed.of(error.message, "use a key that has this scope", exitCode.misused)
+      return Effect.succeed(CommandFailed.of(error.message, "use a key that has this scope", exitCode.misused))
     default:
-      return CommandFailed.of(error.message, null)
+      return Effect.succeed(CommandFailed.of(error.message, null))
   }
 }

@@ -5,8 +5,8 @@
 import { Cause, Logger, References } from "effect"
 import type { LogLevel } from "effect"
 import type { Stats } from "../layers/App.ts"
-import { fit } from "./style.ts"
-import type { Style } from "./style.ts"
+import { bold, dim, fit, green, join, padEnd, red, render, styled, yellow } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
 
 /** What the screen counts besides the app's own stats. */
 export interface Reading {
@@ -18,22 +18,23 @@ export interface Reading {
 
 export class Screen {
   readonly #stream: NodeJS.WriteStream
-  readonly style: Style
-  #footer: ReadonlyArray<string> = []
+  readonly #colours: boolean
+  #footer: ReadonlyArray<Part> = []
   #shown = 0
 
-  constructor(stream: NodeJS.WriteStream, style: Style) {
+  constructor(stream: NodeJS.WriteStream, colours: boolean) {
     this.#stream = stream
-    this.style = style
+    this.#colours = colours
   }
 
-  /** A line that stays. */
-  line(text: string): void {
-    this.#stream.write(`${this.#erase()}${text}\n${this.#draw()}`)
+  /** Lines that stay. */
+  lines(...lines: ReadonlyArray<Part>): void {
+    const text = lines.map((line) => `${render(line, this.#colours)}\n`).join("")
+    this.#stream.write(`${this.#erase()}${text}${this.#draw()}`)
   }
 
   /** Replaces what is refreshed in place. */
-  footer(lines: ReadonlyArray<string>): void {
+  footer(lines: ReadonlyArray<Part>): void {
     this.#footer = lines
     this.#stream.write(`${this.#erase()}${this.#draw()}`)
   }
@@ -50,7 +51,7 @@ export class Screen {
     const rows = Math.max(1, (this.#stream.rows ?? 24) - 1)
     const lines = this.#footer.slice(0, rows)
     this.#shown = lines.length
-    return lines.map((line) => `${fit(line, columns)}\n`).join("")
+    return lines.map((line) => `${render(fit(line, columns), this.#colours)}\n`).join("")
   }
 }
 
@@ -59,54 +60,63 @@ const number = new Intl.NumberFormat("en-US")
 const perSecond = (now: number, before: number, seconds: number): string =>
   `${(seconds <= 0 ? 0 : Math.max(0, now - before) / seconds).toFixed(1)}/s`
 
-const deviceLine = ({ devices, online }: Stats, { dim, green, yellow }: Style): string => {
-  if (devices === 0) return `${number.format(0)} ${dim("add one: columba devices add --name 'Front desk'")}`
+const renderDevices = ({ devices, online }: Stats): Part => {
+  if (devices === 0) return styled`${number.format(0)} ${dim("add one: columba devices add --name 'Front desk'")}`
   const text = `${number.format(online)} of ${number.format(devices)} online`
   return online === devices ? green(text) : yellow(text)
 }
 
-/** The stats as lines. Rates are over the time between the two readings. */
-export const figureLines = (now: Reading, before: Reading, style: Style): ReadonlyArray<string> => {
-  const { bold, dim, red } = style
-  const seconds = (now.at - before.at) / 1000
-  const label = (text: string): string => `  ${bold(text.padEnd(10))} `
-  const { committed, incidents, sinks } = now.stats
-  const events = committed === null
-    ? red("the database does not answer; nothing is acknowledged until it does")
-    : `${number.format(committed)} committed  ${
-      dim(perSecond(committed, before.stats.committed ?? committed, seconds))
-    }`
-  const delivered = sinks.length === 0
+const renderCommitted = (now: Reading, before: Reading, seconds: number): Part => {
+  const { committed } = now.stats
+  if (committed === null) return red("the database does not answer; nothing is acknowledged until it does")
+  const rate = perSecond(committed, before.stats.committed ?? committed, seconds)
+  return styled`${number.format(committed)} committed  ${dim(rate)}`
+}
+
+const renderDelivered = (now: Reading, before: Reading, seconds: number): ReadonlyArray<Part> =>
+  now.stats.sinks.length === 0
     ? [
-      `${number.format(now.heard)} to this terminal  ${
+      styled`${number.format(now.heard)} to this terminal  ${
         dim(`${perSecond(now.heard, before.heard, seconds)}, live from the log`)
       }`
     ]
-    : sinks.map((sink) => {
+    : now.stats.sinks.map((sink) => {
       const last = before.stats.sinks.find((one) => one.sink === sink.sink)?.confirmed ?? sink.confirmed
-      const rate = dim(`${perSecond(sink.confirmed, last, seconds)}, ${number.format(sink.lag)} behind`)
-      const trouble = sink.failure === null ? "" : `  ${red(sink.failure.message)}`
-      return `${number.format(sink.confirmed)} to ${sink.sink}  ${rate}${trouble}`
+      const rate = `${perSecond(sink.confirmed, last, seconds)}, ${number.format(sink.lag)} behind`
+      const line = styled`${number.format(sink.confirmed)} to ${sink.sink}  ${dim(rate)}`
+      return sink.failure === null ? line : styled`${line}  ${red(sink.failure.message)}`
     })
+
+/** A broker that refuses us looks configured in the head of the screen; here is whether it takes events. */
+const renderBroker = ({ broker }: Stats): ReadonlyArray<Part> =>
+  broker === null || broker._tag === "Connected"
+    ? []
+    : [red(`${broker._tag.toLowerCase()} since ${broker.since}: ${broker.reason}; events wait in the log`)]
+
+/** The stats as lines. Rates are over the time between the two readings. */
+export const statLines = (now: Reading, before: Reading): ReadonlyArray<Part> => {
+  const seconds = (now.at - before.at) / 1000
+  const label = (text: string, value: Part): Part => styled`  ${padEnd(bold(text), 10)} ${value}`
   return [
     "",
-    `${label("devices")}${deviceLine(now.stats, style)}`,
-    `${label("events")}${events}`,
-    ...delivered.map((line, index) => `${label(index === 0 ? "delivered" : "")}${line}`),
-    ...incidents.map((incident) =>
-      `${label("incident")}${red(`gateway '${incident.gateway}' is down since ${incident.since}: ${incident.reason}`)}`
+    label("devices", renderDevices(now.stats)),
+    label("events", renderCommitted(now, before, seconds)),
+    ...renderDelivered(now, before, seconds).map((line, index) => label(index === 0 ? "delivered" : "", line)),
+    ...renderBroker(now.stats).map((line) => label("broker", line)),
+    ...now.stats.incidents.map((incident) =>
+      label("incident", red(`gateway '${incident.gateway}' is down since ${incident.since}: ${incident.reason}`))
     ),
     dim("  Ctrl-C stops in order, a second one at once")
   ]
 }
 
-const levelColour = (level: LogLevel.LogLevel, style: Style): string => {
+const renderLevel = (level: LogLevel.LogLevel): Part => {
   const text = level.toUpperCase().padEnd(5)
-  if (level === "Error" || level === "Fatal") return style.red(text)
-  return level === "Warn" ? style.yellow(text) : style.dim(text)
+  if (level === "Error" || level === "Fatal") return red(text)
+  return level === "Warn" ? yellow(text) : dim(text)
 }
 
-const shown = (value: unknown): string => {
+const show = (value: unknown): string => {
   if (typeof value === "string") return value
   if (value instanceof Error) return value.message
   if (typeof value !== "object" || value === null) return String(value)
@@ -115,14 +125,13 @@ const shown = (value: unknown): string => {
   ).join(" ")
 }
 
-/** Log lines as a person reads them, above the stats. */
-export const screenLogger = (screen: Screen): Logger.Logger<unknown, void> =>
+/** Log lines as a person reads them. `write` places them: above the stats on a screen, else on stdout. */
+export const prettyLogger = (write: (line: Part) => void): Logger.Logger<unknown, void> =>
   Logger.make(({ cause, date, fiber, logLevel, message }) => {
-    const { dim } = screen.style
-    const words = (Array.isArray(message) ? message : [message]).map(shown)
+    const words = (Array.isArray(message) ? message : [message]).map(show)
     const annotations = Object.entries(fiber.getRef(References.CurrentLogAnnotations))
-      .map(([key, value]) => dim(`${key}=${shown(value)}`))
-    const why = cause.reasons.length === 0 ? [] : [shown(Cause.squash(cause))]
+      .map(([key, value]) => dim(`${key}=${show(value)}`))
+    const why = cause.reasons.length === 0 ? [] : [show(Cause.squash(cause))]
     const time = dim(date.toISOString().slice(11, 19))
-    screen.line(`${time} ${levelColour(logLevel, screen.style)} ${[...words, ...why, ...annotations].join(" ")}`)
+    write(styled`${time} ${renderLevel(logLevel)} ${join([...words, ...why, ...annotations])}`)
   })

@@ -1,14 +1,16 @@
-/** `columba serve`: runs the parts that the settings ask for until it is told to stop, and shows how they do. */
+/** `columba serve`: runs the parts that the settings ask for until a signal stops it, and shows their stats. */
 import { Clock, ConfigProvider, Effect, Ref, Stream } from "effect"
 import type { Scope } from "effect"
 import { Command } from "effect/cli"
 import type { App, Stats } from "../layers/App.ts"
 import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
-import { figureLines, Screen, screenLogger } from "./screen.ts"
+import { hasColours } from "./printer.ts"
+import { prettyLogger, Screen, statLines } from "./screen.ts"
 import type { Reading } from "./screen.ts"
 import { allSettings, givenFlags, settingsFlags } from "./settingsFlags.ts"
-import { style } from "./style.ts"
+import { bold, cyan, dim, padEnd, render, styled, yellow } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
 import { version } from "./version.ts"
 
 /** Twice a second reads as live; each reading is two small queries. */
@@ -17,7 +19,7 @@ const screenInterval = "500 millis"
 /** Rates over this many readings, so that they do not flicker. */
 const rateReadings = 6
 
-/** In a log file a line every half minute tells enough. */
+/** In a log file a line every half minute is enough. */
 const summaryInterval = "30 seconds"
 
 /** The parts are loaded only when something is to be served: the other commands start at once. */
@@ -30,8 +32,8 @@ const run = Effect.fn("serve")(function*(settings: Settings.Settings, screen: Sc
   const app = yield* App.start(settings, version).pipe(
     Effect.mapError((error) => CommandFailed.of(error.message, error.hint, exitCode.unavailable))
   )
-  const told = { parts: parts.listParts(app), notes: parts.listNotes(app) }
-  yield* Effect.forkScoped(screen === null ? summarize(app, told) : show(app, told, screen))
+  const overview = { parts: parts.listParts(app), notes: parts.listNotes(app) }
+  yield* Effect.forkScoped(screen === null ? summarize(app, overview) : show(app, overview, screen))
   // From here on a signal is the normal end, and the parts stop in their own order.
   return yield* Effect.never.pipe(Effect.onInterrupt(() =>
     Effect.andThen(
@@ -48,11 +50,15 @@ export const serve = Command.make("serve", settingsFlags(allSettings), (flags) =
     const given = givenFlags(flags)
     const settings = yield* Settings.load(given)
     const terminal = process.stdout.isTTY
-    const screen = terminal && (settings.log === "auto" || settings.log === "pretty")
-      ? new Screen(process.stdout, style(process.stdout))
-      : null
+    const colours = hasColours(process.stdout)
+    const pretty = settings.log === "pretty" || (settings.log === "auto" && terminal)
+    const screen = pretty && terminal ? new Screen(process.stdout, colours) : null
+    const writeLine = (line: Part): void => {
+      if (screen === null) process.stdout.write(`${render(line, colours)}\n`)
+      else screen.lines(line)
+    }
     const [, Telemetry] = yield* load
-    const telemetry = Telemetry.layer(settings, { terminal, lines: screen === null ? null : screenLogger(screen) })
+    const telemetry = Telemetry.layer(settings, pretty ? prettyLogger(writeLine) : null)
     return yield* Effect.scoped(run(settings, screen)).pipe(
       Effect.provide(telemetry),
       Effect.provideService(ConfigProvider.ConfigProvider, yield* Settings.provider(given))
@@ -76,7 +82,8 @@ export const serve = Command.make("serve", settingsFlags(allSettings), (flags) =
     ])
   )
 
-interface Told {
+/** What runs, and what an operator should know of it. */
+interface Overview {
   readonly parts: ReadonlyArray<{ readonly name: string; readonly description: string }>
   readonly notes: ReadonlyArray<string>
 }
@@ -95,14 +102,18 @@ const listen = (app: App, heard: Ref.Ref<number>): Effect.Effect<void> =>
     Effect.ignore
   )
 
-const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Told, screen: Screen) {
-  const { bold, cyan, dim, yellow } = screen.style
-  screen.line(`\n${bold(`  Columba ${version}`)}\n`)
-  for (const { description, name } of parts) {
-    screen.line(`  ${bold(name.padEnd(10))} ${description.startsWith("http") ? cyan(description) : description}`)
-  }
-  for (const note of notes) screen.line(`  ${yellow("note".padEnd(10))} ${dim(note)}`)
-  screen.line("")
+const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Overview, screen: Screen) {
+  const row = (name: Part, value: Part): Part => styled`  ${padEnd(name, 10)} ${value}`
+  screen.lines(
+    "",
+    bold(`  Columba ${version}`),
+    "",
+    ...parts.map(({ description, name }) =>
+      row(bold(name), description.startsWith("http") ? cyan(description) : description)
+    ),
+    ...notes.map((note) => row(yellow("note"), dim(note))),
+    ""
+  )
   const heard = yield* Ref.make(0)
   yield* Effect.forkScoped(listen(app, heard))
   const readings: Array<Reading> = []
@@ -111,7 +122,7 @@ const show = Effect.fnUntraced(function*(app: App, { notes, parts }: Told, scree
     const reading = yield* readStatsNow(app, heard)
     readings.push(reading)
     if (readings.length > rateReadings) readings.shift()
-    screen.footer(figureLines(reading, readings[0] ?? reading, screen.style))
+    screen.footer(statLines(reading, readings[0] ?? reading))
     yield* Effect.sleep(screenInterval)
   }
 })
@@ -124,11 +135,14 @@ const summary = (stats: Stats) => ({
     [`delivered.${sink}`, confirmed],
     [`behind.${sink}`, lag]
   ])),
+  ...(stats.broker === null || stats.broker._tag === "Connected"
+    ? {}
+    : { broker: stats.broker._tag, brokerReason: stats.broker.reason }),
   ...(stats.incidents.length === 0 ? {} : { incidents: stats.incidents.length })
 })
 
-const summarize: (app: App, told: Told) => Effect.Effect<never, never, Scope.Scope> = Effect.fnUntraced(
-  function*(app: App, { notes, parts }: Told) {
+const summarize: (app: App, overview: Overview) => Effect.Effect<never, never, Scope.Scope> = Effect.fnUntraced(
+  function*(app: App, { notes, parts }: Overview) {
     yield* Effect.logInfo("Columba is up").pipe(
       Effect.annotateLogs({ version, ...Object.fromEntries(parts.map(({ description, name }) => [name, description])) })
     )

@@ -19,7 +19,9 @@ export class GatewayUnknown extends Schema.TaggedError<GatewayUnknown>()("Gatewa
   known: Schema.Array(Schema.String)
 }, { httpApiStatus: 422 }) {
   static of(gateway: string, known: ReadonlyArray<string>): GatewayUnknown {
-    const message = `No gateway '${gateway}' is configured; there are: ${known.join(", ")}`
+    const message = known.length === 0
+      ? "No gateway is configured"
+      : `No gateway '${gateway}' is configured; there are: ${known.join(", ")}`
     return new GatewayUnknown({ gateway, known, message })
   }
 }

@@ -63,7 +63,7 @@ export const explain = (input: ExplanationInput): Explanation => {
     evidence: listEvidence(input),
     ...(incident !== null && device.active && device.state._tag !== "Online"
       ? underIncident(incident)
-      : verdict(device))
+      : verdict(device, last?.data.rule ?? null))
   }
 }
 
@@ -75,9 +75,10 @@ const underIncident = (incident: OngoingIncident): Verdict => ({
   howToFix: `Bring the gateway '${incident.gateway}' back`
 })
 
-const verdict = (device: Device): Verdict => {
+const verdict = (device: Device, rule: string | null): Verdict => {
   if (!device.active) return inactive(device)
   const state = device.state
+  if (state._tag === "Inactive" && rule === "simulator-not-running") return simulated
   switch (state._tag) {
     case "Inactive":
       return {
@@ -144,6 +145,13 @@ const unproven: Verdict = {
   next: "It goes online when the gateway confirms it or a message arrives; the gateway is asked again until then",
   nextAt: null,
   howToFix: "If it stays so, check the account at the gateway and on the phone"
+}
+
+const simulated: Verdict = {
+  why: "It is a made-up device of the built-in simulator, which does not run in this process",
+  next: "Nothing; no other gateway ever sees it",
+  nextAt: null,
+  howToFix: "Deactivate it, or begin with an empty database"
 }
 
 const inactive = (device: Device): Verdict => ({

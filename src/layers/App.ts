@@ -19,6 +19,7 @@ import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { GatewayName } from "../domain/Ids.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
 import { BrokerStatus } from "../services/BrokerStatus.ts"
+import type { BrokerState } from "../services/BrokerStatus.ts"
 import { DeviceFleet } from "../services/DeviceFleet.ts"
 import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
@@ -45,6 +46,8 @@ export interface Stats {
   readonly committed: number | null
   readonly sinks: ReadonlyArray<SinkView>
   readonly incidents: ReadonlyArray<IncidentView>
+  /** Null where this process delivers to no broker. */
+  readonly broker: BrokerState | null
 }
 
 export interface App {
@@ -55,6 +58,8 @@ export interface App {
   readonly simulatorUrl: string | null
   /** How many demo devices this start added. */
   readonly demoDevices: number
+  /** How many simulated devices the database holds that do not run, because this process runs no simulator. */
+  readonly retiredDevices: number
   readonly log: EventLog["Service"]
   readonly stats: Effect.Effect<Stats>
   /** Stops everything in order. Logs each step; bounded by the bounds of the parts. */
@@ -135,7 +140,8 @@ export const openStorage = Effect.fn("App.openStorage")(function*(
   )
 })
 
-const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
+/** The failure of the database with its own reason, and where the database is. */
+export const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
   database._tag === "Embedded"
     ? startFailed(error, null)
     : StartFailed.of(
@@ -146,9 +152,21 @@ const databaseFailed = (database: Settings["database"], error: { readonly messag
 /** Worth waiting for: a server that is starting. A refused password is not. */
 const isAway = (error: unknown): boolean => SqlError.isSqlError(error) && error.reason._tag === "ConnectionError"
 
+/** The innermost reason: what the server or the network said, not that a query failed. */
 const readReason = (error: { readonly message: string }): string => {
-  const cause = SqlError.isSqlError(error) ? error.reason.cause : undefined
-  return cause instanceof Error && cause.message !== "" ? cause.message : error.message
+  let reason = error.message
+  let inner: unknown = error
+  // Wrappers are three deep at most; the bound is for a cause that leads back to itself.
+  for (let depth = 0; depth < 8 && inner instanceof Error; depth++) {
+    if (inner.message !== "") reason = inner.message
+    // A host name with several addresses fails with one error for each.
+    inner = SqlError.isSqlError(inner)
+      ? inner.reason.cause
+      : inner instanceof AggregateError
+      ? inner.errors[0]
+      : inner.cause
+  }
+  return reason
 }
 
 const startFailed = (error: { readonly message: string }, hint: string | null): StartFailed =>
@@ -173,9 +191,10 @@ const simulated = Effect.fnUntraced(function*() {
 
 const makeGateways = (gateway: Settings["gateway"], simulator: SimulatorHandle | null): Layer.Layer<Gateways> =>
   BridgeGateway.layer([
-    gateway._tag === "Bridge"
-      ? { name: defaultGateway, url: gateway.url.href, user: gateway.user, password: gateway.password }
-      : { name: defaultGateway, url: simulator?.url ?? "http://127.0.0.1:9" }
+    ...(gateway._tag === "Bridge"
+      ? [{ name: defaultGateway, url: gateway.url.href, user: gateway.user, password: gateway.password }]
+      : []),
+    ...(simulator === null ? [] : [{ name: Demo.simulatorGateway, url: simulator.url }])
   ])
 
 // Sinks
@@ -195,7 +214,7 @@ const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventL
     return SinkRelay.readiness.pipe(
       Layer.provideMerge(SinkRelay.layer(sinks)),
       Layer.merge(brokerReadiness),
-      Layer.provide(broker),
+      Layer.provideMerge(broker),
       Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
     )
   }))
@@ -237,6 +256,15 @@ const startSimulator = (settings: Settings) =>
     ? simulated()
     : Effect.succeed(null)
 
+/** Adds the demo devices where the simulator runs; elsewhere sees to it that none of them seems to run. */
+const prepareDemo = Effect.fnUntraced(function*(settings: Settings, simulator: SimulatorHandle | null) {
+  if (settings.gateway._tag === "Simulator" && simulator !== null) {
+    return { added: yield* Demo.seed(simulator, settings.gateway.demoDevices), retired: 0 }
+  }
+  const hosts = settings.roles.has("devices") && settings.gateway._tag !== "Simulator"
+  return { added: 0, retired: hosts ? yield* Demo.retire() : 0 }
+}, Effect.mapError((error) => startFailed(error, null)))
+
 const apiKeys = ({ apiKeys: keys }: Settings) => Layer.succeed(ApiKeys, ApiKeys.of({ keys }))
 
 /**
@@ -262,13 +290,10 @@ export const start = Effect.fn("App.start")(function*(
   const managerOver = (fleet: Context.Context<DeviceFleet>) =>
     Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
 
-  // There before the fleet first looks, so that it starts them all in its first comparison.
-  const demo = settings.gateway._tag === "Simulator" && simulator !== null
-    ? yield* Demo.seed(simulator, settings.gateway.demoDevices).pipe(
-      Effect.mapError((error) => startFailed(error, null)),
-      Effect.provideContext(Context.merge(ground, yield* managerOver(elsewhere)))
-    )
-    : 0
+  // Before the fleet first looks, so that it starts them all in its first comparison.
+  const demo = yield* prepareDemo(settings, simulator).pipe(
+    Effect.provideContext(Context.merge(ground, yield* managerOver(elsewhere)))
+  )
 
   yield* Effect.provideContext(on(stages.foundation, databaseReadiness), ground)
   const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
@@ -290,7 +315,8 @@ export const start = Effect.fn("App.start")(function*(
     log: Context.get(everything, EventLog),
     settings,
     simulatorUrl: simulator?.url ?? null,
-    demoDevices: demo,
+    demoDevices: demo.added,
+    retiredDevices: demo.retired,
     stats: readStats(everything),
     stop: stopInOrder(stages, everything)
   }
@@ -312,17 +338,19 @@ const readStats = (context: Context.Context<Running>): Effect.Effect<Stats> => {
   const log = Context.get(context, EventLog)
   const fleet = Context.get(context, DeviceFleet)
   const relayed = Context.get(context, SinkRelays)
+  const broker = Context.getOption(context, BrokerStatus)
   return Effect.all({
     states: devices.countByState.pipe(Effect.catch(() => fleet.counts)),
     committed: log.bounds.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
     sinks: relayed.views,
-    incidents: fleet.incidents
+    incidents: fleet.incidents,
+    broker: Option.isSome(broker) ? broker.value.current : Effect.succeed(null)
   }).pipe(
-    Effect.map(({ committed, incidents, sinks, states }) => {
+    Effect.map(({ broker, committed, incidents, sinks, states }) => {
       const counts: Readonly<Partial<Record<DeviceStateTag, number>>> = states
       const active = Object.entries(counts).filter(([state]) => state !== "Inactive")
       const devices = active.reduce((sum, [, count]) => sum + (count ?? 0), 0)
-      return { online: counts.Online ?? 0, devices, committed, sinks, incidents }
+      return { online: counts.Online ?? 0, devices, committed, sinks, incidents, broker }
     })
   )
 }

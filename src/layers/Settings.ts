@@ -23,8 +23,10 @@ export interface Settings {
     | { readonly _tag: "Embedded"; readonly dataDir: string }
     | { readonly _tag: "Postgres"; readonly url: Redacted.Redacted<string> }
   readonly rabbitUrl: Redacted.Redacted<string> | null
+  /** Without one, the embedded database gets the built-in simulator and Postgres gets none. */
   readonly gateway:
     | { readonly _tag: "Simulator"; readonly demoDevices: number }
+    | { readonly _tag: "None" }
     | {
       readonly _tag: "Bridge"
       readonly url: URL
@@ -52,12 +54,19 @@ export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("Sett
   message: Schema.String,
   problems: Schema.Array(Schema.String)
 }) {
+  /** The first line of `message`; the problems follow it, one a line. */
+  get heading(): string {
+    return headingFor(this.problems)
+  }
+
   static of(problems: ReadonlyArray<string>): SettingsInvalid {
-    const count = problems.length === 1 ? "One setting needs" : `${problems.length} settings need`
-    const message = `${count} your attention:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`
+    const message = [headingFor(problems), ...problems.map((problem) => `  - ${problem}`)].join("\n")
     return new SettingsInvalid({ problems, message })
   }
 }
+
+const headingFor = (problems: ReadonlyArray<string>): string =>
+  `${problems.length === 1 ? "One setting needs" : `${problems.length} settings need`} your attention:`
 
 /** One environment variable and its command line flag. */
 export interface Variable<out A> {
@@ -187,7 +196,7 @@ export const variables = {
   }),
   gatewayUrl: variable("WHATSAPP_API_URL", parsed(httpUrl), null, {
     expected: "a URL like http://gateway:3000",
-    about: "the WhatsApp gateway; unset: the built-in simulator",
+    about: "the WhatsApp gateway; unset: the built-in simulator with the embedded database, none with Postgres",
     secret: true
   }),
   gatewayUser: variable("WHATSAPP_API_USER", text, "", { expected: "a user name", about: "the gateway's Basic user" }),
@@ -242,7 +251,7 @@ export const variables = {
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
     expected: `a number from 0 to ${demoDevicesMax}`,
-    about: "devices to add when the simulator runs on an empty database; 0: none"
+    about: "devices to add to an empty embedded database for the built-in simulator; 0: none, and no made-up traffic"
   }),
   otlpEndpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT", parsed(httpUrl), null, {
     expected: "a URL like http://collector:4318",
@@ -294,9 +303,11 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
     )
   }
   if (values.gatewayUrl === null && values.gatewayUser !== "") {
-    problems.push("WHATSAPP_API_USER is set but WHATSAPP_API_URL is not; set both, or neither for the simulator")
+    problems.push("WHATSAPP_API_USER is set but WHATSAPP_API_URL is not; set both, or neither")
   }
-  if (values.gatewayUrl === null && values.roles.has("api") && !values.roles.has("devices")) {
+  if (
+    values.gatewayUrl === null && values.databaseUrl === null && values.roles.has("api") && !values.roles.has("devices")
+  ) {
     problems.push(
       "COLUMBA_ROLES gives the API a process of its own, so WHATSAPP_API_URL must name the gateway that the role " +
         "devices uses; the built-in simulator lives in one process ('columba simulator' runs it as a server)"
@@ -317,19 +328,25 @@ const listNotes = (values: Values): ReadonlyArray<string> => {
     : notes
 }
 
+/** Made-up devices and messages must not reach a real database, so the simulator belongs to the embedded one. */
+const chooseGateway = (values: Values): Settings["gateway"] => {
+  if (values.gatewayUrl !== null) {
+    return {
+      _tag: "Bridge",
+      url: values.gatewayUrl,
+      user: values.gatewayUser,
+      password: values.gatewayPassword ?? Redacted.make("")
+    }
+  }
+  return values.databaseUrl === null ? { _tag: "Simulator", demoDevices: values.demoDevices } : { _tag: "None" }
+}
+
 const derive = (values: Values): Settings => ({
   database: values.databaseUrl === null
     ? { _tag: "Embedded", dataDir: values.dataDir }
     : { _tag: "Postgres", url: values.databaseUrl },
   rabbitUrl: values.rabbitUrl,
-  gateway: values.gatewayUrl === null
-    ? { _tag: "Simulator", demoDevices: values.demoDevices }
-    : {
-      _tag: "Bridge",
-      url: values.gatewayUrl,
-      user: values.gatewayUser,
-      password: values.gatewayPassword ?? Redacted.make("")
-    },
+  gateway: chooseGateway(values),
   host: values.host,
   port: values.port,
   apiKeys: values.apiKeys ?? [],

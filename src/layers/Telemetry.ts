@@ -1,10 +1,11 @@
 /**
- * What the process tells of itself besides its API: log lines, traces and metrics for an OTLP collector, and how far
- * its event loop falls behind.
+ * What the process exports of itself besides its API: log lines, traces and metrics for an OTLP collector, and the lag
+ * of its event loop.
  */
 import { Cause, Config, ConfigProvider, Effect, Layer, Logger, Metric, References } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
 import * as Metrics from "../services/Metrics.ts"
+import { toPrintableJson } from "../services/printableText.ts"
 import type { Settings } from "./Settings.ts"
 
 /** Fine enough for a lag that matters; the timer behind it costs nothing at this rate. */
@@ -13,7 +14,7 @@ const lagInterval = "5 seconds"
 
 const nanosPerSecond = 1e9
 
-/** The 99th percentile of what a callback waited since the last reading, less the resolution it is measured with. */
+/** The 99th percentile of how long callbacks waited since the last reading, less the resolution of the measurement. */
 const eventLoopLag = Layer.effectDiscard(Effect.gen(function*() {
   const histogram = yield* Effect.acquireRelease(
     Effect.sync(() => {
@@ -38,7 +39,7 @@ const exporters = ConfigProvider.fromEnvRecord({
   OTEL_LOGS_EXPORTER: "otlp"
 })
 
-/** Loaded only where it is wanted. Reads the `OTEL_*` variables of the settings' provider. */
+/** Loaded only where an endpoint is set. Reads the `OTEL_*` variables of the settings' provider. */
 const otlp = Layer.unwrap(Effect.gen(function*() {
   const [{ Otlp, OtlpSerialization }, { FetchHttpClient }] = yield* Effect.promise(() =>
     Promise.all([import("effect/observability"), import("effect/http")])
@@ -53,7 +54,7 @@ const otlp = Layer.unwrap(Effect.gen(function*() {
   )
 }))
 
-/** One flat record a line: objects given to a log call become fields beside the annotations. */
+/** One flat record per line: objects given to a log call become fields beside the annotations. */
 const record = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknown>): Record<string, unknown> => {
   const words: Array<string> = []
   const fields: Record<string, unknown> = {}
@@ -76,33 +77,28 @@ const record = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknow
 
 const text = (value: unknown): string => {
   const shown = typeof value === "string" ? value : JSON.stringify(value) ?? String(value)
-  return /^[\w.:/@+-]+$/.test(shown) ? shown : JSON.stringify(shown)
+  return /^[\w.:/@+-]+$/.test(shown) ? shown : toPrintableJson(shown)
 }
 
+/** One line each, safe to show in a terminal: `docker logs` and `journalctl` print them as they are. */
 const formats = {
-  pretty: Logger.consolePretty(),
   logfmt: Logger.make((options) => {
     const line = Object.entries(record(options)).map(([key, value]) => `${key}=${text(value)}`).join(" ")
     process.stdout.write(`${line}\n`)
   }),
   json: Logger.make((options) => {
-    process.stdout.write(`${JSON.stringify(record(options))}\n`)
+    process.stdout.write(`${toPrintableJson(record(options))}\n`)
   })
 } as const
 
-/** Log lines go to `lines` where a screen wants to place them itself, else to stdout as the settings say. */
-const logger = (settings: Settings, terminal: boolean, lines: Logger.Logger<unknown, void> | null) => {
-  const format = settings.log === "auto" ? (terminal ? "pretty" : "logfmt") : settings.log
-  return Layer.merge(
-    Logger.layer([lines ?? formats[format]]),
+const logger = (settings: Settings, pretty: Logger.Logger<unknown, void> | null) =>
+  Layer.merge(
+    Logger.layer([pretty ?? formats[settings.log === "json" ? "json" : "logfmt"]]),
     Layer.succeed(References.MinimumLogLevel, settings.debug ? "Debug" : "Info")
   )
-}
 
-export const layer = (
-  settings: Settings,
-  options: { readonly terminal: boolean; readonly lines: Logger.Logger<unknown, void> | null }
-): Layer.Layer<never> => {
-  const base = Layer.provideMerge(eventLoopLag, logger(settings, options.terminal, options.lines))
+/** `pretty` writes log lines for a person, where the caller wants that; else they go to stdout as logfmt or JSON. */
+export const layer = (settings: Settings, pretty: Logger.Logger<unknown, void> | null): Layer.Layer<never> => {
+  const base = Layer.provideMerge(eventLoopLag, logger(settings, pretty))
   return settings.otlpEndpoint === null ? base : Layer.provideMerge(otlp, base)
 }

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Redacted } from "effect"
 import { listNotes, listParts } from "../../src/bin/parts.ts"
-import { figureLines, Screen } from "../../src/bin/screen.ts"
+import { Screen, statLines } from "../../src/bin/screen.ts"
 import type { Reading } from "../../src/bin/screen.ts"
-import { colours, fit, noColours, withoutEscapes } from "../../src/bin/style.ts"
+import { fit, green, red, render, styled } from "../../src/bin/styledText.ts"
 import type { App } from "../../src/layers/App.ts"
 import type { Settings } from "../../src/layers/Settings.ts"
 
@@ -34,13 +34,14 @@ const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
     url: "http://127.0.0.1:8080",
     simulatorUrl: null,
     demoDevices: 0,
+    retiredDevices: 0,
     ...more
   }) as App
 
 const reading = (at: number, changes: Partial<Reading["stats"]> = {}, heard = 0): Reading => ({
   at,
   heard,
-  stats: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], ...changes }
+  stats: { online: 25, devices: 25, committed: 1000, sinks: [], incidents: [], broker: null, ...changes }
 })
 
 const sink = (confirmed: number, lag: number): Reading["stats"]["sinks"][number] => ({
@@ -52,7 +53,7 @@ const sink = (confirmed: number, lag: number): Reading["stats"]["sinks"][number]
   failure: null
 })
 
-const renderLines = (now: Reading, before: Reading): string => figureLines(now, before, noColours).join("\n")
+const renderLines = (now: Reading, before: Reading): string => statLines(now, before).join("\n")
 
 describe("the start screen", () => {
   it("says where everything is, without a secret in it", () => {
@@ -80,6 +81,16 @@ describe("the start screen", () => {
     assert.include(listNotes(running).join(), "25 demo devices were added, with made-up traffic")
   })
 
+  it("says plainly that a real database without a gateway connects no device, and what to set", () => {
+    const running = app({ gateway: { _tag: "None" } })
+    assert.deepInclude(listParts(running), { name: "gateway", description: "none (set WHATSAPP_API_URL)" })
+    assert.include(listNotes(running).join(), "no gateway is configured")
+  })
+
+  it("says that simulated devices are in the database and are not started", () => {
+    assert.include(listNotes(app({}, { retiredDevices: 25 })).join(), "25 devices of the built-in simulator")
+  })
+
   it("says plainly that a process with the role consumer alone does no work", () => {
     assert.include(listNotes(app({ roles: new Set(["consumer"]) })).join(), "does no work")
     assert.deepStrictEqual(listNotes(app({})), [])
@@ -103,6 +114,26 @@ describe("the live stats", () => {
     )
   })
 
+  it("say that the broker refuses us, and why", () => {
+    const broker = { _tag: "Disconnected", since: "noon", reason: "ACCESS_REFUSED" } as const
+    assert.include(
+      renderLines(reading(1000, { broker }), reading(0)),
+      "disconnected since noon: ACCESS_REFUSED; events wait in the log"
+    )
+    assert.notInclude(
+      renderLines(reading(1000, { broker: { _tag: "Connected", since: "noon" } }), reading(0)),
+      "since noon"
+    )
+  })
+
+  it("show words of others with visible escapes, also in a device's name, a reason and a log line", () => {
+    let written = ""
+    const stream = { columns: 200, rows: 10, write: (text: string) => void (written += text) }
+    const screen = new Screen(stream as never, true)
+    screen.lines(red("\u001b[2Jowned\n\u202e"))
+    assert.strictEqual(written, "\u001b[31m\\x1b[2Jowned\\n\\u{202e}\u001b[39m\n")
+  })
+
   it("say what stands in the way: a database, a sink or a gateway that is away", () => {
     const lines = renderLines(
       reading(1000, {
@@ -122,20 +153,20 @@ describe("the live stats", () => {
   it("stay in place: each drawing erases exactly what the last one drew, at any width", () => {
     let written = ""
     const stream = { columns: 20, rows: 10, write: (text: string) => void (written += text) }
-    const screen = new Screen(stream as never, noColours)
+    const screen = new Screen(stream as never, false)
     screen.footer(["a".repeat(50), "b"])
     assert.strictEqual(written, `${"a".repeat(19)}…\nb\n`)
     written = ""
-    screen.line("log")
+    screen.lines("log")
     assert.strictEqual(written, `\u001b[2A\r\u001b[Jlog\n${"a".repeat(19)}…\nb\n`)
   })
 })
 
 describe("colours", () => {
   it("do not count as width, and are never cut in two", () => {
-    const text = `${colours.red("red")} and ${colours.green("green")}`
-    assert.strictEqual(fit(text, 13), text)
-    assert.strictEqual(withoutEscapes(fit(text, 6)), "red a…")
-    assert.include(fit(text, 6), "\u001b[39m")
+    const text = styled`${red("red")} and ${green("green")}`
+    assert.strictEqual(render(fit(text, 13), true), "\u001b[31mred\u001b[39m and \u001b[32mgreen\u001b[39m")
+    assert.strictEqual(render(fit(text, 6), true), "\u001b[31mred\u001b[39m a…")
+    assert.strictEqual(render(fit(text, 6), false), "red a…")
   })
 })

@@ -22,6 +22,12 @@ describe("Settings", () => {
       assert.deepStrictEqual(settings.notes, [])
     }))
 
+  it.effect("runs without a gateway on a real database when none is set, so that nothing made-up reaches it", () =>
+    Effect.gen(function*() {
+      const settings = yield* parse({ DATABASE_URL: "postgres://db/columba", COLUMBA_DEMO_DEVICES: "25" })
+      assert.deepStrictEqual(settings.gateway, { _tag: "None" })
+    }))
+
   it.effect("treats an empty value as unset, as docker compose passes it", () =>
     Effect.gen(function*() {
       const settings = yield* parse({ DATABASE_URL: "", PORT: "", COLUMBA_ROLES: " " })
@@ -108,7 +114,7 @@ describe("Settings", () => {
 
   it.effect("refuses an API process of its own that would talk to a simulator of its own", () =>
     Effect.gen(function*() {
-      const [problem] = yield* problems({ COLUMBA_ROLES: "api", DATABASE_URL: "postgres://db/columba" })
+      const [problem] = yield* problems({ COLUMBA_ROLES: "api" })
       assert.include(problem, "WHATSAPP_API_URL must name the gateway")
     }))
 

@@ -57,7 +57,7 @@ describe("Telemetry", () => {
           Effect.andThen(Metric.update(Metric.counter("columba_test_total"), 1)),
           Effect.withSpan("Telemetry.test"),
           // The exporters send what they hold when they are closed, so nothing waits for an interval here.
-          Effect.provide(Telemetry.layer(settings, { terminal: false, lines: null })),
+          Effect.provide(Telemetry.layer(settings, null)),
           Effect.provideService(ConfigProvider.ConfigProvider, provider)
         )
       )
@@ -70,7 +70,7 @@ describe("Telemetry", () => {
       const log = Effect.logWarning("Not yet", { reason: "no answer" }).pipe(Effect.annotateLogs({ device: "dev_1" }))
       const lines = Effect.fnUntraced(function*(format: string) {
         const { settings } = yield* makeSettings({ COLUMBA_LOG: format })
-        return yield* written(Effect.provide(log, Telemetry.layer(settings, { terminal: false, lines: null })))
+        return yield* written(Effect.provide(log, Telemetry.layer(settings, null)))
       })
       const [logfmt = ""] = yield* lines("logfmt")
       assert.match(logfmt, /^time=\S+Z level=warn message="Not yet" device=dev_1 reason="no answer"\n$/)

@@ -88,6 +88,28 @@ describe("mistakes", () => {
     }))
 })
 
+describe("values that cannot be meant", () => {
+  const refused: ReadonlyArray<readonly [args: ReadonlyArray<string>, words: string]> = [
+    [["devices", "list", "--limit", "0"], "--limit"],
+    [["devices", "list", "--limit", "1001"], "--limit"],
+    [["devices", "list", "--url", "localhost"], "Expected a URL like http://127.0.0.1:8080"],
+    [["events", "tail", "--after", "-1"], "Expected 0 or more; 0 is the beginning"],
+    [["events", "tail", "--limit", "0"], "Expected 1 or more"],
+    [["events", "tail", "--kind", "mesage.received"], "message.received, message.sent, "]
+  ]
+
+  it.live("are refused before anything is asked, each with what is expected", () =>
+    Effect.gen(function*() {
+      for (const [args, words] of refused) {
+        const { code, err } = yield* run(args)
+        assert.strictEqual(code, 2, args.join(" "))
+        assert.include(err, words)
+        assert.include(err, `see: columba ${args[0]} ${args[1]} --help`)
+        assert.notInclude(err, "defect")
+      }
+    }))
+})
+
 describe("what is not there", () => {
   it.live("is a server to talk to: says how to start one, and ends with 3", () =>
     Effect.gen(function*() {
@@ -95,12 +117,25 @@ describe("what is not there", () => {
       for (const args of [["devices", "list"], ["events", "tail"]]) {
         const { code, err } = yield* run([...args, "--url", url])
         assert.strictEqual(code, 3)
-        assert.include(err, `no Columba answers at ${url}`)
+        assert.include(err, `no Columba answers at ${url}: nothing listens there`)
         assert.include(err, "npm start")
       }
     }))
 
-  it.live("is named by the doctor, each with how to mend it", () =>
+  it.live("is a database: doctor and migrate give the reason that the server or the network gave, as serve does", () =>
+    Effect.gen(function*() {
+      const port = yield* freePort
+      const env = { DATABASE_URL: `postgres://columba:hunter2@127.0.0.1:${port}/columba` }
+      for (const command of ["doctor", "migrate"]) {
+        const { code, err, out } = yield* run([command], env)
+        assert.strictEqual(code, 3, command)
+        assert.include(out + err, `the database at 127.0.0.1:${port}/columba is not usable: `, command)
+        assert.include(out + err, "ECONNREFUSED", command)
+        assert.notInclude(out + err, "hunter2")
+      }
+    }))
+
+  it.live("is named by the doctor, each with how to fix it", () =>
     Effect.gen(function*() {
       const port = yield* freePort
       const { code, err, out } = yield* run(["doctor"], {
@@ -110,8 +145,16 @@ describe("what is not there", () => {
       })
       assert.strictEqual(code, 3)
       for (const name of ["DATABASE_URL", "RABBITMQ_URL", "WHATSAPP_API_URL"]) assert.include(out, `check ${name}`)
-      assert.include(err, "not in order: database, broker, gateway")
+      assert.include(err, "failed: database, broker, gateway")
       assert.notInclude(out + err, "hunter2")
+
+      const json = yield* run(["doctor", "--json"], { RABBITMQ_URL: `amqp://columba:hunter2@127.0.0.1:${port}` })
+      const findings = json.out.trim().split("\n").map((line) =>
+        JSON.parse(line) as { name: string; state: string; detail: string; fix: string | null }
+      )
+      assert.deepInclude(findings.map(({ name, state }) => [name, state]), ["broker", "failed"])
+      assert.deepInclude(findings.map(({ fix, name }) => [name, fix]), ["runtime", null])
+      assert.notInclude(json.out, "hunter2")
     }))
 })
 
@@ -129,7 +172,7 @@ describe("a running Columba", () => {
 
       const pipe = `"${process.execPath}" "${program}" events tail --after 0 --url ${server.url} | head -n 2`
       const piped = yield* runProgram(["-c", pipe], { cwd, command: ["bash", "-o", "pipefail"] })
-      assert.deepStrictEqual([piped.code, piped.err], [0, ""], "whoever reads may stop reading")
+      assert.deepStrictEqual([piped.code, piped.err], [0, ""], "a reader may stop reading")
 
       const added = yield* remote("devices", "add", "--name", "Front desk", "--json")
       assert.strictEqual(added.code, 0, added.err)
@@ -138,12 +181,20 @@ describe("a running Columba", () => {
       assert.lengthOf(list.out.trim().split("\n"), 4)
       assert.include(list.out, id)
 
+      const none = yield* remote("devices", "list", "--state", "Quarantined")
+      assert.deepStrictEqual([none.code, none.out.trim()], [0, "no device is in the state Quarantined"])
+
       const explained = yield* remote("devices", "explain", id)
       assert.strictEqual(explained.code, 0)
       assert.match(explained.out, /\nwhy {4}.*\nnext {3}/)
 
       const unknown = yield* remote("devices", "explain", "dev_00000000000000000000000000")
       assert.deepStrictEqual([unknown.code, unknown.err.trim()], [
+        1,
+        "columba: No device dev_00000000000000000000000000"
+      ])
+      const tailed = yield* remote("events", "tail", "--device", "dev_00000000000000000000000000")
+      assert.deepStrictEqual([tailed.code, tailed.err.trim()], [
         1,
         "columba: No device dev_00000000000000000000000000"
       ])

@@ -1,0 +1,100 @@
+/**
+ * Text with colours, as data. Colours are attributes of a span; the escape sequences of a terminal are made in `render`
+ * and nowhere else. The text of every span is made printable when the span is made, so a string of a gateway or a user
+ * that is put into a line cannot bring an escape sequence of its own: no printing code has to remember to clean it.
+ */
+import { toPrintable } from "../services/printableText.ts"
+
+const codes = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  cyan: [36, 39]
+} as const
+
+type Attribute = keyof typeof codes
+
+interface Span {
+  readonly text: string
+  readonly attributes: ReadonlyArray<Attribute>
+}
+
+/** One line, or a part of one. Made by `styled` and the functions named after colours. */
+export class StyledText {
+  readonly spans: ReadonlyArray<Span>
+
+  constructor(spans: ReadonlyArray<Span>) {
+    this.spans = spans
+  }
+
+  /** Without colours. */
+  toString(): string {
+    return this.spans.map(({ text }) => text).join("")
+  }
+}
+
+/** What a line is built from. A bare string may come from anywhere. */
+export type Part = string | number | StyledText
+
+const spansOf = (part: Part): ReadonlyArray<Span> =>
+  part instanceof StyledText ? part.spans : [{ text: toPrintable(String(part)), attributes: [] }]
+
+/** Builds a line: `` styled`${bold(name)} is ${state}` ``. */
+export const styled = (strings: TemplateStringsArray, ...parts: ReadonlyArray<Part>): StyledText =>
+  new StyledText(
+    strings.flatMap((text, index) => [...spansOf(text), ...(index < parts.length ? spansOf(parts[index] ?? "") : [])])
+  )
+
+const paint = (attribute: Attribute) => (part: Part): StyledText =>
+  new StyledText(spansOf(part).map(({ attributes, text }) => ({ text, attributes: [...attributes, attribute] })))
+
+export type Paint = ReturnType<typeof paint>
+
+export const bold = paint("bold")
+export const dim = paint("dim")
+export const red = paint("red")
+export const green = paint("green")
+export const yellow = paint("yellow")
+export const cyan = paint("cyan")
+
+export const plain: Paint = (part) => new StyledText(spansOf(part))
+
+/** Characters, an emoji or a wide letter as one. */
+const count = (text: string): number => Array.from(text).length
+
+export const widthOf = (part: Part): number => spansOf(part).reduce((sum, { text }) => sum + count(text), 0)
+
+/** Fills up with spaces; what is wider stays as it is. */
+export const padEnd = (part: Part, width: number): StyledText =>
+  styled`${part}${" ".repeat(Math.max(0, width - widthOf(part)))}`
+
+export const join = (parts: ReadonlyArray<Part>, separator: Part = " "): StyledText =>
+  new StyledText(
+    parts.flatMap((part, index) => index === 0 ? spansOf(part) : [...spansOf(separator), ...spansOf(part)])
+  )
+
+/** Cuts what is wider than so many columns, and shows that it was cut. */
+export const fit = (part: Part, columns: number): StyledText => {
+  if (widthOf(part) <= columns) return plain(part)
+  let left = Math.max(0, columns - 1)
+  const spans: Array<Span> = []
+  for (const { attributes, text } of spansOf(part)) {
+    const kept = Array.from(text).slice(0, left)
+    left -= kept.length
+    spans.push({ text: kept.join(""), attributes })
+  }
+  return styled`${new StyledText(spans)}…`
+}
+
+const renderSpan = ({ attributes, text }: Span): string =>
+  text === ""
+    ? ""
+    : attributes.reduce((inner, name) => `\u001b[${codes[name][0]}m${inner}\u001b[${codes[name][1]}m`, text)
+
+/** The only place where escape sequences come from. */
+export const render = (part: Part, colours: boolean): string => {
+  const spans = spansOf(part)
+  return (colours ? spans.map(renderSpan) : spans.map(({ text }) => text)).join("")
+}

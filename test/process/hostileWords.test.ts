@@ -1,0 +1,121 @@
+/**
+ * Words of others in a terminal. A device, a gateway and a WhatsApp user say what a terminal would obey; the built
+ * program shows it in a pseudo terminal, and nothing but its own colours may reach that.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect } from "effect"
+import { GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { messageDraft, startServer, stateDraft } from "../support/surface.ts"
+import { hasTerminal, runInTerminal } from "./support/runInTerminal.ts"
+import { runProgram } from "./support/runProgram.ts"
+
+const directory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-words-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+/** Clears the screen, sets the title, begins a sequence with a C1 character, begins a line, and reverses the rest. */
+const hostile = "\u001b[2J\u001b]0;owned\u0007\u009b31mred\rowned\ncolumba: all is well\u202egnp"
+
+/** Colours are ours; a terminal obeys nothing else that is printed here. */
+// oxlint-disable-next-line no-control-regex -- our own colours begin with one
+const withoutColours = (text: string): string => text.replaceAll(/\u001b\[\d{1,2}m/g, "").replaceAll("\r\n", "\n")
+
+// oxlint-disable-next-line no-control-regex -- these are what must not be left
+const obeyed = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/u
+
+/** A Columba whose device, gateway and correspondents say what is hostile. */
+const makeServer = Effect.gen(function*() {
+  const { services, url } = yield* startServer()
+  const device = yield* Context.get(services, DeviceManager).register({
+    name: "Shop \u202egnp.exe",
+    gateway: GatewayName.make("default"),
+    upstreamId: UpstreamId.make("shop")
+  })
+  const failure = { class: "transport", code: hostile, detail: hostile } as const
+  const message = messageDraft(device.id, 1)
+  yield* Context.get(services, EventLog).append([
+    { ...message, data: { ...message.data, chat: hostile, type: hostile, sender: hostile } },
+    {
+      ...stateDraft(device.id, "Connecting", {
+        _tag: "Quarantined",
+        reason: failure,
+        evidence: [hostile],
+        until: "2026-01-01T00:00:00.000Z"
+      }, hostile),
+      data: {
+        from: hostile,
+        state: {
+          _tag: "Quarantined",
+          reason: failure,
+          evidence: [hostile],
+          until: "2026-01-01T00:00:00.000Z"
+        },
+        rule: hostile,
+        failure,
+        jid: hostile,
+        phone: null
+      }
+    },
+    {
+      ...stateDraft(device.id, "Quarantined", { _tag: "Inactive" }),
+      kind: "frame.rejected",
+      data: { reason: "unreadable", detail: hostile, raw: hostile, rawLength: 5 }
+    }
+  ])
+  return { url, id: device.id }
+})
+
+describe.skipIf(!hasTerminal)("words of others in a terminal", () => {
+  it.live("are shown with visible escapes by every command that prints them", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory
+      const { id, url } = yield* makeServer
+      const commands = [
+        ["devices", "list"],
+        ["devices", "explain", id],
+        ["events", "tail", "--after", "0", "--limit", "3"],
+        ["devices", "add", "--name", "x", "--gateway", "none"],
+        ["devices", hostile],
+        ["devices", "list", "--state", hostile],
+        ["devices", "explain", hostile],
+        ["devices", "list", "--url", `http://127.0.0.1:1/${hostile}`]
+      ]
+      for (const command of commands) {
+        const { out } = yield* runInTerminal([...command, ...(command.includes("--url") ? [] : ["--url", url])], {
+          cwd
+        })
+        assert.include(out, "\u001b[", `${command.join(" ")} in colours`)
+        assert.notMatch(withoutColours(out), obeyed, command.join(" "))
+      }
+    }))
+
+  it.live("stay JSON escapes in JSON, also those that JSON itself would let through", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory
+      const { id, url } = yield* makeServer
+      const commands = [["devices", "list"], ["devices", "explain", id], [
+        "events",
+        "tail",
+        "--after",
+        "0",
+        "--limit",
+        "3"
+      ]]
+      for (const command of commands) {
+        const { code, out } = yield* runProgram([...command, "--json", "--url", url], { cwd })
+        assert.strictEqual(code, 0)
+        assert.notMatch(out, obeyed, command.join(" "))
+        for (const line of out.trim().split("\n")) JSON.parse(line)
+      }
+      const { out } = yield* runProgram(["events", "tail", "--after", "0", "--limit", "1", "--json", "--url", url], {
+        cwd
+      })
+      assert.strictEqual((JSON.parse(out) as { data: { chat: string } }).data.chat, hostile)
+    }))
+})

@@ -1,0 +1,20 @@
+/** Runs one command of the built program in a pseudo terminal, so that it prints as it does to a person: with colours. */
+import { existsSync } from "node:fs"
+import { Effect } from "effect"
+import { program, runProgram } from "./runProgram.ts"
+import type { Ran } from "./runProgram.ts"
+
+/** `script` of util-linux gives its command a terminal; it is part of Debian's base system. */
+const scriptFile = "/usr/bin/script"
+
+export const hasTerminal = existsSync(scriptFile)
+
+const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
+
+/** A terminal has one stream: `out` holds what went to stdout and stderr, in the order in which it was written. */
+export const runInTerminal = (args: ReadonlyArray<string>, options: { readonly cwd: string }): Effect.Effect<Ran> =>
+  runProgram([[process.execPath, program, ...args].map(quote).join(" "), "/dev/null"], {
+    cwd: options.cwd,
+    env: { TERM: "xterm-256color" },
+    command: [scriptFile, "--quiet", "--return", "--command"]
+  })
