@@ -18,6 +18,7 @@ import * as SqlDeviceRepository from "../../src/layers/postgres/SqlDeviceReposit
 import * as SqlLogStore from "../../src/layers/postgres/SqlLogStore.ts"
 import * as RabbitMq from "../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSink from "../../src/layers/rabbitmq/RabbitSink.ts"
+import * as TopologyGuard from "../../src/layers/rabbitmq/TopologyGuard.ts"
 import { incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -120,7 +121,10 @@ const makeLayer = (options: Options) => {
   )
   const sinks = options.brokerUrl === undefined ? Layer.empty : SinkRelay.layer(
     Effect.map(RabbitSink.make, (sink) => [observedSink(sink)])
-  ).pipe(Layer.provide(RabbitMq.layer({ url: Redacted.make(options.brokerUrl) })))
+  ).pipe(
+    Layer.provide(TopologyGuard.layer),
+    Layer.provide(RabbitMq.layer({ url: Redacted.make(options.brokerUrl) }))
+  )
   return Layer.mergeAll(fleet, sinks).pipe(
     Layer.provideMerge(log),
     Layer.provideMerge(Postgres.layer(Redacted.make(options.databaseUrl))),

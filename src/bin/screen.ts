@@ -5,6 +5,7 @@
 import { Cause, Logger, References } from "effect"
 import type { LogLevel } from "effect"
 import type { Stats } from "../layers/App.ts"
+import { describeState } from "../services/BrokerStatus.ts"
 import { bold, dim, fit, green, join, padEnd, red, render, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
@@ -91,7 +92,7 @@ const renderDelivered = (now: Reading, before: Reading, seconds: number): Readon
 const renderBroker = ({ broker }: Stats): ReadonlyArray<Part> =>
   broker === null || broker._tag === "Connected"
     ? []
-    : [red(`${broker._tag.toLowerCase()} since ${broker.since}: ${broker.reason}; events wait in the log`)]
+    : [red(describeState(broker))]
 
 /** The stats as lines. Rates are over the time between the two readings. */
 export const statLines = (now: Reading, before: Reading): ReadonlyArray<Part> => {

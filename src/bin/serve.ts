@@ -4,6 +4,7 @@ import type { Scope } from "effect"
 import { Command } from "effect/cli"
 import type { App, Stats } from "../layers/App.ts"
 import * as Settings from "../layers/Settings.ts"
+import { describeState } from "../services/BrokerStatus.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { hasColours } from "./printer.ts"
 import { prettyLogger, Screen, statLines } from "./screen.ts"
@@ -137,7 +138,7 @@ const summary = (stats: Stats) => ({
   ])),
   ...(stats.broker === null || stats.broker._tag === "Connected"
     ? {}
-    : { broker: stats.broker._tag, brokerReason: stats.broker.reason }),
+    : { broker: describeState(stats.broker) }),
   ...(stats.incidents.length === 0 ? {} : { incidents: stats.incidents.length })
 })
 

@@ -206,30 +206,25 @@ const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventL
     return Layer.succeed(SinkRelays, SinkRelays.of({ views: Effect.succeed([]) }))
   }
   return Layer.unwrap(Effect.gen(function*() {
-    const [RabbitMq, RabbitSink] = yield* Effect.promise(() =>
-      Promise.all([import("./rabbitmq/RabbitMq.ts"), import("./rabbitmq/RabbitSink.ts")])
+    const [RabbitMq, RabbitSink, TopologyGuard] = yield* Effect.promise(() =>
+      Promise.all([
+        import("./rabbitmq/RabbitMq.ts"),
+        import("./rabbitmq/RabbitSink.ts"),
+        import("./rabbitmq/TopologyGuard.ts")
+      ])
     )
-    const broker = RabbitMq.layer({ url: rabbitUrl, connectionName: `columba ${hostname()}` })
+    const broker = TopologyGuard.layer.pipe(
+      Layer.provideMerge(RabbitMq.layer({ url: rabbitUrl, connectionName: `columba ${hostname()}` }))
+    )
     const sinks = Effect.map(RabbitSink.make, (sink) => [sink])
     return SinkRelay.readiness.pipe(
       Layer.provideMerge(SinkRelay.layer(sinks)),
-      Layer.merge(brokerReadiness),
+      Layer.merge(BrokerStatus.readiness),
       Layer.provideMerge(broker),
       Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
     )
   }))
 }
-
-/** A broker that is away stops no ingest, so it makes nothing unready; the check tells how it stands. */
-const brokerReadiness = Readiness.check(
-  "broker",
-  Effect.gen(function*() {
-    const state = yield* Effect.flatMap(BrokerStatus, ({ current }) => current)
-    return state._tag === "Connected"
-      ? `connected since ${state.since}`
-      : `${state._tag.toLowerCase()} since ${state.since} (${state.reason}); events wait in the log`
-  })
-)
 
 // Parts
 

@@ -89,6 +89,20 @@ export const brokerBlocked = Metric.gauge("columba_broker_blocked", {
   description: "1 while the broker refuses publishes (memory or disk alarm)"
 })
 
+/** Label `object`: an exchange or a queue. */
+export const brokerObjectsMissing = Metric.counter("columba_broker_objects_missing_total", {
+  description: "Exchanges and queues of Columba that were missing at the broker and were declared again",
+  incremental: true
+})
+/** Label `queue`. */
+export const brokerQueueMessages = Metric.gauge("columba_broker_queue_messages", {
+  description: "Messages ready for a consumer in a queue that Columba declares"
+})
+/** Label `queue`. */
+export const brokerQueueConsumers = Metric.gauge("columba_broker_queue_consumers", {
+  description: "Consumers of a queue that Columba declares"
+})
+
 // The fleet
 
 /** Label `state`. */

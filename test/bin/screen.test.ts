@@ -115,10 +115,16 @@ describe("the live stats", () => {
   })
 
   it("say that the broker refuses us, and why", () => {
-    const broker = { _tag: "Disconnected", since: "noon", reason: "ACCESS_REFUSED" } as const
+    const broker = {
+      _tag: "Disconnected",
+      since: "noon",
+      cause: "credentials",
+      reason: "ACCESS_REFUSED",
+      connectedBefore: false
+    } as const
     assert.include(
       renderLines(reading(1000, { broker }), reading(0)),
-      "disconnected since noon: ACCESS_REFUSED; events wait in the log"
+      "the broker refuses the user or password of RABBITMQ_URL since noon (ACCESS_REFUSED); events wait in the log"
     )
     assert.notInclude(
       renderLines(reading(1000, { broker: { _tag: "Connected", since: "noon" } }), reading(0)),

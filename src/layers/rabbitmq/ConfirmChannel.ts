@@ -1,57 +1,56 @@
 /**
- * Runs of events over one confirm channel, in plain callbacks: thousands of events a second pass here, so per event
- * there is one publish and one decrement, and no effect, no promise, no timer.
+ * Batches of events over one confirm channel, in plain callbacks. Thousands of events pass here each second, so there is
+ * no effect, promise or timer per event.
  *
- * The channel is good until its first failure, and then for nothing: every run that is out fails with that reason, and
- * nothing more is sent. amqplib matches confirms to publishes by delivery tag (single or "up to"), so a run is complete
- * exactly when all its own messages are, in whatever order the broker confirms.
+ * A channel is used until its first failure. Then every batch in flight fails with that reason, and nothing more is
+ * sent. amqplib matches confirms to publishes by delivery tag, so a batch is complete exactly when all its own publishes
+ * are confirmed, in whatever order the broker confirms them.
+ *
+ * What is in flight has no bound of its own here: it is at most the sink's overlap in batches, and the relay bounds the
+ * events and bytes of a batch. amqplib's signal that its buffer is full is ignored, because that buffer holds no more.
  */
-import type { ChannelModel, ConfirmChannel as AmqpChannel, Options } from "amqplib"
+import type { ChannelModel, ConfirmChannel as AmqpChannel } from "amqplib"
 import { toWire } from "../../domain/Event.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
-import { eventsExchange, routedKinds } from "./Topology.ts"
-
-/**
- * Messages sent and not confirmed. Below 512 the broker idles between confirms; above 1024 only latency grows. This and
- * the runs' own bound are what bounds the bytes under way. amqplib's word that its buffer is full is not heeded: it
- * comes above 1 KiB, and waiting for it makes every message a write of its own.
- */
-const windowEvents = 1024
+import { closeQuietly } from "./channels.ts"
+import { PublishFrames } from "./PublishFrames.ts"
+import type { MessageProperties, Route } from "./PublishFrames.ts"
+import { eventsExchange, guaranteedQueues } from "./Topology.ts"
 
 export interface ConfirmFailure {
   readonly reason: SinkUnavailable["reason"]
   readonly detail: string
 }
 
-interface Run {
-  readonly events: ReadonlyArray<LoggedEvent>
-  readonly traceparent: string | null
+interface PublishBatch {
   readonly settled: (failure: ConfirmFailure | null) => void
-  readonly onConfirm: (error: Error | null) => void
-  sent: number
-  confirmed: number
+  /** Publishes sent and not confirmed. An event of a guaranteed kind is two. */
+  pending: number
 }
 
 export class ConfirmChannel {
   readonly #channel: AmqpChannel
-  /** All that is out, in order; at most what the relay overlaps. */
-  #runs: Array<Run> = []
-  #inFlight = 0
+  readonly #inside: AmqplibChannel
+  readonly #frames: PublishFrames
+  /** Batches in flight, in order; never more than the overlap of the sink. */
+  #batches: Array<PublishBatch> = []
   #failure: ConfirmFailure | null = null
-  #watched: Run | null = null
-  #watchedConfirmed = 0
+  #watched: PublishBatch | null = null
+  #watchedPending = 0
   #stalledChecks = 0
   #recordedAt = ""
   #recordedSeconds = 0
 
   private constructor(channel: AmqpChannel) {
     this.#channel = channel
+    this.#inside = channel as unknown as AmqplibChannel
+    this.#frames = new PublishFrames(this.#inside.ch, this.#inside.connection.frameMax)
     channel.on(
       "return",
-      (message) => this.end({ reason: "unroutable", detail: `no queue took ${String(message.properties.type)}` })
+      ({ fields }) => this.end({ reason: "unroutable", detail: `the queue '${fields.routingKey}' does not exist` })
     )
-    // Before amqplib's own listener, which tells the run only that its message failed.
+    // Before amqplib's own listener, which would tell the batch only that one of its messages failed.
     channel.prependListener("nack", () => this.end({ reason: "rejected", detail: "the broker refused a message" }))
     channel.on("error", (error) => this.end({ reason: "rejected", detail: error.message }))
     channel.prependListener("close", () => this.end({ reason: "disconnected", detail: "the channel was lost" }))
@@ -61,111 +60,85 @@ export class ConfirmChannel {
     return new ConfirmChannel(await connection.createConfirmChannel())
   }
 
-  /** `settled` is called exactly once unless the run is abandoned: with null when all of it is confirmed. */
-  send(events: ReadonlyArray<LoggedEvent>, traceparent: string | null, settled: Run["settled"]): Run {
-    const run: Run = {
-      events,
-      traceparent,
-      settled,
-      onConfirm: (error) =>
-        error === null ? this.#confirm(run) : this.end({ reason: "disconnected", detail: error.message }),
-      sent: 0,
-      confirmed: 0
-    }
+  /** `settled` is called exactly once unless the batch is abandoned: with null when all of it is confirmed. */
+  send(
+    events: ReadonlyArray<LoggedEvent>,
+    traceparent: string | null,
+    settled: PublishBatch["settled"]
+  ): PublishBatch {
+    const batch: PublishBatch = { settled, pending: 0 }
     if (this.#failure !== null) {
       settled(this.#failure)
     } else if (events.length === 0) {
       settled(null)
     } else {
-      this.#runs.push(run)
-      this.#pump()
+      this.#batches.push(batch)
+      this.#write(batch, events, traceparent)
     }
-    return run
+    return batch
   }
 
-  /** Nobody waits for this run any more, but some of it may be sent: the channel can not go on without it. */
-  abandon(run: Run): void {
-    if (!this.#runs.includes(run)) return
-    this.#runs = this.#runs.filter((other) => other !== run)
-    this.end({ reason: "disconnected", detail: "a run was called off" })
+  /** The caller was interrupted. Some of the batch may have been sent, so the channel can not be used any longer. */
+  abandon(batch: PublishBatch): void {
+    if (!this.#batches.includes(batch)) return
+    this.#batches = this.#batches.filter((other) => other !== batch)
+    this.end({ reason: "disconnected", detail: "a batch was interrupted" })
   }
 
-  /** The first failure counts; it reaches every run that is out. */
+  /** The first failure counts. It reaches every batch in flight. */
   end(failure: ConfirmFailure): void {
     if (this.#failure !== null) return
     this.#failure = failure
-    const failed = this.#runs
-    this.#runs = []
+    const failed = this.#batches
+    this.#batches = []
     void closeQuietly(this.#channel)
-    for (const run of failed) run.settled(failure)
+    for (const batch of failed) batch.settled(failure)
   }
 
   /**
-   * To be asked at a steady pace: true once the oldest run has had no confirm for that many questions in a row. The
-   * oldest, because a single queue that never confirms would otherwise hide behind all the others that do.
+   * To be called at regular intervals. Answers true once the oldest batch has had no confirm for that many calls. The
+   * oldest, because one queue that never confirms would otherwise be hidden by the others that do.
    */
   stalledFor(checks: number): boolean {
-    const oldest = this.#runs[0] ?? null
-    const moved = oldest === null || oldest !== this.#watched || oldest.confirmed !== this.#watchedConfirmed
+    const oldest = this.#batches[0] ?? null
+    const moved = oldest === null || oldest !== this.#watched || oldest.pending !== this.#watchedPending
     this.#stalledChecks = moved ? 0 : this.#stalledChecks + 1
     this.#watched = oldest
-    this.#watchedConfirmed = oldest?.confirmed ?? 0
+    this.#watchedPending = oldest?.pending ?? 0
     return this.#stalledChecks >= checks
   }
 
-  #confirm(run: Run): void {
-    this.#inFlight -= 1
-    run.confirmed += 1
-    if (run.confirmed === run.events.length && this.#failure === null) {
-      this.#runs = this.#runs.filter((other) => other !== run)
-      run.settled(null)
+  #write(batch: PublishBatch, events: ReadonlyArray<LoggedEvent>, traceparent: string | null): void {
+    const onConfirm = (error: Error | null) =>
+      error === null ? this.#confirm(batch) : this.end({ reason: "disconnected", detail: error.message })
+    for (const event of events) {
+      const kind = shortenKind(event.kind)
+      const routes = findRoutes(event, kind)
+      this.#frames.add(routes, this.#properties(event, kind, traceparent), toWire(event))
+      batch.pending += routes.length
+      for (let route = 0; route < routes.length; route++) this.#inside.pushConfirmCallback(onConfirm)
     }
-    this.#pump()
+    const frames = this.#frames.take()
+    const own = this.#inside.connection.channels[this.#inside.ch]
+    // A closed channel has reported its end before, so its number can not belong to another one already.
+    if (own?.channel === this.#channel) own.buffer.write(frames)
+    else this.end({ reason: "disconnected", detail: "the channel is closed" })
   }
 
-  #pump(): void {
-    for (const run of this.#runs) {
-      while (run.sent < run.events.length) {
-        if (this.#inFlight >= windowEvents || this.#failure !== null) return
-        this.#sendNext(run)
-      }
-    }
+  #confirm(batch: PublishBatch): void {
+    batch.pending -= 1
+    if (batch.pending > 0 || this.#failure !== null) return
+    this.#batches = this.#batches.filter((other) => other !== batch)
+    batch.settled(null)
   }
 
-  #sendNext(run: Run): void {
-    const event = run.events[run.sent]!
-    run.sent += 1
-    this.#inFlight += 1
-    try {
-      this.#channel.publish(
-        eventsExchange,
-        `${shortKind(event.kind)}.${event.deviceId}`,
-        Buffer.from(toWire(event)),
-        this.#properties(event, run.traceparent),
-        run.onConfirm
-      )
-    } catch (error) {
-      // It throws on a channel that is closing or closed, and on nothing a good event could cause.
-      this.end({ reason: "disconnected", detail: error instanceof Error ? error.message : "unknown" })
-    }
+  #properties(event: LoggedEvent, kind: string, traceparent: string | null): MessageProperties {
+    const headers: Array<readonly [string, string]> = [["seq", String(event.seq)], ["device", event.deviceId]]
+    if (traceparent !== null) headers.push(["traceparent", traceparent])
+    return { messageId: event.id, type: kind, timestamp: this.#seconds(event.recordedAt), headers }
   }
 
-  #properties(event: LoggedEvent, traceparent: string | null): Options.Publish {
-    const seq = String(event.seq)
-    return {
-      mandatory: routedKinds.has(event.kind),
-      persistent: true,
-      messageId: event.id,
-      type: shortKind(event.kind),
-      contentType: "application/json",
-      timestamp: this.#seconds(event.recordedAt),
-      headers: traceparent === null
-        ? { seq, device: event.deviceId }
-        : { seq, device: event.deviceId, traceparent }
-    }
-  }
-
-  /** Events of one commit share their time, so it is parsed once a commit. */
+  /** Events of one commit have the same time, so it is parsed once per commit. */
   #seconds(recordedAt: string): number {
     if (recordedAt !== this.#recordedAt) {
       this.#recordedAt = recordedAt
@@ -175,17 +148,30 @@ export class ConfirmChannel {
   }
 }
 
-/**
- * AMQP allows 255 bytes for a routing key and a type. A gateway's own event names have no such bound, and one that can
- * not be sent would hold up the log for ever; the body has the kind in full.
- */
-const shortKind = (kind: string): string => Buffer.byteLength(kind) <= 200 ? kind : kind.slice(0, 50)
+/** First to the guaranteed queue, so that the event is there before any other consumer can have read it. */
+const findRoutes = (event: LoggedEvent, kind: string): ReadonlyArray<Route> => {
+  const events: Route = { exchange: eventsExchange, routingKey: `${kind}.${event.deviceId}`, mandatory: false }
+  const queue = guaranteedQueues.get(event.kind)
+  return queue === undefined ? [events] : [{ exchange: "", routingKey: queue, mandatory: true }, events]
+}
 
-/** Not waited for: a blocked broker answers when it reads again, a dead one never. */
-const closeQuietly = async (channel: AmqpChannel): Promise<void> => {
-  try {
-    await channel.close()
-  } catch {
-    // It was closed already.
+/**
+ * AMQP allows 255 bytes for a routing key and a type. The names of a gateway's own events have no such bound, and one
+ * that can not be sent would block the log for ever. The body has the kind in full.
+ */
+const shortenKind = (kind: string): string => Buffer.byteLength(kind) <= 200 ? kind : kind.slice(0, 50)
+
+/**
+ * What we use of amqplib beyond its public interface, to write the frames of a whole batch at once and to learn of their
+ * confirms as `publish` does. The version of amqplib is pinned, and the tests with a broker hold this together.
+ */
+interface AmqplibChannel {
+  readonly ch: number
+  readonly pushConfirmCallback: (onConfirm: (error: Error | null) => void) => void
+  readonly connection: {
+    readonly frameMax: number
+    readonly channels: ReadonlyArray<
+      { readonly channel: unknown; readonly buffer: { readonly write: (data: Buffer) => boolean } } | null | undefined
+    >
   }
 }

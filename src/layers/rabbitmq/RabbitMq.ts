@@ -1,9 +1,9 @@
 /**
- * The one connection of this process to RabbitMQ, kept for ever: whatever ends it, a new one is tried until it stands.
- * Building the layer does not wait for the broker, so a process starts and ingests without one.
+ * The one connection of this process to RabbitMQ. It is opened again whenever it ends, without limit. Building the layer
+ * does not wait for the broker, so a process starts and ingests without one.
  *
- * Who publishes or consumes asks for `usable` each time it opens a channel and never keeps the connection: after a loss
- * its channels die with errors of their own and it asks again.
+ * Publishers and consumers ask for `usable` each time they open a channel and do not keep the connection. When it is
+ * lost, their channels fail with errors of their own, and they ask again.
  */
 import { connect } from "amqplib"
 import type { ChannelModel } from "amqplib"
@@ -25,20 +25,19 @@ import {
   SubscriptionRef
 } from "effect"
 import type { Socket } from "node:net"
-import { BrokerStatus } from "../../services/BrokerStatus.ts"
-import type { BrokerState } from "../../services/BrokerStatus.ts"
+import type { BrokerState, DisconnectCause } from "../../services/BrokerStatus.ts"
 import { brokerBlocked, brokerConnected } from "../../services/Metrics.ts"
 
-/** The broker is declared gone after two of these without a byte. Short, because a frozen broker shows no other sign. */
+/** Two of these without a byte end the connection. Short, because a frozen broker shows no other sign. */
 const heartbeatSeconds = 5
 
-/** For TCP, TLS and the AMQP greeting together; a frozen broker still accepts TCP and then says nothing. */
+/** For TCP, TLS and the AMQP handshake together. A frozen broker accepts TCP and then does not answer. */
 const connectTimeout = Duration.seconds(10)
 
-/** A goodbye the broker does not answer is cut: on a dead connection amqplib's `close()` never settles. */
+/** On a dead connection amqplib's `close()` never settles. */
 const closeTimeout = Duration.seconds(2)
 
-/** A connection that lived this long was a good one, and its loss starts the delays from the beginning. */
+/** A connection that lived this long was good. After its loss the delays start from the beginning. */
 const stableAfter = Duration.seconds(10)
 
 /** 0.2 s at first, since most losses are restarts; 5 s at most, since nothing is delivered meanwhile. Never ends. */
@@ -47,7 +46,7 @@ const reconnectDelays = Schedule.min([
   Schedule.spaced("5 seconds")
 ]).pipe(Schedule.jittered)
 
-/** Not connected, or connected and not being read. */
+/** There is no connection, or there is one and the broker does not read from it. */
 export class BrokerUnavailable extends Schema.TaggedError<BrokerUnavailable>()("BrokerUnavailable", {
   message: Schema.String,
   state: Schema.Literals(["Disconnected", "Blocked"])
@@ -68,8 +67,10 @@ export class BrokerUrlInvalid extends Schema.TaggedError<BrokerUrlInvalid>()("Br
   }
 }
 
-interface BrokerLost {
+interface ConnectionFailed {
+  readonly cause: DisconnectCause
   readonly reason: string
+  /** It lived long enough that the next attempt may be made at once. */
   readonly wasStable: boolean
 }
 
@@ -77,8 +78,8 @@ export class RabbitMq extends Context.Service<RabbitMq, {
   readonly state: Effect.Effect<BrokerState>
   /** The current state first, then every change. */
   readonly changes: Stream.Stream<BrokerState>
-  /** The connection once it stands and the broker reads from it; fails when that does not come within `patience`. */
-  readonly usable: (patience: Duration.Input) => Effect.Effect<ChannelModel, BrokerUnavailable>
+  /** The connection once it is open and the broker reads from it; fails when that takes longer than `timeout`. */
+  readonly usable: (timeout: Duration.Input) => Effect.Effect<ChannelModel, BrokerUnavailable>
 }>()("columba/layers/rabbitmq/RabbitMq") {}
 
 interface Link {
@@ -88,7 +89,7 @@ interface Link {
 
 export interface RabbitMqOptions {
   readonly url: Redacted.Redacted<string>
-  /** As the broker's own tools list it. */
+  /** Shown by the broker's own tools. */
   readonly connectionName?: string | undefined
 }
 
@@ -99,20 +100,31 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
 > {
   const url = yield* withHeartbeat(options.url)
   const link = yield* SubscriptionRef.make<Link>({
-    state: { _tag: "Disconnected", since: yield* now, reason: "not connected yet" },
+    state: {
+      _tag: "Disconnected",
+      since: yield* now,
+      cause: "starting",
+      reason: "no attempt has ended yet",
+      connectedBefore: false
+    },
     connection: null
   })
+  let connectedBefore = false
 
-  const show = Effect.fnUntraced(function*(next: Happening, connection: ChannelModel | null) {
+  const show = Effect.fnUntraced(function*(event: BrokerEvent, connection: ChannelModel | null) {
     const before = SubscriptionRef.getUnsafe(link).state
-    const since = before._tag === next._tag ? before.since : yield* now
-    yield* Metric.update(brokerConnected, next._tag === "Disconnected" ? 0 : 1)
-    yield* Metric.update(brokerBlocked, next._tag === "Blocked" ? 1 : 0)
-    yield* SubscriptionRef.set(link, { state: { ...next, since }, connection })
-    if (before._tag !== next._tag) yield* announce(next)
+    const since = before._tag === event._tag ? before.since : yield* now
+    if (event._tag !== "Disconnected") connectedBefore = true
+    yield* Metric.update(brokerConnected, event._tag === "Disconnected" ? 0 : 1)
+    yield* Metric.update(brokerBlocked, event._tag === "Blocked" ? 1 : 0)
+    const state: BrokerState = event._tag === "Disconnected"
+      ? { ...event, since, connectedBefore }
+      : { ...event, since }
+    yield* SubscriptionRef.set(link, { state, connection })
+    if (isNews(before, event)) yield* announce(event)
   })
 
-  /** One connection from greeting to loss. Always fails: with why it could not be made, or why it ended. */
+  /** One connection from the greeting to its end. Always fails: with why it was not opened, or why it ended. */
   const live = Effect.scoped(Effect.gen(function*() {
     const { connection, latest, next } = yield* Effect.acquireRelease(
       open(url, options.connectionName ?? "columba"),
@@ -121,21 +133,24 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
     )
     const startedAt = yield* Clock.currentTimeMillis
     while (true) {
-      const happening = latest()
-      if (happening._tag === "Disconnected") {
+      const event = latest()
+      if (event._tag === "Disconnected") {
         const lived = (yield* Clock.currentTimeMillis) - startedAt
-        return yield* Effect.fail<BrokerLost>({
-          reason: happening.reason,
+        return yield* Effect.fail<ConnectionFailed>({
+          cause: event.cause,
+          reason: event.reason,
           wasStable: lived >= Duration.toMillis(stableAfter)
         })
       }
-      yield* show(happening, connection)
+      yield* show(event, connection)
       yield* next
     }
-  })).pipe(Effect.tapError((lost) => show({ _tag: "Disconnected", reason: lost.reason }, null)))
+  })).pipe(
+    Effect.tapError(({ cause, reason }) => show({ _tag: "Disconnected", cause, reason }, null))
+  )
 
   yield* live.pipe(
-    Effect.retry({ schedule: reconnectDelays, while: (lost) => !lost.wasStable }),
+    Effect.retry({ schedule: reconnectDelays, while: (failure) => !failure.wasStable }),
     Effect.ignore,
     Effect.forever,
     Effect.forkScoped
@@ -144,44 +159,66 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
   return RabbitMq.of({
     state: Effect.sync(() => SubscriptionRef.getUnsafe(link).state),
     changes: Stream.map(SubscriptionRef.changes(link), ({ state }) => state),
-    usable: (patience) =>
+    usable: (timeout) =>
       SubscriptionRef.changes(link).pipe(
         Stream.filter((one) => one.state._tag === "Connected" && one.connection !== null),
         Stream.runHead,
         Effect.map((one) => Option.getOrThrow(one).connection!),
         Effect.timeoutOrElse({
-          duration: patience,
+          duration: timeout,
           orElse: () => {
             const { state } = SubscriptionRef.getUnsafe(link)
             return state._tag === "Connected"
-              ? Effect.fail(BrokerUnavailable.of("Disconnected", "it has only just come back"))
-              : Effect.fail(BrokerUnavailable.of(state._tag, state.reason))
+              ? Effect.fail(BrokerUnavailable.of("Disconnected", "the connection has only just been opened"))
+              : Effect.fail(BrokerUnavailable.of(state._tag, describeReason(state)))
           }
         })
       )
   })
 })
 
-/** The connection, and what readiness shows of it. */
-export const layer = (options: RabbitMqOptions): Layer.Layer<RabbitMq | BrokerStatus, BrokerUrlInvalid> =>
-  Layer.effectContext(Effect.map(make(options), (rabbit) =>
-    Context.make(RabbitMq, rabbit).pipe(
-      Context.add(BrokerStatus, BrokerStatus.of({ current: rabbit.state, changes: rabbit.changes }))
-    )))
+export const layer = (options: RabbitMqOptions): Layer.Layer<RabbitMq, BrokerUrlInvalid> =>
+  Layer.effect(RabbitMq, make(options))
 
 const now = Effect.map(DateTime.now, DateTime.formatIso)
 
-type Happening =
+type BrokerEvent =
   | { readonly _tag: "Connected" }
   | { readonly _tag: "Blocked"; readonly reason: string }
-  | { readonly _tag: "Disconnected"; readonly reason: string }
+  | { readonly _tag: "Disconnected"; readonly cause: DisconnectCause; readonly reason: string }
 
-const announce = (happening: Happening): Effect.Effect<void> =>
-  happening._tag === "Connected"
-    ? Effect.logInfo("Broker connected")
-    : happening._tag === "Blocked"
-    ? Effect.logWarning("Broker blocks publishes; events wait in the log", { reason: happening.reason })
-    : Effect.logWarning("Broker connection lost; events wait in the log", { reason: happening.reason })
+/** Attempts that fail as the one before are not announced again, nor is what follows from a loss. */
+const isNews = (before: BrokerState, event: BrokerEvent): boolean =>
+  before._tag !== event._tag
+  || (before._tag === "Disconnected" && event._tag === "Disconnected" && before.cause !== event.cause
+    && !(before.cause === "lost" && event.cause === "unreachable"))
+
+const announce = (event: BrokerEvent): Effect.Effect<void> => {
+  switch (event._tag) {
+    case "Connected":
+      return Effect.logInfo("Broker connected")
+    case "Blocked":
+      return Effect.logWarning("The broker blocks publishes; events wait in the log", { reason: event.reason })
+    case "Disconnected":
+      return refusals.has(event.cause)
+        ? Effect.logError("The broker refuses RABBITMQ_URL; events wait in the log", {
+          cause: event.cause,
+          reason: event.reason
+        })
+        : Effect.logWarning("No connection to the broker; events wait in the log", {
+          cause: event.cause,
+          reason: event.reason
+        })
+  }
+}
+
+const refusals: ReadonlySet<DisconnectCause> = new Set(["credentials", "vhost"])
+
+const describeReason = (state: Exclude<BrokerState, { readonly _tag: "Connected" }>): string => {
+  if (state._tag === "Blocked") return state.reason
+  if (state.cause === "credentials") return `user or password refused (${state.reason})`
+  return state.cause === "vhost" ? `virtual host refused (${state.reason})` : state.reason
+}
 
 const withHeartbeat = (url: Redacted.Redacted<string>): Effect.Effect<Redacted.Redacted<string>, BrokerUrlInvalid> =>
   Effect.try({
@@ -195,18 +232,18 @@ const withHeartbeat = (url: Redacted.Redacted<string>): Effect.Effect<Redacted.R
   })
 
 /**
- * A connection and what happens to it, seen from a fiber. amqplib tells by callbacks, which only keep the latest and
- * leave a pulse: one slot is enough, since several changes may be read as one.
+ * A connection and its events. amqplib reports them in callbacks, which store the latest event and put a signal into the
+ * queue. The queue has one slot, because several changes may be read as one.
  */
 interface Watched {
   readonly connection: ChannelModel
-  readonly latest: () => Happening
+  readonly latest: () => BrokerEvent
   readonly next: Effect.Effect<void>
 }
 
-const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watched, BrokerLost> =>
-  Effect.flatMap(Queue.sliding<void>(1), (pulse) =>
-    Effect.callback<Watched, BrokerLost>((resume) => {
+const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watched, ConnectionFailed> =>
+  Effect.flatMap(Queue.sliding<void>(1), (signals) =>
+    Effect.callback<Watched, ConnectionFailed>((resume) => {
       let abandoned = false
       connect(Redacted.value(url), {
         timeout: Duration.toMillis(connectTimeout),
@@ -214,13 +251,13 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
         clientProperties: { connection_name: name }
       }).then(
         (connection) => {
-          // Here and not after the fiber went on: what happens in between would never be heard of.
-          const latest = listen(connection, () => Queue.offerUnsafe(pulse, undefined))
-          // Nobody waits for it any more, and amqplib has no way to call an attempt off.
+          // Listens here, before the fiber goes on, so that no event in between is missed.
+          const latest = listen(connection, () => Queue.offerUnsafe(signals, undefined))
+          // amqplib can not cancel an attempt, so a connection that comes after an interruption is closed.
           if (abandoned) return destroy(connection)
-          resume(Effect.succeed({ connection, latest, next: Queue.take(pulse) }))
+          resume(Effect.succeed({ connection, latest, next: Queue.take(signals) }))
         },
-        (cause: unknown) => resume(Effect.fail({ reason: describeCause(cause), wasStable: false }))
+        (error: unknown) => resume(Effect.fail({ ...classifyConnectError(error), wasStable: false }))
       )
       return Effect.sync(() => {
         abandoned = true
@@ -228,32 +265,33 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
     }))
 
 /**
- * amqplib reads on before it hands a new connection over, so a broker that greets and closes at once has told both
- * events to nobody; the socket it has ended is what remains of them.
+ * amqplib reads from the socket before it hands over a new connection. When the broker opens and closes it at once, the
+ * events are emitted before there are listeners; what remains of them is the ended socket.
  */
-const listen = (connection: ChannelModel, pulse: () => void): () => Happening => {
-  let latest: Happening = getSocket(connection).writableEnded
-    ? { _tag: "Disconnected", reason: "closed as soon as it was open" }
+const listen = (connection: ChannelModel, signal: () => void): () => BrokerEvent => {
+  let latest: BrokerEvent = getSocket(connection).writableEnded
+    ? { _tag: "Disconnected", cause: "lost", reason: "closed as soon as it was open" }
     : { _tag: "Connected" }
   let fault: string | null = null
-  const note = (happening: Happening) => {
+  const note = (event: BrokerEvent) => {
     if (latest._tag === "Disconnected") return
-    latest = happening
-    pulse()
+    latest = event
+    signal()
   }
   connection.on("blocked", (reason) => note({ _tag: "Blocked", reason }))
   connection.on("unblocked", () => note({ _tag: "Connected" }))
-  // "error" tells why, "close" tells that; only the second comes always. Unheard, "error" would end the process.
-  connection.on("error", (cause) => {
-    fault = describeCause(cause)
+  // "error" carries the reason, "close" always comes. An "error" without a listener would end the process.
+  connection.on("error", (error) => {
+    fault = describeError(error)
   })
-  connection.on("close", (cause) => {
-    note({ _tag: "Disconnected", reason: fault ?? (cause === undefined ? "closed" : describeCause(cause)) })
+  connection.on("close", (error) => {
+    const reason = fault ?? (error === undefined ? "closed" : describeError(error))
+    note({ _tag: "Disconnected", cause: "lost", reason })
   })
   return () => latest
 }
 
-/** Says goodbye if anybody listens, and frees the socket in any case. */
+/** Closes the connection properly if the broker answers, and frees the socket in any case. */
 const close = (connection: ChannelModel): Effect.Effect<void> =>
   Effect.tryPromise(() => connection.close()).pipe(
     Effect.timeout(closeTimeout),
@@ -262,7 +300,7 @@ const close = (connection: ChannelModel): Effect.Effect<void> =>
     Effect.andThen(Effect.sync(() => destroy(connection)))
   )
 
-/** amqplib only half-closes the socket, which then lives as long as a frozen broker does. */
+/** amqplib only half-closes the socket, which then stays open as long as a frozen broker does. */
 const destroy = (connection: ChannelModel): void => {
   getSocket(connection).destroy()
 }
@@ -270,9 +308,20 @@ const destroy = (connection: ChannelModel): void => {
 const getSocket = (connection: ChannelModel): Socket =>
   (connection.connection as unknown as { readonly stream: Socket }).stream
 
+/**
+ * amqplib reports a refusal during the handshake as an error with a text only: one text where the login is refused, and
+ * another where the login succeeded and opening the virtual host did not.
+ */
+const classifyConnectError = (error: unknown): { readonly cause: DisconnectCause; readonly reason: string } => {
+  const reason = describeError(error)
+  if (/Handshake terminated by server: 403/.test(reason)) return { cause: "credentials", reason: "ACCESS_REFUSED" }
+  if (/Expected ConnectionOpenOk; got <ConnectionClose/.test(reason)) return { cause: "vhost", reason: "NOT_ALLOWED" }
+  return { cause: "unreachable", reason }
+}
+
 /** A host name with several addresses fails with an error that has a code and no message. */
-const describeCause = (cause: unknown): string => {
-  if (!(cause instanceof Error)) return "unknown"
-  const { code } = cause as Error & { readonly code?: unknown }
-  return cause.message || String(code ?? cause.name)
+const describeError = (error: unknown): string => {
+  if (!(error instanceof Error)) return "unknown"
+  const code = "code" in error ? error.code : undefined
+  return error.message || String(code ?? error.name)
 }

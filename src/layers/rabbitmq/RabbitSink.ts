@@ -1,40 +1,40 @@
 /**
- * Events to the exchange `columba.events`, each confirmed by the broker before the log's cursor may pass it.
+ * Events to RabbitMQ, each confirmed by the broker before the log's cursor may pass it.
  *
- * One attempt of the relay is one confirm channel. Whatever goes wrong with a single message (nack, return, silence,
- * loss) ends the channel and with it every run that is out: the relay starts again at the first unconfirmed event on a
- * new channel, so a reader that drops repeated ids always sees each device's events in order.
+ * One attempt of the relay is one confirm channel. Whatever goes wrong with a single message (nack, return, no answer,
+ * connection lost) ends the channel and with it every batch in flight. The relay starts again at the first unconfirmed
+ * event on a new channel, so a reader that drops repeated ids always sees the events of each device in order.
  *
- * `mandatory` is set only for kinds that our own topology guarantees a queue for. A confirm says that every queue which
- * wanted the message has it; for a kind nobody subscribed to, that is none, and rightly so. For a guaranteed kind it
- * means that somebody deleted the queue or its binding: the message comes back, the run fails as `unroutable`, and the
- * next attempt declares the topology again.
+ * A confirm of the topic exchange means that every queue bound there has the event; that may be none. A kind that has a
+ * guaranteed queue is also published to that queue by name, as `mandatory` (see `Topology`). If the queue does not exist
+ * the message is returned, the batch fails as `unroutable`, and the next attempt declares the queue again first.
  */
 import type { ChannelModel } from "amqplib"
 import { Duration, Effect, Scope } from "effect"
+import { HttpTraceContext } from "effect/http"
 import type { LoggedEvent } from "../../domain/Event.ts"
 import { SinkUnavailable } from "../../services/EventSink.ts"
 import type { EventSink } from "../../services/EventSink.ts"
 import { ConfirmChannel } from "./ConfirmChannel.ts"
 import type { ConfirmFailure } from "./ConfirmChannel.ts"
 import { BrokerUnavailable, RabbitMq } from "./RabbitMq.ts"
-import { declare } from "./Topology.ts"
+import { TopologyGuard } from "./TopologyGuard.ts"
 
 export const sinkName = "rabbitmq"
 
 /**
- * Runs out at a time. A run is at most 128 events, so this fills the channel's window of 1024; at low rates it lets a
- * fresh commit leave at once instead of behind the confirm of the one before.
+ * Batches in flight. A batch is at most 128 events, so this fills the channel's window; at low rates it lets a fresh
+ * commit be sent at once instead of after the confirm of the one before.
  */
 const overlap = 8
 
-/** How long a run waits for the broker to be there and reading before it is called a failure. */
+/** How long a batch waits for a usable connection before that counts as a failure. */
 const brokerTimeout = Duration.seconds(5)
 
-/** A healthy broker confirms in milliseconds; one that is blocked or stuck never says no, so we do. */
+/** A healthy broker confirms in milliseconds. One that is blocked or stuck never answers, so the wait is bounded. */
 const confirmTimeout = Duration.seconds(10)
 
-/** How often the oldest run is looked at. The timeout is late by at most this. */
+/** How often the oldest batch is checked for confirms. The timeout is late by at most this. */
 const confirmCheck = Duration.seconds(1)
 
 const openTimeout = Duration.seconds(5)
@@ -42,22 +42,21 @@ const openTimeout = Duration.seconds(5)
 interface Attempt {
   readonly number: number
   readonly channel: ConfirmChannel
-  readonly connection: ChannelModel
 }
 
-export const make: Effect.Effect<EventSink, never, RabbitMq | Scope.Scope> = Effect.gen(function*() {
+export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Scope.Scope> = Effect.gen(function*() {
   const rabbit = yield* RabbitMq
+  const guard = yield* TopologyGuard
   let current: Attempt | null = null
 
   const unavailable = (failure: ConfirmFailure) => SinkUnavailable.of(sinkName, failure.reason, failure.detail)
 
   const begin = Effect.fnUntraced(function*(number: number) {
-    current?.channel.end({ reason: "disconnected", detail: "a later attempt took its place" })
+    current?.channel.end({ reason: "disconnected", detail: "a later attempt has started" })
     current = null
     const connection = yield* rabbit.usable(brokerTimeout)
-    yield* declare(connection)
-    const channel = yield* openChannel(connection)
-    current = { number, connection, channel }
+    yield* guard.ensure(connection)
+    current = { number, channel: yield* openChannel(connection) }
     return current
   }, Effect.mapError((error) => unavailable(toFailure(error))))
 
@@ -65,17 +64,17 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | Scope.Scope> = Eff
     const attempt = current?.number === number ? current : yield* begin(number)
     const traceparent = yield* currentTraceparent
     yield* Effect.callback<void, ConfirmFailure>((resume) => {
-      const run = attempt.channel.send(
+      const batch = attempt.channel.send(
         events,
         traceparent,
         (failure) => resume(failure === null ? Effect.void : Effect.fail(failure))
       )
-      // What was sent can not be called back, and what was not must not be: the channel ends.
-      return Effect.sync(() => attempt.channel.abandon(run))
+      // What was sent can not be withdrawn, and what was not sent must not follow: the channel ends.
+      return Effect.sync(() => attempt.channel.abandon(batch))
     }).pipe(Effect.mapError(unavailable))
   })
 
-  /** A blocked broker is silent, not wrong: its silence is named for what it is. */
+  /** A blocked broker does not answer either; that is reported as what it is. */
   const watch = Effect.gen(function*() {
     yield* Effect.sleep(confirmCheck)
     const attempt: Attempt | null = current
@@ -98,7 +97,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | Scope.Scope> = Eff
 
 const stalledChecks = Duration.toMillis(confirmTimeout) / Duration.toMillis(confirmCheck)
 
-type BeginFailure = Effect.Error<ReturnType<RabbitMq["Service"]["usable"] | typeof declare | typeof openChannel>>
+type BeginFailure = Effect.Error<ReturnType<TopologyGuard["Service"]["ensure"] | typeof openChannel>>
 
 const toFailure = (error: BeginFailure): ConfirmFailure => {
   const refused = error._tag !== "BrokerUnavailable"
@@ -111,7 +110,7 @@ const openChannel = (connection: ChannelModel): Effect.Effect<ConfirmChannel, Br
     let abandoned = false
     ConfirmChannel.open(connection).then(
       (channel) => {
-        // A connection has a bounded number of channels, and one that opens too late is nobody's.
+        // A connection has a limited number of channels, so one that opens too late is closed.
         if (abandoned) return channel.end({ reason: "disconnected", detail: "it opened too late" })
         resume(Effect.succeed(channel))
       },
@@ -125,8 +124,8 @@ const openChannel = (connection: ChannelModel): Effect.Effect<ConfirmChannel, Br
     orElse: () => Effect.fail(BrokerUnavailable.of("Disconnected", "no answer to opening a channel"))
   }))
 
-/** W3C trace context of the run's span, so that a consumer's spans can join it. */
+/** W3C trace context of the batch's span, so that a consumer's spans can join its trace. */
 const currentTraceparent: Effect.Effect<string | null> = Effect.currentSpan.pipe(
-  Effect.map((span) => `00-${span.traceId}-${span.spanId}-${span.sampled ? "01" : "00"}`),
+  Effect.map((span) => HttpTraceContext.toHeaders(span)["traceparent"] ?? null),
   Effect.orElseSucceed(() => null)
 )

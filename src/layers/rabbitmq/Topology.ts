@@ -1,31 +1,41 @@
 /**
- * What must exist at the broker before anything is published: the exchange everybody binds to, the queue of incoming
- * messages that the built-in consumer reads, and where its dead letters go. Declaring is idempotent and cheap, so it
- * happens each time publishing begins anew; that also mends what somebody deleted by hand.
+ * The exchanges and queues that must exist at the broker before anything is published.
+ *
+ * Two routes lead to them. Every event goes to the topic exchange, where others bind queues of their own. An event of a
+ * guaranteed kind also goes to its guaranteed queue, through the default exchange: that route exists exactly as long as
+ * the queue does, nothing can be unbound, and no queue of others can answer in its place. A returned message therefore
+ * means that the guaranteed queue does not exist. The guaranteed queue is not bound to the topic exchange, because it
+ * would get those events twice.
+ *
+ * Declaring is idempotent and cheap. It happens before every attempt to publish and again at intervals, which also
+ * restores what was deleted by hand.
  *
  * Dead-lettering is at-least-once: the source queue keeps a dead letter until the target has confirmed it, which
- * RabbitMQ allows only with `reject-publish`. The queue has no length limit, so nothing is ever rejected by that.
+ * RabbitMQ allows only with `reject-publish`. The queue has no length limit of its own, so nothing is rejected by that;
+ * docs/operating.md says how an operator sets a limit, and what follows from it.
  */
 import type { Channel, ChannelModel, Options } from "amqplib"
 import { Duration, Effect, Schema } from "effect"
+import type { QueueDepth } from "../../services/BrokerStatus.ts"
 import { BrokerUnavailable } from "./RabbitMq.ts"
+import { withChannel } from "./channels.ts"
 
 export const eventsExchange = "columba.events"
 export const incomingQueue = "columba.messages.incoming"
 export const deadExchange = "columba.dead"
 export const deadQueue = "columba.messages.dead"
 
-/** The kinds for which a queue is guaranteed. All others may rightly have no subscriber. */
-export const routedKinds: ReadonlySet<string> = new Set(["message.received"])
+/** The kinds that have a guaranteed queue, and its name. All others may have no queue at all. */
+export const guaranteedQueues: ReadonlyMap<string, string> = new Map([["message.received", incomingQueue]])
 
 /**
- * Deliveries of one message before it is a dead letter. Explicit, because brokers before 4.0 default to unlimited and
- * later ones to 20; ten leaves room for a consumer that restarts a few times.
+ * Deliveries of one message before it becomes a dead letter. Explicit, because brokers before 4.0 have no limit and
+ * later ones 20. Ten leaves room for a consumer that restarts a few times.
  */
 const deliveryLimit = 10
 
-/** Eight small requests; a broker that needs longer is not well. */
-const declareTimeout = Duration.seconds(10)
+/** Ten small requests. A broker that needs longer than this is not well. */
+const topologyTimeout = Duration.seconds(10)
 
 const incomingOptions: Options.AssertQueue = {
   durable: true,
@@ -40,7 +50,7 @@ const incomingOptions: Options.AssertQueue = {
 
 const deadOptions: Options.AssertQueue = { durable: true, arguments: { "x-queue-type": "quorum" } }
 
-/** Something of that name exists and is not what we need. Ours to refuse, an operator's to mend. */
+/** An exchange or queue of that name exists with other settings. An operator has to decide what becomes of it. */
 export class TopologyMismatch extends Schema.TaggedError<TopologyMismatch>()("TopologyMismatch", {
   message: Schema.String,
   subject: Schema.String
@@ -48,13 +58,13 @@ export class TopologyMismatch extends Schema.TaggedError<TopologyMismatch>()("To
   static of(subject: string, detail: string): TopologyMismatch {
     return new TopologyMismatch({
       subject,
-      message: `'${subject}' exists at the broker with other settings. Drain and delete it, or give Columba a vhost of `
-        + `its own; it is declared again at the next attempt. The broker says: ${detail}`
+      message: `'${subject}' exists at the broker with other settings. Drain and delete it, or give Columba a virtual `
+        + `host of its own; it is declared again at the next attempt. The broker says: ${detail}`
     })
   }
 }
 
-/** The broker will not let us declare it, for instance for want of permissions. */
+/** The broker does not allow us to declare it, for instance because a permission is missing. */
 export class TopologyRefused extends Schema.TaggedError<TopologyRefused>()("TopologyRefused", {
   message: Schema.String,
   subject: Schema.String
@@ -66,57 +76,98 @@ export class TopologyRefused extends Schema.TaggedError<TopologyRefused>()("Topo
 
 export type TopologyError = TopologyMismatch | TopologyRefused | BrokerUnavailable
 
-/** On a channel of its own, because a refusal closes the channel. */
-export const declare = (connection: ChannelModel): Effect.Effect<void, TopologyError> =>
-  Effect.acquireUseRelease(
-    Effect.tryPromise({ try: () => quietChannel(connection), catch: (cause) => classify(eventsExchange, cause) }),
-    (channel) =>
-      Effect.forEach(
-        steps,
-        ({ run, subject }) =>
-          Effect.tryPromise({ try: () => run(channel), catch: (cause) => classify(subject, cause) }),
-        { discard: true }
-      ),
-    // Not waited for: a blocked broker answers when it reads again, a dead one never.
-    (channel) => Effect.sync(() => void tryClose(channel))
-  ).pipe(Effect.timeoutOrElse({
-    duration: declareTimeout,
-    orElse: () => Effect.fail(BrokerUnavailable.of("Disconnected", "no answer to declaring the topology"))
-  }))
+/** What was there before anything was declared. */
+export interface Found {
+  readonly missing: ReadonlyArray<string>
+  readonly queues: ReadonlyArray<QueueDepth>
+}
 
+/** Looks which exchanges and queues exist, without changing anything. */
+export const inspect = (connection: ChannelModel): Effect.Effect<Found, TopologyError> =>
+  Effect.gen(function*() {
+    const missing: Array<string> = []
+    const queues: Array<QueueDepth> = []
+    for (const { look, subject } of objects) {
+      // On a channel of its own each: the broker closes the channel on which something was not found.
+      const found = yield* onChannel(connection, subject, look).pipe(
+        Effect.catchTag("NotFound", () => Effect.succeed(null))
+      )
+      if (found === null) missing.push(subject)
+      else if (found.depth !== null) queues.push({ queue: subject, ...found.depth })
+    }
+    return { missing, queues }
+  }).pipe(bounded)
+
+/** Makes what does not exist. Fails where something exists with other settings. */
+export const declare = (connection: ChannelModel): Effect.Effect<void, TopologyError> =>
+  Effect.forEach(objects, ({ make, subject }) => onChannel(connection, subject, make), { discard: true }).pipe(
+    Effect.catchTag("NotFound", ({ message, subject }) => Effect.fail(TopologyRefused.of(subject, message))),
+    bounded
+  )
+
+interface TopologyObject {
+  readonly subject: string
+  readonly look: (channel: Channel) => Promise<{ readonly depth: Omit<QueueDepth, "queue"> | null }>
+  readonly make: (channel: Channel) => Promise<unknown>
+}
+
+const exchange = (subject: string, type: "fanout" | "topic"): TopologyObject => ({
+  subject,
+  look: async (channel) => {
+    await channel.checkExchange(subject)
+    return { depth: null }
+  },
+  make: (channel) => channel.assertExchange(subject, type, { durable: true })
+})
+
+const queue = (subject: string, options: Options.AssertQueue, boundTo: string | null): TopologyObject => ({
+  subject,
+  look: async (channel) => {
+    const { consumerCount, messageCount } = await channel.checkQueue(subject)
+    return { depth: { messages: messageCount, consumers: consumerCount } }
+  },
+  make: async (channel) => {
+    await channel.assertQueue(subject, options)
+    if (boundTo !== null) await channel.bindQueue(subject, boundTo, "")
+  }
+})
+
+/** In this order a queue never takes a message before there is a place for its dead letters. */
+const objects: ReadonlyArray<TopologyObject> = [
+  exchange(deadExchange, "fanout"),
+  queue(deadQueue, deadOptions, deadExchange),
+  exchange(eventsExchange, "topic"),
+  queue(incomingQueue, incomingOptions, null)
+]
+
+class NotFound extends Schema.TaggedError<NotFound>()("NotFound", {
+  message: Schema.String,
+  subject: Schema.String
+}) {}
+
+const onChannel = <A>(
+  connection: ChannelModel,
+  subject: string,
+  ask: (channel: Channel) => Promise<A>
+): Effect.Effect<A, TopologyError | NotFound> =>
+  Effect.tryPromise({ try: () => withChannel(connection, ask), catch: (error) => classify(subject, error) })
+
+const bounded = <A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E | BrokerUnavailable> =>
+  Effect.timeoutOrElse(work, {
+    duration: topologyTimeout,
+    orElse: () => Effect.fail(BrokerUnavailable.of("Disconnected", "no answer about exchanges and queues"))
+  })
+
+const notFound = 404
 const preconditionFailed = 406
 
 /** A refusal carries the broker's reply code; a lost connection carries none. */
-const classify = (subject: string, cause: unknown): TopologyError => {
-  const { code, message } = cause as { readonly code?: unknown; readonly message: string }
-  return code === preconditionFailed
-    ? TopologyMismatch.of(subject, message)
-    : typeof code === "number"
+const classify = (subject: string, error: unknown): TopologyError | NotFound => {
+  const message = error instanceof Error ? error.message : "unknown"
+  const code = error instanceof Error && "code" in error ? error.code : undefined
+  if (code === notFound) return new NotFound({ subject, message })
+  if (code === preconditionFailed) return TopologyMismatch.of(subject, message)
+  return typeof code === "number"
     ? TopologyRefused.of(subject, message)
     : BrokerUnavailable.of("Disconnected", message)
-}
-
-/** In this order a queue never takes a message before its dead letters have a place to go. */
-const steps: ReadonlyArray<{ readonly subject: string; readonly run: (channel: Channel) => Promise<unknown> }> = [
-  { subject: deadExchange, run: (channel) => channel.assertExchange(deadExchange, "fanout", { durable: true }) },
-  { subject: deadQueue, run: (channel) => channel.assertQueue(deadQueue, deadOptions) },
-  { subject: deadQueue, run: (channel) => channel.bindQueue(deadQueue, deadExchange, "") },
-  { subject: eventsExchange, run: (channel) => channel.assertExchange(eventsExchange, "topic", { durable: true }) },
-  { subject: incomingQueue, run: (channel) => channel.assertQueue(incomingQueue, incomingOptions) },
-  { subject: incomingQueue, run: (channel) => channel.bindQueue(incomingQueue, eventsExchange, "message.received.#") }
-]
-
-/** The refusal reaches us as the failure of the request; unheard, the event would end the process. */
-const quietChannel = async (connection: ChannelModel): Promise<Channel> => {
-  const channel = await connection.createChannel()
-  channel.on("error", () => {})
-  return channel
-}
-
-const tryClose = async (channel: Channel): Promise<void> => {
-  try {
-    await channel.close()
-  } catch {
-    // It was closed by the refusal, or by the connection's end.
-  }
 }

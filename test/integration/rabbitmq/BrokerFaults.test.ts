@@ -78,6 +78,29 @@ describe("a broker that fails", () => {
         }).pipe(Effect.provide(layer(url)))
       }), timeout)
 
+    it.effect(
+      "gets its exchanges and queues again when it comes back without its definitions",
+      () =>
+        Effect.gen(function*() {
+          const { ctl, url } = yield* Broker
+          yield* Effect.gen(function*() {
+            yield* appendAll(drafts(100))
+            yield* caughtUp
+            // The default virtual host and the user come back with a reset; all else is gone, messages too.
+            yield* ctl("stop_app")
+            yield* ctl("reset")
+            yield* ctl("start_app")
+            yield* appendAll(drafts(200))
+            yield* caughtUp
+            assert.strictEqual(
+              new Set((yield* drain(url)).map(({ properties }) => properties.headers?.["seq"])).size,
+              200
+            )
+          }).pipe(Effect.provide(layer(url)))
+        }),
+      timeout
+    )
+
     it.effect("is left when it freezes, and taken up again when it thaws", () =>
       Effect.gen(function*() {
         const { ctlCommand, freeze, thaw, url: server } = yield* Broker

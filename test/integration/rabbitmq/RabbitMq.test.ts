@@ -1,6 +1,6 @@
-/** The one connection, and a broker that greets it in ways a healthy one seldom does. */
-import { describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
+/** The one connection, with a broker that refuses it, or closes it in the moment it is open. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Option, Redacted, Stream } from "effect"
 import type { Scope } from "effect"
 import { connect, createServer } from "node:net"
 import type { AddressInfo } from "node:net"
@@ -51,7 +51,48 @@ const closingAtOnce = (upstream: string): Effect.Effect<
     ({ end }) => Effect.sync(end)
   )
 
+const refusedAs = Effect.fnUntraced(function*(change: (url: URL) => void) {
+  const url = new URL(yield* freshVhost)
+  change(url)
+  const rabbit = yield* RabbitMq.make({ url: Redacted.make(url.href) })
+  const refused = yield* Stream.runHead(
+    Stream.filter(rabbit.changes, (state) => state._tag === "Disconnected" && state.cause !== "starting")
+  )
+  const state = Option.getOrThrow(refused)
+  assert.strictEqual(state._tag, "Disconnected")
+  const { message } = yield* Effect.flip(rabbit.usable("10 millis"))
+  return { cause: state._tag === "Disconnected" ? state.cause : null, message }
+})
+
 describe("the connection to RabbitMQ", () => {
+  it.live("says that the broker refuses the password", () =>
+    Effect.gen(function*() {
+      const { cause, message } = yield* refusedAs((url) => {
+        url.password = "hunter2"
+      })
+      assert.strictEqual(cause, "credentials")
+      assert.include(message, "user or password refused")
+      assert.notInclude(message, "hunter2")
+    }))
+
+  it.live("says that the virtual host is missing", () =>
+    Effect.gen(function*() {
+      const { cause, message } = yield* refusedAs((url) => {
+        url.pathname = "/nowhere"
+      })
+      assert.strictEqual(cause, "vhost")
+      assert.include(message, "virtual host refused")
+    }))
+
+  it.live("says that nothing answers at the address", () =>
+    Effect.gen(function*() {
+      const { cause, message } = yield* refusedAs((url) => {
+        url.port = "1"
+      })
+      assert.strictEqual(cause, "unreachable")
+      assert.include(message, "ECONNREFUSED")
+    }))
+
   it.live("is made anew when the broker closes it in the moment it stands", () =>
     Effect.gen(function*() {
       const broker = yield* closingAtOnce(yield* freshVhost)

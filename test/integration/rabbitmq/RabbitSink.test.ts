@@ -28,15 +28,29 @@ describe("events to RabbitMQ", () => {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
         const log = yield* EventLog
+        const channel = yield* openChannel(url)
+        yield* Effect.promise(async () => {
+          await channel.assertExchange(eventsExchange, "topic", { durable: true })
+          await channel.assertQueue("mine", { durable: true })
+          await channel.bindQueue("mine", eventsExchange, "#")
+        })
         yield* log.append(drafts(1))
         yield* caughtUp
         const [event] = (yield* log.read({ after: 0, limit: 1 })).events
         const [message] = yield* drain(url)
+        const [bound] = yield* drain(url, "mine")
         assert.isDefined(event)
         assert.isDefined(message)
+        assert.isDefined(bound)
         assert.strictEqual(message.content.toString(), toWire(event))
-        assert.strictEqual(message.fields.exchange, eventsExchange)
-        assert.strictEqual(message.fields.routingKey, `message.received.${event.deviceId}`)
+        assert.strictEqual(message.fields.exchange, "")
+        assert.strictEqual(message.fields.routingKey, incomingQueue)
+        assert.deepInclude(bound.fields, {
+          exchange: eventsExchange,
+          routingKey: `message.received.${event.deviceId}`
+        })
+        assert.deepStrictEqual(bound.properties, message.properties)
+        assert.strictEqual(bound.content.toString(), message.content.toString())
         const { properties } = message
         assert.strictEqual(properties.messageId, event.id)
         assert.strictEqual(properties.type, "message.received")
@@ -49,7 +63,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("counts an event that nobody subscribed to as delivered", () =>
+  it.live("counts an event without any subscriber as delivered", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
@@ -71,7 +85,31 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("takes up again after its connections were closed under load, and loses nothing", () =>
+  it.live("delivers events of any size and any script as they are", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      yield* Effect.gen(function*() {
+        const log = yield* EventLog
+        const channel = yield* openChannel(url)
+        yield* Effect.promise(async () => {
+          await channel.assertExchange(eventsExchange, "topic", { durable: true })
+          await channel.assertQueue("mine", { durable: true })
+          await channel.bindQueue("mine", eventsExchange, "#")
+        })
+        const bodies = ["", "halo 👋 سلام", "é".repeat(200_000), "x".repeat(131_072 * 3), "last"]
+        for (const body of bodies) yield* log.append(drafts(1, "message.received", body))
+        yield* log.append(drafts(1, "gateway.nächste"))
+        yield* caughtUp
+        const { events } = yield* log.read({ after: 0, limit: 10 })
+        const bound = yield* drain(url, "mine")
+        assert.deepStrictEqual(bound.map(({ content }) => content.toString()), events.map(toWire))
+        assert.deepStrictEqual(bound.map(({ properties }) => properties.type as string), events.map(({ kind }) => kind))
+        const guaranteed = yield* drain(url)
+        assert.deepStrictEqual(guaranteed.map(({ content }) => content.toString()), events.slice(0, 5).map(toWire))
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
+  it.live("continues after its connections were closed under load, and loses nothing", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const control = inject("rabbitControl")
@@ -105,7 +143,7 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("says which queue has other settings, and goes on by itself when that was mended", () =>
+  it.live("says which queue has other settings, and continues by itself once that is fixed", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const channel = yield* openChannel(url)

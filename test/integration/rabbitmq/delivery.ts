@@ -8,6 +8,7 @@ import type { EventData, EventDraft } from "../../../src/domain/Event.ts"
 import { DeviceId, EventId } from "../../../src/domain/Ids.ts"
 import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSink from "../../../src/layers/rabbitmq/RabbitSink.ts"
+import * as TopologyGuard from "../../../src/layers/rabbitmq/TopologyGuard.ts"
 import { incomingQueue } from "../../../src/layers/rabbitmq/Topology.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import type { EventSink } from "../../../src/services/EventSink.ts"
@@ -21,13 +22,18 @@ import type { Committed, Delivered } from "../../support/Ledger.ts"
 /** `through` lets a test put something between the relay and the real sink. */
 export const layer = (url: string, through: (sink: EventSink) => EventSink = (sink) => sink) =>
   SinkRelay.layer(Effect.map(RabbitSink.make, (sink) => [through(sink)])).pipe(
+    Layer.provideMerge(TopologyGuard.layer),
     Layer.provideMerge(Layer.merge(RabbitMq.layer({ url: Redacted.make(url) }), layerMemory))
   )
 
 let made = 0
 
 /** Events of 20 devices in turn. */
-export const drafts = (count: number, kind: EventDraft["kind"] = "message.received"): ReadonlyArray<EventDraft> =>
+export const drafts = (
+  count: number,
+  kind: EventDraft["kind"] = "message.received",
+  body = "hello ".repeat(50)
+): ReadonlyArray<EventDraft> =>
   Array.from({ length: count }, () => {
     const number = ++made
     const data: EventData = {
@@ -37,7 +43,7 @@ export const drafts = (count: number, kind: EventDraft["kind"] = "message.receiv
       sender: "628111@s.whatsapp.net",
       fromMe: false,
       type: "text",
-      body: "hello ".repeat(50)
+      body
     } as EventData
     return {
       id: EventId.make(`0199b2c4-0000-7000-8000-${String(number).padStart(12, "0")}`),

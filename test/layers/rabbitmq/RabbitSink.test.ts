@@ -1,27 +1,27 @@
-/** What the sink does with a broker whose every answer the test gives. */
+/** The sink with a broker whose answers the test gives. */
 import { assert, describe, it } from "@effect/vitest"
 import type { ChannelModel } from "amqplib"
 import { Effect, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { EventEmitter } from "node:events"
 import { RabbitMq } from "../../../src/layers/rabbitmq/RabbitMq.ts"
+import { TopologyGuard } from "../../../src/layers/rabbitmq/TopologyGuard.ts"
 import * as RabbitSink from "../../../src/layers/rabbitmq/RabbitSink.ts"
 
-/** Declares whatever is asked; a confirm channel opens when the test says so. */
+/** A broker on which a confirm channel opens when the test says so. */
 const slowBroker = () => {
   const opening = Promise.withResolvers<unknown>()
   const asked = Promise.withResolvers<void>()
   let closed = 0
-  const done = () => Promise.resolve({})
-  const plain = { on: () => {}, assertExchange: done, assertQueue: done, bindQueue: done, close: done }
   const connection = {
-    createChannel: () => Promise.resolve(plain),
     createConfirmChannel: () => {
       asked.resolve()
       return opening.promise
     }
   } as unknown as ChannelModel
   const confirmChannel = Object.assign(new EventEmitter(), {
+    ch: 1,
+    connection: { frameMax: 131_072, channels: [] },
     close: () => {
       closed++
       return Promise.resolve()
@@ -42,11 +42,19 @@ const slowBroker = () => {
   }
 }
 
+const intact = TopologyGuard.of({
+  ensure: () => Effect.void,
+  last: Effect.succeed({ missing: [], problem: null, queues: [] })
+})
+
 describe("a channel to RabbitMQ", () => {
-  it.effect("is closed when it opens after nobody waits for it any more", () =>
+  it.effect("is closed when it opens after the wait for it has ended", () =>
     Effect.gen(function*() {
       const broker = slowBroker()
-      const sink = yield* RabbitSink.make.pipe(Effect.provideService(RabbitMq, broker.rabbit))
+      const sink = yield* RabbitSink.make.pipe(
+        Effect.provideService(RabbitMq, broker.rabbit),
+        Effect.provideService(TopologyGuard, intact)
+      )
       const publishing = yield* Effect.forkChild(Effect.flip(sink.publish([], 1)))
       yield* broker.asked
       yield* TestClock.adjust("5 seconds")
