@@ -38,6 +38,9 @@ export class RequiredReach extends Context.Service<RequiredReach, Reach>()(
 /** The devices that a key is limited to, or undefined where it is not limited. */
 export type VisibleDevices = ReadonlyArray<DeviceId> | undefined
 
+export const isVisible = (visible: VisibleDevices, id: DeviceId): boolean =>
+  visible === undefined || visible.includes(id)
+
 /** The caller of this request, as far as its key tells. */
 export class CurrentCaller extends Context.Service<CurrentCaller, {
   /** The configured name of the key, or `anonymous` where no keys are configured. */
@@ -62,6 +65,11 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
 }, { httpApiStatus: 403 }) {
   static of(caller: string, required: Scope): Forbidden {
     return new Forbidden({ required, message: `Key '${caller}' lacks the scope '${required}'` })
+  }
+
+  /** The key has the scope, but only for some devices, and this concerns all of them. */
+  static limited(caller: string, required: Scope): Forbidden {
+    return new Forbidden({ required, message: `Key '${caller}' is limited to some devices, and this concerns all` })
   }
 }
 

@@ -7,11 +7,13 @@ import {
   CurrentCaller,
   Forbidden,
   HttpAuthorization,
+  RequiredReach,
   RequiredScope,
   RpcAuthorization,
   Scope,
   Unauthorized
 } from "../contracts/Authorization.ts"
+import type { Reach } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
@@ -21,7 +23,10 @@ type Caller = CurrentCaller["Service"]
 export class Authorizer extends Context.Service<Authorizer, {
   /** No keys are configured: everybody who reaches the server may do everything. */
   readonly open: boolean
-  readonly authorize: (headers: Headers.Headers, required: Scope) => Effect.Effect<Caller, Unauthorized | Forbidden>
+  readonly authorize: (
+    headers: Headers.Headers,
+    required: { readonly scope: Scope; readonly reach: Reach }
+  ) => Effect.Effect<Caller, Unauthorized | Forbidden>
 }>()("columba/http/AuthorizationHttp/Authorizer") {
   static readonly layer = Layer.effect(Authorizer, Effect.map(ApiKeys, ({ keys }) => make(keys)))
 }
@@ -35,9 +40,9 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
     })
     return Authorizer.of({ open: true, authorize: () => anonymous })
   }
-  const known = keys.map(({ key, name, scopes }) => ({
+  const known = keys.map(({ devices, key, name, scopes }) => ({
     digest: digestKey(Redacted.value(key)),
-    caller: { name, scopes: new Set(scopes), devices: undefined } satisfies Caller
+    caller: { name, scopes: new Set(scopes), devices } satisfies Caller
   }))
   const find = (presented: string): Caller | null => {
     const digest = digestKey(presented)
@@ -53,10 +58,19 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
         const presented = presentedKey(headers)
         const caller = presented === null ? null : find(presented)
         if (caller === null) return Effect.fail(Unauthorized.of())
-        return caller.scopes.has(required) ? Effect.succeed(caller) : Effect.fail(Forbidden.of(caller.name, required))
+        if (!caller.scopes.has(required.scope)) return Effect.fail(Forbidden.of(caller.name, required.scope))
+        return required.reach === "fleet" && caller.devices !== undefined
+          ? Effect.fail(Forbidden.limited(caller.name, required.scope))
+          : Effect.succeed(caller)
       })
   })
 }
+
+/** Every endpoint and RPC carries both; a test holds that. */
+const readRequired = (annotations: Context.Context<never>) => ({
+  scope: Context.getUnsafe(annotations, RequiredScope),
+  reach: Context.getUnsafe(annotations, RequiredReach)
+})
 
 const digestKey = (key: string): Buffer => createHash("sha256").update(key).digest()
 
@@ -75,7 +89,7 @@ export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Laye
     const check: HttpAuthorization["Service"]["bearer"] = (handler, { endpoint }) =>
       Effect.gen(function*() {
         const request = yield* HttpServerRequest.HttpServerRequest
-        const caller = yield* authorize(request.headers, Context.get(endpoint.annotations as never, RequiredScope))
+        const caller = yield* authorize(request.headers, readRequired(endpoint.annotations))
         return yield* Effect.provideService(handler, CurrentCaller, caller)
       })
     return HttpAuthorization.of({ bearer: check, apiKey: check })
@@ -88,7 +102,7 @@ export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer> = Layer.
   Effect.map(Authorizer, ({ authorize }) =>
     RpcAuthorization.of((handler, { headers, rpc }) =>
       Effect.flatMap(
-        authorize(headers, Context.get(rpc.annotations as never, RequiredScope)),
+        authorize(headers, readRequired(rpc.annotations)),
         (caller) => Effect.provideService(handler, CurrentCaller, caller)
       ).pipe(
         Effect.catchDefect((defect) =>

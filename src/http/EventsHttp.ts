@@ -6,6 +6,7 @@ import { Effect, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../contracts/Api.ts"
+import { CurrentCaller } from "../contracts/Authorization.ts"
 import { RequestInvalid } from "../contracts/Failures.ts"
 import { toWire } from "../domain/Event.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -39,7 +40,7 @@ export const EventsHttp = HttpApiBuilder.group(
       // The request's scope closes when all of its answer is sent, or its client is gone.
       yield* admit
       const after = yield* findStart(log, query.after)
-      const body = log.follow({ after, device: query.device, kinds: query.kind }).pipe(
+      const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets the failure with its own.
         Stream.catch(() => Stream.empty),
@@ -54,16 +55,18 @@ export const EventsHttp = HttpApiBuilder.group(
       )
     })
 
-    return handlers.handle("page", ({ headers, query, request }) => {
-      if (!acceptsStream(request.headers["accept"])) return page(query)
-      const last = headers["last-event-id"]
-      if (last === undefined || last === "") return stream(query)
-      return /^\d{1,15}$/.test(last)
-        ? stream({ ...query, after: Number(last) })
-        : Effect.fail(
-          RequestInvalid.of([{ path: ["headers", "last-event-id"], message: "Expected a number of the log" }])
-        )
-    })
+    return handlers.handle(
+      "page",
+      Effect.fnUntraced(function*({ headers, query, request }) {
+        const { devices: visible } = yield* CurrentCaller
+        if (!acceptsStream(request.headers["accept"])) return yield* page({ ...query, visible })
+        const last = headers["last-event-id"]
+        if (last === undefined || last === "") return yield* stream({ ...query, visible })
+        return /^\d{1,15}$/.test(last)
+          ? yield* stream({ ...query, visible, after: Number(last) })
+          : yield* RequestInvalid.of([{ path: ["headers", "last-event-id"], message: "Expected a number of the log" }])
+      })
+    )
   })
 )
 

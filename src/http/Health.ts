@@ -35,7 +35,7 @@ const metrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
     "/metrics",
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      yield* authorize(request.headers, "read")
+      yield* authorize(request.headers, { scope: "read", reach: "fleet" })
       const body = yield* PrometheusMetrics.format()
       return HttpServerResponse.text(body, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
     }).pipe(

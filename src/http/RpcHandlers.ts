@@ -1,5 +1,7 @@
 /** The RPCs: the operations of the table, and the two streams. */
 import { Effect, Option, Stream } from "effect"
+import { CurrentCaller } from "../contracts/Authorization.ts"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { pageLimitMax } from "../contracts/Payloads.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
@@ -21,19 +23,26 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const log = yield* EventLog
   const draining = yield* Draining
   const { admit } = yield* OpenStreams
-  /** With a place among the open streams until it ends, which it does when the server is about to stop. */
-  const admitted = <A, E, R>(stream: Stream.Stream<A, E, R>) =>
-    Stream.unwrap(Effect.as(admit, stream)).pipe(Stream.interruptWhen(draining.begun))
+  /**
+   * With a place among the open streams until it ends, which it does when the server is about to stop; and over the
+   * devices that its caller may see.
+   */
+  const admitted = <A, E, R>(open: (visible: VisibleDevices) => Stream.Stream<A, E, R>) =>
+    Stream.unwrap(Effect.andThen(admit, Effect.map(CurrentCaller, ({ devices }) => open(devices)))).pipe(
+      Stream.interruptWhen(draining.begun)
+    )
   return ColumbaRpcs.of({
     ...operations,
-    WatchDevices: () => admitted(watchDevices(manager, log)),
+    WatchDevices: () => admitted((visible) => watchDevices(manager, log, visible)),
     Events: ({ after, device, kinds }) =>
-      admitted(Stream.unwrap(Effect.map(findStart(log, after), (start) =>
-        // The first item says where the stream begins: a client that is cut off at once knows where to go on.
-        Stream.concat(
-          Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: start }),
-          Stream.flatMap(log.follow({ after: start, device, kinds }), eventItems)
-        ))))
+      admitted((visible) =>
+        Stream.unwrap(Effect.map(findStart(log, after), (start) =>
+          // The first item says where the stream begins: a client that is cut off at once knows where to go on.
+          Stream.concat(
+            Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: start }),
+            Stream.flatMap(log.follow({ after: start, device, visible, kinds }), eventItems)
+          )))
+      )
   })
 }))
 
@@ -53,15 +62,15 @@ type Log = EventLog["Service"]
  * The log's head is taken before the devices are listed: what changes in between is told again afterwards, and nothing
  * falls between the two.
  */
-const watchDevices = (manager: Manager, log: Log) =>
+const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices) =>
   Stream.unwrap(Effect.map(log.bounds, ({ head }) => {
     const seen = new Set<DeviceId>()
-    const current = Stream.map(allDevices(manager), (device): WatchItem => {
+    const current = Stream.map(allDevices(manager, visible), (device): WatchItem => {
       seen.add(device.id)
       return { _tag: "Device", device }
     })
     const changes = Stream.mapEffect(
-      log.follow({ after: head, kinds: ["device.state"] }),
+      log.follow({ after: head, visible, kinds: ["device.state"] }),
       (page) => changeItems(manager, seen, page)
     ).pipe(Stream.flatMap((items) => Stream.fromArray(items)))
     return current.pipe(
@@ -70,11 +79,11 @@ const watchDevices = (manager: Manager, log: Log) =>
     )
   }))
 
-const allDevices = (manager: Manager) =>
+const allDevices = (manager: Manager, visible: VisibleDevices) =>
   Stream.paginate(undefined as string | undefined, (cursor) =>
     Effect.map(
       // Our own cursors are valid.
-      Effect.catchTag(manager.list({ limit: pageLimitMax, cursor }), "CursorInvalid", Effect.die),
+      Effect.catchTag(manager.list({ limit: pageLimitMax, cursor, visible }), "CursorInvalid", Effect.die),
       ({ items, next }) =>
         [items, Option.map(Option.fromNullOr(next), (cursor) => cursor as string | undefined)] as const
     ))

@@ -5,6 +5,7 @@ import type { Event, LoggedEvent } from "../domain/Event.ts"
 import { EventsExpired } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage } from "../services/EventLog.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 
 type Log = EventLog["Service"]
@@ -35,6 +36,8 @@ export const findStart = (
 export interface ReadQuery {
   readonly after?: number | undefined
   readonly device?: DeviceId | undefined
+  /** The devices that the caller may see. */
+  readonly visible: VisibleDevices
   readonly kind?: ReadonlyArray<string> | undefined
   readonly limit?: number | undefined
 }
@@ -43,7 +46,7 @@ export interface ReadQuery {
 export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
   const limit = query.limit ?? pageLimitDefault
   const after = query.after ?? (yield* log.bounds).oldest - 1
-  const page = yield* log.read({ after, limit, device: query.device, kinds: query.kind })
+  const page = yield* log.read({ after, limit, device: query.device, visible: query.visible, kinds: query.kind })
   if (page.events.length === limit) return { ...page, next: String(page.through) }
   const { head, oldest } = yield* log.bounds
   if (after > head) return yield* EventsExpired.pastEnd(after, head, oldest)

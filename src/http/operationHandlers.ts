@@ -20,7 +20,7 @@ export const makeHandlers = Effect.gen(function*() {
   const log = yield* EventLog
   return {
     "Devices.Create": manager.register,
-    "Devices.List": (query) => manager.list({ ...query, limit: query.limit ?? pageLimitDefault }),
+    "Devices.List": (query, visible) => manager.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Devices.Get": ({ id }) => manager.get(id),
     "Devices.Rename": ({ id, name }) => manager.rename(id, name),
     "Devices.Deactivate": ({ id }) => manager.deactivate(id),
@@ -30,10 +30,13 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Status": ({ id }) => manager.syncStatus(id),
     "Devices.Connection": ({ id }) => manager.connection(id),
     "Devices.Explain": ({ id }) => manager.explain(id),
-    "Messages.List": (query) => messages.list({ ...query, limit: query.limit ?? pageLimitDefault }),
-    "Messages.Get": ({ id }) => messages.get(id),
-    "Events.Page": (query) =>
-      Effect.map(readPage(log, query), ({ events, next, through }) => ({ items: events.map(decoded), next, through })),
+    "Messages.List": (query, visible) => messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
+    "Messages.Get": ({ id }, visible) => messages.get(id, visible),
+    "Events.Page": (query, visible) =>
+      Effect.map(
+        readPage(log, { ...query, visible }),
+        ({ events, next, through }) => ({ items: events.map(decoded), next, through })
+      ),
     "Server.Info": yield* makeServerInfo
   } satisfies OperationHandlers
 })

@@ -5,18 +5,13 @@
  * a secret is never shown.
  */
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
+import { Scope } from "../contracts/Authorization.ts"
+import { DeviceId } from "../domain/Ids.ts"
+import { isLoopback } from "../services/ApiKeys.ts"
+import type { ApiKey } from "../services/ApiKeys.ts"
 
 export const Role = Schema.Literals(["api", "devices", "consumer", "scheduler"])
 export type Role = typeof Role.Type
-
-export const ApiScope = Schema.Literals(["read", "send", "manage"])
-export type ApiScope = typeof ApiScope.Type
-
-export interface ApiKey {
-  readonly name: string
-  readonly scopes: ReadonlyArray<ApiScope>
-  readonly key: Redacted.Redacted<string>
-}
 
 export interface Settings {
   readonly database:
@@ -130,7 +125,8 @@ const amqpUrl = (given: string): Redacted.Redacted<string> | null =>
   urlWith(["amqp:", "amqps:"])(given) === null ? null : Redacted.make(given)
 
 const isRole = Schema.is(Role)
-const isScope = Schema.is(ApiScope)
+const isScope = Schema.is(Scope)
+const isDeviceId = Schema.is(DeviceId)
 
 const roles = (given: string): ReadonlySet<Role> | null => {
   const words = given.split(",").map((word) => word.trim()).filter((word) => word !== "")
@@ -146,10 +142,12 @@ const apiKeyLengthMin = 16
 const apiKeys = (given: string): ReadonlyArray<ApiKey> | null => {
   const entries = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
   const keys = entries.flatMap((entry): ReadonlyArray<ApiKey> => {
-    const [, name, scopeList, key] = /^([\w.-]+):([a-z+]+):(\S+)$/.exec(entry) ?? []
+    const [, name, scopeList, deviceList, key] = /^([\w.-]+):([a-z+]+):(?:([^:]*):)?([^\s:]+)$/.exec(entry) ?? []
     const scopes = scopeList?.split("+") ?? []
-    return name !== undefined && key !== undefined && key.length >= apiKeyLengthMin && scopes.every(isScope)
-      ? [{ name, scopes, key: Redacted.make(key) }]
+    const devices = deviceList?.split("+")
+    return name !== undefined && key !== undefined && key.length >= apiKeyLengthMin && scopes.every(isScope) &&
+        (devices === undefined || devices.every(isDeviceId))
+      ? [{ name, scopes, devices, key: Redacted.make(key) }]
       : []
   })
   const unique = new Set(keys.map(({ key }) => Redacted.value(key))).size === keys.length
@@ -228,9 +226,10 @@ export const variables = {
     about: "port of API, docs, streams and RPC"
   }),
   apiKeys: variable("COLUMBA_API_KEYS", parsed(apiKeys), null, {
-    expected: "a comma list of name:scope+scope:key, scopes out of read, send, manage, each key another one and of " +
-      `${apiKeyLengthMin} characters or more`,
-    about: "who may call, as name:scope+scope:key, …; unset: no keys, loopback only",
+    expected: "a comma list of name:scope+scope:key or name:scope+scope:device+device:key, scopes out of read, send, " +
+      `manage, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
+    about:
+      "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …; unset: no keys, loopback only",
     secret: true
   }),
   corsOrigins: variable("COLUMBA_CORS_ORIGINS", parsed(corsOrigins), [], {
@@ -290,8 +289,6 @@ const readAll = Effect.fnUntraced(function*(problems: Array<string>) {
   }
   return Object.fromEntries(entries) as Values
 })
-
-export const isLoopback = (host: string): boolean => /^(localhost|127(\.\d{1,3}){3}|::1|\[::1\])$/.test(host)
 
 /** What only several variables together can get wrong. */
 const contradictions = (values: Values): ReadonlyArray<string> => {

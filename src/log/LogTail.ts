@@ -3,6 +3,7 @@
  * without a query; a reader that is behind, or asks past what other processes committed, reads the store.
  */
 import type { Effect } from "effect"
+import { isVisible } from "../contracts/Authorization.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventFilter } from "../services/EventLog.ts"
 import { Condition } from "../services/Condition.ts"
@@ -22,6 +23,7 @@ export interface TailPage {
 
 export const matches = (filter: EventFilter, event: LoggedEvent): boolean =>
   (filter.device === undefined || filter.device === event.deviceId) &&
+  isVisible(filter.visible, event.deviceId) &&
   (filter.kinds === undefined || filter.kinds.includes(event.kind))
 
 export class LogTail {

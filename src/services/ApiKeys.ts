@@ -3,12 +3,14 @@
  * accepted where nobody else can: on a loopback address.
  */
 import { Context, Redacted } from "effect"
-import type { Scope } from "../contracts/Authorization.ts"
+import type { Scope, VisibleDevices } from "../contracts/Authorization.ts"
 
 export interface ApiKey {
   /** For people and logs; says nothing of the key. */
   readonly name: string
   readonly scopes: ReadonlyArray<Scope>
+  /** The devices it is limited to; undefined for all. */
+  readonly devices: VisibleDevices
   readonly key: Redacted.Redacted<string>
 }
 
@@ -22,10 +24,3 @@ export const isLoopback = (host: string): boolean => {
   return bare === "localhost" || bare.endsWith(".localhost") || bare === "::1" || bare === "0:0:0:0:0:0:0:1" ||
     /^(::ffff:)?127(\.\d{1,3}){3}$/.test(bare)
 }
-
-/** What is wrong with listening on this host with these keys, as a sentence that says how to mend it; or null. */
-export const requireKeysOffLoopback = (host: string, keys: ReadonlyArray<ApiKey>): string | null =>
-  keys.length > 0 || isLoopback(host)
-    ? null
-    : `HOST is ${host}, which others can reach, and no API keys are configured: anybody could use every device. ` +
-      "Set COLUMBA_API_KEYS=name:read+send+manage:key, or set HOST=127.0.0.1"

@@ -3,6 +3,7 @@
  * the fleet follows, wherever the device's actor lives.
  */
 import { Clock, Context, Effect, Layer, Random } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceConnection, DeviceStatus } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceStateConflict, GatewayUnknown } from "../domain/DeviceErrors.ts"
@@ -37,6 +38,8 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly get: OnDevice<Device>
   readonly list: (options: {
     readonly state?: DeviceStateTag | undefined
+    /** The devices that the caller may see; undefined for all. */
+    readonly visible?: VisibleDevices
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>

@@ -4,6 +4,7 @@
  */
 import { Context } from "effect"
 import type { Effect, Stream } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DesiredDevice, Device } from "../domain/Device.ts"
 import type { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
@@ -29,6 +30,8 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   /** Oldest first. `limit` 1-1000. */
   readonly list: (options: {
     readonly state?: DeviceStateTag | undefined
+    /** The devices that the caller may see; undefined for all. */
+    readonly visible?: VisibleDevices
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>

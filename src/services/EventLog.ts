@@ -9,6 +9,7 @@
  */
 import { Context, Schema } from "effect"
 import type { Effect, Stream } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
@@ -22,6 +23,8 @@ export type Appended =
 /** A reader's own conditions. Absent means all. At most 32 kinds. */
 export interface EventFilter {
   readonly device?: DeviceId | undefined
+  /** The devices that the reader may see. */
+  readonly visible?: VisibleDevices
   readonly kinds?: ReadonlyArray<string> | undefined
 }
 

@@ -1,6 +1,7 @@
 /** Reads of the message rows that the log keeps. Nobody writes them but the log, in the transaction of their events. */
 import { Context } from "effect"
 import type { Effect } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceId, MessageId } from "../domain/Ids.ts"
 import type { Message, MessageStatus } from "../domain/Message.ts"
 import type { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
@@ -8,7 +9,11 @@ import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Page } from "./DeviceRepository.ts"
 
 export class MessageRepository extends Context.Service<MessageRepository, {
-  readonly get: (id: MessageId) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
+  /** `visible`: the devices that the caller may see; undefined for all. A message of another one is not found. */
+  readonly get: (
+    id: MessageId,
+    visible?: VisibleDevices
+  ) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
 
   /**
    * Newest first by when we recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and still
@@ -18,6 +23,7 @@ export class MessageRepository extends Context.Service<MessageRepository, {
     readonly device?: DeviceId | undefined
     readonly chat?: string | undefined
     readonly status?: MessageStatus | undefined
+    readonly visible?: VisibleDevices
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Message>, StorageUnavailable | CursorInvalid>

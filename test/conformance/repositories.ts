@@ -67,6 +67,32 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual((yield* Effect.flip(messages.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
       }))
 
+    it.effect("leaves out what belongs to devices that the reader may not see", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const messages = yield* MessageRepository
+        const log = yield* EventLog
+        const [mine, other] = [freshDevice(), freshDevice()]
+        for (const id of [other, mine]) yield* devices.insert(makeFields(id))
+        const { head: after } = yield* log.bounds
+        yield* log.append([mine, other, other, mine].map((device) => messageDraft({ device })))
+        const visible = [mine]
+        assert.deepStrictEqual((yield* devices.list({ limit: 1, visible })).items.map(({ id }) => id), [mine])
+        assert.isNull((yield* devices.list({ limit: 1, visible })).next)
+        assert.deepStrictEqual((yield* devices.list({ limit: 5, visible: [] })).items, [])
+        const listed = yield* messages.list({ limit: 1000, visible })
+        assert.deepStrictEqual(listed.items.map(({ deviceId }) => deviceId), [mine, mine])
+        assert.deepStrictEqual((yield* messages.list({ limit: 10, device: other, visible })).items, [])
+        for (const { id } of (yield* messages.list({ limit: 10, device: other })).items) {
+          assert.strictEqual((yield* Effect.flip(messages.get(id, visible)))._tag, "MessageNotFound")
+        }
+        for (const { id } of listed.items) assert.strictEqual((yield* messages.get(id, visible)).deviceId, mine)
+        const read = yield* log.read({ after, limit: 1000, visible })
+        assert.deepStrictEqual(read.events.map(({ deviceId }) => deviceId), [mine, mine])
+        assert.deepStrictEqual((yield* log.read({ after, limit: 1000, device: other, visible })).events, [])
+        assert.strictEqual(read.through, (yield* log.bounds).head)
+      }))
+
     it.effect("turns commands into desired state that any reader sees", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

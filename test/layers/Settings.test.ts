@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Duration, Effect, FileSystem, Redacted } from "effect"
+import { DeviceId } from "../../src/domain/Ids.ts"
 import * as Settings from "../../src/layers/Settings.ts"
 
 const parse = (env: Record<string, string>) =>
@@ -44,6 +45,25 @@ describe("Settings", () => {
         "COLUMBA_ROLES is 'api,devises'; expected a comma list out of api, devices, consumer, scheduler",
         "DEBUG is 'perhaps'; expected true or false"
       ])
+    }))
+
+  it.effect("takes keys for all devices and for some", () =>
+    Effect.gen(function*() {
+      const [one, other] = [`dev_${"0".repeat(25)}1`, `dev_${"0".repeat(25)}2`]
+      const { apiKeys } = yield* parse({
+        COLUMBA_API_KEYS: `ops:read+manage:${secret}a, shop:read:${one}+${other}:${secret}b`
+      })
+      assert.deepStrictEqual(
+        apiKeys.map(({ devices, key, name, scopes }) => [name, scopes, devices, Redacted.value(key)]),
+        [
+          ["ops", ["read", "manage"] as const, undefined, `${secret}a`],
+          ["shop", ["read"] as const, [one, other].map((id) => DeviceId.make(id)), `${secret}b`]
+        ] as const
+      )
+      // A list with a mistake must not become part of the key, nor a key for everything.
+      for (const wrong of [`a:read:dev_1:${secret}`, `a:read::${secret}`, `a:read:${one}+:${secret}`]) {
+        assert.lengthOf(yield* problems({ COLUMBA_API_KEYS: wrong }), 1, wrong)
+      }
     }))
 
   it.effect("takes origins for CORS as a comma list, and refuses what is no origin", () =>

@@ -29,7 +29,7 @@ export interface Script {
 
 export const makeScript = (): Script => ({ gateway: new ScriptedGateway(), incidents: [], views: new Map() })
 
-export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string]
+export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string, devices?: ReadonlyArray<DeviceId>]
 
 const makeFleet = (script: Script) =>
   Layer.succeed(
@@ -65,7 +65,12 @@ export const services = (
     Layer.succeed(
       ApiKeys,
       ApiKeys.of({
-        keys: (options.keys ?? []).map(([name, scopes, key]) => ({ name, scopes, key: Redacted.make(key) }))
+        keys: (options.keys ?? []).map(([name, scopes, key, devices]) => ({
+          name,
+          scopes,
+          devices,
+          key: Redacted.make(key)
+        }))
       })
     ),
     Readiness.layer

@@ -1,5 +1,6 @@
 /** Devices and messages in memory, over the tables that the memory log writes. */
 import { Effect, Layer, PubSub, Stream } from "effect"
+import { isVisible } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
 import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
@@ -65,7 +66,8 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         const limit = pageLimit(options.limit)
         // A map lists its rows in order of insertion, and a change of a row keeps its place.
         const found = Array.from(tables.devices.values()).filter(({ device, ordinal }) =>
-          ordinal > after && (options.state === undefined || device.state._tag === options.state)
+          ordinal > after && isVisible(options.visible, device.id) &&
+          (options.state === undefined || device.state._tag === options.state)
         )
         const rows = found.slice(0, limit)
         return {
@@ -130,10 +132,12 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
   Effect.gen(function*() {
     const { tables } = yield* MemoryDatabase
     return MessageRepository.of({
-      get: (id) =>
+      get: (id, visible) =>
         Effect.suspend(() => {
           const row = tables.messages.get(id)
-          return row === undefined ? Effect.fail(MessageNotFound.of(id)) : Effect.succeed(row.message)
+          return row === undefined || !isVisible(visible, row.message.deviceId)
+            ? Effect.fail(MessageNotFound.of(id))
+            : Effect.succeed(row.message)
         }),
       list: Effect.fnUntraced(function*(options) {
         const before = options.cursor === undefined
@@ -144,6 +148,7 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
           .filter(({ message, seq }) =>
             seq < before &&
             (options.device === undefined || message.deviceId === options.device) &&
+            isVisible(options.visible, message.deviceId) &&
             (options.chat === undefined || message.chat === options.chat) &&
             (options.status === undefined || message.status === options.status)
           )

@@ -86,12 +86,13 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         const limit = pageLimit(options.limit)
         const rows = yield* sql.unsafe<DeviceRow>(
           `select ${columns} from devices
-          where ordinal > $2 and ($3::text is null or state_tag = $3)
+          where ordinal > $2 and ($3::text is null or state_tag = $3) and ($4::text[] is null or id = any($4))
           order by ordinal limit $1`,
           [
             PgTypes.int8(BigInt(limit + 1)),
             PgTypes.int8(BigInt(after)),
-            PgTypes.text(options.state ?? null)
+            PgTypes.text(options.state ?? null),
+            options.visible === undefined ? null : [...options.visible]
           ]
         )
         const items = rows.slice(0, limit)

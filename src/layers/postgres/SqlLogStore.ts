@@ -78,7 +78,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       ).pipe(Effect.catch(writeFailure))
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
-      const scanned = options.device === undefined && options.kinds !== undefined
+      const scanned = options.device === undefined && (options.kinds !== undefined || options.visible !== undefined)
       const { conditions, parameters } = filterSql(options, 3)
       const rows = yield* sql.unsafe<
         & { readonly head: number; readonly oldest: number }
@@ -214,6 +214,10 @@ const filterSql = (
   if (filter.device !== undefined) {
     conditions += ` and e.device_id = $${first}`
     parameters.push(PgTypes.text(filter.device))
+  }
+  if (filter.visible !== undefined) {
+    conditions += ` and e.device_id = any($${first + parameters.length}::text[])`
+    parameters.push([...filter.visible])
   }
   if (filter.kinds?.length === 1 && filter.kinds[0] === stateKind) {
     conditions += ` and e.kind = '${stateKind}'`

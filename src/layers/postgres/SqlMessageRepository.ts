@@ -48,8 +48,11 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       ).pipe(Effect.map((rows) => rows[0]?.seq ?? null))
 
     return MessageRepository.of({
-      get: Effect.fn("MessageRepository.get")(function*(id) {
-        const rows = yield* sql.unsafe<MessageRow>(`select ${columns} from messages where id = $1`, [PgTypes.text(id)])
+      get: Effect.fn("MessageRepository.get")(function*(id, visible) {
+        const rows = yield* sql.unsafe<MessageRow>(
+          `select ${columns} from messages where id = $1 and ($2::text[] is null or device_id = any($2))`,
+          [PgTypes.text(id), visible === undefined ? null : [...visible]]
+        )
         return rows[0] === undefined ? yield* MessageNotFound.of(id) : toMessage(rows[0])
       }, unavailable("read a message")),
       list: Effect.fn("MessageRepository.list")(function*(options) {
@@ -68,6 +71,10 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
         if (options.chat !== undefined) {
           const chat = PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd"))
           where(options.device === undefined ? sought : indexed, "chat =", chat)
+        }
+        if (options.visible !== undefined) {
+          parameters.push([...options.visible])
+          sought.push(`device_id = any($${parameters.length}::text[])`)
         }
         if (options.status !== undefined) where(sought, "status =", PgTypes.text(options.status))
         const within = `from messages where ${indexed.join(" and ")} order by messages.seq desc`
