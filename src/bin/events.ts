@@ -3,15 +3,16 @@ import { Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { EventKindFilter } from "../contracts/Payloads.ts"
 import { Event } from "../domain/Event.ts"
-import { DeviceId } from "../domain/Ids.ts"
+import { DeviceId, Position } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { cyan, dim, padEnd, styled } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
-const Position = Schema.Int.check(
-  Schema.isGreaterThanOrEqualTo(0, { message: "Expected 0 or more; 0 is the beginning" })
+/** The server knows what a position looks like; this only catches what is certainly none. */
+const PositionFlag = Position.check(
+  Schema.isPattern(/^\w/, { message: "Expected a position that an answer named, or 0 for the beginning" })
 )
 
 const EventCount = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: "Expected 1 or more" }))
@@ -19,11 +20,11 @@ const EventCount = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: 
 const tail = Command.make("tail", {
   ...remoteFlags,
   json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one event a line"), Flag.withDefault(false)),
-  after: Flag.Int("after").pipe(
+  after: Flag.String("after").pipe(
     Flag.withDescription(
       "begin after this position of the log; 0 is the beginning (default: only what comes from now on)"
     ),
-    Flag.withSchema(Position),
+    Flag.withSchema(PositionFlag),
     Flag.optional
   ),
   device: Flag.String("device").pipe(

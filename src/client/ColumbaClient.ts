@@ -14,8 +14,8 @@ import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/Columba
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { DeviceId } from "../domain/Ids.ts"
-import type { EventsExpired } from "../domain/MessageErrors.ts"
+import type { DeviceId, Position } from "../domain/Ids.ts"
+import type { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
 import { makeCalls, serverStopped } from "./calls.ts"
 import type { Rpcs } from "./calls.ts"
 
@@ -27,11 +27,12 @@ export interface ColumbaClientOptions {
 }
 
 /** What a stream can end with; all else is waited out. */
-export type StreamFailure = EventsExpired | Unauthorized | Forbidden
+export type StreamFailure = PositionInvalid | EventsExpired | Unauthorized | Forbidden
 
 /** Where and what a stream of events reads. */
 export interface FollowOptions {
-  readonly after?: number | undefined
+  /** A position that an earlier item or page named, or `beginning`. */
+  readonly after?: Position | undefined
   readonly device?: DeviceId | undefined
   readonly kinds?: ReadonlyArray<string> | undefined
 }
@@ -117,7 +118,7 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
     }
     return resuming(() =>
       Stream.map(rpc.Events(after === undefined ? filter : { ...filter, after }), (item) => {
-        after = item._tag === "Event" ? item.event.seq : item.through
+        after = item._tag === "Event" ? item.position : item.through
         return item
       })
     )

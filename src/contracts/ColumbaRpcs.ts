@@ -5,19 +5,20 @@
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import { EventsExpired } from "../domain/MessageErrors.ts"
+import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
 import { RequiredReach, RequiredScope, RpcAuthorization } from "./Authorization.ts"
 import { TooManyStreams } from "./Failures.ts"
 import { operations } from "./Operations.ts"
 import { EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
 
 const StreamErrors = Schema.Union([EventsExpired, StorageUnavailable, TooManyStreams])
+const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])
 
 const streams = RpcGroup.make(
   /** Every device, then its changes. Ends only by failure or with its reader. */
   Rpc.make("WatchDevices", { success: WatchItem, error: StreamErrors, stream: true }),
   /** Replay from the log, then live, without hole or double at the switch. Ends only by failure or with its reader. */
-  Rpc.make("Events", { payload: FollowEventsFields, success: EventsItem, error: StreamErrors, stream: true })
+  Rpc.make("Events", { payload: FollowEventsFields, success: EventsItem, error: EventsErrors, stream: true })
 ).annotateRpcs(RequiredScope, "read").annotateRpcs(RequiredReach, "filter")
 
 export const ColumbaRpcs = RpcGroup.make(...Array.map(operations, ({ rpc }) => rpc))

@@ -7,12 +7,12 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event } from "../domain/Event.ts"
-import { EventsExpired } from "../domain/MessageErrors.ts"
+import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
 import { EventsPage, ReadEventsFields } from "./Payloads.ts"
 
-const pageErrors = [EventsExpired, StorageUnavailable] as const
+const pageErrors = [PositionInvalid, EventsExpired, StorageUnavailable] as const
 
 const page = Operation.get("Events", "Page", "/events", {
   scope: "read",

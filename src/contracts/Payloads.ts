@@ -6,7 +6,7 @@ import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import { Event } from "../domain/Event.ts"
-import { DeviceId, GatewayName, MessageId, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
+import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 
 /** Page sizes: a page is one answer in memory, so it has an end. */
@@ -115,9 +115,9 @@ export type MessagePage = typeof MessagePage.Type
 
 // Events
 
-/** Where to begin and what to keep. `after` is a number of the log: 0 is before the first. */
+/** Where to begin and what to keep. */
 export const ReadEventsFields = {
-  after: Schema.optionalKey(Seq),
+  after: Schema.optionalKey(Position),
   device: Schema.optionalKey(DeviceId),
   kind: Schema.optionalKey(Kinds),
   limit: Schema.optionalKey(PageLimit)
@@ -125,23 +125,24 @@ export const ReadEventsFields = {
 export const EventsPage = Schema.Struct({
   items: Schema.Array(Event),
   /** Give it as `after` to read on; null where the page reached the end of the log. */
-  next: Schema.NullOr(Schema.String),
-  /** The last number looked at, matching or not: reading after it misses nothing, now or later. */
-  through: Seq
+  next: Schema.NullOr(Position),
+  /** As far as was looked, matching or not: reading after it misses nothing, now or later. */
+  through: Position
 })
 export type EventsPage = typeof EventsPage.Type
 
 export const FollowEventsFields = {
-  /** Replays what follows this number, then goes on live. Left out: only what comes from now on. */
-  after: Schema.optionalKey(Seq),
+  /** Replays what follows this position, then goes on live. Left out: only what comes from now on. */
+  after: Schema.optionalKey(Position),
   device: Schema.optionalKey(DeviceId),
   kinds: Schema.optionalKey(Kinds)
 }
 
 /** An item of the `Events` stream. A heartbeat says that everything up to `through` has been given out. */
 export const EventsItem = Schema.Union([
-  Schema.TaggedStruct("Event", { event: Event }),
-  Schema.TaggedStruct("Heartbeat", { through: Seq })
+  /** `position` is the place after this event, to resume from. */
+  Schema.TaggedStruct("Event", { event: Event, position: Position }),
+  Schema.TaggedStruct("Heartbeat", { through: Position })
 ])
 export type EventsItem = typeof EventsItem.Type
 
@@ -151,7 +152,7 @@ export type EventsItem = typeof EventsItem.Type
  */
 export const WatchItem = Schema.Union([
   Schema.TaggedStruct("Device", { device: Device }),
-  Schema.TaggedStruct("Synced", { through: Seq }),
+  Schema.TaggedStruct("Synced", { through: Position }),
   Schema.TaggedStruct("Changed", {
     seq: Seq,
     deviceId: DeviceId,
@@ -163,7 +164,7 @@ export const WatchItem = Schema.Union([
     phone: Schema.NullOr(Schema.String),
     at: Timestamp
   }),
-  Schema.TaggedStruct("Heartbeat", { through: Seq })
+  Schema.TaggedStruct("Heartbeat", { through: Position })
 ])
 export type WatchItem = typeof WatchItem.Type
 

@@ -44,3 +44,19 @@ export type Timestamp = typeof Timestamp.Type
  */
 export const Seq = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 export type Seq = typeof Seq.Type
+
+/**
+ * A place between two events of the log, as a caller gets it and gives it back: opaque text, so that its form may
+ * change. Every answer that a caller can resume after carries one; `beginning` is the place before the first event.
+ */
+export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position"))
+export type Position = typeof Position.Type
+
+export const beginning = Position.make("0")
+
+/** The log has one partition, so the place after an event is that event's number. */
+export const positionAfter = (seq: number): Position => Position.make(String(seq))
+
+/** The number of the last event before the place, or null where no position of ours looks like that. */
+export const readPosition = (position: string): number | null =>
+  /^(0|[1-9]\d{0,14})$/.test(position) ? Number(position) : null

@@ -24,6 +24,20 @@ export class CursorInvalid extends Schema.TaggedError<CursorInvalid>()("CursorIn
   }
 }
 
+/** A position that no answer of ours gave out. */
+export class PositionInvalid extends Schema.TaggedError<PositionInvalid>()("PositionInvalid", {
+  message: Schema.String,
+  position: Schema.String
+}, { httpApiStatus: 400 }) {
+  static of(position: string): PositionInvalid {
+    const shown = position.slice(0, 64)
+    return new PositionInvalid({
+      position: shown,
+      message: `'${shown}' is no position of the log; give one that an earlier answer named, or '0' for the beginning`
+    })
+  }
+}
+
 /**
  * The asked-for place is none of this log any more: older than what retention has kept, or past its end, because the
  * log was restored or begun anew since the place was given out.

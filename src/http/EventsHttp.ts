@@ -7,14 +7,14 @@ import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../contracts/Api.ts"
 import { CurrentCaller } from "../contracts/Authorization.ts"
-import { RequestInvalid } from "../contracts/Failures.ts"
 import { toWire } from "../domain/Event.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
+import { positionAfter } from "../domain/Ids.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { pieces, readPage, findStart } from "./eventStreams.ts"
+import { findStart, pieces, readPage, resolvePosition } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
 /** What a browser waits before it reconnects. */
@@ -31,7 +31,9 @@ export const EventsHttp = HttpApiBuilder.group(
     const page = Effect.fnUntraced(function*(query: ReadQuery) {
       const { events, next, through } = yield* readPage(log, query)
       return HttpServerResponse.text(
-        `{"items":[${events.map(toWire).join(",")}],"next":${JSON.stringify(next)},"through":"${through}"}`,
+        `{"items":[${events.map(toWire).join(",")}],"next":${JSON.stringify(next)},"through":${
+          JSON.stringify(through)
+        }}`,
         { contentType: "application/json" }
       )
     })
@@ -39,7 +41,7 @@ export const EventsHttp = HttpApiBuilder.group(
     const stream = Effect.fnUntraced(function*(query: ReadQuery) {
       // The request's scope closes when all of its answer is sent, or its client is gone.
       yield* admit
-      const after = yield* findStart(log, query.after)
+      const after = yield* findStart(log, yield* resolvePosition(query.after))
       const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets the failure with its own.
@@ -47,7 +49,7 @@ export const EventsHttp = HttpApiBuilder.group(
         Stream.interruptWhen(draining.begun)
       )
       return HttpServerResponse.stream(
-        Stream.make(`retry: ${retryMilliseconds}\nid: ${after}\n: ${after}\n\n`).pipe(
+        Stream.make(`retry: ${retryMilliseconds}\n${heartbeat(after)}`).pipe(
           Stream.concat(body),
           Stream.encodeText
         ),
@@ -61,10 +63,9 @@ export const EventsHttp = HttpApiBuilder.group(
         const { devices: visible } = yield* CurrentCaller
         if (!acceptsStream(request.headers["accept"])) return yield* page({ ...query, visible })
         const last = headers["last-event-id"]
-        if (last === undefined || last === "") return yield* stream({ ...query, visible })
-        return /^\d{1,15}$/.test(last)
-          ? yield* stream({ ...query, visible, after: Number(last) })
-          : yield* RequestInvalid.of([{ path: ["headers", "last-event-id"], message: "Expected a number of the log" }])
+        return yield* stream(
+          last === undefined || last === "" ? { ...query, visible } : { ...query, visible, after: last }
+        )
       })
     )
   })
@@ -76,10 +77,13 @@ const acceptsStream = (accept: string | undefined): boolean =>
 /** A heartbeat moves the client's `Last-Event-ID` on too, so that a filter with few hits does not read far back. */
 const rendered = (page: EventPage): ReadonlyArray<string> =>
   page.events.length === 0
-    ? [`id: ${page.through}\n: ${page.through}\n\n`]
+    ? [heartbeat(page.through)]
     : pieces(page).map((run) => run.map(block).join(""))
 
-const block = (event: LoggedEvent): string => `id: ${event.seq}\ndata: ${oneLine(toWire(event))}\n\n`
+/** A comment, which no reader sees as an event, and the position to resume from. */
+const heartbeat = (through: number): string => `id: ${positionAfter(through)}\n: ${positionAfter(through)}\n\n`
+
+const block = (event: LoggedEvent): string => `id: ${positionAfter(event.seq)}\ndata: ${oneLine(toWire(event))}\n\n`
 
 /** Line breaks between JSON tokens would end the field; within strings they are escaped already. */
 const oneLine = (json: string): string => /[\r\n]/.test(json) ? json.replace(/[\r\n]+/g, " ") : json

@@ -8,6 +8,7 @@ import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Device } from "../domain/Device.ts"
 import type { DeviceStateData, LoggedEvent } from "../domain/Event.ts"
+import { positionAfter } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
@@ -15,7 +16,7 @@ import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { Operations } from "./Operations.ts"
-import { decoded, pieces, findStart } from "./eventStreams.ts"
+import { decoded, findStart, pieces, resolvePosition } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const manager = yield* DeviceManager
@@ -36,10 +37,10 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     WatchDevices: () => admitted((visible) => watchDevices(manager, log, visible)),
     Events: ({ after, device, kinds }) =>
       admitted((visible) =>
-        Stream.unwrap(Effect.map(findStart(log, after), (start) =>
+        Stream.unwrap(Effect.map(Effect.flatMap(resolvePosition(after), (number) => findStart(log, number)), (start) =>
           // The first item says where the stream begins: a client that is cut off at once knows where to go on.
           Stream.concat(
-            Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: start }),
+            Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: positionAfter(start) }),
             Stream.flatMap(log.follow({ after: start, device, visible, kinds }), eventItems)
           )))
       )
@@ -49,10 +50,13 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
 /** One chunk a run of events: the transport sends a chunk as one message and waits until the client has taken it. */
 const eventItems = (page: EventPage): Stream.Stream<EventsItem> =>
   page.events.length === 0
-    ? Stream.make({ _tag: "Heartbeat", through: page.through })
+    ? Stream.make({ _tag: "Heartbeat", through: positionAfter(page.through) })
     : Stream.flatMap(
       Stream.fromIterable(pieces(page)),
-      (run) => Stream.fromArray(run.map((event): EventsItem => ({ _tag: "Event", event: decoded(event) })))
+      (run) =>
+        Stream.fromArray(
+          run.map((event): EventsItem => ({ _tag: "Event", event: decoded(event), position: positionAfter(event.seq) }))
+        )
     )
 
 type Manager = DeviceManager["Service"]
@@ -74,7 +78,7 @@ const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices) =>
       (page) => changeItems(manager, seen, page)
     ).pipe(Stream.flatMap((items) => Stream.fromArray(items)))
     return current.pipe(
-      Stream.concat(Stream.make<WatchItem[]>({ _tag: "Synced", through: head })),
+      Stream.concat(Stream.make<WatchItem[]>({ _tag: "Synced", through: positionAfter(head) })),
       Stream.concat(changes)
     )
   }))
@@ -90,7 +94,7 @@ const allDevices = (manager: Manager, visible: VisibleDevices) =>
 
 /** A device that was added since is told whole before its first change. */
 const changeItems = Effect.fnUntraced(function*(manager: Manager, seen: Set<DeviceId>, page: EventPage) {
-  if (page.events.length === 0) return [{ _tag: "Heartbeat", through: page.through } satisfies WatchItem]
+  if (page.events.length === 0) return [{ _tag: "Heartbeat", through: positionAfter(page.through) } satisfies WatchItem]
   const items: Array<WatchItem> = []
   for (const event of page.events) {
     if (!seen.has(event.deviceId)) {

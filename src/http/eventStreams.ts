@@ -2,10 +2,11 @@
 import { Effect } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Event, LoggedEvent } from "../domain/Event.ts"
-import { EventsExpired } from "../domain/MessageErrors.ts"
+import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage } from "../services/EventLog.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
+import { positionAfter, readPosition } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 
 type Log = EventLog["Service"]
@@ -33,8 +34,15 @@ export const findStart = (
     return after < oldest - 1 ? Effect.fail(EventsExpired.of(after, oldest)) : Effect.succeed(after)
   })
 
+/** The number that a caller's position stands for; undefined where none was given. */
+export const resolvePosition = (position: string | undefined): Effect.Effect<number | undefined, PositionInvalid> => {
+  if (position === undefined) return Effect.undefined
+  const number = readPosition(position)
+  return number === null ? Effect.fail(PositionInvalid.of(position)) : Effect.succeed(number)
+}
+
 export interface ReadQuery {
-  readonly after?: number | undefined
+  readonly after?: string | undefined
   readonly device?: DeviceId | undefined
   /** The devices that the caller may see. */
   readonly visible: VisibleDevices
@@ -45,12 +53,14 @@ export interface ReadQuery {
 /** A page, and where to read on: null where the page reached the end of the log. */
 export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
   const limit = query.limit ?? pageLimitDefault
-  const after = query.after ?? (yield* log.bounds).oldest - 1
+  const after = (yield* resolvePosition(query.after)) ?? (yield* log.bounds).oldest - 1
   const page = yield* log.read({ after, limit, device: query.device, visible: query.visible, kinds: query.kind })
-  if (page.events.length === limit) return { ...page, next: String(page.through) }
+  const through = positionAfter(page.through)
+  if (page.events.length === limit) return { events: page.events, through, next: through }
   const { head, oldest } = yield* log.bounds
   if (after > head) return yield* EventsExpired.pastEnd(after, head, oldest)
-  return { ...page, next: page.through === after || page.through >= head ? null : String(page.through) }
+  const ended = page.through === after || page.through >= head
+  return { events: page.events, through, next: ended ? null : through }
 })
 
 /** The events of a page in runs that are written one at a time. */

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { EventsItem } from "../../src/contracts/Payloads.ts"
+import { beginning, Position, positionAfter } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
@@ -59,7 +60,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual((yield* client.devices.rename({ id: created.id, name: "Store" })).name, "Store")
         assert.strictEqual((yield* client.devices.explain({ id: created.id })).state, "Inactive")
         assert.strictEqual((yield* client.server.info()).node, "test-node")
-        assert.deepStrictEqual((yield* client.events.page({ after: 0 })).items, [])
+        assert.deepStrictEqual((yield* client.events.page({ after: beginning })).items, [])
         const missing = yield* Effect.flip(client.devices.get({ id: device }))
         assert.strictEqual(missing._tag, "DeviceNotFound")
         const conflict = yield* Effect.flip(client.devices.release({ id: created.id }))
@@ -78,6 +79,22 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual((yield* Effect.flip(Stream.runDrain(stranger.watchDevices)))._tag, "Unauthorized")
       }))
 
+    it.live("a position that is none ends a stream instead of repeating it, and an item's position resumes after it", () =>
+      Effect.gen(function*() {
+        const { services, url } = yield* startServer()
+        yield* append(Context.get(services, EventLog), 1, 3)
+        const client = yield* connectTo(layer, { url })
+        const after = Position.make("nonsense")
+        assert.strictEqual((yield* Effect.flip(client.events.page({ after })))._tag, "PositionInvalid")
+        const failure = yield* Effect.flip(Stream.runDrain(client.events.follow({ after })))
+        assert.strictEqual(failure._tag, "PositionInvalid")
+        const events = (stream: typeof client.events.follow extends (...args: never) => infer S ? S : never) =>
+          stream.pipe(Stream.filter((item) => item._tag === "Event"), Stream.take(1), Stream.runCollect)
+        const [first] = yield* events(client.events.follow({ after: beginning }))
+        const [second] = yield* events(client.events.follow({ after: first!.position }))
+        assert.deepStrictEqual([first!.event.seq, second!.event.seq], [1, 2])
+      }))
+
     it.live("events go on over restarts of the server, without hole or double", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
@@ -85,7 +102,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* append(log, 1, 50)
         let server = yield* startServer({ storage })
         const client = yield* connectTo(layer, { url: server.url })
-        const replayed = yield* collecting(client.events.follow({ after: 10 }))
+        const replayed = yield* collecting(client.events.follow({ after: positionAfter(10) }))
         const live = yield* collecting(client.events.follow())
         yield* replayed.reach(50)
         yield* append(log, 51, 60)
@@ -117,7 +134,7 @@ for (const [transport, layer] of Object.entries(transports)) {
           const log = Context.get(server.services, EventLog)
           const network = yield* FaultProxy.make({ host: "127.0.0.1", port: server.port })
           const client = yield* connectTo(layer, { url: `http://127.0.0.1:${network.port}` })
-          const { reach, seen } = yield* collecting(client.events.follow({ after: 0 }))
+          const { reach, seen } = yield* collecting(client.events.follow({ after: beginning }))
           let appended = 0
           // Each connection lets more through than the one before, and breaks wherever that is.
           for (let round = 0; round < 4; round++) {

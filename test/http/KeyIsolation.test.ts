@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import { operations } from "../../src/contracts/Operations.ts"
+import { beginning } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -105,7 +106,7 @@ describe("a key that is limited to some devices", () => {
       )
       yield* log.append([messageDraft(other, 7), messageDraft(mine, 8)])
       for (let count = 0; count < 4; count++) assert.strictEqual((yield* sse.next).deviceId, mine)
-      const followed = yield* client.events.follow({ after: 0 }).pipe(
+      const followed = yield* client.events.follow({ after: beginning }).pipe(
         Stream.filter((item) => item._tag === "Event"),
         Stream.take(4),
         Stream.runCollect

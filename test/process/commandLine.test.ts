@@ -93,7 +93,7 @@ describe("values that cannot be meant", () => {
     [["devices", "list", "--limit", "0"], "--limit"],
     [["devices", "list", "--limit", "1001"], "--limit"],
     [["devices", "list", "--url", "localhost"], "Expected a URL like http://127.0.0.1:8080"],
-    [["events", "tail", "--after", "-1"], "Expected 0 or more; 0 is the beginning"],
+    [["events", "tail", "--after", "-1"], "Expected a position that an answer named, or 0 for the beginning"],
     [["events", "tail", "--limit", "0"], "Expected 1 or more"],
     [["events", "tail", "--kind", "mesage.received"], "message.received, message.sent, "]
   ]

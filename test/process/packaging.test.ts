@@ -17,7 +17,7 @@ const effectVersion = (JSON.parse(readFileSync(join(root, "node_modules/effect/p
 const consumer = `
 import { Effect, Stream } from "effect"
 import { ColumbaClient } from "columba/client"
-import { type Device, DeviceNotFound } from "columba/contracts"
+import { beginning, type Device, DeviceNotFound } from "columba/contracts"
 
 const program = Effect.gen(function*() {
   const client = yield* ColumbaClient
@@ -26,7 +26,7 @@ const program = Effect.gen(function*() {
   // @ts-expect-error a device has no such field: the types are the real ones
   first?.nonsense
   const missing = yield* Effect.flip(client.devices.get({ id: "dev_00000000000000000000000000" as Device["id"] }))
-  const events = yield* client.events.follow({ after: 0, kinds: ["device.state"] }).pipe(
+  const events = yield* client.events.follow({ after: beginning, kinds: ["device.state"] }).pipe(
     Stream.filter((item) => item._tag === "Event"),
     Stream.take(2),
     Stream.runCollect
