@@ -8,6 +8,7 @@ import type { LoggedEvent } from "../../../src/domain/Event.ts"
 import { DeviceId, EventId } from "../../../src/domain/Ids.ts"
 import { EventsExpired } from "../../../src/domain/MessageErrors.ts"
 import { CursorLost, EventLog } from "../../../src/services/EventLog.ts"
+import * as RecordingSink from "../../support/RecordingSink.ts"
 import { SinkUnavailable } from "../../../src/services/EventSink.ts"
 import type { EventSink } from "../../../src/services/EventSink.ts"
 import { propertyLimits } from "../../support/propertyLimits.ts"
@@ -344,34 +345,25 @@ const anyFailures = Effect.fnUntraced(function*(options: {
 }) {
   const log = makeLog(options.events)
   for (const read of options.storageFailures) log.failingReads.add(read)
-  const delivered: Array<number> = []
   const confirmed = new Set<number>()
   let calls = 0
-  let failedAttempt = 0
-  const sink: EventSink = {
+  const { received, sink } = RecordingSink.make({
     name: "test",
     overlap: options.overlap,
-    publish: (events, attempt) =>
-      Effect.gen(function*() {
-        const outcome = options.outcomes[calls++] ?? { delay: 0, fails: false }
-        if (attempt <= failedAttempt) return yield* away("disconnected")
-        for (const event of events) delivered.push(event.seq)
-        yield* Effect.sleep(outcome.delay)
-        if (attempt <= failedAttempt) return yield* away("disconnected")
-        if (outcome.fails) {
-          failedAttempt = attempt
-          return yield* away("rejected")
-        }
-        for (const event of events) confirmed.add(event.seq)
-      })
-  }
+    confirm: Effect.fnUntraced(function*(events) {
+      const outcome = options.outcomes[calls++] ?? { delay: 0, fails: false }
+      yield* Effect.sleep(outcome.delay)
+      if (outcome.fails) return yield* away("rejected")
+      for (const event of events) confirmed.add(event.seq)
+    })
+  })
   log.onMove = (seq) => {
     for (let each = 1; each <= seq; each++) assert.isTrue(confirmed.has(each), `cursor ${seq} over unconfirmed ${each}`)
   }
   yield* SinkRelay.make(sink).pipe(Effect.provideService(EventLog, log.service), Effect.provide(Logger.layer([])))
   for (let seconds = 0; seconds < 600 && log.cursor < options.events; seconds++) yield* TestClock.adjust("1 second")
   assert.strictEqual(log.cursor, options.events)
-  const first = [...new Set(delivered)]
+  const first = [...new Set(received.map(({ seq }) => seq))]
   assert.deepStrictEqual(first, Array.from({ length: options.events }, (_, index) => index + 1))
 })
 
