@@ -1,7 +1,8 @@
 /**
- * Runs before anything else of the bundle, on whatever Node was at hand. A Node too old for Columba hands over to the
- * runtime that the project brings along, with the same arguments, streams, signals and exit code; where none is
- * installed one line says what is needed. Everything here must be understood by old Nodes: plain syntax, no static
+ * Runs before anything else of the bundle, on whatever Node was at hand. A Node too old for Columba starts the runtime
+ * that the project brings along, with the same arguments, streams, signals and exit code; where none is installed one
+ * line says what is needed. The two processes share a channel, so that the child also notices a launcher that was
+ * killed without a chance to pass a signal on. Everything here must be understood by old Nodes: plain syntax, no static
  * imports (they would run before the check).
  */
 
@@ -36,7 +37,8 @@ const ownRuntime = async (): Promise<string | null> => {
 const handOver = async (runtime: string): Promise<never> => {
   const { spawn } = await import("node:child_process")
   const child = spawn(runtime, process.execArgv.concat(process.argv.slice(1)), {
-    stdio: "inherit",
+    // The channel carries nothing. It closes with the launcher, however that ends.
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
     env: { ...process.env, COLUMBA_HANDED_OVER: "1" }
   })
   const forwarded: ReadonlyArray<NodeJS.Signals> = ["SIGTERM", "SIGINT", "SIGHUP", "SIGUSR2"]
@@ -59,6 +61,13 @@ const handOver = async (runtime: string): Promise<never> => {
   })
 }
 
+/** In the child: a launcher that is gone counts as SIGTERM, so that no server stays behind without its parent. */
+const endWithLauncher = (): void => {
+  process.once("disconnect", () => process.kill(process.pid, "SIGTERM"))
+  // A command that is done must not be kept alive by the channel.
+  process.channel?.unref()
+}
+
 if (isOld(process.versions.node)) {
   const runtime = process.env["COLUMBA_HANDED_OVER"] === "1" ? null : await ownRuntime()
   if (runtime === null) {
@@ -69,6 +78,8 @@ if (isOld(process.versions.node)) {
     process.exit(1)
   }
   await handOver(runtime)
+} else if (process.env["COLUMBA_HANDED_OVER"] === "1" && process.connected) {
+  endWithLauncher()
 }
 
 export {}

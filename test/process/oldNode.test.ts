@@ -39,7 +39,7 @@ describe("the runtime guard", () => {
   describe.skipIf(oldNode === undefined)("under an old Node", () => {
     const node = oldNode ?? ""
 
-    it.live("hands over to the project's runtime, with arguments and exit code", () =>
+    it.live("starts the project's runtime, with arguments and exit code", () =>
       Effect.gen(function*() {
         const cwd = yield* directory
         const ran = yield* runProgram(["devices", "list", "--url", "http://127.0.0.1:1"], {
@@ -79,6 +79,25 @@ describe("the runtime guard", () => {
           child.on("exit", (code, signal) => { console.log(JSON.stringify({ code, signal })) })`
         const ran = yield* runProgram(["-e", script], { cwd, command: [node] })
         assert.strictEqual(ran.out.trim(), JSON.stringify({ code: 0, signal: null }), ran.err)
+      }))
+
+    it.live("leaves no server behind when the launcher is killed, and the server stops in order", () =>
+      Effect.gen(function*() {
+        const cwd = yield* directory
+        // The server inherits the launcher's output, so the output ends only with the server.
+        const script = `
+          const { spawn } = require("node:child_process")
+          const launcher = spawn(process.execPath, [${
+          JSON.stringify(program)
+        }, "serve", "--port", "0"], { stdio: ["ignore", "pipe", "inherit"] })
+          let said = ""
+          launcher.stdout.on("data", (data) => {
+            said += data
+            if (String(data).includes("Columba is up")) launcher.kill("SIGKILL")
+          })
+          launcher.stdout.on("end", () => { console.log(launcher.signalCode, said.includes("message=Stopped")) })`
+        const ran = yield* runProgram(["-e", script], { cwd, command: [node] })
+        assert.strictEqual(ran.out.trim(), "SIGKILL true", ran.err)
       }))
   })
 })
