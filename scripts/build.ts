@@ -7,8 +7,8 @@
  * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
  *   so that their services are the very ones of the importing program.
  *
- * `node scripts/build.ts` builds all, with `--program` the program alone; `scripts/start.ts` builds the program where its
- * sources changed.
+ * `node scripts/build.ts` builds all, with `--program` the program alone, which `npm ci` does too (`scripts/prepare.ts`);
+ * `scripts/start.ts` builds the program where its sources changed.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -16,6 +16,7 @@ import { builtinModules, createRequire } from "node:module"
 import * as path from "node:path"
 import * as esbuild from "esbuild"
 import { dist, root, writeStamp } from "./stamp.ts"
+import { ensureTool } from "./tools.ts"
 
 export { isProgramCurrent } from "./stamp.ts"
 
@@ -103,8 +104,7 @@ export const buildLibrary = async (): Promise<void> => {
     chunkNames: "shared-[hash]",
     packages: "external"
   })
-  const tsc = path.join(root, "node_modules/.bin/tsc")
-  const types = spawnSync(tsc, ["-p", "tsconfig.build.json"], { cwd: root, encoding: "utf8" })
+  const types = spawnSync(ensureTool("tsc"), ["-p", "tsconfig.build.json"], { cwd: root, encoding: "utf8" })
   if (types.status !== 0) throw new Error(`the types of the client could not be written:\n${types.stdout}`)
 }
 

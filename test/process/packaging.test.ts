@@ -6,6 +6,7 @@ import { join, resolve } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { buildLibrary } from "../../scripts/build.ts"
+import { ensureTool } from "../../scripts/tools.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { runProgram } from "./support/runProgram.ts"
 
@@ -81,7 +82,7 @@ afterAll(() => rmSync(cwd, { recursive: true, force: true }))
 describe("the package", () => {
   it.live("gives an Effect program elsewhere a typed client that works over both transports", () =>
     Effect.gen(function*() {
-      const tsc = join(root, "node_modules/.bin/tsc")
+      const tsc = ensureTool("tsc")
       const checked = yield* runProgram(["-p", "."], { cwd, command: [tsc] })
       assert.deepStrictEqual([checked.code, checked.out], [0, ""])
 
