@@ -15,7 +15,7 @@ import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, Position } from "../domain/Ids.ts"
-import type { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
+import type { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { makeCalls, serverStopped } from "./calls.ts"
 import type { Rpcs } from "./calls.ts"
 
@@ -27,7 +27,7 @@ export interface ColumbaClientOptions {
 }
 
 /** What a stream can end with; all else is waited out. */
-export type StreamFailure = PositionInvalid | EventsExpired | Unauthorized | Forbidden
+export type StreamFailure = PositionInvalid | EventsExpired | LogReset | Unauthorized | Forbidden
 
 /** Where and what a stream of events reads. */
 export interface FollowOptions {
@@ -35,6 +35,12 @@ export interface FollowOptions {
   readonly after?: Position | undefined
   readonly device?: DeviceId | undefined
   readonly kinds?: ReadonlyArray<string> | undefined
+  /**
+   * What to do when the server's log went back, because an older copy of its database was restored: end with
+   * `LogReset` (the default), or go on after the position that it names. What the caller kept of the events above that
+   * position is no longer in the log, so `resume` is for callers that need only what comes.
+   */
+  readonly onReset?: "fail" | "resume" | undefined
 }
 
 /** A restart of the server is hardly seen. */
@@ -90,8 +96,11 @@ const make = Effect.gen(function*() {
        */
       follow: (options: FollowOptions = {}): Stream.Stream<EventsItem, StreamFailure> => follow(rpc, options)
     },
-    /** Every device, `Synced`, then changes; after a lost connection every device again. */
-    watchDevices: resuming(() => rpc.WatchDevices(undefined)) satisfies Stream.Stream<WatchItem, StreamFailure>
+    /** Every device, `Synced`, then changes; after a lost connection, or a log that went back, every device again. */
+    watchDevices: resuming(
+      () => rpc.WatchDevices(undefined),
+      ({ _tag }) => _tag === "LogReset"
+    ) satisfies Stream.Stream<WatchItem, StreamFailure>
   }
 })
 
@@ -117,27 +126,37 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
       ...(options.kinds === undefined ? {} : { kinds: options.kinds })
     }
     return resuming(() =>
-      Stream.map(rpc.Events(after === undefined ? filter : { ...filter, after }), (item) => {
-        after = item._tag === "Event" ? item.position : item.through
-        return item
-      })
-    )
+      rpc.Events(after === undefined ? filter : { ...filter, after }).pipe(
+        Stream.map((item) => {
+          after = item._tag === "Event" ? item.position : item.through
+          return item
+        }),
+        Stream.tapError((error) =>
+          Effect.sync(() => {
+            if (error._tag === "LogReset" && options.onReset === "resume") after = error.head
+          })
+        )
+      ), (error) => options.onReset === "resume" && error._tag === "LogReset")
   })
 
 /** What ends one connection of a stream but not the stream. */
 type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams
 
 /**
- * Opens the stream again, whenever it ends or fails for a reason that may pass. A server that stops interrupts its
+ * Opens the stream again, whenever it ends or fails for a reason that may pass or that `passes` accepts. A server that stops interrupts its
  * streams, which arrives here as an interruption that is not ours; it counts as a lost connection.
  */
 const resuming = <A, E extends { readonly _tag: string }>(
-  open: () => Stream.Stream<A, E | Interruption>
+  open: () => Stream.Stream<A, E | Interruption>,
+  passes: (error: { readonly _tag: string }) => boolean
 ): Stream.Stream<A, Exclude<E, Interruption>> =>
   Stream.suspend(open).pipe(
     Stream.concat(Stream.fail(serverStopped(Cause.empty))),
     Stream.catchCauseIf(Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),
-    Stream.retry(Schedule.while(reconnectPolicy, ({ input }) => mayPass(input as { readonly _tag: string })))
+    Stream.retry(Schedule.while(reconnectPolicy, ({ input }) => {
+      const error = input as { readonly _tag: string }
+      return mayPass(error) || passes(error)
+    }))
   ) as Stream.Stream<A, Exclude<E, Interruption>>
 
 const mayPass = (error: { readonly _tag: string }): boolean =>

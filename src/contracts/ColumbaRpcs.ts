@@ -5,13 +5,13 @@
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
+import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { RequiredReach, RequiredScope, RpcAuthorization } from "./Authorization.ts"
 import { TooManyStreams } from "./Failures.ts"
 import { operations } from "./Operations.ts"
 import { EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
 
-const StreamErrors = Schema.Union([EventsExpired, StorageUnavailable, TooManyStreams])
+const StreamErrors = Schema.Union([EventsExpired, LogReset, StorageUnavailable, TooManyStreams])
 const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])
 
 const streams = RpcGroup.make(

@@ -7,12 +7,12 @@ import { Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event } from "../domain/Event.ts"
-import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
+import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
 import { EventsPage, ReadEventsFields } from "./Payloads.ts"
 
-const pageErrors = [PositionInvalid, EventsExpired, StorageUnavailable] as const
+const pageErrors = [PositionInvalid, EventsExpired, LogReset, StorageUnavailable] as const
 
 const page = Operation.get("Events", "Page", "/events", {
   scope: "read",
@@ -21,7 +21,8 @@ const page = Operation.get("Events", "Page", "/events", {
   description: "A page of events after `after`, oldest first; without `after`, from the oldest event that is kept. " +
     "With `Accept: text/event-stream` a stream instead: the events after `Last-Event-ID` or `after`, or without both " +
     "those from now on, and then new ones as they are committed. Each event has its position as `id`. Comments are " +
-    "heartbeats, and move the `id` forward too.",
+    "heartbeats, and move the `id` forward too. When an older copy of the database was restored, the stream ends with " +
+    "an event named `LogReset`, whose data and `id` give the position to resume from.",
   query: ReadEventsFields,
   success: EventsPage,
   errors: pageErrors

@@ -68,13 +68,15 @@ export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()
   }
 }
 
-/** The database is away or refused. Nothing was written. The cause stays in our own logs. */
+/** The database is away or refused. Nothing was written. At most the class of the cause leaves our own logs. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   message: Schema.String,
   operation: Schema.String
 }, { httpApiStatus: 503 }) {
-  static of(operation: string): StorageUnavailable {
-    const message = `The database did not answer while trying to ${operation}; nothing was changed`
+  static of(operation: string, refusal: string | null = null): StorageUnavailable {
+    const message = refusal === null
+      ? `The database did not answer while trying to ${operation}; nothing was changed`
+      : `The database refused to ${operation} (${refusal}); nothing was changed`
     return new StorageUnavailable({ operation, message })
   }
 }

@@ -1,5 +1,6 @@
 /** Failures of message and event reads that a caller can act on. */
 import { Schema } from "effect"
+import { Position, positionAfter } from "./Ids.ts"
 
 export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {
   message: Schema.String,
@@ -38,10 +39,7 @@ export class PositionInvalid extends Schema.TaggedError<PositionInvalid>()("Posi
   }
 }
 
-/**
- * The asked-for place is none of this log any more: older than what retention has kept, or past its end, because the
- * log was restored or begun anew since the place was given out.
- */
+/** Events after the asked-for position are no longer all kept: retention has removed some of them. */
 export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsExpired", {
   message: Schema.String,
   after: Schema.String,
@@ -54,12 +52,29 @@ export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsEx
       message: `Events after ${after} are no longer all kept; the oldest kept is ${oldest}`
     })
   }
+}
 
-  static pastEnd(after: number, head: number, oldest: number): EventsExpired {
-    return new EventsExpired({
-      after: String(after),
-      oldest: String(oldest),
-      message: `The log ends at ${head}, so ${after} was given out by another log; the oldest kept here is ${oldest}`
+/**
+ * The log is not the one that gave out the reader's position: an older copy of the database was restored, a replica
+ * that had not received everything took over, or the database was created anew. Numbers above the position where the
+ * log went back to are given out once more, for other events. The reader resumes after `head`; what it kept of the
+ * events above that number is no longer in the log.
+ */
+export class LogReset extends Schema.TaggedError<LogReset>()("LogReset", {
+  message: Schema.String,
+  /** The position to resume from. */
+  head: Position,
+  oldest: Schema.String,
+  /** Tells a restored log from another one. */
+  logId: Schema.String
+}, { httpApiStatus: 410 }) {
+  static of(bounds: { readonly head: number; readonly oldest: number; readonly logId: string }): LogReset {
+    return new LogReset({
+      head: positionAfter(bounds.head),
+      oldest: String(bounds.oldest),
+      logId: bounds.logId,
+      message: `The log was restored or created anew and stands at ${bounds.head}; ` +
+        "positions from before may name other events: resume after `head`"
     })
   }
 }

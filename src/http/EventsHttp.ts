@@ -2,7 +2,7 @@
  * The log over HTTP: a page, or a stream of server-sent events. Both write the committed JSON as it is; nothing is
  * parsed on the way out.
  */
-import { Effect, Stream } from "effect"
+import { Effect, Schema, Stream } from "effect"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../contracts/Api.ts"
@@ -10,6 +10,7 @@ import { CurrentCaller } from "../contracts/Authorization.ts"
 import { toWire } from "../domain/Event.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import { positionAfter } from "../domain/Ids.ts"
+import { LogReset } from "../domain/MessageErrors.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
@@ -44,8 +45,8 @@ export const EventsHttp = HttpApiBuilder.group(
       const after = yield* findStart(log, yield* resolvePosition(query.after))
       const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
-        // The status is long sent. A client that reconnects gets the failure with its own.
-        Stream.catch(() => Stream.empty),
+        // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
+        Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
         Stream.interruptWhen(draining.begun)
       )
       return HttpServerResponse.stream(
@@ -82,6 +83,12 @@ const rendered = (page: EventPage): ReadonlyArray<string> =>
 
 /** A comment, which no reader sees as an event, and the position to resume from. */
 const heartbeat = (through: number): string => `id: ${positionAfter(through)}\n: ${positionAfter(through)}\n\n`
+
+/** With the position to resume from as its id too, so that a browser that reconnects by itself resumes there. */
+const renderReset = (reset: LogReset): string =>
+  `event: ${reset._tag}\nid: ${reset.head}\ndata: ${JSON.stringify(encodeReset(reset))}\n\n`
+
+const encodeReset = Schema.encodeSync(LogReset)
 
 const block = (event: LoggedEvent): string => `id: ${positionAfter(event.seq)}\ndata: ${oneLine(toWire(event))}\n\n`
 

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Event, LoggedEvent } from "../domain/Event.ts"
-import { EventsExpired, PositionInvalid } from "../domain/MessageErrors.ts"
+import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage } from "../services/EventLog.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
@@ -23,16 +23,17 @@ export const decoded = (event: LoggedEvent): Event => {
 }
 
 /** The number to begin after: what was asked for, if it is all still kept, else the newest. */
-export const findStart = (
+export const findStart = Effect.fnUntraced(function*(
   log: Log,
   after: number | undefined
-): Effect.Effect<number, StorageUnavailable | EventsExpired> =>
-  Effect.flatMap(log.bounds, ({ head, oldest }) => {
-    if (after === undefined) return Effect.succeed(head)
-    // Waiting there would be silence for as long as the log takes to grow that far again.
-    if (after > head) return Effect.fail(EventsExpired.pastEnd(after, head, oldest))
-    return after < oldest - 1 ? Effect.fail(EventsExpired.of(after, oldest)) : Effect.succeed(after)
-  })
+): Effect.fn.Return<number, StorageUnavailable | EventsExpired | LogReset> {
+  const bounds = yield* log.bounds
+  if (after === undefined) return bounds.head
+  // Waiting there would be silence for as long as the log takes to grow that far again.
+  if (after > bounds.head) return yield* LogReset.of(bounds)
+  if (after < bounds.oldest - 1) return yield* EventsExpired.of(after, bounds.oldest)
+  return after
+})
 
 /** The number that a caller's position stands for; undefined where none was given. */
 export const resolvePosition = (position: string | undefined): Effect.Effect<number | undefined, PositionInvalid> => {
@@ -57,8 +58,7 @@ export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: 
   const page = yield* log.read({ after, limit, device: query.device, visible: query.visible, kinds: query.kind })
   const through = positionAfter(page.through)
   if (page.events.length === limit) return { events: page.events, through, next: through }
-  const { head, oldest } = yield* log.bounds
-  if (after > head) return yield* EventsExpired.pastEnd(after, head, oldest)
+  const { head } = yield* log.bounds
   const ended = page.through === after || page.through >= head
   return { events: page.events, through, next: ended ? null : through }
 })

@@ -25,6 +25,7 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
+import { LogStatus } from "../services/LogStatus.ts"
 import type { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
@@ -81,7 +82,7 @@ export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed"
 /** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
 const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
 
-type Storage = EventLog | DeviceRepository | MessageRepository | SqlClient.SqlClient
+type Storage = EventLog | LogStatus | DeviceRepository | MessageRepository | SqlClient.SqlClient
 
 /** The engine behind the embedded database takes a while to load: only who needs it pays. */
 const embedded = (dataDir: string) =>
@@ -290,7 +291,7 @@ export const start = Effect.fn("App.start")(function*(
     Effect.provideContext(Context.merge(ground, yield* managerOver(elsewhere)))
   )
 
-  yield* Effect.provideContext(on(stages.foundation, databaseReadiness), ground)
+  yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
   const fleet = settings.roles.has("devices")
     ? yield* Effect.provideContext(on(stages.fleet, LocalFleet.layer), ground)

@@ -46,6 +46,7 @@ export class AppendQueue {
   #bytes = 0
   #inFlightEvents = 0
   #inFlightBytes = 0
+  #inFlightSince: bigint | null = null
   readonly #room = new Set<() => void>()
   readonly #line = new Set<() => void>()
 
@@ -70,6 +71,11 @@ export class AppendQueue {
 
   get oldest(): Entry | undefined {
     return this.#entries[this.#start]
+  }
+
+  /** When the oldest entry came that is not written yet; null without any. */
+  get oldestArrival(): bigint | null {
+    return this.#inFlightSince ?? this.oldest?.arrivedAt ?? null
   }
 
   get overBound(): boolean {
@@ -104,6 +110,7 @@ export class AppendQueue {
     this.#bytes -= bytes
     this.#inFlightEvents = batch.length
     this.#inFlightBytes = bytes
+    this.#inFlightSince = batch[0]?.arrivedAt ?? null
     return batch
   }
 
@@ -111,6 +118,7 @@ export class AppendQueue {
   settle(again: ReadonlyArray<Entry>): void {
     this.#inFlightEvents = 0
     this.#inFlightBytes = 0
+    this.#inFlightSince = null
     if (again.length === 0) return
     this.#entries = [...again, ...this.#entries.slice(this.#start)]
     this.#start = 0

@@ -13,7 +13,8 @@ import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, unreadable } from "./PreparedDraft.ts"
 import type { BatchRefused, CursorMove, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
-import type { LogTail } from "./LogTail.ts"
+import type { Knowledge, LogTail } from "./LogTail.ts"
+import type { LogHealth } from "./LogHealth.ts"
 import type { LogRecorder } from "./logRecorder.ts"
 
 /** Quick at first, since most failures are one dead connection; then every two seconds, which a restart can bear. */
@@ -27,8 +28,15 @@ export interface BatchSurroundings {
   readonly moves: CursorMoves
   readonly tail: LogTail
   readonly record: LogRecorder
+  readonly health: LogHealth
   readonly clock: Clock.Clock
   readonly makeId: () => EventId
+}
+
+/** What was known of the log when the store was asked, and its answer. */
+interface Answer {
+  readonly asked: Knowledge
+  readonly result: WriteResult
 }
 
 /** Returns the entries that must be written once more, as something else: repeats with other content. */
@@ -37,9 +45,11 @@ export type WriteBatch = (
   piggybacked: ReadonlyArray<CursorMove>
 ) => Effect.Effect<ReadonlyArray<Entry>>
 
-export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: BatchSurroundings): WriteBatch => {
+export const makeBatchWriter = (
+  { clock, health, makeId, moves, record, store, tail }: BatchSurroundings
+): WriteBatch => {
   /** Publishes what one transaction committed, gives the results, returns what must be written once more. */
-  const settle = (entries: ReadonlyArray<Entry>, result: WriteResult): ReadonlyArray<Entry> => {
+  const settle = (entries: ReadonlyArray<Entry>, { asked, result }: Answer): ReadonlyArray<Entry> => {
     const fresh: Array<LoggedEvent> = []
     const again: Array<Entry> = []
     let duplicates = 0
@@ -55,8 +65,11 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
         fresh.push(loggedFrom(entry.draft!, written.seq, result.recordedAt))
       }
     })
-    tail.push(fresh)
-    tail.advance(result.head)
+    // Before this batch the log stood at its head without what is new; a number below the known head is given again.
+    if (tail.observe(asked, result, result.head - fresh.length) !== "stale") {
+      tail.push(fresh)
+      tail.advance(result.head)
+    }
     tail.writeEnds()
     result.written.forEach((written, index) => {
       if (written._tag === "Committed") complete(entries[index]!, { _tag: "Committed", seq: written.seq })
@@ -64,33 +77,38 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
       else if (written._tag === "Fenced") refuse(entries[index]!)
     })
     // Last: a metric that fails must not leave a caller without its result.
-    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.currentTimeNanosUnsafe())
+    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.monotonicTimeNanosUnsafe())
     return again
   }
 
   const writeUntilTaken = (drafts: ReadonlyArray<PreparedDraft>, piggybacked: ReadonlyArray<CursorMove>) => {
     let failures = 0
     return Effect.suspend(() => {
-      tail.writeBegins()
-      return store.write(drafts, piggybacked)
+      const asked = tail.writeBegins()
+      return Effect.map(store.write(drafts, piggybacked), (result): Answer => ({ asked, result }))
     }).pipe(
       Effect.onError(() => Effect.sync(() => tail.writeEnds())),
       Effect.catchDefect((defect) =>
         Effect.andThen(
           Effect.logError("A defect while writing the log", defect),
-          Effect.fail(StorageUnavailable.of("append to the log"))
+          Effect.fail(StorageUnavailable.of("append to the log", "a defect in this program; its log has the trace"))
         )
       ),
       Effect.tapError((error) =>
         error._tag === "BatchRefused" ? Effect.void : Effect.suspend(() => {
+          health.failed(error.message)
           record.retry()
           return failures++ === 0
-            ? Effect.logWarning(`The log can not be written; ${drafts.length} events wait and are tried again`)
+            ? Effect.logWarning(
+              `The log cannot be written; ${drafts.length} events wait and are tried again`,
+              error.message
+            )
             : Effect.void
         })
       ),
       Effect.retry({ while: (error) => error._tag === "StorageUnavailable", schedule: storeRetry }),
       Effect.catchTag("StorageUnavailable", Effect.die),
+      Effect.tap(() => Effect.sync(() => health.written())),
       Effect.tap(() => failures === 0 ? Effect.void : Effect.logInfo("The log is written again"))
     )
   }
@@ -98,10 +116,10 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
   /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
   const writeAll: WriteBatch = (entries, piggybacked) =>
     Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), piggybacked), {
-      onSuccess: (result) =>
+      onSuccess: (answer) =>
         Effect.sync(() => {
-          moves.settle(piggybacked, result.lost)
-          return settle(entries, result)
+          moves.settle(piggybacked, answer.result.lost)
+          return settle(entries, answer)
         }),
       onFailure: (error) => {
         if (entries.length > 0 && piggybacked.length > 0) return apart(writeAll(entries, []), writeAll([], piggybacked))
@@ -137,6 +155,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
       : Effect.catchTag(write(original, false), "BatchRefused", () => writeStandIn)
     return either.pipe(
       Effect.tapError((error) => {
+        health.failed(error.message)
         record.retry()
         if (refused) return Effect.void
         refused = true
@@ -147,7 +166,7 @@ export const makeBatchWriter = ({ clock, makeId, moves, record, store, tail }: B
       }),
       Effect.retry(storeRetry),
       Effect.orDie,
-      Effect.map((result) => settle([entry], result))
+      Effect.map((answer) => settle([entry], answer))
     )
   }
 

@@ -1,6 +1,7 @@
-/** Cursor moves that wait for a batch to ride in. A later move of the same claim overtakes an earlier one. */
+/** Cursor moves that wait for the next batch and are written with it. A later move of the same claim replaces an earlier one. */
 import { Effect } from "effect"
 import { CursorLost } from "../services/EventLog.ts"
+import type { EventId } from "../domain/Ids.ts"
 import type { CursorClaim } from "../services/EventLog.ts"
 import type { CursorMove } from "./LogStore.ts"
 
@@ -13,15 +14,15 @@ const formatName = (move: { readonly sink: string; readonly epoch: number }): st
 
 export class CursorMoves {
   #pending = new Map<string, Pending>()
-  #riding = new Map<string, Pending>()
+  #written = new Map<string, Pending>()
 
   get pending(): boolean {
     return this.#pending.size > 0
   }
 
-  move(claim: CursorClaim, seq: number, nudge: () => void): Effect.Effect<void, CursorLost> {
+  move(claim: CursorClaim, seq: number, id: EventId | null, nudge: () => void): Effect.Effect<void, CursorLost> {
     return Effect.callback<void, CursorLost>((resume) => {
-      const move = { sink: claim.sink, epoch: claim.epoch, seq }
+      const move = { sink: claim.sink, epoch: claim.epoch, seq, id }
       const name = formatName(move)
       const pending = this.#pending.get(name) ?? { move, waiting: [] }
       if (seq > pending.move.seq) pending.move = move
@@ -32,26 +33,26 @@ export class CursorMoves {
   }
 
   take(): ReadonlyArray<CursorMove> {
-    this.#riding = this.#pending
+    this.#written = this.#pending
     this.#pending = new Map()
-    return Array.from(this.#riding.values(), (pending) => pending.move)
+    return Array.from(this.#written.values(), (pending) => pending.move)
   }
 
   settle(moves: ReadonlyArray<CursorMove>, lost: ReadonlyArray<number>): void {
     moves.forEach((move, index) => {
-      const waiting = this.#riding.get(formatName(move))?.waiting ?? []
-      this.#riding.delete(formatName(move))
+      const waiting = this.#written.get(formatName(move))?.waiting ?? []
+      this.#written.delete(formatName(move))
       for (const done of waiting) done(lost.includes(index))
     })
   }
 
-  /** What was taken and has no answer goes with the next batch. */
+  /** Moves that were taken and have no answer go with the next batch. */
   restore(): void {
-    for (const [name, riding] of this.#riding) {
+    for (const [name, written] of this.#written) {
       const pending = this.#pending.get(name)
-      if (pending === undefined) this.#pending.set(name, riding)
-      else pending.waiting.push(...riding.waiting)
+      if (pending === undefined) this.#pending.set(name, written)
+      else pending.waiting.push(...written.waiting)
     }
-    this.#riding = new Map()
+    this.#written = new Map()
   }
 }

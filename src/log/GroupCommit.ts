@@ -8,7 +8,7 @@
  * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
  */
-import { Clock, Duration, Effect, Fiber, Layer } from "effect"
+import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
 import type { EventDraft } from "../domain/Event.ts"
 import { AppendQueue, complete } from "./AppendQueue.ts"
 import type { Entry, Waiter } from "./AppendQueue.ts"
@@ -19,10 +19,12 @@ import { makeEventId } from "../services/EventIdentity.ts"
 import { Condition } from "../services/Condition.ts"
 import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
 import type { Appended, Fence } from "../services/EventLog.ts"
+import { LogStatus } from "../services/LogStatus.ts"
 import { LogStore } from "./LogStore.ts"
 import type { PreparedDraft } from "./LogStore.ts"
 import { makeReader } from "./LogReader.ts"
 import { LogTail } from "./LogTail.ts"
+import { LogHealth } from "./LogHealth.ts"
 import { makeRecorder } from "./logRecorder.ts"
 
 /** A larger batch no longer costs less per event, and a smaller one is redone sooner when its connection dies. */
@@ -43,18 +45,30 @@ export const closeFlushMax = Duration.seconds(5)
 /** After a defect in the writer: one that comes every time must not keep the processor busy. */
 export const defectPause = Duration.seconds(1)
 
+/** How often the gauges move while a batch waits: more often than they are scraped. */
+const gaugeInterval = Duration.seconds(1)
+
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
-export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
-  EventLog,
+export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.effectContext(
   Effect.gen(function*() {
     const store = yield* LogStore
     const clock = yield* Clock.Clock
     const context = yield* Effect.context<never>()
     const queue = new AppendQueue()
     const moves = new CursorMoves()
-    const tail = new LogTail()
     const record = makeRecorder(context)
+    const health = new LogHealth(clock, queue)
+    const tail = new LogTail((detail) => {
+      health.reset(detail)
+      record.reset()
+      Effect.runForkWith(context)(Effect.logError(
+        detail.another
+          ? "The database holds another log than before: every reader begins anew"
+          : "The log went back: an older database has taken its place. Numbers above its head are given out again",
+        detail
+      ))
+    })
     let flushing = 0
     let lastWriteAt = -2n * lingerNanos
     /** What the writer waits on: changes of the queue, of the cursor moves and of `flushing`. */
@@ -95,7 +109,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       prepareAll: () => ReadonlyArray<PreparedDraft | null>
     ): Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge> =>
       Effect.callback((resume) => {
-        const arrivedAt = clock.currentTimeNanosUnsafe()
+        const arrivedAt = clock.monotonicTimeNanosUnsafe()
         const waiter: Waiter = {
           remaining: count,
           results: [],
@@ -140,7 +154,7 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       Effect.asVoid
     )
 
-    const write = makeBatchWriter({ store, moves, tail, record, clock, makeId })
+    const write = makeBatchWriter({ store, moves, tail, record, health, clock, makeId })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const atMost = (wait: Duration.Input, ready: () => boolean) =>
       Effect.asVoid(Effect.timeoutOption(work.waitUntil(ready), wait))
@@ -149,10 +163,12 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       if (full()) return Effect.void
       const oldest = queue.oldest
       if (oldest === undefined) return atMost(cursorIdle, () => queue.length > 0 || flushing > 0)
-      const now = clock.currentTimeNanosUnsafe()
+      const now = clock.monotonicTimeNanosUnsafe()
       const wait = oldest.arrivedAt + lingerNanos - now
       return now - lastWriteAt > lingerNanos || wait <= 0n ? Effect.void : atMost(Duration.nanos(wait), full)
     })
+
+    const showGauges = () => record.gauges(health.view, tail.head)
 
     const writeBatch = Effect.suspend(() => {
       const batch = queue.take(batchEventsMax, batchBytesMax)
@@ -169,18 +185,19 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
     /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
     const afterDefect = (defect: unknown) =>
       Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
+        Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
         Effect.andThen(Effect.sync(() => moves.restore())),
         Effect.andThen(Effect.sleep(defectPause))
       )
 
     const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
       Effect.sync(() => {
-        lastWriteAt = clock.currentTimeNanosUnsafe()
+        lastWriteAt = clock.monotonicTimeNanosUnsafe()
         queue.settle(again.length === 0 ? [] : [...again, ...barriers])
         if (again.length === 0) { for (const barrier of barriers) complete(barrier, { _tag: "Duplicate" }) }
         queue.admitWaiting()
         queue.releaseRoom()
-        record.queue(queue, tail.head)
+        showGauges()
       })
 
     /** Room is given out a slice at a time, also when there is nothing to write that would give out the next. */
@@ -191,6 +208,15 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
       }
       yield* work.waitUntil(() => queue.length > 0 || moves.pending)
     })
+
+    // While a batch waits for the store nothing else would show how much waits, and for how long.
+    yield* Effect.forkScoped(
+      work.waitUntil(() => queue.events > 0).pipe(
+        Effect.andThen(Effect.sleep(gaugeInterval)),
+        Effect.andThen(Effect.sync(showGauges)),
+        Effect.forever
+      )
+    )
 
     const writer = yield* Effect.forkScoped(
       Effect.forever(
@@ -212,24 +238,26 @@ export const layer: Layer.Layer<EventLog, never, LogStore> = Layer.effect(
 
     const reader = yield* makeReader(store, tail)
 
-    return EventLog.of({
+    const log = EventLog.of({
       append: (drafts, options) =>
         drafts.length === 0 ? Effect.succeed([]) : appendGroup(drafts, options?.fence ?? null),
       push: (draft, options) => {
         const onFenced = options === undefined ? null : contained(options.onFenced)
         const prepared = prepare(draft, makeId, options?.fence ?? null)
-        queue.push(makeEntry(prepared, clock.currentTimeNanosUnsafe(), null, 0, onFenced))
+        queue.push(makeEntry(prepared, clock.monotonicTimeNanosUnsafe(), null, 0, onFenced))
         nudge()
         return !queue.overBound
       },
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,
-      bounds: store.bounds,
       claimCursor: store.claimCursor,
-      moveCursor: (claim, seq) => moves.move(claim, seq, nudge),
+      moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
       deleteBefore: store.deleteBefore
     })
+    return Context.make(EventLog, log).pipe(
+      Context.add(LogStatus, LogStatus.of({ view: Effect.sync(() => health.view) }))
+    )
   })
 )

@@ -1,14 +1,16 @@
 /**
- * Reading the log: from the tail in memory where it covers what is asked, else from the store; and following it, which
- * is one loop of reads woken by commits, of this process or of others.
+ * Reads of the log: from the tail in memory where it covers what is asked, else from the store; and `follow`, which is
+ * one loop of reads woken by commits of this process or of others. Every answer of the store is compared with what is
+ * known of the log; the readers of a log that went back end with `LogReset`.
  */
 import { Clock, Duration, Effect, Stream } from "effect"
 import type { Scope } from "effect"
+import { LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage } from "../services/EventLog.ts"
 import type { LogStore } from "./LogStore.ts"
 import type { LogTail } from "./LogTail.ts"
 
-/** An idle reader hears the watermark this often: below the 30 s after which proxies cut silent connections. */
+/** An idle reader gets the watermark this often: below the 30 s after which proxies cut silent connections. */
 export const heartbeat = Duration.seconds(15)
 
 /** For commits of other processes whose signal was lost. */
@@ -21,49 +23,70 @@ const readLimitMax = 1000
 
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
 
-export type LogReader = Pick<EventLog["Service"], "read" | "follow" | "latest">
+export type LogReader = Pick<EventLog["Service"], "read" | "follow" | "latest" | "bounds">
 
 export const makeReader = Effect.fnUntraced(function*(
   store: LogStore["Service"],
   tail: LogTail
 ): Effect.fn.Return<LogReader, never, Scope.Scope> {
   const clock = yield* Clock.Clock
-  if (store.shared) yield* hearOthers(store, tail)
+  const bounds: LogReader["bounds"] = Effect.suspend(() => {
+    const asked = tail.now
+    return Effect.map(store.bounds, (seen) => {
+      if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
+      return seen
+    })
+  })
+  if (store.shared) yield* hearOthers(store, tail, bounds)
 
   const read: LogReader["read"] = (options) =>
     Effect.suspend(() => {
       const limit = clamp(options.limit)
       const page = tail.read(options, options.after, limit)
       if (page !== null) return Effect.succeed<EventPage>(page)
-      return Effect.map(store.read({ ...options, limit }), ({ events, head, through }): EventPage => {
-        tail.advance(head)
-        return { events, through }
-      })
+      const asked = tail.now
+      return Effect.flatMap(
+        store.read({ ...options, limit, anchor: asked.anchor.seq }),
+        (page): Effect.Effect<EventPage, LogReset> => {
+          if (tail.observe(asked, page) !== "same") return Effect.fail(tail.findReset(asked.generation)!)
+          if (options.after > page.head) return Effect.fail(LogReset.of(page))
+          tail.recall(page.events.at(-1))
+          tail.advance(page.head)
+          return Effect.succeed({ events: page.events, through: page.through })
+        }
+      )
     })
 
   const follow: LogReader["follow"] = (options) =>
     Stream.unfold(
-      { after: options.after, saidAt: null as bigint | null },
+      { after: options.after, saidAt: null as bigint | null, generation: null as number | null },
       Effect.fnUntraced(function*(state) {
         let after = state.after
-        const saidAt = state.saidAt ?? clock.currentTimeNanosUnsafe()
+        const saidAt = state.saidAt ?? clock.monotonicTimeNanosUnsafe()
+        const generation = state.generation ?? tail.now.generation
         while (true) {
+          const reset = tail.findReset(generation)
+          if (reset !== null) return yield* reset
           const page = yield* read({ ...options, after, limit: followPage })
           after = page.through
-          const now = clock.currentTimeNanosUnsafe()
+          const now = clock.monotonicTimeNanosUnsafe()
           const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
-          if (page.events.length > 0 || left <= 0n) return [page, { after, saidAt: now }] as const
-          yield* Effect.timeoutOption(tail.awaitAfter(after), Duration.nanos(left))
+          if (page.events.length > 0 || left <= 0n) return [page, { after, saidAt: now, generation }] as const
+          yield* Effect.timeoutOption(tail.awaitAfter(after, generation), Duration.nanos(left))
         }
       })
     )
 
-  return { read, follow, latest: (options) => store.latest({ ...options, limit: clamp(options.limit) }) }
+  return { read, follow, bounds, latest: (options) => store.latest({ ...options, limit: clamp(options.limit) }) }
 })
 
-/** Keeps the known head in step with other processes: by their signals, and by asking while somebody waits. */
-const hearOthers = Effect.fnUntraced(function*(store: LogStore["Service"], tail: LogTail) {
-  const askHead = Effect.ignore(Effect.tap(store.bounds, (bounds) => Effect.sync(() => tail.advance(bounds.head))))
+/** Keeps the known head in step with other processes: by their signals, and by asking while a reader waits. */
+const hearOthers = Effect.fnUntraced(function*(
+  store: LogStore["Service"],
+  tail: LogTail,
+  bounds: LogReader["bounds"]
+) {
+  const askHead = Effect.ignore(bounds)
   yield* Effect.forkScoped(
     Stream.runForEach(store.commits, (head) => head === null ? askHead : Effect.sync(() => tail.hear(head)))
   )

@@ -10,7 +10,7 @@ import type { Alias, EventKind, LoggedEvent, Via } from "../domain/Event.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
 import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
 import type { MessageStatus } from "../domain/Message.ts"
-import type { CursorClaim, EventFilter, Fence } from "../services/EventLog.ts"
+import type { CursorClaim, EventFilter, Fence, LogBounds, SinkCursor } from "../services/EventLog.ts"
 import type { KeyParts } from "./EventKey.ts"
 
 /** What a draft changes besides being recorded. */
@@ -68,6 +68,8 @@ export interface CursorMove {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
+  /** The event of that number, where the reader knows it. */
+  readonly id: EventId | null
 }
 
 /**
@@ -86,15 +88,11 @@ export interface WriteResult {
   readonly written: ReadonlyArray<Written>
   /** The last number after this batch. */
   readonly head: number
-  readonly recordedAt: string
-  /** Moves whose claim is no longer the newest, as indexes into the batch's moves. */
-  readonly lost: ReadonlyArray<number>
-}
-
-/** The newest number and the oldest still kept. An empty log: head 0, oldest 1. */
-export interface LogBounds {
-  readonly head: number
   readonly oldest: number
+  readonly logId: string
+  readonly recordedAt: string
+  /** Moves that were refused (see `EventLog.moveCursor`), as indexes into the batch's moves. */
+  readonly lost: ReadonlyArray<number>
 }
 
 /**
@@ -103,10 +101,11 @@ export interface LogBounds {
  */
 export const pageBytesMax = 4 * 1024 * 1024
 
-export interface StoredPage {
+export interface StoredPage extends LogBounds {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
-  readonly head: number
+  /** The event of the number `anchor`; null where the log has none, or keeps it no longer. */
+  readonly anchorId: EventId | null
 }
 
 export class LogStore extends Context.Service<LogStore, {
@@ -119,11 +118,13 @@ export class LogStore extends Context.Service<LogStore, {
     moves: ReadonlyArray<CursorMove>
   ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
 
-  /** As `EventLog.read`, within `pageBytesMax`; never looks past the newest number in the same snapshot. */
+  /** As `EventLog.read`, within `pageBytesMax`, all in one snapshot; beyond the head it answers with an empty page. */
   readonly read: (
     options: EventFilter & {
       readonly after: number
       readonly limit: number
+      /** A number whose event the caller knows: by its id a log that went back and grew again is recognised. */
+      readonly anchor: number
     }
   ) => Effect.Effect<StoredPage, StorageUnavailable | EventsExpired>
 
@@ -140,10 +141,7 @@ export class LogStore extends Context.Service<LogStore, {
     from: "beginning" | "now"
   ) => Effect.Effect<CursorClaim, StorageUnavailable>
 
-  readonly cursors: Effect.Effect<
-    ReadonlyArray<{ readonly sink: string; readonly seq: number }>,
-    StorageUnavailable
-  >
+  readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
 

@@ -1,12 +1,20 @@
 /**
- * The newest committed events in memory, and the readers that wait for more. Readers that keep up are served from here
- * without a query; a reader that is behind, or asks past what other processes committed, reads the store.
+ * The newest committed events in memory, the readers that wait for more, and what is known of the log itself. Readers
+ * that keep up are served from here without a query; a reader that is behind, or asks past what other processes
+ * committed, reads the store.
+ *
+ * A log can go back: a replica that had not received everything takes over, an older copy is restored, the database is
+ * created anew. So each answer of the store is compared with what was known when it was asked (`now`, then `observe`):
+ * another identity, a smaller head or another event under a known number means a reset. The events in memory are
+ * dropped then, and a new generation begins; a reader that began in an older one ends with `LogReset`.
  */
 import type { Effect } from "effect"
 import { isVisible } from "../contracts/Authorization.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
-import type { EventFilter } from "../services/EventLog.ts"
+import type { EventId } from "../domain/Ids.ts"
+import { LogReset } from "../domain/MessageErrors.ts"
 import { Condition } from "../services/Condition.ts"
+import type { EventFilter, LogBounds } from "../services/EventLog.ts"
 import { pageBytesMax } from "./LogStore.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
@@ -19,6 +27,27 @@ export const tailBytesMax = 16 * 1024 * 1024
 export interface TailPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
+}
+
+/** What is known of the log at one moment. */
+export interface Knowledge {
+  readonly generation: number
+  readonly head: number
+  /** The newest event that is known; number 0 before the first. */
+  readonly anchor: { readonly seq: number; readonly id: EventId | null }
+}
+
+/** What an answer of the store says of the log. */
+export interface Observation extends LogBounds {
+  /** The event that has the anchor's number; null where that is not known. */
+  readonly anchorId?: EventId | null
+}
+
+/** How a log was found to have gone back: from which number to which, and whether it is another log. */
+export interface ResetDetail {
+  readonly from: number
+  readonly to: number
+  readonly another: boolean
 }
 
 export const matches = (filter: EventFilter, event: LoggedEvent): boolean =>
@@ -35,14 +64,69 @@ export class LogTail {
   #head = 0
   #writing = false
   #heard = 0
-  readonly #commits = new Condition()
+  #logId: string | null = null
+  #anchor: Knowledge["anchor"] = { seq: 0, id: null }
+  #generation = 0
+  #reset: LogReset | null = null
+  readonly #changes = new Condition()
+  readonly #onReset: (detail: ResetDetail) => void
+
+  constructor(onReset: (detail: ResetDetail) => void) {
+    this.#onReset = onReset
+  }
 
   get head(): number {
     return this.#head
   }
 
   get waiting(): number {
-    return this.#commits.waiting
+    return this.#changes.waiting
+  }
+
+  /** To be taken before the store is asked, and given to `observe` with its answer. */
+  get now(): Knowledge {
+    return { generation: this.#generation, head: this.#head, anchor: this.#anchor }
+  }
+
+  /** The error of readers that began in an older generation; null while `generation` is the newest. */
+  findReset(generation: number): LogReset | null {
+    return generation === this.#generation ? null : this.#reset
+  }
+
+  /**
+   * Compares an answer with what was known when the store was asked. `lowest` is the least head that the answer can
+   * prove: the observed one, or for a write the one before it. `stale`: another answer has led to a reset meanwhile,
+   * so it is unknown of which log this one is.
+   */
+  observe(asked: Knowledge, seen: Observation, lowest = seen.head): "same" | "reset" | "stale" {
+    if (asked.generation !== this.#generation) return "stale"
+    const another = this.#logId !== null && seen.logId !== this.#logId
+    this.#logId = seen.logId
+    if (another) {
+      this.#begin({ ...seen, head: seen.oldest - 1 }, { from: asked.head, to: lowest, another })
+      return "reset"
+    }
+    const replaced = (seen.anchorId ?? asked.anchor.id) !== asked.anchor.id
+    if (lowest >= asked.head && !replaced) return "same"
+    this.#begin({ ...seen, head: lowest }, { from: asked.head, to: lowest, another })
+    return "reset"
+  }
+
+  /** A new generation, which knows nothing but that the log stands at `bounds.head`. */
+  #begin(bounds: LogBounds, detail: ResetDetail): void {
+    this.#clear()
+    this.#head = bounds.head
+    this.#heard = 0
+    this.#anchor = { seq: 0, id: null }
+    this.#generation++
+    this.#reset = LogReset.of(bounds)
+    this.#onReset(detail)
+    this.#changes.changed()
+  }
+
+  /** The newest event that is known, whichever way it was read. */
+  recall(event: LoggedEvent | undefined): void {
+    if (event !== undefined && event.seq > this.#anchor.seq) this.#anchor = { seq: event.seq, id: event.id }
   }
 
   /** Events of one batch, in order. A gap before them (another process committed in between) empties the tail first. */
@@ -53,6 +137,7 @@ export class LogTail {
       this.#events.push(event)
       this.#bytes += event.bytes
     }
+    this.recall(events.at(-1))
     while (
       this.#events.length - this.#start > tailEventsMax ||
       (this.#bytes > tailBytesMax && this.#events.length - this.#start > 1)
@@ -60,7 +145,7 @@ export class LogTail {
       this.#bytes -= this.#events[this.#start]!.bytes
       this.#start++
     }
-    // Dropped entries are cut off once they are as many as the kept ones: amortised one move an event.
+    // Dropped entries are cut off once they are as many as the kept ones: amortised one move per event.
     if (this.#start > 1024 && this.#start * 2 > this.#events.length) {
       this.#events = this.#events.slice(this.#start)
       this.#start = 0
@@ -71,12 +156,13 @@ export class LogTail {
   advance(head: number): void {
     if (head <= this.#head) return
     this.#head = head
-    this.#commits.changed()
+    this.#changes.changed()
   }
 
-  /** A write of this process is under way. */
-  writeBegins(): void {
+  /** A write of this process is under way. Returns what is known before it, for `observe`. */
+  writeBegins(): Knowledge {
     this.#writing = true
+    return this.now
   }
 
   /** It has been answered, and what it committed is in the tail; or it failed. */
@@ -94,9 +180,9 @@ export class LogTail {
     else this.advance(head)
   }
 
-  /** Returns once the head has passed `after`. */
-  awaitAfter(after: number): Effect.Effect<void> {
-    return this.#commits.waitUntil(() => this.#head > after)
+  /** Returns once the head has passed `after`, or `generation` is no longer the newest. */
+  awaitAfter(after: number, generation: number): Effect.Effect<void> {
+    return this.#changes.waitUntil(() => this.#head > after || this.#generation !== generation)
   }
 
   /** Null where the tail does not cover what follows `after`. */

@@ -1,9 +1,10 @@
-/** The log's figures, updated once a batch and never once an event. */
+/** The log's metrics: counters once per batch and never once per event, gauges at intervals. */
 import { Metric } from "effect"
 import type { Context } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
-import type { AppendQueue, Entry } from "./AppendQueue.ts"
+import type { LogView } from "../services/LogStatus.ts"
 import * as Metrics from "../services/Metrics.ts"
+import type { Entry } from "./AppendQueue.ts"
 
 export interface LogRecorder {
   readonly batch: (
@@ -13,7 +14,8 @@ export interface LogRecorder {
     now: bigint
   ) => void
   readonly retry: () => void
-  readonly queue: (queue: AppendQueue, head: number) => void
+  readonly reset: () => void
+  readonly gauges: (view: LogView, head: number) => void
 }
 
 /** A gateway's own events share one label: their names are not ours to bound. */
@@ -41,9 +43,12 @@ export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
       Metrics.appendLatency.updateUnsafe(Number(now - oldest.arrivedAt) / 1e9, context)
     },
     retry: () => Metrics.appendRetries.updateUnsafe(1, context),
-    queue: (queue, head) => {
-      Metrics.logQueueEvents.updateUnsafe(queue.events, context)
-      Metrics.logQueueBytes.updateUnsafe(queue.bytes, context)
+    reset: () => Metrics.logResets.updateUnsafe(1, context),
+    gauges: ({ failing, waiting }, head) => {
+      Metrics.logQueueEvents.updateUnsafe(waiting.events, context)
+      Metrics.logQueueBytes.updateUnsafe(waiting.bytes, context)
+      Metrics.logOldestWaiting.updateUnsafe(waiting.oldestMillis / 1000, context)
+      Metrics.logWritesFailing.updateUnsafe((failing?.forMillis ?? 0) / 1000, context)
       Metrics.logHead.updateUnsafe(head, context)
     }
   }

@@ -12,8 +12,8 @@ import type { Effect, Stream } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { EventsExpired } from "../domain/MessageErrors.ts"
-import type { DeviceId } from "../domain/Ids.ts"
+import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
+import type { DeviceId, EventId } from "../domain/Ids.ts"
 
 /** What became of one draft. A duplicate was in the log before: `seq` is null, nothing was written. */
 export type Appended =
@@ -35,6 +35,21 @@ export interface EventFilter {
 export interface EventPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
+}
+
+/** The newest number and the oldest still kept; an empty log has head 0 and oldest 1. */
+export interface LogBounds {
+  readonly head: number
+  readonly oldest: number
+  /** Made when the log is created, and kept by copies of it: tells a restored log from another one. */
+  readonly logId: string
+}
+
+/** One sink's cursor as the log holds it. */
+export interface SinkCursor {
+  readonly sink: string
+  readonly epoch: number
+  readonly seq: number
 }
 
 /** The right to move one sink's cursor. A newer claim ends an older one: its moves change nothing and say so. */
@@ -86,23 +101,25 @@ export class EventLog extends Context.Service<EventLog, {
   readonly flush: Effect.Effect<void>
 
   /**
-   * Events after `after`, in order, at most `limit` (1-1000) and some megabytes, at least one. Fails with `EventsExpired` where retention has removed
-   * some of them.
+   * Events after `after`, in order, at most `limit` (1-1000) and some megabytes, at least one. Fails with
+   * `EventsExpired` where retention has removed some of them, and with `LogReset` where `after` is beyond the head or
+   * the log is found to have gone back.
    */
   readonly read: (
     options: EventFilter & {
       readonly after: number
       readonly limit: number
     }
-  ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired>
+  ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired | LogReset>
 
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
-   * only with its consumer. A page with no events is a heartbeat: `through` is the watermark.
+   * only with its consumer or an error; `LogReset` ends every stream that is open when the log goes back. A page with
+   * no events is a heartbeat: `through` is the watermark.
    */
   readonly follow: (options: EventFilter & { readonly after: number }) => Stream.Stream<
     EventPage,
-    StorageUnavailable | EventsExpired
+    StorageUnavailable | EventsExpired | LogReset
   >
 
   /** The newest events that match, newest first, at most `limit` (1-1000). For explanations, not for readers. */
@@ -112,10 +129,12 @@ export class EventLog extends Context.Service<EventLog, {
     }
   ) => Effect.Effect<ReadonlyArray<LoggedEvent>, StorageUnavailable>
 
-  /** The last committed number, 0 for an empty log; and the oldest kept. */
-  readonly bounds: Effect.Effect<{ readonly head: number; readonly oldest: number }, StorageUnavailable>
+  readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 
-  /** Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. */
+  /**
+   * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. A cursor beyond the
+   * head, which only a log that went back can have, starts at the head.
+   */
   readonly claimCursor: (
     sink: string,
     from: "beginning" | "now"
@@ -123,15 +142,13 @@ export class EventLog extends Context.Service<EventLog, {
 
   /**
    * Moves the cursor with the next batch (or alone after a short idle time). Never backwards. Returns when it is
-   * durable; fails with `CursorLost` when a newer claim holds it.
+   * durable; fails with `CursorLost` when a newer claim holds it, when its row is gone, or when `seq` is not in the
+   * log: beyond the head, or with `id`, the number of another event.
    */
-  readonly moveCursor: (claim: CursorClaim, seq: number) => Effect.Effect<void, CursorLost>
+  readonly moveCursor: (claim: CursorClaim, seq: number, id?: EventId | null) => Effect.Effect<void, CursorLost>
 
   /** Every sink and the last number it has confirmed. */
-  readonly cursors: Effect.Effect<
-    ReadonlyArray<{ readonly sink: string; readonly seq: number }>,
-    StorageUnavailable
-  >
+  readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   /**
    * Removes events recorded before `before`, but none that a sink has not confirmed. Returns how many went. Message
@@ -140,14 +157,18 @@ export class EventLog extends Context.Service<EventLog, {
   readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 
-/** Somebody claimed this sink's cursor after us. Whoever holds the old claim must stop. */
+/** The claim does not hold the sink's cursor any more: its holder must stop, or claim the cursor anew. */
 export class CursorLost extends Schema.TaggedError<CursorLost>()("CursorLost", {
   message: Schema.String,
   sink: Schema.String,
   epoch: Schema.Int
 }) {
   static of(sink: string, epoch: number): CursorLost {
-    return new CursorLost({ sink, epoch, message: `Sink '${sink}' was claimed by another reader after epoch ${epoch}` })
+    return new CursorLost({
+      sink,
+      epoch,
+      message: `The claim of sink '${sink}' with epoch ${epoch} no longer holds its cursor`
+    })
   }
 }
 

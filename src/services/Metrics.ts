@@ -53,10 +53,20 @@ export const appendRetries = Metric.counter("columba_append_retries_total", {
   incremental: true
 })
 export const logQueueEvents = Metric.gauge("columba_log_queue_events", {
-  description: "Drafts waiting for a batch"
+  description: "Drafts that are not committed yet"
 })
 export const logQueueBytes = Metric.gauge("columba_log_queue_bytes", {
-  description: "Bytes of drafts waiting for a batch"
+  description: "Bytes of drafts that are not committed yet"
+})
+export const logOldestWaiting = Metric.gauge("columba_log_oldest_waiting_seconds", {
+  description: "Age of the oldest draft that is not committed, 0 without any"
+})
+export const logWritesFailing = Metric.gauge("columba_log_writes_failing_seconds", {
+  description: "For how long writes of the log have failed, 0 while they succeed"
+})
+export const logResets = Metric.counter("columba_log_resets_total", {
+  description: "Times that an older or another log was found in the database; anything but 0 is an incident",
+  incremental: true
 })
 export const logHead = Metric.gauge("columba_log_head", { description: "The last committed number" })
 

@@ -105,7 +105,7 @@ describe("events over HTTP", () => {
       yield* append(Context.get(services, EventLog), 1, 3)
       for (const headers of [{}, { accept: "text/event-stream" }]) {
         const beyond = yield* ask(`${url}/api/v1/events?after=4`, { headers })
-        assert.deepStrictEqual([beyond.status, beyond.body._tag], [410, "EventsExpired"])
+        assert.deepStrictEqual([beyond.status, beyond.body._tag], [410, "LogReset"])
       }
       const end = yield* ask(`${url}/api/v1/events?after=3`)
       assert.deepStrictEqual([end.status, end.body.items, end.body.next], [200, [], null])
@@ -244,7 +244,9 @@ describe("events over HTTP", () => {
       assert.deepStrictEqual([stream.status, stream.body._tag], [410, "EventsExpired"])
       assert.strictEqual((yield* ask(`${url}/api/v1/events`)).body.items[0].seq, "11")
       const ahead = yield* ask(`${url}/api/v1/events?after=12`, { headers: { accept: "text/event-stream" } })
-      assert.deepStrictEqual([ahead.status, ahead.body._tag], [410, "EventsExpired"])
+      assert.deepStrictEqual([ahead.status, ahead.body._tag, ahead.body.head], [410, "LogReset", "11"])
+      const pageAhead = yield* ask(`${url}/api/v1/events?after=12`)
+      assert.deepStrictEqual([pageAhead.status, pageAhead.body._tag], [410, "LogReset"])
     }))
 
   it.live(

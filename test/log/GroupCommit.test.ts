@@ -288,6 +288,8 @@ it.effect("lets a cursor ride in the next batch, or go alone after a short idle 
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     const claim = yield* log.claimCursor("sink", "beginning")
+    yield* log.append([say("x"), say("y")])
+    yield* Queue.take(batches)
     const riding = yield* Effect.forkChild(log.moveCursor(claim, 1), { startImmediately: true })
     yield* TestClock.adjust("10 millis")
     yield* log.append([say("a")])
@@ -299,7 +301,7 @@ it.effect("lets a cursor ride in the next batch, or go alone after a short idle 
     yield* TestClock.adjust("1 millis")
     yield* Fiber.join(alone)
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 60, bodies: [], moves: 1 })
-    assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", seq: 2 }])
+    assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2 }])
   }))
 
 it.effect("tells an idle follower how far it has everything, every fifteen seconds", () =>
@@ -341,6 +343,7 @@ it.effect("a defect in the writer loses nothing: what has no answer is written a
   Effect.gen(function*() {
     const { control, log, store } = yield* makeLog
     const claim = yield* log.claimCursor("sink", "beginning")
+    yield* log.append([say("before")])
     control.nonsense = true
     const moved = yield* Effect.forkChild(log.moveCursor(claim, 1), { startImmediately: true })
     log.push(say("offered"))
@@ -349,9 +352,9 @@ it.effect("a defect in the writer loses nothing: what has no answer is written a
     assert.deepStrictEqual((yield* Fiber.join(append)).map((result) => result._tag), ["Committed", "Committed"])
     yield* Fiber.join(moved)
     yield* log.append([say("after")])
-    assert.strictEqual((yield* store.bounds).head, 4)
+    assert.strictEqual((yield* store.bounds).head, 5)
     const { events } = yield* log.read({ after: 0, limit: 10 })
-    assert.deepStrictEqual(events.map((event) => readBody(event.data)), ["offered", "a", "b", "after"])
+    assert.deepStrictEqual(events.map((event) => readBody(event.data)), ["before", "offered", "a", "b", "after"])
   }))
 
 it.effect("goes on after a caller that throws when it is told of room", () =>

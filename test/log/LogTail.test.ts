@@ -8,11 +8,11 @@ const event = (seq: number) =>
 
 describe("the tail of the log and signals of commits", () => {
   const following = () => {
-    const tail = new LogTail()
+    const tail = new LogTail(() => {})
     tail.push([event(1)])
     tail.advance(1)
     let woken = 0
-    Effect.runFork(Effect.tap(tail.awaitAfter(1), () => Effect.sync(() => woken++)))
+    Effect.runFork(Effect.tap(tail.awaitAfter(1, 0), () => Effect.sync(() => woken++)))
     return { tail, woken: () => woken }
   }
 

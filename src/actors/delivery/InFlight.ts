@@ -5,11 +5,14 @@
  */
 import type { Effect } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
+import type { EventId } from "../../domain/Ids.ts"
 import { Condition } from "../../services/Condition.ts"
 
 export interface PublishBatch {
   readonly events: ReadonlyArray<LoggedEvent>
+  /** The number and the id of its last event. */
   readonly last: number
+  readonly lastId: EventId
 }
 
 interface Sent {
@@ -21,6 +24,7 @@ export class InFlight {
   #out: Array<Sent> = []
   #proven = false
   #confirmed: number
+  #confirmedId: EventId | null = null
   readonly #changes = new Condition()
 
   constructor(confirmed: number) {
@@ -29,6 +33,11 @@ export class InFlight {
 
   get confirmed(): number {
     return this.#confirmed
+  }
+
+  /** The event of that number; null before the first confirm. */
+  get confirmedId(): EventId | null {
+    return this.#confirmedId
   }
 
   get empty(): boolean {
@@ -47,7 +56,11 @@ export class InFlight {
   confirm(batch: PublishBatch): void {
     this.#proven = true
     for (const out of this.#out) if (out.batch === batch) out.done = true
-    while (this.#out[0]?.done === true) this.#confirmed = this.#out.shift()!.batch.last
+    while (this.#out[0]?.done === true) {
+      const { batch } = this.#out.shift()!
+      this.#confirmed = batch.last
+      this.#confirmedId = batch.lastId
+    }
     this.#changes.changed()
   }
 
@@ -83,4 +96,7 @@ export const splitIntoBatches = (
   return batches
 }
 
-const makeBatch = (events: ReadonlyArray<LoggedEvent>): PublishBatch => ({ events, last: events.at(-1)!.seq })
+const makeBatch = (events: ReadonlyArray<LoggedEvent>): PublishBatch => {
+  const last = events.at(-1)!
+  return { events, last: last.seq, lastId: last.id }
+}

@@ -4,6 +4,8 @@
  */
 import { Cause, Clock, DateTime, Effect, Metric } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import type { EventId } from "../../domain/Ids.ts"
+import type { LogReset } from "../../domain/MessageErrors.ts"
 import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
 import * as Metrics from "../../services/Metrics.ts"
@@ -16,13 +18,17 @@ type Failure = NonNullable<SinkView["failure"]>
 export class SinkProgress {
   /** The last number the other side has confirmed with all before it. */
   confirmed = 0
+  /** The event of that number, where this process has read it. */
+  confirmedId: EventId | null = null
+  /** Of the newest claim of this relay. */
+  epoch = 0
   /** The last number the cursor durably holds. */
   settled = 0
   /** Rises with every attempt. */
   attempt = 0
-  /** Nothing new may depart. */
+  /** Nothing new may be sent. */
   closing = false
-  /** Somebody may have claimed it after us; only a move tells. */
+  /** Another reader may have claimed it after us; only a move tells. */
   holdsCursor = false
   readonly sink: string
   readonly #latency
@@ -55,9 +61,11 @@ export class SinkProgress {
   claimed(claim: CursorClaim): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.confirmed = claim.seq
+      this.confirmedId = null
+      this.epoch = claim.epoch
       this.settled = claim.seq
       this.holdsCursor = true
-      this.seen(claim.seq)
+      this.#head = claim.seq
       this.#state = "running"
       this.#failure = null
       return Effect.logInfo("Sink begins", { sink: this.sink, after: claim.seq, epoch: claim.epoch })
@@ -70,12 +78,15 @@ export class SinkProgress {
     return this.#flight
   }
 
-  confirm(run: PublishBatch): Effect.Effect<void> {
-    this.confirmed = Math.max(this.confirmed, this.#flight?.confirmed ?? 0)
+  confirm(batch: PublishBatch): Effect.Effect<void> {
+    if (this.#flight !== null && this.#flight.confirmed > this.confirmed) {
+      this.confirmed = this.#flight.confirmed
+      this.confirmedId = this.#flight.confirmedId
+    }
     return Effect.gen({ self: this }, function*() {
-      const latency = (yield* Clock.currentTimeMillis) - Date.parse(run.events[0]!.recordedAt)
+      const latency = (yield* Clock.currentTimeMillis) - Date.parse(batch.events[0]!.recordedAt)
       yield* Metric.update(this.#latency, Math.max(0, latency) / 1000)
-      yield* Metric.update(this.#published, run.events.length)
+      yield* Metric.update(this.#published, batch.events.length)
       yield* this.#recovered()
     })
   }
@@ -88,7 +99,7 @@ export class SinkProgress {
     })
   }
 
-  /** Says it once for each kind of failure, not at each attempt: an outage may last for hours. */
+  /** Logs once for each kind of failure, not at each attempt: an outage may last for hours. */
   readonly failed = (cause: Cause.Cause<SinkUnavailable | StorageUnavailable>): Effect.Effect<void> =>
     Effect.gen({ self: this }, function*() {
       if (Cause.hasInterruptsOnly(cause)) return yield* Effect.interrupt
@@ -102,12 +113,13 @@ export class SinkProgress {
       yield* Effect.logWarning("Sink waits; its events stay in the log", { sink: this.sink, reason, message })
     })
 
-  /** What retention took away can not be delivered any more. It never takes what a sink has yet to confirm. */
+  /** What retention removed can no longer be delivered. It never removes what a sink has yet to confirm. */
   skipTo(seq: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       const gone = Math.max(0, seq - this.confirmed)
       this.#expired += gone
       this.confirmed = Math.max(this.confirmed, seq)
+      this.confirmedId = null
       return Metric.update(Metric.withAttributes(Metrics.sinkEventsExpired, { sink: this.sink }), gone).pipe(
         Effect.andThen(
           Effect.logError("Events were removed before this sink had them; it goes on with the oldest kept", {
@@ -120,12 +132,23 @@ export class SinkProgress {
     })
   }
 
+  /** The cursor is to be read anew: what was confirmed belongs to a log that is gone. */
+  reset(error: LogReset): Effect.Effect<void> {
+    this.holdsCursor = false
+    this.#state = "starting"
+    return Effect.logWarning("Sink reads its cursor again: the log is an older or another one", {
+      sink: this.sink,
+      confirmed: this.confirmed,
+      head: error.head
+    })
+  }
+
   lost(error: CursorLost): Effect.Effect<void> {
     return Effect.gen({ self: this }, function*() {
       this.holdsCursor = false
       this.#state = "stopped"
       this.#failure = { reason: "cursor-lost", message: error.message, since: DateTime.formatIso(yield* DateTime.now) }
-      yield* Effect.logWarning("Sink stands by: another reader has claimed its cursor", { sink: this.sink })
+      yield* Effect.logWarning("Sink stands by: its claim no longer holds the cursor", { sink: this.sink })
     })
   }
 
@@ -139,11 +162,11 @@ export class SinkProgress {
   }
 
   measured(head: number): Effect.Effect<void> {
-    this.seen(head)
+    this.#head = head
     return Metric.update(this.#lag, this.view.lag)
   }
 
-  /** Lets nothing more depart and waits for the confirms of what is out. */
+  /** Sends nothing more and waits for the confirms of what is in flight. */
   get drained(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.closing = true

@@ -1,13 +1,16 @@
 /**
- * Log to sink, for ever: reads in order, hands runs over, and moves the sink's cursor to the highest number that is
- * confirmed with all before it. The next runs are read and handed over while earlier ones wait for their confirms.
+ * Moves events from the log to a sink, for ever: reads in order, publishes in batches, and moves the sink's cursor to
+ * the highest number that is confirmed with all before it. The next batches are read and published while earlier ones
+ * wait for their confirms.
  *
- * Every failure ends the attempt: what is not confirmed is read and offered again, from the first unconfirmed event on.
- * Once somebody else has claimed the cursor the relay stands by, and takes it back when that reader gets nowhere.
- * Shutdown lets what is out be confirmed, within a bound, and settles the cursor; what misses the bound is offered again
- * by whoever reads next.
+ * Every failure ends the attempt: what is not confirmed is read and published again, from the first unconfirmed event
+ * on. When another reader has claimed the cursor, the relay stands by, and takes the cursor back if that reader makes no
+ * progress. When the log has gone back (an older database took its place), what the relay remembers means nothing: it
+ * reads its cursor from the database again. Shutdown waits within a bound for the confirms of what is in flight and for
+ * the cursor; what misses the bound is published again by the next reader.
  */
 import { Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope, Stream } from "effect"
+import { LogReset } from "../../domain/MessageErrors.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
 import type { EventSink, SinkUnavailable } from "../../services/EventSink.ts"
@@ -18,8 +21,8 @@ import { splitIntoBatches } from "./InFlight.ts"
 import type { PublishBatch } from "./InFlight.ts"
 import { SinkProgress } from "./SinkProgress.ts"
 
-/** Small enough that the first event of a run is not held up by its last, large enough that a run costs little. */
-const runMax = { events: 128, bytes: 1024 * 1024 }
+/** Small enough that a batch's first event is not held up by its last, large enough that a batch costs little. */
+const batchMax = { events: 128, bytes: 1024 * 1024 }
 
 /**
  * 0.1 s at first, since most failures are a lost connection that is back at once; 5 s at most, since nothing is
@@ -30,7 +33,7 @@ const retryDelays = Schedule.min([
   Schedule.spaced("5 seconds")
 ]).pipe(Schedule.jittered)
 
-/** How long shutdown waits for what is out. Confirms take milliseconds; a sink that needs longer is in trouble. */
+/** How long shutdown waits for what is in flight. Confirms take milliseconds; a sink that needs longer is in trouble. */
 const drainTimeout = Duration.seconds(5)
 
 /** How long shutdown waits for the last cursor move. Without it some events are published twice, none is lost. */
@@ -45,8 +48,11 @@ const lagInterval = Duration.seconds(2)
  */
 const standbyTimeout = Duration.seconds(30)
 
-/** Of several relays that stand by one looks first, and the others then see the cursor move. */
+/** Of several relays that stand by, one looks first, and the others then see the cursor move. */
 const standbyScatter = Duration.seconds(15)
+
+/** Before a cursor that no other reader has is claimed again, so that one that is lost every time costs little. */
+const reclaimPause = Duration.seconds(1)
 
 export interface SinkRelay {
   readonly view: Effect.Effect<SinkView>
@@ -60,7 +66,7 @@ export const make = Effect.fnUntraced(function*(
   const log = yield* EventLog
   const progress = new SinkProgress(sink.name)
   const stopping = yield* Deferred.make<void>()
-  // One slot: only the latest confirmed number counts, so several confirms may fall into one pulse.
+  // One slot: only the latest confirmed number counts, so several confirms may fall into one signal.
   const confirms = yield* Queue.sliding<void>(1)
 
   /** Never waited for by what publishes: until it is durable, a crash repeats events, and loses none. */
@@ -80,9 +86,11 @@ export const make = Effect.fnUntraced(function*(
 
   const relay = claimCursor(log, sink.name, from, progress).pipe(
     Effect.flatMap(relayWith),
-    // Whoever moves the cursor keeps it, so two relays that both work do not take it from each other.
+    // A reader that moves the cursor keeps it, so two relays that both work do not take it from each other.
     Effect.tapError((error) =>
-      Effect.andThen(progress.lost(error), Effect.raceFirst(standBy(log, progress), Deferred.await(stopping)))
+      error._tag === "LogReset"
+        ? progress.reset(error)
+        : Effect.andThen(progress.lost(error), Effect.raceFirst(standBy(log, progress), Deferred.await(stopping)))
     ),
     Effect.retry({ until: () => Deferred.isDone(stopping) }),
     Effect.ignore,
@@ -148,21 +156,26 @@ const claimCursor = (
     Effect.orDie
   )
 
-/** Returns when the cursor should be taken back. A database that does not answer says nothing about the other reader. */
+/**
+ * Returns when the cursor should be claimed again. A database that does not answer says nothing about another reader.
+ * A row that is gone, or whose epoch is not newer than ours, shows that there is no other reader.
+ */
 const standBy = Effect.fnUntraced(function*(log: EventLog["Service"], progress: SinkProgress) {
   const look = Effect.gen(function*() {
     const { head } = yield* log.bounds
-    const { seq } = (yield* log.cursors).find(({ sink }) => sink === progress.sink) ?? { seq: 0 }
-    progress.observed(seq)
-    return { seq, behind: seq < head }
+    const row = (yield* log.cursors).find(({ sink }) => sink === progress.sink)
+    if (row === undefined || row.epoch <= progress.epoch) return { claimed: false, seq: 0, behind: true }
+    progress.observed(row.seq)
+    return { claimed: true, seq: row.seq, behind: row.seq < head }
   }).pipe(Effect.orElseSucceed(() => null))
 
   let before = yield* look
   while (true) {
+    if (before?.claimed === false) return yield* Effect.sleep(reclaimPause)
     const scatter = (yield* Random.next) * Duration.toMillis(standbyScatter)
     yield* Effect.sleep(Duration.toMillis(standbyTimeout) + scatter)
     const now = yield* look
-    if (before !== null && now !== null && before.behind && now.seq === before.seq) break
+    if (before !== null && now?.claimed === true && before.behind && now.seq === before.seq) break
     before = now
   }
   yield* Effect.logWarning("Sink takes its cursor back: the other reader delivers nothing", { sink: progress.sink })
@@ -173,36 +186,42 @@ const settleCursor = Effect.fnUntraced(function*(
   claim: CursorClaim,
   progress: SinkProgress
 ): Effect.fn.Return<void, CursorLost> {
-  const { confirmed } = progress
+  const { confirmed, confirmedId } = progress
   if (confirmed <= progress.settled) return
-  yield* log.moveCursor(claim, confirmed)
+  yield* log.moveCursor(claim, confirmed, confirmedId)
   progress.settled = confirmed
 })
 
-/** Attempt after attempt. A failure after progress is tried again at once, others after a growing delay. */
+/** Attempt after attempt, until the log is another one. */
 const deliver = (
   log: EventLog["Service"],
   sink: EventSink,
   progress: SinkProgress,
   confirms: Queue.Enqueue<void>
-): Effect.Effect<never> =>
+): Effect.Effect<never, LogReset> =>
   Effect.suspend(() => {
     const before = progress.confirmed
     return attempt(log, sink, progress, confirms).pipe(
       Effect.catchTag("EventsExpired", (error) =>
         Effect.andThen(progress.skipTo(Number(error.oldest) - 1), Queue.offer(confirms, undefined))),
+      Effect.catchTag("LogReset", (reset) =>
+        Effect.succeed(reset)),
       Effect.catchCause(progress.failed),
-      Effect.andThen(Effect.suspend(() =>
-        progress.confirmed > before ? Effect.void : Effect.fail("no progress")
-      ))
+      Effect.flatMap((ended): Effect.Effect<void, LogReset | typeof noProgress> => {
+        if (ended instanceof LogReset) return Effect.fail(ended)
+        return progress.confirmed > before ? Effect.void : Effect.fail(noProgress)
+      })
     )
   }).pipe(
-    Effect.retry(retryDelays),
-    Effect.ignore,
+    Effect.retry({ schedule: retryDelays, while: (error) => error === noProgress }),
+    // The delays never end, so only the other error gets here.
+    Effect.catchIf((error) => error === noProgress, () => Effect.void),
     Effect.forever
   )
 
-/** One reading from the first unconfirmed event on, until something fails. Ends with all its runs settled or dropped. */
+const noProgress = "no progress" as const
+
+/** One reading from the first unconfirmed event on, until something fails. Ends with all its batches confirmed or dropped. */
 const attempt = Effect.fnUntraced(function*(
   log: EventLog["Service"],
   sink: EventSink,
@@ -217,20 +236,20 @@ const attempt = Effect.fnUntraced(function*(
   const overlap = sink.overlap ?? 1
   const failed = yield* Deferred.make<never, SinkUnavailable>()
 
-  const confirmed = (run: PublishBatch) =>
+  const confirmed = (batch: PublishBatch) =>
     Effect.suspend(() => {
-      flight.confirm(run)
-      const accounted = progress.confirm(run)
+      flight.confirm(batch)
+      const accounted = progress.confirm(batch)
       Queue.offerUnsafe(confirms, undefined)
       return accounted
     })
 
-  const send = Effect.fnUntraced(function*(run: PublishBatch) {
+  const send = Effect.fnUntraced(function*(batch: PublishBatch) {
     yield* flight.until(() => !progress.closing && flight.hasRoom(overlap))
-    flight.sent(run)
-    // Started at once, so that runs reach the sink in the order they depart.
-    yield* sink.publish(run.events, number).pipe(
-      Effect.andThen(confirmed(run)),
+    flight.sent(batch)
+    // Started at once, so that batches reach the sink in order.
+    yield* sink.publish(batch.events, number).pipe(
+      Effect.andThen(confirmed(batch)),
       Effect.catchCause((cause) => Deferred.failCause(failed, cause)),
       Effect.forkScoped({ startImmediately: true })
     )
@@ -240,10 +259,10 @@ const attempt = Effect.fnUntraced(function*(
     Stream.runForEach((page) =>
       Effect.andThen(
         progress.read(page.through),
-        Effect.forEach(splitIntoBatches(page.events, runMax), send, { discard: true })
+        Effect.forEach(splitIntoBatches(page.events, batchMax), send, { discard: true })
       )
     ),
-    // What is out is not the log's fault and may yet be confirmed.
+    // What is in flight may yet be confirmed, whatever became of the log.
     Effect.catch((error) => Effect.andThen(flight.until(() => flight.empty), Effect.fail(error)))
   )
   return yield* Effect.raceFirst(read, Deferred.await(failed))

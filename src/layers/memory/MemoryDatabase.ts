@@ -2,10 +2,11 @@
  * The tables as plain maps: what the memory layers of the log and of both repositories share. Follows the rules of the
  * SQL schema one by one, so that a test in memory proves the same as one on disk.
  */
+import { randomUUID } from "node:crypto"
 import { Clock, Context, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
@@ -37,6 +38,7 @@ export class MemoryTables {
   events: Array<LoggedEvent> = []
   oldest = 1
   head = 0
+  readonly logId = randomUUID()
   recordedAt = 0
   readonly seqById = new Map<string, number>()
   readonly keys = new Map<string, string | null>()
@@ -57,9 +59,10 @@ export class MemoryTables {
         this.aliases.set(`${draft.deviceId} ${jid}`, lid)
       }
     }
+    const before = this.head
     const written = drafts.map((draft) => this.#writeOne(draft, recordedAt))
-    const lost = moves.flatMap((move, index) => this.#move(move) ? [] : [index])
-    return { written, head: this.head, recordedAt, lost }
+    const lost = moves.flatMap((move, index) => this.#move(move, before) ? [] : [index])
+    return { written, head: this.head, oldest: this.oldest, logId: this.logId, recordedAt, lost }
   }
 
   #writeOne(draft: PreparedDraft, recordedAt: string): Written {
@@ -146,9 +149,16 @@ export class MemoryTables {
     }
   }
 
-  #move(move: CursorMove): boolean {
+  /** The event of a number, where it is kept. */
+  findId(seq: number): EventId | null {
+    return this.events[seq - this.oldest]?.id ?? null
+  }
+
+  #move(move: CursorMove, head: number): boolean {
     const row = this.cursors.get(move.sink)
-    if (row === undefined || row.epoch !== move.epoch) return false
+    if (row === undefined || row.epoch !== move.epoch || move.seq > head) return false
+    const id = this.findId(move.seq)
+    if (move.id !== null && id !== null && id !== move.id) return false
     this.cursors.set(move.sink, { epoch: row.epoch, seq: Math.max(row.seq, move.seq) })
     return true
   }

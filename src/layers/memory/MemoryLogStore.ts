@@ -16,6 +16,8 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
           if (options.after < tables.oldest - 1) {
             return Effect.fail(EventsExpired.of(options.after, tables.oldest))
           }
+          const { head, logId, oldest } = tables
+          const page = { head, oldest, logId, anchorId: tables.findId(options.anchor) }
           const events = []
           let bytes = 0
           for (let index = options.after + 1 - tables.oldest; index < tables.events.length; index++) {
@@ -24,25 +26,25 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             events.push(event)
             bytes += event.bytes
             if (events.length === options.limit || bytes >= pageBytesMax) {
-              return Effect.succeed({ events, through: event.seq, head: tables.head })
+              return Effect.succeed({ ...page, events, through: event.seq })
             }
           }
-          return Effect.succeed({ events, through: Math.max(options.after, tables.head), head: tables.head })
+          return Effect.succeed({ ...page, events, through: Math.max(options.after, tables.head) })
         }),
       latest: (options) =>
         Effect.sync(() => tables.events.filter((event) => matches(options, event)).slice(-options.limit).toReversed()),
-      bounds: Effect.sync(() => ({ head: tables.head, oldest: tables.oldest })),
+      bounds: Effect.sync(() => ({ head: tables.head, oldest: tables.oldest, logId: tables.logId })),
       claimCursor: (sink, from) =>
         Effect.sync(() => {
           const row = tables.cursors.get(sink)
           const claimed = row === undefined
             ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1 }
-            : { epoch: row.epoch + 1, seq: row.seq }
+            : { epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
           tables.cursors.set(sink, claimed)
           return { sink, ...claimed }
         }),
       cursors: Effect.sync(() =>
-        Array.from(tables.cursors, ([sink, row]) => ({ sink, seq: row.seq }))
+        Array.from(tables.cursors, ([sink, row]) => ({ sink, ...row }))
           .sort((a, b) => a.sink < b.sink ? -1 : 1)
       ),
       deleteBefore: (before) =>

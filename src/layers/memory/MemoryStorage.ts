@@ -2,13 +2,16 @@
 import { Layer } from "effect"
 import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { EventLog } from "../../services/EventLog.ts"
+import type { LogStatus } from "../../services/LogStatus.ts"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as MemoryDatabase from "./MemoryDatabase.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 
-export const layerMemory: Layer.Layer<EventLog | DeviceRepository | MessageRepository> = Layer.mergeAll(
+export const layerMemory: Layer.Layer<
+  EventLog | LogStatus | DeviceRepository | MessageRepository
+> = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provide(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
   MemoryRepositories.layerMessages

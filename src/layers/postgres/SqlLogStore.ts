@@ -7,7 +7,7 @@ import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
-import type { EventFilter } from "../../services/EventLog.ts"
+import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog.ts"
 import { BatchRefused, LogStore, pageBytesMax } from "../../log/LogStore.ts"
 import type { WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
@@ -28,6 +28,8 @@ const deleteChunkMax = 5_000
 
 interface AppendRow {
   readonly head: number
+  readonly oldest: number
+  readonly log_id: string
   readonly recorded_ms: number
   readonly outcomes: ReadonlyArray<number>
   readonly seqs: ReadonlyArray<number>
@@ -71,6 +73,8 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
               toWritten(row.outcomes[index]!, row.seqs[index]!)
             ),
             head: row.head,
+            oldest: row.oldest,
+            logId: row.log_id,
             recordedAt: new Date(row.recorded_ms).toISOString(),
             lost: moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])
           }
@@ -79,12 +83,18 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
       const scanned = options.device === undefined && (options.kinds !== undefined || options.visible !== undefined)
-      const { conditions, parameters } = filterSql(options, 3)
+      const { conditions, parameters } = filterSql(options, 4)
       const rows = yield* sql.unsafe<
-        & { readonly head: number; readonly oldest: number }
+        & {
+          readonly head: number
+          readonly oldest: number
+          readonly log_id: string
+          readonly anchor_id: string | null
+        }
         & (EventRow | { readonly seq: null })
       >(
-        `select h.head::float8 as head, h.oldest::float8 as oldest, ${columns}
+        `select h.head::float8 as head, h.oldest::float8 as oldest, h.log_id::text as log_id,
+          (select a.id::text from events a where a.seq = $3) as anchor_id, ${columns}
         from log_head h left join lateral (
           select * from (
             select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from (
@@ -94,16 +104,21 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
             ) e
           ) e where e.ahead < ${pageBytesMax}
         ) e on true order by e.seq`,
-        [PgTypes.int8(BigInt(options.after)), PgTypes.int8(BigInt(options.limit)), ...parameters]
+        [
+          PgTypes.int8(BigInt(options.after)),
+          PgTypes.int8(BigInt(options.limit)),
+          PgTypes.int8(BigInt(options.anchor)),
+          ...parameters
+        ]
       )
-      const { head, oldest } = rows[0]!
+      const { anchor_id, head, log_id, oldest } = rows[0]!
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
       const events = rows.flatMap((row) => row.seq === null ? [] : [toEvent(row)])
       const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
       const through = events.length === options.limit || bytes >= pageBytesMax
         ? events[events.length - 1]!.seq
         : Math.max(options.after, scanned ? Math.min(head, options.after + scanSpan) : head)
-      return { events, through, head }
+      return { events, through, head, oldest, logId: log_id, anchorId: anchor_id as EventId | null }
     }, unavailable("read the log"))
 
     const latest: LogStore["Service"]["latest"] = (options) => {
@@ -114,21 +129,21 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       ).pipe(Effect.map((rows) => rows.map(toEvent)), unavailable("read the log's newest events"))
     }
 
-    const bounds = sql<{ head: number; oldest: number }>`
-      select head::float8 as head, oldest::float8 as oldest from log_head
+    const bounds = sql<LogBounds>`
+      select head::float8 as head, oldest::float8 as oldest, log_id::text as "logId" from log_head
     `.pipe(Effect.map((rows) => rows[0]!), unavailable("read the log's head"))
 
     const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from) =>
       sql.unsafe<{ epoch: number; seq: number }>(
         `insert into sink_cursors as c (sink, epoch, seq)
         select $1, 1, case $2 when 'now' then h.head else h.oldest - 1 end from log_head h
-        on conflict (sink) do update set epoch = c.epoch + 1
+        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, (select head from log_head))
         returning c.epoch, c.seq::float8 as seq`,
         [PgTypes.text(sink), PgTypes.text(from)]
       ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), unavailable("claim a sink's cursor"))
 
-    const cursors = sql<{ sink: string; seq: number }>`
-      select sink, seq::float8 as seq from sink_cursors order by sink
+    const cursors = sql<SinkCursor>`
+      select sink, epoch, seq::float8 as seq from sink_cursors order by sink
     `.pipe(unavailable("read the sinks' cursors"))
 
     /**
@@ -198,7 +213,7 @@ const writeFailure = (error: SqlError.SqlError): Effect.Effect<never, StorageUna
       isNumberTaken(error)
         ? Effect.logError("A number of the log was given twice; the batch is tried again", describe(error))
         : Effect.logDebug(`The database did not take a batch: ${describe(error)}`),
-      Effect.fail(StorageUnavailable.of("append to the log"))
+      Effect.fail(StorageUnavailable.of("append to the log", describe(error)))
     )
 
 /** Has an index of its own, which only a statement that names it can use: a device's few states among its messages. */

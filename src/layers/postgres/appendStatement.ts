@@ -23,12 +23,13 @@ const parameterTypes = [
   ...Array.from({ length: 3 }, () => "text[]"),
   "text[]",
   "integer[]",
-  "float8[]"
+  "float8[]",
+  "text[]"
 ]
 
-export const appendStatement = `select head, recorded_ms, outcomes, seqs, lost from columba_append(${
-  parameterTypes.map((type, index) => `$${index + 1}::${type}`).join(", ")
-})`
+export const appendStatement = `select a.head, a.recorded_ms, a.outcomes, a.seqs, a.lost,
+  h.oldest::float8 as oldest, h.log_id::text as log_id
+  from columba_append(${parameterTypes.map((type, index) => `$${index + 1}::${type}`).join(", ")}) a, log_head h`
 
 class Columns {
   readonly events: Array<Array<string | null>> = Array.from({ length: 12 }, () => [])
@@ -110,6 +111,7 @@ export const appendParameters = (
     ...columns.aliases.map(texts),
     texts(moves.map((move) => move.sink)),
     integers(moves.map((move) => move.epoch)),
-    numbers(moves.map((move) => move.seq))
+    numbers(moves.map((move) => move.seq)),
+    texts(moves.map((move) => move.id))
   ]
 }

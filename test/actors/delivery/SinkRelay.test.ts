@@ -460,12 +460,12 @@ const makeLog = (count: number) => {
     flush: Effect.void,
     read: () => Effect.die("not used"),
     latest: () => Effect.die("not used"),
-    cursors: Effect.sync(() => [{ sink: "test", seq: state.cursor }]),
+    cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor }]),
     deleteBefore: () => Effect.succeed(0),
     bounds: Effect.suspend(() =>
       state.away
         ? Effect.fail(StorageUnavailable.of("read"))
-        : Effect.succeed({ head: events.length, oldest: state.oldest })
+        : Effect.succeed({ head: events.length, oldest: state.oldest, logId: "test" })
     ),
     follow: ({ after: start }) =>
       Stream.unfold(

@@ -64,7 +64,8 @@ const statements = [
     one boolean primary key default true check (one),
     head bigint not null,
     oldest bigint not null,
-    recorded_at timestamptz not null
+    recorded_at timestamptz not null,
+    log_id uuid not null default gen_random_uuid()
   )`,
   `insert into log_head (head, oldest, recorded_at) values (0, 1, to_timestamp(0))`,
   `create table devices (
@@ -127,6 +128,9 @@ export default Effect.gen(function*() {
  * all processes: whoever sees `n` sees everything below it. Every statement of a volatile function takes a fresh
  * snapshot, so what the lock's last holder committed is seen.
  *
+ * A cursor moves only to a number that the log had before this batch, and with an id only to that very event: after the
+ * log went back, a number from before names nothing yet, or another event, and a cursor there would skip what follows.
+ *
  * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned
  * plans look dear enough to be compiled at every call, which takes longer than running them (measured: 46 ms a batch).
@@ -141,7 +145,7 @@ function columbaAppend(): string {
     k_index integer[], k_message text[], k_participant text[], k_status text[],
     s_index integer[], s_device text[], s_state text[], s_tag text[], s_jid text[], s_phone text[],
     a_device text[], a_lid text[], a_jid text[],
-    c_sink text[], c_epoch integer[], c_seq float8[]
+    c_sink text[], c_epoch integer[], c_seq float8[], c_id text[]
   ) returns table (head float8, recorded_ms float8, outcomes integer[], seqs float8[], lost text[])
   language plpgsql volatile
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -307,13 +311,18 @@ function columbaAppend(): string {
     end if;
 
     if cardinality(c_sink) > 0 then
-      update sink_cursors s set seq = greatest(s.seq, c.seq::bigint)
-      from unnest(c_sink, c_epoch, c_seq) c(sink, epoch, seq)
-      where s.sink = c.sink and s.epoch = c.epoch;
-
-      select array_agg(c.sink || ' ' || c.epoch) into v_lost
-      from unnest(c_sink, c_epoch) c(sink, epoch)
-      where not exists (select 1 from sink_cursors s where s.sink = c.sink and s.epoch = c.epoch);
+      with move as (
+        select c.sink, c.epoch, c.seq::bigint as seq, c.seq <= v_head and not exists (
+            select 1 from events e where e.seq = c.seq::bigint and e.id <> c.id::uuid
+          ) as known
+        from unnest(c_sink, c_epoch, c_seq, c_id) c(sink, epoch, seq, id)
+      ), moved as (
+        update sink_cursors s set seq = greatest(s.seq, m.seq)
+        from move m where s.sink = m.sink and s.epoch = m.epoch and m.known
+        returning s.sink, s.epoch
+      )
+      select array_agg(m.sink || ' ' || m.epoch) into v_lost from move m
+      where not exists (select 1 from moved d where d.sink = m.sink and d.epoch = m.epoch);
     end if;
 
     return query select (v_head + v_new)::float8, (extract(epoch from v_now) * 1000)::float8,

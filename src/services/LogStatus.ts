@@ -1,0 +1,57 @@
+/**
+ * How the writes of the log go, for readiness and people: whether the last one was taken, how long what waits has
+ * waited, and whether the log was ever found to have gone back.
+ */
+import { Context, Duration, Effect } from "effect"
+import type { Layer } from "effect"
+import { Readiness } from "./Readiness.ts"
+
+export interface LogView {
+  /** Set while no write has succeeded since one failed. */
+  readonly failing: { readonly forMillis: number; readonly reason: string } | null
+  /** Null before the first write of this process. */
+  readonly writtenMillisAgo: number | null
+  /** Drafts that are not committed yet; the age is that of the oldest, 0 without any. */
+  readonly waiting: { readonly events: number; readonly bytes: number; readonly oldestMillis: number }
+  /** The last time that an older database was found in the place of ours (`another`: that of another log). */
+  readonly reset: {
+    readonly at: string
+    readonly from: number
+    readonly to: number
+    readonly another: boolean
+  } | null
+}
+
+/** A connection that is replaced, or a server that restarts, is over in less; a probe should not act on these. */
+export const failingMax = Duration.seconds(10)
+
+export class LogStatus extends Context.Service<LogStatus, {
+  readonly view: Effect.Effect<LogView>
+}>()("columba/services/LogStatus") {
+  /** Not ready once writes have failed, or a draft has waited, for `failingMax`. */
+  static readonly readiness: Layer.Layer<never, never, Readiness | LogStatus> = Readiness.check(
+    "log",
+    Effect.flatMap(
+      Effect.flatMap(LogStatus, ({ view }) => view),
+      (view) => isFailing(view) ? Effect.fail(describe(view)) : Effect.succeed(describe(view))
+    )
+  )
+}
+
+const isFailing = ({ failing, waiting }: LogView): boolean => {
+  const max = Duration.toMillis(failingMax)
+  return (failing !== null && failing.forMillis >= max) || waiting.oldestMillis >= max
+}
+
+const describe = ({ failing, reset, waiting, writtenMillisAgo }: LogView): string =>
+  [
+    writtenMillisAgo === null ? "nothing written yet" : `last write ${seconds(writtenMillisAgo)} ago`,
+    failing === null ? null : `writes have failed for ${seconds(failing.forMillis)}: ${failing.reason}`,
+    waiting.events === 0 ? null : `${waiting.events} events wait, the oldest for ${seconds(waiting.oldestMillis)}`,
+    reset === null ? null : describeReset(reset)
+  ].filter((part) => part !== null).join("; ")
+
+const describeReset = ({ another, at, from, to }: NonNullable<LogView["reset"]>): string =>
+  another ? `another log took its place at ${at}` : `the log went back from ${from} to ${to} at ${at}`
+
+const seconds = (millis: number): string => `${Math.floor(millis / 1000)} s`
