@@ -410,7 +410,7 @@ describe("junk", () => {
           if (event._tag === "Record") assert.isNotNull(readTimestamp(event.draft.occurredAt))
         }
       }),
-      propertyLimits(3000)
+      propertyLimits(1000)
     )
   })
 })
