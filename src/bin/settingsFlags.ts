@@ -1,4 +1,4 @@
-/** The settings as command line flags: one for every environment variable, out of the same table. */
+/** The settings as command line flags: one per environment variable, from the same table. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
 import { type Variable, variables } from "../layers/Settings.ts"
@@ -6,7 +6,8 @@ import { type Variable, variables } from "../layers/Settings.ts"
 type VariableKey = keyof typeof variables
 
 const makeFlag = (variable: Variable<unknown>): Flag.Flag<Option.Option<string>> => {
-  const about = `${variable.about} [${variable.name}]`
+  const without = variable.fallback === null ? `unset: ${variable.unset}` : `default ${variable.fallback}`
+  const about = `${variable.about} [${variable.name}] (${without})`
   return variable.toggle
     ? Flag.Boolean(variable.flag).pipe(
       Flag.withDescription(about),

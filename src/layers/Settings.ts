@@ -1,8 +1,8 @@
 /**
  * What the operator decides: every environment variable, with its default, its check and its line of help, in one
- * table. Flags of the command line and a `.env` file feed the same table (flags win, then the environment, then the
- * file). All problems are found at once and each names the variable, what was given and what is expected; what may be
- * a secret is never shown.
+ * table. The flags of the command line, their help and the table in docs/operating.md come from it. Flags win over the
+ * environment, and that over a `.env` file. All problems are found at once, and each names the variable, what was given
+ * and what is expected; what may be a secret is never shown.
  */
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
 import { Scope } from "../contracts/Authorization.ts"
@@ -69,8 +69,12 @@ export interface Variable<out A> {
   readonly flag: string
   /** Completes "expected …". */
   readonly expected: string
-  /** The line of help. */
+  /** What it is, in one line. */
   readonly about: string
+  /** The default as one would write it; null where there is none. */
+  readonly fallback: string | null
+  /** What happens without a value; null where there is a default. */
+  readonly unset: string | null
   readonly secret: boolean
   /** A flag without a value. */
   readonly toggle: boolean
@@ -82,7 +86,16 @@ const variable = <A, const Absent>(
   name: string,
   config: (name: string) => Config.Config<A>,
   absent: Absent,
-  options: { readonly expected: string; readonly about: string; readonly secret?: boolean; readonly toggle?: boolean }
+  options: {
+    readonly expected: string
+    readonly about: string
+    /** Instead of a default. */
+    readonly unset?: string
+    /** Where the default is not written as it prints. */
+    readonly fallback?: string
+    readonly secret?: boolean
+    readonly toggle?: boolean
+  }
 ): Variable<A | Absent> => ({
   name,
   flag: name.replace(/^COLUMBA_/, "").toLowerCase().replaceAll("_", "-"),
@@ -91,7 +104,9 @@ const variable = <A, const Absent>(
   secret: options.secret ?? false,
   toggle: options.toggle ?? false,
   expected: options.expected,
-  about: options.about
+  about: options.about,
+  unset: options.unset ?? null,
+  fallback: options.unset === undefined ? options.fallback ?? String(absent) : null
 })
 
 /** Reads text and lets `parse` judge it; null from `parse` means not acceptable. */
@@ -175,7 +190,8 @@ const demoDevicesMax = 10_000
 export const variables = {
   databaseUrl: variable("DATABASE_URL", parsed(postgresUrl), null, {
     expected: "a URL like postgres://user:password@host:5432/name",
-    about: "Postgres to keep everything in; unset: an embedded database in the data directory",
+    about: "Postgres to keep everything in",
+    unset: "an embedded database in the data directory",
     secret: true
   }),
   dataDir: variable("COLUMBA_DATA_DIR", text, "./data", {
@@ -184,37 +200,47 @@ export const variables = {
   }),
   rabbitUrl: variable("RABBITMQ_URL", parsed(amqpUrl), null, {
     expected: "a URL like amqp://user:password@host:5672/vhost",
-    about: "RabbitMQ to deliver events to; unset: no broker, readers use the API's streams",
+    about: "RabbitMQ to deliver events to",
+    unset: "no broker; readers use the streams of the API",
     secret: true
   }),
   redisUrl: variable("REDIS_URL", parsed(urlWith(["redis:", "rediss:"])), null, {
     expected: "a URL like redis://host:6379",
-    about: "shared send-rate limits over several processes",
+    about: "not used in this version; meant for send limits over several processes",
+    unset: "nothing",
     secret: true
   }),
   gatewayUrl: variable("WHATSAPP_API_URL", parsed(httpUrl), null, {
     expected: "a URL like http://gateway:3000",
-    about: "the WhatsApp gateway; unset: the built-in simulator with the embedded database, none with Postgres",
+    about: "the WhatsApp gateway",
+    unset: "the built-in simulator with the embedded database, no gateway with Postgres",
     secret: true
   }),
-  gatewayUser: variable("WHATSAPP_API_USER", text, "", { expected: "a user name", about: "the gateway's Basic user" }),
+  gatewayUser: variable("WHATSAPP_API_USER", text, "", {
+    expected: "a user name",
+    about: "the gateway's Basic user",
+    unset: "no authentication"
+  }),
   gatewayPassword: variable("WHATSAPP_API_PASSWORD", secretText, null, {
     expected: "a password",
     about: "the gateway's Basic password",
+    unset: "an empty one",
     secret: true
   }),
   gatewayKey: variable("WHATSAPP_API_KEY", secretText, null, {
     expected: "a key",
-    about: "the gateway's API key, for dialects that use one",
+    about: "not used in this version; meant for dialects with an API key",
+    unset: "nothing",
     secret: true
   }),
   gatewayDialect: variable("WHATSAPP_API_DIALECT", (name) => Config.Literals(["bridge"], name), "bridge", {
     expected: "bridge (gowa and waha are not spoken by this version)",
-    about: "how the gateway speaks: bridge"
+    about: "the protocol of the gateway: bridge"
   }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
     expected: "a secret",
-    about: "HMAC secret of incoming gateway webhooks",
+    about: "not used in this version; meant for the HMAC of incoming webhooks",
+    unset: "nothing",
     secret: true
   }),
   host: variable("HOST", text, "127.0.0.1", {
@@ -228,25 +254,28 @@ export const variables = {
   apiKeys: variable("COLUMBA_API_KEYS", parsed(apiKeys), null, {
     expected: "a comma list of name:scope+scope:key or name:scope+scope:device+device:key, scopes out of read, send, " +
       `manage, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
-    about:
-      "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …; unset: no keys, loopback only",
+    about: "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …",
+    unset: "no keys, and then only a loopback HOST is accepted",
     secret: true
   }),
   corsOrigins: variable("COLUMBA_CORS_ORIGINS", parsed(corsOrigins), [], {
     expected: "a comma list of origins like https://app.example",
-    about: "origins whose web pages may call the API; unset: none"
+    about: "origins whose web pages may call the API",
+    unset: "none"
   }),
   roles: variable("COLUMBA_ROLES", parsed(roles), allRoles, {
     expected: "a comma list out of api, devices, consumer, scheduler",
-    about: "what this process does; unset: everything"
+    about: "what this process does; the default is everything",
+    fallback: [...allRoles].join(",")
   }),
   cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off"], name), "off", {
     expected: "off (several processes sharing one fleet are not part of this version)",
-    about: "whether several processes share the fleet: off"
+    about: "whether several processes share the fleet; only off in this version"
   }),
-  retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(30), {
-    expected: "a time like '30 days', or off",
-    about: "how long delivered events stay in the log"
+  retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(90), {
+    expected: "a time like '90 days', or off",
+    about: "how long delivered events stay in the log; off: for ever",
+    fallback: "90 days"
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
     expected: `a number from 0 to ${demoDevicesMax}`,
@@ -254,7 +283,8 @@ export const variables = {
   }),
   otlpEndpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT", parsed(httpUrl), null, {
     expected: "a URL like http://collector:4318",
-    about: "OTLP collector for traces, metrics and logs; unset: off"
+    about: "OTLP collector for traces, metrics and logs; the other OTEL_* variables are read too",
+    unset: "nothing is exported"
   }),
   log: variable("COLUMBA_LOG", (name) => Config.Literals(["auto", "pretty", "logfmt", "json"], name), "auto", {
     expected: "auto, pretty, logfmt or json",

@@ -19,7 +19,7 @@ describe("Settings", () => {
       assert.deepStrictEqual([settings.host, settings.port], ["127.0.0.1", 8080])
       assert.strictEqual(settings.rabbitUrl, null)
       assert.deepStrictEqual(Array.from(settings.roles), ["api", "devices", "consumer", "scheduler"])
-      assert.deepStrictEqual(settings.retention, Duration.days(30))
+      assert.deepStrictEqual(settings.retention, Duration.days(90))
       assert.deepStrictEqual(settings.notes, [])
     }))
 

@@ -42,13 +42,16 @@ describe("help", () => {
       }
     }))
 
-  it.live("names the environment variable beside each flag of serve", () =>
+  it.live("names the environment variable and the default beside each flag of serve", () =>
     Effect.gen(function*() {
       const { out } = yield* run(["serve", "--help"])
       for (
         const name of ["DATABASE_URL", "RABBITMQ_URL", "WHATSAPP_API_URL", "COLUMBA_API_KEYS", "COLUMBA_ROLES", "PORT"]
       ) {
         assert.include(out, `[${name}]`)
+      }
+      for (const words of ["[PORT] (default 8080)", "[COLUMBA_RETENTION] (default 90 days)", "(unset: no broker;"]) {
+        assert.include(out, words)
       }
     }))
 })

@@ -1,0 +1,56 @@
+/**
+ * Writes the generated sections of the documentation: what the code knows better than a page could. A section stands
+ * between two markers, `<!-- settings: generated … -->` and `<!-- /settings -->`, in any page of docs/ or the README.
+ * `npm run docs` brings all of them up to date; a unit test fails where one is not.
+ */
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { variables } from "../src/layers/Settings.ts"
+import type { Variable } from "../src/layers/Settings.ts"
+import { root } from "./stamp.ts"
+
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("<", "&lt;")
+
+const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
+  [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n")
+
+const settings = (): string =>
+  table(
+    ["variable", "flag", "meaning", "default"],
+    Object.values<Variable<unknown>>(variables).map(({ about, fallback, flag, name, unset }) => [
+      `\`${name}\``,
+      `\`--${flag}\``,
+      cell(about),
+      fallback === null ? `unset: ${cell(unset ?? "")}` : `\`${fallback}\``
+    ])
+  )
+
+const sections: Readonly<Record<string, () => string>> = { settings }
+
+const marked = /(<!-- (\w+): generated[^\n]*-->\n)[\s\S]*?(<!-- \/\2 -->)/g
+
+/** The page with every section as the code has it now. */
+export const update = (text: string, file: string): string =>
+  text.replace(marked, (_, begin: string, name: string, end: string) => {
+    const section = sections[name]
+    if (section === undefined) throw new Error(`${file} has a generated section '${name}' that nothing generates`)
+    return `${begin}${section()}\n${end}`
+  })
+
+export const pages = (): ReadonlyArray<string> => [
+  "README.md",
+  ...fs.readdirSync(path.join(root, "docs"), { recursive: true, encoding: "utf8" })
+    .filter((file) => file.endsWith(".md"))
+    .map((file) => path.join("docs", file))
+]
+
+export const readPage = (file: string): string => fs.readFileSync(path.join(root, file), "utf8")
+
+if (import.meta.main) {
+  for (const file of pages()) {
+    const [before, after] = [readPage(file), update(readPage(file), file)]
+    if (before === after) continue
+    fs.writeFileSync(path.join(root, file), after)
+    console.log(`updated ${file}`)
+  }
+}

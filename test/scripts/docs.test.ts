@@ -1,0 +1,27 @@
+import { assert, describe, it } from "@effect/vitest"
+import { pages, readPage, update } from "../../scripts/docs.ts"
+
+describe("the documentation", () => {
+  it("has every generated section as the code has it; 'npm run docs' brings them up to date", () => {
+    const old = pages().filter((file) => update(readPage(file), file) !== readPage(file))
+    assert.deepStrictEqual(old, [])
+  })
+})
+
+describe("a generated section", () => {
+  it("is replaced between its markers, and the rest of the page stays", () => {
+    const page = "# A\n\n<!-- settings: generated from x -->\nold\n<!-- /settings -->\n\nend\n"
+    const updated = update(page, "a.md")
+    assert.match(updated, /^# A\n\n<!-- settings: generated from x -->\n\| variable \| flag /)
+    assert.include(updated, "| `PORT` | `--port` | port of API, docs, streams and RPC | `8080` |\n")
+    assert.match(updated, /\|\n<!-- \/settings -->\n\nend\n$/)
+    assert.strictEqual(update(updated, "a.md"), updated)
+  })
+
+  it("that nothing generates is an error which names the page", () => {
+    assert.throws(
+      () => update("<!-- nonsense: generated -->\n<!-- /nonsense -->", "a.md"),
+      /a\.md has a generated section/
+    )
+  })
+})
