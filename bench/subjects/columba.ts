@@ -11,6 +11,7 @@ import { connect as connectBroker } from "amqplib"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
+import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
 import * as Migrations from "../../src/layers/postgres/Migrations.ts"
 import * as Postgres from "../../src/layers/postgres/Postgres.ts"
@@ -108,12 +109,13 @@ const makeLayer = (options: Options) => {
   const observed = options.brokerUrl !== undefined
   const store = observed ? observedStore.pipe(Layer.provide(SqlLogStore.layer)) : SqlLogStore.layer
   const log = GroupCommit.layer.pipe(Layer.provide(store), Layer.provide(Migrations.layer))
-  const gateways = BridgeGateway.layer([{
+  const gateway = BridgeGateway.make({
     name: "default" as GatewayName,
     url: `http://127.0.0.1:${options.gatewayPort}`,
     user: "bench",
     password: Redacted.make("bench")
-  }])
+  })
+  const gateways = Layer.unwrap(Effect.map(gateway, (one) => GatewayDirectory.layerFixed([one])))
   const fleet = LocalFleet.layer.pipe(
     Layer.provide(gateways),
     Layer.provide(SqlDeviceRepository.layer),

@@ -64,10 +64,10 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
   }
 
 /**
- * Failures that say nothing about the connection: a chat in which somebody posted an enormous frame must not take its
- * device out of service. The waits of the reconnect schedule still apply.
+ * Failures that say nothing about the device's connection: an enormous frame in one of its chats, and the loss of a link
+ * that the device shares with all others of its gateway. The waits of the reconnect schedule still apply.
  */
-const freeCodes: ReadonlySet<string> = new Set(["frame-too-large"])
+const freeCodes: ReadonlySet<string> = new Set(["frame-too-large", "link-lost"])
 
 /** The budget that a failure burns, or null where it burns none. */
 export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBudget | null =>

@@ -8,6 +8,7 @@ import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
 import { HttpAuthorization } from "./Authorization.ts"
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventsEndpoint } from "./EventOperations.ts"
+import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { serverOperations } from "./ServerOperations.ts"
@@ -17,6 +18,7 @@ export const apiPrefix = "/api/v1"
 export const Api = HttpApi.make("columba")
   .add(
     HttpApiGroup.make("devices").add(...Array.map(deviceOperations, ({ endpoint }) => endpoint)),
+    HttpApiGroup.make("gateways").add(...Array.map(gatewayOperations, ({ endpoint }) => endpoint)),
     HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)),
     HttpApiGroup.make("events").add(eventsEndpoint),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint))

@@ -9,6 +9,7 @@ import {
   StorageUnavailable,
   UpstreamIdTaken
 } from "../domain/DeviceErrors.ts"
+import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { Explanation } from "../domain/Explanation.ts"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
 import * as Operation from "./Operation.ts"
@@ -33,7 +34,7 @@ export const deviceOperations = [
       "connects by itself.",
     body: CreateDeviceFields,
     success: Device.pipe(HttpApiSchema.status(201)),
-    errors: [GatewayUnknown, GatewayUnavailable, UpstreamIdTaken, StorageUnavailable]
+    errors: [GatewayUnknown, GatewayUnusable, GatewayUnavailable, UpstreamIdTaken, StorageUnavailable]
   }),
   Operation.get("Devices", "List", "/devices", {
     scope: "read",
@@ -107,7 +108,7 @@ export const deviceOperations = [
     description: "Asks the gateway about the device's slot, and stores the JID and phone number that it names.",
     params: DeviceIdField,
     success: DeviceStatus,
-    errors: [...deviceErrors, GatewayUnknown, GatewayUnavailable]
+    errors: [...deviceErrors, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
   }),
   Operation.get("Devices", "Connection", "/devices/:id/connection", {
     scope: "read",

@@ -4,12 +4,14 @@
  */
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"
+import { gatewayOperations } from "./GatewayOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
 import { serverOperations } from "./ServerOperations.ts"
 
 export const operations = [
   ...deviceOperations,
+  ...gatewayOperations,
   ...messageOperations,
   ...eventOperations,
   ...serverOperations

@@ -20,8 +20,8 @@ export class GatewayUnknown extends Schema.TaggedError<GatewayUnknown>()("Gatewa
 }, { httpApiStatus: 422 }) {
   static of(gateway: string, known: ReadonlyArray<string>): GatewayUnknown {
     const message = known.length === 0
-      ? "No gateway is configured"
-      : `No gateway '${gateway}' is configured; there are: ${known.join(", ")}`
+      ? "There is no gateway yet; set WHATSAPP_API_URL, or add one: columba gateways add, POST /api/v1/gateways"
+      : `No gateway '${gateway}'; there are: ${known.join(", ")}`
     return new GatewayUnknown({ gateway, known, message })
   }
 }

@@ -48,7 +48,13 @@ const keepAliveProbe = Duration.seconds(30)
 const shutdownTimeout = Duration.seconds(5)
 
 const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
-  Layer.provide([layerGroup("devices"), layerGroup("messages"), layerGroup("server"), EventsHttp]),
+  Layer.provide([
+    layerGroup("devices"),
+    layerGroup("gateways"),
+    layerGroup("messages"),
+    layerGroup("server"),
+    EventsHttp
+  ]),
   Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
 )
 

@@ -8,14 +8,16 @@ import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
+import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
+import { GatewayManager } from "../services/GatewayManager.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
-import { Gateways } from "../services/WhatsAppGateway.ts"
 import { decoded, readPage } from "./eventStreams.ts"
 
 export const makeHandlers = Effect.gen(function*() {
   const manager = yield* DeviceManager
+  const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
   const log = yield* EventLog
   return {
@@ -30,6 +32,11 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Status": ({ id }) => manager.syncStatus(id),
     "Devices.Connection": ({ id }) => manager.connection(id),
     "Devices.Explain": ({ id }) => manager.explain(id),
+    "Gateways.Create": gateways.create,
+    "Gateways.List": () => Effect.map(gateways.list, (items) => ({ items, next: null })),
+    "Gateways.Get": ({ name }) => gateways.get(name),
+    "Gateways.Edit": ({ name, ...edit }) => gateways.edit(name, edit),
+    "Gateways.Remove": ({ name }) => gateways.remove(name),
     "Messages.List": (query, visible) => messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Messages.Get": ({ id }, visible) => messages.get(id, visible),
     "Events.Page": (query, visible) =>
@@ -43,7 +50,7 @@ export const makeHandlers = Effect.gen(function*() {
 
 const makeServerInfo = Effect.gen(function*() {
   const identity = yield* ServerIdentity
-  const gateways = yield* Gateways
+  const directory = yield* GatewayDirectory
   const readiness = yield* Readiness
   const log = yield* EventLog
   return Effect.fnUntraced(function*() {
@@ -51,7 +58,10 @@ const makeServerInfo = Effect.gen(function*() {
     const head = yield* log.bounds.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
     return {
       ...identity,
-      gateways: Array.from(gateways.all.values(), ({ description, name }) => ({ name, description })),
+      gateways: (yield* directory.list).map(({ gateway }) => ({
+        name: gateway.name,
+        description: describeGateway(gateway)
+      })),
       checks,
       head
     } satisfies ServerInfo

@@ -16,6 +16,7 @@ import * as Retention from "../actors/delivery/Retention.ts"
 import * as SinkRelay from "../actors/delivery/SinkRelay.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
+import { parseGatewayUrl } from "../domain/Gateway.ts"
 import { GatewayName } from "../domain/Ids.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
 import { BrokerStatus } from "../services/BrokerStatus.ts"
@@ -25,18 +26,25 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
+import type { GatewayAdapters } from "../services/GatewayAdapters.ts"
+import { GatewayDirectory } from "../services/GatewayDirectory.ts"
+import type { OwnGateway } from "../services/GatewayDirectory.ts"
+import { GatewayManager } from "../services/GatewayManager.ts"
+import type { GatewayRepository } from "../services/GatewayRepository.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import type { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
+import type { SecretSeal } from "../services/SecretSeal.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
-import { Gateways } from "../services/WhatsAppGateway.ts"
 import * as Demo from "../simulator/Demo.ts"
 import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
-import * as BridgeGateway from "./gateways/bridge/BridgeGateway.ts"
+import * as adapters from "./gateways/adapters.ts"
 import type { DatabaseSignals } from "./postgres/DatabaseSignals.ts"
 import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "./postgres/directoryLock.ts"
+import * as AesSecretSeal from "./secrets/AesSecretSeal.ts"
+import { readOrMakeKeys } from "./secrets/keyFile.ts"
 import type { Settings } from "./Settings.ts"
 
 /** What moves while it runs. */
@@ -82,7 +90,7 @@ export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed"
 /** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
 const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
 
-type Storage = EventLog | LogStatus | DeviceRepository | MessageRepository | SqlClient.SqlClient
+type Storage = EventLog | LogStatus | DeviceRepository | GatewayRepository | MessageRepository | SqlClient.SqlClient
 
 /** The engine behind the embedded database takes a while to load: only who needs it pays. */
 const embedded = (dataDir: string) =>
@@ -190,13 +198,49 @@ const simulated = Effect.fnUntraced(function*() {
   return yield* start({ seed: "demo", conversation })
 }, Effect.mapError((error) => startFailed(error, null)))
 
-const makeGateways = (gateway: Settings["gateway"], simulator: SimulatorHandle | null): Layer.Layer<Gateways> =>
-  BridgeGateway.layer([
-    ...(gateway._tag === "Bridge"
-      ? [{ name: defaultGateway, url: gateway.url.href, user: gateway.user, password: gateway.password }]
-      : []),
-    ...(simulator === null ? [] : [{ name: Demo.simulatorGateway, url: simulator.url }])
-  ])
+/** The gateways that this process brings itself. All others are rows that people added. */
+const listOwnGateways = (
+  gateway: Settings["gateway"],
+  simulator: SimulatorHandle | null
+): ReadonlyArray<OwnGateway> => {
+  if (gateway._tag === "Bridge") {
+    const { password, url, user } = parseGatewayUrl(gateway.url.href) ??
+      { url: gateway.url.origin, user: null, password: null }
+    return [{
+      name: defaultGateway,
+      dialect: "bridge",
+      url,
+      user: gateway.user || user,
+      secrets: { password: Redacted.value(gateway.password) === "" ? Redacted.make(password ?? "") : gateway.password },
+      source: "environment"
+    }]
+  }
+  if (simulator === null) return []
+  const { simulatorGateway: name } = Demo
+  return [{ name, dialect: "bridge", url: simulator.url, user: null, secrets: {}, source: "simulator" }]
+}
+
+/** On a server every process needs the same keys, so they come from the environment; a directory keeps its own. */
+const secretSeal = (settings: Settings): Layer.Layer<SecretSeal, StartFailed> =>
+  settings.database._tag === "Postgres"
+    ? AesSecretSeal.layer(settings.secretKeys)
+    : Layer.unwrap(
+      readOrMakeKeys(settings.database.dataDir).pipe(
+        Effect.map((keys) => AesSecretSeal.layer([...settings.secretKeys, ...keys])),
+        Effect.mapError((error) => startFailed(error, null))
+      )
+    )
+
+const makeGateways = (
+  settings: Settings,
+  simulator: SimulatorHandle | null
+): Layer.Layer<GatewayDirectory | GatewayManager | GatewayAdapters | SecretSeal, StartFailed, GatewayRepository> =>
+  GatewayManager.layer.pipe(
+    Layer.provideMerge(GatewayDirectory.layer(listOwnGateways(settings.gateway, simulator))),
+    Layer.provideMerge(adapters.layer),
+    Layer.provideMerge(secretSeal(settings)),
+    Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
+  )
 
 // Sinks
 
@@ -280,7 +324,7 @@ export const start = Effect.fn("App.start")(function*(
     Layer.mergeAll(identity(settings, version), Readiness.layer, apiKeys(settings))
   )
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
-  const gateways = yield* on(stages.foundation, makeGateways(settings.gateway, simulator))
+  const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const ground = Context.mergeAll(database, words, gateways)
   const elsewhere = yield* on(stages.foundation, DeviceFleet.layerNoop)
   const managerOver = (fleet: Context.Context<DeviceFleet>) =>

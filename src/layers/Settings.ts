@@ -9,6 +9,8 @@ import { Scope } from "../contracts/Authorization.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
+import { parseSecretKeys } from "../services/SecretSeal.ts"
+import type { SecretKey } from "../services/SecretSeal.ts"
 
 export const Role = Schema.Literals(["api", "devices", "consumer", "scheduler"])
 export type Role = typeof Role.Type
@@ -33,6 +35,8 @@ export interface Settings {
   readonly apiKeys: ReadonlyArray<ApiKey>
   /** Origins whose web pages may call the API. */
   readonly corsOrigins: ReadonlyArray<string>
+  /** Keys that seal what is secret in the database; the first seals, all open. */
+  readonly secretKeys: ReadonlyArray<SecretKey>
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them for ever. */
   readonly retention: Duration.Duration | null
@@ -237,6 +241,13 @@ export const variables = {
     expected: "bridge (gowa and waha are not spoken by this version)",
     about: "the protocol of the gateway: bridge"
   }),
+  secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
+    expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
+    about:
+      "keys that seal the secrets of gateways in the database: the first seals, all open; embedded: made once in " +
+      "the data directory",
+    secret: true
+  }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
     expected: "a secret",
     about: "not used in this version; meant for the HMAC of incoming webhooks",
@@ -378,6 +389,7 @@ const derive = (values: Values): Settings => ({
   port: values.port,
   apiKeys: values.apiKeys ?? [],
   corsOrigins: values.corsOrigins,
+  secretKeys: values.secretKeys ?? [],
   roles: values.roles,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,

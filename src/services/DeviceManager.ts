@@ -6,8 +6,15 @@ import { Clock, Context, Effect, Layer, Random } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceConnection, DeviceStatus } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
-import { DeviceStateConflict, GatewayUnknown } from "../domain/DeviceErrors.ts"
-import type { DeviceNotFound, GatewayUnavailable, StorageUnavailable, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
+import { DeviceStateConflict } from "../domain/DeviceErrors.ts"
+import type {
+  DeviceNotFound,
+  GatewayUnavailable,
+  GatewayUnknown,
+  StorageUnavailable,
+  UpstreamIdTaken
+} from "../domain/DeviceErrors.ts"
+import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { DeviceStateData } from "../domain/Event.ts"
 import { explain } from "../domain/Explanation.ts"
@@ -19,9 +26,8 @@ import { DeviceFleet } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
 import type { Page } from "./DeviceRepository.ts"
 import { EventLog } from "./EventLog.ts"
+import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
-import { Gateways } from "./WhatsAppGateway.ts"
-import type { WhatsAppGateway } from "./WhatsAppGateway.ts"
 
 /** Transitions an explanation rests on. */
 const transitionsRead = 5
@@ -34,7 +40,10 @@ export class DeviceManager extends Context.Service<DeviceManager, {
     readonly name: string
     readonly gateway?: GatewayName | undefined
     readonly upstreamId?: UpstreamId | undefined
-  }) => Effect.Effect<Device, GatewayUnknown | GatewayUnavailable | UpstreamIdTaken | StorageUnavailable>
+  }) => Effect.Effect<
+    Device,
+    GatewayUnknown | GatewayUnusable | GatewayUnavailable | UpstreamIdTaken | StorageUnavailable
+  >
   readonly get: OnDevice<Device>
   readonly list: (options: {
     readonly state?: DeviceStateTag | undefined
@@ -52,7 +61,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   /** Only out of quarantine. */
   readonly release: OnDevice<Device, DeviceStateConflict>
   /** Asks the gateway, and stores the account it names. */
-  readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnavailable>
+  readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
   readonly connection: OnDevice<DeviceConnection>
   readonly explain: OnDevice<Explanation>
 }>()("columba/services/DeviceManager") {
@@ -61,16 +70,19 @@ export class DeviceManager extends Context.Service<DeviceManager, {
     Effect.gen(function*() {
       const devices = yield* DeviceRepository
       const fleet = yield* DeviceFleet
-      const gateways = yield* Gateways
+      const directory = yield* GatewayDirectory
       const log = yield* EventLog
       const identity = yield* ServerIdentity
 
       const register: DeviceManager["Service"]["register"] = Effect.fn("DeviceManager.register")(function*(wanted) {
-        const gateway = yield* chooseGateway(gateways.all, wanted.gateway)
         const id = yield* makeDeviceId
         const upstreamId = wanted.upstreamId ?? (id as string as UpstreamId)
-        yield* gateway.ensureSlot(upstreamId)
-        return yield* devices.insert({ id, name: wanted.name, gateway: gateway.name, upstreamId })
+        const gateway = yield* useGateway(
+          directory,
+          wanted.gateway,
+          ({ ensureSlot, name }) => Effect.as(ensureSlot(upstreamId), name)
+        )
+        return yield* devices.insert({ id, name: wanted.name, gateway, upstreamId })
       })
 
       const reconnect: DeviceManager["Service"]["reconnect"] = Effect.fn("DeviceManager.reconnect")(function*(id) {
@@ -91,8 +103,8 @@ export class DeviceManager extends Context.Service<DeviceManager, {
 
       const syncStatus: DeviceManager["Service"]["syncStatus"] = Effect.fn("DeviceManager.syncStatus")(function*(id) {
         const device = yield* devices.get(id)
-        const gateway = yield* chooseGateway(gateways.all, device.gateway)
-        const upstream = yield* gateway.status({ deviceId: id, upstreamId: device.upstreamId, jid: device.jid })
+        const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
+        const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target))
         if (upstream.jid === null) return { device, upstream }
         const profile = { jid: canonical(upstream.jid), phone: parsePhone(upstream.jid) }
         const known = profile.jid === device.jid && (profile.phone === null || profile.phone === device.phone)
@@ -146,18 +158,6 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       })
     })
   )
-}
-
-/** The named gateway; unnamed, the only one or the one called `default`. */
-const chooseGateway = (
-  all: ReadonlyMap<GatewayName, WhatsAppGateway>,
-  wanted: GatewayName | undefined
-): Effect.Effect<WhatsAppGateway, GatewayUnknown> => {
-  const unnamed = all.size === 1 ? [...all.values()][0] : all.get("default" as GatewayName)
-  const found = wanted === undefined ? unnamed : all.get(wanted)
-  return found === undefined
-    ? Effect.fail(GatewayUnknown.of(wanted ?? "default", [...all.keys()]))
-    : Effect.succeed(found)
 }
 
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -25,6 +25,7 @@ const settings: Settings = {
   otlpEndpoint: "http://user:hunter2@collector:4318",
   log: "auto",
   debug: false,
+  secretKeys: [],
   notes: []
 }
 

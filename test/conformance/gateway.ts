@@ -5,7 +5,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
 import type { PingWheel } from "../../src/layers/gateways/PingWheel.ts"
-import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import type { GatewayParts, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import * as AnsweringServer from "../support/answeringServer.ts"
 import { makeTarget, record } from "../support/gateway.ts"
@@ -21,7 +21,11 @@ export interface AdapterOptions {
   readonly wheel?: PingWheel
 }
 
-export type MakeAdapter = (options: AdapterOptions) => Effect.Effect<WhatsAppGateway, never, Scope.Scope>
+export type MakeAdapter = (options: AdapterOptions) => Effect.Effect<
+  WhatsAppGateway & Required<Pick<GatewayParts, "open">>,
+  never,
+  Scope.Scope
+>
 
 const target = makeTarget("sim-1")
 const known = makeTarget("sim-1", "6281234567890@s.whatsapp.net")

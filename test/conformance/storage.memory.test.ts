@@ -1,6 +1,8 @@
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { eventLogConformance } from "./eventLog.ts"
+import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { repositoriesConformance } from "./repositories.ts"
 
 eventLogConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
+gatewayRepositoryConformance("in memory", layerMemory)

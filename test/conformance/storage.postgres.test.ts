@@ -1,6 +1,8 @@
 import { layerFreshPostgres } from "../support/storage.ts"
 import { eventLogConformance } from "./eventLog.ts"
+import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { repositoriesConformance } from "./repositories.ts"
 
 eventLogConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
+gatewayRepositoryConformance("on Postgres", layerFreshPostgres)

@@ -48,6 +48,8 @@ const callRpc = (url: string, tag: string, headers: Record<string, string>) =>
 const makePayload = (tag: string): unknown => {
   if (tag === "WatchDevices") return null
   if (tag === "Devices.Create") return { name: "a", gateway: "none" }
+  if (tag === "Gateways.Create") return { name: "none", dialect: "waha", url: "http://none" }
+  if (tag.startsWith("Gateways.")) return { name: "none" }
   if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
   if (tag === "Messages.Get") return { id: `msg_${"0".repeat(26)}` }
   return tag.startsWith("Devices.") && tag !== "Devices.List" ? { id: `dev_${"0".repeat(26)}` } : {}

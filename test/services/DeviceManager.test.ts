@@ -6,16 +6,13 @@ import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
-import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { ScriptedGateway } from "../support/scriptedGateway.ts"
 import { makeScript, services } from "../support/surface.ts"
 
 const named = (...names: ReadonlyArray<string>) =>
-  Layer.succeed(
-    Gateways,
-    Gateways.of({
-      all: new Map(names.map((name) => [name as GatewayName, Object.assign(new ScriptedGateway(), { name })]))
-    })
+  GatewayDirectory.layerFixed(
+    names.map((name) => Object.assign(new ScriptedGateway(), { name: name as GatewayName }))
   )
 
 const withGateways = (...names: ReadonlyArray<string>) =>

@@ -7,7 +7,7 @@ import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
-import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import * as Demo from "../../src/simulator/Demo.ts"
 import { start } from "../../src/simulator/SimulatedGateway.ts"
@@ -24,7 +24,7 @@ const services = DeviceManager.layer.pipe(
   Layer.provideMerge(layerMemory),
   Layer.provide([
     DeviceFleet.layerNoop,
-    Layer.succeed(Gateways, { all: new Map([[Demo.simulatorGateway, gateway]]) }),
+    GatewayDirectory.layerFixed([gateway]),
     Layer.succeed(ServerIdentity, {} as ServerIdentity["Service"])
   ])
 )

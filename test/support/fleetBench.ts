@@ -2,10 +2,11 @@
  * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only remembers: what tests of
  * supervision need, and nothing that does I/O.
  */
-import { Context, Duration, Effect, Layer, PubSub, Stream } from "effect"
+import { Context, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { DesiredDevice } from "../../src/domain/Device.ts"
+import { GatewayUnknown } from "../../src/domain/DeviceErrors.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
@@ -13,7 +14,8 @@ import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
-import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
+import type { GatewayAbsent, GatewayRef } from "../../src/services/GatewayDirectory.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
 
 export const deviceId = (n: number): DeviceId => `dev_${String(n).padStart(26, "0")}` as DeviceId
@@ -46,6 +48,8 @@ export class FleetBench extends Context.Service<FleetBench, {
   readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
   /** What the table shows for a device that this fleet has not told of. */
   readonly setShown: (id: DeviceId, state: DeviceState["_tag"]) => void
+  /** The gateway's row gets another revision, or the gateway cannot be used any more. */
+  readonly setGateway: (row: Result.Result<number, GatewayAbsent>) => Effect.Effect<void>
   /** While full, `offer` says so; emptying it calls everybody who waits. */
   readonly setFull: (full: boolean) => void
 }>()("test/support/FleetBench") {}
@@ -121,11 +125,24 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
         ),
         changes: Stream.fromPubSub(pulses)
       })
+      const gatewayPulses = yield* PubSub.sliding<void>(1)
+      let row: Result.Result<GatewayRef, GatewayAbsent> = Result.succeed("default 1" as GatewayRef)
+      const directory = GatewayDirectory.of({
+        current: (name) =>
+          name === undefined || name === gateway.name
+            ? row
+            : Result.fail(GatewayUnknown.of(name, [gateway.name])),
+        open: () => Effect.succeed(gateway),
+        refresh: Effect.void,
+        changes: Stream.fromPubSub(gatewayPulses),
+        brings: () => false,
+        list: Effect.succeed([])
+      })
       const context = yield* Layer.build(
         LocalFleet.layer.pipe(
           Layer.provide(Layer.succeed(EventLog, log)),
           Layer.provide(Layer.succeed(DeviceRepository, repository)),
-          Layer.provide(Layer.succeed(Gateways, { all: new Map([[gateway.name, gateway]]) })),
+          Layer.provide(Layer.succeed(GatewayDirectory, directory)),
           Layer.provide(Layer.succeed(FleetSettings, { ...(yield* FleetSettings), ...settings }))
         )
       )
@@ -140,6 +157,12 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
           Effect.gen(function*() {
             desired = next
             yield* fleet.reconcile
+            yield* settle
+          }),
+        setGateway: (next) =>
+          Effect.gen(function*() {
+            row = Result.map(next, (revision) => `default ${revision}` as GatewayRef)
+            yield* PubSub.publish(gatewayPulses, undefined)
             yield* settle
           }),
         setShown: (id, state) => {

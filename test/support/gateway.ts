@@ -3,7 +3,7 @@ import { Deferred, Effect } from "effect"
 import type { Failure } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, UpstreamId } from "../../src/domain/Ids.ts"
-import type { SessionEvent, SessionListener, SessionTarget } from "../../src/services/WhatsAppGateway.ts"
+import type { SessionEvent, SessionListener, SessionTarget } from "../../src/services/GatewayParts.ts"
 
 export const makeTarget = (slot: string, jid: string | null = null): SessionTarget => ({
   deviceId: "dev_01K0000000000000000000TEST" as DeviceId,

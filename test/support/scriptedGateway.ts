@@ -7,8 +7,9 @@ import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { UpstreamStatus } from "../../src/domain/Device.ts"
 import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
-import { SessionRefused } from "../../src/services/WhatsAppGateway.ts"
-import type { SessionEvent, SessionListener, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import { SessionRefused } from "../../src/services/GatewayParts.ts"
+import type { OpenSession, SessionEvent, SessionListener } from "../../src/services/GatewayParts.ts"
+import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 
 /** `blackhole`: nothing answers, and the handshake runs into its time limit. */
 export type OpenMode = "accept" | "hang" | "blackhole" | "defect" | FailureClass
@@ -41,6 +42,7 @@ export class ScriptedSession {
 
 export class ScriptedGateway implements WhatsAppGateway {
   readonly name = "default" as GatewayName
+  readonly dialect = "bridge"
   readonly description = "scripted"
   readonly sessions: Array<ScriptedSession> = []
   readonly openedAt: Array<number> = []
@@ -56,7 +58,7 @@ export class ScriptedGateway implements WhatsAppGateway {
     return this.sessions.filter((session) => session.open && (id === undefined || session.deviceId === id))
   }
 
-  readonly open: WhatsAppGateway["open"] = (target, listener) =>
+  readonly open: OpenSession = (target, listener) =>
     Effect.gen({ self: this }, function*() {
       this.openedAt.push(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
       const mode = this.modeOf(target.deviceId)

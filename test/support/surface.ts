@@ -7,7 +7,7 @@ import { HttpServer } from "effect/http"
 import type { Scope } from "../../src/contracts/Authorization.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
-import type { DeviceId, EventId } from "../../src/domain/Ids.ts"
+import type { DeviceId, EventId, GatewayName } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
@@ -17,7 +17,12 @@ import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.t
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
-import { Gateways } from "../../src/services/WhatsAppGateway.ts"
+import { GatewayAdapters } from "../../src/services/GatewayAdapters.ts"
+import { GatewayManager } from "../../src/services/GatewayManager.ts"
+import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
+import type { SecretKey } from "../../src/services/SecretSeal.ts"
+import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
+import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
 
 /** What the doubles behind the surface say; a test changes it as it goes. */
@@ -42,15 +47,29 @@ const makeFleet = (script: Script) =>
     })
   )
 
-/** Everything the routes want. Storage may be given, to outlive a server. */
+/** The gateway that the environment would bring; what it answers is the script's. */
+const ownGateway: OwnGateway = {
+  name: "default" as GatewayName,
+  dialect: "bridge",
+  url: "http://scripted",
+  user: null,
+  secrets: {},
+  source: "environment"
+}
+
+/** Everything the routes need. Storage may be given, to outlive a server. */
 export const services = (
-  options: { readonly script?: Script; readonly keys?: ReadonlyArray<Key>; readonly storage?: Storage } = {}
+  options: {
+    readonly script?: Script
+    readonly keys?: ReadonlyArray<Key>
+    readonly storage?: Storage
+    readonly secretKeys?: ReadonlyArray<SecretKey>
+  } = {}
 ) => {
   const script = options.script ?? makeScript()
   const base = Layer.mergeAll(
     options.storage ?? MemoryStorage.layerMemory,
     makeFleet(script),
-    Layer.succeed(Gateways, Gateways.of({ all: new Map([[script.gateway.name, script.gateway]]) })),
     Layer.succeed(
       ServerIdentity,
       ServerIdentity.of({
@@ -75,7 +94,21 @@ export const services = (
     ),
     Readiness.layer
   )
-  return Layer.provideMerge(DeviceManager.layer, base)
+  const gateways = GatewayManager.layer.pipe(
+    Layer.provideMerge(GatewayDirectory.layer([ownGateway])),
+    Layer.provideMerge(Layer.succeed(
+      GatewayAdapters,
+      GatewayAdapters.of({
+        byDialect: new Map([[
+          "bridge",
+          ({ name }) => Effect.sync(() => Object.assign(Object.create(script.gateway), { name }))
+        ]])
+      })
+    )),
+    Layer.provide(AesSecretSeal.layer(options.secretKeys ?? [Redacted.make<Uint8Array>(new Uint8Array(32))])),
+    Layer.orDie
+  )
+  return DeviceManager.layer.pipe(Layer.provideMerge(gateways), Layer.provideMerge(base))
 }
 
 export type Storage = typeof MemoryStorage.layerMemory

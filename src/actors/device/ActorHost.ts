@@ -4,6 +4,8 @@
  */
 import type { Clock } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
+import type { GatewayRef } from "../../services/GatewayDirectory.ts"
+import type { OpenSession } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { FleetMeter } from "../fleet/FleetMeter.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
@@ -13,6 +15,9 @@ import type { StatusSync } from "../gateway/StatusSync.ts"
 export interface ActorHost {
   readonly log: EventLog["Service"]
   readonly gateway: WhatsAppGateway
+  /** The version of the gateway's row that the host was made from. */
+  readonly ref: GatewayRef
+  readonly openSession: OpenSession
   readonly gate: ConnectGate
   readonly incidents: GatewayIncidents
   readonly status: StatusSync

@@ -15,7 +15,7 @@ import { makeEventId } from "../../services/EventIdentity.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
-import type { SessionRefused } from "../../services/WhatsAppGateway.ts"
+import type { SessionRefused } from "../../services/GatewayParts.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import { reconnectSchedule } from "../Supervision.ts"
 import { decide, evolve, phoneFor, nextStep, wasStable } from "./DeviceBehaviour.ts"
@@ -214,7 +214,7 @@ const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
     const listener = new FrameListener(cell)
     cell.listener = listener
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
-    return Effect.matchCauseEffect(restore(Scope.provide(cell.host.gateway.open(target, listener), scope)), {
+    return Effect.matchCauseEffect(restore(Scope.provide(cell.host.openSession(target, listener), scope)), {
       onFailure: (cause) => {
         if (cell.listener === listener) cell.listener = null
         return Effect.andThen(Scope.close(scope, Exit.void), Effect.failCause(cause))

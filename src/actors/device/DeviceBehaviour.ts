@@ -36,9 +36,18 @@ export interface PastFailure {
   readonly wall: number
 }
 
+/** Why an actor stops. The `gateway-…` rules: the device should run, and its gateway is another one or is not there. */
+export type StopRule =
+  | "deactivated"
+  | "fleet-stopped"
+  | "gateway-changed"
+  | "gateway-inactive"
+  | "gateway-unknown"
+  | "gateway-unusable"
+
 export type Input =
   | { readonly _tag: "Start" }
-  | { readonly _tag: "Stop"; readonly rule: "deactivated" | "fleet-stopped" }
+  | { readonly _tag: "Stop"; readonly rule: StopRule }
   | { readonly _tag: "Opened" }
   /** The session was lost, or could not be opened. `retryAfter` in ms where the gateway asked for it. */
   | { readonly _tag: "Ended"; readonly failure: Failure; readonly retryAfter: number }

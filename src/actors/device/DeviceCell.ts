@@ -9,10 +9,10 @@ import { Effect } from "effect"
 import type { Duration, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { Failure } from "../../domain/DeviceState.ts"
-import type { SessionEvent, Session, SessionListener } from "../../services/WhatsAppGateway.ts"
+import type { SessionEvent, Session, SessionListener } from "../../services/GatewayParts.ts"
 import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./DeviceBehaviour.ts"
-import type { Input, ActorState } from "./DeviceBehaviour.ts"
+import type { ActorState, Input, StopRule } from "./DeviceBehaviour.ts"
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
@@ -50,7 +50,7 @@ export class DeviceCell {
   statusAsked = false
   statusHinted = false
   /** Why the fiber is interrupted, if it is. */
-  stopRule: "deactivated" | "fleet-stopped" = "fleet-stopped"
+  stopRule: StopRule = "fleet-stopped"
 
   /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
   #inbox: Array<Input> = []

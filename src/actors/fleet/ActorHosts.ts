@@ -1,30 +1,33 @@
 /**
- * The hosts of actors: one per gateway, made when the first device of the gateway is admitted and closed when the last
- * one has left, so that gateways can be added and removed while the process runs. A host holds what the devices of one
+ * The hosts of actors: one per version of a gateway, made when the first device of the gateway is admitted and closed
+ * when the last one has left, so that gateways come, change and go while the process runs. A host holds what the devices of one
  * gateway share: the connect gate, the incident and the status questions.
  *
  * Whoever runs actors (a local fleet, or an entity of a cluster) admits a device and runs the cell that it gets.
  */
-import { Clock, Context, Effect, Layer, RcMap } from "effect"
+import { Clock, Context, Effect, Layer, RcMap, Result } from "effect"
 import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import { GatewayUnknown } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
-import type { GatewayName } from "../../domain/Ids.ts"
 import type { IncidentView } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
-import { Gateways } from "../../services/WhatsAppGateway.ts"
+import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import type { GatewayAbsent, GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { ActorHost } from "../device/ActorHost.ts"
+import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { DeviceCell } from "../device/DeviceCell.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
+import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
 import * as FleetMeter from "./FleetMeter.ts"
 
 export class ActorHosts extends Context.Service<ActorHosts, {
   /** A cell for this device on the host of its gateway, counted and asked about for as long as the scope. */
-  readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayUnknown, Scope.Scope>
+  readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent, Scope.Scope>
+  /** Why this cell must not go on with its gateway as it is; null: it may. */
+  readonly mustLeave: (cell: DeviceCell) => StopRule | null
   /** The open incidents of all gateways that have devices here. */
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   /** The devices admitted here, by state. */
@@ -34,18 +37,19 @@ export class ActorHosts extends Context.Service<ActorHosts, {
     ActorHosts,
     Effect.gen(function*() {
       const log = yield* EventLog
-      const gateways = yield* Gateways
+      const directory = yield* GatewayDirectory
       const settings = yield* FleetSettings
       const clock = yield* Clock.Clock
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
 
-      const make = Effect.fnUntraced(function*(name: GatewayName) {
-        const gateway = gateways.all.get(name)
-        if (gateway === undefined) return yield* GatewayUnknown.of(name, [...gateways.all.keys()])
+      const make = Effect.fnUntraced(function*(ref: GatewayRef) {
+        const gateway = yield* directory.open(ref)
+        const openSession = yield* GatewaySessions.make(gateway)
         const incidents = yield* GatewayIncidents.make(gateway)
         const status = yield* StatusSync.make(gateway, settings)
-        const host: ActorHost = { log, gateway, gate: ConnectGate.make(settings), incidents, status, meter, clock }
+        const gate = ConnectGate.make(settings)
+        const host: ActorHost = { log, gateway, ref, openSession, gate, incidents, status, meter, clock }
         open.add(host)
         yield* Effect.addFinalizer(() => Effect.sync(() => open.delete(host)))
         return host
@@ -53,7 +57,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const hosts = yield* RcMap.make({ lookup: make })
 
       const admit = Effect.fnUntraced(function*(device: DesiredDevice) {
-        const host = yield* RcMap.get(hosts, device.gateway)
+        const host = yield* RcMap.get(hosts, yield* Effect.fromResult(directory.current(device.gateway)))
         const cell = new DeviceCell(device, host)
         return yield* Effect.acquireRelease(
           Effect.sync(() => {
@@ -71,9 +75,22 @@ export class ActorHosts extends Context.Service<ActorHosts, {
 
       return ActorHosts.of({
         admit,
+        mustLeave: ({ device, host }) => {
+          const now = directory.current(device.gateway)
+          if (Result.isFailure(now)) return stopRuleFor(now.failure)
+          return now.success === host.ref ? null : "gateway-changed"
+        },
         incidents: Effect.sync(() => [...open].flatMap((host) => host.incidents.view() ?? [])),
         counts: meter.counts
       })
     })
   )
 }
+
+/** What is recorded of a device whose gateway cannot be used. */
+export const stopRuleFor = (absent: GatewayAbsent): StopRule =>
+  absent._tag === "GatewayUnknown"
+    ? "gateway-unknown"
+    : absent.reason === "inactive"
+    ? "gateway-inactive"
+    : "gateway-unusable"

@@ -8,18 +8,20 @@
  */
 import { Cause, Clock, Duration, Effect, Exit, FiberMap, Layer, Option, Scope, Semaphore, Stream } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import type { GatewayUnknown } from "../../domain/DeviceErrors.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
+import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { run, stateDraft } from "../device/DeviceActor.ts"
 import { initial } from "../device/DeviceBehaviour.ts"
+import type { StopRule } from "../device/DeviceBehaviour.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { ActorHosts } from "./ActorHosts.ts"
+import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 
 /**
  * A comparison reads the whole table. Devices that are added one by one pulse each time; spaced like this, that costs
@@ -31,13 +33,15 @@ const make = Effect.gen(function*() {
   const log = yield* EventLog
   const repository = yield* DeviceRepository
   const hosts = yield* ActorHosts
+  const directory = yield* GatewayDirectory
   const settings = yield* FleetSettings
   const clock = yield* Clock.Clock
 
   const cells = new Map<DeviceId, DeviceCell>()
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
   const warnedAbout = new Set<string>()
-  const recordedInactive = new Set<DeviceId>()
+  /** Devices without an actor whose end is recorded, with the rule of that record. */
+  const recordedInactive = new Map<DeviceId, StopRule>()
   let closing = false
 
   /** The actor holds its place at the host for as long as its fiber runs. */
@@ -46,12 +50,25 @@ const make = Effect.gen(function*() {
     const leave = Scope.close(place, Exit.void)
     const cell = yield* Scope.provide(hosts.admit(device), place).pipe(Effect.onError(() => leave))
     warnedAbout.delete(device.gateway)
+    recordedInactive.delete(device.id)
     cells.set(device.id, cell)
     yield* FiberMap.run(fibers, device.id, Effect.ensuring(run(cell), leave))
-  }, Effect.catchTag("GatewayUnknown", (error) => warnOnce(warnedAbout, error)))
+  }, (effect, device) =>
+    Effect.catch(effect, (absent) => {
+      recordOnce(device, stopRuleFor(absent))
+      return warnOnce(warnedAbout, absent)
+    }))
 
-  const stop = Effect.fnUntraced(function*(cell: DeviceCell) {
-    cell.stopRule = "deactivated"
+  /** Recorded once per rule: until the record is committed, the table goes on listing the device as it was. */
+  const recordOnce = (device: DesiredDevice, rule: StopRule): void => {
+    if (recordedInactive.get(device.id) === rule) return
+    recordedInactive.set(device.id, rule)
+    recordInactive(log, clock, device, rule)
+  }
+
+  const stop = Effect.fnUntraced(function*(cell: DeviceCell, rule: StopRule) {
+    cell.stopRule = rule
+    recordedInactive.set(cell.device.id, rule)
     yield* FiberMap.remove(fibers, cell.device.id)
     cells.delete(cell.device.id)
   })
@@ -59,11 +76,12 @@ const make = Effect.gen(function*() {
   const follow = Effect.fnUntraced(function*(device: DesiredDevice) {
     const cell = cells.get(device.id)
     if (!device.active) {
-      if (cell !== undefined) return yield* stop(cell)
-      // Recorded once: until it is committed, the table goes on listing the device.
-      if (!recordedInactive.has(device.id)) recordInactive(log, clock, device)
-      recordedInactive.add(device.id)
-      return
+      return cell === undefined ? recordOnce(device, "deactivated") : yield* stop(cell, "deactivated")
+    }
+    const leaveRule = cell === undefined ? null : hosts.mustLeave(cell)
+    if (cell !== undefined && leaveRule !== null) {
+      yield* stop(cell, leaveRule)
+      return yield* start(device)
     }
     if (cell === undefined || !FiberMap.hasUnsafe(fibers, device.id)) return yield* start(device)
     postRequests(cell, device)
@@ -77,9 +95,9 @@ const make = Effect.gen(function*() {
       known.add(device.id)
       yield* follow(device)
     }
-    for (const id of recordedInactive) if (!known.has(id)) recordedInactive.delete(id)
+    for (const id of recordedInactive.keys()) if (!known.has(id)) recordedInactive.delete(id)
     for (const cell of [...cells.values()]) {
-      if (!known.has(cell.device.id)) yield* stop(cell)
+      if (!known.has(cell.device.id)) yield* stop(cell, "deactivated")
     }
   })
 
@@ -111,7 +129,9 @@ const make = Effect.gen(function*() {
   }
 
   yield* Effect.forkScoped(
-    Stream.merge(repository.changes, Stream.tick(settings.reconcileInterval)).pipe(
+    Stream.mergeAll([repository.changes, directory.changes, Stream.tick(settings.reconcileInterval)], {
+      concurrency: "unbounded"
+    }).pipe(
       // Pulses that arrive while a comparison runs become one more comparison, not a queue of them.
       Stream.buffer({ capacity: 1, strategy: "sliding" }),
       Stream.runForEach(() => Effect.andThen(reconcile, Effect.sleep(reconcileSpacing)))
@@ -137,12 +157,12 @@ const make = Effect.gen(function*() {
 export const layer = Layer.effect(DeviceFleet, make).pipe(Layer.provide(ActorHosts.layer))
 
 /** Once per gateway, until a device of it could be started. */
-const warnOnce = (warnedAbout: Set<string>, error: GatewayUnknown): Effect.Effect<void> =>
+const warnOnce = (warnedAbout: Set<string>, absent: GatewayAbsent): Effect.Effect<void> =>
   Effect.suspend(() => {
-    if (warnedAbout.has(error.gateway)) return Effect.void
-    warnedAbout.add(error.gateway)
-    return Effect.logError("devices name a gateway that is not configured").pipe(
-      Effect.annotateLogs({ gateway: error.gateway })
+    if (warnedAbout.has(absent.gateway)) return Effect.void
+    warnedAbout.add(absent.gateway)
+    return Effect.logWarning("devices do not run, because their gateway cannot be used").pipe(
+      Effect.annotateLogs({ gateway: absent.gateway, reason: absent.message })
     )
   })
 
@@ -153,15 +173,20 @@ const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   cell.device = device
 }
 
-/** A device that was deactivated while no process ran it still shows its last state: the log records that it ended. */
-const recordInactive = (log: EventLog["Service"], clock: Clock.Clock, device: DesiredDevice): void => {
+/** A device that stopped while no process ran it still shows its last state: the log records that it ended, and why. */
+const recordInactive = (
+  log: EventLog["Service"],
+  clock: Clock.Clock,
+  device: DesiredDevice,
+  rule: StopRule
+): void => {
   const actorState = initial(device.jid)
   log.push(
     stateDraft(
       device.id,
       actorState.state,
       actorState,
-      { rule: "deactivated", failure: null },
+      { rule, failure: null },
       clock.currentTimeMillisUnsafe()
     )
   )

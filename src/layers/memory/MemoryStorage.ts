@@ -1,18 +1,21 @@
-/** The log and both repositories in memory, over one set of tables: the whole storage of a test. */
+/** The log and the repositories in memory, over one set of tables: the whole storage of a test. */
 import { Layer } from "effect"
 import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as MemoryDatabase from "./MemoryDatabase.ts"
+import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
+import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 
 export const layerMemory: Layer.Layer<
-  EventLog | LogStatus | DeviceRepository | MessageRepository
+  EventLog | LogStatus | DeviceRepository | GatewayRepository | MessageRepository
 > = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provide(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
-  MemoryRepositories.layerMessages
+  MemoryRepositories.layerMessages,
+  MemoryGatewayRepository.layer
 ).pipe(Layer.provide(MemoryDatabase.layer))

@@ -6,8 +6,9 @@
 import { Effect, Layer } from "effect"
 import { Migrator } from "effect/sql"
 import log from "./migrations/0001_log.ts"
+import gateways from "./migrations/0002_gateways.ts"
 
-const loader = Migrator.fromRecord({ "0001_log": log })
+const loader = Migrator.fromRecord({ "0001_log": log, "0002_gateways": gateways })
 
 /** Returns what it ran: number and name of each. */
 export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }).pipe(

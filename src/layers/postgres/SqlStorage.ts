@@ -1,14 +1,16 @@
-/** The log and both repositories over a SQL database, Postgres or embedded, brought to its schema first. */
+/** The log and the repositories over a SQL database, Postgres or embedded, brought to its schema first. */
 import { Layer } from "effect"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as Migrations from "./Migrations.ts"
+import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 
-/** Provides `EventLog`, `DeviceRepository` and `MessageRepository`; needs `SqlClient` and `DatabaseSignals`. */
+/** Provides `EventLog` and the repositories of devices, gateways and messages; needs `SqlClient` and `DatabaseSignals`. */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provide(SqlLogStore.layer)),
   SqlDeviceRepository.layer,
+  SqlGatewayRepository.layer,
   SqlMessageRepository.layer
 ).pipe(Layer.provide(Migrations.layer))

@@ -4,7 +4,7 @@ import { Effect, Exit, Layer, Scope, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
-import { Gateways } from "../../../src/services/WhatsAppGateway.ts"
+import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
 import { device } from "../../support/fleetBench.ts"
 import { ScriptedGateway } from "../../support/scriptedGateway.ts"
 
@@ -31,7 +31,7 @@ const layer = Layer.suspend(() => {
   const gateways = [new ScriptedGateway(), Object.assign(new ScriptedGateway(), { name: other })]
   return Layer.fresh(ActorHosts.layer).pipe(
     Layer.provide(Layer.succeed(EventLog, log)),
-    Layer.provide(Layer.succeed(Gateways, { all: new Map(gateways.map((gateway) => [gateway.name, gateway])) }))
+    Layer.provide(GatewayDirectory.layerFixed(gateways))
   )
 })
 
@@ -77,6 +77,7 @@ describe("the hosts of actors", () => {
     Effect.gen(function*() {
       const hosts = yield* ActorHosts
       const refused = yield* Effect.flip(Effect.scoped(hosts.admit(device(1, { gateway: "gone" as GatewayName }))))
+      assert(refused._tag === "GatewayUnknown")
       assert.deepStrictEqual(refused.known, ["default", "other"])
       assert.strictEqual(hosts.counts().Inactive, 0)
     }).pipe(Effect.provide(layer)))

@@ -8,7 +8,7 @@ import * as EmbeddedDatabase from "../../../src/layers/postgres/Embedded.ts"
 import * as SqlStorage from "../../../src/layers/postgres/SqlStorage.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
-import { freshDirectory } from "../../support/storage.ts"
+import { freshDirectory } from "../../support/directory.ts"
 
 /** A first start of the embedded database is seconds of pure computing; each test has up to three, on a busy machine. */
 const startsMax = 120_000

@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { acquireDirectoryLock } from "../../../src/layers/postgres/directoryLock.ts"
-import { freshDirectory } from "../../support/storage.ts"
+import { freshDirectory } from "../../support/directory.ts"
 
 const locks = (directory: string) => readdirSync(directory).filter((name) => name.startsWith("columba.lock"))
 

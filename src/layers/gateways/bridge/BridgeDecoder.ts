@@ -18,7 +18,7 @@ import type { EventId } from "../../../domain/Ids.ts"
 import type { MessageStatus } from "../../../domain/Message.ts"
 import { canonical, isLid } from "../../../domain/Jid.ts"
 import { makeEventId, deriveMessageId } from "../../../services/EventIdentity.ts"
-import type { SessionEvent, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
 import { depthMax, isTooDeep } from "../depth.ts"
 import { mayLoseNumbers, parseExact } from "../exactNumbers.ts"
 import {

@@ -1,11 +1,18 @@
 /**
- * A gateway that speaks the `bridge` dialect: one WebSocket a device carrying `{event, device_id, payload}`, and HTTP
- * for questions about slots, both behind HTTP Basic.
+ * A gateway that speaks the `bridge` dialect: one WebSocket per device that carries `{event, device_id, payload}`, and
+ * HTTP for requests about slots, both behind HTTP Basic.
+ *
+ * Of the gateway's parts it has `open`. Its list of slots only repeats what the gateway last believed of each, without
+ * saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no webhooks, and no
+ * history, sending or login that is known to be the same on every such gateway.
  */
-import { unescape } from "node:querystring"
-import { Effect, Layer, Redacted, Scope } from "effect"
+import { Effect, Redacted, Scope } from "effect"
+import { parseGatewayUrl } from "../../../domain/Gateway.ts"
 import type { DeviceId, GatewayName } from "../../../domain/Ids.ts"
-import { Gateways, SessionRefused, type WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
+import type { OpenGateway } from "../../../services/GatewayAdapters.ts"
+import { describeGateway } from "../../../services/GatewayDirectory.ts"
+import { type OpenSession, SessionRefused } from "../../../services/GatewayParts.ts"
+import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import * as BridgeRest from "./BridgeRest.ts"
 import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
 import { scopeClosed } from "./failures.ts"
@@ -14,10 +21,10 @@ import * as RestClient from "../RestClient.ts"
 
 export interface BridgeOptions {
   readonly name: GatewayName
-  /** `http(s)://` or `ws(s)://`, with the gateway's base path if it has one. Checked where settings are read. */
+  /** `http(s)://` or `ws(s)://`, with the gateway's base path if it has one. Checked before it is stored. */
   readonly url: string
-  /** Neither here nor in the URL: the gateway is open. */
-  readonly user?: string | undefined
+  /** Without user and password, here and in the URL, the gateway is open. */
+  readonly user?: string | null | undefined
   readonly password?: Redacted.Redacted | undefined
   /** 1 MiB by default: the largest frames seen carry a base64 thumbnail of some 100 KiB. */
   readonly frameBytesMax?: number | undefined
@@ -29,13 +36,16 @@ export interface BridgeOptions {
   readonly wheel?: PingWheel | undefined
 }
 
+/** The parts of every `bridge` gateway. */
+export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open">>
+
 const frameBytesDefault = 1024 * 1024
 const frameBytesHardDefault = 16 * 1024 * 1024
 const handshakeMillisDefault = 10_000
 
 export const make = Effect.fnUntraced(function*(
   options: BridgeOptions
-): Effect.fn.Return<WhatsAppGateway, never, Scope.Scope> {
+): Effect.fn.Return<BridgeGateway, never, Scope.Scope> {
   const base = parseBase(options.url)
   const authorization = makeAuthorization(options)
   const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
@@ -51,7 +61,7 @@ export const make = Effect.fnUntraced(function*(
   // To teach a session the account once the gateway has told it: frames may name the account instead of the slot.
   const sessions = new Map<DeviceId, BridgeSession>()
 
-  const open: WhatsAppGateway["open"] = (target, listener) =>
+  const openSession: OpenSession = (target, listener) =>
     Effect.flatMap(Effect.scope, (scope) => {
       let close: () => void = noop
       const connected = Effect.callback<BridgeSession, SessionRefused>((resume) => {
@@ -74,8 +84,9 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     name: options.name,
-    description: `bridge at ${base.href}`,
-    open,
+    dialect: "bridge",
+    description: describeGateway({ dialect: "bridge", url: base.href }),
+    open: openSession,
     status: (target) =>
       Effect.tap(rest.status(target.upstreamId), ({ jid }) => {
         if (jid !== null) sessions.get(target.deviceId)?.learnAccount(jid)
@@ -86,30 +97,22 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** All configured gateways of this dialect. */
-export const layer = (gateways: ReadonlyArray<BridgeOptions>): Layer.Layer<Gateways> =>
-  Layer.effect(
-    Gateways,
-    Effect.map(Effect.forEach(gateways, make), (made) =>
-      Gateways.of({ all: new Map(made.map((gateway) => [gateway.name, gateway])) }))
-  )
+/** For the table of dialects. */
+export const open: OpenGateway = ({ name, secrets, url, user }) => make({ name, url, user, password: secrets.password })
 
 const noop = () => {}
 
 /** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
 const parseBase = (text: string): URL => {
-  const url = new URL(text)
-  const base = new URL(url.origin === "null" ? `${url.protocol}//${url.host}` : url.origin)
-  base.protocol = url.protocol.replace(/^ws/, "http")
-  base.pathname = url.pathname.replace(/\/(ws\/?)?$/, "")
+  const base = new URL(parseGatewayUrl(text)?.url ?? text)
+  base.protocol = base.protocol.replace(/^ws/, "http")
+  base.pathname = base.pathname.replace(/\/(ws\/?)?$/, "")
   return base
 }
 
 const makeAuthorization = (options: BridgeOptions): string | null => {
-  const url = new URL(options.url)
-  const user = options.user ?? unescape(url.username)
-  const password = options.password === undefined
-    ? unescape(url.password)
-    : Redacted.value(options.password)
+  const inUrl = parseGatewayUrl(options.url)
+  const user = options.user ?? inUrl?.user ?? ""
+  const password = options.password === undefined ? inUrl?.password ?? "" : Redacted.value(options.password)
   return user === "" && password === "" ? null : `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`
 }

@@ -10,7 +10,7 @@
 import { type ClientOptions, WebSocket } from "ws"
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Failure } from "../../../domain/DeviceState.ts"
-import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/WhatsAppGateway.ts"
+import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/GatewayParts.ts"
 import { readEnvelope } from "../envelope.ts"
 import { decodeFrame, rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./BridgeDecoder.ts"
 import {

@@ -1,0 +1,135 @@
+/**
+ * How a device of one gateway gets its session: by a connection of its own where the gateway offers that, else by a
+ * share of the gateway's link, else (the gateway only posts to us) by being there.
+ *
+ * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at
+ * once with a failure that concerns the gateway, so that it is looked at as one incident and burns no device's budget.
+ */
+import { Effect, RcMap, Scope } from "effect"
+import type { Failure } from "../../domain/DeviceState.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { canonical } from "../../domain/Jid.ts"
+import { SessionRefused } from "../../services/GatewayParts.ts"
+import type {
+  ConnectLink,
+  OpenSession,
+  Session,
+  SessionEvent,
+  SessionListener,
+  SessionTarget
+} from "../../services/GatewayParts.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+
+/** The way for the devices of this gateway. The link, if there is one, lives at most as long as the scope. */
+export const make = (gateway: WhatsAppGateway): Effect.Effect<OpenSession, never, Scope.Scope> => {
+  if (gateway.open !== undefined) return Effect.succeed(gateway.open)
+  return gateway.link === undefined ? Effect.map(makeMembers, ({ join }) => join) : shareLink(gateway.link)
+}
+
+/** Devices that have a session here, and how their events reach them. */
+class Member implements Session {
+  target: SessionTarget
+  readonly listener: SessionListener
+  readonly #leave: (member: Member) => boolean
+
+  constructor(target: SessionTarget, listener: SessionListener, leave: (member: Member) => boolean) {
+    this.target = target
+    this.listener = listener
+    this.#leave = leave
+  }
+
+  /** Nothing of its own is read, so nothing of its own can be stopped. */
+  pause(): boolean {
+    return false
+  }
+
+  resume(): void {}
+
+  /** `onEnd` follows in a microtask, so that a listener may end the session from within `onEvent`. */
+  end(failure: Failure): void {
+    if (this.#leave(this)) queueMicrotask(() => this.listener.onEnd(failure))
+  }
+}
+
+const makeMembers = Effect.sync(() => {
+  const members = new Map<DeviceId, Member>()
+  const leave = (member: Member): boolean =>
+    members.get(member.target.deviceId) === member && members.delete(member.target.deviceId)
+
+  const join: OpenSession = (target, listener) =>
+    Effect.acquireRelease(
+      Effect.sync(() => {
+        const member = new Member(target, listener, leave)
+        members.set(target.deviceId, member)
+        return member
+      }),
+      (member) => Effect.sync(() => member.end(closedByUs))
+    )
+
+  /** Few names are asked for in a second, and a slot's id is found at once where it is ours. */
+  const find = (name: string): SessionTarget | null => {
+    const jid = name.includes("@") ? canonical(name) : null
+    for (const { target } of members.values()) {
+      if (target.upstreamId === name || (jid !== null && target.jid !== null && canonical(target.jid) === jid)) {
+        return target
+      }
+    }
+    return null
+  }
+
+  const tell = (deviceId: DeviceId, event: SessionEvent): void => {
+    const member = members.get(deviceId)
+    if (member === undefined) return
+    if (event._tag === "UpstreamConnected" && event.jid !== null) member.target = { ...member.target, jid: event.jid }
+    member.listener.onEvent(event)
+  }
+
+  const endAll = (failure: Failure): void => {
+    const ended = [...members.values()]
+    members.clear()
+    for (const { listener } of ended) listener.onEnd(failure)
+  }
+
+  return { join, find, tell, endAll }
+})
+
+const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
+  const members = yield* makeMembers
+  // A link that is lost or was refused is never handed out again: the next device opens one under the next number.
+  let number = 1
+  const retire = (mine: number): boolean => mine === number && number++ > 0
+  const links = yield* RcMap.make({
+    lookup: (mine: number) =>
+      connect({
+        find: members.find,
+        onEvent: members.tell,
+        onEnd: (failure) => {
+          if (retire(mine)) members.endAll(linkLost(failure))
+        }
+      })
+  })
+  const open: OpenSession = (target, listener) =>
+    Effect.suspend(() => {
+      const mine = number
+      return Effect.andThen(
+        Effect.onError(RcMap.get(links, mine), () => Effect.sync(() => retire(mine))),
+        Effect.suspend(() => mine === number ? members.join(target, listener) : Effect.fail(lostMeanwhile))
+      )
+    })
+  return open
+})
+
+const closedByUs: Failure = { class: "transport", code: "closed-by-us", detail: "the session was closed by this side" }
+
+/** Rejected credentials stay what they are; every other loss of the link is the gateway's. */
+const linkLost = ({ class: kind, detail }: Failure): Failure =>
+  kind === "auth"
+    ? { class: kind, code: "link-lost", detail }
+    : { class: "upstreamDown", code: "link-lost", detail }
+
+const lostMeanwhile = new SessionRefused({
+  message: "The gateway's link was lost while the device joined it",
+  class: "upstreamDown",
+  code: "link-lost",
+  retryAfter: null
+})

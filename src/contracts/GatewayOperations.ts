@@ -1,0 +1,101 @@
+/** The operations on gateways. Secrets go in and never come out: a gateway only tells which of them are set. */
+import { Schema } from "effect"
+import { HttpApiSchema } from "effect/http-api"
+import { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { Gateway, GatewayDialect } from "../domain/Gateway.ts"
+import {
+  DialectUnsupported,
+  GatewayInUse,
+  GatewayNameTaken,
+  GatewayNotEditable,
+  GatewayNotFound,
+  GatewayUrlInvalid,
+  SecretKeyMissing
+} from "../domain/GatewayErrors.ts"
+import { GatewayName } from "../domain/Ids.ts"
+import * as Operation from "./Operation.ts"
+
+/** Longer ones are no credentials; the bound keeps a row small. */
+const secretLengthMax = 4096
+
+const UrlText = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, 2048)))
+const UserText = Schema.String.check(Schema.isBetweenLength(1, 256), Schema.isPattern(/^[^\p{Cc}]*$/u))
+const Secret = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, secretLengthMax)))
+
+const GatewayNameField = { name: GatewayName }
+
+export const CreateGatewayFields = {
+  name: GatewayName,
+  dialect: GatewayDialect,
+  /** `http(s)://` or `ws(s)://` with the base path. Credentials in it are taken out and stored as secrets. */
+  url: UrlText,
+  user: Schema.optionalKey(UserText),
+  password: Schema.optionalKey(Secret),
+  apiKey: Schema.optionalKey(Secret),
+  webhookSecret: Schema.optionalKey(Secret)
+}
+
+/** Null removes a secret; what is left out stays. */
+export const EditGatewayFields = {
+  url: Schema.optionalKey(UrlText),
+  user: Schema.optionalKey(Schema.NullOr(UserText)),
+  password: Schema.optionalKey(Schema.NullOr(Secret)),
+  apiKey: Schema.optionalKey(Schema.NullOr(Secret)),
+  webhookSecret: Schema.optionalKey(Schema.NullOr(Secret)),
+  active: Schema.optionalKey(Schema.Boolean)
+}
+
+/** All of them: an installation has a handful. */
+export const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null })
+
+export const gatewayOperations = [
+  Operation.post("Gateways", "Create", "/gateways", {
+    scope: "manage",
+    reach: "fleet",
+    summary: "Add a gateway",
+    description:
+      "Adds a gateway, active. Devices can name it at once; no connection is made before one does. Secrets " +
+      "are stored sealed.",
+    body: CreateGatewayFields,
+    success: Gateway.pipe(HttpApiSchema.status(201)),
+    errors: [DialectUnsupported, GatewayUrlInvalid, GatewayNameTaken, SecretKeyMissing, StorageUnavailable]
+  }),
+  Operation.get("Gateways", "List", "/gateways", {
+    scope: "read",
+    reach: "fleet",
+    summary: "List gateways",
+    description: "All gateways by name.",
+    success: GatewayList,
+    errors: [StorageUnavailable]
+  }),
+  Operation.get("Gateways", "Get", "/gateways/:name", {
+    scope: "read",
+    reach: "fleet",
+    summary: "Get a gateway",
+    description: "Where the gateway is, how it speaks and which secrets are set.",
+    params: GatewayNameField,
+    success: Gateway,
+    errors: [GatewayNotFound, StorageUnavailable]
+  }),
+  Operation.patch("Gateways", "Edit", "/gateways/:name", {
+    scope: "manage",
+    reach: "fleet",
+    summary: "Change a gateway",
+    description:
+      "Changes URL, credentials or whether the gateway is used. Its devices reconnect, or stop and say why. " +
+      "Of a gateway that comes from the environment only `active` can be changed.",
+    params: GatewayNameField,
+    body: EditGatewayFields,
+    success: Gateway,
+    errors: [GatewayNotFound, GatewayNotEditable, GatewayUrlInvalid, SecretKeyMissing, StorageUnavailable]
+  }),
+  Operation.remove("Gateways", "Remove", "/gateways/:name", {
+    scope: "manage",
+    reach: "fleet",
+    summary: "Remove a gateway",
+    description: "Removes a gateway that no active device uses. Inactive devices keep its name.",
+    params: GatewayNameField,
+    success: HttpApiSchema.NoContent,
+    errors: [GatewayNotFound, GatewayNotEditable, GatewayInUse, StorageUnavailable]
+  })
+] as const

@@ -1,0 +1,62 @@
+/**
+ * A gateway as a row: where it is and how it speaks. Its secrets are not part of it; only which of them are set is
+ * ever given out.
+ */
+import { Schema } from "effect"
+import { GatewayName, Timestamp } from "./Ids.ts"
+
+/** How a gateway speaks. A build may speak fewer of them than there are. */
+export const GatewayDialect = Schema.Literals(["bridge", "gowa", "waha"])
+export type GatewayDialect = typeof GatewayDialect.Type
+
+/** Secrets that a gateway may need: HTTP Basic, an API key, and the key that signs its webhooks. */
+export const GatewaySecretName = Schema.Literals(["password", "apiKey", "webhookSecret"])
+export type GatewaySecretName = typeof GatewaySecretName.Type
+
+/**
+ * Where a gateway's row comes from: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two bring
+ * their URL and secrets with them at each start of a process, and cannot be changed by the API.
+ */
+export const GatewaySource = Schema.Literals(["api", "environment", "simulator"])
+export type GatewaySource = typeof GatewaySource.Type
+
+export const Gateway = Schema.Struct({
+  name: GatewayName,
+  dialect: GatewayDialect,
+  /** `http(s)://` or `ws(s)://`, without credentials, query and fragment. */
+  url: Schema.String,
+  /** The user of HTTP Basic, or null. */
+  user: Schema.NullOr(Schema.String),
+  /** Which secrets are set. */
+  secrets: Schema.Array(GatewaySecretName),
+  source: GatewaySource,
+  /** Whether its devices should connect. */
+  active: Schema.Boolean,
+  createdAt: Timestamp,
+  updatedAt: Timestamp
+})
+export type Gateway = typeof Gateway.Type
+
+/** A gateway's URL as given, taken apart. Null: it is none that a gateway can have. */
+export const parseGatewayUrl = (
+  text: string
+): { readonly url: string; readonly user: string | null; readonly password: string | null } | null => {
+  if (!URL.canParse(text)) return null
+  const { hash, hostname, password, pathname, protocol, search, host, username } = new URL(text)
+  if (!/^(http|ws)s?:$/.test(protocol) || hostname === "" || search !== "" || hash !== "") return null
+  const decoded = [username, password].map(decode)
+  if (decoded.includes(undefined)) return null
+  return {
+    url: `${protocol}//${host}${pathname === "/" ? "" : pathname}`,
+    user: decoded[0] || null,
+    password: decoded[1] || null
+  }
+}
+
+const decode = (text: string): string | undefined => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined
+  }
+}

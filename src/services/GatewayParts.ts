@@ -1,0 +1,228 @@
+/**
+ * What a gateway can do, in parts. A dialect's adapter has a part or lacks it: an absent part is an absent property of
+ * `WhatsAppGateway`, never a stub. Callers take what is there and ask for no dialect's name.
+ *
+ * - `statuses`: every slot of the gateway in one request;
+ * - `open`: a connection per device;
+ * - `link`: one connection for all devices of the gateway;
+ * - `ingest`: events that the gateway posts to us;
+ * - `history`: messages of the past, for backfill;
+ * - `send`, `login`: what their names say.
+ *
+ * Wherever a part hands over facts, they are drafts with the identity that repeats are recognised by, so live frames,
+ * webhooks and history can overlap freely.
+ */
+import { Schema } from "effect"
+import type { Effect, Redacted, Scope, Stream } from "effect"
+import type { UpstreamStatus } from "../domain/Device.ts"
+import type { GatewayUnavailable } from "../domain/DeviceErrors.ts"
+import { FailureClass } from "../domain/DeviceState.ts"
+import type { Failure } from "../domain/DeviceState.ts"
+import type { EventDraft } from "../domain/Event.ts"
+import type { DeviceId, Timestamp, UpstreamId } from "../domain/Ids.ts"
+
+export interface SessionTarget {
+  readonly deviceId: DeviceId
+  readonly upstreamId: UpstreamId
+  /** The account JID that is known, to tell the account's own reads from those of others. */
+  readonly jid: string | null
+}
+
+/** What a session hands over. Only `Record` goes into the log; the rest moves the device's state machine. */
+export type SessionEvent =
+  /** A fact for the log: a message, an ack, another event of the gateway, or a frame that could not be read. */
+  | { readonly _tag: "Record"; readonly draft: EventDraft }
+  /** The gateway says the account is connected; `jid` where it says which. A hint: status sync confirms it. */
+  | { readonly _tag: "UpstreamConnected"; readonly jid: string | null }
+  /** The gateway says the account lost its own connection to WhatsApp. A hint. */
+  | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
+  /** The gateway wants a login. The code itself is a secret of the login flow and never enters the log. */
+  | { readonly _tag: "LoginNeeded"; readonly method: "qr" | "code" | "unknown"; readonly expiresAt: string | null }
+  | { readonly _tag: "LoggedOut"; readonly reason: string }
+
+// Connections
+
+export interface SessionListener {
+  /** In arrival order. Must not throw and must not block; may call `pause`. */
+  readonly onEvent: (event: SessionEvent) => void
+  /** Exactly once, and last. */
+  readonly onEnd: (failure: Failure) => void
+}
+
+export interface Session {
+  /** Stops reading. False where the session cannot stop (it shares a link): the caller then ends the session. */
+  readonly pause: () => boolean
+  readonly resume: () => void
+  /** Ends it now, with a close code the gateway understands. `onEnd` follows. Idempotent. */
+  readonly end: (failure: Failure) => void
+}
+
+/** A session or link could not be opened. `retryAfter` in milliseconds where the gateway named a wait. */
+export class SessionRefused extends Schema.TaggedError<SessionRefused>()("SessionRefused", {
+  message: Schema.String,
+  class: FailureClass,
+  code: Schema.String,
+  retryAfter: Schema.NullOr(Schema.Finite)
+}) {}
+
+/** Opens a session and returns once it is up. Closing the scope closes it with code 1001 and waits for nothing. */
+export type OpenSession = (
+  target: SessionTarget,
+  listener: SessionListener
+) => Effect.Effect<Session, SessionRefused, Scope.Scope>
+
+/** The listener of a link: it knows the devices, the adapter knows how the gateway names them. */
+export interface LinkListener {
+  /** The device of a slot id or of an account JID. Null: none of ours, and its events are to be dropped. */
+  readonly find: (name: string) => SessionTarget | null
+  /** In arrival order over all slots. */
+  readonly onEvent: (deviceId: DeviceId, event: SessionEvent) => void
+  /** Exactly once, and last: the link is lost for all devices together. */
+  readonly onEnd: (failure: Failure) => void
+}
+
+/**
+ * One connection for all slots of the gateway. It is read without pause: a gateway that shares one connection among its
+ * slots would stop for all of them. The callers share it by reference count. Closing the scope closes it.
+ */
+export type ConnectLink = (listener: LinkListener) => Effect.Effect<void, SessionRefused, Scope.Scope>
+
+// Statuses
+
+export interface SlotStatus {
+  readonly status: UpstreamStatus
+  /** False where the list only repeats what the gateway last believed: ask `status` before relying on it. */
+  readonly proven: boolean
+}
+
+/** All slots of the gateway in one request. A slot that is missing does not exist there. Bounded at 5 s. */
+export type ReadStatuses = Effect.Effect<ReadonlyMap<UpstreamId, SlotStatus>, GatewayUnavailable>
+
+// Webhooks
+
+export interface IngestRequest {
+  /** Names in lower case. */
+  readonly headers: Readonly<Record<string, string | undefined>>
+  /** As received: the signature is over these bytes. */
+  readonly body: Uint8Array
+}
+
+export type IngestResult =
+  | { readonly _tag: "Accepted"; readonly deviceId: DeviceId; readonly events: ReadonlyArray<SessionEvent> }
+  /** Signed by the gateway, about a slot that none of our devices holds. */
+  | { readonly _tag: "UnknownSlot"; readonly slot: string }
+  | { readonly _tag: "Refused"; readonly reason: "signature" | "unreadable"; readonly detail: string }
+
+/**
+ * What a webhook means. Pure: it reads no clock and writes nothing. The signature is checked before anything of the
+ * body is read, in constant time.
+ */
+export type Ingest = (
+  request: IngestRequest,
+  context: { readonly find: LinkListener["find"]; readonly now: number }
+) => IngestResult
+
+// History
+
+/** Both ends included. */
+export interface HistoryWindow {
+  readonly from: Timestamp
+  readonly to: Timestamp
+}
+
+export interface HistoryPage {
+  /** Oldest first within a page; pages may come in any order. `via` is `backfill`. */
+  readonly drafts: ReadonlyArray<EventDraft>
+  /** Where the next page begins, for the adapter alone to read. Null: the window is complete. */
+  readonly next: string | null
+}
+
+export interface History {
+  /** What a complete window proves the presence of. What is not in here stays unprovable. */
+  readonly covers: ReadonlySet<"messages" | "acks" | "reactions">
+  /** One page of the window; `page` is null at first and then the `next` of the page before. */
+  readonly read: (
+    target: SessionTarget,
+    window: HistoryWindow,
+    page: string | null
+  ) => Effect.Effect<HistoryPage, GatewayUnavailable>
+}
+
+// Sending
+
+export interface OutgoingMedia {
+  readonly data: Uint8Array
+  readonly mimeType: string
+  readonly fileName: string | null
+  readonly caption: string | null
+}
+
+export type OutgoingContent =
+  | { readonly _tag: "Text"; readonly text: string }
+  | { readonly _tag: "Image" | "Video" | "Audio" | "Document"; readonly media: OutgoingMedia }
+  | { readonly _tag: "Location"; readonly latitude: number; readonly longitude: number; readonly name: string | null }
+  | { readonly _tag: "Contact"; readonly name: string; readonly phone: string }
+
+export interface OutgoingMessage {
+  /** The chat, as a canonical JID. */
+  readonly to: string
+  readonly content: OutgoingContent
+  /** The WhatsApp id of the message that is replied to. */
+  readonly replyTo: string | null
+}
+
+/** The gateway refused the message: it was not sent. `permanent`: the same message will be refused again. */
+export class SendRefused extends Schema.TaggedError<SendRefused>()("SendRefused", {
+  message: Schema.String,
+  reason: Schema.Literals(["not-on-whatsapp", "limited", "not-connected", "not-logged-in", "invalid", "other"]),
+  permanent: Schema.Boolean
+}) {}
+
+/** The request went out and no answer came: the message may or may not have been sent. Never repeated blindly. */
+export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()("SendOutcomeUnknown", {
+  message: Schema.String
+}) {}
+
+export interface Send {
+  readonly contents: ReadonlySet<OutgoingContent["_tag"]>
+  /** Gives the WhatsApp id. `GatewayUnavailable`: the request never reached the gateway, nothing was sent. */
+  readonly message: (
+    target: SessionTarget,
+    message: OutgoingMessage
+  ) => Effect.Effect<{ readonly waId: string }, SendRefused | SendOutcomeUnknown | GatewayUnavailable>
+}
+
+// Login
+
+export type LoginRequest =
+  | { readonly method: "qr" }
+  | { readonly method: "code"; readonly phone: Redacted.Redacted }
+
+/** The codes are secrets of the login flow: they enter neither log, span nor error. */
+export type LoginStep =
+  | {
+    readonly _tag: "Qr"
+    readonly text: Redacted.Redacted | null
+    readonly png: Redacted.Redacted<Uint8Array> | null
+    readonly expiresAt: Timestamp
+  }
+  | { readonly _tag: "Code"; readonly code: Redacted.Redacted; readonly expiresAt: Timestamp }
+  | { readonly _tag: "LoggedIn"; readonly jid: string | null }
+  | { readonly _tag: "Expired" }
+
+/** The gateway will not begin a login: the slot is logged in already, or the method does not exist there. */
+export class LoginRefused extends Schema.TaggedError<LoginRefused>()("LoginRefused", {
+  message: Schema.String,
+  reason: Schema.Literals(["logged-in", "method", "phone", "other"])
+}) {}
+
+export interface Login {
+  readonly methods: ReadonlySet<LoginRequest["method"]>
+  /** The steps of one attempt, to `LoggedIn` or `Expired`. Ending the stream gives the attempt up. */
+  readonly attempt: (
+    target: SessionTarget,
+    request: LoginRequest
+  ) => Stream.Stream<LoginStep, LoginRefused | GatewayUnavailable>
+  /** Unlinks the account and keeps the slot. Repeating it is harmless. */
+  readonly logOut: (target: SessionTarget) => Effect.Effect<void, GatewayUnavailable>
+}

@@ -1,0 +1,123 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { ask, startServer } from "../support/surface.ts"
+
+const password = "hunter2-päss"
+
+const setup = Effect.fnUntraced(function*(options: Parameters<typeof startServer>[0] = {}) {
+  const { url } = yield* startServer(options)
+  const at = `${url}/api/v1/gateways`
+  const create = (json: object) =>
+    ask(at, { method: "POST", json: { name: "east", dialect: "bridge", url: "http://east:3000/base", ...json } })
+  const patch = (json: object, name = "east") => ask(`${at}/${name}`, { method: "PATCH", json })
+  const remove = (name = "east") => ask(`${at}/${name}`, { method: "DELETE" })
+  return { url, at, create, patch, remove }
+})
+
+describe("gateways over HTTP", () => {
+  it.live("are added, listed, changed and removed, and no answer holds a secret", () =>
+    Effect.gen(function*() {
+      const { at, create, patch, remove } = yield* setup()
+      const made = yield* create({ user: "columba", password, apiKey: "key-123", webhookSecret: "hook-456" })
+      assert.strictEqual(made.status, 201)
+      assert.deepInclude(made.body, {
+        name: "east",
+        url: "http://east:3000/base",
+        user: "columba",
+        secrets: ["apiKey", "password", "webhookSecret"],
+        source: "api",
+        active: true
+      })
+      const listed = yield* ask(at)
+      assert.deepStrictEqual(listed.body.items.map(({ name }: { name: string }) => name), ["default", "east"])
+      assert.strictEqual(listed.body.next, null)
+      const changed = yield* patch({ apiKey: null, url: "wss://elsewhere", active: false })
+      assert.deepInclude(changed.body, {
+        url: "wss://elsewhere",
+        secrets: ["password", "webhookSecret"],
+        active: false
+      })
+      const shown = yield* ask(`${at}/east`)
+      assert.deepStrictEqual(shown.body, changed.body)
+      for (const answer of [made, listed, changed, shown]) {
+        const text = JSON.stringify(answer.body)
+        for (const secret of [password, "key-123", "hook-456", "v1."]) assert.notInclude(text, secret)
+      }
+      assert.strictEqual((yield* remove()).status, 204)
+      assert.strictEqual((yield* ask(`${at}/east`)).body._tag, "GatewayNotFound")
+    }))
+
+  it.live("credentials in the URL become user and password", () =>
+    Effect.gen(function*() {
+      const { create } = yield* setup()
+      const { body } = yield* create({ url: `https://columba:${encodeURIComponent(password)}@east/` })
+      assert.deepInclude(body, { url: "https://east", user: "columba", secrets: ["password"] })
+      assert.notInclude(JSON.stringify(body), "hunter2")
+    }))
+
+  it.live.each<readonly [object, number, string]>([
+    [{ name: "East" }, 400, "name"],
+    [{ url: "ftp://east" }, 422, "GatewayUrlInvalid"],
+    [{ url: "http://u:topsecret@east/?token=1" }, 422, "GatewayUrlInvalid"],
+    [{ url: "http://east/#x" }, 422, "GatewayUrlInvalid"],
+    [{ url: "east:3000" }, 422, "GatewayUrlInvalid"],
+    [{ dialect: "gowa" }, 422, "DialectUnsupported"],
+    [{ dialect: "waha" }, 422, "it speaks: bridge"],
+    [{ dialect: "smoke" }, 400, "dialect"],
+    [{ name: "default" }, 409, "GatewayNameTaken"]
+  ])("refuses %o with %i and says why", ([change, status, word]) =>
+    Effect.gen(function*() {
+      const { create } = yield* setup()
+      const refused = yield* create(change)
+      assert.strictEqual(refused.status, status)
+      assert.include(JSON.stringify(refused.body), word)
+      assert.notInclude(JSON.stringify(refused.body), "topsecret")
+    }))
+
+  it.live("without a key a gateway with secrets is refused, and one without is taken", () =>
+    Effect.gen(function*() {
+      const { create, patch } = yield* setup({ secretKeys: [] })
+      const refused = yield* create({ password })
+      assert.deepStrictEqual([refused.status, refused.body._tag], [422, "SecretKeyMissing"])
+      assert.include(refused.body.message, "COLUMBA_SECRET_KEY")
+      assert.strictEqual((yield* create({ user: "columba" })).status, 201)
+      assert.strictEqual((yield* patch({ password })).body._tag, "SecretKeyMissing")
+    }))
+
+  it.live("is not removed while an active device uses it; a device names it and its slot is made there", () =>
+    Effect.gen(function*() {
+      const { create, patch, remove, url } = yield* setup()
+      yield* create({})
+      const devices = `${url}/api/v1/devices`
+      const device = yield* ask(devices, { method: "POST", json: { name: "kasir", gateway: "east" } })
+      assert.strictEqual(device.body.gateway, "east")
+      const refused = yield* remove()
+      assert.deepStrictEqual([refused.status, refused.body._tag, refused.body.devices], [409, "GatewayInUse", 1])
+      yield* patch({ active: false })
+      const unusable = yield* ask(devices, { method: "POST", json: { name: "b", gateway: "east" } })
+      assert.deepStrictEqual([unusable.status, unusable.body._tag, unusable.body.reason], [
+        409,
+        "GatewayUnusable",
+        "inactive"
+      ])
+      yield* ask(`${devices}/${device.body.id}`, { method: "DELETE" })
+      assert.strictEqual((yield* remove()).status, 204)
+    }))
+
+  it.live("what the environment brings can be switched off, and is changed where it comes from", () =>
+    Effect.gen(function*() {
+      const { patch, remove } = yield* setup()
+      const off = yield* patch({ active: false }, "default")
+      assert.deepInclude(off.body, { source: "environment", active: false, secrets: [] })
+      for (
+        const refused of [
+          yield* patch({ url: "http://x" }, "default"),
+          yield* patch({ password }, "default"),
+          yield* remove("default")
+        ]
+      ) {
+        assert.deepStrictEqual([refused.status, refused.body._tag], [409, "GatewayNotEditable"])
+        assert.include(refused.body.message, "WHATSAPP_")
+      }
+    }))
+})
