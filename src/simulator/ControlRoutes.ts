@@ -1,6 +1,6 @@
 /**
- * How tests and the demo drive the simulator from another process: JSON under `/__sim/`, without authentication, since
- * a simulator has nothing to protect. The ledger comes as NDJSON.
+ * The controls by which another process drives the simulator: JSON under `/__sim/`, without authentication, since a
+ * simulator has nothing to protect. The ledger is returned as NDJSON.
  */
 import { Result, Schema } from "effect"
 import { Fault } from "./FaultPlan.ts"
@@ -12,7 +12,7 @@ const EmitBody = Schema.Struct({
   count: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
   rate: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
   speed: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
-  /** Answer only when all are out. */
+  /** Answer only when all events have been emitted. */
   wait: Schema.optionalKey(Schema.Boolean)
 })
 const DevicesBody = Schema.Struct({
@@ -34,7 +34,7 @@ const decodeRaw = Schema.decodeUnknownResult(RawBody)
 const decodeDevice = Schema.decodeUnknownResult(DeviceBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
-/** Lines of the ledger in one answer; the next page starts after the last line's `n`. */
+/** Lines of the ledger in one answer. The next page starts after the `n` of the last line. */
 const ledgerPageMax = 100_000
 
 const json = (value: unknown): Reply => ({
@@ -47,7 +47,7 @@ const invalid = (error: unknown): Reply => plain(400, String(error))
 
 const unknownDevice = (id: string): Reply => plain(404, `no device ${id}`)
 
-/** `done` is called once, at once except where a job is waited for. */
+/** Calls `done` once: at once, or at the end of a job that the caller waits for. */
 export const control = (
   core: SimulatorCore,
   method: string,

@@ -1,6 +1,6 @@
 /**
- * Lets things happen: takes the next event of a device's scenario, writes it to the ledger and the history, and sends
- * it the way the fault plan allows. One pump drives all jobs; nothing here is per socket.
+ * Emits events: takes the next event of a device's scenario, writes it to the ledger and the history, and sends it as
+ * the fault plan says. One timer drives all jobs; there is no timer per socket.
  */
 import type { FaultPlan } from "./FaultPlan.ts"
 import type { Ledger } from "./Ledger.ts"
@@ -8,15 +8,15 @@ import { type Seeded, seeded } from "./Seeded.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
 export interface EmitJob {
-  /** In the order in which they take turns. */
+  /** The devices emit in turn, in this order. */
   readonly devices: ReadonlyArray<SimulatedDevice>
-  /** How many events in all; `null` until stopped. */
+  /** Events in all; `null`: until stopped. */
   readonly count: number | null
-  /** Events a second over all devices; `null` as fast as sockets take them. */
+  /** Events per second over all devices; `null`: as fast as the sockets take them. */
   readonly rate: number | null
   /**
-   * Instead of a rate: each account's own time goes by so many times as fast as ours, so that people pause and receipts
-   * follow as they do in life.
+   * Instead of a rate: each account's own time runs this many times as fast as real time, so that pauses and receipts
+   * have realistic proportions.
    */
   readonly speed: number | null
 }
@@ -26,7 +26,7 @@ interface Running extends EmitJob {
   readonly startedAt: number
   readonly done: () => void
   emitted: number
-  /** With a speed: where each account's own time stood at the start. */
+  /** With a speed: each account's own time at the start of the job. */
   readonly origins: ReadonlyMap<SimulatedDevice, number>
   lookAt: number
 }
@@ -43,15 +43,19 @@ export interface EmitterOptions {
   readonly now: () => number
 }
 
-/** Often enough that 100 events a second look even; rare enough that an idle pump costs nothing. */
+/** Short enough that 100 events per second look even, long enough that an idle timer costs nothing. */
 const tickMillis = 5
-/** One turn of the pump, so that sockets are served between: at the target of 20,000 a second a tick needs 100. */
+/**
+ * Events of one tick, so that sockets are served in between. 20,000 events per second, the target, are 100 per tick.
+ */
 const burstMax = 500
-/** Looking whether each of 10,000 accounts is due costs a millisecond; in life a tenth of a second is not noticed. */
+/**
+ * Checking which of 10,000 accounts is due takes a millisecond, and a delay of 0.1 s does not matter in a conversation.
+ */
 const lookMillis = 100
-/** Bytes waiting in one socket above which an unpaced job waits for it. */
+/** Bytes waiting in one socket above which a job without a rate waits for it. */
 const bufferedMax = 256 * 1024
-/** Frames held back by `reorder` or `slow`, over all devices. Beyond, they go out at once. */
+/** Frames held back by `reorder` or `slow`, over all devices. More are sent at once. */
 const heldMax = 100_000
 
 export class Emitter {
@@ -60,7 +64,7 @@ export class Emitter {
   readonly #jobs = new Map<number, Running>()
   readonly #reordered = new Map<SimulatedDevice, Array<string>>()
   #late: Array<Outgoing & { readonly due: number }> = []
-  /** When the last late frame of a device is due: later ones may not overtake it. */
+  /** When the last delayed frame of a device is due. Later frames must not overtake it. */
   readonly #lastDue = new Map<SimulatedDevice, number>()
   #held = 0
   #timer: NodeJS.Timeout | undefined
@@ -77,7 +81,7 @@ export class Emitter {
     return [...this.#jobs.values()].map(({ count, emitted, id }) => ({ id, emitted, count }))
   }
 
-  /** Starts a job; `done` is called when it has emitted its count, or was stopped. */
+  /** Starts a job. `done` is called when it has emitted its count, or was stopped. */
   start(job: EmitJob, done: () => void): number {
     const id = ++this.#ids
     if (job.devices.length === 0 || job.count === 0) done()
@@ -101,13 +105,13 @@ export class Emitter {
     this.#timer = undefined
   }
 
-  /** The device's next event, now. */
+  /** Emits the device's next event now. */
   emitNext(device: SimulatedDevice): void {
     const { event, payload } = device.scenario.next(this.#options.now())
     this.emit(device, event, payload)
   }
 
-  /** Any event for the device. Ledger first, then the sockets. */
+  /** Emits any event for the device: to the ledger first, then to the sockets. */
   emit(device: SimulatedDevice, event: string, payload: Readonly<Record<string, unknown>>): void {
     const { faults, ledger } = this.#options
     const now = this.#options.now()
@@ -130,12 +134,12 @@ export class Emitter {
     this.#distort(device, event, payload, now)
   }
 
-  /** Sends this text as it is, past ledger and faults. */
+  /** Sends this text unchanged, without ledger and faults. */
   sendRaw(device: SimulatedDevice, text: string): void {
     this.#write(device, text)
   }
 
-  /** Lets go of whatever faults hold back. */
+  /** Sends everything that faults hold back. */
   release(): void {
     for (const [device, texts] of this.#reordered) for (const text of texts) this.#write(device, text)
     this.#reordered.clear()
@@ -195,7 +199,7 @@ export class Emitter {
     this.#timer ??= setInterval(() => this.tick(), tickMillis)
   }
 
-  /** One turn of the pump. The timer calls it; so does a test that moves a clock of its own. */
+  /** One tick. The timer calls it, and so does a test with its own clock. */
   tick(): void {
     const now = this.#options.now()
     if (this.#late.length > 0) {
@@ -245,7 +249,7 @@ export class Emitter {
   }
 }
 
-/** A socket that is closing takes no frame any more. */
+/** A socket that is closing takes no more frames. */
 const openSockets = (device: SimulatedDevice): number => {
   let count = 0
   for (const socket of device.sockets) if (socket.readyState === socket.OPEN) count++
@@ -257,7 +261,9 @@ const isFull = (device: SimulatedDevice): boolean => {
   return false
 }
 
-/** A socket that died under a frame is noticed by its close; the ledger already says that the frame was tried. */
+/**
+ * A socket that fails during a write is closed, which is handled elsewhere. The ledger already has the frame as sent.
+ */
 const sent = () => {}
 
 const junk = [

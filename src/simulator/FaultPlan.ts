@@ -1,52 +1,57 @@
 /**
- * What goes wrong, as data. A fault is stated once and then holds for some or all devices, for a while or a number of
- * times, always or by chance; the same seed makes the same choices. The gateway asks the plan at each point where
- * something could go wrong.
+ * The faults, as data. A fault is added once and then applies to some or all devices, for a time or a number of times,
+ * always or with a probability; the same seed makes the same choices. The gateway asks the plan at each point at which
+ * a fault can occur.
  */
 import { Schema } from "effect"
 import { type Seeded, seeded } from "./Seeded.ts"
 
 const common = {
-  /** Slots it holds for. All of them by default. */
+  /** The slots to which it applies. All by default. */
   devices: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** How likely it strikes where it could. Always by default. */
+  /** The probability that it strikes where it can. 1 by default. */
   probability: Schema.optionalKey(Schema.Finite),
-  /** After striking so often it is over. */
+  /** It ends after it has struck this many times. */
   times: Schema.optionalKey(Schema.Int),
-  /** After so many milliseconds it is over. */
+  /** It ends after this many milliseconds. */
   forMillis: Schema.optionalKey(Schema.Finite)
 }
 
-/** A fault of one kind, with its own settings besides the common ones. */
+/** A fault of one kind, with its own settings in addition to the common ones. */
 const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(kind: Kind, fields: Fields) =>
   Schema.Struct({ kind: Schema.Literal(kind), ...fields, ...common })
 
 export const Fault = Schema.Union([
-  /** Closes the sockets that are open now: with a close code, by RST, or (neither) by ending TCP without a word. At once over. */
+  /**
+   * Closes the sockets that are open now: with a close code, by RST, or by ending TCP without a close frame. Then it
+   * ends.
+   */
   fault("drop", { code: Schema.optionalKey(Schema.Int), reset: Schema.optionalKey(Schema.Boolean) }),
-  /** The sockets that are open now stay up in TCP, but nothing is read or written any more, as when a NAT forgot them. */
+  /**
+   * The sockets that are open now stay open in TCP, but are not read or written, as when a NAT has dropped their state.
+   */
   fault("half-open", {}),
-  /** Accepts, answers pings, and tells nothing: what happens meanwhile is only in the history. */
+  /** Sockets are accepted and pings answered, but events are only added to the history. */
   fault("mute", {}),
-  /** Answers the upgrade with this status. `json`: in the envelope, as a gateway without a WhatsApp session does. */
+  /** Answers the upgrade with this status. `json`: with the envelope of a gateway that has no WhatsApp session. */
   fault("refuse", {
     status: Schema.Int,
     retryAfter: Schema.optionalKey(Schema.String),
     json: Schema.optionalKey(Schema.Boolean)
   }),
-  /** Takes the TCP connection and never answers the upgrade. */
+  /** Accepts the TCP connection and never answers the upgrade. */
   fault("hang", {}),
-  /** A frame that is no event goes ahead of the event. */
+  /** A frame that is no event is sent before the event. */
   fault("junk", {}),
-  /** A binary frame goes ahead of the event. */
+  /** A binary frame is sent before the event. */
   fault("binary", {}),
-  /** A frame of so many bytes goes ahead of the event. */
+  /** A frame of this many bytes is sent before the event. */
   fault("huge", { bytes: Schema.Int }),
-  /** The event is sent so often in all. */
+  /** The event is sent this many times in all. */
   fault("duplicate", { copies: Schema.Int }),
-  /** Events are held back until so many are there, then sent in a seeded order. */
+  /** Events are held back until the window is full, then sent in a seeded order. */
   fault("reorder", { window: Schema.Int }),
-  /** Each event goes out so many milliseconds late, order kept. */
+  /** Each event is sent this many milliseconds late, in order. */
   fault("slow", { millis: Schema.Finite }),
   /** The event names another device. */
   fault("wrong-device", {})
@@ -82,7 +87,7 @@ export class FaultPlan {
     return this.#entries.size === 0
   }
 
-  /** `now` in milliseconds, from the clock that later questions use. */
+  /** `now` in milliseconds, by the same clock as in later calls. */
   add(fault: Fault, now: number): number {
     const id = ++this.#ids
     const entry = {
@@ -115,7 +120,7 @@ export class FaultPlan {
       .map(({ fault, id, strikes }) => ({ id, fault, strikes }))
   }
 
-  /** The fault that strikes the device here and now, if one does. Counts. */
+  /** The fault of this kind that strikes the device now, if there is one. Counts the strike. */
   strike<Kind extends FaultKind>(kind: Kind, device: string, now: number): FaultOf<Kind> | undefined {
     const entry = this.#find(kind, device, now)
     if (entry === undefined) return undefined

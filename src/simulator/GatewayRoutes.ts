@@ -1,6 +1,7 @@
 /**
- * The gateway's own HTTP side, with its habits: the envelope `{code, message, results}`, 500 for an unknown slot where
- * the path names it and 404 where a header does, a plain-text 401 for wrong credentials, `results: null` for no slots.
+ * The HTTP API of the gateway itself, with its peculiarities: the envelope `{code, message, results}`, 500 for an
+ * unknown slot that the path names but 404 for one that a header names, a plain-text 401 for wrong credentials,
+ * `results: null` for no slots.
  */
 import type { IncomingMessage } from "node:http"
 import type { HistoryRow, SimulatedDevice } from "./SimulatedDevice.ts"
@@ -37,7 +38,7 @@ export const sessionNotReady = envelope(
   "you are not connect to services server, please reconnect"
 )
 
-/** The device a scoped request is about, or the refusal: header first, then query, then the only one there is. */
+/** The device of a scoped request, or the refusal: by header, else by query, else the only device there is. */
 export const scopedDevice = (core: SimulatorCore, request: IncomingMessage, url: URL): SimulatedDevice | Reply => {
   const header = request.headers["x-device-id"]
   const named = (typeof header === "string" ? header.trim() : "") || url.searchParams.get("device_id") || ""
@@ -49,7 +50,7 @@ export const scopedDevice = (core: SimulatorCore, request: IncomingMessage, url:
   return envelope(400, "DEVICE_ID_REQUIRED", "device_id is required via X-Device-Id header or device_id query")
 }
 
-/** Null where the path is none of the gateway's. `body` is the request's JSON, or undefined. */
+/** Null if the gateway does not have this path. `body` is the request's JSON, or undefined. */
 export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url: URL, body: unknown): Reply | null => {
   const [first, second, third] = url.pathname.slice(1).split("/")
   if (first === "devices") {
@@ -132,7 +133,7 @@ const messagesReply = (device: SimulatedDevice, chat: string, url: URL): Reply =
   const start = url.searchParams.get("start_time")
   const end = url.searchParams.get("end_time")
   const rows = device.history.filter((row) => row.chat_jid === chat)
-  // As text, both ends included: what the gateway's database does.
+  // Compared as text, with both ends included, as the gateway's database does.
   const within = rows.filter(({ timestamp }) =>
     (start === null || timestamp >= start) && (end === null || timestamp <= end)
   )

@@ -1,7 +1,7 @@
 /**
- * The record of every event the simulator has let happen, in order, so that a checker can later say what was lost,
- * doubled or out of order. Lines are written (to memory, and to the file where one is given) before the frame is sent:
- * whatever a device can have seen is in the ledger, even if the simulator is killed.
+ * The record of every event that the simulator has emitted, in order, so that a checker can later tell what was lost,
+ * duplicated or out of order. A line is written (to memory, and to the file if there is one) before its frame is sent:
+ * everything that a device can have received is in the ledger, even if the simulator is killed.
  */
 import { closeSync, openSync, writeSync } from "node:fs"
 
@@ -13,16 +13,16 @@ export interface LedgerEntry {
   readonly seq: number
   /** The gateway's name of the event. */
   readonly event: string
-  /** The WhatsApp id; for an ack the first of `ids`; empty where the event has none. */
+  /** The WhatsApp id; for an ack the first of `ids`; empty if the event has none. */
   readonly id: string
   readonly ids?: ReadonlyArray<string>
-  /** To how many sockets it was sent: 0 where nobody listened or a fault swallowed it. */
+  /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */
   readonly at: number
 }
 
-/** Two million lines are some 400 MB at most; beyond, the oldest half is let go and counted. A file keeps them all. */
+/** Two million lines take at most some 400 MB. Beyond that the oldest half is dropped from memory; a file keeps all. */
 const linesMax = 2_000_000
 
 export class Ledger {

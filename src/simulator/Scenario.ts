@@ -1,9 +1,9 @@
 /**
- * What one simulated account hears: an endless, seeded sequence of events in the order of its own time. Customers and
- * groups write, the owner answers from the phone, receipts follow what he sent after realistic delays, and now and
- * then something is reacted to, edited, revoked, or only typed.
+ * The events of one simulated account: an endless, seeded sequence in the order of the account's own time. Customers
+ * and groups write, the owner answers from the phone, receipts follow after realistic delays, and now and then there is
+ * a reaction, an edit, a revocation, or typing only.
  *
- * Content and order depend on the seed alone; only timestamps come from outside, so that the same seed and the same
+ * Content and order depend on the seed alone. Only timestamps come from outside, so that the same seed and the same
  * clock give the same bytes.
  */
 import { emojis, type Language, languages } from "./phrases.ts"
@@ -11,26 +11,26 @@ import { type Seeded, seeded } from "./Seeded.ts"
 
 /** An event before it is put into a dialect's envelope. */
 export interface ScenarioEvent {
-  /** The gateway's name of it. */
+  /** The gateway's name of the event. */
   readonly event: string
-  /** Milliseconds of the account's own time since its beginning. Never decreases. */
+  /** Milliseconds in the account's own time, from 0. Never decreases. */
   readonly at: number
   readonly payload: Readonly<Record<string, unknown>>
 }
 
 export interface Scenario {
-  /** The account's own time: that of its last event. */
+  /** The account's own time at its last event. */
   readonly at: () => number
-  /** When the next event is due in the account's own time. */
+  /** When the next event is due, in the account's own time. */
   readonly nextAt: () => number
-  /** The next event, with `now` (milliseconds) as its claimed time. */
+  /** The next event, with `now` (milliseconds) as its timestamp. */
   readonly next: (now: number) => ScenarioEvent
 }
 
 interface Contact {
   readonly jid: string
   readonly lid: string
-  /** A hidden user whose phone the gateway does not know: all its fields carry the LID. */
+  /** A user whose phone number the gateway does not know: all fields carry the LID. */
   readonly hidden: boolean
   readonly name: string
   readonly language: Language
@@ -47,10 +47,13 @@ interface Pending {
   readonly make: (now: number) => Omit<ScenarioEvent, "at">
 }
 
-/** Receipts and second thoughts still to come. When it is full, new ones are left out: some receipts never arrive. */
+/**
+ * Receipts, reactions, edits and revocations to come. Beyond this bound new ones are left out: some receipts never
+ * come.
+ */
 const pendingMax = 64
 
-/** The account's phone, always the same for a seed and a device. */
+/** The account of a device. The same seed and device always give the same account. */
 export const makeAccount = (seed: string, device: string): { readonly jid: string; readonly name: string } => {
   const random = seeded(`${seed}/${device}/account`)
   return {
@@ -59,7 +62,7 @@ export const makeAccount = (seed: string, device: string): { readonly jid: strin
   }
 }
 
-/** `conversation` seeds what is said, where that is to differ while the account stays. */
+/** `conversation` seeds the content, so that it can differ while the account stays. */
 export const scenario = (seed: string, device: string, conversation = seed): Scenario => {
   const random = seeded(`${conversation}/${device}/scenario`)
   const account = makeAccount(seed, device)
@@ -110,7 +113,7 @@ interface Writing {
   readonly later: (delay: number, make: Pending["make"]) => void
 }
 
-/** Bursts of talk with pauses between: mostly seconds, sometimes minutes. */
+/** The time to the next message: mostly seconds, sometimes minutes. */
 const gap = (random: Seeded): number =>
   random.chance(0.8) ? random.between(1500, 20_000) : random.between(60_000, 600_000)
 
@@ -142,7 +145,7 @@ const receiveInGroup = (writing: Writing, group: Group, now: number): Omit<Scena
   return { event: "message", payload: { id, timestamp: formatSeconds(now), is_from_me: false, ...where, ...text } }
 }
 
-/** The owner answers from the phone. Two thirds are delivered soon, most of those are read, some together. */
+/** The owner answers from the phone. Nine of ten answers are delivered soon, and three quarters of those are read. */
 const answer = (writing: Writing, contact: Contact, now: number): Omit<ScenarioEvent, "at"> => {
   const { random } = writing
   const id = waId(random)
@@ -170,7 +173,7 @@ const typing = ({ random }: Writing, contact: Contact): Omit<ScenarioEvent, "at"
   }
 })
 
-/** Now and then a message is reacted to, edited or revoked, within minutes. */
+/** In 7 of 100 cases a reaction, an edit or a revocation follows within minutes. */
 const afterthought = (
   writing: Writing,
   target: string,
@@ -233,7 +236,7 @@ const place = (contact: Contact, group: Group | null) => {
   }
 }
 
-/** Text for the most part, else one of the media shapes gateways really send, with or without a caption. */
+/** Mostly text, else one of the media forms that gateways send, with or without a caption. */
 const content = (
   random: Seeded,
   language: Language,
@@ -255,7 +258,7 @@ const content = (
       location: { degreesLatitude: -6.2 + random.next(), degreesLongitude: 106.8 + random.next(), name: "Toko" }
     }
   }
-  // A poll or the like: gateways pass on that there was a message, and nothing of what it said.
+  // A poll, for example: gateways report that there was a message, without its content.
   return random.chance(0.5)
     ? {}
     : { contact: { displayName: random.pick(language.names), vcard: "BEGIN:VCARD\nEND:VCARD" } }

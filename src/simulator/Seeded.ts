@@ -1,6 +1,6 @@
 /**
- * Chance that can be repeated: the same seed gives the same sequence on every machine (mulberry32 over a hash of the
- * seed's text, so that `seed/device-7` is a stream of its own).
+ * Repeatable random numbers: the same seed gives the same sequence on every machine (mulberry32 over a hash of the
+ * seed's text, so that `seed/device-7` is an independent sequence).
  */
 export interface Seeded {
   /** In [0, 1). */

@@ -1,8 +1,8 @@
-/** One slot of the simulated gateway: its account, its sockets, what it will hear next and what it has heard. */
+/** One slot of the simulated gateway: its account, its sockets, its coming events and its history. */
 import type { WebSocket } from "ws"
 import { makeAccount, type Scenario, scenario } from "./Scenario.ts"
 
-/** A row of the history, as gateways give it. */
+/** A row of the history, in the form of the gateway's API. */
 export interface HistoryRow {
   readonly id: string
   readonly chat_jid: string
@@ -19,7 +19,7 @@ export interface HistoryRow {
   updated_at: string
 }
 
-/** Enough for any gap a test opens, and 10,000 devices stay below 100 MB at the usual few messages each. */
+/** Covers every gap that a test opens. 10,000 devices with the usual few messages each stay below 100 MB. */
 const historyMax = 1000
 
 const mediaTypes = ["image", "video", "video_note", "audio", "document", "sticker"]
@@ -29,12 +29,12 @@ export class SimulatedDevice {
   readonly name: string
   readonly createdAt: string
   readonly sockets = new Set<WebSocket>()
-  /** Open in TCP and dead to the world: the half-open fault. */
+  /** Open in TCP, but neither read nor written: the half-open fault. */
   readonly frozen = new Set<WebSocket>()
-  /** What the last upgrade said of itself. */
+  /** The credentials and names that the last upgrade carried. */
   handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null =
     null
-  /** Events so far: the number of the last one. */
+  /** The number of the last event. */
   seq = 0
   /** The account, once paired. */
   jid: string | null
@@ -55,7 +55,7 @@ export class SimulatedDevice {
     this.createdAt = new Date(now).toISOString()
   }
 
-  /** Made when first needed: most devices of a large idle fleet never say anything. */
+  /** Made at first use: most devices of a large idle fleet never emit anything. */
   get scenario(): Scenario {
     return this.#scenario ??= scenario(this.#seed, this.id, this.#conversation)
   }
@@ -75,7 +75,7 @@ export class SimulatedDevice {
     this.connected = false
   }
 
-  /** Keeps what a gateway keeps: messages; edits change the row, revocations remove it; acks leave no trace. */
+  /** Keeps what a gateway keeps: messages. An edit changes the row, a revocation removes it, acks are not kept. */
   remember(event: string, payload: Readonly<Record<string, unknown>>): void {
     if (event === "message") {
       this.#history.push(makeRow(payload))

@@ -1,10 +1,10 @@
 /**
  * A WhatsApp gateway that misbehaves on request: a real HTTP and WebSocket server with simulated accounts behind it.
- * The demo, the tests and the benchmarks all use this one.
+ * The demo and the tests use it.
  *
  * - `/ws` speaks the `bridge` dialect, behind HTTP Basic where credentials are set;
  * - `/devices…`, `/chats`, `/chat/…/messages` and `/health` answer as gateways do (`GatewayRoutes`);
- * - `/__sim/…` commands it (`ControlRoutes`); in the same process the handle does.
+ * - `/__sim/…` controls it from another process (`ControlRoutes`); in the same process the handle does.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
@@ -20,21 +20,21 @@ export interface SimulatorOptions {
   /** 0, the default, takes a free one. */
   readonly port?: number | undefined
   readonly seed?: string | undefined
-  /** Seeds what is said, where that is to differ between runs while the accounts stay: the seed by default. */
+  /** Seeds the conversations, so that they can differ between runs while the accounts stay. The seed by default. */
   readonly conversation?: string | undefined
-  /** Without it the gateway is open. */
+  /** Without it the gateway needs no credentials. */
   readonly auth?: { readonly user: string; readonly password: string } | undefined
-  /** Slots there from the start: `sim-1`, `sim-2` … */
+  /** Slots that exist from the start: `sim-1`, `sim-2` … */
   readonly devices?: number | undefined
   /** True by default: a slot is paired once it exists. */
   readonly autoPair?: boolean | undefined
-  /** Where the ledger is appended to, each line before its frame is sent. */
+  /** The file that the ledger is appended to, each line before its frame is sent. */
   readonly ledgerFile?: string | undefined
-  /** The clock of what it says; the machine's by default. */
+  /** The clock of its timestamps, rates and faults; the machine's by default. */
   readonly now?: (() => number) | undefined
 }
 
-/** A running simulator, for whoever started it. */
+/** A running simulator. */
 export interface SimulatorHandle {
   readonly url: string
   readonly port: number
@@ -71,12 +71,14 @@ export const start = Effect.fnUntraced(function*(
   return { url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`, port, core }
 })
 
-/** The whole of `columba simulator`: starts, says where it is, lets things happen if asked to, and stays. */
+/**
+ * The command `columba simulator`: starts, prints the address, emits events if asked to, and runs until interrupted.
+ */
 export const runSimulator = (
   options: SimulatorOptions & {
-    /** Events a second over all devices, from the start, also over those that come later. */
+    /** Events per second over all devices, also those that are added later. */
     readonly rate?: number | undefined
-    /** Instead of a rate: people write and read in their own time, so many times as fast as ours. */
+    /** Instead of a rate: conversations in their own time, this many times as fast as real time. */
     readonly speed?: number | undefined
   }
 ): Effect.Effect<never, SimulatorNotStarted> =>
@@ -117,7 +119,7 @@ const makeServer = (
     })
   })
   const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 })
-  // Upgraded and hung connections are not the HTTP server's any more: it would not close them.
+  // Upgraded and hung connections no longer belong to the HTTP server: it would not close them.
   const upgraded = new Set<Duplex>()
   server.on("upgrade", (request, socket, head) => {
     upgraded.add(socket)
@@ -136,7 +138,7 @@ const makeServer = (
   return { server, close }
 }
 
-/** Null where the request was taken (or, by a fault, is never answered); else the refusal. */
+/** Null if the upgrade was accepted, or by a fault is never answered; else the refusal. */
 const upgrade = (
   core: SimulatorCore,
   request: IncomingMessage,
@@ -157,7 +159,7 @@ const upgrade = (
   }
   const now = core.now()
   if (core.faults.strike("hang", device.id, now) !== undefined) {
-    // Whoever gives up on it is let go: it must not look as if he had kept the connection.
+    // A client that gives up closes the connection, and it must not count as open after that.
     socket.on("end", () => socket.destroy()).resume()
     return null
   }
@@ -187,7 +189,7 @@ const send = (response: ServerResponse, reply: Reply): void => {
   response.writeHead(reply.status, { ...reply.headers }).end(reply.body)
 }
 
-/** The body as JSON, or undefined where it is none or above its bound. */
+/** The body as JSON, or undefined if it is no JSON or above its bound. */
 const readJson = (request: IncomingMessage, done: (body: unknown) => void): void => {
   const chunks: Array<Buffer> = []
   let size = 0

@@ -1,6 +1,6 @@
 /**
- * The simulated gateway without its wires: slots, what happens to them, what goes wrong. The HTTP routes and the
- * socket server ask and command it, and so does a test in the same process.
+ * The simulated gateway without its transport: slots, their events and the faults. The HTTP routes and the socket
+ * server use it, and so does a test in the same process.
  */
 import type { WebSocket } from "ws"
 import { Emitter } from "./Emitter.ts"
@@ -10,7 +10,7 @@ import { SimulatedDevice } from "./SimulatedDevice.ts"
 
 export interface CoreOptions {
   readonly seed: string
-  /** Seeds what is said, where that is to differ between runs while the accounts stay: the seed by default. */
+  /** Seeds the conversations, so that they can differ between runs while the accounts stay. The seed by default. */
   readonly conversation?: string | undefined
   readonly ledgerFile: string | undefined
   /** Whether a slot is paired as soon as it is created; otherwise it shows a QR code until `pair`. */
@@ -23,7 +23,7 @@ export interface SimulatorStats {
   readonly devices: number
   readonly sockets: number
   readonly frozen: number
-  /** Events that happened, whether or not somebody heard. */
+  /** Events emitted, whether or not a socket received them. */
   readonly events: number
   readonly frames: number
   readonly bytes: number
@@ -38,9 +38,9 @@ export interface EmitRequest {
   readonly devices?: ReadonlyArray<string> | undefined
   /** Without it, until stopped. */
   readonly count?: number | undefined
-  /** Events a second in all; without it as fast as the sockets take them. */
+  /** Events per second in all. Without it, as fast as the sockets take them. */
   readonly rate?: number | undefined
-  /** Instead of a rate: how many times as fast as ours the accounts' own time goes by. */
+  /** Instead of a rate: the accounts' own time runs this many times as fast as real time. */
   readonly speed?: number | undefined
 }
 
@@ -86,7 +86,7 @@ export class SimulatorCore {
     return device
   }
 
-  /** `sim-1` to `sim-<count>`; those that are there already stay. */
+  /** Adds `sim-1` to `sim-<count>`. Those that exist stay. */
   addDevices(count: number, prefix = "sim-"): ReadonlyArray<string> {
     return Array.from({ length: count }, (_, index) => this.addDevice(`${prefix}${index + 1}`).id)
   }
@@ -98,7 +98,7 @@ export class SimulatorCore {
     for (const socket of [...device.sockets, ...device.frozen]) socket.close(1000, "device removed")
   }
 
-  /** A device's socket is up: it is told at once how its account stands. */
+  /** Takes over a device's open socket, and sends the state of its account at once. */
   attach(device: SimulatedDevice, socket: WebSocket): void {
     this.accepted++
     device.sockets.add(socket)
@@ -121,7 +121,7 @@ export class SimulatorCore {
     this.control(device, "logged_out")
   }
 
-  /** Tells sockets about the account itself. Such frames are hints, not events: they are not in the ledger. */
+  /** Sends the state of the account to its sockets. Such frames are hints, not events: they are not in the ledger. */
   control(device: SimulatedDevice, event: "connected" | "disconnected" | "qr" | "logged_out", only?: WebSocket): void {
     const payload = event === "connected"
       ? { jid: device.jid }
@@ -138,13 +138,13 @@ export class SimulatorCore {
     return this.emitter.start({ devices, count, rate, speed }, done)
   }
 
-  /** As `emit` over all devices, also those that come later, until stopped. */
+  /** As `emit` over all devices, also those that are added later, until stopped. */
   keepEmitting(pace: Pace): void {
     this.#kept = { pace, job: null }
     this.#spread()
   }
 
-  /** A job's devices are fixed, so a new device means a new job. */
+  /** The devices of a job are fixed, so a new device needs a new job. */
   #spread(): void {
     if (this.#kept === null) return
     const { job, pace } = this.#kept
@@ -152,7 +152,7 @@ export class SimulatorCore {
     this.#kept = { pace, job: this.emit(pace) }
   }
 
-  /** `drop` and `half-open` strike the sockets that are open now; all others wait for their occasion. */
+  /** `drop` and `half-open` strike the sockets that are open now. All others strike when their occasion comes. */
   applyFault(fault: Fault): number {
     const id = this.faults.add(fault, this.now())
     if (fault.kind === "drop" || fault.kind === "half-open") {
@@ -210,7 +210,7 @@ export class SimulatorCore {
       .filter((device) => this.faults.strike(fault.kind, device.id, this.now()) !== undefined)
     for (const device of struck) {
       for (const socket of device.sockets) {
-        // At once, so that the ledger counts nothing that happens from here on as sent to it.
+        // Removed at once, so that the ledger counts no later event as sent to it.
         device.sockets.delete(socket)
         if (fault.kind === "half-open") {
           socket.pause()
@@ -242,6 +242,6 @@ export class SimulatorCore {
   }
 }
 
-/** `ws` keeps the TCP socket to itself; an RST cannot be asked for otherwise. */
+/** `ws` does not expose the TCP socket, and there is no other way to send an RST. */
 const getRawSocket = (socket: WebSocket) =>
   (socket as unknown as { readonly _socket: import("node:net").Socket })._socket

@@ -1,4 +1,4 @@
-/** What people write to a shop, in the three languages our simulated customers speak. `{…}` is filled in. */
+/** Phrases that customers write to a shop, in three languages. `{…}` is replaced. */
 
 export interface Language {
   readonly asks: ReadonlyArray<string>
