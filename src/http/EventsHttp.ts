@@ -41,18 +41,20 @@ export const EventsHttp = HttpApiBuilder.group(
 
     const stream = Effect.fnUntraced(function*(query: ReadQuery) {
       // The request's scope closes when all of its answer is sent, or its client is gone.
-      yield* admit
+      const { budget, guard } = yield* admit
       const after = yield* findStart(log, yield* resolvePosition(query.after))
-      const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind }).pipe(
+      const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind, budget }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
         Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
         Stream.interruptWhen(draining.begun)
       )
       return HttpServerResponse.stream(
-        Stream.make(`retry: ${retryMilliseconds}\n${heartbeat(after)}`).pipe(
-          Stream.concat(body),
-          Stream.encodeText
+        guard(
+          Stream.make(`retry: ${retryMilliseconds}\n${heartbeat(after)}`).pipe(
+            Stream.concat(body),
+            Stream.encodeText
+          )
         ),
         { contentType: "text/event-stream", headers: { "cache-control": "no-store", "x-accel-buffering": "no" } }
       )

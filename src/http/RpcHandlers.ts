@@ -12,7 +12,7 @@ import { positionAfter } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
-import type { EventPage } from "../services/EventLog.ts"
+import type { EventPage, ReadBudget } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { Operations } from "./Operations.ts"
@@ -25,23 +25,25 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const draining = yield* Draining
   const { admit } = yield* OpenStreams
   /**
-   * With a place among the open streams until it ends, which it does when the server is about to stop; and over the
-   * devices that its caller may see.
+   * With a place and a budget among the open streams until it ends, which it does when the server is about to stop or
+   * its client takes nothing; and over the devices that its caller may see.
    */
-  const admitted = <A, E, R>(open: (visible: VisibleDevices) => Stream.Stream<A, E, R>) =>
-    Stream.unwrap(Effect.andThen(admit, Effect.map(CurrentCaller, ({ devices }) => open(devices)))).pipe(
-      Stream.interruptWhen(draining.begun)
-    )
+  const admitted = <A, E, R>(open: (visible: VisibleDevices, budget: ReadBudget) => Stream.Stream<A, E, R>) =>
+    Stream.unwrap(Effect.gen(function*() {
+      const { budget, guard } = yield* admit
+      const { devices } = yield* CurrentCaller
+      return guard(Stream.interruptWhen(open(devices, budget), draining.begun))
+    }))
   return ColumbaRpcs.of({
     ...operations,
-    WatchDevices: () => admitted((visible) => watchDevices(manager, log, visible)),
+    WatchDevices: () => admitted((visible, budget) => watchDevices(manager, log, visible, budget)),
     Events: ({ after, device, kinds }) =>
-      admitted((visible) =>
+      admitted((visible, budget) =>
         Stream.unwrap(Effect.map(Effect.flatMap(resolvePosition(after), (number) => findStart(log, number)), (start) =>
           // The first item says where the stream begins: a client that is cut off at once knows where to go on.
           Stream.concat(
             Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: positionAfter(start) }),
-            Stream.flatMap(log.follow({ after: start, device, visible, kinds }), eventItems)
+            Stream.flatMap(log.follow({ after: start, device, visible, kinds, budget }), eventItems)
           )))
       )
   })
@@ -66,7 +68,7 @@ type Log = EventLog["Service"]
  * The log's head is taken before the devices are listed: what changes in between is told again afterwards, and nothing
  * falls between the two.
  */
-const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices) =>
+const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budget: ReadBudget) =>
   Stream.unwrap(Effect.map(log.bounds, ({ head }) => {
     const seen = new Set<DeviceId>()
     const current = Stream.map(allDevices(manager, visible), (device): WatchItem => {
@@ -74,7 +76,7 @@ const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices) =>
       return { _tag: "Device", device }
     })
     const changes = Stream.mapEffect(
-      log.follow({ after: head, visible, kinds: ["device.state"] }),
+      log.follow({ after: head, visible, kinds: ["device.state"], budget }),
       (page) => changeItems(manager, seen, page)
     ).pipe(Stream.flatMap((items) => Stream.fromArray(items)))
     return current.pipe(

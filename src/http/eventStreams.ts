@@ -12,10 +12,11 @@ import type { DeviceId } from "../domain/Ids.ts"
 type Log = EventLog["Service"]
 
 /**
- * What one write to a client holds at most, give or take one event. Small enough that a slow client costs little, and
- * far below what the RPC client takes as one piece (16 MiB); large enough that a fast one costs few writes.
+ * The size of one write to a client, give or take one event. Small enough that a slow client costs little and takes it
+ * well before it counts as stalled, and far below what the RPC client takes as one piece (16 MiB); large enough that a
+ * fast one costs few writes.
  */
-export const pieceBytesMax = 256 * 1024
+export const pieceBytesMax = 64 * 1024
 
 export const decoded = (event: LoggedEvent): Event => {
   const { deviceId, id, kind, occurredAt, recordedAt, seq, via } = event

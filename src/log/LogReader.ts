@@ -6,7 +6,8 @@
 import { Clock, Duration, Effect, Stream } from "effect"
 import type { Scope } from "effect"
 import { LogReset } from "../domain/MessageErrors.ts"
-import type { EventLog, EventPage } from "../services/EventLog.ts"
+import type { EventLog, EventPage, ReadBudget } from "../services/EventLog.ts"
+import { pageBytesMax } from "./LogStore.ts"
 import type { LogStore } from "./LogStore.ts"
 import type { LogTail } from "./LogTail.ts"
 
@@ -18,6 +19,9 @@ export const headPoll = Duration.seconds(1)
 
 /** Events of one page of `follow`. */
 const followPage = 500
+
+/** Hardly any event's data is smaller, so a page of few bytes need not be looked for among more events. */
+const eventBytesMin = 64
 
 const readLimitMax = 1000
 
@@ -39,14 +43,14 @@ export const makeReader = Effect.fnUntraced(function*(
   })
   if (store.shared) yield* hearOthers(store, tail, bounds)
 
-  const read: LogReader["read"] = (options) =>
+  const readWithin = (options: Parameters<LogReader["read"]>[0], bytesMax: number): ReturnType<LogReader["read"]> =>
     Effect.suspend(() => {
       const limit = clamp(options.limit)
-      const page = tail.read(options, options.after, limit)
+      const page = tail.read(options, options.after, limit, bytesMax)
       if (page !== null) return Effect.succeed<EventPage>(page)
       const asked = tail.now
       return Effect.flatMap(
-        store.read({ ...options, limit, anchor: asked.anchor.seq }),
+        store.read({ ...options, limit, bytesMax, anchor: asked.anchor.seq }),
         (page): Effect.Effect<EventPage, LogReset> => {
           if (tail.observe(asked, page) !== "same") return Effect.fail(tail.findReset(asked.generation)!)
           if (options.after > page.head) return Effect.fail(LogReset.of(page))
@@ -57,7 +61,24 @@ export const makeReader = Effect.fnUntraced(function*(
       )
     })
 
-  const follow: LogReader["follow"] = (options) =>
+  const read: LogReader["read"] = (options) => readWithin(options, pageBytesMax)
+
+  /** A page cut to the budget. One large event is put away and read again once there is room for it. */
+  const readCut = Effect.fnUntraced(function*(options: Parameters<LogReader["read"]>[0], budget: ReadBudget) {
+    while (true) {
+      const granted = budget.take()
+      const limit = Math.min(options.limit, Math.ceil(granted / eventBytesMin))
+      const page = cutTo(yield* readWithin({ ...options, limit }, granted), granted)
+      const bytes = sumBytes(page)
+      if (bytes <= granted) {
+        budget.settle(bytes)
+        return page
+      }
+      yield* budget.require(bytes)
+    }
+  })
+
+  const follow: LogReader["follow"] = ({ budget, ...options }) =>
     Stream.unfold(
       { after: options.after, saidAt: null as bigint | null, generation: null as number | null },
       Effect.fnUntraced(function*(state) {
@@ -67,7 +88,8 @@ export const makeReader = Effect.fnUntraced(function*(
         while (true) {
           const reset = tail.findReset(generation)
           if (reset !== null) return yield* reset
-          const page = yield* read({ ...options, after, limit: followPage })
+          const asked = { ...options, after, limit: followPage }
+          const page = yield* (budget === undefined ? read(asked) : readCut(asked, budget))
           after = page.through
           const now = clock.monotonicTimeNanosUnsafe()
           const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
@@ -79,6 +101,15 @@ export const makeReader = Effect.fnUntraced(function*(
 
   return { read, follow, bounds, latest: (options) => store.latest({ ...options, limit: clamp(options.limit) }) }
 })
+
+/** Without the last event, if that is what brings the page over its bytes; a page of one event stays. */
+const cutTo = (page: EventPage, bytesMax: number): EventPage => {
+  if (page.events.length < 2 || sumBytes(page) <= bytesMax) return page
+  const events = page.events.slice(0, -1)
+  return { events, through: events.at(-1)!.seq }
+}
+
+const sumBytes = (page: EventPage): number => page.events.reduce((sum, event) => sum + event.bytes, 0)
 
 /** Keeps the known head in step with other processes: by their signals, and by asking while a reader waits. */
 const hearOthers = Effect.fnUntraced(function*(

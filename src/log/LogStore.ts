@@ -96,8 +96,8 @@ export interface WriteResult {
 }
 
 /**
- * 4 MiB: a page ends with the event that brings its data to so much, however many were asked for. A thousand events of
- * a megabyte would take all memory, and a page of one event always gets through.
+ * 4 MiB: the largest page, whatever was asked for, since a thousand events of a megabyte would take all memory. A page
+ * of one event always gets through.
  */
 export const pageBytesMax = 4 * 1024 * 1024
 
@@ -118,11 +118,15 @@ export class LogStore extends Context.Service<LogStore, {
     moves: ReadonlyArray<CursorMove>
   ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
 
-  /** As `EventLog.read`, within `pageBytesMax`, all in one snapshot; beyond the head it answers with an empty page. */
+  /**
+   * As `EventLog.read`, all in one snapshot; beyond the head it answers with an empty page. A page ends with the event
+   * that brings its data to `bytesMax`.
+   */
   readonly read: (
     options: EventFilter & {
       readonly after: number
       readonly limit: number
+      readonly bytesMax: number
       /** A number whose event the caller knows: by its id a log that went back and grew again is recognised. */
       readonly anchor: number
     }

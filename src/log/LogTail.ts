@@ -15,7 +15,6 @@ import type { EventId } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import { Condition } from "../services/Condition.ts"
 import type { EventFilter, LogBounds } from "../services/EventLog.ts"
-import { pageBytesMax } from "./LogStore.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
 export const tailEventsMax = 20_000
@@ -186,7 +185,7 @@ export class LogTail {
   }
 
   /** Null where the tail does not cover what follows `after`. */
-  read(filter: EventFilter, after: number, limit: number): TailPage | null {
+  read(filter: EventFilter, after: number, limit: number, bytesMax: number): TailPage | null {
     const count = this.#events.length - this.#start
     if (count === 0) return null
     const first = this.#events[this.#start]!.seq
@@ -199,7 +198,7 @@ export class LogTail {
       if (!matches(filter, event)) continue
       events.push(event)
       bytes += event.bytes
-      if (events.length === limit || bytes >= pageBytesMax) return { events, through: event.seq }
+      if (events.length === limit || bytes >= bytesMax) return { events, through: event.seq }
     }
     return { events, through: last }
   }

@@ -52,6 +52,16 @@ export interface SinkCursor {
   readonly seq: number
 }
 
+/** How much of the log one reader may hold in memory at a time. */
+export interface ReadBudget {
+  /** Called before each read, when the page before it is no longer held. Returns the bytes the next page may have. */
+  readonly take: () => number
+  /** How many bytes the page has; the surplus of what was taken is given back. */
+  readonly settle: (bytes: number) => void
+  /** One event is larger than what was taken, and was put away again: returns once there is room for it. */
+  readonly require: (bytes: number) => Effect.Effect<void>
+}
+
 /** The right to move one sink's cursor. A newer claim ends an older one: its moves change nothing and say so. */
 export interface CursorClaim {
   readonly sink: string
@@ -115,9 +125,11 @@ export class EventLog extends Context.Service<EventLog, {
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
    * only with its consumer or an error; `LogReset` ends every stream that is open when the log goes back. A page with
-   * no events is a heartbeat: `through` is the watermark.
+   * no events is a heartbeat: `through` is the watermark. With a budget, pages are cut to it.
    */
-  readonly follow: (options: EventFilter & { readonly after: number }) => Stream.Stream<
+  readonly follow: (
+    options: EventFilter & { readonly after: number; readonly budget?: ReadBudget | undefined }
+  ) => Stream.Stream<
     EventPage,
     StorageUnavailable | EventsExpired | LogReset
   >

@@ -1,7 +1,7 @@
 /** The log's store in memory: for tests, and for whoever wants to try the log without a database. Keeps everything. */
 import { Effect, Layer, Stream } from "effect"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
-import { LogStore, pageBytesMax } from "../../log/LogStore.ts"
+import { LogStore } from "../../log/LogStore.ts"
 import { matches } from "../../log/LogTail.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
@@ -25,7 +25,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             if (!matches(options, event)) continue
             events.push(event)
             bytes += event.bytes
-            if (events.length === options.limit || bytes >= pageBytesMax) {
+            if (events.length === options.limit || bytes >= options.bytesMax) {
               return Effect.succeed({ ...page, events, through: event.seq })
             }
           }

@@ -8,7 +8,7 @@ import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog.ts"
-import { BatchRefused, LogStore, pageBytesMax } from "../../log/LogStore.ts"
+import { BatchRefused, LogStore } from "../../log/LogStore.ts"
 import type { WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
@@ -83,7 +83,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
       const scanned = options.device === undefined && (options.kinds !== undefined || options.visible !== undefined)
-      const { conditions, parameters } = filterSql(options, 4)
+      const { conditions, parameters } = filterSql(options, 5)
       const rows = yield* sql.unsafe<
         & {
           readonly head: number
@@ -102,12 +102,13 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
               where e.seq > $1 ${scanned ? `and e.seq <= $1 + ${scanSpan}` : ""} ${conditions}
               order by e.seq limit $2
             ) e
-          ) e where e.ahead < ${pageBytesMax}
+          ) e where e.ahead < $4
         ) e on true order by e.seq`,
         [
           PgTypes.int8(BigInt(options.after)),
           PgTypes.int8(BigInt(options.limit)),
           PgTypes.int8(BigInt(options.anchor)),
+          PgTypes.int8(BigInt(options.bytesMax)),
           ...parameters
         ]
       )
@@ -115,7 +116,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
       const events = rows.flatMap((row) => row.seq === null ? [] : [toEvent(row)])
       const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
-      const through = events.length === options.limit || bytes >= pageBytesMax
+      const through = events.length === options.limit || bytes >= options.bytesMax
         ? events[events.length - 1]!.seq
         : Math.max(options.after, scanned ? Math.min(head, options.after + scanSpan) : head)
       return { events, through, head, oldest, logId: log_id, anchorId: anchor_id as EventId | null }

@@ -1,0 +1,120 @@
+/** What the open streams of a process may hold, and what ends one whose client takes nothing. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { connect } from "node:net"
+import { setFlagsFromString } from "node:v8"
+import { runInNewContext } from "node:vm"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import {
+  OpenStreams,
+  openStreamsMax,
+  pageBytesReserved,
+  pageBytesWanted,
+  poolBytes
+} from "../../src/http/OpenStreams.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { openSse } from "../support/sse.ts"
+import { messageDraft, startServer } from "../support/surface.ts"
+
+const admitAll = (count: number) =>
+  Effect.flatMap(OpenStreams, ({ admit }) => Effect.forEach(Array.from({ length: count }), () => admit))
+
+describe("the budget of all open streams", () => {
+  it.effect("never grants more than the reserved pages and the pool, and each stream its reserved page", () =>
+    Effect.gen(function*() {
+      const streams = yield* admitAll(openStreamsMax)
+      const granted = streams.map(({ budget }) => budget.take())
+      assert.isAtMost(granted.reduce((sum, bytes) => sum + bytes, 0), openStreamsMax * pageBytesReserved + poolBytes)
+      assert.strictEqual(granted[0], pageBytesWanted)
+      assert.strictEqual(granted.at(-1), pageBytesReserved)
+      streams[0]!.budget.settle(100)
+      assert.strictEqual(streams.at(-1)!.budget.take(), pageBytesWanted)
+    }).pipe(Effect.provide(OpenStreams.layer)))
+
+  it.effect("lets an event larger than a page wait for room in the pool, and takes the room back at the end", () =>
+    Effect.gen(function*() {
+      const scope = yield* Scope.make()
+      const others = yield* Scope.provide(admitAll(poolBytes / pageBytesWanted + 20), scope)
+      for (const { budget } of others) budget.take()
+      const [large] = yield* admitAll(1)
+      const waiting = yield* Effect.forkChild(large!.budget.require(8 * 1024 * 1024), { startImmediately: true })
+      yield* TestClock.adjust("1 second")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* Scope.close(scope, Exit.void)
+      yield* Fiber.join(waiting)
+      assert.isAtLeast(large!.budget.take(), 8 * 1024 * 1024)
+    }).pipe(Effect.provide(OpenStreams.layer)))
+
+  it.effect("ends a stream whose client takes nothing, and no stream that has nothing for its client", () =>
+    Effect.gen(function*() {
+      const [stuck, idle] = yield* admitAll(2)
+      const never = yield* Deferred.make<never>()
+      const stalled = yield* Effect.forkChild(
+        Stream.runForEach(stuck!.guard(Stream.make(1, 2)), () => Deferred.await(never)),
+        { startImmediately: true }
+      )
+      const queue = yield* Queue.unbounded<number>()
+      const waiting = yield* Effect.forkChild(
+        Stream.runForEach(idle!.guard(Stream.fromQueue(queue)), () => Effect.void),
+        { startImmediately: true }
+      )
+      yield* Queue.offer(queue, 1)
+      yield* TestClock.adjust("29 seconds")
+      assert.isUndefined(stalled.pollUnsafe())
+      yield* TestClock.adjust("10 seconds")
+      assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(stalled)))
+      assert.isUndefined(waiting.pollUnsafe())
+    }).pipe(Effect.provide(OpenStreams.layer)))
+})
+
+/** 36 MB in events of usual and of large size. */
+const fill = Effect.fnUntraced(function*(log: EventLog["Service"]) {
+  const device = "dev_01K0000000000000000000000A" as DeviceId
+  for (let batch = 0; batch < 72; batch++) {
+    const size = batch % 8 === 0 ? 250_000 : 5_000
+    yield* log.append(
+      Array.from({ length: 500_000 / size }, (_, index) => messageDraft(device, batch * 1000 + index, "x".repeat(size)))
+    )
+  }
+  return (yield* log.bounds).head
+})
+
+const openStuck = (port: number) =>
+  Effect.acquireRelease(
+    Effect.callback<ReturnType<typeof connect>>((resume) => {
+      const socket = connect(port, "127.0.0.1", () => {
+        socket.write(
+          `GET /api/v1/events?after=0 HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`
+        )
+        // Its first bytes have come: from here on nothing is read.
+        socket.once("readable", () => resume(Effect.succeed(socket)))
+      })
+    }),
+    (socket) => Effect.sync(() => socket.destroy())
+  )
+
+setFlagsFromString("--expose-gc")
+const collectGarbage: () => void = runInNewContext("gc")
+
+/** Bytes that the process holds, on the heap and beside it. */
+const measureHeld = (): number => {
+  collectGarbage()
+  const { arrayBuffers, external, heapUsed } = process.memoryUsage()
+  return heapUsed + external + arrayBuffers
+}
+
+it.live("clients that do not read cost little memory, and hold up no client that reads", () =>
+  Effect.gen(function*() {
+    const { port, services, url } = yield* startServer()
+    const log = Context.get(services, EventLog)
+    const head = yield* fill(log)
+    const before = measureHeld()
+    yield* Effect.forEach(Array.from({ length: 100 }), () => openStuck(port), { concurrency: 20 })
+    const healthy = yield* openSse(`${url}/api/v1/events?after=${head}`)
+    const next = yield* Effect.forkChild(healthy.next)
+    yield* log.append([messageDraft("dev_01K0000000000000000000000B" as DeviceId, 1)])
+    assert.strictEqual((yield* Fiber.join(next)).seq, String(head + 1))
+    // The pool, once as text and once as bytes, and what a socket costs at both of its ends.
+    assert.isBelow(measureHeld() - before, 2 * poolBytes + 100 * 300_000)
+  }), 60_000)
