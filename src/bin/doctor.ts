@@ -131,7 +131,11 @@ const gateway = (settings: Settings.Settings["gateway"]): Check => {
       )
     case "None":
       return Effect.succeed(
-        warning("gateway", "none; no device can connect", "set WHATSAPP_API_URL to the URL of a gateway")
+        warning(
+          "gateway",
+          "none in the settings; gateways that were added are in the database",
+          "set WHATSAPP_API_URL, or add one: columba gateways add --help"
+        )
       )
     case "Bridge":
       return bridgeGateway(settings)

@@ -8,10 +8,10 @@ export interface Part {
   readonly description: string
 }
 
-export const listParts = ({ settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
+export const listParts = ({ gateways, settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
   { name: "database", description: describeDatabase(settings.database) },
   { name: "broker", description: describeBroker(settings) },
-  { name: "gateway", description: describeGateway(settings, simulatorUrl) },
+  { name: "gateway", description: describeGateways(settings, simulatorUrl, gateways) },
   { name: "roles", description: [...settings.roles].join(", ") },
   ...(settings.otlpEndpoint === null
     ? []
@@ -22,7 +22,7 @@ export const listParts = ({ settings, simulatorUrl, url }: App): ReadonlyArray<P
 ]
 
 /** What an operator should know. */
-export const listNotes = ({ demoDevices, retiredDevices, settings }: App): ReadonlyArray<string> => [
+export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: App): ReadonlyArray<string> => [
   ...settings.notes,
   ...(demoDevices > 0
     ? [`${demoDevices} demo devices were added, with made-up traffic (COLUMBA_DEMO_DEVICES=0: none)`]
@@ -33,8 +33,8 @@ export const listNotes = ({ demoDevices, retiredDevices, settings }: App): Reado
       "sees them, but their made-up events stay in the log; an empty database begins without them"
     ]
     : []),
-  ...(settings.gateway._tag === "None" && settings.roles.has("devices")
-    ? ["no gateway is configured, so no device can connect; set WHATSAPP_API_URL to the URL of one"]
+  ...(settings.gateway._tag === "None" && settings.roles.has("devices") && listAdded(gateways).length === 0
+    ? ["no gateway is configured, so no device can connect; set WHATSAPP_API_URL, or: columba gateways add --help"]
     : []),
   ...(settings.roles.size === 1 && settings.roles.has("consumer")
     ? ["the role 'consumer' hosts nothing in this version: this process answers /healthz and /readyz, and does no work"]
@@ -47,11 +47,24 @@ const describeBroker = (settings: Settings): string => {
   return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
 }
 
-const describeGateway = ({ gateway, roles }: Settings, simulatorUrl: string | null): string => {
+/** Those that people added; the others come from the settings. */
+const listAdded = (gateways: App["gateways"]): App["gateways"] =>
+  gateways.filter(({ active, source }) => active && source === "api")
+
+const describeGateways = (settings: Settings, simulatorUrl: string | null, gateways: App["gateways"]): string => {
+  const own = describeOwnGateway(settings, simulatorUrl)
+  const added = listAdded(gateways).map(({ dialect, name, url }) => `${name} (${dialect} at ${url})`)
+  const all = [...(own === null ? [] : [own]), ...added]
+  if (all.length > 0) return all.join(", ")
+  return settings.roles.has("devices") || settings.roles.has("api")
+    ? "none (set WHATSAPP_API_URL, or: columba gateways add)"
+    : "none needed by these roles"
+}
+
+const describeOwnGateway = ({ gateway }: Settings, simulatorUrl: string | null): string | null => {
   if (gateway._tag === "Bridge") {
     const { host, pathname, protocol } = gateway.url
     return `bridge at ${protocol}//${host}${pathname === "/" ? "" : pathname}`
   }
-  if (simulatorUrl !== null) return `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
-  return roles.has("devices") || roles.has("api") ? "none (set WHATSAPP_API_URL)" : "none needed by these roles"
+  return simulatorUrl === null ? null : `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
 }

@@ -17,6 +17,7 @@ import * as SinkRelay from "../actors/delivery/SinkRelay.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { parseGatewayUrl } from "../domain/Gateway.ts"
+import type { Gateway } from "../domain/Gateway.ts"
 import { GatewayName } from "../domain/Ids.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
 import { BrokerStatus } from "../services/BrokerStatus.ts"
@@ -65,6 +66,8 @@ export interface App {
   readonly url: string
   /** The built-in simulator, where this process runs it. */
   readonly simulatorUrl: string | null
+  /** The gateways in the database at the start. */
+  readonly gateways: ReadonlyArray<Pick<Gateway, "name" | "dialect" | "url" | "active" | "source">>
   /** How many demo devices this start added. */
   readonly demoDevices: number
   /** How many simulated devices the database holds that do not run, because this process runs no simulator. */
@@ -355,6 +358,7 @@ export const start = Effect.fn("App.start")(function*(
     log: Context.get(everything, EventLog),
     settings,
     simulatorUrl: simulator?.url ?? null,
+    gateways: (yield* Context.get(gateways, GatewayDirectory).list).map(({ gateway }) => gateway),
     demoDevices: demo.added,
     retiredDevices: demo.retired,
     stats: readStats(everything),

@@ -243,9 +243,8 @@ export const variables = {
   }),
   secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
     expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
-    about:
-      "keys that seal the secrets of gateways in the database: the first seals, all open; embedded: made once in " +
-      "the data directory",
+    about: "keys that seal the secrets of gateways in the database: the first seals, all open",
+    unset: "embedded: a key made once in the data directory; Postgres: secrets of gateways cannot be stored",
     secret: true
   }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {

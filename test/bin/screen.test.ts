@@ -4,6 +4,7 @@ import { listNotes, listParts } from "../../src/bin/parts.ts"
 import { Screen, statLines } from "../../src/bin/screen.ts"
 import type { Reading } from "../../src/bin/screen.ts"
 import { fit, green, red, render, styled } from "../../src/bin/styledText.ts"
+import { GatewayName } from "../../src/domain/Ids.ts"
 import type { App } from "../../src/layers/App.ts"
 import type { Settings } from "../../src/layers/Settings.ts"
 
@@ -36,6 +37,7 @@ const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
     simulatorUrl: null,
     demoDevices: 0,
     retiredDevices: 0,
+    gateways: [],
     ...more
   }) as App
 
@@ -84,8 +86,17 @@ describe("the start screen", () => {
 
   it("says plainly that a real database without a gateway connects no device, and what to set", () => {
     const running = app({ gateway: { _tag: "None" } })
-    assert.deepInclude(listParts(running), { name: "gateway", description: "none (set WHATSAPP_API_URL)" })
+    assert.deepInclude(listParts(running), {
+      name: "gateway",
+      description: "none (set WHATSAPP_API_URL, or: columba gateways add)"
+    })
     assert.include(listNotes(running).join(), "no gateway is configured")
+
+    const name = GatewayName.make("shop")
+    const added = { name, dialect: "bridge", url: "http://shop:3000", active: true, source: "api" } as const
+    const later = app({ gateway: { _tag: "None" } }, { gateways: [added, { ...added, active: false }] })
+    assert.deepInclude(listParts(later), { name: "gateway", description: "shop (bridge at http://shop:3000)" })
+    assert.deepStrictEqual(listNotes(later), [])
   })
 
   it("says that simulated devices are in the database and are not started", () => {

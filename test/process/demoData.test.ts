@@ -32,7 +32,7 @@ describe("demo data", () => {
       yield* columba.start
       assert.deepStrictEqual(yield* listDevices(columba), [])
       const log = yield* columba.log
-      assert.include(log, `gateway="none (set WHATSAPP_API_URL)"`)
+      assert.include(log, `gateway="none (set WHATSAPP_API_URL, or: columba gateways add)"`)
       assert.include(log, "no gateway is configured, so no device can connect; set WHATSAPP_API_URL")
       assert.strictEqual((yield* columba.terminate).code, 0)
     }))

@@ -1,10 +1,21 @@
 import { assert, describe, it } from "@effect/vitest"
 import { pages, readPage, update } from "../../scripts/docs.ts"
+import { variables } from "../../src/layers/Settings.ts"
+import type { Variable } from "../../src/layers/Settings.ts"
 
 describe("the documentation", () => {
   it("has every generated section as the code has it; 'npm run docs' brings them up to date", () => {
     const old = pages().filter((file) => update(readPage(file), file) !== readPage(file))
     assert.deepStrictEqual(old, [])
+  })
+})
+
+describe("the table of settings", () => {
+  it("has for every variable the default as one writes it, or what happens without a value", () => {
+    for (const { fallback, name, unset } of Object.values<Variable<unknown>>(variables)) {
+      assert.isTrue((fallback === null) !== (unset === null), name)
+      assert.notInclude(["null", "", "[object Set]"], fallback, name)
+    }
   })
 })
 
