@@ -71,3 +71,15 @@ export const DeviceStateTag = Schema.Literals([
   "Quarantined"
 ])
 export type DeviceStateTag = typeof DeviceStateTag.Type
+
+/**
+ * What of an actor's memory outlives its process: recorded with every transition, so that the next actor of the device
+ * goes on from it.
+ */
+export const DeviceMemory = Schema.Struct({
+  /** Failures that count against the restart budgets, oldest first. Bounded by the budgets. */
+  failures: Schema.Array(Schema.Struct({ ...Failure.fields, at: Timestamp })),
+  /** The releases from quarantine that were asked for so far, as the actor knows. */
+  releaseRequests: Schema.Int
+})
+export type DeviceMemory = typeof DeviceMemory.Type

@@ -5,7 +5,7 @@
  * its data stays the JSON text that was committed, so that a thousand readers cost no parsing and see the same bytes.
  */
 import { Schema } from "effect"
-import { DeviceState, Failure } from "./DeviceState.ts"
+import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
 import { DeviceId, EventId, MessageId, Seq, Timestamp } from "./Ids.ts"
 import { MessageStatus } from "./Message.ts"
 
@@ -59,7 +59,8 @@ export const DeviceStateData = Schema.Struct({
   rule: Schema.String,
   failure: Schema.NullOr(Failure),
   jid: Schema.NullOr(Schema.String),
-  phone: Schema.NullOr(Schema.String)
+  phone: Schema.NullOr(Schema.String),
+  memory: DeviceMemory
 })
 export type DeviceStateData = typeof DeviceStateData.Type
 

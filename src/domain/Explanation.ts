@@ -1,13 +1,13 @@
 /**
- * Why a device stands where it stands, what happens next and when, and what a person can do: a pure reading of its
- * recorded state, its last transitions and its gateway's incident.
+ * Why a device is in its state, what happens next and when, and what a person can do: a pure reading of its recorded
+ * state, its last transitions and its gateway's incident.
  */
 import { Schema } from "effect"
 import { DeviceId, Seq, Timestamp } from "./Ids.ts"
 import { DeviceStateTag } from "./DeviceState.ts"
 import type { Device } from "./Device.ts"
 import type { FailureClass } from "./DeviceState.ts"
-import type { DeviceStateData } from "./Event.ts"
+import type { RecordedDevice } from "./RecordedDevice.ts"
 
 export const Explanation = Schema.Struct({
   deviceId: DeviceId,
@@ -27,13 +27,6 @@ export const Explanation = Schema.Struct({
 })
 export type Explanation = typeof Explanation.Type
 
-/** A committed transition: what it said, where and when. */
-export interface RecordedTransition {
-  readonly seq: number
-  readonly at: Timestamp
-  readonly data: DeviceStateData
-}
-
 /** The gateway's incident, where it has one. */
 export interface OngoingIncident {
   readonly gateway: string
@@ -43,10 +36,7 @@ export interface OngoingIncident {
   readonly waiting: number
 }
 
-export interface ExplanationInput {
-  readonly device: Device
-  /** Newest first. */
-  readonly transitions: ReadonlyArray<RecordedTransition>
+export interface ExplanationInput extends RecordedDevice {
   readonly incident: OngoingIncident | null
 }
 
@@ -69,7 +59,7 @@ export const explain = (input: ExplanationInput): Explanation => {
 
 const underIncident = (incident: OngoingIncident): Verdict => ({
   why: `The gateway '${incident.gateway}' has been down since ${incident.since}: ${incident.reason}. ` +
-    `${incident.waiting} device(s) wait for it; none is at fault`,
+    `${incident.waiting} device(s) wait for it`,
   next: "The gateway is probed again; its devices reconnect, spread out, once it answers",
   nextAt: incident.nextProbeAt,
   howToFix: `Bring the gateway '${incident.gateway}' back`
@@ -82,10 +72,10 @@ const verdict = (device: Device, rule: string | null): Verdict => {
   switch (state._tag) {
     case "Inactive":
       return {
-        why: "The device is active, but no actor has taken it up yet",
-        next: "A process with the role 'devices' takes it up within seconds",
+        why: "The device is active, but no process runs it yet",
+        next: "A process with the role 'devices' starts it within seconds",
         nextAt: null,
-        howToFix: "If it stays so, see that a process with the role 'devices' is running"
+        howToFix: "If it stays so, check that a process with the role 'devices' is running"
       }
     case "Connecting":
       return state.sessionOpen ? unproven : {
@@ -97,14 +87,16 @@ const verdict = (device: Device, rule: string | null): Verdict => {
     case "AwaitingLogin":
       return {
         why: "The gateway has a slot for it, but no WhatsApp account is logged in there",
-        next: "It goes online by itself as soon as somebody logs in",
-        nextAt: state.expiresAt,
+        next: state.expiresAt === null
+          ? "It goes online by itself once an account is logged in"
+          : `It goes online by itself once an account is logged in; the code that is shown expires at ${state.expiresAt}`,
+        nextAt: null,
         howToFix: "Log in with the phone: scan the QR code or enter the pairing code of the gateway"
       }
     case "Online":
       return {
         why: `It has been online since ${state.since}`,
-        next: "Events arrive; the connection is checked all the time",
+        next: "Events arrive; the connection is checked regularly",
         nextAt: null,
         howToFix: null
       }
@@ -118,7 +110,7 @@ const verdict = (device: Device, rule: string | null): Verdict => {
     case "LoggedOut":
       return {
         why: `WhatsApp or the gateway logged the account out: ${state.reason}`,
-        next: "The gateway is asked from time to time whether somebody logged in again",
+        next: "The gateway is asked from time to time whether an account is logged in again",
         nextAt: null,
         howToFix: "Log in with the phone again"
       }
@@ -131,9 +123,9 @@ const verdict = (device: Device, rule: string | null): Verdict => {
       }
     case "Quarantined":
       return {
-        why: `It was set aside after repeated failures (${state.reason.class}, ${state.reason.code}): ` +
+        why: `It was taken out of service after repeated failures (${state.reason.class}, ${state.reason.code}): ` +
           state.reason.detail,
-        next: "It is let out for one new attempt",
+        next: "It connects again, once",
         nextAt: state.until,
         howToFix: `${failureHint[state.reason.class] ?? "Look at the evidence"}; then release the device to try at once`
       }

@@ -3,9 +3,9 @@
  * Commands do not go through here: they are desired state in the `devices` table, which any process can write.
  */
 import { Context, Effect, Layer } from "effect"
+import type { UpstreamStatus } from "../domain/Device.ts"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
-import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
-import type { Failure } from "../domain/DeviceState.ts"
+import type { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 
 /** The actor's own view of its connection, read without disturbing it. */
 export interface ActorView {
@@ -42,6 +42,11 @@ export const noDevices: Readonly<Record<DeviceStateTag, number>> = {
 export class DeviceFleet extends Context.Service<DeviceFleet, {
   /** Null where this process hosts no actor of that device. */
   readonly view: (id: DeviceId) => Effect.Effect<ActorView | null>
+  /**
+   * Gives the device's actor what the gateway answered about its slot, and returns once the actor has acted on it.
+   * False where no actor with an open session lives here: then nothing is recorded.
+   */
+  readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
   /** Compares desired state with actors now, and returns when starts and stops were handed out. */
@@ -52,6 +57,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
     DeviceFleet,
     DeviceFleet.of({
       view: () => Effect.succeed(null),
+      reportStatus: () => Effect.succeed(false),
       incidents: Effect.succeed([]),
       counts: Effect.succeed(noDevices),
       reconcile: Effect.void

@@ -2,25 +2,18 @@
  * What people and programs do with devices. Commands are written as desired state and return once that is durable;
  * the fleet follows, wherever the device's actor lives.
  */
-import { Clock, Context, Effect, Layer, Random } from "effect"
+import { Context, Effect, Layer, Option } from "effect"
+import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceConnection, DeviceStatus } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
-import { DeviceStateConflict } from "../domain/DeviceErrors.ts"
-import type {
-  DeviceNotFound,
-  GatewayUnavailable,
-  GatewayUnknown,
-  StorageUnavailable,
-  UpstreamIdTaken
-} from "../domain/DeviceErrors.ts"
+import { DeviceNotFound, DeviceStateConflict, StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
 import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
-import type { DeviceStateData } from "../domain/Event.ts"
 import { explain } from "../domain/Explanation.ts"
-import type { Explanation, RecordedTransition } from "../domain/Explanation.ts"
+import type { Explanation } from "../domain/Explanation.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
-import { canonical, parsePhone } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
@@ -31,6 +24,9 @@ import { ServerIdentity } from "./ServerIdentity.ts"
 
 /** Transitions an explanation rests on. */
 const transitionsRead = 5
+
+/** What the actor recorded is committed within milliseconds; longer means that the database is away. */
+const flushMax = "5 seconds"
 
 type OnDevice<A, E = never> = (id: DeviceId) => Effect.Effect<A, DeviceNotFound | StorageUnavailable | E>
 
@@ -60,7 +56,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly reconnect: OnDevice<Device, DeviceStateConflict>
   /** Only out of quarantine. */
   readonly release: OnDevice<Device, DeviceStateConflict>
-  /** Asks the gateway, and stores the account it names. */
+  /** Asks the gateway. Where the device's actor lives in this process, it acts on the answer and records it first. */
   readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
   readonly connection: OnDevice<DeviceConnection>
   readonly explain: OnDevice<Explanation>
@@ -73,9 +69,10 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const directory = yield* GatewayDirectory
       const log = yield* EventLog
       const identity = yield* ServerIdentity
+      const random = yield* SecureRandom.SecureRandom
 
       const register: DeviceManager["Service"]["register"] = Effect.fn("DeviceManager.register")(function*(wanted) {
-        const id = yield* makeDeviceId
+        const id = `dev_${yield* random.ulid}` as DeviceId
         const upstreamId = wanted.upstreamId ?? (id as string as UpstreamId)
         const gateway = yield* useGateway(
           directory,
@@ -105,24 +102,21 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         const device = yield* devices.get(id)
         const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
         const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target))
-        if (upstream.jid === null) return { device, upstream }
-        const profile = { jid: canonical(upstream.jid), phone: parsePhone(upstream.jid) }
-        const known = profile.jid === device.jid && (profile.phone === null || profile.phone === device.phone)
-        return { device: known ? device : yield* devices.saveProfile(id, profile), upstream }
+        // Only the actor records what is known of its device. Where it lives elsewhere, its own questions will tell it.
+        const reported = yield* fleet.reportStatus(id, upstream)
+        if (!reported) return { device, upstream }
+        const recorded = yield* Effect.timeoutOption(log.flush, flushMax)
+        if (Option.isNone(recorded)) return yield* StorageUnavailable.of("record the status")
+        return { device: yield* devices.get(id), upstream }
       })
 
       const findIncident = (device: Device) =>
         Effect.map(fleet.incidents, (all) => all.find(({ gateway }) => gateway === device.gateway) ?? null)
 
       const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(function*(id) {
-        const device = yield* devices.get(id)
-        const recorded = yield* log.latest({ device: id, kinds: ["device.state"], limit: transitionsRead })
-        const transitions = recorded.map(({ data, recordedAt, seq }): RecordedTransition => ({
-          seq,
-          at: recordedAt,
-          data: JSON.parse(data) as DeviceStateData
-        }))
-        return explain({ device, transitions, incident: yield* findIncident(device) })
+        const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
+        if (recorded === undefined) return yield* DeviceNotFound.of(id)
+        return explain({ ...recorded, incident: yield* findIncident(recorded.device) })
       })
 
       const connection: DeviceManager["Service"]["connection"] = Effect.fn("DeviceManager.connection")(function*(id) {
@@ -157,21 +151,5 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         explain: explanation
       })
     })
-  )
+  ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }
-
-const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-/** `dev_` and a ULID: 48 bits of time, so that ids sort by age, and 80 of chance. */
-const makeDeviceId: Effect.Effect<DeviceId> = Effect.gen(function*() {
-  let time = yield* Clock.currentTimeMillis
-  let text = ""
-  for (let index = 0; index < 10; index++) {
-    text = crockford[time % 32]! + text
-    time = Math.floor(time / 32)
-  }
-  for (let index = 0; index < 16; index++) {
-    text += crockford[yield* Random.nextIntBetween(0, 31)]!
-  }
-  return `dev_${text}` as DeviceId
-})

@@ -10,6 +10,7 @@ import type { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../dom
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
+import type { RecordedDevice } from "../domain/RecordedDevice.ts"
 
 export interface Page<A> {
   readonly items: ReadonlyArray<A>
@@ -39,12 +40,6 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   readonly setActive: (id: DeviceId, active: boolean) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
-  /** Stores what the gateway told of the account. Null leaves what is known. */
-  readonly saveProfile: (id: DeviceId, profile: {
-    readonly jid: string | null
-    readonly phone: string | null
-  }) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
-
   /** Raises the counter that asks the actor, wherever it lives, to drop its connection and open a new one. */
   readonly requestReconnect: (id: DeviceId) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   /** Raises the counter that asks the actor to leave quarantine. */
@@ -60,15 +55,26 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, number>, StorageUnavailable>
 
-  /** Every device that should run, or that an actor still shows as running. */
-  readonly desired: Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
+  /**
+   * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.
+   * Ids without a device are left out.
+   */
+  readonly recorded: (
+    ids: ReadonlyArray<DeviceId>,
+    transitionsMax: number
+  ) => Effect.Effect<ReadonlyMap<DeviceId, RecordedDevice>, StorageUnavailable>
+
+  /** Every device that should run, or whose recorded state says that it runs. Without ids, of all devices. */
+  readonly desired: (
+    ids?: ReadonlyArray<DeviceId>
+  ) => Effect.Effect<ReadonlyArray<DesiredDevice>, StorageUnavailable>
 
   /**
-   * Starts with a pulse, and pulses whenever desired state may have changed: at once for this process's own writes, by
-   * LISTEN for those of others. A lost connection is a pulse too. There may be pulses without a change, and one pulse
-   * may stand for several changes.
+   * The devices whose desired state may have changed: at once for this process's own writes, by LISTEN for those of
+   * others. Null says that any device may have changed: it comes first, after a lost connection, and when the reader was
+   * too slow. Repeats are possible.
    */
-  readonly changes: Stream.Stream<void>
+  readonly changes: Stream.Stream<DeviceId | null>
 
   /** Devices per recorded state tag. */
   readonly countByState: Effect.Effect<Readonly<Partial<Record<DeviceStateTag, number>>>, StorageUnavailable>

@@ -20,7 +20,10 @@ export interface FleetSettings {
    * looked over in well under a millisecond.
    */
   readonly tick: Duration.Duration
-  /** Desired state is compared with the actors at least this often, in case a change notice was lost. */
+  /**
+   * Changed rows are read when a notice names them. The whole table is compared with the actors this often, in case a
+   * notice was lost.
+   */
   readonly reconcileInterval: Duration.Duration
 }
 
@@ -32,6 +35,6 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     statusIntervalWaiting: Duration.seconds(20),
     statusConcurrency: 16,
     tick: Duration.seconds(1),
-    reconcileInterval: Duration.seconds(30)
+    reconcileInterval: Duration.minutes(3)
   })
 })

@@ -126,6 +126,10 @@ export const actorRestarts = Metric.counter("columba_actor_restarts_total", {
   description: "Actors restarted after a defect in this program",
   incremental: true
 })
+export const actorsFenced = Metric.counter("columba_actors_fenced_total", {
+  description: "Actors that stopped because another process had claimed their device",
+  incremental: true
+})
 export const quarantines = Metric.counter("columba_quarantines_total", {
   description: "Devices that used up their restart budget",
   incremental: true

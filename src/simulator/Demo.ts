@@ -24,7 +24,7 @@ const ratePerDevice = 0.25
 
 const listSimulated = Effect.flatMap(
   DeviceRepository,
-  ({ desired }) => Effect.map(desired, (all) => all.filter(({ gateway }) => gateway === simulatorGateway))
+  ({ desired }) => Effect.map(desired(), (all) => all.filter(({ gateway }) => gateway === simulatorGateway))
 )
 
 /**

@@ -34,7 +34,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         } while (cursor !== undefined)
         assert.deepStrictEqual(seen.filter((id) => ids.includes(id)), ids)
         assert.strictEqual(new Set(seen).size, seen.length)
-        const desired = (yield* devices.desired).map((device) => device.id)
+        const desired = (yield* devices.desired()).map((device) => device.id)
         assert.deepStrictEqual(desired.filter((id) => ids.includes(id)), ids)
       }))
 
@@ -101,21 +101,21 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         yield* devices.requestReconnect(id)
         yield* devices.requestReconnect(id)
         yield* devices.requestRelease(id)
-        yield* devices.saveProfile(id, { jid: "628111@s.whatsapp.net", phone: "+628111" })
-        yield* devices.saveProfile(id, { jid: null, phone: null })
-        const wanted = (yield* devices.desired).find((device) => device.id === id)
+        const wanted = (yield* devices.desired()).find((device) => device.id === id)
         assert.deepStrictEqual(wanted, {
           id,
           gateway: "default" as never,
           upstreamId: id as never,
-          jid: "628111@s.whatsapp.net",
+          jid: null,
           active: true,
           reconnectRequests: 2,
           releaseRequests: 1
         })
+        yield* devices.insert(makeFields(freshDevice()))
+        assert.deepStrictEqual(yield* devices.desired([id, freshDevice()]), [wanted!])
         assert.strictEqual((yield* devices.rename(id, "baru")).name, "baru")
         assert.strictEqual((yield* devices.setActive(id, false)).active, false)
-        assert.isUndefined((yield* devices.desired).find((device) => device.id === id))
+        assert.isUndefined((yield* devices.desired()).find((device) => device.id === id))
       }))
 
     it.effect("pulses at once, and again when desired state has changed", () =>
@@ -123,14 +123,33 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const devices = yield* DeviceRepository
         const id = freshDevice()
         yield* devices.insert(makeFields(id))
+        const named = devices.changes.pipe(Stream.filter((changed) => changed === null || changed === id))
         const pulses = yield* Queue.unbounded<void>()
         const listener = yield* Effect.forkChild(
-          Stream.runForEach(devices.changes, () => Queue.offer(pulses, undefined))
+          Stream.runForEach(named, () => Queue.offer(pulses, undefined))
         )
         yield* Queue.take(pulses)
         yield* devices.requestReconnect(id)
         yield* Queue.take(pulses)
         yield* Fiber.interrupt(listener)
+      }))
+
+    it.effect("reads devices and their newest transitions of one moment, newest first", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const log = yield* EventLog
+        const [quiet, busy, other] = [freshDevice(), freshDevice(), freshDevice()] as const
+        for (const id of [quiet, busy, other]) yield* devices.insert(makeFields(id))
+        yield* log.append([stateDraft(busy, "Inactive"), messageDraft({ device: busy }), stateDraft(other, "Inactive")])
+        yield* log.append([stateDraft(busy, "Inactive"), stateDraft(busy, "LoggedOut")])
+        const recorded = yield* devices.recorded([quiet, busy, freshDevice()], 2)
+        assert.deepStrictEqual([...recorded.keys()].sort(), [quiet, busy].sort())
+        assert.deepStrictEqual(recorded.get(quiet), { device: yield* devices.get(quiet), transitions: [] })
+        const { device, transitions } = recorded.get(busy)!
+        assert.strictEqual(device.state._tag, "LoggedOut")
+        assert.deepStrictEqual(transitions.map(({ data }) => data.state._tag), ["LoggedOut", "Inactive"])
+        assert.isAbove(transitions[0]!.seq, transitions[1]!.seq)
+        assert.deepStrictEqual(transitions[0]!.data.memory, { failures: [], releaseRequests: 0 })
       }))
 
     it.effect("lists by recorded state and counts by it", () =>

@@ -42,6 +42,8 @@ const connected = states.find(({ _tag }) => _tag === "Online")!
 
 const incident: OngoingIncident = { gateway: "default", since: at, reason: "refused", nextProbeAt: at, waiting: 7 }
 
+const memory = { failures: [], releaseRequests: 0 }
+
 describe("explanations", () => {
   for (const state of states) {
     it(`of ${JSON.stringify(state)} say why, what comes next and what can be done`, () => {
@@ -73,12 +75,22 @@ describe("explanations", () => {
     assert.notInclude(of(connected, true), "refused")
   })
 
+  it("the expiry of a code is not shown as the moment of going online", () => {
+    const told = explain({
+      device: deviceIn({ _tag: "AwaitingLogin", method: "qr", expiresAt: at }),
+      transitions: [],
+      incident: null
+    })
+    assert.isNull(told.nextAt)
+    assert.include(told.next, `expires at ${at}`)
+  })
+
   it("the newest transition names the rule, and a handful are shown as evidence", () => {
     fc.assert(fc.property(fc.integer({ min: 1, max: 30 }), (count) => {
       const transitions = Array.from({ length: count }, (_, index) => ({
         seq: 100 - index,
         at,
-        data: { from: "Online", state: failing, rule: `rule-${index}`, failure: reason, jid: null, phone: null }
+        data: { from: "Online", state: failing, rule: `rule-${index}`, failure: reason, jid: null, phone: null, memory }
       }))
       const told = explain({ device: deviceIn(failing), transitions, incident: null })
       assert.strictEqual(told.rule, "rule-0")

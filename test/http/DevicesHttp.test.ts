@@ -100,18 +100,23 @@ describe("devices over HTTP", () => {
       assert.strictEqual((yield* ask(`${devices}/${device.id}/release`, { method: "POST" })).status, 200)
     }))
 
-  it.live("a status question stores the account the gateway names", () =>
+  it.live("a status question is answered by the gateway, and only the device's actor records what it says", () =>
     Effect.gen(function*() {
       const script = makeScript()
-      const { url } = yield* startServer({ script })
+      const { services, url } = yield* startServer({ script })
       const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
-      script.gateway.answer = { isConnected: true, isLoggedIn: true, jid: "628111222333:7@s.whatsapp.net" }
-      const status = yield* ask(`${url}/api/v1/devices/${device.id}/status`)
-      assert.deepStrictEqual(status.body.upstream, script.gateway.answer)
-      const stored = (yield* ask(`${url}/api/v1/devices/${device.id}`)).body
-      assert.strictEqual(stored.jid, "628111222333@s.whatsapp.net")
-      assert.strictEqual(stored.phone, "+628111222333")
-      assert.deepStrictEqual(stored, status.body.device)
+      const jid = "628111222333@s.whatsapp.net"
+      script.gateway.answer = { isConnected: true, isLoggedIn: true, jid }
+      const elsewhere = yield* ask(`${url}/api/v1/devices/${device.id}/status`)
+      assert.deepStrictEqual(elsewhere.body, { device, upstream: script.gateway.answer })
+      script.reportStatus = (id, status) =>
+        Effect.sync(() => {
+          const online = { _tag: "Online", jid: status.jid, since: "2026-01-01T00:00:00.000Z" } as const
+          return Context.get(services, EventLog).push(stateDraft(id, "Connecting", online, "status-usable", status.jid))
+        })
+      const here = yield* ask(`${url}/api/v1/devices/${device.id}/status`)
+      assert.deepInclude(here.body.device, { jid, state: { _tag: "Online", jid, since: "2026-01-01T00:00:00.000Z" } })
+      assert.deepStrictEqual((yield* ask(`${url}/api/v1/devices/${device.id}`)).body, here.body.device)
     }))
 
   it.live("connection and explanation tell the recorded state, the rule, the incident, and who was asked", () =>

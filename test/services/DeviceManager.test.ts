@@ -64,7 +64,7 @@ describe("the device manager", () => {
       yield* manager.reconnect(id)
       yield* manager.reconnect(id)
       yield* Effect.flip(manager.release(id))
-      const [desired] = yield* devices.desired
+      const [desired] = yield* devices.desired()
       assert.deepInclude(desired, { id, active: true, reconnectRequests: 2, releaseRequests: 0 })
     }).pipe(Effect.provide(services())))
 })

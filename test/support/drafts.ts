@@ -83,7 +83,8 @@ export const stateDraft = (device: DeviceId, tag: "Inactive" | "LoggedOut", jid:
     rule: "test",
     failure: null,
     jid,
-    phone: jid === null ? null : "+628111"
+    phone: jid === null ? null : "+628111",
+    memory: { failures: [], releaseRequests: 0 }
   },
   identity: null,
   aliases: []

@@ -5,10 +5,10 @@
 import { Context, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
-import type { DesiredDevice } from "../../src/domain/Device.ts"
+import type { DesiredDevice, Device } from "../../src/domain/Device.ts"
 import { GatewayUnknown } from "../../src/domain/DeviceErrors.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
-import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceStateData, EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
@@ -31,12 +31,7 @@ export const device = (n: number, change: Partial<DesiredDevice> = {}): DesiredD
   ...change
 })
 
-export interface Recorded {
-  readonly deviceId: DeviceId
-  readonly from: string
-  readonly state: DeviceState
-  readonly rule: string
-}
+export type Recorded = DeviceStateData & { readonly deviceId: DeviceId }
 
 export class FleetBench extends Context.Service<FleetBench, {
   readonly gateway: ScriptedGateway
@@ -46,6 +41,8 @@ export class FleetBench extends Context.Service<FleetBench, {
   readonly readState: (id: DeviceId) => DeviceState["_tag"]
   /** Writes desired state and lets the fleet see it. */
   readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
+  /** A notice that this device's row has changed; null: any may have. */
+  readonly announce: (id: DeviceId | null) => Effect.Effect<void>
   /** What the table shows for a device that this fleet has not told of. */
   readonly setShown: (id: DeviceId, state: DeviceState["_tag"]) => void
   /** The gateway's row gets another revision, or the gateway cannot be used any more. */
@@ -79,21 +76,80 @@ export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Dura
 
 const nobody = Effect.die("the fleet bench has no such operation")
 
+/** What outlives a fleet: the log's drafts and the `devices` table, with the epoch of each device. */
+export class BenchTables {
+  desired: ReadonlyArray<DesiredDevice>
+  readonly drafts: Array<EventDraft> = []
+  readonly shown = new Map<DeviceId, DeviceState["_tag"]>()
+  readonly epochs = new Map<DeviceId, number>()
+  /** The devices of each reading of desired state; undefined where all were read. */
+  readonly readings: Array<ReadonlyArray<DeviceId> | undefined> = []
+
+  constructor(desired: ReadonlyArray<DesiredDevice>) {
+    this.desired = desired
+  }
+
+  transitions(id?: DeviceId): ReadonlyArray<Recorded> {
+    return this.drafts.filter((draft) => draft.kind === "device.state" && (id === undefined || draft.deviceId === id))
+      .map((draft) => ({ deviceId: draft.deviceId, ...draft.data } as Recorded))
+  }
+
+  readState(id: DeviceId): DeviceState["_tag"] {
+    return this.transitions(id).at(-1)?.state._tag ?? "Inactive"
+  }
+
+  repository(changes: Stream.Stream<DeviceId | null>): DeviceRepository["Service"] {
+    return DeviceRepository.of({
+      ...({} as DeviceRepository["Service"]),
+      claim: (_owner, ids) =>
+        Effect.sync(() =>
+          new Map(ids.map((id) => {
+            const epoch = (this.epochs.get(id) ?? 0) + 1
+            this.epochs.set(id, epoch)
+            return [id, epoch]
+          }))
+        ),
+      recorded: (ids) =>
+        Effect.sync(() =>
+          new Map(
+            this.desired.filter(({ id }) => ids.includes(id)).map((row) => {
+              const last = this.transitions(row.id).at(-1)
+              const device = { jid: row.jid, state: last?.state ?? { _tag: "Inactive" } } as Device
+              return [row.id, { device, transitions: last === undefined ? [] : [{ seq: 1, at: "", data: last }] }]
+            })
+          )
+        ),
+      desired: (ids) =>
+        Effect.sync(() => {
+          this.readings.push(ids)
+          return this.desired.filter((row) =>
+            (ids === undefined || ids.includes(row.id)) &&
+            (row.active || (this.shown.get(row.id) ?? this.readState(row.id)) !== "Inactive")
+          )
+        }),
+      changes
+    })
+  }
+}
+
 export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<FleetSettings> = {}) =>
+  layerOn(new BenchTables(devices), settings)
+
+/** A fleet on tables that other fleets had, or have. */
+export const layerOn = (tables: BenchTables, settings: Partial<FleetSettings> = {}) =>
   Layer.effect(
     FleetBench,
     Effect.gen(function*() {
       const gateway = new ScriptedGateway()
-      const drafts: Array<EventDraft> = []
       const waiting = new Set<() => void>()
-      const pulses = yield* PubSub.sliding<void>(1)
-      let desired = devices
-      const shown = new Map<DeviceId, DeviceState["_tag"]>()
+      const changes = yield* PubSub.unbounded<DeviceId | null>()
       let full = false
       const log = EventLog.of({
         append: () => nobody,
-        push: (draft) => {
-          drafts.push(draft)
+        push: (draft, options) => {
+          const stale = options !== undefined && tables.epochs.get(draft.deviceId) !== options.fence.epoch
+          if (stale) queueMicrotask(options.onFenced)
+          else tables.drafts.push(draft)
           return !full
         },
         onRoom: (resume) => {
@@ -114,17 +170,6 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
         cursors: nobody,
         deleteBefore: () => nobody
       })
-      const transitions = (id?: DeviceId) =>
-        drafts.filter((draft) => draft.kind === "device.state" && (id === undefined || draft.deviceId === id))
-          .map((draft) => ({ deviceId: draft.deviceId, ...draft.data } as Recorded))
-      const readState = (id: DeviceId) => transitions(id).at(-1)?.state._tag ?? "Inactive"
-      const repository = DeviceRepository.of({
-        ...({} as DeviceRepository["Service"]),
-        desired: Effect.sync(() =>
-          desired.filter((row) => row.active || (shown.get(row.id) ?? readState(row.id)) !== "Inactive")
-        ),
-        changes: Stream.fromPubSub(pulses)
-      })
       const gatewayPulses = yield* PubSub.sliding<void>(1)
       let row: Result.Result<GatewayRef, GatewayAbsent> = Result.succeed("default 1" as GatewayRef)
       const directory = GatewayDirectory.of({
@@ -138,6 +183,7 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
         brings: () => false,
         list: Effect.succeed([])
       })
+      const repository = tables.repository(Stream.fromPubSub(changes))
       const context = yield* Layer.build(
         LocalFleet.layer.pipe(
           Layer.provide(Layer.succeed(EventLog, log)),
@@ -150,12 +196,13 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
       return FleetBench.of({
         gateway,
         fleet,
-        drafts,
-        transitions,
-        readState,
+        drafts: tables.drafts,
+        transitions: (id) => tables.transitions(id),
+        readState: (id) => tables.readState(id),
+        announce: (id) => Effect.asVoid(PubSub.publish(changes, id)),
         want: (next) =>
           Effect.gen(function*() {
-            desired = next
+            tables.desired = next
             yield* fleet.reconcile
             yield* settle
           }),
@@ -166,7 +213,7 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
             yield* settle
           }),
         setShown: (id, state) => {
-          shown.set(id, state)
+          tables.shown.set(id, state)
         },
         setFull: (next) => {
           full = next

@@ -30,9 +30,16 @@ export interface Script {
   readonly gateway: ScriptedGateway
   incidents: ReadonlyArray<IncidentView>
   views: ReadonlyMap<DeviceId, ActorView>
+  /** What the actor of the device does with an answer of its gateway; false: no actor lives here. */
+  reportStatus: DeviceFleet["Service"]["reportStatus"]
 }
 
-export const makeScript = (): Script => ({ gateway: new ScriptedGateway(), incidents: [], views: new Map() })
+export const makeScript = (): Script => ({
+  gateway: new ScriptedGateway(),
+  incidents: [],
+  views: new Map(),
+  reportStatus: () => Effect.succeed(false)
+})
 
 export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string, devices?: ReadonlyArray<DeviceId>]
 
@@ -41,6 +48,7 @@ const makeFleet = (script: Script) =>
     DeviceFleet,
     DeviceFleet.of({
       view: (id) => Effect.sync(() => script.views.get(id) ?? null),
+      reportStatus: (id, status) => script.reportStatus(id, status),
       incidents: Effect.sync(() => script.incidents),
       counts: Effect.die("not asked here"),
       reconcile: Effect.void
@@ -188,13 +196,19 @@ export const messageDraft = (deviceId: DeviceId, number: number, body = `message
   }
 }
 
-export const stateDraft = (deviceId: DeviceId, from: string, state: DeviceState, rule = "test"): EventDraft => ({
+export const stateDraft = (
+  deviceId: DeviceId,
+  from: string,
+  state: DeviceState,
+  rule = "test",
+  jid: string | null = null
+): EventDraft => ({
   id: makeEventId(0) as EventId,
   kind: "device.state",
   deviceId,
   occurredAt,
   via: "columba",
-  data: { from, state, rule, failure: null, jid: null, phone: null },
+  data: { from, state, rule, failure: null, jid, phone: null, memory: { failures: [], releaseRequests: 0 } },
   identity: null,
   aliases: []
 })

@@ -1,11 +1,12 @@
 /**
- * One device, alive: it owns the session, keeps a actorState, and carries out what `DeviceBehaviour` decides.
+ * The actor of one device: it owns the session, keeps the device's state, and carries out what `DeviceBehaviour`
+ * decides.
  *
  * The actor is one fiber. While online it is parked on its inbox; frames do not pass through it: the session hands them
- * to `DeviceCell`'s listener, and from there they go straight into the log. Only what moves the state machine wakes the fiber.
+ * to the cell's listener, and from there they go straight into the log. Only what changes the state wakes the fiber.
  *
  * Order in `handle`: decide, record the transition in the log, then act. A crash between the last two leaves a recorded
- * state that is not carried out; the next actor begins from desired state, not from the recorded one.
+ * state that was not carried out; the next actor begins with a connection, not with what the last one was about to do.
  */
 import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
@@ -18,10 +19,13 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { SessionRefused } from "../../services/GatewayParts.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import { reconnectSchedule } from "../Supervision.ts"
-import { decide, evolve, phoneFor, nextStep, wasStable } from "./DeviceBehaviour.ts"
-import type { Input, ActorState, Now, Transition } from "./DeviceBehaviour.ts"
+import { evolve, nextStep, wasStable } from "./ActorState.ts"
+import type { ActorState, Now, Transition } from "./ActorState.ts"
+import { decide, phoneFor } from "./DeviceBehaviour.ts"
+import type { Input } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
+import { remember } from "./memory.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
 export const run = (cell: DeviceCell): Effect.Effect<void> =>
@@ -45,7 +49,7 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
     const todo = nextStep(cell.actorState)
     switch (todo._tag) {
       case "Finished":
-        return
+        return yield* reportEnd(cell)
       case "Open":
         yield* handle(cell, yield* connect(cell))
         break
@@ -58,6 +62,13 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
     }
   }
 })
+
+/** A running actor ends by itself only when it was refused as stale. */
+const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
+  !cell.fenced ? Effect.void : Effect.logWarning("another process has claimed the device; its actor here stops").pipe(
+    Effect.annotateLogs({ device: cell.device.id, epoch: cell.epoch }),
+    Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
+  )
 
 const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
   Effect.map(
@@ -107,20 +118,32 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
     return cell.session !== null && (forget || !cell.actorState.sessionOpen) ? dropSession(cell) : Effect.void
   })
 
-/** Applies the transition to the actor's state and appends it to the log. */
+/**
+ * Applies the transition to the actor's state and appends it to the log, under the epoch of the actor's claim. An actor
+ * that was refused as stale ends without a word more: what it decides is no longer its to decide.
+ */
 const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
+  const { host } = cell
   const from = cell.actorState.state
   cell.actorState = evolve(cell.actorState, transition, now)
-  if (transition.rule === "gateway-down") cell.host.incidents.wait(cell)
-  else cell.host.incidents.leave(cell)
-  cell.host.log.push(stateDraft(cell.device.id, from, cell.actorState, transition, now.wall))
-  cell.host.meter.moved(from._tag, cell.actorState.state._tag)
-  cell.host.status.moved(cell, from)
+  if (transition.rule === "gateway-down") host.incidents.wait(cell)
+  else host.incidents.leave(cell)
+  if (transition.rule === "fenced") {
+    cell.fenced = true
+  } else {
+    const fence = { deviceId: cell.device.id, epoch: cell.epoch }
+    host.log.push(
+      stateDraft(cell.device, from, cell.actorState, transition, now.wall),
+      { fence, onFenced: cell.onFenced }
+    )
+  }
+  host.meter.moved(from._tag, cell.actorState.state._tag)
+  host.status.moved(cell, from)
 }
 
 /** The log's record of a transition. */
 export const stateDraft = (
-  deviceId: DesiredDevice["id"],
+  device: Pick<DesiredDevice, "id" | "releaseRequests">,
   from: DeviceState,
   actorState: ActorState,
   transition: Pick<Transition, "rule" | "failure">,
@@ -128,7 +151,7 @@ export const stateDraft = (
 ): EventDraft => ({
   id: makeEventId(now),
   kind: "device.state" satisfies EventKind,
-  deviceId,
+  deviceId: device.id,
   occurredAt: new Date(now).toISOString(),
   via: "columba",
   data: {
@@ -137,7 +160,8 @@ export const stateDraft = (
     rule: transition.rule,
     failure: transition.failure,
     jid: actorState.jid,
-    phone: phoneFor(actorState)
+    phone: phoneFor(actorState),
+    memory: remember(actorState, device.releaseRequests)
   },
   identity: null,
   aliases: []

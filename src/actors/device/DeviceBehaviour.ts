@@ -1,40 +1,15 @@
 /**
- * What a device does about what happens to it. Pure: `decide` says which transition an input causes and what must be
- * done about it, `evolve` applies the transition, `nextStep` says what the actor does until the next input. The diagram
- * in `docs/device-lifecycle.md` shows this module; every transition names the rule that caused it.
- *
- * Two clocks: wall time is written into states for people to read, and nothing is decided by it. Waits, budgets and
- * stability are measured by the monotonic clock, which no correction of the machine's clock can move.
+ * What a device does about what happens to it. Pure and total: `decide` says which transition an input causes in a
+ * state, if any, and what must be done about it. The diagram in `docs/device-lifecycle.md` shows this module; every
+ * transition names the rule that caused it.
  */
 import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
 import { parsePhone } from "../../domain/Jid.ts"
-import { authProbeDelay, findBudget, conflictDelay, failureMemory, firstSignMax, stableAfter } from "../Supervision.ts"
-
-/** All that a device's future depends on. */
-export interface ActorState {
-  readonly state: DeviceState
-  /** Connections begun since the last stable one. */
-  readonly attempt: number
-  readonly sessionOpen: boolean
-  /** Waits for the gateway's incident to end rather than for a time. */
-  readonly inIncident: boolean
-  /** When a waiting state ends by itself, and since when the device has been online; monotonic, null otherwise. */
-  readonly wakeAt: number | null
-  readonly onlineSince: number | null
-  /** Recent failures that burn budget, oldest first; bounded by the budgets themselves. */
-  readonly failures: ReadonlyArray<PastFailure>
-  readonly jid: string | null
-}
-
-export interface PastFailure {
-  readonly failure: Failure
-  /** By the monotonic clock. */
-  readonly at: number
-  /** By the wall clock, for the evidence that people read. */
-  readonly wall: number
-}
+import { authProbeDelay, conflictDelay, findBudget } from "../Supervision.ts"
+import { recent, wasStable } from "./ActorState.ts"
+import type { ActorState, Now, PastFailure, Transition } from "./ActorState.ts"
 
 /** Why an actor stops. The `gateway-…` rules: the device should run, and its gateway is another one or is not there. */
 export type StopRule =
@@ -65,28 +40,12 @@ export type Input =
   | { readonly _tag: "ReconnectRequested" }
   | { readonly _tag: "ReleaseRequested" }
   | { readonly _tag: "Crashed"; readonly detail: string }
-
-/** What time it is. Milliseconds; `wall` since the epoch. */
-export interface Now {
-  readonly wall: number
-  readonly monotonic: number
-}
+  /** The log refused a transition: another process has claimed the device since. */
+  | { readonly _tag: "Fenced" }
 
 /** What `decide` can not find out by itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
 export interface Facts extends Now {
   readonly delay: number
-}
-
-export interface Transition {
-  readonly state: DeviceState
-  readonly rule: string
-  readonly failure: Failure | null
-  readonly sessionOpen: boolean
-  /** For states that end by themselves: after so many milliseconds. */
-  readonly wait: number | null
-  /** What becomes of the failure memory: `keep`, `burn` this failure, give the last one back, or start afresh. */
-  readonly budget: "keep" | "burn" | "refund" | "clear"
-  readonly jid: string | null
 }
 
 export type Order =
@@ -104,97 +63,17 @@ const nothing: Decision = { transition: null, orders: [] }
 const syncSoon: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "soon" }]
 const syncNow: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "now" }]
 
-/** A device as it is before its actor has done anything. */
-export const initial = (jid: string | null): ActorState => ({
-  state: { _tag: "Inactive" },
-  attempt: 0,
-  sessionOpen: false,
-  inIncident: false,
-  wakeAt: null,
-  onlineSince: null,
-  failures: [],
-  jid
-})
-
-/** What the actor does until the next input. Every waiting state has a time at which it ends, or an input that ends it. */
-export type NextStep =
-  | { readonly _tag: "Finished" }
-  | { readonly _tag: "Open" }
-  /** By the monotonic clock. */
-  | { readonly _tag: "WaitUntil"; readonly at: number }
-  | { readonly _tag: "Park" }
-
-const finished: NextStep = { _tag: "Finished" }
-const open: NextStep = { _tag: "Open" }
-const park: NextStep = { _tag: "Park" }
-
-export const nextStep = (actorState: ActorState): NextStep => {
-  switch (actorState.state._tag) {
-    case "Inactive":
-      return finished
-    case "Connecting":
-      return actorState.sessionOpen ? park : open
-    default:
-      return actorState.wakeAt === null ? park : { _tag: "WaitUntil", at: actorState.wakeAt }
-  }
-}
-
-/** The actor's state after a transition. */
-export const evolve = (actorState: ActorState, transition: Transition, now: Now): ActorState => ({
-  state: transition.state,
-  attempt: "attempt" in transition.state ? transition.state.attempt : actorState.attempt,
-  sessionOpen: transition.sessionOpen,
-  inIncident: transition.rule === "gateway-down",
-  wakeAt: transition.wait === null ? null : now.monotonic + transition.wait,
-  onlineSince: transition.state._tag === "Online" ? actorState.onlineSince ?? now.monotonic : null,
-  failures: nextFailures(actorState.failures, transition, now),
-  jid: transition.jid
-})
-
-const nextFailures = (
-  failures: ReadonlyArray<PastFailure>,
-  transition: Transition,
-  now: Now
-): ReadonlyArray<PastFailure> => {
-  switch (transition.budget) {
-    case "keep":
-      return failures
-    case "clear":
-      return []
-    case "refund":
-      return isFirstSign(failures.at(-1), now) ? failures.slice(0, -1) : failures
-    case "burn":
-      return transition.failure === null
-        ? failures
-        : [
-          ...recent(failures, now, failureMemory),
-          { failure: transition.failure, at: now.monotonic, wall: now.wall }
-        ]
-  }
-}
-
-/** A lost socket shortly before the gateway was found down was the incident's first sign. */
-const isFirstSign = (last: PastFailure | undefined, now: Now): boolean =>
-  last !== undefined && last.failure.class === "transport" && now.monotonic - last.at < Duration.toMillis(firstSignMax)
-
-const recent = (failures: ReadonlyArray<PastFailure>, now: Now, period: Duration.Duration) =>
-  failures.filter((past) => now.monotonic - past.at < Duration.toMillis(period))
-
 /** Which transition an input causes, and what must be done about it. Total: any input may come in any state. */
 export const decide = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "Start":
       return actorState.state._tag === "Inactive" ? become(actorState, connecting(1), "started") : nothing
     case "Stop":
+      return stopped(actorState, input.rule)
+    case "Fenced":
       return actorState.state._tag === "Inactive"
         ? nothing
-        : become(
-          actorState,
-          { _tag: "Inactive" },
-          input.rule,
-          { sessionOpen: false },
-          endSession("stopped", input.rule)
-        )
+        : become(actorState, { _tag: "Inactive" }, "fenced", { sessionOpen: false }, endSession("fenced", "not ours"))
     case "Opened":
       return opened(actorState)
     case "Ended":
@@ -252,6 +131,22 @@ const endSession = (code: string, detail: string, forget = true): ReadonlyArray<
 
 const holdsNoSession = (actorState: ActorState): boolean =>
   actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.state._tag === "Backoff"
+
+/**
+ * The end of the process ends no quarantine: it stays recorded, and the next actor goes on from it. Deactivating a
+ * device or changing its gateway ends it and forgets the failures: the device starts afresh after that.
+ */
+const stopped = (actorState: ActorState, rule: StopRule): Decision => {
+  const { _tag } = actorState.state
+  if (_tag === "Inactive" || _tag === "Quarantined" && rule === "fleet-stopped") return nothing
+  return become(
+    actorState,
+    { _tag: "Inactive" },
+    rule,
+    { sessionOpen: false, budget: rule === "fleet-stopped" ? "keep" : "clear" },
+    endSession("stopped", rule)
+  )
+}
 
 /**
  * An open session proves nothing about the account behind it: a gateway accepts sessions for slots that are logged out.
@@ -353,10 +248,6 @@ const minimumDelay = (failure: Failure, facts: Facts): number => {
 
 const describe = (past: Pick<PastFailure, "failure" | "wall">): string =>
   `${iso(past.wall)} ${past.failure.code}: ${past.failure.detail}`
-
-/** Whether the connection that just ended had earned a fresh start. `now` is monotonic. */
-export const wasStable = (actorState: ActorState, now: number): boolean =>
-  actorState.onlineSince !== null && now - actorState.onlineSince >= Duration.toMillis(stableAfter)
 
 /** What an open session tells, short of its end. */
 const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => {

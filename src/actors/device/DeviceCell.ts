@@ -1,8 +1,8 @@
 /**
- * A device's memory and its ears: what stays over restarts of its fiber, and how a session reaches it.
+ * What a device keeps over restarts of its fiber, and how its session reaches it.
  *
- * Frames pass here and not through the fiber: the session calls the `Ear`, facts go straight into the log, and only
- * what moves the state machine is put into the inbox and wakes the fiber. Plain fields and plain calls, because ten
+ * Frames do not pass through the fiber: the session calls the `FrameListener`, facts go straight into the log, and only
+ * what changes the device's state is put into the inbox and wakes the fiber. Plain fields and plain calls, because ten
  * thousand of these exist.
  */
 import { Effect } from "effect"
@@ -11,8 +11,9 @@ import type { DesiredDevice } from "../../domain/Device.ts"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { SessionEvent, Session, SessionListener } from "../../services/GatewayParts.ts"
 import type { ActorHost } from "./ActorHost.ts"
-import { initial } from "./DeviceBehaviour.ts"
-import type { ActorState, Input, StopRule } from "./DeviceBehaviour.ts"
+import { initial } from "./ActorState.ts"
+import type { ActorState } from "./ActorState.ts"
+import type { Input, StopRule } from "./DeviceBehaviour.ts"
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
@@ -22,7 +23,8 @@ const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
   "IncidentOver",
   "ReconnectRequested",
   "ReleaseRequested",
-  "Crashed"
+  "Crashed",
+  "Fenced"
 ])
 
 /**
@@ -33,6 +35,10 @@ export class DeviceCell {
   device: DesiredDevice
   readonly host: ActorHost
   actorState: ActorState
+  /** The claim under which this actor decides. */
+  epoch = 0
+  /** Another process has claimed the device since: this actor is over. */
+  fenced = false
   session: Session | null = null
   sessionScope: Scope.Closeable | null = null
   listener: FrameListener | null = null
@@ -55,6 +61,7 @@ export class DeviceCell {
   /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
   #inbox: Array<Input> = []
   #wake: ((effect: Effect.Effect<Input>) => void) | null = null
+  readonly #onDrained = new Set<() => void>()
 
   constructor(device: DesiredDevice, host: ActorHost) {
     this.device = device
@@ -93,11 +100,24 @@ export class DeviceCell {
     this.host.meter.paused(-1)
   }
 
+  /** A transition was refused: another process has claimed the device since. */
+  readonly onFenced = (): void => this.post({ _tag: "Fenced" })
+
+  /** Returns once the actor has acted on everything that was posted before and waits for more. */
+  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
+    if (this.#wake !== null) return resume(Effect.void)
+    const done = () => resume(Effect.void)
+    this.#onDrained.add(done)
+    return Effect.sync(() => this.#onDrained.delete(done))
+  })
+
   /** The next input, in order of arrival. */
   readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => {
     const input = this.#inbox.shift()
     if (input !== undefined) return resume(Effect.succeed(input))
     this.#wake = resume
+    for (const done of this.#onDrained) done()
+    this.#onDrained.clear()
     return Effect.sync(() => {
       this.#wake = null
     })
@@ -109,8 +129,8 @@ export class DeviceCell {
 }
 
 /**
- * Listens to one session of a device. A session that was given up keeps its listener, but the listener no longer belongs to the
- * cell: what a dying socket still says can not disturb its successor.
+ * Listens to one session of a device. A session that was given up keeps its listener, but the listener no longer
+ * belongs to the cell: what a dying socket still delivers can not disturb its successor.
  */
 export class FrameListener implements SessionListener {
   readonly #cell: DeviceCell
@@ -124,7 +144,7 @@ export class FrameListener implements SessionListener {
     if (cell.listener !== this) return
     cell.framesReceived++
     cell.host.meter.frame()
-    // A defect in what this device's frames lead to must stay this device's: it is told to its own fiber.
+    // A defect that a frame of this device causes must stay with this device: its own fiber gets it.
     try {
       this.#hear(cell, event)
     } catch (defect) {
@@ -180,7 +200,7 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
   if (cell.paused) cell.withdrawPause = withdraw
 }
 
-/** A defect's own words, cut: it may quote what a stranger sent. */
+/** A defect's message, cut: it may quote what a stranger sent. */
 export const describeDefect = (defect: unknown): string => {
   const text = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
   return text.slice(0, 200)

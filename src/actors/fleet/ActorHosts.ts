@@ -3,7 +3,8 @@
  * when the last one has left, so that gateways come, change and go while the process runs. A host holds what the devices of one
  * gateway share: the connect gate, the incident and the status questions.
  *
- * Whoever runs actors (a local fleet, or an entity of a cluster) admits a device and runs the cell that it gets.
+ * What runs actors (a local fleet, or an entity of a cluster) admits a device, claims it, activates the cell that it
+ * got, and runs it.
  */
 import { Clock, Context, Effect, Layer, RcMap, Result } from "effect"
 import type { Scope } from "effect"
@@ -17,6 +18,7 @@ import type { GatewayAbsent, GatewayRef } from "../../services/GatewayDirectory.
 import type { ActorHost } from "../device/ActorHost.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { DeviceCell } from "../device/DeviceCell.ts"
+import type { Restored } from "../device/memory.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
@@ -28,6 +30,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent, Scope.Scope>
   /** Why this cell must not go on with its gateway as it is; null: it may. */
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
+  /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
+  readonly activate: (cell: DeviceCell, epoch: number, restored: Restored) => void
   /** The open incidents of all gateways that have devices here. */
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   /** The devices admitted here, by state. */
@@ -79,6 +83,12 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           const now = directory.current(device.gateway)
           if (Result.isFailure(now)) return stopRuleFor(now.failure)
           return now.success === host.ref ? null : "gateway-changed"
+        },
+        activate: (cell, epoch, { actorState, releaseRequests }) => {
+          meter.moved(cell.actorState.state._tag, actorState.state._tag)
+          cell.epoch = epoch
+          cell.actorState = actorState
+          if (cell.device.releaseRequests > releaseRequests) cell.post({ _tag: "ReleaseRequested" })
         },
         incidents: Effect.sync(() => [...open].flatMap((host) => host.incidents.view() ?? [])),
         counts: meter.counts

@@ -1,12 +1,28 @@
 /**
- * The fleet in one process: an actor for every device that should run, kept so by comparing the `devices` table with
- * the actors, at start, after every change notice and now and then regardless.
+ * The fleet in one process: an actor for every device that should run. Rows of the `devices` table are compared with the
+ * actors: all at start and every few minutes, and those that a change notice names soon after it.
+ *
+ * Before an actor starts, its device is claimed: what it decides carries the epoch of that claim, and once another
+ * process has claimed the device, the log refuses the actor and it stops.
  *
  * Supervision has two levels. A device's own fiber absorbs whatever happens inside it, within the device's budget. This
  * module only starts and stops actors and, should the fiber of a device that ought to run ever be gone, starts it again
  * at the next comparison. What an actor needs around it comes from `ActorHosts`.
  */
-import { Cause, Clock, Duration, Effect, Exit, FiberMap, Layer, Option, Scope, Semaphore, Stream } from "effect"
+import {
+  Array as Arr,
+  Cause,
+  Clock,
+  Duration,
+  Effect,
+  Exit,
+  FiberMap,
+  Layer,
+  Option,
+  Scope,
+  Semaphore,
+  Stream
+} from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
@@ -17,17 +33,29 @@ import { FleetSettings } from "../../services/FleetSettings.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import { run, stateDraft } from "../device/DeviceActor.ts"
-import { initial } from "../device/DeviceBehaviour.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import { ServerIdentity } from "../../services/ServerIdentity.ts"
+import { initial } from "../device/ActorState.ts"
+import type { Now } from "../device/ActorState.ts"
+import * as DeviceActor from "../device/DeviceActor.ts"
+import { stateDraft } from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import { restore } from "../device/memory.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
+import { ChangedDevices } from "./ChangedDevices.ts"
 
-/**
- * A comparison reads the whole table. Devices that are added one by one pulse each time; spaced like this, that costs
- * four comparisons a second at most, and the first one comes at once.
- */
-const reconcileSpacing = Duration.millis(250)
+/** Changed devices are followed in rounds: four per second at most, and the first one at once. */
+const roundSpacing = Duration.millis(250)
+
+/** What could not be followed, because the database is away or by a defect, is tried again after this time. */
+const retryDelay = Duration.seconds(5)
+
+/** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
+const claimMax = 500
+
+/** An actor with an open session acts at once; one that is being stopped meanwhile never will. */
+const reportMax = Duration.seconds(1)
 
 const make = Effect.gen(function*() {
   const log = yield* EventLog
@@ -36,35 +64,100 @@ const make = Effect.gen(function*() {
   const directory = yield* GatewayDirectory
   const settings = yield* FleetSettings
   const clock = yield* Clock.Clock
+  const identity = yield* Effect.serviceOption(ServerIdentity)
+  const owner = Option.match(identity, {
+    onNone: () => "unnamed",
+    onSome: ({ node, startedAt }) => `${node} ${startedAt}`
+  })
 
   const cells = new Map<DeviceId, DeviceCell>()
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
   const warnedAbout = new Set<string>()
   /** Devices without an actor whose end is recorded, with the rule of that record. */
   const recordedInactive = new Map<DeviceId, StopRule>()
+  /** Claimed by another process since. Claiming them back would begin a fight; a new fleet may. */
+  const lost = new Set<DeviceId>()
   let closing = false
 
-  /** The actor holds its place at the host for as long as its fiber runs. */
-  const start = Effect.fnUntraced(function*(device: DesiredDevice) {
-    const place = Scope.makeUnsafe()
-    const leave = Scope.close(place, Exit.void)
-    const cell = yield* Scope.provide(hosts.admit(device), place).pipe(Effect.onError(() => leave))
-    warnedAbout.delete(device.gateway)
-    recordedInactive.delete(device.id)
-    cells.set(device.id, cell)
-    yield* FiberMap.run(fibers, device.id, Effect.ensuring(run(cell), leave))
-  }, (effect, device) =>
-    Effect.catch(effect, (absent) => {
-      recordOnce(device, stopRuleFor(absent))
-      return warnOnce(warnedAbout, absent)
-    }))
+  const readNow = (): Now => ({ wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) })
 
-  /** Recorded once per rule: until the record is committed, the table goes on listing the device as it was. */
-  const recordOnce = (device: DesiredDevice, rule: StopRule): void => {
-    if (recordedInactive.get(device.id) === rule) return
-    recordedInactive.set(device.id, rule)
-    recordInactive(log, clock, device, rule)
+  /** The actor holds its place at the host for as long as its fiber runs. */
+  const admit = Effect.fnUntraced(
+    function*(device: DesiredDevice) {
+      const place = Scope.makeUnsafe()
+      const leave = Scope.close(place, Exit.void)
+      const cell = yield* Scope.provide(hosts.admit(device), place).pipe(Effect.onError(() => leave))
+      warnedAbout.delete(device.gateway)
+      recordedInactive.delete(device.id)
+      return { admitted: [{ cell, leave }], absent: [] }
+    },
+    (effect, device) =>
+      Effect.catch(
+        effect,
+        (absent) =>
+          Effect.as(warnOnce(warnedAbout, absent), { admitted: [], absent: [{ device, rule: stopRuleFor(absent) }] })
+      )
+  )
+
+  const run = ({ cell, leave }: Admitted) => {
+    const { id } = cell.device
+    const end = Effect.andThen(
+      leave,
+      Effect.sync(() => {
+        if (!cell.fenced) return
+        lost.add(id)
+        if (cells.get(id) === cell) cells.delete(id)
+      })
+    )
+    cells.set(id, cell)
+    return FiberMap.run(fibers, id, Effect.ensuring(DeviceActor.run(cell), end))
   }
+
+  /** Claims first and reads then: what is read is the last that an older owner could record. */
+  const claim = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
+    const epochs = yield* repository.claim(owner, ids)
+    return { epochs, recorded: yield* repository.recorded(ids, 1) }
+  })
+
+  /** Returns the devices that can not start because of their gateway. */
+  const start = Effect.fnUntraced(function*(devices: ReadonlyArray<DesiredDevice>) {
+    const asked = yield* Effect.forEach(devices, admit)
+    const admitted = asked.flatMap((one): ReadonlyArray<Admitted> => one.admitted)
+    const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
+    if (admitted.length === 0) return absent
+    const leaveAll = Effect.forEach(admitted, ({ leave }) => leave, { discard: true })
+    const { epochs, recorded } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
+      Effect.onError(() => leaveAll)
+    )
+    for (const one of admitted) {
+      const { id } = one.cell.device
+      const epoch = epochs.get(id)
+      if (closing || epoch === undefined) {
+        yield* one.leave
+        continue
+      }
+      hosts.activate(one.cell, epoch, restore(recorded.get(id), one.cell.device.jid, readNow()))
+      yield* run(one)
+    }
+    return absent
+  })
+
+  /**
+   * Devices that stopped while no process ran them still show their last state. Recorded once per rule: until the record
+   * is committed, the table goes on listing the device as it was.
+   */
+  const recordInactive = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
+    const news = ended.filter(({ device, rule }) => recordedInactive.get(device.id) !== rule)
+    for (const some of Arr.chunksOf(news, claimMax)) {
+      const epochs = yield* repository.claim(owner, some.map(({ device }) => device.id))
+      for (const { device, rule } of some) {
+        const epoch = epochs.get(device.id)
+        if (epoch === undefined) continue
+        pushInactive(log, device, epoch, rule, clock.currentTimeMillisUnsafe())
+        recordedInactive.set(device.id, rule)
+      }
+    }
+  })
 
   const stop = Effect.fnUntraced(function*(cell: DeviceCell, rule: StopRule) {
     cell.stopRule = rule
@@ -73,70 +166,77 @@ const make = Effect.gen(function*() {
     cells.delete(cell.device.id)
   })
 
-  const follow = Effect.fnUntraced(function*(device: DesiredDevice) {
-    const cell = cells.get(device.id)
-    if (!device.active) {
-      return cell === undefined ? recordOnce(device, "deactivated") : yield* stop(cell, "deactivated")
+  const follow = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId> | undefined) {
+    const desired = new Map((yield* repository.desired(ids)).map((device) => [device.id, device]))
+    const starting: Array<DesiredDevice> = []
+    const ended: Array<Ended> = []
+    for (const device of desired.values()) {
+      const cell = FiberMap.hasUnsafe(fibers, device.id) ? cells.get(device.id) : undefined
+      const rule = !device.active ? "deactivated" : cell === undefined ? null : hosts.mustLeave(cell)
+      if (cell !== undefined && rule === null) postRequests(cell, device)
+      if (cell !== undefined && rule !== null) yield* stop(cell, rule)
+      if (lost.has(device.id)) continue
+      if (device.active && (cell === undefined || rule !== null)) starting.push(device)
+      if (!device.active && cell === undefined) ended.push({ device, rule: "deactivated" })
     }
-    const leaveRule = cell === undefined ? null : hosts.mustLeave(cell)
-    if (cell !== undefined && leaveRule !== null) {
-      yield* stop(cell, leaveRule)
-      return yield* start(device)
+    for (const id of ids ?? [...cells.keys(), ...recordedInactive.keys()]) {
+      const cell = cells.get(id)
+      if (desired.has(id)) continue
+      if (cell !== undefined) yield* stop(cell, "deactivated")
+      recordedInactive.delete(id)
     }
-    if (cell === undefined || !FiberMap.hasUnsafe(fibers, device.id)) return yield* start(device)
-    postRequests(cell, device)
-  })
-
-  const reconcileOnce = Effect.fnUntraced(function*() {
-    const desired = yield* repository.desired
-    const known = new Set<DeviceId>()
-    for (const device of desired) {
-      if (closing) return
-      known.add(device.id)
-      yield* follow(device)
-    }
-    for (const id of recordedInactive.keys()) if (!known.has(id)) recordedInactive.delete(id)
-    for (const cell of [...cells.values()]) {
-      if (!known.has(cell.device.id)) yield* stop(cell, "deactivated")
-    }
+    for (const some of Arr.chunksOf(starting, claimMax)) if (!closing) ended.push(...(yield* start(some)))
+    if (!closing) yield* recordInactive(ended)
   })
 
   const turn = Semaphore.makeUnsafe(1)
   let compared: "not yet" | "done" | "failed" = "not yet"
-  const reconcile = Semaphore.withPermit(turn, reconcileOnce()).pipe(
-    Effect.andThen(Effect.sync(() => {
-      compared = "done"
-    })),
-    // A defect in the comparison must not end it for good: the next one finds the same rows and the same actors.
-    Effect.catchCause((cause) => {
-      compared = "failed"
-      return Cause.hasInterruptsOnly(cause)
-        ? Effect.interrupt
-        : Effect.logWarning("desired state could not be followed; devices go on as they are", cause)
-    })
-  )
+  /** Of these devices; without ids, of all. False: it failed, and is to be repeated. */
+  const reconcile = (ids?: ReadonlyArray<DeviceId>): Effect.Effect<boolean> =>
+    Semaphore.withPermit(turn, follow(ids)).pipe(
+      Effect.andThen(Effect.sync(() => {
+        if (ids === undefined) compared = "done"
+        return true
+      })),
+      // A defect in the comparison must not end it for good: the next one finds the same rows and the same actors.
+      Effect.catchCause((cause) => {
+        compared = "failed"
+        return Cause.hasInterruptsOnly(cause)
+          ? Effect.interrupt
+          : Effect.as(
+            Effect.logWarning("desired state could not be followed; devices go on as they are", cause),
+            false
+          )
+      })
+    )
   const readiness = yield* Effect.serviceOption(Readiness)
   if (Option.isSome(readiness)) {
     yield* readiness.value.contribute(
       "fleet",
       Effect.suspend(() => {
         const { Online: online } = hosts.counts()
+        const stands = `${online} of ${cells.size} devices online` +
+          (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`)
         return compared === "done"
-          ? Effect.succeed(`${online} of ${cells.size} devices online`)
-          : Effect.fail(`desired state read: ${compared}; ${online} of ${cells.size} devices online`)
+          ? Effect.succeed(stands)
+          : Effect.fail(`desired state read: ${compared}; ${stands}`)
       })
     )
   }
 
+  const changed = new ChangedDevices()
+  yield* Effect.forkScoped(Stream.runForEach(repository.changes, (id) => Effect.sync(() => changed.add(id))))
+  // Any device may be of the gateway that changed.
   yield* Effect.forkScoped(
-    Stream.mergeAll([repository.changes, directory.changes, Stream.tick(settings.reconcileInterval)], {
-      concurrency: "unbounded"
-    }).pipe(
-      // Pulses that arrive while a comparison runs become one more comparison, not a queue of them.
-      Stream.buffer({ capacity: 1, strategy: "sliding" }),
-      Stream.runForEach(() => Effect.andThen(reconcile, Effect.sleep(reconcileSpacing)))
+    Stream.merge(directory.changes, Stream.tick(settings.reconcileInterval)).pipe(
+      Stream.runForEach(() => Effect.sync(() => changed.add(null)))
     )
   )
+  yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+    const followed = yield* reconcile(yield* changed.take)
+    if (!followed) changed.add(null)
+    yield* Effect.sleep(followed ? roundSpacing : retryDelay)
+  })))
   // Added last, so it runs first: sockets close before anything that may have to wait for a database.
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
@@ -147,11 +247,29 @@ const make = Effect.gen(function*() {
 
   return DeviceFleet.of({
     view: (id) => Effect.sync(() => view(cells.get(id))),
+    reportStatus: Effect.fn("LocalFleet.reportStatus")(function*(id, status) {
+      const cell = cells.get(id)
+      if (cell === undefined || !cell.actorState.sessionOpen) return false
+      cell.post({ _tag: "StatusRead", status })
+      yield* Effect.timeoutOption(cell.drained, reportMax)
+      return true
+    }),
     incidents: hosts.incidents,
     counts: Effect.sync(hosts.counts),
-    reconcile
+    reconcile: Effect.asVoid(reconcile())
   })
 })
+
+interface Admitted {
+  readonly cell: DeviceCell
+  readonly leave: Effect.Effect<void>
+}
+
+/** A device without an actor, and why. */
+interface Ended {
+  readonly device: DesiredDevice
+  readonly rule: StopRule
+}
 
 /** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
 export const layer = Layer.effect(DeviceFleet, make).pipe(Layer.provide(ActorHosts.layer))
@@ -173,23 +291,17 @@ const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   cell.device = device
 }
 
-/** A device that stopped while no process ran it still shows its last state: the log records that it ended, and why. */
-const recordInactive = (
+const pushInactive = (
   log: EventLog["Service"],
-  clock: Clock.Clock,
   device: DesiredDevice,
-  rule: StopRule
+  epoch: number,
+  rule: StopRule,
+  now: number
 ): void => {
   const actorState = initial(device.jid)
-  log.push(
-    stateDraft(
-      device.id,
-      actorState.state,
-      actorState,
-      { rule, failure: null },
-      clock.currentTimeMillisUnsafe()
-    )
-  )
+  const draft = stateDraft(device, actorState.state, actorState, { rule, failure: null }, now)
+  // Refused: another process has claimed the device, and records its state.
+  log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }
 
 const view = (cell: DeviceCell | undefined): ActorView | null =>

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto"
 import { Clock, Context, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import type { DeviceId, EventId } from "../../domain/Ids.ts"
+import type { EventId } from "../../domain/Ids.ts"
 import { isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
@@ -167,11 +167,11 @@ export class MemoryTables {
 export class MemoryDatabase extends Context.Service<MemoryDatabase, {
   readonly tables: MemoryTables
   readonly now: () => number
-  /** Changes of desired state. */
-  readonly changes: PubSub.PubSub<DeviceId>
+  /** Null: the desired state of any device may have changed. */
+  readonly changes: PubSub.PubSub<null>
 }>()("columba/layers/memory/MemoryDatabase") {}
 
-/** One pending change says all: who listens reads the whole table. */
+/** One pending change is enough: it says that any device may have changed. */
 const changesMax = 1
 
 export const layer: Layer.Layer<MemoryDatabase> = Layer.effect(
@@ -181,7 +181,7 @@ export const layer: Layer.Layer<MemoryDatabase> = Layer.effect(
     return MemoryDatabase.of({
       tables: new MemoryTables(),
       now: () => clock.currentTimeMillisUnsafe(),
-      changes: yield* PubSub.sliding<DeviceId>(changesMax)
+      changes: yield* PubSub.sliding<null>(changesMax)
     })
   })
 )

@@ -2,6 +2,8 @@
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
+import type { DeviceStateData } from "../../domain/Event.ts"
+import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -25,7 +27,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
         const changed = update(row)
         const device = { ...changed.device, updatedAt: isoNow() }
         tables.devices.set(id, { ...changed, device })
-        return Effect.as(PubSub.publish(changes, id), device)
+        return Effect.as(PubSub.publish(changes, null), device)
       })
 
     return DeviceRepository.of({
@@ -54,7 +56,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             reconnectRequests: 0,
             releaseRequests: 0
           })
-          return Effect.as(PubSub.publish(changes, device.id), device)
+          return Effect.as(PubSub.publish(changes, null), device)
         }),
       get: (id) =>
         Effect.suspend(() => {
@@ -77,11 +79,6 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
       }),
       rename: (id, name) => change(id, (row) => ({ ...row, device: { ...row.device, name } })),
       setActive: (id, active) => change(id, (row) => ({ ...row, device: { ...row.device, active } })),
-      saveProfile: (id, { jid, phone }) =>
-        change(id, (row) => ({
-          ...row,
-          device: { ...row.device, jid: jid ?? row.device.jid, phone: phone ?? row.device.phone }
-        })),
       requestReconnect: (id) => change(id, (row) => ({ ...row, reconnectRequests: row.reconnectRequests + 1 })),
       requestRelease: (id) => change(id, (row) => ({ ...row, releaseRequests: row.releaseRequests + 1 })),
       claim: (owner, ids) =>
@@ -95,25 +92,43 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           }
           return epochs
         }),
-      desired: Effect.sync(() =>
-        Array.from(tables.devices.values())
-          .filter(({ device }) => device.active || device.state._tag !== "Inactive")
-          .map(({ device, reconnectRequests, releaseRequests }): DesiredDevice => ({
-            id: device.id,
-            gateway: device.gateway,
-            upstreamId: device.upstreamId,
-            jid: device.jid,
-            active: device.active,
-            reconnectRequests,
-            releaseRequests
+      recorded: (ids, transitionsMax) =>
+        Effect.sync(() =>
+          new Map(ids.flatMap((id): ReadonlyArray<readonly [DeviceId, RecordedDevice]> => {
+            const row = tables.devices.get(id)
+            if (row === undefined) return []
+            const transitions = tables.events.filter((event) => event.deviceId === id && event.kind === "device.state")
+              .slice(-transitionsMax).toReversed()
+            return [[id, {
+              device: row.device,
+              transitions: transitions.map(({ data, recordedAt, seq }) => ({
+                seq,
+                at: recordedAt,
+                data: JSON.parse(data) as DeviceStateData
+              }))
+            }]]
           }))
-      ),
+        ),
+      desired: (ids) =>
+        Effect.sync(() =>
+          Array.from(tables.devices.values())
+            .filter(({ device }) => device.active || device.state._tag !== "Inactive")
+            .filter(({ device }) => ids === undefined || ids.includes(device.id))
+            .map(({ device, reconnectRequests, releaseRequests }): DesiredDevice => ({
+              id: device.id,
+              gateway: device.gateway,
+              upstreamId: device.upstreamId,
+              jid: device.jid,
+              active: device.active,
+              reconnectRequests,
+              releaseRequests
+            }))
+        ),
       changes: Stream.unwrap(
-        // Subscribed before the first pulse, so that no change falls between the two.
+        // Subscribed before the first null, so that no change falls between the two.
         Effect.map(
           PubSub.subscribe(changes),
-          (subscription) =>
-            Stream.concat(Stream.make(undefined), Stream.map(Stream.fromSubscription(subscription), () => undefined))
+          (subscription) => Stream.concat(Stream.make(null), Stream.fromSubscription(subscription))
         )
       ),
       countByState: Effect.sync(() => {

@@ -77,11 +77,19 @@ export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClien
   })
 )
 
-/** In-process: for a database that nobody else can open. */
+interface LocalSignal {
+  readonly channel: string
+  readonly payload: string
+  /** 1, 2, 3 … over all channels. */
+  readonly number: number
+}
+
+/** In-process: for a database that no other process can open. */
 export const layerLocal: Layer.Layer<DatabaseSignals> = Layer.effect(
   DatabaseSignals,
   Effect.gen(function*() {
-    const hub = yield* PubSub.sliding<{ readonly channel: string; readonly payload: string }>(lagMax)
+    const hub = yield* PubSub.sliding<LocalSignal>(lagMax)
+    let given = 0
     return DatabaseSignals.of({
       shared: false,
       listen: (channel) =>
@@ -90,11 +98,15 @@ export const layerLocal: Layer.Layer<DatabaseSignals> = Layer.effect(
           Stream.concat(
             Stream.succeed(null),
             Stream.fromSubscription(subscription).pipe(
-              Stream.filter((signal) => signal.channel === channel),
-              Stream.map((signal) => signal.payload)
+              Stream.mapAccum(() => given, (seen, signal) => {
+                const told = signal.channel === channel ? [signal.payload] : []
+                // A hole in the numbers: the listener lagged, and older signals fell out.
+                return [signal.number, signal.number > seen + 1 ? [null, ...told] : told] as const
+              })
             )
           ))),
-      notify: (channel, payload) => Effect.asVoid(PubSub.publish(hub, { channel, payload }))
+      notify: (channel, payload) =>
+        Effect.suspend(() => Effect.asVoid(PubSub.publish(hub, { channel, payload, number: ++given })))
     })
   })
 )

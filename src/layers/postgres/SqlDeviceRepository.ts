@@ -6,7 +6,9 @@ import type { SqlError } from "effect/sql"
 import type { DesiredDevice, Device } from "../../domain/Device.ts"
 import { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { DeviceStateData } from "../../domain/Event.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
+import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
@@ -103,8 +105,6 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
       }, unavailable("list devices")),
       rename: (id, name) => change(id, "name = $2", [PgTypes.text(name)]),
       setActive: (id, active) => change(id, "active = $2", [PgTypes.bool(active)]),
-      saveProfile: (id, { jid, phone }) =>
-        change(id, "jid = coalesce($2, jid), phone = coalesce($3, phone)", [PgTypes.text(jid), PgTypes.text(phone)]),
       requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
       claim: (owner, ids) =>
@@ -115,12 +115,24 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, row.epoch]))),
           unavailable("claim devices")
         ),
-      desired: sql<DesiredDevice>`
-        select id, gateway, upstream_id as "upstreamId", jid, active,
-          reconnect_requests as "reconnectRequests", release_requests as "releaseRequests"
-        from devices where active or state_tag <> 'Inactive' order by ordinal
-      `.pipe(unavailable("read the desired devices")),
-      changes: Stream.map(signals.listen(channel), () => undefined),
+      recorded: (ids, transitionsMax) =>
+        sql.unsafe<DeviceRow & TransitionRow>(
+          `select ${columns}, e.* from devices d left join lateral (
+            select seq::float8 as event_seq, (extract(epoch from recorded_at) * 1000)::float8 as event_ms,
+              data::text as event_data
+            from events where device_id = d.id and kind = 'device.state' order by seq desc limit $2
+          ) e on true where d.id = any ($1::text[]) order by d.id, e.event_seq desc`,
+          [[...ids], PgTypes.int8(BigInt(transitionsMax))]
+        ).pipe(Effect.map(groupRecorded), unavailable("read what is recorded of devices")),
+      desired: (ids) =>
+        sql.unsafe<DesiredDevice>(
+          `select id, gateway, upstream_id as "upstreamId", jid, active,
+            reconnect_requests as "reconnectRequests", release_requests as "releaseRequests"
+          from devices where (active or state_tag <> 'Inactive') ${ids === undefined ? "" : "and id = any ($1::text[])"}
+          order by ordinal`,
+          ids === undefined ? [] : [[...ids]]
+        ).pipe(unavailable("read the desired devices")),
+      changes: Stream.map(signals.listen(channel), (id) => id as DeviceId | null),
       countByState: sql<{ tag: DeviceStateTag; count: number }>`
         select state_tag as tag, count(*)::integer as count from devices group by state_tag
       `.pipe(
@@ -132,6 +144,26 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
     })
   })
 )
+
+/** Null where the device has no transition. */
+interface TransitionRow {
+  readonly event_seq: number | null
+  readonly event_ms: number
+  readonly event_data: string
+}
+
+const groupRecorded = (rows: ReadonlyArray<DeviceRow & TransitionRow>): ReadonlyMap<DeviceId, RecordedDevice> => {
+  const byId = new Map<DeviceId, { readonly device: Device; readonly transitions: Array<RecordedTransition> }>()
+  for (const row of rows) {
+    const device = toDevice(row)
+    const found = byId.get(device.id) ?? { device, transitions: [] }
+    byId.set(device.id, found)
+    if (row.event_seq === null) continue
+    const data = JSON.parse(row.event_data) as DeviceStateData
+    found.transitions.push({ seq: row.event_seq, at: new Date(row.event_ms).toISOString(), data })
+  }
+  return byId
+}
 
 const isSlotTaken = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "UniqueViolation" && error.reason.constraint === "devices_upstream"

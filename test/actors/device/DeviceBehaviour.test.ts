@@ -1,7 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration } from "effect"
-import { decide, evolve, initial, nextStep } from "../../../src/actors/device/DeviceBehaviour.ts"
-import type { Input, ActorState } from "../../../src/actors/device/DeviceBehaviour.ts"
+import { evolve, initial, nextStep } from "../../../src/actors/device/ActorState.ts"
+import type { ActorState } from "../../../src/actors/device/ActorState.ts"
+import { decide } from "../../../src/actors/device/DeviceBehaviour.ts"
+import type { Input } from "../../../src/actors/device/DeviceBehaviour.ts"
 import { findBudget, restartBudgets, stableAfter } from "../../../src/actors/Supervision.ts"
 import type { FailureClass } from "../../../src/domain/DeviceState.ts"
 

@@ -45,14 +45,14 @@ it.live("writes and reads on new connections soon after the old ones went silent
     yield* log.append([messageDraft({ device })])
     const thaw = freeze()
     const append = yield* Effect.forkChild(log.append([messageDraft({ device, body: "body swallowed" })]))
-    const desired = yield* Effect.forkChild(Effect.flip(devices.desired))
+    const desired = yield* Effect.forkChild(Effect.flip(devices.desired()))
     // Each of the two sends its statement, or opens a connection for it.
     yield* swallowed(/body swallowed|from devices|application_name/g, 2)
     // Both are lost, and their connections stay silent. New connections work.
     thaw()
     assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 2 }])
     assert.strictEqual((yield* Fiber.join(desired))._tag, "StorageUnavailable")
-    assert.deepStrictEqual(yield* devices.desired, [])
+    assert.deepStrictEqual(yield* devices.desired(), [])
     assert.strictEqual((yield* log.read({ after: 0, limit: 10, device })).events.length, 2)
   }).pipe(Effect.scoped), 20_000)
 

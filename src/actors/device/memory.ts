@@ -1,0 +1,48 @@
+/**
+ * What of an actor's state outlives its process, as it is recorded and as the next actor goes on from it: failures that
+ * count against the restart budgets, and a quarantine that is not over. Everything else begins anew with a connection.
+ */
+import { Duration } from "effect"
+import type { DeviceMemory, DeviceState } from "../../domain/DeviceState.ts"
+import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
+import { failureMemory, findBudget } from "../Supervision.ts"
+import { initial } from "./ActorState.ts"
+import type { ActorState, Now, PastFailure } from "./ActorState.ts"
+
+export const remember = (actorState: ActorState, releaseRequests: number): DeviceMemory => ({
+  failures: actorState.failures.map(({ failure, wall }) => ({ ...failure, at: new Date(wall).toISOString() })),
+  releaseRequests
+})
+
+export interface Restored {
+  readonly actorState: ActorState
+  /** The releases that the last actor knew of: more than these in the row are requests that are still open. */
+  readonly releaseRequests: number
+}
+
+/**
+ * The state in which the next actor begins. Between two processes only the wall clock can say how old something is, so
+ * what it says is bounded: nothing is in the future, and no quarantine lasts longer than its budget gives.
+ */
+export const restore = (recorded: RecordedDevice | undefined, jid: string | null, now: Now): Restored => {
+  if (recorded === undefined) return { actorState: initial(jid), releaseRequests: 0 }
+  const fresh = initial(recorded.device.jid)
+  const memory = recorded.transitions[0]?.data.memory
+  const failures = (memory?.failures ?? []).flatMap(({ at, ...failure }): ReadonlyArray<PastFailure> => {
+    const wall = Math.min(now.wall, Date.parse(at))
+    const age = now.wall - wall
+    return age < Duration.toMillis(failureMemory) ? [{ failure, wall, at: now.monotonic - age }] : []
+  })
+  const quarantine = restoreQuarantine(recorded.device.state, now)
+  return {
+    actorState: { ...fresh, failures, ...quarantine },
+    releaseRequests: memory?.releaseRequests ?? 0
+  }
+}
+
+const restoreQuarantine = (state: DeviceState, now: Now): Pick<ActorState, "state" | "wakeAt"> | null => {
+  if (state._tag !== "Quarantined") return null
+  const longest = findBudget(state.reason)?.quarantine ?? Duration.zero
+  const left = Math.min(Math.max(0, Date.parse(state.until) - now.wall), Duration.toMillis(longest))
+  return { state, wakeAt: now.monotonic + left }
+}

@@ -1,0 +1,17 @@
+/** A device as it is recorded: its row and its newest transitions, all of one moment. */
+import type { Device } from "./Device.ts"
+import type { DeviceStateData } from "./Event.ts"
+import type { Timestamp } from "./Ids.ts"
+
+/** A committed transition: what it said, where and when. */
+export interface RecordedTransition {
+  readonly seq: number
+  readonly at: Timestamp
+  readonly data: DeviceStateData
+}
+
+export interface RecordedDevice {
+  readonly device: Device
+  /** Newest first. The newest one led to `device.state`, unless retention has removed it. */
+  readonly transitions: ReadonlyArray<RecordedTransition>
+}
