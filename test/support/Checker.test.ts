@@ -3,7 +3,7 @@ import { assertNothingMissed, assertSound, check, report } from "./Checker.ts"
 import type { Ledgers, Violation } from "./Checker.ts"
 import type { Committed, Delivered, Emitted } from "./Ledger.ts"
 
-/** Two devices that heard five messages each, all committed and delivered; and one ack of two messages. */
+/** Two devices with five messages each, all committed and delivered, and one ack of two messages. */
 const sound = (): {
   emitted: Array<Emitted>
   committed: Array<Committed>

@@ -1,6 +1,6 @@
 /**
- * Decides from the ledgers of a run whether the promises were kept. Every class of violation has a name and examples;
- * what may happen in a crash (an event emitted into a dying process, a second delivery) is counted, not judged.
+ * Checks the ledgers of a run against the promises. Every class of violation has a name and examples. What may happen
+ * in a crash (an event that was sent to a dying process, a second delivery) is counted and is no violation.
  */
 import type { Committed, Delivered, Emitted } from "./Ledger.ts"
 
@@ -8,28 +8,28 @@ export interface Ledgers {
   readonly emitted: ReadonlyArray<Emitted>
   readonly committed: ReadonlyArray<Committed>
   readonly delivered: ReadonlyArray<Delivered>
-  /** Ids that somebody has seen committed at some time during the run. */
+  /** Ids that were seen committed at some time during the run. */
   readonly witnessed: ReadonlyArray<string>
   /** The gateway's name of a device by our id. */
   readonly upstreamOf: ReadonlyMap<string, string>
 }
 
 export type Violation =
-  /** Committed, and it never came out of the broker. */
+  /** Committed, but never delivered by the broker. */
   | "lost"
-  /** Came out of the broker, and the log does not have it so. */
+  /** Delivered by the broker, but not in the log, or different there. */
   | "unexpected"
-  /** The same event came out under two message ids. */
+  /** The same event was delivered under two message ids. */
   | "split"
-  /** First deliveries of one device did not come in log order. */
+  /** First deliveries of one device were not in log order. */
   | "reordered"
   /** Log numbers are not contiguous. */
   | "hole"
   /** One upstream event has two rows. */
   | "doubled"
-  /** Was seen committed and is no longer there. */
+  /** It was seen committed and is no longer in the log. */
   | "vanished"
-  /** The log has an upstream event that the gateway never let happen. */
+  /** The log has an upstream event that the gateway never emitted. */
   | "invented"
 
 export interface Verdict {
@@ -38,7 +38,7 @@ export interface Verdict {
     readonly emitted: number
     /** Emitted while the device had no socket. */
     readonly unheard: number
-    /** Handed to a socket and never committed. */
+    /** Sent to a socket, but never committed. */
     readonly missed: number
     readonly committed: number
     readonly delivered: number
@@ -51,7 +51,7 @@ export interface Verdict {
   readonly missed: ReadonlyArray<string>
 }
 
-/** So many of each class are shown. */
+/** Examples shown per class. */
 const examplesMax = 5
 
 export const check = (ledgers: Ledgers): Verdict => {
@@ -98,7 +98,7 @@ export const assertSound = (verdict: Verdict): void => {
   }
 }
 
-/** For runs in which no process dies: what was handed to a live socket must be in the log. */
+/** For runs in which no process dies: everything that was sent to a live socket must be in the log. */
 export const assertNothingMissed = (verdict: Verdict): void => {
   if (verdict.missed.length > 0) {
     throw new Error(
@@ -157,7 +157,7 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
   })
 }
 
-/** Compares how often each upstream event was emitted, was heard, and is in the log. */
+/** Compares how often each upstream event was emitted, was sent to a socket, and is in the log. */
 const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
   const listKeys = (event: Emitted) =>
@@ -171,7 +171,7 @@ const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened) }
 }
 
-/** Null for what Columba itself has to say. */
+/** Null for Columba's own events. */
 const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
   if (row.via === "columba") return null
   const event = row.kind === "message.received" || row.kind === "message.sent"

@@ -1,18 +1,18 @@
 /**
- * Three ledgers of one run, each kept by somebody else: what the gateway emitted, what the log holds, and what a
- * recorder beside the program got from the broker. `Checker` joins them.
+ * The three ledgers of one run, each kept by another party: the events that the gateway emitted, the rows of the log,
+ * and the messages that a recorder beside the program received from the broker. `Checker` compares them.
  */
 import { readFileSync } from "node:fs"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 
-/** One event the gateway let happen. An ack of several messages has several ids. */
+/** One event that the gateway emitted. An ack of several messages has several ids. */
 export interface Emitted {
   readonly device: string
   readonly event: string
   readonly ids: ReadonlyArray<string>
-  /** To how many sockets it was handed. */
+  /** The number of sockets it was sent to. */
   readonly sockets: number
 }
 
@@ -26,13 +26,13 @@ export interface Committed {
   readonly data: Readonly<Record<string, unknown>>
 }
 
-/** One message as the recorder got it, in the order in which it came. */
+/** One message as the recorder received it, in order of arrival. */
 export interface Delivered {
   readonly messageId: string
   readonly seq: number
   readonly kind: string
   readonly deviceId: string
-  /** The broker had given it to the recorder before: its doubling is not ours. */
+  /** The broker had delivered it to the recorder before: this repeat is not caused by Columba. */
   readonly redelivered: boolean
 }
 
@@ -61,7 +61,7 @@ export interface LogRow {
   readonly data: string
 }
 
-/** `data` as text: it is parsed here, where escapes that the database cannot hold as values do no harm. */
+/** `data` as text: it is parsed here, because the database cannot hold every escape as a value. */
 export const logQuery = "SELECT seq, id::text AS id, kind, device_id, via, data::text AS data FROM events ORDER BY seq"
 
 export const toCommitted = (row: LogRow): Committed => ({
@@ -73,7 +73,7 @@ export const toCommitted = (row: LogRow): Committed => ({
   data: JSON.parse(row.data) as Readonly<Record<string, unknown>>
 })
 
-/** The whole log, read past the program. */
+/** The whole log, read directly from the database. */
 export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
   query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
 
@@ -84,6 +84,6 @@ export const query = <Row>(url: string, text: string): Effect.Effect<ReadonlyArr
     (client) => client.unsafe<Row & object>(text)
   )).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
 
-/** What the recorder has written. A last line cut by a crash of the recorder would be an error, and is one here. */
+/** The lines of the recorder. A last line that is cut by a crash of the recorder is an error. */
 export const readRecorded = (file: string): ReadonlyArray<Delivered> =>
   readFileSync(file, "utf8").split("\n").filter((line) => line !== "").map((line) => JSON.parse(line) as Delivered)

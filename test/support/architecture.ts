@@ -1,6 +1,6 @@
 /**
- * The rules of the source tree, as one function from a file's path and text to its breaches. What a rung is and who
- * may import whom is said here once; `test/architecture.test.ts` runs it over the whole of `src/`.
+ * The rules of the source tree, as one function from a file's path and text to its breaches. Rungs and allowed imports
+ * are defined here alone; `test/architecture.test.ts` applies them to the whole of `src/`.
  */
 import * as path from "node:path"
 
@@ -25,7 +25,7 @@ const rungs: Readonly<Record<string, number>> = {
   bin: 7
 }
 
-/** Ends of the graph: nobody but the composition root and the entry points imports them. */
+/** Ends of the graph: only the composition root and the entry points import them. */
 const ends: ReadonlySet<string> = new Set(["layers", "simulator", "client"])
 
 /** Packages and built-ins beside `effect` that a folder may name; a trailing `*` matches any ending. */
@@ -52,7 +52,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ["bin", ["effect", "effect/*", "node:*", "@effect/platform-node*"]]
 ]
 
-/** Words that read the wall clock, real randomness or the real timer; tests could not move those. */
+/** Calls of the wall clock, of real randomness and of real timers, which a test cannot control. */
 const impure: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
   [/\bDate\.now\s*\(/, "Clock.currentTimeMillis"],
   [/\bnew Date\(\s*\)/, "DateTime.now or Clock"],
@@ -71,7 +71,7 @@ const findTechnology = (file: string): string => file.split("/").slice(1, -1)[0]
 const matches = (name: string, pattern: string): boolean =>
   pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : name === pattern
 
-/** Blanks comments and keeps every line where it was, so that positions stay true. */
+/** Blanks comments and keeps the line breaks, so that line numbers stay right. */
 const withoutComments = (text: string): string =>
   text.replace(
     /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\.|[^`\\])*`)|\/\*[\s\S]*?\*\/|\/\/[^\n]*/g,
@@ -119,7 +119,7 @@ const packageImport = (file: string, specifier: string): string | null => {
   return `imports ${specifier}, which ${row[0]} may not name`
 }
 
-/** Everything wrong with one file. `file` is its path below `src/`. */
+/** All breaches of one file. `file` is its path below `src/`. */
 export const findBreaches = (file: string, text: string): ReadonlyArray<Breach> => {
   const code = withoutComments(text)
   const imports = listImports(code).flatMap(({ specifier, line }) => {

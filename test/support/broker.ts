@@ -1,6 +1,7 @@
 /**
- * A virtual host of its own for a test, on the run's RabbitMQ. Every `rabbitmqctl` starts a virtual machine, which takes
- * seconds on a busy machine, so one call does all: it creates the new one and deletes those that tests before have left.
+ * A virtual host of its own for a test, on the run's RabbitMQ. Every `rabbitmqctl` starts a virtual machine, which
+ * takes seconds on a busy machine, so one call does all: it creates the new one and deletes those that tests before
+ * have left.
  */
 import { randomBytes } from "node:crypto"
 import { Effect } from "effect"
@@ -14,7 +15,7 @@ export const freshVhost: Effect.Effect<string, never, Scope.Scope> = Effect.susp
   freshVhostOn(inject("rabbitUrl") ?? outsideServers("freshVhost"), inject("rabbitControl"))
 )
 
-/** Names that no test uses any more, by server. The last ones go with the server. */
+/** Names that no test uses any more, by server. The last ones are removed with the server. */
 const released = new Map<string, Array<string>>()
 
 /** The same on a broker that the test has started for itself. */

@@ -1,4 +1,4 @@
-/** A database of its own for whoever asks, empty, on the run's Postgres; gone with the scope, open sessions or not. */
+/** An empty database on the run's Postgres for one test. It is dropped with the scope, even with open sessions. */
 import { randomBytes } from "node:crypto"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"

@@ -70,7 +70,7 @@ export const ackDraft = (
 export const ownMessageId = (device: DeviceId, waId: string): MessageId =>
   deriveMessageId(device, { fromMe: true, chat: "", sender: "", waId })
 
-/** An event of our own: nothing can repeat it. */
+/** An event of Columba itself, which has no identity: it cannot be repeated. */
 export const stateDraft = (device: DeviceId, tag: "Inactive" | "LoggedOut", jid: string | null = null): EventDraft => ({
   id: makeEventId(Date.now()),
   kind: "device.state",

@@ -1,4 +1,4 @@
-/** What gateway tests share: a target, and a listener that can be waited on. */
+/** For tests of gateways: a target, and a listener whose events can be awaited. */
 import { Deferred, Effect } from "effect"
 import type { Failure } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
@@ -16,10 +16,10 @@ export interface Recording extends SessionListener {
   /** The facts among them. */
   readonly drafts: () => ReadonlyArray<EventDraft>
   readonly ended: Effect.Effect<Failure>
-  /** How often `onEnd` was called, and how many happenings came after it. */
+  /** The number of calls of `onEnd`, and of events that came after the first. */
   readonly ends: () => number
   readonly late: () => number
-  /** Once the condition holds; it is looked at after every happening. */
+  /** Succeeds once the condition holds. It is checked after every event. */
   readonly until: (condition: (recording: Recording) => boolean) => Effect.Effect<void>
 }
 

@@ -1,6 +1,6 @@
 /**
- * Starts the Postgres and the RabbitMQ of a test run, once, side by side, and takes them down after it. Test files
- * reach them through `freshDatabase` and `freshVhost`, or by `inject("postgresUrl")` and `inject("rabbitUrl")`.
+ * Starts the Postgres and the RabbitMQ of a test run once, in parallel, and stops them after it. Test files reach them
+ * through `freshDatabase` and `freshVhost`, or by `inject("postgresUrl")` and `inject("rabbitUrl")`.
  */
 import { Effect, Exit, Scope } from "effect"
 import type { TestProject } from "vitest/node"
@@ -24,7 +24,7 @@ interface Running {
   readonly stop: Effect.Effect<void>
 }
 
-/** Every project of a run calls this file, each with a module instance of its own; they share one pair of servers. */
+/** Every project of a run calls this file with its own module instance. All share one pair of servers. */
 const shared = globalThis as { columbaTestServers?: { readonly running: Promise<Running>; users: number } | undefined }
 
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {

@@ -1,11 +1,11 @@
-/** Says what to do to a test that asks for servers where none are started. */
+/** The error for a test that needs servers in a project that starts none. It says what to do. */
 export const outsideServers = (asked: string): never => {
   throw new Error(
     `${asked} is there for the tests under ${serverFolders.join(", ")} only; see vitest.config.ts for why`
   )
 }
 
-/** The folders whose tests get a Postgres and a RabbitMQ. All others must run without. */
+/** The folders whose tests get a Postgres and a RabbitMQ. All other tests run without them. */
 export const serverFolders = [
   "test/conformance",
   "test/integration",

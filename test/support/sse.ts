@@ -6,7 +6,7 @@ import type { Json } from "./surface.ts"
 export interface SseReader {
   /** The next event's data, parsed. Null when the stream has ended. */
   readonly next: Effect.Effect<Json>
-  /** As a browser would send it back. */
+  /** The id that a browser would send back. */
   readonly lastEventId: () => string
   readonly close: Effect.Effect<void>
   readonly headers: Headers

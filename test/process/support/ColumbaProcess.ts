@@ -1,6 +1,6 @@
 /**
- * The real program in a process of its own, told everything by its environment and asked everything over HTTP; to be
- * killed, terminated and started again on the same port and data.
+ * The built program in a process of its own, configured by its environment and queried over HTTP. It can be killed,
+ * terminated and started again on the same port and data.
  */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
@@ -25,19 +25,19 @@ export interface Exited {
 
 export interface ColumbaProcess {
   readonly url: string
-  /** Begins it and returns when `/readyz` says so; dies with the end of its log if it ends instead. */
+  /** Starts it and returns when `/readyz` answers 200. Dies with the end of its log if it ends instead. */
   readonly start: Effect.Effect<void>
-  /** Begins it and returns how it ended. */
+  /** Starts it, waits for its end and returns how it ended. */
   readonly runToEnd: Effect.Effect<Exited>
   readonly kill: Effect.Effect<void>
   /** SIGTERM, and how it ended. */
   readonly terminate: Effect.Effect<Exited>
   readonly running: Effect.Effect<boolean>
-  /** Null while nobody answers. */
+  /** Null while it does not answer. */
   readonly readiness: Effect.Effect<Readiness | null>
   readonly get: <A>(path: string) => Effect.Effect<A>
   readonly post: <A>(path: string, body: object) => Effect.Effect<A>
-  /** The sum over all labels; 0 where there is none yet. */
+  /** The sum over all labels; 0 if there is none yet. */
   readonly metric: (name: string) => Effect.Effect<number>
   readonly residentMegabytes: Effect.Effect<number>
   readonly log: Effect.Effect<string>
@@ -129,7 +129,7 @@ export const make = Effect.fnUntraced(function*(options: {
 
 const requestTimeoutMillis = 15_000
 
-/** A second or two is usual; a database to create or to recover and a busy machine make it more. */
+/** Usually a second or two. A database to create or to recover and a busy machine add to it. */
 const startTimeout = "60 seconds"
 
 const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null

@@ -1,4 +1,4 @@
-/** The recorder's process as the tests see it. It ends with the scope, and with the test process. */
+/** The handle of the recorder's process. It ends with the scope and with the test process. */
 import { fork } from "node:child_process"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -9,10 +9,10 @@ import type { Delivered } from "../../support/Ledger.ts"
 import { until } from "./until.ts"
 
 export interface Recorder {
-  /** The highest log number that came. */
+  /** The highest log number received. */
   readonly highest: Effect.Effect<number>
   readonly recorded: Effect.Effect<number>
-  /** Returns when the queue is empty and all of it is written. */
+  /** Returns when the queue is empty and all its messages are written. */
   readonly drained: Effect.Effect<void>
   readonly entries: Effect.Effect<ReadonlyArray<Delivered>>
 }
@@ -22,7 +22,7 @@ type Told =
   | { readonly _tag: "recorded"; readonly recorded: number; readonly highest: number }
   | { readonly _tag: "drained"; readonly drained: boolean }
 
-/** Returns when its queue is bound: nothing published after that can miss it. */
+/** Returns when its queue is bound: everything that is published after that reaches it. */
 export const make = Effect.fnUntraced(function*(
   rabbitUrl: string,
   directory: string

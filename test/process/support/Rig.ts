@@ -23,13 +23,13 @@ export interface Rig {
   readonly recorder: Recorder.Recorder
   readonly simulator: SimulatorCore
   readonly directory: string
-  /** Every device has a socket, and the program says it is ready. */
+  /** Returns when every device has a socket and the program is ready. */
   readonly online: Effect.Effect<void>
-  /** Everything that was sent is in the log, and everything in the log has come out of the broker. */
+  /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
   readonly settled: Effect.Effect<void>
-  /** Keeps what the program says is committed now. It must never be gone later. */
+  /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: Effect.Effect<number>
-  /** Ends the program in order and lets the ledgers decide. */
+  /** Stops the program in order and checks the ledgers. */
   readonly finish: Effect.Effect<{ readonly verdict: Verdict; readonly exited: ColumbaProcess.Exited }>
   /** The ledgers as they are now; the program must be down where the database is embedded. */
   readonly verdict: Effect.Effect<Verdict>
@@ -72,7 +72,7 @@ export const make = Effect.fnUntraced(function*(options: {
   )
   const settled = Effect.andThen(
     until("nothing is on its way to the program", Effect.sync(() => waiting(simulator) === 0)),
-    // What does not come within this time is for the checker to name.
+    // The checker names what has not arrived within this time.
     Effect.timeoutOption(
       until(
         "the broker has given out the whole log",
@@ -139,7 +139,7 @@ const waiting = (simulator: SimulatorCore): number => {
   return bytes
 }
 
-/** Opens the directory as the program's successor would; the program must have ended. */
+/** Opens the directory as the next program would. The program must have ended. */
 const readEmbedded = (directory: string): Effect.Effect<ReadonlyArray<Committed>> =>
   Effect.acquireUseRelease(
     Effect.promise(() => PGlite.create(directory)),

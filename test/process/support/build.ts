@@ -1,4 +1,4 @@
-/** Builds the program as it is shipped, where sources changed; the process tests run nothing but `dist/main.js`. */
+/** Builds the program as it is shipped, if sources have changed. The process tests run only `dist/main.js`. */
 import { buildProgram, isProgramCurrent } from "../../../scripts/build.ts"
 
 export default async function build(): Promise<void> {

@@ -1,6 +1,6 @@
 /**
- * Stands beside the program and writes down everything the broker gives out: an own queue bound to all events, each
- * message on disk before it is acknowledged. Comes back by itself when the broker was away.
+ * Runs beside the program and writes all messages of the broker to a file: its own queue is bound to all events, and
+ * each message is on disk before it is acknowledged. It reconnects by itself after the broker was away.
  *
  * Arguments: the broker's URL and the file. Tells its parent `bound`, how much it has, and `drained` when asked.
  */
@@ -12,7 +12,7 @@ const [, , url, path] = process.argv
 const file = openSync(path!, "a")
 const queue = "columba-test-recorder"
 
-/** Acknowledged together, so that the recorder is not what slows the broker down. */
+/** Messages acknowledged together, so that the recorder does not slow the broker down. */
 const prefetch = 500
 const againAfterMillis = 100
 
@@ -33,7 +33,7 @@ const write = (message: ConsumeMessage): void => {
     body.kind === properties.type && body.deviceId === headers.device &&
     fields.routingKey === `${body.kind}.${body.deviceId}`
   const entry = {
-    // A message whose properties and body disagree is nobody's event.
+    // A message whose properties and body disagree is no event.
     messageId: consistent ? body.id : `inconsistent ${properties.messageId}`,
     seq: Number(body.seq),
     kind: body.kind,
@@ -75,7 +75,7 @@ const record = async (): Promise<void> => {
   channel = undefined
 }
 
-/** Nothing is left in the queue. Asked of the broker, so messages on their way to us count. */
+/** Whether the queue is empty. The broker is asked, so that messages on their way are counted too. */
 const isDrained = async (): Promise<boolean> => {
   try {
     const before = recorded

@@ -1,8 +1,11 @@
-/** Waits for a condition of another process, which can only be asked. Says what it waited for when it gives up. */
+/**
+ * Waits for a condition of another process, which has no event to wait for: it is asked again and again. The error
+ * names the condition.
+ */
 import { Effect, Schedule } from "effect"
 import type { Duration } from "effect"
 
-/** Often enough not to lengthen a run, rare enough not to be load. */
+/** Short enough not to lengthen a run, long enough not to load the machine. */
 const askAgain = Schedule.spaced("25 millis")
 
 export const until = (
@@ -15,6 +18,6 @@ export const until = (
     Effect.orDie,
     Effect.timeoutOrElse({
       duration: within,
-      orElse: () => Effect.die(new Error(`Waited in vain until ${what}`))
+      orElse: () => Effect.die(new Error(`Waited without success until ${what}`))
     })
   )

@@ -1,6 +1,6 @@
 /**
- * A private Postgres for the tests, with everything on that makes a commit durable, to be stopped, crashed, frozen and
- * begun again on the same data and the same port.
+ * A private Postgres for the tests, with all settings on that make a commit durable. It can be stopped, crashed, frozen
+ * and started again with the same data and port.
  */
 import { join } from "node:path"
 import { PgClient } from "@effect/sql-pg"
@@ -16,19 +16,19 @@ import type { ServerMissing } from "./ServerSource.ts"
 
 export interface PostgresServer {
   readonly url: string
-  /** Begins it (again); returns when it answers. */
+  /** Starts it (again), and returns when it answers. */
   readonly start: Effect.Effect<void>
-  /** `fast` ends the sessions and writes a checkpoint; `immediate` leaves everything to recovery. */
+  /** `fast` ends the sessions and writes a checkpoint; `immediate` relies on recovery. */
   readonly stop: (mode: "fast" | "immediate") => Effect.Effect<void>
   readonly restart: (mode: "fast" | "immediate") => Effect.Effect<void>
-  /** As by `kill -9` of all its processes. */
+  /** Kills all its processes with SIGKILL. */
   readonly kill: Effect.Effect<void>
-  /** Nobody answers and nobody hangs up, until `thaw`. */
+  /** Stops all its processes: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
 }
 
-/** A server with the durability of production; only memory is small, so that several fit beside each other. */
+/** A server with the durability of production and little memory, so that several fit on one machine. */
 const settings = [
   "fsync=on",
   "synchronous_commit=on",

@@ -17,13 +17,13 @@ import type { ServerMissing } from "./ServerSource.ts"
 
 export interface RabbitMqServer {
   readonly url: string
-  /** Begins it (again); returns when it answers. */
+  /** Starts it (again), and returns when it answers. */
   readonly start: Effect.Effect<void>
   readonly stop: Effect.Effect<void>
   readonly restart: Effect.Effect<void>
-  /** As by `kill -9` of all its processes. */
+  /** Kills all its processes with SIGKILL. */
   readonly kill: Effect.Effect<void>
-  /** Nobody answers and nobody hangs up, until `thaw`. */
+  /** Stops all its processes: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** `rabbitmqctl` with these arguments, on this node. */
@@ -63,7 +63,7 @@ export const make: Effect.Effect<RabbitMqServer, ServerMissing, Scope.Scope> = E
 
 const containerRabbit = Effect.fnUntraced(function*(image: string, port: number) {
   const home = yield* serverHome("rabbitmq", undefined)
-  // The node's name and with it its data directory hang on the host name, which must survive restarts.
+  // The node's name, and with it the data directory, depend on the host name, which must be the same after a restart.
   const options = ["--hostname", "columba-test", "--publish", `127.0.0.1:${port}:5672`]
   return { host: yield* containerHost(home, { image, options, args: [] }), ctlOptions: [] }
 })
@@ -104,10 +104,10 @@ const localRabbit = Effect.fnUntraced(function*(directory: string, port: number)
     // Schedulers that spin would take a core from the tests.
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS:
       "+sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}",
-    // Makes the script become the server, so that our child is the server and not a shell in front of it.
+    // Makes the script replace itself by the server, so that the child process is the server and not a shell.
     RUNNING_UNDER_SYSTEMD: "true"
   }
-  // Own name daemon: the server would start one that outlives it, or use the machine's.
+  // Its own name daemon: otherwise the server would start one that outlives it, or use that of the machine.
   const names = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn("epmd", ["-address", "127.0.0.1", "-port", String(namesPort)], { detached: true, stdio: "ignore", env })

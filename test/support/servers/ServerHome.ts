@@ -1,8 +1,8 @@
 /**
- * A private place for one server of the tests: a temporary directory and the promise that nothing outlives the run.
+ * A temporary directory for one server of the tests, and the guarantee that nothing of the server outlives the run.
  *
- * The promise is kept by a watchdog, a detached shell that only reads a pipe from the test process. However that
- * process ends, `kill -9` included, the pipe closes; the watchdog then kills what is listed and removes the directory.
+ * A watchdog guarantees it: a detached shell that only reads a pipe from the test process. However that process ends,
+ * SIGKILL included, the pipe closes. The watchdog then kills the listed processes and removes the directory.
  */
 import { spawn } from "node:child_process"
 import { chownSync, mkdtempSync, writeFileSync } from "node:fs"
@@ -14,9 +14,9 @@ import type { Scope } from "effect"
 
 export interface ServerHome {
   readonly directory: string
-  /** The processes of this server that must not survive the run. Replaces the former list. */
+  /** Sets the processes of this server that must not survive the run. */
   readonly remember: (pids: ReadonlyArray<number>) => Effect.Effect<void>
-  /** A container that must not survive the run. */
+  /** Adds a container that must not survive the run. */
   readonly rememberContainer: (name: string) => Effect.Effect<void>
 }
 
@@ -49,7 +49,7 @@ export const serverHome = (name: string, owner: Owner | undefined): Effect.Effec
       }),
       ({ guard }) =>
         Effect.callback<void>((resume) => {
-          // The guard alone does not keep the test process running; waiting for it must.
+          // The watchdog alone does not keep the test process running, but waiting for it must.
           guard.ref()
           guard.once("exit", () => resume(Effect.void))
           guard.stdin?.end()
@@ -63,8 +63,8 @@ export const serverHome = (name: string, owner: Owner | undefined): Effect.Effec
   )
 
 /**
- * A port that is free now and stays so while its server restarts: below the range from which systems take the local
- * ends of connections, else a client that tries to reconnect could be given the port and connect to itself.
+ * A port that is free now and stays free while its server restarts. It is below the range of ephemeral ports: otherwise
+ * a client that tries to reconnect could get this port as its own and connect to itself.
  */
 export const freePort: Effect.Effect<number> = Effect.suspend(() => {
   const port = 12_000 + Math.floor(Math.random() * 20_000)

@@ -1,6 +1,6 @@
 /**
- * One server program under our hands, as a process or as a container: begun, signalled, waited for, begun again on the
- * same data. What it serves, and when it is ready, is for `PostgresServer` and `RabbitMqServer` to say.
+ * One server program as a process or as a container, which can be started, signalled, awaited and started again with
+ * the same data. `PostgresServer` and `RabbitMqServer` know what it serves and when it is ready.
  */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
@@ -13,13 +13,15 @@ import { run } from "./ServerSource.ts"
 export type ServerSignal = "SIGKILL" | "SIGTERM" | "SIGINT" | "SIGQUIT" | "SIGSTOP" | "SIGCONT"
 
 export interface ServerHost {
-  /** Begins it. It is not ready yet. */
+  /** Starts it. It is not ready yet. */
   readonly begin: Effect.Effect<void>
-  /** Reaches the server and all its children where the signal is not one it handles itself. */
+  /** Signals the server, and all its children too unless the server handles the signal itself. */
   readonly signal: (signal: ServerSignal) => Effect.Effect<void>
   /** Returns when it is gone. */
   readonly gone: Effect.Effect<void>
-  /** How one of the server's own programs is run beside it; plain data, so that other processes can do it too. */
+  /**
+   * The command line that runs one of the server's own programs. Plain data, so that other processes can run it too.
+   */
   readonly command: (program: string, args: ReadonlyArray<string>) => Command
   readonly logTail: Effect.Effect<string>
 }
@@ -30,7 +32,7 @@ export interface Command {
   readonly env: Record<string, string>
 }
 
-/** Runs it to its end and returns what it said. Dies with what it said when it fails. */
+/** Runs it to its end and returns its output. Dies with its output when it fails. */
 export const runCommand = (command: Command): Effect.Effect<string> =>
   Effect.orDie(run(command.line, runTimeout, { env: { ...process.env, ...command.env } }))
 
@@ -44,7 +46,7 @@ export interface LocalProgram {
   readonly companions: ReadonlyArray<number>
 }
 
-/** A program of a server that has not answered by then is stuck. */
+/** A program of a server that takes longer is stuck. */
 const runTimeout = 30_000
 
 export const localHost = (home: ServerHome, local: LocalProgram): ServerHost => {
@@ -88,7 +90,7 @@ export const localHost = (home: ServerHome, local: LocalProgram): ServerHost => 
   }
 }
 
-/** `options` are those of `docker create`; the container keeps its data over restarts and goes with the home. */
+/** `options` are those of `docker create`; the container keeps its data over restarts and is removed with the home. */
 export const containerHost = Effect.fnUntraced(function*(
   home: ServerHome,
   container: {
@@ -120,10 +122,10 @@ export const containerHost = Effect.fnUntraced(function*(
 /** Creating a container may have to fetch its image. */
 const pullTimeout = 240_000
 
-/** Asks often, because a boot is a large part of a short test run. */
+/** A server that boots can only be asked whether it is ready. Often, because a boot is a large part of a short run. */
 const askAgain = Schedule.spaced("50 millis")
 
-/** Begins and returns when `probe` succeeds. Dies with the end of the server's log when it ends or takes too long. */
+/** Starts it and returns when `probe` succeeds. If it ends or takes too long, dies with the end of the server's log. */
 export const beginReady = (
   host: ServerHost,
   probe: Effect.Effect<unknown, unknown>,
@@ -142,7 +144,7 @@ export const beginReady = (
 
 const exited = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
 
-/** A process that is gone already has had its signal. */
+/** A process that has already ended needs no signal. */
 const send = (pid: number, signal: ServerSignal) => {
   try {
     process.kill(pid, signal)

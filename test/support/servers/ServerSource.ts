@@ -1,6 +1,6 @@
 /**
- * Where the tests' servers come from: a container engine that answers, else programs of this machine, else Debian's
- * packages. When nothing of this is there, one error says what is missing; tests are never skipped.
+ * The source of the tests' servers: a container engine that answers, else programs of this machine, else packages of
+ * Debian. If there is none of these, one error says what is missing. Tests are never skipped.
  */
 import { execFile } from "node:child_process"
 import { existsSync, readdirSync } from "node:fs"
@@ -26,7 +26,7 @@ export class ServerMissing extends Schema.TaggedError<ServerMissing>()("ServerMi
   }
 }
 
-/** Installing waits for a package mirror; everything else here answers at once. */
+/** Installing waits for a package mirror; all other commands here answer at once. */
 const installTimeout = 240_000
 const answerTimeout = 10_000
 
@@ -35,9 +35,9 @@ const installing = Semaphore.makeUnsafe(1)
 export interface Wanted {
   readonly server: string
   readonly image: string
-  /** All of these must be in one directory for it to count. */
+  /** All of these must be in one directory. */
   readonly programs: ReadonlyArray<string>
-  /** Looked at after PATH. A `*` stands for one level, newest first. */
+  /** Searched after PATH. A `*` stands for one level of folders, newest version first. */
   readonly directories: ReadonlyArray<string>
   readonly debianPackage: string
 }
@@ -48,14 +48,15 @@ export const findServer = Effect.fn("findServer")(function*(wanted: Wanted) {
   }
   const found = localDirectory(wanted)
   if (found !== undefined) return { _tag: "Local", directory: found } satisfies ServerSource
-  // Whole, because a package manager killed half-way leaves a mess; and one at a time, because it has one lock.
+  // Not interruptible, because a package manager that is killed leaves a broken state. One at a time, because it has
+  // one lock.
   const failure = yield* installing.withPermit(Effect.uninterruptible(installDebianPackage(wanted.debianPackage)))
   const installed = localDirectory(wanted)
   if (installed !== undefined) return { _tag: "Local", directory: installed } satisfies ServerSource
   return yield* ServerMissing.of(wanted.server, failure)
 })
 
-/** Some servers refuse to run as root. Undefined where we are not root and may stay who we are. */
+/** The user for servers that refuse to run as root. Undefined if this process is not root. */
 export const unprivilegedOwner = (names: ReadonlyArray<string>): Effect.Effect<Owner | undefined> =>
   process.getuid?.() !== 0 ? Effect.as(Effect.void, undefined) : Effect.gen(function*() {
     for (const name of [...names, "nobody"]) {
@@ -80,7 +81,7 @@ const expand = (pattern: string): ReadonlyArray<string> => {
     .map((version) => `${before}${version}${after}`)
 }
 
-/** Returns why it did not work, or "" if it seems to have. Debian would start a server of its own; that is held back. */
+/** Returns the reason of a failure, or "". Debian would start the server after installing it; that is prevented. */
 const installDebianPackage = Effect.fnUntraced(function*(name: string) {
   const root = process.getuid?.() === 0 ? [] : ["sudo", "-n"]
   if (root.length > 0 && !(yield* succeeds("sudo", ["-n", "true"]))) return "neither root nor sudo without a password"
