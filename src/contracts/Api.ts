@@ -11,17 +11,30 @@ import { eventsEndpoint } from "./EventOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
 import { messageOperations } from "./MessageOperations.ts"
+import { complete } from "./openApi.ts"
 import { serverOperations } from "./ServerOperations.ts"
 
 export const apiPrefix = "/api/v1"
 
 export const Api = HttpApi.make("columba")
   .add(
-    HttpApiGroup.make("devices").add(...Array.map(deviceOperations, ({ endpoint }) => endpoint)),
-    HttpApiGroup.make("gateways").add(...Array.map(gatewayOperations, ({ endpoint }) => endpoint)),
-    HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)),
-    HttpApiGroup.make("events").add(eventsEndpoint),
-    HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint))
+    HttpApiGroup.make("devices").add(...Array.map(deviceOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "WhatsApp accounts that are kept connected."
+    ),
+    HttpApiGroup.make("gateways").add(...Array.map(gatewayOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "The servers that hold the connections to WhatsApp."
+    ),
+    HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Messages in and out, as stored."
+    ),
+    HttpApiGroup.make("events").add(eventsEndpoint).annotate(OpenApi.Description, "The log: every fact, in order."),
+    HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "The process that answers."
+    )
   )
   .prefix(apiPrefix)
   .middleware(RequestValidation)
@@ -34,3 +47,5 @@ export const Api = HttpApi.make("columba")
     OpenApi.Description,
     "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   )
+  .annotate(OpenApi.Servers, [{ url: "/", description: "The server that this document came from" }])
+  .annotate(OpenApi.Transform, complete)

@@ -79,7 +79,10 @@ export class HttpAuthorization extends HttpApiMiddleware.Service<HttpAuthorizati
   "columba/contracts/Authorization/HttpAuthorization",
   {
     error: [Unauthorized, Forbidden],
-    security: { bearer: HttpApiSecurity.bearer, apiKey: HttpApiSecurity.apiKey({ key: apiKeyHeader }) }
+    security: {
+      bearer: HttpApiSecurity.http({ scheme: "bearer" }),
+      apiKey: HttpApiSecurity.apiKey({ key: apiKeyHeader })
+    }
   }
 ) {}
 

@@ -12,6 +12,7 @@ import {
 import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { Explanation } from "../domain/Explanation.ts"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
+import { connection, device, explanation } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import {
   CreateDeviceFields,
@@ -33,7 +34,9 @@ export const deviceOperations = [
     description: "Adds a device, active, and creates its slot at the gateway where the gateway lacks it. The device " +
       "connects by itself.",
     body: CreateDeviceFields,
+    bodyExample: { name: device.name },
     success: Device.pipe(HttpApiSchema.status(201)),
+    example: device,
     errors: [GatewayUnknown, GatewayUnusable, GatewayUnavailable, UpstreamIdTaken, StorageUnavailable]
   }),
   Operation.get("Devices", "List", "/devices", {
@@ -43,6 +46,7 @@ export const deviceOperations = [
     description: "A page of devices, oldest first.",
     query: ListDevicesFields,
     success: DevicePage,
+    example: { items: [device], next: null },
     errors: [CursorInvalid, StorageUnavailable]
   }),
   Operation.get("Devices", "Get", "/devices/:id", {
@@ -52,6 +56,7 @@ export const deviceOperations = [
     description: "The device, with the state that its actor last recorded.",
     params: DeviceIdField,
     success: Device,
+    example: device,
     errors: deviceErrors
   }),
   Operation.patch("Devices", "Rename", "/devices/:id", {
@@ -61,7 +66,9 @@ export const deviceOperations = [
     description: "Changes the name that people see. The connection is not touched.",
     params: DeviceIdField,
     body: RenameDeviceFields,
+    bodyExample: { name: "Front desk, second floor" },
     success: Device,
+    example: device,
     errors: deviceErrors
   }),
   Operation.remove("Devices", "Deactivate", "/devices/:id", {
@@ -71,6 +78,7 @@ export const deviceOperations = [
     description: "Closes the device's connection and keeps everything recorded about it. Repeating it changes nothing.",
     params: DeviceIdField,
     success: Device,
+    example: device,
     errors: deviceErrors
   }),
   Operation.act("Devices", "Reactivate", "/devices/:id/reactivate", {
@@ -80,6 +88,7 @@ export const deviceOperations = [
     description: "Lets a deactivated device connect again. Repeating it changes nothing.",
     params: DeviceIdField,
     success: Device,
+    example: device,
     errors: deviceErrors
   }),
   Operation.act("Devices", "Reconnect", "/devices/:id/reconnect", {
@@ -90,6 +99,7 @@ export const deviceOperations = [
       "Has the device close its connection and open a new one. Refused for an inactive or quarantined device.",
     params: DeviceIdField,
     success: Device,
+    example: device,
     errors: [...deviceErrors, DeviceStateConflict]
   }),
   Operation.act("Devices", "Release", "/devices/:id/release", {
@@ -99,6 +109,7 @@ export const deviceOperations = [
     description: "Ends a device's quarantine now instead of at its time. Refused for a device that is not quarantined.",
     params: DeviceIdField,
     success: Device,
+    example: device,
     errors: [...deviceErrors, DeviceStateConflict]
   }),
   Operation.get("Devices", "Status", "/devices/:id/status", {
@@ -108,6 +119,7 @@ export const deviceOperations = [
     description: "Asks the gateway about the device's slot, and stores the JID and phone number that it names.",
     params: DeviceIdField,
     success: DeviceStatus,
+    example: { device, upstream: { isConnected: true, isLoggedIn: true, jid: device.jid } },
     errors: [...deviceErrors, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
   }),
   Operation.get("Devices", "Connection", "/devices/:id/connection", {
@@ -117,6 +129,7 @@ export const deviceOperations = [
     description: "What the device's actor knows about its connection, where the answering process hosts that actor.",
     params: DeviceIdField,
     success: DeviceConnection,
+    example: connection,
     errors: deviceErrors
   }),
   Operation.get("Devices", "Explain", "/devices/:id/explain", {
@@ -126,6 +139,7 @@ export const deviceOperations = [
     description: "Why the device is in its state, what happens next and when, and what an operator can do.",
     params: DeviceIdField,
     success: Explanation,
+    example: explanation,
     errors: deviceErrors
   })
 ] as const

@@ -8,6 +8,7 @@ import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event } from "../domain/Event.ts"
 import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
+import { event } from "./examples.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
 import { EventsPage, ReadEventsFields } from "./Payloads.ts"
@@ -25,6 +26,7 @@ const page = Operation.get("Events", "Page", "/events", {
     "an event named `LogReset`, whose data and `id` give the position to resume from.",
   query: ReadEventsFields,
   success: EventsPage,
+  example: { items: [event], next: "1042", through: "1042" },
   errors: pageErrors
 })
 
@@ -32,7 +34,11 @@ export const eventOperations = [page] as const
 
 export const eventsEndpoint = HttpApiEndpoint.get("page", page.endpoint.path, {
   query: ReadEventsFields,
-  headers: Schema.Struct({ "last-event-id": Schema.optionalKey(Schema.String) }),
+  headers: Schema.Struct({
+    "last-event-id": Schema.optionalKey(
+      Schema.String.annotate({ description: "For a stream: the position to resume after; wins over `after`" })
+    )
+  }),
   success: [EventsPage, HttpApiSchema.StreamSse({ data: Event })],
   error: [...pageErrors, TooManyStreams]
 }).annotateMerge(page.endpoint.annotations)

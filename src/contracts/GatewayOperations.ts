@@ -1,6 +1,7 @@
 /** The operations on gateways. Secrets go in and never come out: a gateway only tells which of them are set. */
 import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
+import { noControlCharacters } from "../domain/Device.ts"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Gateway, GatewayDialect } from "../domain/Gateway.ts"
 import {
@@ -13,13 +14,14 @@ import {
   SecretKeyMissing
 } from "../domain/GatewayErrors.ts"
 import { GatewayName } from "../domain/Ids.ts"
+import { gateway } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 
 /** Longer ones are no credentials; the bound keeps a row small. */
 const secretLengthMax = 4096
 
 const UrlText = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, 2048)))
-const UserText = Schema.String.check(Schema.isBetweenLength(1, 256), Schema.isPattern(/^[^\p{Cc}]*$/u))
+const UserText = Schema.String.check(Schema.isBetweenLength(1, 256), noControlCharacters)
 const Secret = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, secretLengthMax)))
 
 const GatewayNameField = { name: GatewayName }
@@ -46,7 +48,9 @@ export const EditGatewayFields = {
 }
 
 /** All of them: an installation has a handful. */
-export const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null })
+export const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null }).annotate({
+  identifier: "GatewayList"
+})
 
 export const gatewayOperations = [
   Operation.post("Gateways", "Create", "/gateways", {
@@ -57,7 +61,15 @@ export const gatewayOperations = [
       "Adds a gateway, active. Devices can name it at once; no connection is made before one does. Secrets " +
       "are stored sealed.",
     body: CreateGatewayFields,
+    bodyExample: {
+      name: "main",
+      dialect: "bridge",
+      url: "https://gateway.example",
+      user: "columba",
+      password: "secret"
+    },
     success: Gateway.pipe(HttpApiSchema.status(201)),
+    example: gateway,
     errors: [DialectUnsupported, GatewayUrlInvalid, GatewayNameTaken, SecretKeyMissing, StorageUnavailable]
   }),
   Operation.get("Gateways", "List", "/gateways", {
@@ -66,6 +78,7 @@ export const gatewayOperations = [
     summary: "List gateways",
     description: "All gateways by name.",
     success: GatewayList,
+    example: { items: [gateway], next: null },
     errors: [StorageUnavailable]
   }),
   Operation.get("Gateways", "Get", "/gateways/:name", {
@@ -75,6 +88,7 @@ export const gatewayOperations = [
     description: "Where the gateway is, how it speaks and which secrets are set.",
     params: GatewayNameField,
     success: Gateway,
+    example: gateway,
     errors: [GatewayNotFound, StorageUnavailable]
   }),
   Operation.patch("Gateways", "Edit", "/gateways/:name", {
@@ -86,7 +100,9 @@ export const gatewayOperations = [
       "Of a gateway that comes from the environment only `active` can be changed.",
     params: GatewayNameField,
     body: EditGatewayFields,
+    bodyExample: { active: false },
     success: Gateway,
+    example: gateway,
     errors: [GatewayNotFound, GatewayNotEditable, GatewayUrlInvalid, SecretKeyMissing, StorageUnavailable]
   }),
   Operation.remove("Gateways", "Remove", "/gateways/:name", {
@@ -96,6 +112,7 @@ export const gatewayOperations = [
     description: "Removes a gateway that no active device uses. Inactive devices keep its name.",
     params: GatewayNameField,
     success: HttpApiSchema.NoContent,
+    example: undefined,
     errors: [GatewayNotFound, GatewayNotEditable, GatewayInUse, StorageUnavailable]
   })
 ] as const

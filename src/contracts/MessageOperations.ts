@@ -2,6 +2,7 @@
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Message } from "../domain/Message.ts"
 import { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
+import { message } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import { ListMessagesFields, MessageIdField, MessagePage } from "./Payloads.ts"
 
@@ -13,6 +14,7 @@ export const messageOperations = [
     description: "A page of messages, newest first by the time they were recorded.",
     query: ListMessagesFields,
     success: MessagePage,
+    example: { items: [message], next: null },
     errors: [CursorInvalid, StorageUnavailable]
   }),
   Operation.get("Messages", "Get", "/messages/:id", {
@@ -22,6 +24,7 @@ export const messageOperations = [
     description: "The message, with the furthest status that its acks have reported.",
     params: MessageIdField,
     success: Message,
+    example: message,
     errors: [MessageNotFound, StorageUnavailable]
   })
 ] as const

@@ -12,6 +12,7 @@ import type { HttpRouter } from "effect/http"
 import { Rpc } from "effect/rpc"
 import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import type { Reach, Scope, VisibleDevices } from "./Authorization.ts"
+import { withExamples } from "./openApi.ts"
 
 type Fields = Schema.Struct.Fields
 
@@ -28,6 +29,8 @@ interface Common<Success extends Schema.Top, Errors extends Failures, R extends 
   /** What a caller should know before the call. */
   readonly description: string
   readonly success: Success
+  /** A typical answer, as it travels. */
+  readonly example: Success["Encoded"]
   readonly errors: Errors
 }
 
@@ -39,6 +42,8 @@ interface WithoutBody<Params extends Fields, Query extends Fields> {
 interface WithBody<Params extends Fields, Body extends Fields> {
   readonly params?: Params
   readonly body: Body
+  /** A typical body. */
+  readonly bodyExample: Schema.Struct<Body>["Encoded"]
 }
 
 /** The fields of one place; a place that is not used has none. */
@@ -57,6 +62,7 @@ export interface Operation<
   readonly name: `${Group}.${Name}`
   readonly group: Uncapitalize<Group>
   readonly reach: R
+  readonly example: Success["Encoded"]
   readonly endpoint: Endpoint
   readonly rpc: Rpc.Rpc<`${Group}.${Name}`, Schema.Struct<Payload>, Success, Schema.Union<Errors>>
 }
@@ -214,10 +220,14 @@ export const patch = <
 const declared = (errors: Failures): never => errors as never
 
 /** What is written at an endpoint and an RPC besides their schemas. Authorization and the documents read it there. */
-const annotate = (options: Common<Schema.Top, Failures, Reach>) =>
+const annotate = (options: Common<Schema.Top, Failures, Reach> & { readonly bodyExample?: unknown }) =>
   Context.make(RequiredScope, options.scope).pipe(
     Context.add(RequiredReach, options.reach),
-    Context.merge(OpenApi.annotations({ summary: options.summary, description: options.description }))
+    Context.merge(OpenApi.annotations({
+      summary: options.summary,
+      description: options.description,
+      transform: withExamples(options.example, options.bodyExample)
+    }))
   )
 
 const declare = <
@@ -240,6 +250,7 @@ const declare = <
     name: tag,
     group: String.uncapitalize(group),
     reach: options.reach,
+    example: options.example,
     endpoint,
     rpc: Rpc.make(tag, { success: options.success, error: Schema.Union(options.errors) })
       .setPayload(Schema.Struct(payload))

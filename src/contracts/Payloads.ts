@@ -15,7 +15,9 @@ export const pageLimitMax = 1000
 export const PageLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageLimitMax }))
 
 /** A cursor as a page gave it out; longer ones are none of ours. */
-const Cursor = Schema.String.check(Schema.isMaxLength(512))
+const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
+  description: "Where the page begins: the `next` of the page before it"
+})
 
 /** More kinds in one filter are a mistake: there are about a dozen. */
 export const filterKindsMax = 32
@@ -29,14 +31,16 @@ export const EventKindFilter = Schema.String.check(
     { expected: `one of ${knownKinds.join(", ")}, or gateway.<name>` }
   )
 )
-const Kinds = Schema.Array(EventKindFilter).check(Schema.isMaxLength(filterKindsMax))
+const Kinds = Schema.Array(EventKindFilter).check(Schema.isMaxLength(filterKindsMax)).annotate({
+  description: "Only events of these kinds"
+})
 
-const page = <Item extends Schema.Top>(item: Item) =>
+const page = <Item extends Schema.Top>(identifier: string, item: Item) =>
   Schema.Struct({
     items: Schema.Array(item),
     /** Give it as `cursor` to read on; null where there is no more. */
     next: Schema.NullOr(Schema.String)
-  })
+  }).annotate({ identifier })
 
 // Devices
 
@@ -51,16 +55,18 @@ export const CreateDeviceFields = {
 }
 export const RenameDeviceFields = { name: DeviceName }
 export const ListDevicesFields = {
-  state: Schema.optionalKey(DeviceStateTag),
+  state: Schema.optionalKey(DeviceStateTag.annotate({ description: "Only devices in this state" })),
   limit: Schema.optionalKey(PageLimit),
   cursor: Schema.optionalKey(Cursor)
 }
 
-export const DevicePage = page(Device)
+export const DevicePage = page("DevicePage", Device)
 export type DevicePage = typeof DevicePage.Type
 
 /** The device after a question to the gateway, with what the gateway answered. */
-export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamStatus })
+export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamStatus }).annotate({
+  identifier: "DeviceStatus"
+})
 export type DeviceStatus = typeof DeviceStatus.Type
 
 /** A gateway that is down: one incident for all its devices. */
@@ -71,7 +77,7 @@ export const GatewayIncident = Schema.Struct({
   nextProbeAt: Timestamp,
   /** How many devices wait for it. */
   waiting: Schema.Int
-})
+}).annotate({ identifier: "GatewayIncident" })
 export type GatewayIncident = typeof GatewayIncident.Type
 
 /** What the actor knows, where the answering process hosts it. */
@@ -97,20 +103,22 @@ export const DeviceConnection = Schema.Struct({
   hosted: Schema.NullOr(HostedConnection),
   evidence: Schema.Array(Schema.String),
   incident: Schema.NullOr(GatewayIncident)
-})
+}).annotate({ identifier: "DeviceConnection" })
 export type DeviceConnection = typeof DeviceConnection.Type
 
 // Messages
 
 export const MessageIdField = { id: MessageId }
 export const ListMessagesFields = {
-  device: Schema.optionalKey(DeviceId),
-  chat: Schema.optionalKey(Schema.String.check(Schema.isMaxLength(256))),
-  status: Schema.optionalKey(MessageStatus),
+  device: Schema.optionalKey(DeviceId.annotate({ description: "Only messages of this device" })),
+  chat: Schema.optionalKey(
+    Schema.String.check(Schema.isMaxLength(256)).annotate({ description: "Only messages of this chat, by its JID" })
+  ),
+  status: Schema.optionalKey(MessageStatus.annotate({ description: "Only messages with this status" })),
   limit: Schema.optionalKey(PageLimit),
   cursor: Schema.optionalKey(Cursor)
 }
-export const MessagePage = page(Message)
+export const MessagePage = page("MessagePage", Message)
 export type MessagePage = typeof MessagePage.Type
 
 // Events
@@ -118,7 +126,7 @@ export type MessagePage = typeof MessagePage.Type
 /** Where to begin and what to keep. */
 export const ReadEventsFields = {
   after: Schema.optionalKey(Position),
-  device: Schema.optionalKey(DeviceId),
+  device: Schema.optionalKey(DeviceId.annotate({ description: "Only events of this device" })),
   kind: Schema.optionalKey(Kinds),
   limit: Schema.optionalKey(PageLimit)
 }
@@ -128,13 +136,13 @@ export const EventsPage = Schema.Struct({
   next: Schema.NullOr(Position),
   /** As far as was looked, matching or not: reading after it misses nothing, now or later. */
   through: Position
-})
+}).annotate({ identifier: "EventsPage" })
 export type EventsPage = typeof EventsPage.Type
 
 export const FollowEventsFields = {
   /** Replays what follows this position, then goes on live. Left out: only what comes from now on. */
   after: Schema.optionalKey(Position),
-  device: Schema.optionalKey(DeviceId),
+  device: Schema.optionalKey(DeviceId.annotate({ description: "Only events of this device" })),
   kinds: Schema.optionalKey(Kinds)
 }
 
@@ -186,5 +194,5 @@ export const ServerInfo = Schema.Struct({
   checks: Schema.Array(ReadinessCheck),
   /** The last committed number of the log; null where the database does not answer. */
   head: Schema.NullOr(Seq)
-})
+}).annotate({ identifier: "ServerInfo" })
 export type ServerInfo = typeof ServerInfo.Type

@@ -1,4 +1,5 @@
 /** The operations on the server itself. */
+import { serverInfo } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import { ServerInfo } from "./Payloads.ts"
 
@@ -9,6 +10,7 @@ export const serverOperations = [
     summary: "Describe the server",
     description: "Version, parts and readiness of the process that answers.",
     success: ServerInfo,
+    example: serverInfo,
     errors: []
   })
 ] as const

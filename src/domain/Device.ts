@@ -6,11 +6,16 @@ import { Schema } from "effect"
 import { DeviceState } from "./DeviceState.ts"
 import { DeviceId, GatewayName, Timestamp, UpstreamId } from "./Ids.ts"
 
+/** Written out, because validators of the published schema do not know the class `Cc`. */
+// oxlint-disable-next-line no-control-regex
+export const noControlCharacters = Schema.isPattern(new RegExp("^[^\\u0000-\\u001f\\u007f-\\u009f]*$", "u"), {
+  message: "Expected no control characters"
+})
+
 /** A name for people. 1-120 characters, no control characters. */
-export const DeviceName = Schema.String.check(
-  Schema.isBetweenLength(1, 120),
-  Schema.isPattern(/^[^\p{Cc}]*$/u, { message: "Expected no control characters" })
-)
+export const DeviceName = Schema.String.check(Schema.isBetweenLength(1, 120), noControlCharacters).annotate({
+  description: "A name for people"
+})
 
 export const Device = Schema.Struct({
   id: DeviceId,
@@ -26,7 +31,7 @@ export const Device = Schema.Struct({
   active: Schema.Boolean,
   createdAt: Timestamp,
   updatedAt: Timestamp
-})
+}).annotate({ identifier: "Device", description: "A device and the state that was last recorded for it" })
 export type Device = typeof Device.Type
 
 /**

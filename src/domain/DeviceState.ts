@@ -21,7 +21,7 @@ export const Failure = Schema.Struct({
   code: Schema.String,
   /** One sentence for people. */
   detail: Schema.String
-})
+}).annotate({ identifier: "Failure", description: "One failure of a connection" })
 export type Failure = typeof Failure.Type
 
 export const Inactive = Schema.TaggedStruct("Inactive", {})
@@ -57,7 +57,7 @@ export const DeviceState = Schema.Union([
   LoggedOut,
   Deaf,
   Quarantined
-])
+]).annotate({ identifier: "DeviceState", description: "Where a device stands" })
 export type DeviceState = typeof DeviceState.Type
 
 export const DeviceStateTag = Schema.Literals([

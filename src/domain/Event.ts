@@ -110,7 +110,7 @@ export const Event = Schema.Union([
   event("gap.closed", opaque),
   event("frame.rejected", RejectedData),
   Schema.Struct({ ...base, kind: Schema.TemplateLiteral(["gateway.", Schema.String]), data: opaque })
-])
+]).annotate({ identifier: "Event", description: "One fact in the log; `kind` says which data it has" })
 export type Event = typeof Event.Type
 
 export type EventKind = Event["kind"]

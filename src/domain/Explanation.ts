@@ -24,7 +24,7 @@ export const Explanation = Schema.Struct({
   howToFix: Schema.NullOr(Schema.String),
   /** The log number of the newest transition this rests on. */
   seq: Schema.NullOr(Seq)
-})
+}).annotate({ identifier: "Explanation", description: "Why a device is in its state, what happens next and when" })
 export type Explanation = typeof Explanation.Type
 
 /** The gateway's incident, where it has one. */

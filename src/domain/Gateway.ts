@@ -34,7 +34,7 @@ export const Gateway = Schema.Struct({
   active: Schema.Boolean,
   createdAt: Timestamp,
   updatedAt: Timestamp
-})
+}).annotate({ identifier: "Gateway", description: "A server that holds connections to WhatsApp" })
 export type Gateway = typeof Gateway.Type
 
 /** A gateway's URL as given, taken apart. Null: it is none that a gateway can have. */

@@ -4,15 +4,19 @@
 import { Schema } from "effect"
 
 /** `dev_` and 26 Crockford characters: one device, for as long as Columba knows it. */
-export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$/, {
+export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$/u, {
   message: "Expected a device id like dev_01K…"
-})).pipe(Schema.brand("DeviceId"))
+})).pipe(Schema.brand("DeviceId")).annotate({
+  description: "The id of a device"
+})
 export type DeviceId = typeof DeviceId.Type
 
 /** `msg_` and 26 Crockford characters, derived from the message's identity, so a repeat computes the same id. */
-export const MessageId = Schema.String.check(Schema.isPattern(/^msg_[0-9A-Z]{26}$/, {
+export const MessageId = Schema.String.check(Schema.isPattern(/^msg_[0-9A-Z]{26}$/u, {
   message: "Expected a message id like msg_01K…"
-})).pipe(Schema.brand("MessageId"))
+})).pipe(Schema.brand("MessageId")).annotate({
+  description: "The id of a message"
+})
 export type MessageId = typeof MessageId.Type
 
 /** UUIDv7, made once when the event is first drafted; unchanged over every redelivery. */
@@ -20,18 +24,22 @@ export const EventId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("E
 export type EventId = typeof EventId.Type
 
 /** The name of a configured gateway. The gateway of the environment variables is `default`. */
-export const GatewayName = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-9_-]{0,62}$/, {
+export const GatewayName = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-9_-]{0,62}$/u, {
   message: "Expected a gateway name of lower-case letters, digits, - and _"
-})).pipe(Schema.brand("GatewayName"))
+})).pipe(Schema.brand("GatewayName")).annotate({
+  description: "The name of a gateway"
+})
 export type GatewayName = typeof GatewayName.Type
 
 /**
  * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are taken;
  * `.` and `..` as a segment would name another path.
  */
-export const UpstreamId = Schema.String.check(Schema.isPattern(/^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$/, {
+export const UpstreamId = Schema.String.check(Schema.isPattern(/^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$/u, {
   message: "Expected 1-128 characters out of A-Z a-z 0-9 . _ ~ -, and neither '.' nor '..'"
-})).pipe(Schema.brand("UpstreamId"))
+})).pipe(Schema.brand("UpstreamId")).annotate({
+  description: "The gateway's own id for the slot of a device"
+})
 export type UpstreamId = typeof UpstreamId.Type
 
 /** RFC 3339 in UTC. Kept as text: the hot path never parses it, the database does. */
@@ -49,7 +57,9 @@ export type Seq = typeof Seq.Type
  * A place between two events of the log, as a caller gets it and gives it back: opaque text, so that its form may
  * change. Every answer that a caller can resume after carries one; `beginning` is the place before the first event.
  */
-export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position"))
+export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position")).annotate({
+  description: "A place in the log to read on from: `0` for the beginning, or what an earlier answer named"
+})
 export type Position = typeof Position.Type
 
 export const beginning = Position.make("0")

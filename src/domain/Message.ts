@@ -43,5 +43,5 @@ export const Message = Schema.Struct({
   occurredAt: Timestamp,
   createdAt: Timestamp,
   updatedAt: Timestamp
-})
+}).annotate({ identifier: "Message", description: "A message as it is stored, with its furthest status" })
 export type Message = typeof Message.Type

@@ -1,0 +1,127 @@
+/** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
+import type { Device } from "../domain/Device.ts"
+import type { Event } from "../domain/Event.ts"
+import type { Explanation } from "../domain/Explanation.ts"
+import type { Gateway } from "../domain/Gateway.ts"
+import type { Message } from "../domain/Message.ts"
+import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
+
+const deviceId = "dev_01K5ZQ4J7V8XW2M3N6P9R0S1T4"
+const messageId = "msg_01K5ZQ9D3B7C8E5F6G1H2J4K0M"
+const contact = "6281298765432@s.whatsapp.net"
+
+export const device: typeof Device.Encoded = {
+  id: deviceId,
+  name: "Front desk",
+  gateway: "default",
+  upstreamId: deviceId,
+  phone: "+6281234567890",
+  jid: "6281234567890@s.whatsapp.net",
+  state: { _tag: "Online", jid: "6281234567890@s.whatsapp.net", since: "2026-11-22T10:00:03.120Z" },
+  active: true,
+  createdAt: "2026-11-22T09:59:58.004Z",
+  updatedAt: "2026-11-22T10:00:03.120Z"
+}
+
+export const gateway: typeof Gateway.Encoded = {
+  name: "main",
+  dialect: "bridge",
+  url: "https://gateway.example",
+  user: "columba",
+  secrets: ["password"],
+  source: "api",
+  active: true,
+  createdAt: "2026-11-22T09:58:00.000Z",
+  updatedAt: "2026-11-22T09:58:00.000Z"
+}
+
+export const message: typeof Message.Encoded = {
+  id: messageId,
+  deviceId,
+  direction: "in",
+  waId: "3EB0C767D26A1D8E4F2A",
+  chat: contact,
+  sender: contact,
+  type: "text",
+  body: "Is the shop open today?",
+  status: "delivered",
+  occurredAt: "2026-11-22T10:04:11Z",
+  createdAt: "2026-11-22T10:04:11.402Z",
+  updatedAt: "2026-11-22T10:04:11.402Z"
+}
+
+export const event: typeof Event.Encoded = {
+  seq: "1042",
+  id: "0199c1f4-6f0a-7c3e-9d5b-2f1e8a7c4b60",
+  kind: "message.received",
+  deviceId,
+  occurredAt: "2026-11-22T10:04:11Z",
+  recordedAt: "2026-11-22T10:04:11.402Z",
+  via: "live",
+  data: {
+    messageId,
+    waId: "3EB0C767D26A1D8E4F2A",
+    chat: contact,
+    sender: contact,
+    fromMe: false,
+    type: "text",
+    body: "Is the shop open today?"
+  }
+}
+
+export const explanation: typeof Explanation.Encoded = {
+  deviceId,
+  state: "Backoff",
+  why: "The gateway closed the session",
+  rule: "session-ended",
+  evidence: ["transport/socket-closed: closed with code 1006"],
+  next: "connects again",
+  nextAt: "2026-11-22T10:05:00.000Z",
+  howToFix: null,
+  seq: "1040"
+}
+
+export const connection: typeof DeviceConnection.Encoded = {
+  deviceId,
+  state: device.state,
+  active: true,
+  node: "columba-1",
+  hosted: {
+    state: device.state,
+    attempts: 1,
+    restarts: 0,
+    framesReceived: 17,
+    lastFrameAt: "2026-11-22T10:04:11.398Z",
+    lastFailure: null,
+    paused: false
+  },
+  evidence: [],
+  incident: null
+}
+
+export const serverInfo: typeof ServerInfo.Encoded = {
+  version: "0.1.0",
+  node: "columba-1",
+  startedAt: "2026-11-22T09:59:57.500Z",
+  roles: ["api", "devices"],
+  database: "Postgres at db:5432/columba",
+  broker: "RabbitMQ at broker:5672",
+  gateways: [{ name: "default", description: "bridge at https://gateway.example" }],
+  checks: [{ name: "database", ready: true, detail: "the log stands at 1042" }],
+  head: "1042"
+}
+
+/** Parameters by name. `id` is the device's or the message's, as the path says. */
+export const parameters = (path: string): Readonly<Record<string, unknown>> => ({
+  id: path.includes("/messages/") ? messageId : deviceId,
+  name: gateway.name,
+  device: deviceId,
+  chat: contact,
+  status: "read",
+  state: "Online",
+  kind: ["message.received"],
+  after: "1042",
+  "last-event-id": "1042",
+  cursor: "YzE6MTA0Mg",
+  limit: 100
+})
