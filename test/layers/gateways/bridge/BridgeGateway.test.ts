@@ -1,11 +1,60 @@
-import { Redacted } from "effect"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
-import { gatewayConformance } from "../../../conformance/gateway.ts"
+import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
+import { type Adapter, greeted, listIds, say, setup, target } from "../../../conformance/gateway/harness.ts"
+import { gatewayConformance } from "../../../conformance/gateway/index.ts"
+import { record } from "../../../support/gateway.ts"
 
-gatewayConformance("bridge", ({ password, ...options }) =>
-  BridgeGateway.make({
-    name: "default" as GatewayName,
-    ...options,
-    ...(password === undefined ? undefined : { password: Redacted.make(password) })
-  }))
+const adapter: Adapter = {
+  name: "bridge",
+  make: ({ password, ...options }) =>
+    BridgeGateway.make({
+      name: "default" as GatewayName,
+      ...options,
+      ...(password === undefined ? undefined : { password: Redacted.make(password) })
+    }),
+  encode: (slot, event, payload) => `{"event":"${event}","device_id":"${slot}","payload":${payload}}`
+}
+
+gatewayConformance(adapter)
+
+describe("a bridge gateway", () => {
+  it.live("has sessions, and no part that the dialect lacks", () =>
+    Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
+      assert.deepStrictEqual(listParts(gateway), ["open"])
+      assert.deepStrictEqual([gateway.dialect, gateway.description], ["bridge", "bridge at http://gateway/base"])
+    }))
+
+  it.live("authenticates and names the device in header and query", () =>
+    Effect.gen(function*() {
+      const auth = { user: "columba", password: "päss:word" }
+      const { device, gateway } = yield* setup(adapter, {
+        simulator: { auth },
+        gateway: { user: auth.user, password: auth.password }
+      })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      assert.deepStrictEqual(device.handshake, { header: "sim-1", query: "sim-1", user: "columba" })
+      yield* greeted(listener)
+      assert.deepStrictEqual(listener.happenings, [{ _tag: "UpstreamConnected", jid: device.jid }])
+      assert.notInclude(gateway.description, "word")
+    }))
+
+  it.live("what status learns lets the running session read frames that name the account", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup(adapter, { simulator: { autoPair: false } })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(listener)
+      device.pair()
+      yield* gateway.status(target)
+      core.emitter.sendRaw(
+        device,
+        JSON.stringify({ event: "message", device_id: device.jid!.replace("@", ":7@"), payload: say(1) })
+      )
+      yield* listener.until(() => listener.drafts().length > 0)
+      assert.deepStrictEqual(listIds(listener), ["ID1"])
+    }))
+})

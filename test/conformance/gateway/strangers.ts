@@ -1,33 +1,10 @@
-/**
- * What every gateway adapter keeps, whatever its dialect: run on each of them against the simulator or a server that
- * answers as a proxy would, over real sockets.
- */
+/** Answers that come from something in the gateway's place: none of them says anything about a slot. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
-import type { PingWheel } from "../../src/layers/gateways/PingWheel.ts"
-import type { GatewayParts, WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
-import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
-import * as AnsweringServer from "../support/answeringServer.ts"
-import { makeTarget, record } from "../support/gateway.ts"
+import { Effect } from "effect"
+import * as AnsweringServer from "../../support/answeringServer.ts"
+import { makeTarget, record } from "../../support/gateway.ts"
+import { type Adapter, target } from "./harness.ts"
 
-/** What the suite sets on an adapter. */
-export interface AdapterOptions {
-  readonly url: string
-  readonly user?: string
-  readonly password?: string
-  readonly frameBytesMax?: number
-  readonly frameBytesHardMax?: number
-  readonly handshakeMillis?: number
-  readonly wheel?: PingWheel
-}
-
-export type MakeAdapter = (options: AdapterOptions) => Effect.Effect<
-  WhatsAppGateway & Required<Pick<GatewayParts, "open">>,
-  never,
-  Scope.Scope
->
-
-const target = makeTarget("sim-1")
 const known = makeTarget("sim-1", "6281234567890@s.whatsapp.net")
 
 const html = (status: number) => ({
@@ -56,8 +33,9 @@ const strangers = [
   ["an answer beyond every bound", { ...html(404), body: "x".repeat(300_000) }]
 ] as const
 
-export const gatewayConformance = (name: string, make: MakeAdapter): void => {
-  describe(`${name}: answers that are not the gateway's`, () => {
+export const strangerConformance = (adapter: Adapter): void => {
+  const { make } = adapter
+  describe(`${adapter.name}: answers that are not the gateway's`, () => {
     it.live.each(strangers)("%s says nothing about a slot", ([, answer]) =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start(answer)
@@ -112,47 +90,6 @@ export const gatewayConformance = (name: string, make: MakeAdapter): void => {
         yield* gateway.probe
         proxy.answer = (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
         yield* gateway.probe
-      }))
-  })
-
-  describe(`${name}: frames above the size limit`, () => {
-    const setup = Effect.gen(function*() {
-      const simulator = yield* SimulatedGateway.start({ devices: 1 })
-      const gateway = yield* make({ url: simulator.url, frameBytesMax: 64 * 1024, frameBytesHardMax: 256 * 1024 })
-      const listener = record()
-      yield* gateway.open(target, listener)
-      yield* listener.until(({ happenings }) => happenings.length > 0)
-      return { core: simulator.core, listener }
-    })
-
-    it.live("a frame above the limit is kept, cut, and the session goes on", () =>
-      Effect.gen(function*() {
-        const { core, listener } = yield* setup
-        core.applyFault({ kind: "huge", bytes: 100 * 1024, times: 1 })
-        core.emit({ count: 1 })
-        yield* listener.until(() => listener.drafts().length === 2)
-        const [rejected, next] = listener.drafts()
-        assert.strictEqual(rejected!.kind, "frame.rejected")
-        const data = rejected!.data as { reason: string; raw: string; rawLength: number }
-        assert.strictEqual(data.reason, "too-large")
-        assert.strictEqual(Buffer.byteLength(data.raw), 64 * 1024)
-        assert.isAbove(data.rawLength, 100 * 1024)
-        assert.notStrictEqual(next!.kind, "frame.rejected")
-        assert.strictEqual(listener.ends(), 0)
-      }))
-
-    it.live("a frame beyond the hard limit is recorded as rejected before the session ends", () =>
-      Effect.gen(function*() {
-        const { core, listener } = yield* setup
-        core.applyFault({ kind: "huge", bytes: 1024 * 1024, times: 1 })
-        core.emit({ count: 1 })
-        const failure = yield* listener.ended
-        assert.deepStrictEqual([failure.class, failure.code], ["transport", "frame-too-large"])
-        assert.deepStrictEqual(listener.drafts().map(({ kind }) => kind), ["frame.rejected"])
-        const data = listener.drafts()[0]!.data as { reason: string; raw: string; rawLength: number }
-        assert.deepStrictEqual([data.reason, data.raw], ["too-large", ""])
-        assert.isAbove(data.rawLength, 256 * 1024)
-        assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
       }))
   })
 }

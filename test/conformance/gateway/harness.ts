@@ -1,0 +1,85 @@
+/**
+ * What every gateway adapter is tested with: the simulator over real sockets, a proxy that spoils connections, and a
+ * ping wheel fast enough to wait for.
+ */
+import { Effect, type Scope } from "effect"
+import type { WebSocket } from "ws"
+import { PingWheel } from "../../../src/layers/gateways/PingWheel.ts"
+import type { GatewayParts, WhatsAppGateway } from "../../../src/services/WhatsAppGateway.ts"
+import * as SimulatedGateway from "../../../src/simulator/SimulatedGateway.ts"
+import * as FaultProxy from "../../support/FaultProxy.ts"
+import { makeTarget, type Recording } from "../../support/gateway.ts"
+
+/** What the suite sets on an adapter. */
+export interface AdapterOptions {
+  readonly url: string
+  readonly user?: string
+  readonly password?: string
+  readonly frameBytesMax?: number
+  readonly frameBytesHardMax?: number
+  readonly handshakeMillis?: number
+  readonly wheel?: PingWheel
+}
+
+/** An adapter with a connection per device. */
+export interface Adapter {
+  readonly name: string
+  readonly make: (options: AdapterOptions) => Effect.Effect<
+    WhatsAppGateway & Required<Pick<GatewayParts, "open">>,
+    never,
+    Scope.Scope
+  >
+  /** An event of the dialect for a slot, as text; the payload is JSON already. */
+  readonly encode: (slot: string, event: string, payload: string) => string
+}
+
+export const target = makeTarget("sim-1")
+
+/** A simulator with one device, and a gateway onto it. */
+export const setup = Effect.fnUntraced(function*(adapter: Adapter, options: {
+  readonly simulator?: SimulatedGateway.SimulatorOptions
+  readonly gateway?: Partial<AdapterOptions>
+  readonly turn?: number
+  /** Past the proxy, whose own buffers would hide backpressure. */
+  readonly direct?: boolean
+} = {}) {
+  const simulator = yield* SimulatedGateway.start({ devices: 1, ...options.simulator })
+  const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: simulator.port })
+  const wheel = new PingWheel({ turn: options.turn ?? 20_000, slots: 4, missesMax: 2 })
+  const url = options.direct === true ? simulator.url : `http://127.0.0.1:${proxy.port}`
+  const gateway = yield* adapter.make({ url, wheel, ...options.gateway })
+  const { core } = simulator
+  return { simulator, core, device: core.devices.get("sim-1")!, proxy, gateway, wheel }
+})
+
+export const serverSocket = (device: { readonly sockets: ReadonlySet<WebSocket> }) => [...device.sockets][0]!
+
+export const greeted = (listener: Recording) => listener.until(({ happenings }) => happenings.length > 0)
+
+export const say = (index: number, body = `message ${index}`) => ({
+  id: `ID${index}`,
+  chat_id: "628999000111@s.whatsapp.net",
+  from: "628999000111@s.whatsapp.net",
+  timestamp: "2026-08-22T10:00:00Z",
+  body
+})
+
+export const listIds = (listener: Recording) =>
+  listener.drafts().filter(({ kind }) => kind === "message.received").map(({ data }) => (data as { waId: string }).waId)
+
+export const listRejects = (listener: Recording) =>
+  listener.drafts().filter(({ kind }) => kind === "frame.rejected")
+    .map(({ data }) => data as { reason: string; raw: string; rawLength: number })
+
+export const pings = (socket: WebSocket, count: number) =>
+  Effect.callback<void>((resume) => {
+    let seen = 0
+    socket.on("ping", () => {
+      if (++seen === count) resume(Effect.void)
+    })
+  })
+
+export const awaitClose = (socket: WebSocket): Effect.Effect<number> => {
+  const closed = new Promise<number>((resolve) => socket.once("close", resolve))
+  return Effect.promise(() => closed)
+}
