@@ -12,7 +12,7 @@ export const makeTarget = (slot: string, jid: string | null = null): SessionTarg
 })
 
 export interface Recording extends SessionListener {
-  readonly happenings: Array<SessionEvent>
+  readonly events: Array<SessionEvent>
   /** The facts among them. */
   readonly drafts: () => ReadonlyArray<EventDraft>
   readonly ended: Effect.Effect<Failure>
@@ -26,18 +26,18 @@ export interface Recording extends SessionListener {
 export const record = (): Recording => {
   const ended = Deferred.makeUnsafe<Failure>()
   const waiting = new Set<() => void>()
-  const happenings: Array<SessionEvent> = []
+  const events: Array<SessionEvent> = []
   let ends = 0
   let late = 0
   const recording: Recording = {
-    happenings,
-    drafts: () => happenings.flatMap((happening) => happening._tag === "Record" ? [happening.draft] : []),
+    events,
+    drafts: () => events.flatMap((event) => event._tag === "Record" ? [event.draft] : []),
     ended: Deferred.await(ended),
     ends: () => ends,
     late: () => late,
-    onEvent: (happening) => {
+    onEvent: (event) => {
       if (ends > 0) late++
-      happenings.push(happening)
+      events.push(event)
       for (const look of waiting) look()
     },
     onEnd: (failure) => {

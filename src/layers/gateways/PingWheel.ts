@@ -1,11 +1,11 @@
 /**
- * One wheel pings every socket of the process: a socket sits in one slot of the wheel and is looked at once a turn.
- * Ten thousand sockets cost one timer and no closures, and their pings are spread over the turn.
+ * One wheel pings every socket of the process. A socket sits in one slot of the wheel and is looked at once per turn:
+ * ten thousand sockets cost one timer and no closures, and their pings are spread over the turn.
  *
- * A socket that gave no sign of life for `missesMax` turns is dead, whatever TCP believes: half-open connections look
- * healthy for hours. A silent gateway still answers pings, and a pong may stand behind megabytes of frames, so either
- * is a sign. A paused socket is neither pinged nor counted, since we do not read what it would answer; when it is
- * resumed it starts afresh.
+ * A socket without a sign of life for `missesMax` turns is dead, even if TCP still reports it as open: a half-open
+ * connection looks healthy for hours. Both pongs and frames are signs of life: a silent gateway still answers pings,
+ * and a pong may be queued behind megabytes of frames. A paused socket is neither pinged nor counted, since its answers
+ * are not read; after `resume` it starts afresh.
  */
 
 /** What the wheel needs to know of a socket. The wheel keeps its bookkeeping on the member: no entry objects. */
@@ -18,7 +18,7 @@ export interface WheelMember {
   misses: number
   readonly paused: boolean
   readonly sendPing: () => void
-  /** Called once; the wheel has let go of it. */
+  /** Called once, after the wheel has removed the member. */
   readonly onDead: () => void
 }
 
@@ -81,7 +81,7 @@ export class PingWheel {
   #tick(): void {
     const slot = this.#slots[this.#position]!
     this.#position = (this.#position + 1) % this.#slots.length
-    // Backwards: a member that leaves is replaced by the last, which was looked at already.
+    // Backwards, because a member that is removed is replaced by the last one, which was visited already.
     for (let index = slot.length - 1; index >= 0; index--) {
       const member = slot[index]
       if (member === undefined || member.paused) continue

@@ -1,4 +1,4 @@
-/** How deep a frame may be nested, and whether one is deeper, at next to no cost for those that are not. */
+/** How deep a frame may be nested, and whether one is deeper, at almost no cost for those that are not. */
 
 /** Serialisers and databases recurse; nothing WhatsApp sends comes near this. */
 export const depthMax = 64
@@ -8,8 +8,8 @@ export const isTooDeep = (text: string, payload: object): boolean =>
   mayBeDeep(text) && deeperThan(payload, depthMax - 1)
 
 /**
- * Walking every payload would cost as much as parsing it. Whoever is deeper than the bound has more than half as many
- * of one bracket, and looking for those in the text costs next to nothing.
+ * Walking every payload would cost as much as parsing it. A payload that is deeper than the bound has at least half as
+ * many opening brackets of one sort, and counting those in the text costs almost nothing.
  */
 const mayBeDeep = (text: string): boolean => hasMany(text, "{") || hasMany(text, "[")
 

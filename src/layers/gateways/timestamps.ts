@@ -1,6 +1,6 @@
 /**
- * Times as gateways claim them, made safe for a database: RFC 3339 in UTC with a year of 0001 to 9999, or nothing.
- * The common form (UTC already) is only looked at, never parsed: this runs for every frame.
+ * Times as gateways give them, made safe for a database: RFC 3339 in UTC with a year from 0001 to 9999, or null. The
+ * common form (UTC already) is checked by pattern and never parsed, because this runs for every frame.
  */
 
 const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/
@@ -9,7 +9,7 @@ const offset = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\
 /** Above this a number counts milliseconds: as seconds it would lie beyond the year 5000. */
 const secondsMax = 100_000_000_000
 
-/** The claimed time as RFC 3339 in UTC, or null where it is no time that exists. */
+/** The given time as RFC 3339 in UTC, or null where no such time exists. */
 export const readTimestamp = (value: unknown): string | null => {
   if (typeof value === "string") {
     if (utc.test(value)) return exists(value) ? value : null

@@ -77,7 +77,7 @@ describe("devices of a gateway with a link", () => {
       assert.isNull(link.find("slot-3"))
       link.onEvent("dev_2" as DeviceId, hint)
       link.onEvent("dev_3" as DeviceId, hint)
-      assert.deepStrictEqual([one.listener.happenings, two.listener.happenings], [[], [hint]])
+      assert.deepStrictEqual([one.listener.events, two.listener.events], [[], [hint]])
       link.onEvent("dev_1" as DeviceId, { _tag: "UpstreamConnected", jid: "777777@s.whatsapp.net" })
       assert.strictEqual(link.find("777777:2@s.whatsapp.net")?.deviceId, "dev_1")
     }))
@@ -113,7 +113,7 @@ describe("devices of a gateway with a link", () => {
       session.end({ class: "ours", code: "defect", detail: "" })
       links[0]!.onEvent("dev_1" as DeviceId, hint)
       assert.strictEqual((yield* listener.ended).code, "defect")
-      assert.deepStrictEqual([listener.ends(), listener.happenings.length], [1, 0])
+      assert.deepStrictEqual([listener.ends(), listener.events.length], [1, 0])
     }))
 
   it.effect("a link that is refused is tried again by the next device", () =>

@@ -54,7 +54,7 @@ export const setup = Effect.fnUntraced(function*(adapter: Adapter, options: {
 
 export const serverSocket = (device: { readonly sockets: ReadonlySet<WebSocket> }) => [...device.sockets][0]!
 
-export const greeted = (listener: Recording) => listener.until(({ happenings }) => happenings.length > 0)
+export const greeted = (listener: Recording) => listener.until(({ events }) => events.length > 0)
 
 export const say = (index: number, body = `message ${index}`) => ({
   id: `ID${index}`,

@@ -213,18 +213,18 @@ export const sessionConformance = (adapter: Adapter): void => {
         const other = record()
         yield* gateway.open({ ...makeTarget("sim-2"), deviceId: "dev_01K000000000000000000OTHER" as DeviceId }, other)
         yield* greeted(other)
-        const before = listener.happenings.length
+        const before = listener.events.length
         assert.isTrue(session.pause())
         const body = "x".repeat(8000)
         for (let index = 0; index < 3000; index++) core.emitter.emit(device, "message", say(index, body))
         // 24 MB are more than the kernel buffers: the rest waits at the gateway, not here. The pings of the other session
         // show that ten turns of the wheel have passed.
         yield* pings(serverSocket(core.devices.get("sim-2")!), 10)
-        assert.strictEqual(listener.happenings.length, before)
+        assert.strictEqual(listener.events.length, before)
         assert.isAbove(serverSocket(device).bufferedAmount, 1_000_000)
         assert.strictEqual(listener.ends(), 0)
         session.resume()
-        yield* listener.until(({ happenings }) => happenings.length === before + 3000)
+        yield* listener.until(({ events }) => events.length === before + 3000)
         assert.deepStrictEqual(listIds(listener), Array.from({ length: 3000 }, (_, index) => `ID${index}`))
       }))
 

@@ -16,14 +16,14 @@ import type {
 } from "../../../domain/Event.ts"
 import type { EventId } from "../../../domain/Ids.ts"
 import type { MessageStatus } from "../../../domain/Message.ts"
-import { canonical, isLid } from "../../../domain/Jid.ts"
+import { canonical } from "../../../domain/Jid.ts"
 import { makeEventId, deriveMessageId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
+import { findPlace, listAliases, noAliases } from "../addresses.ts"
 import { depthMax, isTooDeep } from "../depth.ts"
 import { mayLoseNumbers, parseExact } from "../exactNumbers.ts"
 import {
   accountIn,
-  type Address,
   decodeAck,
   decodeAction,
   decodeMessage,
@@ -209,7 +209,7 @@ const readMessage = (frame: ReadFrame, envelope: Envelope, payload: Payload): Re
   const message = decodeMessage(payload)
   if (message === null) return [unreadable(frame, envelope)]
   const fromMe = message.is_from_me === true
-  const place = findPlace(frame, message, fromMe)
+  const place = findPlace(message, fromMe, frame.target.jid)
   if (place === null) return [unreadable(frame, envelope)]
   const { chat, sender } = place
   const body = message.body ?? null
@@ -251,7 +251,7 @@ const readAction = (
     ? action.original_message_id
     : action.revoked_message_id
   const fromMe = action.is_from_me === true
-  const place = findPlace(frame, action, fromMe)
+  const place = findPlace(action, fromMe, frame.target.jid)
   if (place === null || typeof targetWaId !== "string" || targetWaId === "") return [unreadable(frame, envelope)]
   const { chat, sender } = place
   const body = kind === "message.reaction"
@@ -329,33 +329,6 @@ const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
   if (envelope.device_id === target.upstreamId || envelope.session_id === target.upstreamId) return true
   return target.jid !== null && envelope.device_id.includes("@") &&
     canonical(envelope.device_id) === canonical(target.jid)
-}
-
-/** Chat and sender, each from the other where one is missing; null where the payload names neither. */
-const findPlace = (frame: Frame, payload: Address, fromMe: boolean): { chat: string; sender: string } | null => {
-  const from = payload.from ? canonical(payload.from) : null
-  const chat = payload.chat_id ? canonical(payload.chat_id) : fromMe ? null : from
-  if (chat === null) return null
-  if (from !== null) return { chat, sender: from }
-  if (fromMe) return { chat, sender: frame.target.jid === null ? "" : canonical(frame.target.jid) }
-  return { chat, sender: chat.endsWith("@g.us") ? "" : chat }
-}
-
-const noAliases: ReadonlyArray<Alias> = []
-
-const listAliases = (payload: Address): ReadonlyArray<Alias> => {
-  const ofSender = makeAlias(payload.from, payload.from_lid)
-  const ofChat = makeAlias(payload.chat_id, payload.chat_lid)
-  if (ofSender === null) return ofChat === null ? noAliases : [ofChat]
-  return ofChat === null || (ofChat.lid === ofSender.lid && ofChat.jid === ofSender.jid)
-    ? [ofSender]
-    : [ofSender, ofChat]
-}
-
-const makeAlias = (jid: string | null | undefined, lid: string | null | undefined): Alias | null => {
-  if (!jid || !lid || !isLid(lid)) return null
-  const known = canonical(jid)
-  return known.endsWith("@s.whatsapp.net") ? { lid: canonical(lid), jid: known } : null
 }
 
 const findOccurredAt = (envelope: Envelope, payload: Payload): string | null =>

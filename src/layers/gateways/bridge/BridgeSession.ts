@@ -1,11 +1,12 @@
 /**
- * One device's socket in the `bridge` dialect: opens it, hands over what each frame means, and says once why it ended.
+ * One device's socket in the `bridge` dialect: opens it, hands over what each frame means, and reports once why it
+ * ended.
  *
  * Order and loss: frames are decoded and handed over in the socket's own callback, so what `ws` has read before a
  * close is handed over before `onEnd`. After `end` nothing is handed over any more.
  *
  * Memory: a device costs this object and its `ws` socket. The callbacks are shared functions that find their session
- * on the socket; there are no timers, streams or closures a device once it is open.
+ * on the socket; an open session has no timers, streams or closures of its own.
  */
 import { type ClientOptions, WebSocket } from "ws"
 import type { ClientRequest, IncomingMessage } from "node:http"
@@ -55,7 +56,7 @@ export class BridgeSession implements Session, WheelMember {
   wheelIndex = -1
   misses = 0
   paused = false
-  /** What the account is, as far as this session knows; a later answer of the gateway may teach it. */
+  /** With the account JID as far as it is known; a later answer of the gateway may set it. */
   target: SessionTarget
   readonly #listener: SessionListener
   readonly #options: SessionOptions
@@ -93,7 +94,7 @@ export class BridgeSession implements Session, WheelMember {
 
   /**
    * `onEnd` follows in a microtask, so that a listener may end the session from within `onEvent`. The socket's own
-   * close goes on behind: it is cut if the gateway does not answer the close frame.
+   * close continues in the background: it is cut if the gateway does not answer the close frame.
    */
   end(failure: Failure): void {
     if (this.#ended) return
@@ -140,7 +141,7 @@ export class BridgeSession implements Session, WheelMember {
     }
   }
 
-  /** A defect in the decoder is this frame's alone: thrown from a socket's callback it would end the process. */
+  /** A defect in the decoder costs this frame only: thrown from a socket's callback it would end the process. */
   #decode(text: string, now: number): ReadonlyArray<SessionEvent> {
     try {
       return decodeFrame(text, this.target, now)
@@ -187,8 +188,8 @@ function onClose(this: WebSocket, code: number): void {
 }
 
 /**
- * Opens the socket and answers once, by one of the two callbacks. Returns the way to give up, after which neither is
- * called. Whichever way it fails, the connection is closed: no handshake outlives its deadline.
+ * Opens the socket and calls one of the two callbacks once. Returns a function that cancels, after which neither is
+ * called. However it fails, the connection is closed: no handshake outlives its deadline.
  */
 export const connect = (
   options: SessionOptions,
@@ -237,7 +238,7 @@ export const connect = (
     if (dependsOnBody(status)) readRefusal(response, answer)
     else answer(null)
   }
-  // The whole handshake, not an idle time: a gateway that drips bytes does not get more.
+  // For the whole handshake rather than an idle time: a gateway that sends byte by byte gets no more time.
   const deadline = setTimeout(() => {
     refuse({ failure: handshakeTimeout(options.handshakeMillis), retryAfter: null })
   }, options.handshakeMillis)

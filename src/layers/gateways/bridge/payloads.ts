@@ -1,6 +1,6 @@
 /**
- * The shapes of the `bridge` dialect: the envelope, and what we read of each payload. Fields that are not named here
- * are not lost: whoever decodes a payload still has it as it came.
+ * The shapes of the `bridge` dialect: the envelope, and what is read of each payload. Fields that are not named here
+ * are not lost: the decoder still has the payload as it came.
  */
 // Before any parser is made: those made earlier stay interpreted, at about 1.5 times the cost of parsing alone.
 import "effect/schema/SchemaJITCompiler/enable"
@@ -66,9 +66,6 @@ export const readEnvelope = (json: unknown): Envelope | null => {
   if (!Predicate.isObject(json) || typeof json.event !== "string" || json.event === "") return null
   return typeof json.device_id === "string" && Predicate.isObject(json.payload) ? json as unknown as Envelope : null
 }
-
-/** Where a payload says it happened, and who did it. */
-export type Address = Pick<typeof tolerant.message.Type, "chat_id" | "chat_lid" | "from" | "from_lid">
 
 /** Reasons and the like are for people. */
 const wordsMax = 200

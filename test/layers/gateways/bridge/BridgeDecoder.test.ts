@@ -361,7 +361,7 @@ describe("junk", () => {
     assert.strictEqual(Buffer.from(data.raw, "base64")[0], 7)
   })
 
-  it("of any shape gives happenings that can be written as JSON, and never throws", () => {
+  it("of any shape gives events that can be written as JSON, and never throws", () => {
     const events = fc.constantFrom(
       "message",
       "message.ack",
@@ -403,9 +403,9 @@ describe("junk", () => {
     const texts = fc.oneof(fc.string({ unit: "binary" }), fc.json(), frame.map((made) => JSON.stringify(made)))
     fc.assert(
       fc.property(texts, (text) => {
-        const happenings = decodeFrame(text, target, now)
-        assert.isNotEmpty(happenings)
-        for (const event of happenings) {
+        const events = decodeFrame(text, target, now)
+        assert.isNotEmpty(events)
+        for (const event of events) {
           JSON.stringify(event)
           if (event._tag === "Record") assert.isNotNull(readTimestamp(event.draft.occurredAt))
         }

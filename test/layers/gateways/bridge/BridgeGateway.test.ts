@@ -38,7 +38,7 @@ describe("a bridge gateway", () => {
       yield* gateway.open(target, listener)
       assert.deepStrictEqual(device.handshake, { header: "sim-1", query: "sim-1", user: "columba" })
       yield* greeted(listener)
-      assert.deepStrictEqual(listener.happenings, [{ _tag: "UpstreamConnected", jid: device.jid }])
+      assert.deepStrictEqual(listener.events, [{ _tag: "UpstreamConnected", jid: device.jid }])
       assert.notInclude(gateway.description, "word")
     }))
 
