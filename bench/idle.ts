@@ -1,7 +1,7 @@
 /**
- * What an idle device costs: resident memory a device at 1,000, 5,000 and 10,000 real sockets, and the CPU time of
- * 10,000 devices that only answer pings. Memory is taken after each device has had one event, less what the same
- * process held before it connected.
+ * The cost of an idle device: resident memory per device at 1,000, 5,000 and 10,000 real sockets, and the CPU time of
+ * 10,000 devices that only answer pings. Memory is measured after each device has had one event, less what the same
+ * process used before it connected.
  */
 import { cpuMicros, requireSockets, residentBytes, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"
@@ -14,9 +14,9 @@ import { startBareSockets, startColumbaSockets, startGateway } from "./support/s
 import type { SocketsHandlers } from "./support/subjects.ts"
 
 const counts = quick ? [1_000] : [1_000, 5_000, 10_000]
-/** The collector needs some quiet to give back what connecting took. */
+/** The garbage collector needs some idle time to free what connecting allocated. */
 const settleMillis = 10_000
-/** Four whole ping intervals of 10 s and a little. */
+/** A little more than four ping intervals of 10 s. */
 const windowMillis = quick ? 5_000 : 41_000
 
 interface Cell {
@@ -54,7 +54,7 @@ await using servers = await startServers({ broker: false })
 const figures: Array<Figure> = []
 const details: Record<string, unknown> = {}
 for (const count of counts) {
-  // The targets are about the largest fleet; the smaller ones show how the cost grows.
+  // The targets are for the largest fleet; the smaller ones show how the cost grows.
   const runs = count === counts.at(-1) ? readRuns(3) : 1
   const floor: Array<Cell> = []
   const columba: Array<Cell> = []

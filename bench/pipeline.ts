@@ -1,8 +1,8 @@
 /**
  * The whole way of an event: from the frame's callback to its commit in Postgres ("stored") and to the confirm of a
- * RabbitMQ quorum queue ("published"), with 1,000 devices and envelopes of 580 bytes. First as fast as it goes, then
+ * RabbitMQ quorum queue ("published"), with 1,000 devices and envelopes of 580 bytes. First as fast as possible, then
  * at steady rates for latency. Each round measures floor and Columba one after the other on fresh databases and
- * fresh virtual hosts, and ends by counting what arrived: a figure that lost an event is no figure.
+ * fresh virtual hosts, and ends by counting what arrived: a round that lost an event is not kept.
  */
 import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"
@@ -16,7 +16,7 @@ import { startBarePipeline, startColumbaPipeline, startGateway } from "./support
 import type { PipelineHandlers } from "./support/subjects.ts"
 
 const devices = 1_000
-/** Until the compiler and the pools are warm. */
+/** Warms up the compiler and the pools. */
 const warmUpEvents = quick ? 1_000 : 10_000
 const burstEvents = quick ? 5_000 : 40_000
 const settleMillis = 5_000
@@ -33,12 +33,12 @@ const measure = async (
   await using subject = await start()
   await subject.ask("start", { databaseUrl, brokerUrl, gatewayPort: gateway.port, count: devices })
   await gateway.ask("awaitOpen", devices)
-  // Columba asks the gateway about every device that has come up; that is not what is measured here.
+  // Columba asks the gateway for the status of every device that connects; that is not measured here.
   await sleep(settleMillis)
   let total = 0
   const cell: Record<string, number> = {}
 
-  /** Runs one load to its last confirm; CPU is per event and per process. */
+  /** Runs one load until its last confirm. CPU is per event and per process. */
   const load = async (events: number, send: () => Promise<unknown>, name: string): Promise<void> => {
     const parts = { runtime: [subject.pid], broker: servers.brokerProcesses(), postgres: servers.postgresProcesses() }
     const before = Object.entries(parts).map(([part, pids]) => [part, cpuMicros(pids)] as const)

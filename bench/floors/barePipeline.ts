@@ -15,14 +15,14 @@ import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
 
-/** The flush rule: at once when nothing is being written and the last write is older than this, else within it. */
+/** The flush rule: at once if nothing is being written and the last write is older than this, else within this time. */
 const lingerMillis = 2
-/** With no new events, what was published is deleted alone after this. */
+/** Without new events, published rows are deleted after this time. */
 const settleMillis = 20
 const batchMax = 500
-/** Sockets stop being read above this many unconfirmed events and go on below half of it. */
+/** Sockets are not read above this many unconfirmed events, and read again below half of it. */
 const inFlightMax = 4_000
-/** Unconfirmed messages at the broker: more only queue there. */
+/** Unconfirmed messages at the broker: more would only wait there. */
 const publishWindow = 512
 const handshakesMax = 128
 const exchange = "bare.events"
@@ -60,7 +60,7 @@ const schema = `
   );
   create table outbox (id uuid primary key, body text not null)`
 
-/** One statement, hence one transaction and one round trip a batch. */
+/** One statement: one transaction and one round trip per batch. */
 const write = `
   with settled as (delete from outbox where id = any($8::uuid[])),
   incoming as (

@@ -1,7 +1,7 @@
 /**
- * The floor of idle memory, storm recovery and cold start: the same devices on nothing but `ws`. One callback a
- * socket, one timer wheel for all pings, connects bounded at once, full jitter after a drop. It keeps no state, writes
- * nothing, and can not say afterwards what happened: what Columba adds is counted from here.
+ * The floor of idle memory, storm recovery and cold start: the same devices on `ws` alone. One callback per socket, one
+ * timer wheel for all pings, a bound on concurrent connects, full jitter after a drop. It keeps no state and writes
+ * nothing: everything that Columba adds is measured against it.
  */
 import pg from "pg"
 import WebSocket from "ws"
@@ -9,9 +9,9 @@ import { makeUpstreamId } from "../support/frames.ts"
 import type { SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
 
-/** Handshakes at once. Between 64 and 256 makes no difference here; more costs memory that is never given back. */
+/** Concurrent handshakes. 64 and 256 make no difference here; more takes memory that is never freed. */
 const handshakesMax = 256
-/** Full jitter: the first retry waits anything up to this. */
+/** Full jitter: the first retry waits a random time up to this. */
 const retryBaseMillis = 500
 const retryCapMillis = 30_000
 const pingMillis = 10_000
@@ -116,7 +116,7 @@ const handlers: SocketsHandlers = {
   connect: (count) => run(Array.from({ length: count }, (_, index) => makeUpstreamId(index)))
 }
 
-// A cold start begins with the process and not with a request: what to connect comes by the environment.
+// A cold start begins with the process and not with a request, so the environment says what to connect.
 const coldStart = process.env["BENCH_COLD_START"]
 if (coldStart !== undefined) {
   const options = JSON.parse(coldStart) as SocketsOptions

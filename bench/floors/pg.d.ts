@@ -1,4 +1,4 @@
-/** The little of `pg` that the floors use. The package carries no types, and it is here only for the floors. */
+/** The part of `pg` that the floors use. The package has no types, and only the floors use it. */
 declare module "pg" {
   class Client {
     constructor(options: { readonly connectionString: string })

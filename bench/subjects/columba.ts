@@ -1,9 +1,9 @@
 /**
- * Columba as it runs in production, cut down to what the figures are about: the fleet on a `bridge` gateway, the log
- * on Postgres, and the RabbitMQ sink where there is a broker. No HTTP, for nobody asks.
+ * Columba as it runs in production, reduced to the measured parts: the fleet on a `bridge` gateway, the log on
+ * Postgres, and the RabbitMQ sink if there is a broker. No HTTP, because it is not used.
  *
- * Latency is taken at the seams the design has anyway: where a session gives a draft to the log, where the store has
- * committed it, and where the sink's run is confirmed. Without a broker nothing is put between them.
+ * Latency is measured at existing interfaces: where a session pushes a draft to the log, where the store has committed
+ * it, and where the sink's batch is confirmed. Without a broker nothing is wrapped.
  */
 import { Effect, Layer, ManagedRuntime, Redacted, References, Schedule } from "effect"
 import { SqlClient } from "effect/sql"
@@ -31,17 +31,17 @@ import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers, SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
 import { serveParent } from "../support/worker.ts"
 
-/** Moments at which frames came, by event id: of those not yet committed, and of those not yet confirmed. */
+/** Times at which frames arrived, by event id: of events not yet committed, and of events not yet confirmed. */
 const unstored = new Map<string, number>()
 const unpublished = new Map<string, number>()
 const stored = new Latencies()
 const published = new Latencies()
-/** Off while throughput is measured: two maps would cost what Columba does not. */
+/** Off while throughput is measured: the two maps would add a cost that Columba does not have. */
 let timing = false
 let publishedCount = 0
 let publishedWanted: { readonly count: number; readonly reached: () => void } | undefined
 
-/** The log as the fleet sees it: notes when a message was given to it. Only decoding, some 10 µs, lies before. */
+/** The log as the fleet sees it: records when a message was pushed. Only decoding, some 10 µs, comes before. */
 const observedLog = Layer.effect(
   EventLog,
   Effect.map(EventLog, (log) =>
@@ -58,7 +58,7 @@ const observedLog = Layer.effect(
     }))
 )
 
-/** The store under the log: notes when a batch is committed. */
+/** The store under the log: records when a batch is committed. */
 const observedStore = Layer.effect(
   LogStore,
   Effect.map(LogStore, (store) =>
@@ -69,7 +69,7 @@ const observedStore = Layer.effect(
     }))
 )
 
-/** The sink: notes when a run is confirmed, all of it. */
+/** The sink: records when a whole batch is confirmed. */
 const observedSink = (sink: EventSink): EventSink => ({
   ...sink,
   publish: (events, attempt) =>
@@ -100,7 +100,7 @@ const settle = (
 }
 
 interface Options extends Omit<SocketsOptions, "paced"> {
-  /** Connects are spread over time as shipped; otherwise that gate is open. */
+  /** Whether connects are spread over time, as shipped. */
   readonly paced?: boolean
   readonly brokerUrl?: string
 }
@@ -135,13 +135,13 @@ const makeLayer = (options: Options) => {
   )
 }
 
-/** Everything else stays as it is shipped. */
+/** All other settings are as shipped. */
 const unpaced = Layer.effect(
   FleetSettings,
   Effect.map(FleetSettings, (shipped) => ({ ...shipped, connectsPerSecond: 1_000_000 }))
 )
 
-/** Registers devices as if they had been paired long ago, straight into the table: doing so is not what is measured. */
+/** Inserts paired devices directly into the table: registering them is not measured. */
 const register = Effect.fnUntraced(function*(count: number) {
   const sql = yield* SqlClient.SqlClient
   yield* sql`insert into devices (id, name, gateway, upstream_id, jid)
@@ -150,7 +150,7 @@ const register = Effect.fnUntraced(function*(count: number) {
     from generate_series(0, ${count - 1}::int) i`
 })
 
-/** Events the broker has not confirmed, rows and queue: all by asking the servers, nothing by our own counting. */
+/** Unconfirmed events, message rows and queued messages, all as counted by the servers. */
 const ledger = (brokerUrl: string) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
@@ -158,7 +158,7 @@ const ledger = (brokerUrl: string) =>
     yield* log.flush
     const unsettled = sql<{ readonly count: number }>`
       select (h.head - c.seq)::int as count from log_head h, sink_cursors c where c.sink = ${RabbitSink.sinkName}`
-    // The cursor follows the last confirm after a short idle time.
+    // The cursor is written a short time after the last confirm.
     const [{ count }] = yield* Effect.repeat(unsettled, {
       until: ([row]) => row?.count === 0,
       schedule: Schedule.spaced("20 millis"),

@@ -1,6 +1,6 @@
 /**
- * Bundles a process before it is measured, as the product is bundled before it is shipped: what stripping types and
- * loading hundreds of modules costs belongs to development. Floors and Columba are treated alike.
+ * Bundles a process before it is measured, as the product is bundled before it is shipped: stripping types and loading
+ * hundreds of modules is a cost of development only. Floors and Columba are treated alike.
  */
 import { build } from "esbuild"
 import { rmSync } from "node:fs"
@@ -9,7 +9,7 @@ import { basename, join } from "node:path"
 const bench = join(import.meta.dirname, "..")
 const bundled = new Map<string, Promise<string>>()
 
-/** The bundle of this module of `bench/`, made once a run. */
+/** The bundle of this module of `bench/`, made once per run. */
 export const bundle = (module: string): Promise<string> => {
   const known = bundled.get(module)
   if (known !== undefined) return known
@@ -22,7 +22,7 @@ export const bundle = (module: string): Promise<string> => {
     format: "esm",
     target: "node22",
     logLevel: "warning",
-    // Native helpers that `ws` and `pg` use where they are installed, and the embedded database, which is not measured.
+    // Optional native helpers of `ws` and `pg`, and the embedded database, which is not measured.
     external: ["bufferutil", "utf-8-validate", "pg-native", "@electric-sql/pglite"],
     banner: { js: `import{createRequire as r}from"node:module";const require=r(import.meta.url);` }
   }).then(() => outfile)

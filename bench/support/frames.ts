@@ -1,6 +1,6 @@
 /**
- * The events that the gateway of the benchmarks sends: a text message in the `bridge` envelope, 580 bytes with a body
- * that is not plain ASCII, as gateways really send it. Each has an identity of its own.
+ * The events that the gateway of the benchmarks sends: a text message in the `bridge` envelope, 580 bytes, with a body
+ * that is not plain ASCII, as gateways send it. Each event has its own identity.
  */
 
 /** The size of a whole envelope in bytes. */
@@ -11,7 +11,7 @@ const words = "selamat pagi kakak, pesanan sudah dikirim ya… terima kasih bany
 /** The text of the `number`-th event of a device, padded to `frameBytes`. */
 export const frameText = (upstreamId: string, number: number): string => {
   const waId = `3EB0${number.toString(16).toUpperCase().padStart(16, "0")}`
-  // A device talks with a handful of people.
+  // A device has conversations with a few people.
   const peer = `62812${String(10_000_000 + (number % 7)).padStart(8, "0")}@s.whatsapp.net`
   const before = `{"event":"message","device_id":"${upstreamId}","payload":{"id":"${waId}",` +
     `"timestamp":"2026-08-22T10:00:00Z","is_from_me":false,"chat_id":"${peer}","from":"${peer}","from_name":"Ayu",` +
@@ -20,7 +20,7 @@ export const frameText = (upstreamId: string, number: number): string => {
   return `${before}${makeBody(room)}"}}`
 }
 
-/** Bodies by their size in bytes: made once, since making text is not what is measured. */
+/** Bodies by their size in bytes, made once: making text is not measured. */
 const bodies = new Map<number, string>()
 const makeBody = (bytes: number): string => {
   const known = bodies.get(bytes)

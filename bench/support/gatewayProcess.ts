@@ -1,9 +1,9 @@
 /**
- * The gateway of the benchmarks: it accepts every device, counts open sockets, and sends events when told.
+ * The gateway of the benchmarks: it accepts every device, counts open sockets, and sends events on request.
  *
- * It is leaner than `src/simulator`, and the floors and Columba meet the same one: on two cores, what a gateway does
- * besides its sockets is taken from whoever is measured. Cold start and storm are timed here, by sockets that are
- * open at the gateway, so that no client can flatter itself.
+ * It does less work than `src/simulator`, and the floors and Columba use the same one: on two cores, all CPU time of
+ * the gateway is missing for the measured process. Cold start and storm are timed here, by the sockets that are open at
+ * the gateway, so that the measured process cannot report better times than it has.
  */
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
@@ -13,10 +13,10 @@ import { WebSocketServer } from "ws"
 import { frameText, wireFrame } from "./frames.ts"
 import { serveParent } from "./worker.ts"
 
-/** Bytes of a socket's unsent events above which a burst leaves it alone: a few frames ahead, not a backlog. */
+/** Unsent bytes of a socket above which a burst skips it: a few frames, not a backlog. */
 const aheadMax = 8 * 1024
 
-/** A device that has connected: its raw socket, for frames are written ready-made. */
+/** A connected device: its raw socket, because frames are written as finished bytes. */
 interface Device {
   readonly upstreamId: string
   readonly socket: Duplex
@@ -24,7 +24,7 @@ interface Device {
 }
 
 const devices = new Map<string, Device>()
-/** Event numbers never repeat, not even over the reconnects of a run: a repeat would be a duplicate. */
+/** Event numbers never repeat within a run, also over reconnects: a repeat would be a duplicate. */
 const numbers = new Map<string, number>()
 const waiting = new Set<{ readonly count: number; readonly reached: (atMillis: number) => void }>()
 
@@ -51,7 +51,7 @@ server.on("upgrade", (request, socket, head) => {
   })
 })
 
-/** The questions of the `bridge` dialect: every slot exists and is logged in. */
+/** Answers the status requests of the `bridge` dialect: every slot exists and is logged in. */
 const answerHttp = (request: IncomingMessage, response: ServerResponse): void => {
   request.resume()
   const path = new URL(request.url ?? "/", "http://gateway").pathname
@@ -74,7 +74,7 @@ const sendNext = (device: Device): boolean => {
   return device.socket.write(wireFrame(frameText(device.upstreamId, number)))
 }
 
-/** Sends as fast as the sockets take it, in turn over all devices, so that pausing clients are waited for. */
+/** Sends as fast as the sockets take it, in turn over all devices, and waits for clients that pause. */
 const burst = async (total: number): Promise<void> => {
   const all = [...devices.values()]
   let left = total
@@ -86,7 +86,7 @@ const burst = async (total: number): Promise<void> => {
       sendNext(device)
       left--
       sentInRound++
-      // The loop must turn now and then, or nothing that was written leaves.
+      // The event loop must run now and then, or nothing that was written is sent.
       if (sentInRound % 250 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
     if (all.every((device) => device.socket.destroyed)) throw new Error("Every device left during the burst")
@@ -110,19 +110,19 @@ const steady = async (perSecond: number, seconds: number): Promise<number> => {
 const handlers = {
   listen: () =>
     new Promise<{ readonly port: number }>((resolve) => {
-      // The whole fleet may knock at once; the system caps the backlog at net.core.somaxconn.
+      // The whole fleet may connect at once; the system limits the backlog to net.core.somaxconn.
       server.listen({ port: 0, host: "127.0.0.1", backlog: 16_384 }, () => {
         resolve({ port: (server.address() as AddressInfo).port })
       })
     }),
   openCount: () => devices.size,
-  /** The moment at which that many devices are open; at once if they are. */
+  /** The time at which this many devices are open; at once if they are. */
   awaitOpen: (count: number) =>
     new Promise<number>((resolve) => {
       if (devices.size >= count) resolve(now())
       else waiting.add({ count, reached: resolve })
     }),
-  /** Drops every socket in one turn of the loop, and returns the moment before the first. */
+  /** Drops every socket in one turn of the event loop, and returns the time before the first drop. */
   dropAll: () => {
     const at = now()
     const all = [...devices.values()]

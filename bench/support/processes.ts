@@ -1,21 +1,23 @@
 /**
- * Starts the processes of a benchmark, talks to them, and reads from the kernel what they cost.
+ * Starts the processes of a benchmark, sends them requests, and reads their CPU time and memory from the kernel.
  *
- * Client and gateway never share a process: on two cores a figure of one would otherwise hold the other. CPU time and
- * resident memory come from `/proc/PID`, so that nothing is asked of the process while it is measured.
+ * Client and gateway never share a process: the figure of one would include the other. CPU time and resident memory
+ * come from `/proc/PID`, so that the process has no work to do for its own measurement.
  */
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { readdirSync, readFileSync } from "node:fs"
 import type { Handlers } from "./worker.ts"
 
-/** A request that takes longer than this is a benchmark that hangs. The longest, a burst, takes well under a minute. */
+/** A request that takes longer hangs. The longest one, a burst, takes well under a minute. */
 const requestTimeout = 180_000
 
 /** Kernel clock ticks are 10 ms everywhere Node runs on Linux. */
 const tickMicros = 10_000
 
-/** Where set, every process of the run leaves its CPU profile there when it ends. Its figures are then not to be kept. */
+/**
+ * If set, every process of the run writes its CPU profile there when it ends. The figures of such a run are not kept.
+ */
 const profileDirectory = process.env["BENCH_PROFILE"]
 
 export interface Worker<H extends Handlers> extends AsyncDisposable {
@@ -100,14 +102,16 @@ export const residentBytes = (pid: number): number => {
   return Number(line?.[1] ?? 0) * 1024
 }
 
-/** CPU time used so far by these processes, all threads, in microseconds. Processes that are gone count as zero. */
+/**
+ * CPU time used so far by these processes with all threads, in microseconds. A process that has ended counts as zero.
+ */
 export const cpuMicros = (pids: ReadonlyArray<number>): number =>
   pids.reduce((sum, pid) => {
     try {
       // The command name may hold spaces and brackets: fields are counted after its closing bracket.
       const stat = readFileSync(`/proc/${pid}/stat`, "utf8")
       const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-      // Own and waited-for children's time: a Postgres backend that ended still counts at its postmaster.
+      // With the time of its ended children: a Postgres backend that has ended still counts for its postmaster.
       return sum + (Number(fields[11]) + Number(fields[12]) + Number(fields[13]) + Number(fields[14])) * tickMicros
     } catch {
       return sum
@@ -124,22 +128,22 @@ export const processTree = (root: number): ReadonlyArray<number> => {
       const parent = Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])
       children.set(parent, [...(children.get(parent) ?? []), Number(name)])
     } catch {
-      // It ended between the listing and the reading.
+      // It ended between listing and reading.
     }
   }
   const collect = (pid: number): ReadonlyArray<number> => [pid, ...(children.get(pid) ?? []).flatMap(collect)]
   return collect(root)
 }
 
-/** How many file descriptors a process may open; `Infinity` where the system sets no limit. */
+/** How many file descriptors a process may open; `Infinity` if there is no limit. */
 export const openFilesLimit = (): number => {
   const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))
   return line?.[1] === "unlimited" ? Infinity : Number(line?.[1] ?? 0)
 }
 
-/** Refuses early, and says what to do, where this machine can not hold that many sockets in one process. */
+/** Fails early, and says what to do, if one process cannot open that many sockets on this machine. */
 export const requireSockets = (count: number): void => {
-  // Beside its sockets a process holds its libraries' files, pipes and database connections: a few dozen.
+  // In addition to its sockets a process has open files, pipes and database connections: a few dozen.
   const needed = count + 200
   const limit = openFilesLimit()
   if (limit < needed) {

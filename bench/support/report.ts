@@ -1,24 +1,24 @@
 /**
- * How a figure is kept: one JSON file a benchmark, with the machine it was taken on. The tables of the terminal and of
- * `docs/performance.md` are both made from these files, so neither can say what was not measured.
+ * The results: one JSON file per benchmark, with the machine it was measured on. The tables in the terminal and in
+ * `docs/performance.md` are both made from these files, so they contain only what was measured.
  */
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, release, totalmem } from "node:os"
 import { join } from "node:path"
 import { quick } from "./settings.ts"
 
-/** What a quick run says is no figure, and must not stand where figures do. */
+/** The results of a quick run are not kept. */
 const resultsDirectory = quick
   ? join(import.meta.dirname, "..", "..", ".tmp", "bench-quick")
   : join(import.meta.dirname, "..", "results")
 
-/** One line of the table: what was measured, beside its floor in the same run. */
+/** One line of the table: a figure of Columba and of its floor, from the same run. */
 export interface Figure {
   readonly name: string
   readonly unit: string
   readonly floor: number
   readonly columba: number
-  /** What the ratio of Columba to its floor shall be; null where the figure is only for information. */
+  /** The target for the ratio of Columba to its floor; null if there is none. */
   readonly target: { readonly atMost: number } | { readonly atLeast: number } | null
 }
 
@@ -26,11 +26,11 @@ export interface Result {
   readonly benchmark: string
   readonly takenAt: string
   readonly machine: string
-  /** How often each cell was measured; figures are medians. */
+  /** How often each cell was measured. Figures are medians. */
   readonly runs: number
   readonly conditions: string
   readonly figures: ReadonlyArray<Figure>
-  /** Everything else that was seen, for whoever looks closer. */
+  /** All other measured values, for a closer look. */
   readonly details: unknown
 }
 
@@ -82,7 +82,7 @@ const formatRow = (figure: Figure): ReadonlyArray<string> => {
   ]
 }
 
-/** Three figures that mean something; thousands by a comma. */
+/** Three significant digits; thousands separated by a comma. */
 const numberText = (value: number): string =>
   value.toLocaleString("en-US", value >= 100 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 3 })
 
@@ -105,7 +105,7 @@ export const formatTable = (results: ReadonlyArray<Result>, style: "text" | "mar
   return [line(headings), line(rule), ...rows.map(line)].join("\n")
 }
 
-/** A line that says what is going on; measuring takes minutes. */
+/** Prints a line about the progress, since measuring takes minutes. */
 export const progress = (text: string): void => {
   const time = new Date().toISOString().slice(11, 19)
   process.stderr.write(`${time}  ${text}\n`)

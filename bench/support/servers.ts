@@ -1,7 +1,7 @@
 /**
- * Postgres and RabbitMQ for one benchmark: private servers that nobody else talks to, started here and gone with us.
- * A queue left bound by an earlier run once tripled the broker's work unseen, so each measurement has a database and
- * a virtual host of its own, and the ones before are removed first.
+ * Postgres and RabbitMQ for one benchmark: private servers, started here and stopped with the benchmark. A queue that
+ * an earlier run had left bound once tripled the broker's work unnoticed, so each measurement has its own database and
+ * virtual host, and the earlier ones are removed first.
  */
 import { Effect, Exit, Scope } from "effect"
 import { readFileSync } from "node:fs"
@@ -13,13 +13,13 @@ import { progress } from "./report.ts"
 
 export interface Servers extends AsyncDisposable {
   readonly freshDatabase: () => Promise<string>
-  /** The URL of a virtual host without any queue or binding. Fails where there is no broker in this run. */
+  /** The URL of a virtual host without any queue or binding. Fails if the run has no broker. */
   readonly freshVirtualHost: () => Promise<string>
   readonly postgresProcesses: () => ReadonlyArray<number>
   readonly brokerProcesses: () => ReadonlyArray<number>
 }
 
-/** Starts Postgres, and RabbitMQ where it is asked for. */
+/** Starts Postgres, and RabbitMQ if requested. */
 export const startServers = async (options: { readonly broker: boolean }): Promise<Servers> => {
   progress(`starting Postgres${options.broker ? " and RabbitMQ" : ""}`)
   const scope = Scope.makeUnsafe()
@@ -32,7 +32,7 @@ export const startServers = async (options: { readonly broker: boolean }): Promi
       const name = (number: number) => `bench_${number}`
       await administer(postgres.url, `drop database if exists ${name(fresh.database)} with (force)`)
       await administer(postgres.url, `create database ${name(++fresh.database)}`)
-      // Without it the first measurement after a large one would pay for writing that one's pages out.
+      // Without it the next measurement would include writing the pages of this one to disk.
       await administer(postgres.url, "checkpoint")
       return Object.assign(new URL(postgres.url), { pathname: `/${name(fresh.database)}` }).href
     },
@@ -58,7 +58,9 @@ const administer = async (url: string, statement: string): Promise<void> => {
   await client.end()
 }
 
-/** Our descendants that run this program. A server in a container is not among them: its CPU time then reads zero. */
+/**
+ * The descendants of this process that run this program. A server in a container is not found: its CPU time is zero.
+ */
 const descendants = (program: string): ReadonlyArray<number> =>
   processTree(process.pid).filter((pid) => {
     try {

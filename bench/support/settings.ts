@@ -1,5 +1,5 @@
-/** How often a figure is taken. A command line may ask for less, to see whether everything works. */
+/** How often a figure is measured. A command line may ask for less, to check that everything works. */
 export const quick = process.argv.includes("--quick")
 
-/** Runs a cell: the median is what is reported, so an odd number. */
+/** Runs per cell. The median is reported, so the number is odd. */
 export const readRuns = (usual: number): number => quick ? 1 : Number(process.env["BENCH_RUNS"] ?? usual)

@@ -1,10 +1,10 @@
-/** The few statistics that the figures need. */
+/** The statistics that the figures need. */
 
 /** The value below which this share (0..1) of the sorted values lies, by nearest rank. */
 export const percentile = (sorted: ArrayLike<number>, share: number): number =>
   sorted.length === 0 ? NaN : sorted[Math.min(sorted.length - 1, Math.max(0, Math.ceil(sorted.length * share) - 1))]!
 
-/** The middle value; over an even count the mean of the two in the middle. */
+/** The middle value; for an even count the mean of the two in the middle. */
 export const median = (values: ReadonlyArray<number>): number => {
   const sorted = [...values].sort((a, b) => a - b)
   const middle = sorted.length >> 1
@@ -23,7 +23,7 @@ export interface LatencySummary {
   readonly p99: number
 }
 
-/** Latencies in milliseconds, gathered without allocating and summed up once. */
+/** Latencies in milliseconds, collected without allocation and summarised once. */
 export class Latencies {
   private values = new Float64Array(1 << 16)
   private count = 0

@@ -1,5 +1,5 @@
 /**
- * The two subjects of every figure, floor and Columba, and the gateway they meet, as processes to start.
+ * The two subjects of every figure, floor and Columba, and their gateway, as processes to start.
  */
 import type { ColumbaHandlers } from "../subjects/columba.ts"
 import { bundle } from "./bundle.ts"
@@ -13,15 +13,17 @@ export interface Gateway extends Worker<GatewayHandlers> {
   readonly port: number
 }
 
-/** What the socket figures tell a subject before it connects. A floor needs no database. */
+/** The options of a subject of the socket figures. A floor needs no database. */
 export interface SocketsOptions {
   readonly databaseUrl: string
   readonly gatewayPort: number
-  /** Columba spreads connects over time, by design; false opens that gate, to see what it costs besides. */
+  /** Whether Columba spreads connects over time, as shipped. Without it the rest of the cost is visible. */
   readonly paced: boolean
 }
 
-/** What both subjects of the socket figures answer. `connect` returns at once: the gateway counts who is open. */
+/**
+ * The requests that both subjects of the socket figures answer. `connect` returns at once: the gateway counts sockets.
+ */
 export interface SocketsHandlers extends Handlers {
   readonly start: (options: SocketsOptions) => Promise<void> | void
   readonly connect: (count: number) => Promise<void> | void
@@ -34,15 +36,15 @@ export interface PipelineOptions {
   readonly count: number
 }
 
-/** What both subjects of the pipeline answer. */
+/** The requests that both subjects of the pipeline answer. */
 export interface PipelineHandlers extends Handlers {
   readonly start: (options: PipelineOptions) => Promise<void>
-  /** Returns when this many messages in all have been confirmed by the broker. */
+  /** Returns when the broker has confirmed this many messages in all. */
   readonly awaitPublished: (count: number) => Promise<void>
-  /** Forgets the latencies so far and takes those of all events from now on. */
+  /** Drops the latencies so far and records those of all events from now on. */
   readonly startLatencies: () => void
   readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
-  /** What is left behind, for the check that nothing was lost: message rows, what is not settled, messages queued. */
+  /** For the check that nothing was lost: message rows, unconfirmed events, queued messages. */
   readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>
 }
 
@@ -52,7 +54,7 @@ export const startGateway = async (): Promise<Gateway> => {
   return { ...worker, port }
 }
 
-/** A process that connects by itself as soon as it runs, or on request where no cold start is given. */
+/** A process that connects on its own as soon as it runs, or on request if no cold start is measured. */
 const starter = <H extends Handlers>(module: string) => async (coldStart?: SocketsOptions): Promise<Worker<H>> =>
   startWorker(await bundle(module), {
     env: coldStart === undefined ? {} : { BENCH_COLD_START: JSON.stringify(coldStart) }
@@ -62,12 +64,12 @@ export const startBareSockets = starter<SocketsHandlers>("floors/bareSockets.ts"
 
 export const startBarePipeline = starter<PipelineHandlers>("floors/barePipeline.ts")
 
-/** Columba as a whole: fleet, log, repository and, where there is a broker, the sink. */
+/** All of Columba: fleet, log, repository and, if there is a broker, the sink. */
 export const startColumbaSockets = starter<SocketsHandlers>("subjects/columba.ts")
 
 export const startColumbaPipeline = starter<PipelineHandlers>("subjects/columba.ts")
 
-/** Brings a database to Columba's schema and registers devices in it that nobody has run yet. */
+/** Creates Columba's schema in a database and registers devices in it that have never run. */
 export const registerDevices = async (databaseUrl: string, count: number): Promise<void> => {
   await using columba = await startWorker<ColumbaHandlers>(await bundle("subjects/columba.ts"))
   // There are no devices while it starts, so no gateway is needed.

@@ -1,12 +1,12 @@
 /**
- * The child's side of a measured process: it answers named requests of its parent over the IPC channel, and ends when
- * the parent does. Plain Node on purpose: the floors must carry nothing but what they measure.
+ * The child's side of a measured process: it answers named requests of its parent over the IPC channel, and ends with
+ * its parent. It is plain Node on purpose: a floor must contain only what it measures.
  */
 
-/** What a process answers, by name. Arguments and answers must survive JSON. */
+/** The requests that a process answers, by name. Arguments and answers are JSON. */
 export type Handlers = Record<string, (args: never) => unknown>
 
-/** Answers the parent until it goes away. Call it once, at the end of a worker's module. */
+/** Answers the parent until it ends. Call it once, at the end of a worker's module. */
 export const serveParent = (handlers: Handlers): void => {
   const send = process.send?.bind(process)
   if (send === undefined) throw new Error("This file is run by the benchmarks, not by hand")
