@@ -48,7 +48,16 @@ const incomingOptions: Options.AssertQueue = {
   }
 }
 
-const deadOptions: Options.AssertQueue = { durable: true, arguments: { "x-queue-type": "quorum" } }
+/**
+ * RabbitMQ 4 drops a message of a quorum queue without a dead-letter exchange after 20 deliveries. A dead letter must not
+ * vanish because somebody looks at it, so its limit is out of reach; `-1`, for none, is refused by brokers before 4.0.
+ */
+const deadDeliveryLimit = 1_000_000
+
+const deadOptions: Options.AssertQueue = {
+  durable: true,
+  arguments: { "x-queue-type": "quorum", "x-delivery-limit": deadDeliveryLimit }
+}
 
 /** An exchange or queue of that name exists with other settings. An operator has to decide what becomes of it. */
 export class TopologyMismatch extends Schema.TaggedError<TopologyMismatch>()("TopologyMismatch", {

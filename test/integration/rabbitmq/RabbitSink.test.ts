@@ -161,6 +161,30 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
+  it.live("waits for a queue of others that is full and refuses, and continues once it has room", () =>
+    Effect.gen(function*() {
+      const url = yield* freshVhost
+      const channel = yield* openChannel(url)
+      yield* Effect.promise(async () => {
+        await channel.assertExchange(eventsExchange, "topic", { durable: true })
+        await channel.assertQueue("full", {
+          durable: true,
+          maxLength: 1,
+          arguments: { "x-overflow": "reject-publish" }
+        })
+        await channel.bindQueue("full", eventsExchange, "#")
+      })
+      yield* Effect.gen(function*() {
+        yield* appendAll(drafts(20))
+        const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+        assert.strictEqual(failure?.reason, "rejected")
+        yield* Effect.promise(() => channel.deleteQueue("full"))
+        yield* caughtUp
+        const seqs = (yield* drain(url)).map(({ properties }) => Number(properties.headers?.["seq"]))
+        assert.deepStrictEqual([...new Set(seqs)], Array.from({ length: 20 }, (_, index) => index + 1))
+      }).pipe(Effect.provide(layer(url)))
+    }))
+
   it.live("keeps what a consumer rejects in the queue of dead letters", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
