@@ -1,0 +1,95 @@
+/** The lines that the commands print about devices and events. */
+import { assert, describe, it } from "@effect/vitest"
+import { deviceTable, explanation } from "../../src/bin/devices.ts"
+import { eventLine } from "../../src/bin/events.ts"
+import type { Device } from "../../src/domain/Device.ts"
+import type { Event, MessageData } from "../../src/domain/Event.ts"
+import type { Explanation } from "../../src/domain/Explanation.ts"
+
+const id = "dev_01ARZ3NDEKTSV4RRFFQ69G5FAV" as Device["id"]
+
+const message = (data: Partial<MessageData>): Event => ({
+  seq: 7,
+  id: "0199a1c2-0000-7000-8000-000000000000" as Event["id"],
+  kind: "message.received",
+  deviceId: id,
+  occurredAt: "2026-01-01T00:00:00.000Z",
+  recordedAt: "2026-01-01T00:00:00.000Z",
+  via: "live",
+  data: {
+    messageId: "msg_01ARZ3NDEKTSV4RRFFQ69G5FAV" as MessageData["messageId"],
+    waId: "WA",
+    chat: "6281@s.whatsapp.net",
+    sender: "6281@s.whatsapp.net",
+    fromMe: false,
+    type: "text",
+    body: "secret words",
+    ...data
+  }
+})
+
+describe("an event's line", () => {
+  it("names who wrote, and in which group", () => {
+    assert.match(String(eventLine(message({}))), / text from 6281@s\.whatsapp\.net$/)
+    assert.match(
+      String(eventLine(message({ chat: "1203@g.us" }))),
+      / text from 6281@s\.whatsapp\.net in 1203@g\.us$/
+    )
+    assert.match(String(eventLine(message({ fromMe: true, chat: "1203@g.us" }))), / text to 1203@g\.us$/)
+  })
+
+  it("never shows what was written", () => {
+    assert.notInclude(String(eventLine(message({}))), "secret")
+  })
+})
+
+describe("a device's line", () => {
+  const device: Device = {
+    id,
+    name: "Shop",
+    gateway: "default" as Device["gateway"],
+    upstreamId: "shop" as Device["upstreamId"],
+    phone: null,
+    jid: null,
+    state: { _tag: "Connecting", attempt: 2, sessionOpen: false },
+    active: true,
+    createdAt: "2026-01-01T00:00:00.000Z",
+    updatedAt: "2026-01-01T00:00:00.000Z"
+  }
+
+  it("stands in columns as wide as the widest cell, escapes of a hostile name included", () => {
+    const lines = deviceTable([device, { ...device, name: "\u001b[2J\u202e", state: { _tag: "Inactive" } }]).map(String)
+    assert.deepStrictEqual(lines, [
+      `${"id".padEnd(30)}  name             account  state`,
+      `${id}  Shop             -        Connecting     attempt 2`,
+      `${id}  \\x1b[2J\\u{202e}  -        Inactive`
+    ])
+  })
+
+  it("is cut where a name is long", () => {
+    assert.include(String(deviceTable([{ ...device, name: "x".repeat(120) }])[1]), `${"x".repeat(31)}…  `)
+  })
+
+  it("says how to fix it only where something can be fixed", () => {
+    const found: Explanation = {
+      deviceId: id,
+      state: "LoggedOut",
+      why: "logged out",
+      rule: "told",
+      evidence: ["first", "second"],
+      next: "nothing",
+      nextAt: null,
+      howToFix: "log in",
+      seq: null
+    }
+    assert.deepStrictEqual(explanation(found).map(String), [
+      `${id} is LoggedOut`,
+      "why    logged out (rule 'told')",
+      "next   nothing",
+      "fix    log in",
+      "seen   first",
+      "       second"
+    ])
+    assert.notInclude(explanation({ ...found, howToFix: null }).map(String).join("\n"), "fix")
+  })
+})
