@@ -1,10 +1,11 @@
 /**
  * Brings the database to the schema this build needs. Runs at every start and changes nothing when there is nothing to
  * do. Processes that start at once are safe: the migrator locks its table, and the loser of the race to create that
- * table finds it there.
+ * table finds it there. Runs again when a statement finds its tables missing, because the database was created anew.
  */
-import { Effect, Layer } from "effect"
-import { Migrator } from "effect/sql"
+import { Effect, Layer, Semaphore } from "effect"
+import { Migrator, SqlClient } from "effect/sql"
+import { isSchemaMissing } from "./sqlErrors.ts"
 import log from "./migrations/0001_log.ts"
 import gateways from "./migrations/0002_gateways.ts"
 
@@ -16,3 +17,17 @@ export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }
 )
 
 export const layer = Layer.effectDiscard(migrate)
+
+/**
+ * To be run with the error of a failed statement: creates the tables if they are missing, once for all statements that
+ * fail at the same time. The statement itself is the caller's to repeat.
+ */
+export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
+  const one = Semaphore.makeUnsafe(1)
+  const repair = Effect.logError("The database has no tables of ours: it was created anew, and is migrated again").pipe(
+    Effect.andThen(Effect.provideService(migrate, SqlClient.SqlClient, sql)),
+    Effect.catchCause((cause) => Effect.logWarning("The database could not be migrated; tried again later", cause))
+  )
+  return (error: unknown): Effect.Effect<void> =>
+    isSchemaMissing(error) ? Effect.asVoid(one.withPermitsIfAvailable(1)(repair)) : Effect.void
+})

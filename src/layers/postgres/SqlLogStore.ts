@@ -11,6 +11,7 @@ import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog
 import { BatchRefused, LogStore } from "../../log/LogStore.ts"
 import type { WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
+import { makeSchemaRepair } from "./Migrations.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
 import { describe, isDataError, isNumberTaken, unavailable, withinAnswerMax } from "./sqlErrors.ts"
 
@@ -56,6 +57,13 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const signals = yield* DatabaseSignals
+    const repairSchema = yield* makeSchemaRepair
+    /** As `unavailable`, and the tables are created if the database was created anew. */
+    const answered = (operation: string) => {
+      const withinReach = unavailable(operation)
+      return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
+        withinReach(Effect.tapError(effect, repairSchema))
+    }
 
     /**
      * On a connection of its own for that long: shared ones are pipelined, and a reader's statement would wait behind
@@ -79,7 +87,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
             lost: moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])
           }
         }
-      ).pipe(Effect.catch(writeFailure))
+      ).pipe(Effect.tapError(repairSchema), Effect.catch(writeFailure))
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
       const scanned = options.device === undefined && (options.kinds !== undefined || options.visible !== undefined)
@@ -120,19 +128,19 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         ? events[events.length - 1]!.seq
         : Math.max(options.after, scanned ? Math.min(head, options.after + scanSpan) : head)
       return { events, through, head, oldest, logId: log_id, anchorId: anchor_id as EventId | null }
-    }, unavailable("read the log"))
+    }, answered("read the log"))
 
     const latest: LogStore["Service"]["latest"] = (options) => {
       const { conditions, parameters } = filterSql(options, 2)
       return sql.unsafe<EventRow>(
         `select ${columns} from events e where true ${conditions} order by e.seq desc limit $1`,
         [PgTypes.int8(BigInt(options.limit)), ...parameters]
-      ).pipe(Effect.map((rows) => rows.map(toEvent)), unavailable("read the log's newest events"))
+      ).pipe(Effect.map((rows) => rows.map(toEvent)), answered("read the log's newest events"))
     }
 
     const bounds = sql<LogBounds>`
       select head::float8 as head, oldest::float8 as oldest, log_id::text as "logId" from log_head
-    `.pipe(Effect.map((rows) => rows[0]!), unavailable("read the log's head"))
+    `.pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
 
     const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from) =>
       sql.unsafe<{ epoch: number; seq: number }>(
@@ -141,11 +149,11 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, (select head from log_head))
         returning c.epoch, c.seq::float8 as seq`,
         [PgTypes.text(sink), PgTypes.text(from)]
-      ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), unavailable("claim a sink's cursor"))
+      ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), answered("claim a sink's cursor"))
 
     const cursors = sql<SinkCursor>`
       select sink, epoch, seq::float8 as seq from sink_cursors order by sink
-    `.pipe(unavailable("read the sinks' cursors"))
+    `.pipe(answered("read the sinks' cursors"))
 
     /**
      * The oldest numbers first, chunk by chunk, until one is reached that must stay. `recorded_at` grows with the

@@ -27,6 +27,10 @@ export const isNumberTaken = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "UniqueViolation" &&
   (error.reason.constraint === "events_pkey" || error.reason.constraint === "messages_seq_key")
 
+/** A table or function of ours does not exist (SQLSTATE 42P01, 42883). */
+export const isSchemaMissing = (error: unknown): boolean =>
+  SqlError.isSqlError(error) && ["42P01", "42883"].includes(readCode(error))
+
 /** One word of why, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
   const code = readCode(error)

@@ -1,0 +1,165 @@
+/** An older or another database takes the place of ours under a running process: nothing committed afterwards is skipped. */
+import { assert, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Stream } from "effect"
+import type { Scope } from "effect"
+import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
+import { ColumbaClient } from "../../../src/client/ColumbaClient.ts"
+import type { DeviceId } from "../../../src/domain/Ids.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { LogStatus } from "../../../src/services/LogStatus.ts"
+import * as Metrics from "../../../src/services/Metrics.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice, messageDraft } from "../../support/drafts.ts"
+import { makeDatabaseAdmin } from "../../support/replaceDatabase.ts"
+import { openSse } from "../../support/sse.ts"
+import { layerPostgresAt } from "../../support/storage.ts"
+import { startServer } from "../../support/surface.ts"
+
+const openLog = (url: string) =>
+  Effect.map(Layer.build(Layer.fresh(layerPostgresAt(url))), (context) => ({
+    context,
+    log: Context.get(context, EventLog)
+  }))
+
+const summarise = (ended: { readonly _tag: string }) => [ended._tag, "head" in ended ? ended.head : null]
+
+type Log = EventLog["Service"]
+
+const say = (log: Log, device: DeviceId, bodies: ReadonlyArray<string>) =>
+  log.append(bodies.map((body) => messageDraft({ device, body })))
+
+const numbered = (name: string, count: number) => Array.from({ length: count }, (_, index) => `${name} ${index}`)
+
+const readBody = (data: string) => (JSON.parse(data) as { readonly body: string }).body
+
+/** A relay to a sink that keeps what it is given. */
+const startRelay = Effect.fnUntraced(function*(log: Log): Effect.fn.Return<Queue.Queue<string>, never, Scope.Scope> {
+  const published = yield* Queue.unbounded<string>()
+  yield* SinkRelay.make({
+    name: "recorder",
+    publish: (events) => Queue.offerAll(published, events.map(({ data }) => readBody(data)))
+  }).pipe(Effect.provideService(EventLog, log))
+  return published
+})
+
+/** Everything that the sink is given until it has all of these, in this order, repeats left out. */
+const receives = Effect.fnUntraced(function*(published: Queue.Queue<string>, bodies: ReadonlyArray<string>) {
+  for (let next = 0; next < bodies.length;) {
+    if ((yield* Queue.take(published)) === bodies[next]) next++
+  }
+})
+
+/** Reads from there for ever; the fiber ends with what ended the stream. */
+const startFollower = Effect.fnUntraced(function*(log: Log, after: number) {
+  const begun = yield* Deferred.make<void>()
+  const fiber = yield* Effect.forkChild(
+    Effect.flip(Stream.runForEach(log.follow({ after }), () => Deferred.succeed(begun, undefined)))
+  )
+  yield* Deferred.await(begun)
+  return fiber
+})
+
+/** Returns once the cursor is durable there. */
+const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
+  while (!(yield* log.cursors).some((cursor) => cursor.seq === seq)) yield* Effect.sleep("10 millis")
+})
+
+it.live(
+  "an older copy is restored: what is committed afterwards reaches the sink, and readers are told",
+  () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const admin = yield* makeDatabaseAdmin(url)
+      const { context, log } = yield* openLog(url)
+      const device = freshDevice()
+      const published = yield* startRelay(log)
+      const old = numbered("old", 10)
+      yield* say(log, device, old)
+      yield* receives(published, old)
+      yield* settled(log, 10)
+      yield* admin.copy
+      const lost = numbered("lost", 5)
+      yield* say(log, device, lost)
+      yield* receives(published, lost)
+      yield* settled(log, 15)
+      const followed = yield* startFollower(log, 0)
+      const server = yield* startServer({ storage: Layer.succeedContext(context) })
+      const sse = yield* openSse(`${server.url}/api/v1/events?after=15`)
+      const client = Context.get(yield* Layer.build(ColumbaClient.layer(server)), ColumbaClient)
+      const opened = yield* Deferred.make<void>()
+      const overRpc = yield* Effect.forkChild(
+        Effect.flip(Stream.runForEach(client.events.follow({}), () => Deferred.succeed(opened, undefined)))
+      )
+      yield* Deferred.await(opened)
+      const resets = Effect.map(Metric.value(Metrics.logResets), ({ count }) => count)
+      const before = yield* resets
+
+      yield* admin.restore
+      const fresh = numbered("new", 3)
+      yield* say(log, device, fresh)
+      yield* receives(published, fresh)
+      assert.deepStrictEqual(summarise(yield* Fiber.join(followed)), ["LogReset", "10"])
+      assert.deepInclude(yield* sse.next, { _tag: "LogReset", head: "10" })
+      assert.strictEqual(sse.lastEventId(), "10")
+      assert.isNull(yield* sse.next)
+      assert.strictEqual((yield* Fiber.join(overRpc))._tag, "LogReset")
+      assert.deepStrictEqual(
+        (yield* log.read({ after: 10, limit: 10 })).events.map(({ data }) => readBody(data)),
+        fresh
+      )
+      yield* settled(log, 13)
+      assert.strictEqual(yield* resets, before + 1)
+      const { reset } = yield* Context.get(context, LogStatus).view
+      assert.deepInclude(reset, { from: 15, to: 10, another: false })
+    }).pipe(Effect.scoped),
+  60_000
+)
+
+it.live("a log that has grown past the old head again is recognised by its events", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const admin = yield* makeDatabaseAdmin(url)
+    const { log } = yield* openLog(url)
+    const device = freshDevice()
+    const published = yield* startRelay(log)
+    const old = numbered("old", 10)
+    yield* say(log, device, old)
+    yield* receives(published, old)
+    yield* settled(log, 10)
+    yield* admin.copy
+    yield* say(log, device, numbered("lost", 5))
+    yield* settled(log, 15)
+    const followed = yield* startFollower(log, 0)
+    yield* admin.restore
+    const other = yield* openLog(url)
+    const fresh = numbered("new", 20)
+    yield* say(other.log, device, fresh)
+    yield* receives(published, fresh)
+    assert.strictEqual((yield* Fiber.join(followed))._tag, "LogReset")
+    yield* settled(log, 30)
+  }).pipe(Effect.scoped), 60_000)
+
+it.live("a database that is dropped and created anew is migrated and used again", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const admin = yield* makeDatabaseAdmin(url)
+    const { context, log } = yield* openLog(url)
+    const device = freshDevice()
+    const published = yield* startRelay(log)
+    const old = numbered("old", 3)
+    yield* say(log, device, old)
+    yield* receives(published, old)
+    yield* settled(log, 3)
+    const followed = yield* startFollower(log, 2)
+    const { logId } = yield* log.bounds
+    yield* admin.recreate
+    const fresh = numbered("new", 8)
+    yield* say(log, device, fresh)
+    yield* receives(published, fresh)
+    yield* settled(log, 8)
+    assert.deepStrictEqual(summarise(yield* Fiber.join(followed)), ["LogReset", "0"])
+    const bounds = yield* log.bounds
+    assert.deepInclude(bounds, { head: 8, oldest: 1 })
+    assert.notStrictEqual(bounds.logId, logId)
+    assert.deepInclude((yield* Context.get(context, LogStatus).view).reset, { another: true })
+  }).pipe(Effect.scoped), 60_000)
