@@ -68,15 +68,8 @@ const underIncident = (incident: OngoingIncident): Verdict => ({
 const verdict = (device: Device, rule: string | null): Verdict => {
   if (!device.active) return inactive(device)
   const state = device.state
-  if (state._tag === "Inactive" && rule === "simulator-not-running") return simulated
+  if (state._tag === "Inactive") return notRunning(device, rule)
   switch (state._tag) {
-    case "Inactive":
-      return {
-        why: "The device is active, but no process runs it yet",
-        next: "A process with the role 'devices' starts it within seconds",
-        nextAt: null,
-        howToFix: "If it stays so, check that a process with the role 'devices' is running"
-      }
     case "Connecting":
       return state.sessionOpen ? unproven : {
         why: state.attempt > 1 ? `It is connecting, attempt ${state.attempt}` : "It is connecting",
@@ -137,6 +130,43 @@ const unproven: Verdict = {
   next: "It goes online when the gateway confirms it or a message arrives; the gateway is asked again until then",
   nextAt: null,
   howToFix: "If it stays so, check the account at the gateway and on the phone"
+}
+
+/** An active device that no actor runs: the last rule says whether that is because of its gateway. */
+const notRunning = ({ gateway }: Device, rule: string | null): Verdict => {
+  const missing = (why: string, howToFix: string): Verdict => ({
+    why,
+    next: "It connects by itself once the gateway can be used",
+    nextAt: null,
+    howToFix
+  })
+  switch (rule) {
+    case "simulator-not-running":
+      return simulated
+    case "gateway-inactive":
+      return missing(
+        `Its gateway '${gateway}' is deactivated`,
+        `Activate the gateway '${gateway}', or deactivate the device`
+      )
+    case "gateway-unknown":
+      return missing(
+        `It names the gateway '${gateway}', and there is none of that name`,
+        `Add the gateway '${gateway}'`
+      )
+    case "gateway-unusable":
+      return missing(
+        `The process that runs devices cannot use the gateway '${gateway}': its variables, its key or its dialect are ` +
+          "missing there",
+        "Look at that process's log; set WHATSAPP_API_URL or COLUMBA_SECRET_KEY there"
+      )
+    default:
+      return {
+        why: "The device is active, but no process runs it yet",
+        next: "A process with the role 'devices' starts it within seconds",
+        nextAt: null,
+        howToFix: "If it stays so, check that a process with the role 'devices' is running"
+      }
+  }
 }
 
 const simulated: Verdict = {

@@ -299,13 +299,13 @@ const startSimulator = (settings: Settings) =>
     ? simulated()
     : Effect.succeed(null)
 
-/** Adds the demo devices where the simulator runs; elsewhere sees to it that none of them seems to run. */
+/** Adds the demo devices where the simulator runs; elsewhere counts those that do not run for lack of it. */
 const prepareDemo = Effect.fnUntraced(function*(settings: Settings, simulator: SimulatorHandle | null) {
   if (settings.gateway._tag === "Simulator" && simulator !== null) {
     return { added: yield* Demo.seed(simulator, settings.gateway.demoDevices), retired: 0 }
   }
   const hosts = settings.roles.has("devices") && settings.gateway._tag !== "Simulator"
-  return { added: 0, retired: hosts ? yield* Demo.retire() : 0 }
+  return { added: 0, retired: hosts ? yield* Demo.countSimulated : 0 }
 }, Effect.mapError((error) => startFailed(error, null)))
 
 const apiKeys = ({ apiKeys: keys }: Settings) => Layer.succeed(ApiKeys, ApiKeys.of({ keys }))

@@ -5,14 +5,10 @@
  * else. So it can never become a slot of a real gateway, not even after `WHATSAPP_API_URL` was set on the same data
  * directory; it is then shown as not running and is not started.
  */
-import { Clock, DateTime, Effect } from "effect"
-import type { Device } from "../domain/Device.ts"
-import type { EventDraft } from "../domain/Event.ts"
+import { Effect } from "effect"
 import { GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
-import { makeEventId } from "../services/EventIdentity.ts"
-import { EventLog } from "../services/EventLog.ts"
 import type { SimulatorHandle } from "./SimulatedGateway.ts"
 
 /** The name of the built-in simulator among the gateways. */
@@ -47,30 +43,5 @@ export const seed = Effect.fn("Demo.seed")(function*(simulator: SimulatorHandle,
   return added
 })
 
-/**
- * Records that the simulated devices of this database do not run, since this process does not run the simulator. No
- * actor would: their gateway is not there. Returns how many there are.
- */
-export const retire = Effect.fn("Demo.retire")(function*() {
-  const repository = yield* DeviceRepository
-  const log = yield* EventLog
-  const simulated = (yield* listSimulated).filter(({ active }) => active)
-  const now = yield* Clock.currentTimeMillis
-  for (const { id } of simulated) {
-    const device = yield* repository.get(id)
-    if (device.state._tag !== "Inactive") log.push(draftRetired(device, now))
-  }
-  yield* log.flush
-  return simulated.length
-})
-
-const draftRetired = ({ id, jid, phone, state }: Device, now: number): EventDraft => ({
-  id: makeEventId(now),
-  kind: "device.state",
-  deviceId: id,
-  occurredAt: DateTime.formatIso(DateTime.makeUnsafe(now)),
-  via: "columba",
-  data: { from: state._tag, state: { _tag: "Inactive" }, rule: "simulator-not-running", failure: null, jid, phone },
-  identity: null,
-  aliases: []
-})
+/** How many simulated devices should run. Where the simulator does not run, the fleet records that they do not. */
+export const countSimulated = Effect.map(listSimulated, (all) => all.filter(({ active }) => active).length)

@@ -100,3 +100,27 @@ describe("explanations", () => {
     }))
   })
 })
+
+describe("an active device that does not run", () => {
+  it.each([
+    ["gateway-inactive", "deactivated"],
+    ["gateway-unknown", "Add the gateway 'default'"],
+    ["gateway-unusable", "COLUMBA_SECRET_KEY"],
+    ["simulator-not-running", "made-up"],
+    ["fleet-stopped", "no process runs it yet"]
+  ])("by the rule %s is explained by %s", (rule, word) => {
+    const data = {
+      from: "Online",
+      state: { _tag: "Inactive" },
+      rule,
+      failure: null,
+      jid: null,
+      phone: null,
+      memory: { failures: [], releaseRequests: 0 }
+    } as const
+    const device = deviceIn({ _tag: "Inactive" })
+    const found = explain({ device, transitions: [{ seq: 1, at, data }], incident: null })
+    assert.include(`${found.why}; ${found.howToFix}`, word)
+    assert.strictEqual(found.rule, rule)
+  })
+})

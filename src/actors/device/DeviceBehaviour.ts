@@ -11,7 +11,10 @@ import { authProbeDelay, conflictDelay, findBudget } from "../Supervision.ts"
 import { recent, wasStable } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure, Transition } from "./ActorState.ts"
 
-/** Why an actor stops. The `gateway-…` rules: the device should run, and its gateway is another one or is not there. */
+/**
+ * Why an actor stops. By all but the first two the device should run, and its gateway has changed or cannot be used. A
+ * device of the built-in simulator has a rule of its own, because that gateway is missing on purpose.
+ */
 export type StopRule =
   | "deactivated"
   | "fleet-stopped"
@@ -19,6 +22,7 @@ export type StopRule =
   | "gateway-inactive"
   | "gateway-unknown"
   | "gateway-unusable"
+  | "simulator-not-running"
 
 export type Input =
   | { readonly _tag: "Start" }

@@ -98,9 +98,14 @@ export class ActorHosts extends Context.Service<ActorHosts, {
 }
 
 /** What is recorded of a device whose gateway cannot be used. */
-export const stopRuleFor = (absent: GatewayAbsent): StopRule =>
-  absent._tag === "GatewayUnknown"
-    ? "gateway-unknown"
-    : absent.reason === "inactive"
-    ? "gateway-inactive"
-    : "gateway-unusable"
+export const stopRuleFor = (absent: GatewayAbsent): StopRule => {
+  if (absent._tag === "GatewayUnknown") return "gateway-unknown"
+  switch (absent.reason) {
+    case "inactive":
+      return "gateway-inactive"
+    case "no-simulator":
+      return "simulator-not-running"
+    default:
+      return "gateway-unusable"
+  }
+}

@@ -25,6 +25,7 @@ import {
 } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
+import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
@@ -144,18 +145,21 @@ const make = Effect.gen(function*() {
 
   /**
    * Devices that stopped while no process ran them still show their last state. Recorded once per rule: until the record
-   * is committed, the table goes on listing the device as it was.
+   * is committed, the table goes on listing the device as it was. What an earlier process recorded stands.
    */
   const recordInactive = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
     const news = ended.filter(({ device, rule }) => recordedInactive.get(device.id) !== rule)
     for (const some of Arr.chunksOf(news, claimMax)) {
-      const epochs = yield* repository.claim(owner, some.map(({ device }) => device.id))
-      for (const { device, rule } of some) {
+      const recorded = yield* repository.recorded(some.map(({ device }) => device.id), 1)
+      const missing = some.filter(({ device, rule }) => !isRecorded(recorded.get(device.id), rule))
+      const epochs = missing.length === 0
+        ? new Map<DeviceId, number>()
+        : yield* repository.claim(owner, missing.map(({ device }) => device.id))
+      for (const { device, rule } of missing) {
         const epoch = epochs.get(device.id)
-        if (epoch === undefined) continue
-        pushInactive(log, device, epoch, rule, clock.currentTimeMillisUnsafe())
-        recordedInactive.set(device.id, rule)
+        if (epoch !== undefined) pushInactive(log, device, epoch, rule, clock.currentTimeMillisUnsafe())
       }
+      for (const { device, rule } of some) recordedInactive.set(device.id, rule)
     }
   })
 
@@ -290,6 +294,9 @@ const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   if (device.releaseRequests > cell.device.releaseRequests) cell.post({ _tag: "ReleaseRequested" })
   cell.device = device
 }
+
+const isRecorded = (recorded: RecordedDevice | undefined, rule: StopRule): boolean =>
+  recorded?.device.state._tag === "Inactive" && recorded.transitions[0]?.data.rule === rule
 
 const pushInactive = (
   log: EventLog["Service"],

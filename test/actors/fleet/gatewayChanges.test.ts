@@ -1,10 +1,10 @@
 /** Gateways come, change and go while their devices run. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Result } from "effect"
+import { Effect, Layer, Result } from "effect"
 import { GatewayUnknown } from "../../../src/domain/DeviceErrors.ts"
 import { GatewayUnusable } from "../../../src/domain/GatewayErrors.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
-import { device, deviceId, FleetBench, layer, pass } from "../../support/fleetBench.ts"
+import { BenchTables, device, deviceId, FleetBench, layer, layerOn, pass } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
 const within = <A, E>(devices: Parameters<typeof layer>[0], test: Effect.Effect<A, E, FleetBench>) =>
@@ -74,4 +74,21 @@ describe("a gateway's devices", () => {
         assert.strictEqual(bench.readState(one), "Online")
       })
     ))
+
+  it.effect("that cannot be used are recorded as not running once, over all starts of the fleet", () =>
+    Effect.gen(function*() {
+      const tables = new BenchTables([device(1)])
+      const runs = (work: (bench: FleetBench["Service"]) => Effect.Effect<void>) =>
+        Effect.flatMap(FleetBench, work).pipe(Effect.provide(Layer.fresh(layerOn(tables))), Effect.scoped)
+      yield* runs(() => pass("1 second"))
+      const without = runs((bench) =>
+        Effect.andThen(bench.setGateway(Result.fail(GatewayUnusable.of("default", "no-simulator"))), pass("1 minute"))
+      )
+      yield* without
+      const recorded = tables.transitions(one).map(({ rule }) => rule)
+      assert.strictEqual(recorded.at(-1), "simulator-not-running")
+      yield* without
+      yield* without
+      assert.deepStrictEqual(tables.transitions(one).map(({ rule }) => rule), recorded)
+    }))
 })
