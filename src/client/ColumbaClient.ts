@@ -3,7 +3,7 @@
  * Streams do not end when the connection does: they reconnect by themselves, after a growing and scattered wait, and go
  * on after the last item they gave out. Runs in browsers too.
  */
-import { Cause, Context, Duration, Effect, Layer, Schedule, Stream } from "effect"
+import { Cause, Context, Duration, Effect, Layer, Queue, Schedule, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
 import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcClientError } from "effect/rpc"
@@ -69,8 +69,10 @@ export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success
 ) {
   /** Over one WebSocket: streams with backpressure, and the cheapest calls. */
   static readonly layer = (options: ColumbaClientOptions): Layer.Layer<ColumbaClient> =>
-    layerWith(options).pipe(
+    presentKey.pipe(
+      Layer.provideMerge(layerWith(options)),
       Layer.provide(RpcClient.layerProtocolSocket({ retryPolicy: reconnectPolicy })),
+      Layer.provideMerge(Layer.effectContext(makeConnections)),
       Layer.provide(Socket.layerWebSocket(`${trimmed(options.url).replace(/^http/, "ws")}${rpcWebSocketPath}`)),
       Layer.provide([Socket.layerWebSocketConstructorGlobal, RpcSerialization.layerNdjson])
     )
@@ -106,6 +108,29 @@ const make = Effect.gen(function*() {
 
 const layerWith = (options: ColumbaClientOptions) =>
   Layer.effect(ColumbaClient, make).pipe(Layer.provide(authorization(options.apiKey)))
+
+/** Tells of each new connection. Several that nobody looked at yet count as one. */
+class Connections extends Context.Service<Connections, Queue.Dequeue<void>>()("columba/client/Connections") {}
+
+const makeConnections = Effect.map(Queue.sliding<void>(1), (connections) =>
+  Context.make(Connections, connections).pipe(
+    Context.add(RpcClient.ConnectionHooks, {
+      onConnect: Effect.asVoid(Queue.offer(connections, undefined)),
+      onDisconnect: Effect.void
+    })
+  ))
+
+/**
+ * A server with keys closes a WebSocket by which no request with a key comes soon. So that an idle client keeps its
+ * connection, each new one begins with a request.
+ */
+const presentKey = Layer.effectDiscard(Effect.gen(function*() {
+  const connections = yield* Connections
+  const { server } = yield* ColumbaClient
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.andThen(Queue.take(connections), Effect.ignore(server.ping())))
+  )
+}))
 
 /** The key rides in every request, because a browser cannot set headers on a WebSocket. */
 const authorization = (apiKey: string | undefined) =>

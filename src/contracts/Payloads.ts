@@ -181,6 +181,9 @@ export type WatchItem = typeof WatchItem.Type
 export const ReadinessCheck = Schema.Struct({ name: Schema.String, ready: Schema.Boolean, detail: Schema.String })
 export type ReadinessCheck = typeof ReadinessCheck.Type
 
+/** `node` is the host name of the answering process. */
+export const Pong = Schema.Struct({ node: Schema.String }).annotate({ identifier: "Pong" })
+
 export const ServerInfo = Schema.Struct({
   version: Schema.String,
   /** Host name of the answering process. */

@@ -1,9 +1,18 @@
 /** The operations on the server itself. */
 import { serverInfo } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { ServerInfo } from "./Payloads.ts"
+import { Pong, ServerInfo } from "./Payloads.ts"
 
 export const serverOperations = [
+  Operation.get("Server", "Ping", "/server/ping", {
+    scope: "read",
+    reach: "server",
+    summary: "Check the connection",
+    description: "Answers at once where the server can be reached and the key is known. It looks at no part behind it.",
+    success: Pong,
+    example: { node: "columba-1" },
+    errors: []
+  }),
   Operation.get("Server", "Info", "/server", {
     scope: "read",
     reach: "server",

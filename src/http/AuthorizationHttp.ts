@@ -17,12 +17,15 @@ import type { Reach } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
+import { socketHeader, UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 type Caller = CurrentCaller["Service"]
 
 export class Authorizer extends Context.Service<Authorizer, {
   /** No keys are configured: everybody who reaches the server may do everything. */
   readonly open: boolean
+  /** Carries a key of ours, whatever it allows. */
+  readonly carriesKey: (headers: Headers.Headers) => boolean
   readonly authorize: (
     headers: Headers.Headers,
     required: { readonly scope: Scope; readonly reach: Reach }
@@ -38,7 +41,7 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
       scopes: new Set(Scope.literals),
       devices: undefined
     })
-    return Authorizer.of({ open: true, authorize: () => anonymous })
+    return Authorizer.of({ open: true, carriesKey: () => true, authorize: () => anonymous })
   }
   const known = keys.map(({ devices, key, name, scopes }) => ({
     digest: digestKey(Redacted.value(key)),
@@ -51,12 +54,16 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
     for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
     return found
   }
+  const identify = (headers: Headers.Headers): Caller | null => {
+    const presented = presentedKey(headers)
+    return presented === null ? null : find(presented)
+  }
   return Authorizer.of({
     open: false,
+    carriesKey: (headers) => identify(headers) !== null,
     authorize: (headers, required) =>
       Effect.suspend((): Effect.Effect<Caller, Unauthorized | Forbidden> => {
-        const presented = presentedKey(headers)
-        const caller = presented === null ? null : find(presented)
+        const caller = identify(headers)
         if (caller === null) return Effect.fail(Unauthorized.of())
         if (!caller.scopes.has(required.scope)) return Effect.fail(Forbidden.of(caller.name, required.scope))
         return required.reach === "fleet" && caller.devices !== undefined
@@ -96,18 +103,25 @@ export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Laye
   })
 )
 
-/** Also keeps defects to ourselves: the framework would tell a caller what was thrown. */
-export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer> = Layer.effect(
+/**
+ * Also keeps defects to ourselves: the framework would give a caller what was thrown. A request with a valid key
+ * authenticates the WebSocket that it came by, also when the key lacks the scope.
+ */
+export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer | UnauthenticatedSockets> = Layer.effect(
   RpcAuthorization,
-  Effect.map(Authorizer, ({ authorize }) =>
-    RpcAuthorization.of((handler, { headers, rpc }) =>
-      Effect.flatMap(
-        authorize(headers, readRequired(rpc.annotations)),
-        (caller) => Effect.provideService(handler, CurrentCaller, caller)
-      ).pipe(
+  Effect.gen(function*() {
+    const { authorize } = yield* Authorizer
+    const sockets = yield* UnauthenticatedSockets
+    return RpcAuthorization.of((handler, { headers, rpc }) => {
+      const authenticated = Effect.sync(() => sockets.authenticated(headers[socketHeader]))
+      return authorize(headers, readRequired(rpc.annotations)).pipe(
+        Effect.tap(authenticated),
+        Effect.tapErrorTag("Forbidden", () => authenticated),
+        Effect.flatMap((caller) => Effect.provideService(handler, CurrentCaller, caller)),
         Effect.catchDefect((defect) =>
           Effect.andThen(Effect.logError(`Defect while answering ${rpc._tag}`, defect), Effect.die(InternalError.of()))
         )
       )
-    ))
+    })
+  })
 )

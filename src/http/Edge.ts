@@ -5,6 +5,7 @@
 import { ByteSize, Cause, Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import {
+  Headers,
   HttpIncomingMessage,
   HttpMiddleware,
   HttpServerError,
@@ -17,6 +18,8 @@ import { InternalError } from "../contracts/Failures.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
+import { socketHeader } from "./UnauthenticatedSockets.ts"
+import type { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
@@ -33,6 +36,9 @@ export interface EdgeOptions {
   /** The methods some route takes at this path; empty where none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
   readonly draining: Draining["Service"]
+  readonly sockets: UnauthenticatedSockets["Service"]
+  /** The request carries a key of ours. */
+  readonly carriesKey: (headers: Headers.Headers) => boolean
   /** Origins whose web pages may call, such as `https://app.example`. None for a server that only programs call. */
   readonly corsOrigins: ReadonlyArray<string>
 }
@@ -58,12 +64,7 @@ const answer = <E>(
     const request = yield* HttpServerRequest.HttpServerRequest
     const refusal = refuse(request, options)
     if (refusal !== null) return withSecurityHeaders(refusal, request)
-    if (isUpgrade(request)) {
-      return yield* Effect.raceFirst(
-        Effect.catchCause(routes, (cause) => failed(cause, request, options)),
-        Effect.as(options.draining.begun, HttpServerResponse.empty({ status: 503 }))
-      )
-    }
+    if (isUpgrade(request)) return yield* upgrade(routes, request, options)
     const response = yield* routes.pipe(
       Effect.provideService(HttpIncomingMessage.MaxBodySize, requestBodyMax),
       Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => Effect.succeed(timedOut) }),
@@ -75,6 +76,31 @@ const answer = <E>(
       ? HttpServerResponse.setHeader(answered, "connection", "close")
       : answered
   })
+
+/** A WebSocket lasts until its client leaves, the server stops, or no key was presented on it in time. */
+const upgrade = Effect.fnUntraced(function*<E>(
+  routes: Effect.Effect<Response, E, Request | Scope.Scope>,
+  request: Request,
+  options: EdgeOptions
+) {
+  const serve = Effect.catchCause(routes, (cause) => failed(cause, request, options))
+  const stopped = Effect.as(options.draining.begun, HttpServerResponse.empty({ status: 503 }))
+  if (options.open || options.carriesKey(request.headers)) return yield* Effect.raceFirst(serve, stopped)
+  const socket = yield* options.sockets.admit
+  if (socket === null) return tooManySockets
+  const marked = request.modify({ headers: Headers.set(request.headers, socketHeader, socket.id) })
+  return yield* Effect.raceAllFirst([
+    Effect.provideService(serve, HttpServerRequest.HttpServerRequest, marked),
+    stopped,
+    Effect.as(socket.expired, HttpServerResponse.empty({ status: 408 }))
+  ])
+})
+
+const tooManySockets = refused(
+  503,
+  "TooManyUnauthenticated",
+  "Too many connections wait for their first request with a key; try again, or send the key when connecting"
+)
 
 const timedOut = refused(
   503,

@@ -20,6 +20,7 @@ import { OpenStreams } from "./OpenStreams.ts"
 import { layerGroup, Operations } from "./Operations.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
+import { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 export interface HttpServerOptions {
   readonly host: string
@@ -127,9 +128,11 @@ type Answering = Effect.Success<ReturnType<typeof HttpRouter.toHttpEffect<never,
 const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: HttpServerOptions) => {
   const served = Layer.unwrap(Effect.gen(function*() {
     const routes = yield* answering
-    const { open } = yield* AuthorizationHttp.Authorizer
+    const { carriesKey, open } = yield* AuthorizationHttp.Authorizer
     const draining = yield* Draining
-    return HttpServer.serve(guard(routes, { open, methodsAt, draining, corsOrigins: options.corsOrigins }))
+    const sockets = yield* UnauthenticatedSockets
+    const { corsOrigins } = options
+    return HttpServer.serve(guard(routes, { open, carriesKey, methodsAt, draining, sockets, corsOrigins }))
   }))
   // Built last, so taken down first: streams end before the server waits for its connections.
   const drainFirst = Layer.effectDiscard(
@@ -138,7 +141,12 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
   return drainFirst.pipe(
     Layer.provideMerge(served),
     Layer.provideMerge(nodeServer(options)),
-    Layer.provide([AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer]),
+    Layer.provide([
+      AuthorizationHttp.Authorizer.layer,
+      Draining.layer,
+      OpenStreams.layer,
+      UnauthenticatedSockets.layer
+    ]),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { ignoreTrailingSlash: true }))
   )
 }

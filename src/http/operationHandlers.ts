@@ -20,6 +20,7 @@ export const makeHandlers = Effect.gen(function*() {
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
   const log = yield* EventLog
+  const { node } = yield* ServerIdentity
   return {
     "Devices.Create": manager.register,
     "Devices.List": (query, visible) => manager.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
@@ -44,6 +45,7 @@ export const makeHandlers = Effect.gen(function*() {
         readPage(log, { ...query, visible }),
         ({ events, next, through }) => ({ items: events.map(decoded), next, through })
       ),
+    "Server.Ping": () => Effect.succeed({ node }),
     "Server.Info": yield* makeServerInfo
   } satisfies OperationHandlers
 })

@@ -13,6 +13,7 @@ import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
 import { Draining } from "../../src/http/Draining.ts"
 import { OpenStreams } from "../../src/http/OpenStreams.ts"
 import { Operations } from "../../src/http/Operations.ts"
+import { UnauthenticatedSockets } from "../../src/http/UnauthenticatedSockets.ts"
 import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -30,7 +31,9 @@ const layer = Layer.mergeAll(
   RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) => next(request))
 ).pipe(
   Layer.provide(Operations.layer),
-  Layer.provideMerge(Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer)),
+  Layer.provideMerge(
+    Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer, UnauthenticatedSockets.layer)
+  ),
   Layer.provideMerge(services())
 )
 

@@ -1,0 +1,119 @@
+/** WebSockets of callers that present no key: few at a time, and not for long. */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
+import { HttpServerRequest } from "effect/http"
+import { TestClock } from "effect/testing"
+import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import { Draining } from "../../src/http/Draining.ts"
+import { guard } from "../../src/http/Edge.ts"
+import {
+  authenticationTimeout,
+  socketHeader,
+  unauthenticatedMax,
+  UnauthenticatedSockets
+} from "../../src/http/UnauthenticatedSockets.ts"
+import { startServer } from "../support/surface.ts"
+
+const keys = [["reader", ["read"], "secret"]] as const
+
+/** One socket at the edge of a server with keys, held open by the routes behind it until it is ended. */
+const openAtEdge = (headers: Record<string, string>) =>
+  Effect.gen(function*() {
+    const opened = yield* Deferred.make<string | undefined>()
+    const ended = yield* Deferred.make<void>()
+    const routes = HttpServerRequest.HttpServerRequest.pipe(
+      Effect.tap((request) => Deferred.succeed(opened, request.headers[socketHeader])),
+      Effect.andThen(Effect.never),
+      Effect.onInterrupt(() => Deferred.succeed(ended, undefined))
+    )
+    const answering = yield* guard(routes, {
+      open: false,
+      carriesKey: (given) => given["x-api-key"] === "secret",
+      methodsAt: () => [],
+      draining: yield* Draining,
+      sockets: yield* UnauthenticatedSockets,
+      corsOrigins: []
+    }).pipe(
+      Effect.provideService(
+        HttpServerRequest.HttpServerRequest,
+        HttpServerRequest.fromWeb(
+          new Request("http://localhost/rpc/ws", { headers: { upgrade: "websocket", ...headers } })
+        )
+      ),
+      Effect.forkChild
+    )
+    return { id: yield* Deferred.await(opened), answering, ended: Deferred.await(ended) }
+  })
+
+const parts = Layer.merge(Draining.layer, UnauthenticatedSockets.layer)
+
+const openSocket = (url: string) =>
+  Effect.callback<WebSocket | null>((resume) => {
+    const socket = new WebSocket(`${url.replace("http", "ws")}/rpc/ws`)
+    socket.addEventListener("open", () => resume(Effect.succeed(socket)))
+    socket.addEventListener("error", () => resume(Effect.succeed(null)))
+  })
+
+describe("a WebSocket on a server with keys", () => {
+  it.effect("is closed when no request with a key came by it in time", () =>
+    Effect.gen(function*() {
+      const { answering, ended } = yield* openAtEdge({})
+      yield* TestClock.adjust(authenticationTimeout)
+      yield* ended
+      assert.strictEqual((yield* Fiber.join(answering)).status, 408)
+    }).pipe(Effect.scoped, Effect.provide(parts)))
+
+  it.effect("stays when one came, or when it was opened with a key", () =>
+    Effect.gen(function*() {
+      const sockets = yield* UnauthenticatedSockets
+      const late = yield* openAtEdge({})
+      const early = yield* openAtEdge({ "x-api-key": "secret" })
+      assert.isUndefined(early.id)
+      sockets.authenticated(late.id)
+      yield* TestClock.adjust("1 hour")
+      for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
+    }).pipe(Effect.scoped, Effect.provide(parts)))
+
+  it.live(
+    "is refused when too many wait for their first request, and not any more once they have sent one",
+    () =>
+      Effect.gen(function*() {
+        const { url } = yield* startServer({ keys })
+        const opened = yield* Effect.forEach(
+          Array.from({ length: unauthenticatedMax }),
+          () => openSocket(url),
+          { concurrency: 50 }
+        )
+        yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((socket) => socket?.close())))
+        assert.notInclude(opened, null)
+        assert.isNull(yield* openSocket(url))
+        const first = opened[0]!
+        const answer = yield* Effect.callback<string>((resume) => {
+          first.addEventListener("message", ({ data }) => resume(Effect.succeed(String(data))))
+          const headers = [["authorization", "Bearer secret"]]
+          first.send(`${JSON.stringify({ _tag: "Request", id: "1", tag: "Server.Ping", payload: {}, headers })}\n`)
+        })
+        assert.include(answer, "\"Success\"")
+        const next = yield* openSocket(url)
+        assert.isNotNull(next)
+        next?.close()
+      }),
+    60_000
+  )
+
+  it.live("is not closed under an idle client that has a key", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer({ keys })
+      const opened = yield* Effect.forEach(Array.from({ length: unauthenticatedMax - 1 }), () => openSocket(url), {
+        concurrency: 50
+      })
+      yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((socket) => socket?.close())))
+      yield* Layer.build(Layer.fresh(ColumbaClient.layer({ url, apiKey: "secret" })))
+      // It took the last place, and gives it back without a call of its user.
+      const next = yield* Effect.repeat(openSocket(url), {
+        until: (socket) => socket !== null,
+        schedule: Schedule.spaced("20 millis")
+      })
+      next?.close()
+    }), 60_000)
+})
