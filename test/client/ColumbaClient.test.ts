@@ -124,7 +124,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         }
         assert.deepStrictEqual(replayed.seen, numbers(11, appended))
         assert.deepStrictEqual(live.seen, numbers(live.seen[0]!, appended))
-      }), 30_000)
+      }))
 
     it.live(
       "events go on over a network that breaks connections in the middle of a frame",
@@ -146,8 +146,7 @@ for (const [transport, layer] of Object.entries(transports)) {
           }
           yield* reach(appended)
           assert.deepStrictEqual(seen, numbers(1, appended))
-        }),
-      30_000
+        })
     )
 
     it.live("calls fail typed while the server is away, and work again when it is back", () =>
@@ -161,7 +160,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* startServer({ storage, port: server.port })
         const again = yield* client.devices.list().pipe(Effect.eventually)
         assert.deepStrictEqual(again.items, [])
-      }), 30_000)
+      }))
 
     it.live("a watcher of devices is told everything anew after a restart", () =>
       Effect.gen(function*() {
@@ -190,6 +189,6 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* startServer({ storage, port: server.port })
         yield* Fiber.join(watching)
         assert.deepStrictEqual(items, ["Device Inactive", "Synced", "Changed", "Device Connecting", "Synced"])
-      }), 30_000)
+      }))
   })
 }

@@ -350,5 +350,5 @@ describe("events over HTTP", () => {
       assert.isAtMost(pulled(), 500)
       assert.isBelow(received, 1024 * 1024)
       assert.isAbove(received, 0)
-    }), 30_000)
+    }))
 })

@@ -17,7 +17,7 @@ import { layerPostgresAt } from "../../support/storage.ts"
 const silence = Duration.seconds(2)
 
 /** Longer than a test may run: a test that waits for the silence to be noticed fails by its time limit. */
-const silenceNeverNoticed = Duration.minutes(1)
+const silenceNeverNoticed = Duration.minutes(10)
 
 /** A database behind a proxy. `freeze` lets nothing through on any connection, until the function it returns is called. */
 const frozenDatabase = Effect.gen(function*() {
@@ -54,7 +54,7 @@ it.live("writes and reads on new connections soon after the old ones went silent
     assert.strictEqual((yield* Fiber.join(desired))._tag, "StorageUnavailable")
     assert.deepStrictEqual(yield* devices.desired(), [])
     assert.strictEqual((yield* log.read({ after: 0, limit: 10, device })).events.length, 2)
-  }).pipe(Effect.scoped), 20_000)
+  }).pipe(Effect.scoped))
 
 it.live("interrupting a listener does not wait for a server that is silent", () =>
   Effect.gen(function*() {
@@ -67,7 +67,7 @@ it.live("interrupting a listener does not wait for a server that is silent", () 
     yield* Queue.take(heard)
     freeze()
     yield* Fiber.interrupt(listener)
-  }).pipe(Effect.scoped), 20_000)
+  }).pipe(Effect.scoped))
 
 it.live(
   "closing does not wait for a silent server, nor for open listeners and running statements",
@@ -91,8 +91,7 @@ it.live(
       yield* swallowed(/as swallowed/g, 1)
       yield* Scope.close(scope, Exit.void)
       assert.strictEqual((yield* Fiber.join(asked)).reason._tag, "ConnectionError")
-    }).pipe(Effect.scoped),
-  20_000
+    }).pipe(Effect.scoped)
 )
 
 it.live(
@@ -115,6 +114,5 @@ it.live(
       const { events } = yield* Context.get(a, EventLog).read({ after: 0, limit: 1000 })
       assert.deepStrictEqual([...new Set(events.map((event) => event.kind))], ["message.received"])
       assert.deepStrictEqual(events.map((event) => event.seq), Array.from({ length: 200 }, (_, index) => index + 1))
-    }).pipe(Effect.scoped),
-  20_000
+    }).pipe(Effect.scoped)
 )
