@@ -21,7 +21,7 @@ database.exec("create table if not exists messages (device text, chat text, wa_i
 const remember = database.prepare("insert into handled (event_id) values (?) on conflict do nothing")
 const store = database.prepare("insert into messages (device, chat, wa_id, body) values (?, ?, ?, ?)")
 
-/** The parts of an event that this consumer uses. All kinds and their data: docs/events.md. */
+/** The parts of an event that this consumer uses. */
 interface Event {
   readonly id: string
   readonly kind: string
