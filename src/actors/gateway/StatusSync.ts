@@ -2,6 +2,9 @@
  * Asks one gateway about its slots: about each device when its session has opened, soon after a hint, and now and then
  * at random moments, so that no two devices keep step. One loop and a few workers for all devices of the gateway
  * instead of a timer per device. An answer becomes an input of the device.
+ *
+ * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;
+ * those of whom that answer proves nothing are then asked about one by one.
  */
 import { Cause, Clock, Duration, Effect, Latch, Metric, Random } from "effect"
 import type { Scope } from "effect"
@@ -9,11 +12,15 @@ import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
+import type { ReadStatuses, SlotStatus } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500
+
+/** What a list of all slots says of one that is not in it. */
+const noSlot: SlotStatus = { status: { isConnected: false, isLoggedIn: false, jid: null }, proven: true }
 
 export interface StatusSync {
   readonly add: (cell: DeviceCell) => void
@@ -34,6 +41,8 @@ export const make = Effect.fnUntraced(function*(
   /** In the order in which they became due; a device is in it once, so it is bounded by the devices. */
   const due = new Set<DeviceCell>()
   const someDue = Latch.makeUnsafe()
+  /** Of these the list of all slots proved nothing. Taken first. */
+  const unproven = new Set<DeviceCell>()
 
   const plan = (cell: DeviceCell): void => {
     if (!cell.actorState.sessionOpen) {
@@ -71,17 +80,54 @@ export const make = Effect.fnUntraced(function*(
     if (answer._tag === "Success" && cell.session === session) cell.post({ _tag: "StatusRead", status: answer.success })
   })
 
+  const askAll = Effect.fnUntraced(function*(statuses: ReadStatuses, some: ReadonlyArray<DeviceCell>) {
+    const asked = some.map((cell) => ({ cell, session: cell.session }))
+    for (const cell of some) cell.statusHinted = false
+    const done = (cell: DeviceCell): void => {
+      cell.statusAsked = false
+      plan(cell)
+    }
+    const answer = yield* Effect.onError(Effect.result(statuses), () => Effect.sync(() => some.forEach(done)))
+    yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
+    for (const { cell, session } of asked) {
+      const found = answer._tag === "Success" ? answer.success.get(cell.device.upstreamId) ?? noSlot : null
+      if (found?.proven === false && cells.has(cell)) {
+        unproven.add(cell)
+        someDue.openUnsafe()
+        continue
+      }
+      done(cell)
+      if (found !== null && cell.session === session) cell.post({ _tag: "StatusRead", status: found.status })
+    }
+  })
+
+  const nextQuestion = (): Effect.Effect<void> | null => {
+    const [alone] = unproven
+    if (alone !== undefined) {
+      unproven.delete(alone)
+      return ask(alone)
+    }
+    if (gateway.statuses !== undefined && due.size > 1) {
+      const some = [...due]
+      due.clear()
+      return askAll(gateway.statuses, some)
+    }
+    const [cell] = due
+    if (cell === undefined) return null
+    due.delete(cell)
+    return ask(cell)
+  }
+
   const worker = Effect.suspend(() => {
-    const cell = due.values().next().value
-    if (cell === undefined) {
+    const question = nextQuestion()
+    if (question === null) {
       someDue.closeUnsafe()
       return someDue.await
     }
-    due.delete(cell)
-    return Effect.catchCause(ask(cell), (cause) =>
+    return Effect.catchCause(question, (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.failCause(cause)
-        : Effect.annotateLogs(Effect.logError("a status question crashed", cause), { device: cell.device.id }))
+        : Effect.annotateLogs(Effect.logError("a status question crashed", cause), { gateway: gateway.name }))
   })
   for (let place = 0; place < settings.statusConcurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
 
@@ -98,6 +144,7 @@ export const make = Effect.fnUntraced(function*(
     remove: (cell) => {
       cells.delete(cell)
       due.delete(cell)
+      unproven.delete(cell)
     },
     want: (cell, when) => {
       cell.statusHinted = true

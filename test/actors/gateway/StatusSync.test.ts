@@ -1,0 +1,90 @@
+/** How many requests the devices of one gateway cost, and which answers count. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import type { UpstreamId } from "../../../src/domain/Ids.ts"
+import type { SlotStatus } from "../../../src/services/GatewayParts.ts"
+import { device, deviceId, FleetBench, layer, pass } from "../../support/fleetBench.ts"
+
+const usable = (n: number): SlotStatus["status"] => ({
+  isConnected: true,
+  isLoggedIn: true,
+  jid: `62811${String(n).padStart(6, "0")}@s.whatsapp.net`
+})
+
+const numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+const devices = numbers.map((n) => device(n))
+
+const withFleet = (test: (bench: FleetBench["Service"]) => Effect.Effect<void>) =>
+  Effect.flatMap(FleetBench, test).pipe(
+    Effect.provide(layer(devices, { statusConcurrency: 1, connectsPerSecond: 1000 })),
+    Effect.scoped
+  )
+
+describe("a gateway that answers for all slots at once", () => {
+  it.effect("is asked far less often than it has devices, and every device gets its answer", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        let lists = 0
+        let single = 0
+        Object.assign(bench.gateway, {
+          statuses: Effect.sync(() => {
+            lists++
+            return new Map(numbers.map((n) => [`slot-${n}`, { status: usable(n), proven: true }]))
+          }),
+          status: ({ upstreamId }: { readonly upstreamId: UpstreamId }) =>
+            Effect.sync(() => {
+              single++
+              return usable(Number(upstreamId.slice("slot-".length)))
+            })
+        })
+        yield* pass("5 seconds")
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Online")
+        assert.isAbove(lists, 0)
+        assert.isBelow(lists + single, numbers.length)
+      })
+    ))
+
+  it.effect("what its list does not prove is asked about by itself, and a slot it lacks has no login", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        const asked = new Set<string>()
+        Object.assign(bench.gateway, {
+          statuses: Effect.sync(() =>
+            new Map(numbers.slice(1).map((n) => [`slot-${n}`, { status: usable(n), proven: n > 5 }]))
+          ),
+          status: ({ upstreamId }: { readonly upstreamId: UpstreamId }) =>
+            Effect.sync(() => {
+              asked.add(upstreamId)
+              const n = Number(upstreamId.slice("slot-".length))
+              return n === 1
+                ? { isConnected: false, isLoggedIn: false, jid: null }
+                : { ...usable(n), isConnected: n !== 2 }
+            })
+        })
+        yield* pass("10 seconds")
+        assert.strictEqual(bench.readState(deviceId(1)), "LoggedOut")
+        assert.strictEqual(bench.readState(deviceId(2)), "Connecting", "listed as usable, and not connected when asked")
+        for (const n of numbers.slice(2)) assert.strictEqual(bench.readState(deviceId(n)), "Online")
+        for (const n of [2, 3, 4, 5]) assert.isTrue(asked.has(`slot-${n}`), `slot-${n}`)
+      })
+    ))
+
+  it.effect("a list that fails says nothing, and is asked for again", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        let lists = 0
+        Object.assign(bench.gateway, {
+          statuses: Effect.suspend(() =>
+            ++lists < 3
+              ? Effect.fail(GatewayUnavailable.of("default", "list its slots", "no answer"))
+              : Effect.succeed(new Map(numbers.map((n) => [`slot-${n}`, { status: usable(n), proven: true }])))
+          )
+        })
+        bench.gateway.answer = null
+        yield* pass("10 minutes", "1 second")
+        assert.isAtLeast(lists, 3)
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Online")
+      })
+    ))
+})
