@@ -3,9 +3,9 @@
  *
  * - `dist/main.js`: the whole program in one file, the embedded database's assets beside it. Built-in modules are
  *   required instead of imported, because static imports run before any code and could fail on an old Node before
- *   `src/bin/runtimeGuard.ts` has had its say.
+ *   `src/bin/runtimeGuard.ts` has run.
  * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
- *   so that their services are the very ones of the importing program.
+ *   so that both share the same service classes.
  *
  * `node scripts/build.ts` builds all, with `--program` the program alone, which `npm ci` does too (`scripts/prepare.ts`);
  * `scripts/start.ts` builds the program where its sources changed.
@@ -36,7 +36,7 @@ const requireBuiltins: esbuild.Plugin = {
   }
 }
 
-/** The guard as text, in a block of its own so that no name of it meets a name of the bundle. */
+/** The guard as text, in its own block, so that its names do not collide with names of the bundle. */
 const guard = async (): Promise<string> => {
   const { code } = await esbuild.transform(fs.readFileSync(path.join(root, "src/bin/runtimeGuard.ts"), "utf8"), {
     loader: "ts",
@@ -74,7 +74,7 @@ export const buildProgram = async (): Promise<void> => {
     ...shared,
     entryPoints: { main: "src/bin/main.ts" },
     outdir: dist,
-    // Old enough to be parsed by the Nodes that the guard turns away.
+    // Old enough to be parsed by the Nodes that the guard refuses.
     target: "node18",
     // Names stay as they are: stack traces can be read, and nothing has to put names back at each start.
     minifyWhitespace: true,

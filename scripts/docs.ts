@@ -1,5 +1,5 @@
 /**
- * Writes the generated sections of the documentation: what the code knows better than a page could. A section stands
+ * Writes the generated sections of the documentation: tables whose truth is in the code. A section is
  * between two markers, `<!-- settings: generated … -->` and `<!-- /settings -->`, in any page of docs/ or the README.
  * `npm run docs` brings all of them up to date; a unit test fails where one is not.
  */

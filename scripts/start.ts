@@ -4,6 +4,7 @@
  * program stops in order instead of staying behind without a parent.
  */
 import { pathToFileURL } from "node:url"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import { dist, isProgramCurrent } from "./stamp.ts"
 
@@ -17,15 +18,27 @@ if (!isProgramCurrent()) {
   process.stderr.write(`${((performance.now() - started) / 1000).toFixed(1)} s\n`)
 }
 
-/** A lookup of the parent's id costs nothing at this rate. */
-const parentCheckMillis = 1000
-const parent = process.ppid
-const parentCheck = setInterval(() => {
-  if (process.ppid === parent) return
-  clearInterval(parentCheck)
+/** Two small lookups cost nothing at this rate. */
+const launcherCheckMillis = 1000
+
+/** npm starts a shell, which starts this: a shell whose npm is gone stays, so both are looked at where /proc has them. */
+const readLauncher = (): string => {
+  const shell = process.ppid
+  try {
+    const [, parent] = /\) \S (\d+) /.exec(fs.readFileSync(`/proc/${shell}/stat`, "latin1")) ?? []
+    return `${shell} of ${parent}`
+  } catch {
+    return String(shell)
+  }
+}
+
+const launcher = readLauncher()
+const launcherCheck = setInterval(() => {
+  if (readLauncher() === launcher) return
+  clearInterval(launcherCheck)
   process.kill(process.pid, "SIGTERM")
-}, parentCheckMillis)
-parentCheck.unref()
+}, launcherCheckMillis)
+launcherCheck.unref()
 
 const main = path.join(dist, "main.js")
 process.argv[1] = main

@@ -1,6 +1,6 @@
 /**
  * The tools that only checks need (types, lint, format) are a package of their own in `tools/`: they weigh as much as
- * everything that `npm ci && npm start` needs, so whoever only runs Columba does not install them.
+ * everything that `npm ci && npm start` needs, so a machine that only runs Columba does not install them.
  *
  * `node scripts/tools.ts tsc -p .` installs them where that was not done for the present `tools/package-lock.json`, says
  * so, and runs one of them in the project's folder.

@@ -1,7 +1,7 @@
 /**
- * Why a Columba could not be reached, for a person. A failed call says little (`fetch failed`), so the address is asked
- * once more with a plain request, and what comes back tells the cases apart: nothing listens there, the name is unknown,
- * no trusted TLS connection, no answer in time, something that asks for credentials, or another server.
+ * Why a Columba could not be reached, for a person. A failed call says little (`fetch failed`), so the address gets one
+ * more plain request, and the result distinguishes the cases: nothing listens there, the host name is unknown, no
+ * trusted TLS connection, no answer in time, something that asks for credentials, or another server.
  */
 import { Effect } from "effect"
 import { CommandFailed, exitCode } from "./failures.ts"
@@ -62,7 +62,7 @@ const describeContact = (url: string, found: Finding, call: string): readonly [r
       return found.status === 401 || found.status === 403 || found.status === 407
         ? [
           `what listens at ${url} asks for credentials of its own (HTTP ${found.status}); it is no Columba, or a proxy ` +
-          "stands before it",
+          "in front of one",
           `give the address behind the proxy, ${where}`
         ]
         : [

@@ -14,7 +14,7 @@ import { given } from "./settingsFlags.ts"
 import { bold, cyan, dim, fit, green, padEnd, plain, red, styled, widthOf, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
 
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object a line"), Flag.withDefault(false))
+const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 const list = Command.make(
   "list",

@@ -198,7 +198,7 @@ export const doctor = Command.make(
       "apiKeys"
     ]),
     json: Flag.Boolean("json").pipe(
-      Flag.withDescription("print JSON, one check a line: name, state (ok, warning, failed), detail, fix"),
+      Flag.withDescription("print JSON, one check per line: name, state (ok, warning, failed), detail, fix"),
       Flag.withDefault(false)
     )
   },

@@ -19,7 +19,7 @@ const EventCount = Schema.Int.check(Schema.isGreaterThanOrEqualTo(1, { message: 
 
 const tail = Command.make("tail", {
   ...remoteFlags,
-  json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one event a line"), Flag.withDefault(false)),
+  json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one event per line"), Flag.withDefault(false)),
   after: Flag.String("after").pipe(
     Flag.withDescription(
       "begin after this position of the log; 0 is the beginning (default: only what comes from now on)"

@@ -22,7 +22,7 @@ export class CommandFailed extends Schema.TaggedError<CommandFailed>()("CommandF
   }
 }
 
-/** The lines that say why a command failed: errors of ours speak for themselves, a defect says that it is one. */
+/** The lines that say why a command failed: our errors carry their own sentence, a defect is named as one. */
 const describe = (cause: Cause.Cause<unknown>): ReadonlyArray<Part> => {
   const error = Cause.squash(cause)
   const failed = (message: string, hint: string | null): ReadonlyArray<Part> => [

@@ -20,7 +20,7 @@ const screenInterval = "500 millis"
 /** Rates over this many readings, so that they do not flicker. */
 const rateReadings = 6
 
-/** In a log file a line every half minute is enough. */
+/** In a log file, one line every half minute is enough. */
 const summaryInterval = "30 seconds"
 
 /** The parts are loaded only when something is to be served: the other commands start at once. */

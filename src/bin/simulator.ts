@@ -1,4 +1,4 @@
-/** `columba simulator`: the simulated gateway as a server of its own. */
+/** `columba simulator`: the simulated gateway as a separate server. */
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
 import { CommandFailed, exitCode } from "./failures.ts"
@@ -7,7 +7,7 @@ export const simulator = Command.make("simulator", {
   host: Flag.String("host").pipe(Flag.withDescription("address to listen on"), Flag.withDefault("127.0.0.1")),
   port: Flag.Int("port").pipe(Flag.withDescription("port to listen on; 0 takes a free one"), Flag.withDefault(3000)),
   devices: Flag.Int("devices").pipe(
-    Flag.withDescription("slots there from the start: sim-1, sim-2 …"),
+    Flag.withDescription("slots that exist from the start: sim-1, sim-2 …"),
     Flag.withDefault(0)
   ),
   seed: Flag.String("seed").pipe(
@@ -15,15 +15,17 @@ export const simulator = Command.make("simulator", {
     Flag.withDefault("columba")
   ),
   rate: Flag.Finite("rate").pipe(
-    Flag.withDescription("events a second over all devices, from the start"),
+    Flag.withDescription("events per second over all devices, from the start"),
     Flag.optional
   ),
   speed: Flag.Finite("speed").pipe(
-    Flag.withDescription("instead of a rate: people write in their own time, so many times as fast as ours"),
+    Flag.withDescription(
+      "instead of a rate: simulated people write at their own pace, this many times faster than real time"
+    ),
     Flag.optional
   ),
   ledger: Flag.String("ledger").pipe(
-    Flag.withDescription("file that gets a line for every event before it is sent"),
+    Flag.withDescription("file that gets one line per event before the event is sent"),
     Flag.optional
   ),
   user: Flag.String("user").pipe(
@@ -60,7 +62,7 @@ export const simulator = Command.make("simulator", {
     Command.withExamples([
       {
         command: "columba simulator --devices 100 --rate 50",
-        description: "A hundred accounts, fifty events a second"
+        description: "A hundred accounts, fifty events per second"
       },
       {
         command: "columba serve --whatsapp-api-url http://127.0.0.1:3000",

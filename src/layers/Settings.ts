@@ -40,7 +40,7 @@ export interface Settings {
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them for ever. */
   readonly retention: Duration.Duration | null
-  /** Base URL of the OTLP collector, or null: no telemetry leaves the house. */
+  /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null
   readonly log: "auto" | "pretty" | "logfmt" | "json"
   readonly debug: boolean
@@ -53,7 +53,7 @@ export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("Sett
   message: Schema.String,
   problems: Schema.Array(Schema.String)
 }) {
-  /** The first line of `message`; the problems follow it, one a line. */
+  /** The first line of `message`; the problems follow it, one per line. */
   get heading(): string {
     return headingFor(this.problems)
   }
@@ -113,7 +113,7 @@ const variable = <A, const Absent>(
   fallback: options.unset === undefined ? options.fallback ?? String(absent) : null
 })
 
-/** Reads text and lets `parse` judge it; null from `parse` means not acceptable. */
+/** Reads text and parses it; null from `parse` means not acceptable. */
 const parsed = <A>(parse: (text: string) => A | null) => (name: string): Config.Config<A> =>
   Config.flatMap(Config.String(name), (text) => {
     const value = parse(text.trim())
@@ -309,7 +309,7 @@ export const variables = {
 
 type Values = { readonly [K in keyof typeof variables]: (typeof variables)[K] extends Variable<infer A> ? A : never }
 
-/** Reads one variable; what is wrong with it goes to `problems` and the default stands in. */
+/** Reads one variable. If it is not acceptable, the reason goes to `problems` and the default is used. */
 const read = Effect.fnUntraced(function*<A>(from: Variable<A>, problems: Array<string>) {
   const given = yield* Config.option(Config.String(from.name)).pipe(Effect.orElseSucceed(Option.none))
   if (Option.isNone(given) || given.value.trim() === "") return from.absent
@@ -397,7 +397,7 @@ const derive = (values: Values): Settings => ({
   notes: listNotes(values)
 })
 
-/** Reads and judges everything out of one provider. */
+/** Reads and checks all variables of one provider. */
 export const parse: Effect.Effect<Settings, SettingsInvalid> = Effect.gen(function*() {
   const problems: Array<string> = []
   const values = yield* readAll(problems)

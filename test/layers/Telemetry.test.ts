@@ -77,4 +77,16 @@ describe("Telemetry", () => {
       const [json = ""] = yield* lines("json")
       assert.deepInclude(JSON.parse(json), { level: "warn", message: "Not yet", device: "dev_1", reason: "no answer" })
     }))
+
+  it.live("escapes what others wrote, so that a log shown in a terminal is harmless", () =>
+    Effect.gen(function*() {
+      const reason = "\u001b[2J\u009b31m\nlevel=info message=owned\u202e"
+      for (const format of ["logfmt", "json"]) {
+        const { settings } = yield* makeSettings({ COLUMBA_LOG: format })
+        const log = Effect.provide(Effect.logWarning("Refused", { reason }), Telemetry.layer(settings, null))
+        const [line = ""] = yield* written(log)
+        assert.include(line, "\\u001b[2J\\u009b31m\\nlevel=info message=owned\\u202e", format)
+        assert.lengthOf(line.split("\n"), 2, "one line")
+      }
+    }))
 })
