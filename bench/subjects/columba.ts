@@ -64,8 +64,11 @@ const observedStore = Layer.effect(
   Effect.map(LogStore, (store) =>
     LogStore.of({
       ...store,
-      write: (drafts, moves) =>
-        Effect.tap(store.write(drafts, moves), () => Effect.sync(() => settle(drafts, unstored, stored)))
+      write: (batch) =>
+        Effect.tap(
+          store.write(batch),
+          () => Effect.sync(() => settle(batch.groups.flatMap((group) => group.drafts), unstored, stored))
+        )
     }))
 )
 
@@ -157,14 +160,16 @@ const ledger = (brokerUrl: string) =>
     const log = yield* EventLog
     yield* log.flush
     const unsettled = sql<{ readonly count: number }>`
-      select (h.head - c.seq)::int as count from log_head h, sink_cursors c where c.sink = ${RabbitSink.sinkName}`
+      select ((select max(seq) from events) - c.seq)::int as count from sink_cursors c where c.sink = ${RabbitSink.sinkName}`
     // The cursor is written a short time after the last confirm.
     const [{ count }] = yield* Effect.repeat(unsettled, {
       until: ([row]) => row?.count === 0,
       schedule: Schedule.spaced("20 millis"),
       times: 100
     })
-    const [{ rows }] = yield* sql<{ readonly rows: number }>`select count(*)::int as rows from messages`
+    const [{ rows }] = yield* sql<
+      { readonly rows: number }
+    >`select count(*)::int as rows from events where message is not null`
     const { messageCount } = yield* Effect.promise(async () => {
       const connection = await connectBroker(brokerUrl)
       const channel = await connection.createChannel()

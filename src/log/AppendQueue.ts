@@ -3,7 +3,8 @@
  * that wait for room. It has no effects and no clock, so that a socket callback can use it and a test can read it.
  */
 import type { Appended, Fence } from "../services/EventLog.ts"
-import type { PreparedDraft } from "./LogStore.ts"
+import type { LogEffect } from "../services/LogEffect.ts"
+import type { PreparedDraft, PreparedGroup } from "./LogStore.ts"
 
 /** Two seconds of a saturated database. A longer queue only delays what the sockets' own buffers would hold as well. */
 export const queueEventsMax = 10_000
@@ -26,6 +27,14 @@ export interface Waiter {
   readonly fenced: (fence: Fence) => void
 }
 
+/** What is committed together or not at all. Its entries stand one after the other and go in one batch. */
+export interface Group {
+  readonly fence: Fence | null
+  readonly effects: ReadonlyArray<LogEffect>
+  readonly events: number
+  readonly bytes: number
+}
+
 /** A draft on its way, or (with `draft` null) a barrier, which is done when all entries before it are. */
 export interface Entry {
   draft: PreparedDraft | null
@@ -34,6 +43,10 @@ export interface Entry {
   /** For a draft without a waiter: called once if its fence is stale. */
   readonly onFenced: (() => void) | null
   readonly index: number
+  /** Null for a draft that is a group of its own, without a fence. */
+  group: Group | null
+  /** The known head when the entry was first sent to the store; null before. */
+  floor: number | null
   /** Its waiter has its result, or it has no waiter and is done. */
   answered: boolean
   /** `draft` is a `frame.rejected` in the place of what was given. It is never replaced by another one. */
@@ -91,14 +104,19 @@ export class AppendQueue {
     this.#bytes += entry.draft?.bytes ?? 0
   }
 
-  /** Takes what one transaction writes: at most so many events and bytes, and at least one entry. */
+  /** Takes what one transaction writes: whole groups, at most so many events and bytes, and at least one entry. */
   take(eventsMax: number, bytesMax: number): Array<Entry> {
     const batch: Array<Entry> = []
     let bytes = 0
     while (batch.length < eventsMax && this.#start < this.#entries.length) {
       const entry = this.#entries[this.#start]!
       const weight = entry.draft?.bytes ?? 0
-      if (batch.length > 0 && bytes + weight > bytesMax) break
+      // The rest of a group that has begun always fits.
+      const ahead = entry.group ?? { events: 1, bytes: weight }
+      const begins = entry.group === null || entry.group !== batch.at(-1)?.group
+      if (batch.length > 0 && begins && (batch.length + ahead.events > eventsMax || bytes + ahead.bytes > bytesMax)) {
+        break
+      }
       bytes += weight
       batch.push(entry)
       this.#start++
@@ -203,7 +221,28 @@ export const complete = (entry: Entry, appended: Appended): void => {
 export const refuse = (entry: Entry): void => {
   if (entry.answered) return
   entry.answered = true
-  const fence = entry.draft?.fence ?? null
+  const fence = entry.group?.fence ?? null
   if (entry.waiter !== null && fence !== null) entry.waiter.fenced(fence)
   entry.onFenced?.()
+}
+
+/** The entries of a batch as the groups that a store commits. */
+export const groupEntries = (entries: ReadonlyArray<Entry>): ReadonlyArray<PreparedGroup> => {
+  const groups: Array<PreparedGroup & { readonly drafts: Array<PreparedDraft> }> = []
+  let last: Group | null = null
+  for (const { draft, group } of entries) {
+    if (group !== null && group === last) groups.at(-1)!.drafts.push(draft!)
+    else groups.push({ drafts: [draft!], fence: group?.fence ?? null, effects: group?.effects ?? [] })
+    last = group
+  }
+  return groups
+}
+
+/** Where a batch is cut in two: between groups, near the middle; 0 for a batch of one group. */
+export const findCut = (entries: ReadonlyArray<Entry>): number => {
+  const middle = entries.length >> 1
+  const cuts = (at: number) => at > 0 && (entries[at]!.group === null || entries[at]!.group !== entries[at - 1]!.group)
+  for (let at = middle; at > 0; at--) if (cuts(at)) return at
+  for (let at = middle + 1; at < entries.length; at++) if (cuts(at)) return at
+  return 0
 }

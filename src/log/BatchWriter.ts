@@ -8,11 +8,11 @@ import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventId } from "../domain/Ids.ts"
-import { complete, refuse } from "./AppendQueue.ts"
+import { complete, findCut, groupEntries, refuse } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, unreadable } from "./PreparedDraft.ts"
-import type { BatchRefused, CursorMove, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
+import type { BatchRefused, CursorMove, FloorAboveHead, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
 import type { Knowledge, LogTail } from "./LogTail.ts"
 import type { LogHealth } from "./LogHealth.ts"
 import type { LogRecorder } from "./logRecorder.ts"
@@ -58,6 +58,7 @@ export const makeBatchWriter = (
       if (written._tag === "Conflict") {
         entry.draft = conflicting(entry.draft!, makeId())
         entry.replaced = true
+        entry.group = null
         again.push(entry)
       } else if (written._tag === "Duplicate") {
         duplicates++
@@ -81,12 +82,47 @@ export const makeBatchWriter = (
     return again
   }
 
-  const writeUntilTaken = (drafts: ReadonlyArray<PreparedDraft>, piggybacked: ReadonlyArray<CursorMove>) => {
+  /** The head must be known before the first write: it is the floor above which repeats are looked for. */
+  const learnHead = Effect.suspend(() => {
+    if (tail.known) return Effect.void
+    const asked = tail.now
+    return Effect.map(store.bounds, (seen) => {
+      if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
+    })
+  })
+
+  /** An entry keeps the floor of its first attempt: later ones may come after a commit that was not answered. */
+  const lowestFloor = (entries: ReadonlyArray<Entry>): number => {
+    let floor = tail.head
+    for (const entry of entries) {
+      entry.floor ??= tail.head
+      floor = Math.min(floor, entry.floor)
+    }
+    return floor
+  }
+
+  /** The log went back below the floor, so no attempt of these entries is in it. */
+  const lowerFloor = (entries: ReadonlyArray<Entry>, asked: Knowledge, error: FloorAboveHead): void => {
+    for (const entry of entries) entry.floor = error.head
+    tail.observe(asked, error)
+    tail.writeEnds()
+  }
+
+  const writeUntilTaken = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
     let failures = 0
-    return Effect.suspend(() => {
-      const asked = tail.writeBegins()
-      return Effect.map(store.write(drafts, piggybacked), (result): Answer => ({ asked, result }))
-    }).pipe(
+    return Effect.andThen(
+      learnHead,
+      Effect.suspend(() => {
+        const asked = tail.writeBegins()
+        const batch = { groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) }
+        return store.write(batch).pipe(
+          Effect.map((result): Answer => ({ asked, result })),
+          Effect.tapError((error) =>
+            error._tag === "FloorAboveHead" ? Effect.sync(() => lowerFloor(entries, asked, error)) : Effect.void
+          )
+        )
+      })
+    ).pipe(
       Effect.onError(() => Effect.sync(() => tail.writeEnds())),
       Effect.catchDefect((defect) =>
         Effect.andThen(
@@ -95,19 +131,19 @@ export const makeBatchWriter = (
         )
       ),
       Effect.tapError((error) =>
-        error._tag === "BatchRefused" ? Effect.void : Effect.suspend(() => {
+        error._tag !== "StorageUnavailable" ? Effect.void : Effect.suspend(() => {
           health.failed(error.message)
           record.retry()
           return failures++ === 0
             ? Effect.logWarning(
-              `The log cannot be written; ${drafts.length} events wait and are tried again`,
+              `The log cannot be written; ${entries.length} events wait and are tried again`,
               error.message
             )
             : Effect.void
         })
       ),
-      Effect.retry({ while: (error) => error._tag === "StorageUnavailable", schedule: storeRetry }),
-      Effect.catchTag("StorageUnavailable", Effect.die),
+      Effect.retry({ while: (error) => error._tag !== "BatchRefused", schedule: storeRetry }),
+      Effect.catchTags({ StorageUnavailable: Effect.die, FloorAboveHead: Effect.die }),
       Effect.tap(() => Effect.sync(() => health.written())),
       Effect.tap(() => failures === 0 ? Effect.void : Effect.logInfo("The log is written again"))
     )
@@ -115,7 +151,7 @@ export const makeBatchWriter = (
 
   /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
   const writeAll: WriteBatch = (entries, piggybacked) =>
-    Effect.matchEffect(writeUntilTaken(entries.map((entry) => entry.draft!), piggybacked), {
+    Effect.matchEffect(writeUntilTaken(entries, piggybacked), {
       onSuccess: (answer) =>
         Effect.sync(() => {
           moves.settle(piggybacked, answer.result.lost)
@@ -124,8 +160,9 @@ export const makeBatchWriter = (
       onFailure: (error) => {
         if (entries.length > 0 && piggybacked.length > 0) return apart(writeAll(entries, []), writeAll([], piggybacked))
         if (entries.length > 1) {
-          const half = entries.length >> 1
-          return apart(writeAll(entries.slice(0, half), []), writeAll(entries.slice(half), []))
+          const cut = findCut(entries)
+          if (cut === 0) return writeAll(dismantle(entries), [])
+          return apart(writeAll(entries.slice(0, cut), []), writeAll(entries.slice(cut), []))
         }
         const entry = entries[0]
         return entry === undefined ? refusedMoves(piggybacked, error) : writeOffender(entry, error)
@@ -141,7 +178,7 @@ export const makeBatchWriter = (
     const standIn = entry.replaced ? original : unreadable(original, makeId(), refusal.message)
     let refused = false
     const write = (draft: PreparedDraft, replaced: boolean) =>
-      Effect.tap(writeUntilTaken([draft], []), () =>
+      Effect.tap(writeUntilTaken([{ ...entry, draft }], []), () =>
         Effect.sync(() => {
           entry.draft = draft
           entry.replaced = replaced
@@ -183,6 +220,19 @@ export const makeBatchWriter = (
   }
 
   return writeAll
+}
+
+/**
+ * A group that the store refuses for the data of one draft is committed draft by draft, so that one unwritable event
+ * does not lose the others. Its effects go with the last draft.
+ */
+const dismantle = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
+  entries.forEach((entry, index) => {
+    const group = entry.group!
+    const effects = index === entries.length - 1 ? group.effects : []
+    entry.group = { fence: group.fence, effects, events: 1, bytes: entry.draft!.bytes }
+  })
+  return entries
 }
 
 /** One after the other, in order. Returns what either must write once more. */

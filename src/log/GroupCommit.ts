@@ -9,9 +9,8 @@
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
  */
 import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
-import type { EventDraft } from "../domain/Event.ts"
 import { AppendQueue, complete } from "./AppendQueue.ts"
-import type { Entry, Waiter } from "./AppendQueue.ts"
+import type { Entry, Group, Waiter } from "./AppendQueue.ts"
 import { makeBatchWriter } from "./BatchWriter.ts"
 import { CursorMoves } from "./CursorMoves.ts"
 import { prepare } from "./PreparedDraft.ts"
@@ -19,6 +18,7 @@ import { makeEventId } from "../services/EventIdentity.ts"
 import { Condition } from "../services/Condition.ts"
 import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
 import type { Appended, Fence } from "../services/EventLog.ts"
+import type { LogEffect } from "../services/LogEffect.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { LogStore } from "./LogStore.ts"
 import type { PreparedDraft } from "./LogStore.ts"
@@ -89,6 +89,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       arrivedAt: bigint,
       waiter: Waiter | null,
       index: number,
+      group: Group | null,
       onFenced: (() => void) | null = null
     ): Entry => ({
       draft,
@@ -96,6 +97,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       waiter,
       onFenced,
       index,
+      group,
+      floor: null,
       answered: false,
       replaced: false
     })
@@ -106,7 +109,9 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
      */
     const appendAll = (
       count: number,
-      prepareAll: () => ReadonlyArray<PreparedDraft | null>
+      prepareAll: () => ReadonlyArray<PreparedDraft | null>,
+      fence: Fence | null = null,
+      effects: ReadonlyArray<LogEffect> = []
     ): Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge> =>
       Effect.callback((resume) => {
         const arrivedAt = clock.monotonicTimeNanosUnsafe()
@@ -121,8 +126,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
             const drafts = prepareAll()
             const bytes = drafts.reduce((sum, draft) => sum + (draft?.bytes ?? 0), 0)
             if (count > 1 && bytes > groupBytesMax) return resume(Effect.fail(GroupTooLarge.of(`${bytes} bytes`)))
+            const group = count === 1 && fence === null && effects.length === 0
+              ? null
+              : { fence, effects, events: count, bytes }
             for (let index = 0; index < count; index++) {
-              queue.push(makeEntry(drafts[index]!, arrivedAt, waiter, index))
+              queue.push(makeEntry(drafts[index]!, arrivedAt, waiter, index, group))
             }
             nudge()
           } catch (defect) {
@@ -137,10 +145,17 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         })
       })
 
-    const appendGroup = (drafts: ReadonlyArray<EventDraft>, fence: Fence | null) =>
-      drafts.length > groupEventsMax
+    const append: EventLog["Service"]["append"] = (drafts, options = {}) =>
+      drafts.length === 0
+        ? Effect.succeed([])
+        : drafts.length > groupEventsMax
         ? Effect.fail(GroupTooLarge.of(`${drafts.length} events`))
-        : appendAll(drafts.length, () => drafts.map((draft) => prepare(draft, makeId, fence)))
+        : appendAll(
+          drafts.length,
+          () => drafts.map((draft) => prepare(draft, makeId)),
+          options.fence,
+          options.effects
+        )
 
     const flush = Effect.suspend(() => {
       flushing++
@@ -239,12 +254,14 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     const reader = yield* makeReader(store, tail)
 
     const log = EventLog.of({
-      append: (drafts, options) =>
-        drafts.length === 0 ? Effect.succeed([]) : appendGroup(drafts, options?.fence ?? null),
+      append,
       push: (draft, options) => {
+        const prepared = prepare(draft, makeId)
         const onFenced = options === undefined ? null : contained(options.onFenced)
-        const prepared = prepare(draft, makeId, options?.fence ?? null)
-        queue.push(makeEntry(prepared, clock.monotonicTimeNanosUnsafe(), null, 0, onFenced))
+        const group = options === undefined
+          ? null
+          : { fence: options.fence, effects: [], events: 1, bytes: prepared.bytes }
+        queue.push(makeEntry(prepared, clock.monotonicTimeNanosUnsafe(), null, 0, group, onFenced))
         nudge()
         return !queue.overBound
       },
@@ -254,7 +271,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       claimCursor: store.claimCursor,
       moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
-      deleteBefore: store.deleteBefore
+      deleteOlderThan: store.deleteOlderThan
     })
     return Context.make(EventLog, log).pipe(
       Context.add(LogStatus, LogStatus.of({ view: Effect.sync(() => health.view) }))

@@ -3,42 +3,15 @@
  * what happens when the store is away is the business of `GroupCommit`, which is the same over every store.
  */
 import { Context } from "effect"
-import type { Effect, Stream } from "effect"
+import type { Duration, Effect, Stream } from "effect"
 import { Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Alias, EventKind, LoggedEvent, Via } from "../domain/Event.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
-import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
-import type { MessageStatus } from "../domain/Message.ts"
-import type { CursorClaim, EventFilter, Fence, LogBounds, SinkCursor } from "../services/EventLog.ts"
-import type { KeyParts } from "./EventKey.ts"
-
-/** What a draft changes besides being recorded. */
-export type Projection =
-  | {
-    readonly _tag: "Message"
-    readonly id: MessageId
-    readonly direction: "in" | "out"
-    readonly waId: string
-    readonly chat: string
-    readonly sender: string
-    readonly type: string
-    readonly body: string | null
-  }
-  | {
-    readonly _tag: "Ack"
-    readonly messageId: MessageId
-    readonly participant: string
-    readonly status: MessageStatus
-  }
-  | {
-    readonly _tag: "State"
-    /** JSON text of the state. */
-    readonly state: string
-    readonly tag: string
-    readonly jid: string | null
-    readonly phone: string | null
-  }
+import type { DeviceId, EventId } from "../domain/Ids.ts"
+import type { CursorClaim, Deletion, EventFilter, Fence, LogBounds, SinkCursor } from "../services/EventLog.ts"
+import type { KeyParts } from "../services/EventIdentity.ts"
+import type { LogEffect } from "../services/LogEffect.ts"
 
 /** A draft made ready for a store: serialised once, its keys computed, no character in it that a text column refuses. */
 export interface PreparedDraft {
@@ -56,12 +29,33 @@ export interface PreparedDraft {
   readonly keyParts: KeyParts | null
   /** Null where nothing can conflict with it. */
   readonly content: string | null
-  readonly projection: Projection | null
+  /** Set for a message: its key, which is also the key of its status. */
+  readonly message: string | null
+  /** The chat that the event belongs to, where it belongs to one. */
+  readonly chat: string | null
+  readonly effects: ReadonlyArray<LogEffect>
   readonly aliases: ReadonlyArray<Alias>
-  /** Set on a decision: the draft is refused as `Fenced` if the device's epoch is another one. */
-  readonly fence: Fence | null
   /** What it weighs in a queue: `dataBytes`, and a share for the objects around it. */
   readonly bytes: number
+}
+
+/** What is committed together or not at all. */
+export interface PreparedGroup {
+  readonly drafts: ReadonlyArray<PreparedDraft>
+  /** Set on a decision: the group is refused as `Fenced` if the device's epoch is another one. */
+  readonly fence: Fence | null
+  /** Beyond those of the drafts. */
+  readonly effects: ReadonlyArray<LogEffect>
+}
+
+export interface WriteBatch {
+  readonly groups: ReadonlyArray<PreparedGroup>
+  readonly moves: ReadonlyArray<CursorMove>
+  /**
+   * The head that was known when these drafts were first sent. An earlier attempt whose outcome is unknown can only
+   * have been committed above it, so their ids are looked for there alone.
+   */
+  readonly floor: number
 }
 
 export interface CursorMove {
@@ -74,7 +68,7 @@ export interface CursorMove {
 
 /**
  * What became of one draft. `Committed` also answers a repeated write of the same event id, with the number it got the
- * first time. `Conflict`: its key is known with other content. `Fenced`: its fence is stale. Nothing was written of
+ * first time. `Conflict`: its key is known with other content. `Fenced`: its group's fence is stale. Nothing was written of
  * these two.
  */
 export type Written =
@@ -84,7 +78,7 @@ export type Written =
   | { readonly _tag: "Fenced" }
 
 export interface WriteResult {
-  /** One a draft. */
+  /** One per draft, of all groups in order. */
   readonly written: ReadonlyArray<Written>
   /** The last number after this batch. */
   readonly head: number
@@ -110,13 +104,11 @@ export interface StoredPage extends LogBounds {
 
 export class LogStore extends Context.Service<LogStore, {
   /**
-   * All or nothing, in one transaction. Repeating a write whose outcome is unknown is safe: event ids are unique, and a
-   * known one answers with its number. `BatchRefused`: the store will never take this batch as it is.
+   * All or nothing, in one transaction. Repeating a write whose outcome is unknown is safe, with the same floor: event
+   * ids are unique above it, and a known one answers with its number. `BatchRefused`: the store will never take this
+   * batch as it is. `FloorAboveHead`: the log went back; nothing was written, of this batch or of an earlier attempt.
    */
-  readonly write: (
-    drafts: ReadonlyArray<PreparedDraft>,
-    moves: ReadonlyArray<CursorMove>
-  ) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused>
+  readonly write: (batch: WriteBatch) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused | FloorAboveHead>
 
   /**
    * As `EventLog.read`, all in one snapshot; beyond the head it answers with an empty page. A page ends with the event
@@ -147,7 +139,11 @@ export class LogStore extends Context.Service<LogStore, {
 
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
-  readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
+  /** As `EventLog.deleteOlderThan`. */
+  readonly deleteOlderThan: (
+    keep: Duration.Duration,
+    options: { readonly stepMax: Duration.Duration }
+  ) => Effect.Effect<Deletion, StorageUnavailable>
 
   /**
    * The head as commits of any process move it; null when commits may have been missed and the head must be asked for.
@@ -165,5 +161,17 @@ export class BatchRefused extends Schema.TaggedError<BatchRefused>()("BatchRefus
 }) {
   static of(detail: string): BatchRefused {
     return new BatchRefused({ message: `The store refused a batch for its data: ${detail}` })
+  }
+}
+
+/** The log's head is below the floor of a batch: an older database has taken the log's place. Nothing was written. */
+export class FloorAboveHead extends Schema.TaggedError<FloorAboveHead>()("FloorAboveHead", {
+  message: Schema.String,
+  head: Schema.Int,
+  oldest: Schema.Int,
+  logId: Schema.String
+}) {
+  static of(bounds: LogBounds): FloorAboveHead {
+    return new FloorAboveHead({ ...bounds, message: `The log went back to ${bounds.head}` })
   }
 }

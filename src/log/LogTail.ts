@@ -82,6 +82,11 @@ export class LogTail {
     return this.#changes.waiting
   }
 
+  /** Whether any answer of the store has been seen. */
+  get known(): boolean {
+    return this.#logId !== null
+  }
+
   /** To be taken before the store is asked, and given to `observe` with its answer. */
   get now(): Knowledge {
     return { generation: this.#generation, head: this.#head, anchor: this.#anchor }

@@ -1,12 +1,13 @@
 /**
  * Makes drafts ready for a store, and turns what no store would take into a `frame.rejected` that every store takes.
  */
-import type { AckData, DeviceStateData, EventDraft, EventKind, MessageData, RejectedData } from "../domain/Event.ts"
-import type { EventId, MessageId } from "../domain/Ids.ts"
+import type { AckData, DeviceStateData, EventDraft, EventKind, RejectedData } from "../domain/Event.ts"
+import type { EventId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
-import { clean, digestContent, digest, deriveKey, deriveKeyParts } from "./EventKey.ts"
-import type { Fence } from "../services/EventLog.ts"
-import type { Projection, PreparedDraft } from "./LogStore.ts"
+import { clean, deriveKey, digest, parseMessageId } from "../services/EventIdentity.ts"
+import { digestContent, deriveKeyParts } from "./EventKey.ts"
+import type { LogEffect } from "../services/LogEffect.ts"
+import type { PreparedDraft } from "./LogStore.ts"
 
 /** As `RejectedData` promises. */
 const rawMax = 64 * 1024
@@ -33,7 +34,7 @@ const nul = /\u0000/g
 const text = (value: string): string => value.replace(nul, "\ufffd")
 
 /** `makeId` gives the id of the `frame.rejected` that stands in where the draft itself cannot be written down. */
-export const prepare = (draft: EventDraft, makeId: () => EventId, fence: Fence | null = null): PreparedDraft => {
+export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft => {
   const reject = (detail: string, raw: string) => standIn(draft, makeId(), "unreadable", detail, raw)
   let data: string | undefined
   try {
@@ -47,7 +48,7 @@ export const prepare = (draft: EventDraft, makeId: () => EventId, fence: Fence |
   }
   if (isDeeperThan(data, depthMax)) return reject(`The event's data is nested deeper than ${depthMax} levels`, data)
   try {
-    const prepared = prepareUnchecked(draft, data, fence)
+    const prepared = prepareUnchecked(draft, data)
     return hasLongAddress(prepared)
       ? reject(`The event has an address or id of more than ${addressBytesMax} bytes`, data)
       : prepared
@@ -56,8 +57,9 @@ export const prepare = (draft: EventDraft, makeId: () => EventId, fence: Fence |
   }
 }
 
-const prepareUnchecked = (draft: EventDraft, data: string, fence: Fence | null): PreparedDraft => {
+const prepareUnchecked = (draft: EventDraft, data: string): PreparedDraft => {
   const keyParts = deriveKeyParts(draft)
+  const key = keyParts === null ? null : deriveKey(keyParts)
   const dataBytes = Buffer.byteLength(data)
   return {
     id: draft.id,
@@ -67,12 +69,13 @@ const prepareUnchecked = (draft: EventDraft, data: string, fence: Fence | null):
     via: draft.via,
     data,
     dataBytes,
-    key: keyParts === null ? null : deriveKey(keyParts.base, keyParts.chat, keyParts.sender),
+    key,
     keyParts,
     content: digestContent(draft),
-    projection: project(draft),
+    message: isMessage(draft) ? key : null,
+    chat: readChat(draft),
+    effects: project(draft),
     aliases: draft.aliases.map((alias) => ({ lid: clean(canonical(alias.lid)), jid: clean(canonical(alias.jid)) })),
-    fence,
     bytes: dataBytes + overheadBytes
   }
 }
@@ -80,20 +83,9 @@ const prepareUnchecked = (draft: EventDraft, data: string, fence: Fence | null):
 const isLong = (address: string | null | undefined): boolean =>
   typeof address === "string" && address.length > addressBytesMax / 3 && Buffer.byteLength(address) > addressBytesMax
 
-const hasLongAddress = ({ aliases, keyParts, projection }: PreparedDraft): boolean => {
-  if (keyParts !== null && (isLong(keyParts.chat) || isLong(keyParts.sender))) return true
-  if (aliases.some(({ jid, lid }) => isLong(jid) || isLong(lid))) return true
-  switch (projection?._tag) {
-    case "Message":
-      return isLong(projection.waId) || isLong(projection.chat) || isLong(projection.sender)
-    case "Ack":
-      return isLong(projection.participant)
-    case "State":
-      return isLong(projection.jid) || isLong(projection.phone)
-    default:
-      return false
-  }
-}
+const hasLongAddress = ({ aliases, chat, keyParts }: PreparedDraft): boolean =>
+  isLong(chat) || isLong(keyParts?.chat) || isLong(keyParts?.sender) ||
+  aliases.some(({ jid, lid }) => isLong(jid) || isLong(lid))
 
 /** Nearly free for the usual event: a level takes two characters at least, so a short text cannot be too deep. */
 const isDeeperThan = (json: string, levels: number): boolean => {
@@ -113,41 +105,36 @@ const isDeeperThan = (json: string, levels: number): boolean => {
   return false
 }
 
-const project = (draft: EventDraft): Projection | null => {
+const isMessage = (draft: EventDraft): boolean => draft.kind === "message.received" || draft.kind === "message.sent"
+
+/** The chat that an event belongs to: what a reader filters by, and what an erasure of the chat finds. */
+const readChat = (draft: EventDraft): string | null => {
+  if (!draft.kind.startsWith("message.")) return null
+  const { chat } = draft.data as { readonly chat?: unknown }
+  return typeof chat === "string" ? text(chat) : null
+}
+
+/** What an event changes besides being recorded. */
+const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
   switch (draft.kind) {
-    case "message.received":
-    case "message.sent": {
-      const data = draft.data as MessageData
-      return {
-        _tag: "Message",
-        id: data.messageId,
-        direction: draft.kind === "message.sent" ? "out" : "in",
-        waId: text(data.waId),
-        chat: text(data.chat),
-        sender: text(data.sender),
-        type: text(data.type),
-        body: data.body === null ? null : text(data.body)
-      }
-    }
     case "message.ack": {
       const data = draft.data as AckData
-      const messageId: MessageId | null = data.messageId
-      return messageId === null
-        ? null
-        : { _tag: "Ack", messageId, participant: text(data.participant ?? ""), status: data.status }
+      const message = data.messageId === null ? null : parseMessageId(data.messageId)
+      return message === null ? [] : [{ _tag: "Ack", message, status: data.status }]
     }
     case "device.state": {
       const data = draft.data as DeviceStateData
-      return {
+      return [{
         _tag: "State",
+        device: draft.deviceId,
         state: JSON.stringify(data.state),
         tag: data.state._tag,
         jid: data.jid === null ? null : text(data.jid),
         phone: data.phone === null ? null : text(data.phone)
-      }
+      }]
     }
     default:
-      return null
+      return []
   }
 }
 
@@ -179,9 +166,10 @@ const standIn = (
     key,
     keyParts: null,
     content: null,
-    projection: null,
+    message: null,
+    chat: null,
+    effects: [],
     aliases: [],
-    fence: null,
     bytes: dataBytes + overheadBytes
   }
 }

@@ -1,14 +1,30 @@
 /**
  * How events and messages get their ids. A message id is computed from the message's identity, so that a repeat, by
  * whichever way it comes, computes the same one; an event id is made once, when the event is first drafted.
+ *
+ * A message's id is its identity key in another alphabet, so the store finds a message by its identity and needs no
+ * index of message ids.
  */
 import { hash, randomFillSync } from "node:crypto"
 import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
+import { canonical } from "../domain/Jid.ts"
 
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
-/** 26 characters of 5 bits: 130 bits of the digest, which is out of reach of chance and of search. */
+/** 128 bits as 26 characters of 5 bits each; the last two bits are zero. */
 const idLength = 26
+
+/** Separates the fields of a key. `clean` keeps it out of them, so no two identities can read alike. */
+export const separator = "\u001f"
+
+/** Control characters: never part of an address or an id, refused by text columns (NUL), or our own separator. */
+// oxlint-disable-next-line no-control-regex
+const control = /[\u0000-\u001f]/g
+
+export const clean = (text: string): string => text.replace(control, "\ufffd")
+
+/** 128 bits of SHA-256 as 32 hex digits: what a `uuid` column holds. */
+export const digest = (text: string): string => hash("sha256", text, "hex").slice(0, 32)
 
 export interface MessageIdentity {
   readonly fromMe: boolean
@@ -17,15 +33,42 @@ export interface MessageIdentity {
   readonly waId: string
 }
 
+/** What a key is taken over, in the parts that a store needs to compute the key of another spelling. */
+export interface KeyParts {
+  readonly base: string
+  readonly chat: string
+  readonly sender: string
+}
+
+export const deriveKey = ({ base, chat, sender }: KeyParts): string =>
+  digest(`${base}${separator}${chat}${separator}${sender}`)
+
 /**
- * The id of a message. Of a message of our own the gateway's id is enough, because this account chose it, and acks
- * name nothing else. Of a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
+ * The identity of a message. Of a message of our own the gateway's id is enough, because this account chose it, and
+ * acks name nothing else. Of a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
  */
-export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): MessageId => {
-  const identity = message.fromMe
-    ? [deviceId, message.waId]
-    : [deviceId, message.chat, message.sender, message.waId]
-  return `msg_${base32(hash("sha256", JSON.stringify(identity), "buffer"))}` as MessageId
+export const deriveMessageKeyParts = (deviceId: DeviceId, message: MessageIdentity): KeyParts => ({
+  base: [deviceId, "message", message.fromMe ? "1" : "0", clean(message.waId)].join(separator),
+  chat: message.fromMe ? "" : clean(canonical(message.chat)),
+  sender: message.fromMe ? "" : clean(canonical(message.sender))
+})
+
+export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): MessageId =>
+  formatMessageId(deriveKey(deriveMessageKeyParts(deviceId, message)))
+
+/** The message id of a key of 32 hex digits. */
+export const formatMessageId = (key: string): MessageId => `msg_${base32(Buffer.from(`${key}00`, "hex"))}` as MessageId
+
+/** The key of a message id; null for an id that no key has. */
+export const parseMessageId = (id: string): string | null => {
+  if (id.length !== 4 + idLength || !id.startsWith("msg_")) return null
+  let bits = 0n
+  for (const character of id.slice(4)) {
+    const value = crockford.indexOf(character)
+    if (value === -1) return null
+    bits = (bits << 5n) | BigInt(value)
+  }
+  return (bits & 3n) === 0n ? (bits >> 2n).toString(16).padStart(32, "0") : null
 }
 
 /** Random bytes are drawn for many ids at once: one draw an id would be most of what an id costs. */

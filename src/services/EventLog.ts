@@ -8,12 +8,13 @@
  * What is left to others: the writing itself (`LogStore`), who reads (`SinkRelay`, the HTTP and RPC streams).
  */
 import { Context, Schema } from "effect"
-import type { Effect, Stream } from "effect"
+import type { Duration, Effect, Stream } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { EventDraft, LoggedEvent } from "../domain/Event.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
 import type { DeviceId, EventId } from "../domain/Ids.ts"
+import type { LogEffect } from "./LogEffect.ts"
 
 /** What became of one draft. A duplicate was in the log before: `seq` is null, nothing was written. */
 export type Appended =
@@ -62,6 +63,11 @@ export interface ReadBudget {
   readonly require: (bytes: number) => Effect.Effect<void>
 }
 
+/** The outcome of a round of retention. `elapsed`: the time since the last one, by the database's clock. */
+export type Deletion =
+  | { readonly _tag: "Deleted"; readonly count: number }
+  | { readonly _tag: "Refused"; readonly elapsed: Duration.Duration }
+
 /** The right to move one sink's cursor. A newer claim ends an older one: its moves change nothing and say so. */
 export interface CursorClaim {
   readonly sink: string
@@ -87,10 +93,12 @@ export class EventLog extends Context.Service<EventLog, {
    * Commits these drafts as one group, in this order, each device's after all it gave before. Returns once they are on
    * disk, one result per draft. Waits while the log is over its bound or the database is away; interruption before the
    * batch was taken withdraws them. With a fence that is stale nothing is written and the call fails with `Fenced`.
+   * `effects` are applied in the same transaction, besides those that follow from the drafts; without a draft nothing is
+   * written. A draft that conflicts with a known identity is kept as `frame.rejected` in the transaction that follows.
    */
   readonly append: (
     drafts: ReadonlyArray<EventDraft>,
-    options?: { readonly fence?: Fence | undefined }
+    options?: { readonly fence?: Fence | undefined; readonly effects?: ReadonlyArray<LogEffect> | undefined }
   ) => Effect.Effect<ReadonlyArray<Appended>, Fenced | GroupTooLarge>
 
   /**
@@ -163,10 +171,14 @@ export class EventLog extends Context.Service<EventLog, {
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   /**
-   * Removes events recorded before `before`, but none that a sink has not confirmed. Returns how many went. Message
-   * rows and identities stay, so what is removed can not come back as new.
+   * Deletes events older than `keep` by the database's clock, with the messages, statuses and identities that are theirs;
+   * none that a sink has not confirmed, and never the newest. An identity stays at least as long as its event. Deletes
+   * nothing and answers `Refused` if more time than `stepMax` seems to have passed since the last round.
    */
-  readonly deleteBefore: (before: Date) => Effect.Effect<number, StorageUnavailable>
+  readonly deleteOlderThan: (
+    keep: Duration.Duration,
+    options: { readonly stepMax: Duration.Duration }
+  ) => Effect.Effect<Deletion, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 
 /** The claim does not hold the sink's cursor any more: its holder must stop, or claim the cursor anew. */

@@ -1,8 +1,10 @@
 import { layerFreshEmbedded } from "../support/storage.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
+import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 
 eventLogConformance("on the embedded database", layerFreshEmbedded)
+logStoreConformance("on the embedded database", layerFreshEmbedded)
 repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)

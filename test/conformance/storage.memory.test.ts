@@ -1,8 +1,10 @@
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
+import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 
 eventLogConformance("in memory", layerMemory)
+logStoreConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)

@@ -1,8 +1,10 @@
 import { layerFreshPostgres } from "../support/storage.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
+import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 
 eventLogConformance("on Postgres", layerFreshPostgres)
+logStoreConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)

@@ -1,6 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import fc from "fast-check"
-import { digestContent, deriveKey, deriveKeyParts } from "../../src/log/EventKey.ts"
+import { deriveKeyParts, digestContent } from "../../src/log/EventKey.ts"
+import { deriveKey } from "../../src/services/EventIdentity.ts"
 import { ackDraft, freshDevice, messageDraft } from "../support/drafts.ts"
 import { propertyLimits } from "../support/propertyLimits.ts"
 
@@ -9,7 +10,7 @@ const device = freshDevice()
 const keyOfDraft = (draft: ReturnType<typeof messageDraft>): string => {
   const parts = deriveKeyParts(draft)
   assert.isNotNull(parts)
-  return deriveKey(parts!.base, parts!.chat, parts!.sender)
+  return deriveKey(parts!)
 }
 
 it("knows a message by any spelling of one address, whichever companion sent it", () => {

@@ -44,15 +44,16 @@ const makeLog = Effect.gen(function*() {
   }
   const store = LogStore.of({
     ...inner,
-    write: Effect.fnUntraced(function*(drafts, moves) {
-      const bodies = drafts.map((draft) => readBody(draft.data))
+    write: Effect.fnUntraced(function*(batch) {
+      const { groups, moves } = batch
+      const bodies = groups.flatMap(({ drafts }) => drafts).map((draft) => readBody(draft.data))
       yield* Queue.offer(batches, { at: yield* Clock.currentTimeMillis, bodies, moves: moves.length })
       if (control.gate !== null) yield* Deferred.await(control.gate)
       if (control.away) return yield* StorageUnavailable.of("append")
       if (control.poison !== null && bodies.includes(control.poison)) return yield* BatchRefused.of("test")
-      if (control.refuseAll && drafts.length > 0) return yield* BatchRefused.of("test")
+      if (control.refuseAll && bodies.length > 0) return yield* BatchRefused.of("test")
       if (control.refuseMoves && moves.length > 0) return yield* BatchRefused.of("test")
-      const result = yield* inner.write(drafts, moves)
+      const result = yield* inner.write(batch)
       if (control.nonsense) {
         control.nonsense = false
         return { ...result, written: null as never }

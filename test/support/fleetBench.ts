@@ -168,7 +168,7 @@ export const layerOn = (tables: BenchTables, settings: Partial<FleetSettings> = 
         claimCursor: () => nobody,
         moveCursor: () => nobody,
         cursors: nobody,
-        deleteBefore: () => nobody
+        deleteOlderThan: () => nobody
       })
       const gatewayPulses = yield* PubSub.sliding<void>(1)
       let row: Result.Result<GatewayRef, GatewayAbsent> = Result.succeed("default 1" as GatewayRef)

@@ -12,6 +12,15 @@ const interval = Duration.minutes(10)
 /** A start has better things to do; a process that restarts all the time never gets here, and need not. */
 const firstAfter = Duration.minutes(1)
 
+/** Rounds are late when the database was away or slow, and clocks are corrected by minutes. */
+const stepSlack = Duration.hours(1)
+
+/** Long enough that somebody reads the warning, short enough that a log does not fill a disk after a long pause. */
+const refusedFor = Duration.hours(6)
+
+/** Longer than any log is old. */
+const stepUnbounded = Duration.days(36_500)
+
 /** Who keeps an event from going that is older than asked for: the sinks that have not confirmed it. Null: nobody. */
 const heldBack = Effect.fnUntraced(function*(log: EventLog["Service"], before: number) {
   const { head, oldest } = yield* log.bounds
@@ -39,22 +48,59 @@ const makeWarning = () => {
   }, Effect.catch((error) => Effect.logDebug("What holds back old events could not be read", error)))
 }
 
-const deleteOnce = Effect.fn("Retention.retain")(
-  function*(keep: Duration.Duration, warn: ReturnType<typeof makeWarning>) {
+/**
+ * How much time may have passed since the last round, by the database's clock: what has passed here by the monotonic
+ * clock, and some slack. More is a clock that jumped, or a time without any process. These look alike, so the step is
+ * refused until the clock has run steadily for a while: a jump is seen and put right, a pause is caught up with.
+ */
+const makeStepMax = (clock: Clock.Clock) => {
+  let lastDeletedAt = clock.monotonicTimeNanosUnsafe()
+  let refusedSince: bigint | null = null
+  return {
+    read: (): Duration.Duration => {
+      const now = clock.monotonicTimeNanosUnsafe()
+      const accepted = refusedSince !== null && now - refusedSince >= Duration.toNanosUnsafe(refusedFor)
+      return accepted ? stepUnbounded : Duration.sum(Duration.nanos(now - lastDeletedAt), stepSlack)
+    },
+    deleted: () => {
+      lastDeletedAt = clock.monotonicTimeNanosUnsafe()
+      refusedSince = null
+    },
+    /** Whether it is the first refusal in a row. */
+    refused: (): boolean => {
+      const first = refusedSince === null
+      refusedSince ??= clock.monotonicTimeNanosUnsafe()
+      return first
+    }
+  }
+}
+
+const deleteOnce = Effect.fn("Retention.deleteOnce")(
+  function*(keep: Duration.Duration, stepMax: ReturnType<typeof makeStepMax>, warn: ReturnType<typeof makeWarning>) {
     const log = yield* EventLog
-    const before = (yield* Clock.currentTimeMillis) - Duration.toMillis(keep)
-    const removed = yield* log.deleteBefore(new Date(before))
-    if (removed > 0) yield* Effect.logInfo("Removed old events from the log", { removed, keep: Duration.format(keep) })
-    yield* warn(log, before)
+    const deletion = yield* log.deleteOlderThan(keep, { stepMax: stepMax.read() })
+    if (deletion._tag === "Refused") {
+      if (!stepMax.refused()) return
+      return yield* Effect.logWarning(
+        "More time has passed since the last retention than this process can explain: old events stay for now. " +
+          `If the database's clock is right, do nothing: retention goes on in ${Duration.format(refusedFor)}`,
+        { elapsed: Duration.format(deletion.elapsed) }
+      )
+    }
+    stepMax.deleted()
+    const { count } = deletion
+    if (count > 0) yield* Effect.logInfo("Deleted old events of the log", { count, keep: Duration.format(keep) })
+    yield* warn(log, (yield* Clock.currentTimeMillis) - Duration.toMillis(keep))
   },
-  Effect.catch((error) => Effect.logWarning("Old events could not be removed; tried again later", error))
+  Effect.catch((error) => Effect.logWarning("Old events could not be deleted; tried again later", error))
 )
 
 /** Runs with its scope. */
 export const make = (keep: Duration.Duration): Effect.Effect<void, never, EventLog | Scope.Scope> =>
-  deleteOnce(keep, makeWarning()).pipe(
-    Effect.repeat(Schedule.spaced(interval)),
-    Effect.delay(firstAfter),
-    Effect.forkScoped,
-    Effect.asVoid
-  )
+  Effect.flatMap(Clock.Clock, (clock) =>
+    deleteOnce(keep, makeStepMax(clock), makeWarning()).pipe(
+      Effect.repeat(Schedule.spaced(interval)),
+      Effect.delay(firstAfter),
+      Effect.forkScoped,
+      Effect.asVoid
+    ))

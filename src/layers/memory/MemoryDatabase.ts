@@ -3,15 +3,18 @@
  * SQL schema one by one, so that a test in memory proves the same as one on disk.
  */
 import { randomUUID } from "node:crypto"
-import { Clock, Context, Effect, Layer, PubSub } from "effect"
+import { Clock, Context, Duration, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import type { EventId } from "../../domain/Ids.ts"
+import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
-import type { Message, MessageStatus } from "../../domain/Message.ts"
-import { deriveKey } from "../../log/EventKey.ts"
-import type { CursorMove, Projection, PreparedDraft, WriteResult, Written } from "../../log/LogStore.ts"
+import type { MessageStatus } from "../../domain/Message.ts"
+import { FloorAboveHead } from "../../log/LogStore.ts"
+import type { CursorMove, PreparedDraft, PreparedGroup, WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
+import { deriveKey } from "../../services/EventIdentity.ts"
+import type { Deletion } from "../../services/EventLog.ts"
+import type { EffectOf, EffectTag, LogEffect } from "../../services/LogEffect.ts"
 
 export interface DeviceRow {
   /** 1, 2, 3 … in order of creation. */
@@ -23,9 +26,20 @@ export interface DeviceRow {
   readonly releaseRequests: number
 }
 
-export interface MessageRow {
+/** `message` is a message's key, `chat` the chat that the event belongs to. */
+export interface PlaceRow {
+  readonly message: string | null
+  readonly chat: string | null
+}
+
+export interface IdentityRow {
+  readonly content: string | null
   readonly seq: number
-  readonly message: Message
+}
+
+export interface StatusRow {
+  readonly status: MessageStatus
+  readonly updatedAt: string
 }
 
 export interface CursorRow {
@@ -36,55 +50,71 @@ export interface CursorRow {
 /** Events, kept from `oldest` on; the index of `seq` is `seq - oldest`. */
 export class MemoryTables {
   events: Array<LoggedEvent> = []
+  readonly places = new Map<number, PlaceRow>()
   oldest = 1
   head = 0
   readonly logId = randomUUID()
   recordedAt = 0
+  #deletedAt: number | null = null
   readonly seqById = new Map<string, number>()
-  readonly keys = new Map<string, string | null>()
-  readonly messages = new Map<string, MessageRow>()
-  readonly acks = new Map<string, Array<MessageStatus>>()
+  readonly identities = new Map<string, IdentityRow>()
+  readonly statuses = new Map<string, StatusRow>()
   readonly aliases = new Map<string, string>()
   readonly cursors = new Map<string, CursorRow>()
   readonly devices = new Map<string, DeviceRow>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
 
-  write(drafts: ReadonlyArray<PreparedDraft>, moves: ReadonlyArray<CursorMove>, now: number): WriteResult {
+  write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
+    const bounds = { oldest: this.oldest, logId: this.logId }
+    const before = this.head
+    if (before < floor) return FloorAboveHead.of({ ...bounds, head: before })
     this.recordedAt = Math.max(this.recordedAt, now)
     const recordedAt = new Date(this.recordedAt).toISOString()
-    for (const draft of drafts) {
+    for (const draft of groups.flatMap((group) => group.drafts)) {
       for (const { jid, lid } of draft.aliases) {
         this.aliases.set(`${draft.deviceId} ${lid}`, jid)
         this.aliases.set(`${draft.deviceId} ${jid}`, lid)
       }
     }
-    const before = this.head
-    const written = drafts.map((draft) => this.#writeOne(draft, recordedAt))
+    const written = groups.flatMap((group) => this.#writeGroup(group, floor, recordedAt))
     const lost = moves.flatMap((move, index) => this.#move(move, before) ? [] : [index])
-    return { written, head: this.head, oldest: this.oldest, logId: this.logId, recordedAt, lost }
+    return { ...bounds, written, head: this.head, recordedAt, lost }
   }
 
-  #writeOne(draft: PreparedDraft, recordedAt: string): Written {
-    const same = this.seqById.get(draft.id)
-    if (same !== undefined) return { _tag: "Committed", seq: same, fresh: false }
-    if (draft.fence !== null && this.devices.get(draft.fence.deviceId)?.epoch !== draft.fence.epoch) {
-      return { _tag: "Fenced" }
+  #writeGroup({ drafts, effects, fence }: PreparedGroup, floor: number, recordedAt: string): ReadonlyArray<Written> {
+    const repeated = drafts.some((draft) => this.#findRepeated(draft, floor) !== null)
+    if (!repeated && fence !== null && this.devices.get(fence.deviceId)?.epoch !== fence.epoch) {
+      return drafts.map(() => ({ _tag: "Fenced" }))
     }
+    const written = drafts.map((draft) => this.#writeOne(draft, floor, recordedAt))
+    if (!repeated) { for (const effect of effects) applyEffect(this, effect, recordedAt) }
+    return written
+  }
+
+  #findRepeated(draft: PreparedDraft, floor: number): number | null {
+    const seq = this.seqById.get(draft.id)
+    return seq !== undefined && seq > floor ? seq : null
+  }
+
+  #writeOne(draft: PreparedDraft, floor: number, recordedAt: string): Written {
+    const same = this.#findRepeated(draft, floor)
+    if (same !== null) return { _tag: "Committed", seq: same, fresh: false }
     const spellings = this.#spellings(draft)
-    const known = spellings.find((key) => this.keys.has(key))
+    const known = spellings.find((key) => this.identities.has(key))
     if (known !== undefined) {
-      const content = this.keys.get(known)!
+      const { content } = this.identities.get(known)!
       return content !== null && draft.content !== null && content !== draft.content
         ? { _tag: "Conflict" }
         : { _tag: "Duplicate" }
     }
     const seq = ++this.head
-    for (const key of spellings) this.keys.set(key, draft.content)
+    for (const key of spellings) this.identities.set(key, { content: draft.content, seq })
     this.seqById.set(draft.id, seq)
-    const { data, dataBytes, deviceId, id, kind, occurredAt, via } = draft
+    const { chat, data, dataBytes, deviceId, id, kind, message, occurredAt, via } = draft
     this.events.push({ seq, id, kind, deviceId, occurredAt, recordedAt, via, data, bytes: dataBytes })
-    if (draft.projection !== null) this.#apply(draft.projection, draft, seq, recordedAt)
+    if (message !== null || chat !== null) this.places.set(seq, { message, chat })
+    for (const effect of draft.effects) applyEffect(this, effect, recordedAt)
     return { _tag: "Committed", seq, fresh: true }
   }
 
@@ -98,55 +128,25 @@ export class MemoryTables {
       if (other === undefined) return [address]
       return isLid(address) ? [other, address] : [address, other]
     }
-    return both(chat).flatMap((inChat) => both(sender).map((from) => deriveKey(base, inChat, from)))
+    return both(chat).flatMap((inChat) => both(sender).map((from) => deriveKey({ base, chat: inChat, sender: from })))
   }
 
-  #apply(effects: Projection, draft: PreparedDraft, seq: number, recordedAt: string): void {
-    switch (effects._tag) {
-      case "Message": {
-        if (this.messages.has(effects.id)) return
-        const { _tag, ...fields } = effects
-        const acks = effects.direction === "out" ? this.acks.get(effects.id) ?? [] : []
-        const first: MessageStatus = effects.direction === "out" ? "sent" : "delivered"
-        this.messages.set(effects.id, {
-          seq,
-          message: {
-            ...fields,
-            deviceId: draft.deviceId,
-            status: acks.reduce(advance, first),
-            occurredAt: draft.occurredAt,
-            createdAt: recordedAt,
-            updatedAt: recordedAt
-          }
-        })
-        return
-      }
-      case "Ack": {
-        const acks = this.acks.get(effects.messageId) ?? []
-        acks.push(effects.status)
-        this.acks.set(effects.messageId, acks)
-        const row = this.messages.get(effects.messageId)
-        if (row === undefined) return
-        const status = advance(row.message.status, effects.status)
-        if (status === row.message.status) return
-        this.messages.set(effects.messageId, { ...row, message: { ...row.message, status, updatedAt: recordedAt } })
-        return
-      }
-      case "State": {
-        const row = this.devices.get(draft.deviceId)
-        if (row === undefined) return
-        // Who is logged out has no account any more; every other state keeps what is known of it.
-        const gone = effects.tag === "LoggedOut"
-        const device: Device = {
-          ...row.device,
-          state: JSON.parse(effects.state) as Device["state"],
-          jid: gone ? null : effects.jid ?? row.device.jid,
-          phone: gone ? null : effects.phone ?? row.device.phone,
-          updatedAt: recordedAt
-        }
-        this.devices.set(draft.deviceId, { ...row, device })
-      }
+  deleteOlderThan(keep: Duration.Duration, stepMax: Duration.Duration, now: number): Deletion {
+    const elapsed = this.#deletedAt === null ? 0 : now - this.#deletedAt
+    if (elapsed > Duration.toMillis(stepMax)) return { _tag: "Refused", elapsed: Duration.millis(elapsed) }
+    this.#deletedAt = now
+    const upto = Math.min(this.head - 1, ...Array.from(this.cursors.values(), (row) => row.seq))
+    const limit = new Date(now - Duration.toMillis(keep)).toISOString()
+    let count = 0
+    for (const event of this.events) {
+      if (event.seq > upto || event.recordedAt > limit) break
+      count++
+      this.seqById.delete(event.id)
+      this.places.delete(event.seq)
     }
+    this.events = this.events.slice(count)
+    this.oldest += count
+    return { _tag: "Deleted", count }
   }
 
   /** The event of a number, where it is kept. */
@@ -161,6 +161,41 @@ export class MemoryTables {
     if (move.id !== null && id !== null && id !== move.id) return false
     this.cursors.set(move.sink, { epoch: row.epoch, seq: Math.max(row.seq, move.seq) })
     return true
+  }
+}
+
+type ApplyEffect<Tag extends EffectTag> = (tables: MemoryTables, effect: EffectOf<Tag>, recordedAt: string) => void
+
+/** How each effect is applied, one entry per tag. */
+const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
+  Ack: (tables, { message, status }, recordedAt) => {
+    const row = tables.statuses.get(message)
+    const next = advance(row?.status ?? "sent", status as MessageStatus)
+    if (next !== (row?.status ?? "sent")) tables.statuses.set(message, { status: next, updatedAt: recordedAt })
+  },
+  State: (tables, effect, recordedAt) => {
+    const id = effect.device as DeviceId
+    const row = tables.devices.get(id)
+    if (row === undefined) return
+    // A device that is logged out has no account any more; every other state keeps what is known of it.
+    const gone = effect.tag === "LoggedOut"
+    const device: Device = {
+      ...row.device,
+      state: JSON.parse(effect.state) as Device["state"],
+      jid: gone ? null : effect.jid ?? row.device.jid,
+      phone: gone ? null : effect.phone ?? row.device.phone,
+      updatedAt: recordedAt
+    }
+    tables.devices.set(id, { ...row, device })
+  }
+}
+
+const applyEffect = (tables: MemoryTables, effect: LogEffect, recordedAt: string): void => {
+  switch (effect._tag) {
+    case "Ack":
+      return effectHandlers.Ack(tables, effect, recordedAt)
+    case "State":
+      return effectHandlers.State(tables, effect, recordedAt)
   }
 }
 

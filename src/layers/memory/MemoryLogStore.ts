@@ -10,7 +10,11 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
   Effect.gen(function*() {
     const { now, tables } = yield* MemoryDatabase
     return LogStore.of({
-      write: (drafts, moves) => Effect.sync(() => tables.write(drafts, moves, now())),
+      write: (batch) =>
+        Effect.suspend(() => {
+          const result = tables.write(batch, now())
+          return "written" in result ? Effect.succeed(result) : Effect.fail(result)
+        }),
       read: (options) =>
         Effect.suspend(() => {
           if (options.after < tables.oldest - 1) {
@@ -47,20 +51,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
         Array.from(tables.cursors, ([sink, row]) => ({ sink, ...row }))
           .sort((a, b) => a.sink < b.sink ? -1 : 1)
       ),
-      deleteBefore: (before) =>
-        Effect.sync(() => {
-          const upto = Math.min(tables.head, ...Array.from(tables.cursors.values(), (row) => row.seq))
-          const limit = before.toISOString()
-          let removed = 0
-          for (const event of tables.events) {
-            if (event.seq > upto || event.recordedAt >= limit) break
-            removed++
-            tables.seqById.delete(event.id)
-          }
-          tables.events = tables.events.slice(removed)
-          tables.oldest += removed
-          return removed
-        }),
+      deleteOlderThan: (keep, { stepMax }) => Effect.sync(() => tables.deleteOlderThan(keep, stepMax, now())),
       commits: Stream.empty,
       shared: false
     })

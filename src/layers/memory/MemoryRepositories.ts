@@ -6,11 +6,15 @@ import type { DeviceStateData } from "../../domain/Event.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { LoggedEvent } from "../../domain/Event.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
+import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
+import { viewMessage } from "../../log/messageView.ts"
+import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 
@@ -146,28 +150,36 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
   MessageRepository,
   Effect.gen(function*() {
     const { tables } = yield* MemoryDatabase
+    const view = (event: LoggedEvent): Message | null => {
+      const message = tables.places.get(event.seq)?.message ?? null
+      return message === null ? null : viewMessage({ ...event, message }, tables.statuses.get(message) ?? null)
+    }
     return MessageRepository.of({
       get: (id, visible) =>
         Effect.suspend(() => {
-          const row = tables.messages.get(id)
-          return row === undefined || !isVisible(visible, row.message.deviceId)
+          const key = parseMessageId(id)
+          const seq = key === null ? undefined : tables.identities.get(key)?.seq
+          const event = seq === undefined ? undefined : tables.events[seq - tables.oldest]
+          const message = event === undefined ? null : view(event)
+          return message === null || !isVisible(visible, message.deviceId)
             ? Effect.fail(MessageNotFound.of(id))
-            : Effect.succeed(row.message)
+            : Effect.succeed(message)
         }),
       list: Effect.fnUntraced(function*(options) {
         const before = options.cursor === undefined
           ? Number.MAX_SAFE_INTEGER
           : Number(yield* decodeCursor(options.cursor, seqPattern))
         const limit = pageLimit(options.limit)
-        const found = Array.from(tables.messages.values())
-          .filter(({ message, seq }) =>
-            seq < before &&
-            (options.device === undefined || message.deviceId === options.device) &&
-            isVisible(options.visible, message.deviceId) &&
-            (options.chat === undefined || message.chat === options.chat) &&
-            (options.status === undefined || message.status === options.status)
-          )
-          .sort((a, b) => b.seq - a.seq)
+        const found = tables.events.toReversed().flatMap((event) => {
+          const message = event.seq < before ? view(event) : null
+          return message !== null &&
+              (options.device === undefined || message.deviceId === options.device) &&
+              isVisible(options.visible, message.deviceId) &&
+              (options.chat === undefined || message.chat === options.chat) &&
+              (options.status === undefined || message.status === options.status)
+            ? [{ seq: event.seq, message }]
+            : []
+        })
         const items = found.slice(0, limit)
         return {
           items: items.map((row) => row.message),

@@ -3,6 +3,7 @@ import { Layer } from "effect"
 import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
+import type { LogStore } from "../../log/LogStore.ts"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as MemoryDatabase from "./MemoryDatabase.ts"
 import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
@@ -12,9 +13,9 @@ import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 
 export const layerMemory: Layer.Layer<
-  EventLog | LogStatus | DeviceRepository | GatewayRepository | MessageRepository
+  EventLog | LogStatus | LogStore | DeviceRepository | GatewayRepository | MessageRepository
 > = Layer.mergeAll(
-  GroupCommit.layer.pipe(Layer.provide(MemoryLogStore.layer)),
+  GroupCommit.layer.pipe(Layer.provideMerge(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
   MemoryRepositories.layerMessages,
   MemoryGatewayRepository.layer

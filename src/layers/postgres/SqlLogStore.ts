@@ -1,5 +1,5 @@
 /** The log's store in Postgres or the embedded database: one function call a batch, one statement a read. */
-import { Effect, Layer, Stream } from "effect"
+import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
@@ -8,26 +8,34 @@ import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog.ts"
-import { BatchRefused, LogStore } from "../../log/LogStore.ts"
-import type { WriteResult, Written } from "../../log/LogStore.ts"
+import { BatchRefused, FloorAboveHead, LogStore } from "../../log/LogStore.ts"
+import type { WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeSchemaRepair } from "./Migrations.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
 import { describe, isDataError, isNumberTaken, unavailable, withinAnswerMax } from "./sqlErrors.ts"
 
-/** As `columba_append` names it. */
+/** As the append function names it. */
 const channel = "columba_log"
 
 /**
- * Numbers that one read looks at when it filters by kind alone, for which there is no index: a reader of something
- * rare comes back with a later `through` instead of holding a connection over millions of rows.
+ * Events that one read looks at when it filters by kind, for which there is no index: a reader of something rare comes
+ * back with a later `through` instead of holding a connection over millions of rows.
  */
 const scanSpan = 50_000
 
 /** Rows that retention removes in one transaction: some 20 ms, during which appends go on. */
-const deleteChunkMax = 5_000
+const deleteRowsMax = 5_000
+
+interface DeleteRow {
+  readonly refused: boolean
+  readonly elapsed_ms: number
+  readonly removed: number
+  readonly more: boolean
+}
 
 interface AppendRow {
+  readonly behind: boolean
   readonly head: number
   readonly oldest: number
   readonly log_id: string
@@ -52,6 +60,9 @@ interface EventRow {
 const columns = `e.seq::float8 as seq, e.id::text as id, e.kind, e.device_id, e.occurred_at,
   (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.via, e.data::text as data, e.bytes`
 
+/** The newest event's number: retention never deletes it, so the log's head needs no row of its own. */
+const headSql = "coalesce((select n.seq from events n order by n.seq desc limit 1), 0)"
+
 export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
   LogStore,
   Effect.gen(function*() {
@@ -69,45 +80,40 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
      * On a connection of its own for that long: shared ones are pipelined, and a reader's statement would wait behind
      * an append that waits for another process's.
      */
-    const write: LogStore["Service"]["write"] = (drafts, moves) =>
-      Effect.map(
-        withinAnswerMax(Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
-          connection.execute(appendStatement, appendParameters(drafts, moves), undefined)))),
-        (rows): WriteResult => {
-          const row = rows[0] as AppendRow
-          const lost = new Set(row.lost)
-          return {
-            written: drafts.map((_, index) =>
-              toWritten(row.outcomes[index]!, row.seqs[index]!)
-            ),
-            head: row.head,
-            oldest: row.oldest,
-            logId: row.log_id,
-            recordedAt: new Date(row.recorded_ms).toISOString(),
-            lost: moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])
-          }
-        }
-      ).pipe(Effect.tapError(repairSchema), Effect.catch(writeFailure))
+    const write: LogStore["Service"]["write"] = (batch) =>
+      withinAnswerMax(
+        Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
+          connection.execute(appendStatement, appendParameters(batch), undefined)))
+      ).pipe(
+        Effect.tapError(repairSchema),
+        Effect.catch(writeFailure),
+        Effect.flatMap((rows) =>
+          toResult(batch, rows[0] as AppendRow)
+        )
+      )
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
-      const scanned = options.device === undefined && (options.kinds !== undefined || options.visible !== undefined)
-      const { conditions, parameters } = filterSql(options, 5)
+      const { bound, conditions, parameters } = filterSql(options, 5)
       const rows = yield* sql.unsafe<
         & {
           readonly head: number
           readonly oldest: number
           readonly log_id: string
           readonly anchor_id: string | null
+          readonly upto: number | null
         }
         & (EventRow | { readonly seq: null })
       >(
-        `select h.head::float8 as head, h.oldest::float8 as oldest, h.log_id::text as log_id,
+        `select h.head::float8 as head, l.oldest::float8 as oldest, l.log_id::text as log_id, b.upto::float8 as upto,
           (select a.id::text from events a where a.seq = $3) as anchor_id, ${columns}
-        from log_head h left join lateral (
+        from log_identity l
+        cross join lateral (select ${headSql} as head) h
+        cross join lateral (select ${bound ?? "null::bigint"} as upto) b
+        left join lateral (
           select * from (
             select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from (
               select * from events e
-              where e.seq > $1 ${scanned ? `and e.seq <= $1 + ${scanSpan}` : ""} ${conditions}
+              where e.seq > $1 ${bound === null ? "" : "and e.seq <= coalesce(b.upto, h.head)"} ${conditions}
               order by e.seq limit $2
             ) e
           ) e where e.ahead < $4
@@ -120,33 +126,33 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           ...parameters
         ]
       )
-      const { anchor_id, head, log_id, oldest } = rows[0]!
+      const { anchor_id, head, log_id, oldest, upto } = rows[0]!
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
       const events = rows.flatMap((row) => row.seq === null ? [] : [toEvent(row)])
       const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
       const through = events.length === options.limit || bytes >= options.bytesMax
         ? events[events.length - 1]!.seq
-        : Math.max(options.after, scanned ? Math.min(head, options.after + scanSpan) : head)
+        : Math.max(options.after, Math.min(head, upto ?? head))
       return { events, through, head, oldest, logId: log_id, anchorId: anchor_id as EventId | null }
     }, answered("read the log"))
 
     const latest: LogStore["Service"]["latest"] = (options) => {
-      const { conditions, parameters } = filterSql(options, 2)
+      const { among, conditions, parameters } = filterSql(options, 2)
       return sql.unsafe<EventRow>(
-        `select ${columns} from events e where true ${conditions} order by e.seq desc limit $1`,
+        `select ${columns} from ${among} e where true ${conditions} order by e.seq desc limit $1`,
         [PgTypes.int8(BigInt(options.limit)), ...parameters]
       ).pipe(Effect.map((rows) => rows.map(toEvent)), answered("read the log's newest events"))
     }
 
-    const bounds = sql<LogBounds>`
-      select head::float8 as head, oldest::float8 as oldest, log_id::text as "logId" from log_head
-    `.pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
+    const bounds = sql.unsafe<LogBounds>(
+      `select ${headSql}::float8 as head, l.oldest::float8 as oldest, l.log_id::text as "logId" from log_identity l`
+    ).pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
 
     const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from) =>
       sql.unsafe<{ epoch: number; seq: number }>(
         `insert into sink_cursors as c (sink, epoch, seq)
-        select $1, 1, case $2 when 'now' then h.head else h.oldest - 1 end from log_head h
-        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, (select head from log_head))
+        select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end from log_identity l
+        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, ${headSql})
         returning c.epoch, c.seq::float8 as seq`,
         [PgTypes.text(sink), PgTypes.text(from)]
       ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), answered("claim a sink's cursor"))
@@ -155,34 +161,29 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       select sink, epoch, seq::float8 as seq from sink_cursors order by sink
     `.pipe(answered("read the sinks' cursors"))
 
-    /**
-     * The oldest numbers first, chunk by chunk, until one is reached that must stay. `recorded_at` grows with the
-     * number, so the first that is too young ends it.
-     */
-    const deleteChunk = (before: Date) =>
-      sql.unsafe<{ removed: number }>(
-        `with bound as (
-          select h.oldest, least(h.oldest + ${deleteChunkMax} - 1, coalesce((select min(seq) from sink_cursors), h.head)) as upto
-          from log_head h
-        ), gone as (
-          delete from events e using bound b
-          where e.seq >= b.oldest and e.seq <= b.upto and e.recorded_at < $1 returning e.seq
-        ), counted as (
-          select count(*) as removed, max(seq) as last from gone
-        ), moved as (
-          update log_head h set oldest = c.last + 1 from counted c where c.last >= h.oldest
-        )
-        select removed::integer as removed from counted`,
-        [PgTypes.timestamptz(before)]
-      ).pipe(unavailable("remove old events"))
-    const deleteBefore = Effect.fn("SqlLogStore.deleteBefore")(function*(before: Date) {
-      let total = 0
-      while (true) {
-        const [row] = yield* deleteChunk(before)
-        total += row!.removed
-        if (row!.removed < deleteChunkMax) return total
+    const deleteStep = (keep: Duration.Duration, stepMax: Duration.Duration) =>
+      sql.unsafe<DeleteRow>(
+        `select refused, elapsed_ms, removed, more
+        from columba_delete_v1($1::float8 * interval '1 millisecond', $2::float8 * interval '1 millisecond', $3)`,
+        [
+          PgTypes.float8(Duration.toMillis(keep)),
+          PgTypes.float8(Duration.toMillis(stepMax)),
+          PgTypes.int4(deleteRowsMax)
+        ]
+      ).pipe(Effect.map((rows) => rows[0]!), answered("delete old events"))
+
+    /** One transaction per step, so that appends go on between them. */
+    const deleteOlderThan = Effect.fn("SqlLogStore.deleteOlderThan")(
+      function*(keep: Duration.Duration, options: { readonly stepMax: Duration.Duration }) {
+        let count = 0
+        while (true) {
+          const row = yield* deleteStep(keep, options.stepMax)
+          if (row.refused) return { _tag: "Refused", elapsed: Duration.millis(row.elapsed_ms) } as const
+          count += row.removed
+          if (!row.more) return { _tag: "Deleted", count } as const
+        }
       }
-    })
+    )
 
     return LogStore.of({
       write,
@@ -191,7 +192,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       bounds,
       claimCursor,
       cursors,
-      deleteBefore,
+      deleteOlderThan,
       shared: signals.shared,
       commits: signals.shared
         ? Stream.map(signals.listen(channel), (payload) => payload === null ? null : Number(payload))
@@ -199,6 +200,18 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     })
   })
 )
+
+const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult, FloorAboveHead> => {
+  const bounds = { head: row.head, oldest: row.oldest, logId: row.log_id }
+  if (row.behind) return Effect.fail(FloorAboveHead.of(bounds))
+  const lost = new Set(row.lost)
+  return Effect.succeed({
+    ...bounds,
+    written: row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs[index]!)),
+    recordedAt: new Date(row.recorded_ms).toISOString(),
+    lost: batch.moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])
+  })
+}
 
 const toWritten = (outcome: number, seq: number): Written => {
   switch (outcome) {
@@ -228,28 +241,44 @@ const writeFailure = (error: SqlError.SqlError): Effect.Effect<never, StorageUna
 /** Has an index of its own, which only a statement that names it can use: a device's few states among its messages. */
 const stateKind = "device.state"
 
-/** Conditions of a filter, their parameters numbered from `first`. */
-const filterSql = (
-  filter: EventFilter,
-  first: number
-): { readonly conditions: string; readonly parameters: ReadonlyArray<unknown> } => {
+interface Filter {
+  readonly conditions: string
+  /** Numbered from `first`. */
+  readonly parameters: ReadonlyArray<unknown>
+  /** Where a read must stop looking, as an expression of `$1`; null where an index leads to what is asked for. */
+  readonly bound: string | null
+  /** What the newest are looked for in. */
+  readonly among: string
+}
+
+/**
+ * Conditions of a filter. Only a device has an index. Of what else is asked for, a reader looks at a bounded number of
+ * events at a time: of all of them, or of one device's.
+ */
+const filterSql = (filter: EventFilter, first: number): Filter => {
   const parameters: Array<unknown> = []
-  let conditions = ""
-  if (filter.device !== undefined) {
-    conditions += ` and e.device_id = $${first}`
-    parameters.push(PgTypes.text(filter.device))
+  const parameter = (value: unknown): string => {
+    parameters.push(value)
+    return `$${first + parameters.length - 1}`
   }
-  if (filter.visible !== undefined) {
-    conditions += ` and e.device_id = any($${first + parameters.length}::text[])`
-    parameters.push([...filter.visible])
+  const device = filter.device === undefined ? null : `e.device_id = ${parameter(PgTypes.text(filter.device))}`
+  const sought: Array<string> = []
+  if (filter.visible !== undefined) sought.push(`e.device_id = any(${parameter([...filter.visible])}::text[])`)
+  const states = device !== null && filter.kinds?.length === 1 && filter.kinds[0] === stateKind
+  if (filter.kinds !== undefined && !states) sought.push(`e.kind = any(${parameter([...filter.kinds])}::text[])`)
+  const conditions = [device, states ? `e.kind = '${stateKind}'` : null, ...sought]
+    .map((condition) => condition === null ? "" : ` and ${condition}`).join("")
+  // One device is seen by its reader or not at all, so that condition alone leaves nothing to look for.
+  const indexed = sought.length === 0 || states || (device !== null && filter.kinds === undefined)
+  if (indexed) return { conditions, parameters, bound: null, among: "events" }
+  return {
+    conditions,
+    parameters,
+    bound: device === null
+      ? `$1 + ${scanSpan}`
+      : `(select e.seq from events e where ${device} and e.seq > $1 order by e.seq offset ${scanSpan - 1} limit 1)`,
+    among: `(select * from events e where ${device ?? "true"} order by e.seq desc limit ${scanSpan})`
   }
-  if (filter.kinds?.length === 1 && filter.kinds[0] === stateKind) {
-    conditions += ` and e.kind = '${stateKind}'`
-  } else if (filter.kinds !== undefined) {
-    conditions += ` and e.kind = any($${first + parameters.length}::text[])`
-    parameters.push([...filter.kinds])
-  }
-  return { conditions, parameters }
 }
 
 const toEvent = (row: EventRow): LoggedEvent => ({

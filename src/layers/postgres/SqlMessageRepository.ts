@@ -1,37 +1,39 @@
-/** Reads of the `messages` table. Pages go by the number of the event that brought a message, newest first. */
+/**
+ * Reads of messages, which live in the log: a message is the event that brought it, and its status where that has moved
+ * since. Pages go by the event's number, newest first.
+ */
 import { Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { DeviceId, MessageId } from "../../domain/Ids.ts"
-import type { Message, MessageDirection, MessageStatus } from "../../domain/Message.ts"
+import type { EventKind } from "../../domain/Event.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import type { Message, MessageStatus } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
+import { viewMessage } from "../../log/messageView.ts"
+import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { unavailable } from "./sqlErrors.ts"
 
 interface MessageRow {
   readonly seq: number
-  readonly id: string
+  readonly message: string
+  readonly kind: string
   readonly device_id: string
-  readonly direction: string
-  readonly wa_id: string
-  readonly chat: string
-  readonly sender: string
-  readonly type: string
-  readonly body: string | null
-  readonly status: string
   readonly occurred_at: string
-  readonly created_ms: number
-  readonly updated_ms: number
+  readonly recorded_ms: number
+  readonly data: string
+  readonly status: string | null
+  readonly updated_ms: number | null
 }
 
-const columns = `seq::float8 as seq, id, device_id, direction, wa_id, chat, sender, type, body, status, occurred_at,
-  (extract(epoch from created_at) * 1000)::float8 as created_ms,
-  (extract(epoch from updated_at) * 1000)::float8 as updated_ms`
+const columns = `e.seq::float8 as seq, e.message::text as message, e.kind, e.device_id, e.occurred_at,
+  (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.data::text as data,
+  s.status, (extract(epoch from s.updated_at) * 1000)::float8 as updated_ms`
 
 /**
- * Messages that one page looks at for what no index leads to (a status; a chat of any device): some tens of
- * milliseconds. An index of the status would cost every ack that moves one.
+ * Events that one page looks at for what no index leads to (a status, a chat of any device, a device's messages among
+ * its acks): some tens of milliseconds. Further indexes would cost every event that is written.
  */
 const scanMax = 50_000
 
@@ -40,18 +42,22 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
 
-    /** Null where the scan reached the oldest message. */
+    /** Null where the scan reached the oldest event. */
     const lastLookedAt = (within: string, parameters: ReadonlyArray<unknown>) =>
       sql.unsafe<{ readonly seq: number }>(
-        `select messages.seq::float8 as seq ${within} offset ${scanMax - 1} limit $1`,
+        `select e.seq::float8 as seq ${within} offset ${scanMax - 1} limit $1`,
         [PgTypes.int8(1n), ...parameters]
       ).pipe(Effect.map((rows) => rows[0]?.seq ?? null))
 
     return MessageRepository.of({
       get: Effect.fn("MessageRepository.get")(function*(id, visible) {
+        const key = parseMessageId(id)
+        if (key === null) return yield* MessageNotFound.of(id)
         const rows = yield* sql.unsafe<MessageRow>(
-          `select ${columns} from messages where id = $1 and ($2::text[] is null or device_id = any($2))`,
-          [PgTypes.text(id), visible === undefined ? null : [...visible]]
+          `select ${columns} from identities i join events e on e.seq = i.seq
+          left join message_status s on s.message = e.message
+          where i.key = $1::uuid and e.message = $1::uuid and ($2::text[] is null or e.device_id = any($2)) limit 1`,
+          [PgTypes.text(key), visible === undefined ? null : [...visible]]
         )
         return rows[0] === undefined ? yield* MessageNotFound.of(id) : toMessage(rows[0])
       }, unavailable("read a message")),
@@ -66,47 +72,54 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           parameters.push(value)
           conditions.push(`${condition} $${parameters.length}`)
         }
-        if (before !== null) where(indexed, "seq <", PgTypes.int8(BigInt(before)))
-        if (options.device !== undefined) where(indexed, "device_id =", PgTypes.text(options.device))
+        if (before !== null) where(indexed, "e.seq <", PgTypes.int8(BigInt(before)))
+        if (options.device !== undefined) where(indexed, "e.device_id =", PgTypes.text(options.device))
+        const ofChat = options.device !== undefined && options.chat !== undefined
         if (options.chat !== undefined) {
-          const chat = PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd"))
-          where(options.device === undefined ? sought : indexed, "chat =", chat)
+          where(ofChat ? indexed : sought, "e.chat =", PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))
         }
         if (options.visible !== undefined) {
           parameters.push([...options.visible])
-          sought.push(`device_id = any($${parameters.length}::text[])`)
+          sought.push(`e.device_id = any($${parameters.length}::text[])`)
         }
-        if (options.status !== undefined) where(sought, "status =", PgTypes.text(options.status))
-        const within = `from messages where ${indexed.join(" and ")} order by messages.seq desc`
-        const found = sought.length === 0
-          ? `${within} limit $1`
-          : `from (select * ${within} limit ${scanMax}) messages where ${
-            sought.join(" and ")
-          } order by messages.seq desc limit $1`
-        const rows = yield* sql.unsafe<MessageRow>(`select ${columns} ${found}`, parameters)
+        ;(ofChat ? indexed : sought).push("e.message is not null")
+        if (options.status !== undefined) {
+          where(
+            sought,
+            "coalesce(s.status, case e.kind when 'message.sent' then 'sent' else 'delivered' end) =",
+            PgTypes.text(options.status)
+          )
+        }
+        const within = `from events e where ${indexed.join(" and ")} order by e.seq desc`
+        const rows = yield* sql.unsafe<MessageRow>(
+          `select ${columns} from (select e.* ${within} limit ${scanMax}) e
+          left join message_status s on s.message = e.message
+          where ${["true", ...sought].join(" and ")} order by e.seq desc limit $1`,
+          parameters
+        )
         const items = rows.slice(0, limit)
         const next = rows.length > limit
           ? items[limit - 1]!.seq
           : sought.length === 0
           ? null
-          : yield* lastLookedAt(within, parameters.slice(1, indexed.length))
+          : yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
         return { items: items.map(toMessage), next: next === null ? null : encodeCursor(String(next)) }
       }, unavailable("list messages"))
     })
   })
 )
 
-const toMessage = (row: MessageRow): Message => ({
-  id: row.id as MessageId,
-  deviceId: row.device_id as DeviceId,
-  direction: row.direction as typeof MessageDirection.Type,
-  waId: row.wa_id,
-  chat: row.chat,
-  sender: row.sender,
-  type: row.type,
-  body: row.body,
-  status: row.status as MessageStatus,
-  occurredAt: row.occurred_at,
-  createdAt: new Date(row.created_ms).toISOString(),
-  updatedAt: new Date(row.updated_ms).toISOString()
-})
+const toMessage = (row: MessageRow): Message =>
+  viewMessage(
+    {
+      message: row.message,
+      kind: row.kind as EventKind,
+      deviceId: row.device_id as DeviceId,
+      occurredAt: row.occurred_at,
+      recordedAt: new Date(row.recorded_ms).toISOString(),
+      data: row.data
+    },
+    row.status === null || row.updated_ms === null
+      ? null
+      : { status: row.status as MessageStatus, updatedAt: new Date(row.updated_ms).toISOString() }
+  )

@@ -7,9 +7,12 @@ import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 
-/** Provides `EventLog` and the repositories of devices, gateways and messages; needs `SqlClient` and `DatabaseSignals`. */
+/**
+ * Provides `EventLog` over its `LogStore`, and the repositories of devices, gateways and messages; needs `SqlClient` and
+ * `DatabaseSignals`.
+ */
 export const layer = Layer.mergeAll(
-  GroupCommit.layer.pipe(Layer.provide(SqlLogStore.layer)),
+  GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
   SqlDeviceRepository.layer,
   SqlGatewayRepository.layer,
   SqlMessageRepository.layer

@@ -1,49 +1,56 @@
-/** A batch as the parameters of `columba_append`: one array a column, in the order the function names them. */
+/** A batch as the parameters of the append function: one array per column, in the order that the function names them. */
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
-import type { CursorMove, PreparedDraft } from "../../log/LogStore.ts"
+import { effectColumns, effectTags, effectValues } from "../../services/LogEffect.ts"
+import type { EffectTag, LogEffect } from "../../services/LogEffect.ts"
+import type { PreparedDraft, WriteBatch } from "../../log/LogStore.ts"
+import { appendArrays } from "./migrations/appendFunction.ts"
 
-/** Typed by element, so that an array of nulls alone has a type too. */
-const array = (values: ReadonlyArray<unknown>, elementOid: number): PgTypes.Parameter =>
-  Result.getOrThrow(PgTypes.array(values, elementOid))
+export const appendStatement =
+  `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost from columba_append_v1($1::float8, ${
+    appendArrays.map(([, type], index) => `$${index + 2}::${type}`).join(", ")
+  })`
 
-const texts = (values: ReadonlyArray<string | null>) => array(values, PgTypes.OID.text)
-const integers = (values: ReadonlyArray<number | null>) => array(values, PgTypes.OID.int4)
-const numbers = (values: ReadonlyArray<number>) => array(values, PgTypes.OID.float8)
+const elementOids = { "text[]": PgTypes.OID.text, "integer[]": PgTypes.OID.int4, "float8[]": PgTypes.OID.float8 }
 
-const parameterTypes = [
-  ...Array.from({ length: 12 }, () => "text[]"),
-  "integer[]",
-  "integer[]",
-  ...Array.from({ length: 9 }, () => "text[]"),
-  "integer[]",
-  ...Array.from({ length: 3 }, () => "text[]"),
-  "integer[]",
-  ...Array.from({ length: 5 }, () => "text[]"),
-  ...Array.from({ length: 3 }, () => "text[]"),
-  "text[]",
-  "integer[]",
-  "float8[]",
-  "text[]"
-]
+type Value = string | number | null
 
-export const appendStatement = `select a.head, a.recorded_ms, a.outcomes, a.seqs, a.lost,
-  h.oldest::float8 as oldest, h.log_id::text as log_id
-  from columba_append(${parameterTypes.map((type, index) => `$${index + 1}::${type}`).join(", ")}) a, log_head h`
-
+/** Values that run in parallel: one array per column. */
 class Columns {
-  readonly events: Array<Array<string | null>> = Array.from({ length: 12 }, () => [])
-  readonly epochs: Array<number | null> = []
-  readonly messageIndex: Array<number> = []
-  readonly messages: Array<Array<string | null>> = Array.from({ length: 9 }, () => [])
-  readonly ackIndex: Array<number> = []
-  readonly acks: Array<Array<string | null>> = Array.from({ length: 3 }, () => [])
-  readonly stateIndex: Array<number> = []
-  readonly states: Array<Array<string | null>> = Array.from({ length: 5 }, () => [])
-  readonly aliases: Array<Array<string | null>> = Array.from({ length: 3 }, () => [])
+  readonly arrays: ReadonlyArray<Array<Value>>
 
-  add(draft: PreparedDraft, index: number): void {
-    push(this.events, [
+  constructor(count: number) {
+    this.arrays = Array.from({ length: count }, () => [])
+  }
+
+  push(...values: ReadonlyArray<Value>): void {
+    for (let index = 0; index < this.arrays.length; index++) this.arrays[index]!.push(values[index]!)
+  }
+}
+
+class Batch {
+  readonly groups = new Columns(2)
+  readonly drafts = new Columns(14)
+  readonly aliases = new Columns(3)
+  readonly moves = new Columns(4)
+  readonly effects = Object.fromEntries(
+    effectTags.map((tag) => [tag, new Columns(2 + Object.keys(effectColumns[tag]).length)])
+  ) as Readonly<Record<EffectTag, Columns>>
+  #count = 0
+
+  constructor({ groups, moves }: WriteBatch) {
+    groups.forEach(({ drafts, effects, fence }, index) => {
+      this.groups.push(fence?.deviceId ?? null, fence?.epoch ?? null)
+      for (const draft of drafts) this.#addDraft(draft, index + 1)
+      for (const effect of effects) this.#addEffect(effect, index + 1, null)
+    })
+    for (const move of moves) this.moves.push(move.sink, move.epoch, move.seq, move.id)
+  }
+
+  #addDraft(draft: PreparedDraft, group: number): void {
+    this.#count++
+    this.drafts.push(
+      group,
       draft.id,
       draft.kind,
       draft.deviceId,
@@ -55,63 +62,27 @@ class Columns {
       draft.keyParts?.base ?? null,
       draft.keyParts?.chat ?? null,
       draft.keyParts?.sender ?? null,
-      draft.fence?.deviceId ?? null
-    ])
-    this.epochs.push(draft.fence?.epoch ?? null)
-    for (const alias of draft.aliases) push(this.aliases, [draft.deviceId, alias.lid, alias.jid])
-    this.addEffects(draft, index)
+      draft.message,
+      draft.chat
+    )
+    for (const alias of draft.aliases) this.aliases.push(draft.deviceId, alias.lid, alias.jid)
+    for (const effect of draft.effects) this.#addEffect(effect, group, this.#count)
   }
 
-  private addEffects(draft: PreparedDraft, index: number): void {
-    const effects = draft.projection
-    if (effects === null) return
-    switch (effects._tag) {
-      case "Message":
-        this.messageIndex.push(index)
-        return push(this.messages, [
-          effects.id,
-          draft.deviceId,
-          effects.direction,
-          effects.waId,
-          effects.chat,
-          effects.sender,
-          effects.type,
-          effects.body,
-          draft.occurredAt
-        ])
-      case "Ack":
-        this.ackIndex.push(index)
-        return push(this.acks, [effects.messageId, effects.participant, effects.status])
-      case "State":
-        this.stateIndex.push(index)
-        return push(this.states, [draft.deviceId, effects.state, effects.tag, effects.jid, effects.phone])
-    }
+  #addEffect(effect: LogEffect, group: number, index: number | null): void {
+    this.effects[effect._tag].push(group, index, ...effectValues(effect))
+  }
+
+  get arrays(): ReadonlyArray<ReadonlyArray<Value>> {
+    return [this.groups, this.drafts, ...effectTags.map((tag) => this.effects[tag]), this.aliases, this.moves]
+      .flatMap((columns) => columns.arrays)
   }
 }
 
-const push = (columns: ReadonlyArray<Array<string | null>>, values: ReadonlyArray<string | null>): void => {
-  for (let index = 0; index < columns.length; index++) columns[index]!.push(values[index]!)
-}
-
-export const appendParameters = (
-  drafts: ReadonlyArray<PreparedDraft>,
-  moves: ReadonlyArray<CursorMove>
-): ReadonlyArray<PgTypes.Parameter> => {
-  const columns = new Columns()
-  for (let index = 0; index < drafts.length; index++) columns.add(drafts[index]!, index + 1)
-  return [
-    ...columns.events.map(texts),
-    integers(columns.epochs),
-    integers(columns.messageIndex),
-    ...columns.messages.map(texts),
-    integers(columns.ackIndex),
-    ...columns.acks.map(texts),
-    integers(columns.stateIndex),
-    ...columns.states.map(texts),
-    ...columns.aliases.map(texts),
-    texts(moves.map((move) => move.sink)),
-    integers(moves.map((move) => move.epoch)),
-    numbers(moves.map((move) => move.seq)),
-    texts(moves.map((move) => move.id))
-  ]
-}
+export const appendParameters = (batch: WriteBatch): ReadonlyArray<PgTypes.Parameter> => [
+  PgTypes.float8(batch.floor),
+  // Typed by element, so that an array of nulls alone has a type too.
+  ...new Batch(batch).arrays.map((values, index) =>
+    Result.getOrThrow(PgTypes.array(values, elementOids[appendArrays[index]![1]]))
+  )
+]

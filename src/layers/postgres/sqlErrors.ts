@@ -24,8 +24,7 @@ export const isDataError = (error: SqlError.SqlError): boolean => {
  * an old head; a repeat reads it again.
  */
 export const isNumberTaken = (error: SqlError.SqlError): boolean =>
-  error.reason._tag === "UniqueViolation" &&
-  (error.reason.constraint === "events_pkey" || error.reason.constraint === "messages_seq_key")
+  error.reason._tag === "UniqueViolation" && /^events_\d+_pkey$/.test(error.reason.constraint)
 
 /** A table or function of ours does not exist (SQLSTATE 42P01, 42883). */
 export const isSchemaMissing = (error: unknown): boolean =>

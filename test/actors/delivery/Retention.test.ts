@@ -1,20 +1,33 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, Logger, Ref } from "effect"
+import { Clock, Duration, Effect, Layer, Logger, Ref } from "effect"
 import { TestClock } from "effect/testing"
 import * as Retention from "../../../src/actors/delivery/Retention.ts"
 import { DeviceId } from "../../../src/domain/Ids.ts"
 import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
-import type { CursorClaim } from "../../../src/services/EventLog.ts"
+import type { CursorClaim, Deletion } from "../../../src/services/EventLog.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { layerMemory } from "../../../src/layers/memory/MemoryStorage.ts"
 import { messageDraft } from "../../support/surface.ts"
 
-const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effect<number, StorageUnavailable>) {
-  const calls = yield* Ref.make<ReadonlyArray<number>>([])
+interface Call {
+  readonly at: number
+  readonly keep: number
+  readonly stepMax: number
+}
+
+const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effect<Deletion, StorageUnavailable>) {
+  const calls = yield* Ref.make<ReadonlyArray<Call>>([])
   const log = {
     bounds: Effect.succeed({ head: 0, oldest: 1 }),
-    deleteBefore: (before: Date) =>
-      Ref.updateAndGet(calls, (all) => [...all, before.getTime()]).pipe(Effect.flatMap((all) => answer(all.length)))
+    deleteOlderThan: (keep: Duration.Duration, { stepMax }: { readonly stepMax: Duration.Duration }) =>
+      Effect.gen(function*() {
+        const call = {
+          at: yield* Clock.currentTimeMillis,
+          keep: Duration.toMillis(keep),
+          stepMax: Duration.toMillis(stepMax)
+        }
+        return yield* answer((yield* Ref.updateAndGet(calls, (all) => [...all, call])).length)
+      })
   } as unknown as EventLog["Service"]
   yield* Layer.build(Layer.effectDiscard(Retention.make(Duration.days(30)))).pipe(
     Effect.provideService(EventLog, log)
@@ -36,25 +49,40 @@ const captureLines = () => {
   return { logger, taken }
 }
 
+const deleted = { _tag: "Deleted", count: 1 } as const
+const minute = Duration.toMillis(Duration.minutes(1))
 const day = Duration.toMillis(Duration.days(1))
 
 describe("Retention", () => {
   it.effect("leaves a start in peace, then asks every ten minutes for what is older than it keeps", () =>
     Effect.gen(function*() {
-      yield* TestClock.setTime(100 * day)
-      const { calls } = yield* asked(() => Effect.succeed(1))
+      const { calls } = yield* asked(() => Effect.succeed(deleted))
       yield* TestClock.adjust("59 seconds")
       assert.deepStrictEqual(yield* calls, [])
       yield* TestClock.adjust("1 second")
-      assert.deepStrictEqual(yield* calls, [70 * day + 60_000])
+      assert.deepStrictEqual(yield* calls, [{ at: minute, keep: 30 * day, stepMax: 61 * minute }])
       yield* TestClock.adjust("10 minutes")
-      assert.lengthOf(yield* calls, 2)
+      assert.deepStrictEqual((yield* calls)[1], { at: 11 * minute, keep: 30 * day, stepMax: 70 * minute })
+    }))
+
+  it.effect("explains no more than the time that has passed here, until a refusal has stood for six hours", () =>
+    Effect.gen(function*() {
+      const refused = { _tag: "Refused", elapsed: Duration.days(400) } as const
+      const { calls } = yield* asked((call) => Effect.succeed(call === 1 || call > 40 ? deleted : refused))
+      yield* TestClock.adjust("7 hours")
+      const steps = (yield* calls).map(({ at, stepMax }) => [at / minute, stepMax / minute] as const)
+      const bounded = steps.filter(([at]) => at > 1 && at < 11 + 6 * 60)
+      assert.deepStrictEqual(bounded, bounded.map(([at]) => [at, at - 1 + 60] as const))
+      assert.deepStrictEqual(
+        steps.filter(([, stepMax]) => stepMax > 400 * 24 * 60).map(([at]) => at),
+        [371, 381, 391, 401]
+      )
     }))
 
   it.effect("goes on after a database that was away", () =>
     Effect.gen(function*() {
       const { calls } = yield* asked((call) =>
-        call === 1 ? Effect.fail(StorageUnavailable.of("retain")) : Effect.succeed(0)
+        call === 1 ? Effect.fail(StorageUnavailable.of("retain")) : Effect.succeed(deleted)
       )
       yield* TestClock.adjust("11 minutes")
       assert.lengthOf(yield* calls, 2)
@@ -88,7 +116,7 @@ describe("Retention", () => {
       yield* move(claim, 3)
       yield* TestClock.adjust("1 hour")
       assert.deepStrictEqual(taken(), [])
-      assert.strictEqual((yield* log.bounds).oldest, 4)
+      assert.strictEqual((yield* log.bounds).oldest, 3, "the newest event stays")
     }).pipe(Effect.provide(Layer.merge(layerMemory, logger)))
   })
 })

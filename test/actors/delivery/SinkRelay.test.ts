@@ -461,7 +461,7 @@ const makeLog = (count: number) => {
     read: () => Effect.die("not used"),
     latest: () => Effect.die("not used"),
     cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor }]),
-    deleteBefore: () => Effect.succeed(0),
+    deleteOlderThan: () => Effect.succeed({ _tag: "Deleted", count: 0 }),
     bounds: Effect.suspend(() =>
       state.away
         ? Effect.fail(StorageUnavailable.of("read"))

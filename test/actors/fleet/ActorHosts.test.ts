@@ -22,7 +22,7 @@ const log = EventLog.of({
   claimCursor: () => unused,
   moveCursor: () => unused,
   cursors: unused,
-  deleteBefore: () => unused
+  deleteOlderThan: () => unused
 })
 
 const other = "other" as GatewayName

@@ -13,12 +13,15 @@ it.live("finds rare messages behind many others in bounded steps, and a chat of 
     const messages = yield* MessageRepository
     const device = freshDevice()
     yield* sql.unsafe(
-      `insert into messages select 'msg_' || i, i, '${device}', 'in', 'w' || i,
-        case when i <= 3 then 'rare' else 'often' end, 's', 'text', 'b' || i,
-        case when i <= 3 then 'played' else 'delivered' end, '2026-11-22T10:00:00Z', now(), now()
+      `insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
+      select i, gen_random_uuid(), 'message.received', '${device}', '2026-11-22T10:00:00Z', now(), 'live',
+        md5(i::text)::uuid, case when i <= 3 then 'rare' else 'often' end, 10,
+        json_build_object('waId', 'w' || i, 'chat', 'c', 'sender', 's', 'type', 'text', 'body', 'b' || i)
       from generate_series(1, 60000) i`
     )
-    yield* sql`analyze messages`
+    yield* sql`insert into message_status
+      select md5(i::text)::uuid, 'played', i, now() from generate_series(1, 3) i`
+    yield* sql`analyze events`
     for (
       const filter of [{ status: "played" as const }, { chat: "rare" }, {
         device,
@@ -47,7 +50,10 @@ it.live("finds a device's states among its messages by an index", () =>
     const plan = yield* sql.unsafe<Record<string, string>>(
       `explain select * from events e where device_id = '${device}' and kind = 'device.state' order by seq desc limit 10`
     )
-    assert.include(JSON.stringify(plan), "events_state")
+    const indexes = yield* sql<{ name: string }>`
+      select inhrelid::regclass::text as name from pg_inherits where inhparent = 'events_state'::regclass
+    `
+    assert.isTrue(indexes.some(({ name }) => JSON.stringify(plan).includes(name)), JSON.stringify(plan))
     const events = yield* log.latest({ device, kinds: ["device.state"], limit: 10 })
     assert.deepStrictEqual(events.map((event) => event.seq), [2, 1])
   }).pipe(Effect.provide(layerFreshPostgres)))

@@ -1,0 +1,241 @@
+/**
+ * The append: one batch in one round trip and one transaction. Its name carries a version, so that two versions of the
+ * program can run on one database during an upgrade.
+ *
+ * A batch is a list of groups; each is committed as a whole or refused as a whole. Arrays of one prefix run in parallel.
+ * `*_group` and `*_index` (from 1) name the group, and the draft in the batch, that a row belongs to; a row without a
+ * draft belongs to the group alone. It counts if its draft is new, or its group was neither refused nor committed before.
+ *
+ * Outcomes: 0 new, 1 the same event id was committed before, 2 duplicate, 3 the key is known with other content, 4 the
+ * group's fence is stale. A draft of another outcome than 0 changes nothing.
+ *
+ * The advisory lock is taken before the head is read and held until commit, so numbers are given in commit order over
+ * all processes: a reader that sees `n` sees everything below it. Every statement of a volatile function takes a fresh
+ * snapshot, so what the lock's last holder committed is seen.
+ *
+ * `p_floor` is the head that the writer knew when it first sent these drafts. If an earlier attempt was committed, then
+ * above that number: only there are their ids looked for, and where the head still stands at the floor, not at all. A
+ * head below the floor is a log that went back. Then nothing is written, and the writer learns the head: it cannot have
+ * committed anything of the batch in this log. The floor also lets the planner skip the partitions below it.
+ *
+ * A cursor moves only to a number that the log had before this batch, and with an id only to that very event: after the
+ * log went back, a number from before names nothing yet, or another event, and a cursor there would skip what follows.
+ *
+ * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
+ * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned
+ * plans look dear enough to be compiled at every call, which takes longer than running them (measured: 46 ms a batch).
+ */
+import { effectColumns, effectTags } from "../../../services/LogEffect.ts"
+import { effectPrefix, effectStatements } from "../effectStatements.ts"
+
+type ArrayType = "text[]" | "integer[]" | "float8[]"
+
+const names = (type: ArrayType, text: string): ReadonlyArray<readonly [string, ArrayType]> =>
+  text.split(" ").map((name) => [name, type] as const)
+
+/** Every array parameter in order; the scalar `p_floor` comes before them. */
+export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
+  ...names("text[]", "g_device"),
+  ...names("integer[]", "g_epoch p_group"),
+  ...names("text[]", "p_id p_kind p_device p_occurred p_via p_data p_key p_content p_base p_from p_sender"),
+  ...names("text[]", "p_message p_chat"),
+  ...effectTags.flatMap((tag) => [
+    ...names("integer[]", `${effectPrefix[tag]}_group ${effectPrefix[tag]}_index`),
+    ...names("text[]", Object.keys(effectColumns[tag]).map((column) => `${effectPrefix[tag]}_${column}`).join(" "))
+  ]),
+  ...names("text[]", "a_device a_lid a_jid"),
+  ...names("text[]", "c_sink"),
+  ...names("integer[]", "c_epoch"),
+  ...names("float8[]", "c_seq"),
+  ...names("text[]", "c_id")
+]
+
+export const appendFunction = `create function columba_append_v1(
+    p_floor float8, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
+  ) returns table (
+    log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
+    outcomes integer[], seqs float8[], lost text[]
+  )
+  language plpgsql volatile
+  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set plan_cache_mode = force_generic_plan set jit = off
+  as $columba$
+  declare
+    v_log log_identity;
+    v_floor bigint := p_floor;
+    v_head bigint; v_last timestamptz; v_now timestamptz; v_new integer := 0; v_step bigint;
+    v_same_id uuid[] := '{}'; v_same_seq bigint[] := '{}';
+    v_refused boolean[]; v_open boolean[];
+    v_outcome integer[]; v_seq bigint[]; v_key uuid[]; v_lost text[];
+  begin
+    perform pg_advisory_xact_lock(4341001, 1);
+    select * into v_log from log_identity;
+    select e.seq, e.recorded_at into v_head, v_last from events e where e.seq >= v_floor order by e.seq desc limit 1;
+    if v_head is null then
+      select e.seq, e.recorded_at into v_head, v_last from events e order by e.seq desc limit 1;
+      v_head := coalesce(v_head, 0);
+      if v_head < v_floor then
+        return query select v_log.log_id::text, v_log.oldest::float8, v_head::float8, true, 0::float8,
+          '{}'::integer[], '{}'::float8[], '{}'::text[];
+        return;
+      end if;
+    end if;
+    v_now := greatest(v_last, date_trunc('milliseconds', clock_timestamp()));
+
+    if cardinality(a_lid) > 0 then
+      insert into jid_aliases (device_id, spelling, other)
+      select distinct on (x.device, x.spelling) x.device, x.spelling, x.other
+      from (
+        select u.device, u.lid as spelling, u.jid as other, u.i
+        from unnest(a_device, a_lid, a_jid) with ordinality u(device, lid, jid, i)
+        union all
+        select u.device, u.jid, u.lid, u.i
+        from unnest(a_device, a_lid, a_jid) with ordinality u(device, lid, jid, i)
+      ) x
+      order by x.device, x.spelling, x.i desc
+      on conflict (device_id, spelling) do update set other = excluded.other
+        where jid_aliases.other <> excluded.other;
+    end if;
+
+    -- Both arrays have one entry per group: whether it is refused, and whether its own effects are still to be applied.
+    if v_head > v_floor and cardinality(p_id) > 0 then
+      -- The batch is hashed, and the events above the floor are read once.
+      perform set_config('enable_hashjoin', 'on', true);
+      select coalesce(array_agg(e.id), '{}'), coalesce(array_agg(e.seq), '{}') into v_same_id, v_same_seq
+      from events e join unnest(p_id) u(id) on u.id::uuid = e.id
+      where e.seq > v_floor and e.seq <= v_head;
+      perform set_config('enable_hashjoin', 'off', true);
+    end if;
+    select array_agg(x.stale and not x.repeated order by x.g), array_agg(not x.stale and not x.repeated order by x.g)
+    into v_refused, v_open
+    from (
+      select g.i as g,
+        g.device is not null and not exists (
+          select 1 from devices d where d.id = g.device and d.epoch = g.epoch
+        ) as stale,
+        cardinality(v_same_id) > 0 and exists (
+          select 1 from unnest(p_group, p_id) p(g, id) where p.g = g.i and p.id::uuid = any (v_same_id)
+        ) as repeated
+      from unnest(g_device, g_epoch) with ordinality g(device, epoch, i)
+    ) x;
+
+    if cardinality(p_id) > 0 then
+      with draft as (
+        select u.i, u.content::uuid as content, u.base, u.chat, u.sender, v_refused[u.g] as refused,
+          case when v_refused[u.g] then null else u.key::uuid end as key,
+          same.seq as same_seq, c.other as chat_other, s.other as sender_other
+        from unnest(p_id, p_group, p_key, p_content, p_base, p_device, p_from, p_sender)
+          with ordinality u(id, g, key, content, base, device, chat, sender, i)
+        left join unnest(v_same_id, v_same_seq) same(id, seq) on same.id = u.id::uuid
+        left join jid_aliases c on c.device_id = u.device and c.spelling = u.chat
+        left join jid_aliases s on s.device_id = u.device and s.spelling = u.sender
+      ), keyed as (
+        select d.i, d.content, d.refused, d.same_seq,
+          case when d.chat_other is null and d.sender_other is null or d.key is null then d.key
+            else columba_key(d.base,
+              case when d.chat like '%@lid' then coalesce(d.chat_other, d.chat) else d.chat end,
+              case when d.sender like '%@lid' then coalesce(d.sender_other, d.sender) else d.sender end)
+          end as key,
+          case when d.chat_other is null and d.sender_other is null then array[d.key]
+            else array[
+              d.key,
+              columba_key(d.base, coalesce(d.chat_other, d.chat), d.sender),
+              columba_key(d.base, d.chat, coalesce(d.sender_other, d.sender)),
+              columba_key(d.base, coalesce(d.chat_other, d.chat), coalesce(d.sender_other, d.sender))]
+          end as spellings
+        from draft d
+      ), seen as (
+        select k.i, k.key, k.content, k.refused, k.same_seq, known.key as known_key, known.content as known_content,
+          first_value(k.i) over same_key as first_i, first_value(k.content) over same_key as first_content
+        from keyed k
+        left join lateral (
+          select n.key, n.content from identities n where n.key = any (k.spellings) limit 1
+        ) known on true
+        window same_key as (partition by k.key order by k.i)
+      ), judged as (
+        select s.i, s.key, s.same_seq,
+          case
+            when s.same_seq is not null then 1
+            when s.refused then 4
+            when s.key is null then 0
+            when s.known_key is not null then case when s.content <> s.known_content then 3 else 2 end
+            when s.first_i < s.i then case when s.content <> s.first_content then 3 else 2 end
+            else 0
+          end as outcome
+        from seen s
+      ), numbered as (
+        select j.i, j.key, j.outcome,
+          case j.outcome
+            when 0 then v_head + count(*) filter (where j.outcome = 0) over (order by j.i)
+            when 1 then j.same_seq
+            else 0
+          end as seq
+        from judged j
+      )
+      select array_agg(n.outcome), array_agg(n.seq), array_agg(n.key), count(*) filter (where n.outcome = 0)
+      into v_outcome, v_seq, v_key, v_new from (select * from numbered order by i) n;
+    end if;
+
+    if v_new > 0 then
+      if v_head + v_new >= least(v_log.events_end, v_log.identities_end) then
+        perform columba_extend(v_head + v_new);
+      else
+        -- Ahead of need, and tried again a little later where somebody holds a lock that attaching conflicts with.
+        v_step := greatest(1, v_log.identities_span / 16);
+        if (v_head + v_new) / v_step <> v_head / v_step then
+          begin
+            perform set_config('lock_timeout', '100ms', true);
+            perform columba_extend(v_head + v_new);
+          exception when lock_not_available then null;
+          end;
+          perform set_config('lock_timeout', '8s', true);
+        end if;
+      end if;
+
+      insert into events
+        (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
+      select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.message::uuid, u.chat,
+        octet_length(u.data), u.data::json
+      from unnest(v_outcome, v_seq, p_id, p_kind, p_device, p_occurred, p_via, p_message, p_chat, p_data)
+        u(outcome, seq, id, kind, device, occurred, via, message, chat, data)
+      where u.outcome = 0;
+
+      insert into identities (key, content, seq)
+      select u.key, u.content::uuid, u.seq
+      from unnest(v_outcome, v_seq, v_key, p_content) u(outcome, seq, key, content)
+      where u.outcome = 0 and u.key is not null;
+      -- By its own spelling as well: that is the message's id, and what a repeat will come with before it is resolved.
+      if v_key <> p_key::uuid[] then
+        insert into identities (key, content, seq)
+        select u.own::uuid, u.content::uuid, u.seq
+        from unnest(v_outcome, v_seq, v_key, p_key, p_content) u(outcome, seq, key, own, content)
+        where u.outcome = 0 and u.key <> u.own::uuid;
+      end if;
+    end if;
+
+${effectTags.map((tag) => effectStatements[tag]).join("\n")}
+
+    if v_new > 0 then
+      perform pg_notify('columba_log', (v_head + v_new)::text);
+    end if;
+
+    if cardinality(c_sink) > 0 then
+      with move as (
+        select c.sink, c.epoch, c.seq::bigint as seq, c.seq <= v_head and not exists (
+            select 1 from events e where e.seq = c.seq::bigint and e.id <> c.id::uuid
+          ) as known
+        from unnest(c_sink, c_epoch, c_seq, c_id) c(sink, epoch, seq, id)
+      ), moved as (
+        update sink_cursors s set seq = greatest(s.seq, m.seq)
+        from move m where s.sink = m.sink and s.epoch = m.epoch and m.known
+        returning s.sink, s.epoch
+      )
+      select array_agg(m.sink || ' ' || m.epoch) into v_lost from move m
+      where not exists (select 1 from moved d where d.sink = m.sink and d.epoch = m.epoch);
+    end if;
+
+    return query select v_log.log_id::text, v_log.oldest::float8, (v_head + v_new)::float8, false,
+      (extract(epoch from v_now) * 1000)::float8,
+      coalesce(v_outcome, '{}'), coalesce(v_seq, '{}')::float8[], coalesce(v_lost, '{}');
+  end
+$columba$`

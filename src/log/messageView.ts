@@ -1,0 +1,38 @@
+/** A message as readers get it: made from the event that brought it and from its status row, if it has one. */
+import type { EventKind, MessageData } from "../domain/Event.ts"
+import type { DeviceId } from "../domain/Ids.ts"
+import type { Message, MessageStatus } from "../domain/Message.ts"
+import { formatMessageId } from "../services/EventIdentity.ts"
+
+export interface MessageEvent {
+  readonly message: string
+  readonly kind: EventKind
+  readonly deviceId: DeviceId
+  readonly occurredAt: string
+  readonly recordedAt: string
+  readonly data: string
+}
+
+/** A message that arrived was delivered to us; one that we see as sent has been sent. */
+export const firstStatus = (kind: EventKind): MessageStatus => kind === "message.sent" ? "sent" : "delivered"
+
+export const viewMessage = (
+  event: MessageEvent,
+  moved: { readonly status: MessageStatus; readonly updatedAt: string } | null
+): Message => {
+  const data = JSON.parse(event.data) as MessageData
+  return {
+    id: formatMessageId(event.message.replaceAll("-", "")),
+    deviceId: event.deviceId,
+    direction: event.kind === "message.sent" ? "out" : "in",
+    waId: data.waId,
+    chat: data.chat,
+    sender: data.sender,
+    type: data.type,
+    body: data.body,
+    status: moved?.status ?? firstStatus(event.kind),
+    occurredAt: event.occurredAt,
+    createdAt: event.recordedAt,
+    updatedAt: moved?.updatedAt ?? event.recordedAt
+  }
+}

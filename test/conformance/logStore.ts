@@ -1,0 +1,108 @@
+/** What every store under the log keeps: what a writer may repeat, and what is committed together. */
+import { assert, layer } from "@effect/vitest"
+import { Effect } from "effect"
+import type { Layer } from "effect"
+import { LogStore } from "../../src/log/LogStore.ts"
+import type { PreparedGroup } from "../../src/log/LogStore.ts"
+import { prepare } from "../../src/log/PreparedDraft.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { makeEventId, parseMessageId } from "../../src/services/EventIdentity.ts"
+import { MessageRepository } from "../../src/services/MessageRepository.ts"
+import { freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/drafts.ts"
+
+const group = (drafts: ReadonlyArray<EventDraft>, rest: Partial<PreparedGroup> = {}): PreparedGroup => ({
+  drafts: drafts.map((draft) => prepare(draft, () => makeEventId(Date.now()))),
+  fence: null,
+  effects: [],
+  ...rest
+})
+
+export const logStoreConformance = (
+  name: string,
+  storage: Layer.Layer<LogStore | DeviceRepository | MessageRepository>
+): void => {
+  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`a log store ${name}`, (it) => {
+    it.effect("knows a repeated batch by its floor, also when others have written in between", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const floor = (yield* store.bounds).head
+        const device = freshDevice()
+        const drafts = [stateDraft(device, "Inactive"), messageDraft({ device }), stateDraft(device, "LoggedOut")]
+        const batch = { groups: [group(drafts)], moves: [], floor }
+        const first = yield* store.write(batch)
+        assert.deepStrictEqual(
+          first.written,
+          drafts.map((_, index) => ({ _tag: "Committed", seq: floor + 1 + index, fresh: true }))
+        )
+        yield* store.write({ groups: [group([stateDraft(device, "Inactive")])], moves: [], floor: floor + 3 })
+        // The first attempt may also be the one that comes second: both look the same to the store.
+        const again = yield* store.write(batch)
+        assert.deepStrictEqual(
+          again.written,
+          drafts.map((_, index) => ({ _tag: "Committed", seq: floor + 1 + index, fresh: false }))
+        )
+        assert.strictEqual(again.head, floor + 4)
+        assert.strictEqual((yield* store.bounds).head, floor + 4)
+      }))
+
+    it.effect("writes nothing over a floor that the log does not reach, and says where it stands", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const before = yield* store.bounds
+        const device = freshDevice()
+        const batch = { groups: [group([stateDraft(device, "Inactive")])], moves: [], floor: before.head + 1 }
+        const behind = yield* Effect.flip(store.write(batch))
+        assert.deepInclude(behind, { _tag: "FloorAboveHead", head: before.head, logId: before.logId })
+        assert.deepStrictEqual(yield* store.bounds, before)
+      }))
+
+    it.effect("commits a group with its effects or refuses all of it, and the groups beside it go on", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const devices = yield* DeviceRepository
+        const messages = yield* MessageRepository
+        const id = freshDevice()
+        yield* devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+        yield* devices.claim("node-a", [id])
+        const [early, late] = [freshWaId(), freshWaId()]
+        const read = (waId: string) => ({
+          _tag: "Ack" as const,
+          message: parseMessageId(ownMessageId(id, waId))!,
+          status: "read"
+        })
+        const floor = (yield* store.bounds).head
+        const own = (waId: string) => messageDraft({ device: id, waId, fromMe: true })
+        const batch = {
+          groups: [
+            group([own(early), stateDraft(id, "LoggedOut")], {
+              fence: { deviceId: id, epoch: 7 },
+              effects: [read(late)]
+            }),
+            group([own(late)]),
+            group([messageDraft({ device: id }), own(early)], {
+              fence: { deviceId: id, epoch: 1 },
+              effects: [read(early)]
+            })
+          ],
+          moves: [],
+          floor
+        }
+        const { written } = yield* store.write(batch)
+        assert.deepStrictEqual(
+          written.map(({ _tag }) => _tag),
+          ["Fenced", "Fenced", "Committed", "Committed", "Committed"]
+        )
+        assert.strictEqual((yield* devices.get(id)).state._tag, "Inactive")
+        assert.strictEqual((yield* messages.get(ownMessageId(id, late))).status, "sent")
+        assert.strictEqual((yield* messages.get(ownMessageId(id, early))).status, "read")
+        yield* devices.claim("node-b", [id])
+        const repeated = yield* store.write(batch)
+        assert.deepStrictEqual(
+          repeated.written.map((one) => [one._tag, one._tag === "Committed" && one.fresh]),
+          [["Fenced", false], ["Fenced", false], ["Committed", false], ["Committed", false], ["Committed", false]],
+          "what was committed under the old epoch stays committed"
+        )
+      }))
+  })
+}
