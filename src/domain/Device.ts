@@ -1,6 +1,6 @@
 /**
- * A device: one WhatsApp account slot that we look after. The row is the desired state; `state` is what its actor
- * last recorded.
+ * A device: one WhatsApp account slot that Columba looks after. The row is the desired state; `state` is the state
+ * that its actor recorded last.
  */
 import { Schema } from "effect"
 import { DeviceState } from "./DeviceState.ts"
@@ -22,7 +22,7 @@ export const Device = Schema.Struct({
   name: DeviceName,
   gateway: GatewayName,
   upstreamId: UpstreamId,
-  /** E.164, or null until the gateway has told us. */
+  /** E.164, or null until the gateway has reported it. */
   phone: Schema.NullOr(Schema.String),
   /** The bare account JID, or null until paired. */
   jid: Schema.NullOr(Schema.String),
@@ -35,8 +35,8 @@ export const Device = Schema.Struct({
 export type Device = typeof Device.Type
 
 /**
- * What the fleet must do about one device, as any process may have written it. The two counters turn commands into
- * desired state: whoever raises one need not know where the actor lives, and a raise is never lost or done twice.
+ * The desired state of one device, which any process may have written. The two counters turn commands into desired
+ * state: the process that increases one need not know where the actor runs, and no command is lost or executed twice.
  */
 export interface DesiredDevice {
   readonly id: DeviceId
@@ -48,7 +48,7 @@ export interface DesiredDevice {
   readonly releaseRequests: number
 }
 
-/** What the gateway itself says of a slot. Usable means both flags; neither alone is enough. */
+/** The gateway's answer about a slot. The slot is usable only if both flags are set. */
 export const UpstreamStatus = Schema.Struct({
   isConnected: Schema.Boolean,
   isLoggedIn: Schema.Boolean,

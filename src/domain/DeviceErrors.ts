@@ -1,6 +1,6 @@
 /**
- * Failures of device operations that a caller can act on. Each carries its own sentence on the wire, made in one
- * place by its static constructor.
+ * Failures of device operations that a caller can act on. The message of each is a sentence for people, made by its
+ * static constructor.
  */
 import { Schema } from "effect"
 
@@ -53,7 +53,7 @@ export class DeviceStateConflict extends Schema.TaggedError<DeviceStateConflict>
   }
 }
 
-/** The gateway did not answer, or not in a way we understand. Trying again later may help. */
+/** The gateway did not answer, or its answer could not be understood. A later retry may succeed. */
 export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()("GatewayUnavailable", {
   message: Schema.String,
   gateway: Schema.String,
@@ -68,7 +68,7 @@ export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()
   }
 }
 
-/** The database is away or refused. Nothing was written. At most the class of the cause leaves our own logs. */
+/** The database is away or refused the statement. Nothing was written. Callers get at most the class of the cause. */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   message: Schema.String,
   operation: Schema.String

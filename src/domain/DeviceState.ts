@@ -7,14 +7,14 @@ import { Timestamp } from "./Ids.ts"
 
 /**
  * Why a connection ended or could not begin. The class decides the reaction:
- * `transport` backs off; `auth` tries again slowly; `conflict` (another client took the session) waits and does not
- * take it back at once; `upstreamDown` joins the gateway's one incident and burns no budget; `ours` is a defect in
- * this program, restarted within a budget.
+ * `transport` backs off; `auth` retries slowly; `conflict` (another client took the session) waits and does not take it
+ * back at once; `upstreamDown` joins the gateway's one incident and uses no budget; `ours` is a defect in this program,
+ * which restarts the actor within a budget.
  */
 export const FailureClass = Schema.Literals(["transport", "auth", "conflict", "upstreamDown", "ours"])
 export type FailureClass = typeof FailureClass.Type
 
-/** One failure, with what an operator needs and nothing secret. */
+/** One failure: the facts that an operator needs, and nothing secret. */
 export const Failure = Schema.Struct({
   class: FailureClass,
   /** A stable word for this failure: `socket-closed`, `ping-timeout`, `handshake-refused`, `frame-too-large` … */
@@ -73,13 +73,13 @@ export const DeviceStateTag = Schema.Literals([
 export type DeviceStateTag = typeof DeviceStateTag.Type
 
 /**
- * What of an actor's memory outlives its process: recorded with every transition, so that the next actor of the device
- * goes on from it.
+ * The part of an actor's memory that outlives its process. It is recorded with every transition, and the next actor of
+ * the device continues from it.
  */
 export const DeviceMemory = Schema.Struct({
   /** Failures that count against the restart budgets, oldest first. Bounded by the budgets. */
   failures: Schema.Array(Schema.Struct({ ...Failure.fields, at: Timestamp })),
-  /** The releases from quarantine that were asked for so far, as the actor knows. */
+  /** The requested releases from quarantine that the actor has seen so far. */
   releaseRequests: Schema.Int
 })
 export type DeviceMemory = typeof DeviceMemory.Type

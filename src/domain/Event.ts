@@ -1,8 +1,9 @@
 /**
- * What happened: one fact in the log. Every face (page, SSE, RPC, AMQP body) gives it in exactly this shape.
+ * An event: one fact in the log. Pages, SSE, RPC and the AMQP body all give it in exactly this form.
  *
- * Two forms on purpose. `Event` is the decoded, typed form for clients. `LoggedEvent` is what moves inside the server:
- * its data stays the JSON text that was committed, so that a thousand readers cost no parsing and see the same bytes.
+ * There are two types on purpose. `Event` is the decoded, typed form for clients. `LoggedEvent` is the form inside the
+ * server: its data stays the JSON text that was committed, so that a thousand readers need no parsing and get the same
+ * bytes.
  */
 import { Schema } from "effect"
 import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
@@ -12,7 +13,9 @@ import { MessageStatus } from "./Message.ts"
 export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])
 export type Via = typeof Via.Type
 
-/** `message.received` (a contact wrote) and `message.sent` (own, seen from the phone or sent by us). */
+/**
+ * `message.received` (from a contact) and `message.sent` (from this account, written on the phone or sent by Columba).
+ */
 export const MessageData = Schema.Struct({
   messageId: MessageId,
   waId: Schema.String,
@@ -21,14 +24,14 @@ export const MessageData = Schema.Struct({
   fromMe: Schema.Boolean,
   type: Schema.String,
   body: Schema.NullOr(Schema.String),
-  /** Fields of the gateway beyond ours, as they came. */
+  /** All other fields of the gateway, unchanged. */
   extra: Schema.optionalKey(Schema.Record(Schema.String, Schema.Json))
 })
 export type MessageData = typeof MessageData.Type
 
-/** One ack of one message by one participant. A gateway frame that acks many messages becomes many events. */
+/** One ack of one message by one participant. A frame that acks several messages becomes several events. */
 export const AckData = Schema.Struct({
-  /** Ours, where the target is a message from this account. Null where the account itself read somebody's message. */
+  /** Set if the target is a message from this account. Null if this account acks a message of somebody else. */
   messageId: Schema.NullOr(MessageId),
   waId: Schema.String,
   chat: Schema.String,
@@ -38,7 +41,7 @@ export const AckData = Schema.Struct({
 })
 export type AckData = typeof AckData.Type
 
-/** A reaction, an edit or a revocation: `waId` is the action's own id, `targetWaId` the message it is about. */
+/** A reaction, an edit or a revocation: `waId` is the id of the action itself, `targetWaId` that of the message. */
 export const MessageActionData = Schema.Struct({
   waId: Schema.String,
   targetWaId: Schema.String,
@@ -64,7 +67,10 @@ export const DeviceStateData = Schema.Struct({
 })
 export type DeviceStateData = typeof DeviceStateData.Type
 
-/** What we could not read, or would not take, and why. `raw` is cut to `rawLength` at most 64 KiB. */
+/**
+ * A frame that could not be decoded or was not accepted, with the reason. `raw` is cut at 64 KiB; `rawLength` is the
+ * whole.
+ */
 export const RejectedData = Schema.Struct({
   reason: Schema.Literals([
     "not-json",
@@ -85,7 +91,7 @@ const base = {
   seq: Seq,
   id: EventId,
   deviceId: DeviceId,
-  /** When it happened, as the gateway claims; our own time where it claims none. Never used for order. */
+  /** When it happened, as the gateway claims; the time of arrival if it claims none. Never used for order. */
   occurredAt: Timestamp,
   /** When it was committed, by the database's clock. */
   recordedAt: Timestamp,
@@ -115,12 +121,12 @@ export type Event = typeof Event.Type
 
 export type EventKind = Event["kind"]
 
-/** As accepted in filters: any kind, known or of a gateway. */
+/** The kind in a filter: any kind, known or of a gateway. */
 export const EventKind = Schema.String.check(Schema.isPattern(/^[a-z0-9_-]{1,64}(\.[a-zA-Z0-9_-]{1,64}){1,8}$/, {
   message: "Expected an event kind like message.received"
 }))
 
-/** An event as committed. `data` is JSON text. Built into the wire form by `toWire`. */
+/** A committed event. `data` is JSON text. `toWire` makes the wire form of it. */
 export interface LoggedEvent {
   readonly seq: number
   readonly id: EventId
@@ -130,25 +136,26 @@ export interface LoggedEvent {
   readonly recordedAt: Timestamp
   readonly via: Via
   readonly data: string
-  /** UTF-8 bytes of `data`, counted once: what a bound in bytes adds up. */
+  /** UTF-8 bytes of `data`, counted once, for all bounds in bytes. */
   readonly bytes: number
 }
 
 /**
- * The wire JSON of a committed event. Only `occurredAt` can hold text a gateway chose, so only it is escaped; ids,
- * kinds and our own times are of alphabets without quotes.
+ * The wire JSON of a committed event. Only `occurredAt` can contain text of a gateway, so only it is escaped. Ids,
+ * kinds and the recorded time contain no characters that need escaping.
  */
 export const toWire = (event: LoggedEvent): string =>
   `{"seq":"${event.seq}","id":"${event.id}","kind":"${event.kind}","deviceId":"${event.deviceId}","occurredAt":` +
   `${JSON.stringify(event.occurredAt)},"recordedAt":"${event.recordedAt}","via":"${event.via}","data":${event.data}}`
 
 /**
- * By what a repeat of an upstream event is recognised, besides device and kind. Sender-chosen ids alone are no
- * identity: whoever knows an id could race it into another chat and shadow the genuine message there.
+ * The fields by which a repeat of an upstream event is recognised, together with device and kind. The id alone is no
+ * identity, because the sender chooses it: anyone who knows an id could use it first in another chat, and the genuine
+ * message would be taken for a repeat.
  */
 export interface EventIdentity {
   readonly chat: string
-  /** The sender, or for an ack the participant; empty where there is none. */
+  /** The sender, or for an ack the participant; empty if there is none. */
   readonly sender: string
   readonly fromMe: boolean
   readonly waId: string
@@ -163,8 +170,8 @@ export interface Alias {
 }
 
 /**
- * An event that is not yet in the log. `identity` null means that nothing can repeat it (our own events, rejects).
- * `data` must be plain JSON; it is serialised once, when the draft is given to the log.
+ * An event that is not yet in the log. `identity` is null if it cannot be repeated (Columba's own events,
+ * rejected frames). `data` must be plain JSON; it is serialised once, when the draft is given to the log.
  */
 export interface EventDraft {
   readonly id: EventId

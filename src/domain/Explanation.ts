@@ -14,20 +14,20 @@ export const Explanation = Schema.Struct({
   state: DeviceStateTag,
   /** One sentence. */
   why: Schema.String,
-  /** The rule of the last transition; null where none is recorded. */
+  /** The rule of the last transition; null if none is recorded. */
   rule: Schema.NullOr(Schema.String),
-  /** What this rests on, newest first. */
+  /** The facts behind it, newest first. */
   evidence: Schema.Array(Schema.String),
   next: Schema.String,
   nextAt: Schema.NullOr(Timestamp),
-  /** Null where nothing needs doing. */
+  /** Null if nothing needs to be done. */
   howToFix: Schema.NullOr(Schema.String),
-  /** The log number of the newest transition this rests on. */
+  /** The log number of the newest transition that was used. */
   seq: Schema.NullOr(Seq)
 }).annotate({ identifier: "Explanation", description: "Why a device is in its state, what happens next and when" })
 export type Explanation = typeof Explanation.Type
 
-/** The gateway's incident, where it has one. */
+/** The gateway's open incident. */
 export interface OngoingIncident {
   readonly gateway: string
   readonly since: Timestamp

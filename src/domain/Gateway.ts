@@ -1,11 +1,11 @@
 /**
- * A gateway as a row: where it is and how it speaks. Its secrets are not part of it; only which of them are set is
- * ever given out.
+ * A gateway as a row: its address and its dialect. Its secrets are not part of it: callers learn only which of them are
+ * set.
  */
 import { Schema } from "effect"
 import { GatewayName, Timestamp } from "./Ids.ts"
 
-/** How a gateway speaks. A build may speak fewer of them than there are. */
+/** The protocol of a gateway. A build may have adapters for only some of them. */
 export const GatewayDialect = Schema.Literals(["bridge", "gowa", "waha"])
 export type GatewayDialect = typeof GatewayDialect.Type
 
@@ -14,8 +14,8 @@ export const GatewaySecretName = Schema.Literals(["password", "apiKey", "webhook
 export type GatewaySecretName = typeof GatewaySecretName.Type
 
 /**
- * Where a gateway's row comes from: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two bring
- * their URL and secrets with them at each start of a process, and cannot be changed by the API.
+ * The origin of a gateway's row: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two set their
+ * URL and secrets at each start of a process, and cannot be changed by the API.
  */
 export const GatewaySource = Schema.Literals(["api", "environment", "simulator"])
 export type GatewaySource = typeof GatewaySource.Type
@@ -37,7 +37,7 @@ export const Gateway = Schema.Struct({
 }).annotate({ identifier: "Gateway", description: "A server that holds connections to WhatsApp" })
 export type Gateway = typeof Gateway.Type
 
-/** A gateway's URL as given, taken apart. Null: it is none that a gateway can have. */
+/** Parses the URL of a gateway. Null if a gateway cannot have it. */
 export const parseGatewayUrl = (
   text: string
 ): { readonly url: string; readonly user: string | null; readonly password: string | null } | null => {

@@ -1,9 +1,9 @@
 /**
- * Identifiers of our own making. Each is prefixed so that one seen in a log or a support ticket says what it names.
+ * Identifiers. Those that Columba makes have a prefix, so that an id in a log or a support ticket tells what it names.
  */
 import { Schema } from "effect"
 
-/** `dev_` and 26 Crockford characters: one device, for as long as Columba knows it. */
+/** `dev_` and 26 Crockford characters: the id of one device. It never changes. */
 export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$/u, {
   message: "Expected a device id like dev_01K…"
 })).pipe(Schema.brand("DeviceId")).annotate({
@@ -32,8 +32,8 @@ export const GatewayName = Schema.String.check(Schema.isPattern(/^[a-z0-9][a-z0-
 export type GatewayName = typeof GatewayName.Type
 
 /**
- * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are taken;
- * `.` and `..` as a segment would name another path.
+ * The gateway's own id for the slot. Gateways do not decode path segments, so only URL-safe characters are
+ * accepted; `.` and `..` as a segment would name another path.
  */
 export const UpstreamId = Schema.String.check(Schema.isPattern(/^(?!\.{1,2}$)[A-Za-z0-9._~-]{1,128}$/u, {
   message: "Expected 1-128 characters out of A-Z a-z 0-9 . _ ~ -, and neither '.' nor '..'"
@@ -47,15 +47,15 @@ export const Timestamp = Schema.String.annotate({ format: "date-time" })
 export type Timestamp = typeof Timestamp.Type
 
 /**
- * An event's place in the log: 1, 2, 3 … without holes, in commit order over all devices and processes.
- * A decimal string on every wire, because JSON numbers lose precision in some readers.
+ * The number of an event in the log: 1, 2, 3 … without holes, in commit order over all devices and processes. It is a
+ * decimal string in JSON, because some readers lose the precision of large numbers.
  */
 export const Seq = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreaterThanOrEqualTo(0))
 export type Seq = typeof Seq.Type
 
 /**
- * A place between two events of the log, as a caller gets it and gives it back: opaque text, so that its form may
- * change. Every answer that a caller can resume after carries one; `beginning` is the place before the first event.
+ * A position between two events of the log, which a caller receives and sends back. It is opaque text, so that its form
+ * may change. Every answer after which a caller can resume has one; `beginning` is the position before the first event.
  */
 export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position")).annotate({
   description: "A place in the log to read on from: `0` for the beginning, or what an earlier answer named"
@@ -64,9 +64,9 @@ export type Position = typeof Position.Type
 
 export const beginning = Position.make("0")
 
-/** The log has one partition, so the place after an event is that event's number. */
+/** The log has one partition, so the position after an event is the number of that event. */
 export const positionAfter = (seq: number): Position => Position.make(String(seq))
 
-/** The number of the last event before the place, or null where no position of ours looks like that. */
+/** The number of the last event before the position, or null if the text is no position. */
 export const readPosition = (position: string): number | null =>
   /^(0|[1-9]\d{0,14})$/.test(position) ? Number(position) : null

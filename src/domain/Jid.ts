@@ -1,6 +1,6 @@
 /**
  * WhatsApp addresses as gateways write them: users by phone, hidden users (LID), groups, channels, broadcasts.
- * Total over any text: an address we cannot read is kept as it is.
+ * Total over any text: an address that cannot be parsed is kept unchanged.
  */
 
 const phonePattern = /^[1-9][0-9]{5,14}$/
@@ -12,7 +12,7 @@ const split = (jid: string): { readonly user: string; readonly server: string } 
 
 /**
  * The address without its companion part, in one spelling: `628…:12@s.whatsapp.net` and `628…@c.us` are both
- * `628…@s.whatsapp.net`. Groups, channels and unreadable text come back unchanged.
+ * `628…@s.whatsapp.net`. Groups, channels and all other text are returned unchanged.
  */
 export const canonical = (jid: string): string => {
   const { server, user } = split(jid)
@@ -22,10 +22,10 @@ export const canonical = (jid: string): string => {
   return server === "lid" ? `${bareUser(user)}@lid` : jid
 }
 
-/** A hidden user id. All digits, and still not a phone number. */
+/** Whether it is a hidden user id. Its digits are no phone number. */
 export const isLid = (jid: string): boolean => jid.endsWith("@lid")
 
-/** The phone in E.164 (`+628…`), or null where the address has none. */
+/** The phone number in E.164 (`+628…`), or null if the address has none. */
 export const parsePhone = (jid: string): string | null => {
   const { server, user } = split(jid)
   if (server !== "s.whatsapp.net" && server !== "c.us") return null

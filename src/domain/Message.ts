@@ -1,5 +1,6 @@
 /**
- * A WhatsApp message, in or out, as our store keeps it: once per identity, first write wins, status only forward.
+ * A WhatsApp message, in or out, as it is stored: once per identity, the first write wins, the status only moves
+ * forward.
  */
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
@@ -7,7 +8,7 @@ import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
 export const MessageStatus = Schema.Literals(["pending", "sent", "delivered", "read", "played", "failed"])
 export type MessageStatus = typeof MessageStatus.Type
 
-/** How far a message has come. `failed` stands apart: it is reached from `pending` only, and left by nothing. */
+/** The order of the statuses. `failed` is outside of it: it follows only `pending`, and nothing follows it. */
 export const statusRank: Readonly<Record<Exclude<MessageStatus, "failed">, number>> = {
   pending: 0,
   sent: 1,
@@ -31,7 +32,7 @@ export const Message = Schema.Struct({
   id: MessageId,
   deviceId: DeviceId,
   direction: MessageDirection,
-  /** The id WhatsApp knows it by. Chosen by the sender, so never an identity by itself. */
+  /** The id at WhatsApp. The sender chooses it, so it is no identity by itself. */
   waId: Schema.String,
   chat: Schema.String,
   sender: Schema.String,
@@ -39,7 +40,7 @@ export const Message = Schema.Struct({
   type: Schema.String,
   body: Schema.NullOr(Schema.String),
   status: MessageStatus,
-  /** The time WhatsApp claims, as claimed. */
+  /** The time that WhatsApp claims. */
   occurredAt: Timestamp,
   createdAt: Timestamp,
   updatedAt: Timestamp

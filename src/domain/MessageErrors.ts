@@ -11,7 +11,7 @@ export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("Mess
   }
 }
 
-/** A page cursor that no page of ours gave out. */
+/** A page cursor that no page has returned. */
 export class CursorInvalid extends Schema.TaggedError<CursorInvalid>()("CursorInvalid", {
   message: Schema.String,
   cursor: Schema.String
@@ -25,7 +25,7 @@ export class CursorInvalid extends Schema.TaggedError<CursorInvalid>()("CursorIn
   }
 }
 
-/** A position that no answer of ours gave out. */
+/** A position that no answer has returned. */
 export class PositionInvalid extends Schema.TaggedError<PositionInvalid>()("PositionInvalid", {
   message: Schema.String,
   position: Schema.String
@@ -55,10 +55,10 @@ export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsEx
 }
 
 /**
- * The log is not the one that gave out the reader's position: an older copy of the database was restored, a replica
- * that had not received everything took over, or the database was created anew. Numbers above the position where the
- * log went back to are given out once more, for other events. The reader resumes after `head`; what it kept of the
- * events above that number is no longer in the log.
+ * The log is not the one from which the reader got its position: an older copy of the database was restored, a replica
+ * that had not received everything took over, or the database was created anew. Numbers above `head` are assigned
+ * again, to other events. The reader resumes after `head`; the events that it has received above that number are no
+ * longer in the log.
  */
 export class LogReset extends Schema.TaggedError<LogReset>()("LogReset", {
   message: Schema.String,

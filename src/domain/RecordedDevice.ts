@@ -1,9 +1,9 @@
-/** A device as it is recorded: its row and its newest transitions, all of one moment. */
+/** A device as it is recorded: its row and its newest transitions, read in one snapshot. */
 import type { Device } from "./Device.ts"
 import type { DeviceStateData } from "./Event.ts"
 import type { Timestamp } from "./Ids.ts"
 
-/** A committed transition: what it said, where and when. */
+/** A committed transition, with its number and time. */
 export interface RecordedTransition {
   readonly seq: number
   readonly at: Timestamp
