@@ -43,16 +43,19 @@ export interface FollowOptions {
   readonly onReset?: "fail" | "resume" | undefined
 }
 
-/** A restart of the server is hardly seen. */
+/** Short, so that a restart of the server is hardly noticed. */
 const reconnectDelayMin = Duration.millis(250)
 
-/** A server that is down is left alone. */
+/** Long enough that a server that is down is not flooded. */
 const reconnectDelayMax = Duration.seconds(10)
 
-/** A connection that lasted this long earns a fresh start; shorter, and a flapping one would be hammered. */
+/**
+ * After a connection that lasted this long the wait starts anew. With less, a server that fails again and again would
+ * be flooded.
+ */
 const stableAfter = Duration.seconds(10)
 
-/** Growing, and scattered so that a thousand clients of one server do not come back in one moment. */
+/** A growing wait with jitter, so that a thousand clients of one server do not reconnect at the same moment. */
 const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
   let wait = 0
   return ({ elapsedSincePrevious }: Schedule.InputMetadata<unknown>) => {
@@ -109,7 +112,7 @@ const make = Effect.gen(function*() {
 const layerWith = (options: ColumbaClientOptions) =>
   Layer.effect(ColumbaClient, make).pipe(Layer.provide(authorization(options.apiKey)))
 
-/** Tells of each new connection. Several that nobody looked at yet count as one. */
+/** Has one element after a new connection. */
 class Connections extends Context.Service<Connections, Queue.Dequeue<void>>()("columba/client/Connections") {}
 
 const makeConnections = Effect.map(Queue.sliding<void>(1), (connections) =>
@@ -132,7 +135,7 @@ const presentKey = Layer.effectDiscard(Effect.gen(function*() {
   )
 }))
 
-/** The key rides in every request, because a browser cannot set headers on a WebSocket. */
+/** Every request carries the key, because a browser cannot set headers on a WebSocket. */
 const authorization = (apiKey: string | undefined) =>
   RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) =>
     next(
@@ -164,7 +167,7 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
       ), (error) => options.onReset === "resume" && error._tag === "LogReset")
   })
 
-/** What ends one connection of a stream but not the stream. */
+/** Failures that end one connection of a stream but not the stream. */
 type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams
 
 /**

@@ -1,17 +1,17 @@
 /**
- * Who may call what. One scope is declared on every endpoint and every RPC by the `RequiredScope` annotation; the two
- * middlewares below read it there, so a route and its right are written in one place. Browser-safe: the check itself
- * lives on the server.
+ * Who may call what. Every endpoint and every RPC carries its scope as the annotation `RequiredScope`, and what a limited
+ * key gets as `RequiredReach`; the two middlewares below read them there. Safe for browsers: the check itself is part of
+ * the server.
  *
- * A key is sent as `Authorization: Bearer <key>` or as `X-Api-Key: <key>`; for RPC the same headers ride in each
- * request, because a browser cannot set headers on a WebSocket.
+ * A key is sent as `Authorization: Bearer <key>` or as `X-Api-Key: <key>`; for RPC each request carries the same
+ * headers, because a browser cannot set headers on a WebSocket.
  */
 import { Context, Schema } from "effect"
 import { HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
 import { RpcMiddleware } from "effect/rpc"
 import type { DeviceId } from "../domain/Ids.ts"
 
-/** `read`: look. `send`: have messages sent. `manage`: change devices. None includes another. */
+/** `read`: read everything. `send`: send messages. `manage`: change devices and gateways. None includes another. */
 export const Scope = Schema.Literals(["read", "send", "manage"])
 export type Scope = typeof Scope.Type
 
@@ -41,7 +41,7 @@ export type VisibleDevices = ReadonlyArray<DeviceId> | undefined
 export const isVisible = (visible: VisibleDevices, id: DeviceId): boolean =>
   visible === undefined || visible.includes(id)
 
-/** The caller of this request, as far as its key tells. */
+/** The caller of this request, as its key identifies it. */
 export class CurrentCaller extends Context.Service<CurrentCaller, {
   /** The configured name of the key, or `anonymous` where no keys are configured. */
   readonly name: string

@@ -1,11 +1,14 @@
 /**
- * Failures of the surface itself, not of the business: requests we could not read, routes we do not have, defects.
- * Every answer that is not a success has `_tag` and `message`.
+ * Failures of the API itself and not of an operation: requests that cannot be read, and defects. Every answer that is not a
+ * success has `_tag` and `message`.
  */
 import { Schema } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
 
-/** One thing wrong with a request. `path` begins with its part: `payload`, `query`, `params` or `headers`. */
+/**
+ * One thing that is wrong with a request. `path` begins with the part of the request: `payload`, `query`, `params` or
+ * `headers`.
+ */
 export const RequestIssue = Schema.Struct({
   path: Schema.Array(Schema.Union([Schema.String, Schema.Finite])),
   message: Schema.String
@@ -24,7 +27,7 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
   }
 }
 
-/** A defect in this program. What happened is in the server's log under the same time; nothing of it is told. */
+/** A defect in this program. The server's log has the details; the answer has none. */
 export class InternalError extends Schema.TaggedError<InternalError>()("InternalError", {
   message: Schema.String
 }, { httpApiStatus: 500 }) {
@@ -33,7 +36,7 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
   }
 }
 
-/** This process has all the streams open that it can afford. Another one, or a later moment, may have room. */
+/** This process has as many streams open as it may have. Another process may have room, or this one later. */
 export class TooManyStreams extends Schema.TaggedError<TooManyStreams>()("TooManyStreams", {
   message: Schema.String,
   max: Schema.Int

@@ -1,4 +1,4 @@
-/** The operations on gateways. Secrets go in and never come out: a gateway only tells which of them are set. */
+/** The operations on gateways. Secrets can be written and never read: a gateway only shows which of them are set. */
 import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
 import { noControlCharacters } from "../domain/Device.ts"

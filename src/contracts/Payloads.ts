@@ -1,6 +1,6 @@
 /**
- * What goes over the wire besides the words of the domain: requests and answers, each once, used by HTTP and RPC
- * alike, so that the two cannot come apart.
+ * The fields of requests and the answers that are not part of the domain. Each is declared once, and the table of
+ * operations uses them for HTTP and RPC.
  */
 import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
@@ -9,17 +9,17 @@ import { Event } from "../domain/Event.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 
-/** Page sizes: a page is one answer in memory, so it has an end. */
+/** Page sizes. A page is held in memory as a whole, so it has a bound. */
 export const pageLimitDefault = 100
 export const pageLimitMax = 1000
 export const PageLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageLimitMax }))
 
-/** A cursor as a page gave it out; longer ones are none of ours. */
+/** A cursor as a page named it. Ours are shorter than this bound. */
 const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
   description: "Where the page begins: the `next` of the page before it"
 })
 
-/** More kinds in one filter are a mistake: there are about a dozen. */
+/** There are about a dozen kinds; a filter with more than this bound is a mistake. */
 export const filterKindsMax = 32
 const knownKinds = Event.members.flatMap(({ fields: { kind } }) => "literal" in kind ? [kind.literal] : [])
 const gatewayKind = /^gateway\.[a-zA-Z0-9_-]{1,64}(\.[a-zA-Z0-9_-]{1,64}){0,7}$/
@@ -156,7 +156,7 @@ export type EventsItem = typeof EventsItem.Type
 
 /**
  * An item of the `WatchDevices` stream: every device once, `Synced`, then changes as they are committed. A change that
- * fell into the first part may be told again after it; applying all in order always ends right.
+ * was made during the first part may be sent again after it; applying all items in order gives the right end state.
  */
 export const WatchItem = Schema.Union([
   Schema.TaggedStruct("Device", { device: Device }),

@@ -22,7 +22,7 @@ import { socketHeader, UnauthenticatedSockets } from "./UnauthenticatedSockets.t
 type Caller = CurrentCaller["Service"]
 
 export class Authorizer extends Context.Service<Authorizer, {
-  /** No keys are configured: everybody who reaches the server may do everything. */
+  /** No keys are configured: every caller may do everything. */
   readonly open: boolean
   /** Carries a key of ours, whatever it allows. */
   readonly carriesKey: (headers: Headers.Headers) => boolean
@@ -50,7 +50,7 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
   const find = (presented: string): Caller | null => {
     const digest = digestKey(presented)
     let found: Caller | null = null
-    // All are compared, and as digests of one length: how long it takes tells nothing of which key came close.
+    // All are compared, as digests of equal length, so the time it takes does not depend on which key is similar.
     for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
     return found
   }
@@ -87,8 +87,8 @@ const presentedKey = (headers: Headers.Headers): string | null => {
 }
 
 /**
- * Both schemes run the same check over both headers. The framework tries them in turn and reports the last failure;
- * were each to look at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope.
+ * Both schemes run the same check over both headers. The framework tries them in turn and reports the last failure. If
+ * each looked at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope.
  */
 export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Layer.effect(
   HttpAuthorization,

@@ -1,6 +1,6 @@
 /**
- * Tells long-lived answers that the server is about to stop, so that streams end by themselves and their clients go
- * elsewhere at once, instead of holding the shutdown up until it gives up on them.
+ * Signals to long-lived answers that the server is about to stop. Streams then end by themselves and their clients
+ * reconnect elsewhere at once, instead of delaying the shutdown until its time is over.
  */
 import { Context, Effect, Latch, Layer } from "effect"
 

@@ -1,6 +1,6 @@
 /**
- * What every request passes, whichever route it takes: who may ask at all, how large and how long a request may be, and
- * one form for everything that goes wrong. Nothing of a defect is told; the log has it.
+ * What every request passes, on any route: whether its origin is allowed, how large and how long a request may be, and one
+ * form for every failure. The details of a defect go to the log and not into the answer.
  */
 import { ByteSize, Cause, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -27,11 +27,11 @@ type Request = HttpServerRequest.HttpServerRequest
 /** Ours are a few hundred bytes. */
 export const requestBodyMax = ByteSize.mebibytes(1)
 
-/** Until an answer begins. Streams begin at once, so they may last. */
+/** The time until an answer begins. Streams begin at once, so they may last longer. */
 export const answerTimeout = Duration.seconds(30)
 
 export interface EdgeOptions {
-  /** No keys are configured, so that only programs of this machine may ask, and no web page through a browser. */
+  /** No keys are configured: only programs of this machine may call, and no web page in a browser of this machine. */
   readonly open: boolean
   /** The methods some route takes at this path; empty where none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
@@ -71,7 +71,7 @@ const answer = <E>(
       Effect.catchCause((cause) => failed(cause, request, options))
     )
     const answered = withSecurityHeaders(asError(response), request)
-    // A stream may end because the server stops, which waits for connections: it takes its connection with it.
+    // The server waits for its connections when it stops, so a stream that ends then closes its connection as well.
     return response.body._tag === "Stream" || options.draining.hasBegun()
       ? HttpServerResponse.setHeader(answered, "connection", "close")
       : answered
@@ -126,9 +126,9 @@ const refuse = (request: Request, options: EdgeOptions): Response | null => {
 }
 
 /**
- * Without keys, being on this machine is what entitles a caller. A browser on this machine runs foreign pages, though:
- * one may have its own name resolve to us (then `Host` is that name), or send us a request across origins (then `Origin`
- * is not ours). Reads across origins are left to the browser, which does not show the answer.
+ * Without keys, a caller is allowed because it runs on this machine. But a browser on this machine runs pages of others.
+ * Such a page may let its own name resolve to our address (then `Host` is that name), or send a request across origins
+ * (then `Origin` is not ours). Reads across origins need no check: the browser does not show their answer to the page.
  */
 const foreign = (request: Request, corsOrigins: ReadonlyArray<string>): Response | null => {
   const host = request.headers["host"] ?? ""
@@ -155,7 +155,7 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
       )
     }
   }
-  // The handshake of a WebSocket did not come about, or its connection broke: neither is ours.
+  // The handshake of a WebSocket failed, or its connection broke. Neither is a defect of ours.
   if (Socket.isSocketError(error)) return Effect.succeed(refused(400, "UpgradeFailed", "The WebSocket was not opened"))
   return Effect.as(
     Effect.logError(`Defect while answering ${request.method} ${parsePath(request)}`, cause),
@@ -169,13 +169,13 @@ const noRoute = (request: Request, options: EdgeOptions): Response => {
   const path = parsePath(request)
   const methods = options.methodsAt(path)
   return methods.length === 0 || methods.includes(request.method)
-    ? refused(404, "RouteNotFound", `Nothing is at ${path.slice(0, 200)}; /docs tells what there is`)
+    ? refused(404, "RouteNotFound", `There is nothing at ${path.slice(0, 200)}; /docs lists what there is`)
     : refused(405, "MethodNotAllowed", `${path.slice(0, 200)} takes ${methods.join(", ")}`, {
       allow: methods.join(", ")
     })
 }
 
-/** The framework answers some refusals by a bare status; they get the form of all others. */
+/** The framework answers some refusals with a status alone. They get the form that all other errors have. */
 const asError = (response: Response): Response => {
   const isJson = response.headers["content-type"]?.includes("json") === true
   if (response.status < 400 || isJson || response.body._tag === "Stream") return response
@@ -185,7 +185,7 @@ const asError = (response: Response): Response => {
     : refused(response.status, "RequestRefused", `The request was refused with status ${response.status}`)
 }
 
-/** The API documents bring their script with them, inline; nothing else runs or is framed. */
+/** The documents page has its script inline. Nothing else may run, and no page may frame ours. */
 const choosePolicy = (path: string): string =>
   path === "/docs"
     ? "default-src 'self'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src 'self' data:; " +

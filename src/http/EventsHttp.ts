@@ -2,7 +2,8 @@
  * The log over HTTP: a page, or a stream of server-sent events. Both write the committed JSON as it is; nothing is
  * parsed on the way out.
  */
-import { Effect, Schema, Stream } from "effect"
+import { Duration, Effect, Schema, Stream } from "effect"
+import { Sse } from "effect/encoding"
 import { HttpServerResponse } from "effect/http"
 import { HttpApiBuilder } from "effect/http-api"
 import { Api } from "../contracts/Api.ts"
@@ -19,7 +20,7 @@ import { findStart, pieces, readPage, resolvePosition } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
 /** What a browser waits before it reconnects. */
-const retryMilliseconds = 2000
+const retryDelay = Duration.seconds(2)
 
 export const EventsHttp = HttpApiBuilder.group(
   Api,
@@ -51,7 +52,9 @@ export const EventsHttp = HttpApiBuilder.group(
       )
       return HttpServerResponse.stream(
         guard(
-          Stream.make(`retry: ${retryMilliseconds}\n${heartbeat(after)}`).pipe(
+          Stream.make(
+            Sse.encoder.write(new Sse.Retry({ duration: retryDelay, lastEventId: undefined })) + heartbeat(after)
+          ).pipe(
             Stream.concat(body),
             Stream.encodeText
           )
@@ -77,7 +80,10 @@ export const EventsHttp = HttpApiBuilder.group(
 const acceptsStream = (accept: string | undefined): boolean =>
   accept?.toLowerCase().includes("text/event-stream") === true
 
-/** A heartbeat moves the client's `Last-Event-ID` on too, so that a filter with few hits does not read far back. */
+/**
+ * A heartbeat moves the client's `Last-Event-ID` forward too, so that a filter with few matches is not read again from
+ * far back.
+ */
 const rendered = (page: EventPage): ReadonlyArray<string> =>
   page.events.length === 0
     ? [heartbeat(page.through)]
@@ -88,11 +94,9 @@ const heartbeat = (through: number): string => `id: ${positionAfter(through)}\n:
 
 /** With the position to resume from as its id too, so that a browser that reconnects by itself resumes there. */
 const renderReset = (reset: LogReset): string =>
-  `event: ${reset._tag}\nid: ${reset.head}\ndata: ${JSON.stringify(encodeReset(reset))}\n\n`
+  Sse.encoder.write({ _tag: "Event", event: reset._tag, id: reset.head, data: JSON.stringify(encodeReset(reset)) })
 
 const encodeReset = Schema.encodeSync(LogReset)
 
-const block = (event: LoggedEvent): string => `id: ${positionAfter(event.seq)}\ndata: ${oneLine(toWire(event))}\n\n`
-
-/** Line breaks between JSON tokens would end the field; within strings they are escaped already. */
-const oneLine = (json: string): string => /[\r\n]/.test(json) ? json.replace(/[\r\n]+/g, " ") : json
+const block = (event: LoggedEvent): string =>
+  Sse.encoder.write({ _tag: "Event", event: "message", id: positionAfter(event.seq), data: toWire(event) })

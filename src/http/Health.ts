@@ -1,11 +1,14 @@
-/** For orchestrators and monitoring: alive, ready, figures. */
+/** For orchestrators and monitoring: liveness, readiness and metrics. */
 import { Effect, Layer } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import { PrometheusMetrics } from "effect/observability"
 import { Readiness } from "../services/Readiness.ts"
 import { Authorizer } from "./AuthorizationHttp.ts"
 
-/** The process runs and its event loop turns. Says nothing of what it depends on: restarting would not mend that. */
+/**
+ * The process runs and its event loop turns. It does not look at what the process depends on: a restart would not fix
+ * that.
+ */
 const healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
 
 const readyz = HttpRouter.use(Effect.fnUntraced(function*(router) {

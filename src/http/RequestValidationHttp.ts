@@ -1,4 +1,4 @@
-/** Says what was wrong with a request, field by field. */
+/** Answers a request that cannot be decoded with what is wrong, field by field. */
 import { Effect, SchemaIssue } from "effect"
 import type { Layer } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
@@ -6,14 +6,14 @@ import type { HttpApiError } from "effect/http-api"
 import { InternalError, RequestInvalid, RequestValidation } from "../contracts/Failures.ts"
 import type { RequestIssue } from "../contracts/Failures.ts"
 
-/** Enough to mend a request by; a body can be wrong in a million places. */
+/** Enough to fix a request by. A body can be wrong in a million places, so there is a bound. */
 const issuesShown = 20
 
 export const layer: Layer.Layer<RequestValidation> = HttpApiMiddleware.layerSchemaErrorTransform(
   RequestValidation,
   (error, { endpoint }) =>
     error.kind === "Body" || error.kind === "ResponseHeaders"
-      // Our own answer does not fit its contract.
+      // Our own answer does not match its contract.
       ? Effect.andThen(
         Effect.logError(`The answer of ${endpoint.method} ${endpoint.path} does not fit its contract`, error.cause),
         Effect.fail(InternalError.of())

@@ -1,16 +1,16 @@
 /**
  * All routes, and the server that serves them on one port: HTTP API, RPC over HTTP and WebSocket, documents, health and
- * figures.
+ * metrics.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Duration, Effect, Layer } from "effect"
 import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
 import { HttpApiBuilder, HttpApiScalar, OpenApi } from "effect/http-api"
-import { RpcSerialization, RpcServer } from "effect/rpc"
+import { RpcSerialization } from "effect/rpc"
 import { createServer } from "node:http"
 import type { Socket } from "node:net"
 import { Api } from "../contracts/Api.ts"
-import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+import { rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import * as AuthorizationHttp from "./AuthorizationHttp.ts"
 import { Draining } from "./Draining.ts"
 import { guard, requestBodyMax } from "./Edge.ts"
@@ -20,6 +20,7 @@ import { OpenStreams } from "./OpenStreams.ts"
 import { layerGroup, Operations } from "./Operations.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
+import { rpcProtocols } from "./rpcProtocols.ts"
 import { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 export interface HttpServerOptions {
@@ -30,22 +31,25 @@ export interface HttpServerOptions {
   readonly corsOrigins: ReadonlyArray<string>
 }
 
-/** A client that takes longer to send its headers is broken or means harm. */
+/** A client that takes longer to send its headers is broken or an attacker. */
 const headersTimeout = Duration.seconds(10)
 
 /** The same for a whole request, body included: 1 MiB in this time is 35 KiB/s. */
 const requestTimeout = Duration.seconds(30)
 
-/** Longer than common proxies keep an idle connection, so that it is they who close it and no request falls between. */
+/**
+ * Longer than common proxies keep an idle connection. So the proxy closes it first, and no request arrives on a closed
+ * one.
+ */
 const keepAliveTimeout = Duration.seconds(75)
 
-/** How often the time limits above are looked at. */
+/** How often the time limits above are checked. */
 const connectionsCheckInterval = Duration.seconds(2)
 
 /** Silence after which the operating system asks whether the peer is still there. */
 const keepAliveProbe = Duration.seconds(30)
 
-/** How long requests under way may take to end when the server stops. Streams are told to end, and do so at once. */
+/** How long requests in flight may take to end when the server stops. Streams end at once (`Draining`). */
 const shutdownTimeout = Duration.seconds(5)
 
 const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pipe(
@@ -59,24 +63,18 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
   Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
 )
 
-/** A defect ends its own call, not the connection with all others on it. */
-const rpcOptions = { group: ColumbaRpcs, disableFatalDefects: true } as const
-
-const RpcRoutes = Layer.mergeAll(
-  RpcServer.layerHttp({ ...rpcOptions, path: rpcHttpPath, protocol: "http" }),
-  RpcServer.layerHttp({ ...rpcOptions, path: rpcWebSocketPath, protocol: "websocket" })
-).pipe(
+const RpcRoutes = rpcProtocols.pipe(
   Layer.provide([RpcHandlers, AuthorizationHttp.layerRpc, RpcSerialization.layerNdjson])
 )
 
-/** The script is part of the page, so it works where there is no way out to the internet. */
+/** The script is part of the page, so the page works without access to the internet. */
 const DocsRoute = HttpApiScalar.layer(Api, { path: "/docs", scalar: { withDefaultFonts: false } })
 
 const IndexRoute = HttpRouter.add(
   "GET",
   "/",
   HttpServerResponse.text(
-    "Columba keeps WhatsApp devices connected and turns what they hear into a durable event log.\n\n" +
+    "Columba keeps WhatsApp devices connected and turns what they receive into a durable event log.\n\n" +
       "  /docs            the HTTP API, to read and to try\n" +
       "  /openapi.json    the same for programs\n" +
       `  ${rpcWebSocketPath}          typed RPC and streams (npm: columba/client), ${rpcHttpPath} over plain HTTP\n` +
@@ -84,7 +82,7 @@ const IndexRoute = HttpRouter.add(
   )
 )
 
-/** Everything that answers. Wants a router and the services behind it. */
+/** All routes. They need a router and the services behind the handlers. */
 export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, DocsRoute, IndexRoute).pipe(
   Layer.provide(Operations.layer)
 )
@@ -101,7 +99,7 @@ const otherRoutes: ReadonlyArray<readonly [path: string, method: string]> = [
   [rpcWebSocketPath, "GET"]
 ]
 
-/** Which methods a path takes, for telling 405 from 404. */
+/** The methods that a path accepts, to tell a 405 from a 404. */
 export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
   const routes = Object.entries(OpenApi.fromApi(Api).paths).flatMap(([path, operations]) =>
     Object.keys(operations).map((method) => ({
@@ -119,7 +117,7 @@ export const methodsAt: (path: string) => ReadonlyArray<string> = (() => {
 /** Serves all routes until its scope closes. Listens when the layer is built. */
 export const HttpServerLayer = (options: HttpServerOptions) => makeServer(HttpRouter.toHttpEffect(Routes), options)
 
-/** For a process that does not serve the API: health and figures alone. */
+/** For a process that does not serve the API: health and metrics alone. */
 export const HealthServerLayer = (options: HttpServerOptions) =>
   makeServer(HttpRouter.toHttpEffect(HealthRoutes), options)
 
@@ -172,7 +170,7 @@ const nodeServer = ({ host, port }: HttpServerOptions) => {
     gracefulShutdownTimeout: shutdownTimeout,
     websocket: { maxPayload: Number(requestBodyMax), perMessageDeflate: false }
   })
-  // Between the graceful end, which is over by then, and the wait for the last connection, which has no limit.
+  // Runs after the graceful end, and before the wait for the last connection, which has no limit of its own.
   const endRest = Layer.effectDiscard(
     Effect.addFinalizer(() =>
       Effect.sync(() => {

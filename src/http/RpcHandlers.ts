@@ -49,7 +49,10 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   })
 }))
 
-/** One chunk a run of events: the transport sends a chunk as one message and waits until the client has taken it. */
+/**
+ * One chunk per piece of a page. The transport sends a chunk as one message and waits until the client has acknowledged
+ * it.
+ */
 const eventItems = (page: EventPage): Stream.Stream<EventsItem> =>
   page.events.length === 0
     ? Stream.make({ _tag: "Heartbeat", through: positionAfter(page.through) })
@@ -65,8 +68,7 @@ type Manager = DeviceManager["Service"]
 type Log = EventLog["Service"]
 
 /**
- * The log's head is taken before the devices are listed: what changes in between is told again afterwards, and nothing
- * falls between the two.
+ * The log's head is read before the devices are listed. A change in between is sent again afterwards, and none is lost.
  */
 const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budget: ReadBudget) =>
   Stream.unwrap(Effect.map(log.bounds, ({ head }) => {
@@ -88,13 +90,13 @@ const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budge
 const allDevices = (manager: Manager, visible: VisibleDevices) =>
   Stream.paginate(undefined as string | undefined, (cursor) =>
     Effect.map(
-      // Our own cursors are valid.
+      // A cursor that a page named is valid.
       Effect.catchTag(manager.list({ limit: pageLimitMax, cursor, visible }), "CursorInvalid", Effect.die),
       ({ items, next }) =>
         [items, Option.map(Option.fromNullOr(next), (cursor) => cursor as string | undefined)] as const
     ))
 
-/** A device that was added since is told whole before its first change. */
+/** A device that was added after the list is sent as a whole before its first change. */
 const changeItems = Effect.fnUntraced(function*(manager: Manager, seen: Set<DeviceId>, page: EventPage) {
   if (page.events.length === 0) return [{ _tag: "Heartbeat", through: positionAfter(page.through) } satisfies WatchItem]
   const items: Array<WatchItem> = []

@@ -1,7 +1,7 @@
 /**
  * WebSockets on which no valid key was presented yet. A browser cannot set headers when it opens one, so the key comes
- * with the first request; until then the connection costs memory for a caller that nobody knows. There is a bound on
- * their number and on their age. Only for servers with keys.
+ * with the first request; until then the connection costs memory for an unknown caller. There is a bound on their
+ * number and on their age. Only for servers with keys.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option } from "effect"
 import type { Scope } from "effect"

@@ -1,12 +1,12 @@
 /**
- * The configured API keys. None means that everybody who can reach the server may do everything, and that is only
- * accepted where nobody else can: on a loopback address.
+ * The configured API keys. Without any, every caller may do everything; that is only accepted on a loopback address, which
+ * no other machine can reach.
  */
 import { Context, Redacted } from "effect"
 import type { Scope, VisibleDevices } from "../contracts/Authorization.ts"
 
 export interface ApiKey {
-  /** For people and logs; says nothing of the key. */
+  /** For people and logs. It reveals nothing about the key. */
   readonly name: string
   readonly scopes: ReadonlyArray<Scope>
   /** The devices it is limited to; undefined for all. */

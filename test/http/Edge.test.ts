@@ -139,6 +139,30 @@ describe("the edge", () => {
       assert.notInclude(JSON.stringify(rpc.body), "secret")
     }))
 
+  it.live("what an RPC cannot read is answered without a word about what it expects", () =>
+    Effect.gen(function*() {
+      const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
+      const request = { _tag: "Request", id: "1", headers: [] }
+      for (
+        const body of [
+          { ...request, tag: "Devices.Get", payload: { id: "nonsense" } },
+          { ...request, tag: "Devices.Get", payload: null },
+          { ...request, tag: "Devices.Nothing", payload: {} },
+          { ...request, id: null, tag: "Devices.Get", payload: {} },
+          { _tag: "Nothing" }
+        ]
+      ) {
+        const answer = yield* ask(`${url}/rpc`, {
+          method: "POST",
+          body: `${JSON.stringify(body)}\n`,
+          headers: { "content-type": "application/x-ndjson" }
+        })
+        const text = JSON.stringify(answer.body)
+        assert.include(text, "RequestInvalid", JSON.stringify(body))
+        assert.notMatch(text, /Expected|Unknown|Invalid request id|dev_/, JSON.stringify(body))
+      }
+    }))
+
   it.live("every answer carries the headers that keep browsers from guessing and framing", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()

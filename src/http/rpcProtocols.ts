@@ -1,0 +1,48 @@
+/**
+ * The two ways to reach the RPCs: single requests over HTTP, and a WebSocket. The framework reads a request before it
+ * looks at its key, and answers one that it cannot read with its own words about our schemas. Callers without a key
+ * must not get those, so such answers are replaced. Answers of ours are never plain text, so they can be told apart.
+ */
+import { Effect, Layer } from "effect"
+import { RpcServer } from "effect/rpc"
+import type { RpcMessage } from "effect/rpc"
+import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+
+const unreadable = {
+  _tag: "RequestInvalid",
+  message: "The request could not be read: no RPC has this tag, or its payload has another form",
+  issues: []
+}
+
+const replaceWords = (response: RpcMessage.FromServerEncoded): RpcMessage.FromServerEncoded => {
+  if (response._tag === "Defect") {
+    return typeof response.defect === "string" ? { ...response, defect: unreadable } : response
+  }
+  if (response._tag !== "Exit" || response.exit._tag !== "Failure") return response
+  const cause = response.exit.cause.map((reason) =>
+    reason._tag === "Die" && typeof reason.defect === "string" ? { ...reason, defect: unreadable } : reason
+  )
+  return { ...response, exit: { ...response.exit, cause } }
+}
+
+const withoutForeignWords = Effect.map((protocol: RpcServer.Protocol["Service"]) =>
+  RpcServer.Protocol.of({
+    ...protocol,
+    send: (clientId, response, transferables) => protocol.send(clientId, replaceWords(response), transferables)
+  })
+)
+
+/** A defect ends its own call, not the connection with all others on it. */
+const server = RpcServer.layer(ColumbaRpcs, { disableFatalDefects: true })
+
+/** Serves the RPCs on both. Needs their handlers. */
+export const rpcProtocols = Layer.mergeAll(
+  Layer.provide(
+    server,
+    Layer.effect(RpcServer.Protocol, withoutForeignWords(RpcServer.makeProtocolHttp({ path: rpcHttpPath })))
+  ),
+  Layer.provide(
+    Layer.fresh(server),
+    Layer.effect(RpcServer.Protocol, withoutForeignWords(RpcServer.makeProtocolWebsocket({ path: rpcWebSocketPath })))
+  )
+)
