@@ -1,17 +1,31 @@
 /**
  * The composition root: which parts run in this process, and in which order they start and stop.
  *
- * They start so that each finds what it stands on: database, log and repositories, gateways, relays to sinks, the
- * fleet, HTTP. They stop in another order than the reverse, because what is on its way must still arrive: first
- * readiness says so, then the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their
- * confirms, HTTP ends its streams, and the database goes last.
+ * They start as foundation (database, log, repositories, gateways), HTTP, relays to sinks, fleet, and stop in the
+ * reverse order, so that what is on its way still arrives: readiness says that the process stops, the fleet closes its
+ * sockets (no new frames), the log is flushed, the relays wait for their confirms, HTTP ends its streams, and the
+ * database goes last. HTTP is there before the fleet: a port that is taken costs no device its connection, and readiness
+ * tells what is still starting.
  */
-import { Context, DateTime, Effect, Exit, Layer, Option, Redacted, Schedule, Schema, Scope } from "effect"
+import {
+  Context,
+  DateTime,
+  Duration,
+  Effect,
+  Exit,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Schedule,
+  Schema,
+  Scope
+} from "effect"
 import { HttpServer } from "effect/http"
 import { SqlError } from "effect/sql"
 import type { SqlClient } from "effect/sql"
 import { hostname } from "node:os"
-import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
+import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
 import * as Retention from "../actors/delivery/Retention.ts"
 import * as SinkRelay from "../actors/delivery/SinkRelay.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
@@ -27,6 +41,7 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
+import type { FleetLease } from "../services/FleetLease.ts"
 import type { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import type { OwnGateway } from "../services/GatewayDirectory.ts"
@@ -37,6 +52,7 @@ import type { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import type { SecretSeal } from "../services/SecretSeal.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { shutdownBudget } from "../services/shutdownBudget.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
 import * as Demo from "../simulator/Demo.ts"
@@ -93,7 +109,14 @@ export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed"
 /** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
 const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
 
-type Storage = EventLog | LogStatus | DeviceRepository | GatewayRepository | MessageRepository | SqlClient.SqlClient
+type Storage =
+  | EventLog
+  | LogStatus
+  | DeviceRepository
+  | GatewayRepository
+  | MessageRepository
+  | SqlClient.SqlClient
+  | FleetLease
 
 /** The engine behind the embedded database takes a while to load: only who needs it pays. */
 const embedded = (dataDir: string) =>
@@ -125,8 +148,10 @@ const databaseReadiness = Readiness.check(
 
 const databaseLayer = (
   database: Settings["database"]
-): Layer.Layer<SqlClient.SqlClient | DatabaseSignals, DirectoryInUse | EmbeddedDatabaseUnusable | SqlError.SqlError> =>
-  database._tag === "Embedded" ? embedded(database.dataDir) : postgres(database.url)
+): Layer.Layer<
+  SqlClient.SqlClient | DatabaseSignals | FleetLease,
+  DirectoryInUse | EmbeddedDatabaseUnusable | SqlError.SqlError
+> => database._tag === "Embedded" ? embedded(database.dataDir) : postgres(database.url)
 
 /** The database as it is, for as long as the scope. Fails at once where it is not usable. */
 export const openDatabase = Effect.fn("App.openDatabase")(function*(database: Settings["database"]) {
@@ -329,30 +354,36 @@ export const start = Effect.fn("App.start")(function*(
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const ground = Context.mergeAll(database, words, gateways)
-  const elsewhere = yield* on(stages.foundation, DeviceFleet.layerNoop)
-  const managerOver = (fleet: Context.Context<DeviceFleet>) =>
-    Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
-
-  // Before the fleet first looks, so that it starts them all in its first comparison.
-  const demo = yield* prepareDemo(settings, simulator).pipe(
-    Effect.provideContext(Context.merge(ground, yield* managerOver(elsewhere)))
-  )
-
+  const readiness = Context.get(ground, Readiness)
+  const leased = LeasedFleet.make()
+  const fleet = Context.make(DeviceFleet, leased.fleet)
+  const manager = yield* Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
+  const served = Context.mergeAll(ground, fleet, manager)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
-  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
-  const fleet = settings.roles.has("devices")
-    ? yield* Effect.provideContext(on(stages.fleet, LocalFleet.layer), ground)
-    : elsewhere
-  if (settings.roles.has("scheduler") && settings.retention !== null) {
-    yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
-  }
-  const everything = Context.mergeAll(ground, sinks, fleet, yield* managerOver(fleet))
+  yield* readiness.contribute("process", Effect.fail("starting"))
+
   const server = settings.roles.has("api") ? HttpServerLayer(settings) : HealthServerLayer(settings)
   const url = yield* on(stages.http, server).pipe(
     Effect.map((context) => HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)),
-    Effect.provideContext(everything),
+    Effect.provideContext(served),
     Effect.mapError(({ cause }) => listenFailed(settings, cause))
   )
+
+  // Before the fleet first looks, so that it starts them all in its first comparison.
+  const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
+  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
+  if (settings.roles.has("devices")) {
+    yield* leased.start(stages.foundation).pipe(
+      Scope.provide(stages.fleet),
+      Effect.provideContext(ground),
+      Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
+    )
+  }
+  if (settings.roles.has("scheduler") && settings.retention !== null) {
+    yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+  }
+  yield* readiness.contribute("process", Effect.succeed("running"))
+  const everything = Context.mergeAll(served, sinks)
   return {
     url,
     log: Context.get(everything, EventLog),
@@ -365,6 +396,8 @@ export const start = Effect.fn("App.start")(function*(
     stop: stopInOrder(stages, everything)
   }
 })
+
+const leaseHint = "stop the other process, or run this one without the role 'devices' (COLUMBA_ROLES)"
 
 const listenFailed = (settings: Settings, cause: unknown): StartFailed => {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined
@@ -408,7 +441,7 @@ interface Stages {
   readonly fleet: Scope.Closeable
 }
 
-/** A scope closes what was added last first, so the order here is the reverse of the order of stopping. */
+/** In the order of starting. A scope closes first what was added last: stopping is the reverse. */
 const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(function*() {
   const outer = yield* Effect.scope
   return {
@@ -419,32 +452,39 @@ const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(functio
   }
 })
 
-/** The log may be waiting for a database that is away: then what is in memory is lost, and was never acknowledged. */
-const flushMax = "5 seconds"
-
-/** How long relays may take to hand over what was committed last. What misses it is delivered at the next start. */
-const deliverMax = "3 seconds"
-
 const stopInOrder = (stages: Stages, context: Context.Context<Running>): Effect.Effect<void> => {
   const log = Context.get(context, EventLog)
   const { views } = Context.get(context, SinkRelays)
+  const budget = shutdownBudget
   // Against the head as it is now: a view's `lag` is some seconds old, and the last events are of this very moment.
   const caughtUp = Effect.flatMap(log.bounds, ({ head }) =>
     Effect.repeat(views, {
       until: (views) => views.every(({ confirmed, state }) => state !== "running" || confirmed >= head),
       schedule: Schedule.spaced("50 millis")
     })).pipe(Effect.ignore)
-  const close = (stage: Scope.Closeable) => Scope.close(stage, Exit.void)
+  const close = (stage: Scope.Closeable, what: string, ...parts: ReadonlyArray<Duration.Duration>) =>
+    within(parts.reduce(Duration.sum), what, Scope.close(stage, Exit.void))
   return Effect.gen(function*() {
     yield* Context.get(context, Readiness).contribute("process", Effect.fail("stopping"))
     yield* Effect.logInfo("Stopping: no new frames")
-    yield* close(stages.fleet)
-    const flushed = yield* Effect.timeoutOption(log.flush, flushMax)
+    yield* close(stages.fleet, "the fleet", budget.fleet)
+    const flushed = yield* Effect.timeoutOption(log.flush, budget.flush)
     if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
-    else yield* Effect.timeoutOption(caughtUp, deliverMax)
-    yield* close(stages.relays)
-    yield* close(stages.http)
-    yield* close(stages.foundation)
+    else yield* Effect.timeoutOption(caughtUp, budget.deliver)
+    yield* close(stages.relays, "the relays", budget.relayDrain, budget.relayCursor, budget.broker)
+    yield* close(stages.http, "HTTP", budget.http)
+    yield* close(stages.foundation, "the foundation", budget.foundation)
     yield* Effect.logInfo("Stopped")
   })
 }
+
+/** What does not end in its time goes on by itself, and the next part stops meanwhile. */
+const within = (time: Duration.Duration, what: string, stop: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.forkDetach(stop).pipe(
+    Effect.flatMap((fiber) => Effect.timeoutOption(Fiber.await(fiber), time)),
+    Effect.flatMap((ended) =>
+      Option.isSome(ended)
+        ? Effect.void
+        : Effect.logWarning(`Stopping ${what} takes longer than ${Duration.format(time)}; it is left behind`)
+    )
+  )

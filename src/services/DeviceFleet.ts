@@ -53,14 +53,14 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   readonly reconcile: Effect.Effect<void>
 }>()("columba/services/DeviceFleet") {
   /** For a process that hosts no actors: they live elsewhere, or nowhere. */
-  static readonly layerNoop = Layer.succeed(
-    DeviceFleet,
-    DeviceFleet.of({
-      view: () => Effect.succeed(null),
-      reportStatus: () => Effect.succeed(false),
-      incidents: Effect.succeed([]),
-      counts: Effect.succeed(noDevices),
-      reconcile: Effect.void
-    })
-  )
+  static readonly layerNoop = Layer.sync(DeviceFleet, () => noFleet)
+}
+
+/** No actors. */
+export const noFleet: DeviceFleet["Service"] = {
+  view: () => Effect.succeed(null),
+  reportStatus: () => Effect.succeed(false),
+  incidents: Effect.succeed([]),
+  counts: Effect.succeed(noDevices),
+  reconcile: Effect.void
 }

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { assertSound, report } from "../support/Checker.ts"
 import { freshVhost } from "../support/broker.ts"
+import { freshDirectory } from "../support/directory.ts"
 import { freshDatabase, freshDatabaseOn } from "../support/database.ts"
 import * as PostgresServer from "../support/servers/PostgresServer.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
@@ -83,6 +84,28 @@ describe("a second process", () => {
       const exited = yield* second.runToEnd
       assert.notStrictEqual(exited.code, 0)
       assert.match(yield* second.log, /is open in process \d+/)
+      assert.strictEqual((yield* rig.columba.readiness)?.status, 200)
+      rig.simulator.emit({ count: 20 })
+      yield* rig.settled
+      assertSound((yield* rig.finish).verdict)
+    }))
+
+  it.live("with the role 'devices' on the same Postgres is refused, names the first, and does not disturb it", () =>
+    Effect.gen(function*() {
+      const databaseUrl = yield* freshDatabase
+      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices: 2, seed: "second server" })
+      const second = yield* ColumbaProcess.make({
+        directory: yield* freshDirectory,
+        env: { DATABASE_URL: databaseUrl, WHATSAPP_API_URL: "http://127.0.0.1:9" }
+      })
+      const exited = yield* second.runToEnd
+      assert.notStrictEqual(exited.code, 0)
+      assert.match(yield* second.log, /another process runs the devices of this database: 'columba devices /)
+      const api = yield* ColumbaProcess.make({
+        directory: yield* freshDirectory,
+        env: { DATABASE_URL: databaseUrl, COLUMBA_ROLES: "api" }
+      })
+      yield* api.start
       assert.strictEqual((yield* rig.columba.readiness)?.status, 200)
       rig.simulator.emit({ count: 20 })
       yield* rig.settled

@@ -136,7 +136,11 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
   layerOn(new BenchTables(devices), settings)
 
 /** A fleet on tables that other fleets had, or have. */
-export const layerOn = (tables: BenchTables, settings: Partial<FleetSettings> = {}) =>
+export const layerOn = (
+  tables: BenchTables,
+  settings: Partial<FleetSettings> = {},
+  fleetLayer: Layer.Layer<DeviceFleet, never, EventLog | DeviceRepository | GatewayDirectory> = LocalFleet.layer
+) =>
   Layer.effect(
     FleetBench,
     Effect.gen(function*() {
@@ -185,7 +189,7 @@ export const layerOn = (tables: BenchTables, settings: Partial<FleetSettings> = 
       })
       const repository = tables.repository(Stream.fromPubSub(changes))
       const context = yield* Layer.build(
-        LocalFleet.layer.pipe(
+        fleetLayer.pipe(
           Layer.provide(Layer.succeed(EventLog, log)),
           Layer.provide(Layer.succeed(DeviceRepository, repository)),
           Layer.provide(Layer.succeed(GatewayDirectory, directory)),

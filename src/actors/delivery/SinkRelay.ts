@@ -17,6 +17,7 @@ import type { EventSink, SinkUnavailable } from "../../services/EventSink.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { SinkRelays } from "../../services/SinkRelays.ts"
 import type { SinkView } from "../../services/SinkRelays.ts"
+import { shutdownBudget } from "../../services/shutdownBudget.ts"
 import { splitIntoBatches } from "./InFlight.ts"
 import type { PublishBatch } from "./InFlight.ts"
 import { SinkProgress } from "./SinkProgress.ts"
@@ -32,12 +33,6 @@ const retryDelays = Schedule.min([
   Schedule.exponential("100 millis", 2),
   Schedule.spaced("5 seconds")
 ]).pipe(Schedule.jittered)
-
-/** How long shutdown waits for what is in flight. Confirms take milliseconds; a sink that needs longer is in trouble. */
-const drainTimeout = Duration.seconds(5)
-
-/** How long shutdown waits for the last cursor move. Without it some events are published twice, none is lost. */
-const settleTimeout = Duration.seconds(2)
 
 /** How often the distance to the end of the log is measured: one small query. */
 const lagInterval = Duration.seconds(2)
@@ -79,9 +74,12 @@ export const make = Effect.fnUntraced(function*(
 
   /** Returns only for a shutdown. */
   const relayWith = Effect.fnUntraced(function*(claim: CursorClaim) {
-    const stopped = Effect.andThen(Deferred.await(stopping), Effect.timeoutOption(progress.drained, drainTimeout))
+    const stopped = Effect.andThen(
+      Deferred.await(stopping),
+      Effect.timeoutOption(progress.drained, shutdownBudget.relayDrain)
+    )
     yield* Effect.raceAllFirst([deliver(log, sink, progress, confirms), moveCursor(claim), stopped])
-    yield* Effect.timeoutOption(settleCursor(log, claim, progress), settleTimeout)
+    yield* Effect.timeoutOption(settleCursor(log, claim, progress), shutdownBudget.relayCursor)
   })
 
   const relay = claimCursor(log, sink.name, from, progress).pipe(

@@ -16,6 +16,7 @@ import { SqlClient, SqlError } from "effect/sql"
 import type { SqlConnection } from "effect/sql"
 import { mkdirSync } from "node:fs"
 import { join } from "node:path"
+import { FleetLease } from "../../services/FleetLease.ts"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
 import { acquireDirectoryLock, EmbeddedDatabaseUnusable } from "./directoryLock.ts"
 
@@ -94,9 +95,10 @@ const makeClient = Effect.fnUntraced(function*(dataDir: string) {
   })
 })
 
-/** Provides `SqlClient` and `DatabaseSignals`. Fails when another process has the directory. */
+/** Provides `SqlClient`, `DatabaseSignals` and `FleetLease`. Fails when another process has the directory. */
 export const layer = (options: { readonly dataDir: string }) =>
-  Layer.merge(
+  Layer.mergeAll(
     Layer.effect(SqlClient.SqlClient, makeClient(options.dataDir)).pipe(Layer.provide(Reactivity.layer)),
-    DatabaseSignals.layerLocal
+    DatabaseSignals.layerLocal,
+    FleetLease.layerAlone
   )

@@ -3,6 +3,7 @@ import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import type { Duplex } from "node:stream"
 import { PgClient } from "@effect/sql-pg"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
+import * as SqlFleetLease from "./SqlFleetLease.ts"
 import { makeServerSockets } from "./ServerSockets.ts"
 import type { ServerSockets } from "./ServerSockets.ts"
 
@@ -99,8 +100,8 @@ const makeClient = Effect.fnUntraced(function*(given: Redacted.Redacted, silence
   return Context.merge(client, Context.make(DatabaseSignals.ListenConfig, connection))
 })
 
-/** Provides `SqlClient`, `PgClient` and `DatabaseSignals`. */
+/** Provides `SqlClient`, `PgClient`, `DatabaseSignals` and `FleetLease`. */
 export const layer = (url: Redacted.Redacted, options: { readonly silence?: Duration.Duration } = {}) =>
-  DatabaseSignals.layerPostgres.pipe(
+  Layer.merge(DatabaseSignals.layerPostgres, SqlFleetLease.layer).pipe(
     Layer.provideMerge(Layer.effectContext(makeClient(url, options.silence ?? silenceMax)))
   )

@@ -26,6 +26,7 @@ import {
 } from "effect"
 import type { Socket } from "node:net"
 import type { BrokerState, DisconnectCause } from "../../services/BrokerStatus.ts"
+import { shutdownBudget } from "../../services/shutdownBudget.ts"
 import { brokerBlocked, brokerConnected } from "../../services/Metrics.ts"
 
 /** Two of these without a byte end the connection. Short, because a frozen broker shows no other sign. */
@@ -35,7 +36,7 @@ const heartbeatSeconds = 5
 const connectTimeout = Duration.seconds(10)
 
 /** On a dead connection amqplib's `close()` never settles. */
-const closeTimeout = Duration.seconds(2)
+const closeTimeout = shutdownBudget.broker
 
 /** A connection that lived this long was good. After its loss the delays start from the beginning. */
 const stableAfter = Duration.seconds(10)

@@ -284,7 +284,7 @@ describe("shutting a relay down", () => {
       const { call, calls, close, log, view } = yield* relayed({ events: 300 })
       const first = yield* call
       const closing = yield* Effect.forkChild(close, { startImmediately: true })
-      yield* TestClock.adjust("1 second")
+      yield* TestClock.adjust("500 millis")
       assert.isUndefined(closing.pollUnsafe())
       yield* first.confirm
       yield* Fiber.join(closing)

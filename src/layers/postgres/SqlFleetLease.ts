@@ -1,0 +1,149 @@
+/**
+ * The fleet's lease as a session-level advisory lock, on a connection of its own that is open for as long as the lease
+ * is held. The server releases the lock when the connection ends, however the process ended.
+ *
+ * The connection is asked now and then whether it lives. When it has broken, the lock is taken again on a new one; the
+ * old session, which the server may not have given up yet, is recognised by its name and ended. A pooler between us and
+ * the server must give a session to one client (session mode), or the lock is another client's too.
+ */
+import { randomUUID } from "node:crypto"
+import { hostname } from "node:os"
+import { PgConnection } from "@effect/sql-pg"
+import { Deferred, Duration, Effect, Exit, Layer, Queue, Scope } from "effect"
+import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import { FleetLease, LeaseTaken } from "../../services/FleetLease.ts"
+import { ListenConfig } from "./DatabaseSignals.ts"
+
+/** The first number is the log's, as in the lock of its appends; the second tells the locks apart. */
+const lockKey = "4341001, 2"
+
+/** A process that was killed a moment ago may still seem to hold the lock. Any other one will hold it for longer. */
+const firstTries = 5
+const tryInterval = Duration.seconds(1)
+
+/** A connection that is open and carries nothing is noticed within this time, for one small query. */
+const heartbeatInterval = Duration.seconds(5)
+const heartbeatMax = Duration.seconds(5)
+
+/** A session's name holds 63 bytes; the host's name is cut so that all of it fits. */
+const hostNameMax = 20
+
+/** Nothing is ever said on it: what listens learns at once that the connection is closed. */
+const silentChannel = "columba_fleet_lease"
+
+interface Held {
+  /** Returns when the connection has broken. */
+  readonly broken: Effect.Effect<void>
+  readonly close: Effect.Effect<void>
+}
+
+interface Holder {
+  readonly pid: number
+  readonly name: string
+  readonly address: string | null
+  readonly since: string
+}
+
+const findHolder = `select a.pid, a.application_name as name, host(a.client_addr) as address,
+    to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+  from pg_locks l join pg_stat_activity a on a.pid = l.pid
+  where l.locktype = 'advisory' and l.granted and l.classid = 4341001 and l.objid = 2 and l.objsubid = 2
+    and l.database = (select oid from pg_database where datname = current_database())`
+
+export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
+  FleetLease,
+  Effect.gen(function*() {
+    const config = yield* ListenConfig
+    const name = `columba devices ${hostname().slice(0, hostNameMax)} ${process.pid} ${randomUUID().slice(0, 8)}`
+
+    /** The lock on a connection of its own, for as long as the scope; or who else holds it, if anybody does. */
+    const lock = Effect.fnUntraced(function*() {
+      const listening = yield* Scope.fork(yield* Effect.scope)
+      // Made after, so released before: with the connection gone there is nothing left to wait for.
+      const single = yield* PgConnection.make({ ...config, applicationName: name, multiplex: false })
+      const connection = yield* Scope.provide(single.pin, listening)
+      const { rows } = yield* connection.query(`select pg_try_advisory_lock(${lockKey}) as locked`)
+      if (rows[0]?.["locked"] === true) {
+        const ended = yield* Scope.provide(connection.listen(silentChannel), listening)
+        return { broken: waitUntilBroken(connection, ended), holder: null }
+      }
+      const holder = toHolder((yield* connection.query(findHolder)).rows[0])
+      // Our own older session: the server has not noticed yet that its connection is gone.
+      if (holder?.name === name) yield* connection.query(`select pg_terminate_backend(${holder.pid})`)
+      return { broken: null, holder: holder?.name === name ? null : holder }
+    })
+
+    /** One attempt in a scope of its own. */
+    const attempt = Effect.fnUntraced(function*() {
+      const scope = yield* Scope.fork(yield* Effect.scope)
+      const close = Scope.close(scope, Exit.void)
+      const found = yield* Scope.provide(lock(), scope).pipe(Effect.onError(() => close))
+      if (found.broken !== null) return { _tag: "Held" as const, broken: found.broken, close }
+      yield* close
+      return { _tag: "Taken" as const, holder: found.holder }
+    })
+
+    const firstAttempt = Effect.gen(function*() {
+      for (let tries = 1;; tries++) {
+        const found = yield* attempt().pipe(Effect.mapError(() => StorageUnavailable.of("take the fleet's lease")))
+        if (found._tag === "Held") return found
+        if (tries >= firstTries) return yield* LeaseTaken.of(describe(found.holder))
+        yield* Effect.sleep(tryInterval)
+      }
+    })
+
+    return FleetLease.of({
+      acquire: Effect.gen(function*() {
+        const lost = yield* Deferred.make<never, LeaseTaken>()
+        let held: Held | null = yield* firstAttempt
+        yield* Effect.addFinalizer(() => Effect.suspend(() => held?.close ?? Effect.void))
+        const keep = Effect.gen(function*() {
+          while (true) {
+            if (held !== null) {
+              yield* held.broken
+              yield* Effect.logWarning("The connection that holds the fleet's lease has broken; it is taken again")
+              yield* held.close
+              held = null
+            }
+            const found = yield* attempt().pipe(Effect.orElseSucceed(() => unknown))
+            if (found._tag === "Held") held = found
+            else if (found.holder === null) yield* Effect.sleep(tryInterval)
+            else return yield* Deferred.fail(lost, LeaseTaken.of(describe(found.holder)))
+          }
+        })
+        yield* Effect.forkScoped(keep)
+        return { lost: Deferred.await(lost) }
+      })
+    })
+  })
+)
+
+/** A closed connection ends the queue; one that carries nothing any more does not answer. */
+const waitUntilBroken = (
+  connection: PgConnection.PgConnection,
+  ended: Queue.Dequeue<PgConnection.Notification, unknown>
+): Effect.Effect<void> =>
+  Effect.raceFirst(
+    Effect.ignore(Effect.forever(Queue.take(ended))),
+    Effect.sleep(heartbeatInterval).pipe(
+      Effect.andThen(Effect.timeout(connection.query("select 1"), heartbeatMax)),
+      Effect.forever,
+      Effect.ignore
+    )
+  )
+
+/** The database did not answer. */
+const unknown = { _tag: "Taken", holder: null } as const
+
+const toHolder = (row: PgConnection.Row | undefined): Holder | null =>
+  row === undefined ? null : {
+    pid: Number(row["pid"]),
+    name: String(row["name"]),
+    address: row["address"] === null ? null : String(row["address"]),
+    since: String(row["since"])
+  }
+
+const describe = (holder: Holder | null): string =>
+  holder === null
+    ? "its name is not known"
+    : `'${holder.name}' at ${holder.address ?? "the server's own machine"}, connected since ${holder.since}`

@@ -1,0 +1,28 @@
+/**
+ * How long a stop in order may take, part by part. They come one after the other, so their sum is what the README
+ * promises and what an operator gives the process before SIGKILL. A part that does not end in its time is left behind
+ * with a warning: nothing that was acknowledged depends on it.
+ */
+import { Duration } from "effect"
+
+/** What the README names. */
+export const shutdownMax = Duration.seconds(20)
+
+export const shutdownBudget = {
+  /** Sockets are closed, and nothing is waited for. */
+  fleet: Duration.seconds(2),
+  /** The log may be waiting for a database that is away: then what is in memory is lost, and was never acknowledged. */
+  flush: Duration.seconds(4),
+  /** The relays hand over what was committed last. What misses it is delivered at the next start. */
+  deliver: Duration.seconds(3),
+  /** What is in flight to a sink is confirmed. Confirms take milliseconds; a sink that needs longer is in trouble. */
+  relayDrain: Duration.seconds(1),
+  /** The last move of a sink's cursor. Without it some events are published twice, none is lost. */
+  relayCursor: Duration.seconds(1),
+  /** The broker's connection is closed. */
+  broker: Duration.seconds(2),
+  /** Requests under way. Streams are told to end, and do so at once. */
+  http: Duration.seconds(3),
+  /** The database's connections: statements that run may end, then they are cut. */
+  foundation: Duration.seconds(3)
+} as const satisfies Readonly<Record<string, Duration.Duration>>

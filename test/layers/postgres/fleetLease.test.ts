@@ -1,0 +1,77 @@
+/** One process at a time runs the fleet of a database. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
+import { SqlClient } from "effect/sql"
+import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import { FleetLease } from "../../../src/services/FleetLease.ts"
+import { freshDatabase } from "../../support/database.ts"
+
+/** A process, as far as the database can tell. */
+const processOn = (url: string) => Effect.orDie(Layer.build(Layer.fresh(PostgresDatabase.layer(Redacted.make(url)))))
+
+/** Takes the lease; `release` gives it back. */
+const take = Effect.fnUntraced(function*(process: Context.Context<FleetLease>) {
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const lease = yield* Scope.provide(Context.get(process, FleetLease).acquire, scope)
+  return { lease, release: Scope.close(scope, Exit.void) }
+})
+
+/** The sessions that hold the lease, and ending them from outside as a network or an operator does. */
+const holders = (sql: SqlClient.SqlClient) =>
+  sql<{ pid: number }>`select pid from pg_locks where locktype = 'advisory' and objid = 2 and granted
+    and database = (select oid from pg_database where datname = current_database())`
+
+const breakLease = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
+  const [holder] = yield* holders(sql)
+  yield* sql`select pg_terminate_backend(${holder!.pid})`
+  return holder!.pid
+})
+
+describe("the fleet's lease on Postgres", () => {
+  it.live("is refused while another process has it, names that process, and is free once it is given back", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second] = [yield* processOn(url), yield* processOn(url)]
+      const { release } = yield* take(first)
+      const refused = yield* Effect.flip(take(second))
+      assert.strictEqual(refused._tag, "LeaseTaken")
+      assert.match(refused.message, /another process runs the devices of this database: 'columba devices .+ \d+ \w+'/)
+      yield* release
+      yield* take(second)
+    }).pipe(Effect.scoped))
+
+  it.live("is taken again when its connection has broken", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second] = [yield* processOn(url), yield* processOn(url)]
+      const sql = Context.get(second, SqlClient.SqlClient)
+      const { lease } = yield* take(first)
+      const lost = yield* Effect.forkChild(Effect.flip(lease.lost))
+      const broken = yield* breakLease(sql)
+      const [now] = yield* holders(sql).pipe(
+        Effect.repeat({ until: ([row]) => row !== undefined && row.pid !== broken })
+      )
+      assert.isDefined(now)
+      assert.strictEqual((yield* Effect.flip(take(second)))._tag, "LeaseTaken")
+      assert.isUndefined(lost.pollUnsafe())
+    }).pipe(Effect.scoped))
+
+  it.live("is lost when another process was faster after its connection had broken", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second] = [yield* processOn(url), yield* processOn(url)]
+      const sql = Context.get(second, SqlClient.SqlClient)
+      const { lease } = yield* take(first)
+      // Waits in the server's own queue for the lock, so it has it in the moment in which the connection breaks.
+      const faster = yield* Effect.forkChild(
+        sql.withTransaction(Effect.andThen(sql`select pg_advisory_lock(4341001, 2)`, Effect.never))
+      )
+      yield* sql`select 1 as waiting from pg_locks where locktype = 'advisory' and objid = 2 and not granted`.pipe(
+        Effect.repeat({ until: (rows) => rows.length > 0 })
+      )
+      yield* breakLease(sql)
+      const { holder } = yield* Effect.flip(lease.lost)
+      assert.match(holder, /^'columba' at /)
+      yield* Fiber.interrupt(faster)
+    }).pipe(Effect.scoped))
+})
