@@ -65,6 +65,11 @@ export class LogTail {
   #heard = 0
   #logId: string | null = null
   #anchor: Knowledge["anchor"] = { seq: 0, id: null }
+  /**
+   * False once an answer shows more events than were known, without the anchor's: the log may have gone back and grown
+   * again. The anchor then stays until a read has compared it, because a newer one would prove nothing about the gap.
+   */
+  #proven = true
   #generation = 0
   #reset: LogReset | null = null
   readonly #changes = new Condition()
@@ -111,7 +116,11 @@ export class LogTail {
       return "reset"
     }
     const replaced = (seen.anchorId ?? asked.anchor.id) !== asked.anchor.id
-    if (lowest >= asked.head && !replaced) return "same"
+    if (lowest >= asked.head && !replaced) {
+      if (seen.anchorId !== undefined) this.#proven = true
+      else if (lowest > asked.head) this.#proven = false
+      return "same"
+    }
     this.#begin({ ...seen, head: lowest }, { from: asked.head, to: lowest, another })
     return "reset"
   }
@@ -122,6 +131,7 @@ export class LogTail {
     this.#head = bounds.head
     this.#heard = 0
     this.#anchor = { seq: 0, id: null }
+    this.#proven = true
     this.#generation++
     this.#reset = LogReset.of(bounds)
     this.#onReset(detail)
@@ -130,7 +140,9 @@ export class LogTail {
 
   /** The newest event that is known, whichever way it was read. */
   recall(event: LoggedEvent | undefined): void {
-    if (event !== undefined && event.seq > this.#anchor.seq) this.#anchor = { seq: event.seq, id: event.id }
+    if (this.#proven && event !== undefined && event.seq > this.#anchor.seq) {
+      this.#anchor = { seq: event.seq, id: event.id }
+    }
   }
 
   /** Events of one batch, in order. A gap before them (another process committed in between) empties the tail first. */

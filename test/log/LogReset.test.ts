@@ -1,0 +1,60 @@
+/** A log that went back and has grown again by other processes before this one looks: nothing of it is skipped. */
+import { assert, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import * as MemoryDatabase from "../../src/layers/memory/MemoryDatabase.ts"
+import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
+import * as GroupCommit from "../../src/log/GroupCommit.ts"
+import { LogStore } from "../../src/log/LogStore.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
+import { freshDevice, messageDraft } from "../support/drafts.ts"
+
+const device = freshDevice()
+
+const say = (log: EventLog["Service"], count: number) =>
+  log.append(Array.from({ length: count }, () => messageDraft({ device })))
+
+/** Two logs over one store, and a way to take the store back to an earlier number. */
+const makeLogs = Effect.gen(function*() {
+  const database = yield* Layer.build(MemoryDatabase.layer)
+  const { tables } = Context.get(database, MemoryDatabase.MemoryDatabase)
+  const store = Context.get(
+    yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database),
+    LogStore
+  )
+  const openLog = Effect.map(
+    Layer.build(Layer.fresh(GroupCommit.layer).pipe(Layer.provide(Layer.succeed(LogStore, store)))),
+    (context) => Context.get(context, EventLog)
+  )
+  const goBack = (head: number) => {
+    for (const event of tables.events.splice(head)) tables.seqById.delete(event.id)
+    tables.head = head
+  }
+  return { ours: yield* openLog, other: yield* openLog, goBack }
+})
+
+/** A reader that has everything up to 15, and a log of which another process has written `more` events anew. */
+const grownAgain = Effect.fnUntraced(function*(more: number) {
+  const { goBack, other, ours } = yield* makeLogs
+  yield* say(ours, 15)
+  const ready = yield* Deferred.make<void>()
+  const seen: Array<number> = []
+  const reader = yield* Effect.forkChild(Effect.flip(
+    Stream.runForEach(ours.follow({ after: 0 }), ({ events }) => {
+      for (const { seq } of events) seen.push(seq)
+      return seen.length === 15 ? Deferred.succeed(ready, undefined) : Effect.void
+    })
+  ))
+  yield* Deferred.await(ready)
+  goBack(10)
+  yield* say(other, more)
+  yield* say(ours, 1)
+  const ended = yield* Effect.timeout(Fiber.join(reader), "5 seconds")
+  assert.strictEqual(ended._tag, "LogReset")
+  assert.strictEqual(seen.length, 15)
+})
+
+it.live(
+  "a log that went back and has grown past what was known, before this process writes, is recognised",
+  () => grownAgain(20),
+  20_000
+)
