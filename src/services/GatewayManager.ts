@@ -12,7 +12,7 @@ import type { GatewayName } from "../domain/Ids.ts"
 import { GatewayAdapters } from "./GatewayAdapters.ts"
 import { GatewayDirectory } from "./GatewayDirectory.ts"
 import { GatewayRepository } from "./GatewayRepository.ts"
-import type { SealedSecrets, StoredGateway } from "./GatewayRepository.ts"
+import type { GatewayChange, SealedSecrets, StoredGateway } from "./GatewayRepository.ts"
 import { SecretSeal } from "./SecretSeal.ts"
 
 /** Secrets as a caller gives them: a text sets one, null removes it, absent leaves it. */
@@ -41,7 +41,10 @@ export class GatewayManager extends Context.Service<GatewayManager, {
   >
   readonly list: Effect.Effect<ReadonlyArray<Gateway>, StorageUnavailable>
   readonly get: (name: GatewayName) => Effect.Effect<Gateway, GatewayNotFound | StorageUnavailable>
-  /** Of a gateway that a process brings itself, only `active` can be changed. */
+  /**
+   * Of a gateway that a process brings itself, only `active` can be changed. What is as it was already changes nothing, so
+   * that no device reconnects for it; a secret that is given counts as a change.
+   */
   readonly edit: (name: GatewayName, edit: GatewayEdit) => Effect.Effect<
     Gateway,
     GatewayNotFound | GatewayNotEditable | GatewayUrlInvalid | SecretKeyMissing | StorageUnavailable
@@ -88,18 +91,20 @@ export class GatewayManager extends Context.Service<GatewayManager, {
 
       const edit: GatewayManager["Service"]["edit"] = Effect.fn("GatewayManager.edit")(function*(name, wanted) {
         const stored = yield* repository.get(name)
-        const { source } = stored.gateway
+        const before = stored.gateway
         const { url, user, ...secrets } = yield* readConnection(wanted)
-        const edits = url !== undefined || user !== undefined || Object.values(secrets).some((one) => one !== undefined)
-        if (edits && source !== "api") return yield* GatewayNotEditable.of(name, source)
-        const sealed = yield* sealChanges(name, stored.sealed, secrets)
-        const change = repository.update(name, {
-          ...(edits ? { sealed } : {}),
-          ...(url === undefined ? {} : { url }),
-          ...(user === undefined ? {} : { user }),
-          ...(wanted.active === undefined ? {} : { active: wanted.active })
-        })
-        return (yield* followed(change)).gateway
+        const resealed = Object.values(secrets).some((one) => one !== undefined)
+        if ((url !== undefined || user !== undefined || resealed) && before.source !== "api") {
+          return yield* GatewayNotEditable.of(name, before.source)
+        }
+        const change: GatewayChange = {
+          ...(resealed ? { sealed: yield* sealChanges(name, stored.sealed, secrets) } : {}),
+          ...(url === undefined || url === before.url ? {} : { url }),
+          ...(user === undefined || user === before.user ? {} : { user }),
+          ...(wanted.active === undefined || wanted.active === before.active ? {} : { active: wanted.active })
+        }
+        // Every update is a new revision, for which devices reconnect.
+        return Object.keys(change).length === 0 ? before : (yield* followed(repository.update(name, change))).gateway
       })
 
       const remove: GatewayManager["Service"]["remove"] = Effect.fn("GatewayManager.remove")(function*(name) {

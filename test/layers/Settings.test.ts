@@ -153,4 +153,18 @@ describe("Settings", () => {
       assert.strictEqual(settings.port, 8181)
       assert.strictEqual(settings.log, "json")
     }))
+
+  it.effect("takes several sealing keys, the first one first, and shows none that is wrong", () =>
+    Effect.gen(function*() {
+      const [one, two] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)]
+      const { secretKeys } = yield* parse({
+        COLUMBA_SECRET_KEY: `${one.toString("base64")},${two.toString("base64")}`
+      })
+      assert.deepStrictEqual(secretKeys.map((key) => Buffer.from(Redacted.value(key))), [one, two])
+      assert.deepStrictEqual((yield* parse({})).secretKeys, [])
+      const [problem] = yield* problems({ COLUMBA_SECRET_KEY: "much-too-short" })
+      assert.include(problem, "COLUMBA_SECRET_KEY")
+      assert.include(problem, "openssl rand -base64 32")
+      assert.notInclude(problem, "much-too-short")
+    }))
 })

@@ -105,6 +105,17 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened))))
   })
 
+  it.effect("an edit that changes nothing leaves the gateway as it is", () =>
+    Effect.gen(function*() {
+      const manager = yield* GatewayManager
+      const directory = yield* GatewayDirectory
+      const made = yield* manager.create(newGateway)
+      const before = yield* Effect.fromResult(directory.current(east))
+      const edits = [{}, { active: true }, { url: Redacted.make("http://east/") }, { user: "columba" }]
+      for (const edit of edits) assert.deepStrictEqual(yield* manager.edit(east, edit), made)
+      assert.strictEqual(yield* Effect.fromResult(directory.current(east)), before)
+    }).pipe(Effect.provide(alone(makeProcess([])))))
+
   it.effect("the gateway of the environment is a row without secrets, and keeps them in the process", () => {
     const opened: Array<GatewayConnection> = []
     return Effect.gen(function*() {

@@ -26,7 +26,7 @@ export const make = (gateway: WhatsAppGateway): Effect.Effect<OpenSession, never
   return gateway.link === undefined ? Effect.map(makeMembers, ({ join }) => join) : shareLink(gateway.link)
 }
 
-/** Devices that have a session here, and how their events reach them. */
+/** The session of one device that has no connection of its own. */
 class Member implements Session {
   target: SessionTarget
   readonly listener: SessionListener
@@ -51,42 +51,53 @@ class Member implements Session {
   }
 }
 
+/** The devices with such a session, found at once by device id, slot or account, however many there are. */
 const makeMembers = Effect.sync(() => {
   const members = new Map<DeviceId, Member>()
-  const leave = (member: Member): boolean =>
-    members.get(member.target.deviceId) === member && members.delete(member.target.deviceId)
+  const bySlot = new Map<string, Member>()
+  const byAccount = new Map<string, Member>()
+
+  const setAccount = (member: Member): void => {
+    if (member.target.jid !== null) byAccount.set(canonical(member.target.jid), member)
+  }
+  const forget = <Key>(index: Map<Key, Member>, key: Key, member: Member): boolean =>
+    index.get(key) === member && index.delete(key)
+  const leave = (member: Member): boolean => {
+    const { deviceId, jid, upstreamId } = member.target
+    forget(bySlot, upstreamId, member)
+    if (jid !== null) forget(byAccount, canonical(jid), member)
+    return forget(members, deviceId, member)
+  }
 
   const join: OpenSession = (target, listener) =>
     Effect.acquireRelease(
       Effect.sync(() => {
         const member = new Member(target, listener, leave)
         members.set(target.deviceId, member)
+        bySlot.set(target.upstreamId, member)
+        setAccount(member)
         return member
       }),
       (member) => Effect.sync(() => member.end(closedByUs))
     )
 
-  /** Few names are asked for in a second, and a slot's id is found at once where it is ours. */
-  const find = (name: string): SessionTarget | null => {
-    const jid = name.includes("@") ? canonical(name) : null
-    for (const { target } of members.values()) {
-      if (target.upstreamId === name || (jid !== null && target.jid !== null && canonical(target.jid) === jid)) {
-        return target
-      }
-    }
-    return null
-  }
+  const find = (name: string): SessionTarget | null =>
+    (bySlot.get(name) ?? (name.includes("@") ? byAccount.get(canonical(name)) : undefined))?.target ?? null
 
   const tell = (deviceId: DeviceId, event: SessionEvent): void => {
     const member = members.get(deviceId)
     if (member === undefined) return
-    if (event._tag === "UpstreamConnected" && event.jid !== null) member.target = { ...member.target, jid: event.jid }
+    if (event._tag === "UpstreamConnected" && event.jid !== null && event.jid !== member.target.jid) {
+      if (member.target.jid !== null) forget(byAccount, canonical(member.target.jid), member)
+      member.target = { ...member.target, jid: event.jid }
+      setAccount(member)
+    }
     member.listener.onEvent(event)
   }
 
   const endAll = (failure: Failure): void => {
     const ended = [...members.values()]
-    members.clear()
+    for (const member of ended) leave(member)
     for (const { listener } of ended) listener.onEnd(failure)
   }
 

@@ -80,6 +80,9 @@ describe("devices of a gateway with a link", () => {
       assert.deepStrictEqual([one.listener.events, two.listener.events], [[], [hint]])
       link.onEvent("dev_1" as DeviceId, { _tag: "UpstreamConnected", jid: "777777@s.whatsapp.net" })
       assert.strictEqual(link.find("777777:2@s.whatsapp.net")?.deviceId, "dev_1")
+      assert.isNull(link.find("62811@c.us"), "the account it had before")
+      yield* one.leave
+      assert.deepStrictEqual([link.find("slot-1"), link.find("777777@s.whatsapp.net")], [null, null])
     }))
 
   it.effect("lose it together, once, as a failure of the gateway that burns no budget; the next one opens it again", () =>
