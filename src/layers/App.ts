@@ -60,6 +60,7 @@ import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import * as adapters from "./gateways/adapters.ts"
 import type { DatabaseSignals } from "./postgres/DatabaseSignals.ts"
 import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "./postgres/directoryLock.ts"
+import { isServerBusy } from "./postgres/sqlErrors.ts"
 import * as AesSecretSeal from "./secrets/AesSecretSeal.ts"
 import { readOrMakeKeys } from "./secrets/keyFile.ts"
 import type { Settings } from "./Settings.ts"
@@ -186,8 +187,9 @@ export const databaseFailed = (database: Settings["database"], error: { readonly
       "look at DATABASE_URL, then run: columba doctor"
     )
 
-/** Worth waiting for: a server that is starting. A refused password is not. */
-const isAway = (error: unknown): boolean => SqlError.isSqlError(error) && error.reason._tag === "ConnectionError"
+/** Worth waiting for: a server that is starting, or has too many clients for the moment. A refused password is not. */
+const isAway = (error: unknown): boolean =>
+  SqlError.isSqlError(error) && (error.reason._tag === "ConnectionError" || isServerBusy(error))
 
 /** The innermost reason: what the server or the network said, not that a query failed. */
 const readReason = (error: { readonly message: string }): string => {

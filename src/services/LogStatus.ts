@@ -28,7 +28,7 @@ export const failingMax = Duration.seconds(10)
 export class LogStatus extends Context.Service<LogStatus, {
   readonly view: Effect.Effect<LogView>
 }>()("columba/services/LogStatus") {
-  /** Not ready once writes have failed, or a draft has waited, for `failingMax`. */
+  /** Not ready once writes have failed, or a draft has waited without any write, for `failingMax`. */
   static readonly readiness: Layer.Layer<never, never, Readiness | LogStatus> = Readiness.check(
     "log",
     Effect.flatMap(
@@ -38,9 +38,11 @@ export class LogStatus extends Context.Service<LogStatus, {
   )
 }
 
-const isFailing = ({ failing, waiting }: LogView): boolean => {
+/** A draft that waits long while writes succeed shows a log that is slow, which is no reason to take work from it. */
+const isFailing = ({ failing, waiting, writtenMillisAgo }: LogView): boolean => {
   const max = Duration.toMillis(failingMax)
-  return (failing !== null && failing.forMillis >= max) || waiting.oldestMillis >= max
+  if (failing !== null) return failing.forMillis >= max
+  return waiting.oldestMillis >= max && (writtenMillisAgo ?? max) >= max
 }
 
 const describe = ({ failing, reset, waiting, writtenMillisAgo }: LogView): string =>

@@ -18,7 +18,7 @@ import { mkdirSync } from "node:fs"
 import { join } from "node:path"
 import { FleetLease } from "../../services/FleetLease.ts"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
-import { acquireDirectoryLock, EmbeddedDatabaseUnusable } from "./directoryLock.ts"
+import { acquireDirectoryLock, DirectoryLost, EmbeddedDatabaseUnusable, makeDirectoryCheck } from "./directoryLock.ts"
 
 /** Parameters of a statement as the engine takes them: values without the wire codec's wrapping. */
 const plainParameters = (parameters: ReadonlyArray<unknown>): Array<unknown> =>
@@ -43,12 +43,21 @@ const toSqlError = (cause: unknown): SqlError.SqlError => {
   return new SqlError.SqlError({ reason })
 }
 
-/** Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it. */
-const makeConnection = (engine: PGlite): SqlConnection.Connection => {
+/**
+ * Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it.
+ * The directory is looked at before a statement, so that nothing is written into another one, and after it, so that
+ * nothing counts as committed that went into deleted files.
+ */
+const makeConnection = (engine: PGlite, checkDirectory: () => void): SqlConnection.Connection => {
   const run = (sql: string, parameters: ReadonlyArray<unknown>, rowMode: "object" | "array") =>
     Effect.uninterruptible(Effect.tryPromise({
-      try: () => engine.query(sql, plainParameters(parameters), { rowMode }),
-      catch: toSqlError
+      try: async () => {
+        checkDirectory()
+        const result = await engine.query(sql, plainParameters(parameters), { rowMode })
+        checkDirectory()
+        return result
+      },
+      catch: (cause) => cause instanceof DirectoryLost ? directoryLost(cause) : toSqlError(cause)
     }))
   const execute: SqlConnection.Connection["execute"] = (sql, parameters, transformRows) =>
     Effect.map(run(sql, parameters, "object"), (result) => {
@@ -68,12 +77,17 @@ const makeConnection = (engine: PGlite): SqlConnection.Connection => {
   }
 }
 
+const directoryLost = (cause: DirectoryLost): SqlError.SqlError =>
+  new SqlError.SqlError({
+    reason: new SqlError.ConnectionError({ cause, message: cause.message, operation: "query" })
+  })
+
 const makeClient = Effect.fnUntraced(function*(dataDir: string) {
   yield* Effect.try({
     try: () => mkdirSync(dataDir, { recursive: true, mode: 0o700 }),
     catch: (cause) => EmbeddedDatabaseUnusable.of(dataDir, cause)
   })
-  yield* acquireDirectoryLock(dataDir)
+  const lock = yield* acquireDirectoryLock(dataDir)
   const engine = yield* Effect.acquireRelease(
     Effect.tryPromise({
       try: () => PGlite.create(join(dataDir, "pgdata")),
@@ -82,7 +96,7 @@ const makeClient = Effect.fnUntraced(function*(dataDir: string) {
     (opened) => Effect.promise(() => opened.close())
   )
   const semaphore = Semaphore.makeUnsafe(1)
-  const connection = makeConnection(engine)
+  const connection = makeConnection(engine, makeDirectoryCheck(dataDir, join(dataDir, "pgdata", "PG_VERSION"), lock))
   const acquirer = Effect.as(Semaphore.takeScoped(semaphore, 1), connection)
   return yield* SqlClient.make({
     driver: "pglite",

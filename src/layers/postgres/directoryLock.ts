@@ -10,7 +10,7 @@
 import { Effect, Schema } from "effect"
 import type { Scope } from "effect"
 import { randomBytes } from "node:crypto"
-import { closeSync, openSync, readdirSync, renameSync, rmSync } from "node:fs"
+import { closeSync, existsSync, openSync, readdirSync, renameSync, rmSync, statSync } from "node:fs"
 import { connect, createServer } from "node:net"
 import type { Server } from "node:net"
 import { hostname } from "node:os"
@@ -49,6 +49,28 @@ export class EmbeddedDatabaseUnusable extends Schema.TaggedError<EmbeddedDatabas
   }
 }
 
+/** The directory was deleted, or another one stands in its place: what the engine writes reaches no database. */
+export class DirectoryLost extends Error {
+  constructor(dataDir: string) {
+    super(`${dataDir} was deleted or replaced while its database was open; put it back and start again`)
+  }
+}
+
+/**
+ * A check that throws once the lock is gone, or `file` (one that is never written again) is another than at the start:
+ * two looks at the disk, some ten microseconds.
+ */
+export const makeDirectoryCheck = (dataDir: string, file: string, lock: string): () => void => {
+  const identify = (): string | null => {
+    const found = statSync(file, { throwIfNoEntry: false })
+    return found === undefined ? null : `${found.dev} ${found.ino} ${found.birthtimeMs}`
+  }
+  const opened = identify()
+  return () => {
+    if (identify() !== opened || !existsSync(lock)) throw new DirectoryLost(dataDir)
+  }
+}
+
 /** What fits into a socket's address everywhere: 104 bytes with the zero at its end. */
 const addressBytesMax = 103
 
@@ -62,17 +84,20 @@ const roundMillis = 50
 /** Process id and a random part: names come once and never again, so a dead one can be removed without a race. */
 const namePattern = /^columba\.lock\.(\d+)\.[0-9a-f]{16}$/
 
-/** Holds the directory until the scope closes. */
+/** Holds the directory until the scope closes. Returns the path of the lock, which is gone if the directory is. */
 export const acquireDirectoryLock = (
   dataDir: string
-): Effect.Effect<void, DirectoryInUse | EmbeddedDatabaseUnusable, Scope.Scope> =>
-  Effect.asVoid(Effect.acquireRelease(
-    Effect.tryPromise({
-      try: () => take(dataDir),
-      catch: (cause) => cause instanceof DirectoryInUse ? cause : EmbeddedDatabaseUnusable.of(dataDir, cause)
-    }),
-    (lock) => Effect.sync(lock.letGo)
-  ))
+): Effect.Effect<string, DirectoryInUse | EmbeddedDatabaseUnusable, Scope.Scope> =>
+  Effect.map(
+    Effect.acquireRelease(
+      Effect.tryPromise({
+        try: () => take(dataDir),
+        catch: (cause) => cause instanceof DirectoryInUse ? cause : EmbeddedDatabaseUnusable.of(dataDir, cause)
+      }),
+      (lock) => Effect.sync(lock.letGo)
+    ),
+    (lock) => join(dataDir, lock.name)
+  )
 
 const take = async (dataDir: string): Promise<Presence> => {
   const address = addresses(dataDir)

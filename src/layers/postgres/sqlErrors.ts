@@ -1,6 +1,7 @@
 /** What a failed statement means to the callers of our ports. */
 import { Effect } from "effect"
 import { SqlError } from "effect/sql"
+import { DirectoryLost } from "./directoryLock.ts"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 
 const readCode = (error: SqlError.SqlError): string => {
@@ -30,8 +31,12 @@ export const isNumberTaken = (error: SqlError.SqlError): boolean =>
 export const isSchemaMissing = (error: unknown): boolean =>
   SqlError.isSqlError(error) && ["42P01", "42883"].includes(readCode(error))
 
+/** The server is starting (57P03), or has no connection left for us (53300): another moment may be better. */
+export const isServerBusy = (error: SqlError.SqlError): boolean => ["53300", "57P03"].includes(readCode(error))
+
 /** One word of why, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
+  if (error.reason.cause instanceof DirectoryLost) return error.reason.cause.message
   const code = readCode(error)
   return code === "" ? error.reason._tag : `${error.reason._tag}, SQLSTATE ${code}`
 }

@@ -1,12 +1,14 @@
 /** The embedded database against real second processes and kill -9. */
 import { spawn } from "node:child_process"
+import { rmSync } from "node:fs"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { assert, it } from "@effect/vitest"
-import { Context, Effect, Layer } from "effect"
+import { Context, Effect, Fiber, Layer } from "effect"
 import * as EmbeddedDatabase from "../../../src/layers/postgres/Embedded.ts"
 import * as SqlStorage from "../../../src/layers/postgres/SqlStorage.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
+import { LogStatus } from "../../../src/services/LogStatus.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import { freshDirectory } from "../../support/directory.ts"
 
@@ -38,6 +40,22 @@ const startWriter = (dataDir: string) =>
   )
 
 const storageAt = (dataDir: string) => SqlStorage.layer.pipe(Layer.provide(EmbeddedDatabase.layer({ dataDir })))
+
+it.live("nothing counts as committed once the directory was deleted under the process", () =>
+  Effect.gen(function*() {
+    const dataDir = yield* freshDirectory
+    const context = yield* Layer.build(storageAt(dataDir))
+    const log = Context.get(context, EventLog)
+    yield* log.append([messageDraft({ device: freshDevice() })])
+    rmSync(dataDir, { recursive: true })
+    const append = yield* Effect.forkChild(log.append([messageDraft({ device: freshDevice() })]))
+    const view = Context.get(context, LogStatus).view
+    while ((yield* view).failing === null) yield* Effect.sleep("10 millis")
+    assert.include((yield* view).failing?.reason, "was deleted or replaced")
+    assert.isUndefined(append.pollUnsafe())
+    assert.strictEqual((yield* Effect.flip(log.bounds))._tag, "StorageUnavailable")
+    yield* Fiber.interrupt(append)
+  }).pipe(Effect.scoped), startsMax)
 
 it.live("a second process is refused with a plain sentence, and changes nothing", () =>
   Effect.gen(function*() {

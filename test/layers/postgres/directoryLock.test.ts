@@ -1,11 +1,11 @@
 /** One owner a directory, whatever process ids say. */
 import { spawn } from "node:child_process"
-import { mkdirSync, readdirSync, renameSync, writeFileSync } from "node:fs"
+import { cpSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs"
 import { createServer } from "node:net"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
-import { acquireDirectoryLock } from "../../../src/layers/postgres/directoryLock.ts"
+import { acquireDirectoryLock, makeDirectoryCheck } from "../../../src/layers/postgres/directoryLock.ts"
 import { freshDirectory } from "../../support/directory.ts"
 
 const locks = (directory: string) => readdirSync(directory).filter((name) => name.startsWith("columba.lock"))
@@ -75,7 +75,7 @@ it.live(
     Effect.gen(function*() {
       const directory = yield* freshDirectory
       const script = `import { Effect } from "effect"
-      import { acquireDirectoryLock } from ${JSON.stringify(lockModule)}
+      import { acquireDirectoryLock, makeDirectoryCheck } from ${JSON.stringify(lockModule)}
       await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
         yield* acquireDirectoryLock(${JSON.stringify(directory)})
         process.stdout.write("held")
@@ -95,3 +95,22 @@ it.live(
     }).pipe(Effect.scoped),
   30_000
 )
+
+it.live("notices that the directory was deleted, or replaced by a copy", () =>
+  Effect.gen(function*() {
+    for (const replaced of [false, true]) {
+      const dataDir = yield* freshDirectory
+      const file = join(dataDir, "version")
+      writeFileSync(file, "17")
+      const lock = yield* acquireDirectoryLock(dataDir)
+      const check = makeDirectoryCheck(dataDir, file, lock)
+      check()
+      if (replaced) {
+        cpSync(file, `${file}.copy`)
+        renameSync(`${file}.copy`, file)
+      } else {
+        rmSync(dataDir, { recursive: true })
+      }
+      assert.throws(check, "deleted or replaced")
+    }
+  }).pipe(Effect.scoped))

@@ -1,0 +1,76 @@
+/** A server that has no room for us at the start, and one that takes no writes later. */
+import { assert, it } from "@effect/vitest"
+import { PgClient } from "@effect/sql-pg"
+import { Context, Deferred, Effect, Fiber, Layer, Logger, Redacted } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import * as App from "../../../src/layers/App.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { LogStatus } from "../../../src/services/LogStatus.ts"
+import { Readiness } from "../../../src/services/Readiness.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice, messageDraft } from "../../support/drafts.ts"
+import { layerPostgresAt } from "../../support/storage.ts"
+
+const adminOf = (url: string) => PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer))
+
+it.live("too many clients at the start are waited out", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const admin = yield* adminOf(url)
+    const role = `${new URL(url).pathname.slice(1)}_role`
+    yield* admin.unsafe(`CREATE ROLE ${role} LOGIN CONNECTION LIMIT 0`)
+    yield* Effect.addFinalizer(() =>
+      Effect.orDie(Effect.andThen(admin.unsafe(`DROP OWNED BY ${role}`), admin.unsafe(`DROP ROLE ${role}`)))
+    )
+    yield* admin.unsafe(`GRANT ALL ON SCHEMA public TO ${role}`)
+    const asRole = new URL(url)
+    asRole.username = role
+    const waits = yield* Deferred.make<string>()
+    const logger = Logger.make(({ message }) => {
+      const text = JSON.stringify(message)
+      if (text.includes("does not answer yet")) Deferred.doneUnsafe(waits, Effect.succeed(text))
+    })
+    yield* Effect.scoped(Effect.gen(function*() {
+      const opening = yield* Effect.forkChild(
+        App.openStorage({ _tag: "Postgres", url: Redacted.make(asRole.href) }).pipe(
+          Effect.provide(Logger.layer([logger]))
+        )
+      )
+      assert.include(yield* Effect.raceFirst(Deferred.await(waits), Fiber.join(opening)), "too many connections")
+      yield* admin.unsafe(`ALTER ROLE ${role} CONNECTION LIMIT -1`)
+      yield* Fiber.join(opening)
+    }))
+  }).pipe(Effect.scoped), 60_000)
+
+it.live(
+  "readiness and the status of the log say that a read-only database takes no writes, and why",
+  () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const name = new URL(url).pathname.slice(1)
+      const admin = yield* adminOf(url)
+      const cutOthers = admin`select pg_terminate_backend(pid, 5000) from pg_stat_activity
+      where datname = ${name} and pid <> pg_backend_pid()`
+      const context = yield* Layer.build(
+        LogStatus.readiness.pipe(Layer.provideMerge(Readiness.layer), Layer.provideMerge(layerPostgresAt(url)))
+      )
+      const log = Context.get(context, EventLog)
+      const check = Effect.map(
+        Context.get(context, Readiness).report,
+        (checks) => checks.find((one) => one.name === "log")!
+      )
+      yield* log.append([messageDraft({ device: freshDevice() })])
+      assert.deepInclude(yield* check, { ready: true })
+      yield* admin.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
+      yield* cutOthers
+      const append = yield* Effect.forkChild(log.append([messageDraft({ device: freshDevice() })]))
+      while (!(yield* check).detail.includes("SQLSTATE 25006")) yield* Effect.sleep("20 millis")
+      while ((yield* check).ready) yield* Effect.sleep("100 millis")
+      assert.match((yield* check).detail, /writes have failed for \d+ s: .*25006.*1 events wait, the oldest for \d+ s/)
+      yield* admin.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = off`)
+      yield* cutOthers
+      yield* Fiber.join(append)
+      assert.deepInclude(yield* check, { ready: true })
+    }).pipe(Effect.scoped),
+  60_000
+)
