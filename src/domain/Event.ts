@@ -87,6 +87,9 @@ export const RejectedData = Schema.Struct({
 })
 export type RejectedData = typeof RejectedData.Type
 
+/** What is left of an event after an erasure: its place in the log, and nothing of what it said. */
+export const ErasedData = Schema.Struct({ erased: Schema.Literal(true) })
+
 const base = {
   seq: Seq,
   id: EventId,
@@ -115,6 +118,7 @@ export const Event = Schema.Union([
   event("gap.opened", opaque),
   event("gap.closed", opaque),
   event("frame.rejected", RejectedData),
+  event("event.erased", ErasedData),
   Schema.Struct({ ...base, kind: Schema.TemplateLiteral(["gateway.", Schema.String]), data: opaque })
 ]).annotate({ identifier: "Event", description: "One fact in the log; `kind` says which data it has" })
 export type Event = typeof Event.Type

@@ -9,6 +9,7 @@
  * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
  */
 import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
+import type { DeviceId } from "../domain/Ids.ts"
 import { AppendQueue, complete } from "./AppendQueue.ts"
 import type { Entry, Group, Waiter } from "./AppendQueue.ts"
 import { makeBatchWriter } from "./BatchWriter.ts"
@@ -253,6 +254,10 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const reader = yield* makeReader(store, tail)
 
+    /** Also if it fails half-way: what was erased by then must not be read from memory. */
+    const erase = (device: DeviceId, chat: string | null) =>
+      Effect.ensuring(store.erase(device, chat), Effect.sync(() => tail.forget()))
+
     const log = EventLog.of({
       append,
       push: (draft, options) => {
@@ -271,7 +276,9 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       claimCursor: store.claimCursor,
       moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
-      deleteOlderThan: store.deleteOlderThan
+      deleteOlderThan: store.deleteOlderThan,
+      eraseChat: erase,
+      eraseDevice: (device) => erase(device, null)
     })
     return Context.make(EventLog, log).pipe(
       Context.add(LogStatus, LogStatus.of({ view: Effect.sync(() => health.view) }))

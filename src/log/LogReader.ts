@@ -119,7 +119,14 @@ const hearOthers = Effect.fnUntraced(function*(
 ) {
   const askHead = Effect.ignore(bounds)
   yield* Effect.forkScoped(
-    Stream.runForEach(store.commits, (head) => head === null ? askHead : Effect.sync(() => tail.hear(head)))
+    Stream.runForEach(store.commits, (signal) => {
+      if (signal === null) {
+        // An erasure may have been missed as well.
+        tail.forget()
+        return askHead
+      }
+      return Effect.sync(() => signal === "erased" ? tail.forget() : tail.hear(signal))
+    })
   )
   yield* Effect.forkScoped(Effect.forever(
     Effect.andThen(Effect.sleep(headPoll), Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void))

@@ -145,11 +145,14 @@ export class LogStore extends Context.Service<LogStore, {
     options: { readonly stepMax: Duration.Duration }
   ) => Effect.Effect<Deletion, StorageUnavailable>
 
+  /** As `EventLog.eraseChat`; with a null chat as `EventLog.eraseDevice`. */
+  readonly erase: (device: DeviceId, chat: string | null) => Effect.Effect<number, StorageUnavailable>
+
   /**
-   * The head as commits of any process move it; null when commits may have been missed and the head must be asked for.
-   * Empty for a store that only this process can write to.
+   * The head as commits of any process move it; null when commits may have been missed and the head must be asked for;
+   * `erased` when committed events have been changed. Empty for a store that only this process can write to.
    */
-  readonly commits: Stream.Stream<number | null>
+  readonly commits: Stream.Stream<number | "erased" | null>
 
   /** Whether other processes may write too, so that the head must be asked for now and then. */
   readonly shared: boolean

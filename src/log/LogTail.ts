@@ -220,6 +220,11 @@ export class LogTail {
     return { events, through: last }
   }
 
+  /** Drops the events in memory, because they have been changed in the store. Readers ask the store for them. */
+  forget(): void {
+    this.#clear()
+  }
+
   #clear(): void {
     this.#events = []
     this.#start = 0

@@ -179,6 +179,17 @@ export class EventLog extends Context.Service<EventLog, {
     keep: Duration.Duration,
     options: { readonly stepMax: Duration.Duration }
   ) => Effect.Effect<Deletion, StorageUnavailable>
+
+  /**
+   * Erases what the log holds of one chat of a device, under both spellings of the account: its messages, acks and
+   * actions, and rejected frames and gateway events that name it. Each becomes an `event.erased` with its number; the
+   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back. Events
+   * that sinks were given before are theirs. Returns how many events were erased.
+   */
+  readonly eraseChat: (device: DeviceId, chat: string) => Effect.Effect<number, StorageUnavailable>
+
+  /** The same for all of a device but its own transitions; its account's address and phone are forgotten too. */
+  readonly eraseDevice: (device: DeviceId) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 
 /** The claim does not hold the sink's cursor any more: its holder must stop, or claim the cursor anew. */

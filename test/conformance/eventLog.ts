@@ -375,6 +375,76 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* readAll(device)).length, 700)
       }))
 
+    it.effect("erases a chat in the log too, under both spellings, and nothing of it comes back", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const [device, other] = [freshDevice(), freshDevice()]
+        const alias = { lid: "7711@lid", jid: "62877@s.whatsapp.net" }
+        const [known, own] = [freshWaId(), freshWaId()]
+        const rejected = (text: string): EventDraft => ({
+          ...stateDraft(device, "Inactive"),
+          kind: "frame.rejected",
+          data: { reason: "not-json", detail: "test", raw: `{"from":"${text}"`, rawLength: 20 }
+        })
+        const { head } = yield* log.bounds
+        const drafts = [
+          messageDraft({ device, waId: known, chat: alias.jid, aliases: [alias], body: "secret" }),
+          messageDraft({ device, chat: alias.lid, sender: alias.lid, body: "secret too" }),
+          messageDraft({ device, waId: own, chat: alias.jid, fromMe: true, body: "my secret" }),
+          ackDraft(device, own, "read"),
+          rejected(alias.jid),
+          rejected("somebody else"),
+          messageDraft({ device, chat: "1@g.us", sender: alias.jid, body: "in a group" }),
+          messageDraft({ device: other, chat: alias.jid, body: "of another device" }),
+          stateDraft(device, "Inactive")
+        ]
+        yield* log.append(drafts)
+        assert.strictEqual(yield* log.eraseChat(device, alias.jid), 4)
+        const { events } = yield* log.read({ after: head, limit: 100 })
+        assert.deepStrictEqual(events.map((event) => event.seq), drafts.map((_, index) => head + 1 + index))
+        assert.deepStrictEqual(
+          events.map((event) => event.kind),
+          drafts.map((draft, index) => [0, 1, 2, 4].includes(index) ? "event.erased" : draft.kind)
+        )
+        assert.deepStrictEqual(JSON.parse(events[0]!.data), { erased: true })
+        assert.deepStrictEqual(
+          (yield* messages.list({ device, limit: 10 })).items.map((message) => message.body),
+          ["in a group"]
+        )
+        assert.strictEqual((yield* Effect.flip(messages.get(ownMessageId(device, own))))._tag, "MessageNotFound")
+        const repeated = yield* log.append([
+          messageDraft({ device, waId: known, chat: alias.lid, body: "secret" }),
+          messageDraft({ device, waId: known, chat: alias.jid, body: "another text" })
+        ])
+        assert.deepStrictEqual(repeated.map((result) => result._tag), ["Duplicate", "Duplicate"])
+        assert.strictEqual(yield* log.eraseChat(device, alias.jid), 0)
+      }))
+
+    it.effect("erases a device's events but its own transitions, and forgets its account", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const devices = yield* DeviceRepository
+        const messages = yield* MessageRepository
+        const device = freshDevice()
+        yield* devices.insert({ id: device, name: "x", gateway: "default" as never, upstreamId: device as never })
+        const waId = freshWaId()
+        yield* log.append([
+          stateDraft(device, "Inactive", "628111@s.whatsapp.net"),
+          messageDraft({ device, waId, fromMe: true }),
+          ackDraft(device, waId, "read"),
+          messageDraft({ device: freshDevice() })
+        ])
+        assert.strictEqual(yield* log.eraseDevice(device), 2)
+        assert.deepStrictEqual(
+          (yield* readAll(device)).map((event) => event.kind),
+          ["device.state", "event.erased", "event.erased"]
+        )
+        assert.deepStrictEqual((yield* messages.list({ device, limit: 10 })).items, [])
+        const { jid, phone } = yield* devices.get(device)
+        assert.deepStrictEqual([jid, phone], [null, null])
+      }))
+
     it.effect("retention keeps what a sink has not confirmed, and every identity", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

@@ -172,7 +172,9 @@ export const layerOn = (
         claimCursor: () => nobody,
         moveCursor: () => nobody,
         cursors: nobody,
-        deleteOlderThan: () => nobody
+        deleteOlderThan: () => nobody,
+        eraseChat: () => nobody,
+        eraseDevice: () => nobody
       })
       const gatewayPulses = yield* PubSub.sliding<void>(1)
       let row: Result.Result<GatewayRef, GatewayAbsent> = Result.succeed("default 1" as GatewayRef)

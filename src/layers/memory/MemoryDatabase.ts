@@ -7,7 +7,7 @@ import { Clock, Context, Duration, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
-import { isLid } from "../../domain/Jid.ts"
+import { canonical, isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
 import type { MessageStatus } from "../../domain/Message.ts"
 import { FloorAboveHead } from "../../log/LogStore.ts"
@@ -46,6 +46,9 @@ export interface CursorRow {
   readonly epoch: number
   readonly seq: number
 }
+
+/** As `ErasedData` says. */
+const erasedData = `{"erased":true}`
 
 /** Events, kept from `oldest` on; the index of `seq` is `seq - oldest`. */
 export class MemoryTables {
@@ -147,6 +150,33 @@ export class MemoryTables {
     this.events = this.events.slice(count)
     this.oldest += count
     return { _tag: "Deleted", count }
+  }
+
+  erase(device: DeviceId, chat: string | null): number {
+    const spelled = chat === null ? [] : [chat, canonical(chat)]
+    const spellings = [...spelled, ...spelled.flatMap((one) => this.aliases.get(`${device} ${one}`) ?? [])]
+    const erased = new Set<number>()
+    this.events = this.events.map((event) => {
+      const place = this.places.get(event.seq) ?? { message: null, chat: null }
+      const named = place.chat === null
+        ? /^(gateway\.|frame\.rejected$)/.test(event.kind) && (
+          chat === null || spellings.some((one) => event.data.includes(one))
+        )
+        : chat === null || spellings.includes(place.chat)
+      if (event.deviceId !== device || !named) return event
+      if (place.message !== null) this.statuses.delete(place.message)
+      this.places.delete(event.seq)
+      erased.add(event.seq)
+      return { ...event, kind: "event.erased", data: erasedData, bytes: erasedData.length }
+    })
+    for (const [key, row] of this.identities) {
+      if (erased.has(row.seq)) this.identities.set(key, { ...row, content: null })
+    }
+    const row = this.devices.get(device)
+    if (chat === null && row !== undefined) {
+      this.devices.set(device, { ...row, device: { ...row.device, jid: null, phone: null } })
+    }
+    return erased.size
   }
 
   /** The event of a number, where it is kept. */

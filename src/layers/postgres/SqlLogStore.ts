@@ -6,6 +6,7 @@ import type { SqlError } from "effect/sql"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventKind, LoggedEvent, Via } from "../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
+import { canonical } from "../../domain/Jid.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog.ts"
 import { BatchRefused, FloorAboveHead, LogStore } from "../../log/LogStore.ts"
@@ -26,6 +27,17 @@ const scanSpan = 50_000
 
 /** Rows that retention removes in one transaction: some 20 ms, during which appends go on. */
 const deleteRowsMax = 5_000
+
+/** Events of a device that one transaction of an erasure looks at. */
+const eraseRowsMax = 5_000
+
+const erasedSignal = "erased"
+
+interface EraseRow {
+  readonly erased: number
+  /** Null where the device has no more events. */
+  readonly through: number | null
+}
 
 interface DeleteRow {
   readonly refused: boolean
@@ -185,7 +197,25 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       }
     )
 
+    /** Step by step through the device's events; then every process drops what it holds of them in memory. */
+    const erase: LogStore["Service"]["erase"] = Effect.fn("SqlLogStore.erase")(function*(device, chat) {
+      let count = 0
+      let after = 0
+      const spellings = chat === null ? null : [chat, canonical(chat)].map((one) => one.replaceAll("\u0000", "\ufffd"))
+      while (true) {
+        const rows = yield* sql.unsafe<EraseRow>(
+          `select erased, through from columba_erase_v1($1, $2::text[], $3::float8, ${eraseRowsMax})`,
+          [PgTypes.text(device), spellings, PgTypes.float8(after)]
+        ).pipe(answered("erase events"))
+        const { erased, through } = rows[0]!
+        count += erased
+        if (through === null) return count
+        after = through
+      }
+    }, (effect) => Effect.ensuring(effect, signals.notify(channel, erasedSignal)))
+
     return LogStore.of({
+      erase,
       write,
       read,
       latest,
@@ -195,7 +225,10 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       deleteOlderThan,
       shared: signals.shared,
       commits: signals.shared
-        ? Stream.map(signals.listen(channel), (payload) => payload === null ? null : Number(payload))
+        ? Stream.map(
+          signals.listen(channel),
+          (payload) => payload === null ? null : payload === erasedSignal ? erasedSignal : Number(payload)
+        )
         : Stream.empty
     })
   })

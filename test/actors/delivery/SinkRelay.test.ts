@@ -462,6 +462,8 @@ const makeLog = (count: number) => {
     latest: () => Effect.die("not used"),
     cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor }]),
     deleteOlderThan: () => Effect.succeed({ _tag: "Deleted", count: 0 }),
+    eraseChat: () => Effect.die("not used"),
+    eraseDevice: () => Effect.die("not used"),
     bounds: Effect.suspend(() =>
       state.away
         ? Effect.fail(StorageUnavailable.of("read"))

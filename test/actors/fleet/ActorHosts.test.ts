@@ -22,7 +22,9 @@ const log = EventLog.of({
   claimCursor: () => unused,
   moveCursor: () => unused,
   cursors: unused,
-  deleteOlderThan: () => unused
+  deleteOlderThan: () => unused,
+  eraseChat: () => unused,
+  eraseDevice: () => unused
 })
 
 const other = "other" as GatewayName

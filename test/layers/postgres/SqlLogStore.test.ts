@@ -295,6 +295,26 @@ it.live("a number that is taken is tried again, and never blamed on the event", 
     )
   }).pipe(Effect.scoped))
 
+it.live("an erasure by one process reaches what another one holds in memory", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const [a, b] = [yield* Layer.build(layerPostgresAt(url)), yield* Layer.build(layerPostgresAt(url))]
+    const [eraser, holder] = [Context.get(a, EventLog), Context.get(b, EventLog)]
+    const device = freshDevice()
+    const chat = "62899@s.whatsapp.net"
+    yield* holder.append([messageDraft({ device, chat, body: "secret" })])
+    assert.strictEqual(yield* eraser.eraseChat(device, chat), 1)
+    // Its signal comes after that of the erasure.
+    yield* eraser.append([messageDraft({ device })])
+    yield* holder.follow({ after: 1 }).pipe(
+      Stream.filter((page) => page.events.length > 0),
+      Stream.take(1),
+      Stream.runDrain
+    )
+    const { events } = yield* holder.read({ after: 0, limit: 10 })
+    assert.deepStrictEqual(events.map((event) => event.kind), ["event.erased", "message.received"])
+  }).pipe(Effect.scoped))
+
 it.live("tells a reader that comes too late what is still kept", () =>
   Effect.gen(function*() {
     const url = yield* freshDatabase

@@ -12,6 +12,7 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { appendFunction } from "./appendFunction.ts"
+import { eraseFunction } from "./eraseFunction.ts"
 import { partitionFunctions } from "./partitionFunctions.ts"
 
 /**
@@ -126,7 +127,8 @@ const statements = [
   $$`,
   ...partitionFunctions,
   `select columba_extend(0)`,
-  appendFunction
+  appendFunction,
+  eraseFunction
 ]
 
 export default Effect.gen(function*() {

@@ -1,0 +1,167 @@
+/**
+ * What an append costs when the log has grown: `node bench/growth.ts <server url> [events]`, by default 5 million.
+ *
+ * In a database of its own on that server, which must run on this machine: the CPU time of the server process and the
+ * WAL bytes per event, in batches of 500, right after a checkpoint, on the empty log; on the grown one; with 1 and 50
+ * partitions of events; and with one generation of identities and with twenty. Prints JSON, and drops the database.
+ */
+import { readFileSync } from "node:fs"
+import { Context, Effect, Layer, Redacted } from "effect"
+import { PgClient } from "@effect/sql-pg"
+import { SqlClient } from "effect/sql"
+import type { DeviceId } from "../src/domain/Ids.ts"
+import type { EventDraft } from "../src/domain/Event.ts"
+import { prepare } from "../src/log/PreparedDraft.ts"
+import { appendParameters, appendStatement } from "../src/layers/postgres/appendStatement.ts"
+import { migrate } from "../src/layers/postgres/Migrations.ts"
+import { deriveMessageId, makeEventId } from "../src/services/EventIdentity.ts"
+
+const [server, size = "5000000"] = process.argv.slice(2)
+if (server === undefined) throw new Error("usage: node bench/growth.ts <server url> [events]")
+
+const grown = Number(size)
+const batchEvents = 500
+/** Enough that 10 ms ticks and single pauses do not matter. */
+const batches = 200
+const devices = 1_000
+const fillStep = 100_000
+
+/** Clock ticks per second in /proc. */
+const ticks = 100
+
+const makeDraft = (index: number): EventDraft => {
+  const deviceId = `dev_${String(index % devices).padStart(26, "0")}` as DeviceId
+  const chat = `6281${String(index % 5_000).padStart(8, "0")}@s.whatsapp.net`
+  const identity = { fromMe: false, chat, sender: chat, waId: `3EB0${index}` }
+  return {
+    id: makeEventId(Date.now()),
+    kind: "message.received",
+    deviceId,
+    occurredAt: new Date().toISOString(),
+    via: "live",
+    data: {
+      ...identity,
+      messageId: deriveMessageId(deviceId, identity),
+      type: "text",
+      body: `pesan nomor ${index}: ${"halo, apa kabar? ".repeat(16)}`
+    },
+    identity: { ...identity, rank: "" },
+    aliases: []
+  }
+}
+
+const readCpuMillis = (pid: number): number => {
+  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * 1000 / ticks
+}
+
+const withDatabase = <A, E>(use: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>) =>
+  Effect.gen(function*() {
+    const name = `columba_growth_${process.pid}`
+    // Without the limits of the program's own connections: filling and checkpoints take long.
+    const clientAt = (url: string) =>
+      Effect.map(Layer.build(PgClient.layer({ url: Redacted.make(url) })), Context.get(SqlClient.SqlClient))
+    const admin = yield* clientAt(server)
+    yield* Effect.acquireRelease(
+      admin.unsafe(`create database ${name}`),
+      () => Effect.orDie(admin.unsafe(`drop database ${name} with (force)`))
+    )
+    const url = new URL(server)
+    url.pathname = `/${name}`
+    const sql = yield* clientAt(url.href)
+    yield* migrate.pipe(Effect.provideService(SqlClient.SqlClient, sql))
+    return yield* use(sql)
+  }).pipe(Effect.scoped)
+
+let next = 1_000_000_000
+
+/** On one connection, as the log's writer has it. */
+const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
+  const connection = yield* sql.reserve
+  const ask = (text: string) => connection.execute(text, [], undefined)
+  const [{ pid }] = (yield* ask("select pg_backend_pid() as pid")) as [{ pid: number }]
+  let [{ head }] = (yield* ask("select coalesce(max(seq), 0)::float8 as head from events")) as [{ head: number }]
+  const append = Effect.fnUntraced(function*(count: number) {
+    const drafts = Array.from({ length: count }, () => prepare(makeDraft(next++), () => makeEventId(Date.now())))
+    const groups = drafts.map((draft) => ({ drafts: [draft], fence: null, effects: [] }))
+    yield* connection.execute(appendStatement, appendParameters({ groups, moves: [], floor: head }), undefined)
+    head += count
+  })
+  // Plans are made and pages are read before the clock runs.
+  for (let batch = 0; batch < 5; batch++) yield* append(batchEvents)
+  yield* ask("checkpoint")
+  const readWal = Effect.map(
+    ask("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as at"),
+    ([row]) => (row as { at: number }).at
+  )
+  const [wal, cpu, start] = [yield* readWal, readCpuMillis(pid), performance.now()]
+  for (let batch = 0; batch < batches; batch++) yield* append(batchEvents)
+  const events = batches * batchEvents
+  const single = readCpuMillis(pid)
+  const figures = {
+    cpuMicros: round((single - cpu) * 1000 / events),
+    wallMicros: round((performance.now() - start) * 1000 / events),
+    walBytes: Math.round(((yield* readWal) - wal) / events)
+  }
+  for (let index = 0; index < 500; index++) yield* append(1)
+  return { ...figures, singleCpuMicros: round((readCpuMillis(pid) - single) * 1000 / 500) }
+}, Effect.scoped)
+
+const round = (value: number): number => Math.round(value * 10) / 10
+
+/** Straight into the tables: filling is not what is measured. */
+const fill = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number) {
+  for (let done = 0; done < count; done += fillStep) {
+    yield* sql`select columba_extend(coalesce((select max(seq) from events), 0) + ${fillStep})`
+    yield* sql.unsafe(`with head as (select coalesce(max(seq), 0) as seq from events), rows as (
+        select h.seq + i as seq, md5('key' || (h.seq + i))::uuid as key, 'dev_' || lpad((i % ${devices})::text, 26, '0') as device,
+          '6281' || lpad((i % 5000)::text, 8, '0') || '@s.whatsapp.net' as chat
+        from head h, generate_series(1, ${fillStep}) i
+      ), identity as (
+        insert into identities (key, content, seq) select key, key, seq from rows
+      )
+      insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
+      select seq, key, 'message.received', device, '2026-11-22T10:00:00Z', now(), 'live', key, chat, 400,
+        json_build_object('body', repeat('halo, apa kabar? ', 20)) from rows`)
+  }
+})
+
+const setSpans = (sql: SqlClient.SqlClient, events: number, identities: number) =>
+  sql.withTransaction(Effect.gen(function*() {
+    yield* sql`drop table events_1, identities_1`
+    yield* sql`delete from log_partitions`
+    yield* sql`update log_identity
+      set events_end = 1, events_span = ${events}, identities_end = 1, identities_span = ${identities}`
+    yield* sql`select columba_extend(0)`
+  }))
+
+const program = Effect.gen(function*() {
+  const empty = yield* withDatabase(measure)
+  const full = yield* withDatabase((sql) => Effect.andThen(fill(sql, grown), measure(sql)))
+  const partitions = yield* withDatabase((sql) =>
+    Effect.gen(function*() {
+      yield* setSpans(sql, 20_000, 5_000_000)
+      yield* fill(sql, 1_000_000)
+      return yield* measure(sql)
+    })
+  )
+  const generations = yield* withDatabase((sql) =>
+    Effect.gen(function*() {
+      yield* setSpans(sql, 10_000_000, 50_000)
+      yield* fill(sql, 1_000_000)
+      return yield* measure(sql)
+    })
+  )
+  return {
+    empty,
+    [`with ${grown} events`]: full,
+    "with 50 partitions": partitions,
+    "with 20 generations of identities": generations,
+    ratio: {
+      cpu: round(full.cpuMicros / empty.cpuMicros),
+      wal: Math.round(full.walBytes * 100 / empty.walBytes) / 100
+    }
+  }
+})
+
+Effect.runPromise(program).then((figures) => console.log(JSON.stringify(figures, null, 2)))
