@@ -273,7 +273,12 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,
-      claimCursor: store.claimCursor,
+      claimCursor: (sink, from) =>
+        Effect.suspend(() => {
+          // As known before the answer: if it is of an older log, the reader of the claim ends and claims again.
+          const { generation } = tail.now
+          return Effect.map(store.claimCursor(sink, from), (claim) => ({ ...claim, generation }))
+        }),
       moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
       deleteOlderThan: store.deleteOlderThan,

@@ -78,9 +78,9 @@ export const makeReader = Effect.fnUntraced(function*(
     }
   })
 
-  const follow: LogReader["follow"] = ({ budget, ...options }) =>
+  const follow: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
     Stream.unfold(
-      { after: options.after, saidAt: null as bigint | null, generation: null as number | null },
+      { after: options.after, saidAt: null as bigint | null, generation: begun ?? null },
       Effect.fnUntraced(function*(state) {
         let after = state.after
         const saidAt = state.saidAt ?? clock.monotonicTimeNanosUnsafe()

@@ -135,7 +135,7 @@ export class LogStore extends Context.Service<LogStore, {
   readonly claimCursor: (
     sink: string,
     from: "beginning" | "now"
-  ) => Effect.Effect<CursorClaim, StorageUnavailable>
+  ) => Effect.Effect<Omit<CursorClaim, "generation">, StorageUnavailable>
 
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 

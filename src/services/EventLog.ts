@@ -73,6 +73,8 @@ export interface CursorClaim {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
+  /** Of which log the numbers are, as far as this process knows: given to `follow`, it finds that the log went back. */
+  readonly generation: number
 }
 
 /**
@@ -133,10 +135,15 @@ export class EventLog extends Context.Service<EventLog, {
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
    * only with its consumer or an error; `LogReset` ends every stream that is open when the log goes back. A page with
-   * no events is a heartbeat: `through` is the watermark. With a budget, pages are cut to it.
+   * no events is a heartbeat: `through` is the watermark. With a budget, pages are cut to it. With the generation of the
+   * claim that `after` builds on, a log that went back while nothing was read is found too.
    */
   readonly follow: (
-    options: EventFilter & { readonly after: number; readonly budget?: ReadBudget | undefined }
+    options: EventFilter & {
+      readonly after: number
+      readonly budget?: ReadBudget | undefined
+      readonly generation?: number | undefined
+    }
   ) => Stream.Stream<
     EventPage,
     StorageUnavailable | EventsExpired | LogReset

@@ -1,11 +1,14 @@
-/** A log that went back and has grown again by other processes before this one looks: nothing of it is skipped. */
+/** A log that went back and has grown again before anything noticed: nothing of it is skipped. */
 import { assert, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
 import * as MemoryDatabase from "../../src/layers/memory/MemoryDatabase.ts"
 import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
 import * as GroupCommit from "../../src/log/GroupCommit.ts"
 import { LogStore } from "../../src/log/LogStore.ts"
+import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import { SinkUnavailable } from "../../src/services/EventSink.ts"
+import * as RecordingSink from "../support/RecordingSink.ts"
 import { freshDevice, messageDraft } from "../support/drafts.ts"
 
 const device = freshDevice()
@@ -28,6 +31,7 @@ const makeLogs = Effect.gen(function*() {
   const goBack = (head: number) => {
     for (const event of tables.events.splice(head)) tables.seqById.delete(event.id)
     tables.head = head
+    for (const [sink, row] of tables.cursors) tables.cursors.set(sink, { ...row, seq: Math.min(row.seq, head) })
   }
   return { ours: yield* openLog, other: yield* openLog, goBack }
 })
@@ -56,5 +60,35 @@ const grownAgain = Effect.fnUntraced(function*(more: number) {
 it.live(
   "a log that went back and has grown past what was known, before this process writes, is recognised",
   () => grownAgain(20),
+  20_000
+)
+
+it.live(
+  "a sink that was away while the log went back and grew again gets everything that is new",
+  () =>
+    Effect.gen(function*() {
+      const { goBack, ours } = yield* makeLogs
+      let away = false
+      const { received, sink, waitUntil } = RecordingSink.make({
+        reach: Effect.suspend(() =>
+          away ? Effect.fail(SinkUnavailable.of("recording", "disconnected", "it is away")) : Effect.void
+        )
+      })
+      const relay = yield* SinkRelay.make(sink).pipe(Effect.provideService(EventLog, ours))
+      yield* say(ours, 10)
+      yield* waitUntil(() => received.length === 10)
+      while ((yield* ours.cursors)[0]?.seq !== 10) yield* Effect.yieldNow
+      yield* say(ours, 5)
+      yield* waitUntil(() => received.length === 15)
+      away = true
+      yield* say(ours, 1)
+      while ((yield* relay.view).failure === null) yield* Effect.sleep("5 millis")
+      goBack(10)
+      yield* say(ours, 20)
+      away = false
+      yield* waitUntil(() => received.at(-1)?.seq === 30)
+      const seqs = received.slice(15).map(({ seq }) => seq)
+      assert.deepStrictEqual(seqs, Array.from({ length: 20 }, (_, index) => index + 11))
+    }),
   20_000
 )

@@ -22,6 +22,7 @@ export class SinkProgress {
   confirmedId: EventId | null = null
   /** Of the newest claim of this relay. */
   epoch = 0
+  generation = 0
   /** The last number the cursor durably holds. */
   settled = 0
   /** Rises with every attempt. */
@@ -63,6 +64,7 @@ export class SinkProgress {
       this.confirmed = claim.seq
       this.confirmedId = null
       this.epoch = claim.epoch
+      this.generation = claim.generation
       this.settled = claim.seq
       this.holdsCursor = true
       this.#head = claim.seq

@@ -253,7 +253,8 @@ const attempt = Effect.fnUntraced(function*(
     )
   })
 
-  const read = log.follow({ after: progress.confirmed }).pipe(
+  // The log may have gone back while the sink was away and nothing was read.
+  const read = log.follow({ after: progress.confirmed, generation: progress.generation }).pipe(
     Stream.runForEach((page) =>
       Effect.andThen(
         progress.read(page.through),
