@@ -1,13 +1,13 @@
 /**
  * How often a device may fail, how long it waits, and when it is taken out of service. Every number of supervision
- * stands here with its reason; the decisions that use them are in `device/DeviceBehaviour.ts`.
+ * is here with its reason; the decisions that use them are in `device/DeviceBehaviour.ts`.
  */
 import { Duration, Effect, Random, Schedule } from "effect"
 import type { Failure, FailureClass } from "../domain/DeviceState.ts"
 
 /**
- * First wait at most half a second: a blip costs nobody a visible outage, and the random part spreads ten thousand
- * devices that fell together. Measured: no dearer than retrying at once.
+ * The first wait is at most half a second, so a blip causes no visible outage. The random part spreads devices that lost
+ * their connections together. Measured: it costs no more than retrying at once.
  */
 export const reconnectDelayBase = Duration.millis(500)
 
@@ -15,8 +15,8 @@ export const reconnectDelayBase = Duration.millis(500)
 export const reconnectDelayMax = Duration.seconds(30)
 
 /**
- * Reconnects of one device: exponential, capped, with full jitter (anywhere from nothing to the step), so that no two
- * devices keep step. It starts over only after a connection was stable, see `stableAfter`.
+ * Reconnects of one device: exponential, capped, with full jitter (anywhere from nothing to the step), so that
+ * devices do not retry in step. It starts over only after a connection was stable, see `stableAfter`.
  */
 export const reconnectSchedule = Schedule.min([
   Schedule.exponential(reconnectDelayBase, 2),
@@ -25,7 +25,7 @@ export const reconnectSchedule = Schedule.min([
   Schedule.modifyDelay(({ duration }) => Effect.map(Random.next, (jitter) => Duration.times(duration, jitter)))
 )
 
-/** Probes of a gateway that is down: soon at first, because most are restarts; then four a minute at most. */
+/** Probes of a gateway that is down: soon at first, because most are restarts; later four per minute at most. */
 export const incidentProbeSchedule = Schedule.min([
   Schedule.exponential(Duration.millis(500), 2),
   Schedule.spaced(Duration.seconds(15))
@@ -35,12 +35,12 @@ export const incidentProbeSchedule = Schedule.min([
 export const stableAfter = Duration.seconds(60)
 
 /**
- * Rejected credentials do not get better by trying: at most twelve attempts an hour, enough to notice that an operator
- * has mended them.
+ * Rejected credentials do not get better by trying again: at most twelve attempts per hour, enough to notice that an
+ * operator has fixed them.
  */
 export const authProbeDelay = Duration.minutes(5)
 
-/** Somebody else took the session. Taking it back at once would begin a fight; a minute lets a person look. */
+/** Another client took the session. Taking it back at once would begin a fight; a minute lets a person look. */
 export const conflictDelay = Duration.minutes(1)
 
 /** More than `intensity` failures within `period` take the device out of service for `quarantine`. */
@@ -51,8 +51,8 @@ export interface RestartBudget {
 }
 
 /**
- * Budgets by class. `transport`: ten losses in ten minutes is flapping, not bad luck; with the waits above that keeps
- * a flapping device near ninety attempts an hour. `conflict`: two clients are fighting over one account, a person must
+ * Budgets by class. `transport`: ten losses in ten minutes is flapping, not chance; with the waits above that keeps a
+ * flapping device near ninety attempts per hour. `conflict`: two clients are fighting over one account, a person must
  * decide. `ours`: the classic supervisor's intensity. `auth` and `upstreamDown` burn none: the first has its own slow
  * probe, the second is the gateway's incident and no fault of the device.
  */

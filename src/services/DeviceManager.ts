@@ -102,7 +102,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         const device = yield* devices.get(id)
         const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
         const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target))
-        // Only the actor records what is known of its device. Where it lives elsewhere, its own questions will tell it.
+        // Only the actor records what is known of its device. Where it lives elsewhere, its actor asks the gateway by itself.
         const reported = yield* fleet.reportStatus(id, upstream)
         if (!reported) return { device, upstream }
         const recorded = yield* Effect.timeoutOption(log.flush, flushMax)

@@ -11,7 +11,7 @@ export interface FleetSettings {
   readonly connectsPerSecond: number
   /** Each device's status is asked about once in this time, anywhere between half and one and a half of it. */
   readonly statusInterval: Duration.Duration
-  /** The same for devices whose account is not usable: somebody is waiting for them. */
+  /** The same for devices whose account is not usable: people wait for them to come online. */
   readonly statusIntervalWaiting: Duration.Duration
   /** Status questions under way at once per gateway: a slow gateway holds up no other. */
   readonly statusConcurrency: number

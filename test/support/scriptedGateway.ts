@@ -19,6 +19,8 @@ export class ScriptedSession {
   readonly listener: SessionListener
   open = true
   paused = false
+  /** Its actor has closed it. */
+  readonly closed = Deferred.makeUnsafe<void>()
 
   constructor(deviceId: DeviceId, listener: SessionListener) {
     this.deviceId = deviceId
@@ -58,6 +60,12 @@ export class ScriptedGateway implements WhatsAppGateway {
     return this.sessions.filter((session) => session.open && (id === undefined || session.deviceId === id))
   }
 
+  /** Waits until the device's actor has closed its session of now. */
+  untilClosed(id: DeviceId): Effect.Effect<void> {
+    const [session] = this.live(id)
+    return session === undefined ? Effect.void : Deferred.await(session.closed)
+  }
+
   readonly open: OpenSession = (target, listener) =>
     Effect.gen({ self: this }, function*() {
       this.openedAt.push(yield* Effect.clockWith((clock) => clock.currentTimeMillis))
@@ -88,6 +96,7 @@ export class ScriptedGateway implements WhatsAppGateway {
         scope,
         Effect.sync(() => {
           session.open = false
+          Deferred.doneUnsafe(session.closed, Effect.void)
         })
       )
       return {

@@ -1,6 +1,6 @@
 /**
  * All that an actor remembers of its device, and how a transition changes it. Pure. Which transition an input causes is
- * decided in `DeviceBehaviour.ts`; what of it outlives the process stands in `memory.ts`.
+ * decided in `DeviceBehaviour.ts`; what outlives the process is in `memory.ts`.
  *
  * Two clocks: wall time is written into states for people to read, and nothing is decided by it. Waits, budgets and
  * stability are measured by the monotonic clock, which no correction of the machine's clock can move.

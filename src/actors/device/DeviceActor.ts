@@ -191,7 +191,7 @@ const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
 
 /**
  * Opens the session, in turn with the gateway's other devices, and says how it went. Whether the gateway is down is
- * looked at again at the turn: whoever waited may have waited for as long as it took others to find out.
+ * looked at again at the turn: other devices may have found out while this one waited.
  */
 const connect = Effect.fnUntraced(function*(cell: DeviceCell) {
   const { gate, gateway, incidents, log } = cell.host
@@ -231,7 +231,7 @@ const awaitRoom = (log: EventLog["Service"]): Effect.Effect<void> =>
     return Effect.sync(withdraw)
   })
 
-/** A session that has come up belongs to the cell before anything can interrupt, or nobody would close it. */
+/** An opened session belongs to the cell before anything can interrupt; otherwise it would stay open for ever. */
 const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
   Effect.uninterruptibleMask((restore) => {
     const scope = Scope.makeUnsafe()
@@ -259,7 +259,7 @@ const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
   return scope === null ? Effect.void : Scope.close(scope, Exit.void)
 }
 
-/** The fiber is over: what is open is closed, and the log is told. */
+/** The fiber ends: the open session is closed, and the stop is recorded. */
 const stop = (cell: DeviceCell): Effect.Effect<void> =>
   Effect.andThen(
     apply(cell, { _tag: "Stop", rule: cell.stopRule }, 0),

@@ -253,7 +253,7 @@ const minimumDelay = (failure: Failure, facts: Facts): number => {
 const describe = (past: Pick<PastFailure, "failure" | "wall">): string =>
   `${iso(past.wall)} ${past.failure.code}: ${past.failure.detail}`
 
-/** What an open session tells, short of its end. */
+/** What an open session reports, except its end. */
 const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "StatusRead":

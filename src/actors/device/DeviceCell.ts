@@ -50,7 +50,7 @@ export class DeviceCell {
   paused = false
   /** Withdraws the callback that ends the pause; null while there is none. */
   withdrawPause: (() => void) | null = null
-  /** The log was over its bound before the session could be told to pause. */
+  /** The log was over its bound before there was a session to pause. */
   pauseOnOpen = false
   statusDueAt = Number.POSITIVE_INFINITY
   statusAsked = false
@@ -61,7 +61,8 @@ export class DeviceCell {
   /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
   #inbox: Array<Input> = []
   #wake: ((effect: Effect.Effect<Input>) => void) | null = null
-  readonly #onDrained = new Set<() => void>()
+  /** Callers of `drained`; made when there is one, because there is a cell per device. */
+  #onDrained: Set<() => void> | null = null
 
   constructor(device: DesiredDevice, host: ActorHost) {
     this.device = device
@@ -107,8 +108,9 @@ export class DeviceCell {
   readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
     if (this.#wake !== null) return resume(Effect.void)
     const done = () => resume(Effect.void)
-    this.#onDrained.add(done)
-    return Effect.sync(() => this.#onDrained.delete(done))
+    const waiting = this.#onDrained ??= new Set()
+    waiting.add(done)
+    return Effect.sync(() => waiting.delete(done))
   })
 
   /** The next input, in order of arrival. */
@@ -116,8 +118,10 @@ export class DeviceCell {
     const input = this.#inbox.shift()
     if (input !== undefined) return resume(Effect.succeed(input))
     this.#wake = resume
-    for (const done of this.#onDrained) done()
-    this.#onDrained.clear()
+    if (this.#onDrained !== null) {
+      for (const done of this.#onDrained) done()
+      this.#onDrained = null
+    }
     return Effect.sync(() => {
       this.#wake = null
     })
@@ -146,7 +150,7 @@ export class FrameListener implements SessionListener {
     cell.host.meter.frame()
     // A defect that a frame of this device causes must stay with this device: its own fiber gets it.
     try {
-      this.#hear(cell, event)
+      this.#handle(cell, event)
     } catch (defect) {
       cell.post({ _tag: "Crashed", detail: describeDefect(defect) })
     }
@@ -156,7 +160,7 @@ export class FrameListener implements SessionListener {
     if (this.#cell.listener === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
   }
 
-  #hear(cell: DeviceCell, event: SessionEvent): void {
+  #handle(cell: DeviceCell, event: SessionEvent): void {
     switch (event._tag) {
       case "Record":
         cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()

@@ -219,11 +219,11 @@ const make = Effect.gen(function*() {
       "fleet",
       Effect.suspend(() => {
         const { Online: online } = hosts.counts()
-        const stands = `${online} of ${cells.size} devices online` +
+        const detail = `${online} of ${cells.size} devices online` +
           (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`)
         return compared === "done"
-          ? Effect.succeed(stands)
-          : Effect.fail(`desired state read: ${compared}; ${stands}`)
+          ? Effect.succeed(detail)
+          : Effect.fail(`desired state read: ${compared}; ${detail}`)
       })
     )
   }

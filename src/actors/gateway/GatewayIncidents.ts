@@ -102,7 +102,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** Runs in a fiber of its own, so that a device which is stopped while it asks takes the answer from no other. */
   const ask = (failure: Failure, answer: Deferred.Deferred<boolean>): Effect.Effect<void> =>
-    Effect.flatMap(probe, (told) => told === "down" ? Effect.as(begin(failure), true) : Effect.succeed(false)).pipe(
+    Effect.flatMap(probe, (answer) => answer === "down" ? Effect.as(begin(failure), true) : Effect.succeed(false)).pipe(
       Effect.onExit((exit) =>
         Effect.sync(() => {
           asking = null

@@ -1,6 +1,6 @@
 /**
  * Asks one gateway about its slots: about each device when its session has opened, soon after a hint, and now and then
- * at random moments, so that no two devices keep step. One loop and a few workers for all devices of the gateway
+ * at random moments, so that the questions spread out. One loop and a few workers for all devices of the gateway
  * instead of a timer per device. An answer becomes an input of the device.
  *
  * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;

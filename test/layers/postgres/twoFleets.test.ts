@@ -1,0 +1,79 @@
+/**
+ * Two fleets on one Postgres, as if the lease had failed: the database itself decides which of them may record what a
+ * device is.
+ */
+import { assert, it } from "@effect/vitest"
+import { Context, Effect, Layer, Redacted, Result, Stream } from "effect"
+import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
+import type { GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
+import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import * as SqlStorage from "../../../src/layers/postgres/SqlStorage.ts"
+import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
+import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
+import type { GatewayRef } from "../../../src/services/GatewayDirectory.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice } from "../../support/drafts.ts"
+import { ScriptedGateway } from "../../support/scriptedGateway.ts"
+
+/** A process: its own connections, log and fleet, and the gateway's side of its sessions. */
+const processOn = Effect.fnUntraced(function*(url: string) {
+  const gateway = new ScriptedGateway()
+  const directory = GatewayDirectory.of({
+    current: () => Result.succeed("default 1" as GatewayRef),
+    open: () => Effect.succeed(gateway),
+    refresh: Effect.void,
+    changes: Stream.empty,
+    brings: () => false,
+    list: Effect.succeed([])
+  })
+  const context = yield* Layer.build(
+    LocalFleet.layer.pipe(
+      Layer.provideMerge(SqlStorage.layer),
+      Layer.provide(Layer.succeed(GatewayDirectory, directory)),
+      Layer.provideMerge(PostgresDatabase.layer(Redacted.make(url))),
+      Layer.fresh,
+      Layer.orDie
+    )
+  )
+  return {
+    gateway,
+    fleet: Context.get(context, DeviceFleet),
+    log: Context.get(context, EventLog),
+    devices: Context.get(context, DeviceRepository)
+  }
+})
+
+it.live("the fleet that claimed last records; the other one's transition is refused, and its actor stops", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const first = yield* processOn(url)
+    const id = freshDevice()
+    yield* first.devices.insert({
+      id,
+      name: "shop",
+      gateway: "default" as GatewayName,
+      upstreamId: id as string as UpstreamId
+    })
+    /** The rules recorded of the device, oldest first, as the log is read from its beginning until this one comes. */
+    const readUntil = (rule: string) =>
+      first.log.follow({ after: 0, device: id, kinds: ["device.state"] }).pipe(
+        Stream.flatMap(({ events }) => Stream.fromIterable(events)),
+        Stream.map(({ data }) => (JSON.parse(data) as { readonly rule: string }).rule),
+        Stream.takeUntil((recorded) => recorded === rule),
+        Stream.runCollect
+      )
+    yield* readUntil("status-usable")
+    const second = yield* processOn(url)
+    yield* second.fleet.reconcile
+    const closed = first.gateway.untilClosed(id)
+    first.gateway.live(id)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
+    yield* closed
+    // What the second one decides is recorded, and what the first one decided is not.
+    yield* second.log.flush
+    const recorded = (yield* first.devices.recorded([id], 20)).get(id)!
+    const rules = recorded.transitions.map(({ data }) => data.rule)
+    assert.notInclude(rules, "upstream-disconnected")
+    assert.strictEqual(rules.filter((rule) => rule === "started").length, 2)
+  }).pipe(Effect.scoped))
