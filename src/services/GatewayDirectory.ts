@@ -31,7 +31,7 @@ export type GatewayRef = Brand.Branded<string, "GatewayRef">
 /** Without a notice of a change (another database connection was lost), the table is read this often. */
 const refreshInterval = Duration.seconds(30)
 
-/** A gateway that nobody uses stays open for a moment, so that the next request finds its connections. */
+/** An unused gateway stays open for a moment, so that the next request finds its connections. */
 const idleTime = Duration.seconds(30)
 
 /** One pulse that waits says all: the reader looks at every gateway. */

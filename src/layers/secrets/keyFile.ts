@@ -1,6 +1,6 @@
 /**
- * The key of an embedded database: made once, in a file beside it that only its owner may read. Whoever copies the data
- * directory copies the key with it; on a server the key comes from the environment and is never in the database.
+ * The key of an embedded database: made once, in a file beside it that only its owner may read. A copy of the data
+ * directory holds the key too; on a server the key comes from the environment and is never in the database.
  */
 import { randomBytes } from "node:crypto"
 import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"

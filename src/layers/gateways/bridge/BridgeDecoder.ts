@@ -33,10 +33,8 @@ import {
   readEnvelope,
   wordsIn
 } from "./payloads.ts"
+import { rejectText } from "../rejects.ts"
 import { readTimestamp } from "../timestamps.ts"
-
-/** How many bytes of a rejected frame are kept: enough to see what it was, too little to fill the log with junk. */
-const rawMax = 64 * 1024
 
 /** One ack frame becomes one event per id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
 const ackIdsMax = 4096
@@ -133,48 +131,6 @@ export const decodeFrame = (
   const { payload } = envelope
   return readEvent({ text, target, now, makeId, payload, exact: null }, envelope, payload)
 }
-
-/** A frame that was binary: the dialect has none. `raw` is base64. */
-export const rejectBinary = (
-  data: Buffer,
-  target: SessionTarget,
-  now: number,
-  makeId: (now: number) => EventId = makeEventId
-): SessionEvent => {
-  const kept = data.subarray(0, Math.floor(rawMax / 4) * 3).toString("base64")
-  return record({ text: kept, target, now, makeId }, "frame.rejected", null, {
-    reason: "binary",
-    detail: "the frame is binary; raw is its beginning in base64",
-    raw: kept,
-    rawLength: data.length
-  })
-}
-
-/** A text frame above the size limit, which is not decoded. */
-export const rejectOversized = (data: Buffer, target: SessionTarget, now: number, limit: number): SessionEvent =>
-  record({ text: "", target, now, makeId: makeEventId }, "frame.rejected", null, {
-    reason: "too-large",
-    detail: `the frame is above the limit of ${limit} bytes; raw is its beginning`,
-    raw: cut(data),
-    rawLength: data.length
-  })
-
-/** A frame so large that the socket was closed instead of reading it: all we know is that it was above the limit. */
-export const rejectUnread = (limit: number, target: SessionTarget, now: number): SessionEvent =>
-  record({ text: "", target, now, makeId: makeEventId }, "frame.rejected", null, {
-    reason: "too-large",
-    detail: `the frame is above the hard limit of ${limit} bytes and was not read; rawLength is the least it can be`,
-    raw: "",
-    rawLength: limit + 1
-  })
-
-/** A frame on which the decoder threw: kept like any other frame that cannot be read. */
-export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): SessionEvent =>
-  rejected(
-    { text, target, now, makeId: makeEventId },
-    "unreadable",
-    `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
-  )
 
 const readEvent = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
   switch (envelope.event) {
@@ -369,18 +325,8 @@ const unreadable = (frame: Frame, envelope: Envelope): SessionEvent =>
     `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`
   )
 
-const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent => {
-  const data = Buffer.from(frame.text)
-  return record(frame, "frame.rejected", null, { reason, detail, raw: cut(data), rawLength: data.length })
-}
-
-/** The beginning of a UTF-8 text, not longer than `rawMax` bytes and without half a character at its end. */
-const cut = (data: Buffer): string => {
-  if (data.length <= rawMax) return data.toString("utf8")
-  let end = rawMax
-  while ((data[end]! & 0xc0) === 0x80) end--
-  return data.toString("utf8", 0, end)
-}
+const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent =>
+  rejectText(frame.text, frame.target, frame.now, reason, detail, frame.makeId)
 
 const record = (
   frame: Frame,

@@ -13,7 +13,8 @@ import type { ClientRequest, IncomingMessage } from "node:http"
 import type { Failure } from "../../../domain/DeviceState.ts"
 import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/GatewayParts.ts"
 import { readEnvelope } from "../envelope.ts"
-import { decodeFrame, rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./BridgeDecoder.ts"
+import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "../rejects.ts"
+import { decodeFrame } from "./BridgeDecoder.ts"
 import {
   chooseCloseCode,
   dependsOnBody,

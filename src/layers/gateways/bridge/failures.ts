@@ -1,9 +1,9 @@
 /**
  * Why a connection could not begin or ended, as one of our failure classes. Pure, so that the whole table is tested.
  *
- * The class says who can fix it: an operator (`auth`), the other client of the account (`conflict`), the operator of
- * the gateway, for all its devices at once (`upstreamDown`), or nobody in particular, for this connection only
- * (`transport`).
+ * The class says who can fix it: an operator (`auth`), the other client of the account (`conflict`), or the operator of
+ * the gateway, for all its devices at once (`upstreamDown`). `transport` is about this connection only and usually passes
+ * by itself.
  */
 import type { Failure } from "../../../domain/DeviceState.ts"
 import { type Envelope, isUnknownSlot } from "../envelope.ts"

@@ -4,7 +4,8 @@ import type { EventDraft, MessageData } from "../../../../src/domain/Event.ts"
 import { EventKind } from "../../../../src/domain/Event.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
-import { decodeFrame, gatewayKind, rejectBinary } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
+import { decodeFrame, gatewayKind } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
+import { rejectBinary, rejectOversized } from "../../../../src/layers/gateways/rejects.ts"
 import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
 import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
 import { encodeFrame } from "../../../../src/simulator/Emitter.ts"
@@ -350,6 +351,17 @@ describe("junk", () => {
     assert.strictEqual(rejection(nested(400_000, "[", "]")).reason, "unreadable")
     assert.strictEqual(rejection(nested(32, "[{\"a\":", "}]")).reason, "unreadable")
     assert.strictEqual(rejection(`${"[".repeat(500_000)}`).reason, "not-json")
+  })
+
+  it("is cut between characters, never inside of one", () => {
+    for (const character of ["é", "€", "🙂"]) {
+      const event = rejectOversized(Buffer.from(`x${character.repeat(100_000)}`), target, now, 1024)
+      assert(event._tag === "Record")
+      const { raw } = event.draft.data as { readonly raw: string }
+      assert.match(raw, new RegExp(`^x(${character})+$`, "u"))
+      assert.isAtMost(Buffer.byteLength(raw), 64 * 1024)
+      assert.isAbove(Buffer.byteLength(raw), 64 * 1024 - 4)
+    }
   })
 
   it("in binary is kept in base64", () => {

@@ -1,0 +1,91 @@
+/**
+ * What an adapter records of a frame that it cannot or will not read: the reason, the frame's beginning and its length.
+ * The same for all dialects, because it is about bytes and not about what they mean.
+ */
+import type { EventId } from "../../domain/Ids.ts"
+import type { RejectedData } from "../../domain/Event.ts"
+import { makeEventId } from "../../services/EventIdentity.ts"
+import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
+
+/** How many bytes of a rejected frame are kept: enough to see what it was, too little to fill the log with junk. */
+const rawMax = 64 * 1024
+
+/** Makes the id of an event; tests make their own. */
+export type MakeEventId = (now: number) => EventId
+
+/** A text frame that cannot be read, for the reason given. */
+export const rejectText = (
+  text: string,
+  target: SessionTarget,
+  now: number,
+  reason: RejectedData["reason"],
+  detail: string,
+  makeId: MakeEventId = makeEventId
+): SessionEvent => {
+  const data = Buffer.from(text)
+  return record(target, now, { reason, detail, raw: cut(data), rawLength: data.length }, makeId)
+}
+
+/** A binary frame, where the dialect has none. `raw` is base64. */
+export const rejectBinary = (data: Buffer, target: SessionTarget, now: number): SessionEvent =>
+  record(target, now, {
+    reason: "binary",
+    detail: "the frame is binary; raw is its beginning in base64",
+    raw: data.subarray(0, Math.floor(rawMax / 4) * 3).toString("base64"),
+    rawLength: data.length
+  })
+
+/** A text frame above the size limit, which is not decoded. */
+export const rejectOversized = (data: Buffer, target: SessionTarget, now: number, limit: number): SessionEvent =>
+  record(target, now, {
+    reason: "too-large",
+    detail: `the frame is above the limit of ${limit} bytes; raw is its beginning`,
+    raw: cut(data),
+    rawLength: data.length
+  })
+
+/** A frame so large that the socket was closed instead of reading it: all that is known is that it was above the limit. */
+export const rejectUnread = (limit: number, target: SessionTarget, now: number): SessionEvent =>
+  record(target, now, {
+    reason: "too-large",
+    detail: `the frame is above the hard limit of ${limit} bytes and was not read; rawLength is the least it can be`,
+    raw: "",
+    rawLength: limit + 1
+  })
+
+/** A frame on which the decoder threw: kept like any other frame that cannot be read. */
+export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): SessionEvent =>
+  rejectText(
+    text,
+    target,
+    now,
+    "unreadable",
+    `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
+  )
+
+const record = (
+  target: SessionTarget,
+  now: number,
+  data: RejectedData,
+  makeId: MakeEventId = makeEventId
+): SessionEvent => ({
+  _tag: "Record",
+  draft: {
+    id: makeId(now),
+    kind: "frame.rejected",
+    deviceId: target.deviceId,
+    occurredAt: new Date(now).toISOString(),
+    via: "live",
+    data,
+    identity: null,
+    aliases: []
+  }
+})
+
+/** The beginning of a UTF-8 text, not longer than `rawMax` bytes and without half a character at its end. */
+const cut = (data: Buffer): string => {
+  if (data.length <= rawMax) return data.toString("utf8")
+  let end = rawMax
+  while ((data[end]! & 0xc0) === 0x80) end--
+  return data.toString("utf8", 0, end)
+}
