@@ -47,7 +47,7 @@ export interface LocalProgram {
 }
 
 /** A program of a server that takes longer is stuck. */
-const runTimeout = 30_000
+const runTimeout = 120_000
 
 export const localHost = (home: ServerHome, local: LocalProgram): ServerHost => {
   const logFile = join(home.directory, "server.log")
