@@ -67,7 +67,7 @@ describe("RabbitMQ", () => {
       const away = Effect.fnUntraced(function*(end: Effect.Effect<void>) {
         yield* end
         // Not a reason to send clients elsewhere: events wait in the log.
-        yield* said(rig, "broker", /^disconnected.*wait in the log/, 200)
+        yield* said(rig, "broker", /^(disconnected|unreachable).*wait in the log/, 200)
         const head = rig.columba.metric("columba_log_head")
         const before = yield* head
         yield* until("the log grows without the broker", Effect.map(head, (now) => now > before + 200))
