@@ -3,7 +3,7 @@
  * one loop of reads woken by commits of this process or of others. Every answer of the store is compared with what is
  * known of the log; the readers of a log that went back end with `LogReset`.
  */
-import { Clock, Duration, Effect, Stream } from "effect"
+import { Clock, Duration, Effect, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
 import { LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage, ReadBudget } from "../services/EventLog.ts"
@@ -22,6 +22,15 @@ const followPage = 500
 
 /** Hardly any event's data is smaller, so a page of few bytes need not be looked for among more events. */
 const eventBytesMin = 64
+
+/**
+ * Reads at a time for streams that are behind. A thousand of them would otherwise stand in line at the database before
+ * the readers that keep up, the relays and everything else.
+ */
+const catchUpReadsMax = 4
+
+/** A stream that is behind by fewer events counts as one that keeps up. */
+const keepsUpWithin = 1000
 
 const readLimitMax = 1000
 
@@ -63,20 +72,34 @@ export const makeReader = Effect.fnUntraced(function*(
 
   const read: LogReader["read"] = (options) => readWithin(options, pageBytesMax)
 
+  const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
+
   /** A page cut to the budget. One large event is put away and read again once there is room for it. */
-  const readCut = Effect.fnUntraced(function*(options: Parameters<LogReader["read"]>[0], budget: ReadBudget) {
-    while (true) {
+  const readCut = (
+    options: Parameters<LogReader["read"]>[0],
+    budget: ReadBudget
+  ): ReturnType<LogReader["read"]> =>
+    Effect.flatMap(
+      options.after + keepsUpWithin >= tail.head
+        ? readOnce(options, budget)
+        : catchUp.withPermit(readOnce(options, budget)),
+      ({ granted, page }) => {
+        const bytes = sumBytes(page)
+        if (bytes > granted) return Effect.andThen(budget.require(bytes), readCut(options, budget))
+        budget.settle(bytes)
+        return Effect.succeed(page)
+      }
+    )
+
+  const readOnce = (options: Parameters<LogReader["read"]>[0], budget: ReadBudget) =>
+    Effect.suspend(() => {
       const granted = budget.take()
       const limit = Math.min(options.limit, Math.ceil(granted / eventBytesMin))
-      const page = cutTo(yield* readWithin({ ...options, limit }, granted), granted)
-      const bytes = sumBytes(page)
-      if (bytes <= granted) {
-        budget.settle(bytes)
-        return page
-      }
-      yield* budget.require(bytes)
-    }
-  })
+      return Effect.map(
+        readWithin({ ...options, limit }, granted),
+        (page) => ({ granted, page: cutTo(page, granted) })
+      )
+    })
 
   const follow: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
     Stream.unfold(
