@@ -7,11 +7,11 @@ import { defineConfig } from "vitest/config"
 import { serverFolders } from "./test/support/provided.ts"
 
 /**
- * Time limits find tests that hang. They are no measure of speed: on a machine with other work a test takes ten times as
- * long as alone, and must pass.
+ * Time limits find tests that hang. They are no measure of speed: on a machine with other work a test takes ten times
+ * as long as alone, and must pass.
  */
 const unitTestMillis = 60_000
-const serversTestMillis = 90_000
+const serversTestMillis = 180_000
 
 const inServers = serverFolders.map((folder) => `${folder}/**/*.test.ts`)
 const inProcess = ["test/process/**/*.test.ts"]
@@ -37,7 +37,7 @@ export default defineConfig({
           include: inServers,
           globalSetup: "test/support/globalSetup.ts",
           testTimeout: serversTestMillis,
-          hookTimeout: 60_000,
+          hookTimeout: serversTestMillis,
           sequence: { groupOrder: 1 }
         }
       },

@@ -1,4 +1,4 @@
-/** Reads of the message rows that the log keeps. Nobody writes them but the log, in the transaction of their events. */
+/** Reads messages. Only the log writes them, in the transaction of their events. */
 import { Context } from "effect"
 import type { Effect } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"

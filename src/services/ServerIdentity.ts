@@ -1,4 +1,4 @@
-/** What this process is, for answers that name it. Made once at start by whoever composes the process. */
+/** The identity of this process, for answers that name it. Made once at start by the composition root. */
 import { Context } from "effect"
 
 export class ServerIdentity extends Context.Service<ServerIdentity, {

@@ -25,7 +25,7 @@ const readAll = Effect.fnUntraced(function*(device: ReturnType<typeof freshDevic
 const readBody = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
 
 export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>): void => {
-  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`an event log ${name}`, (it) => {
+  layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`an event log ${name}`, (it) => {
     it.effect("gives numbers without holes, in order, and what was committed comes back as it was", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

@@ -22,7 +22,7 @@ export const gatewayRepositoryConformance = (
   name: string,
   storage: Layer.Layer<GatewayRepository | DeviceRepository>
 ): void => {
-  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`gateways ${name}`, (it) => {
+  layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`gateways ${name}`, (it) => {
     it.effect("keeps a gateway as it was given, and shows of its secrets only which are set", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository

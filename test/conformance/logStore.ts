@@ -22,7 +22,7 @@ export const logStoreConformance = (
   name: string,
   storage: Layer.Layer<LogStore | DeviceRepository | MessageRepository>
 ): void => {
-  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`a log store ${name}`, (it) => {
+  layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`a log store ${name}`, (it) => {
     it.effect("knows a repeated batch by its floor, also when others have written in between", () =>
       Effect.gen(function*() {
         const store = yield* LogStore

@@ -19,7 +19,7 @@ const makeFields = (id: ReturnType<typeof freshDevice>) => ({
 })
 
 export const repositoriesConformance = (name: string, storage: Layer.Layer<Storage>): void => {
-  layer(storage, { excludeTestServices: true, timeout: "60 seconds" })(`repositories ${name}`, (it) => {
+  layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`repositories ${name}`, (it) => {
     it.effect("lists devices in order of creation, also those of one millisecond, without hole or double", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

@@ -21,7 +21,7 @@ const refusedFor = Duration.hours(6)
 /** Longer than any log is old. */
 const stepUnbounded = Duration.days(36_500)
 
-/** Who keeps an event from going that is older than asked for: the sinks that have not confirmed it. Null: nobody. */
+/** The sinks that keep events which are older than the retention, because they have not confirmed them. Null: none. */
 const heldBack = Effect.fnUntraced(function*(log: EventLog["Service"], before: number) {
   const { head, oldest } = yield* log.bounds
   if (oldest > head) return null

@@ -8,7 +8,9 @@
  * are not read; after `resume` it starts afresh.
  */
 
-/** What the wheel needs to know of a socket. The wheel keeps its bookkeeping on the member: no entry objects. */
+/**
+ * The state of a socket that the wheel uses. The wheel writes its own fields on the member: there are no entry objects.
+ */
 export interface WheelMember {
   /** The slot it sits in; -1 outside the wheel. Written by the wheel only. */
   wheelSlot: number
@@ -23,15 +25,15 @@ export interface WheelMember {
 }
 
 export interface PingWheelOptions {
-  /** A whole turn: how often each socket is pinged. */
+  /** The time of one turn: each socket is pinged once per turn. */
   readonly turn: number
   readonly slots: number
   readonly missesMax: number
 }
 
 /**
- * A half-open socket is found after 20 to 30 s: two pings that nothing answered, and the turn in which it is looked at.
- * 10,000 sockets cost 1,000 pings a second; 100 slots make a tick of 100 ms.
+ * A half-open socket is found after 20 to 30 s: two pings that nothing answered, and the turn in which it is checked.
+ * 10,000 sockets cost 1,000 pings per second; 100 slots make a tick of 100 ms.
  */
 export const pingWheelDefaults: PingWheelOptions = { turn: 10_000, slots: 100, missesMax: 2 }
 

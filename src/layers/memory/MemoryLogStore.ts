@@ -1,4 +1,4 @@
-/** The log's store in memory: for tests, and for whoever wants to try the log without a database. Keeps everything. */
+/** The log's store in memory: for tests, and for trying the log without a database. Keeps everything. */
 import { Effect, Layer, Stream } from "effect"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import { LogStore } from "../../log/LogStore.ts"

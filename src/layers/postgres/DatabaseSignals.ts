@@ -1,15 +1,17 @@
 /**
- * Signals between processes over the database: a channel is a stream of payloads, and null says that some may have
- * been missed (just connected, or connected again), so that whoever listens looks for itself.
+ * Signals between processes over the database: a channel is a stream of payloads, and null says that some may
+ * have been missed (just connected, or connected again), so that the listener reads the database.
  */
 import { Context, Deferred, Effect, Exit, Layer, PubSub, Schedule, Scope, Stream } from "effect"
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import type { SqlError } from "effect/sql"
 
-/** Signals a listener may lag behind; more fall into the newest ones, which say as much. */
+/** How many signals a listener may lag behind. Of more, the newest are kept, which is enough for a hint. */
 const lagMax = 64
 
-/** Half a second: a restarting server is asked twice a second, and a listener is blind no longer than it must be. */
+/**
+ * Half a second: a restarting server gets two attempts per second, and a listener misses signals for a short time only.
+ */
 const relisten = Schedule.spaced("500 millis")
 
 export class DatabaseSignals extends Context.Service<DatabaseSignals, {
@@ -26,12 +28,15 @@ export class ListenConfig extends Context.Service<ListenConfig, PgConnection.Con
   "columba/layers/postgres/ListenConfig"
 ) {}
 
-/** A signal is a hint: who misses it looks for itself within a second or so, and nobody waits longer to give it. */
+/**
+ * A signal is a hint: a listener that misses it reads the database within about a second, so the sender waits no
+ * longer.
+ */
 const notifyMax = "2 seconds"
 
 /**
- * A connection of its own that listens until the scope closes. It is hung up rather than asked to stop listening: a
- * server that has gone silent answers nothing, and who closes must not wait for it.
+ * A separate connection that listens until the scope closes. Then it is closed without an UNLISTEN, because a server
+ * that has gone silent would not answer it, and closing must not wait.
  */
 const listenOn = Effect.fnUntraced(function*(
   config: PgConnection.Config,
@@ -39,7 +44,7 @@ const listenOn = Effect.fnUntraced(function*(
 ) {
   const listening = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(listening, Exit.void))
-  // Made after, so released before: with the connection gone there is nothing left to say.
+  // Acquired after, so released before: without its connection, the listening ends without a statement.
   const connection = yield* PgConnection.make(config)
   const queue = yield* Deferred.make<Success<ReturnType<PgConnection.PgConnection["listen"]>>, SqlError.SqlError>()
   yield* Effect.forkDetach(Deferred.into(Scope.provide(connection.listen(channel), listening), queue))
@@ -48,7 +53,7 @@ const listenOn = Effect.fnUntraced(function*(
 
 type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
 
-/** LISTEN on one connection a channel. A lost connection is a null, and the channel is listened to again. */
+/** LISTEN on one connection per channel. A lost connection is a null, and the channel is listened to again. */
 export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClient | ListenConfig> = Layer.effect(
   DatabaseSignals,
   Effect.gen(function*() {

@@ -16,16 +16,16 @@ const connectionsMax = 8
 /** The longest that the server works on a statement. Appends, reads and retention stay far below. */
 const statementMax = Duration.seconds(10)
 
-/** What a server that is alive can not exceed: its longest statement, and a little for the way. */
+/** A living server answers within this time: its longest statement, and a little for the network. */
 const silenceMax = Duration.sum(statementMax, Duration.seconds(2))
 
-/** Closing waits so long for statements that run, then their connections are cut. */
+/** Closing waits this long for running statements, then their connections are cut. */
 const closeMax = Duration.seconds(2)
 
 /**
- * What the session asks of the server. Who waits for a lock gives up earlier than the statement ends; an abandoned
- * transaction, which would hold up every append, is ended by the server; a peer that vanished without a word is noticed
- * by keep-alives. The append counts on a fresh snapshot for every statement, whatever the database's default.
+ * The settings of every session. Waiting for a lock ends before the statement timeout. The server ends an abandoned
+ * transaction, which would block every append. Keep-alives detect a peer that is gone. The append relies on a fresh
+ * snapshot for every statement, whatever the default of the database is.
  */
 const startupParameters = {
   statement_timeout: String(Duration.toMillis(statementMax)),
@@ -41,7 +41,7 @@ const startupParameters = {
 export const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
   Redacted.make(Redacted.value(url).replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, "$1:"))
 
-/** Null for a Unix socket, which can not fall silent, and for a URL that the client will refuse. */
+/** Null for a Unix socket, which cannot fall silent, and for a URL that the client will refuse. */
 const parseAddress = (url: Redacted.Redacted): { readonly host: string; readonly port: number } | null => {
   const text = Redacted.value(url)
   if (!URL.canParse(text)) return null
@@ -54,7 +54,7 @@ const parseAddress = (url: Redacted.Redacted): { readonly host: string; readonly
   }
 }
 
-/** Watched connections for as long as the scope, and none of them a moment longer. */
+/** Connections that are watched, and destroyed with the scope. */
 const makeStream = Effect.fnUntraced(function*(url: Redacted.Redacted, silence: Duration.Duration) {
   const address = parseAddress(url)
   if (address === null) return null
@@ -74,7 +74,7 @@ const makeStream = Effect.fnUntraced(function*(url: Redacted.Redacted, silence: 
   )
 })
 
-/** To be given before the pool is released: that waits for whoever still holds one of its connections. */
+/** Bounds the release of the pool, which waits for every connection that is still in use. */
 const boundClosing = Effect.fnUntraced(function*(sockets: ServerSockets) {
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {

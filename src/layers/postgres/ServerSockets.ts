@@ -1,23 +1,23 @@
 /**
  * The TCP connections to a Postgres server, with an end for those that fall silent. The server ends every statement
- * within `statement_timeout`, so a connection that was asked something and brings not one byte for longer than that
- * leads nowhere: a proxy, a NAT or a partition dropped it without a word, and TCP itself would wait for a quarter of an
- * hour. It is destroyed, which fails whatever waits on it and makes the pool open another.
+ * within `statement_timeout`, so a connection that has a statement under way and brings no byte for longer than that is
+ * dead: a proxy, a NAT or a partition has dropped it silently, and TCP itself would wait for a quarter of an hour. It
+ * is destroyed, which fails all its statements and makes the pool open another one.
  */
 import { Duplex } from "node:stream"
 import { connect } from "node:net"
 import type { Socket } from "node:net"
 
-/** Looks in so many parts of the limit: a silent connection ends at most this share later. */
+/** Checks per limit: a silent connection ends at most this share of the limit later. */
 const looksPerLimit = 8
 
-/** For a connection on which nothing is asked. The system sends up to ten probes more, a second apart. */
+/** For a connection without a statement under way. The system sends up to ten more probes, one second apart. */
 const keepAliveMillis = 15_000
 
 export interface ServerSockets {
   /** A connection that is opening. */
   readonly open: () => Duplex
-  /** Ends all connections at once, whatever waits on them. */
+  /** Ends all connections at once, with or without running statements. */
   readonly destroy: () => void
 }
 
@@ -25,7 +25,7 @@ export interface ServerSocketsOptions {
   readonly host: string
   readonly port: number
   readonly silenceMillis: number
-  /** Tells how many connections were given up. */
+  /** Called with the number of destroyed connections. */
   readonly onSilent: (count: number) => void
 }
 
@@ -36,12 +36,15 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
   let timer: NodeJS.Timeout | undefined
   let lookedAt = 0
 
-  /** With one connection found dead, all that are as silent go: idle ones are no better, and each would cost as long. */
+  /**
+   * Once one connection is dead, all that are as silent are destroyed: idle ones are dead too, and would each take as
+   * long.
+   */
   const look = (): void => {
     const now = performance.now()
     const late = now - lookedAt > period * 2
     lookedAt = now
-    // This process itself was held up: answers may lie in the sockets, unread.
+    // This process itself was delayed: there may be unread answers in the sockets.
     if (late) return
     const isSilent = (since: number | null) => since !== null && now - since >= silenceMillis
     if (![...wires].some((wire) => isSilent(wire.askedAt))) return
@@ -76,10 +79,10 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
   }
 }
 
-/** A socket that knows since when its answer is due. Not a `Socket` itself, so that TLS too goes through it. */
+/** A socket that knows since when it waits for an answer. Not a `Socket` itself, so that TLS works through it. */
 class Wire extends Duplex {
   readonly #socket: Socket
-  /** When something was first sent that nothing has followed yet. */
+  /** The time of the first write since the last byte received; null if there was none. */
   askedAt: number | null = null
   heardAt = performance.now()
 

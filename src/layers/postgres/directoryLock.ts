@@ -77,7 +77,7 @@ const addressBytesMax = 103
 /** Who does not say what it does within this time is computing, as the database does for seconds: it has the lock. */
 const answerMillisMax = 1_000
 
-/** Two that start at once settle it in one or two rounds; who is still at it then is not starting any more. */
+/** Two processes that start at once need one or two rounds. More rounds mean that the lock cannot be taken. */
 const roundsMax = 40
 const roundMillis = 50
 
