@@ -29,8 +29,8 @@ export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: A
     : []),
   ...(retiredDevices > 0
     ? [
-      `this database holds ${retiredDevices} devices of the built-in simulator. They are not started and no gateway ` +
-      "sees them, but their made-up events stay in the log; an empty database begins without them"
+      `this database holds ${retiredDevices} devices of the built-in simulator. They are not started, and no gateway ` +
+      "and no broker sees them, but their made-up events stay in the log; an empty database begins without them"
     ]
     : []),
   ...(settings.gateway._tag === "None" && settings.roles.has("devices") && listAdded(gateways).length === 0

@@ -42,6 +42,7 @@ import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { FleetLease } from "../services/FleetLease.ts"
+import type { EventSink } from "../services/EventSink.ts"
 import type { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import type { OwnGateway } from "../services/GatewayDirectory.ts"
@@ -275,7 +276,7 @@ const makeGateways = (
 // Sinks
 
 /** How far every sink is; a process that relays nothing has none. */
-const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventLog | Readiness> => {
+const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, DeviceRepository | EventLog | Readiness> => {
   const { rabbitUrl } = settings
   if (!settings.roles.has("devices") || rabbitUrl === null) {
     return Layer.succeed(SinkRelays, SinkRelays.of({ views: Effect.succeed([]) }))
@@ -291,7 +292,7 @@ const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventL
     const broker = TopologyGuard.layer.pipe(
       Layer.provideMerge(RabbitMq.layer({ url: rabbitUrl, connectionName: `columba ${hostname()}` }))
     )
-    const sinks = Effect.map(RabbitSink.make, (sink) => [sink])
+    const sinks = Effect.flatMap(RabbitSink.make, (sink) => Effect.map(keepDemoOut(settings, sink), (kept) => [kept]))
     return SinkRelay.readiness.pipe(
       Layer.provideMerge(SinkRelay.layer(sinks)),
       Layer.merge(BrokerStatus.readiness),
@@ -300,6 +301,12 @@ const relays = (settings: Settings): Layer.Layer<SinkRelays, StartFailed, EventL
     )
   }))
 }
+
+/** What a demo has left in an embedded database is not for the broker of a real gateway. */
+const keepDemoOut = (settings: Settings, sink: EventSink) =>
+  settings.database._tag === "Embedded" && settings.gateway._tag !== "Simulator"
+    ? Effect.map(Demo.listSimulatedIds, (devices) => devices.size === 0 ? sink : Demo.withoutDevices(sink, devices))
+    : Effect.succeed(sink)
 
 // Parts
 

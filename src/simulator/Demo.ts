@@ -3,12 +3,14 @@
  *
  * A demo device carries its mark in the gateway that it names: `simulator`, which is the built-in simulator and nothing
  * else. So it can never become a slot of a real gateway, not even after `WHATSAPP_API_URL` was set on the same data
- * directory; it is then shown as not running and is not started.
+ * directory; it is then shown as not running and is not started, and what it once received reaches no broker.
  */
-import { Effect } from "effect"
+import { Effect, Option, Stream } from "effect"
+import type { DeviceId } from "../domain/Ids.ts"
 import { GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
+import type { EventSink } from "../services/EventSink.ts"
 import type { SimulatorHandle } from "./SimulatedGateway.ts"
 
 /** The name of the built-in simulator among the gateways. */
@@ -45,3 +47,34 @@ export const seed = Effect.fn("Demo.seed")(function*(simulator: SimulatorHandle,
 
 /** How many simulated devices should run. Where the simulator does not run, the fleet records that they do not. */
 export const countSimulated = Effect.map(listSimulated, (all) => all.filter(({ active }) => active).length)
+
+/** The size of a page while all devices are looked through, once at the start. */
+const pageSize = 1000
+
+/** Every simulated device of the database, deactivated ones included. */
+export const listSimulatedIds = Effect.flatMap(
+  DeviceRepository,
+  (repository) =>
+    Stream.paginate(
+      undefined as string | undefined,
+      (cursor) =>
+        Effect.map(repository.list({ limit: pageSize, cursor }), ({ items, next }) =>
+          [
+            items.flatMap(({ gateway, id }) => gateway === simulatorGateway ? [id] : []),
+            Option.fromNullishOr(next)
+          ] as const)
+    ).pipe(
+      Stream.runCollect,
+      Effect.map((ids): ReadonlySet<DeviceId> => new Set(ids))
+    )
+)
+
+/** The sink without the events of these devices: made-up messages that a broker of others must not get. */
+export const withoutDevices = (sink: EventSink, devices: ReadonlySet<DeviceId>): EventSink => ({
+  name: sink.name,
+  overlap: sink.overlap,
+  publish: (events, attempt) => {
+    const kept = events.filter(({ deviceId }) => !devices.has(deviceId))
+    return kept.length === 0 ? Effect.void : sink.publish(kept, attempt)
+  }
+})

@@ -3,8 +3,10 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
+import { connect } from "amqplib"
 import { Effect } from "effect"
 import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
+import { freshVhost } from "../support/broker.ts"
 import * as TestDatabase from "../support/database.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { runProgram } from "./support/runProgram.ts"
@@ -18,6 +20,31 @@ const directory = Effect.acquireRelease(
 interface DevicePage {
   readonly items: ReadonlyArray<{ readonly gateway: string; readonly state: { readonly _tag: string } }>
 }
+
+interface EventsPage {
+  readonly items: ReadonlyArray<{ readonly id: string }>
+}
+
+const hasDelivered = (columba: ColumbaProcess.ColumbaProcess) =>
+  Effect.map(
+    columba.readiness,
+    (answer) =>
+      answer?.checks.some(({ detail, name }) => name === "sinks" && detail.includes("running, 0 behind")) === true
+  )
+
+/** A queue that is not there yet has got nothing; the program declares it with the first event that it publishes. */
+const countMessages = (url: string) =>
+  Effect.promise(async () => {
+    const connection = await connect(url)
+    const channel = await connection.createChannel()
+    channel.on("error", () => {})
+    const count = await channel.checkQueue("columba.messages.incoming").then(
+      ({ messageCount }) => messageCount,
+      () => 0
+    )
+    await connection.close()
+    return count
+  })
 
 const listDevices = (columba: ColumbaProcess.ColumbaProcess) =>
   Effect.map(columba.get<DevicePage>("/api/v1/devices"), ({ items }) => items)
@@ -37,7 +64,7 @@ describe("demo data", () => {
       assert.strictEqual((yield* columba.terminate).code, 0)
     }))
 
-  it.live("never reaches a gateway that is configured later, and is shown as not running", () =>
+  it.live("reaches neither a gateway nor a broker that is configured later, and is shown as not running", () =>
     Effect.gen(function*() {
       const cwd = yield* directory
       const demo = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })
@@ -47,7 +74,11 @@ describe("demo data", () => {
       yield* demo.terminate
 
       const gateway = yield* Effect.orDie(startSimulator({ seed: "real" }))
-      const real = yield* ColumbaProcess.make({ directory: cwd, env: { WHATSAPP_API_URL: gateway.url } })
+      const rabbitUrl = yield* freshVhost
+      const real = yield* ColumbaProcess.make({
+        directory: cwd,
+        env: { WHATSAPP_API_URL: gateway.url, RABBITMQ_URL: rabbitUrl }
+      })
       yield* real.start
       const added = yield* runProgram(["devices", "add", "--name", "Front desk", "--url", real.url], { cwd })
       assert.strictEqual(added.code, 0, added.err)
@@ -55,6 +86,11 @@ describe("demo data", () => {
       const states = (yield* listDevices(real)).slice(0, 3).map(({ gateway, state }) => [gateway, state._tag])
       assert.deepStrictEqual(states, [["simulator", "Inactive"], ["simulator", "Inactive"], ["simulator", "Inactive"]])
       assert.include(yield* real.log, "this database holds 3 devices of the built-in simulator. They are not started")
+
+      const [next] = (yield* real.get<EventsPage>("/api/v1/events?after=0&kind=message.received&limit=1")).items
+      assert.isDefined(next, "the log holds made-up messages")
+      yield* until("the broker has got all that it gets", hasDelivered(real))
+      assert.strictEqual(yield* countMessages(rabbitUrl), 0, "and none of them is in the queue")
 
       yield* real.terminate
       const again = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })

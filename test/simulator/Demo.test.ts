@@ -10,6 +10,7 @@ import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import * as Demo from "../../src/simulator/Demo.ts"
 import { start } from "../../src/simulator/SimulatedGateway.ts"
+import { messageDraft } from "../support/surface.ts"
 
 /** A gateway whose slots are all there: the demo makes them in the simulator itself. */
 const gateway = {
@@ -61,6 +62,38 @@ describe("Demo", () => {
       const [name, upstreamId] = [GatewayName.make("default"), UpstreamId.make("real")]
       yield* devices.insert({ id: real, name: "Shop", gateway: name, upstreamId })
       assert.strictEqual(yield* Demo.countSimulated, 2)
+    }).pipe(Effect.provide(services)))
+
+  it.live("is kept from a sink: what its devices received is left out, deactivated ones too, and all else is sent", () =>
+    Effect.gen(function*() {
+      const devices = yield* DeviceRepository
+      yield* Demo.seed(yield* start({ seed: "demo" }), 2)
+      const real = DeviceId.make("dev_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+      const [name, upstreamId] = [GatewayName.make("default"), UpstreamId.make("real")]
+      yield* devices.insert({ id: real, name: "Shop", gateway: name, upstreamId })
+      const simulated = (yield* devices.list({ limit: 2 })).items.map(({ id }) => id)
+      for (const id of simulated) yield* devices.setActive(id, false)
+      const ids = yield* Demo.listSimulatedIds
+      assert.deepStrictEqual([...ids].sort(), [...simulated].sort())
+
+      const sent: Array<readonly [attempt: number, devices: ReadonlyArray<string>]> = []
+      const sink = Demo.withoutDevices({
+        name: "double",
+        overlap: 4,
+        publish: (events, attempt) =>
+          Effect.sync(() => void sent.push([attempt, events.map((event) => event.deviceId)]))
+      }, ids)
+      const event = (deviceId: DeviceId) => ({
+        ...messageDraft(deviceId, 1),
+        seq: 1,
+        recordedAt: "",
+        data: "{}",
+        bytes: 2
+      })
+      yield* sink.publish([event(simulated[0]!), event(real), event(simulated[1]!)], 3)
+      yield* sink.publish([event(simulated[0]!)], 3)
+      assert.deepStrictEqual(sent, [[3, [real]]])
+      assert.deepStrictEqual([sink.name, sink.overlap], ["double", 4])
     }).pipe(Effect.provide(services)))
 
   it.live("lets devices that are added later take part", () =>
