@@ -40,6 +40,13 @@ export const linger = Duration.millis(2)
 /** A cursor on its own is worth no write of its own until the sink has paused this long. */
 export const cursorIdle = Duration.millis(50)
 
+/**
+ * Each write of a cursor leaves a version of its row behind, which nothing removes while somebody holds a snapshot
+ * (`pg_dump`), and each later write walks past all of them. Four per second are 2,400 after ten minutes: no cost that
+ * can be measured. A process that dies republishes the events of a quarter of a second more.
+ */
+export const cursorInterval = Duration.millis(250)
+
 /** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
 export const closeFlushMax = Duration.seconds(5)
 
@@ -49,6 +56,7 @@ export const defectPause = Duration.seconds(1)
 /** How often the gauges move while a batch waits: more often than they are scraped. */
 const gaugeInterval = Duration.seconds(1)
 
+const cursorIntervalNanos = Duration.toNanosUnsafe(cursorInterval)
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
 export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.effectContext(
@@ -72,6 +80,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     })
     let flushing = 0
     let lastWriteAt = -2n * lingerNanos
+    let cursorsAt = -cursorIntervalNanos
+    const cursorsWait = (now: bigint): bigint => {
+      const left = cursorsAt + cursorIntervalNanos - now
+      return left > 0n ? left : 0n
+    }
     /** What the writer waits on: changes of the queue, of the cursor moves and of `flushing`. */
     const work = new Condition()
     const nudge = () => work.changed()
@@ -178,8 +191,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     const gather = Effect.suspend(() => {
       if (full()) return Effect.void
       const oldest = queue.oldest
-      if (oldest === undefined) return atMost(cursorIdle, () => queue.length > 0 || flushing > 0)
       const now = clock.monotonicTimeNanosUnsafe()
+      if (oldest === undefined) {
+        const wait = Duration.max(cursorIdle, Duration.nanos(cursorsWait(now)))
+        return atMost(wait, () => queue.length > 0 || flushing > 0)
+      }
       const wait = oldest.arrivedAt + lingerNanos - now
       return now - lastWriteAt > lingerNanos || wait <= 0n ? Effect.void : atMost(Duration.nanos(wait), full)
     })
@@ -190,7 +206,9 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       const batch = queue.take(batchEventsMax, batchBytesMax)
       const entries = batch.filter((entry) => entry.draft !== null)
       const barriers = batch.filter((entry) => entry.draft === null)
-      const piggybacked = moves.take()
+      const now = clock.monotonicTimeNanosUnsafe()
+      const piggybacked = flushing > 0 || cursorsWait(now) === 0n ? moves.take() : []
+      if (piggybacked.length > 0) cursorsAt = now
       if (entries.length === 0 && piggybacked.length === 0) return settleBarriers(barriers, [])
       return write(entries, piggybacked).pipe(
         Effect.catchDefect((defect) => Effect.as(afterDefect(defect), entries.filter((entry) => !entry.answered))),

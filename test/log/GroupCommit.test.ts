@@ -285,7 +285,7 @@ it.effect("keeps the genuine event when the store refuses its frame.rejected too
     )
   }))
 
-it.effect("lets a cursor ride in the next batch, or go alone after a short idle time", () =>
+it.effect("writes a cursor with the next batch or alone after a short idle time, four times a second at most", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     const claim = yield* log.claimCursor("sink", "beginning")
@@ -297,11 +297,14 @@ it.effect("lets a cursor ride in the next batch, or go alone after a short idle 
     yield* Fiber.join(riding)
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 10, bodies: ["a"], moves: 1 })
     const alone = yield* Effect.forkChild(log.moveCursor(claim, 2), { startImmediately: true })
-    yield* TestClock.adjust("49 millis")
+    yield* TestClock.adjust("100 millis")
+    yield* log.append([say("b")])
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 110, bodies: ["b"], moves: 0 })
+    yield* TestClock.adjust("149 millis")
     assert.isUndefined(alone.pollUnsafe())
     yield* TestClock.adjust("1 millis")
     yield* Fiber.join(alone)
-    assert.deepStrictEqual(yield* Queue.take(batches), { at: 60, bodies: [], moves: 1 })
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 260, bodies: [], moves: 1 })
     assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2 }])
   }))
 
