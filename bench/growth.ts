@@ -137,7 +137,7 @@ const setSpans = (sql: SqlClient.SqlClient, events: number, identities: number) 
 
 const program = Effect.gen(function*() {
   const empty = yield* withDatabase(measure)
-  const full = yield* withDatabase((sql) => Effect.andThen(fill(sql, grown), measure(sql)))
+  process.stderr.write(`${JSON.stringify({ empty })}\n`)
   const partitions = yield* withDatabase((sql) =>
     Effect.gen(function*() {
       yield* setSpans(sql, 20_000, 5_000_000)
@@ -152,6 +152,8 @@ const program = Effect.gen(function*() {
       return yield* measure(sql)
     })
   )
+  process.stderr.write(`${JSON.stringify({ partitions, generations })}\n`)
+  const full = yield* withDatabase((sql) => Effect.andThen(fill(sql, grown), measure(sql)))
   return {
     empty,
     [`with ${grown} events`]: full,

@@ -4,7 +4,7 @@
  *
  * `events` holds every event and every message, in partitions by number range that retention drops whole. Nothing in it
  * is unique but the number: a global unique index on random ids would touch a random page per event. Identities live
- * in a table of their own, in generations by number range (see docs/decisions/0008-storage-that-grows.md).
+ * in a table of their own, in generations by number range (see docs/decisions/0012-log-storage.md).
  * `events.data` is `json`, not `jsonb`: NUL and lone-surrogate escapes must survive, and the text comes back as it was
  * committed. Ids compare as bytes (collation C), which costs a fraction of what a language's rules cost in every index.
  * `events.bytes` is the length of the data, so that a page can be bounded without reading what it leaves out.

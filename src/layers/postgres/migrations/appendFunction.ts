@@ -144,12 +144,16 @@ export const appendFunction = `create function columba_append_v1(
               columba_key(d.base, coalesce(d.chat_other, d.chat), coalesce(d.sender_other, d.sender))]
           end as spellings
         from draft d
+      ), identity as materialized (
+        -- One scan of each generation for the whole batch: a scan per draft would cost several times as much.
+        select n.key, n.content from identities n
+        where n.key = any (array(select unnest(k.spellings) from keyed k where k.key is not null))
       ), seen as (
         select k.i, k.key, k.content, k.refused, k.same_seq, known.key as known_key, known.content as known_content,
           first_value(k.i) over same_key as first_i, first_value(k.content) over same_key as first_content
         from keyed k
         left join lateral (
-          select n.key, n.content from identities n where n.key = any (k.spellings) limit 1
+          select n.key, n.content from identity n where n.key = any (k.spellings) limit 1
         ) known on true
         window same_key as (partition by k.key order by k.i)
       ), judged as (
