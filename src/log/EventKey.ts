@@ -1,7 +1,7 @@
 /**
  * By what a repeat of an event is recognised: its key, and its content to tell a repeat from a conflict.
  *
- * The key is taken over who said it where, not over the sender-chosen id alone: a sender who knows an id could race it
+ * The key covers the chat and the sender, not the sender-chosen id alone: a sender who knows an id could race it
  * into another chat and shadow the genuine message there. One account has two spellings (phone and LID), so a store
  * that has learnt that two are one looks for the keys of both; its own `columba_key` must then give the same bytes as
  * `deriveKey`.

@@ -1,12 +1,13 @@
 /**
- * The event log over any store: gathers what all devices give into batches, and writes one at a time.
+ * The event log over any store: gathers the drafts of all devices into batches, and writes one batch at a time.
  *
- * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for
- * company, which costs little delay and saves most of the work. When the store is away the same batch is tried again
- * for ever: nothing acknowledged is lost, `push` answers false, `append` waits, and sockets stop being read until there is room.
+ * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for more
+ * drafts, which costs little delay and saves most of the work. When the store is away the same batch is tried again
+ * for ever: nothing acknowledged is lost. `push` answers false, `append` waits, and sockets are not read until there is
+ * room again.
  *
- * What one batch could not write is put right in place: a repeat with other content and a draft that the store refuses
- * for its data each become a `frame.rejected`, so that neither is lost and neither holds up the log.
+ * A repeat with other content, and a draft that the store refuses for its data, each become a `frame.rejected`: neither
+ * is lost, and neither holds up the log.
  */
 import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"

@@ -5,7 +5,7 @@
  * states and sink cursors together. Numbers are given in commit order and without holes, so a reader that has seen
  * `n` and asks for what follows can neither skip nor repeat.
  *
- * What is left to others: the writing itself (`LogStore`), who reads (`SinkRelay`, the HTTP and RPC streams).
+ * Elsewhere: the writing itself (`LogStore`) and the readers (`SinkRelay`, the HTTP and RPC streams).
  */
 import { Context, Schema } from "effect"
 import type { Duration, Effect, Stream } from "effect"

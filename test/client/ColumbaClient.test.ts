@@ -50,6 +50,26 @@ const collecting = Effect.fnUntraced(function*(stream: Stream.Stream<EventsItem,
 
 for (const [transport, layer] of Object.entries(transports)) {
   describe(`the client over ${transport}`, () => {
+    it.live("a stream whose log went back ends with LogReset, or resumes from the position that it names", () =>
+      Effect.gen(function*() {
+        const server = yield* startServer()
+        const log = Context.get(server.services, EventLog)
+        yield* append(log, 1, 3)
+        const client = yield* connectTo(layer, server)
+        const after = positionAfter(99)
+        const ended = yield* Effect.flip(Stream.runDrain(client.events.follow({ after })))
+        assert.deepStrictEqual([ended._tag, "head" in ended ? ended.head : null], ["LogReset", positionAfter(3)])
+        // The first item says from where the stream was resumed.
+        const begun = yield* Deferred.make<EventsItem>()
+        const resumed = yield* collecting(
+          Stream.tap(client.events.follow({ after, onReset: "resume" }), (item) => Deferred.succeed(begun, item))
+        )
+        assert.deepStrictEqual(yield* Deferred.await(begun), { _tag: "Heartbeat", through: positionAfter(3) })
+        yield* append(log, 4, 4)
+        yield* resumed.reach(4)
+        assert.deepStrictEqual(resumed.seen, [4])
+      }))
+
     it.live("calls answer with typed values and fail with typed errors", () =>
       Effect.gen(function*() {
         const { url } = yield* startServer()

@@ -1,6 +1,6 @@
 /**
  * Keeps the log from growing for ever: now and then removes events older than is asked for. What a sink has not
- * confirmed stays, however old, and who holds it back is named; message rows stay too.
+ * confirmed stays, however old, and the sinks that hold it back are named; message rows stay too.
  */
 import { Clock, Duration, Effect, Schedule } from "effect"
 import type { Scope } from "effect"

@@ -1,11 +1,11 @@
 /**
- * One process a directory. The lock is a Unix domain socket in the directory on which its owner listens: the kernel
+ * One process per directory. The lock is a Unix domain socket in the directory on which its owner listens: the kernel
  * ends it with the process, however that ends, and it is one and the same for all containers that share the volume,
- * where a process id says nothing. A socket that refuses connections is a dead owner's, and is removed by who finds it.
+ * where a process id says nothing. A socket that refuses connections is a dead owner's, and any process removes it.
  *
- * Who wants the directory first listens there under a name of its own, and then looks who else does. Of two that come
- * at once, the later to listen sees the other, so they never both have it. Two that see each other go by their names:
- * the greater withdraws and tries again, the smaller waits for what becomes of it.
+ * A process that wants the directory first listens there under a name of its own, and then looks for other listeners.
+ * Of two that come at once, the later to listen sees the other, so they never both have it. Two that see each other
+ * compare their names: the greater withdraws and tries again, the smaller waits for the outcome.
  */
 import { Effect, Schema } from "effect"
 import type { Scope } from "effect"
