@@ -91,7 +91,9 @@ export class ConfirmChannel {
     this.#failure = failure
     const failed = this.#batches
     this.#batches = []
-    void closeQuietly(this.#channel)
+    // Later, because amqplib reports a close by the broker before it notes it: a close of ours would still be sent, on a
+    // channel that is closed, and the broker ends the whole connection for that.
+    queueMicrotask(() => void closeQuietly(this.#channel))
     for (const batch of failed) batch.settled(failure)
   }
 
