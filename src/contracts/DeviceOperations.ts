@@ -15,11 +15,13 @@ import { CursorInvalid } from "../domain/MessageErrors.ts"
 import { connection, device, explanation } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import {
+  ChatFields,
   CreateDeviceFields,
   DeviceConnection,
   DeviceIdField,
   DevicePage,
   DeviceStatus,
+  Erasure,
   ListDevicesFields,
   RenameDeviceFields
 } from "./Payloads.ts"
@@ -140,6 +142,31 @@ export const deviceOperations = [
     params: DeviceIdField,
     success: Explanation,
     example: explanation,
+    errors: deviceErrors
+  }),
+  Operation.remove("Devices", "EraseChat", "/devices/:id/chats/:chat", {
+    scope: "manage",
+    reach: "device",
+    summary: "Erase a chat",
+    description:
+      "Erases what the log holds of one chat, under both spellings of its account: the messages with their " +
+      "text, their acks and actions. Each event keeps its number and becomes `event.erased`. What subscribers received " +
+      "before is theirs. Erasing again erases what has come since.",
+    params: ChatFields,
+    success: Erasure,
+    example: { erased: 42 },
+    errors: deviceErrors
+  }),
+  Operation.remove("Devices", "EraseChats", "/devices/:id/chats", {
+    scope: "manage",
+    reach: "device",
+    summary: "Erase all chats of a device",
+    description:
+      "Erases all that the log holds of a device but its own transitions, and forgets its account's address " +
+      "and phone number. Deactivate the device first, or it goes on receiving.",
+    params: DeviceIdField,
+    success: Erasure,
+    example: { erased: 4200 },
     errors: deviceErrors
   })
 ] as const

@@ -54,6 +54,23 @@ export const CreateDeviceFields = {
   upstreamId: Schema.optionalKey(UpstreamId)
 }
 export const RenameDeviceFields = { name: DeviceName }
+
+/** A chat of a device, as events name it. */
+export const ChatFields = {
+  id: DeviceId,
+  /** The address of the chat, in either spelling of its account. 3-128 characters. */
+  chat: Schema.String.check(Schema.isPattern(/^[^\s@]{1,64}@[a-z.]{2,63}$/u, {
+    message: "Expected the address of a chat, like 628…@s.whatsapp.net"
+  })).annotate({ description: "The address of a chat, as events name it" })
+}
+
+/** What an erasure changed. */
+export const Erasure = Schema.Struct({
+  /** Events whose data is gone; their numbers stay. */
+  erased: Schema.Int
+}).annotate({ identifier: "Erasure" })
+export type Erasure = typeof Erasure.Type
+
 export const ListDevicesFields = {
   state: Schema.optionalKey(DeviceStateTag.annotate({ description: "Only devices in this state" })),
   limit: Schema.optionalKey(PageLimit),

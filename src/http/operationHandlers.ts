@@ -33,6 +33,8 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Status": ({ id }) => manager.syncStatus(id),
     "Devices.Connection": ({ id }) => manager.connection(id),
     "Devices.Explain": ({ id }) => manager.explain(id),
+    "Devices.EraseChat": ({ chat, id }) => manager.eraseChat(id, chat),
+    "Devices.EraseChats": ({ id }) => manager.eraseChats(id),
     "Gateways.Create": gateways.create,
     "Gateways.List": () => Effect.map(gateways.list, (items) => ({ items, next: null })),
     "Gateways.Get": ({ name }) => gateways.get(name),

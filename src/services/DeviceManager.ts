@@ -5,7 +5,7 @@
 import { Context, Effect, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
-import type { DeviceConnection, DeviceStatus } from "../contracts/Payloads.ts"
+import type { DeviceConnection, DeviceStatus, Erasure } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceNotFound, DeviceStateConflict, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
@@ -14,6 +14,7 @@ import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { explain } from "../domain/Explanation.ts"
 import type { Explanation } from "../domain/Explanation.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
+import { canonical } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
@@ -60,6 +61,13 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
   readonly connection: OnDevice<DeviceConnection>
   readonly explain: OnDevice<Explanation>
+  /**
+   * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
+   * included. What sinks have delivered before is theirs.
+   */
+  readonly eraseChat: (id: DeviceId, chat: string) => Effect.Effect<Erasure, DeviceNotFound | StorageUnavailable>
+  /** The same for all chats of the device; the address and the phone number of its account are forgotten too. */
+  readonly eraseChats: OnDevice<Erasure>
 }>()("columba/services/DeviceManager") {
   static readonly layer = Layer.effect(
     DeviceManager,
@@ -137,6 +145,16 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         }
       })
 
+      /** What is in memory by now is committed first: written after the erasure, it would stay. */
+      const erase = Effect.fnUntraced(function*(id: DeviceId, erasure: Effect.Effect<number, StorageUnavailable>) {
+        yield* devices.get(id)
+        yield* Effect.timeoutOrElse(log.flush, {
+          duration: flushMax,
+          orElse: () => Effect.fail(StorageUnavailable.of("commit what waits before an erasure"))
+        })
+        return { erased: yield* erasure }
+      })
+
       return DeviceManager.of({
         register,
         get: devices.get,
@@ -148,7 +166,9 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         release,
         syncStatus,
         connection,
-        explain: explanation
+        explain: explanation,
+        eraseChat: (id, chat) => erase(id, log.eraseChat(id, canonical(chat))),
+        eraseChats: (id) => erase(id, log.eraseDevice(id))
       })
     })
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))

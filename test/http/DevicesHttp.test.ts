@@ -4,7 +4,7 @@ import { Context, Effect } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { Json } from "../support/surface.ts"
-import { ask, makeScript, startServer, stateDraft } from "../support/surface.ts"
+import { ask, makeScript, messageDraft, startServer, stateDraft } from "../support/surface.ts"
 
 const quarantined = {
   _tag: "Quarantined",
@@ -146,5 +146,31 @@ describe("devices over HTTP", () => {
       const during = (yield* ask(`${url}/api/v1/devices/${device.id}/explain`)).body
       assert.include(during.why, "connection refused")
       assert.strictEqual(during.nextAt, "2026-01-01T00:00:10.000Z")
+    }))
+
+  it.live("an erased chat is gone from messages and events, what is still waiting to be written included", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
+      const one = `${url}/api/v1/devices/${device.id}`
+      const log = Context.get(services, EventLog)
+      yield* log.append([messageDraft(device.id, 1), stateDraft(device.id, "Inactive", quarantined)])
+      const [message] = (yield* ask(`${url}/api/v1/messages`)).body.items
+      log.push(messageDraft(device.id, 2))
+      const erased = yield* ask(`${one}/chats/6281:7@c.us`, { method: "DELETE" })
+      assert.deepStrictEqual([erased.status, erased.body], [200, { erased: 2 }])
+
+      assert.strictEqual((yield* ask(`${url}/api/v1/messages/${message.id}`)).status, 404)
+      const events = (yield* ask(`${url}/api/v1/events`)).body.items
+      assert.deepStrictEqual(
+        events.map((event: Json) => [event.seq, event.kind]),
+        [["1", "event.erased"], ["2", "device.state"], ["3", "event.erased"]]
+      )
+      assert.deepStrictEqual(events[0].data, { erased: true })
+
+      assert.deepStrictEqual((yield* ask(`${one}/chats`, { method: "DELETE" })).body, { erased: 0 })
+      assert.strictEqual((yield* ask(`${one}/chats/no-chat`, { method: "DELETE" })).status, 400)
+      const unknown = `${url}/api/v1/devices/dev_${"0".repeat(26)}/chats`
+      assert.strictEqual((yield* ask(unknown, { method: "DELETE" })).body._tag, "DeviceNotFound")
     }))
 })
