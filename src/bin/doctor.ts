@@ -10,6 +10,7 @@ import { print, printJson } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
 import { bold, cyan, green, padEnd, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
+import { redactedAddress } from "../layers/app/addresses.ts"
 
 /** What one check found. With `--json` each is printed as it is. */
 interface Finding {
@@ -78,19 +79,19 @@ const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
   bounded(
     "database",
     Effect.gen(function*() {
-      const App = yield* Effect.promise(() => import("../layers/App.ts"))
+      const Database = yield* Effect.promise(() => import("../layers/app/database.ts"))
       const database = { _tag: "Postgres", url } as const
-      const context = yield* App.openDatabase(database)
+      const context = yield* Database.openDatabase(database)
       const sql = yield* Effect.provideContext(SqlClient.SqlClient, context)
       const before = yield* Clock.currentTimeMillis
       const [row] = yield* sql<{ version: string; now: number; migrated: boolean }>`
         select current_setting('server_version') as version, extract(epoch from clock_timestamp()) * 1000 as now,
           to_regclass('columba_migrations') is not null as migrated`.pipe(
-        Effect.mapError((error) => App.databaseFailed(database, error))
+        Effect.mapError((error) => Database.databaseFailed(database, error))
       )
       const took = (yield* Clock.currentTimeMillis) - before
       const skew = Math.round(Math.abs(Number(row?.now ?? before) - before - took / 2))
-      const where = `Postgres ${row?.version} at ${App.redactedAddress(url)}, answers in ${took} ms`
+      const where = `Postgres ${row?.version} at ${redactedAddress(url)}, answers in ${took} ms`
       if (skew > clockSkewMaxMillis) {
         return warning("database", `${where}, but its clock is ${skew} ms off ours`, "synchronise both clocks with NTP")
       }
@@ -111,14 +112,12 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
     : bounded(
       "broker",
       Effect.gen(function*() {
-        const [App, { RabbitMq, layer }] = yield* Effect.promise(() =>
-          Promise.all([import("../layers/App.ts"), import("../layers/rabbitmq/RabbitMq.ts")])
-        )
+        const { RabbitMq, layer } = yield* Effect.promise(() => import("../layers/rabbitmq/RabbitMq.ts"))
         yield* RabbitMq.pipe(
           Effect.flatMap((rabbit) => rabbit.usable("4 seconds")),
           Effect.provide(layer({ url, connectionName: "columba doctor" }))
         )
-        return ok("broker", `RabbitMQ at ${App.redactedAddress(url)} takes publishes`)
+        return ok("broker", `RabbitMQ at ${redactedAddress(url)} takes publishes`)
       }),
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )

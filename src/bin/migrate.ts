@@ -5,6 +5,7 @@ import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { print } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
+import { describeDatabase } from "../layers/app/addresses.ts"
 
 export const migrate = Command.make(
   "migrate",
@@ -12,18 +13,20 @@ export const migrate = Command.make(
   (flags) =>
     Effect.gen(function*() {
       const settings = yield* Settings.load(givenFlags(flags))
-      const [App, Migrations] = yield* Effect.promise(() =>
-        Promise.all([import("../layers/App.ts"), import("../layers/postgres/Migrations.ts")])
+      const [Database, Migrations] = yield* Effect.promise(() =>
+        Promise.all([import("../layers/app/database.ts"), import("../layers/postgres/Migrations.ts")])
       )
-      const done = yield* App.openDatabase(settings.database).pipe(
+      const done = yield* Database.openDatabase(settings.database).pipe(
         Effect.flatMap((database) => Effect.provideContext(Migrations.migrate, database)),
         Effect.scoped,
         // The migrator logs each step; one sentence at the end is what a person wants.
         Effect.provide(Logger.layer([])),
-        Effect.mapError((error) => error._tag === "StartFailed" ? error : App.databaseFailed(settings.database, error)),
+        Effect.mapError((error) =>
+          error._tag === "StartFailed" ? error : Database.databaseFailed(settings.database, error)
+        ),
         Effect.mapError(({ hint, message }) => CommandFailed.of(message, hint, exitCode.unavailable))
       )
-      const where = App.describeDatabase(settings.database)
+      const where = describeDatabase(settings.database)
       yield* print(
         done.length === 0
           ? `${where} is up to date`

@@ -1,6 +1,6 @@
 /** What runs in this process, in words for people: the head of the start screen and the first log lines. */
 import type { App } from "../layers/App.ts"
-import { describeDatabase, redactedAddress } from "../layers/App.ts"
+import { describeDatabase, redactedAddress } from "../layers/app/addresses.ts"
 import type { Settings } from "../layers/Settings.ts"
 
 export interface Part {

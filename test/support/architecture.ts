@@ -62,8 +62,9 @@ const impure: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
 ]
 const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin", "client"])
 
-/** `domain`, `layers`, `layers/App.ts` …: the part of the tree that has a rung. */
-const findFolder = (file: string): string => file === "layers/App.ts" ? file : file.split("/")[0] ?? ""
+/** `domain`, `layers`, `layers/App.ts` (with its parts in `layers/app/`) …: the part of the tree that has a rung. */
+const findFolder = (file: string): string =>
+  file === "layers/App.ts" || file.startsWith("layers/app/") ? "layers/App.ts" : file.split("/")[0] ?? ""
 
 /** The technology an adapter belongs to: its folder under `layers/`. Files beside the folders belong to none. */
 const findTechnology = (file: string): string => file.split("/").slice(1, -1)[0] ?? "none"

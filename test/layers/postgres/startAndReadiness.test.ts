@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { PgClient } from "@effect/sql-pg"
 import { Context, Deferred, Effect, Fiber, Layer, Logger, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
-import * as App from "../../../src/layers/App.ts"
+import * as Database from "../../../src/layers/app/database.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { LogStatus } from "../../../src/services/LogStatus.ts"
 import { Readiness } from "../../../src/services/Readiness.ts"
@@ -32,7 +32,7 @@ it.live("too many clients at the start are waited out", () =>
     })
     yield* Effect.scoped(Effect.gen(function*() {
       const opening = yield* Effect.forkChild(
-        App.openStorage({ _tag: "Postgres", url: Redacted.make(asRole.href) }).pipe(
+        Database.openStorage({ _tag: "Postgres", url: Redacted.make(asRole.href) }).pipe(
           Effect.provide(Logger.layer([logger]))
         )
       )

@@ -1,0 +1,12 @@
+/** Where servers are, in words that hold no secret. */
+import { Redacted } from "effect"
+import type { Settings } from "../Settings.ts"
+
+/** Where a database or broker is, without the secrets of its URL. */
+export const redactedAddress = (url: Redacted.Redacted<string>): string => {
+  const { host, pathname } = new URL(Redacted.value(url))
+  return `${host}${pathname === "/" ? "" : pathname}`
+}
+
+export const describeDatabase = (database: Settings["database"]): string =>
+  database._tag === "Embedded" ? `embedded in ${database.dataDir}` : `Postgres at ${redactedAddress(database.url)}`

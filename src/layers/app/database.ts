@@ -1,0 +1,119 @@
+/** The database of the settings: opened, waited for while it starts, and brought to its schema. */
+import { Effect, Exit, Layer, Schedule, Scope } from "effect"
+import type { Context, Redacted } from "effect"
+import { SqlError } from "effect/sql"
+import type { SqlClient } from "effect/sql"
+import type { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import type { FleetLease } from "../../services/FleetLease.ts"
+import type { GatewayRepository } from "../../services/GatewayRepository.ts"
+import type { LogStatus } from "../../services/LogStatus.ts"
+import type { MessageRepository } from "../../services/MessageRepository.ts"
+import { Readiness } from "../../services/Readiness.ts"
+import type { DatabaseSignals } from "../postgres/DatabaseSignals.ts"
+import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "../postgres/directoryLock.ts"
+import { isServerBusy } from "../postgres/sqlErrors.ts"
+import type { Settings } from "../Settings.ts"
+import { redactedAddress } from "./addresses.ts"
+import { StartFailed, startFailed } from "./StartFailed.ts"
+
+/** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
+const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
+
+type Storage =
+  | EventLog
+  | LogStatus
+  | DeviceRepository
+  | GatewayRepository
+  | MessageRepository
+  | SqlClient.SqlClient
+  | FleetLease
+
+/** The engine behind the embedded database takes a while to load: only who needs it pays. */
+const embedded = (dataDir: string) =>
+  Layer.unwrap(
+    Effect.promise(() => import("../postgres/Embedded.ts")).pipe(
+      Effect.map((Embedded) => Embedded.layer({ dataDir }))
+    )
+  )
+
+const postgres = (url: Redacted.Redacted<string>) =>
+  Layer.unwrap(
+    Effect.promise(() => import("../postgres/Postgres.ts")).pipe(
+      Effect.map((Postgres) => Postgres.layer(url))
+    )
+  )
+
+const sqlStorage = Layer.unwrap(
+  Effect.map(Effect.promise(() => import("../postgres/SqlStorage.ts")), (SqlStorage) => SqlStorage.layer)
+)
+
+export const databaseReadiness = Readiness.check(
+  "database",
+  Effect.gen(function*() {
+    const log = yield* EventLog
+    const { head } = yield* log.bounds.pipe(Effect.mapError((error) => error.message))
+    return `the log stands at ${head}`
+  })
+)
+
+const databaseLayer = (
+  database: Settings["database"]
+): Layer.Layer<
+  SqlClient.SqlClient | DatabaseSignals | FleetLease,
+  DirectoryInUse | EmbeddedDatabaseUnusable | SqlError.SqlError
+> => database._tag === "Embedded" ? embedded(database.dataDir) : postgres(database.url)
+
+/** The database as it is, for as long as the scope. Fails at once where it is not usable. */
+export const openDatabase = Effect.fn("App.openDatabase")(function*(database: Settings["database"]) {
+  return yield* Layer.build(databaseLayer(database)).pipe(Effect.mapError((error) => databaseFailed(database, error)))
+})
+
+/** Opens the database, waits for a server that is not there yet, and brings the schema up to date. */
+export const openStorage = Effect.fn("App.openStorage")(function*(
+  database: Settings["database"]
+): Effect.fn.Return<Context.Context<Storage>, StartFailed, Scope.Scope> {
+  const scope = yield* Effect.scope
+  return yield* Scope.fork(scope).pipe(
+    Effect.flatMap((attempt) =>
+      Layer.buildWithScope(Layer.provideMerge(sqlStorage, databaseLayer(database)), attempt).pipe(
+        Effect.onError((cause) => Scope.close(attempt, Exit.failCause(cause)))
+      )
+    ),
+    Effect.tapError((error) =>
+      isAway(error) ? Effect.logWarning("The database does not answer yet", { reason: readReason(error) }) : Effect.void
+    ),
+    Effect.retry({ schedule: databaseStartTimeout, while: isAway }),
+    Effect.mapError((error) => databaseFailed(database, error))
+  )
+})
+
+/** The failure of the database with its own reason, and where the database is. */
+export const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
+  database._tag === "Embedded"
+    ? startFailed(error, null)
+    : StartFailed.of(
+      `the database at ${redactedAddress(database.url)} is not usable: ${readReason(error)}`,
+      "look at DATABASE_URL, then run: columba doctor"
+    )
+
+/** Worth waiting for: a server that is starting, or has too many clients for the moment. A refused password is not. */
+const isAway = (error: unknown): boolean =>
+  SqlError.isSqlError(error) && (error.reason._tag === "ConnectionError" || isServerBusy(error))
+
+/** The innermost reason: what the server or the network said, not that a query failed. */
+const readReason = (error: { readonly message: string }): string => {
+  let reason = error.message
+  let inner: unknown = error
+  // Wrappers are three deep at most; the bound is for a cause that leads back to itself.
+  for (let depth = 0; depth < 8 && inner instanceof Error; depth++) {
+    if (inner.message !== "") reason = inner.message
+    // A host name with several addresses fails with one error for each.
+    inner = SqlError.isSqlError(inner)
+      ? inner.reason.cause
+      : inner instanceof AggregateError
+      ? inner.errors[0]
+      : inner.cause
+  }
+  return reason
+}

@@ -1,0 +1,64 @@
+/** The stages in which the parts of a process start, and their stop in the reverse order within the shutdown budget. */
+import { Context, Duration, Effect, Exit, Fiber, Option, Schedule, Scope } from "effect"
+import { EventLog } from "../../services/EventLog.ts"
+import { Readiness } from "../../services/Readiness.ts"
+import { shutdownBudget } from "../../services/shutdownBudget.ts"
+import { SinkRelays } from "../../services/SinkRelays.ts"
+
+export interface Stages {
+  readonly foundation: Scope.Closeable
+  readonly http: Scope.Closeable
+  readonly relays: Scope.Closeable
+  readonly fleet: Scope.Closeable
+}
+
+/** In the order of starting. A scope closes first what was added last: stopping is the reverse. */
+export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(function*() {
+  const outer = yield* Effect.scope
+  return {
+    foundation: yield* Scope.fork(outer, "sequential"),
+    http: yield* Scope.fork(outer, "sequential"),
+    relays: yield* Scope.fork(outer, "sequential"),
+    fleet: yield* Scope.fork(outer, "sequential")
+  }
+})
+
+export const stopInOrder = (
+  stages: Stages,
+  context: Context.Context<EventLog | SinkRelays | Readiness>
+): Effect.Effect<void> => {
+  const log = Context.get(context, EventLog)
+  const { views } = Context.get(context, SinkRelays)
+  const budget = shutdownBudget
+  // Against the head as it is now: a view's `lag` is some seconds old, and the last events are of this very moment.
+  const caughtUp = Effect.flatMap(log.bounds, ({ head }) =>
+    Effect.repeat(views, {
+      until: (views) => views.every(({ confirmed, state }) => state !== "running" || confirmed >= head),
+      schedule: Schedule.spaced("50 millis")
+    })).pipe(Effect.ignore)
+  const close = (stage: Scope.Closeable, what: string, ...parts: ReadonlyArray<Duration.Duration>) =>
+    within(parts.reduce(Duration.sum), what, Scope.close(stage, Exit.void))
+  return Effect.gen(function*() {
+    yield* Context.get(context, Readiness).contribute("process", Effect.fail("stopping"))
+    yield* Effect.logInfo("Stopping: no new frames")
+    yield* close(stages.fleet, "the fleet", budget.fleet)
+    const flushed = yield* Effect.timeoutOption(log.flush, budget.flush)
+    if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
+    else yield* Effect.timeoutOption(caughtUp, budget.deliver)
+    yield* close(stages.relays, "the relays", budget.relayDrain, budget.relayCursor, budget.broker)
+    yield* close(stages.http, "HTTP", budget.http)
+    yield* close(stages.foundation, "the foundation", budget.foundation)
+    yield* Effect.logInfo("Stopped")
+  })
+}
+
+/** What does not end in its time goes on by itself, and the next part stops meanwhile. */
+const within = (time: Duration.Duration, what: string, stop: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.forkDetach(stop).pipe(
+    Effect.flatMap((fiber) => Effect.timeoutOption(Fiber.await(fiber), time)),
+    Effect.flatMap((ended) =>
+      Option.isSome(ended)
+        ? Effect.void
+        : Effect.logWarning(`Stopping ${what} takes longer than ${Duration.format(time)}; it is left behind`)
+    )
+  )
