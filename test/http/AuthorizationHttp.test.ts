@@ -51,6 +51,7 @@ const makePayload = (tag: string): unknown => {
   if (tag === "Gateways.Create") return { name: "none", dialect: "waha", url: "http://none" }
   if (tag.startsWith("Gateways.")) return { name: "none" }
   if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
+  if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }
   if (tag === "Messages.Get") return { id: `msg_${"0".repeat(26)}` }
   return tag.startsWith("Devices.") && tag !== "Devices.List" ? { id: `dev_${"0".repeat(26)}` } : {}
 }

@@ -73,7 +73,7 @@ describe("a key that is limited to some devices", () => {
       for (const { endpoint, name, reach } of operations) {
         if (reach !== "device") continue
         const call = (id: string) =>
-          limited(`/api/v1${endpoint.path.replace(":id", id)}`, {
+          limited(`/api/v1${endpoint.path.replace(":id", id).replace(":chat", "62811@s.whatsapp.net")}`, {
             method: endpoint.method,
             ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : {})
           })
