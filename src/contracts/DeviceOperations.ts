@@ -157,7 +157,8 @@ export const deviceOperations = [
     example: { erased: 42 },
     errors: deviceErrors
   }),
-  Operation.remove("Devices", "EraseChats", "/devices/:id/chats", {
+  // Not at `/chats`: a caller whose chat is empty text would ask for that path, and lose all chats.
+  Operation.remove("Devices", "EraseChats", "/devices/:id/history", {
     scope: "manage",
     reach: "device",
     summary: "Erase all chats of a device",

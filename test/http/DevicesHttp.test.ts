@@ -168,9 +168,21 @@ describe("devices over HTTP", () => {
       )
       assert.deepStrictEqual(events[0].data, { erased: true })
 
-      assert.deepStrictEqual((yield* ask(`${one}/chats`, { method: "DELETE" })).body, { erased: 0 })
+      assert.deepStrictEqual((yield* ask(`${one}/history`, { method: "DELETE" })).body, { erased: 0 })
       assert.strictEqual((yield* ask(`${one}/chats/no-chat`, { method: "DELETE" })).status, 400)
-      const unknown = `${url}/api/v1/devices/dev_${"0".repeat(26)}/chats`
+      const unknown = `${url}/api/v1/devices/dev_${"0".repeat(26)}/history`
       assert.strictEqual((yield* ask(unknown, { method: "DELETE" })).body._tag, "DeviceNotFound")
+    }))
+
+  it.live("erasing a chat without naming one erases nothing", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
+      yield* Context.get(services, EventLog).append([messageDraft(device.id, 1)])
+      for (const path of ["/chats/", "/chats", "/chats/%20", "/chats//"]) {
+        const { status } = yield* ask(`${url}/api/v1/devices/${device.id}${path}`, { method: "DELETE" })
+        assert.include([400, 404], status, path)
+      }
+      assert.lengthOf((yield* ask(`${url}/api/v1/messages`)).body.items, 1)
     }))
 })
