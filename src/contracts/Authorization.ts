@@ -23,7 +23,7 @@ export class RequiredScope extends Context.Service<RequiredScope, Scope>()(
 /**
  * What an operation means for a key that is limited to some devices.
  * `device`: its payload's `id` names one device; others look as if they did not exist.
- * `filter`: it reads over devices; what belongs to others is left out by the query itself.
+ * `filter`: it reads over devices; what belongs to others or to all together is left out.
  * `fleet`: it concerns all devices or none of them in particular; such a key may not use it.
  * `server`: it tells nothing about devices.
  */

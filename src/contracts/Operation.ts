@@ -77,11 +77,11 @@ export interface Any {
 }
 
 /**
- * What implements an operation. One that reads over several devices is also given the devices that its caller may see,
- * and must look at no others.
+ * What implements an operation. One that reads devices is also given the devices that its caller may see, and must look
+ * at no others.
  */
 export type Handler<Op extends Any> = (
-  ...args: Op["reach"] extends "filter" ? [payload: Rpc.Payload<Op["rpc"]>, visible: VisibleDevices]
+  ...args: Op["reach"] extends "device" | "filter" ? [payload: Rpc.Payload<Op["rpc"]>, visible: VisibleDevices]
     : [payload: Rpc.Payload<Op["rpc"]>]
 ) => Effect.Effect<Rpc.Success<Op["rpc"]>, Rpc.Error<Op["rpc"]>>
 

@@ -92,8 +92,8 @@ export const GatewayIncident = Schema.Struct({
   since: Timestamp,
   reason: Schema.String,
   nextProbeAt: Timestamp,
-  /** How many devices wait for it. */
-  waiting: Schema.Int
+  /** How many devices wait for it; null for a key that is limited to some devices. */
+  waiting: Schema.NullOr(Schema.Int)
 }).annotate({ identifier: "GatewayIncident" })
 export type GatewayIncident = typeof GatewayIncident.Type
 
@@ -201,6 +201,7 @@ export type ReadinessCheck = typeof ReadinessCheck.Type
 /** `node` is the host name of the answering process. */
 export const Pong = Schema.Struct({ node: Schema.String }).annotate({ identifier: "Pong" })
 
+/** A key that is limited to some devices gets no gateways, no head, and checks without details. */
 export const ServerInfo = Schema.Struct({
   version: Schema.String,
   /** Host name of the answering process. */
@@ -212,7 +213,7 @@ export const ServerInfo = Schema.Struct({
   broker: Schema.NullOr(Schema.String),
   gateways: Schema.Array(Schema.Struct({ name: GatewayName, description: Schema.String })),
   checks: Schema.Array(ReadinessCheck),
-  /** The last committed number of the log; null where the database does not answer. */
+  /** The last committed number of the log; null where the database does not answer, and for a limited key. */
   head: Schema.NullOr(Seq)
 }).annotate({ identifier: "ServerInfo" })
 export type ServerInfo = typeof ServerInfo.Type

@@ -15,9 +15,11 @@ export const serverOperations = [
   }),
   Operation.get("Server", "Info", "/server", {
     scope: "read",
-    reach: "server",
+    reach: "filter",
     summary: "Describe the server",
-    description: "Version, parts and readiness of the process that answers.",
+    description:
+      "Version, parts and readiness of the process that answers. A key that is limited to some devices gets " +
+      "no gateways, no head of the log, and checks without details.",
     success: ServerInfo,
     example: serverInfo,
     errors: []

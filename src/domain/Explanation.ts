@@ -33,7 +33,8 @@ export interface OngoingIncident {
   readonly since: Timestamp
   readonly reason: string
   readonly nextProbeAt: Timestamp
-  readonly waiting: number
+  /** How many devices wait for it; null where the reader may not know. */
+  readonly waiting: number | null
 }
 
 export interface ExplanationInput extends RecordedDevice {
@@ -58,8 +59,8 @@ export const explain = (input: ExplanationInput): Explanation => {
 }
 
 const underIncident = (incident: OngoingIncident): Verdict => ({
-  why: `The gateway '${incident.gateway}' has been down since ${incident.since}: ${incident.reason}. ` +
-    `${incident.waiting} device(s) wait for it`,
+  why: `The gateway '${incident.gateway}' has been down since ${incident.since}: ${incident.reason}` +
+    (incident.waiting === null ? "" : `. ${incident.waiting} device(s) wait for it`),
   next: "The gateway is probed again; its devices reconnect, spread out, once it answers",
   nextAt: incident.nextProbeAt,
   howToFix: `Bring the gateway '${incident.gateway}' back`

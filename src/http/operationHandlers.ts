@@ -3,6 +3,7 @@
  * defaults; they know nothing of a transport.
  */
 import { Effect } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
@@ -31,8 +32,8 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Reconnect": ({ id }) => manager.reconnect(id),
     "Devices.Release": ({ id }) => manager.release(id),
     "Devices.Status": ({ id }) => manager.syncStatus(id),
-    "Devices.Connection": ({ id }) => manager.connection(id),
-    "Devices.Explain": ({ id }) => manager.explain(id),
+    "Devices.Connection": ({ id }, visible) => manager.connection(id, visible),
+    "Devices.Explain": ({ id }, visible) => manager.explain(id, visible),
     "Devices.EraseChat": ({ chat, id }) => manager.eraseChat(id, chat),
     "Devices.EraseChats": ({ id }) => manager.eraseChats(id),
     "Gateways.Create": gateways.create,
@@ -57,8 +58,17 @@ const makeServerInfo = Effect.gen(function*() {
   const directory = yield* GatewayDirectory
   const readiness = yield* Readiness
   const log = yield* EventLog
-  return Effect.fnUntraced(function*() {
+  return Effect.fnUntraced(function*(_: {}, visible: VisibleDevices) {
     const checks = yield* readiness.report
+    if (visible !== undefined) {
+      // Details, gateways and the log's head tell the size and the traffic of the whole fleet.
+      return {
+        ...identity,
+        gateways: [],
+        checks: checks.map((check) => ({ ...check, detail: "" })),
+        head: null
+      } satisfies ServerInfo
+    }
     const head = yield* log.bounds.pipe(Effect.map((bounds) => bounds.head), Effect.orElseSucceed(() => null))
     return {
       ...identity,

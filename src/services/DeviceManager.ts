@@ -31,6 +31,12 @@ const flushMax = "5 seconds"
 
 type OnDevice<A, E = never> = (id: DeviceId) => Effect.Effect<A, DeviceNotFound | StorageUnavailable | E>
 
+/** For a caller who may see these devices: how many others wait for a gateway is not part of the answer. */
+type OnVisibleDevice<A> = (
+  id: DeviceId,
+  visible: VisibleDevices
+) => Effect.Effect<A, DeviceNotFound | StorageUnavailable>
+
 export class DeviceManager extends Context.Service<DeviceManager, {
   /** Creates the slot at the gateway where it lacks it, then the device, active. */
   readonly register: (device: {
@@ -59,8 +65,8 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly release: OnDevice<Device, DeviceStateConflict>
   /** Asks the gateway. Where the device's actor lives in this process, it acts on the answer and records it first. */
   readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
-  readonly connection: OnDevice<DeviceConnection>
-  readonly explain: OnDevice<Explanation>
+  readonly connection: OnVisibleDevice<DeviceConnection>
+  readonly explain: OnVisibleDevice<Explanation>
   /**
    * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
    * included. What sinks have delivered before is theirs.
@@ -118,19 +124,27 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         return { device: yield* devices.get(id), upstream }
       })
 
-      const findIncident = (device: Device) =>
-        Effect.map(fleet.incidents, (all) => all.find(({ gateway }) => gateway === device.gateway) ?? null)
-
-      const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(function*(id) {
-        const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
-        if (recorded === undefined) return yield* DeviceNotFound.of(id)
-        return explain({ ...recorded, incident: yield* findIncident(recorded.device) })
+      const findIncident = Effect.fnUntraced(function*(device: Device, visible: VisibleDevices) {
+        const incident = (yield* fleet.incidents).find(({ gateway }) => gateway === device.gateway)
+        if (incident === undefined) return null
+        return visible === undefined ? incident : { ...incident, waiting: null }
       })
 
-      const connection: DeviceManager["Service"]["connection"] = Effect.fn("DeviceManager.connection")(function*(id) {
+      const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(
+        function*(id, visible) {
+          const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
+          if (recorded === undefined) return yield* DeviceNotFound.of(id)
+          return explain({ ...recorded, incident: yield* findIncident(recorded.device, visible) })
+        }
+      )
+
+      const connection: DeviceManager["Service"]["connection"] = Effect.fn("DeviceManager.connection")(function*(
+        id,
+        visible
+      ) {
         const device = yield* devices.get(id)
         const view = yield* fleet.view(id)
-        const incident = yield* findIncident(device)
+        const incident = yield* findIncident(device, visible)
         const { evidence } = explain({ device, transitions: [], incident })
         return {
           deviceId: id,

@@ -7,9 +7,10 @@ import { beginning } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import { Readiness } from "../../src/services/Readiness.ts"
 import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
-import { ask, messageDraft, makeStorage, services, startServer, stateDraft } from "../support/surface.ts"
+import { ask, makeScript, messageDraft, makeStorage, services, startServer, stateDraft } from "../support/surface.ts"
 
 const all = ["read", "send", "manage"] as const
 
@@ -29,13 +30,15 @@ const setUp = Effect.gen(function*() {
     stateDraft(mine, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false }),
     stateDraft(other, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false })
   ])
-  const { url } = yield* startServer({
+  const script = makeScript()
+  const { services: running, url } = yield* startServer({
     storage,
+    script,
     keys: [["all", all, "all-devices"], ["limited", all, "one-device", [mine]]]
   })
   const as = (key: string) => (path: string, init: Json = {}) =>
     ask(`${url}${path}`, { ...init, headers: { authorization: `Bearer ${key}`, ...init.headers } })
-  return { log, mine, other, url, limited: as("one-device"), unlimited: as("all-devices") }
+  return { log, mine, other, running, script, url, limited: as("one-device"), unlimited: as("all-devices") }
 })
 
 const deviceIds = (page: { readonly body: Json }): ReadonlyArray<string> => [
@@ -94,6 +97,38 @@ describe("a key that is limited to some devices", () => {
       assert.strictEqual((yield* unlimited("/api/v1/devices", add)).status, 201)
       // Figures of all devices.
       assert.strictEqual((yield* limited("/metrics")).status, 403)
+    }))
+
+  it.live("learns nothing of the size, the traffic and the gateways of the fleet", () =>
+    Effect.gen(function*() {
+      const { limited, mine, running, script, unlimited } = yield* setUp
+      yield* Context.get(running, Readiness).contribute("fleet", Effect.succeed("4711 devices online"))
+      script.incidents = [{
+        gateway: script.gateway.name,
+        since: "2026-01-01T00:00:00.000Z",
+        reason: "connection refused",
+        nextProbeAt: "2026-01-01T00:00:10.000Z",
+        waiting: 4711
+      }]
+      const told = yield* Effect.forEach(["explain", "connection"], (what) =>
+        Effect.all([limited, unlimited].map((call) => call(`/api/v1/devices/${mine}/${what}`))))
+      for (const [restricted, full] of told) {
+        assert.strictEqual(restricted!.status, 200)
+        assert.include(JSON.stringify(restricted!.body), "connection refused")
+        assert.notInclude(JSON.stringify(restricted!.body), "4711")
+        assert.include(JSON.stringify(full!.body), "4711")
+      }
+
+      const server = (yield* limited("/api/v1/server")).body
+      assert.deepInclude(server, {
+        node: "test-node",
+        gateways: [],
+        checks: [{ name: "fleet", ready: true, detail: "" }],
+        head: null
+      })
+      const all = (yield* unlimited("/api/v1/server")).body
+      assert.isNotEmpty(all.gateways)
+      assert.deepInclude(all, { checks: [{ name: "fleet", ready: true, detail: "4711 devices online" }], head: "6" })
     }))
 
   it.live("reads streams in which another device does not occur", () =>
