@@ -5,8 +5,8 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { variables } from "../src/layers/Settings.ts"
-import type { Variable } from "../src/layers/Settings.ts"
+import { variables } from "../src/layers/settingsVariables.ts"
+import type { Variable } from "../src/layers/settingsVariables.ts"
 import { root } from "./stamp.ts"
 
 const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("<", "&lt;")

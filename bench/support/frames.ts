@@ -4,7 +4,7 @@
  */
 
 /** The size of a whole envelope in bytes. */
-export const frameBytes = 580
+const frameBytes = 580
 
 const words = "selamat pagi kakak, pesanan sudah dikirim ya… terima kasih banyak 🙏 ditunggu kabarnya, semoga lancar — "
 

@@ -34,7 +34,7 @@ export interface Result {
   readonly details: unknown
 }
 
-export const computeRatio = (figure: Figure): number => figure.columba / figure.floor
+const computeRatio = (figure: Figure): number => figure.columba / figure.floor
 
 export const meets = (figure: Figure): boolean | null => {
   if (figure.target === null) return null

@@ -9,7 +9,7 @@ import type { Failure, FailureClass } from "../domain/DeviceState.ts"
  * The first wait is at most half a second, so a blip causes no visible outage. The random part spreads devices that lost
  * their connections together. Measured: it costs no more than retrying at once.
  */
-export const reconnectDelayBase = Duration.millis(500)
+const reconnectDelayBase = Duration.millis(500)
 
 /** No device waits longer than this for a gateway that takes it back. */
 export const reconnectDelayMax = Duration.seconds(30)

@@ -11,7 +11,7 @@ import { GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
-import { bold, cyan, dim, fit, green, padEnd, plain, red, styled, widthOf, yellow } from "./styledText.ts"
+import { bold, cyan, dim, fit, green, padEnd, plain, red, styled, countColumns, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
 
 const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
@@ -156,8 +156,8 @@ export const deviceTable = (devices: ReadonlyArray<Device>): ReadonlyArray<Part>
     state
   }))
   const idWidth = Math.max(...rows.map(({ id }) => id.length))
-  const nameWidth = Math.max("name".length, ...rows.map(({ name }) => widthOf(name)))
-  const jidWidth = Math.max("account".length, ...rows.map(({ jid }) => widthOf(jid)))
+  const nameWidth = Math.max("name".length, ...rows.map(({ name }) => countColumns(name)))
+  const jidWidth = Math.max("account".length, ...rows.map(({ jid }) => countColumns(jid)))
   const header = `${"id".padEnd(idWidth)}  ${"name".padEnd(nameWidth)}  ${"account".padEnd(jidWidth)}  state`
   return [
     dim(header),

@@ -7,7 +7,7 @@ import { GatewayName } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
-import { dim, green, padEnd, plain, styled, widthOf, yellow } from "./styledText.ts"
+import { dim, green, padEnd, plain, styled, countColumns, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
 const json = Flag.Boolean("json").pipe(
@@ -114,9 +114,9 @@ export const gateways = Command.make("gateways").pipe(
 )
 
 /** Columns as wide as their widest cell. */
-export const gatewayTable = (gateways: ReadonlyArray<Gateway>): ReadonlyArray<Part> => {
+const gatewayTable = (gateways: ReadonlyArray<Gateway>): ReadonlyArray<Part> => {
   const rows = gateways.map((gateway) => ({ ...gateway, address: plain(gateway.url) }))
-  const width = (name: string, cells: ReadonlyArray<Part>) => Math.max(name.length, ...cells.map(widthOf))
+  const width = (name: string, cells: ReadonlyArray<Part>) => Math.max(name.length, ...cells.map(countColumns))
   const nameWidth = width("name", rows.map(({ name }) => name))
   const addressWidth = width("url", rows.map(({ address }) => address))
   const dialectWidth = width("dialect", rows.map(({ dialect }) => dialect))

@@ -1,7 +1,8 @@
 /** The program: reads the command line and runs the command. Without a command, it serves. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Effect, Exit, Runtime } from "effect"
+import { Duration, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { shutdownMax } from "../services/shutdownBudget.ts"
 import { devices } from "./devices.ts"
 import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
@@ -14,11 +15,7 @@ import { simulator } from "./simulator.ts"
 import { dim, red, styled } from "./styledText.ts"
 import { version } from "./version.ts"
 
-/**
- * The bound of an orderly stop: relays get a few seconds for confirms, the log for its last batch, streams to end.
- * Below the 30 s that orchestrators usually give.
- */
-const stopWithinMillis = 20_000
+const shutdownMillis = Duration.toMillis(shutdownMax)
 
 const columba = Command.make("columba").pipe(
   Command.withDescription(
@@ -75,9 +72,9 @@ const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
     signals++
     if (signals > 1) process.exit(exitCode.interrupted)
     setTimeout(() => {
-      process.stderr.write(`columba: did not stop within ${stopWithinMillis / 1000} s; ending now\n`)
+      process.stderr.write(`columba: did not stop within ${shutdownMillis / 1000} s; ending now\n`)
       process.exit(exitCode.failed)
-    }, stopWithinMillis).unref()
+    }, shutdownMillis).unref()
     fiber.interruptUnsafe(fiber.id)
   }
   process.on("SIGINT", stop)

@@ -1,7 +1,7 @@
 /** The settings as command line flags: one per environment variable, from the same table. */
 import { Option } from "effect"
 import { Flag } from "effect/cli"
-import { type Variable, variables } from "../layers/Settings.ts"
+import { type Variable, variables } from "../layers/settingsVariables.ts"
 
 type VariableKey = keyof typeof variables
 

@@ -38,17 +38,17 @@ export class StyledText {
 /** What a line is built from. A bare string may come from anywhere. */
 export type Part = string | number | StyledText
 
-const spansOf = (part: Part): ReadonlyArray<Span> =>
+const getSpans = (part: Part): ReadonlyArray<Span> =>
   part instanceof StyledText ? part.spans : [{ text: toPrintable(String(part)), attributes: [] }]
 
 /** Builds a line: `` styled`${bold(name)} is ${state}` ``. */
 export const styled = (strings: TemplateStringsArray, ...parts: ReadonlyArray<Part>): StyledText =>
   new StyledText(
-    strings.flatMap((text, index) => [...spansOf(text), ...(index < parts.length ? spansOf(parts[index] ?? "") : [])])
+    strings.flatMap((text, index) => [...getSpans(text), ...(index < parts.length ? getSpans(parts[index] ?? "") : [])])
   )
 
 const paint = (attribute: Attribute) => (part: Part): StyledText =>
-  new StyledText(spansOf(part).map(({ attributes, text }) => ({ text, attributes: [...attributes, attribute] })))
+  new StyledText(getSpans(part).map(({ attributes, text }) => ({ text, attributes: [...attributes, attribute] })))
 
 export type Paint = ReturnType<typeof paint>
 
@@ -59,28 +59,28 @@ export const green = paint("green")
 export const yellow = paint("yellow")
 export const cyan = paint("cyan")
 
-export const plain: Paint = (part) => new StyledText(spansOf(part))
+export const plain: Paint = (part) => new StyledText(getSpans(part))
 
 /** Characters, an emoji or a wide letter as one. */
 const count = (text: string): number => Array.from(text).length
 
-export const widthOf = (part: Part): number => spansOf(part).reduce((sum, { text }) => sum + count(text), 0)
+export const countColumns = (part: Part): number => getSpans(part).reduce((sum, { text }) => sum + count(text), 0)
 
 /** Fills up with spaces; what is wider stays as it is. */
 export const padEnd = (part: Part, width: number): StyledText =>
-  styled`${part}${" ".repeat(Math.max(0, width - widthOf(part)))}`
+  styled`${part}${" ".repeat(Math.max(0, width - countColumns(part)))}`
 
 export const join = (parts: ReadonlyArray<Part>, separator: Part = " "): StyledText =>
   new StyledText(
-    parts.flatMap((part, index) => index === 0 ? spansOf(part) : [...spansOf(separator), ...spansOf(part)])
+    parts.flatMap((part, index) => index === 0 ? getSpans(part) : [...getSpans(separator), ...getSpans(part)])
   )
 
 /** Cuts what is wider than so many columns, and shows that it was cut. */
 export const fit = (part: Part, columns: number): StyledText => {
-  if (widthOf(part) <= columns) return plain(part)
+  if (countColumns(part) <= columns) return plain(part)
   let left = Math.max(0, columns - 1)
   const spans: Array<Span> = []
-  for (const { attributes, text } of spansOf(part)) {
+  for (const { attributes, text } of getSpans(part)) {
     const kept = Array.from(text).slice(0, left)
     left -= kept.length
     spans.push({ text: kept.join(""), attributes })
@@ -95,6 +95,6 @@ const renderSpan = ({ attributes, text }: Span): string =>
 
 /** The only place where escape sequences come from. */
 export const render = (part: Part, colours: boolean): string => {
-  const spans = spansOf(part)
+  const spans = getSpans(part)
   return (colours ? spans.map(renderSpan) : spans.map(({ text }) => text)).join("")
 }

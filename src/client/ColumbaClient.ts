@@ -1,5 +1,5 @@
 /**
- * The typed client other Effect programs and the dashboard import. Calls fail with typed errors and are not repeated.
+ * The typed client that other Effect programs import. Calls fail with typed errors and are not repeated.
  * Streams do not end when the connection does: they reconnect by themselves, after a growing and scattered wait, and go
  * on after the last item they gave out. Runs in browsers too.
  */

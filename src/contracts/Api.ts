@@ -14,7 +14,7 @@ import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
 import { serverOperations } from "./ServerOperations.ts"
 
-export const apiPrefix = "/api/v1"
+const apiPrefix = "/api/v1"
 
 export const Api = HttpApi.make("columba")
   .add(

@@ -1,6 +1,6 @@
 /**
  * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the two streams that
- * HTTP cannot offer as well. `columba/client` wraps this group; the dashboard and other Effect programs use that.
+ * HTTP cannot offer as well. `columba/client` wraps this group for other Effect programs.
  */
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"

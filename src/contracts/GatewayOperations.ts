@@ -26,7 +26,7 @@ const Secret = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLeng
 
 const GatewayNameField = { name: GatewayName }
 
-export const CreateGatewayFields = {
+const CreateGatewayFields = {
   name: GatewayName,
   dialect: GatewayDialect,
   /** `http(s)://` or `ws(s)://` with the base path. Credentials in it are taken out and stored as secrets. */
@@ -38,7 +38,7 @@ export const CreateGatewayFields = {
 }
 
 /** Null removes a secret; what is left out stays. */
-export const EditGatewayFields = {
+const EditGatewayFields = {
   url: Schema.optionalKey(UrlText),
   user: Schema.optionalKey(Schema.NullOr(UserText)),
   password: Schema.optionalKey(Schema.NullOr(Secret)),
@@ -48,7 +48,7 @@ export const EditGatewayFields = {
 }
 
 /** All of them: an installation has a handful. */
-export const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null }).annotate({
+const GatewayList = Schema.Struct({ items: Schema.Array(Gateway), next: Schema.Null }).annotate({
   identifier: "GatewayList"
 })
 

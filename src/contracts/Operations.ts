@@ -1,6 +1,6 @@
 /**
  * The table of all operations. To add one: an entry in the table of its group, and a handler of the same name in
- * `http/Operations.ts`. A new group also needs its table here and its name in `Api.ts`.
+ * `http/operationHandlers.ts`. A new group also needs its table here and its name in `Api.ts`.
  */
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"

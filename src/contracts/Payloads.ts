@@ -20,7 +20,7 @@ const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
 })
 
 /** There are about a dozen kinds; a filter with more than this bound is a mistake. */
-export const filterKindsMax = 32
+const filterKindsMax = 32
 const knownKinds = Event.members.flatMap(({ fields: { kind } }) => "literal" in kind ? [kind.literal] : [])
 const gatewayKind = /^gateway\.[a-zA-Z0-9_-]{1,64}(\.[a-zA-Z0-9_-]{1,64}){0,7}$/
 
@@ -87,7 +87,7 @@ export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamSt
 export type DeviceStatus = typeof DeviceStatus.Type
 
 /** A gateway that is down: one incident for all its devices. */
-export const GatewayIncident = Schema.Struct({
+const GatewayIncident = Schema.Struct({
   gateway: GatewayName,
   since: Timestamp,
   reason: Schema.String,
@@ -98,7 +98,7 @@ export const GatewayIncident = Schema.Struct({
 export type GatewayIncident = typeof GatewayIncident.Type
 
 /** What the actor knows, where the answering process hosts it. */
-export const HostedConnection = Schema.Struct({
+const HostedConnection = Schema.Struct({
   state: DeviceState,
   attempts: Schema.Int,
   restarts: Schema.Int,

@@ -67,9 +67,12 @@ export const DeviceStateData = Schema.Struct({
 })
 export type DeviceStateData = typeof DeviceStateData.Type
 
+/** How much of a rejected frame is kept: enough to see what it was, too little to fill the log with junk. */
+export const rejectedRawMax = 64 * 1024
+
 /**
- * A frame that could not be decoded or was not accepted, with the reason. `raw` is cut at 64 KiB; `rawLength` is the
- * whole.
+ * A frame that could not be decoded or was not accepted, with the reason. `raw` is cut at `rejectedRawMax`; `rawLength`
+ * is the whole.
  */
 export const RejectedData = Schema.Struct({
   reason: Schema.Literals([

@@ -9,7 +9,7 @@ export const MessageStatus = Schema.Literals(["pending", "sent", "delivered", "r
 export type MessageStatus = typeof MessageStatus.Type
 
 /** The order of the statuses. `failed` is outside of it: it follows only `pending`, and nothing follows it. */
-export const statusRank: Readonly<Record<Exclude<MessageStatus, "failed">, number>> = {
+const statusRank: Readonly<Record<Exclude<MessageStatus, "failed">, number>> = {
   pending: 0,
   sent: 1,
   delivered: 2,
@@ -26,7 +26,7 @@ export const advance = (current: MessageStatus, ack: MessageStatus): MessageStat
   return statusRank[ack] > statusRank[current] ? ack : current
 }
 
-export const MessageDirection = Schema.Literals(["in", "out"])
+const MessageDirection = Schema.Literals(["in", "out"])
 
 export const Message = Schema.Struct({
   id: MessageId,

@@ -28,7 +28,7 @@ export const pageBytesWanted = 256 * 1024
 export const poolBytes = 48 * 1024 * 1024
 
 /** A client that takes nothing for so long is gone or stuck. It can resume after the last event that it has. */
-export const stallMax = Duration.seconds(30)
+const stallMax = Duration.seconds(30)
 
 /** How often stalled streams are looked for. */
 const sweepInterval = Duration.seconds(5)

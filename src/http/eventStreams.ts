@@ -16,7 +16,7 @@ type Log = EventLog["Service"]
  * well before it counts as stalled, and far below what the RPC client takes as one piece (16 MiB); large enough that a
  * fast one costs few writes.
  */
-export const pieceBytesMax = 64 * 1024
+const pieceBytesMax = 64 * 1024
 
 export const decoded = (event: LoggedEvent): Event => {
   const { deviceId, id, kind, occurredAt, recordedAt, seq, via } = event

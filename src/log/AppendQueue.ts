@@ -10,7 +10,7 @@ import type { PreparedDraft, PreparedGroup } from "./LogStore.ts"
 export const queueEventsMax = 10_000
 
 /** 32 MiB: what a process can spare while the database is away. What sockets had already read comes on top. */
-export const queueBytesMax = 32 * 1024 * 1024
+const queueBytesMax = 32 * 1024 * 1024
 
 /** Sockets are read again below half: enough to keep the writer busy, and far enough from the bound not to flap. */
 const roomShare = 0.5
@@ -217,7 +217,7 @@ export const complete = (entry: Entry, appended: Appended): void => {
   if (waiter.remaining === 0) waiter.done()
 }
 
-/** The store refused the draft because its fence is stale: the caller is told, and nothing of it is written. */
+/** The store refused the draft because its fence is stale. Nothing of it is written; the caller gets `Fenced`. */
 export const refuse = (entry: Entry): void => {
   if (entry.answered) return
   entry.answered = true

@@ -23,7 +23,7 @@ const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.
 )
 
 /** The store, and what a written batch changes besides. */
-export interface BatchSurroundings {
+interface BatchSurroundings {
   readonly store: LogStore["Service"]
   readonly moves: CursorMoves
   readonly tail: LogTail

@@ -30,29 +30,29 @@ import { LogHealth } from "./LogHealth.ts"
 import { makeRecorder } from "./logRecorder.ts"
 
 /** A larger batch no longer costs less per event, and a smaller one is redone sooner when its connection dies. */
-export const batchEventsMax = 500
+const batchEventsMax = 500
 
 /** 4 MiB: some 50 ms of writing, and well below what the driver and the server take in one message. */
-export const batchBytesMax = 4 * 1024 * 1024
+const batchBytesMax = 4 * 1024 * 1024
 
-/** Measured: at 1,000 events a second this saves 40 % of the work of writing at once, for 1.2 ms at the median. */
-export const linger = Duration.millis(2)
+/** Measured: at 1,000 events per second this saves 40 % of the work of writing at once, for 1.2 ms at the median. */
+const linger = Duration.millis(2)
 
 /** A cursor on its own is worth no write of its own until the sink has paused this long. */
-export const cursorIdle = Duration.millis(50)
+const cursorIdle = Duration.millis(50)
 
 /**
  * Each write of a cursor leaves a version of its row behind, which nothing removes while somebody holds a snapshot
  * (`pg_dump`), and each later write walks past all of them. Four per second are 2,400 after ten minutes: no cost that
  * can be measured. A process that dies republishes the events of a quarter of a second more.
  */
-export const cursorInterval = Duration.millis(250)
+const cursorInterval = Duration.millis(250)
 
 /** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
-export const closeFlushMax = Duration.seconds(5)
+const closeFlushMax = Duration.seconds(5)
 
 /** After a defect in the writer: one that comes every time must not keep the processor busy. */
-export const defectPause = Duration.seconds(1)
+const defectPause = Duration.seconds(1)
 
 /** How often the gauges move while a batch waits: more often than they are scraped. */
 const gaugeInterval = Duration.seconds(1)

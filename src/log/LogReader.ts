@@ -15,7 +15,7 @@ import type { LogTail } from "./LogTail.ts"
 export const heartbeat = Duration.seconds(15)
 
 /** For commits of other processes whose signal was lost. */
-export const headPoll = Duration.seconds(1)
+const headPoll = Duration.seconds(1)
 
 /** Events of one page of `follow`. */
 const followPage = 500

@@ -17,10 +17,10 @@ import { Condition } from "../services/Condition.ts"
 import type { EventFilter, LogBounds } from "../services/EventLog.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
-export const tailEventsMax = 20_000
+const tailEventsMax = 20_000
 
 /** 16 MiB of event data: the bound that counts when events are large. */
-export const tailBytesMax = 16 * 1024 * 1024
+const tailBytesMax = 16 * 1024 * 1024
 
 /** A slice of the tail: events that match, and the last number looked at. */
 export interface TailPage {

@@ -1,6 +1,7 @@
 /**
  * Makes drafts ready for a store, and turns what no store would take into a `frame.rejected` that every store takes.
  */
+import { rejectedRawMax } from "../domain/Event.ts"
 import type { AckData, DeviceStateData, EventDraft, EventKind, RejectedData } from "../domain/Event.ts"
 import type { EventId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
@@ -8,9 +9,6 @@ import { clean, deriveKey, digest, parseMessageId } from "../services/EventIdent
 import { digestContent, deriveKeyParts } from "./EventKey.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
 import type { PreparedDraft } from "./LogStore.ts"
-
-/** As `RejectedData` promises. */
-const rawMax = 64 * 1024
 
 /** What a queued draft weighs beyond its JSON text: the objects around it, roughly. */
 const overheadBytes = 512
@@ -152,7 +150,7 @@ const standIn = (
   raw: string,
   key: string | null = null
 ): PreparedDraft => {
-  const rejected: RejectedData = { reason, detail, raw: raw.slice(0, rawMax), rawLength: raw.length }
+  const rejected: RejectedData = { reason, detail, raw: raw.slice(0, rejectedRawMax), rawLength: raw.length }
   const data = JSON.stringify(rejected)
   const dataBytes = Buffer.byteLength(data)
   return {

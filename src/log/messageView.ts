@@ -14,7 +14,7 @@ export interface MessageEvent {
 }
 
 /** A message that arrived was delivered to us; one that we see as sent has been sent. */
-export const firstStatus = (kind: EventKind): MessageStatus => kind === "message.sent" ? "sent" : "delivered"
+const firstStatus = (kind: EventKind): MessageStatus => kind === "message.sent" ? "sent" : "delivered"
 
 export const viewMessage = (
   event: MessageEvent,

@@ -66,7 +66,7 @@ export class BrokerStatus extends Context.Service<BrokerStatus, {
 }
 
 /** The broker has answered and refused, and has never accepted a connection of this process. */
-export const isWrongSetting = (state: BrokerState): boolean =>
+const isWrongSetting = (state: BrokerState): boolean =>
   state._tag === "Disconnected" && !state.connectedBefore && (state.cause === "credentials" || state.cause === "vhost")
 
 /** One line for people. Contains no secrets. */

@@ -71,7 +71,7 @@ export const parseMessageId = (id: string): string | null => {
   return (bits & 3n) === 0n ? (bits >> 2n).toString(16).padStart(32, "0") : null
 }
 
-/** Random bytes are drawn for many ids at once: one draw an id would be most of what an id costs. */
+/** Random bytes are drawn for many ids at once: one draw per id would be most of what an id costs. */
 const pool = Buffer.alloc(10 * 256)
 let poolOffset = pool.length
 
@@ -90,7 +90,7 @@ const formatPrefix = (millis: number): string => {
   return prefix
 }
 
-/** A UUIDv7 for an event drafted at `now` (milliseconds): 48 bits of time, 74 of chance. */
+/** A UUIDv7 for an event drafted at `now` (milliseconds): 48 bits of time, 74 random bits. */
 export const makeEventId = (now: number): EventId => {
   if (poolOffset === pool.length) {
     randomFillSync(pool)

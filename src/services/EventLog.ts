@@ -79,7 +79,7 @@ export interface CursorClaim {
 
 /**
  * The epoch under which a decision about a device is made. A newer claim of the device (`DeviceRepository.claim`) makes
- * it stale. Facts (messages, acks, rejected frames) never carry one: they are true whoever reports them.
+ * it stale. Facts (messages, acks, rejected frames) never carry one: they are true no matter which process reports them.
  */
 export interface Fence {
   readonly deviceId: DeviceId

@@ -7,7 +7,7 @@ export interface FleetSettings {
    * memory grows.
    */
   readonly handshakesInFlight: number
-  /** New connections a second per gateway: ten thousand devices coming back are a ramp of twenty seconds. */
+  /** New connections per second and gateway: ten thousand devices are back after twenty seconds. */
   readonly connectsPerSecond: number
   /** Each device's status is asked about once in this time, anywhere between half and one and a half of it. */
   readonly statusInterval: Duration.Duration
@@ -16,8 +16,8 @@ export interface FleetSettings {
   /** Status questions under way at once per gateway: a slow gateway holds up no other. */
   readonly statusConcurrency: number
   /**
-   * How often the fleet looks over its devices for what is due, and writes its figures to the metrics. Ten thousand are
-   * looked over in well under a millisecond.
+   * How often the fleet looks over its devices for what is due, and updates its metrics. Ten thousand are looked over in
+   * well under a millisecond.
    */
   readonly tick: Duration.Duration
   /**

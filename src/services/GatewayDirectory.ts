@@ -102,7 +102,7 @@ const defaultName = GatewayName.make("default")
 
 const readName = (ref: GatewayRef): GatewayName => ref.split(" ")[0] as GatewayName
 
-const refOf = ({ gateway, revision }: StoredGateway): GatewayRef => `${gateway.name} ${revision}` as GatewayRef
+const makeRef = ({ gateway, revision }: StoredGateway): GatewayRef => `${gateway.name} ${revision}` as GatewayRef
 
 const make = Effect.fnUntraced(function*(
   own: ReadonlyArray<OwnGateway>
@@ -137,7 +137,7 @@ const make = Effect.fnUntraced(function*(
   const opened = yield* RcMap.make({
     idleTimeToLive: idleTime,
     lookup: Effect.fnUntraced(function*(ref: GatewayRef) {
-      const row = [...rows.values()].find((one) => refOf(one) === ref)
+      const row = [...rows.values()].find((one) => makeRef(one) === ref)
       // The row changed between `current` and here: what is current now is for the caller to ask.
       if (row === undefined) return yield* GatewayUnknown.of(readName(ref), [...rows.keys()])
       const open = adapters.byDialect.get(row.gateway.dialect)
@@ -163,7 +163,7 @@ const make = Effect.fnUntraced(function*(
     Result.flatMap(choose(rows, name), (row): Result.Result<GatewayRef, GatewayAbsent> => {
       const reason = judge(row)
       return reason === null
-        ? Result.succeed(refOf(row))
+        ? Result.succeed(makeRef(row))
         : Result.fail(GatewayUnusable.of(row.gateway.name, reason))
     })
 
@@ -199,7 +199,7 @@ const make = Effect.fnUntraced(function*(
 })
 
 /** What of all rows decides which gateways are current. */
-const describe = (rows: ReadonlyMap<GatewayName, StoredGateway>): string => Array.from(rows.values(), refOf).join(",")
+const describe = (rows: ReadonlyMap<GatewayName, StoredGateway>): string => Array.from(rows.values(), makeRef).join(",")
 
 /** A dialect's own name for people, and where the gateway is. */
 export const describeGateway = ({ dialect, url }: { readonly dialect: GatewayDialect; readonly url: string }): string =>

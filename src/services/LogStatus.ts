@@ -23,7 +23,7 @@ export interface LogView {
 }
 
 /** A connection that is replaced, or a server that restarts, is over in less; a probe should not act on these. */
-export const failingMax = Duration.seconds(10)
+const failingMax = Duration.seconds(10)
 
 export class LogStatus extends Context.Service<LogStatus, {
   readonly view: Effect.Effect<LogView>

@@ -1,5 +1,5 @@
 /**
- * Every figure Columba shows, defined once: names, units and labels are a contract with dashboards and alerts, listed
+ * Every metric of Columba, defined once: names, units and labels are a contract with dashboards and alerts, listed
  * in `docs/metrics.md`. Durations are in seconds, as Prometheus expects. No label ever holds an id or a phone number:
  * a fleet has thousands, and a scrape must stay small.
  */
@@ -41,7 +41,7 @@ export const contentConflicts = Metric.counter("columba_content_conflicts_total"
   incremental: true
 })
 export const appendLatency = Metric.histogram("columba_append_seconds", {
-  description: "From a draft's arrival at the log to its commit; one observation a batch, of its oldest draft",
+  description: "From a draft's arrival at the log to its commit; one observation per batch, of its oldest draft",
   boundaries: latencyBoundaries
 })
 export const appendBatch = Metric.histogram("columba_append_batch_events", {
@@ -73,7 +73,7 @@ export const logHead = Metric.gauge("columba_log_head", { description: "The last
 // Sinks; label `sink`
 
 export const confirmLatency = Metric.histogram("columba_confirm_seconds", {
-  description: "From commit to the other side's confirm; one observation a run, of its oldest event",
+  description: "From commit to the other side's confirm; one observation per batch, of its oldest event",
   boundaries: latencyBoundaries
 })
 export const eventsPublished = Metric.counter("columba_events_published_total", {
@@ -85,7 +85,7 @@ export const sinkLag = Metric.gauge("columba_sink_lag_events", {
 })
 /** Label `reason` besides `sink`. */
 export const sinkFailures = Metric.counter("columba_sink_failures_total", {
-  description: "Runs that a sink did not take, by reason",
+  description: "Batches that a sink did not take, by reason",
   incremental: true
 })
 export const sinkEventsExpired = Metric.counter("columba_sink_events_expired_total", {

@@ -1,11 +1,11 @@
 /**
- * How long a stop in order may take, part by part. They come one after the other, so their sum is what the README
- * promises and what an operator gives the process before SIGKILL. A part that does not end in its time is left behind
+ * How long a stop in order may take, part by part. They come one after the other, so their sum must stay
+ * below what an operator gives the process before SIGKILL. A part that does not end in its time is left behind
  * with a warning: nothing that was acknowledged depends on it.
  */
 import { Duration } from "effect"
 
-/** What the README names. */
+/** The bound of a whole stop, below the 30 s that orchestrators usually give. Then the process ends as it is. */
 export const shutdownMax = Duration.seconds(20)
 
 export const shutdownBudget = {
@@ -21,7 +21,7 @@ export const shutdownBudget = {
   relayCursor: Duration.seconds(1),
   /** The broker's connection is closed. */
   broker: Duration.seconds(2),
-  /** Requests under way. Streams are told to end, and do so at once. */
+  /** Requests in flight. Streams end at once. */
   http: Duration.seconds(3),
   /** The database's connections: statements that run may end, then they are cut. */
   foundation: Duration.seconds(3)

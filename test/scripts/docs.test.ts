@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { pages, readPage, update } from "../../scripts/docs.ts"
-import { variables } from "../../src/layers/Settings.ts"
-import type { Variable } from "../../src/layers/Settings.ts"
+import { variables } from "../../src/layers/settingsVariables.ts"
+import type { Variable } from "../../src/layers/settingsVariables.ts"
 
 describe("the documentation", () => {
   it("has every generated section as the code has it; 'npm run docs' brings them up to date", () => {

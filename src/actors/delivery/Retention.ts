@@ -1,15 +1,15 @@
 /**
- * Keeps the log from growing for ever: now and then removes events older than is asked for. What a sink has not
- * confirmed stays, however old, and the sinks that hold it back are named; message rows stay too.
+ * Keeps the log from growing for ever: at intervals deletes the events that are older than the retention, with their
+ * messages, statuses and identities. What a sink has not confirmed stays, however old, and a warning names that sink.
  */
 import { Clock, Duration, Effect, Schedule } from "effect"
 import type { Scope } from "effect"
 import { EventLog } from "../../services/EventLog.ts"
 
-/** Often enough that a day's events never go in one blow; seldom enough not to matter. */
+/** Often enough that each round deletes little; seldom enough that its cost does not matter. */
 const interval = Duration.minutes(10)
 
-/** A start has better things to do; a process that restarts all the time never gets here, and need not. */
+/** A start has more urgent work. A process that restarts all the time never gets here, which does no harm. */
 const firstAfter = Duration.minutes(1)
 
 /** Rounds are late when the database was away or slow, and clocks are corrected by minutes. */

@@ -39,7 +39,7 @@ const lagInterval = Duration.seconds(2)
 
 /**
  * How long a reader that took our cursor may leave it where it is while there is something to deliver. A healthy one
- * moves it many times a second, and one whose process was replaced is back well within this.
+ * moves it many times per second, and one whose process was replaced is back well within this.
  */
 const standbyTimeout = Duration.seconds(30)
 
@@ -114,7 +114,7 @@ export const make = Effect.fnUntraced(function*(
   return { view: Effect.sync(() => progress.view) }
 })
 
-/** One relay a sink. The sinks are made in the layer's scope, so they outlive their relays. */
+/** One relay per sink. The sinks are made in the layer's scope, so they outlive their relays. */
 export const layer = <E, R>(
   sinks: Effect.Effect<ReadonlyArray<EventSink>, E, R>
 ): Layer.Layer<SinkRelays, E, EventLog | Exclude<R, Scope.Scope>> =>

@@ -120,7 +120,7 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
 
 /**
  * Applies the transition to the actor's state and appends it to the log, under the epoch of the actor's claim. An actor
- * that was refused as stale ends without a word more: what it decides is no longer its to decide.
+ * that was refused as stale records nothing more: another process decides about the device now.
  */
 const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   const { host } = cell
@@ -190,8 +190,8 @@ const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
 })
 
 /**
- * Opens the session, in turn with the gateway's other devices, and says how it went. Whether the gateway is down is
- * looked at again at the turn: other devices may have found out while this one waited.
+ * Opens the session through the connect gate, and returns how it went. Once the gate lets the device through, it looks
+ * again whether the gateway is down: other devices may have found out while this one waited.
  */
 const connect = Effect.fnUntraced(function*(cell: DeviceCell) {
   const { gate, gateway, incidents, log } = cell.host

@@ -182,7 +182,7 @@ export class FrameListener implements SessionListener {
 
 /**
  * Stops reading this device's socket until the log has room. A dialect that must not stop reading ends its session
- * instead; backfill makes good what it misses.
+ * instead, and misses what the gateway sends until the next one.
  */
 export const pauseUntilRoom = (cell: DeviceCell): void => {
   if (cell.paused) return

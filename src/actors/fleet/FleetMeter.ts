@@ -1,5 +1,5 @@
 /**
- * Counts what the actors of this process do. Plain numbers, because some of them change thousands of times a second;
+ * Counts what the actors of this process do. Plain numbers, because some of them change thousands of times per second;
  * the metrics are updated from them once per tick.
  */
 import { Effect, Metric } from "effect"

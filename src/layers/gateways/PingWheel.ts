@@ -35,7 +35,7 @@ export interface PingWheelOptions {
  * A half-open socket is found after 20 to 30 s: two pings that nothing answered, and the turn in which it is checked.
  * 10,000 sockets cost 1,000 pings per second; 100 slots make a tick of 100 ms.
  */
-export const pingWheelDefaults: PingWheelOptions = { turn: 10_000, slots: 100, missesMax: 2 }
+const pingWheelDefaults: PingWheelOptions = { turn: 10_000, slots: 100, missesMax: 2 }
 
 export class PingWheel {
   readonly options: PingWheelOptions

@@ -3,12 +3,10 @@
  * The same for all dialects, because it is about bytes and not about what they mean.
  */
 import type { EventId } from "../../domain/Ids.ts"
+import { rejectedRawMax } from "../../domain/Event.ts"
 import type { RejectedData } from "../../domain/Event.ts"
 import { makeEventId } from "../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
-
-/** How many bytes of a rejected frame are kept: enough to see what it was, too little to fill the log with junk. */
-const rawMax = 64 * 1024
 
 /** Makes the id of an event; tests make their own. */
 export type MakeEventId = (now: number) => EventId
@@ -31,7 +29,7 @@ export const rejectBinary = (data: Buffer, target: SessionTarget, now: number): 
   record(target, now, {
     reason: "binary",
     detail: "the frame is binary; raw is its beginning in base64",
-    raw: data.subarray(0, Math.floor(rawMax / 4) * 3).toString("base64"),
+    raw: data.subarray(0, Math.floor(rejectedRawMax / 4) * 3).toString("base64"),
     rawLength: data.length
   })
 
@@ -82,10 +80,10 @@ const record = (
   }
 })
 
-/** The beginning of a UTF-8 text, not longer than `rawMax` bytes and without half a character at its end. */
+/** The beginning of a UTF-8 text, not longer than `rejectedRawMax` bytes and without half a character at its end. */
 const cut = (data: Buffer): string => {
-  if (data.length <= rawMax) return data.toString("utf8")
-  let end = rawMax
+  if (data.length <= rejectedRawMax) return data.toString("utf8")
+  let end = rejectedRawMax
   while ((data[end]! & 0xc0) === 0x80) end--
   return data.toString("utf8", 0, end)
 }

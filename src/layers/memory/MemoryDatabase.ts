@@ -27,22 +27,22 @@ export interface DeviceRow {
 }
 
 /** `message` is a message's key, `chat` the chat that the event belongs to. */
-export interface PlaceRow {
+interface PlaceRow {
   readonly message: string | null
   readonly chat: string | null
 }
 
-export interface IdentityRow {
+interface IdentityRow {
   readonly content: string | null
   readonly seq: number
 }
 
-export interface StatusRow {
+interface StatusRow {
   readonly status: MessageStatus
   readonly updatedAt: string
 }
 
-export interface CursorRow {
+interface CursorRow {
   readonly epoch: number
   readonly seq: number
 }

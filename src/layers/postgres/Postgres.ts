@@ -8,7 +8,7 @@ import { makeServerSockets } from "./ServerSockets.ts"
 import type { ServerSockets } from "./ServerSockets.ts"
 
 /**
- * Connections of one process besides one a LISTEN channel: one for the log's writer, the rest for reads, which share
+ * Connections of one process, besides one per LISTEN channel: one for the log's writer, the rest for reads, which share
  * connections (multiplex). A dozen processes stay under a stock server's limit of 100.
  */
 const connectionsMax = 8
@@ -38,7 +38,7 @@ const startupParameters = {
 }
 
 /** `postgresql+asyncpg://…` (and other drivers' spellings) names the same server as `postgresql://…`. */
-export const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
+const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
   Redacted.make(Redacted.value(url).replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, "$1:"))
 
 /** Null for a Unix socket, which cannot fall silent, and for a URL that the client will refuse. */

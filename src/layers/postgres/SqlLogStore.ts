@@ -1,4 +1,4 @@
-/** The log's store in Postgres or the embedded database: one function call a batch, one statement a read. */
+/** The log's store in Postgres or the embedded database: one function call per batch, one statement per read. */
 import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"

@@ -2,8 +2,8 @@
 import type { Channel, ChannelModel } from "amqplib"
 
 /**
- * Uses a channel of its own, because a refusal closes the channel it comes on. Nobody waits for the channel to close: a
- * blocked broker answers when it reads again, a dead one never.
+ * Uses a channel of its own, because a refusal closes the channel it comes on. The caller does not wait for the channel
+ * to close: a blocked broker answers when it reads again, a dead one never.
  */
 export const withChannel = async <A>(connection: ChannelModel, use: (channel: Channel) => Promise<A>): Promise<A> => {
   const channel = await connection.createChannel()

@@ -203,7 +203,7 @@ export const connect = (
   if (options.authorization !== null) headers.Authorization = options.authorization
   const socketOptions: ClientOptions & { readonly closeTimeout: number } = {
     headers,
-    // Negotiated compression costs a zlib context a socket, and frames are small.
+    // Negotiated compression costs a zlib context per socket, and frames are small.
     perMessageDeflate: false,
     maxPayload: options.frameBytesHardMax,
     closeTimeout: closeMillis

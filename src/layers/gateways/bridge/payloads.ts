@@ -61,7 +61,7 @@ export interface Envelope {
   readonly payload: Payload
 }
 
-/** The envelope as it came, or null. By hand: a second schema a frame would cost as much as the payload's. */
+/** The envelope as it came, or null. By hand: a second schema per frame would cost as much as the payload's. */
 export const readEnvelope = (json: unknown): Envelope | null => {
   if (!Predicate.isObject(json) || typeof json.event !== "string" || json.event === "") return null
   return typeof json.device_id === "string" && Predicate.isObject(json.payload) ? json as unknown as Envelope : null

@@ -17,7 +17,7 @@ import { partitionFunctions } from "./partitionFunctions.ts"
 
 /**
  * Events of one partition: at 1 KB each some 10 GB, which a server can drop, vacuum or copy in one go. A year at ten
- * events a second is thirty partitions.
+ * events per second is thirty partitions.
  */
 const eventsSpan = 10_000_000
 
@@ -103,7 +103,7 @@ const statements = [
     updated_at timestamptz not null default clock_timestamp(),
     constraint devices_upstream unique (gateway, upstream_id)
   )`,
-  // `failed` ranks below everything: a rank comparison never reaches it, and leaving `pending` for it is said apart.
+  // `failed` ranks below everything: a rank comparison never reaches it, and the step from `pending` to it has a rule of its own.
   `create function columba_rank(status text) returns integer language sql immutable as $$
     select case status when 'pending' then 0 when 'sent' then 1 when 'delivered' then 2 when 'read' then 3
       when 'played' then 4 else -1 end

@@ -23,7 +23,7 @@
  *
  * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned
- * plans look dear enough to be compiled at every call, which takes longer than running them (measured: 46 ms a batch).
+ * plans look dear enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
  */
 import { effectColumns, effectTags } from "../../../services/LogEffect.ts"
 import { effectPrefix, effectStatements } from "../effectStatements.ts"

@@ -1,0 +1,79 @@
+/**
+ * How the text of a setting becomes its value. Each function is pure and answers null where the text is not acceptable;
+ * what is expected instead is said in the table of variables.
+ */
+import { Duration, Option, Redacted, Schema } from "effect"
+import { Scope } from "../contracts/Authorization.ts"
+import { DeviceId } from "../domain/Ids.ts"
+import type { ApiKey } from "../services/ApiKeys.ts"
+
+export const Role = Schema.Literals(["api", "devices", "consumer", "scheduler"])
+export type Role = typeof Role.Type
+
+export const urlWith = (protocols: ReadonlyArray<string>) => (given: string): URL | null => {
+  const url = URL.parse(given)
+  return url !== null && protocols.includes(url.protocol) && url.hostname !== "" ? url : null
+}
+
+/** `postgresql+asyncpg://` is how the former system wrote it, and `ssl` its word for `sslmode`. */
+export const postgresUrl = (given: string): Redacted.Redacted<string> | null => {
+  const url = urlWith(["postgres:", "postgresql:"])(given.replace(/^postgres(?:ql)?\+[a-z0-9]+:/, "postgresql:"))
+  if (url === null) return null
+  const ssl = url.searchParams.get("ssl")
+  if (ssl !== null) {
+    url.searchParams.delete("ssl")
+    url.searchParams.set("sslmode", ssl === "true" ? "require" : ssl === "false" ? "disable" : ssl)
+  }
+  return Redacted.make(url.href)
+}
+
+export const amqpUrl = (given: string): Redacted.Redacted<string> | null =>
+  urlWith(["amqp:", "amqps:"])(given) === null ? null : Redacted.make(given)
+
+const isRole = Schema.is(Role)
+const isScope = Schema.is(Scope)
+const isDeviceId = Schema.is(DeviceId)
+
+export const roles = (given: string): ReadonlySet<Role> | null => {
+  const words = given.split(",").map((word) => word.trim()).filter((word) => word !== "")
+  return words.length > 0 && words.every(isRole) ? new Set(words) : null
+}
+export const allRoles: ReadonlySet<Role> = new Set(Role.literals)
+
+export const httpUrl = urlWith(["http:", "https:"])
+
+/** Shorter keys can be guessed over a network. */
+export const apiKeyLengthMin = 16
+
+export const apiKeys = (given: string): ReadonlyArray<ApiKey> | null => {
+  const entries = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
+  const keys = entries.flatMap((entry): ReadonlyArray<ApiKey> => {
+    const [, name, scopeList, deviceList, key] = /^([\w.-]+):([a-z+]+):(?:([^:]*):)?([^\s:]+)$/.exec(entry) ?? []
+    const scopes = scopeList?.split("+") ?? []
+    const devices = deviceList?.split("+")
+    return name !== undefined && key !== undefined && key.length >= apiKeyLengthMin && scopes.every(isScope) &&
+        (devices === undefined || devices.every(isDeviceId))
+      ? [{ name, scopes, devices, key: Redacted.make(key) }]
+      : []
+  })
+  const unique = new Set(keys.map(({ key }) => Redacted.value(key))).size === keys.length
+  return keys.length === entries.length && keys.length > 0 && unique ? keys : null
+}
+
+/** Origins exactly as browsers send them. `*` is no origin: who may call with a key is named. */
+export const corsOrigins = (given: string): ReadonlyArray<string> | null => {
+  const origins = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
+  return origins.length > 0 && origins.every((entry) => httpUrl(entry)?.origin === entry) ? origins : null
+}
+
+/** `off` keeps events for ever. */
+export const retention = (given: string): Duration.Duration | null =>
+  /^(off|never|forever)$/i.test(given)
+    ? Duration.infinity
+    : Option.getOrNull(Option.filter(Duration.fromInput(given as Duration.Input), Duration.isPositive))
+
+export const count = (max: number) => (given: string): number | null =>
+  /^\d{1,6}$/.test(given) && Number(given) <= max ? Number(given) : null
+
+/** The demo is to be watched; a load test brings its own devices. */
+export const demoDevicesMax = 10_000

@@ -1,0 +1,192 @@
+/**
+ * Every environment variable, with its default, its check and its line of help, in one table. The flags of the command
+ * line, their help and the table in docs/operating.md come from it.
+ */
+import { Config, ConfigProvider, Duration } from "effect"
+import { parseSecretKeys } from "../services/SecretSeal.ts"
+import {
+  allRoles,
+  amqpUrl,
+  apiKeyLengthMin,
+  apiKeys,
+  corsOrigins,
+  count,
+  demoDevicesMax,
+  httpUrl,
+  postgresUrl,
+  retention,
+  roles,
+  urlWith
+} from "./settingsValues.ts"
+
+/** One environment variable and its command line flag. */
+export interface Variable<out A> {
+  readonly name: string
+  readonly flag: string
+  /** Completes "expected …". */
+  readonly expected: string
+  /** What it is, in one line. */
+  readonly about: string
+  /** The default as one would write it; null where there is none. */
+  readonly fallback: string | null
+  /** What happens without a value; null where there is a default. */
+  readonly unset: string | null
+  readonly secret: boolean
+  /** A flag without a value. */
+  readonly toggle: boolean
+  readonly config: Config.Config<A>
+  readonly absent: A
+}
+
+const variable = <A, const Absent>(
+  name: string,
+  config: (name: string) => Config.Config<A>,
+  absent: Absent,
+  options: {
+    readonly expected: string
+    readonly about: string
+    /** Instead of a default. */
+    readonly unset?: string
+    /** Where the default is not written as it prints. */
+    readonly fallback?: string
+    readonly secret?: boolean
+    readonly toggle?: boolean
+  }
+): Variable<A | Absent> => ({
+  name,
+  flag: name.replace(/^COLUMBA_/, "").toLowerCase().replaceAll("_", "-"),
+  config: config(name),
+  absent,
+  secret: options.secret ?? false,
+  toggle: options.toggle ?? false,
+  expected: options.expected,
+  about: options.about,
+  unset: options.unset ?? null,
+  fallback: options.unset === undefined ? options.fallback ?? String(absent) : null
+})
+
+/** Reads text and parses it; null from `parse` means not acceptable. */
+const parsed = <A>(parse: (text: string) => A | null) => (name: string): Config.Config<A> =>
+  Config.flatMap(Config.String(name), (text) => {
+    const value = parse(text.trim())
+    return value === null ? Config.fail(new ConfigProvider.SourceError({ message: name })) : Config.succeed(value)
+  })
+
+const text = (name: string) => Config.String(name)
+const secretText = (name: string) => Config.Redacted(name)
+
+export const variables = {
+  databaseUrl: variable("DATABASE_URL", parsed(postgresUrl), null, {
+    expected: "a URL like postgres://user:password@host:5432/name",
+    about: "Postgres to keep everything in",
+    unset: "an embedded database in the data directory",
+    secret: true
+  }),
+  dataDir: variable("COLUMBA_DATA_DIR", text, "./data", {
+    expected: "a directory",
+    about: "where the embedded database lives"
+  }),
+  rabbitUrl: variable("RABBITMQ_URL", parsed(amqpUrl), null, {
+    expected: "a URL like amqp://user:password@host:5672/vhost",
+    about: "RabbitMQ to deliver events to",
+    unset: "no broker; readers use the streams of the API",
+    secret: true
+  }),
+  redisUrl: variable("REDIS_URL", parsed(urlWith(["redis:", "rediss:"])), null, {
+    expected: "a URL like redis://host:6379",
+    about: "not used in this version; meant for send limits over several processes",
+    unset: "nothing",
+    secret: true
+  }),
+  gatewayUrl: variable("WHATSAPP_API_URL", parsed(httpUrl), null, {
+    expected: "a URL like http://gateway:3000",
+    about: "the WhatsApp gateway",
+    unset: "the built-in simulator with the embedded database, no gateway with Postgres",
+    secret: true
+  }),
+  gatewayUser: variable("WHATSAPP_API_USER", text, "", {
+    expected: "a user name",
+    about: "the gateway's Basic user",
+    unset: "no authentication"
+  }),
+  gatewayPassword: variable("WHATSAPP_API_PASSWORD", secretText, null, {
+    expected: "a password",
+    about: "the gateway's Basic password",
+    unset: "an empty one",
+    secret: true
+  }),
+  gatewayKey: variable("WHATSAPP_API_KEY", secretText, null, {
+    expected: "a key",
+    about: "not used in this version; meant for dialects with an API key",
+    unset: "nothing",
+    secret: true
+  }),
+  gatewayDialect: variable("WHATSAPP_API_DIALECT", (name) => Config.Literals(["bridge"], name), "bridge", {
+    expected: "bridge (gowa and waha are not spoken by this version)",
+    about: "the protocol of the gateway: bridge"
+  }),
+  secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
+    expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
+    about: "keys that seal the secrets of gateways in the database: the first seals, all open",
+    unset: "embedded: a key made once in the data directory; Postgres: secrets of gateways cannot be stored",
+    secret: true
+  }),
+  webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
+    expected: "a secret",
+    about: "not used in this version; meant for the HMAC of incoming webhooks",
+    unset: "nothing",
+    secret: true
+  }),
+  host: variable("HOST", text, "127.0.0.1", {
+    expected: "an address to listen on",
+    about: "address to listen on; anything but loopback needs COLUMBA_API_KEYS"
+  }),
+  port: variable("PORT", parsed(count(65_535)), 8080, {
+    expected: "a port from 0 to 65535 (0: any free one)",
+    about: "port of API, docs, streams and RPC"
+  }),
+  apiKeys: variable("COLUMBA_API_KEYS", parsed(apiKeys), null, {
+    expected: "a comma list of name:scope+scope:key or name:scope+scope:device+device:key, scopes out of read, send, " +
+      `manage, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
+    about: "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …",
+    unset: "no keys, and then only a loopback HOST is accepted",
+    secret: true
+  }),
+  corsOrigins: variable("COLUMBA_CORS_ORIGINS", parsed(corsOrigins), [], {
+    expected: "a comma list of origins like https://app.example",
+    about: "origins whose web pages may call the API",
+    unset: "none"
+  }),
+  roles: variable("COLUMBA_ROLES", parsed(roles), allRoles, {
+    expected: "a comma list out of api, devices, consumer, scheduler",
+    about: "what this process does; the default is everything",
+    fallback: [...allRoles].join(",")
+  }),
+  cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off"], name), "off", {
+    expected: "off (several processes sharing one fleet are not part of this version)",
+    about: "whether several processes share the fleet; only off in this version"
+  }),
+  retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(90), {
+    expected: "a time like '90 days', or off",
+    about: "how long delivered events, their messages and identities are kept; off: for ever",
+    fallback: "90 days"
+  }),
+  demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
+    expected: `a number from 0 to ${demoDevicesMax}`,
+    about: "devices to add to an empty embedded database for the built-in simulator; 0: none, and no made-up traffic"
+  }),
+  otlpEndpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT", parsed(httpUrl), null, {
+    expected: "a URL like http://collector:4318",
+    about: "OTLP collector for traces, metrics and logs; the other OTEL_* variables are read too",
+    unset: "nothing is exported"
+  }),
+  log: variable("COLUMBA_LOG", (name) => Config.Literals(["auto", "pretty", "logfmt", "json"], name), "auto", {
+    expected: "auto, pretty, logfmt or json",
+    about: "how log lines look; auto: pretty on a terminal, logfmt elsewhere"
+  }),
+  debug: variable("DEBUG", (name) => Config.Boolean(name), false, {
+    expected: "true or false",
+    about: "debug logs",
+    toggle: true
+  })
+} as const
