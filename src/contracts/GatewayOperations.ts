@@ -1,15 +1,15 @@
 /** The operations on gateways. Secrets can be written and never read: a gateway only shows which of them are set. */
 import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
-import { noControlCharacters } from "../domain/Device.ts"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import { Gateway, GatewayDialect } from "../domain/Gateway.ts"
+import { Gateway, GatewayDialect, GatewayUser } from "../domain/Gateway.ts"
 import {
   DialectUnsupported,
   GatewayInUse,
   GatewayNameTaken,
   GatewayNotEditable,
   GatewayNotFound,
+  GatewaySecretsNeeded,
   GatewayUrlInvalid,
   SecretKeyMissing
 } from "../domain/GatewayErrors.ts"
@@ -21,7 +21,6 @@ import * as Operation from "./Operation.ts"
 const secretLengthMax = 4096
 
 const UrlText = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, 2048)))
-const UserText = Schema.String.check(Schema.isBetweenLength(1, 256), noControlCharacters)
 const Secret = Schema.RedactedFromValue(Schema.String.check(Schema.isBetweenLength(1, secretLengthMax)))
 
 const GatewayNameField = { name: GatewayName }
@@ -31,7 +30,7 @@ const CreateGatewayFields = {
   dialect: GatewayDialect,
   /** `http(s)://` or `ws(s)://` with the base path. Credentials in it are taken out and stored as secrets. */
   url: UrlText,
-  user: Schema.optionalKey(UserText),
+  user: Schema.optionalKey(GatewayUser),
   password: Schema.optionalKey(Secret),
   apiKey: Schema.optionalKey(Secret),
   webhookSecret: Schema.optionalKey(Secret)
@@ -40,7 +39,7 @@ const CreateGatewayFields = {
 /** Null removes a secret; what is left out stays. */
 const EditGatewayFields = {
   url: Schema.optionalKey(UrlText),
-  user: Schema.optionalKey(Schema.NullOr(UserText)),
+  user: Schema.optionalKey(Schema.NullOr(GatewayUser)),
   password: Schema.optionalKey(Schema.NullOr(Secret)),
   apiKey: Schema.optionalKey(Schema.NullOr(Secret)),
   webhookSecret: Schema.optionalKey(Schema.NullOr(Secret)),
@@ -97,13 +96,21 @@ export const gatewayOperations = [
     summary: "Change a gateway",
     description:
       "Changes URL, credentials or whether the gateway is used. Its devices reconnect, or stop and say why. " +
+      "With the URL of another server, password and API key must be given again: stored ones are not sent there. " +
       "Of a gateway that comes from the environment only `active` can be changed.",
     params: GatewayNameField,
     body: EditGatewayFields,
     bodyExample: { active: false },
     success: Gateway,
     example: gateway,
-    errors: [GatewayNotFound, GatewayNotEditable, GatewayUrlInvalid, SecretKeyMissing, StorageUnavailable]
+    errors: [
+      GatewayNotFound,
+      GatewayNotEditable,
+      GatewayUrlInvalid,
+      GatewaySecretsNeeded,
+      SecretKeyMissing,
+      StorageUnavailable
+    ]
   }),
   Operation.remove("Gateways", "Remove", "/gateways/:name", {
     scope: "manage",

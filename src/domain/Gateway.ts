@@ -3,6 +3,7 @@
  * set.
  */
 import { Schema } from "effect"
+import { noControlCharacters } from "./Device.ts"
 import { GatewayName, Timestamp } from "./Ids.ts"
 
 /** The protocol of a gateway. A build may have adapters for only some of them. */
@@ -37,6 +38,13 @@ export const Gateway = Schema.Struct({
 }).annotate({ identifier: "Gateway", description: "A server that holds connections to WhatsApp" })
 export type Gateway = typeof Gateway.Type
 
+/** A user of HTTP Basic: that scheme ends it at the first colon. */
+export const GatewayUser = Schema.String.check(
+  Schema.isBetweenLength(1, 256),
+  noControlCharacters,
+  Schema.isPattern(/^[^:]*$/, { message: "Expected no colon" })
+)
+
 /** Parses the URL of a gateway. Null if a gateway cannot have it. */
 export const parseGatewayUrl = (
   text: string
@@ -52,6 +60,12 @@ export const parseGatewayUrl = (
     password: decoded[1] || null
   }
 }
+
+/** Whether two URLs of gateways lead to one server: the same host and port, both with TLS or both without. */
+export const isSameServer = (one: string, other: string): boolean =>
+  [one, other].every((url) => URL.canParse(url)) && readServer(one) === readServer(other)
+
+const readServer = (url: string): string => new URL(url.replace(/^ws/i, "http")).origin
 
 const decode = (text: string): string | undefined => {
   try {

@@ -1,6 +1,6 @@
 /** Failures of gateway operations that a caller can act on. None of them names a secret. */
 import { Schema } from "effect"
-import { GatewayDialect } from "./Gateway.ts"
+import { GatewayDialect, GatewaySecretName } from "./Gateway.ts"
 
 export class GatewayNotFound extends Schema.TaggedError<GatewayNotFound>()("GatewayNotFound", {
   message: Schema.String,
@@ -64,6 +64,22 @@ export class GatewayUrlInvalid extends Schema.TaggedError<GatewayUrlInvalid>()("
   static readonly instance = new GatewayUrlInvalid({
     message: "Expected a gateway URL like https://gateway:3000/base: http, https, ws or wss, without query and fragment"
   })
+}
+
+/** The URL names another server, and stored secrets would be sent to it: who changes the URL need not know them. */
+export class GatewaySecretsNeeded extends Schema.TaggedError<GatewaySecretsNeeded>()("GatewaySecretsNeeded", {
+  message: Schema.String,
+  gateway: Schema.String,
+  secrets: Schema.Array(GatewaySecretName)
+}, { httpApiStatus: 422 }) {
+  static of(gateway: string, secrets: ReadonlyArray<GatewaySecretName>): GatewaySecretsNeeded {
+    return new GatewaySecretsNeeded({
+      gateway,
+      secrets,
+      message: `The URL names another server than before: give ${secrets.join(" and ")} of the gateway '${gateway}' ` +
+        "again, or null to remove"
+    })
+  }
 }
 
 /** Secrets cannot be stored: this process has no key to seal them with. */

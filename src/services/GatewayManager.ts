@@ -2,11 +2,16 @@
  * What people and programs do with gateways. A change is durable when an operation returns; every process follows the
  * table, so devices reconnect or stop within seconds wherever they live. Secrets go in sealed and never come out.
  */
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer, Redacted, Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import { parseGatewayUrl } from "../domain/Gateway.ts"
+import { GatewayUser, isSameServer, parseGatewayUrl } from "../domain/Gateway.ts"
 import type { Gateway, GatewayDialect, GatewaySecretName } from "../domain/Gateway.ts"
-import { DialectUnsupported, GatewayNotEditable, GatewayUrlInvalid } from "../domain/GatewayErrors.ts"
+import {
+  DialectUnsupported,
+  GatewayNotEditable,
+  GatewaySecretsNeeded,
+  GatewayUrlInvalid
+} from "../domain/GatewayErrors.ts"
 import type { GatewayInUse, GatewayNameTaken, GatewayNotFound, SecretKeyMissing } from "../domain/GatewayErrors.ts"
 import type { GatewayName } from "../domain/Ids.ts"
 import { GatewayAdapters } from "./GatewayAdapters.ts"
@@ -34,6 +39,9 @@ export interface GatewayEdit extends SecretChanges {
 
 const secretNames = ["password", "apiKey", "webhookSecret"] as const satisfies ReadonlyArray<GatewaySecretName>
 
+/** The secrets that are sent to the gateway. The one of webhooks only checks what the gateway sends. */
+const sentSecretNames = ["password", "apiKey"] as const satisfies ReadonlyArray<GatewaySecretName>
+
 export class GatewayManager extends Context.Service<GatewayManager, {
   readonly create: (gateway: NewGateway) => Effect.Effect<
     Gateway,
@@ -43,11 +51,17 @@ export class GatewayManager extends Context.Service<GatewayManager, {
   readonly get: (name: GatewayName) => Effect.Effect<Gateway, GatewayNotFound | StorageUnavailable>
   /**
    * Of a gateway that a process brings itself, only `active` can be changed. What is as it was already changes nothing, so
-   * that no device reconnects for it; a secret that is given counts as a change.
+   * that no device reconnects for it; a secret that is given counts as a change. Stored secrets are not sent to another
+   * server: with its URL they must come again.
    */
   readonly edit: (name: GatewayName, edit: GatewayEdit) => Effect.Effect<
     Gateway,
-    GatewayNotFound | GatewayNotEditable | GatewayUrlInvalid | SecretKeyMissing | StorageUnavailable
+    | GatewayNotFound
+    | GatewayNotEditable
+    | GatewayUrlInvalid
+    | GatewaySecretsNeeded
+    | SecretKeyMissing
+    | StorageUnavailable
   >
   /** Refused while active devices use it, and for a gateway that this process brings itself. */
   readonly remove: (name: GatewayName) => Effect.Effect<
@@ -97,6 +111,10 @@ export class GatewayManager extends Context.Service<GatewayManager, {
         if ((url !== undefined || user !== undefined || resealed) && before.source !== "api") {
           return yield* GatewayNotEditable.of(name, before.source)
         }
+        if (url !== undefined && !isSameServer(url, before.url)) {
+          const kept = sentSecretNames.filter((field) => before.secrets.includes(field) && secrets[field] === undefined)
+          if (kept.length > 0) return yield* GatewaySecretsNeeded.of(name, kept)
+        }
         const change: GatewayChange = {
           ...(resealed ? { sealed: yield* sealChanges(name, stored.sealed, secrets) } : {}),
           ...(url === undefined || url === before.url ? {} : { url }),
@@ -124,6 +142,8 @@ export class GatewayManager extends Context.Service<GatewayManager, {
   )
 }
 
+const isUser = Schema.is(GatewayUser)
+
 const readGateway = ({ gateway }: StoredGateway): Gateway => gateway
 
 /** Credentials inside of the URL become user and password, unless these are given as well. */
@@ -131,7 +151,7 @@ const readConnection = Effect.fnUntraced(function*(wanted: GatewayEdit) {
   const { apiKey, password, url, user, webhookSecret } = wanted
   if (url === undefined) return { url, user, password, apiKey, webhookSecret }
   const parsed = parseGatewayUrl(Redacted.value(url))
-  if (parsed === null) return yield* GatewayUrlInvalid.instance
+  if (parsed === null || (parsed.user !== null && !isUser(parsed.user))) return yield* GatewayUrlInvalid.instance
   return {
     url: parsed.url,
     user: user ?? parsed.user ?? user,

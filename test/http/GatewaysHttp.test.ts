@@ -31,9 +31,9 @@ describe("gateways over HTTP", () => {
       const listed = yield* ask(at)
       assert.deepStrictEqual(listed.body.items.map(({ name }: { name: string }) => name), ["default", "east"])
       assert.strictEqual(listed.body.next, null)
-      const changed = yield* patch({ apiKey: null, url: "wss://elsewhere", active: false })
+      const changed = yield* patch({ apiKey: null, url: "ws://east:3000/elsewhere", active: false })
       assert.deepInclude(changed.body, {
-        url: "wss://elsewhere",
+        url: "ws://east:3000/elsewhere",
         secrets: ["password", "webhookSecret"],
         active: false
       })
@@ -45,6 +45,30 @@ describe("gateways over HTTP", () => {
       }
       assert.strictEqual((yield* remove()).status, 204)
       assert.strictEqual((yield* ask(`${at}/east`)).body._tag, "GatewayNotFound")
+    }))
+
+  it.live("stored secrets stay with their server: another one gets only secrets that come with its URL", () =>
+    Effect.gen(function*() {
+      const { at, create, patch } = yield* setup()
+      yield* create({ user: "columba", password, apiKey: "key-123", webhookSecret: "hook-456" })
+      const before = (yield* ask(`${at}/east`)).body
+      for (const url of ["http://elsewhere:3000/base", "http://east:3001/base", "https://east:3000/base"]) {
+        for (const json of [{ url }, { url, password: "new" }, { url, user: null, apiKey: null }]) {
+          const refused = yield* patch(json)
+          assert.deepStrictEqual(
+            [refused.status, refused.body._tag],
+            [422, "GatewaySecretsNeeded"],
+            JSON.stringify(json)
+          )
+        }
+      }
+      const refused = (yield* patch({ url: "http://elsewhere", apiKey: null })).body
+      assert.deepStrictEqual(refused.secrets, ["password"])
+      assert.include(refused.message, "password")
+      assert.deepStrictEqual((yield* ask(`${at}/east`)).body, before)
+
+      const moved = yield* patch({ url: "https://columba:new@elsewhere", apiKey: null })
+      assert.deepInclude(moved.body, { url: "https://elsewhere", secrets: ["password", "webhookSecret"] })
     }))
 
   it.live("credentials in the URL become user and password", () =>
@@ -60,6 +84,10 @@ describe("gateways over HTTP", () => {
     [{ url: "ftp://east" }, 422, "GatewayUrlInvalid"],
     [{ url: "http://u:topsecret@east/?token=1" }, 422, "GatewayUrlInvalid"],
     [{ url: "http://east/#x" }, 422, "GatewayUrlInvalid"],
+    [{ url: "http://u%00:topsecret@east" }, 422, "GatewayUrlInvalid"],
+    [{ url: "http://u%3Au:topsecret@east" }, 422, "GatewayUrlInvalid"],
+    [{ url: `http://${"u".repeat(257)}:topsecret@east` }, 422, "GatewayUrlInvalid"],
+    [{ user: "u:u" }, 400, "user"],
     [{ url: "east:3000" }, 422, "GatewayUrlInvalid"],
     [{ dialect: "gowa" }, 422, "DialectUnsupported"],
     [{ dialect: "waha" }, 422, "it speaks: bridge"],
