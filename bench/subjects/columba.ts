@@ -153,7 +153,7 @@ const register = Effect.fnUntraced(function*(count: number) {
     from generate_series(0, ${count - 1}::int) i`
 })
 
-/** Unconfirmed events, message rows and queued messages, all as counted by the servers. */
+/** Unconfirmed events, stored messages and queued messages, all as counted by the servers. */
 const ledger = (brokerUrl: string) =>
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient

@@ -44,7 +44,7 @@ export interface PipelineHandlers extends Handlers {
   /** Drops the latencies so far and records those of all events from now on. */
   readonly startLatencies: () => void
   readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
-  /** For the check that nothing was lost: message rows, unconfirmed events, queued messages. */
+  /** For the check that nothing was lost: stored messages, unconfirmed events, queued messages. */
   readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>
 }
 

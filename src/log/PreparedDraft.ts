@@ -38,7 +38,7 @@ export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft
   try {
     data = JSON.stringify(draft.data)
   } catch {
-    return reject("The event's data can not be written as JSON", "")
+    return reject("The event's data cannot be written as JSON", "")
   }
   if (data === undefined) return reject("The event has no data", "")
   if (!timestampPattern.test(draft.occurredAt) || Number.isNaN(Date.parse(draft.occurredAt))) {

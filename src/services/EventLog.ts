@@ -1,8 +1,8 @@
 /**
  * The log: an append-only, ordered, durable record of what happened, and the only way facts enter Columba.
  *
- * Appends of all devices are committed in groups, each group one transaction: events, message rows, acks, device
- * states and sink cursors together. Numbers are given in commit order and without holes, so a reader that has seen
+ * Appends of all devices are committed in groups, each group one transaction: events, message statuses, device
+ * states and sink cursors together. Numbers are assigned in commit order and without holes, so a reader that has seen
  * `n` and asks for what follows can neither skip nor repeat.
  *
  * Elsewhere: the writing itself (`LogStore`) and the readers (`SinkRelay`, the HTTP and RPC streams).

@@ -182,7 +182,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(again.items, [])
       }))
 
-    it.live("a watcher of devices is told everything anew after a restart", () =>
+    it.live("a watcher of devices gets every device again after a restart", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const server = yield* startServer({ storage })

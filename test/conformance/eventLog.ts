@@ -302,7 +302,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(alone.events.map((event) => event.seq), [head + count + 1])
       }))
 
-    it.effect("keeps what can not be written as it is, and the drafts around it", () =>
+    it.effect("keeps what cannot be written as it is, and the drafts around it", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()

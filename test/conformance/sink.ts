@@ -76,7 +76,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.strictEqual(received().length, 0)
       }))
 
-    it.live("does not succeed before the confirm, and fails when it can not come any more", () =>
+    it.live("does not succeed before the confirm, and fails when it cannot come any more", () =>
       Effect.gen(function*() {
         const { cut, hold, received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 1), 1)

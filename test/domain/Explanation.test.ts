@@ -1,4 +1,4 @@
-/** What people are told about a device. */
+/** What `explain` says about a device. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import fc from "fast-check"
@@ -60,7 +60,7 @@ describe("explanations", () => {
     })
   }
 
-  it("a failure is told in its own words, with the time of the next attempt", () => {
+  it("a failure is explained in its own words, with the time of the next attempt", () => {
     const told = explain({ device: deviceIn(failing), transitions: [], incident: null })
     assert.include(told.why, reason.detail)
     assert.strictEqual(told.nextAt, at)

@@ -1,4 +1,4 @@
-/** Every endpoint, every RPC and every scope: who gets in, and who is told what. */
+/** Every endpoint, every RPC and every scope: who gets in, and what each caller learns. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { Api } from "../../src/contracts/Api.ts"
@@ -122,7 +122,7 @@ describe("authorization", () => {
       }
     }))
 
-  it.live("what is wrong with a request is told only to those who may send it", () =>
+  it.live("what is wrong with a request is shown only to callers who may send it", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       const invalid = { method: "POST", json: { nmae: "" } }

@@ -41,7 +41,7 @@ const upgrade = {
 }
 
 describe("the edge", () => {
-  it.live("unknown paths and methods are told apart, as JSON, with what would be allowed", () =>
+  it.live("unknown paths and methods have different answers, as JSON, with what would be allowed", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const nothing = yield* ask(`${url}/api/v1/nothing`)
@@ -62,7 +62,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("what cannot be decoded is told field by field, and unknown fields are refused", () =>
+  it.live("what cannot be decoded is reported field by field, and unknown fields are refused", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const devices = `${url}/api/v1/devices`
@@ -198,7 +198,7 @@ describe("the edge", () => {
       )
     }))
 
-  it.live("a WebSocket handshake that is none, or goes elsewhere, is refused and harms nobody", () =>
+  it.live("a WebSocket handshake that is none, or goes elsewhere, is refused and harms no other request", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
       const host = `127.0.0.1:${port}`
@@ -261,7 +261,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("a request that is not HTTP is answered with 400 and harms nobody", () =>
+  it.live("a request that is not HTTP is answered with 400 and harms no other request", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
       const said = yield* Effect.callback<string>((resume) => {

@@ -223,7 +223,7 @@ describe("events over HTTP", () => {
       )
     }))
 
-  it.live("a place that is none of this log any more is told as such, by page and by stream", () =>
+  it.live("a position that is no longer in this log is reported as such, by page and by stream", () =>
     Effect.gen(function*() {
       // Two processes over one database: the second has none of the first's events in memory.
       const tables = Layer.succeedContext(yield* Layer.build(MemoryDatabase.layer))
@@ -250,7 +250,7 @@ describe("events over HTTP", () => {
     }))
 
   it.live(
-    "a client that does not read holds up nobody, costs a bounded amount, and later gets everything",
+    "a client that does not read delays no other, costs a bounded amount, and later gets everything",
     () =>
       Effect.gen(function*() {
         const { pulled, storage } = countingStorage()

@@ -8,7 +8,7 @@ import { Metric } from "effect"
 import type { Json } from "../support/surface.ts"
 import { ask, startServer } from "../support/surface.ts"
 
-describe("health, figures and documents", () => {
+describe("health, metrics and documents", () => {
   it.live("readiness names what is missing, and liveness does not mind", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
@@ -30,7 +30,7 @@ describe("health, figures and documents", () => {
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
 
-  it.live("figures parse as Prometheus text, each sample with its type", () =>
+  it.live("metrics parse as Prometheus text, each sample with its type", () =>
     Effect.gen(function*() {
       yield* Metric.update(Metric.withAttributes(Metrics.eventsCommitted, { kind: "message.\"re\\ceived\"\n" }), 3)
       yield* Metric.update(Metrics.appendLatency, 0.004)

@@ -1,4 +1,4 @@
-/** When the log writes, what it does when the store fails, and what it promises to whoever waits. */
+/** When the log writes, what it does when the store fails, and what it promises to callers that wait. */
 import { assert, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -361,7 +361,7 @@ it.effect("a defect in the writer loses nothing: what has no answer is written a
     assert.deepStrictEqual(events.map((event) => readBody(event.data)), ["before", "offered", "a", "b", "after"])
   }))
 
-it.effect("goes on after a caller that throws when it is told of room", () =>
+it.effect("goes on after a callback for room that throws", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     control.away = true

@@ -68,7 +68,7 @@ describe("mistakes", () => {
       ])
     }))
 
-  it.live("in settings are told all at once, without secrets and stack traces, and end with 2", () =>
+  it.live("in settings are reported all at once, without secrets and stack traces, and end with 2", () =>
     Effect.gen(function*() {
       const { code, err } = yield* run(["serve", "--port", "lots"], {
         DATABASE_URL: "mysql://root:hunter2@db",

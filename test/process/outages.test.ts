@@ -134,7 +134,7 @@ describe("Postgres", () => {
       )
     }))
 
-  it.live("that answers nobody and hangs up on nobody makes the program wait and say so", () =>
+  it.live("that neither answers nor closes connections makes the program wait and say so", () =>
     Effect.gen(function*() {
       const database = yield* PostgresServer.make
       const rig = yield* Rig.make({

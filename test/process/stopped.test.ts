@@ -54,7 +54,7 @@ describe("SIGTERM under load", () => {
     stoppedUnderLoad(null))
 })
 
-describe("SIGTERM while the database answers nobody", () => {
+describe("SIGTERM while the database does not answer", () => {
   it.live("still closes every socket with a code and ends in order and in time", () =>
     Effect.gen(function*() {
       const database = yield* PostgresServer.make

@@ -79,7 +79,7 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened))))
   })
 
-  it.effect("a change makes another gateway of it, and whoever holds the old one can see that", () => {
+  it.effect("a changed row is another gateway, and a holder of the old one can see that", () => {
     const opened: Array<GatewayConnection> = []
     return Effect.gen(function*() {
       const manager = yield* GatewayManager

@@ -3,7 +3,7 @@ import { Duration } from "effect"
 import { readFileSync } from "node:fs"
 import { shutdownBudget, shutdownMax } from "../../src/services/shutdownBudget.ts"
 
-it("the parts of a stop fit into what operators are told to allow", () => {
+it("the parts of a stop fit into the documented time", () => {
   const sum = Object.values(shutdownBudget).reduce(Duration.sum)
   assert.isBelow(Duration.toSeconds(sum), Duration.toSeconds(shutdownMax))
   const page = readFileSync(new URL("../../docs/operating.md", import.meta.url), "utf8")

@@ -123,7 +123,7 @@ describe("Checker", () => {
     assertSound(check(ledgers))
   })
 
-  it("counts what nobody could hear apart from what was missed", () => {
+  it("counts what no socket could receive apart from what was missed", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "odd", event: "message", ids: ["UNHEARD"], sockets: 0 })
     ledgers.emitted.push({ device: "odd", event: "chat_presence", ids: [], sockets: 1 })

@@ -19,7 +19,7 @@ export interface RecordingSink {
 export interface RecordingSinkOptions {
   readonly name?: string | undefined
   readonly overlap?: number | undefined
-  /** Asked before a batch is taken. A failure means that the other side can not be reached. */
+  /** Asked before a batch is taken. A failure means that the other side cannot be reached. */
   readonly reach?: Effect.Effect<void, SinkUnavailable> | undefined
   /** Succeeds when the batch counts as confirmed. A failure ends the attempt. */
   readonly confirm?: ((events: ReadonlyArray<LoggedEvent>) => Effect.Effect<void, SinkUnavailable>) | undefined

@@ -74,7 +74,7 @@ export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Dura
   }
 })
 
-const nobody = Effect.die("the fleet bench has no such operation")
+const unused = Effect.die("the fleet bench has no such operation")
 
 /** What outlives a fleet: the log's drafts and the `devices` table, with the epoch of each device. */
 export class BenchTables {
@@ -149,7 +149,7 @@ export const layerOn = (
       const changes = yield* PubSub.unbounded<DeviceId | null>()
       let full = false
       const log = EventLog.of({
-        append: () => nobody,
+        append: () => unused,
         push: (draft, options) => {
           const stale = options !== undefined && tables.epochs.get(draft.deviceId) !== options.fence.epoch
           if (stale) queueMicrotask(options.onFenced)
@@ -165,16 +165,16 @@ export const layerOn = (
           return () => waiting.delete(resume)
         },
         flush: Effect.void,
-        read: () => nobody,
+        read: () => unused,
         follow: () => Stream.die("the fleet bench has no such operation"),
-        latest: () => nobody,
-        bounds: nobody,
-        claimCursor: () => nobody,
-        moveCursor: () => nobody,
-        cursors: nobody,
-        deleteOlderThan: () => nobody,
-        eraseChat: () => nobody,
-        eraseDevice: () => nobody
+        latest: () => unused,
+        bounds: unused,
+        claimCursor: () => unused,
+        moveCursor: () => unused,
+        cursors: unused,
+        deleteOlderThan: () => unused,
+        eraseChat: () => unused,
+        eraseDevice: () => unused
       })
       const gatewayPulses = yield* PubSub.sliding<void>(1)
       let row: Result.Result<GatewayRef, GatewayAbsent> = Result.succeed("default 1" as GatewayRef)

@@ -47,7 +47,7 @@ export type Input =
   /** The log refused a transition: another process has claimed the device since. */
   | { readonly _tag: "Fenced" }
 
-/** What `decide` can not find out by itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
+/** What `decide` cannot find out by itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
 export interface Facts extends Now {
   readonly delay: number
 }

@@ -134,7 +134,7 @@ export class DeviceCell {
 
 /**
  * Listens to one session of a device. A session that was given up keeps its listener, but the listener no longer
- * belongs to the cell: what a dying socket still delivers can not disturb its successor.
+ * belongs to the cell: what a dying socket still delivers cannot disturb its successor.
  */
 export class FrameListener implements SessionListener {
   readonly #cell: DeviceCell

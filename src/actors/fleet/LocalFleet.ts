@@ -120,7 +120,7 @@ const make = Effect.gen(function*() {
     return { epochs, recorded: yield* repository.recorded(ids, 1) }
   })
 
-  /** Returns the devices that can not start because of their gateway. */
+  /** Returns the devices that cannot start because of their gateway. */
   const start = Effect.fnUntraced(function*(devices: ReadonlyArray<DesiredDevice>) {
     const asked = yield* Effect.forEach(devices, admit)
     const admitted = asked.flatMap((one): ReadonlyArray<Admitted> => one.admitted)

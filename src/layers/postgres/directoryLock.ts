@@ -44,7 +44,7 @@ export class EmbeddedDatabaseUnusable extends Schema.TaggedError<EmbeddedDatabas
     return new EmbeddedDatabaseUnusable({
       dataDir,
       cause,
-      message: `The embedded database in ${dataDir} can not be opened: ${detail}`
+      message: `The embedded database in ${dataDir} cannot be opened: ${detail}`
     })
   }
 }

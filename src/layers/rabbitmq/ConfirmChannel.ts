@@ -78,7 +78,7 @@ export class ConfirmChannel {
     return batch
   }
 
-  /** The caller was interrupted. Some of the batch may have been sent, so the channel can not be used any longer. */
+  /** The caller was interrupted. Some of the batch may have been sent, so the channel cannot be used any longer. */
   abandon(batch: PublishBatch): void {
     if (!this.#batches.includes(batch)) return
     this.#batches = this.#batches.filter((other) => other !== batch)
@@ -122,7 +122,7 @@ export class ConfirmChannel {
     }
     const frames = this.#frames.take()
     const own = this.#inside.connection.channels[this.#inside.ch]
-    // A closed channel has reported its end before, so its number can not belong to another one already.
+    // A closed channel has reported its end before, so its number cannot belong to another one already.
     if (own?.channel === this.#channel) own.buffer.write(frames)
     else this.end({ reason: "disconnected", detail: "the channel is closed" })
   }
@@ -159,7 +159,7 @@ const findRoutes = (event: LoggedEvent, kind: string): ReadonlyArray<Route> => {
 
 /**
  * AMQP allows 255 bytes for a routing key and a type. The names of a gateway's own events have no such bound, and one
- * that can not be sent would block the log for ever. The body has the kind in full.
+ * that cannot be sent would block the log for ever. The body has the kind in full.
  */
 const shortenKind = (kind: string): string => Buffer.byteLength(kind) <= 200 ? kind : kind.slice(0, 50)
 

@@ -254,7 +254,7 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
         (connection) => {
           // Listens here, before the fiber goes on, so that no event in between is missed.
           const latest = listen(connection, () => Queue.offerUnsafe(signals, undefined))
-          // amqplib can not cancel an attempt, so a connection that comes after an interruption is closed.
+          // amqplib cannot cancel an attempt, so a connection that comes after an interruption is closed.
           if (abandoned) return destroy(connection)
           resume(Effect.succeed({ connection, latest, next: Queue.take(signals) }))
         },

@@ -69,7 +69,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
         traceparent,
         (failure) => resume(failure === null ? Effect.void : Effect.fail(failure))
       )
-      // What was sent can not be withdrawn, and what was not sent must not follow: the channel ends.
+      // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.
       return Effect.sync(() => attempt.channel.abandon(batch))
     }).pipe(Effect.mapError(unavailable))
   })

@@ -79,7 +79,7 @@ export class TopologyRefused extends Schema.TaggedError<TopologyRefused>()("Topo
   subject: Schema.String
 }) {
   static of(subject: string, detail: string): TopologyRefused {
-    return new TopologyRefused({ subject, message: `'${subject}' can not be declared. The broker says: ${detail}` })
+    return new TopologyRefused({ subject, message: `'${subject}' cannot be declared. The broker says: ${detail}` })
   }
 }
 

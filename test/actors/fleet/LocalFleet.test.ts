@@ -227,7 +227,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("tells the log once that a device which nobody ran is over", () =>
+  it.effect("records once that a device which no process runs has ended", () =>
     within(
       [device(1, { active: false })],
       Effect.gen(function*() {
@@ -305,7 +305,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("asks about no more slots at once than it is told, however many sessions open together", () =>
+  it.effect("asks about no more slots at once than it is set to, however many sessions open together", () =>
     within(
       Array.from({ length: 400 }, (_, n) => device(n)),
       Effect.gen(function*() {

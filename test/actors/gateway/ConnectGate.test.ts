@@ -78,7 +78,7 @@ describe("the gate to a gateway", () => {
       assert.include(begun, "last")
     }))
 
-  it.effect("opens no more connections a second than it is told", () =>
+  it.effect("opens no more connections per second than it is set to", () =>
     Effect.gen(function*() {
       const gate = ConnectGate.make({ handshakesInFlight: 100, connectsPerSecond: 10 })
       let begun = 0

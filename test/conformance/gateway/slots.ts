@@ -36,7 +36,7 @@ export const slotConformance = (adapter: Adapter): void => {
         assert.strictEqual(core.devices.get("tenant-7"), made)
       }))
 
-    it.live("refused credentials and a gateway that is away are told apart, and the probe needs no credentials", () =>
+    it.live("refused credentials and a gateway that is away are different failures, and the probe needs no credentials", () =>
       Effect.gen(function*() {
         const { gateway, proxy } = yield* setup(adapter, { simulator: { auth: { user: "u", password: "secret" } } })
         const refused = yield* Effect.flip(gateway.status(target))

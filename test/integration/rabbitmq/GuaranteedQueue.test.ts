@@ -1,6 +1,6 @@
 /**
- * The queue that Columba guarantees gets every incoming message, whatever becomes of it at the broker and whoever else
- * is bound to the same routing keys. In each test another queue takes every event, so that the broker could confirm an
+ * The queue that Columba guarantees gets every incoming message, whatever becomes of it at the broker and whichever other
+ * queues are bound to the same routing keys. In each test another queue takes every event, so that the broker could confirm an
  * event without the guaranteed queue.
  */
 import { assert, describe, it } from "@effect/vitest"

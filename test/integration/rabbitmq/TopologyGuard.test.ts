@@ -98,7 +98,7 @@ describe("the guard of exchanges and queues", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("keeps saying what it can not declare until that has changed", () =>
+  it.live("keeps saying what it cannot declare until that has changed", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       const channel = yield* openChannel(url)

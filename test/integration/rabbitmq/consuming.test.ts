@@ -65,7 +65,7 @@ describe("the sample consumer", () => {
   })
 
   it.live(
-    "stores each message once, over a crash, a repeat and an event that it can not read",
+    "stores each message once, over a crash, a repeat and an event that it cannot read",
     () =>
       Effect.gen(function*() {
         const url = yield* freshVhost

@@ -65,7 +65,7 @@ const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
 })
 
 it.live(
-  "an older copy is restored: what is committed afterwards reaches the sink, and readers are told",
+  "an older copy is restored: what is committed afterwards reaches the sink, and readers get LogReset",
   () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase

@@ -10,7 +10,7 @@ import { freshDirectory } from "../../support/directory.ts"
 
 const locks = (directory: string) => readdirSync(directory).filter((name) => name.startsWith("columba.lock"))
 
-/** Leaves a socket behind on which nobody listens, as a killed process does. */
+/** Leaves a socket behind without a listener, as a killed process does. */
 const leaveDead = (directory: string, processId: number) =>
   Effect.promise(() =>
     new Promise<void>((resolve) => {

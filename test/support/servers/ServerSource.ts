@@ -20,7 +20,7 @@ export class ServerMissing extends Schema.TaggedError<ServerMissing>()("ServerMi
     return new ServerMissing({
       server,
       message: `The tests need ${server} and found neither a container engine that answers nor its programs here, ` +
-        `and could not install them (${detail}). Mend it by one of: start Docker; install ${server} so that its ` +
+        `and could not install them (${detail}). Fix it by one of: start Docker; install ${server} so that its ` +
         `programs are in PATH; run the tests as root on Debian or Ubuntu.`
     })
   }

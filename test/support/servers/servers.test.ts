@@ -75,7 +75,7 @@ describe("PostgresServer", () => {
       ])
     }), 60_000)
 
-  it.live("answers nobody while frozen and everybody after", () =>
+  it.live("answers no connection while frozen and every one after", () =>
     Effect.gen(function*() {
       const server = yield* PostgresServer.make
       yield* server.freeze
