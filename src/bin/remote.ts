@@ -75,7 +75,7 @@ const advise = (
       return contactFailed(url, error.message)
     case "Unauthorized":
       return Effect.succeed(
-        CommandFailed.of(error.message, "give a key with --api-key or COLUMBA_API_KEY", exitCode.misused)
+        CommandFailed.of(error.message, "the key comes from --api-key or COLUMBA_API_KEY", exitCode.misused)
       )
     case "Forbidden":
       return Effect.succeed(CommandFailed.of(error.message, "use a key that has this scope", exitCode.misused))

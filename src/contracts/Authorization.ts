@@ -52,9 +52,17 @@ export class CurrentCaller extends Context.Service<CurrentCaller, {
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {
   message: Schema.String
 }, { httpApiStatus: 401 }) {
+  /** No key was sent. */
   static of(): Unauthorized {
     return new Unauthorized({
       message: "This server asks for an API key: send Authorization: Bearer <key> or X-Api-Key: <key>"
+    })
+  }
+
+  /** The key is none of the configured ones. */
+  static unknown(): Unauthorized {
+    return new Unauthorized({
+      message: "This server does not know this API key; compare it with COLUMBA_API_KEYS of the server"
     })
   }
 }

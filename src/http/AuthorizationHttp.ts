@@ -54,17 +54,18 @@ const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
     for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
     return found
   }
-  const identify = (headers: Headers.Headers): Caller | null => {
-    const presented = presentedKey(headers)
-    return presented === null ? null : find(presented)
-  }
   return Authorizer.of({
     open: false,
-    carriesKey: (headers) => identify(headers) !== null,
+    carriesKey: (headers) => {
+      const presented = presentedKey(headers)
+      return presented !== null && find(presented) !== null
+    },
     authorize: (headers, required) =>
       Effect.suspend((): Effect.Effect<Caller, Unauthorized | Forbidden> => {
-        const caller = identify(headers)
-        if (caller === null) return Effect.fail(Unauthorized.of())
+        const presented = presentedKey(headers)
+        if (presented === null) return Effect.fail(Unauthorized.of())
+        const caller = find(presented)
+        if (caller === null) return Effect.fail(Unauthorized.unknown())
         if (!caller.scopes.has(required.scope)) return Effect.fail(Forbidden.of(caller.name, required.scope))
         return required.reach === "fleet" && caller.devices !== undefined
           ? Effect.fail(Forbidden.limited(caller.name, required.scope))

@@ -66,7 +66,9 @@ describe("authorization", () => {
         assert.deepStrictEqual([nobody.status, nobody.body._tag], [401, "Unauthorized"], name)
         assert.strictEqual(nobody.headers.get("www-authenticate"), "Bearer", name)
         const wrong = yield* knock({ authorization: "Bearer wrong", "x-api-key": "secret-" })
-        assert.strictEqual(wrong.status, 401, name)
+        assert.deepStrictEqual([wrong.status, wrong.body._tag], [401, "Unauthorized"], name)
+        assert.include(nobody.body.message, "asks for an API key", name)
+        assert.include(wrong.body.message, "does not know this API key", name)
         for (const [caller, scopes, key] of keys) {
           for (const headers of [{ authorization: `Bearer ${key}` }, { "x-api-key": key }]) {
             const { body, status } = yield* knock(headers)
