@@ -8,39 +8,15 @@ import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect, Layer, Redacted } from "effect"
-import type { EventDraft } from "../src/domain/Event.ts"
-import type { DeviceId } from "../src/domain/Ids.ts"
 import * as EmbeddedDatabase from "../src/layers/postgres/Embedded.ts"
 import * as PostgresDatabase from "../src/layers/postgres/Postgres.ts"
 import * as SqlStorage from "../src/layers/postgres/SqlStorage.ts"
-import { makeEventId, deriveMessageId } from "../src/services/EventIdentity.ts"
 import { EventLog } from "../src/services/EventLog.ts"
 import { layerMemory } from "../src/layers/memory/MemoryStorage.ts"
+import { makeDraft } from "./support/drafts.ts"
 
 const total = Number(process.env["EVENTS"] ?? 40_000)
 const singles = 300
-const devices = 1_000
-
-const makeDraft = (index: number): EventDraft => {
-  const deviceId = `dev_${String(index % devices).padStart(26, "0")}` as DeviceId
-  const chat = `6281${String(index % 5_000).padStart(8, "0")}@s.whatsapp.net`
-  const identity = { fromMe: false, chat, sender: chat, waId: `3EB0${index}` }
-  return {
-    id: makeEventId(Date.now()),
-    kind: "message.received",
-    deviceId,
-    occurredAt: new Date().toISOString(),
-    via: "live",
-    data: {
-      ...identity,
-      messageId: deriveMessageId(deviceId, identity),
-      type: "text",
-      body: `pesan nomor ${index}: ${"halo, apa kabar? ".repeat(16)}`
-    },
-    identity: { ...identity, rank: "" },
-    aliases: []
-  }
-}
 
 const program = Effect.gen(function*() {
   const log = yield* EventLog

@@ -9,12 +9,11 @@ import { readFileSync } from "node:fs"
 import { Context, Effect, Layer, Redacted } from "effect"
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { DeviceId } from "../src/domain/Ids.ts"
-import type { EventDraft } from "../src/domain/Event.ts"
 import { prepare } from "../src/log/PreparedDraft.ts"
 import { appendParameters, appendStatement } from "../src/layers/postgres/appendStatement.ts"
 import { migrate } from "../src/layers/postgres/Migrations.ts"
-import { deriveMessageId, makeEventId } from "../src/services/EventIdentity.ts"
+import { makeEventId } from "../src/services/EventIdentity.ts"
+import { devices, makeDraft } from "./support/drafts.ts"
 
 const [server, size = "5000000"] = process.argv.slice(2)
 if (server === undefined) throw new Error("usage: node bench/growth.ts <server url> [events]")
@@ -23,32 +22,10 @@ const grown = Number(size)
 const batchEvents = 500
 /** Enough that 10 ms ticks and single pauses do not matter. */
 const batches = 200
-const devices = 1_000
 const fillStep = 100_000
 
 /** Clock ticks per second in /proc. */
 const ticks = 100
-
-const makeDraft = (index: number): EventDraft => {
-  const deviceId = `dev_${String(index % devices).padStart(26, "0")}` as DeviceId
-  const chat = `6281${String(index % 5_000).padStart(8, "0")}@s.whatsapp.net`
-  const identity = { fromMe: false, chat, sender: chat, waId: `3EB0${index}` }
-  return {
-    id: makeEventId(Date.now()),
-    kind: "message.received",
-    deviceId,
-    occurredAt: new Date().toISOString(),
-    via: "live",
-    data: {
-      ...identity,
-      messageId: deriveMessageId(deviceId, identity),
-      type: "text",
-      body: `pesan nomor ${index}: ${"halo, apa kabar? ".repeat(16)}`
-    },
-    identity: { ...identity, rank: "" },
-    aliases: []
-  }
-}
 
 const readCpuMillis = (pid: number): number => {
   const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]!.split(" ")

@@ -136,7 +136,7 @@ export const processTree = (root: number): ReadonlyArray<number> => {
 }
 
 /** How many file descriptors a process may open; `Infinity` if there is no limit. */
-export const openFilesLimit = (): number => {
+const openFilesLimit = (): number => {
   const line = /^Max open files\s+(\S+)/m.exec(readFileSync("/proc/self/limits", "utf8"))
   return line?.[1] === "unlimited" ? Infinity : Number(line?.[1] ?? 0)
 }

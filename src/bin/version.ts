@@ -1,2 +1,2 @@
-/** The version of this program: put in by the build, and unsaid when it runs from its sources. */
+/** The version of this program: set by the build, and unknown when it runs from its sources. */
 export const version = process.env["COLUMBA_VERSION"] ?? "0.0.0-source"

@@ -151,7 +151,7 @@ export const deviceOperations = [
     description:
       "Erases what the log holds of one chat, under both spellings of its account: the messages with their " +
       "text, their acks and actions. Each event keeps its number and becomes `event.erased`. What subscribers received " +
-      "before is theirs. Erasing again erases what has come since.",
+      "before is not erased. Erasing again erases what has come since.",
     params: ChatFields,
     success: Erasure,
     example: { erased: 42 },

@@ -126,7 +126,7 @@ const refuse = (request: Request, options: EdgeOptions): Response | null => {
 }
 
 /**
- * Without keys, a caller is allowed because it runs on this machine. But a browser on this machine runs pages of others.
+ * Without keys, a caller is allowed because it runs on this machine. But a browser on this machine runs pages of other sites.
  * Such a page may let its own name resolve to our address (then `Host` is that name), or send a request across origins
  * (then `Origin` is not ours). Reads across origins need no check: the browser does not show their answer to the page.
  */

@@ -1,6 +1,7 @@
 /**
  * The open streams of this process, over HTTP and RPC together: how many there may be, how much of the log they may hold
- * in memory in all, and the end of those whose client takes nothing. There is one bound of each, because one memory pays.
+ * in memory in all, and the end of those whose client takes nothing. The bounds are common to all streams, because all of
+ * them use the memory of one process.
  *
  * A page that was read stays in memory until its client has taken it. So each stream may hold a small page at any time,
  * and more only from a pool that all share: a thousand clients that do not read cost no more than the pool, and a

@@ -15,7 +15,7 @@ export const unauthenticatedMax = 200
 
 /**
  * The server adds it to the request that opens the socket, and the RPC protocol copies it to each request on it: so a
- * request says which socket it came by. A client that sends one of its own names no socket of ours.
+ * request says which socket it came by. A value that a client sends itself names no socket.
  */
 export const socketHeader = "x-columba-socket"
 

@@ -24,8 +24,8 @@ const followPage = 500
 const eventBytesMin = 64
 
 /**
- * Reads at a time for streams that are behind. A thousand of them would otherwise stand in line at the database before
- * the readers that keep up, the relays and everything else.
+ * Reads at a time for streams that are behind. A thousand of them would otherwise queue at the database ahead
+ * of the readers that keep up, the relays and everything else.
  */
 const catchUpReadsMax = 4
 

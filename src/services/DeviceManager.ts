@@ -69,7 +69,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly explain: OnVisibleDevice<Explanation>
   /**
    * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
-   * included. What sinks have delivered before is theirs.
+   * included. What sinks have delivered before is not erased.
    */
   readonly eraseChat: (id: DeviceId, chat: string) => Effect.Effect<Erasure, DeviceNotFound | StorageUnavailable>
   /** The same for all chats of the device; the address and the phone number of its account are forgotten too. */

@@ -178,7 +178,7 @@ export class EventLog extends Context.Service<EventLog, {
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   /**
-   * Deletes events older than `keep` by the database's clock, with the messages, statuses and identities that are theirs;
+   * Deletes events older than `keep` by the database's clock, with their messages, statuses and identities;
    * none that a sink has not confirmed, and never the newest. An identity stays at least as long as its event. Deletes
    * nothing and answers `Refused` if more time than `stepMax` seems to have passed since the last round.
    */
@@ -190,8 +190,8 @@ export class EventLog extends Context.Service<EventLog, {
   /**
    * Erases what the log holds of one chat of a device, under both spellings of the account: its messages, acks and
    * actions, and rejected frames and gateway events that name it. Each becomes an `event.erased` with its number; the
-   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back. Events
-   * that sinks were given before are theirs. Returns how many events were erased.
+   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back. What
+   * sinks have delivered before is not erased. Returns how many events were erased.
    */
   readonly eraseChat: (device: DeviceId, chat: string) => Effect.Effect<number, StorageUnavailable>
 

@@ -2,8 +2,8 @@
  * The gateways that this process can use now. Rows come, change and go while it runs: the directory follows the table
  * and opens a gateway when it is first asked for, once for all who use it at a time.
  *
- * A `GatewayRef` names one version of a row. When the row changes, the ref is no longer current: who holds a gateway
- * for long (a host of actors) looks at that after each change, lets go of it and asks again.
+ * A `GatewayRef` names one version of a row. When the row changes, the ref is no longer current: a long-lived
+ * holder of a gateway (a host of actors) checks that after each change, releases the gateway and asks again.
  */
 import { Context, Duration, Effect, Layer, PubSub, RcMap, Result, Scope, Semaphore, Stream } from "effect"
 import type { Brand, Redacted } from "effect"
@@ -37,7 +37,7 @@ const idleTime = Duration.seconds(30)
 /** One pulse that waits says all: the reader looks at every gateway. */
 const pulsesMax = 1
 
-/** Why a gateway cannot be had. */
+/** Why a gateway cannot be used. */
 export type GatewayAbsent = GatewayUnknown | GatewayUnusable
 
 export class GatewayDirectory extends Context.Service<GatewayDirectory, {
@@ -45,7 +45,7 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
   readonly current: (name: GatewayName | undefined) => Result.Result<GatewayRef, GatewayAbsent>
   /** The gateway of this version, shared with everyone who has it open, for as long as the scope. */
   readonly open: (ref: GatewayRef) => Effect.Effect<WhatsAppGateway, GatewayAbsent, Scope.Scope>
-  /** Reads the table now. Failing to leaves what is known. */
+  /** Reads the table now. If that fails, what is known stays. */
   readonly refresh: Effect.Effect<void>
   /** A pulse after every refresh that found something changed. */
   readonly changes: Stream.Stream<void>
@@ -138,7 +138,7 @@ const make = Effect.fnUntraced(function*(
     idleTimeToLive: idleTime,
     lookup: Effect.fnUntraced(function*(ref: GatewayRef) {
       const row = [...rows.values()].find((one) => makeRef(one) === ref)
-      // The row changed between `current` and here: what is current now is for the caller to ask.
+      // The row changed between `current` and here: the caller asks for the current version again.
       if (row === undefined) return yield* GatewayUnknown.of(readName(ref), [...rows.keys()])
       const open = adapters.byDialect.get(row.gateway.dialect)
       if (open === undefined) return yield* GatewayUnusable.of(row.gateway.name, "dialect")

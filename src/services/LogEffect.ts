@@ -1,7 +1,7 @@
 /**
  * The effects of an append: what a transaction changes besides recording events. This table is their only declaration.
  * Its columns give the type of an effect, the parameters of the append function and their encoding; each store applies
- * an effect in a table of its own that has one entry per tag, so an effect cannot be half there.
+ * an effect in a table of its own that has one entry per tag, so the compiler reports an effect that a store lacks.
  *
  * An effect belongs to a draft (applied if that draft is new) or to a group (applied unless the group is refused or was
  * committed before). It must be idempotent: after an unknown outcome it may be applied twice.

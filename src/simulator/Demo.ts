@@ -16,7 +16,7 @@ import type { SimulatorHandle } from "./SimulatedGateway.ts"
 /** The name of the built-in simulator among the gateways. */
 export const simulatorGateway = GatewayName.make("simulator")
 
-/** Events per second: a lively shop each, but no more than a terminal can show. */
+/** Events per second: those of a busy shop for each device, but no more than a terminal can show. */
 const rateMax = 50
 const ratePerDevice = 0.25
 
@@ -69,7 +69,7 @@ export const listSimulatedIds = Effect.flatMap(
     )
 )
 
-/** The sink without the events of these devices: made-up messages that a broker of others must not get. */
+/** The sink without the events of these devices: made-up messages must not reach the broker of a real gateway. */
 export const withoutDevices = (sink: EventSink, devices: ReadonlySet<DeviceId>): EventSink => ({
   name: sink.name,
   overlap: sink.overlap,

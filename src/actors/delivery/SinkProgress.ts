@@ -134,7 +134,7 @@ export class SinkProgress {
     })
   }
 
-  /** The cursor is to be read anew: what was confirmed belongs to a log that is gone. */
+  /** The cursor must be read again: what was confirmed belongs to a log that is gone. */
   reset(error: LogReset): Effect.Effect<void> {
     this.holdsCursor = false
     this.#state = "starting"

@@ -64,7 +64,7 @@ export const make = Effect.fnUntraced(function*(
   // One slot: only the latest confirmed number counts, so several confirms may fall into one signal.
   const confirms = yield* Queue.sliding<void>(1)
 
-  /** Never waited for by what publishes: until it is durable, a crash repeats events, and loses none. */
+  /** Publishing does not wait for it. A crash before the cursor is durable repeats events and loses none. */
   const moveCursor = Effect.fnUntraced(function*(claim: CursorClaim) {
     while (true) {
       yield* Queue.take(confirms)
@@ -106,7 +106,7 @@ export const make = Effect.fnUntraced(function*(
   const fiber = yield* Effect.forkScoped(relay)
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
-      // Without a cursor nothing is out and nothing is to be settled.
+      // Without a cursor nothing is in flight.
       if (!progress.holdsCursor) return Fiber.interrupt(fiber)
       return Deferred.succeed(stopping, undefined).pipe(Effect.andThen(Fiber.await(fiber)))
     })

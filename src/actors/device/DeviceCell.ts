@@ -82,7 +82,7 @@ export class DeviceCell {
     this.#inbox.push(input)
   }
 
-  /** What a session said is void once the session is: its successor starts with a clean slate. */
+  /** Inputs of a session are dropped when it ends: they say nothing about the next one. */
   forgetSession(): void {
     this.session = null
     this.sessionScope = null

@@ -195,7 +195,7 @@ const make = Effect.gen(function*() {
 
   const turn = Semaphore.makeUnsafe(1)
   let compared: "not yet" | "done" | "failed" = "not yet"
-  /** Of these devices; without ids, of all. False: it failed, and is to be repeated. */
+  /** Of these devices; without ids, of all. False: it failed and must be repeated. */
   const reconcile = (ids?: ReadonlyArray<DeviceId>): Effect.Effect<boolean> =>
     Semaphore.withPermit(turn, follow(ids)).pipe(
       Effect.andThen(Effect.sync(() => {

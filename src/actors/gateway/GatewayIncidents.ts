@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
-  /** Runs in a fiber of its own, so that a device which is stopped while it asks takes the answer from no other. */
+  /** Runs in a fiber of its own: a device that is stopped while it asks does not cancel the answer for the others. */
   const ask = (failure: Failure, answer: Deferred.Deferred<boolean>): Effect.Effect<void> =>
     Effect.flatMap(probe, (answer) => answer === "down" ? Effect.as(begin(failure), true) : Effect.succeed(false)).pipe(
       Effect.onExit((exit) =>

@@ -1,6 +1,6 @@
 /**
  * How a device of one gateway gets its session: by a connection of its own where the gateway offers that, else by a
- * share of the gateway's link, else (the gateway only posts to us) by being there.
+ * share of the gateway's link, else, where the gateway only posts to us, without any connection.
  *
  * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at
  * once with a failure that concerns the gateway, so that it is looked at as one incident and burns no device's budget.

@@ -41,7 +41,7 @@ export const make = Effect.fnUntraced(function*(
   /** In the order in which they became due; a device is in it once, so it is bounded by the devices. */
   const due = new Set<DeviceCell>()
   const someDue = Latch.makeUnsafe()
-  /** Of these the list of all slots proved nothing. Taken first. */
+  /** Devices about which the list of all slots proved nothing. They are asked about first. */
   const unproven = new Set<DeviceCell>()
 
   const plan = (cell: DeviceCell): void => {
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function*(
       cell.statusHinted = false
       return
     }
-    // What a hint asked for stands: it is about something newer than whatever led to this planning.
+    // A question that a hint asked for keeps its time: the hint is newer than what led to this plan.
     if (cell.statusHinted) return
     const usable = cell.actorState.state._tag === "Online"
     const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)

@@ -28,7 +28,7 @@ const heartbeatMax = Duration.seconds(5)
 /** A session's name holds 63 bytes; the host's name is cut so that all of it fits. */
 const hostNameMax = 20
 
-/** Nothing is ever said on it: what listens learns at once that the connection is closed. */
+/** No signal is ever sent on it: listening only shows at once that the connection is closed. */
 const silentChannel = "columba_fleet_lease"
 
 interface Held {
@@ -59,7 +59,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     /** The lock on a connection of its own, for as long as the scope; or who else holds it, if anybody does. */
     const lock = Effect.fnUntraced(function*() {
       const listening = yield* Scope.fork(yield* Effect.scope)
-      // Made after, so released before: with the connection gone there is nothing left to wait for.
+      // Acquired after the scope of the listening, so released before it: then nothing is left to wait for.
       const single = yield* PgConnection.make({ ...config, applicationName: name, multiplex: false })
       const connection = yield* Scope.provide(single.pin, listening)
       const { rows } = yield* connection.query(`select pg_try_advisory_lock(${lockKey}) as locked`)

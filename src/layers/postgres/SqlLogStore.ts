@@ -280,7 +280,7 @@ interface Filter {
   readonly parameters: ReadonlyArray<unknown>
   /** Where a read must stop looking, as an expression of `$1`; null where an index leads to what is asked for. */
   readonly bound: string | null
-  /** What the newest are looked for in. */
+  /** The relation in which the newest events are searched. */
   readonly among: string
 }
 

@@ -74,7 +74,7 @@ export const makeDirectoryCheck = (dataDir: string, file: string, lock: string):
 /** What fits into a socket's address everywhere: 104 bytes with the zero at its end. */
 const addressBytesMax = 103
 
-/** Who does not say what it does within this time is computing, as the database does for seconds: it has the lock. */
+/** A process that does not answer within this time is busy, as the database is for seconds: it has the lock. */
 const answerMillisMax = 1_000
 
 /** Two processes that start at once need one or two rounds. More rounds mean that the lock cannot be taken. */
@@ -114,7 +114,7 @@ const take = async (dataDir: string): Promise<Presence> => {
   throw new Error("processes that start in it keep each other out")
 }
 
-/** True: it is ours. False: another that starts goes first. Throws when another has it. */
+/** True: this process has it. False: another that starts goes first. Throws when another has it. */
 const settle = async (dataDir: string, address: Addresses, own: Presence): Promise<boolean> => {
   try {
     for (let round = 0; round < roundsMax; round++) {
@@ -180,7 +180,7 @@ interface Other {
   readonly host: string | undefined
 }
 
-/** Who else is alive here; removes what the dead have left. */
+/** The other live processes of the directory. Removes the sockets of dead ones. */
 const lookAround = async (dataDir: string, address: Addresses, own: string): Promise<ReadonlyArray<Other>> => {
   const others: Array<Other> = []
   for (const name of readdirSync(dataDir)) {

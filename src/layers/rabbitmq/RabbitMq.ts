@@ -306,6 +306,7 @@ const destroy = (connection: ChannelModel): void => {
   getSocket(connection).destroy()
 }
 
+/** The types of amqplib do not show the socket; its version is pinned. */
 const getSocket = (connection: ChannelModel): Socket =>
   (connection.connection as unknown as { readonly stream: Socket }).stream
 

@@ -67,7 +67,7 @@ export const readEnvelope = (json: unknown): Envelope | null => {
   return typeof json.device_id === "string" && Predicate.isObject(json.payload) ? json as unknown as Envelope : null
 }
 
-/** Reasons and the like are for people. */
+/** The longest text that is kept of a reason and the like, which only people read. */
 const wordsMax = 200
 
 /** A short text of the payload, cut. */

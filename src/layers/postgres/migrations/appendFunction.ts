@@ -13,8 +13,8 @@
  * all processes: a reader that sees `n` sees everything below it. Every statement of a volatile function takes a fresh
  * snapshot, so what the lock's last holder committed is seen.
  *
- * `p_floor` is the head that the writer knew when it first sent these drafts. If an earlier attempt was committed, then
- * above that number: only there are their ids looked for, and where the head still stands at the floor, not at all. A
+ * `p_floor` is the head that the writer knew when it first sent these drafts. An earlier attempt can only have been
+ * committed above that number, so their ids are looked up only there, and not at all while the head equals the floor. A
  * head below the floor is a log that went back. Then nothing is written, and the writer learns the head: it cannot have
  * committed anything of the batch in this log. The floor also lets the planner skip the partitions below it.
  *
@@ -22,8 +22,8 @@
  * log went back, a number from before names nothing yet, or another event, and a cursor there would skip what follows.
  *
  * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
- * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned
- * plans look dear enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
+ * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned plans
+ * look expensive enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
  */
 import { effectColumns, effectTags } from "../../../services/LogEffect.ts"
 import { effectPrefix, effectStatements } from "../effectStatements.ts"
