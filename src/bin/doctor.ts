@@ -1,5 +1,5 @@
 /** `columba doctor`: checks everything that Columba needs, and says how to fix what is wrong. */
-import { Clock, Duration, Effect, FileSystem, Redacted } from "effect"
+import { Clock, Duration, Effect, FileSystem, Logger, Redacted } from "effect"
 import type { Scope } from "effect"
 import { Command, Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
@@ -212,7 +212,10 @@ export const doctor = Command.make(
         gateway(settings.gateway),
         fileLimit,
         port(settings.host, settings.port)
-      ], { concurrency: "unbounded" })
+      ], { concurrency: "unbounded" }).pipe(
+        // A finding says what a part would log; standard output belongs to the findings.
+        Effect.provide(Logger.layer([]))
+      )
       yield* (flags.json
         ? Effect.forEach(findings, printJson, { discard: true })
         : print(...findings.flatMap(renderFinding)))
