@@ -5,18 +5,30 @@ import { PrometheusMetrics } from "effect/observability"
 import { Readiness } from "../services/Readiness.ts"
 import { Authorizer } from "./AuthorizationHttp.ts"
 
+/** What a key needs to see figures of the whole fleet. */
+const readsAll = { scope: "read", reach: "fleet" } as const
+
 /**
  * The process runs and its event loop turns. It does not look at what the process depends on: a restart would not fix
  * that.
  */
 const healthz = HttpRouter.add("GET", "/healthz", HttpServerResponse.jsonUnsafe({ status: "ok" }))
 
+/**
+ * Probes send no key, so it needs none. What is missing is said to everyone; the details of what is ready tell the size
+ * and the traffic of the fleet, and are for keys that may read all of it.
+ */
 const readyz = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const readiness = yield* Readiness
+  const { authorize } = yield* Authorizer
   yield* router.add(
     "GET",
     "/readyz",
-    Effect.map(readiness.report, (checks) => {
+    Effect.gen(function*() {
+      const { headers } = yield* HttpServerRequest.HttpServerRequest
+      const detailed = yield* Effect.isSuccess(authorize(headers, readsAll))
+      const report = yield* readiness.report
+      const checks = detailed ? report : report.map((check) => check.ready ? { ...check, detail: "" } : check)
       const missing = checks.filter(({ ready }) => !ready)
       return missing.length === 0
         ? HttpServerResponse.jsonUnsafe({ status: "ready", checks })
@@ -38,7 +50,7 @@ const metrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
     "/metrics",
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
-      yield* authorize(request.headers, { scope: "read", reach: "fleet" })
+      yield* authorize(request.headers, readsAll)
       const body = yield* PrometheusMetrics.format()
       return HttpServerResponse.text(body, { contentType: "text/plain; version=0.0.4; charset=utf-8" })
     }).pipe(

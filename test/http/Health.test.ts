@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { Api } from "../../src/contracts/Api.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
 import * as Metrics from "../../src/services/Metrics.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { Metric } from "effect"
@@ -28,6 +29,25 @@ describe("health, metrics and documents", () => {
       )
       assert.notInclude(JSON.stringify(body), "secret")
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+    }))
+
+  it.live("without a key for the whole fleet readiness says what is missing, and no more", () =>
+    Effect.gen(function*() {
+      const device = `dev_${"0".repeat(26)}` as DeviceId
+      const { services, url } = yield* startServer({
+        keys: [["all", ["read"], "all-devices"], ["limited", ["read"], "one-device", [device]]]
+      })
+      const { contribute } = Context.get(services, Readiness)
+      yield* contribute("fleet", Effect.succeed("4711 of 4711 devices online"))
+      yield* contribute("broker", Effect.fail("disconnected for 5 s"))
+      const read = (key?: string) => ask(`${url}/readyz`, { headers: key === undefined ? {} : { "x-api-key": key } })
+      for (const key of [undefined, "wrong", "one-device"]) {
+        assert.deepStrictEqual((yield* read(key)).body.checks, [
+          { name: "fleet", ready: true, detail: "" },
+          { name: "broker", ready: false, detail: "disconnected for 5 s" }
+        ])
+      }
+      assert.deepInclude((yield* read("all-devices")).body.checks[0], { detail: "4711 of 4711 devices online" })
     }))
 
   it.live("metrics parse as Prometheus text, each sample with its type", () =>
