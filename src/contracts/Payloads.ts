@@ -24,7 +24,7 @@ const filterKindsMax = 32
 const knownKinds = Event.members.flatMap(({ fields: { kind } }) => "literal" in kind ? [kind.literal] : [])
 const gatewayKind = /^gateway\.[a-zA-Z0-9_-]{1,64}(\.[a-zA-Z0-9_-]{1,64}){0,7}$/
 
-/** A kind to filter by. A kind that no event can have is refused: a reader with a misspelt one would wait for ever. */
+/** A kind to filter by. A kind that no event can have is refused: a reader with a misspelt one would wait forever. */
 export const EventKindFilter = Schema.String.check(
   Schema.makeFilter(
     (kind) => knownKinds.some((known) => known === kind) || gatewayKind.test(kind),

@@ -35,7 +35,7 @@ export interface Settings {
   /** Keys that seal what is secret in the database; the first seals, all open. */
   readonly secretKeys: ReadonlyArray<SecretKey>
   readonly roles: ReadonlySet<Role>
-  /** How long events stay in the log; null keeps them for ever. */
+  /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
   /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null

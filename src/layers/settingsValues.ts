@@ -66,7 +66,7 @@ export const corsOrigins = (given: string): ReadonlyArray<string> | null => {
   return origins.length > 0 && origins.every((entry) => httpUrl(entry)?.origin === entry) ? origins : null
 }
 
-/** `off` keeps events for ever. */
+/** `off` keeps events forever. */
 export const retention = (given: string): Duration.Duration | null =>
   /^(off|never|forever)$/i.test(given)
     ? Duration.infinity

@@ -168,7 +168,7 @@ export const variables = {
   }),
   retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(90), {
     expected: "a time like '90 days', or off",
-    about: "how long delivered events, their messages and identities are kept; off: for ever",
+    about: "how long delivered events, their messages and identities are kept; off: forever",
     fallback: "90 days"
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {

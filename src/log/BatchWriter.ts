@@ -1,5 +1,5 @@
 /**
- * Writes one batch until it is written. While the store is away the batch is tried again for ever. A batch that the
+ * Writes one batch until it is written. While the store is away the batch is tried again forever. A batch that the
  * store refuses for its data is halved until the offender is alone, and a `frame.rejected` takes the offender's place.
  * If the store refuses that as well, the data was not the reason: the original waits as for a store that is away.
  */

@@ -3,7 +3,7 @@
  *
  * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for more
  * drafts, which costs little delay and saves most of the work. When the store is away the same batch is tried again
- * for ever: nothing acknowledged is lost. `push` answers false, `append` waits, and sockets are not read until there is
+ * forever: nothing acknowledged is lost. `push` answers false, `append` waits, and sockets are not read until there is
  * room again.
  *
  * A repeat with other content, and a draft that the store refuses for its data, each become a `frame.rejected`: neither

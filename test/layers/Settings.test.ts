@@ -117,7 +117,7 @@ describe("Settings", () => {
       for (const given of bad) assert.lengthOf(yield* problems({ COLUMBA_API_KEYS: given }), 1, given)
     }))
 
-  it.effect("reads a time for retention, and off for ever", () =>
+  it.effect("reads a time for retention, and off forever", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* parse({ COLUMBA_RETENTION: "12 hours" })).retention, Duration.hours(12))
       assert.strictEqual((yield* parse({ COLUMBA_RETENTION: "off" })).retention, null)

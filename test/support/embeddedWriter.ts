@@ -1,4 +1,4 @@
-/** A process that appends to the embedded database in `argv[2]` for ever and prints each number once it is committed. */
+/** A process that appends to the embedded database in `argv[2]` forever and prints each number once it is committed. */
 import { Effect, Layer } from "effect"
 import * as EmbeddedDatabase from "../../src/layers/postgres/Embedded.ts"
 import * as SqlStorage from "../../src/layers/postgres/SqlStorage.ts"

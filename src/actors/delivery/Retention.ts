@@ -1,5 +1,5 @@
 /**
- * Keeps the log from growing for ever: at intervals deletes the events that are older than the retention, with their
+ * Keeps the log from growing forever: at intervals deletes the events that are older than the retention, with their
  * messages, statuses and identities. What a sink has not confirmed stays, however old, and a warning names that sink.
  */
 import { Clock, Duration, Effect, Schedule } from "effect"

@@ -1,5 +1,5 @@
 /**
- * Moves events from the log to a sink, for ever: reads in order, publishes in batches, and moves the sink's cursor to
+ * Moves events from the log to a sink, forever: reads in order, publishes in batches, and moves the sink's cursor to
  * the highest number that is confirmed with all before it. The next batches are read and published while earlier ones
  * wait for their confirms.
  *

@@ -231,7 +231,7 @@ const awaitRoom = (log: EventLog["Service"]): Effect.Effect<void> =>
     return Effect.sync(withdraw)
   })
 
-/** An opened session belongs to the cell before anything can interrupt; otherwise it would stay open for ever. */
+/** An opened session belongs to the cell before anything can interrupt; otherwise it would stay open forever. */
 const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
   Effect.uninterruptibleMask((restore) => {
     const scope = Scope.makeUnsafe()

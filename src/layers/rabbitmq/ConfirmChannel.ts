@@ -159,7 +159,7 @@ const findRoutes = (event: LoggedEvent, kind: string): ReadonlyArray<Route> => {
 
 /**
  * AMQP allows 255 bytes for a routing key and a type. The names of a gateway's own events have no such bound, and one
- * that cannot be sent would block the log for ever. The body has the kind in full.
+ * that cannot be sent would block the log forever. The body has the kind in full.
  */
 const shortenKind = (kind: string): string => Buffer.byteLength(kind) <= 200 ? kind : kind.slice(0, 50)
 

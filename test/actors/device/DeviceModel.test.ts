@@ -198,7 +198,7 @@ const awaken = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   bench.gateway.up = true
   bench.gateway.answer = answers.usable
   bench.setFull(false)
-  // Only a handshake that hangs for ever needs a hand: real ones end by their own timeout.
+  // Only a handshake that hangs forever needs a hand: real ones end by their own timeout.
   yield* bench.want([{ ...wanted, active: true }])
   for (let step = 0; step < 90 && bench.readState(id) !== "Online"; step++) {
     yield* TestClock.adjust("20 seconds")

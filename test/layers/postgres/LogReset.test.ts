@@ -49,7 +49,7 @@ const receives = Effect.fnUntraced(function*(published: Queue.Queue<string>, bod
   }
 })
 
-/** Reads from there for ever; the fiber ends with what ended the stream. */
+/** Reads from there forever; the fiber ends with what ended the stream. */
 const startFollower = Effect.fnUntraced(function*(log: Log, after: number) {
   const begun = yield* Deferred.make<void>()
   const fiber = yield* Effect.forkChild(
