@@ -21,6 +21,7 @@ import { layerGroup, Operations } from "./Operations.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 import { rpcProtocols } from "./rpcProtocols.ts"
+import { withoutAddresses } from "./tracing.ts"
 import { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 export interface HttpServerOptions {
@@ -145,6 +146,7 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
       OpenStreams.layer,
       UnauthenticatedSockets.layer
     ]),
+    Layer.provide(withoutAddresses),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { ignoreTrailingSlash: true }))
   )
 }
