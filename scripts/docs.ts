@@ -7,12 +7,9 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { variables } from "../src/layers/settingsVariables.ts"
 import type { Variable } from "../src/layers/settingsVariables.ts"
+import { catalogue, envelope, kinds } from "./eventSections.ts"
+import { cell, table } from "./markdown.ts"
 import { root } from "./stamp.ts"
-
-const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("<", "&lt;")
-
-const table = (head: ReadonlyArray<string>, rows: ReadonlyArray<ReadonlyArray<string>>): string =>
-  [head, head.map(() => "---"), ...rows].map((row) => `| ${row.join(" | ")} |`).join("\n")
 
 const settings = (): string =>
   table(
@@ -25,7 +22,7 @@ const settings = (): string =>
     ])
   )
 
-const sections: Readonly<Record<string, () => string>> = { settings }
+const sections: Readonly<Record<string, () => string>> = { catalogue, envelope, kinds, settings }
 
 const marked = /(<!-- (\w+): generated[^\n]*-->\n)[\s\S]*?(<!-- \/\2 -->)/g
 

@@ -1,14 +1,16 @@
 /** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
 import type { Device } from "../domain/Device.ts"
-import type { Event } from "../domain/Event.ts"
+import { eventKinds } from "../domain/EventKinds.ts"
 import type { Explanation } from "../domain/Explanation.ts"
 import type { Gateway } from "../domain/Gateway.ts"
 import type { Message } from "../domain/Message.ts"
 import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
 
-const deviceId = "dev_01K5ZQ4J7V8XW2M3N6P9R0S1T4"
-const messageId = "msg_01K5ZQ9D3B7C8E5F6G1H2J4K0M"
-const contact = "6281298765432@s.whatsapp.net"
+/** A message from a contact. */
+export const event = eventKinds[0].example
+
+const { deviceId } = event
+const { body, chat: contact, messageId, sender, type, waId } = event.data
 
 export const device: typeof Device.Encoded = {
   id: deviceId,
@@ -39,34 +41,15 @@ export const message: typeof Message.Encoded = {
   id: messageId,
   deviceId,
   direction: "in",
-  waId: "3EB0C767D26A1D8E4F2A",
+  waId,
   chat: contact,
-  sender: contact,
-  type: "text",
-  body: "Is the shop open today?",
+  sender,
+  type,
+  body,
   status: "delivered",
   occurredAt: "2026-11-22T10:04:11Z",
   createdAt: "2026-11-22T10:04:11.402Z",
   updatedAt: "2026-11-22T10:04:11.402Z"
-}
-
-export const event: typeof Event.Encoded = {
-  seq: "1042",
-  id: "0199c1f4-6f0a-7c3e-9d5b-2f1e8a7c4b60",
-  kind: "message.received",
-  deviceId,
-  occurredAt: "2026-11-22T10:04:11Z",
-  recordedAt: "2026-11-22T10:04:11.402Z",
-  via: "live",
-  data: {
-    messageId,
-    waId: "3EB0C767D26A1D8E4F2A",
-    chat: contact,
-    sender: contact,
-    fromMe: false,
-    type: "text",
-    body: "Is the shop open today?"
-  }
 }
 
 export const explanation: typeof Explanation.Encoded = {

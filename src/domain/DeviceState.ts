@@ -16,19 +16,20 @@ export type FailureClass = typeof FailureClass.Type
 
 /** One failure: the facts that an operator needs, and nothing secret. */
 export const Failure = Schema.Struct({
-  class: FailureClass,
-  /** A stable word for this failure: `socket-closed`, `ping-timeout`, `handshake-refused`, `frame-too-large` … */
-  code: Schema.String,
-  /** One sentence for people. */
-  detail: Schema.String
+  class: FailureClass.annotate({ description: "The class, which decides the reaction" }),
+  code: Schema.String.annotate({
+    description: "A stable word: `socket-closed`, `ping-timeout`, `handshake-refused`, `frame-too-large` …"
+  }),
+  detail: Schema.String.annotate({ description: "One sentence for people" })
 }).annotate({ identifier: "Failure", description: "One failure of a connection" })
 export type Failure = typeof Failure.Type
 
 export const Inactive = Schema.TaggedStruct("Inactive", {})
 export const Connecting = Schema.TaggedStruct("Connecting", {
-  attempt: Schema.Int,
-  /** Whether the session is open. If so, nothing has proved yet that the account behind it is connected. */
-  sessionOpen: Schema.Boolean
+  attempt: Schema.Int.annotate({ description: "Which attempt since the last stable connection" }),
+  sessionOpen: Schema.Boolean.annotate({
+    description: "Whether the session is open. If so, nothing has proved yet that the account behind it is connected"
+  })
 })
 export const AwaitingLogin = Schema.TaggedStruct("AwaitingLogin", {
   method: Schema.Literals(["qr", "code", "unknown"]),
@@ -77,9 +78,14 @@ export type DeviceStateTag = typeof DeviceStateTag.Type
  * the device continues from it.
  */
 export const DeviceMemory = Schema.Struct({
-  /** Failures that count against the restart budgets, oldest first. Bounded by the budgets. */
-  failures: Schema.Array(Schema.Struct({ ...Failure.fields, at: Timestamp })),
-  /** The requested releases from quarantine that the actor has seen so far. */
-  releaseRequests: Schema.Int
+  failures: Schema.Array(Schema.Struct({
+    ...Failure.fields,
+    at: Timestamp.annotate({ description: "When it happened" })
+  })).annotate({
+    description: "Failures that count against the restart budgets, oldest first. Bounded by the budgets"
+  }),
+  releaseRequests: Schema.Int.annotate({
+    description: "The requested releases from quarantine that the actor has seen so far"
+  })
 })
 export type DeviceMemory = typeof DeviceMemory.Type

@@ -1,6 +1,6 @@
 /** A device as it is recorded: its row and its newest transitions, read in one snapshot. */
 import type { Device } from "./Device.ts"
-import type { DeviceStateData } from "./Event.ts"
+import type { DeviceStateData } from "./EventData.ts"
 import type { Timestamp } from "./Ids.ts"
 
 /** A committed transition, with its number and time. */

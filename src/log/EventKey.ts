@@ -32,7 +32,18 @@ export const deriveKeyParts = (draft: EventDraft): KeyParts | null => {
  */
 export const digestContent = (draft: EventDraft): string | null => {
   if (draft.identity === null) return null
-  const data = draft.data as { readonly body?: unknown; readonly targetWaId?: unknown }
-  if (typeof data.body !== "string" || data.body === "") return null
-  return digest(`${typeof data.targetWaId === "string" ? data.targetWaId : ""}${separator}${data.body}`)
+  switch (draft.kind) {
+    case "message.received":
+    case "message.sent":
+      return digestBody("", draft.data.body)
+    case "message.reaction":
+    case "message.edited":
+    case "message.revoked":
+      return digestBody(draft.data.targetWaId, draft.data.body)
+    default:
+      return null
+  }
 }
+
+const digestBody = (targetWaId: string, body: string | null): string | null =>
+  body === null || body === "" ? null : digest(`${targetWaId}${separator}${body}`)

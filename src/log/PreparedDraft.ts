@@ -1,8 +1,9 @@
 /**
  * Makes drafts ready for a store, and turns what no store would take into a `frame.rejected` that every store takes.
  */
-import { rejectedRawMax } from "../domain/Event.ts"
-import type { AckData, DeviceStateData, EventDraft, EventKind, RejectedData } from "../domain/Event.ts"
+import type { EventDraft } from "../domain/Event.ts"
+import { rejectedRawMax } from "../domain/EventData.ts"
+import type { RejectedData } from "../domain/EventData.ts"
 import type { EventId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import { clean, deriveKey, digest, parseMessageId } from "../services/EventIdentity.ts"
@@ -107,28 +108,36 @@ const isMessage = (draft: EventDraft): boolean => draft.kind === "message.receiv
 
 /** The chat that an event belongs to: what a reader filters by, and what an erasure of the chat finds. */
 const readChat = (draft: EventDraft): string | null => {
-  if (!draft.kind.startsWith("message.")) return null
-  const { chat } = draft.data as { readonly chat?: unknown }
-  return typeof chat === "string" ? text(chat) : null
+  switch (draft.kind) {
+    case "message.received":
+    case "message.sent":
+    case "message.ack":
+    case "message.reaction":
+    case "message.edited":
+    case "message.revoked":
+      return text(draft.data.chat)
+    default:
+      return null
+  }
 }
 
 /** What an event changes besides being recorded. */
 const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
   switch (draft.kind) {
     case "message.ack": {
-      const data = draft.data as AckData
-      const message = data.messageId === null ? null : parseMessageId(data.messageId)
-      return message === null ? [] : [{ _tag: "Ack", message, status: data.status }]
+      const { messageId, status } = draft.data
+      const message = messageId === null ? null : parseMessageId(messageId)
+      return message === null ? [] : [{ _tag: "Ack", message, status }]
     }
     case "device.state": {
-      const data = draft.data as DeviceStateData
+      const { jid, phone, state } = draft.data
       return [{
         _tag: "State",
         device: draft.deviceId,
-        state: JSON.stringify(data.state),
-        tag: data.state._tag,
-        jid: data.jid === null ? null : text(data.jid),
-        phone: data.phone === null ? null : text(data.phone)
+        state: JSON.stringify(state),
+        tag: state._tag,
+        jid: jid === null ? null : text(jid),
+        phone: phone === null ? null : text(phone)
       }]
     }
     default:
@@ -155,7 +164,7 @@ const standIn = (
   const dataBytes = Buffer.byteLength(data)
   return {
     id,
-    kind: "frame.rejected" as EventKind,
+    kind: "frame.rejected",
     deviceId: draft.deviceId,
     occurredAt: timestampPattern.test(draft.occurredAt) ? draft.occurredAt : timeOfEventId(id),
     via: draft.via,

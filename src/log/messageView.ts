@@ -1,5 +1,6 @@
 /** A message as readers get it: made from the event that brought it and from its status row, if it has one. */
-import type { EventKind, MessageData } from "../domain/Event.ts"
+import type { EventKind } from "../domain/Event.ts"
+import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import type { Message, MessageStatus } from "../domain/Message.ts"
 import { formatMessageId } from "../services/EventIdentity.ts"

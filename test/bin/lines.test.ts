@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { deviceTable, explanation } from "../../src/bin/devices.ts"
 import { eventLine } from "../../src/bin/events.ts"
 import type { Device } from "../../src/domain/Device.ts"
-import type { Event, MessageData } from "../../src/domain/Event.ts"
+import type { Event } from "../../src/domain/Event.ts"
+import type { MessageData } from "../../src/domain/EventData.ts"
 import type { Explanation } from "../../src/domain/Explanation.ts"
 
 const id = "dev_01ARZ3NDEKTSV4RRFFQ69G5FAV" as Device["id"]

@@ -1,4 +1,5 @@
 import { assert, it } from "@effect/vitest"
+import type { EventDraft } from "../../src/domain/Event.ts"
 import fc from "fast-check"
 import { deriveKeyParts, digestContent } from "../../src/log/EventKey.ts"
 import { deriveKey } from "../../src/services/EventIdentity.ts"
@@ -7,7 +8,7 @@ import { propertyLimits } from "../support/propertyLimits.ts"
 
 const device = freshDevice()
 
-const keyOfDraft = (draft: ReturnType<typeof messageDraft>): string => {
+const keyOfDraft = (draft: EventDraft): string => {
   const parts = deriveKeyParts(draft)
   assert.isNotNull(parts)
   return deriveKey(parts!)

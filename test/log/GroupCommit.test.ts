@@ -169,7 +169,7 @@ const counted = (body: string, device: DeviceId, onPrepare: () => void): EventDr
     onPrepare()
     return draft.data
   }
-  return { ...draft, data: Object.defineProperty({ ...draft.data }, "toJSON", { value: toJSON }) }
+  return { ...draft, data: Object.assign({ ...draft.data }, { toJSON }) }
 }
 
 it.effect("append waits while the log is over its bound, and then comes in the order it was called in", () =>

@@ -59,7 +59,8 @@ const makeServer = Effect.gen(function*() {
         rule: hostile,
         failure,
         jid: hostile,
-        phone: null
+        phone: null,
+        memory: { failures: [], releaseRequests: 0 }
       }
     },
     {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { pages, readPage, update } from "../../scripts/docs.ts"
+import { eventKinds } from "../../src/domain/EventKinds.ts"
 import { variables } from "../../src/layers/settingsVariables.ts"
 import type { Variable } from "../../src/layers/settingsVariables.ts"
 
@@ -7,6 +8,19 @@ describe("the documentation", () => {
   it("has every generated section as the code has it; 'npm run docs' brings them up to date", () => {
     const old = pages().filter((file) => update(readPage(file), file) !== readPage(file))
     assert.deepStrictEqual(old, [])
+  })
+})
+
+describe("the event catalogue", () => {
+  it("has a heading for every kind, and the table of kinds links to it", () => {
+    const headings = [...readPage("docs/events.md").matchAll(/^## `(.*)`$/gm)].map(([, kind]) => kind ?? "")
+    const links = [...readPage("docs/consuming.md").matchAll(/\[`(.*)`\]\(events\.md#(.*?)\)/g)]
+    assert.strictEqual(headings.length, eventKinds.length)
+    assert.deepStrictEqual(links.map(([, kind]) => kind), headings)
+    assert.deepStrictEqual(
+      links.map(([, , anchor]) => anchor),
+      headings.map((kind) => kind.toLowerCase().replaceAll(/[^a-z0-9_-]/g, ""))
+    )
   })
 })
 

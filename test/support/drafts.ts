@@ -1,9 +1,24 @@
 /** Drafts for tests of the log. */
+import { assert } from "@effect/vitest"
 import { randomBytes } from "node:crypto"
-import type { Alias, EventDraft } from "../../src/domain/Event.ts"
+import type { Alias, EventDraft, EventKind } from "../../src/domain/Event.ts"
 import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
 import type { MessageStatus } from "../../src/domain/Message.ts"
 import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
+
+export type DraftOf<Kind extends EventKind> = Extract<EventDraft, { readonly kind: Kind }>
+
+const isOf = <Kind extends EventKind>(draft: EventDraft, kinds: ReadonlyArray<Kind>): draft is DraftOf<Kind> =>
+  kinds.some((kind) => kind === draft.kind)
+
+/** The draft, which must be of one of these kinds. */
+export const ofKind = <Kind extends EventKind>(
+  draft: EventDraft | undefined,
+  ...kinds: ReadonlyArray<Kind>
+): DraftOf<Kind> => {
+  assert(draft !== undefined && isOf(draft, kinds), `expected ${kinds.join(" or ")}, not ${draft?.kind}`)
+  return draft
+}
 
 /** A device id that no other test of the run uses. */
 export const freshDevice = (): DeviceId => `dev_${randomBytes(13).toString("hex").toUpperCase()}` as DeviceId
@@ -23,7 +38,7 @@ let counter = 0
 
 export const freshWaId = (): string => `3EB0${String(++counter).padStart(8, "0")}`
 
-export const messageDraft = (fields: MessageFields): EventDraft => {
+export const messageDraft = (fields: MessageFields): DraftOf<"message.received" | "message.sent"> => {
   const chat = fields.chat ?? "628111@s.whatsapp.net"
   const identity = {
     fromMe: fields.fromMe ?? false,
@@ -53,7 +68,7 @@ export const ackDraft = (
   waId: string,
   status: MessageStatus,
   participant = "628222@s.whatsapp.net"
-): EventDraft => {
+): DraftOf<"message.ack"> => {
   const chat = "628222@s.whatsapp.net"
   return {
     id: makeEventId(Date.now()),
@@ -71,7 +86,11 @@ export const ownMessageId = (device: DeviceId, waId: string): MessageId =>
   deriveMessageId(device, { fromMe: true, chat: "", sender: "", waId })
 
 /** An event of Columba itself, which has no identity: it cannot be repeated. */
-export const stateDraft = (device: DeviceId, tag: "Inactive" | "LoggedOut", jid: string | null = null): EventDraft => ({
+export const stateDraft = (
+  device: DeviceId,
+  tag: "Inactive" | "LoggedOut",
+  jid: string | null = null
+): DraftOf<"device.state"> => ({
   id: makeEventId(Date.now()),
   kind: "device.state",
   deviceId: device,

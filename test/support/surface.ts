@@ -5,7 +5,6 @@
 import { Context, Effect, Exit, Layer, Redacted, Scope as EffectScope } from "effect"
 import { HttpServer } from "effect/http"
 import type { Scope } from "../../src/contracts/Authorization.ts"
-import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, EventId, GatewayName } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
@@ -24,6 +23,7 @@ import type { SecretKey } from "../../src/services/SecretSeal.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
+import type { DraftOf } from "./drafts.ts"
 
 /** What the doubles behind the surface say; a test changes it as it goes. */
 export interface Script {
@@ -182,7 +182,11 @@ export const ask = (
 
 const occurredAt = "2026-01-01T00:00:00.000Z"
 
-export const messageDraft = (deviceId: DeviceId, number: number, body = `message ${number}`): EventDraft => {
+export const messageDraft = (
+  deviceId: DeviceId,
+  number: number,
+  body = `message ${number}`
+): DraftOf<"message.received"> => {
   const identity = { chat: "6281@s.whatsapp.net", sender: "6281@s.whatsapp.net", fromMe: false, waId: `WA${number}` }
   return {
     id: makeEventId(number) as EventId,
@@ -202,7 +206,7 @@ export const stateDraft = (
   state: DeviceState,
   rule = "test",
   jid: string | null = null
-): EventDraft => ({
+): DraftOf<"device.state"> => ({
   id: makeEventId(0) as EventId,
   kind: "device.state",
   deviceId,

@@ -11,7 +11,7 @@
 import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceState, FailureClass } from "../../domain/DeviceState.ts"
-import type { EventDraft, EventKind } from "../../domain/Event.ts"
+import type { EventDraft } from "../../domain/Event.ts"
 import { makeEventId } from "../../services/EventIdentity.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
@@ -150,7 +150,7 @@ export const stateDraft = (
   now: number
 ): EventDraft => ({
   id: makeEventId(now),
-  kind: "device.state" satisfies EventKind,
+  kind: "device.state",
   deviceId: device.id,
   occurredAt: new Date(now).toISOString(),
   via: "columba",

@@ -3,8 +3,8 @@
  * The same for all dialects, because it is about bytes and not about what they mean.
  */
 import type { EventId } from "../../domain/Ids.ts"
-import { rejectedRawMax } from "../../domain/Event.ts"
-import type { RejectedData } from "../../domain/Event.ts"
+import { rejectedRawMax } from "../../domain/EventData.ts"
+import type { RejectedData } from "../../domain/EventData.ts"
 import { makeEventId } from "../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
 

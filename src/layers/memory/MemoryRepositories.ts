@@ -2,7 +2,7 @@
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceStateData } from "../../domain/Event.ts"
+import type { DeviceStateData } from "../../domain/EventData.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { device, deviceId, FleetBench, layer, pass, settle, until } from "../../support/fleetBench.ts"
+import { ofKind } from "../../support/drafts.ts"
 
 const one = deviceId(1)
 const within = <A, E>(devices: Parameters<typeof layer>[0], test: Effect.Effect<A, E, FleetBench>, settings = {}) =>
@@ -354,8 +355,8 @@ describe("the local fleet", () => {
         bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid: "628123456789@s.whatsapp.net" }
         yield* pass("5 seconds")
         assert.strictEqual(bench.readState(one), "Online")
-        const last = bench.drafts.at(-1)!.data as { readonly phone: string | null }
-        assert.strictEqual(last.phone, "+628123456789")
+        const last = ofKind(bench.drafts.at(-1), "device.state")
+        assert.strictEqual(last.data.phone, "+628123456789")
         bench.gateway.answer = { isConnected: false, isLoggedIn: false, jid: null }
         yield* pass("8 minutes")
         assert.strictEqual(bench.readState(one), "LoggedOut")

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { record } from "../../support/gateway.ts"
 import { type Adapter, greeted, setup, target } from "./harness.ts"
+import { ofKind } from "../../support/drafts.ts"
 
 export const frameLimitConformance = (adapter: Adapter): void => {
   describe(`${adapter.name}: frames above the size limit`, () => {
@@ -22,8 +23,7 @@ export const frameLimitConformance = (adapter: Adapter): void => {
         core.emit({ count: 1 })
         yield* listener.until(() => listener.drafts().length === 2)
         const [rejected, next] = listener.drafts()
-        assert.strictEqual(rejected!.kind, "frame.rejected")
-        const data = rejected!.data as { reason: string; raw: string; rawLength: number }
+        const { data } = ofKind(rejected, "frame.rejected")
         assert.strictEqual(data.reason, "too-large")
         assert.strictEqual(Buffer.byteLength(data.raw), 64 * 1024)
         assert.isAbove(data.rawLength, 100 * 1024)
@@ -39,7 +39,7 @@ export const frameLimitConformance = (adapter: Adapter): void => {
         const failure = yield* listener.ended
         assert.deepStrictEqual([failure.class, failure.code], ["transport", "frame-too-large"])
         assert.deepStrictEqual(listener.drafts().map(({ kind }) => kind), ["frame.rejected"])
-        const data = listener.drafts()[0]!.data as { reason: string; raw: string; rawLength: number }
+        const { data } = ofKind(listener.drafts()[0], "frame.rejected")
         assert.deepStrictEqual([data.reason, data.raw], ["too-large", ""])
         assert.isAbove(data.rawLength, 256 * 1024)
         assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])

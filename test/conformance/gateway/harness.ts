@@ -65,11 +65,10 @@ export const say = (index: number, body = `message ${index}`) => ({
 })
 
 export const listIds = (listener: Recording) =>
-  listener.drafts().filter(({ kind }) => kind === "message.received").map(({ data }) => (data as { waId: string }).waId)
+  listener.drafts().flatMap((draft) => draft.kind === "message.received" ? [draft.data.waId] : [])
 
 export const listRejects = (listener: Recording) =>
-  listener.drafts().filter(({ kind }) => kind === "frame.rejected")
-    .map(({ data }) => data as { reason: string; raw: string; rawLength: number })
+  listener.drafts().flatMap((draft) => draft.kind === "frame.rejected" ? [draft.data] : [])
 
 export const pings = (socket: WebSocket, count: number) =>
   Effect.callback<void>((resume) => {

@@ -163,9 +163,9 @@ export const sessionConformance = (adapter: Adapter): void => {
         core.applyFault({ kind: "junk", times: 1 })
         core.emitter.emit(device, "message", say(1))
         yield* listener.until(() => listIds(listener).length === 1)
-        const rejects = listener.drafts().filter(({ kind }) => kind === "frame.rejected")
+        const rejects = listRejects(listener)
         assert.strictEqual(rejects.length, 2)
-        assert.strictEqual((rejects[1]!.data as { reason: string }).reason, "binary")
+        assert.strictEqual(rejects[1]!.reason, "binary")
       }))
 
     it.live("keeps what is nested too deeply as a reject, and goes on", () =>

@@ -4,8 +4,8 @@ import type { Channel, ConsumeMessage } from "amqplib"
 import { Duration, Effect, Layer, Redacted, Schedule } from "effect"
 import type { Scope } from "effect"
 import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
-import type { EventData, EventDraft } from "../../../src/domain/Event.ts"
-import { DeviceId, EventId } from "../../../src/domain/Ids.ts"
+import type { EventDraft } from "../../../src/domain/Event.ts"
+import { DeviceId, EventId, MessageId } from "../../../src/domain/Ids.ts"
 import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSink from "../../../src/layers/rabbitmq/RabbitSink.ts"
 import * as TopologyGuard from "../../../src/layers/rabbitmq/TopologyGuard.ts"
@@ -31,20 +31,20 @@ let made = 0
 /** Events of 20 devices in turn. */
 export const drafts = (
   count: number,
-  kind: EventDraft["kind"] = "message.received",
+  kind: "message.received" | `gateway.${string}` = "message.received",
   body = "hello ".repeat(50)
 ): ReadonlyArray<EventDraft> =>
   Array.from({ length: count }, () => {
     const number = ++made
-    const data: EventData = {
-      messageId: `msg_${String(number).padStart(26, "0")}`,
+    const data = {
+      messageId: MessageId.make(`msg_${String(number).padStart(26, "0")}`),
       waId: `WA${number}`,
       chat: "628111@s.whatsapp.net",
       sender: "628111@s.whatsapp.net",
       fromMe: false,
       type: "text",
       body
-    } as EventData
+    }
     return {
       id: EventId.make(`0199b2c4-0000-7000-8000-${String(number).padStart(12, "0")}`),
       kind,

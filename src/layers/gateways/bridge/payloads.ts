@@ -50,7 +50,8 @@ export const decodeMessage = makeDecoder(usual.message, tolerant.message)
 export const decodeAction = makeDecoder(usual.action, tolerant.action)
 export const decodeAck = makeDecoder(usual.ack, tolerant.ack)
 
-export type Payload = Readonly<Record<string, unknown>>
+/** Parsed JSON, as it came. */
+export type Payload = Readonly<Record<string, Schema.Json>>
 
 export interface Envelope {
   readonly event: string

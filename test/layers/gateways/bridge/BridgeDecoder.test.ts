@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import type { EventDraft, MessageData } from "../../../../src/domain/Event.ts"
-import { EventKind } from "../../../../src/domain/Event.ts"
+import type { EventDraft } from "../../../../src/domain/Event.ts"
+import { EventKindFilter } from "../../../../src/contracts/Payloads.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
 import { decodeFrame, gatewayKind } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
@@ -10,6 +10,7 @@ import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
 import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
 import { encodeFrame } from "../../../../src/simulator/Emitter.ts"
 import { scenario } from "../../../../src/simulator/Scenario.ts"
+import { ofKind } from "../../../support/drafts.ts"
 import { makeTarget } from "../../../support/gateway.ts"
 import { propertyLimits } from "../../../support/propertyLimits.ts"
 
@@ -45,11 +46,9 @@ const message = (payload: Record<string, unknown> = {}) => ({
   }
 })
 
-const rejection = (frame: unknown) => {
-  const { data, kind } = decodeDraft(frame)
-  assert.strictEqual(kind, "frame.rejected")
-  return data as { reason: string; raw: string; rawLength: number }
-}
+const rejection = (frame: unknown) => ofKind(decodeDraft(frame), "frame.rejected").data
+
+const messageIn = (draft: EventDraft) => ofKind(draft, "message.received", "message.sent").data
 
 describe("a message", () => {
   it("becomes message.received with the identity that repeats are recognised by", () => {
@@ -76,18 +75,18 @@ describe("a message", () => {
   it("of our own is message.sent, with an id that acks can compute too", () => {
     const draft = decodeDraft(message({ is_from_me: true, from: `${own.replace("@", ":12@")}` }))
     assert.strictEqual(draft.kind, "message.sent")
-    const data = draft.data as MessageData
+    const data = messageIn(draft)
     assert.strictEqual(data.sender, own)
     const ack = {
       event: "message.ack",
       device_id: "tenant-7",
       payload: { ids: ["3EB0AA11"], receipt_type: "read", from: peer }
     }
-    assert.strictEqual((decodeDraft(ack).data as MessageData).messageId, data.messageId)
+    assert.strictEqual(ofKind(decodeDraft(ack), "message.ack").data.messageId, data.messageId)
   })
 
   it("has the type of its content, text without content, unknown without either", () => {
-    const decodeType = (payload: Record<string, unknown>) => (decodeDraft(message(payload)).data as MessageData).type
+    const decodeType = (payload: Record<string, unknown>) => messageIn(decodeDraft(message(payload))).type
     assert.strictEqual(decodeType({}), "text")
     assert.strictEqual(decodeType({ body: undefined }), "unknown")
     assert.strictEqual(decodeType({ image: { path: "statics/x.jpe", caption: "hello" } }), "image")
@@ -100,7 +99,7 @@ describe("a message", () => {
 
   it("takes the chat from the sender and the sender from the chat where one is missing", () => {
     const decodePlace = (payload: Record<string, unknown>) => {
-      const { chat, sender } = decodeDraft(message(payload)).data as MessageData
+      const { chat, sender } = messageIn(decodeDraft(message(payload)))
       return { chat, sender }
     }
     assert.deepStrictEqual(decodePlace({ chat_id: undefined }), { chat: peer, sender: peer })
@@ -129,7 +128,7 @@ describe("a message", () => {
     ) {
       const draft = decodeDraft(message({ timestamp: claimed }))
       assert.strictEqual(draft.occurredAt, nowText)
-      assert.deepStrictEqual((draft.data as MessageData).extra, { timestamp: claimed as Schema.Json })
+      assert.deepStrictEqual(messageIn(draft).extra, { timestamp: claimed as Schema.Json })
     }
     assert.strictEqual(decodeDraft(message({ timestamp: undefined })).occurredAt, nowText)
   })
@@ -145,14 +144,14 @@ describe("a message", () => {
 
   it("cannot reach the prototype of what we build", () => {
     const frame = JSON.stringify(message()).replace("\"body\"", "\"__proto__\":{\"polluted\":true},\"body\"")
-    const data = decodeDraft(frame).data as MessageData
+    const data = messageIn(decodeDraft(frame))
     assert.strictEqual((data as unknown as { polluted?: boolean }).polluted, undefined)
     assert.strictEqual((data.extra as { polluted?: boolean } | undefined)?.polluted, undefined)
     assert.strictEqual(({} as { polluted?: boolean }).polluted, undefined)
   })
 
   it("may hold NUL characters", () => {
-    assert.strictEqual((decodeDraft(message({ body: "a\u0000b" })).data as MessageData).body, "a\u0000b")
+    assert.strictEqual(messageIn(decodeDraft(message({ body: "a\u0000b" }))).body, "a\u0000b")
   })
 
   it("without an id cannot be told from another, and is kept as a reject", () => {
@@ -207,8 +206,8 @@ describe("an ack", () => {
   it("by the account itself is about somebody else's message", () => {
     for (const payload of [{ receipt_type: "read-self" }, { receipt_type: "read", from: own.replace("@", ":3@") }]) {
       const [draft] = decodeDrafts(ack({ ids: ["A"], ...payload }))
-      assert.strictEqual((draft!.data as { messageId: unknown }).messageId, null)
-      assert.strictEqual((draft!.data as { status: unknown }).status, "read")
+      assert.strictEqual(ofKind(draft, "message.ack").data.messageId, null)
+      assert.strictEqual(ofKind(draft, "message.ack").data.status, "read")
       assert.isFalse(draft!.identity!.fromMe)
     }
   })
@@ -250,7 +249,7 @@ describe("actions and other events", () => {
   })
 
   it("any name of an event makes a kind", () => {
-    const isKind = Schema.is(EventKind)
+    const isKind = Schema.is(EventKindFilter)
     const unit = fc.constantFrom(".", "a", "Z", "0", "_", "-", " ", "#", "*", "\u0000", "é", "🙂", "\ud800")
     fc.assert(fc.property(fc.string({ unit, minLength: 1, maxLength: 300 }), (name) => isKind(gatewayKind(name))))
     assert.strictEqual(gatewayKind("a.b.c.d.e.f.g.h.i.j"), "gateway.a.b.c.d.e.f.g.h_i_j")
@@ -357,7 +356,7 @@ describe("junk", () => {
     for (const character of ["é", "€", "🙂"]) {
       const event = rejectOversized(Buffer.from(`x${character.repeat(100_000)}`), target, now, 1024)
       assert(event._tag === "Record")
-      const { raw } = event.draft.data as { readonly raw: string }
+      const { raw } = ofKind(event.draft, "frame.rejected").data
       assert.match(raw, new RegExp(`^x(${character})+$`, "u"))
       assert.isAtMost(Buffer.byteLength(raw), 64 * 1024)
       assert.isAbove(Buffer.byteLength(raw), 64 * 1024 - 4)
@@ -367,7 +366,7 @@ describe("junk", () => {
   it("in binary is kept in base64", () => {
     const event = rejectBinary(Buffer.alloc(100_000, 7), target, now)
     assert(event._tag === "Record")
-    const data = event.draft.data as { raw: string; rawLength: number; reason: string }
+    const data = ofKind(event.draft, "frame.rejected").data
     assert.strictEqual(data.rawLength, 100_000)
     assert.isAtMost(data.raw.length, 64 * 1024)
     assert.strictEqual(Buffer.from(data.raw, "base64")[0], 7)

@@ -1,0 +1,106 @@
+/**
+ * What an event says, for each group of kinds: the schemas of `data`. The descriptions are part of the OpenAPI document
+ * and of the event catalogue (docs/events.md), which is generated from them.
+ */
+import { Schema } from "effect"
+import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
+import { MessageId } from "./Ids.ts"
+import { MessageStatus } from "./Message.ts"
+
+const extra = Schema.optionalKey(
+  Schema.Record(Schema.String, Schema.Json).annotate({ description: "All other fields of the gateway, unchanged" })
+)
+const chat = Schema.String.annotate({ description: "The address of the chat, such as a contact or a group" })
+const sender = Schema.String.annotate({
+  description: "The address of the author; empty where the gateway does not name the author"
+})
+const fromMe = Schema.Boolean.annotate({ description: "Whether the author is the device's own account" })
+
+/** Of `message.received` and `message.sent`. */
+export const MessageData = Schema.Struct({
+  messageId: MessageId.annotate({ description: "Columba's id of the message. A repeat has the same one" }),
+  waId: Schema.String.annotate({ description: "WhatsApp's id. The sender chooses it, so it is not unique by itself" }),
+  chat,
+  sender,
+  fromMe,
+  type: Schema.String.annotate({
+    description:
+      "`text`, `image`, `audio`, `video`, `document` and others: an open set. `unknown` if its content is not known"
+  }),
+  body: Schema.NullOr(Schema.String).annotate({ description: "The text; null if there is none" }),
+  extra
+})
+export type MessageData = typeof MessageData.Type
+
+/** Of `message.ack`. */
+export const AckData = Schema.Struct({
+  messageId: Schema.NullOr(MessageId).annotate({
+    description: "Columba's id of the message; null if the account acknowledges a message of another account"
+  }),
+  waId: Schema.String.annotate({ description: "WhatsApp's id of the message" }),
+  chat,
+  participant: Schema.NullOr(Schema.String).annotate({
+    description: "The address of the account that acknowledges; null if the gateway does not name it"
+  }),
+  status: MessageStatus.annotate({ description: "What the acknowledgement says. It may be older than the last one" }),
+  extra
+})
+export type AckData = typeof AckData.Type
+
+/** Of `message.reaction`, `message.edited` and `message.revoked`. */
+export const MessageActionData = Schema.Struct({
+  waId: Schema.String.annotate({ description: "WhatsApp's id of the action itself" }),
+  targetWaId: Schema.String.annotate({ description: "WhatsApp's id of the message that the action is about" }),
+  chat,
+  sender,
+  fromMe,
+  body: Schema.NullOr(Schema.String).annotate({
+    description: "The emoji of a reaction (empty: removed), the new text of an edit, null for a revocation"
+  }),
+  extra
+})
+export type MessageActionData = typeof MessageActionData.Type
+
+/** Of `device.state`: a transition of the device's actor. */
+export const DeviceStateData = Schema.Struct({
+  from: Schema.String.annotate({ description: "The state before the transition" }),
+  state: DeviceState.annotateKey({ description: "The state after the transition" }),
+  rule: Schema.String.annotate({ description: "The stable name of the rule that caused the transition" }),
+  failure: Schema.NullOr(Failure).annotate({ description: "The failure that caused the transition, if one did" }),
+  jid: Schema.NullOr(Schema.String).annotate({ description: "The address of the account; null if it is not known" }),
+  phone: Schema.NullOr(Schema.String).annotate({
+    description: "The phone number of the account; null if it is not known"
+  }),
+  memory: DeviceMemory.annotate({ description: "What the next actor of the device continues from" })
+})
+export type DeviceStateData = typeof DeviceStateData.Type
+
+/** How much of a rejected frame is kept: enough to see what it was, too little to fill the log with junk. */
+export const rejectedRawMax = 64 * 1024
+
+/** Of `frame.rejected`: a frame that could not be decoded or was not accepted. */
+export const RejectedData = Schema.Struct({
+  reason: Schema.Literals([
+    "not-json",
+    "not-an-event",
+    "binary",
+    "too-large",
+    "wrong-device",
+    "conflict",
+    "unreadable"
+  ]).annotate({ description: "A stable word for the reason" }),
+  detail: Schema.String.annotate({ description: "The reason in one sentence, for people" }),
+  raw: Schema.String.annotate({
+    description: `The beginning of the frame, at most ${rejectedRawMax / 1024} KiB; base64 if it is binary`
+  }),
+  rawLength: Schema.Int.annotate({ description: "The length of the whole frame" })
+})
+export type RejectedData = typeof RejectedData.Type
+
+/** Of `event.erased`: the event keeps its place in the log, and nothing of what it said. */
+export const ErasedData = Schema.Struct({
+  erased: Schema.Literal(true).annotate({ description: "Always true" })
+})
+
+/** Data whose fields Columba does not define. */
+export const OpaqueData = Schema.Record(Schema.String, Schema.Json)

@@ -1,0 +1,238 @@
+/**
+ * The table of event kinds: for each kind its data, one sentence and an example. The schema of events, the types that
+ * tie a kind to its data, the OpenAPI document and the event catalogue (docs/events.md) all follow from it. A new kind
+ * is a new entry here; `npm run docs` then writes its documentation.
+ */
+import { Schema } from "effect"
+import {
+  AckData,
+  DeviceStateData,
+  ErasedData,
+  MessageActionData,
+  MessageData,
+  OpaqueData,
+  RejectedData
+} from "./EventData.ts"
+import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
+
+export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])
+export type Via = typeof Via.Type
+
+/** The fields that every event has, whatever its kind. */
+export const eventFields = {
+  seq: Seq.annotateKey({
+    description: "The number in the log: without holes, rising in commit order over all devices"
+  }),
+  id: EventId.annotate({ description: "The id of the event, the same in every repeat: deduplicate on it" }),
+  deviceId: DeviceId,
+  occurredAt: Timestamp.annotate({
+    description: "When it happened, as the gateway claims; the time of arrival if it claims none. Never used for order"
+  }),
+  recordedAt: Timestamp.annotate({ description: "When it was committed, by the database's clock" }),
+  via: Via.annotate({
+    description:
+      "How it came: over the session, by a webhook or from the gateway's history; `columba` for what Columba " +
+      "itself observed"
+  })
+}
+
+interface Definition<KindSchema extends Schema.Top, Data extends Schema.Top> {
+  readonly kind: KindSchema
+  /** One sentence: what happened. */
+  readonly sentence: string
+  readonly data: Data
+  readonly example: {
+    readonly kind: KindSchema["Encoded"]
+    readonly via: Via
+    readonly data: Data["Encoded"]
+  }
+}
+
+/** One entry of the table, with the schema of the whole event and the example in its wire form. */
+const define = <KindSchema extends Schema.Top, Data extends Schema.Top>(
+  { data, example, kind, sentence }: Definition<KindSchema, Data>
+) => ({
+  sentence,
+  data,
+  event: Schema.Struct({ ...eventFields, kind, data }).annotate({ description: sentence }),
+  example: {
+    seq: "1042",
+    id: "0199c1f4-6f0a-7c3e-9d5b-2f1e8a7c4b60",
+    kind: example.kind,
+    deviceId: "dev_01K5ZQ4J7V8XW2M3N6P9R0S1T4",
+    occurredAt: "2026-11-22T10:04:11Z",
+    recordedAt: "2026-11-22T10:04:11.402Z",
+    via: example.via,
+    data: example.data
+  }
+})
+
+const [contact, own] = ["6281298765432@s.whatsapp.net", "6281234567890@s.whatsapp.net"]
+const [receivedId, sentId] = ["msg_01K5ZQ9D3B7C8E5F6G1H2J4K0M", "msg_01K5ZQ9F6N2P4R7S8T0V1W3X5Y"]
+const [receivedWaId, sentWaId, actionWaId] = ["3EB0C767D26A1D8E4F2A", "3EB0A1B2C3D4E5F60718", "3EB05D41F7C90A3B6E82"]
+
+/**
+ * Every kind of event. `device.login`, `gap.opened` and `gap.closed` are reserved: their names are fixed and nothing
+ * records them yet.
+ */
+export const eventKinds = [
+  define({
+    kind: Schema.Literal("message.received"),
+    sentence: "A message from a contact or a group has arrived.",
+    data: MessageData,
+    example: {
+      kind: "message.received",
+      via: "live",
+      data: {
+        messageId: receivedId,
+        waId: receivedWaId,
+        chat: contact,
+        sender: contact,
+        fromMe: false,
+        type: "text",
+        body: "Is the shop open today?"
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.sent"),
+    sentence: "The device's own account has sent a message, from the phone or through the gateway.",
+    data: MessageData,
+    example: {
+      kind: "message.sent",
+      via: "live",
+      data: {
+        messageId: sentId,
+        waId: sentWaId,
+        chat: contact,
+        sender: own,
+        fromMe: true,
+        type: "text",
+        body: "Yes, until six."
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.ack"),
+    sentence: "One participant has acknowledged one message.",
+    data: AckData,
+    example: {
+      kind: "message.ack",
+      via: "live",
+      data: { messageId: sentId, waId: sentWaId, chat: contact, participant: contact, status: "read" }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.reaction"),
+    sentence: "Someone has reacted to a message, or has removed the reaction.",
+    data: MessageActionData,
+    example: {
+      kind: "message.reaction",
+      via: "live",
+      data: {
+        waId: actionWaId,
+        targetWaId: sentWaId,
+        chat: contact,
+        sender: contact,
+        fromMe: false,
+        body: "👍"
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.edited"),
+    sentence: "The text of a message has been replaced by its author.",
+    data: MessageActionData,
+    example: {
+      kind: "message.edited",
+      via: "live",
+      data: {
+        waId: actionWaId,
+        targetWaId: receivedWaId,
+        chat: contact,
+        sender: contact,
+        fromMe: false,
+        body: "Is the shop open tomorrow?"
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.revoked"),
+    sentence: "A message has been deleted for everyone.",
+    data: MessageActionData,
+    example: {
+      kind: "message.revoked",
+      via: "live",
+      data: {
+        waId: actionWaId,
+        targetWaId: receivedWaId,
+        chat: contact,
+        sender: contact,
+        fromMe: false,
+        body: null
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("device.state"),
+    sentence: "The device has passed from one state to another.",
+    data: DeviceStateData,
+    example: {
+      kind: "device.state",
+      via: "columba",
+      data: {
+        from: "Connecting",
+        state: { _tag: "Online", jid: own, since: "2026-11-22T10:04:11Z" },
+        rule: "status-usable",
+        failure: null,
+        jid: own,
+        phone: "+6281234567890",
+        memory: { failures: [], releaseRequests: 0 }
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("device.login"),
+    sentence: "Reserved for the steps of a login; nothing records it yet.",
+    data: OpaqueData,
+    example: { kind: "device.login", via: "columba", data: {} }
+  }),
+  define({
+    kind: Schema.Literal("gap.opened"),
+    sentence: "Reserved for the beginning of a time without reception; nothing records it yet.",
+    data: OpaqueData,
+    example: { kind: "gap.opened", via: "columba", data: {} }
+  }),
+  define({
+    kind: Schema.Literal("gap.closed"),
+    sentence: "Reserved for the end of a time without reception; nothing records it yet.",
+    data: OpaqueData,
+    example: { kind: "gap.closed", via: "columba", data: {} }
+  }),
+  define({
+    kind: Schema.Literal("frame.rejected"),
+    sentence: "A frame could not be read or was not accepted; its beginning is kept.",
+    data: RejectedData,
+    example: {
+      kind: "frame.rejected",
+      via: "live",
+      data: { reason: "not-json", detail: "the frame is not JSON", raw: "upstream timed out", rawLength: 18 }
+    }
+  }),
+  define({
+    kind: Schema.Literal("event.erased"),
+    sentence: "The content of this event has been erased at the request of a caller; its number stays.",
+    data: ErasedData,
+    example: { kind: "event.erased", via: "live", data: { erased: true } }
+  }),
+  define({
+    kind: Schema.TemplateLiteral(["gateway.", Schema.String]),
+    sentence: "The gateway has sent an event that Columba has no kind for; its payload is kept as it came.",
+    data: OpaqueData,
+    example: {
+      kind: "gateway.call.offer",
+      via: "live",
+      data: { call_id: "5F2A9C", from: contact, timestamp: "2026-11-22T10:04:11Z" }
+    }
+  })
+] as const
