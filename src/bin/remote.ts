@@ -78,7 +78,7 @@ const advise = (
         CommandFailed.of(error.message, "the key comes from --api-key or COLUMBA_API_KEY", exitCode.misused)
       )
     case "Forbidden":
-      return Effect.succeed(CommandFailed.of(error.message, "use a key that has this scope", exitCode.misused))
+      return Effect.succeed(CommandFailed.of(error.message, "use a key that may do this", exitCode.misused))
     default:
       return Effect.succeed(CommandFailed.of(error.message, null))
   }

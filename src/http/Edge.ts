@@ -18,6 +18,7 @@ import { InternalError } from "../contracts/Failures.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
+import { hideAddresses } from "./tracing.ts"
 import { socketHeader } from "./UnauthenticatedSockets.ts"
 import type { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
@@ -158,7 +159,7 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
   // The handshake of a WebSocket failed, or its connection broke. Neither is a defect of ours.
   if (Socket.isSocketError(error)) return Effect.succeed(refused(400, "UpgradeFailed", "The WebSocket was not opened"))
   return Effect.as(
-    Effect.logError(`Defect while answering ${request.method} ${parsePath(request)}`, cause),
+    Effect.logError(`Defect while answering ${request.method} ${hideAddresses(parsePath(request))}`, cause),
     refused(500, "InternalError", InternalError.of().message)
   )
 }
