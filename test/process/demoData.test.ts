@@ -49,6 +49,12 @@ const countMessages = (url: string) =>
 const listDevices = (columba: ColumbaProcess.ColumbaProcess) =>
   Effect.map(columba.get<DevicePage>("/api/v1/devices"), ({ items }) => items)
 
+const firstMessage = (columba: ColumbaProcess.ColumbaProcess) =>
+  Effect.map(
+    columba.get<EventsPage>("/api/v1/events?after=0&kind=message.received&limit=1"),
+    ({ items }) => items[0]
+  )
+
 describe("demo data", () => {
   it.live("is not made on a real database: without a gateway the program runs with none and says how to set one", () =>
     Effect.gen(function*() {
@@ -71,6 +77,10 @@ describe("demo data", () => {
       yield* demo.start
       const [first] = yield* listDevices(demo)
       assert.strictEqual(first?.gateway, "simulator")
+      yield* until(
+        "the log holds a made-up message",
+        Effect.map(firstMessage(demo), (message) => message !== undefined)
+      )
       yield* demo.terminate
 
       const gateway = yield* Effect.orDie(startSimulator({ seed: "real" }))
@@ -87,8 +97,7 @@ describe("demo data", () => {
       assert.deepStrictEqual(states, [["simulator", "Inactive"], ["simulator", "Inactive"], ["simulator", "Inactive"]])
       assert.include(yield* real.log, "this database holds 3 devices of the built-in simulator. They are not started")
 
-      const [next] = (yield* real.get<EventsPage>("/api/v1/events?after=0&kind=message.received&limit=1")).items
-      assert.isDefined(next, "the log holds made-up messages")
+      assert.isDefined(yield* firstMessage(real), "the log holds made-up messages")
       yield* until("the broker has got all that it gets", hasDelivered(real))
       assert.strictEqual(yield* countMessages(rabbitUrl), 0, "and none of them is in the queue")
 
