@@ -151,7 +151,8 @@ export const deviceOperations = [
     description:
       "Erases what the log holds of one chat, under both spellings of its account: the messages with their " +
       "text, their acks and actions. Each event keeps its number and becomes `event.erased`. What subscribers received " +
-      "before is not erased. Erasing again erases what has come since.",
+      "before is not erased. The pair of the account's two spellings stays, so that repeats of erased messages are " +
+      "recognised. Erasing again erases what has come since.",
     params: ChatFields,
     success: Erasure,
     example: { erased: 42 },
@@ -164,7 +165,7 @@ export const deviceOperations = [
     summary: "Erase all chats of a device",
     description:
       "Erases all that the log holds of a device but its own transitions, and forgets its account's address " +
-      "and phone number. Deactivate the device first, or it goes on receiving.",
+      "and phone number. The pairs of two spellings of one account stay, as they do for one chat. Deactivate the device first, or it goes on receiving.",
     params: DeviceIdField,
     success: Erasure,
     example: { erased: 4200 },
