@@ -165,7 +165,8 @@ export const deviceOperations = [
     summary: "Erase all chats of a device",
     description:
       "Erases all that the log holds of a device but its own transitions, and forgets its account's address " +
-      "and phone number. The pairs of two spellings of one account stay, as they do for one chat. Deactivate the device first, or it goes on receiving.",
+      "and phone number. The pairs of two spellings of one account stay, as they do for one chat. Deactivate the " +
+      "device first, or it goes on receiving.",
     params: DeviceIdField,
     success: Erasure,
     example: { erased: 4200 },
