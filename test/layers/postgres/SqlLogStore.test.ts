@@ -85,15 +85,13 @@ it.live("no reader skips a row that commits late; a reader of a plain sequence d
     assert.deepStrictEqual(naive, ["late"])
   }).pipe(Effect.scoped))
 
-/** Kills the connection that last wrote the log, as soon as there is one. */
-const killWriter = Effect.fnUntraced(function*(sql: Sql) {
-  while (true) {
-    const rows = yield* sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and pid <> pg_backend_pid() and query like '%columba_append_v1(%'`
-    if (rows.length > 0) return rows.length
-    yield* Effect.sleep("1 millis")
-  }
-})
+/** Kills the connection that last wrote the log, if it has done nothing else since. Returns how many were killed. */
+const killWriter = (sql: Sql) =>
+  Effect.map(
+    sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid() and query like '%columba_append_v1(%'`,
+    (rows) => rows.length
+  )
 
 it.live("loses and doubles nothing when its connections are killed over and over", () =>
   Effect.gen(function*() {
@@ -101,13 +99,16 @@ it.live("loses and doubles nothing when its connections are killed over and over
     const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
     const sql = yield* clientAt(url)
     const devices = Array.from({ length: 20 }, freshDevice)
-    const [count, kills] = [3_000, 6]
+    const [kills, stride] = [6, 500]
     let killed = 0
-    for (let index = 0; index < count; index++) {
+    let count = 0
+    // Events go on until all kills are done: a connection is only found while it writes, or soon after.
+    for (; count < kills * stride || killed < kills || count % devices.length > 0; count++) {
+      const index = count
       const device = devices[index % devices.length]!
       const draft = index % 10 === 0 ? stateDraft(device, "Inactive") : messageDraft({ device, body: String(index) })
       log.push({ ...draft, data: { ...draft.data, index } as never })
-      if (index % (count / kills) === 100) killed += yield* killWriter(sql)
+      if (index % 100 === 0 && killed <= index / stride) killed += yield* killWriter(sql)
     }
     yield* log.flush
     assert.isAtLeast(killed, kills)
