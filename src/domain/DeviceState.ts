@@ -24,6 +24,10 @@ export const Failure = Schema.Struct({
 }).annotate({ identifier: "Failure", description: "One failure of a connection" })
 export type Failure = typeof Failure.Type
 
+/** How the account of a slot can be linked; `unknown` where the gateway does not say which it waits for. */
+export const LoginMethod = Schema.Literals(["qr", "code", "passkey", "unknown"])
+export type LoginMethod = typeof LoginMethod.Type
+
 export const Inactive = Schema.TaggedStruct("Inactive", {})
 export const Connecting = Schema.TaggedStruct("Connecting", {
   attempt: Schema.Int.annotate({ description: "Which attempt since the last stable connection" }),
@@ -32,7 +36,7 @@ export const Connecting = Schema.TaggedStruct("Connecting", {
   })
 })
 export const AwaitingLogin = Schema.TaggedStruct("AwaitingLogin", {
-  method: Schema.Literals(["qr", "code", "unknown"]),
+  method: LoginMethod,
   expiresAt: Schema.NullOr(Timestamp)
 })
 export const Online = Schema.TaggedStruct("Online", { jid: Schema.NullOr(Schema.String), since: Timestamp })

@@ -16,6 +16,18 @@ const sender = Schema.String.annotate({
 })
 const fromMe = Schema.Boolean.annotate({ description: "Whether the author is the device's own account" })
 
+/** The file of a message, as far as the gateway tells. The file itself is not in the log. */
+export const MediaData = Schema.Struct({
+  kind: Schema.String.annotate({
+    description: "`image`, `video`, `video_note`, `audio`, `document`, `sticker` and others: an open set"
+  }),
+  mimeType: Schema.optionalKey(Schema.String),
+  size: Schema.optionalKey(Schema.Int.annotate({ description: "Bytes, as the gateway claims" })),
+  fileName: Schema.optionalKey(Schema.String.annotate({ description: "The name that the sender gave the file" })),
+  caption: Schema.optionalKey(Schema.String)
+})
+export type MediaData = typeof MediaData.Type
+
 /** Of `message.received` and `message.sent`. */
 export const MessageData = Schema.Struct({
   messageId: MessageId.annotate({ description: "Columba's id of the message. A repeat has the same one" }),
@@ -28,6 +40,7 @@ export const MessageData = Schema.Struct({
       "`text`, `image`, `audio`, `video`, `document` and others: an open set. `unknown` if its content is not known"
   }),
   body: Schema.NullOr(Schema.String).annotate({ description: "The text; null if there is none" }),
+  media: Schema.optionalKey(MediaData.annotate({ description: "The file of the message, if it has one" })),
   extra
 })
 export type MessageData = typeof MessageData.Type

@@ -5,8 +5,10 @@
  * - `statuses`: every slot of the gateway in one request;
  * - `open`: a connection per device;
  * - `link`: one connection for all devices of the gateway;
- * - `ingest`: events that the gateway posts to us;
+ * - `ingest`: events that the gateway posts to us; `webhook`: telling the gateway where to post them;
+ * - `start`: connecting a slot that the gateway has left stopped;
  * - `history`: messages of the past, for backfill;
+ * - `media`: the files of messages;
  * - `send`, `login`: what their names say.
  *
  * Wherever a part hands over facts, they are drafts with the identity that repeats are recognised by, so live frames,
@@ -17,15 +19,34 @@ import type { Effect, Redacted, Scope, Stream } from "effect"
 import type { UpstreamStatus } from "../domain/Device.ts"
 import type { GatewayUnavailable } from "../domain/DeviceErrors.ts"
 import { FailureClass } from "../domain/DeviceState.ts"
-import type { Failure } from "../domain/DeviceState.ts"
+import type { Failure, LoginMethod } from "../domain/DeviceState.ts"
 import type { EventDraft } from "../domain/Event.ts"
+import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId, Timestamp, UpstreamId } from "../domain/Ids.ts"
+import type { MessageStatus } from "../domain/Message.ts"
 
 export interface SessionTarget {
   readonly deviceId: DeviceId
   readonly upstreamId: UpstreamId
   /** The account JID that is known, to tell the account's own reads from those of others. */
   readonly jid: string | null
+}
+
+/** What a dialect promises, for callers to adapt to instead of asking for its name. */
+export interface Capabilities {
+  /**
+   * How live events come. With `webhook` an open session proves no reception: the connection carries hints at most, and
+   * an event that did not reach our address is lost until the history is read.
+   */
+  readonly liveEvents: "session" | "webhook"
+  /** `time`: `history` reads any window of time. Null: a blind interval can never be proved complete. */
+  readonly history: "time" | null
+  /** The statuses of a message that acks of this dialect can report. Others never come. */
+  readonly ackLevels: ReadonlyArray<MessageStatus>
+  /** Whether a login that waits hands out new QR codes by itself when one expires. */
+  readonly qrRefresh: boolean
+  /** Whether a login by passkey is possible. */
+  readonly passkey: boolean
 }
 
 /** What a session hands over. Only `Record` goes into the log; the rest moves the device's state machine. */
@@ -37,8 +58,10 @@ export type SessionEvent =
   /** The gateway says the account lost its own connection to WhatsApp. A hint. */
   | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
   /** The gateway wants a login. The code itself is a secret of the login flow and never enters the log. */
-  | { readonly _tag: "LoginNeeded"; readonly method: "qr" | "code" | "unknown"; readonly expiresAt: string | null }
+  | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
+  /** Something about the account has changed, and only the gateway's answer can tell what. */
+  | { readonly _tag: "StatusHint" }
 
 // Connections
 
@@ -105,6 +128,8 @@ export interface IngestRequest {
   readonly headers: Readonly<Record<string, string | undefined>>
   /** As received: the signature is over these bytes. */
   readonly body: Uint8Array
+  /** The secrets that may have signed the body: one that verifies is enough. Without any, every request is refused. */
+  readonly secrets: ReadonlyArray<Redacted.Redacted>
 }
 
 export type IngestResult =
@@ -113,14 +138,46 @@ export type IngestResult =
   | { readonly _tag: "UnknownSlot"; readonly slot: string }
   | { readonly _tag: "Refused"; readonly reason: "signature" | "unreadable"; readonly detail: string }
 
+export interface IngestContext {
+  readonly find: LinkListener["find"]
+  readonly now: number
+  /** The device that the address of the request names, if it names one: what cannot be read is recorded for it. */
+  readonly device: SessionTarget | null
+}
+
 /**
- * What a webhook means. Pure: it reads no clock and writes nothing. The signature is checked before anything of the
- * body is read, in constant time.
+ * What a webhook means. It reads no clock and writes nothing. The signature is checked before anything of the body is
+ * read, in constant time. A body that is signed and cannot be read is `Accepted` with a `frame.rejected` where a device
+ * is known for it. The gateway posts a body again when it got no answer in time, so every draft has an identity, those of
+ * rejected bodies and of other events of the gateway too: a repeat is one event whatever its kind.
  */
-export type Ingest = (
-  request: IngestRequest,
-  context: { readonly find: LinkListener["find"]; readonly now: number }
-) => IngestResult
+export type Ingest = (request: IngestRequest, context: IngestContext) => IngestResult
+
+export interface WebhookAddress {
+  readonly url: string
+  readonly secret: Redacted.Redacted
+}
+
+export interface Webhook {
+  /** The events that we ask for, by the gateway's own names. */
+  readonly events: ReadonlyArray<string>
+  /**
+   * Makes the gateway post the slot's events to us. Reads first and writes only what differs: some gateways restart the
+   * slot on a write. `unsupported`: this gateway cannot be told per slot, so an operator has to set it there.
+   */
+  readonly ensure: (
+    target: SessionTarget,
+    address: WebhookAddress
+  ) => Effect.Effect<"set" | "unchanged" | "unsupported", GatewayUnavailable>
+  /** What an operator sets at the gateway by hand, as one sentence that names the gateway's own settings. */
+  readonly instructions: (url: string) => string
+}
+
+/**
+ * Connects a slot that the gateway has left stopped or disconnected, where it has an account. Harmless while the slot
+ * runs, and without effect where there is nothing to connect. Success does not prove that the account is connected.
+ */
+export type Start = (target: SessionTarget) => Effect.Effect<void, GatewayUnavailable>
 
 // History
 
@@ -147,6 +204,30 @@ export interface History {
     page: string | null
   ) => Effect.Effect<HistoryPage, GatewayUnavailable>
 }
+
+// Media
+
+/** The gateway does not have the file (any more), or never had one for this message. */
+export class MediaUnavailable extends Schema.TaggedError<MediaUnavailable>()("MediaUnavailable", {
+  message: Schema.String,
+  reason: Schema.Literals(["gone", "none"])
+}) {}
+
+/** A file on its way. What the gateway does not tell is null. */
+export interface MediaFile {
+  readonly mimeType: string | null
+  /** Bytes. */
+  readonly size: number | null
+  readonly fileName: string | null
+  /** Fails where the gateway breaks off. The caller bounds it. */
+  readonly content: Stream.Stream<Uint8Array, GatewayUnavailable>
+}
+
+/** Fetches the file of a message, for as long as the scope. `message` is the data of its event. */
+export type FetchMedia = (
+  target: SessionTarget,
+  message: MessageData
+) => Effect.Effect<MediaFile, MediaUnavailable | GatewayUnavailable, Scope.Scope>
 
 // Sending
 

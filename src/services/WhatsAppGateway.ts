@@ -10,14 +10,18 @@ import type { GatewayUnavailable } from "../domain/DeviceErrors.ts"
 import type { GatewayDialect } from "../domain/Gateway.ts"
 import type { GatewayName, UpstreamId } from "../domain/Ids.ts"
 import type {
+  Capabilities,
   ConnectLink,
+  FetchMedia,
   History,
   Ingest,
   Login,
   OpenSession,
   ReadStatuses,
   Send,
-  SessionTarget
+  SessionTarget,
+  Start,
+  Webhook
 } from "./GatewayParts.ts"
 
 /** The parts of a gateway. A property that is absent is a part that the dialect lacks. */
@@ -26,7 +30,10 @@ export interface GatewayParts {
   readonly open?: OpenSession
   readonly link?: ConnectLink
   readonly ingest?: Ingest
+  readonly webhook?: Webhook
+  readonly start?: Start
   readonly history?: History
+  readonly media?: FetchMedia
   readonly send?: Send
   readonly login?: Login
 }
@@ -36,6 +43,7 @@ export interface WhatsAppGateway extends GatewayParts {
   readonly dialect: GatewayDialect
   /** One line for people: dialect and URL without secrets. */
   readonly description: string
+  readonly capabilities: Capabilities
   /** Asks the gateway about one slot. An unknown slot is not connected and not logged in. Bounded at 5 s. */
   readonly status: (target: SessionTarget) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   /** Creates the slot where the gateway lacks it. Repeating it is harmless. */
@@ -44,7 +52,18 @@ export interface WhatsAppGateway extends GatewayParts {
   readonly probe: Effect.Effect<void, GatewayUnavailable>
 }
 
-const partNames = ["statuses", "open", "link", "ingest", "history", "send", "login"] as const
+const partNames = [
+  "statuses",
+  "open",
+  "link",
+  "ingest",
+  "webhook",
+  "start",
+  "history",
+  "media",
+  "send",
+  "login"
+] as const
 
 /** The parts that this gateway has. */
 export const listParts = (gateway: GatewayParts): ReadonlyArray<keyof GatewayParts> =>

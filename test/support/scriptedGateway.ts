@@ -8,7 +8,7 @@ import type { UpstreamStatus } from "../../src/domain/Device.ts"
 import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
 import { SessionRefused } from "../../src/services/GatewayParts.ts"
-import type { OpenSession, SessionEvent, SessionListener } from "../../src/services/GatewayParts.ts"
+import type { Capabilities, OpenSession, SessionEvent, SessionListener } from "../../src/services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 
 /** `blackhole`: nothing answers, and the handshake runs into its time limit. */
@@ -46,6 +46,13 @@ export class ScriptedGateway implements WhatsAppGateway {
   readonly name = "default" as GatewayName
   readonly dialect = "bridge"
   readonly description = "scripted"
+  readonly capabilities: Capabilities = {
+    liveEvents: "session",
+    history: null,
+    ackLevels: ["delivered", "read"],
+    qrRefresh: false,
+    passkey: false
+  }
   readonly sessions: Array<ScriptedSession> = []
   readonly openedAt: Array<number> = []
   mode: OpenMode = "accept"

@@ -5,7 +5,7 @@
  */
 import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
-import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
+import type { DeviceState, Failure, LoginMethod } from "../../domain/DeviceState.ts"
 import { parsePhone } from "../../domain/Jid.ts"
 import { authProbeDelay, conflictDelay, findBudget } from "../Supervision.ts"
 import { recent, wasStable } from "./ActorState.ts"
@@ -36,8 +36,9 @@ export type Input =
   | { readonly _tag: "StatusRead"; readonly status: UpstreamStatus }
   | { readonly _tag: "UpstreamConnected"; readonly jid: string | null }
   | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
-  | { readonly _tag: "LoginNeeded"; readonly method: "qr" | "code" | "unknown"; readonly expiresAt: string | null }
+  | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
+  | { readonly _tag: "StatusHint" }
   | { readonly _tag: "TrafficHeard" }
   | { readonly _tag: "DeafProved"; readonly evidence: string }
   | { readonly _tag: "RetryDue" }
@@ -281,6 +282,8 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
       return actorState.state._tag === "LoggedOut"
         ? nothing
         : become(actorState, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
+    case "StatusHint":
+      return { transition: null, orders: syncSoon }
     case "TrafficHeard":
       return actorState.state._tag === "Connecting" || actorState.state._tag === "AwaitingLogin"
         ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncSoon)

@@ -173,6 +173,7 @@ export class FrameListener implements SessionListener {
       case "UpstreamDisconnected":
       case "LoginNeeded":
       case "LoggedOut":
+      case "StatusHint":
         return cell.post(event)
       default:
         throw new Error(`unknown event ${String((event as { readonly _tag: unknown })._tag)}`)

@@ -24,6 +24,7 @@ const linked = () => {
     name: "default" as GatewayName,
     dialect: "bridge",
     description: "linked",
+    capabilities: { liveEvents: "session", history: null, ackLevels: [], qrRefresh: false, passkey: false },
     status: () => Effect.die("not asked"),
     ensureSlot: () => Effect.die("not asked"),
     probe: Effect.void,

@@ -11,7 +11,7 @@ import { parseGatewayUrl } from "../../../domain/Gateway.ts"
 import type { DeviceId, GatewayName } from "../../../domain/Ids.ts"
 import type { OpenGateway } from "../../../services/GatewayAdapters.ts"
 import { describeGateway } from "../../../services/GatewayDirectory.ts"
-import { type OpenSession, SessionRefused } from "../../../services/GatewayParts.ts"
+import { type Capabilities, type OpenSession, SessionRefused } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import * as BridgeRest from "./BridgeRest.ts"
 import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
@@ -38,6 +38,14 @@ export interface BridgeOptions {
 
 /** The parts of every `bridge` gateway. */
 export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open">>
+
+const capabilities: Capabilities = {
+  liveEvents: "session",
+  history: null,
+  ackLevels: ["pending", "sent", "delivered", "read", "played", "failed"],
+  qrRefresh: true,
+  passkey: false
+}
 
 const frameBytesDefault = 1024 * 1024
 const frameBytesHardDefault = 16 * 1024 * 1024
@@ -86,6 +94,7 @@ export const make = Effect.fnUntraced(function*(
     name: options.name,
     dialect: "bridge",
     description: describeGateway({ dialect: "bridge", url: base.href }),
+    capabilities,
     open: openSession,
     status: (target) =>
       Effect.tap(rest.status(target.upstreamId), ({ jid }) => {
