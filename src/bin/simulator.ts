@@ -1,9 +1,14 @@
 /** `columba simulator`: the simulated gateway as a separate server. */
 import { Effect, Option } from "effect"
 import { Command, Flag } from "effect/cli"
+import { simulatedDialects } from "../simulator/Dialect.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 
 export const simulator = Command.make("simulator", {
+  dialect: Flag.Literals("dialect", simulatedDialects).pipe(
+    Flag.withDescription("the dialect that it speaks"),
+    Flag.withDefault("bridge" as const)
+  ),
   host: Flag.String("host").pipe(Flag.withDescription("address to listen on"), Flag.withDefault("127.0.0.1")),
   port: Flag.Int("port").pipe(Flag.withDescription("port to listen on; 0 takes a free one"), Flag.withDefault(3000)),
   devices: Flag.Int("devices").pipe(
@@ -41,6 +46,7 @@ export const simulator = Command.make("simulator", {
   Effect.promise(() => import("../simulator/SimulatedGateway.ts")).pipe(
     Effect.flatMap(({ runSimulator }) =>
       runSimulator({
+        dialect: flags.dialect,
         host: flags.host,
         port: flags.port,
         devices: flags.devices,

@@ -4,7 +4,7 @@
  */
 import { Result, Schema } from "effect"
 import { Fault } from "./FaultPlan.ts"
-import { plain, type Reply } from "./GatewayRoutes.ts"
+import { json as reply, plain, type Reply } from "./http.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
 const EmitBody = Schema.Struct({
@@ -37,11 +37,7 @@ const decodeFault = Schema.decodeUnknownResult(Fault)
 /** Lines of the ledger in one answer. The next page starts after the `n` of the last line. */
 const ledgerPageMax = 100_000
 
-const json = (value: unknown): Reply => ({
-  status: 200,
-  body: JSON.stringify(value),
-  headers: { "content-type": "application/json" }
-})
+const json = (value: unknown): Reply => reply(200, value)
 
 const invalid = (error: unknown): Reply => plain(400, String(error))
 
@@ -123,10 +119,7 @@ const account = (core: SimulatorCore, command: string, body: unknown): Reply => 
   if (device === undefined) return unknownDevice(asked.success.device)
   if (command === "pair") core.pair(device)
   else if (command === "logout") core.logOut(device)
-  else {
-    device.connected = false
-    core.control(device, "disconnected")
-  }
+  else core.disconnect(device)
   return json({ jid: device.jid })
 }
 

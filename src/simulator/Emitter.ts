@@ -2,6 +2,7 @@
  * Emits events: takes the next event of a device's scenario, writes it to the ledger and the history, and sends it as
  * the fault plan says. One timer drives all jobs; there is no timer per socket.
  */
+import type { Dialect, Payload } from "./Dialect.ts"
 import type { FaultPlan } from "./FaultPlan.ts"
 import type { Ledger } from "./Ledger.ts"
 import { type Seeded, seeded } from "./Seeded.ts"
@@ -40,6 +41,8 @@ export interface EmitterOptions {
   readonly seed: string
   readonly ledger: Ledger
   readonly faults: FaultPlan
+  /** How events look and travel. */
+  readonly dialect: () => Dialect
   readonly now: () => number
 }
 
@@ -53,8 +56,6 @@ const burstMax = 500
  * Checking which of 10,000 accounts is due takes a millisecond, and a delay of 0.1 s does not matter in a conversation.
  */
 const lookMillis = 100
-/** Bytes waiting in one socket above which a job without a rate waits for it. */
-const bufferedMax = 256 * 1024
 /** Frames held back by `reorder` or `slow`, over all devices. More are sent at once. */
 const heldMax = 100_000
 
@@ -69,8 +70,6 @@ export class Emitter {
   #held = 0
   #timer: NodeJS.Timeout | undefined
   #ids = 0
-  frames = 0
-  bytes = 0
 
   constructor(options: EmitterOptions) {
     this.#options = options
@@ -111,13 +110,14 @@ export class Emitter {
     this.emit(device, event, payload)
   }
 
-  /** Emits any event for the device: to the ledger first, then to the sockets. */
-  emit(device: SimulatedDevice, event: string, payload: Readonly<Record<string, unknown>>): void {
+  /** Emits any event for the device: to the ledger first, then to its receivers. */
+  emit(device: SimulatedDevice, event: string, payload: Payload): void {
     const { faults, ledger } = this.#options
     const now = this.#options.now()
     const ids = payload.ids as ReadonlyArray<string> | undefined
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
-    const sockets = silent ? 0 : openSockets(device)
+    const dialect = this.#options.dialect()
+    const sockets = silent ? 0 : dialect.reach(device)
     device.remember(event, payload)
     ledger.add({
       device: device.id,
@@ -130,13 +130,13 @@ export class Emitter {
     })
     ledger.flush()
     if (sockets === 0) return
-    if (faults.quiet && this.#held === 0) return this.#write(device, encodeFrame(device.id, event, payload))
+    if (faults.quiet && this.#held === 0) return dialect.send(device, dialect.encode(device, event, payload, device.id))
     this.#distort(device, event, payload, now)
   }
 
   /** Sends this text unchanged, without ledger and faults. */
   sendRaw(device: SimulatedDevice, text: string): void {
-    this.#write(device, text)
+    this.#options.dialect().send(device, text)
   }
 
   /** Sends everything that faults hold back. */
@@ -149,14 +149,17 @@ export class Emitter {
     this.#held = 0
   }
 
-  #distort(device: SimulatedDevice, event: string, payload: Readonly<Record<string, unknown>>, now: number): void {
+  #distort(device: SimulatedDevice, event: string, payload: Payload, now: number): void {
     const { faults } = this.#options
-    if (faults.strike("junk", device.id, now) !== undefined) this.#write(device, this.#random.pick(junk))
+    const dialect = this.#options.dialect()
+    if (faults.strike("junk", device.id, now) !== undefined) this.#write(device, this.#random.pick(dialect.junk))
     if (faults.strike("binary", device.id, now) !== undefined) this.#write(device, Buffer.from([0, 1, 2, 0xff]))
     const huge = faults.strike("huge", device.id, now)
-    if (huge !== undefined) this.#write(device, encodeFrame(device.id, "message", { body: "x".repeat(huge.bytes) }))
+    if (huge !== undefined) {
+      this.#write(device, dialect.encode(device, "message", { body: "x".repeat(huge.bytes) }, device.id))
+    }
     const named = faults.strike("wrong-device", device.id, now) === undefined ? device.id : "somebody-else"
-    const text = encodeFrame(named, event, payload)
+    const text = dialect.encode(device, event, payload, named)
     const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
     for (let copy = 0; copy < copies; copy++) this.#hold(device, text, now)
   }
@@ -188,11 +191,7 @@ export class Emitter {
   }
 
   #write(device: SimulatedDevice, data: string | Buffer): void {
-    for (const socket of device.sockets) {
-      this.frames++
-      this.bytes += data.length
-      socket.send(data, sent)
-    }
+    this.#options.dialect().send(device, data)
   }
 
   #run(): void {
@@ -229,7 +228,7 @@ export class Emitter {
     const burst = Math.min(due, left, burstMax)
     for (let index = 0; index < burst; index++) {
       const device = job.devices[job.emitted % job.devices.length]!
-      if (job.rate === null && isFull(device)) break
+      if (job.rate === null && this.#options.dialect().isFull(device)) break
       job.emitted++
       this.emitNext(device)
     }
@@ -248,36 +247,3 @@ export class Emitter {
     if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
   }
 }
-
-/** A socket that is closing takes no more frames. */
-const openSockets = (device: SimulatedDevice): number => {
-  let count = 0
-  for (const socket of device.sockets) if (socket.readyState === socket.OPEN) count++
-  return count
-}
-
-const isFull = (device: SimulatedDevice): boolean => {
-  for (const socket of device.sockets) if (socket.bufferedAmount > bufferedMax) return true
-  return false
-}
-
-/**
- * A socket that fails during a write is closed, which is handled elsewhere. The ledger already has the frame as sent.
- */
-const sent = () => {}
-
-const junk = [
-  "hello?",
-  "{\"event\":\"message\"",
-  "[1,2,3]",
-  "null",
-  "{\"code\":\"LIST_DEVICES\",\"message\":\"Device found\",\"result\":null}",
-  "{\"event\":\"message\",\"payload\":{}}"
-]
-
-export const encodeFrame = (device: string, event: string, payload: Readonly<Record<string, unknown>>): string =>
-  JSON.stringify(
-    event === "message.ack" || event === "chat_presence"
-      ? { event, device_id: device, timestamp: payload.timestamp, payload }
-      : { event, device_id: device, payload }
-  )

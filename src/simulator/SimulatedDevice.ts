@@ -1,5 +1,6 @@
 /** One slot of the simulated gateway: its account, its sockets, its coming events and its history. */
 import type { WebSocket } from "ws"
+import type { SocketHolder } from "./Dialect.ts"
 import { makeAccount, type Scenario, scenario } from "./Scenario.ts"
 
 /** A row of the history, in the form of the gateway's API. */
@@ -24,12 +25,12 @@ const historyMax = 1000
 
 const mediaTypes = ["image", "video", "video_note", "audio", "document", "sticker"]
 
-export class SimulatedDevice {
+export class SimulatedDevice implements SocketHolder {
   readonly id: string
   readonly name: string
   readonly createdAt: string
+  /** Those for this device alone; a dialect may have others. */
   readonly sockets = new Set<WebSocket>()
-  /** Open in TCP, but neither read nor written: the half-open fault. */
   readonly frozen = new Set<WebSocket>()
   /** The credentials and names that the last upgrade carried. */
   handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null =

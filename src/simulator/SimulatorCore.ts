@@ -3,6 +3,7 @@
  * server use it, and so does a test in the same process.
  */
 import type { WebSocket } from "ws"
+import type { Dialect } from "./Dialect.ts"
 import { Emitter } from "./Emitter.ts"
 import { type Fault, FaultPlan } from "./FaultPlan.ts"
 import { Ledger } from "./Ledger.ts"
@@ -46,8 +47,6 @@ export interface EmitRequest {
 
 export type Pace = Pick<EmitRequest, "rate" | "speed">
 
-const qrSeconds = 30
-
 export class SimulatorCore {
   readonly options: CoreOptions
   readonly devices = new Map<string, SimulatedDevice>()
@@ -56,15 +55,34 @@ export class SimulatorCore {
   readonly emitter: Emitter
   readonly #timers = new Set<NodeJS.Timeout>()
   #kept: { readonly pace: Pace; readonly job: number | null } | null = null
+  #dialect: Dialect | null = null
   accepted = 0
   refused = 0
+  frames = 0
+  bytes = 0
 
   constructor(options: CoreOptions) {
     this.options = options
     this.faults = new FaultPlan(options.seed)
     this.ledger = new Ledger(options.ledgerFile)
     const { now, seed } = options
-    this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults })
+    this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults, dialect: () => this.dialect })
+  }
+
+  /** Given once, by whoever starts the server. */
+  use(dialect: Dialect): void {
+    this.#dialect = dialect
+  }
+
+  get dialect(): Dialect {
+    if (this.#dialect === null) throw new Error("the simulator has no dialect yet")
+    return this.#dialect
+  }
+
+  /** For the dialect: a frame or a webhook went out. */
+  countFrame(bytes: number): void {
+    this.frames++
+    this.bytes += bytes
   }
 
   now(): number {
@@ -94,42 +112,24 @@ export class SimulatorCore {
   removeDevice(id: string): void {
     const device = this.devices.get(id)
     if (device === undefined) return
+    this.dialect.removed(device)
     this.devices.delete(id)
-    for (const socket of [...device.sockets, ...device.frozen]) socket.close(1000, "device removed")
-  }
-
-  /** Takes over a device's open socket, and sends the state of its account at once. */
-  attach(device: SimulatedDevice, socket: WebSocket): void {
-    this.accepted++
-    device.sockets.add(socket)
-    socket.on("close", () => {
-      device.sockets.delete(socket)
-      device.frozen.delete(socket)
-    })
-    // Every error is followed by a close.
-    socket.on("error", () => {})
-    this.control(device, device.connected ? "connected" : "qr", socket)
   }
 
   pair(device: SimulatedDevice): void {
     device.pair()
-    this.control(device, "connected")
+    this.dialect.tell(device, "connected")
   }
 
   logOut(device: SimulatedDevice): void {
     device.logOut()
-    this.control(device, "logged_out")
+    this.dialect.tell(device, "logged-out")
   }
 
-  /** Sends the state of the account to its sockets. Such frames are hints, not events: they are not in the ledger. */
-  control(device: SimulatedDevice, event: "connected" | "disconnected" | "qr" | "logged_out", only?: WebSocket): void {
-    const payload = event === "connected"
-      ? { jid: device.jid }
-      : event === "qr"
-      ? { qr: `https://wa.me/settings/linked_devices#${device.id}`, qr_duration: qrSeconds }
-      : {}
-    const text = JSON.stringify({ event, device_id: device.id, payload })
-    for (const socket of only === undefined ? device.sockets : [only]) socket.send(text)
+  /** The account loses its own connection to WhatsApp and stays paired. */
+  disconnect(device: SimulatedDevice): void {
+    device.connected = false
+    this.dialect.tell(device, "disconnected")
   }
 
   emit(request: EmitRequest, done: () => void = () => {}): number {
@@ -175,9 +175,9 @@ export class SimulatorCore {
   stats(): SimulatorStats {
     let sockets = 0
     let frozen = 0
-    for (const device of this.devices.values()) {
-      sockets += device.sockets.size
-      frozen += device.frozen.size
+    for (const holder of this.dialect.holders(this.devices.values())) {
+      sockets += holder.sockets.size
+      frozen += holder.frozen.size
     }
     return {
       seed: this.options.seed,
@@ -185,8 +185,8 @@ export class SimulatorCore {
       sockets,
       frozen,
       events: this.ledger.count,
-      frames: this.emitter.frames,
-      bytes: this.emitter.bytes,
+      frames: this.frames,
+      bytes: this.bytes,
       accepted: this.accepted,
       refused: this.refused,
       jobs: this.emitter.jobs,
@@ -196,6 +196,7 @@ export class SimulatorCore {
 
   close(): void {
     this.emitter.close()
+    this.dialect.close()
     for (const timer of this.#timers) clearTimeout(timer)
     this.ledger.close()
   }
@@ -208,13 +209,13 @@ export class SimulatorCore {
   #strikeSockets(fault: Extract<Fault, { readonly kind: "drop" | "half-open" }>): ReadonlyArray<SimulatedDevice> {
     const struck = this.#chosen(fault.devices)
       .filter((device) => this.faults.strike(fault.kind, device.id, this.now()) !== undefined)
-    for (const device of struck) {
-      for (const socket of device.sockets) {
+    for (const { frozen, sockets } of this.dialect.holders(struck)) {
+      for (const socket of sockets) {
         // Removed at once, so that the ledger counts no later event as sent to it.
-        device.sockets.delete(socket)
+        sockets.delete(socket)
         if (fault.kind === "half-open") {
           socket.pause()
-          device.frozen.add(socket)
+          frozen.add(socket)
         } else if (fault.code !== undefined) socket.close(fault.code)
         else if (fault.reset === true) getRawSocket(socket).resetAndDestroy()
         else socket.terminate()
@@ -224,12 +225,12 @@ export class SimulatorCore {
   }
 
   #thaw(devices: ReadonlyArray<SimulatedDevice>): void {
-    for (const device of devices) {
-      for (const socket of device.frozen) {
-        device.sockets.add(socket)
+    for (const { frozen, sockets } of this.dialect.holders(devices)) {
+      for (const socket of frozen) {
+        sockets.add(socket)
         socket.resume()
       }
-      device.frozen.clear()
+      frozen.clear()
     }
   }
 

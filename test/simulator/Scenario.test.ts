@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { encodeFrame } from "../../src/simulator/Emitter.ts"
+import { encodeFrame } from "../../src/simulator/bridge/frames.ts"
 import { scenario } from "../../src/simulator/Scenario.ts"
 
 const now = Date.UTC(2026, 7, 22, 12)

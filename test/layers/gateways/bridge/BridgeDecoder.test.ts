@@ -8,7 +8,7 @@ import { decodeFrame, gatewayKind } from "../../../../src/layers/gateways/bridge
 import { rejectBinary, rejectOversized } from "../../../../src/layers/gateways/rejects.ts"
 import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
 import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
-import { encodeFrame } from "../../../../src/simulator/Emitter.ts"
+import { encodeFrame } from "../../../../src/simulator/bridge/frames.ts"
 import { scenario } from "../../../../src/simulator/Scenario.ts"
 import { ofKind } from "../../../support/drafts.ts"
 import { makeTarget } from "../../../support/gateway.ts"

@@ -1,0 +1,107 @@
+/**
+ * What a dialect adds to the simulated gateway: how an event looks and travels, and what its server answers. Accounts,
+ * conversations, history, faults and the ledger are the core's and the same for all dialects.
+ */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Duplex } from "node:stream"
+import type { WebSocket } from "ws"
+import type { Fault, FaultPlan } from "./FaultPlan.ts"
+import { plain, type Reply } from "./http.ts"
+import type { SimulatedDevice } from "./SimulatedDevice.ts"
+
+/** The dialects that the simulator speaks. */
+export const simulatedDialects = ["bridge"] as const
+export type SimulatedDialect = (typeof simulatedDialects)[number]
+
+export type Payload = Readonly<Record<string, unknown>>
+
+export type AccountChange = "connected" | "disconnected" | "login" | "logged-out"
+
+/** Sockets that a fault strikes together. */
+export interface SocketHolder {
+  readonly sockets: Set<WebSocket>
+  /** Open in TCP, but neither read nor written: the half-open fault. */
+  readonly frozen: Set<WebSocket>
+}
+
+export interface Dialect {
+  /** How many receivers the next event of the device would go to: open sockets, addresses of webhooks. */
+  readonly reach: (device: SimulatedDevice) => number
+  /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
+  readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
+  /** Sends what `encode` gave, or data that is no event at all. */
+  readonly send: (device: SimulatedDevice, data: string | Buffer) => void
+  /** Whether a job without a rate should wait for the device's receivers. */
+  readonly isFull: (device: SimulatedDevice) => boolean
+  /** Data that is no event of the dialect, for the fault `junk`. */
+  readonly junk: ReadonlyArray<string>
+  /** Says what became of the account, as far as the dialect says such things. */
+  readonly tell: (device: SimulatedDevice, change: AccountChange) => void
+  /** The holders of the sockets that concern these devices. */
+  readonly holders: (devices: Iterable<SimulatedDevice>) => Iterable<SocketHolder>
+  /** The device is about to be removed. */
+  readonly removed: (device: SimulatedDevice) => void
+  readonly request: (request: IncomingMessage, response: ServerResponse, url: URL) => void
+  /** Null if the upgrade was accepted or is left unanswered; else the refusal. */
+  readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer, url: URL) => Reply | null
+  /** The process has died: what was only in its memory is gone. */
+  readonly crashed: () => void
+  /** The process runs again. */
+  readonly revived: () => void
+  readonly close: () => void
+}
+
+/** The faults of an upgrade: `unanswered`, a refusal, or null where none strikes. `notReady` is the dialect's own. */
+export const strikeUpgrade = (
+  faults: FaultPlan,
+  device: string,
+  now: number,
+  socket: Duplex,
+  notReady: Reply
+): Reply | "unanswered" | null => {
+  if (faults.strike("hang", device, now) !== undefined) {
+    // A client that gives up closes the connection, and it must not count as open after that.
+    socket.on("end", () => socket.destroy()).resume()
+    return "unanswered"
+  }
+  const refusal = faults.strike("refuse", device, now)
+  return refusal === undefined ? null : refused(refusal, notReady)
+}
+
+const refused = (refusal: Extract<Fault, { readonly kind: "refuse" }>, notReady: Reply): Reply => {
+  const reply = refusal.json === true ? { ...notReady, status: refusal.status } : plain(refusal.status, "no")
+  return refusal.retryAfter === undefined
+    ? reply
+    : { ...reply, headers: { ...reply.headers, "retry-after": refusal.retryAfter } }
+}
+
+/** A socket that is closing takes no more frames. */
+export const countOpen = (sockets: Iterable<WebSocket>): number => {
+  let count = 0
+  for (const socket of sockets) if (socket.readyState === socket.OPEN) count++
+  return count
+}
+
+/** Bytes waiting in one socket above which a job without a rate waits for it. */
+const bufferedMax = 256 * 1024
+
+export const anyFull = (sockets: Iterable<WebSocket>): boolean => {
+  for (const socket of sockets) if (socket.bufferedAmount > bufferedMax) return true
+  return false
+}
+
+/** Takes over an open socket until it closes. */
+export const hold = (holder: SocketHolder, socket: WebSocket): void => {
+  holder.sockets.add(socket)
+  socket.on("close", () => {
+    holder.sockets.delete(socket)
+    holder.frozen.delete(socket)
+  })
+  // Every error is followed by a close.
+  socket.on("error", () => {})
+}
+
+/**
+ * A socket that fails during a write is closed, which is handled elsewhere. The ledger already has the frame as sent.
+ */
+export const ignoreSent = (): void => {}

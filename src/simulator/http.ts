@@ -1,0 +1,65 @@
+/** HTTP as the simulator's servers need it: replies as values, and bodies within a bound. */
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { Duplex } from "node:stream"
+
+export interface Reply {
+  readonly status: number
+  readonly body: string | Buffer
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+export const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): Reply => ({
+  status,
+  body,
+  headers: { "content-type": "text/plain", ...headers }
+})
+
+export const json = (status: number, value: unknown): Reply => ({
+  status,
+  body: JSON.stringify(value),
+  headers: { "content-type": "application/json" }
+})
+
+/** Requests carry at most a list of devices or a small file. */
+const bodyBytesMax = 4 * 1024 * 1024
+
+/** The body as bytes, or null above its bound. */
+export const readBody = (request: IncomingMessage, done: (body: Buffer | null) => void): void => {
+  const chunks: Array<Buffer> = []
+  let size = 0
+  request.on("data", (chunk: Buffer) => {
+    size += chunk.length
+    if (size <= bodyBytesMax) chunks.push(chunk)
+  })
+  request.on("error", () => {})
+  request.on("end", () => done(size > bodyBytesMax ? null : Buffer.concat(chunks)))
+}
+
+/** The body as JSON, or undefined if it is none or above its bound. */
+export const readJson = (request: IncomingMessage, done: (body: unknown) => void): void =>
+  readBody(request, (body) => done(parseJson(body)))
+
+export const parseJson = (body: Buffer | null): unknown => {
+  if (body === null) return undefined
+  try {
+    return JSON.parse(body.toString("utf8"))
+  } catch {
+    return undefined
+  }
+}
+
+export const send = (response: ServerResponse, reply: Reply): void => {
+  response.writeHead(reply.status, { ...reply.headers }).end(reply.body)
+}
+
+/** Answers an upgrade with something else than a socket. */
+export const refuse = (socket: Duplex, reply: Reply): void => {
+  const headers = { ...reply.headers, "content-length": String(Buffer.byteLength(reply.body)), connection: "close" }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.write(`HTTP/1.1 ${reply.status} Refused\r\n${lines.join("\r\n")}\r\n\r\n`)
+  socket.end(reply.body)
+}
+
+/** The `Authorization` header that lets a client in, or null where everybody is let in. */
+export const expectedBasic = (auth: { readonly user: string; readonly password: string } | undefined): string | null =>
+  auth === undefined ? null : `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString("base64")}`
