@@ -75,7 +75,10 @@ export const start = Effect.fnUntraced(function*(
   )
   core.addDevices(options.devices ?? 0)
   let running = makeServer(core)
-  yield* Effect.acquireRelease(listen(running.server, host, options.port ?? 0), () => Effect.sync(() => running.close()))
+  yield* Effect.acquireRelease(
+    listen(running.server, host, options.port ?? 0),
+    () => Effect.sync(() => running.close())
+  )
   const { port } = running.server.address() as AddressInfo
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
