@@ -21,10 +21,10 @@ export const MediaData = Schema.Struct({
   kind: Schema.String.annotate({
     description: "`image`, `video`, `video_note`, `audio`, `document`, `sticker` and others: an open set"
   }),
-  mimeType: Schema.optionalKey(Schema.String),
+  mimeType: Schema.optionalKey(Schema.String.annotate({ description: "The MIME type, as the gateway claims" })),
   size: Schema.optionalKey(Schema.Int.annotate({ description: "Bytes, as the gateway claims" })),
   fileName: Schema.optionalKey(Schema.String.annotate({ description: "The name that the sender gave the file" })),
-  caption: Schema.optionalKey(Schema.String)
+  caption: Schema.optionalKey(Schema.String.annotate({ description: "The text under the file" }))
 })
 export type MediaData = typeof MediaData.Type
 
