@@ -5,7 +5,7 @@
  */
 import type { DeviceId, UpstreamId } from "../src/domain/Ids.ts"
 import { decodeFrame } from "../src/layers/gateways/bridge/BridgeDecoder.ts"
-import { decodeAck, decodeAction, decodeMessage, readEnvelope } from "../src/layers/gateways/bridge/payloads.ts"
+import { decodeAck, decodeAction, decodeMessage, readEnvelope } from "../src/layers/gateways/eventPayloads.ts"
 import { encodeFrame } from "../src/simulator/bridge/frames.ts"
 import { scenario } from "../src/simulator/Scenario.ts"
 import { report } from "./support/report.ts"

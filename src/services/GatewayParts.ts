@@ -60,7 +60,7 @@ export type SessionEvent =
   /** The gateway wants a login. The code itself is a secret of the login flow and never enters the log. */
   | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
-  /** Something about the account has changed, and only the gateway's answer can tell what. */
+  /** The account may have become usable, and only the gateway's answer can tell. Online devices ignore it. */
   | { readonly _tag: "StatusHint" }
 
 // Connections
@@ -100,6 +100,8 @@ export interface LinkListener {
   readonly find: (name: string) => SessionTarget | null
   /** In arrival order over all slots. */
   readonly onEvent: (deviceId: DeviceId, event: SessionEvent) => void
+  /** Something happened to a slot, and the gateway does not say to which: every device of ours is told. */
+  readonly onAny: (event: SessionEvent) => void
   /** Exactly once, and last: the link is lost for all devices together. */
   readonly onEnd: (failure: Failure) => void
 }

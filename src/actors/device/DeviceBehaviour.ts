@@ -283,7 +283,7 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
         ? nothing
         : become(actorState, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
     case "StatusHint":
-      return { transition: null, orders: syncSoon }
+      return actorState.state._tag === "Online" ? nothing : { transition: null, orders: syncSoon }
     case "TrafficHeard":
       return actorState.state._tag === "Connecting" || actorState.state._tag === "AwaitingLogin"
         ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncSoon)

@@ -95,13 +95,17 @@ const makeMembers = Effect.sync(() => {
     member.listener.onEvent(event)
   }
 
+  const tellAll = (event: SessionEvent): void => {
+    for (const { listener } of [...members.values()]) listener.onEvent(event)
+  }
+
   const endAll = (failure: Failure): void => {
     const ended = [...members.values()]
     for (const member of ended) leave(member)
     for (const { listener } of ended) listener.onEnd(failure)
   }
 
-  return { join, find, tell, endAll }
+  return { join, find, tell, tellAll, endAll }
 })
 
 const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
@@ -114,6 +118,7 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
       connect({
         find: members.find,
         onEvent: members.tell,
+        onAny: members.tellAll,
         onEnd: (failure) => {
           if (retire(mine)) members.endAll(linkLost(failure))
         }

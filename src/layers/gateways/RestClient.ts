@@ -28,6 +28,8 @@ export interface RestRequest {
   readonly url: URL
   /** From the first byte of the request to the last one of the answer. */
   readonly millis: number
+  /** Beside those of every request. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Sent as JSON. */
   readonly body?: unknown
   /** On a connection of its own, so that slow answers to other requests cannot delay this one. */
@@ -75,7 +77,7 @@ export const make = Effect.fnUntraced(
     const ask = (question: RestRequest): Effect.Effect<RestReply, GatewayUnavailable> => {
       const unavailable = (detail: string) => GatewayUnavailable.of(options.name, question.operation, detail)
       const request = HttpClientRequest.make(question.method)(question.url, {
-        headers: { accept: "application/json", ...options.headers }
+        headers: { accept: "application/json", ...options.headers, ...question.headers }
       })
       const client = question.apart === true ? apart : pool
       return client.execute(

@@ -2,14 +2,37 @@
  * What an adapter records of a frame that it cannot or will not read: the reason, the frame's beginning and its length.
  * The same for all dialects, because it is about bytes and not about what they mean.
  */
+import type { EventIdentity } from "../../domain/Event.ts"
+import type { Via } from "../../domain/EventKinds.ts"
 import type { EventId } from "../../domain/Ids.ts"
 import { rejectedRawMax } from "../../domain/EventData.ts"
 import type { RejectedData } from "../../domain/EventData.ts"
-import { makeEventId } from "../../services/EventIdentity.ts"
+import { digest, makeEventId } from "../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
 
 /** Makes the id of an event; tests make their own. */
 export type MakeEventId = (now: number) => EventId
+
+/** By which way a text came, and by what those of its events are recognised that have no identity of their own. */
+export interface Origin {
+  readonly via: Via
+  /** Null where a text comes once only. */
+  readonly identity: EventIdentity | null
+}
+
+/** A session's frame. The gateway does not send it again. */
+export const liveOrigin: Origin = { via: "live", identity: null }
+
+/** A text that may come again, byte for byte: it is recognised by its digest. */
+export const repeatableOrigin = (via: Via, text: string): Origin => ({ via, identity: digestIdentity(text) })
+
+export const digestIdentity = (text: string): EventIdentity => ({
+  chat: "",
+  sender: "",
+  fromMe: false,
+  waId: digest(text),
+  rank: ""
+})
 
 /** A text frame that cannot be read, for the reason given. */
 export const rejectText = (
@@ -18,10 +41,11 @@ export const rejectText = (
   now: number,
   reason: RejectedData["reason"],
   detail: string,
-  makeId: MakeEventId = makeEventId
+  makeId: MakeEventId = makeEventId,
+  origin: Origin = liveOrigin
 ): SessionEvent => {
   const data = Buffer.from(text)
-  return record(target, now, { reason, detail, raw: cut(data), rawLength: data.length }, makeId)
+  return record(target, now, { reason, detail, raw: cut(data), rawLength: data.length }, makeId, origin)
 }
 
 /** A binary frame, where the dialect has none. `raw` is base64. */
@@ -52,20 +76,23 @@ export const rejectUnread = (limit: number, target: SessionTarget, now: number):
   })
 
 /** A frame on which the decoder threw: kept like any other frame that cannot be read. */
-export const rejectDefective = (text: string, target: SessionTarget, now: number, defect: unknown): SessionEvent =>
-  rejectText(
-    text,
-    target,
-    now,
-    "unreadable",
-    `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
-  )
+export const rejectDefective = (
+  text: string,
+  target: SessionTarget,
+  now: number,
+  defect: unknown,
+  origin: Origin = liveOrigin
+): SessionEvent => {
+  const detail = `the decoder failed: ${defect instanceof Error ? defect.name : "unknown"}`
+  return rejectText(text, target, now, "unreadable", detail, makeEventId, origin)
+}
 
 const record = (
   target: SessionTarget,
   now: number,
   data: RejectedData,
-  makeId: MakeEventId = makeEventId
+  makeId: MakeEventId = makeEventId,
+  origin: Origin = liveOrigin
 ): SessionEvent => ({
   _tag: "Record",
   draft: {
@@ -73,9 +100,9 @@ const record = (
     kind: "frame.rejected",
     deviceId: target.deviceId,
     occurredAt: new Date(now).toISOString(),
-    via: "live",
+    via: origin.via,
     data,
-    identity: null,
+    identity: origin.identity,
     aliases: []
   }
 })

@@ -1,98 +1,17 @@
 /**
  * What a frame of the `bridge` dialect means. Total: any text gives session events, and what cannot be read gives one
- * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`). Inside the payload
- * only the ids that identity rests on are required, and every field that we do not read is kept in `extra`.
+ * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`); `eventDecoder` reads
+ * what is in it, and here is what is the dialect's own: whom a frame is for, and the events that are no facts but hints.
  *
  * Not decided here: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
  */
-import type { Schema } from "effect"
-import type { EventDraft } from "../../../domain/Event.ts"
-import type { MessageActionData, RejectedData } from "../../../domain/EventData.ts"
 import type { EventId } from "../../../domain/Ids.ts"
-import type { MessageStatus } from "../../../domain/Message.ts"
 import { canonical } from "../../../domain/Jid.ts"
-import { makeEventId, deriveMessageId } from "../../../services/EventIdentity.ts"
+import { makeEventId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
-import { findPlace, listAliases, noAliases } from "../addresses.ts"
-import { depthMax, isTooDeep } from "../depth.ts"
-import { mayLoseNumbers, parseExact } from "../exactNumbers.ts"
-import {
-  accountIn,
-  decodeAck,
-  decodeAction,
-  decodeMessage,
-  type Envelope,
-  expiryIn,
-  type Payload,
-  readEnvelope,
-  wordsIn
-} from "./payloads.ts"
-import { rejectText } from "../rejects.ts"
-import { readTimestamp } from "../timestamps.ts"
-
-/** One ack frame becomes one event per id. Real frames hold a screenful; a frame of 1 MiB could hold 100,000. */
-const ackIdsMax = 4096
-
-type Extra = Record<string, Schema.Json>
-
-/** What one frame is decoded against, gathered once so that the readers below take one argument. */
-interface Frame {
-  readonly text: string
-  readonly target: SessionTarget
-  readonly now: number
-  readonly makeId: (now: number) => EventId
-}
-
-/** A frame with a payload that can be read. */
-interface ReadFrame extends Frame {
-  readonly payload: Payload
-  /** The payload with the text of numbers that a double cannot hold. Made when a field is kept that may hold one. */
-  exact: Payload | null
-}
-
-/** Content fields, and the message type each shows. The set is open: a kind we do not know has type `unknown`. */
-const contentTypes = new Map([
-  ["image", "image"],
-  ["video", "video"],
-  ["video_note", "video_note"],
-  ["audio", "audio"],
-  ["document", "document"],
-  ["sticker", "sticker"],
-  ["location", "location"],
-  ["live_location", "live_location"],
-  ["contact", "contact"],
-  ["contacts_array", "contact"],
-  ["order", "order"],
-  ["list", "list"],
-  ["interactive", "interactive"],
-  ["interactive_media", "interactive"]
-])
-
-const ackStatuses = new Map<string, MessageStatus>([
-  ["pending", "pending"],
-  ["sent", "sent"],
-  ["delivered", "delivered"],
-  ["read", "read"],
-  ["read-self", "read"],
-  ["played", "played"],
-  ["failed", "failed"],
-  ["error", "failed"]
-])
-
-/** Fields that have a place of their own, or that only repeat another (a description of the receipt type). */
-const messageFields = new Set(["id", "chat_id", "from", "is_from_me", "body"])
-const actionFields = new Set([
-  "id",
-  "chat_id",
-  "from",
-  "is_from_me",
-  "body",
-  "reaction",
-  "reacted_message_id",
-  "original_message_id",
-  "revoked_message_id"
-])
-const ackFields = new Set(["ids", "chat_id", "from", "receipt_type", "receipt_type_description"])
+import { type Frame, readEvent, rejected } from "../eventDecoder.ts"
+import { accountIn, type Envelope, expiryIn, readEnvelope, wordsIn } from "../eventPayloads.ts"
+import { liveOrigin } from "../rejects.ts"
 
 /**
  * The session events of one text frame. `makeId` is the only thing besides its arguments that the result depends on.
@@ -105,7 +24,7 @@ export const decodeFrame = (
   now: number,
   makeId: (now: number) => EventId = makeEventId
 ): ReadonlyArray<SessionEvent> => {
-  const frame: Frame = { text, target, now, makeId }
+  const frame: Frame = { text, target, now, makeId, origin: liveOrigin }
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -113,252 +32,38 @@ export const decodeFrame = (
     return [rejected(frame, "not-json", "the frame is not JSON")]
   }
   const envelope = readEnvelope(json)
-  if (envelope === null) {
+  if (envelope === null || typeof envelope.device_id !== "string") {
     return [rejected(frame, "not-an-event", "the frame is not an object with event, device_id and payload")]
   }
-  if (!isFor(envelope, target)) {
+  if (!isFor(envelope, envelope.device_id, target)) {
     return [rejected(frame, "wrong-device", "the frame names a device that this socket is not for")]
   }
-  if (isTooDeep(text, envelope.payload)) {
-    return [rejected(frame, "unreadable", `the frame is nested deeper than ${depthMax} levels`)]
-  }
-  const { payload } = envelope
-  return readEvent({ text, target, now, makeId, payload, exact: null }, envelope, payload)
+  return readHint(envelope, now) ?? readEvent(frame, envelope)
 }
 
-const readEvent = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
-  switch (envelope.event) {
-    case "message":
-      return readMessage(frame, envelope, payload)
-    case "message.ack":
-      return readAck(frame, envelope, payload)
-    case "message.reaction":
-    case "message.edited":
-    case "message.revoked":
-      return readAction(frame, envelope, payload, envelope.event)
+/** The events that only move the device's state, or null. */
+const readHint = ({ event, payload }: Envelope, now: number): ReadonlyArray<SessionEvent> | null => {
+  switch (event) {
     case "connected":
       return [{ _tag: "UpstreamConnected", jid: accountIn(payload) }]
     case "disconnected":
       return [{ _tag: "UpstreamDisconnected", reason: wordsIn(payload, "reason") }]
     case "qr":
-      return [{ _tag: "LoginNeeded", method: "qr", expiresAt: expiryIn(payload, frame.now) }]
+      return [{ _tag: "LoginNeeded", method: "qr", expiresAt: expiryIn(payload, now) }]
     case "pair_code":
     case "code":
-      return [{ _tag: "LoginNeeded", method: "code", expiresAt: expiryIn(payload, frame.now) }]
+      return [{ _tag: "LoginNeeded", method: "code", expiresAt: expiryIn(payload, now) }]
     case "logged_out":
     case "logged-out":
     case "loggedout":
     case "logout":
       return [{ _tag: "LoggedOut", reason: wordsIn(payload, "reason") ?? "the gateway reported a logout" }]
     default:
-      return [readOther(frame, envelope, payload)]
+      return null
   }
 }
 
-const readMessage = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
-  const message = decodeMessage(payload)
-  if (message === null) return [unreadable(frame, envelope)]
-  const fromMe = message.is_from_me === true
-  const place = findPlace(message, fromMe, frame.target.jid)
-  if (place === null) return [unreadable(frame, envelope)]
-  const { chat, sender } = place
-  const body = message.body ?? null
-  const occurredAt = findOccurredAt(envelope, payload)
-  let type = body === null ? "unknown" : "text"
-  let extra: Extra | undefined
-  for (const key in payload) {
-    if (messageFields.has(key) || (key === "timestamp" && occurredAt !== null)) continue
-    const content = contentTypes.get(key)
-    if (content !== undefined && payload[key] !== null) type = content
-    extra = keep(extra, key, exactly(frame, key))
-  }
-  const waId = message.id
-  const data = {
-    messageId: deriveMessageId(frame.target.deviceId, { fromMe, chat, sender, waId }),
-    waId,
-    chat,
-    sender,
-    fromMe,
-    type,
-    body,
-    ...(extra === undefined ? undefined : { extra })
-  }
-  const identity = { chat, sender, fromMe, waId, rank: "" }
-  const kind = fromMe ? "message.sent" : "message.received"
-  return [record({
-    id: frame.makeId(frame.now),
-    kind,
-    deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, occurredAt),
-    via: "live",
-    data,
-    identity,
-    aliases: listAliases(message)
-  })]
+const isFor = (envelope: Envelope, named: string, target: SessionTarget): boolean => {
+  if (named === target.upstreamId || envelope.session_id === target.upstreamId) return true
+  return target.jid !== null && named.includes("@") && canonical(named) === canonical(target.jid)
 }
-
-const readAction = (
-  frame: ReadFrame,
-  envelope: Envelope,
-  payload: Payload,
-  kind: "message.reaction" | "message.edited" | "message.revoked"
-): ReadonlyArray<SessionEvent> => {
-  const action = decodeAction(payload)
-  if (action === null) return [unreadable(frame, envelope)]
-  const targetWaId = kind === "message.reaction"
-    ? action.reacted_message_id
-    : kind === "message.edited"
-    ? action.original_message_id
-    : action.revoked_message_id
-  const fromMe = action.is_from_me === true
-  const place = findPlace(action, fromMe, frame.target.jid)
-  if (place === null || typeof targetWaId !== "string" || targetWaId === "") return [unreadable(frame, envelope)]
-  const { chat, sender } = place
-  const body = kind === "message.reaction"
-    ? action.reaction ?? ""
-    : kind === "message.edited"
-    ? action.body ?? null
-    : null
-  const occurredAt = findOccurredAt(envelope, payload)
-  const extra = collectExtra(frame, actionFields, occurredAt !== null)
-  const data: MessageActionData = {
-    waId: action.id,
-    targetWaId,
-    chat,
-    sender,
-    fromMe,
-    body,
-    ...(extra === undefined ? undefined : { extra })
-  }
-  const identity = { chat, sender, fromMe, waId: action.id, rank: "" }
-  return [record({
-    id: frame.makeId(frame.now),
-    kind,
-    deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, occurredAt),
-    via: "live",
-    data,
-    identity,
-    aliases: listAliases(action)
-  })]
-}
-
-/** What all events of one ack may repeat of its addresses: 1 MiB, as much as a frame may be. */
-const ackSpreadMax = 1024 * 1024
-
-/**
- * One event per id. What the frame says beyond our fields is kept in the first event only: repeated in each, one frame
- * of a megabyte would become gigabytes.
- *
- * Where the account itself has read somebody's message, the target is not one of our messages: the event has no
- * `messageId`, and an identity that differs from acks of our own messages.
- */
-const readAck = (frame: ReadFrame, envelope: Envelope, payload: Payload): ReadonlyArray<SessionEvent> => {
-  const ack = decodeAck(payload)
-  if (ack === null) return [unreadable(frame, envelope)]
-  const status = ackStatuses.get(ack.receipt_type)
-  if (status === undefined) return [readOther(frame, envelope, payload)]
-  if (ack.ids.length === 0) return [unreadable(frame, envelope)]
-  if (ack.ids.length > ackIdsMax) {
-    return [rejected(frame, "too-large", `an ack of ${ack.ids.length} messages; at most ${ackIdsMax} are taken`)]
-  }
-  const participant = ack.from ? canonical(ack.from) : null
-  const chat = ack.chat_id ? canonical(ack.chat_id) : participant ?? ""
-  const own = ack.receipt_type === "read-self" ||
-    (participant !== null && frame.target.jid !== null && participant === canonical(frame.target.jid))
-  const occurredAt = findOccurredAt(envelope, payload)
-  if (ack.ids.length * (chat.length + (participant?.length ?? 0)) > ackSpreadMax) {
-    return [rejected(frame, "too-large", "an ack that names many messages with very long addresses")]
-  }
-  const extra = collectExtra(frame, ackFields, occurredAt !== null)
-  const aliases = listAliases(ack)
-  return ack.ids.map((waId, index) => {
-    const messageId = own ? null : deriveMessageId(frame.target.deviceId, { fromMe: true, chat, sender: "", waId })
-    const data = { messageId, waId, chat, participant, status, ...(index === 0 && extra ? { extra } : undefined) }
-    const identity = { chat, sender: participant ?? "", fromMe: !own, waId, rank: status }
-    return record({
-      id: frame.makeId(frame.now),
-      kind: "message.ack",
-      deviceId: frame.target.deviceId,
-      occurredAt: timeOf(frame, occurredAt),
-      via: "live",
-      data,
-      identity,
-      aliases: index === 0 ? aliases : noAliases
-    })
-  })
-}
-
-const readOther = (frame: ReadFrame, envelope: Envelope, payload: Payload): SessionEvent =>
-  record({
-    id: frame.makeId(frame.now),
-    kind: gatewayKind(envelope.event),
-    deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, findOccurredAt(envelope, payload)),
-    via: "live",
-    data: exactPayload(frame),
-    identity: null,
-    aliases: noAliases
-  })
-
-/** Routing keys hold 255 bytes and a device id besides. */
-const gatewayNameMax = 128
-
-/** The gateway's own event name, in the alphabet of our kinds. */
-export const gatewayKind = (name: string): `gateway.${string}` => {
-  const segments = name.slice(0, gatewayNameMax).split(".")
-  const kept = segments.length <= 8 ? segments : [...segments.slice(0, 7), segments.slice(7).join("_")]
-  return `gateway.${kept.map((segment) => segment.replace(/[^a-zA-Z0-9_-]/g, "_").slice(0, 64) || "_").join(".")}`
-}
-
-const isFor = (envelope: Envelope, target: SessionTarget): boolean => {
-  if (envelope.device_id === target.upstreamId || envelope.session_id === target.upstreamId) return true
-  return target.jid !== null && envelope.device_id.includes("@") &&
-    canonical(envelope.device_id) === canonical(target.jid)
-}
-
-const findOccurredAt = (envelope: Envelope, payload: Payload): string | null =>
-  readTimestamp(payload.timestamp) ?? readTimestamp(envelope.timestamp)
-
-const collectExtra = (frame: ReadFrame, known: ReadonlySet<string>, timestampUsed: boolean): Extra | undefined => {
-  let extra: Extra | undefined
-  for (const key in frame.payload) {
-    if (known.has(key) || (key === "timestamp" && timestampUsed)) continue
-    extra = keep(extra, key, exactly(frame, key))
-  }
-  return extra
-}
-
-const exactPayload = (frame: ReadFrame): Payload =>
-  frame.exact ??= mayLoseNumbers(frame.text)
-    ? readEnvelope(parseExact(frame.text))?.payload ?? frame.payload
-    : frame.payload
-
-/** A field as the log keeps it. Texts and flags, which most fields are, cost nothing here. */
-const exactly = (frame: ReadFrame, key: string): Schema.Json | undefined => {
-  const value = frame.payload[key]
-  return typeof value === "number" || typeof value === "object" ? exactPayload(frame)[key] : value
-}
-
-/** `__proto__` is dropped: assigning it would change the object instead of filling it. */
-const keep = (extra: Extra | undefined, key: string, value: Schema.Json | undefined): Extra | undefined => {
-  if (key === "__proto__" || value === undefined) return extra
-  const kept = extra ?? {}
-  kept[key] = value
-  return kept
-}
-
-const unreadable = (frame: Frame, envelope: Envelope): SessionEvent =>
-  rejected(
-    frame,
-    "unreadable",
-    `the payload lacks what makes a ${gatewayKind(envelope.event).slice("gateway.".length)}`
-  )
-
-const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent =>
-  rejectText(frame.text, frame.target, frame.now, reason, detail, frame.makeId)
-
-/** Drafts are written as literals, all with the fields in this order: spreading parts into one costs a tenth of a decode. */
-const record = (draft: EventDraft): SessionEvent => ({ _tag: "Record", draft })
-
-const timeOf = (frame: Frame, occurredAt: string | null): string => occurredAt ?? new Date(frame.now).toISOString()

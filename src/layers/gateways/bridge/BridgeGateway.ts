@@ -6,18 +6,19 @@
  * saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no webhooks, and no
  * history, sending or login that is known to be the same on every such gateway.
  */
-import { Effect, Redacted, Scope } from "effect"
-import { parseGatewayUrl } from "../../../domain/Gateway.ts"
+import { Effect, Scope } from "effect"
+import type { Redacted } from "effect"
 import type { DeviceId, GatewayName } from "../../../domain/Ids.ts"
 import type { OpenGateway } from "../../../services/GatewayAdapters.ts"
 import { describeGateway } from "../../../services/GatewayDirectory.ts"
 import { type Capabilities, type OpenSession, SessionRefused } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
-import * as BridgeRest from "./BridgeRest.ts"
 import { type BridgeSession, connect, type SessionOptions } from "./BridgeSession.ts"
-import { scopeClosed } from "./failures.ts"
+import { makeBasic, parseBase } from "../basicAuth.ts"
 import { type PingWheel, pingWheel } from "../PingWheel.ts"
 import * as RestClient from "../RestClient.ts"
+import * as SlotRest from "../SlotRest.ts"
+import { scopeClosed } from "../socketFailures.ts"
 
 export interface BridgeOptions {
   readonly name: GatewayName
@@ -55,9 +56,9 @@ export const make = Effect.fnUntraced(function*(
   options: BridgeOptions
 ): Effect.fn.Return<BridgeGateway, never, Scope.Scope> {
   const base = parseBase(options.url)
-  const authorization = makeAuthorization(options)
+  const authorization = makeBasic(options)
   const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
-  const rest = BridgeRest.make(options.name, yield* RestClient.make({ name: options.name, base, headers }))
+  const rest = SlotRest.make(options.name, yield* RestClient.make({ name: options.name, base, headers }))
   const sessionOptions: SessionOptions = {
     url: `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`,
     authorization,
@@ -110,18 +111,3 @@ export const make = Effect.fnUntraced(function*(
 export const open: OpenGateway = ({ name, secrets, url, user }) => make({ name, url, user, password: secrets.password })
 
 const noop = () => {}
-
-/** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
-const parseBase = (text: string): URL => {
-  const base = new URL(parseGatewayUrl(text)?.url ?? text)
-  base.protocol = base.protocol.replace(/^ws/, "http")
-  base.pathname = base.pathname.replace(/\/(ws\/?)?$/, "")
-  return base
-}
-
-const makeAuthorization = (options: BridgeOptions): string | null => {
-  const inUrl = parseGatewayUrl(options.url)
-  const user = options.user ?? inUrl?.user ?? ""
-  const password = options.password === undefined ? inUrl?.password ?? "" : Redacted.value(options.password)
-  return user === "" && password === "" ? null : `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`
-}

@@ -8,25 +8,14 @@
  * Memory: a device costs this object and its `ws` socket. The callbacks are shared functions that find their session
  * on the socket; an open session has no timers, streams or closures of its own.
  */
-import { type ClientOptions, WebSocket } from "ws"
-import type { ClientRequest, IncomingMessage } from "node:http"
+import { WebSocket } from "ws"
 import type { Failure } from "../../../domain/DeviceState.ts"
 import type { SessionEvent, Session, SessionListener, SessionTarget } from "../../../services/GatewayParts.ts"
-import { readEnvelope } from "../envelope.ts"
-import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "../rejects.ts"
-import { decodeFrame } from "./BridgeDecoder.ts"
-import {
-  chooseCloseCode,
-  dependsOnBody,
-  handshakeTimeout,
-  ofClose,
-  ofConnectError,
-  ofSocketError,
-  ofStatus,
-  pingTimeout,
-  type Refusal
-} from "./failures.ts"
+import { awaitHandshake, makeSocketOptions } from "../handshake.ts"
 import type { PingWheel, WheelMember } from "../PingWheel.ts"
+import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "../rejects.ts"
+import { chooseCloseCode, ofClose, ofSocketError, pingTimeout, type Refusal } from "../socketFailures.ts"
+import { decodeFrame } from "./BridgeDecoder.ts"
 
 export interface SessionOptions {
   /** Of the socket, without the query. */
@@ -40,12 +29,6 @@ export interface SessionOptions {
   readonly handshakeMillis: number
   readonly wheel: PingWheel
 }
-
-/** How long a gateway may take to answer our close frame before the connection is cut. */
-const closeMillis = 1000
-
-/** A refusal is some hundred bytes; what is longer is not in the gateway's envelope. */
-const refusalBytesMax = 16 * 1024
 
 /** The socket, with a reference to the session it belongs to. */
 class BridgeSocket extends WebSocket {
@@ -190,7 +173,7 @@ function onClose(this: WebSocket, code: number): void {
 
 /**
  * Opens the socket and calls one of the two callbacks once. Returns a function that cancels, after which neither is
- * called. However it fails, the connection is closed: no handshake outlives its deadline.
+ * called.
  */
 export const connect = (
   options: SessionOptions,
@@ -201,66 +184,15 @@ export const connect = (
 ): () => void => {
   const headers: Record<string, string> = { "X-Device-Id": target.upstreamId }
   if (options.authorization !== null) headers.Authorization = options.authorization
-  const socketOptions: ClientOptions & { readonly closeTimeout: number } = {
-    headers,
-    // Negotiated compression costs a zlib context per socket, and frames are small.
-    perMessageDeflate: false,
-    maxPayload: options.frameBytesHardMax,
-    closeTimeout: closeMillis
-  }
-  const socket = new BridgeSocket(`${options.url}?device_id=${target.upstreamId}`, socketOptions)
-  let settled = false
-  const settle = (): boolean => {
-    if (settled) return false
-    settled = true
-    clearTimeout(deadline)
-    socket.removeListener("unexpected-response", onResponse)
-    socket.removeListener("open", onOpened)
-    return true
-  }
-  const refuse = (refusal: Refusal) => {
-    if (settle()) {
-      socket.terminate()
-      onRefused(refusal)
-    }
-  }
-  const onOpened = () => {
-    if (!settle()) return
-    socket.removeListener("error", onFailed)
-    onOpen(new BridgeSession(socket, target, listener, options))
-  }
-  const onFailed = (error: Error) => refuse({ failure: ofConnectError(error), retryAfter: null })
-  const onResponse = (_request: ClientRequest, response: IncomingMessage) => {
-    const status = response.statusCode ?? 0
-    const answer = (text: string | null) => {
-      response.destroy()
-      refuse(ofStatus(status, response.headers, readEnvelope(text), Date.now()))
-    }
-    if (dependsOnBody(status)) readRefusal(response, answer)
-    else answer(null)
-  }
-  // For the whole handshake rather than an idle time: a gateway that sends byte by byte gets no more time.
-  const deadline = setTimeout(() => {
-    refuse({ failure: handshakeTimeout(options.handshakeMillis), retryAfter: null })
-  }, options.handshakeMillis)
-  socket.on("open", onOpened)
-  socket.on("unexpected-response", onResponse)
-  // Stays after a refusal: aborting a handshake emits one more error, which must find a listener.
-  socket.on("error", onFailed)
-  return () => {
-    if (settle()) socket.terminate()
-  }
-}
-
-/** The body of a refusal, or null where it breaks off or is too long. `done` may be called again: the first one counts. */
-const readRefusal = (response: IncomingMessage, done: (text: string | null) => void): void => {
-  const chunks: Array<Buffer> = []
-  let size = 0
-  response.on("data", (chunk: Buffer) => {
-    size += chunk.length
-    if (size > refusalBytesMax) done(null)
-    else chunks.push(chunk)
-  })
-  response.on("end", () => done(Buffer.concat(chunks).toString("utf8")))
-  response.on("error", () => done(null))
+  const socket = new BridgeSocket(
+    `${options.url}?device_id=${target.upstreamId}`,
+    makeSocketOptions(headers, options.frameBytesHardMax)
+  )
+  const { handshakeMillis } = options
+  return awaitHandshake(
+    socket,
+    handshakeMillis,
+    () => onOpen(new BridgeSession(socket, target, listener, options)),
+    onRefused
+  )
 }

@@ -1,12 +1,12 @@
 /**
- * The shapes of the `bridge` dialect: the envelope, and what is read of each payload. Fields that are not named here
- * are not lost: the decoder still has the payload as it came.
+ * The shapes that the `bridge` and `gowa` dialects share: the envelope of an event, and what is read of each payload.
+ * Fields that are not named here are not lost: the decoder still has the payload as it came.
  */
 // Before any parser is made: those made earlier stay interpreted, at about 1.5 times the cost of parsing alone.
 import "effect/schema/SchemaJITCompiler/enable"
 import { Predicate, Result, Schema } from "effect"
-import { canonical } from "../../../domain/Jid.ts"
-import { readTimestamp } from "../timestamps.ts"
+import { canonical } from "../../domain/Jid.ts"
+import { readTimestamp } from "./timestamps.ts"
 
 const identifier = Schema.String.check(Schema.isMinLength(1))
 
@@ -55,7 +55,8 @@ export type Payload = Readonly<Record<string, Schema.Json>>
 
 export interface Envelope {
   readonly event: string
-  readonly device_id: string
+  /** The slot or the account, as the dialect has it. */
+  readonly device_id?: unknown
   /** The slot, where the gateway names the account in `device_id`. */
   readonly session_id?: unknown
   readonly timestamp?: unknown
@@ -65,7 +66,7 @@ export interface Envelope {
 /** The envelope as it came, or null. By hand: a second schema per frame would cost as much as the payload's. */
 export const readEnvelope = (json: unknown): Envelope | null => {
   if (!Predicate.isObject(json) || typeof json.event !== "string" || json.event === "") return null
-  return typeof json.device_id === "string" && Predicate.isObject(json.payload) ? json as unknown as Envelope : null
+  return Predicate.isObject(json.payload) ? json as unknown as Envelope : null
 }
 
 /** The longest text that is kept of a reason and the like, which only people read. */

@@ -1,18 +1,19 @@
 /**
- * The HTTP side of a `bridge` gateway: slots and their status.
+ * Questions about slots, which `bridge` and `gowa` gateways answer alike: their status, whether they exist, and whether
+ * the gateway answers at all.
  *
  * Only an answer in the gateway's own envelope says something about a slot. A 401 in plain text is about our
  * credentials, one in the envelope about the gateway's own WhatsApp session.
  */
 import { Effect, Result, Schema } from "effect"
-import { canonical } from "../../../domain/Jid.ts"
-import type { UpstreamStatus } from "../../../domain/Device.ts"
-import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
-import type { GatewayName, UpstreamId } from "../../../domain/Ids.ts"
-import { type Envelope, isUnknownSlot, readEnvelope } from "../envelope.ts"
-import type { RestClient } from "../RestClient.ts"
+import { canonical } from "../../domain/Jid.ts"
+import type { UpstreamStatus } from "../../domain/Device.ts"
+import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
+import type { GatewayName, UpstreamId } from "../../domain/Ids.ts"
+import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
+import type { RestClient } from "./RestClient.ts"
 
-export interface BridgeRest {
+export interface SlotRest {
   readonly status: (slot: UpstreamId) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   readonly ensureSlot: (slot: UpstreamId) => Effect.Effect<void, GatewayUnavailable>
   readonly probe: Effect.Effect<void, GatewayUnavailable>
@@ -28,7 +29,7 @@ const SlotResults = Schema.Struct({ jid: Schema.optionalKey(Schema.NullOr(Schema
 const decodeStatus = Schema.decodeUnknownResult(StatusResults)
 const decodeSlot = Schema.decodeUnknownResult(SlotResults)
 
-interface Reply {
+export interface Reply {
   readonly status: number
   /** Null where something else than the gateway answered, or the gateway's own framework did. */
   readonly envelope: Envelope | null
@@ -36,7 +37,7 @@ interface Reply {
 
 const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
 
-export const make = (name: GatewayName, rest: RestClient): BridgeRest => {
+export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(name, operation, detail)
 
   const ask = (operation: string, method: "GET" | "POST", url: URL, body?: unknown) =>
@@ -66,7 +67,7 @@ export const make = (name: GatewayName, rest: RestClient): BridgeRest => {
     return { isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in }
   })
 
-  const status = Effect.fn("BridgeGateway.status")(
+  const status = Effect.fn("SlotRest.status")(
     function*(slot: UpstreamId) {
       const operation = "answer for the slot's status"
       const flags = yield* readFlags(operation, slot)
@@ -78,7 +79,7 @@ export const make = (name: GatewayName, rest: RestClient): BridgeRest => {
     })
   )
 
-  const ensureSlot = Effect.fn("BridgeGateway.ensureSlot")(function*(slot: UpstreamId) {
+  const ensureSlot = Effect.fn("SlotRest.ensureSlot")(function*(slot: UpstreamId) {
     const operation = "create the slot"
     if ((yield* readSlot(operation, slot)).known) return
     const reply = yield* ask(operation, "POST", rest.at("devices"), { device_id: slot })
@@ -110,7 +111,7 @@ export const make = (name: GatewayName, rest: RestClient): BridgeRest => {
 /** What proxies answer for a gateway that is down, and gateways that are coming up. */
 const isGatewayAway = (status: number): boolean => status === 502 || status === 503 || status === 504
 
-const describeRefusal = ({ envelope, status }: Reply): string => {
+export const describeRefusal = ({ envelope, status }: Reply): string => {
   if (envelope !== null) return `it answered ${status} ${envelope.code}`
   if (status === 401 || status === 403) return `it refused our credentials (${status})`
   if (status >= 300 && status < 400) return `it redirected us (${status}); the gateway's URL may be out of date`

@@ -5,8 +5,8 @@
  * the gateway, for all its devices at once (`upstreamDown`). `transport` is about this connection only and usually passes
  * by itself.
  */
-import type { Failure } from "../../../domain/DeviceState.ts"
-import { type Envelope, isUnknownSlot } from "../envelope.ts"
+import type { Failure } from "../../domain/DeviceState.ts"
+import { type Envelope, isUnknownSlot } from "./envelope.ts"
 
 /** A failure to open, with the wait the gateway asked for. */
 export interface Refusal {

@@ -5,7 +5,7 @@ import {
   ofConnectError,
   ofSocketError,
   ofStatus
-} from "../../../../src/layers/gateways/bridge/failures.ts"
+} from "../../../src/layers/gateways/socketFailures.ts"
 
 const now = Date.UTC(2026, 7, 22)
 const words = ({ class: kind, code }: { readonly class: string; readonly code: string }) => `${kind} ${code}`

@@ -1,0 +1,23 @@
+/** Where a gateway is, and HTTP Basic for it. Credentials may stand in the URL that people give. */
+import { Redacted } from "effect"
+import { parseGatewayUrl } from "../../domain/Gateway.ts"
+
+/** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
+export const parseBase = (text: string): URL => {
+  const base = new URL(parseGatewayUrl(text)?.url ?? text)
+  base.protocol = base.protocol.replace(/^ws/, "http")
+  base.pathname = base.pathname.replace(/\/(ws\/?)?$/, "")
+  return base
+}
+
+/** The `Authorization` header, or null where the gateway is open. */
+export const makeBasic = (options: {
+  readonly url: string
+  readonly user?: string | null | undefined
+  readonly password?: Redacted.Redacted | undefined
+}): string | null => {
+  const inUrl = parseGatewayUrl(options.url)
+  const user = options.user ?? inUrl?.user ?? ""
+  const password = options.password === undefined ? inUrl?.password ?? "" : Redacted.value(options.password)
+  return user === "" && password === "" ? null : `Basic ${Buffer.from(`${user}:${password}`).toString("base64")}`
+}
