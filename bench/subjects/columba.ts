@@ -16,6 +16,7 @@ import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.t
 import * as Migrations from "../../src/layers/postgres/Migrations.ts"
 import * as Postgres from "../../src/layers/postgres/Postgres.ts"
 import * as SqlDeviceRepository from "../../src/layers/postgres/SqlDeviceRepository.ts"
+import * as SqlGapRepository from "../../src/layers/postgres/SqlGapRepository.ts"
 import * as SqlLogStore from "../../src/layers/postgres/SqlLogStore.ts"
 import * as RabbitMq from "../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSink from "../../src/layers/rabbitmq/RabbitSink.ts"
@@ -122,6 +123,7 @@ const makeLayer = (options: Options) => {
   const fleet = LocalFleet.layer.pipe(
     Layer.provide(gateways),
     Layer.provide(SqlDeviceRepository.layer),
+    Layer.provide(SqlGapRepository.layer),
     Layer.provide(observed ? observedLog : Layer.empty)
   )
   const sinks = options.brokerUrl === undefined ? Layer.empty : SinkRelay.layer(

@@ -8,8 +8,8 @@
  */
 import { Schema } from "effect"
 import { eventKinds } from "./EventKinds.ts"
-import type { Via } from "./EventKinds.ts"
 import type { DeviceId, EventId, Timestamp } from "./Ids.ts"
+import type { Via } from "./Via.ts"
 
 export const Event = Schema.Union(eventKinds.map(({ event }) => event)).annotate({
   identifier: "Event",

@@ -13,10 +13,9 @@ import {
   OpaqueData,
   RejectedData
 } from "./EventData.ts"
+import { GapClosedData, GapId, GapOpenedData } from "./Gap.ts"
 import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
-
-export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])
-export type Via = typeof Via.Type
+import { Via } from "./Via.ts"
 
 /** The fields that every event has, whatever its kind. */
 export const eventFields = {
@@ -69,12 +68,10 @@ const define = <KindSchema extends Schema.Top, Data extends Schema.Top>(
 
 const [contact, own] = ["6281298765432@s.whatsapp.net", "6281234567890@s.whatsapp.net"]
 const [receivedId, sentId] = ["msg_01K5ZQ9D3B7C8E5F6G1H2J4K0M", "msg_01K5ZQ9F6N2P4R7S8T0V1W3X5Y"]
+const gapId = GapId.make("gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E")
 const [receivedWaId, sentWaId, actionWaId] = ["3EB0C767D26A1D8E4F2A", "3EB0A1B2C3D4E5F60718", "3EB05D41F7C90A3B6E82"]
 
-/**
- * Every kind of event. `device.login`, `gap.opened` and `gap.closed` are reserved: their names are fixed and nothing
- * records them yet.
- */
+/** Every kind of event. `device.login` is reserved: its name is fixed and nothing records it yet. */
 export const eventKinds = [
   define({
     kind: Schema.Literal("message.received"),
@@ -199,15 +196,36 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("gap.opened"),
-    sentence: "Reserved for the beginning of a time without reception; nothing records it yet.",
-    data: OpaqueData,
-    example: { kind: "gap.opened", via: "columba", data: {} }
+    sentence: "A time has begun in which the device may not hear everything.",
+    data: GapOpenedData,
+    example: {
+      kind: "gap.opened",
+      via: "columba",
+      data: {
+        gapId,
+        cause: "socket-down",
+        openedAt: "2026-11-22T10:04:11.320Z",
+        detail: "the gateway closed the session with code 1006"
+      }
+    }
   }),
   define({
     kind: Schema.Literal("gap.closed"),
-    sentence: "Reserved for the end of a time without reception; nothing records it yet.",
-    data: OpaqueData,
-    example: { kind: "gap.closed", via: "columba", data: {} }
+    sentence: "A time without reception is accounted for: its history was read, or it is known that none can be.",
+    data: GapClosedData,
+    example: {
+      kind: "gap.closed",
+      via: "columba",
+      data: {
+        gapId,
+        cause: "socket-down",
+        openedAt: "2026-11-22T10:04:11.320Z",
+        endedAt: "2026-11-22T10:04:15.870Z",
+        status: "closed",
+        recovered: 2,
+        detail: "the gateway closed the session with code 1006"
+      }
+    }
   }),
   define({
     kind: Schema.Literal("frame.rejected"),

@@ -25,6 +25,8 @@ export interface Waiter {
   readonly done: () => void
   /** The store refused a draft of the call because its fence is stale. */
   readonly fenced: (fence: Fence) => void
+  /** The store will never take the call's effects. */
+  readonly failed: (defect: unknown) => void
 }
 
 /** What is committed together or not at all. Its entries stand one after the other and go in one batch. */
@@ -35,7 +37,10 @@ export interface Group {
   readonly bytes: number
 }
 
-/** A draft on its way, or (with `draft` null) a barrier, which is done when all entries before it are. */
+/**
+ * A draft on its way. With `draft` null it is a group of effects alone or, without a group, a barrier, which is done when
+ * all entries before it are.
+ */
 export interface Entry {
   draft: PreparedDraft | null
   readonly arrivedAt: bigint
@@ -206,13 +211,15 @@ export class AppendQueue {
   }
 }
 
-/** Gives one draft its result; the last result of an `append` completes the call. */
-export const complete = (entry: Entry, appended: Appended): void => {
+export const isBarrier = (entry: Entry): boolean => entry.draft === null && entry.group === null
+
+/** Gives one draft its result, or null to what is no draft; the last result of an `append` completes the call. */
+export const complete = (entry: Entry, appended: Appended | null): void => {
   if (entry.answered) return
   entry.answered = true
   const waiter = entry.waiter
   if (waiter === null) return
-  waiter.results[entry.index] = appended
+  if (appended !== null) waiter.results[entry.index] = appended
   waiter.remaining--
   if (waiter.remaining === 0) waiter.done()
 }
@@ -231,11 +238,26 @@ export const groupEntries = (entries: ReadonlyArray<Entry>): ReadonlyArray<Prepa
   const groups: Array<PreparedGroup & { readonly drafts: Array<PreparedDraft> }> = []
   let last: Group | null = null
   for (const { draft, group } of entries) {
-    if (group !== null && group === last) groups.at(-1)!.drafts.push(draft!)
-    else groups.push({ drafts: [draft!], fence: group?.fence ?? null, effects: group?.effects ?? [] })
+    if (group === null || group !== last) {
+      groups.push({ drafts: [], fence: group?.fence ?? null, effects: group?.effects ?? [] })
+    }
+    if (draft !== null) groups.at(-1)!.drafts.push(draft)
     last = group
   }
   return groups
+}
+
+/** Gives groups of effects alone their result. `refused` names groups, as indexes into what `groupEntries` returns. */
+export const settleEffects = (entries: ReadonlyArray<Entry>, refused: ReadonlyArray<number>): void => {
+  let index = -1
+  let last: Group | null = null
+  for (const entry of entries) {
+    if (entry.group === null || entry.group !== last) index++
+    last = entry.group
+    if (entry.draft !== null) continue
+    if (refused.includes(index)) refuse(entry)
+    else complete(entry, null)
+  }
 }
 
 /** Where a batch is cut in two: between groups, near the middle; 0 for a batch of one group. */

@@ -8,7 +8,7 @@ import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventId } from "../domain/Ids.ts"
-import { complete, findCut, groupEntries, refuse } from "./AppendQueue.ts"
+import { complete, findCut, groupEntries, refuse, settleEffects } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
 import { conflicting, unreadable } from "./PreparedDraft.ts"
@@ -49,7 +49,9 @@ export const makeBatchWriter = (
   { clock, health, makeId, moves, record, store, tail }: BatchSurroundings
 ): WriteBatch => {
   /** Publishes what one transaction committed, gives the results, returns what must be written once more. */
-  const settle = (entries: ReadonlyArray<Entry>, { asked, result }: Answer): ReadonlyArray<Entry> => {
+  const settle = (batch: ReadonlyArray<Entry>, { asked, result }: Answer): ReadonlyArray<Entry> => {
+    // As many as there are results: a group of effects alone has none.
+    const entries = batch.length === result.written.length ? batch : batch.filter((entry) => entry.draft !== null)
     const fresh: Array<LoggedEvent> = []
     const again: Array<Entry> = []
     let duplicates = 0
@@ -77,8 +79,9 @@ export const makeBatchWriter = (
       else if (written._tag === "Duplicate") complete(entries[index]!, { _tag: "Duplicate" })
       else if (written._tag === "Fenced") refuse(entries[index]!)
     })
+    if (entries !== batch) settleEffects(batch, result.refused)
     // Last: a metric that fails must not leave a caller without its result.
-    record.batch(entries, fresh, { duplicates, conflicts: again.length }, clock.monotonicTimeNanosUnsafe())
+    record.batch(batch, fresh, { duplicates, conflicts: again.length }, clock.monotonicTimeNanosUnsafe())
     return again
   }
 
@@ -165,7 +168,8 @@ export const makeBatchWriter = (
           return apart(writeAll(entries.slice(0, cut), []), writeAll(entries.slice(cut), []))
         }
         const entry = entries[0]
-        return entry === undefined ? refusedMoves(piggybacked, error) : writeOffender(entry, error)
+        if (entry === undefined) return refusedMoves(piggybacked, error)
+        return entry.draft === null ? dropEffects(entry, error) : writeOffender(entry, error)
       }
     })
 
@@ -206,6 +210,17 @@ export const makeBatchWriter = (
       Effect.map((answer) => settle([entry], answer))
     )
   }
+
+  /** Effects alone are ours, and are checked before they are queued: what the store refuses of them is a defect. */
+  const dropEffects = (entry: Entry, error: BatchRefused): ReturnType<WriteBatch> =>
+    Effect.andThen(
+      Effect.logError("The store refuses effects that no event carries; they are dropped", error.message),
+      Effect.sync(() => {
+        entry.answered = true
+        entry.waiter?.failed(error)
+        return []
+      })
+    )
 
   /** A reader whose cursor the store refuses to move must claim it anew, and reads on from what is durable. */
   const refusedMoves = (piggybacked: ReadonlyArray<CursorMove>, error: BatchRefused): ReturnType<WriteBatch> => {

@@ -11,11 +11,11 @@
  */
 import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"
-import { AppendQueue, complete } from "./AppendQueue.ts"
+import { AppendQueue, complete, isBarrier } from "./AppendQueue.ts"
 import type { Entry, Group, Waiter } from "./AppendQueue.ts"
 import { makeBatchWriter } from "./BatchWriter.ts"
 import { CursorMoves } from "./CursorMoves.ts"
-import { prepare } from "./PreparedDraft.ts"
+import { prepare, prepareEffects } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
 import { Condition } from "../services/Condition.ts"
 import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
@@ -134,7 +134,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
           remaining: count,
           results: [],
           done: () => resume(Effect.succeed(waiter.results)),
-          fenced: (fence) => resume(Effect.fail(Fenced.of(fence)))
+          fenced: (fence) => resume(Effect.fail(Fenced.of(fence))),
+          failed: (defect) => resume(Effect.die(defect))
         }
         const enter = () => {
           try {
@@ -143,7 +144,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
             if (count > 1 && bytes > groupBytesMax) return resume(Effect.fail(GroupTooLarge.of(`${bytes} bytes`)))
             const group = count === 1 && fence === null && effects.length === 0
               ? null
-              : { fence, effects, events: count, bytes }
+              : { fence, effects: prepareEffects(effects), events: count, bytes }
             for (let index = 0; index < count; index++) {
               queue.push(makeEntry(drafts[index]!, arrivedAt, waiter, index, group))
             }
@@ -160,17 +161,14 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         })
       })
 
-    const append: EventLog["Service"]["append"] = (drafts, options = {}) =>
-      drafts.length === 0
-        ? Effect.succeed([])
-        : drafts.length > groupEventsMax
-        ? Effect.fail(GroupTooLarge.of(`${drafts.length} events`))
-        : appendAll(
-          drafts.length,
-          () => drafts.map((draft) => prepare(draft, makeId)),
-          options.fence,
-          options.effects
-        )
+    const append: EventLog["Service"]["append"] = (drafts, { effects = [], fence } = {}) => {
+      if (drafts.length === 0 && effects.length === 0) return Effect.succeed([])
+      if (drafts.length > groupEventsMax) return Effect.fail(GroupTooLarge.of(`${drafts.length} events`))
+      if (effects.length > groupEventsMax) return Effect.fail(GroupTooLarge.of(`${effects.length} effects`))
+      return drafts.length === 0
+        ? appendAll(1, () => [null], fence, effects)
+        : appendAll(drafts.length, () => drafts.map((draft) => prepare(draft, makeId)), fence, effects)
+    }
 
     const flush = Effect.suspend(() => {
       flushing++
@@ -205,8 +203,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const writeBatch = Effect.suspend(() => {
       const batch = queue.take(batchEventsMax, batchBytesMax)
-      const entries = batch.filter((entry) => entry.draft !== null)
-      const barriers = batch.filter((entry) => entry.draft === null)
+      const entries = batch.filter((entry) => !isBarrier(entry))
+      const barriers = batch.filter(isBarrier)
       const now = clock.monotonicTimeNanosUnsafe()
       const piggybacked = flushing > 0 || cursorsWait(now) === 0n ? moves.take() : []
       if (piggybacked.length > 0) cursorsAt = now
@@ -229,7 +227,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       Effect.sync(() => {
         lastWriteAt = clock.monotonicTimeNanosUnsafe()
         queue.settle(again.length === 0 ? [] : [...again, ...barriers])
-        if (again.length === 0) { for (const barrier of barriers) complete(barrier, { _tag: "Duplicate" }) }
+        if (again.length === 0) { for (const barrier of barriers) complete(barrier, null) }
         queue.admitWaiting()
         queue.releaseRoom()
         showGauges()

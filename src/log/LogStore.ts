@@ -7,7 +7,7 @@ import type { Duration, Effect, Stream } from "effect"
 import { Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Alias, EventKind, LoggedEvent } from "../domain/Event.ts"
-import type { Via } from "../domain/EventKinds.ts"
+import type { Via } from "../domain/Via.ts"
 import type { EventsExpired } from "../domain/MessageErrors.ts"
 import type { DeviceId, EventId } from "../domain/Ids.ts"
 import type { CursorClaim, Deletion, EventFilter, Fence, LogBounds, SinkCursor } from "../services/EventLog.ts"
@@ -40,7 +40,7 @@ export interface PreparedDraft {
   readonly bytes: number
 }
 
-/** What is committed together or not at all. */
+/** What is committed together or not at all. Without drafts it is effects alone. */
 export interface PreparedGroup {
   readonly drafts: ReadonlyArray<PreparedDraft>
   /** Set on a decision: the group is refused as `Fenced` if the device's epoch is another one. */
@@ -88,6 +88,8 @@ export interface WriteResult {
   readonly recordedAt: string
   /** Moves that were refused (see `EventLog.moveCursor`), as indexes into the batch's moves. */
   readonly lost: ReadonlyArray<number>
+  /** Groups whose fence is stale, as indexes into the batch's groups. */
+  readonly refused: ReadonlyArray<number>
 }
 
 /**

@@ -8,6 +8,7 @@ import type { EventId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import { clean, deriveKey, digest, parseMessageId } from "../services/EventIdentity.ts"
 import { digestContent, deriveKeyParts } from "./EventKey.ts"
+import { checkEffect, isRare } from "../services/LogEffect.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
 import type { PreparedDraft } from "./LogStore.ts"
 
@@ -140,10 +141,22 @@ const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
         phone: phone === null ? null : text(phone)
       }]
     }
+    case "gap.opened": {
+      const { gapId: gap, ...data } = draft.data
+      return [checkEffect({ _tag: "GapOpen", gap, device: draft.deviceId, ...data })]
+    }
+    case "gap.closed": {
+      const { gapId: gap, ...data } = draft.data
+      return [checkEffect({ _tag: "GapClose", gap, device: draft.deviceId, ...data })]
+    }
     default:
       return []
   }
 }
+
+/** The effects that a group has beyond those of its drafts. Throws where a caller gives what no store can take. */
+export const prepareEffects = (effects: ReadonlyArray<LogEffect>): ReadonlyArray<LogEffect> =>
+  effects.map((effect) => isRare(effect) ? checkEffect(effect) : effect)
 
 interface Rejectable {
   readonly deviceId: PreparedDraft["deviceId"]

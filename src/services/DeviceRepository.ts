@@ -8,13 +8,24 @@ import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DesiredDevice, Device } from "../domain/Device.ts"
 import type { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
-import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
+import type { DeviceId, GatewayName, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { RecordedDevice } from "../domain/RecordedDevice.ts"
 
 export interface Page<A> {
   readonly items: ReadonlyArray<A>
   readonly next: string | null
+}
+
+/** A claim of one device, by the database's clock. */
+export interface DeviceClaim {
+  readonly epoch: number
+  /**
+   * Until when the owner before was alive: what it had received until then is in the log. Null where the device had no
+   * owner.
+   */
+  readonly aliveUntil: Timestamp | null
+  readonly claimedAt: Timestamp
 }
 
 export class DeviceRepository extends Context.Service<DeviceRepository, {
@@ -47,13 +58,13 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
 
   /**
    * Makes `owner` the owner of these devices and raises the epoch of each, ordered against all appends: what was
-   * committed under an older epoch was committed before, and nothing under it will be. Returns the new epochs; ids
-   * without a device are left out.
+   * committed under an older epoch was committed before, and nothing under it will be. Ids without a device are left
+   * out.
    */
   readonly claim: (
     owner: string,
     ids: ReadonlyArray<DeviceId>
-  ) => Effect.Effect<ReadonlyMap<DeviceId, number>, StorageUnavailable>
+  ) => Effect.Effect<ReadonlyMap<DeviceId, DeviceClaim>, StorageUnavailable>
 
   /**
    * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.

@@ -1,11 +1,12 @@
 /**
- * How events and messages get their ids. A message id is computed from the message's identity, so that a repeat, by
+ * How events, messages and gaps get their ids. A message id is computed from the message's identity, so that a repeat, by
  * whichever way it comes, computes the same one; an event id is made once, when the event is first drafted.
  *
  * A message's id is its identity key in another alphabet, so the store finds a message by its identity and needs no
  * index of message ids.
  */
 import { hash, randomFillSync } from "node:crypto"
+import type { GapId } from "../domain/Gap.ts"
 import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 
@@ -104,6 +105,10 @@ export const makeEventId = (now: number): EventId => {
   const chance = hex(4) + hex(5) + hex(6) + hex(7) + hex(8) + hex(9)
   return `${formatPrefix(now)}${version}-${variant}-${chance}` as EventId
 }
+
+/** The id of a gap that is written down at `now` (milliseconds). */
+export const makeGapId = (now: number): GapId =>
+  `gap_${base32(Buffer.from(`${makeEventId(now).replaceAll("-", "")}00`, "hex"))}` as GapId
 
 const base32 = (bytes: Buffer): string => {
   let text = ""

@@ -86,7 +86,7 @@ export interface Fence {
   readonly epoch: number
 }
 
-/** Bounds of one `append`, which is one transaction: what a batch holds anyway. */
+/** Bounds of one `append`, which is one transaction: what a batch holds anyway. As many effects as events. */
 export const groupEventsMax = 500
 export const groupBytesMax = 4 * 1024 * 1024
 
@@ -95,8 +95,8 @@ export class EventLog extends Context.Service<EventLog, {
    * Commits these drafts as one group, in this order, each device's after all it gave before. Returns once they are on
    * disk, one result per draft. Waits while the log is over its bound or the database is away; interruption before the
    * batch was taken withdraws them. With a fence that is stale nothing is written and the call fails with `Fenced`.
-   * `effects` are applied in the same transaction, besides those that follow from the drafts; without a draft nothing is
-   * written. A draft that conflicts with a known identity is kept as `frame.rejected` in the transaction that follows.
+   * `effects` are applied in the same transaction, besides those that follow from the drafts; they may come without any
+   * draft. A draft that conflicts with a known identity is kept as `frame.rejected` in the transaction that follows.
    */
   readonly append: (
     drafts: ReadonlyArray<EventDraft>,

@@ -1,37 +1,119 @@
 /**
- * The effects of an append: what a transaction changes besides recording events. This table is their only declaration.
- * Its columns give the type of an effect, the parameters of the append function and their encoding; each store applies
- * an effect in a table of its own that has one entry per tag, so the compiler reports an effect that a store lacks.
+ * The effects of an append: what a transaction changes besides recording events. These tables are their only
+ * declaration. The columns give the type of an effect, the parameters of the append function and their encoding; each
+ * store applies an effect in a table of its own that has one entry per tag, so the compiler reports an effect that a
+ * store lacks.
  *
  * An effect belongs to a draft (applied if that draft is new) or to a group (applied unless the group is refused or was
  * committed before). It must be idempotent: after an unknown outcome it may be applied twice.
  */
+import type { Timestamp } from "../domain/Ids.ts"
 
-const text = { nullable: false } as const
-const nullableText = { nullable: true } as const
+interface Column {
+  readonly type: "text" | "timestamp" | "integer"
+  readonly nullable: boolean
+}
 
+const text = { type: "text", nullable: false } as const
+const nullableText = { type: "text", nullable: true } as const
+const timestamp = { type: "timestamp", nullable: false } as const
+const nullableTimestamp = { type: "timestamp", nullable: true } as const
+const integer = { type: "integer", nullable: false } as const
+
+/** Effects that many events have: one array of parameters per column. */
 export const effectColumns = {
   /** An ack moves a message's status forward. `message` is the message's key. */
   Ack: { message: text, status: text },
   /** A device's recorded state. `state` is JSON text, `tag` its tag; a null `jid` or `phone` leaves what is known. */
   State: { device: text, state: text, tag: text, jid: nullableText, phone: nullableText }
-} as const satisfies Record<string, Readonly<Record<string, { readonly nullable: boolean }>>>
+} as const satisfies Record<string, Readonly<Record<string, Column>>>
 
-export type EffectTag = keyof typeof effectColumns
+/** Effects that few batches have: one parameter for all of them, so that a batch without any pays nearly nothing. */
+export const rareEffectColumns = {
+  /** A gap is written down. Known already: nothing changes. */
+  GapOpen: { gap: text, device: text, cause: text, openedAt: timestamp, detail: text },
+  /**
+   * Reception is back. It says all of the gap, so that a gap is found again that a log which went back has lost. The
+   * first end stands.
+   */
+  GapEnd: { gap: text, device: text, cause: text, openedAt: timestamp, endedAt: timestamp, detail: text },
+  /** A gap is accounted for; says all of it too. The first close stands. */
+  GapClose: {
+    gap: text,
+    device: text,
+    cause: text,
+    openedAt: timestamp,
+    endedAt: timestamp,
+    status: text,
+    recovered: integer,
+    detail: text
+  },
+  /**
+   * A device's reception is accounted for through this time. Never backwards, and never beyond the database's clock; a
+   * watermark in the future, which a clock that was set back leaves behind, is replaced. A null `sweptAt` leaves what is
+   * known.
+   */
+  Watermark: { device: text, through: timestamp, sweptAt: nullableTimestamp },
+  /**
+   * A process had given everything that it received until `at` to the log before this effect. `after` is what the
+   * process read of itself: with another value in the database nothing changes, since an older database has taken its place.
+   */
+  Alive: { owner: text, at: timestamp, after: nullableTimestamp }
+} as const satisfies Record<string, Readonly<Record<string, Column>>>
 
-type Columns<Tag extends EffectTag> = (typeof effectColumns)[Tag]
+export type FrequentTag = keyof typeof effectColumns
+export type RareTag = keyof typeof rareEffectColumns
+export type EffectTag = FrequentTag | RareTag
+
+interface Columns extends Readonly<typeof effectColumns>, Readonly<typeof rareEffectColumns> {}
+
+type ValueOf<Of extends Column> =
+  | (Of["type"] extends "integer" ? number : Of["type"] extends "timestamp" ? Timestamp : string)
+  | (Of["nullable"] extends true ? null : never)
 
 export type EffectOf<Tag extends EffectTag> =
   & { readonly _tag: Tag }
-  & {
-    readonly [Column in keyof Columns<Tag>]: Columns<Tag>[Column] extends { readonly nullable: true } ? string | null
-      : string
-  }
+  & { readonly [Name in keyof Columns[Tag]]: Columns[Tag][Name] extends Column ? ValueOf<Columns[Tag][Name]> : never }
 
 export type LogEffect = { readonly [Tag in EffectTag]: EffectOf<Tag> }[EffectTag]
+export type FrequentEffect = { readonly [Tag in FrequentTag]: EffectOf<Tag> }[FrequentTag]
+export type RareEffect = { readonly [Tag in RareTag]: EffectOf<Tag> }[RareTag]
 
-export const effectTags: ReadonlyArray<EffectTag> = ["Ack", "State"]
+export const frequentTags: ReadonlyArray<FrequentTag> = ["Ack", "State"]
 
-/** The values of an effect in the order of its columns. */
-export const effectValues = (effect: LogEffect): ReadonlyArray<string | null> =>
+/** In the order in which a transaction applies them: a gap that opens and closes in one batch is opened first. */
+export const rareTags: ReadonlyArray<RareTag> = ["GapOpen", "GapEnd", "GapClose", "Watermark", "Alive"]
+
+export const isRare = (effect: LogEffect): effect is RareEffect => effect._tag in rareEffectColumns
+
+/** The values of a frequent effect in the order of its columns. */
+export const effectValues = (effect: FrequentEffect): ReadonlyArray<string | null> =>
   Object.keys(effectColumns[effect._tag]).map((column) => (effect as Readonly<Record<string, string | null>>)[column]!)
+
+/** RFC 3339 in UTC or with an offset, from 1970 on: what every store can hold as a time. */
+const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
+
+/**
+ * A rare effect that no store refuses for its data: one that cannot be stored would hold up the log. Throws on a value
+ * of another type, which is a defect of the caller.
+ */
+export const checkEffect = (effect: RareEffect): RareEffect => {
+  const columns: Readonly<Record<string, Column>> = rareEffectColumns[effect._tag]
+  const values = effect as unknown as Readonly<Record<string, unknown>>
+  const checked = Object.entries(columns).map(([name, column]) => [name, checkValue(column, values[name])] as const)
+  return { _tag: effect._tag, ...Object.fromEntries(checked) } as RareEffect
+}
+
+// oxlint-disable-next-line no-control-regex
+const nul = /\u0000/g
+
+const checkValue = ({ nullable, type }: Column, value: unknown): string | number | null => {
+  if (value === null && nullable) return null
+  if (type === "integer") {
+    if (typeof value === "number" && Number.isInteger(value) && value >= 0 && value < 2 ** 31) return value
+  } else if (typeof value === "string") {
+    if (type === "text") return value.toWellFormed().replace(nul, "\ufffd")
+    if (timePattern.test(value) && !Number.isNaN(Date.parse(value))) return new Date(value).toISOString()
+  }
+  throw new TypeError(`Not a value that an effect can have as its ${type}`)
+}

@@ -1,5 +1,6 @@
 import { layerFreshEmbedded } from "../support/storage.ts"
 import { eventLogConformance } from "./eventLog.ts"
+import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
@@ -8,3 +9,4 @@ eventLogConformance("on the embedded database", layerFreshEmbedded)
 logStoreConformance("on the embedded database", layerFreshEmbedded)
 repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)
+gapRepositoryConformance("on the embedded database", layerFreshEmbedded)

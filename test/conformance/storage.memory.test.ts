@@ -1,5 +1,6 @@
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
 import { eventLogConformance } from "./eventLog.ts"
+import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
@@ -8,3 +9,4 @@ eventLogConformance("in memory", layerMemory)
 logStoreConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)
+gapRepositoryConformance("in memory", layerMemory)

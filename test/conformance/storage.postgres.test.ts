@@ -1,5 +1,6 @@
 import { layerFreshPostgres } from "../support/storage.ts"
 import { eventLogConformance } from "./eventLog.ts"
+import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
@@ -8,3 +9,4 @@ eventLogConformance("on Postgres", layerFreshPostgres)
 logStoreConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)
+gapRepositoryConformance("on Postgres", layerFreshPostgres)

@@ -15,9 +15,13 @@ import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
+import { GapRepository } from "../../src/services/GapRepository.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import type { GatewayAbsent, GatewayRef } from "../../src/services/GatewayDirectory.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
+
+/** Where `TestClock` begins. */
+const start = "1970-01-01T00:00:00.000Z"
 
 export const deviceId = (n: number): DeviceId => `dev_${String(n).padStart(26, "0")}` as DeviceId
 
@@ -107,7 +111,7 @@ export class BenchTables {
           new Map(ids.map((id) => {
             const epoch = (this.epochs.get(id) ?? 0) + 1
             this.epochs.set(id, epoch)
-            return [id, epoch]
+            return [id, { epoch, aliveUntil: null, claimedAt: start }]
           }))
         ),
       recorded: (ids) =>
@@ -140,7 +144,8 @@ export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<F
 export const layerOn = (
   tables: BenchTables,
   settings: Partial<FleetSettings> = {},
-  fleetLayer: Layer.Layer<DeviceFleet, never, EventLog | DeviceRepository | GatewayDirectory> = LocalFleet.layer
+  fleetLayer: Layer.Layer<DeviceFleet, never, EventLog | DeviceRepository | GapRepository | GatewayDirectory> =
+    LocalFleet.layer
 ) =>
   Layer.effect(
     FleetBench,
@@ -150,7 +155,7 @@ export const layerOn = (
       const changes = yield* PubSub.unbounded<DeviceId | null>()
       let full = false
       const log = EventLog.of({
-        append: () => unused,
+        append: () => Effect.succeed([]),
         push: (draft, options) => {
           const stale = options !== undefined && tables.epochs.get(draft.deviceId) !== options.fence.epoch
           if (stale) queueMicrotask(options.onFenced)
@@ -190,11 +195,18 @@ export const layerOn = (
         brings: () => false,
         list: Effect.succeed([])
       })
+      // The ledger of a database that has none, and always gives the same time.
+      const ledger = GapRepository.of({
+        ...({} as GapRepository["Service"]),
+        heartbeat: () => Effect.succeed({ now: start, aliveAt: null, newest: null }),
+        countOpen: Effect.succeed({})
+      })
       const repository = tables.repository(Stream.fromPubSub(changes))
       const context = yield* Layer.build(
         fleetLayer.pipe(
           Layer.provide(Layer.succeed(EventLog, log)),
           Layer.provide(Layer.succeed(DeviceRepository, repository)),
+          Layer.provide(Layer.succeed(GapRepository, ledger)),
           Layer.provide(Layer.succeed(GatewayDirectory, directory)),
           Layer.provide(Layer.succeed(FleetSettings, { ...(yield* FleetSettings), ...settings }))
         )

@@ -13,6 +13,7 @@ import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetLease } from "../../services/FleetLease.ts"
 import type { LeaseTaken } from "../../services/FleetLease.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import * as LocalFleet from "./LocalFleet.ts"
@@ -26,7 +27,7 @@ export interface LeasedFleet {
   ) => Effect.Effect<
     void,
     LeaseTaken | StorageUnavailable,
-    FleetLease | EventLog | DeviceRepository | GatewayDirectory | Scope.Scope
+    FleetLease | EventLog | DeviceRepository | GapRepository | GatewayDirectory | Scope.Scope
   >
 }
 

@@ -29,6 +29,7 @@ import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
@@ -45,6 +46,8 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
+import * as GapMeter from "./GapMeter.ts"
+import * as Heartbeat from "./Heartbeat.ts"
 
 /** Changed devices are followed in rounds: four per second at most, and the first one at once. */
 const roundSpacing = Duration.millis(250)
@@ -79,6 +82,15 @@ const make = Effect.gen(function*() {
   /** Claimed by another process since. Claiming them back would begin a fight; a new fleet may. */
   const lost = new Set<DeviceId>()
   let closing = false
+
+  yield* Heartbeat.make({
+    owner,
+    closing: () => closing,
+    onForgotten: (forgotten) =>
+      Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten)
+  })
+
+  yield* GapMeter.make
 
   const readNow = (): Now => ({ wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) })
 
@@ -116,8 +128,8 @@ const make = Effect.gen(function*() {
 
   /** Claims first and reads then: what is read is the last that an older owner could record. */
   const claim = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
-    const epochs = yield* repository.claim(owner, ids)
-    return { epochs, recorded: yield* repository.recorded(ids, 1) }
+    const claims = yield* repository.claim(owner, ids)
+    return { claims, recorded: yield* repository.recorded(ids, 1) }
   })
 
   /** Returns the devices that cannot start because of their gateway. */
@@ -127,17 +139,17 @@ const make = Effect.gen(function*() {
     const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
     if (admitted.length === 0) return absent
     const leaveAll = Effect.forEach(admitted, ({ leave }) => leave, { discard: true })
-    const { epochs, recorded } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
+    const { claims, recorded } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
       Effect.onError(() => leaveAll)
     )
     for (const one of admitted) {
       const { id } = one.cell.device
-      const epoch = epochs.get(id)
-      if (closing || epoch === undefined) {
+      const claimed = claims.get(id)
+      if (closing || claimed === undefined) {
         yield* one.leave
         continue
       }
-      hosts.activate(one.cell, epoch, restore(recorded.get(id), one.cell.device.jid, readNow()))
+      hosts.activate(one.cell, claimed.epoch, restore(recorded.get(id), one.cell.device.jid, readNow()))
       yield* run(one)
     }
     return absent
@@ -152,12 +164,12 @@ const make = Effect.gen(function*() {
     for (const some of Arr.chunksOf(news, claimMax)) {
       const recorded = yield* repository.recorded(some.map(({ device }) => device.id), 1)
       const missing = some.filter(({ device, rule }) => !isRecorded(recorded.get(device.id), rule))
-      const epochs = missing.length === 0
-        ? new Map<DeviceId, number>()
+      const claims = missing.length === 0
+        ? new Map<DeviceId, DeviceClaim>()
         : yield* repository.claim(owner, missing.map(({ device }) => device.id))
       for (const { device, rule } of missing) {
-        const epoch = epochs.get(device.id)
-        if (epoch !== undefined) pushInactive(log, device, epoch, rule, clock.currentTimeMillisUnsafe())
+        const claimed = claims.get(device.id)
+        if (claimed !== undefined) pushInactive(log, device, claimed.epoch, rule, clock.currentTimeMillisUnsafe())
       }
       for (const { device, rule } of some) recordedInactive.set(device.id, rule)
     }

@@ -6,6 +6,7 @@ import type { SqlClient } from "effect/sql"
 import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { FleetLease } from "../../services/FleetLease.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
@@ -24,6 +25,7 @@ type Storage =
   | EventLog
   | LogStatus
   | DeviceRepository
+  | GapRepository
   | GatewayRepository
   | MessageRepository
   | SqlClient.SqlClient

@@ -6,6 +6,7 @@ import { randomUUID } from "node:crypto"
 import { Clock, Context, Duration, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
+import type { Gap } from "../../domain/Gap.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { canonical, isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
@@ -42,6 +43,11 @@ interface StatusRow {
   readonly updatedAt: string
 }
 
+interface WatermarkRow {
+  readonly through: string
+  readonly sweptAt: string | null
+}
+
 interface CursorRow {
   readonly epoch: number
   readonly seq: number
@@ -65,6 +71,10 @@ export class MemoryTables {
   readonly aliases = new Map<string, string>()
   readonly cursors = new Map<string, CursorRow>()
   readonly devices = new Map<string, DeviceRow>()
+  readonly gaps = new Map<string, Gap>()
+  readonly watermarks = new Map<string, WatermarkRow>()
+  /** Until when each process that ran devices was alive. */
+  readonly heartbeats = new Map<string, string>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
 
@@ -80,18 +90,30 @@ export class MemoryTables {
         this.aliases.set(`${draft.deviceId} ${jid}`, lid)
       }
     }
-    const written = groups.flatMap((group) => this.#writeGroup(group, floor, recordedAt))
+    const refused: Array<number> = []
+    const written = groups.flatMap((group, index) => {
+      if (this.#admits(group, floor)) return this.#writeGroup(group, floor, { recordedAt, now })
+      refused.push(index)
+      return group.drafts.map(() => ({ _tag: "Fenced" as const }))
+    })
     const lost = moves.flatMap((move, index) => this.#move(move, before) ? [] : [index])
-    return { ...bounds, written, head: this.head, recordedAt, lost }
+    return { ...bounds, written, head: this.head, recordedAt, lost, refused }
   }
 
-  #writeGroup({ drafts, effects, fence }: PreparedGroup, floor: number, recordedAt: string): ReadonlyArray<Written> {
-    const repeated = drafts.some((draft) => this.#findRepeated(draft, floor) !== null)
-    if (!repeated && fence !== null && this.devices.get(fence.deviceId)?.epoch !== fence.epoch) {
-      return drafts.map(() => ({ _tag: "Fenced" }))
-    }
-    const written = drafts.map((draft) => this.#writeOne(draft, floor, recordedAt))
-    if (!repeated) { for (const effect of effects) applyEffect(this, effect, recordedAt) }
+  #isRepeated({ drafts }: PreparedGroup, floor: number): boolean {
+    return drafts.some((draft) => this.#findRepeated(draft, floor) !== null)
+  }
+
+  /** A group that was committed before is not refused, whatever its fence is now. */
+  #admits(group: PreparedGroup, floor: number): boolean {
+    const { fence } = group
+    return fence === null || this.devices.get(fence.deviceId)?.epoch === fence.epoch || this.#isRepeated(group, floor)
+  }
+
+  #writeGroup(group: PreparedGroup, floor: number, times: Times): ReadonlyArray<Written> {
+    const repeated = this.#isRepeated(group, floor)
+    const written = group.drafts.map((draft) => this.#writeOne(draft, floor, times))
+    if (!repeated) { for (const effect of group.effects) applyEffect(this, effect, times) }
     return written
   }
 
@@ -100,7 +122,7 @@ export class MemoryTables {
     return seq !== undefined && seq > floor ? seq : null
   }
 
-  #writeOne(draft: PreparedDraft, floor: number, recordedAt: string): Written {
+  #writeOne(draft: PreparedDraft, floor: number, times: Times): Written {
     const same = this.#findRepeated(draft, floor)
     if (same !== null) return { _tag: "Committed", seq: same, fresh: false }
     const spellings = this.#spellings(draft)
@@ -115,9 +137,10 @@ export class MemoryTables {
     for (const key of spellings) this.identities.set(key, { content: draft.content, seq })
     this.seqById.set(draft.id, seq)
     const { chat, data, dataBytes, deviceId, id, kind, message, occurredAt, via } = draft
+    const { recordedAt } = times
     this.events.push({ seq, id, kind, deviceId, occurredAt, recordedAt, via, data, bytes: dataBytes })
     if (message !== null || chat !== null) this.places.set(seq, { message, chat })
-    for (const effect of draft.effects) applyEffect(this, effect, recordedAt)
+    for (const effect of draft.effects) applyEffect(this, effect, times)
     return { _tag: "Committed", seq, fresh: true }
   }
 
@@ -194,16 +217,22 @@ export class MemoryTables {
   }
 }
 
-type ApplyEffect<Tag extends EffectTag> = (tables: MemoryTables, effect: EffectOf<Tag>, recordedAt: string) => void
+/** When a batch is recorded, and the clock, which may have been set back since an earlier batch. */
+interface Times {
+  readonly recordedAt: string
+  readonly now: number
+}
+
+type ApplyEffect<Tag extends EffectTag> = (tables: MemoryTables, effect: EffectOf<Tag>, times: Times) => void
 
 /** How each effect is applied, one entry per tag. */
 const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
-  Ack: (tables, { message, status }, recordedAt) => {
+  Ack: (tables, { message, status }, { recordedAt }) => {
     const row = tables.statuses.get(message)
     const next = advance(row?.status ?? "sent", status as MessageStatus)
     if (next !== (row?.status ?? "sent")) tables.statuses.set(message, { status: next, updatedAt: recordedAt })
   },
-  State: (tables, effect, recordedAt) => {
+  State: (tables, effect, { recordedAt }) => {
     const id = effect.device as DeviceId
     const row = tables.devices.get(id)
     if (row === undefined) return
@@ -217,15 +246,73 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
       updatedAt: recordedAt
     }
     tables.devices.set(id, { ...row, device })
+  },
+  GapOpen: (tables, effect) => {
+    if (!tables.gaps.has(effect.gap)) tables.gaps.set(effect.gap, gapFrom(effect))
+  },
+  GapEnd: (tables, effect) => {
+    const row = tables.gaps.get(effect.gap) ?? gapFrom(effect)
+    if (row.status !== "open" || row.endedAt !== null) return
+    tables.gaps.set(effect.gap, { ...row, endedAt: effect.endedAt })
+  },
+  GapClose: (tables, effect, { recordedAt }) => {
+    const row = tables.gaps.get(effect.gap) ?? gapFrom(effect)
+    if (row.status !== "open") return
+    const { detail, endedAt, recovered, status } = effect
+    tables.gaps.set(effect.gap, {
+      ...row,
+      status: status as Gap["status"],
+      endedAt,
+      closedAt: recordedAt,
+      recovered,
+      detail
+    })
+  },
+  Watermark: (tables, { device, sweptAt, through }, { now }) => {
+    const clock = new Date(now).toISOString()
+    const before = tables.watermarks.get(device)
+    const move = (from: string | null, to: string): string => {
+      const bounded = to > clock ? clock : to
+      return from === null || from > clock || from < bounded ? bounded : from
+    }
+    tables.watermarks.set(device, {
+      through: move(before?.through ?? null, through),
+      sweptAt: sweptAt === null ? before?.sweptAt ?? null : move(before?.sweptAt ?? null, sweptAt)
+    })
+  },
+  Alive: (tables, { after, at, owner }) => {
+    if ((tables.heartbeats.get(owner) ?? null) === after) tables.heartbeats.set(owner, at)
   }
 }
 
-const applyEffect = (tables: MemoryTables, effect: LogEffect, recordedAt: string): void => {
+const gapFrom = ({ cause, detail, device, gap, openedAt }: EffectOf<"GapOpen" | "GapEnd" | "GapClose">): Gap => ({
+  id: gap as Gap["id"],
+  deviceId: device as DeviceId,
+  cause: cause as Gap["cause"],
+  status: "open",
+  openedAt,
+  endedAt: null,
+  closedAt: null,
+  recovered: 0,
+  detail
+})
+
+const applyEffect = (tables: MemoryTables, effect: LogEffect, times: Times): void => {
   switch (effect._tag) {
     case "Ack":
-      return effectHandlers.Ack(tables, effect, recordedAt)
+      return effectHandlers.Ack(tables, effect, times)
     case "State":
-      return effectHandlers.State(tables, effect, recordedAt)
+      return effectHandlers.State(tables, effect, times)
+    case "GapOpen":
+      return effectHandlers.GapOpen(tables, effect, times)
+    case "GapEnd":
+      return effectHandlers.GapEnd(tables, effect, times)
+    case "GapClose":
+      return effectHandlers.GapClose(tables, effect, times)
+    case "Watermark":
+      return effectHandlers.Watermark(tables, effect, times)
+    case "Alive":
+      return effectHandlers.Alive(tables, effect, times)
   }
 }
 

@@ -11,6 +11,7 @@ import type { DeviceId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
 import { viewMessage } from "../../log/messageView.ts"
@@ -87,14 +88,18 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
       requestRelease: (id) => change(id, (row) => ({ ...row, releaseRequests: row.releaseRequests + 1 })),
       claim: (owner, ids) =>
         Effect.sync(() => {
-          const epochs = new Map<DeviceId, number>()
+          const claimedAt = isoNow()
+          if (!tables.heartbeats.has(owner)) tables.heartbeats.set(owner, claimedAt)
+          const claims = new Map<DeviceId, DeviceClaim>()
           for (const id of ids) {
             const row = tables.devices.get(id)
-            if (row === undefined || epochs.has(id)) continue
-            tables.devices.set(id, { ...row, owner, epoch: row.epoch + 1 })
-            epochs.set(id, row.epoch + 1)
+            if (row === undefined || claims.has(id)) continue
+            const epoch = row.epoch + 1
+            tables.devices.set(id, { ...row, owner, epoch })
+            const aliveUntil = row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null
+            claims.set(id, { epoch, aliveUntil, claimedAt })
           }
-          return epochs
+          return claims
         }),
       recorded: (ids, transitionsMax) =>
         Effect.sync(() =>

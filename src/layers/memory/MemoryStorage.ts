@@ -6,17 +6,20 @@ import type { LogStatus } from "../../services/LogStatus.ts"
 import type { LogStore } from "../../log/LogStore.ts"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as MemoryDatabase from "./MemoryDatabase.ts"
+import * as MemoryGapRepository from "./MemoryGapRepository.ts"
 import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 
 export const layerMemory: Layer.Layer<
-  EventLog | LogStatus | LogStore | DeviceRepository | GatewayRepository | MessageRepository
+  EventLog | LogStatus | LogStore | DeviceRepository | GapRepository | GatewayRepository | MessageRepository
 > = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
   MemoryRepositories.layerMessages,
+  MemoryGapRepository.layer,
   MemoryGatewayRepository.layer
 ).pipe(Layer.provide(MemoryDatabase.layer))

@@ -8,8 +8,9 @@ import { Migrator, SqlClient } from "effect/sql"
 import { isSchemaMissing } from "./sqlErrors.ts"
 import log from "./migrations/0001_log.ts"
 import gateways from "./migrations/0002_gateways.ts"
+import gaps from "./migrations/0003_gaps.ts"
 
-const loader = Migrator.fromRecord({ "0001_log": log, "0002_gateways": gateways })
+const loader = Migrator.fromRecord({ "0001_log": log, "0002_gateways": gateways, "0003_gaps": gaps })
 
 /** Returns what it ran: number and name of each. */
 export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }).pipe(

@@ -10,6 +10,7 @@ import type { DeviceStateData } from "../../domain/EventData.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { unavailable } from "./sqlErrors.ts"
@@ -108,11 +109,11 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
       requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
       claim: (owner, ids) =>
-        sql.unsafe<{ readonly id: string; readonly epoch: number }>(
-          `select id, epoch from columba_claim($1, $2::text[])`,
+        sql.unsafe<ClaimRow>(
+          `select id, epoch, alive_ms, claimed_ms from columba_claim($1, $2::text[])`,
           [PgTypes.text(owner), [...ids]]
         ).pipe(
-          Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, row.epoch]))),
+          Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
           unavailable("claim devices")
         ),
       recorded: (ids, transitionsMax) =>
@@ -144,6 +145,19 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
     })
   })
 )
+
+interface ClaimRow {
+  readonly id: string
+  readonly epoch: number
+  readonly alive_ms: number | null
+  readonly claimed_ms: number
+}
+
+const toClaim = ({ alive_ms, claimed_ms, epoch }: ClaimRow): DeviceClaim => ({
+  epoch,
+  aliveUntil: alive_ms === null ? null : new Date(alive_ms).toISOString(),
+  claimedAt: new Date(claimed_ms).toISOString()
+})
 
 /** Null where the device has no transition. */
 interface TransitionRow {

@@ -5,7 +5,7 @@ import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventKind, LoggedEvent } from "../../domain/Event.ts"
-import type { Via } from "../../domain/EventKinds.ts"
+import type { Via } from "../../domain/Via.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { canonical } from "../../domain/Jid.ts"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
@@ -56,6 +56,7 @@ interface AppendRow {
   readonly outcomes: ReadonlyArray<number>
   readonly seqs: ReadonlyArray<number>
   readonly lost: ReadonlyArray<string>
+  readonly refused: ReadonlyArray<number>
 }
 
 interface EventRow {
@@ -243,7 +244,8 @@ const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult,
     ...bounds,
     written: row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs[index]!)),
     recordedAt: new Date(row.recorded_ms).toISOString(),
-    lost: batch.moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : [])
+    lost: batch.moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : []),
+    refused: row.refused.map((group) => group - 1)
   })
 }
 

@@ -2,18 +2,20 @@
 import { Layer } from "effect"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as Migrations from "./Migrations.ts"
+import * as SqlGapRepository from "./SqlGapRepository.ts"
 import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 
 /**
- * Provides `EventLog` over its `LogStore`, and the repositories of devices, gateways and messages; needs `SqlClient` and
+ * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways and messages; needs `SqlClient` and
  * `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
   SqlDeviceRepository.layer,
+  SqlGapRepository.layer,
   SqlGatewayRepository.layer,
   SqlMessageRepository.layer
 ).pipe(Layer.provide(Migrations.layer))

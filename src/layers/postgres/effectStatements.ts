@@ -1,10 +1,11 @@
 /**
- * How the append function applies each effect. The parameters of an effect are its columns under its prefix
- * (`k_message text[]`), beside the group and the draft that each row belongs to.
+ * How the append function applies each frequent effect. The parameters of an effect are its columns under its prefix
+ * (`k_message text[]`), beside the group and the draft that each row belongs to. The rare effects have a function of
+ * their own (`migrations/rareEffectsFunction.ts`).
  */
-import type { EffectTag } from "../../services/LogEffect.ts"
+import type { FrequentTag } from "../../services/LogEffect.ts"
 
-export const effectPrefix: Readonly<Record<EffectTag, string>> = { Ack: "k", State: "s" }
+export const effectPrefix: Readonly<Record<FrequentTag, string>> = { Ack: "k", State: "s" }
 
 /** Whether the row of an effect counts: its draft is new, or its group is open (see the append function). */
 const counts = (alias: string): string =>
@@ -19,7 +20,7 @@ const acks = `(
         group by k.message
       ) a`
 
-export const effectStatements: Readonly<Record<EffectTag, string>> = {
+export const effectStatements: Readonly<Record<FrequentTag, string>> = {
   // A row is made once a status moves beyond the one that a message begins with, also where the ack comes before its
   // message. Only a message that is pending can fail.
   Ack: `    if cardinality(k_message) > 0 then

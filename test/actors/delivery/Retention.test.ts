@@ -6,6 +6,7 @@ import { DeviceId } from "../../../src/domain/Ids.ts"
 import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import type { CursorClaim, Deletion } from "../../../src/services/EventLog.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
+import { GapRepository } from "../../../src/services/GapRepository.ts"
 import { layerMemory } from "../../../src/layers/memory/MemoryStorage.ts"
 import { messageDraft } from "../../support/surface.ts"
 
@@ -30,7 +31,11 @@ const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effec
       })
   } as unknown as EventLog["Service"]
   yield* Layer.build(Layer.effectDiscard(Retention.make(Duration.days(30)))).pipe(
-    Effect.provideService(EventLog, log)
+    Effect.provideService(EventLog, log),
+    Effect.provideService(
+      GapRepository,
+      GapRepository.of({ ...({} as GapRepository["Service"]), deleteOlderThan: () => Effect.succeed(0) })
+    )
   )
   return { calls: Ref.get(calls) }
 })

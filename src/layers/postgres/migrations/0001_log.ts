@@ -116,15 +116,6 @@ const statements = [
   `create function columba_key(base text, chat text, sender text) returns uuid language sql immutable as $$
     select substr(encode(sha256(convert_to(base || chr(31) || chat || chr(31) || sender, 'UTF8')), 'hex'), 1, 32)::uuid
   $$`,
-  // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused.
-  `create function columba_claim(p_owner text, p_devices text[]) returns table (id text, epoch integer)
-  language plpgsql volatile as $$
-  begin
-    perform pg_advisory_xact_lock(4341001, 1);
-    return query update devices d set owner = p_owner, epoch = d.epoch + 1
-      where d.id = any (p_devices) returning d.id, d.epoch;
-  end
-  $$`,
   ...partitionFunctions,
   `select columba_extend(0)`,
   appendFunction,

@@ -18,6 +18,9 @@
  * head below the floor is a log that went back. Then nothing is written, and the writer learns the head: it cannot have
  * committed anything of the batch in this log. The floor also lets the planner skip the partitions below it.
  *
+ * `p_rare` holds the rare effects as JSON, or is null. `refused` names the groups whose fence is stale: a group of effects
+ * alone has no outcome.
+ *
  * A cursor moves only to a number that the log had before this batch, and with an id only to that very event: after the
  * log went back, a number from before names nothing yet, or another event, and a cursor there would skip what follows.
  *
@@ -25,7 +28,7 @@
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned plans
  * look expensive enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
  */
-import { effectColumns, effectTags } from "../../../services/LogEffect.ts"
+import { effectColumns, frequentTags } from "../../../services/LogEffect.ts"
 import { effectPrefix, effectStatements } from "../effectStatements.ts"
 
 type ArrayType = "text[]" | "integer[]" | "float8[]"
@@ -33,13 +36,13 @@ type ArrayType = "text[]" | "integer[]" | "float8[]"
 const names = (type: ArrayType, text: string): ReadonlyArray<readonly [string, ArrayType]> =>
   text.split(" ").map((name) => [name, type] as const)
 
-/** Every array parameter in order; the scalar `p_floor` comes before them. */
+/** Every array parameter in order; the scalars `p_floor` and `p_rare` come before them. */
 export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
   ...names("text[]", "g_device"),
   ...names("integer[]", "g_epoch p_group"),
   ...names("text[]", "p_id p_kind p_device p_occurred p_via p_data p_key p_content p_base p_from p_sender"),
   ...names("text[]", "p_message p_chat"),
-  ...effectTags.flatMap((tag) => [
+  ...frequentTags.flatMap((tag) => [
     ...names("integer[]", `${effectPrefix[tag]}_group ${effectPrefix[tag]}_index`),
     ...names("text[]", Object.keys(effectColumns[tag]).map((column) => `${effectPrefix[tag]}_${column}`).join(" "))
   ]),
@@ -51,10 +54,10 @@ export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
 ]
 
 export const appendFunction = `create function columba_append_v1(
-    p_floor float8, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
+    p_floor float8, p_rare text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
   ) returns table (
     log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
-    outcomes integer[], seqs float8[], lost text[]
+    outcomes integer[], seqs float8[], lost text[], refused integer[]
   )
   language plpgsql volatile
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -76,7 +79,7 @@ export const appendFunction = `create function columba_append_v1(
       v_head := coalesce(v_head, 0);
       if v_head < v_floor then
         return query select v_log.log_id::text, v_log.oldest::float8, v_head::float8, true, 0::float8,
-          '{}'::integer[], '{}'::float8[], '{}'::text[];
+          '{}'::integer[], '{}'::float8[], '{}'::text[], '{}'::integer[];
         return;
       end if;
     end if;
@@ -217,7 +220,11 @@ export const appendFunction = `create function columba_append_v1(
       end if;
     end if;
 
-${effectTags.map((tag) => effectStatements[tag]).join("\n")}
+${frequentTags.map((tag) => effectStatements[tag]).join("\n")}
+
+    if p_rare is not null then
+      perform columba_rare_effects_v1(p_rare::json, v_open, v_outcome, v_now);
+    end if;
 
     if v_new > 0 then
       perform pg_notify('columba_log', (v_head + v_new)::text);
@@ -240,6 +247,9 @@ ${effectTags.map((tag) => effectStatements[tag]).join("\n")}
 
     return query select v_log.log_id::text, v_log.oldest::float8, (v_head + v_new)::float8, false,
       (extract(epoch from v_now) * 1000)::float8,
-      coalesce(v_outcome, '{}'), coalesce(v_seq, '{}')::float8[], coalesce(v_lost, '{}');
+      coalesce(v_outcome, '{}'), coalesce(v_seq, '{}')::float8[], coalesce(v_lost, '{}'),
+      case when true = any (v_refused)
+        then array(select r.i::integer from unnest(v_refused) with ordinality r(refused, i) where r.refused)
+        else '{}' end;
   end
 $columba$`

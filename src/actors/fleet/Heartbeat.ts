@@ -1,0 +1,64 @@
+/**
+ * Writes down until when this process was alive, so that the next one knows from when on nothing was heard if this one is
+ * killed.
+ *
+ * A beat reads the database's clock and then appends that time behind everything that was received before. Once it is
+ * committed, all of that is committed too. While the log cannot be written no beat is, and rightly: what was received
+ * since is not safe yet.
+ *
+ * Each beat names what the one before has written. Where the database holds something else, an older one has taken its
+ * place, and what the log had received since then is missing.
+ */
+import { Duration, Effect } from "effect"
+import type { Scope } from "effect"
+import type { Timestamp } from "../../domain/Ids.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import { GapRepository } from "../../services/GapRepository.ts"
+import type { Heartbeat } from "../../services/GapRepository.ts"
+
+/** What a kill makes uncertain of each device's time. A beat is one small query and one row in the next batch. */
+const beatInterval = Duration.seconds(5)
+
+/** The log lacks what it had received in this time. `from` is null where nothing is known of the time before. */
+export interface Forgotten {
+  readonly from: Timestamp | null
+  readonly to: Timestamp
+}
+
+interface Options {
+  /** As in `DeviceRepository.claim`. */
+  readonly owner: string
+  /** Sessions are being closed: from now on being alive says nothing about hearing. */
+  readonly closing: () => boolean
+  readonly onForgotten: (forgotten: Forgotten) => Effect.Effect<void>
+}
+
+/** Beats with its scope. */
+export const make = Effect.fnUntraced(function*({ closing, onForgotten, owner }: Options) {
+  const log = yield* EventLog
+  const gaps = yield* GapRepository
+  let written: Timestamp | null = null
+  /** Whether what we wrote was found in the database once: before that a claim may have written the row at the same time. */
+  let found = false
+
+  const beat = Effect.gen(function*() {
+    const seen = yield* gaps.heartbeat(owner)
+    if (closing()) return
+    if (written !== null && seen.aliveAt === written) found = true
+    else if (found) {
+      found = false
+      yield* onForgotten({ from: findStart(seen, written), to: seen.now })
+    }
+    yield* log.append([], { effects: [{ _tag: "Alive", owner, at: seen.now, after: seen.aliveAt }] })
+    written = seen.now
+  }).pipe(
+    Effect.catchTag("StorageUnavailable", (error) => Effect.logDebug("The heartbeat is late", error)),
+    Effect.orDie
+  )
+
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(beat, Effect.sleep(beatInterval))))
+}) satisfies (options: Options) => Effect.Effect<void, never, EventLog | GapRepository | Scope.Scope>
+
+/** The newest time of before that the older database still knows. */
+const findStart = ({ aliveAt, newest }: Heartbeat, written: Timestamp | null): Timestamp | null =>
+  [aliveAt, newest].find((time) => time !== null && written !== null && time < written) ?? null

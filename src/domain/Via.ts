@@ -1,0 +1,5 @@
+/** The way by which an event came. */
+import { Schema } from "effect"
+
+export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])
+export type Via = typeof Via.Type

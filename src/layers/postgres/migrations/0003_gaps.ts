@@ -1,0 +1,68 @@
+/**
+ * The ledger of gaps, how far the reception of each device is accounted for, and until when each process that ran
+ * devices was alive. All three are written by the transactions of the log alone, so a database that is restored to an
+ * older state has the log and the ledger of one moment.
+ *
+ * All times are the database's own. A gap's id begins with its time, so lists are in order of id.
+ */
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+import { rareEffectsFunction } from "./rareEffectsFunction.ts"
+
+const statements = [
+  `create table gaps (
+    id text collate "C" primary key,
+    device_id text collate "C" not null,
+    cause text collate "C" not null,
+    status text collate "C" not null,
+    opened_at timestamptz not null,
+    ended_at timestamptz,
+    closed_at timestamptz,
+    recovered integer not null default 0,
+    detail text not null
+  )`,
+  `create index gaps_device on gaps (device_id, id)`,
+  `create index gaps_status on gaps (status, id)`,
+  // Few rows at any time, and read at every claim and scrape.
+  `create index gaps_open on gaps (device_id, cause) where status = 'open'`,
+  `create index gaps_closed on gaps (closed_at) where closed_at is not null`,
+  // Rows change in place, so that a page keeps room for the next version of its rows.
+  `create table device_watermarks (
+    device_id text collate "C" primary key,
+    through timestamptz not null,
+    swept_at timestamptz
+  ) with (fillfactor = 60)`,
+  `create table process_heartbeats (
+    owner text collate "C" primary key,
+    alive_at timestamptz not null
+  ) with (fillfactor = 10)`,
+  rareEffectsFunction,
+  // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused. The new
+  // owner is alive from its claim on, so that a device never has an owner of whom nothing is known.
+  `create function columba_claim(p_owner text, p_devices text[])
+  returns table (id text, epoch integer, alive_ms float8, claimed_ms float8)
+  language plpgsql volatile as $$
+  declare
+    v_now timestamptz;
+  begin
+    perform pg_advisory_xact_lock(4341001, 1);
+    -- As exact as the times that a process writes of itself, which are compared with what is here.
+    v_now := date_trunc('milliseconds', clock_timestamp());
+    insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
+    return query
+      with before as (
+        select d.id, h.alive_at from devices d left join process_heartbeats h on h.owner = d.owner
+        where d.id = any (p_devices)
+      )
+      update devices d set owner = p_owner, epoch = d.epoch + 1
+      from before b where d.id = b.id
+      returning d.id, d.epoch, (extract(epoch from b.alive_at) * 1000)::float8,
+        (extract(epoch from v_now) * 1000)::float8;
+  end
+  $$`
+]
+
+export default Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  for (const statement of statements) yield* sql.unsafe(statement)
+})

@@ -1,0 +1,56 @@
+/**
+ * The events of the gap ledger, and the effects that no event carries. Whoever decides about a device's gaps makes them
+ * here and appends them under the device's fence.
+ *
+ * A gap outlives the erasure of a chat, so its detail must not name one: addresses are taken out here, whatever they were
+ * quoted from.
+ */
+import type { EventDraft } from "../domain/Event.ts"
+import { gapDetailMax } from "../domain/Gap.ts"
+import type { GapClosedData, GapOpenedData } from "../domain/Gap.ts"
+import type { DeviceId, Timestamp } from "../domain/Ids.ts"
+import { makeEventId } from "./EventIdentity.ts"
+import type { EffectOf } from "./LogEffect.ts"
+
+/** `now` is this process's clock in milliseconds: of the event's id and claimed time, and of nothing that is compared. */
+export const gapOpened = (deviceId: DeviceId, data: GapOpenedData, now: number): EventDraft => ({
+  ...draft(deviceId, now),
+  kind: "gap.opened",
+  data: { ...data, detail: gapDetail(data.detail) }
+})
+
+export const gapClosed = (deviceId: DeviceId, data: GapClosedData, now: number): EventDraft => ({
+  ...draft(deviceId, now),
+  kind: "gap.closed",
+  data: { ...data, detail: gapDetail(data.detail) }
+})
+
+/** Reception is back at `endedAt`, and the gap is not accounted for yet. */
+export const gapEnded = (deviceId: DeviceId, gap: GapOpenedData, endedAt: Timestamp): EffectOf<"GapEnd"> => {
+  const { cause, detail, gapId, openedAt } = gap
+  return { _tag: "GapEnd", gap: gapId, device: deviceId, cause, openedAt, endedAt, detail: gapDetail(detail) }
+}
+
+/** Reception is accounted for through this time; `sweptAt` is given after a wider sweep. */
+export const watermark = (
+  deviceId: DeviceId,
+  through: Timestamp,
+  sweptAt: Timestamp | null = null
+): EffectOf<"Watermark"> => ({ _tag: "Watermark", device: deviceId, through, sweptAt })
+
+/** An address (`62811@s.whatsapp.net`, `9911@lid`, `1-2@g.us`) or a phone number of nine digits and more. */
+const address = /[^\s'"<>()[\]{},;]*@[^\s'"<>()[\]{},;]+|\+?\d{9,}/g
+
+export const gapDetail = (text: string): string => {
+  const hidden = text.replace(address, "…")
+  return hidden.length <= gapDetailMax ? hidden : `${hidden.slice(0, gapDetailMax - 1)}…`
+}
+
+const draft = (deviceId: DeviceId, now: number) => ({
+  id: makeEventId(now),
+  deviceId,
+  occurredAt: new Date(now).toISOString(),
+  via: "columba" as const,
+  identity: null,
+  aliases: []
+})

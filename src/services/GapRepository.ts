@@ -1,0 +1,64 @@
+/**
+ * Reads the ledger of gaps, the watermarks and the heartbeats. Only the log writes them: gaps by the events `gap.opened`
+ * and `gap.closed`, the rest by the effects of an append (`LogEffect`).
+ *
+ * Each time is the database's, because the clocks of the processes that wrote it may differ from ours and from each other.
+ */
+import { Context } from "effect"
+import type { Duration, Effect } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { Gap, GapCause, GapCounts, GapStatus, Watermark } from "../domain/Gap.ts"
+import type { DeviceId, Timestamp } from "../domain/Ids.ts"
+import type { CursorInvalid } from "../domain/MessageErrors.ts"
+import type { Page } from "./DeviceRepository.ts"
+
+/** The place of a page of gaps. */
+export const gapIdPattern = /^gap_[0-9A-Z]{26}$/
+
+/** What the database knows of a process that runs devices. */
+export interface Heartbeat {
+  readonly now: Timestamp
+  /** As the process wrote it last (effect `Alive`); null where it never did, or an older database does not know. */
+  readonly aliveAt: Timestamp | null
+  /** The newest of all processes, this one included. */
+  readonly newest: Timestamp | null
+}
+
+export class GapRepository extends Context.Service<GapRepository, {
+  /** The open gaps of these devices, in order of their beginning. Devices without any are left out. */
+  readonly openOf: (
+    devices: ReadonlyArray<DeviceId>
+  ) => Effect.Effect<ReadonlyMap<DeviceId, ReadonlyArray<Gap>>, StorageUnavailable>
+
+  /** Newest first by when they were written down. `limit` 1-1000. */
+  readonly page: (options: {
+    readonly device?: DeviceId | undefined
+    readonly status?: GapStatus | undefined
+    /** The devices that the caller may see; undefined for all. */
+    readonly visible?: VisibleDevices
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<Gap>, StorageUnavailable | CursorInvalid>
+
+  /** Of these devices; those that have none are left out. */
+  readonly watermarks: (
+    devices: ReadonlyArray<DeviceId>
+  ) => Effect.Effect<ReadonlyMap<DeviceId, Watermark>, StorageUnavailable>
+
+  readonly heartbeat: (owner: string) => Effect.Effect<Heartbeat, StorageUnavailable>
+
+  /** The database's clock. */
+  readonly now: Effect.Effect<Timestamp, StorageUnavailable>
+
+  readonly countsOf: (device: DeviceId) => Effect.Effect<GapCounts, StorageUnavailable>
+
+  /** How many gaps are open over all devices, by cause. */
+  readonly countOpen: Effect.Effect<Readonly<Partial<Record<GapCause, number>>>, StorageUnavailable>
+
+  /**
+   * Deletes gaps that were accounted for longer ago than `keep`, and heartbeats as old whose process no device names.
+   * Open gaps stay. Returns how many gaps were deleted.
+   */
+  readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
+}>()("columba/services/GapRepository") {}
