@@ -7,6 +7,7 @@ import { devices } from "./devices.ts"
 import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
 import { exitCode, chooseExitCode, report } from "./failures.ts"
+import { gaps } from "./gaps.ts"
 import { gateways } from "./gateways.ts"
 import { migrate } from "./migrate.ts"
 import { printError } from "./printer.ts"
@@ -21,11 +22,12 @@ const columba = Command.make("columba").pipe(
   Command.withDescription(
     "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   ),
-  Command.withSubcommands([serve, devices, gateways, events, simulator, migrate, doctor]),
+  Command.withSubcommands([serve, devices, gateways, gaps, events, simulator, migrate, doctor]),
   Command.withExamples([
     { command: "columba", description: "Runs everything: embedded database, built-in simulator, API and docs" },
     { command: "columba devices list", description: "The devices of a running Columba and their states" },
     { command: "columba gateways list", description: "The WhatsApp gateways that its devices use" },
+    { command: "columba gaps list --status unprovable", description: "When something may have been missed for good" },
     { command: "columba events tail", description: "Events, as they are committed" },
     { command: "columba doctor", description: "What is missing on this machine, and how to fix it" }
   ])

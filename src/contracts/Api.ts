@@ -8,6 +8,7 @@ import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
 import { HttpAuthorization } from "./Authorization.ts"
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventsEndpoint } from "./EventOperations.ts"
+import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
 import { messageOperations } from "./MessageOperations.ts"
@@ -29,6 +30,10 @@ export const Api = HttpApi.make("columba")
     HttpApiGroup.make("messages").add(...Array.map(messageOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
       "Messages in and out, as stored."
+    ),
+    HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Intervals in which a device could not hear."
     ),
     HttpApiGroup.make("events").add(eventsEndpoint).annotate(OpenApi.Description, "The log: every fact, in order."),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(

@@ -12,7 +12,7 @@ import {
 import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { Explanation } from "../domain/Explanation.ts"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
-import { connection, device, explanation } from "./examples.ts"
+import { connection, device, explanation, gap } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import {
   ChatFields,
@@ -22,6 +22,8 @@ import {
   DevicePage,
   DeviceStatus,
   Erasure,
+  GapPage,
+  ListDeviceGapsFields,
   ListDevicesFields,
   RenameDeviceFields
 } from "./Payloads.ts"
@@ -143,6 +145,18 @@ export const deviceOperations = [
     success: Explanation,
     example: explanation,
     errors: deviceErrors
+  }),
+  Operation.get("Devices", "Gaps", "/devices/:id/gaps", {
+    scope: "read",
+    reach: "device",
+    summary: "List a device's gaps",
+    description: "A page of the intervals in which the device could not hear, newest first by when they were written " +
+      "down.",
+    params: DeviceIdField,
+    query: ListDeviceGapsFields,
+    success: GapPage,
+    example: { items: [gap], next: null },
+    errors: [...deviceErrors, CursorInvalid]
   }),
   Operation.remove("Devices", "EraseChat", "/devices/:id/chats/:chat", {
     scope: "manage",

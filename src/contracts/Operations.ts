@@ -4,6 +4,7 @@
  */
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"
+import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
@@ -13,6 +14,7 @@ export const operations = [
   ...deviceOperations,
   ...gatewayOperations,
   ...messageOperations,
+  ...gapOperations,
   ...eventOperations,
   ...serverOperations
 ] as const

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import { Event } from "../domain/Event.ts"
+import { Gap, GapCounts, GapStatus } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 
@@ -119,6 +120,7 @@ export const DeviceConnection = Schema.Struct({
   /** Null where the answering process hosts no actor of this device. */
   hosted: Schema.NullOr(HostedConnection),
   evidence: Schema.Array(Schema.String),
+  gaps: GapCounts,
   incident: Schema.NullOr(GatewayIncident)
 }).annotate({ identifier: "DeviceConnection" })
 export type DeviceConnection = typeof DeviceConnection.Type
@@ -137,6 +139,20 @@ export const ListMessagesFields = {
 }
 export const MessagePage = page("MessagePage", Message)
 export type MessagePage = typeof MessagePage.Type
+
+// Gaps
+
+export const ListDeviceGapsFields = {
+  status: Schema.optionalKey(GapStatus.annotate({ description: "Only gaps with this status" })),
+  limit: Schema.optionalKey(PageLimit),
+  cursor: Schema.optionalKey(Cursor)
+}
+export const ListGapsFields = {
+  device: Schema.optionalKey(DeviceId.annotate({ description: "Only gaps of this device" })),
+  ...ListDeviceGapsFields
+}
+export const GapPage = page("GapPage", Gap)
+export type GapPage = typeof GapPage.Type
 
 // Events
 

@@ -2,6 +2,7 @@
 import type { Device } from "../domain/Device.ts"
 import { eventKinds } from "../domain/EventKinds.ts"
 import type { Explanation } from "../domain/Explanation.ts"
+import type { Gap } from "../domain/Gap.ts"
 import type { Gateway } from "../domain/Gateway.ts"
 import type { Message } from "../domain/Message.ts"
 import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
@@ -47,10 +48,26 @@ export const message: typeof Message.Encoded = {
   type,
   body,
   status: "delivered",
+  via: "live",
+  delaySeconds: 0,
   occurredAt: "2026-11-22T10:04:11Z",
   createdAt: "2026-11-22T10:04:11.402Z",
   updatedAt: "2026-11-22T10:04:11.402Z"
 }
+
+export const gap: typeof Gap.Encoded = {
+  id: "gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E",
+  deviceId,
+  cause: "socket-down",
+  status: "closed",
+  openedAt: "2026-11-22T10:04:11.320Z",
+  endedAt: "2026-11-22T10:04:15.870Z",
+  closedAt: "2026-11-22T10:04:17.032Z",
+  recovered: 2,
+  detail: "the gateway closed the session with code 1006"
+}
+
+const gapCounts = { open: 0, closed: 1, unprovable: 0, openSince: null }
 
 export const explanation: typeof Explanation.Encoded = {
   deviceId,
@@ -61,6 +78,7 @@ export const explanation: typeof Explanation.Encoded = {
   next: "connects again",
   nextAt: "2026-11-22T10:05:00.000Z",
   howToFix: null,
+  gaps: gapCounts,
   seq: "1040"
 }
 
@@ -79,6 +97,7 @@ export const connection: typeof DeviceConnection.Encoded = {
     paused: false
   },
   evidence: [],
+  gaps: gapCounts,
   incident: null
 }
 

@@ -3,6 +3,8 @@
  * state, its last transitions and its gateway's incident.
  */
 import { Schema } from "effect"
+import { GapCounts } from "./Gap.ts"
+import type { Gap } from "./Gap.ts"
 import { DeviceId, Seq, Timestamp } from "./Ids.ts"
 import { DeviceStateTag } from "./DeviceState.ts"
 import type { Device } from "./Device.ts"
@@ -22,6 +24,8 @@ export const Explanation = Schema.Struct({
   nextAt: Schema.NullOr(Timestamp),
   /** Null if nothing needs to be done. */
   howToFix: Schema.NullOr(Schema.String),
+  /** The intervals in which it could not hear. */
+  gaps: GapCounts,
   /** The log number of the newest transition that was used. */
   seq: Schema.NullOr(Seq)
 }).annotate({ identifier: "Explanation", description: "Why a device is in its state, what happens next and when" })
@@ -39,6 +43,11 @@ export interface OngoingIncident {
 
 export interface ExplanationInput extends RecordedDevice {
   readonly incident: OngoingIncident | null
+  readonly gaps: {
+    readonly counts: GapCounts
+    /** The gaps that are open, in order of their beginning. */
+    readonly open: ReadonlyArray<Gap>
+  }
 }
 
 type Verdict = Pick<Explanation, "why" | "next" | "nextAt" | "howToFix">
@@ -52,6 +61,7 @@ export const explain = (input: ExplanationInput): Explanation => {
     rule: last?.data.rule ?? null,
     seq: last?.seq ?? null,
     evidence: listEvidence(input),
+    gaps: input.gaps.counts,
     ...(incident !== null && device.active && device.state._tag !== "Online"
       ? underIncident(incident)
       : verdict(device, last?.data.rule ?? null))
@@ -195,12 +205,22 @@ const failureHint: Readonly<Record<FailureClass, string | null>> = {
 /** How many transitions are shown: enough to see a pattern, few enough to read. */
 const transitionsShown = 5
 
-const listEvidence = ({ device, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
+/** How many open gaps are shown. A device has one or two; more are counted in `gaps`. */
+const gapsShown = 3
+
+const describeGap = ({ cause, detail, endedAt, openedAt }: Gap): string =>
+  (endedAt === null
+    ? `not everything is heard since ${openedAt} (${cause})`
+    : `whether everything was heard from ${openedAt} to ${endedAt} (${cause}) is still to be proven`) +
+  (detail === "" ? "" : `: ${detail}`)
+
+const listEvidence = ({ device, gaps, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
   ...(incident === null
     ? []
     : [`incident of gateway '${incident.gateway}' since ${incident.since}: ${incident.reason}`]),
   ...(device.state._tag === "Quarantined" ? device.state.evidence : []),
   ...(device.state._tag === "Deaf" ? [device.state.evidence] : []),
+  ...gaps.open.slice(0, gapsShown).map(describeGap),
   ...transitions.slice(0, transitionsShown).map(({ at, data, seq }) =>
     `${at} #${seq} ${data.from} -> ${data.state._tag} by '${data.rule}'` +
     (data.failure === null ? "" : `: ${data.failure.detail}`)

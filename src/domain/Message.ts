@@ -4,6 +4,7 @@
  */
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
+import { Via } from "./Via.ts"
 
 export const MessageStatus = Schema.Literals(["pending", "sent", "delivered", "read", "played", "failed"])
 export type MessageStatus = typeof MessageStatus.Type
@@ -40,6 +41,11 @@ export const Message = Schema.Struct({
   type: Schema.String,
   body: Schema.NullOr(Schema.String),
   status: MessageStatus,
+  via: Via.annotate({ description: "How it came first: over the session, by a webhook or from the gateway's history" }),
+  delaySeconds: Schema.Int.annotate({
+    description:
+      "How long after the time that WhatsApp claims it was recorded; negative where that time was still to come"
+  }),
   /** The time that WhatsApp claims. */
   occurredAt: Timestamp,
   createdAt: Timestamp,

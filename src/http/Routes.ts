@@ -57,6 +57,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
   Layer.provide([
     layerGroup("devices"),
     layerGroup("gateways"),
+    layerGroup("gaps"),
     layerGroup("messages"),
     layerGroup("server"),
     EventsHttp

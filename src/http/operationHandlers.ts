@@ -10,6 +10,7 @@ import type { OperationHandlers } from "../contracts/Operations.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
+import { GapRepository } from "../services/GapRepository.ts"
 import { GatewayManager } from "../services/GatewayManager.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
@@ -20,6 +21,7 @@ export const makeHandlers = Effect.gen(function*() {
   const manager = yield* DeviceManager
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
+  const ledger = yield* GapRepository
   const log = yield* EventLog
   const { node } = yield* ServerIdentity
   return {
@@ -34,6 +36,7 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Status": ({ id }) => manager.syncStatus(id),
     "Devices.Connection": ({ id }, visible) => manager.connection(id, visible),
     "Devices.Explain": ({ id }, visible) => manager.explain(id, visible),
+    "Devices.Gaps": (query) => manager.gaps({ ...query, limit: query.limit ?? pageLimitDefault }),
     "Devices.EraseChat": ({ chat, id }) => manager.eraseChat(id, chat),
     "Devices.EraseChats": ({ id }) => manager.eraseChats(id),
     "Gateways.Create": gateways.create,
@@ -43,6 +46,7 @@ export const makeHandlers = Effect.gen(function*() {
     "Gateways.Remove": ({ name }) => gateways.remove(name),
     "Messages.List": (query, visible) => messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Messages.Get": ({ id }, visible) => messages.get(id, visible),
+    "Gaps.List": (query, visible) => ledger.page({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Events.Page": (query, visible) =>
       Effect.map(
         readPage(log, { ...query, visible }),

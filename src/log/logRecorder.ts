@@ -2,6 +2,7 @@
 import { Metric } from "effect"
 import type { Context } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
+import type { GapClosedData, GapOpenedData } from "../domain/Gap.ts"
 import type { LogView } from "../services/LogStatus.ts"
 import * as Metrics from "../services/Metrics.ts"
 import type { Entry } from "./AppendQueue.ts"
@@ -21,6 +22,19 @@ export interface LogRecorder {
 /** A gateway's own events share one label: their names are not ours to bound. */
 const chooseLabel = (kind: string): string => kind.startsWith("gateway.") ? "gateway.*" : kind
 
+const countGaps = (fresh: ReadonlyArray<LoggedEvent>, context: Context.Context<never>): void => {
+  for (const { data, kind } of fresh) {
+    if (kind === "gap.opened") {
+      const { cause } = JSON.parse(data) as GapOpenedData
+      Metric.withAttributes(Metrics.gapsOpened, { cause }).updateUnsafe(1, context)
+    } else if (kind === "gap.closed") {
+      const { cause, recovered, status } = JSON.parse(data) as GapClosedData
+      Metric.withAttributes(Metrics.gapsClosed, { cause, status }).updateUnsafe(1, context)
+      Metric.withAttributes(Metrics.gapEventsRecovered, { cause }).updateUnsafe(recovered, context)
+    }
+  }
+}
+
 export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
   const byKind = new Map<string, Metric.Counter<number>>()
   const findCounter = (label: string): Metric.Counter<number> => {
@@ -35,6 +49,7 @@ export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
       const kinds = new Map<string, number>()
       for (const event of fresh) kinds.set(chooseLabel(event.kind), (kinds.get(chooseLabel(event.kind)) ?? 0) + 1)
       for (const [label, count] of kinds) findCounter(label).updateUnsafe(count, context)
+      if (kinds.has("gap.opened") || kinds.has("gap.closed")) countGaps(fresh, context)
       if (counts.duplicates > 0) Metrics.duplicatesCollapsed.updateUnsafe(counts.duplicates, context)
       if (counts.conflicts > 0) Metrics.contentConflicts.updateUnsafe(counts.conflicts, context)
       const oldest = entries[0]

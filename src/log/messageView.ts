@@ -3,6 +3,7 @@ import type { EventKind } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import type { Message, MessageStatus } from "../domain/Message.ts"
+import type { Via } from "../domain/Via.ts"
 import { formatMessageId } from "../services/EventIdentity.ts"
 
 export interface MessageEvent {
@@ -11,6 +12,7 @@ export interface MessageEvent {
   readonly deviceId: DeviceId
   readonly occurredAt: string
   readonly recordedAt: string
+  readonly via: Via
   readonly data: string
 }
 
@@ -32,6 +34,8 @@ export const viewMessage = (
     type: data.type,
     body: data.body,
     status: moved?.status ?? firstStatus(event.kind),
+    via: event.via,
+    delaySeconds: Math.trunc((Date.parse(event.recordedAt) - Date.parse(event.occurredAt)) / 1000),
     occurredAt: event.occurredAt,
     createdAt: event.recordedAt,
     updatedAt: moved?.updatedAt ?? event.recordedAt

@@ -13,6 +13,7 @@ import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { explain } from "../domain/Explanation.ts"
 import type { Explanation } from "../domain/Explanation.ts"
+import type { Gap, GapStatus } from "../domain/Gap.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
@@ -20,6 +21,7 @@ import { DeviceFleet } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
 import type { Page } from "./DeviceRepository.ts"
 import { EventLog } from "./EventLog.ts"
+import { GapRepository } from "./GapRepository.ts"
 import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
@@ -67,6 +69,13 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
   readonly connection: OnVisibleDevice<DeviceConnection>
   readonly explain: OnVisibleDevice<Explanation>
+  /** Newest first by when they were written down. */
+  readonly gaps: (options: {
+    readonly id: DeviceId
+    readonly status?: GapStatus | undefined
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<Gap>, DeviceNotFound | StorageUnavailable | CursorInvalid>
   /**
    * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
    * included. What sinks have delivered before is not erased.
@@ -82,6 +91,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const fleet = yield* DeviceFleet
       const directory = yield* GatewayDirectory
       const log = yield* EventLog
+      const ledger = yield* GapRepository
       const identity = yield* ServerIdentity
       const random = yield* SecureRandom.SecureRandom
 
@@ -130,11 +140,20 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         return visible === undefined ? incident : { ...incident, waiting: null }
       })
 
+      const findGaps = Effect.fnUntraced(function*(id: DeviceId) {
+        const counts = yield* ledger.countsOf(id)
+        return { counts, open: counts.open === 0 ? [] : (yield* ledger.openOf([id])).get(id) ?? [] }
+      })
+
       const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(
         function*(id, visible) {
           const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
           if (recorded === undefined) return yield* DeviceNotFound.of(id)
-          return explain({ ...recorded, incident: yield* findIncident(recorded.device, visible) })
+          return explain({
+            ...recorded,
+            incident: yield* findIncident(recorded.device, visible),
+            gaps: yield* findGaps(id)
+          })
         }
       )
 
@@ -145,7 +164,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         const device = yield* devices.get(id)
         const view = yield* fleet.view(id)
         const incident = yield* findIncident(device, visible)
-        const { evidence } = explain({ device, transitions: [], incident })
+        const { evidence, gaps } = explain({ device, transitions: [], incident, gaps: yield* findGaps(id) })
         return {
           deviceId: id,
           state: device.state,
@@ -155,6 +174,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
           evidence: view === null
             ? [...evidence, `this process (${identity.node}) hosts no actor of the device`]
             : evidence,
+          gaps,
           incident
         }
       })
@@ -181,6 +201,10 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         syncStatus,
         connection,
         explain: explanation,
+        gaps: Effect.fn("DeviceManager.gaps")(function*({ id, ...options }) {
+          yield* devices.get(id)
+          return yield* ledger.page({ ...options, device: id })
+        }),
         eraseChat: (id, chat) => erase(id, log.eraseChat(id, canonical(chat))),
         eraseChats: (id) => erase(id, log.eraseDevice(id))
       })

@@ -149,6 +149,28 @@ export const statusSyncs = Metric.counter("columba_status_syncs_total", {
   incremental: true
 })
 
+// The ledger of gaps
+
+/** Label `cause`. */
+export const gapsOpen = Metric.gauge("columba_gaps_open", {
+  description: "Gaps of all devices that are not accounted for yet, by cause"
+})
+/** Label `cause`. */
+export const gapsOpened = Metric.counter("columba_gaps_opened_total", {
+  description: "Gaps that were found, by cause",
+  incremental: true
+})
+/** Labels `cause` and `status`: `closed` or `unprovable`. */
+export const gapsClosed = Metric.counter("columba_gaps_closed_total", {
+  description: "Gaps that were accounted for, by cause and result",
+  incremental: true
+})
+/** Label `cause`. */
+export const gapEventsRecovered = Metric.counter("columba_gap_events_recovered_total", {
+  description: "Events that the gateways' histories brought for gaps, by cause",
+  incremental: true
+})
+
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {

@@ -81,6 +81,7 @@ describe("a device's line", () => {
       next: "nothing",
       nextAt: null,
       howToFix: "log in",
+      gaps: { open: 0, closed: 0, unprovable: 0, openSince: null },
       seq: null
     }
     assert.deepStrictEqual(explanation(found).map(String), [

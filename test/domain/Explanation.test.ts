@@ -37,6 +37,8 @@ const states: ReadonlyArray<DeviceState> = [
   { _tag: "Quarantined", reason, evidence: ["ten losses in ten minutes"], until: at }
 ]
 
+const noGaps = { counts: { open: 0, closed: 0, unprovable: 0, openSince: null }, open: [] }
+
 const failing = states.find(({ _tag }) => _tag === "Backoff")!
 const connected = states.find(({ _tag }) => _tag === "Online")!
 
@@ -49,7 +51,7 @@ describe("explanations", () => {
     it(`of ${JSON.stringify(state)} say why, what comes next and what can be done`, () => {
       for (const active of [true, false]) {
         for (const during of [null, incident]) {
-          const told = explain({ device: deviceIn(state, active), transitions: [], incident: during })
+          const told = explain({ device: deviceIn(state, active), transitions: [], incident: during, gaps: noGaps })
           assert.strictEqual(told.state, state._tag)
           assert.isAbove(told.why.length, 10)
           assert.isAbove(told.next.length, 5)
@@ -61,14 +63,14 @@ describe("explanations", () => {
   }
 
   it("a failure is explained in its own words, with the time of the next attempt", () => {
-    const told = explain({ device: deviceIn(failing), transitions: [], incident: null })
+    const told = explain({ device: deviceIn(failing), transitions: [], incident: null, gaps: noGaps })
     assert.include(told.why, reason.detail)
     assert.strictEqual(told.nextAt, at)
   })
 
   it("a gateway that is down is the reason of its devices, but not of one that is deactivated or online", () => {
     const of = (state: DeviceState, active: boolean) =>
-      explain({ device: deviceIn(state, active), transitions: [], incident }).why
+      explain({ device: deviceIn(state, active), transitions: [], incident, gaps: noGaps }).why
     assert.include(of(failing, true), "refused")
     assert.include(of(failing, true), "7 device(s)")
     assert.notInclude(of(states[0]!, false), "refused")
@@ -79,7 +81,8 @@ describe("explanations", () => {
     const told = explain({
       device: deviceIn({ _tag: "AwaitingLogin", method: "qr", expiresAt: at }),
       transitions: [],
-      incident: null
+      incident: null,
+      gaps: noGaps
     })
     assert.isNull(told.nextAt)
     assert.include(told.next, `expires at ${at}`)
@@ -92,7 +95,7 @@ describe("explanations", () => {
         at,
         data: { from: "Online", state: failing, rule: `rule-${index}`, failure: reason, jid: null, phone: null, memory }
       }))
-      const told = explain({ device: deviceIn(failing), transitions, incident: null })
+      const told = explain({ device: deviceIn(failing), transitions, incident: null, gaps: noGaps })
       assert.strictEqual(told.rule, "rule-0")
       assert.strictEqual(told.seq, 100)
       assert.isAtMost(told.evidence.length, 5)
@@ -119,7 +122,7 @@ describe("an active device that does not run", () => {
       memory: { failures: [], releaseRequests: 0 }
     } as const
     const device = deviceIn({ _tag: "Inactive" })
-    const found = explain({ device, transitions: [{ seq: 1, at, data }], incident: null })
+    const found = explain({ device, transitions: [{ seq: 1, at, data }], incident: null, gaps: noGaps })
     assert.include(`${found.why}; ${found.howToFix}`, word)
     assert.strictEqual(found.rule, rule)
   })

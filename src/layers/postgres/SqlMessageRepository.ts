@@ -9,6 +9,7 @@ import type { EventKind } from "../../domain/Event.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
+import type { Via } from "../../domain/Via.ts"
 import { viewMessage } from "../../log/messageView.ts"
 import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
@@ -22,13 +23,14 @@ interface MessageRow {
   readonly device_id: string
   readonly occurred_at: string
   readonly recorded_ms: number
+  readonly via: string
   readonly data: string
   readonly status: string | null
   readonly updated_ms: number | null
 }
 
 const columns = `e.seq::float8 as seq, e.message::text as message, e.kind, e.device_id, e.occurred_at,
-  (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.data::text as data,
+  (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.via, e.data::text as data,
   s.status, (extract(epoch from s.updated_at) * 1000)::float8 as updated_ms`
 
 /**
@@ -117,6 +119,7 @@ const toMessage = (row: MessageRow): Message =>
       deviceId: row.device_id as DeviceId,
       occurredAt: row.occurred_at,
       recordedAt: new Date(row.recorded_ms).toISOString(),
+      via: row.via as Via,
       data: row.data
     },
     row.status === null || row.updated_ms === null

@@ -1,0 +1,20 @@
+/** Reports how many gaps are open, as the database counts them: what an earlier process left open is among them. */
+import { Duration, Effect, Metric } from "effect"
+import type { Scope } from "effect"
+import { gapCauses } from "../../domain/Gap.ts"
+import { GapRepository } from "../../services/GapRepository.ts"
+import * as Metrics from "../../services/Metrics.ts"
+
+/** More often than metrics are scraped; the count reads an index of the open gaps alone. */
+const interval = Duration.seconds(10)
+
+export const make: Effect.Effect<void, never, GapRepository | Scope.Scope> = Effect.gen(function*() {
+  const ledger = yield* GapRepository
+  const report = Effect.gen(function*() {
+    const counts = yield* ledger.countOpen
+    for (const cause of gapCauses) {
+      yield* Metric.update(Metric.withAttributes(Metrics.gapsOpen, { cause }), counts[cause] ?? 0)
+    }
+  }).pipe(Effect.ignore)
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(report, Effect.sleep(interval))))
+})

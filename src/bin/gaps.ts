@@ -1,0 +1,87 @@
+/** `columba gaps …`: when devices could not hear, and what is known about it, over the typed client. */
+import { Effect } from "effect"
+import { Command, Flag } from "effect/cli"
+import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
+import { GapStatus } from "../domain/Gap.ts"
+import type { Gap } from "../domain/Gap.ts"
+import { DeviceId } from "../domain/Ids.ts"
+import { print, printJson } from "./printer.ts"
+import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { given } from "./settingsFlags.ts"
+import { dim, green, padEnd, red, styled, yellow } from "./styledText.ts"
+import type { Paint, Part } from "./styledText.ts"
+
+const list = Command.make("list", {
+  ...remoteFlags,
+  json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false)),
+  device: Flag.String("device").pipe(
+    Flag.withDescription("only gaps of this device"),
+    Flag.withSchema(DeviceId),
+    Flag.optional
+  ),
+  status: Flag.Literals("status", GapStatus.literals).pipe(
+    Flag.withDescription("only gaps with this status"),
+    Flag.optional
+  ),
+  limit: Flag.Int("limit").pipe(
+    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
+    Flag.withSchema(PageLimit),
+    Flag.withDefault(pageLimitDefault)
+  )
+}, (flags) =>
+  withClient(
+    flags,
+    (client) =>
+      answeredInTime(
+        client.gaps.list({ ...given("device", flags.device), ...given("status", flags.status), limit: flags.limit })
+      )
+  ).pipe(
+    Effect.flatMap(({ items, next }) => {
+      if (flags.json) return Effect.forEach(items, printJson, { discard: true })
+      return items.length === 0 ? print("no gaps") : print(...gapTable(items), ...(next === null ? [] : moreGaps))
+    })
+  )).pipe(
+    Command.withAlias("ls"),
+    Command.withDescription("Shows when devices could not hear, what was recovered and what cannot be proven"),
+    Command.withExamples([
+      {
+        command: "columba gaps list --status open",
+        description: "What lasts, or is still to be read from the history"
+      },
+      { command: "columba gaps list --status unprovable", description: "Where something may be missing for good" },
+      { command: "columba gaps list --device dev_01K5ZQ…", description: "Of one device" }
+    ])
+  )
+
+export const gaps = Command.make("gaps").pipe(
+  Command.withDescription("Look at the ledger of what devices could not hear"),
+  Command.withSubcommands([list])
+)
+
+const moreGaps = ["there are more; raise --limit, or read them page by page over the API"]
+
+const paints: Readonly<Record<GapStatus, Paint>> = { open: yellow, closed: green, unprovable: red }
+
+const statusWidth = Math.max(...GapStatus.literals.map((status) => status.length))
+
+/** Columns as wide as their widest cell. */
+export const gapTable = (gaps: ReadonlyArray<Gap>): ReadonlyArray<Part> => {
+  const rows = gaps.map((gap) => ({ ...gap, end: gap.endedAt ?? "lasts", count: String(gap.recovered) }))
+  const width = (title: string, cells: ReadonlyArray<string>) =>
+    Math.max(title.length, ...cells.map((cell) => cell.length))
+  const device = width("device", rows.map(({ deviceId }) => deviceId))
+  const cause = width("cause", rows.map((row) => row.cause))
+  const from = width("from", rows.map(({ openedAt }) => openedAt))
+  const to = width("to", rows.map(({ end }) => end))
+  const count = width("recovered", rows.map((row) => row.count))
+  const header = `${"device".padEnd(device)}  ${"cause".padEnd(cause)}  ${"from".padEnd(from)}  ${"to".padEnd(to)}  ` +
+    `${"status".padEnd(statusWidth)}  ${"recovered".padEnd(count)}  detail`
+  return [
+    dim(header),
+    ...rows.map((row) =>
+      styled`${row.deviceId.padEnd(device)}  ${row.cause.padEnd(cause)}  ${row.openedAt.padEnd(from)}  ${
+        row.end.padEnd(to)
+      }  ${padEnd(paints[row.status](row.status), statusWidth)}  ${row.count.padStart(count)}  ${dim(row.detail)}`
+    )
+  ]
+}
