@@ -3,7 +3,7 @@
  * The same for all dialects, because it is about bytes and not about what they mean.
  */
 import type { EventIdentity } from "../../domain/Event.ts"
-import type { Via } from "../../domain/EventKinds.ts"
+import type { Via } from "../../domain/Via.ts"
 import type { EventId } from "../../domain/Ids.ts"
 import { rejectedRawMax } from "../../domain/EventData.ts"
 import type { RejectedData } from "../../domain/EventData.ts"
