@@ -102,7 +102,7 @@ export const gapRepositoryConformance = (
       Effect.gen(function*() {
         const log = yield* EventLog
         const { fence, id } = yield* claimed()
-        const [lost, over] = [opened(), opened({ cause: "gateway-down" })]
+        const [lost, over] = [opened(), opened({ cause: "gateway-down", gapId: makeGapId(Date.now() + 1) })]
         yield* log.append([], { fence, effects: [gapEnded(id, lost, "2026-11-22T10:00:05Z")] })
         yield* log.append([gapClosed(id, closed(over, { status: "unprovable", recovered: 0 }), Date.now())], { fence })
         assert.deepStrictEqual(
