@@ -10,6 +10,9 @@ export const parseBase = (text: string): URL => {
   return base
 }
 
+/** Of the gateway's socket, without a query. */
+export const socketUrl = (base: URL): string => `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`
+
 /** The `Authorization` header, or null where the gateway is open. */
 export const makeBasic = (options: {
   readonly url: string

@@ -4,6 +4,7 @@
 import type { ClientRequest, IncomingMessage } from "node:http"
 import type { ClientOptions, WebSocket } from "ws"
 import { readEnvelope } from "./envelope.ts"
+import type { Failure } from "../../domain/DeviceState.ts"
 import { dependsOnBody, handshakeTimeout, ofConnectError, ofStatus, type Refusal } from "./socketFailures.ts"
 
 /** How long a gateway may take to answer our close frame before the connection is cut. */
@@ -24,16 +25,26 @@ export const makeSocketOptions = (
   closeTimeout: closeMillis
 })
 
+/** An upgrade that is done and not yet a connection that the gateway has accepted. The first call counts. */
+export interface Opening {
+  readonly accepted: () => void
+  readonly refused: (failure: Failure) => void
+}
+
 /**
  * Calls one of the two callbacks once. Returns a function that cancels, after which neither is called. However it
  * fails, the connection is closed: no handshake outlives its deadline. `onOpen` is called in the event itself, so that
  * what it attaches misses no frame.
+ *
+ * Some gateways refuse a client only after the upgrade. With `onUpgrade` the caller says what the upgrade led to, and
+ * the deadline holds until then.
  */
 export const awaitHandshake = (
   socket: WebSocket,
   millis: number,
   onOpen: () => void,
-  onRefused: (refusal: Refusal) => void
+  onRefused: (refusal: Refusal) => void,
+  onUpgrade?: (opening: Opening) => void
 ): () => void => {
   let settled = false
   const settle = (): boolean => {
@@ -50,10 +61,14 @@ export const awaitHandshake = (
       onRefused(refusal)
     }
   }
+  const accepted = () => {
+    if (settle()) onOpen()
+  }
   const onOpened = () => {
-    if (!settle()) return
+    if (settled) return
     socket.removeListener("error", onFailed)
-    onOpen()
+    if (onUpgrade === undefined) accepted()
+    else onUpgrade({ accepted, refused: (failure) => refuse({ failure, retryAfter: null }) })
   }
   const onFailed = (error: Error) => refuse({ failure: ofConnectError(error), retryAfter: null })
   const onResponse = (_request: ClientRequest, response: IncomingMessage) => {

@@ -3,7 +3,7 @@
  * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`); `eventDecoder` reads
  * what is in it, and here is what is the dialect's own: whom a frame is for, and the events that are no facts but hints.
  *
- * Not decided here: which socket the text came from (`BridgeSession`), and what becomes of a repeat (the log).
+ * Not decided here: which socket the text came from (`SocketSession`), and what becomes of a repeat (the log).
  */
 import type { EventId } from "../../../domain/Ids.ts"
 import { canonical } from "../../../domain/Jid.ts"

@@ -1,0 +1,305 @@
+/**
+ * One device's socket, in any dialect that has one per device: opens it, hands over what each frame means, and reports
+ * once why it ended. Where the socket is, and what its frames and close codes mean, is the dialect's.
+ *
+ * Order and loss: frames are decoded and handed over in the socket's own callback, so what `ws` has read before a
+ * close is handed over before `onEnd`. After `end` nothing is handed over any more.
+ *
+ * Memory: a device costs this object and its `ws` socket. The callbacks are shared functions that find their session
+ * on the socket; an open session has no timers, streams or closures of its own.
+ */
+import { Effect, Scope } from "effect"
+import { WebSocket } from "ws"
+import type { Failure } from "../../domain/DeviceState.ts"
+import type { DeviceId, GatewayName } from "../../domain/Ids.ts"
+import { SessionRefused } from "../../services/GatewayParts.ts"
+import type { OpenSession, Session, SessionEvent, SessionListener, SessionTarget } from "../../services/GatewayParts.ts"
+import { awaitHandshake, makeSocketOptions, type Opening } from "./handshake.ts"
+import { type PingWheel, pingWheel, type WheelMember } from "./PingWheel.ts"
+import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./rejects.ts"
+import { chooseCloseCode, ofSocketError, pingTimeout, type Refusal, scopeClosed } from "./socketFailures.ts"
+
+/** What a dialect says about its sockets. */
+export interface SocketDialect {
+  /** Where the device's socket is and what the upgrade carries. Either may hold secrets, and is shown nowhere. */
+  readonly address: (
+    target: SessionTarget
+  ) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
+  readonly decode: (text: string, target: SessionTarget, now: number) => ReadonlyArray<SessionEvent>
+  /** A close frame of the gateway; 1006 where the connection ended without one. */
+  readonly ofClose: (code: number, reason: string) => Failure
+  /**
+   * What shows that the gateway has accepted the session. `pong`: the gateway accepts every upgrade and closes the socket
+   * at once where it refuses us, so that only an answer to our first ping, or a frame, is a sign.
+   */
+  readonly acceptedBy: "upgrade" | "pong"
+}
+
+/** Sizes and times that tests set. */
+export interface SocketLimits {
+  /** A text frame above this is recorded as rejected, cut, and the session goes on. */
+  readonly frameBytesMax?: number | undefined
+  /** `ws` ends a connection that sends a frame above this, before the frame is in memory. */
+  readonly frameBytesHardMax?: number | undefined
+  /** The whole opening. */
+  readonly handshakeMillis?: number | undefined
+  /** The process's own wheel by default; tests bring a faster one. */
+  readonly wheel?: PingWheel | undefined
+}
+
+/** The largest frames seen carry a base64 thumbnail of some 100 KiB. */
+const frameBytesDefault = 1024 * 1024
+/** WhatsApp's own limit for media in line. */
+const frameBytesHardDefault = 16 * 1024 * 1024
+/** Connecting is rate limited, so a healthy gateway answers far sooner. */
+const handshakeMillisDefault = 10_000
+
+interface SocketOptions extends SocketDialect {
+  readonly frameBytesMax: number
+  readonly frameBytesHardMax: number
+  readonly handshakeMillis: number
+  readonly wheel: PingWheel
+}
+
+/** The socket, with a reference to the session it belongs to. */
+class DeviceSocket extends WebSocket {
+  session: SocketSession | undefined
+}
+
+class SocketSession implements Session, WheelMember {
+  wheelSlot = -1
+  wheelIndex = -1
+  misses = 0
+  paused = false
+  /** With the account JID as far as it is known; a later answer of the gateway may set it. */
+  target: SessionTarget
+  readonly #listener: SessionListener
+  readonly #options: SocketOptions
+  readonly #socket: DeviceSocket
+  /** Until the gateway has accepted the session. */
+  #opening: Opening | null
+  #ended = false
+  #failure: Failure | null = null
+
+  constructor(
+    socket: DeviceSocket,
+    target: SessionTarget,
+    listener: SessionListener,
+    options: SocketOptions,
+    opening: Opening | null
+  ) {
+    this.#socket = socket
+    this.#opening = opening
+    this.target = target
+    this.#listener = listener
+    this.#options = options
+    socket.session = this
+    socket.on("message", onMessage)
+    socket.on("pong", onPong)
+    socket.on("error", onError)
+    socket.on("close", onClose)
+    options.wheel.add(this)
+  }
+
+  pause(): boolean {
+    if (!this.#ended && !this.paused) {
+      this.paused = true
+      this.#socket.pause()
+    }
+    return true
+  }
+
+  resume(): void {
+    if (this.#ended || !this.paused) return
+    this.paused = false
+    this.misses = 0
+    this.#socket.resume()
+  }
+
+  /**
+   * `onEnd` follows in a microtask, so that a listener may end the session from within `onEvent`. The socket's own
+   * close continues in the background: it is cut if the gateway does not answer the close frame.
+   */
+  end(failure: Failure): void {
+    if (this.#ended) return
+    this.#finish(failure, true)
+    if (failure.code === "ping-timeout") this.#socket.terminate()
+    else {
+      // A paused socket would never read the answer to its close frame.
+      this.#socket.resume()
+      this.#socket.close(chooseCloseCode(failure))
+    }
+  }
+
+  /** It was not accepted in time, or is not wanted any more: it reports nothing. The socket is closed elsewhere. */
+  abandon(): void {
+    this.#ended = true
+    this.#options.wheel.remove(this)
+  }
+
+  learnAccount(jid: string): void {
+    if (this.target.jid !== jid) this.target = { ...this.target, jid }
+  }
+
+  sendPing(): void {
+    this.#socket.ping()
+  }
+
+  onDead(): void {
+    const { missesMax, turn } = this.#options.wheel.options
+    this.end(pingTimeout(missesMax * turn))
+  }
+
+  /** A pong or a frame. */
+  onSign(): void {
+    this.misses = 0
+    if (this.#opening === null) return
+    const { accepted } = this.#opening
+    this.#opening = null
+    accepted()
+  }
+
+  onFrame(data: Buffer, isBinary: boolean): void {
+    if (this.#ended) return
+    this.onSign()
+    const now = Date.now()
+    if (isBinary) {
+      this.#listener.onEvent(rejectBinary(data, this.target, now))
+      return
+    }
+    if (data.length > this.#options.frameBytesMax) {
+      this.#listener.onEvent(rejectOversized(data, this.target, now, this.#options.frameBytesMax))
+      return
+    }
+    const events = this.#decode(data.toString("utf8"), now)
+    for (let index = 0; index < events.length; index++) {
+      const event = events[index]!
+      if (event._tag === "UpstreamConnected" && event.jid !== null) this.learnAccount(event.jid)
+      this.#listener.onEvent(event)
+      if (this.#ended) return
+    }
+  }
+
+  /** A defect in the decoder costs this frame only: thrown from a socket's callback it would end the process. */
+  #decode(text: string, now: number): ReadonlyArray<SessionEvent> {
+    try {
+      return this.#options.decode(text, this.target, now)
+    } catch (defect) {
+      return [rejectDefective(text, this.target, now, defect)]
+    }
+  }
+
+  onSocketError(error: Error): void {
+    const failure = ofSocketError(error)
+    this.#failure ??= failure
+    if (failure.code === "frame-too-large" && !this.#ended) {
+      this.#listener.onEvent(rejectUnread(this.#options.frameBytesHardMax, this.target, Date.now()))
+    }
+  }
+
+  onSocketClose(code: number, reason: Buffer): void {
+    if (!this.#ended) this.#finish(this.#failure ?? this.#options.ofClose(code, reason.toString("utf8")), false)
+  }
+
+  #finish(failure: Failure, later: boolean): void {
+    this.#ended = true
+    this.#options.wheel.remove(this)
+    // A session that was never accepted could not be opened: it has no end.
+    if (this.#opening !== null) this.#opening.refused(failure)
+    else if (later) queueMicrotask(() => this.#listener.onEnd(failure))
+    else this.#listener.onEnd(failure)
+  }
+}
+
+function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
+  // With the default binaryType the data of a complete frame is one Buffer.
+  ;(this as DeviceSocket).session!.onFrame(data as Buffer, isBinary)
+}
+
+function onPong(this: WebSocket): void {
+  ;(this as DeviceSocket).session!.onSign()
+}
+
+function onError(this: WebSocket, error: Error): void {
+  ;(this as DeviceSocket).session!.onSocketError(error)
+}
+
+function onClose(this: WebSocket, code: number, reason: Buffer): void {
+  ;(this as DeviceSocket).session!.onSocketClose(code, reason)
+}
+
+/**
+ * Opens the socket and calls one of the two callbacks once. Returns a function that cancels, after which neither is
+ * called.
+ */
+const connect = (
+  options: SocketOptions,
+  target: SessionTarget,
+  listener: SessionListener,
+  onOpen: (session: SocketSession) => void,
+  onRefused: (refusal: Refusal) => void
+): () => void => {
+  const { headers, url } = options.address(target)
+  const socket = new DeviceSocket(url, makeSocketOptions(headers, options.frameBytesHardMax))
+  const begin = (opening: Opening | null): SocketSession =>
+    new SocketSession(socket, target, listener, options, opening)
+  if (options.acceptedBy === "upgrade") {
+    return awaitHandshake(socket, options.handshakeMillis, () => onOpen(begin(null)), onRefused)
+  }
+  let session: SocketSession | null = null
+  const refused = (refusal: Refusal) => {
+    session?.abandon()
+    onRefused(refusal)
+  }
+  const cancel = awaitHandshake(socket, options.handshakeMillis, () => onOpen(session!), refused, (opening) => {
+    session = begin(opening)
+    session.sendPing()
+  })
+  return () => {
+    session?.abandon()
+    cancel()
+  }
+}
+
+/** The sockets of one gateway. */
+export interface DeviceSockets {
+  readonly open: OpenSession
+  /** The gateway has told the account of a device: frames may name it instead of the slot. */
+  readonly learnAccount: (device: DeviceId, jid: string) => void
+}
+
+export const make = (name: GatewayName, dialect: SocketDialect, limits: SocketLimits): DeviceSockets => {
+  const options: SocketOptions = {
+    ...dialect,
+    frameBytesMax: limits.frameBytesMax ?? frameBytesDefault,
+    frameBytesHardMax: limits.frameBytesHardMax ?? frameBytesHardDefault,
+    handshakeMillis: limits.handshakeMillis ?? handshakeMillisDefault,
+    wheel: limits.wheel ?? pingWheel
+  }
+  const sessions = new Map<DeviceId, SocketSession>()
+
+  const open: OpenSession = (target, listener) =>
+    Effect.flatMap(Effect.scope, (scope) => {
+      let close: () => void = noop
+      const connected = Effect.callback<SocketSession, SessionRefused>((resume) => {
+        close = connect(options, target, listener, (session) => {
+          sessions.set(target.deviceId, session)
+          close = () => {
+            if (sessions.get(target.deviceId) === session) sessions.delete(target.deviceId)
+            session.end(scopeClosed)
+          }
+          resume(Effect.succeed(session))
+        }, ({ failure, retryAfter }) => {
+          const message = `Gateway '${name}' did not open a session: ${failure.detail}`
+          resume(Effect.fail(new SessionRefused({ message, class: failure.class, code: failure.code, retryAfter })))
+        })
+        return Effect.sync(() => close())
+      })
+      // Registered first, so that no interruption can fall between an open socket and its release.
+      return Effect.andThen(Scope.addFinalizer(scope, Effect.sync(() => close())), connected)
+    })
+
+  return { open, learnAccount: (device, jid) => sessions.get(device)?.learnAccount(jid) }
+}
+
+const noop = () => {}
