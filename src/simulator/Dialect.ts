@@ -27,6 +27,8 @@ export interface SocketHolder {
 export interface Dialect {
   /** How many receivers the next event of the device would go to: open sockets, addresses of webhooks. */
   readonly reach: (device: SimulatedDevice) => number
+  /** Keeps an event for the dialect's own history, where it has one. Called for every event, received or not. */
+  readonly remember?: (device: SimulatedDevice, event: string, payload: Payload) => void
   /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
   readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
   /** Sends what `encode` gave, or data that is no event at all. */

@@ -119,6 +119,7 @@ export class Emitter {
     const dialect = this.#options.dialect()
     const sockets = silent ? 0 : dialect.reach(device)
     device.remember(event, payload)
+    dialect.remember?.(device, event, payload)
     ledger.add({
       device: device.id,
       seq: ++device.seq,

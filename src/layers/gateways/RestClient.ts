@@ -32,13 +32,15 @@ export interface RestRequest {
   readonly headers?: Readonly<Record<string, string>>
   /** Sent as JSON. */
   readonly body?: unknown
+  /** The longest answer that is read. 4 MiB by default. */
+  readonly bodyBytesMax?: number
   /** On a connection of its own, so that slow answers to other requests cannot delay this one. */
   readonly apart?: boolean
 }
 
 export interface RestReply {
   readonly status: number
-  /** Null where the body is above `bodyBytesMax`. */
+  /** Null where the body is above the bound. */
   readonly text: string | null
 }
 
@@ -57,7 +59,7 @@ const idleConnectionsMax = 2
 /** Connections for requests that stand apart: one probe at a time, and one that is being given up. */
 const apartConnectionsMax = 2
 /** A list of some thousand slots fits; a page of a proxy does too. */
-const bodyBytesMax = 4 * 1024 * 1024
+const bodyBytesDefault = 4 * 1024 * 1024
 
 const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpAgentOptions) {
   const agent = yield* NodeHttpClient.makeAgent(options)
@@ -94,7 +96,10 @@ export const make = Effect.fnUntraced(
           duration: question.millis,
           orElse: () => Effect.fail(unavailable(`no answer within ${question.millis} ms`))
         }),
-        Effect.provideService(HttpIncomingMessage.MaxBodySize, ByteSize.bytes(bodyBytesMax)),
+        Effect.provideService(
+          HttpIncomingMessage.MaxBodySize,
+          ByteSize.bytes(question.bodyBytesMax ?? bodyBytesDefault)
+        ),
         Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
       )
     }
