@@ -18,6 +18,7 @@ import type { DeviceId, Position } from "../domain/Ids.ts"
 import type { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { makeCalls, serverStopped } from "./calls.ts"
 import type { Rpcs } from "./calls.ts"
+import { EarlierPositions } from "./EarlierPositions.ts"
 
 export interface ColumbaClientOptions {
   /** Where Columba listens: `http://host:port` or `https://…`. */
@@ -37,8 +38,9 @@ export interface FollowOptions {
   readonly kinds?: ReadonlyArray<string> | undefined
   /**
    * What to do when the server's log went back, because an older copy of its database was restored: end with
-   * `LogReset` (the default), or go on after the position that it names. What the caller kept of the events above that
-   * position is no longer in the log, so `resume` is for callers that need only what comes.
+   * `LogReset` (the default), or go on after the newest position of this stream that the log still accepts. Nothing is
+   * missed then; events may come again, under their ids, and some of those given out are no longer in the log. If it
+   * accepts none, the stream goes on with only what comes.
    */
   readonly onReset?: "fail" | "resume" | undefined
 }
@@ -149,22 +151,27 @@ const trimmed = (url: string): string => url.replace(/\/+$/, "")
 const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, StreamFailure> =>
   Stream.suspend(() => {
     let after = options.after
+    const earlier = new EarlierPositions()
+    if (after !== undefined) earlier.add(after)
     const filter = {
       ...(options.device === undefined ? {} : { device: options.device }),
       ...(options.kinds === undefined ? {} : { kinds: options.kinds })
     }
-    return resuming(() =>
+    const open = (): Stream.Stream<EventsItem, StreamFailure | Interruption> =>
       rpc.Events(after === undefined ? filter : { ...filter, after }).pipe(
         Stream.map((item) => {
           after = item._tag === "Event" ? item.position : item.through
+          earlier.add(after)
           return item
         }),
-        Stream.tapError((error) =>
-          Effect.sync(() => {
-            if (error._tag === "LogReset" && options.onReset === "resume") after = error.head
-          })
-        )
-      ), (error) => options.onReset === "resume" && error._tag === "LogReset")
+        Stream.catchTag("LogReset", (error) => {
+          const next = options.onReset === "resume" ? earlier.takeNewest() : null
+          after = next ?? error.head
+          // At once: these are few, and each is refused or accepted for good.
+          return next === null ? Stream.fail(error) : open()
+        })
+      )
+    return resuming(open, (error) => options.onReset === "resume" && error._tag === "LogReset")
   })
 
 /** Failures that end one connection of a stream but not the stream. */

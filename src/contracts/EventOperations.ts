@@ -8,7 +8,7 @@ import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Event } from "../domain/Event.ts"
 import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
-import { event } from "./examples.ts"
+import { event, position } from "./examples.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
 import { EventsPage, ReadEventsFields } from "./Payloads.ts"
@@ -23,10 +23,11 @@ const page = Operation.get("Events", "Page", "/events", {
     "With `Accept: text/event-stream` a stream instead: the events after `Last-Event-ID` or `after`, or without both " +
     "those from now on, and then new ones as they are committed. Each event has its position as `id`. Comments are " +
     "heartbeats, and move the `id` forward too. When an older copy of the database was restored, the stream ends with " +
-    "an event named `LogReset`, whose data and `id` give the position to resume from.",
+    "an event named `LogReset`. A position whose event is no longer in the log is refused with `LogReset` as well: " +
+    "resume after the newest earlier one that is accepted, or after its `head` for only what comes.",
   query: ReadEventsFields,
   success: EventsPage,
-  example: { items: [event], next: "1042", through: "1042" },
+  example: { items: [event], next: position, through: position },
   errors: pageErrors
 })
 

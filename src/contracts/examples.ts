@@ -4,6 +4,7 @@ import { eventKinds } from "../domain/EventKinds.ts"
 import type { Explanation } from "../domain/Explanation.ts"
 import type { Gap } from "../domain/Gap.ts"
 import type { Gateway } from "../domain/Gateway.ts"
+import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
 
@@ -11,6 +12,9 @@ import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
 export const event = eventKinds[0].example
 
 const { deviceId } = event
+
+/** The place after it. */
+export const position = positionAfter(Number(event.seq), EventId.make(event.id))
 const { body, chat: contact, messageId, sender, type, waId } = event.data
 
 export const device: typeof Device.Encoded = {

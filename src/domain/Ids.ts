@@ -56,6 +56,7 @@ export type Seq = typeof Seq.Type
 /**
  * A position between two events of the log, which a caller receives and sends back. It is opaque text, so that its form
  * may change. Every answer after which a caller can resume has one; `beginning` is the position before the first event.
+ * It tells which event is before it, so that a position from a log that has been replaced since is recognised.
  */
 export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position")).annotate({
   description: "A place in the log to read on from: `0` for the beginning, or what an earlier answer named"
@@ -64,9 +65,25 @@ export type Position = typeof Position.Type
 
 export const beginning = Position.make("0")
 
-/** The log has one partition, so the position after an event is the number of that event. */
-export const positionAfter = (seq: number): Position => Position.make(String(seq))
+/** The last event before a position, as the position names it. */
+export interface Place {
+  readonly seq: number
+  /** The end of the event's id; null if the position has only the number, which is then not compared. */
+  readonly mark: string | null
+}
 
-/** The number of the last event before the position, or null if the text is no position. */
-export const readPosition = (position: string): number | null =>
-  /^(0|[1-9]\d{0,14})$/.test(position) ? Number(position) : null
+/** Random bits of a UUIDv7: one event in four billion is taken for another. */
+const markLength = 8
+
+/** The log has one partition, so a position is the number of the event before it, and the end of the event's id. */
+export const positionAfter = (seq: number, id: EventId | null = null): Position =>
+  Position.make(id === null ? String(seq) : `${seq}-${id.slice(-markLength)}`)
+
+/** Null if the text is no position. A number alone is one: people read numbers of events and type them. */
+export const readPosition = (position: string): Place | null => {
+  const match = /^(?:0|([1-9]\d{0,14})(?:-([0-9a-f]{8}))?)$/.exec(position)
+  return match === null ? null : { seq: Number(match[1] ?? 0), mark: match[2] ?? null }
+}
+
+/** Whether the event can be the one that the position names. */
+export const isMarked = (id: EventId, mark: string | null): boolean => mark === null || id.endsWith(mark)

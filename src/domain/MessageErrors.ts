@@ -1,6 +1,7 @@
 /** Failures of message and event reads that a caller can act on. */
 import { Schema } from "effect"
 import { Position, positionAfter } from "./Ids.ts"
+import type { EventId } from "./Ids.ts"
 
 export class MessageNotFound extends Schema.TaggedError<MessageNotFound>()("MessageNotFound", {
   message: Schema.String,
@@ -56,25 +57,35 @@ export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsEx
 
 /**
  * The log is not the one from which the reader got its position: an older copy of the database was restored, a replica
- * that had not received everything took over, or the database was created anew. Numbers above `head` are assigned
- * again, to other events. The reader resumes after `head`; the events that it has received above that number are no
- * longer in the log.
+ * that had not received everything took over, or the database was created anew. From some number on its events are
+ * others than those that the reader has received. Nobody recorded which number that is; the log accepts a position only
+ * if the event before it is still the same. So a reader that must miss nothing resumes after the newest of its earlier
+ * positions that the log accepts, and leaves out by their ids the events that it has. One that needs only what comes
+ * resumes after `head`.
  */
 export class LogReset extends Schema.TaggedError<LogReset>()("LogReset", {
   message: Schema.String,
-  /** The position to resume from. */
+  /** Where the log stands now: after it comes only what is new. */
   head: Position,
   oldest: Schema.String,
   /** Tells a restored log from another one. */
   logId: Schema.String
 }, { httpApiStatus: 410 }) {
-  static of(bounds: { readonly head: number; readonly oldest: number; readonly logId: string }): LogReset {
+  static of(
+    bounds: {
+      readonly head: number
+      readonly headId?: EventId | null | undefined
+      readonly oldest: number
+      readonly logId: string
+    }
+  ): LogReset {
+    const head = positionAfter(bounds.head, bounds.headId)
     return new LogReset({
-      head: positionAfter(bounds.head),
+      head,
       oldest: String(bounds.oldest),
       logId: bounds.logId,
-      message: `The log was restored or created anew and stands at ${bounds.head}; ` +
-        "positions from before may name other events: resume after `head`"
+      message: `The log was restored or created anew and stands at ${head}; positions from before may name other ` +
+        "events: resume after an earlier one that it accepts, or after this one for only what comes"
     })
   }
 }

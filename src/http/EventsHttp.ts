@@ -11,12 +11,13 @@ import { CurrentCaller } from "../contracts/Authorization.ts"
 import { toWire } from "../domain/Event.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import { positionAfter } from "../domain/Ids.ts"
+import type { Position } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { findStart, pieces, readPage, resolvePosition } from "./eventStreams.ts"
+import { findStart, pieces, readPage } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
 /** What a browser waits before it reconnects. */
@@ -43,8 +44,9 @@ export const EventsHttp = HttpApiBuilder.group(
     const stream = Effect.fnUntraced(function*(query: ReadQuery) {
       // The request's scope closes when all of its answer is sent, or its client is gone.
       const { budget, guard } = yield* admit
-      const after = yield* findStart(log, yield* resolvePosition(query.after))
-      const body = log.follow({ after, device: query.device, visible: query.visible, kinds: query.kind, budget }).pipe(
+      const { after, mark, position } = yield* findStart(log, query.after)
+      const { device, kind: kinds, visible } = query
+      const body = log.follow({ after, mark, device, visible, kinds, budget }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
         Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
@@ -53,7 +55,7 @@ export const EventsHttp = HttpApiBuilder.group(
       return HttpServerResponse.stream(
         guard(
           Stream.make(
-            Sse.encoder.write(new Sse.Retry({ duration: retryDelay, lastEventId: undefined })) + heartbeat(after)
+            Sse.encoder.write(new Sse.Retry({ duration: retryDelay, lastEventId: undefined })) + heartbeat(position)
           ).pipe(
             Stream.concat(body),
             Stream.encodeText
@@ -86,11 +88,11 @@ const acceptsStream = (accept: string | undefined): boolean =>
  */
 const rendered = (page: EventPage): ReadonlyArray<string> =>
   page.events.length === 0
-    ? [heartbeat(page.through)]
+    ? [heartbeat(positionAfter(page.through, page.throughId))]
     : pieces(page).map((run) => run.map(block).join(""))
 
 /** A comment, which no reader sees as an event, and the position to resume from. */
-const heartbeat = (through: number): string => `id: ${positionAfter(through)}\n: ${positionAfter(through)}\n\n`
+const heartbeat = (through: Position): string => `id: ${through}\n: ${through}\n\n`
 
 /** With the position to resume from as its id too, so that a browser that reconnects by itself resumes there. */
 const renderReset = (reset: LogReset): string =>
@@ -99,4 +101,4 @@ const renderReset = (reset: LogReset): string =>
 const encodeReset = Schema.encodeSync(LogReset)
 
 const block = (event: LoggedEvent): string =>
-  Sse.encoder.write({ _tag: "Event", event: "message", id: positionAfter(event.seq), data: toWire(event) })
+  Sse.encoder.write({ _tag: "Event", event: "message", id: positionAfter(event.seq, event.id), data: toWire(event) })

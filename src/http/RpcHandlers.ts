@@ -17,7 +17,7 @@ import type { EventPage, ReadBudget } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { Operations } from "./Operations.ts"
-import { decoded, findStart, pieces, resolvePosition } from "./eventStreams.ts"
+import { decoded, findStart, pieces } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const manager = yield* DeviceManager
@@ -40,11 +40,11 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     WatchDevices: () => admitted((visible, budget) => watchDevices(manager, log, visible, budget)),
     Events: ({ after, device, kinds }) =>
       admitted((visible, budget) =>
-        Stream.unwrap(Effect.map(Effect.flatMap(resolvePosition(after), (number) => findStart(log, number)), (start) =>
+        Stream.unwrap(Effect.map(findStart(log, after), ({ position, ...from }) =>
           // The first item says where the stream begins: a client that is cut off at once knows where to go on.
           Stream.concat(
-            Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: positionAfter(start) }),
-            Stream.flatMap(log.follow({ after: start, device, visible, kinds, budget }), eventItems)
+            Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: position }),
+            Stream.flatMap(log.follow({ ...from, device, visible, kinds, budget }), eventItems)
           )))
       )
   })
@@ -56,14 +56,21 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
  */
 const eventItems = (page: EventPage): Stream.Stream<EventsItem> =>
   page.events.length === 0
-    ? Stream.make({ _tag: "Heartbeat", through: positionAfter(page.through) })
+    ? Stream.make(heartbeat(page))
     : Stream.flatMap(
       Stream.fromIterable(pieces(page)),
       (run) =>
         Stream.fromArray(
-          run.map((event): EventsItem => ({ _tag: "Event", event: decoded(event), position: positionAfter(event.seq) }))
+          run.map((event): EventsItem => ({
+            _tag: "Event",
+            event: decoded(event),
+            position: positionAfter(event.seq, event.id)
+          }))
         )
     )
+
+const heartbeat = ({ through, throughId }: EventPage) =>
+  ({ _tag: "Heartbeat", through: positionAfter(through, throughId) }) as const
 
 type Manager = DeviceManager["Service"]
 type Log = EventLog["Service"]
@@ -72,7 +79,7 @@ type Log = EventLog["Service"]
  * The log's head is read before the devices are listed. A change in between is sent again afterwards, and none is lost.
  */
 const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budget: ReadBudget) =>
-  Stream.unwrap(Effect.map(log.bounds, ({ head }) => {
+  Stream.unwrap(Effect.map(log.bounds, ({ head, headId }) => {
     const seen = new Set<DeviceId>()
     const current = Stream.map(allDevices(manager, visible), (device): WatchItem => {
       seen.add(device.id)
@@ -83,7 +90,7 @@ const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budge
       (page) => changeItems(manager, seen, page)
     ).pipe(Stream.flatMap((items) => Stream.fromArray(items)))
     return current.pipe(
-      Stream.concat(Stream.make<WatchItem[]>({ _tag: "Synced", through: positionAfter(head) })),
+      Stream.concat(Stream.make<WatchItem[]>({ _tag: "Synced", through: positionAfter(head, headId) })),
       Stream.concat(changes)
     )
   }))
@@ -99,7 +106,7 @@ const allDevices = (manager: Manager, visible: VisibleDevices) =>
 
 /** A device that was added after the list is sent as a whole before its first change. */
 const changeItems = Effect.fnUntraced(function*(manager: Manager, seen: Set<DeviceId>, page: EventPage) {
-  if (page.events.length === 0) return [{ _tag: "Heartbeat", through: positionAfter(page.through) } satisfies WatchItem]
+  if (page.events.length === 0) return [heartbeat(page)]
   const items: Array<WatchItem> = []
   for (const event of page.events) {
     if (!seen.has(event.deviceId)) {

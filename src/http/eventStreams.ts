@@ -2,11 +2,12 @@
 import { Effect } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Event, LoggedEvent } from "../domain/Event.ts"
-import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
-import type { EventLog, EventPage } from "../services/EventLog.ts"
+import { PositionInvalid } from "../domain/MessageErrors.ts"
+import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
+import type { EventLog, EventPage, ReadFrom } from "../services/EventLog.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
-import { positionAfter, readPosition } from "../domain/Ids.ts"
+import { Position, positionAfter, readPosition } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 
 type Log = EventLog["Service"]
@@ -23,24 +24,34 @@ export const decoded = (event: LoggedEvent): Event => {
   return { seq, id, kind, deviceId, occurredAt, recordedAt, via, data: JSON.parse(event.data) } as Event
 }
 
-/** The number to begin after: what was asked for, if it is all still kept, else the newest. */
+/** Where a stream begins: the position that was asked for, if all after it is still kept, else the newest. */
 export const findStart = Effect.fnUntraced(function*(
   log: Log,
-  after: number | undefined
-): Effect.fn.Return<number, StorageUnavailable | EventsExpired | LogReset> {
-  const bounds = yield* log.bounds
-  if (after === undefined) return bounds.head
-  // Waiting there would be silence for as long as the log takes to grow that far again.
-  if (after > bounds.head) return yield* LogReset.of(bounds)
-  if (after < bounds.oldest - 1) return yield* EventsExpired.of(after, bounds.oldest)
-  return after
+  asked: string | undefined
+): Effect.fn.Return<
+  ReadFrom & { readonly position: Position },
+  PositionInvalid | StorageUnavailable | EventsExpired | LogReset
+> {
+  if (asked === undefined) {
+    const { head, headId } = yield* log.bounds
+    return toStart(positionAfter(head, headId))
+  }
+  const start = yield* resolvePosition(asked)
+  yield* log.locate(start)
+  return start
 })
 
-/** The number that a caller's position stands for; undefined where none was given. */
-export const resolvePosition = (position: string | undefined): Effect.Effect<number | undefined, PositionInvalid> => {
-  if (position === undefined) return Effect.undefined
-  const number = readPosition(position)
-  return number === null ? Effect.fail(PositionInvalid.of(position)) : Effect.succeed(number)
+const toStart = (position: Position, place = readPosition(position)!) => ({
+  after: place.seq,
+  mark: place.mark,
+  position
+})
+
+const resolvePosition = (position: string) => {
+  const place = readPosition(position)
+  return place === null
+    ? Effect.fail(PositionInvalid.of(position))
+    : Effect.succeed(toStart(Position.make(position), place))
 }
 
 export interface ReadQuery {
@@ -55,12 +66,16 @@ export interface ReadQuery {
 /** A page, and where to read on: null where the page reached the end of the log. */
 export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: ReadQuery) {
   const limit = query.limit ?? pageLimitDefault
-  const after = (yield* resolvePosition(query.after)) ?? (yield* log.bounds).oldest - 1
-  const page = yield* log.read({ after, limit, device: query.device, visible: query.visible, kinds: query.kind })
-  const through = positionAfter(page.through)
+  const start = query.after === undefined
+    ? toStart(positionAfter((yield* log.bounds).oldest - 1))
+    : yield* resolvePosition(query.after)
+  const { device, kind: kinds, visible } = query
+  const page = yield* log.read({ after: start.after, mark: start.mark, limit, device, visible, kinds })
+  // What was asked for says more than the number of an event that is no longer kept.
+  const through = page.through === start.after ? start.position : positionAfter(page.through, page.throughId)
   if (page.events.length === limit) return { events: page.events, through, next: through }
   const { head } = yield* log.bounds
-  const ended = page.through === after || page.through >= head
+  const ended = page.through === start.after || page.through >= head
   return { events: page.events, through, next: ended ? null : through }
 })
 

@@ -5,6 +5,8 @@
  */
 import { Clock, Duration, Effect, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { isMarked } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage, ReadBudget } from "../services/EventLog.ts"
 import { pageBytesMax } from "./LogStore.ts"
@@ -36,7 +38,7 @@ const readLimitMax = 1000
 
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
 
-export type LogReader = Pick<EventLog["Service"], "read" | "follow" | "latest" | "bounds">
+export type LogReader = Pick<EventLog["Service"], "read" | "locate" | "follow" | "latest" | "bounds">
 
 export const makeReader = Effect.fnUntraced(function*(
   store: LogStore["Service"],
@@ -55,17 +57,20 @@ export const makeReader = Effect.fnUntraced(function*(
   const readWithin = (options: Parameters<LogReader["read"]>[0], bytesMax: number): ReturnType<LogReader["read"]> =>
     Effect.suspend(() => {
       const limit = clamp(options.limit)
-      const page = tail.read(options, options.after, limit, bytesMax)
+      const page = tail.read(options, limit, bytesMax)
       if (page !== null) return Effect.succeed<EventPage>(page)
       const asked = tail.now
       return Effect.flatMap(
         store.read({ ...options, limit, bytesMax, anchor: asked.anchor.seq }),
-        (page): Effect.Effect<EventPage, LogReset> => {
+        (page): Effect.Effect<EventPage, LogReset | StorageUnavailable> => {
           if (tail.observe(asked, page) !== "same") return Effect.fail(tail.findReset(asked.generation)!)
-          if (options.after > page.head) return Effect.fail(LogReset.of(page))
-          tail.recall(page.events.at(-1))
-          tail.advance(page.head)
-          return Effect.succeed({ events: page.events, through: page.through })
+          const { afterId, events, head, through, throughId } = page
+          if (options.after > head || (afterId !== null && !isMarked(afterId, options.mark ?? null))) {
+            return Effect.flatMap(bounds, (now) => Effect.fail(LogReset.of(now)))
+          }
+          if (throughId !== null) tail.recall({ seq: through, id: throughId })
+          tail.advance(head)
+          return Effect.succeed({ events, through, throughId })
         }
       )
     })
@@ -73,6 +78,13 @@ export const makeReader = Effect.fnUntraced(function*(
   const read: LogReader["read"] = (options) => readWithin(options, pageBytesMax)
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
+
+  const locate: LogReader["locate"] = (from) =>
+    Effect.suspend(() =>
+      tail.read(from, 1, 1) !== null
+        ? Effect.void
+        : Effect.asVoid(catchUp.withPermit(readWithin({ ...from, limit: 1 }, 1)))
+    )
 
   /** A page cut to the budget. One large event is put away and read again once there is room for it. */
   const readCut = (
@@ -103,33 +115,41 @@ export const makeReader = Effect.fnUntraced(function*(
 
   const follow: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
     Stream.unfold(
-      { after: options.after, saidAt: null as bigint | null, generation: begun ?? null },
+      { after: options.after, mark: options.mark, saidAt: null as bigint | null, generation: begun ?? null },
       Effect.fnUntraced(function*(state) {
-        let after = state.after
+        let { after, mark } = state
         const saidAt = state.saidAt ?? clock.monotonicTimeNanosUnsafe()
         const generation = state.generation ?? tail.now.generation
         while (true) {
           const reset = tail.findReset(generation)
           if (reset !== null) return yield* reset
-          const asked = { ...options, after, limit: followPage }
+          const asked = { ...options, after, mark, limit: followPage }
           const page = yield* (budget === undefined ? read(asked) : readCut(asked, budget))
           after = page.through
+          mark = null
           const now = clock.monotonicTimeNanosUnsafe()
           const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
-          if (page.events.length > 0 || left <= 0n) return [page, { after, saidAt: now, generation }] as const
+          if (page.events.length > 0 || left <= 0n) return [page, { after, mark, saidAt: now, generation }] as const
           yield* Effect.timeoutOption(tail.awaitAfter(after, generation), Duration.nanos(left))
         }
       })
     )
 
-  return { read, follow, bounds, latest: (options) => store.latest({ ...options, limit: clamp(options.limit) }) }
+  return {
+    read,
+    locate,
+    follow,
+    bounds,
+    latest: (options) => store.latest({ ...options, limit: clamp(options.limit) })
+  }
 })
 
 /** Without the last event, if that is what brings the page over its bytes; a page of one event stays. */
 const cutTo = (page: EventPage, bytesMax: number): EventPage => {
   if (page.events.length < 2 || sumBytes(page) <= bytesMax) return page
   const events = page.events.slice(0, -1)
-  return { events, through: events.at(-1)!.seq }
+  const last = events.at(-1)!
+  return { events, through: last.seq, throughId: last.id }
 }
 
 const sumBytes = (page: EventPage): number => page.events.reduce((sum, event) => sum + event.bytes, 0)

@@ -98,9 +98,12 @@ export interface WriteResult {
  */
 export const pageBytesMax = 4 * 1024 * 1024
 
-export interface StoredPage extends LogBounds {
+export interface StoredPage extends Omit<LogBounds, "headId"> {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
+  readonly throughId: EventId | null
+  /** The event of the number `after`; null where the log has none, or keeps it no longer. */
+  readonly afterId: EventId | null
   /** The event of the number `anchor`; null where the log has none, or keeps it no longer. */
   readonly anchorId: EventId | null
 }
@@ -177,7 +180,7 @@ export class FloorAboveHead extends Schema.TaggedError<FloorAboveHead>()("FloorA
   oldest: Schema.Int,
   logId: Schema.String
 }) {
-  static of(bounds: LogBounds): FloorAboveHead {
+  static of(bounds: Omit<LogBounds, "headId">): FloorAboveHead {
     return new FloorAboveHead({ ...bounds, message: `The log went back to ${bounds.head}` })
   }
 }

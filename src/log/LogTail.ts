@@ -11,10 +11,11 @@
 import type { Effect } from "effect"
 import { isVisible } from "../contracts/Authorization.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
+import { isMarked } from "../domain/Ids.ts"
 import type { EventId } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import { Condition } from "../services/Condition.ts"
-import type { EventFilter, LogBounds } from "../services/EventLog.ts"
+import type { EventFilter, LogBounds, ReadFrom } from "../services/EventLog.ts"
 
 /** What all readers that keep up may lag behind without a query: about a second at full speed. */
 const tailEventsMax = 20_000
@@ -26,6 +27,7 @@ const tailBytesMax = 16 * 1024 * 1024
 export interface TailPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
+  readonly throughId: EventId
 }
 
 /** What is known of the log at one moment. */
@@ -37,7 +39,8 @@ export interface Knowledge {
 }
 
 /** What an answer of the store says of the log. */
-export interface Observation extends LogBounds {
+export interface Observation extends Omit<LogBounds, "headId"> {
+  readonly headId?: EventId | null
   /** The event that has the anchor's number; null where that is not known. */
   readonly anchorId?: EventId | null
 }
@@ -112,16 +115,21 @@ export class LogTail {
     const another = this.#logId !== null && seen.logId !== this.#logId
     this.#logId = seen.logId
     if (another) {
-      this.#begin({ ...seen, head: seen.oldest - 1 }, { from: asked.head, to: lowest, another })
+      this.#begin({ ...seen, head: seen.oldest - 1, headId: null }, { from: asked.head, to: lowest, another })
       return "reset"
     }
-    const replaced = (seen.anchorId ?? asked.anchor.id) !== asked.anchor.id
+    const anchorId = seen.anchorId ?? (seen.head === asked.anchor.seq ? seen.headId : undefined)
+    const replaced = (anchorId ?? asked.anchor.id) !== asked.anchor.id
     if (lowest >= asked.head && !replaced) {
-      if (seen.anchorId !== undefined) this.#proven = true
+      if (anchorId !== undefined) this.#proven = true
       else if (lowest > asked.head) this.#proven = false
       return "same"
     }
-    this.#begin({ ...seen, head: lowest }, { from: asked.head, to: lowest, another })
+    this.#begin({ ...seen, head: lowest, headId: lowest === seen.head ? seen.headId ?? null : null }, {
+      from: asked.head,
+      to: lowest,
+      another
+    })
     return "reset"
   }
 
@@ -139,7 +147,7 @@ export class LogTail {
   }
 
   /** The newest event that is known, whichever way it was read. */
-  recall(event: LoggedEvent | undefined): void {
+  recall(event: { readonly seq: number; readonly id: EventId } | undefined): void {
     if (this.#proven && event !== undefined && event.seq > this.#anchor.seq) {
       this.#anchor = { seq: event.seq, id: event.id }
     }
@@ -201,13 +209,15 @@ export class LogTail {
     return this.#changes.waitUntil(() => this.#head > after || this.#generation !== generation)
   }
 
-  /** Null where the tail does not cover what follows `after`. */
-  read(filter: EventFilter, after: number, limit: number, bytesMax: number): TailPage | null {
+  /** Null where the tail does not cover what follows `after`, or does not know its event as the marked one. */
+  read(filter: EventFilter & ReadFrom, limit: number, bytesMax: number): TailPage | null {
+    const { after, mark = null } = filter
     const count = this.#events.length - this.#start
     if (count === 0) return null
     const first = this.#events[this.#start]!.seq
     const last = first + count - 1
     if (after < first - 1 || after > last || (after === last && this.#head > last)) return null
+    if (mark !== null && (after < first || !isMarked(this.#events[this.#start + after - first]!.id, mark))) return null
     const events: Array<LoggedEvent> = []
     let bytes = 0
     for (let index = this.#start + (after + 1 - first); index < this.#events.length; index++) {
@@ -215,9 +225,11 @@ export class LogTail {
       if (!matches(filter, event)) continue
       events.push(event)
       bytes += event.bytes
-      if (events.length === limit || bytes >= bytesMax) return { events, through: event.seq }
+      if (events.length === limit || bytes >= bytesMax) {
+        return { events, through: event.seq, throughId: event.id }
+      }
     }
-    return { events, through: last }
+    return { events, through: last, throughId: this.#events.at(-1)!.id }
   }
 
   /** Drops the events in memory, because they have been changed in the store. Readers ask the store for them. */

@@ -36,11 +36,22 @@ export interface EventFilter {
 export interface EventPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
+  /** The event of that number; null where it is not kept, or there is none. */
+  readonly throughId: EventId | null
+}
+
+/** Where a reader goes on: the last event that it has looked at, as its position names it. */
+export interface ReadFrom {
+  readonly after: number
+  /** Compared with the event of that number, if it is still kept (`LogReset`). */
+  readonly mark?: string | null | undefined
 }
 
 /** The newest number and the oldest still kept; an empty log has head 0 and oldest 1. */
 export interface LogBounds {
   readonly head: number
+  /** The newest event; null in an empty log. */
+  readonly headId: EventId | null
   readonly oldest: number
   /** Made when the log is created, and kept by copies of it: tells a restored log from another one. */
   readonly logId: string
@@ -122,15 +133,17 @@ export class EventLog extends Context.Service<EventLog, {
 
   /**
    * Events after `after`, in order, at most `limit` (1-1000) and some megabytes, at least one. Fails with
-   * `EventsExpired` where retention has removed some of them, and with `LogReset` where `after` is beyond the head or
-   * the log is found to have gone back.
+   * `EventsExpired` where retention has removed some of them, and with `LogReset` where `after` is beyond the head, its
+   * event is not the marked one, or the log is found to have gone back.
    */
   readonly read: (
-    options: EventFilter & {
-      readonly after: number
+    options: EventFilter & ReadFrom & {
       readonly limit: number
     }
   ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired | LogReset>
+
+  /** Fails where `read` would, and reads nothing. */
+  readonly locate: (from: ReadFrom) => Effect.Effect<void, StorageUnavailable | EventsExpired | LogReset>
 
   /**
    * Replay after `after`, then live, without hole or double at the switch: one loop of reads, woken by commits. Ends
@@ -139,8 +152,7 @@ export class EventLog extends Context.Service<EventLog, {
    * claim that `after` builds on, a log that went back while nothing was read is found too.
    */
   readonly follow: (
-    options: EventFilter & {
-      readonly after: number
+    options: EventFilter & ReadFrom & {
       readonly budget?: ReadBudget | undefined
       readonly generation?: number | undefined
     }

@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
 import fc from "fast-check"
-import { positionAfter } from "../../src/domain/Ids.ts"
+import { positionAfter, readPosition } from "../../src/domain/Ids.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import { advance } from "../../src/domain/Message.ts"
 import type { MessageStatus } from "../../src/domain/Message.ts"
@@ -275,7 +275,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const first = yield* log.read({ after: head, limit: 1, device })
         assert.strictEqual(first.through, head + 1)
         const none = yield* log.read({ after: head + 3, limit: 1, device })
-        assert.deepStrictEqual(none, { events: [], through: head + 3 })
+        assert.deepStrictEqual(none, { events: [], through: head + 3, throughId: (yield* log.bounds).headId })
       }))
 
     it.effect("bounds a page in bytes too, with at least one event, and skips none", () =>
@@ -359,11 +359,59 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
     it.effect("a reader beyond the head is given the position to resume from", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
-        const { head, logId } = yield* log.bounds
+        const { head, headId, logId } = yield* log.bounds
         const reset = yield* Effect.flip(log.read({ after: head + 1, limit: 1 }))
-        assert.deepInclude(reset, { _tag: "LogReset", head: positionAfter(head), logId })
+        assert.deepInclude(reset, { _tag: "LogReset", head: positionAfter(head, headId), logId })
         const ended = yield* Effect.flip(Stream.runDrain(log.follow({ after: head + 1 })))
         assert.strictEqual(ended._tag, "LogReset")
+      }))
+
+    it.effect("a page names the event that its position is after, whether it matched or not", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const { head } = yield* log.bounds
+        yield* log.append([messageDraft({ device }), messageDraft({ device: freshDevice() })])
+        const all = yield* log.read({ after: head, limit: 10 })
+        const ids = all.events.map(({ id }) => id)
+        assert.deepStrictEqual([all.through, all.throughId], [head + 2, ids[1]])
+        assert.strictEqual((yield* log.bounds).headId, ids[1])
+        const cut = yield* log.read({ after: head, limit: 1 })
+        assert.deepStrictEqual([cut.through, cut.throughId], [head + 1, ids[0]])
+        // Nothing in memory leads to the device's rare kind: it is looked for in the store.
+        for (const kinds of [undefined, ["gap.closed"]]) {
+          const filtered = yield* log.read({ after: 0, limit: 1000, device, kinds })
+          assert.deepStrictEqual([filtered.through, filtered.throughId], [head + 2, ids[1]])
+        }
+        const nothing = yield* log.read({ after: head + 2, limit: 10 })
+        assert.deepStrictEqual([nothing.through, nothing.throughId], [head + 2, ids[1]])
+      }))
+
+    it.effect("a position whose event is another one is refused, in memory and in the store", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        yield* log.append(Array.from({ length: 3 }, () => messageDraft({ device: freshDevice() })))
+        const { head, headId } = yield* log.bounds
+        const { events } = yield* log.read({ after: 0, limit: 2 })
+        for (const { id, seq } of [events[1]!, { id: headId!, seq: head }]) {
+          const { mark } = readPosition(positionAfter(seq, id))!
+          yield* log.locate({ after: seq, mark })
+          const page = yield* log.read({ after: seq, mark, limit: 1 })
+          assert.strictEqual(page.through, Math.min(seq + 1, head))
+          yield* Stream.runHead(log.follow({ after: seq - 1, mark: null }))
+          const wrong = { after: seq, mark: "00000000" }
+          for (
+            const attempt of [
+              log.locate(wrong),
+              log.read({ ...wrong, limit: 1 }),
+              log.read({ ...wrong, limit: 1, device: freshDevice() }),
+              Stream.runDrain(log.follow(wrong))
+            ]
+          ) {
+            const refused = yield* Effect.flip(attempt)
+            assert.deepInclude(refused, { _tag: "LogReset", head: positionAfter(head, headId) })
+          }
+        }
       }))
 
     it.effect("flush returns after everything offered before it is committed", () =>

@@ -1,40 +1,18 @@
 /** A log that went back and has grown again before anything noticed: nothing of it is skipped. */
 import { assert, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
-import * as MemoryDatabase from "../../src/layers/memory/MemoryDatabase.ts"
-import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
-import * as GroupCommit from "../../src/log/GroupCommit.ts"
-import { LogStore } from "../../src/log/LogStore.ts"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
+import { positionAfter } from "../../src/domain/Ids.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { SinkUnavailable } from "../../src/services/EventSink.ts"
 import * as RecordingSink from "../support/RecordingSink.ts"
 import { freshDevice, messageDraft } from "../support/drafts.ts"
+import { makeLogs } from "../support/logsOverOneStore.ts"
 
 const device = freshDevice()
 
 const say = (log: EventLog["Service"], count: number) =>
   log.append(Array.from({ length: count }, () => messageDraft({ device })))
-
-/** Two logs over one store, and a way to take the store back to an earlier number. */
-const makeLogs = Effect.gen(function*() {
-  const database = yield* Layer.build(MemoryDatabase.layer)
-  const { tables } = Context.get(database, MemoryDatabase.MemoryDatabase)
-  const store = Context.get(
-    yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database),
-    LogStore
-  )
-  const openLog = Effect.map(
-    Layer.build(Layer.fresh(GroupCommit.layer).pipe(Layer.provide(Layer.succeed(LogStore, store)))),
-    (context) => Context.get(context, EventLog)
-  )
-  const goBack = (head: number) => {
-    for (const event of tables.events.splice(head)) tables.seqById.delete(event.id)
-    tables.head = head
-    for (const [sink, row] of tables.cursors) tables.cursors.set(sink, { ...row, seq: Math.min(row.seq, head) })
-  }
-  return { ours: yield* openLog, other: yield* openLog, goBack }
-})
 
 /** A reader that has everything up to 15, and a log of which another process has written `more` events anew. */
 const grownAgain = Effect.fnUntraced(function*(more: number) {
@@ -62,6 +40,23 @@ it.live(
   () => grownAgain(20),
   20_000
 )
+
+it.live("a log that others have written back to exactly the known head is recognised when the head is asked for", () =>
+  Effect.gen(function*() {
+    const { goBack, other, ours } = yield* makeLogs
+    yield* say(ours, 15)
+    const begun = yield* Deferred.make<void>()
+    const reader = yield* Effect.forkChild(Effect.flip(
+      Stream.runForEach(ours.follow({ after: 14 }), () => Deferred.succeed(begun, undefined))
+    ))
+    yield* Deferred.await(begun)
+    goBack(10)
+    yield* say(other, 5)
+    const { head, headId } = yield* ours.bounds
+    const ended = yield* Fiber.join(reader)
+    assert.deepInclude(ended, { _tag: "LogReset", head: positionAfter(head, headId) })
+    assert.strictEqual(head, 15)
+  }))
 
 it.live(
   "a sink that was away while the log went back and grew again gets everything that is new",

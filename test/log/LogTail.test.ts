@@ -20,7 +20,7 @@ describe("the tail of the log and signals of commits", () => {
     const { tail, woken } = following()
     tail.hear(2)
     assert.strictEqual(woken(), 1)
-    assert.isNull(tail.read({}, 1, 10, 1000))
+    assert.isNull(tail.read({ after: 1 }, 10, 1000))
   })
 
   it("keeps the signal of our own commit until its events are in memory", () => {
@@ -31,7 +31,7 @@ describe("the tail of the log and signals of commits", () => {
     tail.push([event(2)])
     tail.writeEnds()
     assert.strictEqual(woken(), 1)
-    assert.deepStrictEqual(tail.read({}, 1, 10, 1000)?.events.map(({ seq }) => seq), [2])
+    assert.deepStrictEqual(tail.read({ after: 1 }, 10, 1000)?.events.map(({ seq }) => seq), [2])
   })
 
   it("gives on what it heard when the write fails", () => {

@@ -172,6 +172,7 @@ export const layerOn = (
         },
         flush: Effect.void,
         read: () => unused,
+        locate: () => unused,
         follow: () => Stream.die("the fleet bench has no such operation"),
         latest: () => unused,
         bounds: unused,

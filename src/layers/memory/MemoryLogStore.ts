@@ -21,7 +21,13 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             return Effect.fail(EventsExpired.of(options.after, tables.oldest))
           }
           const { head, logId, oldest } = tables
-          const page = { head, oldest, logId, anchorId: tables.findId(options.anchor) }
+          const page = {
+            head,
+            oldest,
+            logId,
+            anchorId: tables.findId(options.anchor),
+            afterId: tables.findId(options.after)
+          }
           const events = []
           let bytes = 0
           for (let index = options.after + 1 - tables.oldest; index < tables.events.length; index++) {
@@ -30,14 +36,18 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
             events.push(event)
             bytes += event.bytes
             if (events.length === options.limit || bytes >= options.bytesMax) {
-              return Effect.succeed({ ...page, events, through: event.seq })
+              return Effect.succeed({ ...page, events, through: event.seq, throughId: event.id })
             }
           }
-          return Effect.succeed({ ...page, events, through: Math.max(options.after, tables.head) })
+          const through = Math.max(options.after, tables.head)
+          return Effect.succeed({ ...page, events, through, throughId: tables.findId(through) })
         }),
       latest: (options) =>
         Effect.sync(() => tables.events.filter((event) => matches(options, event)).slice(-options.limit).toReversed()),
-      bounds: Effect.sync(() => ({ head: tables.head, oldest: tables.oldest, logId: tables.logId })),
+      bounds: Effect.sync(() => {
+        const { head, logId, oldest } = tables
+        return { head, headId: tables.findId(head), oldest, logId }
+      }),
       claimCursor: (sink, from) =>
         Effect.sync(() => {
           const row = tables.cursors.get(sink)

@@ -114,12 +114,17 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           readonly oldest: number
           readonly log_id: string
           readonly anchor_id: string | null
+          readonly after_id: string | null
+          readonly through_id: string | null
           readonly upto: number | null
         }
         & (EventRow | { readonly seq: null })
       >(
         `select h.head::float8 as head, l.oldest::float8 as oldest, l.log_id::text as log_id, b.upto::float8 as upto,
-          (select a.id::text from events a where a.seq = $3) as anchor_id, ${columns}
+          (select a.id::text from events a where a.seq = $3) as anchor_id,
+          (select a.id::text from events a where a.seq = $1) as after_id,
+          (select t.id::text from events t where t.seq = greatest($1, least(h.head, coalesce(b.upto, h.head)))) as through_id,
+          ${columns}
         from log_identity l
         cross join lateral (select ${headSql} as head) h
         cross join lateral (select ${bound ?? "null::bigint"} as upto) b
@@ -140,14 +145,21 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           ...parameters
         ]
       )
-      const { anchor_id, head, log_id, oldest, upto } = rows[0]!
+      const { after_id, anchor_id, head, log_id, oldest, through_id, upto } = rows[0]!
       if (options.after < oldest - 1) return yield* EventsExpired.of(options.after, oldest)
       const events = rows.flatMap((row) => row.seq === null ? [] : [toEvent(row)])
       const bytes = rows.reduce((sum, row) => row.seq === null ? sum : sum + row.bytes, 0)
-      const through = events.length === options.limit || bytes >= options.bytesMax
-        ? events[events.length - 1]!.seq
-        : Math.max(options.after, Math.min(head, upto ?? head))
-      return { events, through, head, oldest, logId: log_id, anchorId: anchor_id as EventId | null }
+      const last = events.length === options.limit || bytes >= options.bytesMax ? events.at(-1)! : null
+      return {
+        events,
+        through: last === null ? Math.max(options.after, Math.min(head, upto ?? head)) : last.seq,
+        throughId: last === null ? through_id as EventId | null : last.id,
+        head,
+        oldest,
+        logId: log_id,
+        anchorId: anchor_id as EventId | null,
+        afterId: after_id as EventId | null
+      }
     }, answered("read the log"))
 
     const latest: LogStore["Service"]["latest"] = (options) => {
@@ -159,7 +171,9 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     }
 
     const bounds = sql.unsafe<LogBounds>(
-      `select ${headSql}::float8 as head, l.oldest::float8 as oldest, l.log_id::text as "logId" from log_identity l`
+      `select coalesce(n.seq, 0)::float8 as head, n.id::text as "headId", l.oldest::float8 as oldest,
+        l.log_id::text as "logId"
+      from log_identity l left join lateral (select seq, id from events order by seq desc limit 1) n on true`
     ).pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
 
     const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from) =>

@@ -459,6 +459,7 @@ const makeLog = (count: number) => {
     onRoom: () => () => {},
     flush: Effect.void,
     read: () => Effect.die("not used"),
+    locate: () => Effect.die("not used"),
     latest: () => Effect.die("not used"),
     cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor }]),
     deleteOlderThan: () => Effect.succeed({ _tag: "Deleted", count: 0 }),
@@ -467,7 +468,7 @@ const makeLog = (count: number) => {
     bounds: Effect.suspend(() =>
       state.away
         ? Effect.fail(StorageUnavailable.of("read"))
-        : Effect.succeed({ head: events.length, oldest: state.oldest, logId: "test" })
+        : Effect.succeed({ head: events.length, headId: null, oldest: state.oldest, logId: "test" })
     ),
     follow: ({ after: start }) =>
       Stream.unfold(
@@ -477,7 +478,7 @@ const makeLog = (count: number) => {
           if (state.away || state.failingReads.has(reads++)) return yield* StorageUnavailable.of("read")
           if (after < state.oldest - 1) return yield* EventsExpired.of(after, state.oldest)
           const page = events.slice(after, after + 500)
-          return [{ events: page, through: after + page.length }, after + page.length] as const
+          return [{ events: page, through: after + page.length, throughId: null }, after + page.length] as const
         })
       ),
     claimCursor: (sink) =>

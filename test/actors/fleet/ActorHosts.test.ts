@@ -16,6 +16,7 @@ const log = EventLog.of({
   onRoom: () => () => {},
   flush: unused,
   read: () => unused,
+  locate: () => unused,
   follow: () => Stream.never,
   latest: () => unused,
   bounds: unused,
