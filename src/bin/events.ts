@@ -92,6 +92,11 @@ const summarize = (event: Event): string => {
       return `${event.data.status} ${event.data.waId}`
     case "device.state":
       return `${event.data.from} -> ${event.data.state._tag} (${event.data.rule})`
+    case "gap.opened":
+      return `${event.data.cause} since ${event.data.openedAt}`
+    case "gap.closed":
+      return `${event.data.cause} from ${event.data.openedAt} to ${event.data.endedAt}: ${event.data.status}, ` +
+        `${event.data.recovered} recovered`
     case "frame.rejected":
       return `${event.data.reason}: ${event.data.detail}`
     default:

@@ -2,9 +2,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import { deviceTable, explanation } from "../../src/bin/devices.ts"
 import { eventLine } from "../../src/bin/events.ts"
+import { gapTable } from "../../src/bin/gaps.ts"
 import type { Device } from "../../src/domain/Device.ts"
 import type { Event } from "../../src/domain/Event.ts"
 import type { MessageData } from "../../src/domain/EventData.ts"
+import type { Gap } from "../../src/domain/Gap.ts"
 import type { Explanation } from "../../src/domain/Explanation.ts"
 
 const id = "dev_01ARZ3NDEKTSV4RRFFQ69G5FAV" as Device["id"]
@@ -93,5 +95,28 @@ describe("a device's line", () => {
       "       second"
     ])
     assert.notInclude(explanation({ ...found, howToFix: null }).map(String).join("\n"), "fix")
+  })
+})
+
+describe("a gap's line", () => {
+  const gap: Gap = {
+    id: "gap_01ARZ3NDEKTSV4RRFFQ69G5FAV" as Gap["id"],
+    deviceId: id,
+    cause: "socket-down",
+    status: "unprovable",
+    openedAt: "2026-01-01T00:00:00.000Z",
+    endedAt: "2026-01-01T00:01:00.000Z",
+    closedAt: "2026-01-01T00:02:00.000Z",
+    recovered: 12,
+    detail: "no history"
+  }
+
+  it("says from when to when and what came of it, and lets no detail leave its line", () => {
+    const lasting: Gap = { ...gap, status: "open", endedAt: null, closedAt: null, recovered: 0, detail: "\u001b[2J\n" }
+    assert.deepStrictEqual(gapTable([lasting, gap]).map(String), [
+      `${"device".padEnd(30)}  cause        ${"from".padEnd(24)}  ${"to".padEnd(24)}  status      recovered  detail`,
+      `${id}  socket-down  2026-01-01T00:00:00.000Z  ${"lasts".padEnd(24)}  open                0  \\x1b[2J\\n`,
+      `${id}  socket-down  2026-01-01T00:00:00.000Z  2026-01-01T00:01:00.000Z  unprovable         12  no history`
+    ])
   })
 })

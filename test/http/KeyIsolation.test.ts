@@ -8,6 +8,8 @@ import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
+import { gapOpened } from "../../src/services/GapDrafts.ts"
+import { opened } from "../conformance/gapRepository.ts"
 import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, makeScript, messageDraft, makeStorage, services, startServer, stateDraft } from "../support/surface.ts"
@@ -30,6 +32,7 @@ const setUp = Effect.gen(function*() {
     stateDraft(mine, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false }),
     stateDraft(other, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false })
   ])
+  for (const device of [other, mine]) yield* log.append([gapOpened(device, opened(), 0)])
   const script = makeScript()
   const { services: running, url } = yield* startServer({
     storage,
@@ -54,6 +57,10 @@ describe("a key that is limited to some devices", () => {
       assert.deepStrictEqual(deviceIds(yield* limited("/api/v1/events")), [mine])
       assert.deepStrictEqual(deviceIds(yield* limited(`/api/v1/messages?device=${other}`)), [])
       assert.deepStrictEqual(deviceIds(yield* limited(`/api/v1/events?device=${other}`)), [])
+      assert.deepStrictEqual(deviceIds(yield* limited("/api/v1/gaps")), [mine])
+      assert.deepStrictEqual(deviceIds(yield* limited("/api/v1/gaps?status=open")), [mine])
+      assert.deepStrictEqual(deviceIds(yield* limited(`/api/v1/gaps?device=${other}`)), [])
+      assert.lengthOf(deviceIds(yield* unlimited("/api/v1/gaps")), 2)
       assert.lengthOf((yield* limited("/api/v1/devices?limit=1")).body.items, 1)
       assert.isNull((yield* limited("/api/v1/devices?limit=1")).body.next)
 
@@ -128,7 +135,7 @@ describe("a key that is limited to some devices", () => {
       })
       const all = (yield* unlimited("/api/v1/server")).body
       assert.isNotEmpty(all.gateways)
-      assert.deepInclude(all, { checks: [{ name: "fleet", ready: true, detail: "4711 devices online" }], head: "6" })
+      assert.deepInclude(all, { checks: [{ name: "fleet", ready: true, detail: "4711 devices online" }], head: "8" })
     }))
 
   it.live("reads streams in which another device does not occur", () =>

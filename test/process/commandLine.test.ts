@@ -23,6 +23,7 @@ const commands = [
   "devices list",
   "devices add",
   "devices explain",
+  "gaps list",
   "events tail",
   "migrate",
   "doctor"

@@ -1,0 +1,138 @@
+/** Until when a process was alive, as the next one will read it. */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Latch, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
+import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
+import * as MemoryDatabase from "../../../src/layers/memory/MemoryDatabase.ts"
+import * as MemoryGapRepository from "../../../src/layers/memory/MemoryGapRepository.ts"
+import * as MemoryLogStore from "../../../src/layers/memory/MemoryLogStore.ts"
+import * as GroupCommit from "../../../src/log/GroupCommit.ts"
+import { LogStore } from "../../../src/log/LogStore.ts"
+import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { GapRepository } from "../../../src/services/GapRepository.ts"
+import { freshDevice, messageDraft } from "../../support/drafts.ts"
+
+const owner = "node 1"
+const at = (seconds: number): string => new Date(seconds * 1000).toISOString()
+
+/** A process that beats, over a database whose writes can be held up. */
+const makeBench = Effect.gen(function*() {
+  const database = yield* Layer.build(MemoryDatabase.layer)
+  const { tables } = Context.get(database, MemoryDatabase.MemoryDatabase)
+  const store = Context.get(yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database), LogStore)
+  const writable = yield* Latch.make(true)
+  const held = LogStore.of({ ...store, write: (batch) => writable.whenOpen(store.write(batch)) })
+  const context = yield* Layer.build(
+    Layer.merge(
+      GroupCommit.layer.pipe(Layer.provide(Layer.succeed(LogStore, held))),
+      MemoryGapRepository.layer.pipe(Layer.provide(Layer.succeedContext(database)))
+    )
+  )
+  const ledger = Context.get(context, GapRepository)
+  const forgotten: Array<Forgotten> = []
+  let closing = false
+  let away = false
+  const repository = GapRepository.of({
+    ...ledger,
+    heartbeat: (of) => Effect.suspend(() => away ? Effect.fail(StorageUnavailable.of("test")) : ledger.heartbeat(of))
+  })
+  yield* Heartbeat.make({
+    owner,
+    closing: () => closing,
+    onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
+  }).pipe(Effect.provideService(GapRepository, repository), Effect.provideContext(context))
+  return {
+    tables,
+    writable,
+    forgotten,
+    log: Context.get(context, EventLog),
+    aliveAt: () => tables.heartbeats.get(owner) ?? null,
+    close: () => {
+      closing = true
+    },
+    setAway: (next: boolean) => {
+      away = next
+    }
+  }
+})
+
+describe("the heartbeat of a process that owns devices", () => {
+  it.effect("says every five seconds until when it was alive, and not beyond a database that is away", () =>
+    Effect.gen(function*() {
+      const { aliveAt, setAway } = yield* makeBench
+      yield* TestClock.adjust("10 millis")
+      assert.strictEqual(aliveAt(), at(0))
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(aliveAt(), at(5))
+      setAway(true)
+      yield* TestClock.adjust("20 seconds")
+      assert.strictEqual(aliveAt(), at(5))
+      setAway(false)
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(aliveAt(), at(30))
+    }))
+
+  it.effect("stands still while what was received is not committed, and is then committed after it", () =>
+    Effect.gen(function*() {
+      const { aliveAt, log, tables, writable } = yield* makeBench
+      yield* TestClock.adjust("6 seconds")
+      assert.strictEqual(aliveAt(), at(5))
+      yield* writable.close
+      log.push(messageDraft({ device: freshDevice() }))
+      yield* TestClock.adjust("60 seconds")
+      assert.deepStrictEqual([aliveAt(), tables.head], [at(5), 0])
+      yield* writable.open
+      yield* TestClock.adjust("10 millis")
+      // The beat that has waited says when it was made.
+      assert.deepStrictEqual([aliveAt(), tables.head], [at(10), 1])
+      yield* TestClock.adjust("5 seconds")
+      assert.strictEqual(aliveAt(), at(71))
+    }))
+
+  it.effect("says nothing once its sessions are being closed", () =>
+    Effect.gen(function*() {
+      const { aliveAt, close } = yield* makeBench
+      yield* TestClock.adjust("6 seconds")
+      close()
+      yield* TestClock.adjust("60 seconds")
+      assert.strictEqual(aliveAt(), at(5))
+    }))
+
+  it.effect("names the time that an older database does not have, once, and goes on from there", () =>
+    Effect.gen(function*() {
+      const { aliveAt, forgotten, tables } = yield* makeBench
+      yield* TestClock.adjust("30 seconds")
+      assert.strictEqual(aliveAt(), at(30))
+      tables.heartbeats.set(owner, at(10))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(forgotten, [{ from: at(10), to: at(35) }])
+      assert.strictEqual(aliveAt(), at(35))
+      yield* TestClock.adjust("30 seconds")
+      assert.lengthOf(forgotten, 1)
+      // Older than this process: the newest time of another one is what is known.
+      tables.heartbeats.clear()
+      tables.heartbeats.set("node 0", at(-100))
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(forgotten.at(-1), { from: at(-100), to: at(70) })
+      yield* TestClock.adjust("5 seconds")
+      tables.heartbeats.clear()
+      yield* TestClock.adjust("5 seconds")
+      assert.deepStrictEqual(forgotten.at(-1), { from: null, to: at(80) })
+      assert.lengthOf(forgotten, 3)
+    }))
+
+  it.effect("does not take its own claim for an older database", () =>
+    Effect.gen(function*() {
+      const { aliveAt, forgotten, tables, writable } = yield* makeBench
+      yield* writable.close
+      yield* TestClock.adjust("10 millis")
+      // A claim writes the row while the first beat is on its way.
+      tables.heartbeats.set(owner, at(0.01))
+      yield* writable.open
+      yield* TestClock.adjust("30 seconds")
+      assert.deepStrictEqual(forgotten, [])
+      assert.strictEqual(aliveAt(), at(30.01))
+    }))
+})
