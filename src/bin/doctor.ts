@@ -4,6 +4,8 @@ import type { Scope } from "effect"
 import { Command, Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
 import { Socket } from "node:net"
+import { DialectUnsupported } from "../domain/GatewayErrors.ts"
+import { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import * as Settings from "../layers/Settings.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { print, printJson } from "./printer.ts"
@@ -136,23 +138,33 @@ const gateway = (settings: Settings.Settings["gateway"]): Check => {
           "set WHATSAPP_API_URL, or add one: columba gateways add --help"
         )
       )
-    case "Bridge":
-      return bridgeGateway(settings)
+    case "Configured":
+      return configuredGateway(settings)
   }
 }
 
-const bridgeGateway = ({ password, url, user }: Extract<Settings.Settings["gateway"], { _tag: "Bridge" }>): Check =>
+type Configured = Extract<Settings.Settings["gateway"], { readonly _tag: "Configured" }>
+
+const openGateway = Effect.fnUntraced(function*(settings: Configured) {
+  const [{ layer }, { listOwnGateways }] = yield* Effect.promise(() =>
+    Promise.all([import("../layers/gateways/adapters.ts"), import("../layers/app/gateways.ts")])
+  )
+  const { byDialect } = yield* Effect.provide(GatewayAdapters, layer)
+  const open = byDialect.get(settings.dialect)
+  return open === undefined
+    ? yield* DialectUnsupported.of(settings.dialect, [...byDialect.keys()])
+    : yield* open(listOwnGateways(settings, null)[0]!)
+})
+
+const configuredGateway = (settings: Configured): Check =>
   bounded(
     "gateway",
     Effect.gen(function*() {
-      const [BridgeGateway, { GatewayName }] = yield* Effect.promise(() =>
-        Promise.all([import("../layers/gateways/bridge/BridgeGateway.ts"), import("../domain/Ids.ts")])
-      )
-      const one = yield* BridgeGateway.make({ name: GatewayName.make("default"), url: url.href, user, password })
+      const one = yield* openGateway(settings)
       yield* one.probe
       return ok("gateway", `${one.description} answers`)
     }),
-    "check WHATSAPP_API_URL, WHATSAPP_API_USER and WHATSAPP_API_PASSWORD, and that the gateway runs"
+    "check WHATSAPP_API_URL, WHATSAPP_API_DIALECT and the gateway's credentials, and that the gateway runs"
   )
 
 /** One socket per device and some for the rest; the soft limit counts. */
@@ -192,6 +204,11 @@ export const doctor = Command.make(
       "gatewayUrl",
       "gatewayUser",
       "gatewayPassword",
+      "gatewayKey",
+      "gatewayDialect",
+      "webhookSecret",
+      "publicUrl",
+      "secretKeys",
       "host",
       "port",
       "apiKeys"

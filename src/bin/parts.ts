@@ -62,9 +62,9 @@ const describeGateways = (settings: Settings, simulatorUrl: string | null, gatew
 }
 
 const describeOwnGateway = ({ gateway }: Settings, simulatorUrl: string | null): string | null => {
-  if (gateway._tag === "Bridge") {
+  if (gateway._tag === "Configured") {
     const { host, pathname, protocol } = gateway.url
-    return `bridge at ${protocol}//${host}${pathname === "/" ? "" : pathname}`
+    return `${gateway.dialect} at ${protocol}//${host}${pathname === "/" ? "" : pathname}`
   }
   return simulatorUrl === null ? null : `built-in simulator at ${simulatorUrl} (set WHATSAPP_API_URL for a real one)`
 }

@@ -4,6 +4,7 @@
  * expected; what may be a secret is never shown.
  */
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
+import type { GatewayDialect } from "../domain/Gateway.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
 import type { SecretKey } from "../services/SecretSeal.ts"
@@ -22,11 +23,17 @@ export interface Settings {
     | { readonly _tag: "Simulator"; readonly demoDevices: number }
     | { readonly _tag: "None" }
     | {
-      readonly _tag: "Bridge"
+      readonly _tag: "Configured"
+      readonly dialect: GatewayDialect
       readonly url: URL
       readonly user: string
       readonly password: Redacted.Redacted<string>
+      readonly apiKey: Redacted.Redacted<string> | null
+      /** What it signs its webhooks with. */
+      readonly webhookSecret: Redacted.Redacted<string> | null
     }
+  /** Where gateways reach this server. */
+  readonly publicUrl: string | null
   readonly host: string
   readonly port: number
   readonly apiKeys: ReadonlyArray<ApiKey>
@@ -113,8 +120,14 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
 const listNotes = (values: Values): ReadonlyArray<string> => {
   const unused = [
     ["REDIS_URL", values.redisUrl, "send-rate limits come with sending"],
-    ["WHATSAPP_API_KEY", values.gatewayKey, "the bridge dialect uses user and password"],
-    ["WHATSAPP_WEBHOOK_SECRET", values.webhookSecret, "the bridge dialect sends no webhooks"]
+    ...(values.gatewayUrl === null || values.gatewayDialect === "waha"
+      ? []
+      : [
+        ["WHATSAPP_API_KEY", values.gatewayKey, `the ${values.gatewayDialect} dialect uses user and password`] as const
+      ]),
+    ...(values.gatewayUrl === null || values.gatewayDialect !== "bridge"
+      ? []
+      : [["WHATSAPP_WEBHOOK_SECRET", values.webhookSecret, "the bridge dialect sends no webhooks"] as const])
   ] as const
   const notes = unused.flatMap(([name, value, why]) => value === null ? [] : [`${name} is set and unused: ${why}`])
   return values.databaseUrl === null && values.roles.size < allRoles.size
@@ -126,10 +139,13 @@ const listNotes = (values: Values): ReadonlyArray<string> => {
 const chooseGateway = (values: Values): Settings["gateway"] => {
   if (values.gatewayUrl !== null) {
     return {
-      _tag: "Bridge",
+      _tag: "Configured",
+      dialect: values.gatewayDialect,
       url: values.gatewayUrl,
       user: values.gatewayUser,
-      password: values.gatewayPassword ?? Redacted.make("")
+      password: values.gatewayPassword ?? Redacted.make(""),
+      apiKey: values.gatewayKey,
+      webhookSecret: values.webhookSecret
     }
   }
   return values.databaseUrl === null ? { _tag: "Simulator", demoDevices: values.demoDevices } : { _tag: "None" }
@@ -141,6 +157,7 @@ const derive = (values: Values): Settings => ({
     : { _tag: "Postgres", url: values.databaseUrl },
   rabbitUrl: values.rabbitUrl,
   gateway: chooseGateway(values),
+  publicUrl: values.publicUrl,
   host: values.host,
   port: values.port,
   apiKeys: values.apiKeys ?? [],

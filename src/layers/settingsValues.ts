@@ -42,6 +42,14 @@ export const allRoles: ReadonlySet<Role> = new Set(Role.literals)
 
 export const httpUrl = urlWith(["http:", "https:"])
 
+/** Paths are added to it, so it has no slash at its end. */
+export const publicUrl = (given: string): string | null => {
+  const url = httpUrl(given)
+  return url === null || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== ""
+    ? null
+    : url.href.replace(/\/+$/, "")
+}
+
 /** Shorter keys can be guessed over a network. */
 export const apiKeyLengthMin = 16
 

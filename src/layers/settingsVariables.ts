@@ -3,6 +3,7 @@
  * line, their help and the table in docs/operating.md come from it.
  */
 import { Config, ConfigProvider, Duration } from "effect"
+import { GatewayDialect } from "../domain/Gateway.ts"
 import { parseSecretKeys } from "../services/SecretSeal.ts"
 import {
   allRoles,
@@ -14,6 +15,7 @@ import {
   demoDevicesMax,
   httpUrl,
   postgresUrl,
+  publicUrl,
   retention,
   roles,
   urlWith
@@ -117,13 +119,13 @@ export const variables = {
   }),
   gatewayKey: variable("WHATSAPP_API_KEY", secretText, null, {
     expected: "a key",
-    about: "not used in this version; meant for dialects with an API key",
-    unset: "nothing",
+    about: "the gateway's API key, for the dialect waha",
+    unset: "no API key",
     secret: true
   }),
-  gatewayDialect: variable("WHATSAPP_API_DIALECT", (name) => Config.Literals(["bridge"], name), "bridge", {
-    expected: "bridge (gowa and waha are not spoken by this version)",
-    about: "the protocol of the gateway: bridge"
+  gatewayDialect: variable("WHATSAPP_API_DIALECT", (name) => Config.Literals(GatewayDialect.literals, name), "bridge", {
+    expected: GatewayDialect.literals.join(", "),
+    about: `the protocol of the gateway: ${GatewayDialect.literals.join(", ")}`
   }),
   secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
     expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
@@ -131,10 +133,15 @@ export const variables = {
     unset: "embedded: a key made once in the data directory; Postgres: secrets of gateways cannot be stored",
     secret: true
   }),
+  publicUrl: variable("COLUMBA_PUBLIC_URL", parsed(publicUrl), null, {
+    expected: "a URL like https://columba.example, with http or https and without user, query and fragment",
+    about: "where gateways reach this server, to set their webhooks to it",
+    unset: "webhooks are set at the gateways by hand; columba doctor says how"
+  }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
     expected: "a secret",
-    about: "not used in this version; meant for the HMAC of incoming webhooks",
-    unset: "nothing",
+    about: "what the gateway signs its webhooks with, where they are set there by hand",
+    unset: "only webhooks that Columba has set itself are accepted",
     secret: true
   }),
   host: variable("HOST", text, "127.0.0.1", {

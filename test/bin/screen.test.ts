@@ -12,11 +12,15 @@ const settings: Settings = {
   database: { _tag: "Postgres", url: Redacted.make("postgres://columba:hunter2@db:5432/columba") },
   rabbitUrl: Redacted.make("amqp://columba:hunter2@broker:5672/events"),
   gateway: {
-    _tag: "Bridge",
+    _tag: "Configured",
+    dialect: "bridge",
+    apiKey: null,
+    webhookSecret: null,
     url: new URL("http://admin:hunter2@gateway:3000/"),
     user: "admin",
     password: Redacted.make("hunter2")
   },
+  publicUrl: null,
   host: "127.0.0.1",
   port: 8080,
   corsOrigins: [],

@@ -138,9 +138,38 @@ describe("Settings", () => {
       assert.include(problem, "WHATSAPP_API_URL must name the gateway")
     }))
 
-  it.effect("refuses a cluster and the dialects that it does not speak yet", () =>
+  it.effect("refuses a cluster, and dialects that nobody speaks", () =>
     Effect.gen(function*() {
-      assert.lengthOf(yield* problems({ COLUMBA_CLUSTER: "on", WHATSAPP_API_DIALECT: "waha" }), 2)
+      assert.lengthOf(yield* problems({ COLUMBA_CLUSTER: "on", WHATSAPP_API_DIALECT: "morse" }), 2)
+    }))
+
+  it.effect("takes an address that gateways can post to, and no other", () =>
+    Effect.gen(function*() {
+      const publicUrl = (given: string) =>
+        Effect.map(parse({ COLUMBA_PUBLIC_URL: given }), (settings) => settings.publicUrl)
+      assert.strictEqual(yield* publicUrl("https://columba.example/base//"), "https://columba.example/base")
+      assert.strictEqual(yield* publicUrl("http://10.0.0.7:8080"), "http://10.0.0.7:8080")
+      assert.isNull((yield* parse({})).publicUrl)
+      for (const given of ["columba.example", "ftp://a", "https://u:p@a", "https://a?b", "https://a#b"]) {
+        assert.lengthOf(yield* problems({ COLUMBA_PUBLIC_URL: given }), 1, given)
+      }
+    }))
+
+  it.effect("gives the gateway its dialect, its key and the secret of its webhooks", () =>
+    Effect.gen(function*() {
+      const { gateway, notes } = yield* parse({
+        WHATSAPP_API_URL: "http://waha:3000",
+        WHATSAPP_API_DIALECT: "waha",
+        WHATSAPP_API_KEY: "key",
+        WHATSAPP_WEBHOOK_SECRET: "signs"
+      })
+      assert(gateway._tag === "Configured")
+      assert.deepStrictEqual([gateway.dialect, gateway.apiKey, gateway.webhookSecret].map(String), [
+        "waha",
+        "<redacted>",
+        "<redacted>"
+      ])
+      assert.deepStrictEqual(notes, [])
     }))
 
   it.effect("lets flags win over the environment, and the environment over .env", () =>

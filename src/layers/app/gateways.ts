@@ -7,7 +7,8 @@ import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { OwnGateway } from "../../services/GatewayDirectory.ts"
 import { GatewayManager } from "../../services/GatewayManager.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
-import type { SecretSeal } from "../../services/SecretSeal.ts"
+import type { SecretKey, SecretSeal } from "../../services/SecretSeal.ts"
+import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
 import * as Demo from "../../simulator/Demo.ts"
 import type { SimulatorHandle } from "../../simulator/SimulatedGateway.ts"
 import * as adapters from "../gateways/adapters.ts"
@@ -27,19 +28,24 @@ const simulated = Effect.fnUntraced(function*() {
 }, Effect.mapError((error) => startFailed(error, null)))
 
 /** The gateways that this process brings itself. All others are rows that people added. */
-const listOwnGateways = (
+export const listOwnGateways = (
   gateway: Settings["gateway"],
   simulator: SimulatorHandle | null
 ): ReadonlyArray<OwnGateway> => {
-  if (gateway._tag === "Bridge") {
+  if (gateway._tag === "Configured") {
+    const { apiKey, dialect, webhookSecret } = gateway
     const { password, url, user } = parseGatewayUrl(gateway.url.href) ??
       { url: gateway.url.origin, user: null, password: null }
     return [{
       name: defaultGateway,
-      dialect: "bridge",
+      dialect,
       url,
       user: gateway.user || user,
-      secrets: { password: Redacted.value(gateway.password) === "" ? Redacted.make(password ?? "") : gateway.password },
+      secrets: {
+        password: Redacted.value(gateway.password) === "" ? Redacted.make(password ?? "") : gateway.password,
+        ...(apiKey === null ? {} : { apiKey }),
+        ...(webhookSecret === null ? {} : { webhookSecret })
+      },
       source: "environment"
     }]
   }
@@ -48,13 +54,15 @@ const listOwnGateways = (
   return [{ name, dialect: "bridge", url: simulator.url, user: null, secrets: {}, source: "simulator" }]
 }
 
+const withKeys = (keys: ReadonlyArray<SecretKey>) => Layer.merge(AesSecretSeal.layer(keys), WebhookSecrets.layer(keys))
+
 /** On a server every process needs the same keys, so they come from the environment; a directory keeps its own. */
-const secretSeal = (settings: Settings): Layer.Layer<SecretSeal, StartFailed> =>
+const secretsOf = (settings: Settings): Layer.Layer<SecretSeal | WebhookSecrets, StartFailed> =>
   settings.database._tag === "Postgres"
-    ? AesSecretSeal.layer(settings.secretKeys)
+    ? withKeys(settings.secretKeys)
     : Layer.unwrap(
       readOrMakeKeys(settings.database.dataDir).pipe(
-        Effect.map((keys) => AesSecretSeal.layer([...settings.secretKeys, ...keys])),
+        Effect.map((keys) => withKeys([...settings.secretKeys, ...keys])),
         Effect.mapError((error) => startFailed(error, null))
       )
     )
@@ -62,11 +70,15 @@ const secretSeal = (settings: Settings): Layer.Layer<SecretSeal, StartFailed> =>
 export const makeGateways = (
   settings: Settings,
   simulator: SimulatorHandle | null
-): Layer.Layer<GatewayDirectory | GatewayManager | GatewayAdapters | SecretSeal, StartFailed, GatewayRepository> =>
+): Layer.Layer<
+  GatewayDirectory | GatewayManager | GatewayAdapters | SecretSeal | WebhookSecrets,
+  StartFailed,
+  GatewayRepository
+> =>
   GatewayManager.layer.pipe(
     Layer.provideMerge(GatewayDirectory.layer(listOwnGateways(settings.gateway, simulator))),
     Layer.provideMerge(adapters.layer),
-    Layer.provideMerge(secretSeal(settings)),
+    Layer.provideMerge(secretsOf(settings)),
     Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
   )
 
