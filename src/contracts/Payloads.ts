@@ -9,6 +9,7 @@ import { Event } from "../domain/Event.ts"
 import { Gap, GapCounts, GapStatus } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
+import { WebhookState } from "../domain/WebhookState.ts"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
 export const pageLimitDefault = 100
@@ -105,7 +106,11 @@ const HostedConnection = Schema.Struct({
   restarts: Schema.Int,
   framesReceived: Schema.Int,
   lastFrameAt: Schema.NullOr(Timestamp),
+  /** When a webhook last brought something new of the device. */
+  lastWebhookAt: Schema.NullOr(Timestamp),
   lastFailure: Schema.NullOr(Failure),
+  /** Null where the gateway cannot be told. */
+  webhook: Schema.NullOr(WebhookState),
   /** The socket is not being read because the log is over its bound. */
   paused: Schema.Boolean
 })

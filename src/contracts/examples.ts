@@ -97,7 +97,9 @@ export const connection: typeof DeviceConnection.Encoded = {
     restarts: 0,
     framesReceived: 17,
     lastFrameAt: "2026-11-22T10:04:11.398Z",
+    lastWebhookAt: null,
     lastFailure: null,
+    webhook: null,
     paused: false
   },
   evidence: [],

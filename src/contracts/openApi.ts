@@ -5,6 +5,7 @@
  */
 import * as examples from "./examples.ts"
 import { pageLimitDefault, pageLimitMax } from "./Payloads.ts"
+import { webhookPaths, webhookSchemas, webhookTag } from "./webhookDocument.ts"
 
 interface Node {
   readonly [key: string]: unknown
@@ -22,6 +23,7 @@ interface OperationNode extends Node {
 interface Document extends Node {
   readonly paths: Readonly<Record<string, Readonly<Record<string, OperationNode>>>>
   readonly components: { readonly schemas: Readonly<Record<string, Node>> }
+  readonly tags: ReadonlyArray<Node>
 }
 
 /** Gives an operation the examples of its table entry. */
@@ -42,17 +44,22 @@ const withExample = (described: Node, example: unknown): Node =>
       type === "application/json" ? { ...media as Node, example } : media)
   }
 
-/** Completes the generated document. */
+/** Completes the generated document, and adds what is not of the table of operations. */
 export const complete = (generated: Node): Node => {
   const document = renameComponents(generated) as Document
+  const paths = mapValues(document.paths, (operations, path) =>
+    mapValues(operations, (operation) => ({
+      ...operation,
+      parameters: operation.parameters.map((parameter) => describeParameter(parameter, path))
+    })))
   return {
     ...document,
-    paths: mapValues(document.paths, (operations, path) =>
-      mapValues(operations, (operation) => ({
-        ...operation,
-        parameters: operation.parameters.map((parameter) => describeParameter(parameter, path))
-      }))),
-    components: { ...document.components, schemas: splitEvents(document.components.schemas) }
+    paths: { ...paths, ...webhookPaths },
+    components: {
+      ...document.components,
+      schemas: { ...splitEvents(document.components.schemas), ...webhookSchemas }
+    },
+    tags: [...document.tags, webhookTag]
   }
 }
 

@@ -21,6 +21,7 @@ import { refused } from "./errorResponses.ts"
 import { hideAddresses } from "./tracing.ts"
 import { socketHeader } from "./UnauthenticatedSockets.ts"
 import type { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
+import { isWebhookPath } from "./WebhooksHttp.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
 type Request = HttpServerRequest.HttpServerRequest
@@ -120,8 +121,9 @@ const tooLarge = refused(
 
 const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toLowerCase() === "websocket"
 
-/** Null where the request may go on. */
+/** Null where the request may go on. Webhooks are judged by their signature, and have bounds of their own. */
 const refuse = (request: Request, options: EdgeOptions): Response | null => {
+  if (isWebhookPath(parsePath(request))) return null
   if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(requestBodyMax)) return tooLarge
   return options.open ? foreign(request, options.corsOrigins) : null
 }
@@ -196,7 +198,7 @@ const choosePolicy = (path: string): string =>
 const withSecurityHeaders = (response: Response, request: Request): Response =>
   HttpServerResponse.setHeaders(response, {
     // A 401 must say how to authenticate, and clients look for it.
-    ...(response.status === 401 ? { "www-authenticate": "Bearer" } : {}),
+    ...(response.status === 401 ? { "www-authenticate": response.headers["www-authenticate"] ?? "Bearer" } : {}),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",

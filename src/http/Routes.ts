@@ -23,6 +23,7 @@ import { RpcHandlers } from "./RpcHandlers.ts"
 import { rpcProtocols } from "./rpcProtocols.ts"
 import { withoutAddresses } from "./tracing.ts"
 import { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
+import { WebhookRoutes } from "./WebhooksHttp.ts"
 
 export interface HttpServerOptions {
   readonly host: string
@@ -85,7 +86,7 @@ const IndexRoute = HttpRouter.add(
 )
 
 /** All routes. They need a router and the services behind the handlers. */
-export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, DocsRoute, IndexRoute).pipe(
+export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, WebhookRoutes, DocsRoute, IndexRoute).pipe(
   Layer.provide(Operations.layer)
 )
 

@@ -25,10 +25,13 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { LogStatus } from "../services/LogStatus.ts"
+import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
+import { SlotLookup } from "../services/SlotLookup.ts"
+import { WebhookIngest } from "../services/WebhookIngest.ts"
 import * as Demo from "../simulator/Demo.ts"
 import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import { describeDatabase, redactedAddress } from "./app/addresses.ts"
@@ -108,7 +111,12 @@ export const start = Effect.fn("App.start")(function*(
   const database = yield* Scope.provide(openStorage(settings.database), stages.foundation)
   const words = yield* on(
     stages.foundation,
-    Layer.mergeAll(identity(settings, version), Readiness.layer, apiKeys(settings))
+    Layer.mergeAll(
+      identity(settings, version),
+      Readiness.layer,
+      apiKeys(settings),
+      Layer.succeed(PublicAddress, settings.publicUrl)
+    )
   )
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
@@ -117,7 +125,11 @@ export const start = Effect.fn("App.start")(function*(
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)
   const manager = yield* Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
-  const served = Context.mergeAll(ground, fleet, manager)
+  const webhooks = yield* Effect.provideContext(
+    on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
+    Context.merge(ground, fleet)
+  )
+  const served = Context.mergeAll(ground, fleet, manager, webhooks)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 

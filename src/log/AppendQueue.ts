@@ -160,12 +160,17 @@ export class AppendQueue {
     this.#start = 0
   }
 
+  /** Whether `admit` would call back at once. */
+  get admitsNow(): boolean {
+    return this.#line.size === 0 && !this.overBound
+  }
+
   /**
    * Calls `enter`, which queues a whole `append`, once the queue is within its bound: at once, or in its turn after
    * the appends that came before it. Returns the way to withdraw.
    */
   admit(enter: () => void): () => void {
-    if (this.#line.size === 0 && !this.overBound) {
+    if (this.admitsNow) {
       enter()
       return () => {}
     }

@@ -287,6 +287,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         nudge()
         return !queue.overBound
       },
+      hasRoom: () => queue.admitsNow,
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,

@@ -6,13 +6,19 @@ import { Context, Effect, Layer } from "effect"
 import type { UpstreamStatus } from "../domain/Device.ts"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 import type { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
+import type { WebhookState } from "../domain/WebhookState.ts"
+import type { SessionEvent } from "./GatewayParts.ts"
 
 /** The actor's own view of its connection, read without disturbing it. */
 export interface ActorView {
   readonly state: DeviceState
   readonly attempts: number
   readonly lastFrameAt: string | null
+  /** When a webhook last brought something new of the device. */
+  readonly lastWebhookAt: string | null
   readonly lastFailure: Failure | null
+  /** How its webhook stands at the gateway; null where the gateway cannot be told. */
+  readonly webhook: WebhookState | null
   readonly framesReceived: number
   readonly restarts: number
   readonly paused: boolean
@@ -47,6 +53,13 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
    * False where no actor with an open session lives here: then nothing is recorded.
    */
   readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean>
+  /**
+   * Events of the device that came by a webhook, and are in the log by now. They show its actor that it is heard. Hints
+   * among them only make it ask the gateway: webhooks come late, twice and in any order.
+   */
+  readonly heard: (id: DeviceId, events: ReadonlyArray<SessionEvent>) => Effect.Effect<void>
+  /** A webhook that was signed for the device was turned away, now. The gateway may not try again. */
+  readonly refused: (id: DeviceId) => Effect.Effect<void>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
   /** Compares desired state with actors now, and returns when starts and stops were handed out. */
@@ -60,6 +73,8 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
 export const noFleet: DeviceFleet["Service"] = {
   view: () => Effect.succeed(null),
   reportStatus: () => Effect.succeed(false),
+  heard: () => Effect.void,
+  refused: () => Effect.void,
   incidents: Effect.succeed([]),
   counts: Effect.succeed(noDevices),
   reconcile: Effect.void

@@ -11,6 +11,7 @@ import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { DeviceId, GatewayName, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { RecordedDevice } from "../domain/RecordedDevice.ts"
+import type { SessionTarget } from "./GatewayParts.ts"
 
 export interface Page<A> {
   readonly items: ReadonlyArray<A>
@@ -26,6 +27,11 @@ export interface DeviceClaim {
    */
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp
+}
+
+/** A device as its gateway knows it. */
+export interface SlotHolder extends SessionTarget {
+  readonly active: boolean
 }
 
 export class DeviceRepository extends Context.Service<DeviceRepository, {
@@ -74,6 +80,16 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     ids: ReadonlyArray<DeviceId>,
     transitionsMax: number
   ) => Effect.Effect<ReadonlyMap<DeviceId, RecordedDevice>, StorageUnavailable>
+
+  /** The devices of the gateway with one of these ids, slots or accounts (canonical JIDs), active or not. */
+  readonly findSlots: (
+    gateway: GatewayName,
+    names: {
+      readonly ids: ReadonlyArray<DeviceId>
+      readonly upstreamIds: ReadonlyArray<string>
+      readonly accounts: ReadonlyArray<string>
+    }
+  ) => Effect.Effect<ReadonlyArray<SlotHolder>, StorageUnavailable>
 
   /** Every device that should run, or whose recorded state says that it runs. Without ids, of all devices. */
   readonly desired: (

@@ -125,6 +125,9 @@ export class EventLog extends Context.Service<EventLog, {
     options?: { readonly fence: Fence; readonly onFenced: () => void }
   ) => boolean
 
+  /** Whether the log is within its bound and nobody waits for room: what is given to it now waits for the database alone. */
+  readonly hasRoom: () => boolean
+
   /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
   readonly onRoom: (resume: () => void) => () => void
 

@@ -16,6 +16,11 @@ export interface FleetSettings {
   /** Status questions under way at once per gateway: a slow gateway holds up no other. */
   readonly statusConcurrency: number
   /**
+   * A webhook that is set at the gateway is checked once in this time, anywhere between half and one and a half of it. An
+   * operator who changes it by hand, or a gateway that forgets it, costs at most so much live traffic.
+   */
+  readonly webhookInterval: Duration.Duration
+  /**
    * How often the fleet looks over its devices for what is due, and updates its metrics. Ten thousand are looked over in
    * well under a millisecond.
    */
@@ -34,6 +39,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     statusInterval: Duration.minutes(5),
     statusIntervalWaiting: Duration.seconds(20),
     statusConcurrency: 16,
+    webhookInterval: Duration.minutes(10),
     tick: Duration.seconds(1),
     reconcileInterval: Duration.minutes(3)
   })

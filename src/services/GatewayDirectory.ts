@@ -45,6 +45,8 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
   readonly current: (name: GatewayName | undefined) => Result.Result<GatewayRef, GatewayAbsent>
   /** The gateway of this version, shared with everyone who has it open, for as long as the scope. */
   readonly open: (ref: GatewayRef) => Effect.Effect<WhatsAppGateway, GatewayAbsent, Scope.Scope>
+  /** The secret that signs the webhooks of this version; null where it has none. */
+  readonly webhookSecret: (ref: GatewayRef) => Effect.Effect<Redacted.Redacted | null, GatewayAbsent>
   /** Reads the table now. If that fails, what is known stays. */
   readonly refresh: Effect.Effect<void>
   /** A pulse after every refresh that found something changed. */
@@ -64,6 +66,7 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
       return GatewayDirectory.of({
         current: (name) => Result.map(choose(all, name), (gateway) => `${gateway.name} 1` as GatewayRef),
         open: (ref) => Effect.fromResult(choose(all, readName(ref))),
+        webhookSecret: () => Effect.succeed(null),
         refresh: Effect.void,
         changes: Stream.never,
         brings: () => false,
@@ -134,12 +137,19 @@ const make = Effect.fnUntraced(function*(
       : Effect.map(openSecrets(row), (secrets) => ({ ...row.gateway, secrets }))
   }
 
+  const findRow = (ref: GatewayRef): Effect.Effect<StoredGateway, GatewayUnknown> =>
+    Effect.suspend(() => {
+      const row = [...rows.values()].find((one) => makeRef(one) === ref)
+      // The row changed between `current` and here: the caller asks for the current version again.
+      return row === undefined
+        ? Effect.fail(GatewayUnknown.of(readName(ref), [...rows.keys()]))
+        : Effect.succeed(row)
+    })
+
   const opened = yield* RcMap.make({
     idleTimeToLive: idleTime,
     lookup: Effect.fnUntraced(function*(ref: GatewayRef) {
-      const row = [...rows.values()].find((one) => makeRef(one) === ref)
-      // The row changed between `current` and here: the caller asks for the current version again.
-      if (row === undefined) return yield* GatewayUnknown.of(readName(ref), [...rows.keys()])
+      const row = yield* findRow(ref)
       const open = adapters.byDialect.get(row.gateway.dialect)
       if (open === undefined) return yield* GatewayUnusable.of(row.gateway.name, "dialect")
       const gateway = yield* open(yield* connect(row))
@@ -191,6 +201,8 @@ const make = Effect.fnUntraced(function*(
   return GatewayDirectory.of({
     current,
     open: (ref) => RcMap.get(opened, ref),
+    webhookSecret: (ref) =>
+      Effect.flatMap(findRow(ref), connect).pipe(Effect.map(({ secrets }) => secrets.webhookSecret ?? null)),
     refresh,
     changes: Stream.fromPubSub(pulses),
     brings: (name) => ownByName.has(name),

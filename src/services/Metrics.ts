@@ -171,6 +171,31 @@ export const gapEventsRecovered = Metric.counter("columba_gap_events_recovered_t
   incremental: true
 })
 
+// Webhooks of gateways
+
+/** Labels `gateway` (`unknown` for a name that is none of ours) and `outcome`. */
+export const webhooks = Metric.counter("columba_webhooks_total", {
+  description: "Webhooks that gateways have posted, by gateway and outcome",
+  incremental: true
+})
+export const webhookLatency = Metric.histogram("columba_webhook_seconds", {
+  description: "From the arrival of a webhook to the decision on its answer, after the commit where it was taken",
+  boundaries: latencyBoundaries
+})
+export const webhooksInFlight = Metric.gauge("columba_webhooks_in_flight", {
+  description: "Webhooks that have no answer yet"
+})
+
+/** Labels `gateway` and `outcome`. */
+export const webhookChecks = Metric.counter("columba_webhook_checks_total", {
+  description: "Times that a gateway was told, or asked, where it posts a device's events",
+  incremental: true
+})
+/** Labels `gateway` and `status`. */
+export const deviceWebhooks = Metric.gauge("columba_device_webhooks", {
+  description: "Devices by how their webhooks stand at the gateway"
+})
+
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {

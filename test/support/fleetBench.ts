@@ -162,6 +162,7 @@ export const layerOn = (
           else tables.drafts.push(draft)
           return !full
         },
+        hasRoom: () => true,
         onRoom: (resume) => {
           if (!full) {
             resume()
@@ -191,6 +192,7 @@ export const layerOn = (
             ? row
             : Result.fail(GatewayUnknown.of(name, [gateway.name])),
         open: () => Effect.succeed(gateway),
+        webhookSecret: () => Effect.succeed(null),
         refresh: Effect.void,
         changes: Stream.fromPubSub(gatewayPulses),
         brings: () => false,

@@ -8,8 +8,15 @@ import type { UpstreamStatus } from "../../src/domain/Device.ts"
 import type { Failure, FailureClass } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
 import { SessionRefused } from "../../src/services/GatewayParts.ts"
-import type { Capabilities, OpenSession, SessionEvent, SessionListener } from "../../src/services/GatewayParts.ts"
+import type {
+  Capabilities,
+  Ingest,
+  OpenSession,
+  SessionEvent,
+  SessionListener
+} from "../../src/services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import { scriptedIngest } from "./scriptedWebhooks.ts"
 
 /** `blackhole`: nothing answers, and the handshake runs into its time limit. */
 export type OpenMode = "accept" | "hang" | "blackhole" | "defect" | FailureClass
@@ -130,6 +137,9 @@ export class ScriptedGateway implements WhatsAppGateway {
       }
     }
   }
+
+  /** Absent where a test takes it away. */
+  ingest?: Ingest = scriptedIngest
 
   readonly status: WhatsAppGateway["status"] = () =>
     Effect.suspend(() =>

@@ -22,6 +22,10 @@ import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import type { SecretKey } from "../../src/services/SecretSeal.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
+import type { SessionEvent } from "../../src/services/GatewayParts.ts"
+import { SlotLookup } from "../../src/services/SlotLookup.ts"
+import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
+import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
 import type { DraftOf } from "./drafts.ts"
 
@@ -32,13 +36,18 @@ export interface Script {
   views: ReadonlyMap<DeviceId, ActorView>
   /** What the actor of the device does with an answer of its gateway; false: no actor lives here. */
   reportStatus: DeviceFleet["Service"]["reportStatus"]
+  /** What the actors were told of webhooks. */
+  readonly heard: Array<readonly [id: DeviceId, events: ReadonlyArray<SessionEvent>]>
+  readonly refused: Array<DeviceId>
 }
 
 export const makeScript = (): Script => ({
   gateway: new ScriptedGateway(),
   incidents: [],
   views: new Map(),
-  reportStatus: () => Effect.succeed(false)
+  reportStatus: () => Effect.succeed(false),
+  heard: [],
+  refused: []
 })
 
 export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string, devices?: ReadonlyArray<DeviceId>]
@@ -49,6 +58,8 @@ const makeFleet = (script: Script) =>
     DeviceFleet.of({
       view: (id) => Effect.sync(() => script.views.get(id) ?? null),
       reportStatus: (id, status) => script.reportStatus(id, status),
+      heard: (id, events) => Effect.sync(() => void script.heard.push([id, events])),
+      refused: (id) => Effect.sync(() => void script.refused.push(id)),
       incidents: Effect.sync(() => script.incidents),
       counts: Effect.die("not asked here"),
       reconcile: Effect.void
@@ -65,6 +76,9 @@ const ownGateway: OwnGateway = {
   source: "environment"
 }
 
+const withSecret = (secret: string | undefined): OwnGateway =>
+  secret === undefined ? ownGateway : { ...ownGateway, secrets: { webhookSecret: Redacted.make(secret) } }
+
 /** Everything the routes need. Storage may be given, to outlive a server. */
 export const services = (
   options: {
@@ -72,9 +86,12 @@ export const services = (
     readonly keys?: ReadonlyArray<Key>
     readonly storage?: Storage
     readonly secretKeys?: ReadonlyArray<SecretKey>
+    /** The secret that signs the webhooks of the gateway. */
+    readonly webhookSecret?: string
   } = {}
 ) => {
   const script = options.script ?? makeScript()
+  const secretKeys = options.secretKeys ?? [Redacted.make<Uint8Array>(new Uint8Array(32))]
   const base = Layer.mergeAll(
     options.storage ?? MemoryStorage.layerMemory,
     makeFleet(script),
@@ -103,7 +120,7 @@ export const services = (
     Readiness.layer
   )
   const gateways = GatewayManager.layer.pipe(
-    Layer.provideMerge(GatewayDirectory.layer([ownGateway])),
+    Layer.provideMerge(GatewayDirectory.layer([withSecret(options.webhookSecret)])),
     Layer.provideMerge(Layer.succeed(
       GatewayAdapters,
       GatewayAdapters.of({
@@ -113,10 +130,11 @@ export const services = (
         ]])
       })
     )),
-    Layer.provide(AesSecretSeal.layer(options.secretKeys ?? [Redacted.make<Uint8Array>(new Uint8Array(32))])),
+    Layer.provideMerge(Layer.merge(AesSecretSeal.layer(secretKeys), WebhookSecrets.layer(secretKeys))),
     Layer.orDie
   )
-  return DeviceManager.layer.pipe(Layer.provideMerge(gateways), Layer.provideMerge(base))
+  const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
+  return Layer.merge(DeviceManager.layer, ingest).pipe(Layer.provideMerge(gateways), Layer.provideMerge(base))
 }
 
 export type Storage = typeof MemoryStorage.layerMemory

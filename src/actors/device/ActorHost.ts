@@ -11,6 +11,7 @@ import type { FleetMeter } from "../fleet/FleetMeter.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import type { StatusSync } from "../gateway/StatusSync.ts"
+import type { WebhookSetup } from "../gateway/WebhookSetup.ts"
 
 export interface ActorHost {
   readonly log: EventLog["Service"]
@@ -21,6 +22,7 @@ export interface ActorHost {
   readonly gate: ConnectGate
   readonly incidents: GatewayIncidents
   readonly status: StatusSync
+  readonly webhooks: WebhookSetup
   readonly meter: FleetMeter
   readonly clock: Clock.Clock
 }

@@ -139,6 +139,7 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   }
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)
+  host.webhooks.moved(cell)
 }
 
 /** The log's record of a transition. */

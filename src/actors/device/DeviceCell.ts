@@ -9,6 +9,8 @@ import { Effect } from "effect"
 import type { Duration, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { Failure } from "../../domain/DeviceState.ts"
+import type { EventDraft } from "../../domain/Event.ts"
+import type { WebhookState } from "../../domain/WebhookState.ts"
 import type { SessionEvent, Session, SessionListener } from "../../services/GatewayParts.ts"
 import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./ActorState.ts"
@@ -45,6 +47,11 @@ export class DeviceCell {
   delayStep: DelayStep | null = null
   framesReceived = 0
   lastFrameAt = 0
+  lastWebhookAt = 0
+  /** How its webhook stands at the gateway; null where the gateway cannot be told. */
+  webhook: WebhookState | null = null
+  /** Webhooks that were signed for this device and turned away. */
+  webhooksRefused = 0
   restarts = 0
   lastFailure: Failure | null = null
   paused = false
@@ -163,12 +170,8 @@ export class FrameListener implements SessionListener {
   #handle(cell: DeviceCell, event: SessionEvent): void {
     switch (event._tag) {
       case "Record":
-        cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
         if (!cell.host.log.push(event.draft)) pauseUntilRoom(cell)
-        if (cell.actorState.state._tag !== "Online" && event.draft.kind.startsWith("message.")) {
-          cell.post({ _tag: "TrafficHeard" })
-        }
-        return
+        return noteTraffic(cell, event.draft)
       case "UpstreamConnected":
       case "UpstreamDisconnected":
       case "LoginNeeded":
@@ -178,6 +181,26 @@ export class FrameListener implements SessionListener {
       default:
         throw new Error(`unknown event ${String((event as { readonly _tag: unknown })._tag)}`)
     }
+  }
+}
+
+/** A message shows that the account behind the slot is connected. */
+const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
+  cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
+  if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) cell.post({ _tag: "TrafficHeard" })
+}
+
+/**
+ * Events that came by a webhook, and are in the log. Webhooks come late and in any order, so a hint among them says
+ * nothing about now: it only makes us ask.
+ */
+export const hearWebhook = (cell: DeviceCell, events: ReadonlyArray<SessionEvent>): void => {
+  cell.lastWebhookAt = cell.host.clock.currentTimeMillisUnsafe()
+  for (const event of events) {
+    cell.framesReceived++
+    cell.host.meter.frame()
+    if (event._tag === "Record") noteTraffic(cell, event.draft)
+    else cell.host.status.want(cell, "soon")
   }
 }
 

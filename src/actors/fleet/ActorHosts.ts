@@ -10,6 +10,7 @@ import { Clock, Context, Effect, Layer, RcMap, Result } from "effect"
 import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { WebhookStatus } from "../../domain/WebhookState.ts"
 import type { IncidentView } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
@@ -23,6 +24,7 @@ import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
+import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import * as FleetMeter from "./FleetMeter.ts"
 
 export class ActorHosts extends Context.Service<ActorHosts, {
@@ -36,6 +38,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   /** The devices admitted here, by state. */
   readonly counts: () => Readonly<Record<DeviceStateTag, number>>
+  /** The devices of gateways that send live events by webhook alone, by how their webhooks stand. */
+  readonly webhookCounts: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }>()("columba/actors/fleet/ActorHosts") {
   static readonly layer = Layer.effect(
     ActorHosts,
@@ -52,8 +56,10 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const openSession = yield* GatewaySessions.make(gateway)
         const incidents = yield* GatewayIncidents.make(gateway)
         const status = yield* StatusSync.make(gateway, settings)
+        const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
+        const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
         const gate = ConnectGate.make(settings)
-        const host: ActorHost = { log, gateway, ref, openSession, gate, incidents, status, meter, clock }
+        const host: ActorHost = { log, gateway, ref, openSession, gate, incidents, status, webhooks, meter, clock }
         open.add(host)
         yield* Effect.addFinalizer(() => Effect.sync(() => open.delete(host)))
         return host
@@ -67,12 +73,14 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           Effect.sync(() => {
             meter.moved(null, cell.actorState.state._tag)
             host.status.add(cell)
+            host.webhooks.add(cell)
             return cell
           }),
           () =>
             Effect.sync(() => {
               meter.moved(cell.actorState.state._tag, null)
               host.status.remove(cell)
+              host.webhooks.remove(cell)
             })
         )
       })
@@ -91,7 +99,17 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           if (cell.device.releaseRequests > releaseRequests) cell.post({ _tag: "ReleaseRequested" })
         },
         incidents: Effect.sync(() => [...open].flatMap((host) => host.incidents.view() ?? [])),
-        counts: meter.counts
+        counts: meter.counts,
+        webhookCounts: () => {
+          const sum: Partial<Record<WebhookStatus, number>> = {}
+          for (const { gateway, webhooks } of open) {
+            if (gateway.capabilities.liveEvents !== "webhook") continue
+            for (const [status, count] of Object.entries(webhooks.counts()) as Array<[WebhookStatus, number]>) {
+              sum[status] = (sum[status] ?? 0) + count
+            }
+          }
+          return sum
+        }
       })
     })
   )

@@ -54,6 +54,8 @@ export const make = (): LeasedFleet => {
     fleet: DeviceFleet.of({
       view: (id) => Effect.suspend(() => current.view(id)),
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),
+      heard: (id, events) => Effect.suspend(() => current.heard(id, events)),
+      refused: (id) => Effect.suspend(() => current.refused(id)),
       incidents: Effect.suspend(() => current.incidents),
       counts: Effect.suspend(() => current.counts),
       reconcile: Effect.suspend(() => current.reconcile)

@@ -25,6 +25,7 @@ import {
 } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
+import type { WebhookStatus } from "../../domain/WebhookState.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
@@ -42,6 +43,7 @@ import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
 import { stateDraft } from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
+import { hearWebhook } from "../device/DeviceCell.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
@@ -232,7 +234,8 @@ const make = Effect.gen(function*() {
       Effect.suspend(() => {
         const { Online: online } = hosts.counts()
         const detail = `${online} of ${cells.size} devices online` +
-          (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`)
+          (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`) +
+          describeWebhooks(hosts.webhookCounts())
         return compared === "done"
           ? Effect.succeed(detail)
           : Effect.fail(`desired state read: ${compared}; ${detail}`)
@@ -270,6 +273,16 @@ const make = Effect.gen(function*() {
       yield* Effect.timeoutOption(cell.drained, reportMax)
       return true
     }),
+    heard: (id, events) =>
+      Effect.sync(() => {
+        const cell = cells.get(id)
+        if (cell !== undefined) hearWebhook(cell, events)
+      }),
+    refused: (id) =>
+      Effect.sync(() => {
+        const cell = cells.get(id)
+        if (cell !== undefined) cell.webhooksRefused++
+      }),
     incidents: hosts.incidents,
     counts: Effect.sync(hosts.counts),
     reconcile: Effect.asVoid(reconcile())
@@ -323,12 +336,21 @@ const pushInactive = (
   log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }
 
+/** What is not as it should be; a device without a webhook hears nothing where live events come by webhook. */
+const describeWebhooks = (counts: Readonly<Partial<Record<WebhookStatus, number>>>): string =>
+  Object.entries(counts)
+    .filter(([status, count]) => status !== "set" && count > 0)
+    .map(([status, count]) => `; ${count} without a webhook at the gateway (${status})`)
+    .join("")
+
 const view = (cell: DeviceCell | undefined): ActorView | null =>
   cell === undefined ? null : {
     state: cell.actorState.state,
     attempts: cell.actorState.attempt,
     lastFrameAt: cell.lastFrameAt === 0 ? null : new Date(cell.lastFrameAt).toISOString(),
+    lastWebhookAt: cell.lastWebhookAt === 0 ? null : new Date(cell.lastWebhookAt).toISOString(),
     lastFailure: cell.lastFailure,
+    webhook: cell.webhook,
     framesReceived: cell.framesReceived,
     restarts: cell.restarts,
     paused: cell.paused

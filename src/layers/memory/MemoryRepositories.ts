@@ -118,6 +118,15 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             }]]
           }))
         ),
+      findSlots: (gateway, { accounts, ids, upstreamIds }) =>
+        Effect.sync(() =>
+          Array.from(tables.devices.values()).flatMap(({ device: { active, gateway: its, id, jid, upstreamId } }) =>
+            its === gateway &&
+              (ids.includes(id) || upstreamIds.includes(upstreamId) || (jid !== null && accounts.includes(jid)))
+              ? [{ deviceId: id, upstreamId, jid, active }]
+              : []
+          )
+        ),
       desired: (ids) =>
         Effect.sync(() =>
           Array.from(tables.devices.values())

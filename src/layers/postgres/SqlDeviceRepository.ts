@@ -10,7 +10,7 @@ import type { DeviceStateData } from "../../domain/EventData.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
-import type { DeviceClaim } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim, SlotHolder } from "../../services/DeviceRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { unavailable } from "./sqlErrors.ts"
@@ -125,6 +125,12 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           ) e on true where d.id = any ($1::text[]) order by d.id, e.event_seq desc`,
           [[...ids], PgTypes.int8(BigInt(transitionsMax))]
         ).pipe(Effect.map(groupRecorded), unavailable("read what is recorded of devices")),
+      findSlots: (gateway, { accounts, ids, upstreamIds }) =>
+        sql.unsafe<SlotHolder>(
+          `select id as "deviceId", upstream_id as "upstreamId", jid, active from devices
+          where gateway = $1 and (id = any ($2::text[]) or upstream_id = any ($3::text[]) or jid = any ($4::text[]))`,
+          [PgTypes.text(gateway), [...ids], [...upstreamIds], [...accounts]]
+        ).pipe(unavailable("find the device of a slot")),
       desired: (ids) =>
         sql.unsafe<DesiredDevice>(
           `select id, gateway, upstream_id as "upstreamId", jid, active,

@@ -456,6 +456,7 @@ const makeLog = (count: number) => {
   const service = EventLog.of({
     append: () => Effect.die("not used"),
     push: () => true,
+    hasRoom: () => true,
     onRoom: () => () => {},
     flush: Effect.void,
     read: () => Effect.die("not used"),

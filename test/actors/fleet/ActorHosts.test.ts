@@ -13,6 +13,7 @@ const unused = Effect.die("admitting a device appends nothing and reads nothing"
 const log = EventLog.of({
   append: () => unused,
   push: () => true,
+  hasRoom: () => true,
   onRoom: () => () => {},
   flush: unused,
   read: () => unused,

@@ -23,6 +23,7 @@ const processOn = Effect.fnUntraced(function*(url: string) {
   const directory = GatewayDirectory.of({
     current: () => Result.succeed("default 1" as GatewayRef),
     open: () => Effect.succeed(gateway),
+    webhookSecret: () => Effect.succeed(null),
     refresh: Effect.void,
     changes: Stream.empty,
     brings: () => false,

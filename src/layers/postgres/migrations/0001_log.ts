@@ -103,6 +103,8 @@ const statements = [
     updated_at timestamptz not null default clock_timestamp(),
     constraint devices_upstream unique (gateway, upstream_id)
   )`,
+  // For webhooks that name the account alone.
+  `create index devices_account on devices (gateway, jid)`,
   // `failed` ranks below everything: a rank comparison never reaches it, and the step from `pending` to it has a rule of its own.
   `create function columba_rank(status text) returns integer language sql immutable as $$
     select case status when 'pending' then 0 when 'sent' then 1 when 'delivered' then 2 when 'read' then 3

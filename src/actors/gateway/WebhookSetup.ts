@@ -1,0 +1,184 @@
+/**
+ * Tells one gateway where to post the events of its devices: when a device's session has opened, and again now and then at
+ * random moments, because an operator or a restart may have undone it. One loop and a few workers for all devices of
+ * the gateway.
+ */
+import { Cause, Clock, Duration, Effect, Latch, Metric, Option, Random } from "effect"
+import type { Redacted, Scope } from "effect"
+import type { WebhookState, WebhookStatus } from "../../domain/WebhookState.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import type { WebhookAddress } from "../../services/GatewayParts.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import { deviceWebhookUrl, gatewayWebhookUrl, PublicAddress } from "../../services/PublicAddress.ts"
+import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+
+/** A device that connects again and again is not asked about each time. */
+const askAgainMin = Duration.seconds(30)
+
+/** Devices that come back together are asked about over this time. */
+const spread = Duration.seconds(2)
+
+/** A gateway that did not answer mostly does a minute later. */
+const retryInterval = Duration.minutes(1)
+
+/** Reading and writing at the gateway have bounds of their own; this one is for both together. */
+const ensureTimeout = Duration.seconds(30)
+
+/** Questions and answers to and from a gateway that is busy with messages. */
+const concurrency = 4
+
+export interface WebhookSetup {
+  readonly add: (cell: DeviceCell) => void
+  readonly remove: (cell: DeviceCell) => void
+  /** The device made a transition: its session may have opened. */
+  readonly moved: (cell: DeviceCell) => void
+  /** Devices by how their webhooks stand; empty where the gateway cannot be told. */
+  readonly counts: () => Readonly<Partial<Record<WebhookStatus, number>>>
+}
+
+const none: WebhookSetup = { add: () => {}, remove: () => {}, moved: () => {}, counts: () => ({}) }
+
+/** `secret`: the gateway's own, for an installation that has no key to derive one from. */
+export const make = Effect.fnUntraced(function*(
+  gateway: WhatsAppGateway,
+  secret: Redacted.Redacted | null,
+  settings: Pick<FleetSettings, "webhookInterval" | "tick">
+): Effect.fn.Return<WebhookSetup, never, Scope.Scope> {
+  if (gateway.webhook === undefined) return none
+  const { ensure } = gateway.webhook
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const publicAddress = yield* PublicAddress
+  const secrets = yield* Effect.serviceOption(WebhookSecrets)
+
+  /** When to ask, by the monotonic clock; absent while the device has no session or is being asked about. */
+  const dueAt = new Map<DeviceCell, number>()
+  const askedAt = new WeakMap<DeviceCell, number>()
+  const cells = new Set<DeviceCell>()
+  const due = new Set<DeviceCell>()
+  const someDue = Latch.makeUnsafe()
+
+  const addressOf = (cell: DeviceCell): WebhookAddress | WebhookStatus => {
+    if (publicAddress === null) return "no-address"
+    const own = Option.match(secrets, {
+      onNone: () => undefined,
+      onSome: (known) => known.of(gateway.name, cell.device.id)[0]
+    })
+    if (own !== undefined) return { url: deviceWebhookUrl(publicAddress, gateway.name, cell.device.id), secret: own }
+    return secret === null ? "no-secret" : { url: gatewayWebhookUrl(publicAddress, gateway.name), secret }
+  }
+
+  const planIn = (cell: DeviceCell, wait: Duration.Duration): void => {
+    dueAt.set(cell, monotonicMillis(clock) + Duration.toMillis(wait) * (0.5 + random.nextDoubleUnsafe()))
+  }
+
+  const note = (cell: DeviceCell, status: WebhookStatus, detail: string | null): void => {
+    cell.webhook = { status, detail, checkedAt: new Date(clock.currentTimeMillisUnsafe()).toISOString() }
+    if (cells.has(cell) && cell.actorState.sessionOpen) {
+      planIn(cell, status === "failed" ? retryInterval : settings.webhookInterval)
+    }
+  }
+
+  const ask = Effect.fnUntraced(function*(cell: DeviceCell, address: WebhookAddress) {
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    askedAt.set(cell, monotonicMillis(clock))
+    const answer = yield* ensure(target, address).pipe(
+      Effect.mapError((error) => error.message),
+      Effect.timeoutOrElse({
+        duration: ensureTimeout,
+        orElse: () => Effect.fail("the gateway did not answer in time")
+      }),
+      Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : reportDefect(cause)),
+      Effect.result
+    )
+    const outcome = answer._tag === "Failure" ? "failed" : answer.success
+    yield* Metric.update(Metric.withAttributes(Metrics.webhookChecks, { gateway: gateway.name, outcome }), 1)
+    if (answer._tag === "Failure") return note(cell, "failed", answer.failure)
+    note(cell, answer.success === "unsupported" ? "unsupported" : "set", null)
+    if (answer.success === "set") {
+      yield* Effect.logInfo("the gateway posts the device's events to us now").pipe(
+        Effect.annotateLogs({ gateway: gateway.name, device: cell.device.id })
+      )
+    }
+  })
+
+  const reportDefect = (cause: Cause.Cause<string>): Effect.Effect<never, string> => {
+    const failure = Cause.findErrorOption(cause)
+    return Option.isSome(failure)
+      ? Effect.fail(failure.value)
+      : Effect.logError("setting a webhook crashed", cause).pipe(
+        Effect.annotateLogs({ gateway: gateway.name }),
+        Effect.andThen(Effect.fail("a defect in this program; its log has the trace"))
+      )
+  }
+
+  const worker = Effect.suspend(() => {
+    const [cell] = due
+    if (cell === undefined) {
+      someDue.closeUnsafe()
+      return someDue.await
+    }
+    due.delete(cell)
+    const address = addressOf(cell)
+    return typeof address === "string" ? Effect.void : ask(cell, address)
+  })
+  for (let place = 0; place < concurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
+
+  const counts = (): Readonly<Partial<Record<WebhookStatus, number>>> => {
+    const found: Partial<Record<WebhookStatus, number>> = {}
+    for (const { webhook } of cells) if (webhook !== null) found[webhook.status] = (found[webhook.status] ?? 0) + 1
+    return found
+  }
+
+  const shown = new Set<WebhookStatus>()
+  const showCounts = Effect.suspend(() => {
+    const found = counts()
+    for (const status of Object.keys(found)) shown.add(status as WebhookStatus)
+    return Effect.forEach(shown, (status) =>
+      Metric.update(
+        Metric.withAttributes(Metrics.deviceWebhooks, { gateway: gateway.name, status }),
+        found[status] ?? 0
+      ), { discard: true })
+  })
+  const sweep = Effect.suspend(() => {
+    const now = monotonicMillis(clock)
+    for (const [cell, at] of dueAt) {
+      if (at > now) continue
+      dueAt.delete(cell)
+      due.add(cell)
+      someDue.openUnsafe()
+    }
+    return showCounts
+  })
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
+
+  return {
+    add: (cell) => {
+      const address = addressOf(cell)
+      cells.add(cell)
+      cell.webhook = initial(typeof address === "string" ? address : "pending")
+    },
+    remove: (cell) => {
+      cells.delete(cell)
+      dueAt.delete(cell)
+      due.delete(cell)
+    },
+    moved: (cell) => {
+      if (!cell.actorState.sessionOpen) {
+        dueAt.delete(cell)
+        due.delete(cell)
+        return
+      }
+      if (dueAt.has(cell) || due.has(cell) || typeof addressOf(cell) === "string") return
+      const asked = askedAt.get(cell)
+      const rested = asked === undefined || monotonicMillis(clock) - asked >= Duration.toMillis(askAgainMin)
+      planIn(cell, rested ? spread : askAgainMin)
+    },
+    counts
+  }
+})
+
+const initial = (status: WebhookStatus): WebhookState => ({ status, checkedAt: null, detail: null })

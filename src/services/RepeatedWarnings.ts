@@ -1,0 +1,34 @@
+/**
+ * Warnings that strangers can cause as often as they like, at a bounded rate: the first at once, and then one per
+ * interval with the number of those that were left out.
+ */
+import { Clock, Duration, Effect } from "effect"
+import { monotonicMillis } from "./monotonic.ts"
+
+/** Often enough to be seen while it happens. */
+const interval = Duration.seconds(10)
+
+/** Keys are names of our own, so there are few. The bound is for a mistake in that. */
+const keysMax = 1000
+
+export class RepeatedWarnings {
+  readonly #told = new Map<string, { at: number; leftOut: number }>()
+
+  /** `key` says which warnings are the same. */
+  warn(key: string, message: string, annotations: Readonly<Record<string, unknown>>): Effect.Effect<void> {
+    return Effect.flatMap(Clock.Clock, (clock) => {
+      const now = monotonicMillis(clock)
+      const told = this.#told.get(key)
+      if (told !== undefined && now - told.at < Duration.toMillis(interval)) {
+        told.leftOut++
+        return Effect.void
+      }
+      if (this.#told.size >= keysMax) this.#told.clear()
+      this.#told.set(key, { at: now, leftOut: 0 })
+      const { leftOut = 0 } = told ?? {}
+      return Effect.logWarning(message).pipe(
+        Effect.annotateLogs(leftOut === 0 ? annotations : { ...annotations, leftOut })
+      )
+    })
+  }
+}

@@ -1,0 +1,173 @@
+/** When a gateway is told where to post, and what is known of it; and what webhooks do to a device's actor. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Redacted, Result } from "effect"
+import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import type { SessionTarget, Webhook, WebhookAddress } from "../../../src/services/GatewayParts.ts"
+import { PublicAddress } from "../../../src/services/PublicAddress.ts"
+import { WebhookSecrets } from "../../../src/services/WebhookSecrets.ts"
+import { device, deviceId, FleetBench, layer, pass, settle } from "../../support/fleetBench.ts"
+import { messageDraft } from "../../support/drafts.ts"
+
+const one = deviceId(1)
+const address = "https://columba.example/base"
+
+type Outcome = "set" | "unchanged" | "unsupported"
+
+/** A gateway that takes webhooks, and what it was told. */
+class Told {
+  readonly asked: Array<{ readonly target: SessionTarget; readonly address: WebhookAddress }> = []
+  answer: Effect.Effect<Outcome, GatewayUnavailable> = Effect.succeed("set")
+  underWay = 0
+  underWayMax = 0
+
+  readonly webhook: Webhook = {
+    events: [],
+    instructions: (url) => `set it to ${url}`,
+    ensure: (target, address) =>
+      Effect.gen({ self: this }, function*() {
+        this.asked.push({ target, address })
+        this.underWay++
+        this.underWayMax = Math.max(this.underWay, this.underWayMax)
+        return yield* Effect.ensuring(this.answer, Effect.sync(() => this.underWay--))
+      })
+  }
+}
+
+interface Options {
+  readonly address?: string | null
+  readonly keys?: number
+  readonly devices?: number
+}
+
+const within = (options: Options, test: (bench: FleetBench["Service"], told: Told) => Effect.Effect<void>) =>
+  Effect.gen(function*() {
+    const bench = yield* FleetBench
+    const told = new Told()
+    const capabilities = { ...bench.gateway.capabilities, liveEvents: "webhook" as const }
+    Object.assign(bench.gateway, { webhook: told.webhook, capabilities })
+    // Its devices leave the gateway as it was and come to the one that takes webhooks.
+    yield* bench.setGateway(Result.succeed(2))
+    yield* pass("1 second")
+    yield* test(bench, told)
+  }).pipe(
+    Effect.provide(
+      layer(Array.from({ length: options.devices ?? 1 }, (_, index) => device(index + 1))).pipe(
+        Layer.provide(WebhookSecrets.layer(
+          Array.from(
+            { length: options.keys ?? 1 },
+            (_, byte) => Redacted.make<Uint8Array>(new Uint8Array(32).fill(byte))
+          )
+        )),
+        Layer.provide(Layer.succeed(PublicAddress, options.address === undefined ? address : options.address))
+      )
+    ),
+    Effect.scoped
+  )
+
+const readWebhook = (bench: FleetBench["Service"]) => Effect.map(bench.fleet.view(one), (view) => view?.webhook ?? null)
+
+describe("the webhook of a device", () => {
+  it.effect("is set when its session has opened, with an address and a secret of its own, and checked again", () =>
+    within({}, (bench, told) =>
+      Effect.gen(function*() {
+        yield* pass("5 seconds")
+        const [first] = told.asked
+        assert.strictEqual(first!.target.deviceId, one)
+        assert.strictEqual(first!.target.upstreamId, "slot-1")
+        assert.strictEqual(first!.address.url, `${address}/webhooks/default?device=${one}`)
+        assert.match(Redacted.value(first!.address.secret), /^[0-9a-f]{64}$/)
+        assert.deepInclude(yield* readWebhook(bench), { status: "set", detail: null })
+        told.answer = Effect.succeed("unchanged")
+        yield* pass("15 minutes", "10 seconds")
+        assert.isAtLeast(told.asked.length, 2)
+        assert.isAtMost(told.asked.length, 4)
+        assert.deepInclude(yield* readWebhook(bench), { status: "set" })
+      })))
+
+  it.effect("is another secret for another device, and the same one each time", () =>
+    within({ devices: 2 }, (_, told) =>
+      Effect.gen(function*() {
+        yield* pass("30 minutes", "10 seconds")
+        const secrets = told.asked.map(({ address, target }) => `${target.deviceId} ${Redacted.value(address.secret)}`)
+        assert.isAbove(secrets.length, 3)
+        assert.strictEqual(new Set(secrets).size, 2)
+        assert.strictEqual(new Set(secrets.map((text) => text.split(" ")[1])).size, 2)
+      })))
+
+  it.effect("that could not be set is tried again a minute later, and says why meanwhile", () =>
+    within({}, (bench, told) =>
+      Effect.gen(function*() {
+        for (
+          const [answer, detail] of [
+            [Effect.fail(GatewayUnavailable.of("default", "set a webhook", "ECONNREFUSED")), /ECONNREFUSED/],
+            [Effect.die(new Error("planted")), /defect/],
+            [Effect.never, /in time/]
+          ] as const
+        ) {
+          told.answer = answer
+          yield* pass("2 minutes")
+          const webhook = yield* readWebhook(bench)
+          assert.strictEqual(webhook?.status, "failed")
+          assert.match(webhook?.detail ?? "", detail)
+        }
+        assert.isAtLeast(told.asked.length, 4)
+        told.answer = Effect.succeed("unsupported")
+        yield* pass("2 minutes")
+        assert.deepInclude(yield* readWebhook(bench), { status: "unsupported", detail: null })
+      })))
+
+  it.effect("is not asked about while nobody has said where we are, or there is no key", () =>
+    Effect.gen(function*() {
+      for (const [options, status] of [[{ address: null }, "no-address"], [{ keys: 0 }, "no-secret"]] as const) {
+        yield* within(options, (bench, told) =>
+          Effect.gen(function*() {
+            yield* pass("5 minutes")
+            assert.lengthOf(told.asked, 0)
+            assert.deepStrictEqual(yield* readWebhook(bench), { status, checkedAt: null, detail: null })
+          }))
+      }
+    }))
+
+  it.effect("of many devices that come together is set a few at a time", () =>
+    within({ devices: 200 }, (_, told) =>
+      Effect.gen(function*() {
+        told.answer = Effect.as(Effect.sleep("100 millis"), "set")
+        yield* pass("20 seconds", "100 millis")
+        assert.strictEqual(new Set(told.asked.map(({ target }) => target.deviceId)).size, 200)
+        assert.strictEqual(told.underWayMax, 4)
+      })))
+
+  it.effect("of a device that connects again and again is not asked about each time", () =>
+    within({}, (bench, told) =>
+      Effect.gen(function*() {
+        yield* pass("5 seconds")
+        const before = told.asked.length
+        for (let losses = 0; losses < 4; losses++) {
+          bench.gateway.live(one)[0]!.lose("upstreamDown")
+          yield* pass("5 seconds")
+        }
+        assert.isAtMost(told.asked.length, before + 1)
+      })))
+})
+
+describe("an actor that is told of webhooks", () => {
+  it.effect("takes a message as traffic, and a hint as a reason to ask", () =>
+    within({}, (bench) =>
+      Effect.gen(function*() {
+        bench.gateway.answer = { isConnected: false, isLoggedIn: true, jid: null }
+        bench.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
+        yield* pass("2 seconds")
+        assert.strictEqual(bench.readState(one), "Connecting")
+        yield* bench.fleet.heard(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
+        yield* settle
+        assert.strictEqual(bench.readState(one), "Online")
+        assert.isNotNull((yield* bench.fleet.view(one))!.lastWebhookAt)
+        bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid: null }
+        yield* pass("30 seconds")
+        const held = bench.gateway.holdStatus()
+        yield* bench.fleet.heard(one, [{ _tag: "LoggedOut", reason: "long ago" }])
+        yield* pass("2 seconds")
+        assert.deepStrictEqual([bench.readState(one), held.count()], ["Online", 1])
+        yield* bench.fleet.heard(deviceId(9), [{ _tag: "LoggedOut", reason: "not here" }])
+      })))
+})
