@@ -37,6 +37,10 @@ export const simulator = Command.make("simulator", {
     Flag.withDescription("HTTP Basic user; without it the gateway is open"),
     Flag.optional
   ),
+  apiKey: Flag.String("api-key").pipe(
+    Flag.withDescription("API key of the dialect waha; without it the gateway is open"),
+    Flag.optional
+  ),
   password: Flag.String("password").pipe(Flag.withDescription("HTTP Basic password"), Flag.withDefault("")),
   pair: Flag.Boolean("pair").pipe(
     Flag.withDescription("a slot has an account as soon as it exists; --no-pair shows QR codes instead"),
@@ -55,6 +59,7 @@ export const simulator = Command.make("simulator", {
         speed: Option.getOrUndefined(flags.speed),
         ledgerFile: Option.getOrUndefined(flags.ledger),
         auth: Option.getOrUndefined(Option.map(flags.user, (user) => ({ user, password: flags.password }))),
+        waha: { apiKey: Option.getOrUndefined(flags.apiKey) },
         autoPair: flags.pair
       })
     ),

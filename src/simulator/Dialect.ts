@@ -10,7 +10,7 @@ import { plain, type Reply } from "./http.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
 /** The dialects that the simulator speaks. */
-export const simulatedDialects = ["bridge"] as const
+export const simulatedDialects = ["bridge", "waha"] as const
 export type SimulatedDialect = (typeof simulatedDialects)[number]
 
 export type Payload = Readonly<Record<string, unknown>>
@@ -29,6 +29,8 @@ export interface Dialect {
   readonly reach: (device: SimulatedDevice) => number
   /** Keeps an event for the dialect's own history, where it has one. Called for every event, received or not. */
   readonly remember?: (device: SimulatedDevice, event: string, payload: Payload) => void
+  /** The id by which a reader can know the event, where the dialect shows another than the event's own. */
+  readonly idOf?: (event: string, payload: Payload) => string | null
   /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
   readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
   /** Sends what `encode` gave, or data that is no event at all. */

@@ -124,7 +124,7 @@ export class Emitter {
       device: device.id,
       seq: ++device.seq,
       event,
-      id: String(payload.id ?? ids?.[0] ?? ""),
+      id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
       ...(ids === undefined ? undefined : { ids }),
       sockets,
       at: now

@@ -1,6 +1,6 @@
 /**
  * A WhatsApp gateway that misbehaves on request: a real HTTP and WebSocket server with simulated accounts behind it.
- * The demo and the tests use it. One process speaks one dialect (`bridge/`, `gowa/`).
+ * The demo and the tests use it. One process speaks one dialect (`bridge/`, `gowa/`, `waha/`).
  *
  * `/__sim/…` controls it from another process (`ControlRoutes`); in the same process the handle does. All other paths
  * are the dialect's.
@@ -14,6 +14,7 @@ import { control } from "./ControlRoutes.ts"
 import type { Dialect, SimulatedDialect } from "./Dialect.ts"
 import { readJson, refuse, send } from "./http.ts"
 import { SimulatorCore } from "./SimulatorCore.ts"
+import * as WahaServer from "./waha/WahaServer.ts"
 
 export interface SimulatorOptions {
   /** `bridge` by default. */
@@ -26,6 +27,8 @@ export interface SimulatorOptions {
   readonly conversation?: string | undefined
   /** HTTP Basic. Without it the gateway needs no credentials. */
   readonly auth?: { readonly user: string; readonly password: string } | undefined
+  /** Of the `waha` dialect. */
+  readonly waha?: WahaServer.WahaOptions | undefined
   /** Slots that exist from the start: `sim-1`, `sim-2` … */
   readonly devices?: number | undefined
   /** True by default: a slot is paired once it exists. */
@@ -52,7 +55,8 @@ export class SimulatorNotStarted extends Schema.TaggedError<SimulatorNotStarted>
 }) {}
 
 const makeDialect: Readonly<Record<SimulatedDialect, (core: SimulatorCore, options: SimulatorOptions) => Dialect>> = {
-  bridge: (core, { auth }) => BridgeServer.make(core, auth)
+  bridge: (core, { auth }) => BridgeServer.make(core, auth),
+  waha: (core, { waha = {} }) => WahaServer.make(core, waha)
 }
 
 export const start = Effect.fnUntraced(function*(

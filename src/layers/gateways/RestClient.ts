@@ -7,7 +7,7 @@
  * some dialects name phone numbers.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { ByteSize, Effect, type Scope } from "effect"
+import { ByteSize, Effect, type Scope, Stream } from "effect"
 import { HttpClient, HttpClientRequest, HttpIncomingMessage } from "effect/http"
 import type { HttpClientError, HttpMethod } from "effect/http"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
@@ -44,8 +44,22 @@ export interface RestReply {
   readonly text: string | null
 }
 
+/** An answer whose body is still to come. */
+export interface RestFile {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | undefined>>
+  readonly content: Stream.Stream<Uint8Array, GatewayUnavailable>
+}
+
 export interface RestClient {
   readonly ask: (request: RestRequest) => Effect.Effect<RestReply, GatewayUnavailable>
+  /**
+   * Asks for a file. `millis` until the answer begins; the body is read as the caller reads it, and is given up with the
+   * scope.
+   */
+  readonly open: (
+    request: Pick<RestRequest, "operation" | "url" | "millis" | "headers">
+  ) => Effect.Effect<RestFile, GatewayUnavailable, Scope.Scope>
   /** A path below the base. Each segment is percent-encoded. */
   readonly at: (...segments: ReadonlyArray<string>) => URL
   /** A path at the root of the origin, whatever the base path is. */
@@ -58,6 +72,8 @@ const connectionsMax = 16
 const idleConnectionsMax = 2
 /** Connections for requests that stand apart: one probe at a time, and one that is being given up. */
 const apartConnectionsMax = 2
+/** Connections for files: one that is read slowly must hold up nothing else. */
+const fileConnectionsMax = 8
 /** A list of some thousand slots fits; a page of a proxy does too. */
 const bodyBytesDefault = 4 * 1024 * 1024
 
@@ -74,6 +90,7 @@ export const make = Effect.fnUntraced(
       maxFreeSockets: idleConnectionsMax
     })
     const apart = yield* makeHttpClient({ keepAlive: false, maxSockets: apartConnectionsMax })
+    const files = yield* makeHttpClient({ keepAlive: false, maxSockets: fileConnectionsMax })
     const base = options.base.href.replace(/[?#].*$/, "").replace(/\/$/, "")
 
     const ask = (question: RestRequest): Effect.Effect<RestReply, GatewayUnavailable> => {
@@ -104,8 +121,27 @@ export const make = Effect.fnUntraced(
       )
     }
 
+    const open: RestClient["open"] = ({ headers, millis, operation, url }) => {
+      const unavailable = (detail: string) => GatewayUnavailable.of(options.name, operation, detail)
+      const request = HttpClientRequest.get(url, { headers: { ...options.headers, ...headers } })
+      return HttpClient.withScope(files).execute(request).pipe(
+        Effect.map((response): RestFile => ({
+          status: response.status,
+          headers: response.headers,
+          content: Stream.mapError(response.stream, (error) => unavailable(describeFailure(error)))
+        })),
+        Effect.mapError((error) => unavailable(describeFailure(error))),
+        Effect.timeoutOrElse({
+          duration: millis,
+          orElse: () => Effect.fail(unavailable(`no answer within ${millis} ms`))
+        }),
+        Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
+      )
+    }
+
     return {
       ask,
+      open,
       at: (...segments) => new URL(`${base}/${segments.map(encodeURIComponent).join("/")}`),
       atRoot: (path) => new URL(path, options.base)
     }

@@ -2,8 +2,9 @@
 import { Layer } from "effect"
 import { GatewayAdapters } from "../../services/GatewayAdapters.ts"
 import * as BridgeGateway from "./bridge/BridgeGateway.ts"
+import * as WahaGateway from "./waha/WahaGateway.ts"
 
 export const layer: Layer.Layer<GatewayAdapters> = Layer.succeed(
   GatewayAdapters,
-  GatewayAdapters.of({ byDialect: new Map([["bridge", BridgeGateway.open]]) })
+  GatewayAdapters.of({ byDialect: new Map([["bridge", BridgeGateway.open], ["waha", WahaGateway.open]]) })
 )

@@ -1,0 +1,277 @@
+/**
+ * The simulated gateway in the `waha` dialect: sessions with every status, `/ws` with filters by session and event, REST
+ * behind an API key (`WahaRoutes`), and webhooks (`WahaWebhooks`).
+ *
+ * A socket with a wrong key is accepted and closed with 1008, as the real server does. The server pings its sockets and
+ * cuts those that do not answer.
+ */
+import { WebSocketServer } from "ws"
+import type { WebSocket } from "ws"
+import type { AccountChange, Dialect, Payload, SocketHolder } from "../Dialect.ts"
+import { anyFull, countOpen, hold, ignoreSent, strikeUpgrade } from "../Dialect.ts"
+import { json, plain } from "../http.ts"
+import { seeded } from "../Seeded.ts"
+import type { SimulatedDevice } from "../SimulatedDevice.ts"
+import type { SimulatorCore } from "../SimulatorCore.ts"
+import { accountOf, junk, type Speaker, toWaha, type WahaEvent } from "./events.ts"
+import { queryKey } from "./queryKey.ts"
+import { makeRoutes } from "./WahaRoutes.ts"
+import { WahaSession } from "./WahaSession.ts"
+import * as WahaWebhooks from "./WahaWebhooks.ts"
+
+export interface WahaOptions {
+  /** Without it the server asks for no key. */
+  readonly apiKey?: string | undefined
+  /** Keys that are good for one session: the session by its key. */
+  readonly sessionKeys?: Readonly<Record<string, string>> | undefined
+  /** `GOWS` by default. `WEBJS` has no history over all chats. */
+  readonly engine?: "GOWS" | "NOWEB" | "WEBJS" | undefined
+  /** 60 s by default. */
+  readonly pingMillis?: number | undefined
+  /** How long a request waits for a session to work: 5 s by default. */
+  readonly waitMillis?: number | undefined
+  /** Whether some messages are addressed by hidden ids. True by default. */
+  readonly hiddenIds?: boolean | undefined
+  /** How long files are kept: 180 s by default. */
+  readonly fileMillis?: number | undefined
+}
+
+export const wahaVersion = "2026.7.1"
+
+/** What the events of one socket must match. */
+interface Subscription {
+  /** Null: all sessions. */
+  readonly session: string | null
+  readonly events: ReadonlySet<string>
+}
+
+/** The server and its sessions, for tests that drive them. */
+export interface WahaServer extends Dialect {
+  readonly session: (device: SimulatedDevice) => WahaSession
+  /** Gives a session another status, and says so. */
+  readonly setStatus: (
+    device: SimulatedDevice,
+    status: "STOPPED" | "FAILED" | "PASSKEY_REQUIRED" | "PASSKEY_CONFIRMATION_REQUIRED" | null
+  ) => void
+  readonly webhooks: WahaWebhooks.WebhookSender
+  /** The requests so far, as `GET /api/…`, without the query. */
+  readonly requests: ReadonlyArray<string>
+}
+
+const pingMillisDefault = 60_000
+const waitMillisDefault = 5000
+const fileMillisDefault = 180_000
+/** Newest last; a test looks at what it has just caused. */
+const requestsMax = 1000
+
+export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
+  const random = seeded(`${core.options.seed}/waha`)
+  const sessions = new WeakMap<SimulatedDevice, WahaSession>()
+  const subscriptions = new WeakMap<WebSocket, Subscription>()
+  const everywhere: SocketHolder = { sockets: new Set(), frozen: new Set() }
+  const silent = new WeakSet<WebSocket>()
+  const webhooks = WahaWebhooks.make()
+  const requests: Array<string> = []
+  const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 })
+  let events = 0
+
+  const session = (device: SimulatedDevice): WahaSession => {
+    const known = sessions.get(device)
+    if (known !== undefined) return known
+    const made = new WahaSession(device)
+    sessions.set(device, made)
+    return made
+  }
+
+  const speaker = (device: SimulatedDevice): Speaker => ({
+    session: device.id,
+    account: device.jid,
+    filesUrl: "http://waha.internal:3000/api/files",
+    hiddenIds: options.hiddenIds ?? true
+  })
+
+  /** One line per event: JSON has no line breaks of its own. */
+  const write = (device: SimulatedDevice, slot: string, some: ReadonlyArray<WahaEvent>): string =>
+    some.map(({ event, payload }) => JSON.stringify(envelope(device, slot, event, payload))).join("\n")
+
+  const envelope = (device: SimulatedDevice, slot: string, event: string, payload: Payload) => ({
+    id: `evt_${String(++events).padStart(10, "0")}${random.hex(16).toLowerCase()}`,
+    timestamp: core.now(),
+    event,
+    session: slot,
+    metadata: {},
+    me: accountOf(device),
+    payload,
+    engine: options.engine ?? "GOWS",
+    environment: { version: wahaVersion, engine: options.engine ?? "GOWS", tier: "CORE" }
+  })
+
+  const socketsOf = (device: SimulatedDevice): ReadonlyArray<WebSocket> => [...device.sockets, ...everywhere.sockets]
+
+  const send = (device: SimulatedDevice, data: string | Buffer): void => {
+    if (typeof data !== "string") return sendTo(device, data, null)
+    for (const line of data.split("\n")) {
+      const event = eventOf(line)
+      sendTo(device, line, event)
+      if (event === null) continue
+      for (const webhook of session(device).webhooks) {
+        if (!wants(new Set(webhook.events), event)) continue
+        core.countFrame(line.length)
+        webhooks.post(webhook, line, core.now())
+      }
+    }
+  }
+
+  const sendTo = (device: SimulatedDevice, data: string | Buffer, event: string | null): void => {
+    for (const socket of socketsOf(device)) {
+      if (event !== null && !wants(subscriptions.get(socket)?.events, event)) continue
+      core.countFrame(data.length)
+      socket.send(data, ignoreSent)
+    }
+  }
+
+  const announce = (device: SimulatedDevice): void =>
+    send(
+      device,
+      write(device, device.id, [{ event: "session.status", payload: session(device).noteStatus(core.now()) }])
+    )
+
+  const setStatus: WahaServer["setStatus"] = (device, status) => {
+    session(device).force(status)
+    announce(device)
+  }
+
+  const routes = makeRoutes({
+    core,
+    engine: options.engine ?? "GOWS",
+    waitMillis: options.waitMillis ?? waitMillisDefault,
+    fileMillis: options.fileMillis ?? fileMillisDefault,
+    mayUse: (key, slot) => judgeKey(options, key, slot) === null,
+    session,
+    speaker,
+    setStatus
+  })
+
+  const pings = setInterval(() => {
+    for (const socket of server.clients) {
+      if (silent.has(socket)) socket.terminate()
+      else {
+        silent.add(socket)
+        socket.ping()
+      }
+    }
+  }, options.pingMillis ?? pingMillisDefault)
+
+  const subscribe = (socket: WebSocket, subscription: Subscription): void => {
+    core.accepted++
+    subscriptions.set(socket, subscription)
+    socket.on("pong", () => silent.delete(socket))
+    const device = subscription.session === null ? undefined : core.devices.get(subscription.session)
+    // A session that does not exist yet is no reason to refuse: its events come once it does.
+    hold(device ?? (subscription.session === null ? everywhere : waiting(subscription.session)), socket)
+  }
+
+  const unborn = new Map<string, SocketHolder>()
+  const waiting = (slot: string): SocketHolder => {
+    const holder = unborn.get(slot) ?? { sockets: new Set<WebSocket>(), frozen: new Set<WebSocket>() }
+    unborn.set(slot, holder)
+    return holder
+  }
+  const adopt = (device: SimulatedDevice): void => {
+    const holder = unborn.get(device.id)
+    if (holder === undefined) return
+    unborn.delete(device.id)
+    for (const socket of holder.sockets) hold(device, socket)
+  }
+
+  return {
+    junk,
+    session,
+    setStatus,
+    webhooks,
+    requests,
+    reach: (device) => {
+      adopt(device)
+      if (session(device).status !== "WORKING") return 0
+      return countOpen(socketsOf(device)) + session(device).webhooks.length
+    },
+    remember: (device, event, payload) => session(device).remember(event, payload),
+    idOf: (event, payload) => event === "message.revoked" ? String(payload.revoked_message_id) : null,
+    encode: (device, event, payload, slot) => write(device, slot, toWaha(event, payload, speaker(device))),
+    send,
+    isFull: (device) => anyFull(socketsOf(device)),
+    tell: (device: SimulatedDevice, change: AccountChange) => {
+      adopt(device)
+      // A session that lost its account starts anew and then shows a code.
+      if (change === "logged-out") session(device).force(null)
+      announce(device)
+    },
+    holders: (devices) => [...devices, everywhere],
+    removed: (device) => {
+      session(device).force("STOPPED")
+      announce(device)
+    },
+    request: (request, response, url) => {
+      requests.push(`${request.method ?? ""} ${url.pathname}`)
+      if (requests.length > requestsMax) requests.shift()
+      routes(request, response, url)
+    },
+    upgrade: (request, socket, head, url) => {
+      if (url.pathname !== "/ws") return plain(404, "Not Found")
+      const asked = readSubscription(url)
+      const slot = asked.session ?? "*"
+      const struck = strikeUpgrade(core.faults, slot, core.now(), socket, json(503, { statusCode: 503 }))
+      if (struck !== null) return struck === "unanswered" ? null : struck
+      server.handleUpgrade(request, socket, head, (opened) => {
+        const key = queryKey(url)
+        const refusal = judgeKey(options, key, asked.session)
+        if (refusal !== null) {
+          core.refused++
+          opened.on("error", () => {})
+          return opened.close(1008, refusal)
+        }
+        const own = key === null ? undefined : options.sessionKeys?.[key]
+        subscribe(opened, asked.session === null && own !== undefined ? { ...asked, session: own } : asked)
+      })
+      return null
+    },
+    crashed: () => webhooks.forget(),
+    revived: () => {},
+    close: () => {
+      clearInterval(pings)
+      webhooks.forget()
+    }
+  }
+}
+
+/** `*` leaves the engine's own events out. */
+const wants = (events: ReadonlySet<string> | undefined, event: string): boolean =>
+  events !== undefined && (events.has(event) || (events.has("*") && event !== "engine.event"))
+
+/** The event that a line is, or null where it is none. */
+const eventOf = (line: string): string | null => {
+  try {
+    const event: unknown = (JSON.parse(line) as { readonly event?: unknown } | null)?.event
+    return typeof event === "string" ? event : null
+  } catch {
+    return null
+  }
+}
+
+/** Why a key is refused for a session, or null. */
+const judgeKey = (
+  options: WahaOptions,
+  key: string | null,
+  slot: string | null
+): "Unauthorized" | "Forbidden" | null => {
+  if (options.apiKey === undefined || key === options.apiKey) return null
+  const own = key === null ? undefined : options.sessionKeys?.[key]
+  if (own === undefined) return "Unauthorized"
+  return slot === null || slot === own ? null : "Forbidden"
+}
+
+const readSubscription = (url: URL): Subscription => {
+  const session = url.searchParams.get("session") ?? "*"
+  const events = url.searchParams.getAll("events").flatMap((some) => some.split(",")).filter((event) => event !== "")
+  return { session: session === "*" ? null : session, events: new Set(events.length === 0 ? ["*"] : events) }
+}
