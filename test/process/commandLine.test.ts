@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
@@ -124,6 +124,22 @@ describe("what is not there", () => {
         assert.include(err, `no Columba answers at ${url}: nothing listens there`)
         assert.include(err, "npm start")
       }
+    }))
+
+  it.live("is a user in DATABASE_URL, nor in the environment: said at once by all who need the database", () =>
+    Effect.gen(function*() {
+      const env = { DATABASE_URL: `postgres://127.0.0.1:${yield* freePort}/columba`, PORT: "0" }
+      const [took] = yield* Effect.timed(
+        Effect.forEach(
+          ["serve", "doctor", "migrate"],
+          (command) =>
+            Effect.map(run([command], env), ({ code, err, out }) => {
+              assert.notStrictEqual(code, 0, command)
+              assert.include(out + err, "DATABASE_URL names no user", command)
+            })
+        )
+      )
+      assert.isBelow(Duration.toSeconds(took), 20, "nothing was waited for")
     }))
 
   it.live("is a database: doctor and migrate give the reason that the server or the network gave, as serve does", () =>

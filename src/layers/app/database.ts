@@ -13,7 +13,7 @@ import type { MessageRepository } from "../../services/MessageRepository.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import type { DatabaseSignals } from "../postgres/DatabaseSignals.ts"
 import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "../postgres/directoryLock.ts"
-import { isServerBusy } from "../postgres/sqlErrors.ts"
+import { isServerBusy, readConfigFault } from "../postgres/sqlErrors.ts"
 import type { Settings } from "../Settings.ts"
 import { redactedAddress } from "./addresses.ts"
 import { StartFailed, startFailed } from "./StartFailed.ts"
@@ -94,14 +94,24 @@ export const openStorage = Effect.fn("App.openStorage")(function*(
 export const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
   database._tag === "Embedded"
     ? startFailed(error, null)
+    : isUserMissing(error)
+    ? StartFailed.of("DATABASE_URL names no user", "write it as postgres://user:password@host:5432/database")
     : StartFailed.of(
       `the database at ${redactedAddress(database.url)} is not usable: ${readReason(error)}`,
       "look at DATABASE_URL, then run: columba doctor"
     )
 
-/** Worth waiting for: a server that is starting, or has too many clients for the moment. A refused password is not. */
+/** Without a user in the URL, the client takes the one of the process, which a container often lacks. */
+const isUserMissing = (error: unknown): boolean =>
+  SqlError.isSqlError(error) && readConfigFault(error)?.startsWith("No username") === true
+
+/**
+ * Worth waiting for: a server that is starting, or has too many clients for the moment. A refused password is not, nor
+ * is a URL that the client cannot use.
+ */
 const isAway = (error: unknown): boolean =>
-  SqlError.isSqlError(error) && (error.reason._tag === "ConnectionError" || isServerBusy(error))
+  SqlError.isSqlError(error) &&
+  ((error.reason._tag === "ConnectionError" && readConfigFault(error) === null) || isServerBusy(error))
 
 /** The innermost reason: what the server or the network said, not that a query failed. */
 const readReason = (error: { readonly message: string }): string => {

@@ -34,6 +34,16 @@ export const isSchemaMissing = (error: unknown): boolean =>
 /** The server is starting (57P03), or has no connection left for us (53300): another moment may be better. */
 export const isServerBusy = (error: SqlError.SqlError): boolean => ["53300", "57P03"].includes(readCode(error))
 
+/**
+ * What the client says of settings with which it does not even try, such as a URL without a user; null where it tried.
+ * The client has no other mark for these than its words.
+ */
+export const readConfigFault = (error: SqlError.SqlError): string | null =>
+  error.reason._tag === "ConnectionError"
+    ? /^PgConnection: ((?:No username|Invalid|Unsupported|Unrecognized|Startup|Reserved) .*)$/s
+      .exec(error.reason.message ?? "")?.[1] ?? null
+    : null
+
 /** One word of why, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
   if (error.reason.cause instanceof DirectoryLost) return error.reason.cause.message
