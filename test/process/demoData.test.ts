@@ -10,7 +10,7 @@ import { freshVhost } from "../support/broker.ts"
 import * as TestDatabase from "../support/database.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { runProgram } from "./support/runProgram.ts"
-import { until } from "./support/until.ts"
+import { until } from "../support/until.ts"
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-demo-"))),

@@ -10,7 +10,7 @@ import { freshVhost } from "../support/broker.ts"
 import { freshDatabase } from "../support/database.ts"
 import { seeded } from "../../src/simulator/Seeded.ts"
 import * as Rig from "./support/Rig.ts"
-import { until } from "./support/until.ts"
+import { until } from "../support/until.ts"
 
 const events = 20_000
 const kills = 5

@@ -11,7 +11,7 @@ import { freshDatabase, freshDatabaseOn } from "../support/database.ts"
 import * as PostgresServer from "../support/servers/PostgresServer.ts"
 import * as RabbitMqServer from "../support/servers/RabbitMqServer.ts"
 import * as Rig from "./support/Rig.ts"
-import { until } from "./support/until.ts"
+import { until } from "../support/until.ts"
 
 const devices = 50
 

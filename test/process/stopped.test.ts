@@ -8,7 +8,7 @@ import { freshDatabase, freshDatabaseOn } from "../support/database.ts"
 import * as PostgresServer from "../support/servers/PostgresServer.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import * as Rig from "./support/Rig.ts"
-import { until } from "./support/until.ts"
+import { until } from "../support/until.ts"
 
 const devices = 50
 const stopWithinMillis = 20_000

@@ -10,7 +10,7 @@ import { Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import { freePort } from "../../support/servers/ServerHome.ts"
 import { run } from "../../support/servers/ServerSource.ts"
-import { until } from "./until.ts"
+import { until } from "../../support/until.ts"
 
 export interface Readiness {
   readonly status: number

@@ -6,7 +6,7 @@ import { Effect } from "effect"
 import type { Scope } from "effect"
 import { readRecorded } from "../../support/Ledger.ts"
 import type { Delivered } from "../../support/Ledger.ts"
-import { until } from "./until.ts"
+import { until } from "../../support/until.ts"
 
 export interface Recorder {
   /** The highest log number received. */

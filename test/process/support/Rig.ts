@@ -16,7 +16,7 @@ import { toCommitted, toEmitted, logQuery, readLog } from "../../support/Ledger.
 import type { Committed, LogRow } from "../../support/Ledger.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
 import * as Recorder from "./Recorder.ts"
-import { until } from "./until.ts"
+import { until } from "../../support/until.ts"
 
 export interface Rig {
   readonly columba: ColumbaProcess.ColumbaProcess
