@@ -12,8 +12,10 @@ export const noControlCharacters = Schema.isPattern(new RegExp("^[^\\u0000-\\u00
   message: "Expected no control characters"
 })
 
-/** A name for people. 1-120 characters, no control characters. */
-export const DeviceName = Schema.String.check(Schema.isBetweenLength(1, 120), noControlCharacters).annotate({
+export const deviceNameMax = 120
+
+/** A name for people: 1 to `deviceNameMax` characters, no control characters. */
+export const DeviceName = Schema.String.check(Schema.isBetweenLength(1, deviceNameMax), noControlCharacters).annotate({
   description: "A name for people"
 })
 

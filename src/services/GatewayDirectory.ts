@@ -5,7 +5,7 @@
  * A `GatewayRef` names one version of a row. When the row changes, the ref is no longer current: a long-lived
  * holder of a gateway (a host of actors) checks that after each change, releases the gateway and asks again.
  */
-import { Context, Duration, Effect, Layer, PubSub, RcMap, Result, Scope, Semaphore, Stream } from "effect"
+import { Context, Duration, Effect, Layer, PubSub, RcMap, Result, Schedule, Scope, Semaphore, Stream } from "effect"
 import type { Brand, Redacted } from "effect"
 import { GatewayUnknown } from "../domain/DeviceErrors.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -30,6 +30,9 @@ export type GatewayRef = Brand.Branded<string, "GatewayRef">
 
 /** Without a notice of a change (another database connection was lost), the table is read this often. */
 const refreshInterval = Duration.seconds(30)
+
+/** A database that was away is soon back; one small query per second costs it nothing. */
+const retryDelay = Duration.seconds(1)
 
 /** An unused gateway stays open for a moment, so that the next request finds its connections. */
 const idleTime = Duration.seconds(30)
@@ -177,24 +180,41 @@ const make = Effect.fnUntraced(function*(
         : Result.fail(GatewayUnusable.of(row.gateway.name, reason))
     })
 
+  const writeOwn = Effect.forEach(
+    own,
+    ({ dialect, name, source, url, user }) => repository.upsert({ name, dialect, url, user, source, sealed: {} }),
+    { discard: true }
+  )
+
+  /** Our own rows are missing in a database that was created anew under us. */
   const refreshOnce = Effect.gen(function*() {
     const before = describe(rows)
-    rows = new Map((yield* repository.list).map((row) => [row.gateway.name, row]))
+    let listed = yield* repository.list
+    if (own.some(({ name }) => !listed.some(({ gateway }) => gateway.name === name))) {
+      yield* writeOwn
+      listed = yield* repository.list
+    }
+    rows = new Map(listed.map((row) => [row.gateway.name, row]))
     if (describe(rows) !== before) yield* PubSub.publish(pulses, undefined)
   })
   const turn = Semaphore.makeUnsafe(1)
-  const refresh = Semaphore.withPermit(turn, refreshOnce).pipe(
-    Effect.catch((error) => Effect.logWarning("gateways could not be read; those known stay as they are", error))
-  )
+  const read = Semaphore.withPermit(turn, refreshOnce)
+  const warn = (error: StorageUnavailable) =>
+    Effect.logWarning("gateways could not be read; those known stay as they are", error)
+  const refresh = Effect.catch(read, warn)
+  /** After a notice that comes while the database is still away, no other may follow. */
+  const refreshUntilRead = Effect.catch(read, (error) =>
+    warn(error).pipe(
+      Effect.andThen(Effect.retry(Effect.delay(read, retryDelay), Schedule.forever)),
+      Effect.ignore
+    ))
 
-  for (const { dialect, name, source, url, user } of own) {
-    yield* repository.upsert({ name, dialect, url, user, source, sealed: {} })
-  }
+  yield* writeOwn
   yield* refreshOnce
   yield* Effect.forkScoped(
     Stream.merge(repository.changes, Stream.tick(refreshInterval)).pipe(
       Stream.buffer({ capacity: 1, strategy: "sliding" }),
-      Stream.runForEach(() => refresh)
+      Stream.runForEach(() => refreshUntilRead)
     )
   )
 

@@ -105,6 +105,16 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened))))
   })
 
+  it.effect("a gateway of this process is written again into a table that has lost it", () =>
+    Effect.gen(function*() {
+      const directory = yield* GatewayDirectory
+      const repository = yield* GatewayRepository
+      yield* repository.delete(own.name)
+      yield* directory.refresh
+      assert.strictEqual((yield* repository.get(own.name)).gateway.source, "environment")
+      yield* use(own.name)
+    }).pipe(Effect.provide(alone(makeProcess([], { own: [own] })))))
+
   it.effect("an edit that changes nothing leaves the gateway as it is", () =>
     Effect.gen(function*() {
       const manager = yield* GatewayManager

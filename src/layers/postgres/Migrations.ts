@@ -5,7 +5,8 @@
  */
 import { Effect, Layer, Semaphore } from "effect"
 import { Migrator, SqlClient } from "effect/sql"
-import { isSchemaMissing } from "./sqlErrors.ts"
+import type { SqlError } from "effect/sql"
+import { isSchemaMissing, unavailable } from "./sqlErrors.ts"
 import log from "./migrations/0001_log.ts"
 import gateways from "./migrations/0002_gateways.ts"
 import gaps from "./migrations/0003_gaps.ts"
@@ -31,4 +32,14 @@ export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
   )
   return (error: unknown): Effect.Effect<void> =>
     isSchemaMissing(error) ? Effect.asVoid(one.withPermitsIfAvailable(1)(repair)) : Effect.void
+})
+
+/**
+ * As `unavailable`, over a database that may be created anew under us: a statement whose tables are missing has done
+ * nothing, so it is tried once more when they are there again.
+ */
+export const makeAnswered = Effect.map(makeSchemaRepair, (repairSchema) => (operation: string) => {
+  const withinReach = unavailable(operation)
+  return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
+    withinReach(Effect.retry(Effect.tapError(effect, repairSchema), { times: 1, while: isSchemaMissing }))
 })

@@ -1,8 +1,9 @@
 /** The `devices` table. Every change of desired state signals other processes. */
-import { Effect, Layer, Stream } from "effect"
+import { Effect, Layer, Schema, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
+import { DeviceName, deviceNameMax } from "../../domain/Device.ts"
 import type { DesiredDevice, Device } from "../../domain/Device.ts"
 import { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
@@ -11,9 +12,10 @@ import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim, SlotHolder } from "../../services/DeviceRepository.ts"
+import { toPrintable } from "../../services/printableText.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
-import { unavailable } from "./sqlErrors.ts"
+import { makeAnswered } from "./Migrations.ts"
 
 const channel = "columba_devices"
 
@@ -39,6 +41,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
   DeviceRepository,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
+    const answered = yield* makeAnswered
     const signals = yield* DatabaseSignals
     const announce = (id: string) => signals.notify(channel, id)
 
@@ -52,7 +55,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
             ? Effect.fail(DeviceNotFound.of(id))
             : Effect.as(announce(id), toDevice(rows[0]))
         ),
-        unavailable("change a device")
+        answered("change a device")
       )
 
     /** Names the holder. Where it has gone in the meantime, trying again succeeds. */
@@ -78,12 +81,12 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           Effect.tap(() => announce(device.id)),
           Effect.map((rows) => toDevice(rows[0]!)),
           Effect.catchIf(isSlotTaken, () => slotTaken(device.gateway, device.upstreamId)),
-          unavailable("add a device")
+          answered("add a device")
         ),
       get: Effect.fn("DeviceRepository.get")(function*(id) {
         const rows = yield* sql.unsafe<DeviceRow>(`select ${columns} from devices where id = $1`, [PgTypes.text(id)])
         return rows[0] === undefined ? yield* DeviceNotFound.of(id) : toDevice(rows[0])
-      }, unavailable("read a device")),
+      }, answered("read a device")),
       list: Effect.fn("DeviceRepository.list")(function*(options) {
         const after = options.cursor === undefined ? "0" : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)
@@ -103,7 +106,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           items: items.map(toDevice),
           next: rows.length > limit ? encodeCursor(String(items[limit - 1]!.ordinal)) : null
         }
-      }, unavailable("list devices")),
+      }, answered("list devices")),
       rename: (id, name) => change(id, "name = $2", [PgTypes.text(name)]),
       setActive: (id, active) => change(id, "active = $2", [PgTypes.bool(active)]),
       requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
@@ -114,7 +117,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           [PgTypes.text(owner), [...ids]]
         ).pipe(
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
-          unavailable("claim devices")
+          answered("claim devices")
         ),
       recorded: (ids, transitionsMax) =>
         sql.unsafe<DeviceRow & TransitionRow>(
@@ -124,13 +127,13 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
             from events where device_id = d.id and kind = 'device.state' order by seq desc limit $2
           ) e on true where d.id = any ($1::text[]) order by d.id, e.event_seq desc`,
           [[...ids], PgTypes.int8(BigInt(transitionsMax))]
-        ).pipe(Effect.map(groupRecorded), unavailable("read what is recorded of devices")),
+        ).pipe(Effect.map(groupRecorded), answered("read what is recorded of devices")),
       findSlots: (gateway, { accounts, ids, upstreamIds }) =>
         sql.unsafe<SlotHolder>(
           `select id as "deviceId", upstream_id as "upstreamId", jid, active from devices
           where gateway = $1 and (id = any ($2::text[]) or upstream_id = any ($3::text[]) or jid = any ($4::text[]))`,
           [PgTypes.text(gateway), [...ids], [...upstreamIds], [...accounts]]
-        ).pipe(unavailable("find the device of a slot")),
+        ).pipe(answered("find the device of a slot")),
       desired: (ids) =>
         sql.unsafe<DesiredDevice>(
           `select id, gateway, upstream_id as "upstreamId", jid, active,
@@ -138,7 +141,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           from devices where (active or state_tag <> 'Inactive') ${ids === undefined ? "" : "and id = any ($1::text[])"}
           order by ordinal`,
           ids === undefined ? [] : [[...ids]]
-        ).pipe(unavailable("read the desired devices")),
+        ).pipe(answered("read the desired devices")),
       changes: Stream.map(signals.listen(channel), (id) => id as DeviceId | null),
       countByState: sql<{ tag: DeviceStateTag; count: number }>`
         select state_tag as tag, count(*)::integer as count from devices group by state_tag
@@ -146,7 +149,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         Effect.map((rows) =>
           Object.fromEntries(rows.map((row) => [row.tag, row.count])) as Partial<Record<DeviceStateTag, number>>
         ),
-        unavailable("count devices")
+        answered("count devices")
       )
     })
   })
@@ -188,9 +191,18 @@ const groupRecorded = (rows: ReadonlyArray<DeviceRow & TransitionRow>): Readonly
 const isSlotTaken = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "UniqueViolation" && error.reason.constraint === "devices_upstream"
 
+const isName = Schema.is(DeviceName)
+
+/** The API checks names. One that was written past it, by SQL, must not take the whole list with it. */
+const readName = ({ id, name }: DeviceRow): string => {
+  if (isName(name)) return name
+  const printable = toPrintable(name).slice(0, deviceNameMax)
+  return printable === "" ? id : printable
+}
+
 const toDevice = (row: DeviceRow): Device => ({
   id: row.id as DeviceId,
-  name: row.name,
+  name: readName(row),
   gateway: row.gateway as GatewayName,
   upstreamId: row.upstream_id as UpstreamId,
   phone: row.phone,

@@ -6,7 +6,7 @@ import type { Gap, GapCause, GapCounts, Watermark } from "../../domain/Gap.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { GapRepository, gapIdPattern } from "../../services/GapRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
-import { unavailable } from "./sqlErrors.ts"
+import { makeAnswered } from "./Migrations.ts"
 
 interface GapRow {
   readonly id: string
@@ -32,6 +32,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
   GapRepository,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
+    const answered = yield* makeAnswered
 
     const deleteStep = (keep: Duration.Duration) =>
       sql.unsafe<{ readonly count: number }>(
@@ -41,7 +42,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
         ), gone as (delete from gaps g using old o where g.id = o.id returning 1)
         select count(*)::integer as count from gone`,
         [PgTypes.float8(Duration.toMillis(keep)), PgTypes.int8(BigInt(deleteRowsMax))]
-      ).pipe(Effect.map((rows) => rows[0]!.count), unavailable("delete old gaps"))
+      ).pipe(Effect.map((rows) => rows[0]!.count), answered("delete old gaps"))
 
     const deleteHeartbeats = (keep: Duration.Duration) =>
       sql.unsafe(
@@ -49,7 +50,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
         where h.alive_at <= clock_timestamp() - $1::float8 * interval '1 millisecond'
           and not exists (select 1 from devices d where d.owner = h.owner)`,
         [PgTypes.float8(Duration.toMillis(keep))]
-      ).pipe(unavailable("delete old heartbeats"))
+      ).pipe(answered("delete old heartbeats"))
 
     return GapRepository.of({
       openOf: (devices) =>
@@ -67,7 +68,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
             }
             return found
           }),
-          unavailable("read open gaps")
+          answered("read open gaps")
         ),
       page: Effect.fn("GapRepository.page")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, gapIdPattern)
@@ -92,7 +93,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
         )
         const items = rows.slice(0, limit).map(toGap)
         return { items, next: rows.length > limit ? encodeCursor(items[limit - 1]!.id) : null }
-      }, unavailable("list gaps")),
+      }, answered("list gaps")),
       watermarks: (devices) =>
         sql.unsafe<
           { readonly device_id: string; readonly through_ms: number | null; readonly swept_ms: number | null }
@@ -108,7 +109,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
               return [deviceId, { deviceId, through: toTime(row.through_ms), sweptAt: toTime(row.swept_ms) }]
             }))
           ),
-          unavailable("read watermarks")
+          answered("read watermarks")
         ),
       heartbeat: (owner) =>
         sql.unsafe<{ readonly now_ms: number; readonly alive_ms: number | null; readonly newest_ms: number | null }>(
@@ -122,11 +123,11 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
             aliveAt: toTime(row!.alive_ms),
             newest: toTime(row!.newest_ms)
           })),
-          unavailable("read a heartbeat")
+          answered("read a heartbeat")
         ),
       now: sql.unsafe<{ readonly now_ms: number }>(
         `select ${millis("date_trunc('milliseconds', clock_timestamp())")} as now_ms`
-      ).pipe(Effect.map(([row]) => new Date(row!.now_ms).toISOString()), unavailable("read the database's clock")),
+      ).pipe(Effect.map(([row]) => new Date(row!.now_ms).toISOString()), answered("read the database's clock")),
       countsOf: (device) =>
         sql.unsafe<Omit<GapCounts, "openSince"> & { readonly open_ms: number | null }>(
           `select count(*) filter (where g.status = 'open')::integer as open,
@@ -140,13 +141,13 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
             const { closed, open, open_ms, unprovable } = row!
             return { open, closed, unprovable, openSince: toTime(open_ms) }
           }),
-          unavailable("count gaps")
+          answered("count gaps")
         ),
       countOpen: sql<{ cause: GapCause; count: number }>`
         select cause, count(*)::integer as count from gaps where status = 'open' group by cause
       `.pipe(
         Effect.map((rows) => Object.fromEntries(rows.map((row) => [row.cause, row.count]))),
-        unavailable("count open gaps")
+        answered("count open gaps")
       ),
       deleteOlderThan: Effect.fn("GapRepository.deleteOlderThan")(function*(keep) {
         let count = 0

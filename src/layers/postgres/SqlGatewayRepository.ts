@@ -10,7 +10,7 @@ import type { GatewayName } from "../../domain/Ids.ts"
 import { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { GatewayFields, SealedSecrets, StoredGateway } from "../../services/GatewayRepository.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
-import { unavailable } from "./sqlErrors.ts"
+import { makeAnswered } from "./Migrations.ts"
 
 const channel = "columba_gateways"
 
@@ -38,6 +38,7 @@ export const layer: Layer.Layer<GatewayRepository, never, SqlClient.SqlClient | 
   GatewayRepository,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
+    const answered = yield* makeAnswered
     const signals = yield* DatabaseSignals
     const announce = (name: string) => signals.notify(channel, name)
 
@@ -46,7 +47,7 @@ export const layer: Layer.Layer<GatewayRepository, never, SqlClient.SqlClient | 
         PgTypes.text(name)
       ])
       return rows[0] === undefined ? yield* GatewayNotFound.of(name) : toStored(rows[0])
-    }, unavailable("read a gateway"))
+    }, answered("read a gateway"))
 
     return GatewayRepository.of({
       insert: (fields) =>
@@ -71,12 +72,12 @@ export const layer: Layer.Layer<GatewayRepository, never, SqlClient.SqlClient | 
               ? Effect.orDie(get(fields.name))
               : Effect.as(announce(fields.name), toStored(rows[0]))
           ),
-          unavailable("store a gateway")
+          answered("store a gateway")
         ),
       get,
       list: sql.unsafe<GatewayRow>(`select ${columns} from gateways order by name limit ${rowsMax}`).pipe(
         Effect.map((rows) => rows.map(toStored)),
-        unavailable("list the gateways")
+        answered("list the gateways")
       ),
       update: Effect.fn("GatewayRepository.update")(function*(name, change) {
         const rows = yield* sql.unsafe<GatewayRow>(
@@ -99,7 +100,7 @@ export const layer: Layer.Layer<GatewayRepository, never, SqlClient.SqlClient | 
         if (rows[0] === undefined) return yield* GatewayNotFound.of(name)
         yield* announce(name)
         return toStored(rows[0])
-      }, unavailable("change a gateway")),
+      }, answered("change a gateway")),
       delete: Effect.fn("GatewayRepository.delete")(function*(name) {
         const gone = yield* sql.unsafe(
           `delete from gateways where name = $1
@@ -113,7 +114,7 @@ export const layer: Layer.Layer<GatewayRepository, never, SqlClient.SqlClient | 
           [PgTypes.text(name)]
         )
         return yield* GatewayInUse.of(name, counted[0]!.count)
-      }, unavailable("remove a gateway")),
+      }, answered("remove a gateway")),
       changes: Stream.map(signals.listen(channel), () => undefined)
     })
   })

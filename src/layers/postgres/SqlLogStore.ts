@@ -13,9 +13,9 @@ import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog
 import { BatchRefused, FloorAboveHead, LogStore } from "../../log/LogStore.ts"
 import type { WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
-import { makeSchemaRepair } from "./Migrations.ts"
+import { makeAnswered, makeSchemaRepair } from "./Migrations.ts"
 import { appendParameters, appendStatement } from "./appendStatement.ts"
-import { describe, isDataError, isNumberTaken, unavailable, withinAnswerMax } from "./sqlErrors.ts"
+import { describe, isDataError, isNumberTaken, withinAnswerMax } from "./sqlErrors.ts"
 
 /** As the append function names it. */
 const channel = "columba_log"
@@ -83,12 +83,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const sql = yield* SqlClient.SqlClient
     const signals = yield* DatabaseSignals
     const repairSchema = yield* makeSchemaRepair
-    /** As `unavailable`, and the tables are created if the database was created anew. */
-    const answered = (operation: string) => {
-      const withinReach = unavailable(operation)
-      return <A, E, R>(effect: Effect.Effect<A, E | SqlError.SqlError, R>) =>
-        withinReach(Effect.tapError(effect, repairSchema))
-    }
+    const answered = yield* makeAnswered
 
     /**
      * On a connection of its own for that long: shared ones are pipelined, and a reader's statement would wait behind

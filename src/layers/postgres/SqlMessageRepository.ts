@@ -14,7 +14,7 @@ import { viewMessage } from "../../log/messageView.ts"
 import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
-import { unavailable } from "./sqlErrors.ts"
+import { makeAnswered } from "./Migrations.ts"
 
 interface MessageRow {
   readonly seq: number
@@ -43,6 +43,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
   MessageRepository,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
+    const answered = yield* makeAnswered
 
     /** Null where the scan reached the oldest event. */
     const lastLookedAt = (within: string, parameters: ReadonlyArray<unknown>) =>
@@ -62,7 +63,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           [PgTypes.text(key), visible === undefined ? null : [...visible]]
         )
         return rows[0] === undefined ? yield* MessageNotFound.of(id) : toMessage(rows[0])
-      }, unavailable("read a message")),
+      }, answered("read a message")),
       list: Effect.fn("MessageRepository.list")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)
@@ -106,7 +107,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           ? null
           : yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
         return { items: items.map(toMessage), next: next === null ? null : encodeCursor(String(next)) }
-      }, unavailable("list messages"))
+      }, answered("list messages"))
     })
   })
 )

@@ -4,10 +4,14 @@ import { Context, Deferred, Effect, Fiber, Layer, Metric, Queue, Stream } from "
 import type { Scope } from "effect"
 import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
 import { ColumbaClient } from "../../../src/client/ColumbaClient.ts"
-import { readPosition } from "../../../src/domain/Ids.ts"
+import { GatewayName, readPosition } from "../../../src/domain/Ids.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
 import { LogReset } from "../../../src/domain/MessageErrors.ts"
+import * as AesSecretSeal from "../../../src/layers/secrets/AesSecretSeal.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
+import { GatewayAdapters } from "../../../src/services/GatewayAdapters.ts"
+import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
+import { GatewayRepository } from "../../../src/services/GatewayRepository.ts"
 import { LogStatus } from "../../../src/services/LogStatus.ts"
 import * as Metrics from "../../../src/services/Metrics.ts"
 import { freshDatabase } from "../../support/database.ts"
@@ -16,6 +20,7 @@ import { makeDatabaseAdmin } from "../../support/replaceDatabase.ts"
 import { openSse } from "../../support/sse.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
 import { startServer } from "../../support/surface.ts"
+import { until } from "../../support/until.ts"
 
 const openLog = (url: string) =>
   Effect.map(Layer.build(Layer.fresh(layerPostgresAt(url))), (context) => ({
@@ -67,7 +72,10 @@ const startFollower = Effect.fnUntraced(function*(log: Log, after: number) {
 
 /** Returns once the cursor is durable there. */
 const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
-  while (!(yield* log.cursors).some((cursor) => cursor.seq === seq)) yield* Effect.sleep("10 millis")
+  yield* until(
+    `a cursor stands at ${seq}`,
+    Effect.map(log.cursors, (cursors) => cursors.some((cursor) => cursor.seq === seq))
+  )
 })
 
 it.live(
@@ -159,7 +167,25 @@ it.live("a database that is dropped and created anew is migrated and used again"
     yield* settled(log, 3)
     const followed = yield* startFollower(log, 2)
     const { logId } = yield* log.bounds
+    const gateways = Context.get(context, GatewayRepository)
+    const directory = GatewayDirectory.layer([{
+      name: GatewayName.make("default"),
+      dialect: "bridge",
+      url: "http://gateway",
+      user: null,
+      secrets: {},
+      source: "environment"
+    }]).pipe(
+      Layer.provide(Layer.succeed(GatewayAdapters, GatewayAdapters.of({ byDialect: new Map() }))),
+      Layer.provide(AesSecretSeal.layer([])),
+      Layer.provide(Layer.succeedContext(context))
+    )
+    yield* Layer.build(directory)
     yield* admin.recreate
+    yield* until(
+      "the gateway of the process is in the new database",
+      Effect.map(gateways.list, (rows) => rows.some(({ gateway }) => gateway.source === "environment"))
+    )
     const fresh = numbered("new", 8)
     yield* say(log, device, fresh)
     yield* receives(published, fresh)
