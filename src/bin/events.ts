@@ -2,7 +2,7 @@
 import { Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
 import { EventKindFilter } from "../contracts/Payloads.ts"
-import { Event } from "../domain/Event.ts"
+import { ReadableEvent, unreadableKind } from "../domain/Event.ts"
 import { DeviceId, Position } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
@@ -76,14 +76,14 @@ export const events = Command.make("events").pipe(
   Command.withSubcommands([tail])
 )
 
-const encodeEvent = Schema.encodeSync(Event)
+const encodeEvent = Schema.encodeSync(ReadableEvent)
 
 /** In a group the chat is the group, and the sender is who wrote. */
 const describePeer = (
   { chat, fromMe, sender }: { readonly chat: string; readonly fromMe: boolean; readonly sender: string }
 ) => fromMe ? `to ${chat}` : chat === sender ? `from ${chat}` : `from ${sender} in ${chat}`
 
-const summarize = (event: Event): string => {
+const summarize = (event: ReadableEvent): string => {
   switch (event.kind) {
     case "message.received":
     case "message.sent":
@@ -99,13 +99,15 @@ const summarize = (event: Event): string => {
         `${event.data.recovered} recovered`
     case "frame.rejected":
       return `${event.data.reason}: ${event.data.detail}`
+    case unreadableKind:
+      return `this version cannot read ${JSON.stringify(event.data.stored["kind"])}; --json shows all of it`
     default:
       return ""
   }
 }
 
 /** One line a person can follow. No message text: terminals are recorded, and others look over one's shoulder. */
-export const eventLine = (event: Event): Part => {
+export const eventLine = (event: ReadableEvent): Part => {
   const line = styled`${dim(String(event.seq).padStart(8))} ${dim(event.recordedAt)} ${
     padEnd(cyan(event.kind), 18)
   } ${event.deviceId}`

@@ -11,7 +11,7 @@ import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageError
 import { event, position } from "./examples.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
-import { EventsPage, ReadEventsFields } from "./Payloads.ts"
+import { EventsPage, ReadableEventsPage, ReadEventsFields } from "./Payloads.ts"
 
 const pageErrors = [PositionInvalid, EventsExpired, LogReset, StorageUnavailable] as const
 
@@ -26,7 +26,7 @@ const page = Operation.get("Events", "Page", "/events", {
     "an event named `LogReset`. A position whose event is no longer in the log is refused with `LogReset` as well: " +
     "resume after the newest earlier one that is accepted, or after its `head` for only what comes.",
   query: ReadEventsFields,
-  success: EventsPage,
+  success: ReadableEventsPage,
   example: { items: [event], next: position, through: position },
   errors: pageErrors
 })

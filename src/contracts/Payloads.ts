@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
-import { Event } from "../domain/Event.ts"
+import { Event, ReadableEvent } from "../domain/Event.ts"
 import { Gap, GapCounts, GapStatus } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
@@ -177,6 +177,10 @@ export const EventsPage = Schema.Struct({
 }).annotate({ identifier: "EventsPage" })
 export type EventsPage = typeof EventsPage.Type
 
+/** The same page for a typed reader, who may be older than the log. */
+export const ReadableEventsPage = Schema.Struct({ ...EventsPage.fields, items: Schema.Array(ReadableEvent) })
+export type ReadableEventsPage = typeof ReadableEventsPage.Type
+
 export const FollowEventsFields = {
   /** Replays what follows this position, then goes on live. Left out: only what comes from now on. */
   after: Schema.optionalKey(Position),
@@ -187,14 +191,15 @@ export const FollowEventsFields = {
 /** An item of the `Events` stream. A heartbeat says that everything up to `through` has been given out. */
 export const EventsItem = Schema.Union([
   /** `position` is the place after this event, to resume from. */
-  Schema.TaggedStruct("Event", { event: Event, position: Position }),
+  Schema.TaggedStruct("Event", { event: ReadableEvent, position: Position }),
   Schema.TaggedStruct("Heartbeat", { through: Position })
 ])
 export type EventsItem = typeof EventsItem.Type
 
 /**
- * An item of the `WatchDevices` stream: every device once, `Synced`, then changes as they are committed. A change that
- * was made during the first part may be sent again after it; applying all items in order gives the right end state.
+ * An item of the `WatchDevices` stream: every device once, `Synced`, then changes of state as they are committed, and
+ * new names soon after. A change that was made during the first part may be sent again after it; applying all items in
+ * order gives the right end state.
  */
 export const WatchItem = Schema.Union([
   Schema.TaggedStruct("Device", { device: Device }),
@@ -210,6 +215,7 @@ export const WatchItem = Schema.Union([
     phone: Schema.NullOr(Schema.String),
     at: Timestamp
   }),
+  Schema.TaggedStruct("Renamed", { deviceId: DeviceId, name: DeviceName }),
   Schema.TaggedStruct("Heartbeat", { through: Position })
 ])
 export type WatchItem = typeof WatchItem.Type

@@ -6,9 +6,10 @@
  * the form inside the server: its data stays the JSON text that was committed, so that a thousand readers need no
  * parsing and get the same bytes.
  */
-import { Schema } from "effect"
+import { Schema, SchemaTransformation } from "effect"
 import { eventKinds } from "./EventKinds.ts"
-import type { DeviceId, EventId, Timestamp } from "./Ids.ts"
+import { Seq, Timestamp } from "./Ids.ts"
+import type { DeviceId, EventId } from "./Ids.ts"
 import type { Via } from "./Via.ts"
 
 export const Event = Schema.Union(eventKinds.map(({ event }) => event)).annotate({
@@ -18,6 +19,49 @@ export const Event = Schema.Union(eventKinds.map(({ event }) => event)).annotate
 export type Event = typeof Event.Type
 
 export type EventKind = Event["kind"]
+
+const StoredEvent = Schema.Record(Schema.String, Schema.Json)
+
+/** The kind under which a reader sees an event that its version cannot read. The log holds none of this kind. */
+export const unreadableKind = "event.unreadable"
+
+/**
+ * An event that this version cannot read: of a kind that a later version has added, or with data of another form. It
+ * travels as it is stored, and a typed reader sees that it is there: `data.stored` is all of it.
+ */
+export const UnreadableEvent = StoredEvent.pipe(Schema.decodeTo(
+  Schema.Struct({
+    seq: Schema.toType(Seq),
+    // As stored: what is unreadable in an event may be any part of it.
+    id: Schema.String,
+    deviceId: Schema.String,
+    occurredAt: Timestamp,
+    recordedAt: Timestamp,
+    via: Schema.String,
+    kind: Schema.Literal(unreadableKind),
+    data: Schema.Struct({ stored: StoredEvent })
+  }),
+  SchemaTransformation.transform({
+    decode: (stored) => {
+      const { deviceId, id, occurredAt, recordedAt, seq, via } = stored
+      const said = { id, deviceId, occurredAt, recordedAt, via }
+      return {
+        ...Object.fromEntries(Object.entries(said).map(([name, value]) => [name, String(value)])) as {
+          readonly [Name in keyof typeof said]: string
+        },
+        seq: Number(seq),
+        kind: unreadableKind,
+        data: { stored }
+      } as const
+    },
+    encode: ({ data }) => data.stored
+  })
+))
+export type UnreadableEvent = typeof UnreadableEvent.Type
+
+/** What a typed reader of the log is given. */
+export const ReadableEvent = Schema.Union([...Event.members, UnreadableEvent])
+export type ReadableEvent = typeof ReadableEvent.Type
 
 type Content<Of extends Event> = Of extends Event ? Pick<Of, "kind" | "data"> : never
 

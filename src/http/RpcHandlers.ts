@@ -1,5 +1,5 @@
 /** The RPCs: the operations of the table, and the two streams. */
-import { Effect, Option, Stream } from "effect"
+import { Effect, Hash, Option, Schema, Stream } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
@@ -8,9 +8,10 @@ import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Device } from "../domain/Device.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
-import type { DeviceStateData } from "../domain/EventData.ts"
+import { DeviceStateData } from "../domain/EventData.ts"
 import { positionAfter } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
+import { ChangedDevices } from "../actors/fleet/ChangedDevices.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage, ReadBudget } from "../services/EventLog.ts"
@@ -76,24 +77,37 @@ type Manager = DeviceManager["Service"]
 type Log = EventLog["Service"]
 
 /**
- * The log's head is read before the devices are listed. A change in between is sent again afterwards, and none is lost.
+ * The log's head is read before the devices are listed, and names are watched from before too. A change in between is
+ * sent again afterwards, and none is lost.
  */
 const watchDevices = (manager: Manager, log: Log, visible: VisibleDevices, budget: ReadBudget) =>
-  Stream.unwrap(Effect.map(log.bounds, ({ head, headId }) => {
-    const seen = new Set<DeviceId>()
+  Stream.unwrap(Effect.gen(function*() {
+    const { head, headId } = yield* log.bounds
+    const watch: Watch = { manager, visible, names: new Map(), edited: new ChangedDevices() }
+    yield* Effect.forkScoped(Stream.runForEach(manager.changes, (id) => Effect.sync(() => watch.edited.add(id))))
     const current = Stream.map(allDevices(manager, visible), (device): WatchItem => {
-      seen.add(device.id)
+      watch.names.set(device.id, Hash.string(device.name))
       return { _tag: "Device", device }
     })
     const changes = Stream.mapEffect(
       log.follow({ after: head, visible, kinds: ["device.state"], budget }),
-      (page) => changeItems(manager, seen, page)
-    ).pipe(Stream.flatMap((items) => Stream.fromArray(items)))
+      (page) => changeItems(watch, page)
+    )
+    const renames = Stream.mapEffect(Stream.fromEffectRepeat(watch.edited.take), (ids) => renamedItems(watch, ids))
     return current.pipe(
       Stream.concat(Stream.make<WatchItem[]>({ _tag: "Synced", through: positionAfter(head, headId) })),
-      Stream.concat(changes)
+      Stream.concat(Stream.flatMap(Stream.merge(changes, renames), (items) => Stream.fromArray(items)))
     )
   }))
+
+/** What one watcher has been told. */
+interface Watch {
+  readonly manager: Manager
+  readonly visible: VisibleDevices
+  /** Of every device that it has been sent, a hash of the name that it knows. */
+  readonly names: Map<DeviceId, number>
+  readonly edited: ChangedDevices
+}
 
 const allDevices = (manager: Manager, visible: VisibleDevices) =>
   Stream.paginate(undefined as string | undefined, (cursor) =>
@@ -105,24 +119,47 @@ const allDevices = (manager: Manager, visible: VisibleDevices) =>
     ))
 
 /** A device that was added after the list is sent as a whole before its first change. */
-const changeItems = Effect.fnUntraced(function*(manager: Manager, seen: Set<DeviceId>, page: EventPage) {
+const changeItems = Effect.fnUntraced(function*(watch: Watch, page: EventPage) {
   if (page.events.length === 0) return [heartbeat(page)]
   const items: Array<WatchItem> = []
   for (const event of page.events) {
-    if (!seen.has(event.deviceId)) {
-      const device = yield* found(manager, event.deviceId)
+    if (!watch.names.has(event.deviceId)) {
+      const device = yield* found(watch.manager, event.deviceId)
       if (device !== null) items.push({ _tag: "Device", device })
-      seen.add(event.deviceId)
+      watch.names.set(event.deviceId, Hash.string(device?.name ?? ""))
+      // Its name may have changed since it was read.
+      watch.edited.add(event.deviceId)
     }
-    items.push(changed(event))
+    const item = changed(event)
+    if (item !== null) items.push(item)
+    else yield* Effect.logWarning(`Event ${event.seq} is no transition that this version can read; watchers miss it`)
   }
   return items
 })
 
+/** Of devices that the watcher has been sent; the others come as a whole, with the name that they have then. */
+const renamedItems = (watch: Watch, ids: ReadonlyArray<DeviceId> | undefined) =>
+  (ids === undefined
+    ? allDevices(watch.manager, watch.visible)
+    : Stream.mapEffect(Stream.fromIterable(ids), (id) => found(watch.manager, id))).pipe(
+      Stream.runFold((): Array<WatchItem> => [], (items, device) => {
+        const known = device === null ? undefined : watch.names.get(device.id)
+        if (device === null || known === undefined || known === Hash.string(device.name)) return items
+        watch.names.set(device.id, Hash.string(device.name))
+        items.push({ _tag: "Renamed", deviceId: device.id, name: device.name })
+        return items
+      })
+    )
+
 const found = (manager: Manager, id: DeviceId): Effect.Effect<Device | null, StorageUnavailable> =>
   Effect.catchTag(manager.get(id), "DeviceNotFound", () => Effect.succeed(null))
 
-const changed = (event: LoggedEvent): WatchItem => {
-  const data = JSON.parse(event.data) as DeviceStateData
-  return { _tag: "Changed", seq: event.seq, deviceId: event.deviceId, at: event.recordedAt, ...data }
+/** Null for what is no transition to this version. */
+const changed = (event: LoggedEvent): WatchItem | null => {
+  const data: unknown = JSON.parse(event.data)
+  return isTransition(data)
+    ? { _tag: "Changed", seq: event.seq, deviceId: event.deviceId, at: event.recordedAt, ...data }
+    : null
 }
+
+const isTransition = Schema.is(DeviceStateData)

@@ -1,7 +1,8 @@
 /** What the two streams of events have in common: where they begin, and how a committed event becomes a typed one. */
-import { Effect } from "effect"
+import { Effect, Schema } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { Event, LoggedEvent } from "../domain/Event.ts"
+import { Event, UnreadableEvent } from "../domain/Event.ts"
+import type { LoggedEvent, ReadableEvent } from "../domain/Event.ts"
 import { PositionInvalid } from "../domain/MessageErrors.ts"
 import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage, ReadFrom } from "../services/EventLog.ts"
@@ -19,10 +20,15 @@ type Log = EventLog["Service"]
  */
 const pieceBytesMax = 64 * 1024
 
-export const decoded = (event: LoggedEvent): Event => {
+/** An event that does not fit its schema would end the stream: another version or a hand may have written the row. */
+export const decoded = (event: LoggedEvent): ReadableEvent => {
   const { deviceId, id, kind, occurredAt, recordedAt, seq, via } = event
-  return { seq, id, kind, deviceId, occurredAt, recordedAt, via, data: JSON.parse(event.data) } as Event
+  const candidate = { seq, id, kind, deviceId, occurredAt, recordedAt, via, data: JSON.parse(event.data) }
+  return isEvent(candidate) ? candidate : decodeUnreadable({ ...candidate, seq: String(seq) })
 }
+
+const isEvent = Schema.is(Event)
+const decodeUnreadable = Schema.decodeSync(UnreadableEvent)
 
 /** Where a stream begins: the position that was asked for, if all after it is still kept, else the newest. */
 export const findStart = Effect.fnUntraced(function*(

@@ -2,7 +2,7 @@
  * What people and programs do with devices. Commands are written as desired state and return once that is durable;
  * the fleet follows, wherever the device's actor lives.
  */
-import { Context, Effect, Layer, Option } from "effect"
+import { Context, Effect, Layer, Option, Stream } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceConnection, DeviceStatus, Erasure } from "../contracts/Payloads.ts"
@@ -31,6 +31,9 @@ const transitionsRead = 5
 /** What the actor recorded is committed within milliseconds; longer means that the database is away. */
 const flushMax = "5 seconds"
 
+/** Listeners only note what they are told, so none lags behind another. */
+const changesMax = 64
+
 type OnDevice<A, E = never> = (id: DeviceId) => Effect.Effect<A, DeviceNotFound | StorageUnavailable | E>
 
 /** For a caller who may see these devices: how many others wait for a gateway is not part of the answer. */
@@ -57,6 +60,8 @@ export class DeviceManager extends Context.Service<DeviceManager, {
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
+  /** Devices whose row may have changed by a command; null: any of them. Repeats are possible. */
+  readonly changes: Stream.Stream<DeviceId | null>
   readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   /** Twice changes nothing. */
   readonly deactivate: OnDevice<Device>
@@ -94,6 +99,8 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const ledger = yield* GapRepository
       const identity = yield* ServerIdentity
       const random = yield* SecureRandom.SecureRandom
+      // All who listen share one connection to the database, which there is only while somebody does.
+      const changes = yield* Stream.share(devices.changes, { capacity: changesMax, strategy: "suspend" })
 
       const register: DeviceManager["Service"]["register"] = Effect.fn("DeviceManager.register")(function*(wanted) {
         const id = `dev_${yield* random.ulid}` as DeviceId
@@ -193,6 +200,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         register,
         get: devices.get,
         list: devices.list,
+        changes,
         rename: devices.rename,
         deactivate: (id) => devices.setActive(id, false),
         reactivate: (id) => devices.setActive(id, true),

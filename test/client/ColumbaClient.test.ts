@@ -1,6 +1,6 @@
 /** The client over real sockets: typed answers, typed failures, and streams that outlive the server. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { EventsItem } from "../../src/contracts/Payloads.ts"
 import { beginning, Position, positionAfter } from "../../src/domain/Ids.ts"
@@ -9,7 +9,7 @@ import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import { makeLogs } from "../support/logsOverOneStore.ts"
-import { makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
+import { ask, makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
@@ -198,6 +198,69 @@ for (const [transport, layer] of Object.entries(transports)) {
         })
     )
 
+    it.live("an event that this version cannot read is handed on as it is stored, by streams and pages", () =>
+      Effect.gen(function*() {
+        const { ours, process, tables } = yield* makeLogs
+        yield* append(ours, 1, 4)
+        // As a later version, and somebody with SQL, might have written them.
+        tables.events[1] = { ...tables.events[1]!, kind: "message.starred" as never, data: "{\"star\":true}" }
+        tables.events[2] = { ...tables.events[2]!, data: "{\"no\":\"message\"}", via: "carrier-pigeon" as never }
+        const { url } = yield* startServer({ storage: Layer.merge(MemoryStorage.layerMemory, process) })
+        const client = yield* connectTo(layer, { url })
+        const read = yield* client.events.follow({ after: beginning }).pipe(
+          Stream.filter((item) => item._tag === "Event"),
+          Stream.take(4),
+          Stream.runCollect
+        )
+        const kinds = ["message.received", "event.unreadable", "event.unreadable", "message.received"]
+        assert.deepStrictEqual(read.map(({ event }) => event.kind), kinds)
+        assert.deepStrictEqual(read.map(({ event }) => event.seq), [1, 2, 3, 4])
+        const page = yield* client.events.page({ after: beginning })
+        assert.deepStrictEqual(page.items, read.map(({ event }) => event))
+        // What it is, and all of it, as any HTTP client gets it.
+        const { body } = yield* ask(`${url}/api/v1/events`)
+        const unreadable = page.items.flatMap((event) => event.kind === "event.unreadable" ? [event.data.stored] : [])
+        assert.deepStrictEqual(unreadable, body.items.slice(1, 3))
+        assert.deepInclude(unreadable[0], { kind: "message.starred", data: { star: true } })
+        // One that is resumed after it goes on.
+        const rest = yield* client.events.follow({ after: read[1]!.position }).pipe(Stream.take(2), Stream.runCollect)
+        assert.strictEqual(rest[1]!._tag, "Event")
+      }))
+
+    it.live("a watcher is told of new names, and a transition that this version cannot read does not end it", () =>
+      Effect.gen(function*() {
+        const { services, url } = yield* startServer()
+        const log = Context.get(services, EventLog)
+        const client = yield* connectTo(layer, { url })
+        const { id } = yield* client.devices.create({ name: "a" })
+        const rename = (name: string) => Effect.orDie(Effect.asVoid(client.devices.rename({ id, name })))
+        const change = Effect.orDie(Effect.asVoid(log.append([
+          stateDraft(id, "Inactive", { _tag: "Hibernating" } as never),
+          stateDraft(id, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false })
+        ])))
+        const names: Array<string> = []
+        const watched = yield* client.watchDevices.pipe(
+          Stream.tap((item) => {
+            switch (item._tag) {
+              case "Device":
+                names.push(item.device.name)
+                return Effect.void
+              case "Synced":
+                return rename("b")
+              case "Renamed":
+                names.push(item.name)
+                return item.name === "b" ? rename("c") : change
+              default:
+                return Effect.void
+            }
+          }),
+          Stream.takeUntil(({ _tag }) => _tag === "Changed"),
+          Stream.runLast
+        )
+        assert.deepStrictEqual(names, ["a", "b", "c"])
+        assert.deepInclude(Option.getOrThrow(watched), { _tag: "Changed", seq: 2, deviceId: id })
+      }))
+
     it.live("calls fail typed while the server is away, and work again when it is back", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
@@ -207,8 +270,9 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* server.stop
         assert.strictEqual((yield* Effect.flip(client.devices.list()))._tag, "RpcClientError")
         yield* startServer({ storage, port: server.port })
-        const again = yield* client.devices.list().pipe(Effect.eventually)
-        assert.deepStrictEqual(again.items, [])
+        // A stream waits for the server; once it has begun, the connection is back.
+        yield* Stream.runHead(client.watchDevices)
+        assert.deepStrictEqual((yield* client.devices.list()).items, [])
       }))
 
     it.live("a watcher of devices gets every device again after a restart", () =>

@@ -21,5 +21,5 @@ export const makeLogs = Effect.gen(function*() {
     tables.head = head
     for (const [sink, row] of tables.cursors) tables.cursors.set(sink, { ...row, seq: Math.min(row.seq, head) })
   }
-  return { ours: yield* openLog, other: yield* openLog, goBack, process }
+  return { ours: yield* openLog, other: yield* openLog, goBack, process, tables }
 })
