@@ -7,25 +7,15 @@ import { Socket } from "node:net"
 import { DialectUnsupported } from "../domain/GatewayErrors.ts"
 import { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import * as Settings from "../layers/Settings.ts"
+import { failed, ok, warning } from "./finding.ts"
+import type { Finding } from "./finding.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { print, printJson } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
+import { checkWebhooks } from "./webhookCheck.ts"
 import { bold, cyan, green, padEnd, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 import { redactedAddress } from "../layers/app/addresses.ts"
-
-/** What one check found. With `--json` each is printed as it is. */
-interface Finding {
-  readonly name: string
-  readonly state: "ok" | "warning" | "failed"
-  readonly detail: string
-  /** What to do. Null where nothing is wrong. */
-  readonly fix: string | null
-}
-
-const ok = (name: string, detail: string): Finding => ({ name, state: "ok", detail, fix: null })
-const warning = (name: string, detail: string, fix: string): Finding => ({ name, state: "warning", detail, fix })
-const failed = (name: string, detail: string, fix: string): Finding => ({ name, state: "failed", detail, fix })
 
 /** The bound of each question to the outside; a healthy answer takes milliseconds. */
 const timeout = Duration.seconds(5)
@@ -124,22 +114,22 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )
 
-const gateway = (settings: Settings.Settings["gateway"]): Check => {
-  switch (settings._tag) {
+const gateway = (settings: Settings.Settings): ReadonlyArray<Check> => {
+  switch (settings.gateway._tag) {
     case "Simulator":
-      return Effect.succeed(
+      return [Effect.succeed(
         warning("gateway", "none; the built-in simulator is used", "set WHATSAPP_API_URL to use a real one")
-      )
+      )]
     case "None":
-      return Effect.succeed(
+      return [Effect.succeed(
         warning(
           "gateway",
           "none in the settings; gateways that were added are in the database",
           "set WHATSAPP_API_URL, or add one: columba gateways add --help"
         )
-      )
+      )]
     case "Configured":
-      return configuredGateway(settings)
+      return [configuredGateway(settings.gateway), webhooks(settings, settings.gateway)]
   }
 }
 
@@ -165,6 +155,17 @@ const configuredGateway = (settings: Configured): Check =>
       return ok("gateway", `${one.description} answers`)
     }),
     "check WHATSAPP_API_URL, WHATSAPP_API_DIALECT and the gateway's credentials, and that the gateway runs"
+  )
+
+const webhooks = (settings: Settings.Settings, gateway: Configured): Check =>
+  bounded(
+    "webhooks",
+    Effect.gen(function*() {
+      const { webhookSecret } = gateway
+      const found = yield* checkWebhooks(yield* openGateway(gateway), { settings, webhookSecret })
+      return found ?? ok("webhooks", `the dialect ${gateway.dialect} sends none`)
+    }),
+    "look at COLUMBA_PUBLIC_URL and WHATSAPP_API_DIALECT"
   )
 
 /** One socket per device and some for the rest; the soft limit counts. */
@@ -226,7 +227,7 @@ export const doctor = Command.make(
         runtime,
         database._tag === "Embedded" ? embeddedDatabase(database.dataDir) : postgresDatabase(database.url),
         broker(settings.rabbitUrl),
-        gateway(settings.gateway),
+        ...gateway(settings),
         fileLimit,
         port(settings.host, settings.port)
       ], { concurrency: "unbounded" }).pipe(

@@ -10,6 +10,7 @@ import { DeviceStateTag } from "./DeviceState.ts"
 import type { Device } from "./Device.ts"
 import type { FailureClass } from "./DeviceState.ts"
 import type { RecordedDevice } from "./RecordedDevice.ts"
+import type { WebhookState } from "./WebhookState.ts"
 
 export const Explanation = Schema.Struct({
   deviceId: DeviceId,
@@ -41,8 +42,20 @@ export interface OngoingIncident {
   readonly waiting: number | null
 }
 
+/** How live events reach us where the gateway sends them by webhook alone. */
+export interface Reception {
+  /** Null where this process does not know. */
+  readonly webhook: WebhookState | null
+  /** When a webhook last brought something new. */
+  readonly lastWebhookAt: Timestamp | null
+  /** What an operator sets at the gateway by hand. */
+  readonly instructions: string
+}
+
 export interface ExplanationInput extends RecordedDevice {
   readonly incident: OngoingIncident | null
+  /** Null where live events come by the session. */
+  readonly reception: Reception | null
   readonly gaps: {
     readonly counts: GapCounts
     /** The gaps that are open, in order of their beginning. */
@@ -64,9 +77,63 @@ export const explain = (input: ExplanationInput): Explanation => {
     gaps: input.gaps.counts,
     ...(incident !== null && device.active && device.state._tag !== "Online"
       ? underIncident(incident)
-      : verdict(device, last?.data.rule ?? null))
+      : withReception(verdict(device, last?.data.rule ?? null), input))
   }
 }
+
+/** A device that is online and to whom nothing is posted looks well and hears nothing: that comes first. */
+const withReception = (verdict: Verdict, { device, reception }: ExplanationInput): Verdict => {
+  const webhook = reception?.webhook ?? null
+  if (reception === null || webhook === null || !device.active || device.state._tag !== "Online") return verdict
+  const missing = missingWebhook(webhook, reception.instructions)
+  if (missing === null || reception.lastWebhookAt !== null) return verdict
+  return {
+    ...verdict,
+    why: `${verdict.why}, but ${missing.why}: what it hears does not reach us`,
+    howToFix: missing.fix
+  }
+}
+
+const missingWebhook = (
+  { detail, status }: WebhookState,
+  instructions: string
+): { readonly why: string; readonly fix: string } | null => {
+  const byHand =
+    `${instructions}; give Columba the same secret (WHATSAPP_WEBHOOK_SECRET, or webhookSecret of the gateway)`
+  switch (status) {
+    case "set":
+    case "pending":
+      return null
+    case "failed":
+      return {
+        why: `its gateway could not be told where to post its events (${detail ?? "no answer"})`,
+        fix: "It is told again every minute; see that the gateway answers"
+      }
+    case "unsupported":
+      return { why: "its gateway cannot be told where to post its events", fix: `By hand: ${byHand}` }
+    case "no-address":
+      return {
+        why: "nobody has told its gateway where to post its events",
+        fix: `Set COLUMBA_PUBLIC_URL to where the gateway reaches Columba. Or by hand: ${byHand}`
+      }
+    case "no-secret":
+      return {
+        why: "there is no key to make a secret for its webhook from",
+        fix: `Set COLUMBA_SECRET_KEY (openssl rand -base64 32) in every process. Or by hand: ${byHand}`
+      }
+  }
+}
+
+const describeReception = ({ lastWebhookAt, webhook }: Reception): ReadonlyArray<string> => [
+  ...(webhook === null
+    ? []
+    : [
+      `webhook at the gateway: ${webhook.status}${webhook.checkedAt === null ? "" : `, asked at ${webhook.checkedAt}`}`
+    ]),
+  lastWebhookAt === null
+    ? "no webhook has brought anything yet"
+    : `a webhook last brought something at ${lastWebhookAt}`
+]
 
 const underIncident = (incident: OngoingIncident): Verdict => ({
   why: `The gateway '${incident.gateway}' has been down since ${incident.since}: ${incident.reason}` +
@@ -214,12 +281,15 @@ const describeGap = ({ cause, detail, endedAt, openedAt }: Gap): string =>
     : `whether everything was heard from ${openedAt} to ${endedAt} (${cause}) is still to be proven`) +
   (detail === "" ? "" : `: ${detail}`)
 
-const listEvidence = ({ device, gaps, incident, transitions }: ExplanationInput): ReadonlyArray<string> => [
+const listEvidence = (
+  { device, gaps, incident, reception, transitions }: ExplanationInput
+): ReadonlyArray<string> => [
   ...(incident === null
     ? []
     : [`incident of gateway '${incident.gateway}' since ${incident.since}: ${incident.reason}`]),
   ...(device.state._tag === "Quarantined" ? device.state.evidence : []),
   ...(device.state._tag === "Deaf" ? [device.state.evidence] : []),
+  ...(reception === null ? [] : describeReception(reception)),
   ...gaps.open.slice(0, gapsShown).map(describeGap),
   ...transitions.slice(0, transitionsShown).map(({ at, data, seq }) =>
     `${at} #${seq} ${data.from} -> ${data.state._tag} by '${data.rule}'` +

@@ -12,17 +12,19 @@ import type { GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../dom
 import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { explain } from "../domain/Explanation.ts"
-import type { Explanation } from "../domain/Explanation.ts"
+import type { Explanation, Reception } from "../domain/Explanation.ts"
 import type { Gap, GapStatus } from "../domain/Gap.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
+import type { ActorView } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
 import type { Page } from "./DeviceRepository.ts"
 import { EventLog } from "./EventLog.ts"
 import { GapRepository } from "./GapRepository.ts"
 import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
+import { gatewayWebhookUrl, PublicAddress } from "./PublicAddress.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
 /** Transitions an explanation rests on. */
@@ -98,6 +100,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const log = yield* EventLog
       const ledger = yield* GapRepository
       const identity = yield* ServerIdentity
+      const publicAddress = yield* PublicAddress
       const random = yield* SecureRandom.SecureRandom
       // All who listen share one connection to the database, which there is only while somebody does.
       const changes = yield* Stream.share(devices.changes, { capacity: changesMax, strategy: "suspend" })
@@ -152,6 +155,17 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         return { counts, open: counts.open === 0 ? [] : (yield* ledger.openOf([id])).get(id) ?? [] }
       })
 
+      /** A gateway that cannot be used now has nothing to say, and the device's state says that. */
+      const findReception = (device: Device, view: ActorView | null): Effect.Effect<Reception | null> =>
+        useGateway(directory, device.gateway, ({ capabilities, name, webhook }) =>
+          Effect.succeed(
+            capabilities.liveEvents === "session" || webhook === undefined ? null : {
+              webhook: view?.webhook ?? null,
+              lastWebhookAt: view?.lastWebhookAt ?? null,
+              instructions: webhook.instructions(gatewayWebhookUrl(publicAddress, name))
+            }
+          )).pipe(Effect.orElseSucceed(() => null))
+
       const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(
         function*(id, visible) {
           const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
@@ -159,6 +173,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
           return explain({
             ...recorded,
             incident: yield* findIncident(recorded.device, visible),
+            reception: yield* findReception(recorded.device, yield* fleet.view(id)),
             gaps: yield* findGaps(id)
           })
         }
@@ -171,7 +186,13 @@ export class DeviceManager extends Context.Service<DeviceManager, {
         const device = yield* devices.get(id)
         const view = yield* fleet.view(id)
         const incident = yield* findIncident(device, visible)
-        const { evidence, gaps } = explain({ device, transitions: [], incident, gaps: yield* findGaps(id) })
+        const { evidence, gaps } = explain({
+          device,
+          transitions: [],
+          incident,
+          reception: yield* findReception(device, view),
+          gaps: yield* findGaps(id)
+        })
         return {
           deviceId: id,
           state: device.state,

@@ -6,6 +6,7 @@ import { Device } from "../../src/domain/Device.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import { explain, Explanation } from "../../src/domain/Explanation.ts"
 import type { OngoingIncident } from "../../src/domain/Explanation.ts"
+import type { WebhookStatus } from "../../src/domain/WebhookState.ts"
 
 const at = "2026-01-01T00:00:00.000Z"
 
@@ -51,7 +52,13 @@ describe("explanations", () => {
     it(`of ${JSON.stringify(state)} say why, what comes next and what can be done`, () => {
       for (const active of [true, false]) {
         for (const during of [null, incident]) {
-          const told = explain({ device: deviceIn(state, active), transitions: [], incident: during, gaps: noGaps })
+          const told = explain({
+            device: deviceIn(state, active),
+            transitions: [],
+            incident: during,
+            gaps: noGaps,
+            reception: null
+          })
           assert.strictEqual(told.state, state._tag)
           assert.isAbove(told.why.length, 10)
           assert.isAbove(told.next.length, 5)
@@ -63,14 +70,14 @@ describe("explanations", () => {
   }
 
   it("a failure is explained in its own words, with the time of the next attempt", () => {
-    const told = explain({ device: deviceIn(failing), transitions: [], incident: null, gaps: noGaps })
+    const told = explain({ device: deviceIn(failing), transitions: [], incident: null, gaps: noGaps, reception: null })
     assert.include(told.why, reason.detail)
     assert.strictEqual(told.nextAt, at)
   })
 
   it("a gateway that is down is the reason of its devices, but not of one that is deactivated or online", () => {
     const of = (state: DeviceState, active: boolean) =>
-      explain({ device: deviceIn(state, active), transitions: [], incident, gaps: noGaps }).why
+      explain({ device: deviceIn(state, active), transitions: [], incident, gaps: noGaps, reception: null }).why
     assert.include(of(failing, true), "refused")
     assert.include(of(failing, true), "7 device(s)")
     assert.notInclude(of(states[0]!, false), "refused")
@@ -82,7 +89,8 @@ describe("explanations", () => {
       device: deviceIn({ _tag: "AwaitingLogin", method: "qr", expiresAt: at }),
       transitions: [],
       incident: null,
-      gaps: noGaps
+      gaps: noGaps,
+      reception: null
     })
     assert.isNull(told.nextAt)
     assert.include(told.next, `expires at ${at}`)
@@ -95,7 +103,7 @@ describe("explanations", () => {
         at,
         data: { from: "Online", state: failing, rule: `rule-${index}`, failure: reason, jid: null, phone: null, memory }
       }))
-      const told = explain({ device: deviceIn(failing), transitions, incident: null, gaps: noGaps })
+      const told = explain({ device: deviceIn(failing), transitions, incident: null, gaps: noGaps, reception: null })
       assert.strictEqual(told.rule, "rule-0")
       assert.strictEqual(told.seq, 100)
       assert.isAtMost(told.evidence.length, 5)
@@ -122,8 +130,39 @@ describe("an active device that does not run", () => {
       memory: { failures: [], releaseRequests: 0 }
     } as const
     const device = deviceIn({ _tag: "Inactive" })
-    const found = explain({ device, transitions: [{ seq: 1, at, data }], incident: null, gaps: noGaps })
+    const found = explain({
+      device,
+      transitions: [{ seq: 1, at, data }],
+      incident: null,
+      gaps: noGaps,
+      reception: null
+    })
     assert.include(`${found.why}; ${found.howToFix}`, word)
     assert.strictEqual(found.rule, rule)
+  })
+
+  it("say of a device that looks well and is not posted to what is missing, and what to set where", () => {
+    const instructions = "set HOOK=https://columba.example/webhooks/default"
+    const told = (status: WebhookStatus, lastWebhookAt: string | null = null, state = connected) =>
+      explain({
+        device: deviceIn(state),
+        transitions: [],
+        incident: null,
+        gaps: noGaps,
+        reception: { webhook: { status, checkedAt: null, detail: null }, lastWebhookAt, instructions }
+      })
+    for (const status of ["unsupported", "no-address", "no-secret"] as const) {
+      assert.include(told(status).howToFix, instructions, status)
+      assert.include(told(status).why, "does not reach us", status)
+    }
+    assert.include(told("no-address").howToFix, "COLUMBA_PUBLIC_URL")
+    assert.include(told("no-secret").howToFix, "COLUMBA_SECRET_KEY")
+    assert.include(told("failed").why, "could not be told")
+    for (const status of ["set", "pending"] as const) assert.isNull(told(status).howToFix)
+    // Set by hand, and it works.
+    assert.isNull(told("no-address", at).howToFix)
+    assert.include(told("no-address", at).evidence.join(), at)
+    // What is wrong first is said first.
+    assert.notInclude(told("no-address", null, failing).why, "posted")
   })
 })
