@@ -79,6 +79,10 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
     case "DELETE faults":
       core.clearFaults(numberIn(url, "id"))
       return json(core.stats())
+    case "POST crash":
+      // After the answer, which a process that ends would not give.
+      setImmediate(() => core.crash())
+      return json({})
     case "DELETE emit":
       core.emitter.stop(numberIn(url, "job"))
       return json(core.stats())

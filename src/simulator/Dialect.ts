@@ -10,7 +10,7 @@ import { plain, type Reply } from "./http.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
 /** The dialects that the simulator speaks. */
-export const simulatedDialects = ["bridge", "waha"] as const
+export const simulatedDialects = ["bridge", "gowa", "waha"] as const
 export type SimulatedDialect = (typeof simulatedDialects)[number]
 
 export type Payload = Readonly<Record<string, unknown>>
@@ -25,8 +25,8 @@ export interface SocketHolder {
 }
 
 export interface Dialect {
-  /** How many receivers the next event of the device would go to: open sockets, addresses of webhooks. */
-  readonly reach: (device: SimulatedDevice) => number
+  /** How many receivers the event would go to now: open sockets, addresses of webhooks. */
+  readonly reach: (device: SimulatedDevice, event: string, payload: Payload) => number
   /** Keeps an event for the dialect's own history, where it has one. Called for every event, received or not. */
   readonly remember?: (device: SimulatedDevice, event: string, payload: Payload) => void
   /** The id by which a reader can know the event, where the dialect shows another than the event's own. */

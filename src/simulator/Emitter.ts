@@ -117,7 +117,7 @@ export class Emitter {
     const ids = payload.ids as ReadonlyArray<string> | undefined
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
     const dialect = this.#options.dialect()
-    const sockets = silent ? 0 : dialect.reach(device)
+    const sockets = silent ? 0 : dialect.reach(device, event, payload)
     device.remember(event, payload)
     dialect.remember?.(device, event, payload)
     ledger.add({
@@ -133,6 +133,15 @@ export class Emitter {
     if (sockets === 0) return
     if (faults.quiet && this.#held === 0) return dialect.send(device, dialect.encode(device, event, payload, device.id))
     this.#distort(device, event, payload, now)
+  }
+
+  /** An event that the gateway knows and tells nobody: in the ledger and the history only. */
+  keep(device: SimulatedDevice, event: string, payload: Payload): void {
+    device.remember(event, payload)
+    this.#options.dialect().remember?.(device, event, payload)
+    const id = String(payload.id ?? "")
+    this.#options.ledger.add({ device: device.id, seq: ++device.seq, event, id, sockets: 0, at: this.#options.now() })
+    this.#options.ledger.flush()
   }
 
   /** Sends this text unchanged, without ledger and faults. */

@@ -1,6 +1,6 @@
 /** One slot of the simulated gateway: its account, its sockets, its coming events and its history. */
 import type { WebSocket } from "ws"
-import type { SocketHolder } from "./Dialect.ts"
+import type { Payload, SocketHolder } from "./Dialect.ts"
 import { makeAccount, type Scenario, scenario } from "./Scenario.ts"
 
 /** A row of the history, in the form of the gateway's API. */
@@ -18,6 +18,17 @@ export interface HistoryRow {
   readonly file_length: number
   readonly created_at: string
   updated_at: string
+  /** The reactions that stand, without ids of their own. */
+  reactions?: ReadonlyArray<HistoryReaction>
+  readonly call_metadata?: string
+}
+
+export interface HistoryReaction {
+  readonly emoji: string
+  readonly sender_jid: string
+  readonly sender_display_name: string
+  readonly is_from_me: boolean
+  readonly timestamp: string
 }
 
 /** Covers every gap that a test opens. 10,000 devices with the usual few messages each stay below 100 MB. */
@@ -76,11 +87,17 @@ export class SimulatedDevice implements SocketHolder {
     this.connected = false
   }
 
-  /** Keeps what a gateway keeps: messages. An edit changes the row, a revocation removes it, acks are not kept. */
-  remember(event: string, payload: Readonly<Record<string, unknown>>): void {
-    if (event === "message") {
-      this.#history.push(makeRow(payload))
+  /**
+   * Keeps what a gateway keeps: messages and calls. An edit changes the row, a reaction is a state of it, a revocation
+   * removes it; acks are not kept.
+   */
+  remember(event: string, payload: Payload): void {
+    if (event === "message" || event === "call.offer") {
+      this.#history.push(event === "message" ? makeRow(payload) : makeCallRow(payload))
       if (this.#history.length > historyMax) this.#history.shift()
+    } else if (event === "message.reaction") {
+      const row = this.#history.find(({ id }) => id === payload.reacted_message_id)
+      if (row !== undefined) row.reactions = react(row.reactions ?? [], payload)
     } else if (event === "message.edited") {
       const row = this.#history.find(({ id }) => id === payload.original_message_id)
       if (row !== undefined) {
@@ -89,25 +106,66 @@ export class SimulatedDevice implements SocketHolder {
       }
     } else if (event === "message.revoked") {
       this.#history = this.#history.filter(({ id }) => id !== payload.revoked_message_id)
+    } else if (event === "message.deleted") {
+      this.#history = this.#history.filter(({ id }) => id !== payload.deleted_message_id)
     }
   }
 }
 
-const makeRow = (payload: Readonly<Record<string, unknown>>): HistoryRow => {
+const makeRow = (payload: Payload): HistoryRow => {
   const timestamp = String(payload.timestamp)
+  const media = mediaTypes.find((type) => type in payload) ?? ""
   return {
     id: String(payload.id),
     chat_jid: String(payload.chat_id),
     sender_jid: String(payload.from),
     sender_display_name: String(payload.sender_display_name ?? ""),
-    content: String(payload.body ?? ""),
+    content: String(payload.body ?? label(payload)),
     timestamp,
     is_from_me: payload.is_from_me === true,
-    media_type: mediaTypes.find((type) => type in payload) ?? "",
+    media_type: media,
+    filename: media === "document" ? "price list.pdf" : "",
+    url: media === "" ? "" : `https://mmg.whatsapp.net/${String(payload.id)}.enc`,
+    file_length: media === "" ? 0 : 2048,
+    created_at: timestamp,
+    updated_at: timestamp
+  }
+}
+
+/** Contacts and locations are kept as a line of text only. */
+const label = ({ contact, location }: Payload): string =>
+  location === undefined && contact === undefined ? "" : contact === undefined ? "📍 location" : "👤 contact"
+
+const makeCallRow = (payload: Payload): HistoryRow => {
+  const timestamp = String(payload.timestamp)
+  const from = String(payload.from)
+  return {
+    id: `call:${String(payload.call_id)}`,
+    chat_jid: from,
+    sender_jid: from,
+    sender_display_name: String(payload.sender_display_name ?? ""),
+    content: "",
+    timestamp,
+    is_from_me: false,
+    media_type: "call",
     filename: "",
     url: "",
     file_length: 0,
     created_at: timestamp,
-    updated_at: timestamp
+    updated_at: timestamp,
+    call_metadata: JSON.stringify({ call_id: payload.call_id })
   }
+}
+
+/** One sender has one reaction; an empty one takes it back. */
+const react = (standing: ReadonlyArray<HistoryReaction>, payload: Payload): ReadonlyArray<HistoryReaction> => {
+  const sender = String(payload.from)
+  const others = standing.filter(({ sender_jid }) => sender_jid !== sender)
+  return payload.reaction === "" ? others : [...others, {
+    emoji: String(payload.reaction),
+    sender_jid: sender,
+    sender_display_name: String(payload.sender_display_name ?? ""),
+    is_from_me: payload.is_from_me === true,
+    timestamp: String(payload.timestamp)
+  }]
 }

@@ -13,6 +13,8 @@ import * as BridgeServer from "./bridge/BridgeServer.ts"
 import { control } from "./ControlRoutes.ts"
 import type { Dialect, SimulatedDialect } from "./Dialect.ts"
 import { readJson, refuse, send } from "./http.ts"
+import type { GowaOptions } from "./gowa/GowaServer.ts"
+import { GowaServer } from "./gowa/GowaServer.ts"
 import { SimulatorCore } from "./SimulatorCore.ts"
 import * as WahaServer from "./waha/WahaServer.ts"
 
@@ -29,6 +31,8 @@ export interface SimulatorOptions {
   readonly auth?: { readonly user: string; readonly password: string } | undefined
   /** Of the `waha` dialect. */
   readonly waha?: WahaServer.WahaOptions | undefined
+  /** What only GOWA has. */
+  readonly gowa?: Omit<GowaOptions, "auth"> | undefined
   /** Slots that exist from the start: `sim-1`, `sim-2` … */
   readonly devices?: number | undefined
   /** True by default: a slot is paired once it exists. */
@@ -56,7 +60,8 @@ export class SimulatorNotStarted extends Schema.TaggedError<SimulatorNotStarted>
 
 const makeDialect: Readonly<Record<SimulatedDialect, (core: SimulatorCore, options: SimulatorOptions) => Dialect>> = {
   bridge: (core, { auth }) => BridgeServer.make(core, auth),
-  waha: (core, { waha = {} }) => WahaServer.make(core, waha)
+  waha: (core, { waha = {} }) => WahaServer.make(core, waha),
+  gowa: (core, { auth, gowa }) => new GowaServer(core, { auth, ...gowa })
 }
 
 export const start = Effect.fnUntraced(function*(
@@ -84,14 +89,16 @@ export const start = Effect.fnUntraced(function*(
     () => Effect.sync(() => running.close())
   )
   const { port } = running.server.address() as AddressInfo
+  const crash = () => {
+    running.close()
+    core.dialect.crashed()
+  }
+  core.crash = crash
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
     port,
     core,
-    crash: Effect.sync(() => {
-      running.close()
-      core.dialect.crashed()
-    }),
+    crash: Effect.sync(crash),
     revive: Effect.suspend(() => {
       running = makeServer(core)
       return Effect.as(listen(running.server, host, port), undefined)
@@ -112,6 +119,8 @@ export const runSimulator = (
 ): Effect.Effect<never, SimulatorNotStarted> =>
   Effect.scoped(Effect.flatMap(start(options), ({ core, url }) => {
     const { rate, speed } = options
+    // As GOWA ends, too, when one account's session is taken over: at once, and as if all were well.
+    core.crash = () => process.exit(0)
     if (rate !== undefined || speed !== undefined) core.keepEmitting({ rate, speed })
     return Effect.andThen(
       Console.log(

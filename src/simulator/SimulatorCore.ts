@@ -60,6 +60,8 @@ export class SimulatorCore {
   refused = 0
   frames = 0
   bytes = 0
+  /** Ends the process, or what stands for it in a test. */
+  crash: () => void = () => {}
 
   constructor(options: CoreOptions) {
     this.options = options

@@ -28,10 +28,11 @@ export const scopedDevice = (
   core: SimulatorCore,
   request: IncomingMessage,
   url: URL,
-  find: (name: string) => SimulatedDevice | undefined
+  find: (name: string) => SimulatedDevice | undefined,
+  unescape: (header: string) => string = (header) => header
 ): SimulatedDevice | Reply => {
   const header = request.headers["x-device-id"]
-  const named = (typeof header === "string" ? header.trim() : "") || url.searchParams.get("device_id") || ""
+  const named = (typeof header === "string" ? unescape(header.trim()) : "") || url.searchParams.get("device_id") || ""
   if (named !== "") {
     return find(named) ?? envelope(404, "DEVICE_NOT_FOUND", `device ${named} not found`, { device_id: named })
   }

@@ -4,13 +4,13 @@
  */
 import { envelope, success } from "./envelope.ts"
 import type { Reply } from "./http.ts"
-import type { HistoryRow, SimulatedDevice } from "./SimulatedDevice.ts"
+import type { HistoryRow } from "./SimulatedDevice.ts"
 
-export const chatsReply = (device: SimulatedDevice, url: URL): Reply => {
+export const chatsReply = (rows: ReadonlyArray<HistoryRow>, url: URL): Reply => {
   const page = parsePage(url, 25)
   if (page === null) return envelope(400, "VALIDATION_ERROR", "limit: must be between 1 and 100.")
   const newest = new Map<string, HistoryRow>()
-  for (const row of device.history) newest.set(row.chat_jid, row)
+  for (const row of rows) newest.set(row.chat_jid, row)
   const chats = [...newest.values()].sort(newestFirst).map(formatChat)
   const { limit, offset } = page
   return success("Success get chat list", {
@@ -19,12 +19,12 @@ export const chatsReply = (device: SimulatedDevice, url: URL): Reply => {
   })
 }
 
-export const messagesReply = (device: SimulatedDevice, chat: string, url: URL): Reply => {
+export const messagesReply = (history: ReadonlyArray<HistoryRow>, chat: string, url: URL): Reply => {
   const page = parsePage(url, 50)
   if (page === null) return envelope(400, "VALIDATION_ERROR", "limit: must be between 1 and 100.")
   const start = url.searchParams.get("start_time")
   const end = url.searchParams.get("end_time")
-  const rows = device.history.filter((row) => row.chat_jid === chat)
+  const rows = history.filter((row) => row.chat_jid === chat)
   // Compared as text, with both ends included, as the gateway's database does.
   const within = rows.filter(({ timestamp }) =>
     (start === null || timestamp >= start) && (end === null || timestamp <= end)

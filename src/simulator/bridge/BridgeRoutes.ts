@@ -21,7 +21,9 @@ export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url:
   if (first === "chats" || (first === "chat" && third === "messages")) {
     const device = scopedDevice(core, request, url, (name) => core.devices.get(name))
     if ("status" in device) return device
-    return first === "chats" ? chatsReply(device, url) : messagesReply(device, decodeURIComponent(second ?? ""), url)
+    return first === "chats"
+      ? chatsReply(device.history, url)
+      : messagesReply(device.history, decodeURIComponent(second ?? ""), url)
   }
   return null
 }

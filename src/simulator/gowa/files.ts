@@ -1,0 +1,58 @@
+/** GOWA's public files: QR codes, which are deleted after a while, and media. Nobody needs credentials for them. */
+import type { Reply } from "../http.ts"
+
+/** A 1x1 image: what matters is that it is one, and that it is gone later. */
+const png = Buffer.from(
+  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
+  "base64"
+)
+
+const mimeTypes: Readonly<Record<string, string>> = {
+  jpe: "image/jpeg",
+  jpg: "image/jpeg",
+  png: "image/png",
+  webp: "image/webp",
+  mp4: "video/mp4",
+  oga: "audio/ogg",
+  pdf: "application/pdf"
+}
+
+/** Of every simulated file of a message. */
+export const fileBytes = 2048
+
+export class Files {
+  readonly #now: () => number
+  readonly #expires = new Map<string, number>()
+  #qrCodes = 0
+
+  constructor(now: () => number) {
+    this.#now = now
+  }
+
+  /** The path of a new QR code that is there for so many milliseconds. */
+  addQr(millis: number): string {
+    const path = `statics/qrcode/scan-qr-${++this.#qrCodes}.png`
+    this.#expires.set(path, this.#now() + millis)
+    return path
+  }
+
+  /** A path below the base, or null where there is no such file: then the request is one like any other. */
+  read(path: string): Reply | null {
+    const type = mimeTypes[path.slice(path.lastIndexOf(".") + 1)] ?? "application/octet-stream"
+    if (path.startsWith("statics/qrcode/")) {
+      const expires = this.#expires.get(path)
+      if (expires === undefined || expires <= this.#now()) return null
+      return { status: 200, body: png, headers: { "content-type": "image/png" } }
+    }
+    if (!path.startsWith("statics/media/") || path.includes("..")) return null
+    return { status: 200, body: makeContent(path), headers: { "content-type": type } }
+  }
+}
+
+/** The same path always has the same content. */
+export const makeContent = (path: string): Buffer => {
+  const name = Buffer.from(path.slice(path.lastIndexOf("/") + 1))
+  const content = Buffer.alloc(fileBytes)
+  for (let index = 0; index < fileBytes; index++) content[index] = name[index % name.length]!
+  return content
+}
