@@ -2,10 +2,10 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { record } from "../../support/gateway.ts"
-import { type Adapter, greeted, setup, target } from "./harness.ts"
+import { type SessionAdapter, greeted, setup, target } from "./harness.ts"
 import { ofKind } from "../../support/drafts.ts"
 
-export const frameLimitConformance = (adapter: Adapter): void => {
+export const frameLimitConformance = (adapter: SessionAdapter): void => {
   describe(`${adapter.name}: frames above the size limit`, () => {
     const open = Effect.gen(function*() {
       const limits = { frameBytesMax: 64 * 1024, frameBytesHardMax: 256 * 1024 }

@@ -21,14 +21,18 @@ export interface AdapterOptions {
   readonly wheel?: PingWheel
 }
 
-/** An adapter with a connection per device. */
-export interface Adapter {
+/** A gateway that has these parts. */
+export type Having<Part extends keyof GatewayParts> = WhatsAppGateway & Required<Pick<GatewayParts, Part>>
+
+export interface Adapter<Gateway extends WhatsAppGateway = WhatsAppGateway> {
   readonly name: string
-  readonly make: (options: AdapterOptions) => Effect.Effect<
-    WhatsAppGateway & Required<Pick<GatewayParts, "open">>,
-    never,
-    Scope.Scope
-  >
+  readonly make: (options: AdapterOptions) => Effect.Effect<Gateway, never, Scope.Scope>
+  /** The simulator for it, in its dialect. */
+  readonly simulator?: SimulatedGateway.SimulatorOptions
+}
+
+/** An adapter with a connection per device. */
+export interface SessionAdapter extends Adapter<Having<"open">> {
   /** An event of the dialect for a slot, as text; the payload is JSON already. */
   readonly encode: (slot: string, event: string, payload: string) => string
 }
@@ -36,14 +40,14 @@ export interface Adapter {
 export const target = makeTarget("sim-1")
 
 /** A simulator with one device, and a gateway onto it. */
-export const setup = Effect.fnUntraced(function*(adapter: Adapter, options: {
+export const setup = Effect.fnUntraced(function*<Gateway extends WhatsAppGateway>(adapter: Adapter<Gateway>, options: {
   readonly simulator?: SimulatedGateway.SimulatorOptions
   readonly gateway?: Partial<AdapterOptions>
   readonly turn?: number
   /** Past the proxy, whose own buffers would hide backpressure. */
   readonly direct?: boolean
 } = {}) {
-  const simulator = yield* SimulatedGateway.start({ devices: 1, ...options.simulator })
+  const simulator = yield* SimulatedGateway.start({ devices: 1, ...adapter.simulator, ...options.simulator })
   const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: simulator.port })
   const wheel = new PingWheel({ turn: options.turn ?? 20_000, slots: 4, missesMax: 2 })
   const url = options.direct === true ? simulator.url : `http://127.0.0.1:${proxy.port}`

@@ -1,13 +1,25 @@
-/** What every gateway adapter with a connection per device keeps, whatever its dialect. */
+/** What every gateway adapter keeps, whatever its dialect: for each part that it has, the suite of that part. */
 import { frameLimitConformance } from "./frameLimits.ts"
-import type { Adapter } from "./harness.ts"
+import type { Adapter, Having, SessionAdapter } from "./harness.ts"
+import { historyConformance } from "./history.ts"
 import { sessionConformance } from "./sessions.ts"
 import { slotConformance } from "./slots.ts"
-import { strangerConformance } from "./strangers.ts"
+import { strangerConformance, strangerHandshakeConformance } from "./strangers.ts"
+import { webhookConformance } from "./webhooks.ts"
 
-export const gatewayConformance = (adapter: Adapter): void => {
+/** For adapters with a connection per device. */
+export const gatewayConformance = (adapter: SessionAdapter): void => {
   sessionConformance(adapter)
   slotConformance(adapter)
   frameLimitConformance(adapter)
   strangerConformance(adapter)
+  strangerHandshakeConformance(adapter)
+}
+
+/** For adapters of gateways that post to us and keep a history. */
+export const webhookGatewayConformance = (adapter: Adapter<Having<"ingest" | "webhook" | "history">>): void => {
+  slotConformance(adapter)
+  strangerConformance(adapter)
+  webhookConformance(adapter)
+  historyConformance(adapter)
 }

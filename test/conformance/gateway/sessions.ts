@@ -4,7 +4,7 @@ import { Effect, Exit, Fiber, Scope } from "effect"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
 import { makeTarget, record } from "../../support/gateway.ts"
 import {
-  type Adapter,
+  type SessionAdapter,
   awaitClose,
   greeted,
   listIds,
@@ -16,7 +16,7 @@ import {
   target
 } from "./harness.ts"
 
-export const sessionConformance = (adapter: Adapter): void => {
+export const sessionConformance = (adapter: SessionAdapter): void => {
   describe(`${adapter.name}: opening a session`, () => {
     it.live.each(
       [

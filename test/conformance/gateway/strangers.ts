@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as AnsweringServer from "../../support/answeringServer.ts"
 import { makeTarget, record } from "../../support/gateway.ts"
-import { type Adapter, target } from "./harness.ts"
+import { type Adapter, type SessionAdapter, target } from "./harness.ts"
 
 const known = makeTarget("sim-1", "6281234567890@s.whatsapp.net")
 
@@ -33,9 +33,9 @@ const strangers = [
   ["an answer beyond every bound", { ...html(404), body: "x".repeat(300_000) }]
 ] as const
 
-export const strangerConformance = (adapter: Adapter): void => {
-  const { make } = adapter
-  describe(`${adapter.name}: answers that are not the gateway's`, () => {
+/** For every adapter. */
+export const strangerConformance = ({ make, name }: Adapter): void => {
+  describe(`${name}: answers that are not the gateway's`, () => {
     it.live.each(strangers)("%s says nothing about a slot", ([, answer]) =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start(answer)
@@ -44,6 +44,26 @@ export const strangerConformance = (adapter: Adapter): void => {
         assert.strictEqual((yield* Effect.flip(gateway.ensureSlot(known.upstreamId)))._tag, "GatewayUnavailable")
       }))
 
+    it.live("a probe is answered by the gateway, not by whatever stands in its place", () =>
+      Effect.gen(function*() {
+        const proxy = yield* AnsweringServer.start(html(404))
+        const gateway = yield* make({ url: proxy.url })
+        assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
+        proxy.answer = { status: 302, headers: { location: "https://wa.example/" } }
+        assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
+        // A gateway without a health page still answers for its slots; one that wants credentials is there as well.
+        proxy.answer = (path) =>
+          path === "/health" ? html(404) : json(200, { code: "SUCCESS", message: "List devices" })
+        yield* gateway.probe
+        proxy.answer = (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
+        yield* gateway.probe
+      }))
+  })
+}
+
+/** For adapters with a connection per device. */
+export const strangerHandshakeConformance = ({ make, name }: SessionAdapter): void => {
+  describe(`${name}: handshakes that something else answers`, () => {
     it.live.each(
       [
         ["a page for 404", html(404), "upstreamDown not-the-gateway"],
@@ -75,21 +95,6 @@ export const strangerConformance = (adapter: Adapter): void => {
         const gateway = yield* make({ url: proxy.url, handshakeMillis: 100 })
         const refused = yield* Effect.flip(gateway.open(target, record()))
         assert.strictEqual(`${refused.class} ${refused.code}`, "upstreamDown handshake-timeout")
-      }))
-
-    it.live("a probe is answered by the gateway, not by whatever stands in its place", () =>
-      Effect.gen(function*() {
-        const proxy = yield* AnsweringServer.start(html(404))
-        const gateway = yield* make({ url: proxy.url })
-        assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
-        proxy.answer = { status: 302, headers: { location: "https://wa.example/" } }
-        assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
-        // A gateway without a health page still answers for its slots; one that wants credentials is there as well.
-        proxy.answer = (path) =>
-          path === "/health" ? html(404) : json(200, { code: "SUCCESS", message: "List devices" })
-        yield* gateway.probe
-        proxy.answer = (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
-        yield* gateway.probe
       }))
   })
 }

@@ -3,11 +3,11 @@ import { Effect, Redacted } from "effect"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
-import { type Adapter, greeted, listIds, say, setup, target } from "../../../conformance/gateway/harness.ts"
+import { type SessionAdapter, greeted, listIds, say, setup, target } from "../../../conformance/gateway/harness.ts"
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { record } from "../../../support/gateway.ts"
 
-const adapter: Adapter = {
+const adapter: SessionAdapter = {
   name: "bridge",
   make: ({ password, ...options }) =>
     BridgeGateway.make({

@@ -1,0 +1,120 @@
+/**
+ * GOWA's socket: one for all slots of the gateway, which writes every frame to every client. Its hub waits for a client
+ * that does not read, and every slot waits with it: frames are read as they come and the socket is never paused.
+ *
+ * Only protocol pings are sent: GOWA drops a connection on any text that is not a JSON object.
+ */
+import { WebSocket } from "ws"
+import type { Failure } from "../../../domain/DeviceState.ts"
+import type { LinkListener } from "../../../services/GatewayParts.ts"
+import { awaitHandshake, makeSocketOptions } from "../handshake.ts"
+import type { PingWheel, WheelMember } from "../PingWheel.ts"
+import { chooseCloseCode, ofClose, ofSocketError, pingTimeout, type Refusal } from "../socketFailures.ts"
+import { readControlFrame } from "./controlFrames.ts"
+
+export interface LinkOptions {
+  /** Of the socket, without a query. */
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly handshakeMillis: number
+  readonly wheel: PingWheel
+}
+
+/** Of one frame: a list of a thousand slots takes some 200 KiB. A larger one ends the link. */
+const frameBytesMax = 4 * 1024 * 1024
+
+/**
+ * After a pairing GOWA reconnects with the new credentials, within seconds to half a minute, and announces nothing:
+ * devices that wait are asked about at these times, in milliseconds.
+ */
+const pairedDelays = [500, 2000, 4000, 8000, 16_000, 30_000]
+
+export class GowaLink implements WheelMember {
+  wheelSlot = -1
+  wheelIndex = -1
+  misses = 0
+  readonly paused = false
+  readonly #socket: WebSocket
+  readonly #listener: LinkListener
+  readonly #wheel: PingWheel
+  #ended = false
+  #failure: Failure | null = null
+  #hints: ReadonlyArray<NodeJS.Timeout> = []
+
+  constructor(socket: WebSocket, listener: LinkListener, wheel: PingWheel) {
+    this.#socket = socket
+    this.#listener = listener
+    this.#wheel = wheel
+    socket.on("message", (data: Buffer, isBinary) => this.#onFrame(data, isBinary))
+    socket.on("pong", () => {
+      this.misses = 0
+    })
+    socket.on("error", (error) => {
+      this.#failure ??= ofSocketError(error)
+    })
+    socket.on("close", (code) => this.#finish(this.#failure ?? ofClose(code)))
+    wheel.add(this)
+  }
+
+  end(failure: Failure): void {
+    if (this.#ended) return
+    this.#finish(failure)
+    if (failure.code === "ping-timeout") this.#socket.terminate()
+    else this.#socket.close(chooseCloseCode(failure))
+  }
+
+  sendPing(): void {
+    this.#socket.ping()
+  }
+
+  onDead(): void {
+    const { missesMax, turn } = this.#wheel.options
+    this.end(pingTimeout(missesMax * turn))
+  }
+
+  #onFrame(data: Buffer, isBinary: boolean): void {
+    if (this.#ended) return
+    this.misses = 0
+    const news = isBinary ? null : readControlFrame(data.toString("utf8"))
+    if (news === null) return
+    if (news._tag === "Paired") return this.#hintLater()
+    const target = this.#listener.find(news.slot)
+    if (target !== null) this.#listener.onEvent(target.deviceId, news.event)
+  }
+
+  #hintLater(): void {
+    this.#forgetHints()
+    this.#hints = pairedDelays.map((millis) => setTimeout(() => this.#listener.onAny({ _tag: "StatusHint" }), millis))
+  }
+
+  #forgetHints(): void {
+    for (const hint of this.#hints) clearTimeout(hint)
+    this.#hints = []
+  }
+
+  #finish(failure: Failure): void {
+    if (this.#ended) return
+    this.#ended = true
+    this.#wheel.remove(this)
+    this.#forgetHints()
+    this.#listener.onEnd(failure)
+  }
+}
+
+/** Opens the link in the name of a slot, and calls one of the two callbacks once. Returns a function that cancels. */
+export const connect = (
+  options: LinkOptions,
+  slot: string,
+  listener: LinkListener,
+  onOpen: (link: GowaLink) => void,
+  onRefused: (refusal: Refusal) => void
+): () => void => {
+  const headers = { ...options.headers, "X-Device-Id": encodeURIComponent(slot) }
+  const socket = new WebSocket(options.url, makeSocketOptions(headers, frameBytesMax))
+  return awaitHandshake(
+    socket,
+    options.handshakeMillis,
+    () => onOpen(new GowaLink(socket, listener, options.wheel)),
+    onRefused
+  )
+}
