@@ -148,6 +148,10 @@ export const statusSyncs = Metric.counter("columba_status_syncs_total", {
   description: "Status questions to gateways, by outcome",
   incremental: true
 })
+export const slotStarts = Metric.counter("columba_slot_starts_total", {
+  description: "Slots that gateways were asked to start, by outcome",
+  incremental: true
+})
 
 // The ledger of gaps
 

@@ -10,6 +10,7 @@ import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { FleetMeter } from "../fleet/FleetMeter.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
+import type { SlotStarter } from "../gateway/SlotStarter.ts"
 import type { StatusSync } from "../gateway/StatusSync.ts"
 import type { WebhookSetup } from "../gateway/WebhookSetup.ts"
 
@@ -22,6 +23,7 @@ export interface ActorHost {
   readonly gate: ConnectGate
   readonly incidents: GatewayIncidents
   readonly status: StatusSync
+  readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
   readonly meter: FleetMeter
   readonly clock: Clock.Clock

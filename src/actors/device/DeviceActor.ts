@@ -111,6 +111,10 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
         cell.host.status.want(cell, order.when)
         continue
       }
+      if (order._tag === "StartSlot") {
+        cell.host.starter.want(cell)
+        continue
+      }
       forget = order.forget
       if (order.forget) cell.listener = null
       cell.session?.end(order.failure)
@@ -139,6 +143,7 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   }
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)
+  host.starter.moved(cell)
   host.webhooks.moved(cell)
 }
 

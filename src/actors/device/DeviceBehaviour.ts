@@ -58,6 +58,8 @@ export type Order =
   | { readonly _tag: "EndSession"; readonly failure: Failure; readonly forget: boolean }
   /** Ask the gateway about the slot: at once where the device waits for the answer, else soon. */
   | { readonly _tag: "SyncStatus"; readonly when: "now" | "soon" }
+  /** The account is not usable: start the slot, where the gateway has such a thing and has left it stopped. */
+  | { readonly _tag: "StartSlot" }
 
 export interface Decision {
   readonly transition: Transition | null
@@ -314,6 +316,12 @@ const statusRead = (actorState: ActorState, status: UpstreamStatus, facts: Facts
       ? nothing
       : become(actorState, { ...actorState.state, jid }, "account-learnt", { jid })
   }
+  const decision = notUsable(actorState, status)
+  return { ...decision, orders: [...decision.orders, { _tag: "StartSlot" }] }
+}
+
+const notUsable = (actorState: ActorState, status: UpstreamStatus): Decision => {
+  const tag = actorState.state._tag
   if (status.isLoggedIn || status.jid !== null) {
     return tag === "Connecting"
       ? nothing

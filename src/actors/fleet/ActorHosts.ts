@@ -23,6 +23,7 @@ import type { Restored } from "../device/memory.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
+import * as SlotStarter from "../gateway/SlotStarter.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import * as FleetMeter from "./FleetMeter.ts"
@@ -56,10 +57,23 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const openSession = yield* GatewaySessions.make(gateway)
         const incidents = yield* GatewayIncidents.make(gateway)
         const status = yield* StatusSync.make(gateway, settings)
+        const starter = yield* SlotStarter.make(gateway, (cell) => status.want(cell, "soon"))
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
         const gate = ConnectGate.make(settings)
-        const host: ActorHost = { log, gateway, ref, openSession, gate, incidents, status, webhooks, meter, clock }
+        const host: ActorHost = {
+          log,
+          gateway,
+          ref,
+          openSession,
+          gate,
+          incidents,
+          status,
+          starter,
+          webhooks,
+          meter,
+          clock
+        }
         open.add(host)
         yield* Effect.addFinalizer(() => Effect.sync(() => open.delete(host)))
         return host
@@ -80,6 +94,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
             Effect.sync(() => {
               meter.moved(cell.actorState.state._tag, null)
               host.status.remove(cell)
+              host.starter.remove(cell)
               host.webhooks.remove(cell)
             })
         )

@@ -1,0 +1,100 @@
+/**
+ * Starts slots that one gateway has left stopped or disconnected, for devices that should run: a few at a time over the
+ * whole gateway, and each device at growing intervals, because a slot that cannot start would otherwise be started for
+ * ever, and a gateway that has lost all its slots would start them all at once.
+ *
+ * A device asks for it whenever the gateway says that its account is not usable. Whether there is anything to start is
+ * for the gateway's adapter to find out; what came of it, the next status tells.
+ */
+import { Cause, Clock, Duration, Effect, Latch, Metric, Random } from "effect"
+import type { Scope } from "effect"
+import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+
+/** A start costs a gateway seconds of work, a browser with some engines. */
+const startsMax = 4
+
+/** The wait after the first start, which doubles with each further one: an engine needs seconds to come up. */
+const waitFirst = Duration.toMillis(Duration.seconds(10))
+
+/** A slot that waits for somebody to scan a code is started again as its codes run out, but not all day at that pace. */
+const waitMax = Duration.toMillis(Duration.minutes(10))
+
+/** The adapter's own requests are bounded; this is for all of them together. */
+const startTimeout = Duration.seconds(60)
+
+export interface SlotStarter {
+  /** The device's account is not usable. Nothing happens before the device's wait is over. */
+  readonly want: (cell: DeviceCell) => void
+  /** The device made a transition: one that is online begins anew. */
+  readonly moved: (cell: DeviceCell) => void
+  readonly remove: (cell: DeviceCell) => void
+}
+
+const none: SlotStarter = { want: () => {}, moved: () => {}, remove: () => {} }
+
+interface Wait {
+  /** Before the next start, in milliseconds. */
+  readonly wait: number
+  /** By the monotonic clock. */
+  readonly until: number
+}
+
+/** `onStarted` is told when a start has succeeded: the slot's status is worth a look. */
+export const make = Effect.fnUntraced(function*(
+  gateway: WhatsAppGateway,
+  onStarted: (cell: DeviceCell) => void
+): Effect.fn.Return<SlotStarter, never, Scope.Scope> {
+  if (gateway.start === undefined) return none
+  const { start } = gateway
+  const clock = yield* Clock.Clock
+  const random = yield* Random.Random
+  const waits = new Map<DeviceCell, Wait>()
+  const due = new Set<DeviceCell>()
+  const someDue = Latch.makeUnsafe()
+
+  const startOne = Effect.fnUntraced(function*(cell: DeviceCell) {
+    const { device, session } = cell
+    const target = { deviceId: device.id, upstreamId: device.upstreamId, jid: cell.actorState.jid }
+    const outcome = yield* Effect.result(Effect.timeout(start(target), startTimeout))
+    yield* Metric.update(Metric.withAttributes(Metrics.slotStarts, { outcome: outcome._tag.toLowerCase() }), 1)
+    if (outcome._tag === "Success" && session !== null && cell.session === session) onStarted(cell)
+  })
+
+  const worker = Effect.suspend(() => {
+    const [cell] = due
+    if (cell === undefined) {
+      someDue.closeUnsafe()
+      return someDue.await
+    }
+    due.delete(cell)
+    return Effect.catchCause(startOne(cell), (cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.failCause(cause)
+        : Effect.annotateLogs(Effect.logError("the start of a slot crashed", cause), { gateway: gateway.name }))
+  })
+  for (let place = 0; place < startsMax; place++) yield* Effect.forkScoped(Effect.forever(worker))
+
+  return {
+    want: (cell) => {
+      const now = monotonicMillis(clock)
+      const before = waits.get(cell)
+      if (due.has(cell) || (before !== undefined && now < before.until)) return
+      const wait = before === undefined ? waitFirst : Math.min(waitMax, before.wait * 2)
+      // Anywhere between half and one and a half of it: slots that stopped together need not start together again.
+      waits.set(cell, { wait, until: now + wait * (0.5 + random.nextDoubleUnsafe()) })
+      due.add(cell)
+      someDue.openUnsafe()
+    },
+    moved: (cell) => {
+      if (cell.actorState.state._tag === "Online") waits.delete(cell)
+      if (!cell.actorState.sessionOpen) due.delete(cell)
+    },
+    remove: (cell) => {
+      waits.delete(cell)
+      due.delete(cell)
+    }
+  }
+})
