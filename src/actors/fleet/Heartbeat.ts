@@ -28,13 +28,14 @@ export interface Forgotten {
 interface Options {
   /** As in `DeviceRepository.claim`. */
   readonly owner: string
+  readonly interval?: Duration.Input
   /** Sessions are being closed: from now on being alive says nothing about hearing. */
   readonly closing: () => boolean
   readonly onForgotten: (forgotten: Forgotten) => Effect.Effect<void>
 }
 
 /** Beats with its scope. */
-export const make = Effect.fnUntraced(function*({ closing, onForgotten, owner }: Options) {
+export const make = Effect.fnUntraced(function*({ closing, interval = beatInterval, onForgotten, owner }: Options) {
   const log = yield* EventLog
   const gaps = yield* GapRepository
   let written: Timestamp | null = null
@@ -56,7 +57,7 @@ export const make = Effect.fnUntraced(function*({ closing, onForgotten, owner }:
     Effect.orDie
   )
 
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(beat, Effect.sleep(beatInterval))))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(beat, Effect.sleep(interval))))
 }) satisfies (options: Options) => Effect.Effect<void, never, EventLog | GapRepository | Scope.Scope>
 
 /** The newest time of before that the older database still knows. */
