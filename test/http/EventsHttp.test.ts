@@ -1,6 +1,6 @@
 /** The log over HTTP: pages, and streams that are cut and taken up again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Fiber, Layer, Queue, Schedule, Stream } from "effect"
+import { Context, Duration, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import fc from "fast-check"
 import { connect } from "node:net"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -18,6 +18,7 @@ import { openSse } from "../support/sse.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
 import { propertyLimits } from "../support/propertyLimits.ts"
+import { until } from "../support/until.ts"
 
 const makeDeviceId = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
 const one = makeDeviceId(1)
@@ -95,8 +96,12 @@ const openRpc = Effect.fnUntraced(function*(url: string) {
 
 /** So many streams find a place at once. The server hears a little later than its client that one is closed. */
 const untilRoom = (url: string, count: number) =>
-  Effect.scoped(Effect.forEach(numbers(1, count), () => openSse(`${url}/api/v1/events`))).pipe(
-    Effect.repeat({ until: (streams) => streams.every(isStream), schedule: Schedule.spaced("20 millis") })
+  until(
+    `${count} streams find a place`,
+    Effect.map(
+      Effect.scoped(Effect.forEach(numbers(1, count), () => openSse(`${url}/api/v1/events`))),
+      (streams) => streams.every(isStream)
+    )
   )
 
 const isStream = ({ headers }: SseReader) => headers.get("content-type")!.startsWith("text/event-stream")

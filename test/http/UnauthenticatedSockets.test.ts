@@ -1,6 +1,6 @@
 /** WebSockets of callers that present no key: few at a time, and not for long. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Schedule } from "effect"
+import { Deferred, Effect, Fiber, Layer } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -13,6 +13,7 @@ import {
   UnauthenticatedSockets
 } from "../../src/http/UnauthenticatedSockets.ts"
 import { startServer } from "../support/surface.ts"
+import { untilSo } from "../support/until.ts"
 
 const keys = [["reader", ["read"], "secret"]] as const
 
@@ -110,10 +111,7 @@ describe("a WebSocket on a server with keys", () => {
       yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((socket) => socket?.close())))
       yield* Layer.build(Layer.fresh(ColumbaClient.layer({ url, apiKey: "secret" })))
       // It took the last place, and gives it back without a call of its user.
-      const next = yield* Effect.repeat(openSocket(url), {
-        until: (socket) => socket !== null,
-        schedule: Schedule.spaced("20 millis")
-      })
+      const next = yield* untilSo("a place is free", openSocket(url), (socket) => socket !== null)
       next?.close()
     }), 60_000)
 })

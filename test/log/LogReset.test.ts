@@ -8,6 +8,7 @@ import { SinkUnavailable } from "../../src/services/EventSink.ts"
 import * as RecordingSink from "../support/RecordingSink.ts"
 import { freshDevice, messageDraft } from "../support/drafts.ts"
 import { makeLogs } from "../support/logsOverOneStore.ts"
+import { until } from "../support/until.ts"
 
 const device = freshDevice()
 
@@ -72,12 +73,12 @@ it.live(
       const relay = yield* SinkRelay.make(sink).pipe(Effect.provideService(EventLog, ours))
       yield* say(ours, 10)
       yield* waitUntil(() => received.length === 10)
-      while ((yield* ours.cursors)[0]?.seq !== 10) yield* Effect.yieldNow
+      yield* until("the cursor is durable", Effect.map(ours.cursors, ([cursor]) => cursor?.seq === 10))
       yield* say(ours, 5)
       yield* waitUntil(() => received.length === 15)
       away = true
       yield* say(ours, 1)
-      while ((yield* relay.view).failure === null) yield* Effect.sleep("5 millis")
+      yield* until("the relay has found its sink away", Effect.map(relay.view, ({ failure }) => failure !== null))
       goBack(10)
       yield* say(ours, 20)
       away = false

@@ -8,18 +8,24 @@ import { Duration, Effect, Schedule } from "effect"
 const askAgain = Schedule.spaced("25 millis")
 
 /** Far above what any of it takes on a loaded machine: whoever waits longer waits for nothing. */
-const waitMax = Duration.seconds(60)
+const waitMax = Duration.seconds(120)
 
-export const until = <E, R>(
+/** The first value for which it is so. */
+export const untilSo = <A, E, R>(
   what: string,
-  condition: Effect.Effect<boolean, E, R>,
+  look: Effect.Effect<A, E, R>,
+  so: (value: A) => boolean,
   within: Duration.Input = waitMax
-): Effect.Effect<void, never, R> =>
-  Effect.flatMap(condition, (holds) => holds ? Effect.void : Effect.fail("not yet")).pipe(
-    Effect.retry(askAgain),
-    Effect.orDie,
+): Effect.Effect<A, E, R> =>
+  Effect.repeat(look, { schedule: askAgain, until: so }).pipe(
     Effect.timeoutOrElse({
       duration: within,
       orElse: () => Effect.die(new Error(`Waited without success until ${what}`))
     })
   )
+
+export const until = <E, R>(
+  what: string,
+  condition: Effect.Effect<boolean, E, R>,
+  within: Duration.Input = waitMax
+): Effect.Effect<void, never, R> => Effect.asVoid(Effect.orDie(untilSo(what, condition, (holds) => holds, within)))

@@ -5,14 +5,18 @@ import { BrokerStatus } from "../../../src/services/BrokerStatus.ts"
 import { assertSound } from "../../support/Checker.ts"
 import { freshVhostOn } from "../../support/broker.ts"
 import * as RabbitMqServer from "../../support/servers/RabbitMqServer.ts"
-import { appendAll, caughtUp, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
+import { appendAll, caughtUp, drafts, drain, layer, theView, verdict } from "./delivery.ts"
+import { untilSo } from "../../support/until.ts"
 
 class Broker extends Context.Service<Broker, RabbitMqServer.RabbitMqServer>()("test/Broker") {}
 
 const broker = Layer.effect(Broker, Effect.orDie(RabbitMqServer.make))
 
 const stateBecomes = (tag: "Connected" | "Blocked" | "Disconnected") =>
-  Effect.flatMap(BrokerStatus, ({ current }) => eventually(current, (state) => state._tag === tag))
+  Effect.flatMap(
+    BrokerStatus,
+    ({ current }) => untilSo(`the broker counts as ${tag}`, current, (state) => state._tag === tag)
+  )
 
 /**
  * RabbitMQ 3.10 keeps the names of its queues' logs in tables that reach the disk some time after a queue is declared;
@@ -36,7 +40,7 @@ describe("a broker that fails", () => {
           yield* appendAll(drafts(500))
           yield* stateBecomes("Blocked")
           const { confirmed } = yield* theView
-          const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+          const { failure } = yield* untilSo("the relay has failed", theView, (view) => view.failure !== null)
           assert.strictEqual(failure?.reason, "blocked")
           assert.strictEqual((yield* theView).confirmed, confirmed)
           assert.isBelow(confirmed, 600)
@@ -53,7 +57,7 @@ describe("a broker that fails", () => {
         const url = yield* freshVhostOn(server, ctlCommand)
         yield* Effect.gen(function*() {
           const load = yield* Effect.forkChild(appendAll(drafts(6000), "30 millis"))
-          yield* eventually(theView, ({ confirmed }) => confirmed >= 1000)
+          yield* untilSo("a thousand are confirmed", theView, ({ confirmed }) => confirmed >= 1000)
           yield* restart
           yield* Fiber.join(load)
           yield* caughtUp
@@ -67,7 +71,7 @@ describe("a broker that fails", () => {
         const url = yield* freshVhostOn(server, ctlCommand)
         yield* Effect.gen(function*() {
           const load = yield* Effect.forkChild(appendAll(drafts(6000), "30 millis"))
-          yield* eventually(theView, ({ confirmed }) => confirmed >= 1000)
+          yield* untilSo("a thousand are confirmed", theView, ({ confirmed }) => confirmed >= 1000)
           yield* ctl("eval", settleNames)
           yield* kill
           yield* stateBecomes("Disconnected")
@@ -124,7 +128,7 @@ describe("a broker that fails", () => {
         yield* stop
         yield* Effect.gen(function*() {
           yield* appendAll(drafts(10))
-          const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+          const { failure } = yield* untilSo("the relay has failed", theView, (view) => view.failure !== null)
           assert.strictEqual(failure?.reason, "disconnected")
         }).pipe(Effect.provide(layer(url)), Effect.ensuring(start))
       }), timeout)

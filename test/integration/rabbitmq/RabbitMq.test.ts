@@ -6,7 +6,7 @@ import { connect, createServer } from "node:net"
 import type { AddressInfo } from "node:net"
 import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
 import { freshVhost } from "../../support/broker.ts"
-import { eventually } from "./delivery.ts"
+import { untilSo } from "../../support/until.ts"
 
 /** As a broker sends them: class 10, method 41, and class 10, method 50 with code 320. */
 const openOk = Buffer.from([0, 10, 0, 41])
@@ -97,7 +97,7 @@ describe("the connection to RabbitMQ", () => {
     Effect.gen(function*() {
       const broker = yield* closingAtOnce(yield* freshVhost)
       const rabbit = yield* RabbitMq.make({ url: Redacted.make(broker.url) })
-      yield* eventually(Effect.sync(broker.connections), (count) => count === 2)
+      yield* untilSo("the client has connected again", Effect.sync(broker.connections), (count) => count === 2)
       const connection = yield* rabbit.usable("10 seconds")
       yield* Effect.promise(() => connection.createChannel())
     }))

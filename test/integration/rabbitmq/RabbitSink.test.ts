@@ -7,7 +7,8 @@ import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshVhost } from "../../support/broker.ts"
 import { assertSound } from "../../support/Checker.ts"
 import { runCommand } from "../../support/servers/ServerHost.ts"
-import { appendAll, caughtUp, openChannel, drafts, drain, eventually, layer, theView, verdict } from "./delivery.ts"
+import { appendAll, caughtUp, openChannel, drafts, drain, layer, theView, verdict } from "./delivery.ts"
+import { untilSo } from "../../support/until.ts"
 
 describe("events to RabbitMQ", () => {
   it.live("delivers every committed event once, in order for each device, under its own id", () =>
@@ -117,7 +118,7 @@ describe("events to RabbitMQ", () => {
       yield* Effect.gen(function*() {
         const load = yield* Effect.forkChild(appendAll(drafts(4000), "80 millis"))
         for (const share of [800, 2000, 3200]) {
-          yield* eventually(theView, ({ confirmed }) => confirmed >= share)
+          yield* untilSo("its share is confirmed", theView, ({ confirmed }) => confirmed >= share)
           const line = [...control.line, "close_all_connections", "--vhost", vhost, "as a test"]
           yield* runCommand({ ...control, line })
         }
@@ -150,7 +151,7 @@ describe("events to RabbitMQ", () => {
       yield* Effect.promise(() => channel.assertQueue(incomingQueue, { durable: true }))
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(5))
-        const { confirmed, failure } = yield* eventually(theView, (view) => view.failure !== null)
+        const { confirmed, failure } = yield* untilSo("the relay has failed", theView, (view) => view.failure !== null)
         assert.strictEqual(confirmed, 0)
         assert.strictEqual(failure?.reason, "rejected")
         assert.include(failure?.message, `'${incomingQueue}' exists at the broker with other settings`)
@@ -176,7 +177,7 @@ describe("events to RabbitMQ", () => {
       })
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(20))
-        const { failure } = yield* eventually(theView, (view) => view.failure !== null)
+        const { failure } = yield* untilSo("the relay has failed", theView, (view) => view.failure !== null)
         assert.strictEqual(failure?.reason, "rejected")
         yield* Effect.promise(() => channel.deleteQueue("full"))
         yield* caughtUp
@@ -195,7 +196,8 @@ describe("events to RabbitMQ", () => {
         const message = yield* Effect.promise(() => channel.get(incomingQueue))
         assert.isObject(message)
         if (message !== false) channel.nack(message, false, false)
-        const dead = yield* eventually(
+        const dead = yield* untilSo(
+          "the message is dead",
           Effect.promise(() => channel.checkQueue(deadQueue)),
           ({ messageCount }) => messageCount > 0
         )

@@ -1,7 +1,7 @@
 /** A log in memory, relayed to a real broker, and what came out of the broker's queue. */
 import { connect } from "amqplib"
 import type { Channel, ConsumeMessage } from "amqplib"
-import { Duration, Effect, Layer, Redacted, Schedule } from "effect"
+import { Duration, Effect, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
 import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
 import type { EventDraft } from "../../../src/domain/Event.ts"
@@ -18,6 +18,7 @@ import { check } from "../../support/Checker.ts"
 import type { Verdict } from "../../support/Checker.ts"
 import { toCommitted } from "../../support/Ledger.ts"
 import type { Committed, Delivered } from "../../support/Ledger.ts"
+import { until } from "../../support/until.ts"
 
 /** `through` lets a test put something between the relay and the real sink. */
 export const layer = (url: string, through: (sink: EventSink) => EventSink = (sink) => sink) =>
@@ -66,17 +67,16 @@ export const appendAll = Effect.fnUntraced(function*(all: ReadonlyArray<EventDra
   }
 })
 
-/** Looks until it is so. The test's own timeout is the bound. */
-export const eventually = <A, E, R>(look: Effect.Effect<A, E, R>, so: (value: A) => boolean): Effect.Effect<A, E, R> =>
-  Effect.repeat(look, { schedule: Schedule.spaced("20 millis"), until: so })
-
 export const theView = Effect.flatMap(SinkRelays, ({ views }) => Effect.map(views, ([view]) => view!))
 
 /** The durable cursor stands at the end of the log. */
 export const caughtUp = Effect.gen(function*() {
   const log = yield* EventLog
   const { head } = yield* log.bounds
-  yield* eventually(log.cursors, (cursors) => cursors.some(({ seq }) => seq === head))
+  yield* until(
+    "the durable cursor stands at the end of the log",
+    Effect.map(log.cursors, (cursors) => cursors.some(({ seq }) => seq === head))
+  )
 })
 
 export const openChannel = (url: string): Effect.Effect<Channel, never, Scope.Scope> =>

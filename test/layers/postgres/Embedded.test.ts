@@ -11,6 +11,7 @@ import { EventLog } from "../../../src/services/EventLog.ts"
 import { LogStatus } from "../../../src/services/LogStatus.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import { freshDirectory } from "../../support/directory.ts"
+import { untilSo } from "../../support/until.ts"
 
 /** A first start of the embedded database is seconds of pure computing; each test has up to three, on a busy machine. */
 const startsMax = 120_000
@@ -50,8 +51,8 @@ it.live("nothing counts as committed once the directory was deleted under the pr
     rmSync(dataDir, { recursive: true })
     const append = yield* Effect.forkChild(log.append([messageDraft({ device: freshDevice() })]))
     const view = Context.get(context, LogStatus).view
-    while ((yield* view).failing === null) yield* Effect.sleep("10 millis")
-    assert.include((yield* view).failing?.reason, "was deleted or replaced")
+    const { failing } = yield* untilSo("the log has noticed it", view, ({ failing }) => failing !== null)
+    assert.include(failing?.reason, "was deleted or replaced")
     assert.isUndefined(append.pollUnsafe())
     assert.strictEqual((yield* Effect.flip(log.bounds))._tag, "StorageUnavailable")
     yield* Fiber.interrupt(append)

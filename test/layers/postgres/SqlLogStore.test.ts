@@ -17,6 +17,7 @@ import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
 import { layerFreshPostgres, layerPostgresAt } from "../../support/storage.ts"
+import { until } from "../../support/until.ts"
 
 type Sql = SqlClient.SqlClient
 
@@ -38,7 +39,11 @@ const readOverLateCommit = Effect.fnUntraced(function*(
   yield* Deferred.await(appended)
   const late = yield* Effect.forkChild(append("late"))
   const waits = watcher`select 1 from pg_locks where locktype = 'advisory' and not granted`
-  while (late.pollUnsafe() === undefined && (yield* waits).length === 0) yield* Effect.yieldNow
+  // With a plain sequence nothing makes the second one wait.
+  yield* Effect.raceFirst(
+    Effect.ignore(Fiber.await(late)),
+    until("the late append waits for the lock", Effect.map(waits, (rows) => rows.length > 0))
+  )
   const first = yield* readAfter(0)
   const watermark = Math.max(0, ...first.map((row) => row.seq))
   yield* Deferred.succeed(commit, undefined)
@@ -137,7 +142,7 @@ const raiseOn = Effect.fnUntraced(function*(sql: Sql, text: string, code: string
 const retried = Effect.gen(function*() {
   const count = Effect.map(Metric.value(Metrics.appendRetries), ({ count }) => count)
   const before = yield* count
-  while ((yield* count) < before + 3) yield* Effect.sleep("5 millis")
+  yield* until("the batch was tried three times more", Effect.map(count, (now) => now >= before + 3))
 })
 
 it.live.each(["23514", "23505", "54000", "54001", "53100", "25006"])(
@@ -254,7 +259,10 @@ it.live("hears of changed devices again after its listening connection was kille
     const [before] = yield* listening
     yield* sql`select pg_terminate_backend(${before!.pid})`
     yield* Queue.take(pulses)
-    while (!(yield* listening).some((row) => row.pid !== before!.pid)) yield* Effect.sleep("10 millis")
+    yield* until(
+      "another connection listens",
+      Effect.map(listening, (rows) => rows.some((row) => row.pid !== before!.pid))
+    )
     yield* Queue.clear(pulses)
     const id = freshDevice()
     yield* writer.insert({
@@ -285,7 +293,7 @@ it.live("a number that is taken is tried again, and never blamed on the event", 
     yield* Deferred.await(taken)
     const append = yield* Effect.forkChild(log.append([messageDraft({ device })]), { startImmediately: true })
     const waits = watcher`select 1 from pg_locks where locktype = 'transactionid' and not granted`
-    while ((yield* waits).length === 0) yield* Effect.yieldNow
+    yield* until("the append waits for the row", Effect.map(waits, (rows) => rows.length > 0))
     yield* Deferred.succeed(commit, undefined)
     yield* Fiber.join(intruder)
     assert.deepStrictEqual(yield* Fiber.join(append), [{ _tag: "Committed", seq: 3 }])

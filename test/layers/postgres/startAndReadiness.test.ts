@@ -10,6 +10,7 @@ import { Readiness } from "../../../src/services/Readiness.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
+import { untilSo } from "../../support/until.ts"
 
 const adminOf = (url: string) => PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer))
 
@@ -64,9 +65,12 @@ it.live(
       yield* admin.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
       yield* cutOthers
       const append = yield* Effect.forkChild(log.append([messageDraft({ device: freshDevice() })]))
-      while (!(yield* check).detail.includes("SQLSTATE 25006")) yield* Effect.sleep("20 millis")
-      while ((yield* check).ready) yield* Effect.sleep("100 millis")
-      assert.match((yield* check).detail, /writes have failed for \d+ s: .*25006.*1 events wait, the oldest for \d+ s/)
+      const failing = yield* untilSo(
+        "the process is not ready for the reason that the server gives",
+        check,
+        ({ detail, ready }) => !ready && detail.includes("SQLSTATE 25006")
+      )
+      assert.match(failing.detail, /writes have failed for \d+ s: .*25006.*1 events wait, the oldest for \d+ s/)
       yield* admin.unsafe(`ALTER DATABASE ${name} SET default_transaction_read_only = off`)
       yield* cutOthers
       yield* Fiber.join(append)
