@@ -11,6 +11,11 @@ export interface FleetSettings {
   readonly connectsPerSecond: number
   /** Each device's status is asked about once in this time, anywhere between half and one and a half of it. */
   readonly statusInterval: Duration.Duration
+  /**
+   * The same where the gateway announces no lost connection, so that only asking finds it. A gateway that answers for all
+   * its slots at once is asked far less often than it has devices.
+   */
+  readonly statusIntervalUnannounced: Duration.Duration
   /** The same for devices whose account is not usable: people wait for them to come online. */
   readonly statusIntervalWaiting: Duration.Duration
   /** Status questions under way at once per gateway: a slow gateway holds up no other. */
@@ -37,6 +42,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     handshakesInFlight: 128,
     connectsPerSecond: 500,
     statusInterval: Duration.minutes(5),
+    statusIntervalUnannounced: Duration.seconds(45),
     statusIntervalWaiting: Duration.seconds(20),
     statusConcurrency: 16,
     webhookInterval: Duration.minutes(10),

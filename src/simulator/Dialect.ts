@@ -43,6 +43,8 @@ export interface Dialect {
   readonly tell: (device: SimulatedDevice, change: AccountChange) => void
   /** The holders of the sockets that concern these devices. */
   readonly holders: (devices: Iterable<SimulatedDevice>) => Iterable<SocketHolder>
+  /** The device has been added. */
+  readonly added?: (device: SimulatedDevice) => void
   /** The device is about to be removed. */
   readonly removed: (device: SimulatedDevice) => void
   readonly request: (request: IncomingMessage, response: ServerResponse, url: URL) => void

@@ -102,6 +102,7 @@ export class SimulatorCore {
       this.options.conversation
     )
     this.devices.set(id, device)
+    this.#dialect?.added?.(device)
     this.#spread()
     return device
   }

@@ -33,7 +33,10 @@ export interface StatusSync {
 
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
-  settings: Pick<FleetSettings, "statusConcurrency" | "statusInterval" | "statusIntervalWaiting" | "tick">
+  settings: Pick<
+    FleetSettings,
+    "statusConcurrency" | "statusInterval" | "statusIntervalUnannounced" | "statusIntervalWaiting" | "tick"
+  >
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -44,6 +47,12 @@ export const make = Effect.fnUntraced(function*(
   /** Devices about which the list of all slots proved nothing. They are asked about first. */
   const unproven = new Set<DeviceCell>()
 
+  /** A session that carries the events says when it ends; one that carries hints at most says nothing of the account. */
+  const readInterval = (cell: DeviceCell): Duration.Duration => {
+    if (cell.actorState.state._tag !== "Online") return settings.statusIntervalWaiting
+    return gateway.capabilities.liveEvents === "session" ? settings.statusInterval : settings.statusIntervalUnannounced
+  }
+
   const plan = (cell: DeviceCell): void => {
     if (!cell.actorState.sessionOpen) {
       cell.statusDueAt = Number.POSITIVE_INFINITY
@@ -52,8 +61,7 @@ export const make = Effect.fnUntraced(function*(
     }
     // A question that a hint asked for keeps its time: the hint is newer than what led to this plan.
     if (cell.statusHinted) return
-    const usable = cell.actorState.state._tag === "Online"
-    const interval = Duration.toMillis(usable ? settings.statusInterval : settings.statusIntervalWaiting)
+    const interval = Duration.toMillis(readInterval(cell))
     cell.statusDueAt = monotonicMillis(clock) + interval * (0.5 + random.nextDoubleUnsafe())
   }
 

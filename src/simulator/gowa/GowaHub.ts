@@ -57,8 +57,12 @@ export class GowaHub implements SocketHolder {
       this.#onFrame(text.length)
       // A broken connection calls back with its error: it holds nobody up.
       await new Promise<void>((resolve) => {
-        socket.once("close", () => resolve())
-        socket.send(text, () => resolve())
+        const done = () => {
+          socket.off("close", done)
+          resolve()
+        }
+        socket.once("close", done)
+        socket.send(text, done)
       })
     }
   }

@@ -204,6 +204,10 @@ export class GowaServer implements Dialect {
     return [this.hub]
   }
 
+  added(device: SimulatedDevice): void {
+    this.slotOf(device)
+  }
+
   /** No frame tells of it. */
   removed(): void {}
 

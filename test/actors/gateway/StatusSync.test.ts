@@ -89,3 +89,18 @@ describe("a gateway that answers for all slots at once", () => {
       })
     ))
 })
+
+describe("a gateway whose session carries no events", () => {
+  it.effect("is asked often enough that a connection lost without a word is found within 70 seconds", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        const { capabilities } = bench.gateway
+        Object.assign(bench.gateway, { capabilities: { ...capabilities, liveEvents: "webhook" } })
+        yield* pass("10 seconds")
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Online")
+        bench.gateway.answer = { isConnected: false, isLoggedIn: true, jid: null }
+        yield* pass("70 seconds", "1 second")
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Connecting")
+      })
+    ))
+})

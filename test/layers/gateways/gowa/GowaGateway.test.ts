@@ -1,23 +1,17 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import type { GatewayName } from "../../../../src/domain/Ids.ts"
-import * as GowaGateway from "../../../../src/layers/gateways/gowa/GowaGateway.ts"
+import type { UpstreamId } from "../../../../src/domain/Ids.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
-import type { Adapter } from "../../../conformance/gateway/harness.ts"
+import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
+import * as AnsweringServer from "../../../support/answeringServer.ts"
+import { makeTarget } from "../../../support/gateway.ts"
+import { setup, target } from "../../../conformance/gateway/harness.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
-
-const adapter: Adapter<GowaGateway.GowaGateway> = {
-  name: "gowa",
-  make: ({ password, ...options }) =>
-    GowaGateway.make({
-      name: "default" as GatewayName,
-      ...options,
-      ...(password === undefined ? undefined : { password: Redacted.make(password) })
-    }),
-  simulator: { dialect: "gowa", gowa: { pace: 0 } }
-}
+import { adapter } from "./adapter.ts"
 
 webhookGatewayConformance(adapter)
+
+const jid = (device: { readonly jid: string | null }) => device.jid
 
 describe("a gowa gateway", () => {
   it.live("has its parts and promises no live events by its link", () =>
@@ -28,5 +22,90 @@ describe("a gowa gateway", () => {
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["gowa", "gowa at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "webhook")
+    }))
+
+  it.live("does not believe that an account is connected because the list of slots says logged in", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2, autoPair: true } })
+      core.disconnect(device)
+      const unpaired = core.devices.get("sim-2")!
+      core.logOut(unpaired)
+      const listed = yield* gateway.statuses
+      assert.deepStrictEqual(listed.get("sim-1" as UpstreamId), {
+        status: { isConnected: true, isLoggedIn: true, jid: jid(device) },
+        proven: false
+      })
+      assert.deepStrictEqual(listed.get("sim-2" as UpstreamId), {
+        status: { isConnected: false, isLoggedIn: false, jid: null },
+        proven: true
+      })
+      assert.isUndefined(listed.get("nobody" as UpstreamId))
+      const status = yield* gateway.status(target)
+      assert.deepStrictEqual(status, { isConnected: false, isLoggedIn: true, jid: jid(device) })
+    }))
+
+  it.live("has no slots where the list is null, and fails where it is none", () =>
+    Effect.gen(function*() {
+      const { gateway } = yield* setup(adapter, { simulator: { devices: 1 } })
+      assert.strictEqual((yield* gateway.statuses).size, 1)
+      const empty = yield* AnsweringServer.start({
+        status: 200,
+        body: "{\"code\":\"SUCCESS\",\"message\":\"\",\"results\":null}"
+      })
+      assert.strictEqual((yield* (yield* adapter.make({ url: empty.url })).statuses).size, 0)
+      empty.answer = { status: 200, body: "[]" }
+      const other = yield* adapter.make({ url: empty.url })
+      assert.strictEqual((yield* Effect.flip(other.statuses))._tag, "GatewayUnavailable")
+    }))
+
+  it.live("knows a slot that is paired and offline after a restart from one that was never paired", () =>
+    Effect.gen(function*() {
+      const { device, gateway, simulator } = yield* setup(adapter, { simulator: { gowa: { pace: 1000 } } })
+      yield* simulator.crash
+      yield* simulator.revive
+      assert.deepStrictEqual(
+        yield* gateway.status(target),
+        { isConnected: false, isLoggedIn: false, jid: jid(device) }
+      )
+    }))
+
+  it.live("starts a slot that is paired and offline, and leaves others as they are", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2 } })
+      core.disconnect(device)
+      yield* gateway.start(target)
+      assert.isTrue((yield* gateway.status(target)).isConnected)
+      const slot = asGowa(core).slotOf(device)
+      slot.everConnected = false
+      yield* gateway.start(target)
+      assert.isFalse(slot.everConnected, "a slot that is connected was reconnected")
+      core.logOut(device)
+      yield* gateway.start(target)
+      yield* gateway.start(makeTarget("nobody"))
+      assert.isFalse((yield* gateway.status(target)).isConnected)
+    }))
+
+  it.live("says that a gateway before 8.10 cannot be told where to post", () =>
+    Effect.gen(function*() {
+      const old = yield* AnsweringServer.start({ status: 404, body: "Cannot GET /devices/sim-1/webhook" })
+      const gateway = yield* adapter.make({ url: old.url })
+      const address = { url: "http://columba/webhooks/default", secret: Redacted.make("secret of the device") }
+      assert.strictEqual(yield* gateway.webhook.ensure(target, address), "unsupported")
+      const { gateway: known } = yield* setup(adapter)
+      const failure = yield* Effect.flip(known.webhook.ensure(makeTarget("nobody"), address))
+      assert.include(failure.message, "404 NOT_FOUND")
+    }))
+
+  it.live("never asks to log in a slot, which would create it", () =>
+    Effect.gen(function*() {
+      const answering = yield* AnsweringServer.start({ status: 200, body: "{\"code\":\"SUCCESS\",\"message\":\"\"}" })
+      const gateway = yield* adapter.make({ url: answering.url })
+      const nobody = makeTarget("nobody")
+      yield* Effect.ignore(gateway.status(nobody))
+      yield* Effect.ignore(gateway.statuses)
+      yield* Effect.ignore(gateway.ensureSlot(nobody.upstreamId))
+      yield* Effect.ignore(gateway.start(nobody))
+      assert.isNotEmpty(answering.asked)
+      for (const path of answering.asked) assert.notInclude(path, "login")
     }))
 })

@@ -1,0 +1,16 @@
+import { Redacted } from "effect"
+import type { GatewayName } from "../../../../src/domain/Ids.ts"
+import * as GowaGateway from "../../../../src/layers/gateways/gowa/GowaGateway.ts"
+import type { Adapter } from "../../../conformance/gateway/harness.ts"
+
+/** The adapter against a GOWA whose own waits are over at once. */
+export const adapter: Adapter<GowaGateway.GowaGateway> = {
+  name: "gowa",
+  make: ({ password, ...options }) =>
+    GowaGateway.make({
+      name: "default" as GatewayName,
+      ...options,
+      ...(password === undefined ? undefined : { password: Redacted.make(password) })
+    }),
+  simulator: { dialect: "gowa", gowa: { pace: 0 } }
+}
