@@ -113,9 +113,8 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     for (const line of data.split("\n")) {
       const event = eventOf(line)
       sendTo(device, line, event)
-      if (event === null) continue
       for (const webhook of session(device).webhooks) {
-        if (!wants(new Set(webhook.events), event)) continue
+        if (event !== null && !wants(new Set(webhook.events), event)) continue
         core.countFrame(line.length)
         webhooks.post(webhook, line, core.now())
       }

@@ -12,7 +12,7 @@ export const frameLimitConformance = (adapter: SessionAdapter): void => {
       const { core, gateway } = yield* setup(adapter, { gateway: limits })
       const listener = record()
       yield* gateway.open(target, listener)
-      yield* greeted(listener)
+      yield* greeted(adapter, listener)
       return { core, listener }
     })
 

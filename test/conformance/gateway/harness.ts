@@ -6,7 +6,9 @@ import { Effect, type Scope } from "effect"
 import type { WebSocket } from "ws"
 import { PingWheel } from "../../../src/layers/gateways/PingWheel.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../src/services/WhatsAppGateway.ts"
+import type { FaultOf } from "../../../src/simulator/FaultPlan.ts"
 import * as SimulatedGateway from "../../../src/simulator/SimulatedGateway.ts"
+import type { Answer } from "../../support/answeringServer.ts"
 import * as FaultProxy from "../../support/FaultProxy.ts"
 import { makeTarget, type Recording } from "../../support/gateway.ts"
 
@@ -28,16 +30,60 @@ export interface Adapter<Gateway extends WhatsAppGateway = WhatsAppGateway> {
   readonly name: string
   readonly make: (options: AdapterOptions) => Effect.Effect<Gateway, never, Scope.Scope>
   /** The simulator for it, in its dialect. */
-  readonly simulator?: SimulatedGateway.SimulatorOptions
+  readonly simulator: SimulatedGateway.SimulatorOptions
+  /** A simulator that asks for credentials, and the right ones. */
+  readonly locked: Locked
+  /** Answers by path that show that the gateway is there. */
+  readonly signsOfLife: ReadonlyArray<(path: string) => Answer>
 }
 
-/** An adapter with a connection per device. */
+interface Locked {
+  readonly simulator: SimulatedGateway.SimulatorOptions
+  readonly right: Partial<AdapterOptions>
+}
+
+/** An adapter with a connection per device. What is expected of failures is written `class code`. */
 export interface SessionAdapter extends Adapter<Having<"open">> {
+  /** Whether a session that has opened is told of its account at once. */
+  readonly greets: boolean
+  /** Whether a session of an unknown slot is refused. Otherwise it opens, and the slot's status tells. */
+  readonly refusesUnknownSlot: boolean
+  /** Refusals that only this dialect knows. */
+  readonly refusals: ReadonlyArray<readonly [refusal: Omit<FaultOf<"refuse">, "kind">, expected: string]>
+  /** Close codes that mean something of their own in this dialect. */
+  readonly closes: ReadonlyArray<readonly [drop: Omit<FaultOf<"drop">, "kind">, expected: string]>
+  /** Answers of the gateway itself to an upgrade. */
+  readonly handshakes: ReadonlyArray<readonly [name: string, answer: Answer, expected: string]>
   /** An event of the dialect for a slot, as text; the payload is JSON already. */
   readonly encode: (slot: string, event: string, payload: string) => string
 }
 
 export const target = makeTarget("sim-1")
+
+export const html = (status: number): Answer => ({
+  status,
+  body: "<html><body>not found</body></html>",
+  headers: { "content-type": "text/html" }
+})
+
+export const json = (status: number, body: unknown): Answer => ({
+  status,
+  body: JSON.stringify(body),
+  headers: { "content-type": "application/json" }
+})
+
+/** Gateways behind HTTP Basic that answer in the envelope. */
+export const enveloped = (simulator: SimulatedGateway.SimulatorOptions): Pick<Adapter, "locked" | "signsOfLife"> => ({
+  locked: {
+    simulator: { ...simulator, auth: { user: "u", password: "p" } },
+    right: { user: "u", password: "p" }
+  },
+  // A gateway without a health page still answers for its slots; one that wants credentials is there as well.
+  signsOfLife: [
+    (path) => path === "/health" ? html(404) : json(200, { code: "SUCCESS", message: "List devices" }),
+    (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
+  ]
+})
 
 /** A simulator with one device, and a gateway onto it. */
 export const setup = Effect.fnUntraced(function*<Gateway extends WhatsAppGateway>(adapter: Adapter<Gateway>, options: {
@@ -58,7 +104,9 @@ export const setup = Effect.fnUntraced(function*<Gateway extends WhatsAppGateway
 
 export const serverSocket = (device: { readonly sockets: ReadonlySet<WebSocket> }) => [...device.sockets][0]!
 
-export const greeted = (listener: Recording) => listener.until(({ events }) => events.length > 0)
+/** The session has heard what a new one hears. */
+export const greeted = ({ greets }: Pick<SessionAdapter, "greets">, listener: Recording): Effect.Effect<void> =>
+  greets ? listener.until(({ events }) => events.length > 0) : Effect.void
 
 export const say = (index: number, body = `message ${index}`) => ({
   id: `ID${index}`,

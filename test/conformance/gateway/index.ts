@@ -16,6 +16,15 @@ export const gatewayConformance = (adapter: SessionAdapter): void => {
   strangerHandshakeConformance(adapter)
 }
 
+/** For adapters of gateways whose devices have a connection each, that post to us and keep a history. */
+export const completeGatewayConformance = (
+  adapter: SessionAdapter & Adapter<Having<"open" | "ingest" | "webhook" | "history">>
+): void => {
+  gatewayConformance(adapter)
+  webhookConformance(adapter)
+  historyConformance(adapter)
+}
+
 /** For adapters of gateways that post to us and keep a history. */
 export const webhookGatewayConformance = (adapter: Adapter<Having<"ingest" | "webhook" | "history">>): void => {
   slotConformance(adapter)

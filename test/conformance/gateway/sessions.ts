@@ -21,7 +21,6 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
     it.live.each(
       [
         [{ status: 401 }, "auth", "unauthorized", null],
-        [{ status: 401, json: true }, "transport", "session-not-ready", null],
         [{ status: 403 }, "auth", "forbidden", null],
         [{ status: 429, retryAfter: "7" }, "transport", "rate-limited", 7000],
         [{ status: 503 }, "upstreamDown", "unavailable", null],
@@ -39,16 +38,28 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         yield* gateway.open(target, listener)
       }))
 
+    it.live.each([...adapter.refusals])("refused with %o is %s", ([refusal, expected]) =>
+      Effect.gen(function*() {
+        const { core, gateway } = yield* setup(adapter)
+        core.applyFault({ kind: "refuse", times: 1, ...refusal })
+        const error = yield* Effect.flip(gateway.open(target, record()))
+        assert.strictEqual(`${error.class} ${error.code}`, expected)
+      }))
+
     it.live("wrong credentials are auth, an unknown slot says so, a closed port is the gateway being down", () =>
       Effect.gen(function*() {
-        const { gateway, proxy, simulator } = yield* setup(adapter, {
-          simulator: { auth: { user: "u", password: "p" } }
-        })
-        const wrong = yield* Effect.flip(gateway.open(target, record()))
+        const { gateway, proxy, simulator, wheel } = yield* setup(adapter, { simulator: adapter.locked.simulator })
+        const listener = record()
+        const wrong = yield* Effect.flip(gateway.open(target, listener))
         assert.deepStrictEqual([wrong.class, wrong.code], ["auth", "unauthorized"])
-        const right = yield* adapter.make({ url: `http://127.0.0.1:${proxy.port}`, user: "u", password: "p" })
-        const unknown = yield* Effect.flip(right.open(makeTarget("nobody"), record()))
-        assert.deepStrictEqual([unknown.class, unknown.code], ["transport", "unknown-slot"])
+        yield* proxy.drained
+        assert.deepStrictEqual([listener.ends(), wheel.size], [0, 0])
+        const right = yield* adapter.make({ url: `http://127.0.0.1:${proxy.port}`, ...adapter.locked.right })
+        const unknown = yield* Effect.result(right.open(makeTarget("nobody"), record()))
+        assert.strictEqual(unknown._tag === "Failure", adapter.refusesUnknownSlot)
+        if (unknown._tag === "Failure") {
+          assert.deepStrictEqual([unknown.failure.class, unknown.failure.code], ["transport", "unknown-slot"])
+        }
         yield* proxy.disable
         const down = yield* Effect.flip(right.open(target, record()))
         assert.deepStrictEqual([down.class, down.code], ["upstreamDown", "unreachable"])
@@ -93,7 +104,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
         yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         for (let index = 0; index < 200; index++) core.emitter.emit(device, "message", say(index))
         core.applyFault({ kind: "drop", code: 1000 })
         const failure = yield* listener.ended
@@ -104,7 +115,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
 
     it.live.each(
       [
-        [{ code: 1008 }, "auth policy"],
+        ...adapter.closes,
         [{ code: 1012 }, "upstreamDown restarting"],
         [{ code: 4409 }, "conflict replaced"],
         [{ reset: true }, "transport socket-lost"],
@@ -115,7 +126,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, gateway, wheel } = yield* setup(adapter)
         const listener = record()
         yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         core.applyFault({ kind: "drop", ...drop })
         const failure = yield* listener.ended
         assert.strictEqual(`${failure.class} ${failure.code}`, expected)
@@ -137,7 +148,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, gateway } = yield* setup(adapter, { turn: 60 })
         const listener = record()
         yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         core.applyFault({ kind: "half-open" })
         assert.strictEqual((yield* listener.ended).code, "ping-timeout")
       }))
@@ -147,7 +158,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, device, gateway } = yield* setup(adapter, { turn: 40 })
         const listener = record()
         yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         core.applyFault({ kind: "mute" })
         core.emit({ count: 50 })
         yield* pings(serverSocket(device), 10)
@@ -209,10 +220,10 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2 }, turn: 40, direct: true })
         const listener = record()
         const session = yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         const other = record()
         yield* gateway.open({ ...makeTarget("sim-2"), deviceId: "dev_01K000000000000000000OTHER" as DeviceId }, other)
-        yield* greeted(other)
+        yield* greeted(adapter, other)
         const before = listener.events.length
         assert.isTrue(session.pause())
         const body = "x".repeat(8000)
@@ -233,7 +244,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
         const session = yield* gateway.open(target, listener)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         const closed = awaitClose(serverSocket(device))
         core.emitter.emit(device, "message", say(1))
         session.end({ class: "transport", code: "reconnect-requested", detail: "asked for" })
@@ -249,7 +260,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         const listener = record()
         const scope = yield* Scope.make()
         yield* Scope.provide(gateway.open(target, listener), scope)
-        yield* greeted(listener)
+        yield* greeted(adapter, listener)
         const closed = awaitClose(serverSocket(device))
         yield* Scope.close(scope, Exit.void)
         assert.strictEqual(yield* closed, 1001)

@@ -38,7 +38,7 @@ export const slotConformance = (adapter: Adapter): void => {
 
     it.live("refused credentials and a gateway that is away are different failures, and the probe needs no credentials", () =>
       Effect.gen(function*() {
-        const { gateway, proxy } = yield* setup(adapter, { simulator: { auth: { user: "u", password: "secret" } } })
+        const { gateway, proxy } = yield* setup(adapter, { simulator: adapter.locked.simulator })
         const refused = yield* Effect.flip(gateway.status(target))
         assert.include(refused.message, "credentials")
         yield* gateway.probe

@@ -3,21 +3,9 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as AnsweringServer from "../../support/answeringServer.ts"
 import { makeTarget, record } from "../../support/gateway.ts"
-import { type Adapter, type SessionAdapter, target } from "./harness.ts"
+import { type Adapter, html, json, type SessionAdapter, target } from "./harness.ts"
 
 const known = makeTarget("sim-1", "6281234567890@s.whatsapp.net")
-
-const html = (status: number) => ({
-  status,
-  body: "<html><body>not found</body></html>",
-  headers: { "content-type": "text/html" }
-})
-
-const json = (status: number, body: unknown) => ({
-  status,
-  body: JSON.stringify(body),
-  headers: { "content-type": "application/json" }
-})
 
 /** Answers of proxies and other servers: none of them is the gateway speaking of its slot. */
 const strangers = [
@@ -34,7 +22,7 @@ const strangers = [
 ] as const
 
 /** For every adapter. */
-export const strangerConformance = ({ make, name }: Adapter): void => {
+export const strangerConformance = ({ make, name, signsOfLife }: Adapter): void => {
   describe(`${name}: answers that are not the gateway's`, () => {
     it.live.each(strangers)("%s says nothing about a slot", ([, answer]) =>
       Effect.gen(function*() {
@@ -51,18 +39,16 @@ export const strangerConformance = ({ make, name }: Adapter): void => {
         assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
         proxy.answer = { status: 302, headers: { location: "https://wa.example/" } }
         assert.strictEqual((yield* Effect.flip(gateway.probe))._tag, "GatewayUnavailable")
-        // A gateway without a health page still answers for its slots; one that wants credentials is there as well.
-        proxy.answer = (path) =>
-          path === "/health" ? html(404) : json(200, { code: "SUCCESS", message: "List devices" })
-        yield* gateway.probe
-        proxy.answer = (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
-        yield* gateway.probe
+        for (const answer of signsOfLife) {
+          proxy.answer = answer
+          yield* gateway.probe
+        }
       }))
   })
 }
 
 /** For adapters with a connection per device. */
-export const strangerHandshakeConformance = ({ make, name }: SessionAdapter): void => {
+export const strangerHandshakeConformance = ({ handshakes, make, name }: SessionAdapter): void => {
   describe(`${name}: handshakes that something else answers`, () => {
     it.live.each(
       [
@@ -70,16 +56,7 @@ export const strangerHandshakeConformance = ({ make, name }: SessionAdapter): vo
         ["a proxy's own JSON for 404", json(404, { message: "no Route matched" }), "upstreamDown not-the-gateway"],
         ["a proxy's own JSON for 401", json(401, { message: "No API key found" }), "auth unauthorized"],
         ["a redirect", { status: 302, headers: { location: "https://wa.example/" } }, "upstreamDown redirected"],
-        [
-          "the gateway's unknown slot",
-          json(404, { code: "DEVICE_NOT_FOUND", message: "device sim-1 not found" }),
-          "transport unknown-slot"
-        ],
-        [
-          "the gateway's lost session",
-          json(401, { code: "AUTHENTICATION_ERROR", message: "you are not logged in" }),
-          "transport session-not-ready"
-        ]
+        ...handshakes
       ] as const
     )("a handshake answered by %s", ([, answer, expected]) =>
       Effect.gen(function*() {

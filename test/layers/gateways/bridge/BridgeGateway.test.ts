@@ -3,7 +3,16 @@ import { Effect, Redacted } from "effect"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
-import { type SessionAdapter, greeted, listIds, say, setup, target } from "../../../conformance/gateway/harness.ts"
+import {
+  enveloped,
+  greeted,
+  json,
+  listIds,
+  say,
+  type SessionAdapter,
+  setup,
+  target
+} from "../../../conformance/gateway/harness.ts"
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { record } from "../../../support/gateway.ts"
 
@@ -15,6 +24,24 @@ const adapter: SessionAdapter = {
       ...options,
       ...(password === undefined ? undefined : { password: Redacted.make(password) })
     }),
+  simulator: { dialect: "bridge" },
+  ...enveloped({ dialect: "bridge" }),
+  greets: true,
+  refusesUnknownSlot: true,
+  refusals: [[{ status: 401, json: true }, "transport session-not-ready"]],
+  closes: [[{ code: 1008 }, "auth policy"]],
+  handshakes: [
+    [
+      "the gateway's unknown slot",
+      json(404, { code: "DEVICE_NOT_FOUND", message: "device sim-1 not found" }),
+      "transport unknown-slot"
+    ],
+    [
+      "the gateway's lost session",
+      json(401, { code: "AUTHENTICATION_ERROR", message: "you are not logged in" }),
+      "transport session-not-ready"
+    ]
+  ],
   encode: (slot, event, payload) => `{"event":"${event}","device_id":"${slot}","payload":${payload}}`
 }
 
@@ -37,7 +64,7 @@ describe("a bridge gateway", () => {
       const listener = record()
       yield* gateway.open(target, listener)
       assert.deepStrictEqual(device.handshake, { header: "sim-1", query: "sim-1", user: "columba" })
-      yield* greeted(listener)
+      yield* greeted(adapter, listener)
       assert.deepStrictEqual(listener.events, [{ _tag: "UpstreamConnected", jid: device.jid }])
       assert.notInclude(gateway.description, "word")
     }))
@@ -47,7 +74,7 @@ describe("a bridge gateway", () => {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { autoPair: false } })
       const listener = record()
       yield* gateway.open(target, listener)
-      yield* greeted(listener)
+      yield* greeted(adapter, listener)
       device.pair()
       yield* gateway.status(target)
       core.emitter.sendRaw(

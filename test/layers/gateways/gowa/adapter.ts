@@ -1,7 +1,9 @@
 import { Redacted } from "effect"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as GowaGateway from "../../../../src/layers/gateways/gowa/GowaGateway.ts"
-import type { Adapter } from "../../../conformance/gateway/harness.ts"
+import { type Adapter, enveloped } from "../../../conformance/gateway/harness.ts"
+
+const simulator = { dialect: "gowa", gowa: { pace: 0 } } as const
 
 /** The adapter against a GOWA whose own waits are over at once. */
 export const adapter: Adapter<GowaGateway.GowaGateway> = {
@@ -12,5 +14,6 @@ export const adapter: Adapter<GowaGateway.GowaGateway> = {
       ...options,
       ...(password === undefined ? undefined : { password: Redacted.make(password) })
     }),
-  simulator: { dialect: "gowa", gowa: { pace: 0 } }
+  simulator,
+  ...enveloped(simulator)
 }

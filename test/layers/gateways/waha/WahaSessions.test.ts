@@ -1,0 +1,223 @@
+/** Sessions of a WAHA server: what their statuses mean, how they are started, and who may hear of them. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Exit, Logger, Tracer } from "effect"
+import { WebSocket } from "ws"
+import type { UpstreamId } from "../../../../src/domain/Ids.ts"
+import { makeTarget, record } from "../../../support/gateway.ts"
+import { apiKey, makeGateway, peer, say, setup, target } from "./bench.ts"
+
+const none = { isConnected: false, isLoggedIn: false, jid: null }
+
+describe("the status of a WAHA session", () => {
+  it.live("is proof only where the session says whether it has an account", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup()
+      const { jid } = device
+      const slot = "sim-1" as UpstreamId
+      const read = Effect.map(gateway.statuses, (all) => all.get(slot))
+      const usable = { isConnected: true, isLoggedIn: true, jid }
+      assert.deepStrictEqual(yield* read, { status: usable, proven: true })
+      core.disconnect(device)
+      assert.deepStrictEqual(yield* read, { status: { ...usable, isConnected: false }, proven: true })
+      // A stopped session is in the list too, and does not say whether it has an account.
+      for (const status of ["STOPPED", "FAILED"] as const) {
+        waha.setStatus(device, status)
+        assert.deepStrictEqual(yield* read, { status: none, proven: false })
+        assert.deepStrictEqual(yield* gateway.status({ ...target, jid }), { ...none, jid })
+        assert.deepStrictEqual(yield* gateway.status(target), none)
+      }
+      for (const status of ["PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"] as const) {
+        waha.setStatus(device, status)
+        assert.deepStrictEqual(yield* read, { status: none, proven: true })
+        assert.deepStrictEqual(yield* gateway.status({ ...target, jid }), none)
+      }
+      waha.setStatus(device, null)
+      core.logOut(device)
+      assert.deepStrictEqual(yield* read, { status: none, proven: true })
+    }))
+
+  it.live("is told on the socket as it changes, through every step of a login", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup({ autoPair: false })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      waha.setStatus(device, null)
+      waha.setStatus(device, "PASSKEY_REQUIRED")
+      waha.setStatus(device, "PASSKEY_CONFIRMATION_REQUIRED")
+      waha.setStatus(device, null)
+      core.pair(device)
+      core.disconnect(device)
+      waha.setStatus(device, "FAILED")
+      yield* listener.until(({ events }) => events.length === 7)
+      assert.deepStrictEqual(listener.events, [
+        { _tag: "LoginNeeded", method: "qr", expiresAt: null },
+        { _tag: "LoginNeeded", method: "passkey", expiresAt: null },
+        { _tag: "LoginNeeded", method: "passkey", expiresAt: null },
+        { _tag: "LoginNeeded", method: "qr", expiresAt: null },
+        { _tag: "UpstreamConnected", jid: device.jid },
+        { _tag: "UpstreamDisconnected", reason: "the session is STARTING" },
+        { _tag: "UpstreamDisconnected", reason: "the session is FAILED" }
+      ])
+    }))
+})
+
+describe("starting a WAHA session", () => {
+  it.live.each(
+    [
+      ["STOPPED", "POST /api/sessions/sim-1/start"],
+      ["FAILED", "POST /api/sessions/sim-1/restart"],
+      [null, null],
+      ["PASSKEY_REQUIRED", null]
+    ] as const
+  )("that is %s asks for %s", ([status, request]) =>
+    Effect.gen(function*() {
+      const { device, gateway, waha } = yield* setup()
+      waha.setStatus(device, status)
+      yield* gateway.start(target)
+      const posts = waha.requests.filter((line) => line.startsWith("POST"))
+      assert.deepStrictEqual(posts, request === null ? [] : [request])
+      assert.strictEqual(waha.session(device).status, status === "PASSKEY_REQUIRED" ? status : "WORKING")
+    }))
+
+  it.live("that the server does not know is nothing, and one that it cannot reach a failure", () =>
+    Effect.gen(function*() {
+      const { gateway, simulator } = yield* setup()
+      yield* gateway.start(makeTarget("nobody"))
+      yield* simulator.crash
+      assert.strictEqual((yield* Effect.flip(gateway.start(target)))._tag, "GatewayUnavailable")
+    }))
+
+  it.live("is part of creating it, with the store that its history needs", () =>
+    Effect.gen(function*() {
+      const { core, gateway, waha } = yield* setup()
+      yield* gateway.ensureSlot("tenant-7" as UpstreamId)
+      const made = core.devices.get("tenant-7")!
+      assert.strictEqual(waha.session(made).status, "WORKING")
+      assert.deepStrictEqual(waha.session(made).config, { noweb: { store: { enabled: true, fullSync: false } } })
+    }))
+})
+
+describe("the socket of a WAHA session", () => {
+  it.live("hears each message once, and nothing of other sessions", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup({ devices: 2 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      core.emitter.emit(core.devices.get("sim-2")!, "message", say("OTHER"))
+      core.emitter.emit(device, "message", say("ONE"))
+      core.emitter.emit(device, "engine.event", { id: "E" })
+      core.emitter.emit(device, "message", say("TWO"))
+      yield* listener.until(() => listener.drafts().length >= 2)
+      assert.deepStrictEqual(
+        listener.drafts().map(({ data }) => (data as { readonly waId: string }).waId),
+        ["ONE", "TWO"]
+      )
+    }))
+
+  it.live("a key of another session is refused after the upgrade, and one of its own is enough", () =>
+    Effect.gen(function*() {
+      const { simulator } = yield* setup({}, { sessionKeys: { mine: "sim-1", theirs: "sim-2" } })
+      const theirs = yield* makeGateway(simulator.url, "theirs")
+      const refused = yield* Effect.flip(theirs.open(target, record()))
+      assert.deepStrictEqual([refused.class, refused.code], ["auth", "forbidden"])
+      const mine = yield* makeGateway(simulator.url, "mine")
+      yield* mine.open(target, record())
+      assert.isTrue((yield* mine.status(target)).isConnected)
+    }))
+
+  it.live("opens before the session exists, and hears of it once it does", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup()
+      const listener = record()
+      const later = makeTarget("later")
+      yield* gateway.open(later, listener)
+      yield* gateway.ensureSlot(later.upstreamId)
+      core.emitter.emit(core.devices.get("later")!, "message", say("ONE"))
+      yield* listener.until(() => listener.drafts().length === 1)
+    }))
+
+  it.live("answers the server's pings; one that does not is cut", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, simulator } = yield* setup({}, { pingMillis: 40 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      const deaf = new WebSocket(`${simulator.url}/ws?x-api-key=${apiKey}&session=sim-1`, { autoPong: false })
+      const code = yield* Effect.promise(() => new Promise<number>((resolve) => deaf.on("close", resolve)))
+      assert.strictEqual(code, 1006)
+      core.emitter.emit(device, "message", say("ONE"))
+      yield* listener.until(() => listener.drafts().length === 1)
+      assert.strictEqual(listener.ends(), 0)
+    }))
+
+  it.live("tells the phone number of a hidden id, and spells the account by it from then on", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      const lid = "99887766554433@lid"
+      // The simulator addresses every third id by the hidden one.
+      const ids = ["A0", "B0", "C0"]
+      for (const id of ids) core.emitter.emit(device, "message", say(id, { from_lid: lid }))
+      yield* listener.until(() => listener.drafts().some(({ kind }) => kind === "gateway.lid"))
+      const told = listener.drafts().find(({ kind }) => kind === "gateway.lid")!
+      assert.deepStrictEqual(told.data as unknown, { lid, pn: peer })
+      assert.deepStrictEqual(told.aliases, [{ lid, jid: peer }])
+      const before = listener.drafts().length
+      for (const id of ids) core.emitter.emit(device, "message", say(`${id}0`, { from_lid: lid }))
+      yield* listener.until(() => listener.drafts().length === before + 3)
+      for (const draft of listener.drafts().slice(before)) {
+        assert.strictEqual((draft.data as { readonly chat: string }).chat, peer)
+      }
+      assert.isTrue(listener.drafts().slice(before).some(({ aliases }) => aliases.length === 1))
+    }))
+})
+
+describe("the API key of a WAHA server", () => {
+  it.live("is in no error, span, log line or description, whatever goes wrong", () =>
+    Effect.gen(function*() {
+      const seen: Array<string> = []
+      const spans: Array<Tracer.NativeSpan> = []
+      const tracer = Tracer.make({
+        span: (options) => {
+          const span = new Tracer.NativeSpan(options)
+          spans.push(span)
+          return span
+        }
+      })
+      const logger = Logger.make(({ cause, message }) => {
+        seen.push(JSON.stringify([message, String(cause)]))
+      })
+      const watch = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
+        Effect.map(Effect.exit(Effect.scoped(effect)), (exit) => {
+          seen.push(JSON.stringify(exit), Exit.isFailure(exit) ? String(exit.cause) : "")
+        })
+      yield* Effect.gen(function*() {
+        const { simulator } = yield* setup({}, { apiKey: "another key" })
+        for (const url of [simulator.url, "http://127.0.0.1:9", "http://no-such-host.invalid"]) {
+          const gateway = yield* makeGateway(url)
+          seen.push(gateway.description)
+          const window = { from: "2026-08-22T10:00:00Z", to: "2026-08-22T11:00:00Z" }
+          for (
+            const question of [
+              gateway.open(target, record()),
+              gateway.status(target),
+              gateway.statuses,
+              gateway.start(target),
+              gateway.ensureSlot(target.upstreamId),
+              gateway.probe,
+              gateway.history.read(target, window, null)
+            ]
+          ) yield* watch(Effect.withSpan(Effect.tapError(question, Effect.logError), "test"))
+        }
+      }).pipe(Effect.withTracer(tracer), Effect.provide(Logger.layer([logger])))
+      seen.push(...spans.map(({ attributes, events, name, status }) =>
+        JSON.stringify([name, [...attributes], events, String(status)], (_, value) =>
+          typeof value === "bigint" ? String(value) : value)
+      ))
+      assert.isAbove(seen.length, 50)
+      assert.isAbove(spans.length, 10)
+      for (const text of seen) {
+        assert.notInclude(text, apiKey)
+      }
+    }))
+})
