@@ -1,0 +1,126 @@
+/** From GOWA to the log: what it posts is committed once, however it comes, and its silences are seen. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
+import * as SimulatedGateway from "../../../../src/simulator/SimulatedGateway.ts"
+import * as RealGateway from "../../../support/realGateway.ts"
+import { freePort } from "../../../support/servers/ServerHome.ts"
+import { makeStorage } from "../../../support/surface.ts"
+import { until } from "../../../support/until.ts"
+
+const auth = { user: "columba", password: "gateway-password" }
+
+/** A GOWA with a device of Columba on it, online. */
+const setup = Effect.fnUntraced(function*(options: SimulatedGateway.SimulatorOptions = {}) {
+  const simulator = yield* Effect.orDie(
+    SimulatedGateway.start({ dialect: "gowa", auth, gowa: { pace: 0 }, ...options })
+  )
+  const port = yield* freePort
+  const storage = yield* makeStorage
+  const gowa = asGowa(simulator.core)
+  const start = RealGateway.start({
+    dialect: "gowa",
+    url: simulator.url,
+    user: auth.user,
+    secrets: { password: Redacted.make(auth.password) }
+  }, { port, storage })
+  const server = yield* start
+  const id = yield* server.register("tenant-7")
+  const device = simulator.core.devices.get("tenant-7")!
+  yield* server.become(id, "Online")
+  const posting = until(
+    "the slot's webhook is set",
+    Effect.sync(() => gowa.slotOf(device).webhook.webhook_url.includes(`device=${id}`))
+  )
+  /** Everything that GOWA has posted is settled: taken, or given up. */
+  const settled = until("nothing is being posted", Effect.sync(() => gowa.webhooks.pending === 0))
+  const emit = (count: number) =>
+    Effect.callback<void>((resume) => void simulator.core.emit({ count }, () => resume(Effect.void)))
+  return { ...simulator, gowa, device, server, start, id, posting, settled, emit }
+})
+
+/** The ids by which the ledger names what each event of the log tells of. */
+const waIdsOf = (logged: ReadonlyArray<RealGateway.Logged>): ReadonlyArray<string> =>
+  logged.flatMap(({ data, kind }) => kind.startsWith("message.") ? [data.waId as string] : [])
+
+describe("what GOWA posts", () => {
+  it.live("is in the log, each event once, by webhook, whatever order and how often it comes in", () =>
+    Effect.gen(function*() {
+      const { core, emit, gowa, posting, server, settled } = yield* setup()
+      yield* posting
+      core.applyFault({ kind: "duplicate", copies: 3, probability: 0.2 })
+      core.applyFault({ kind: "reorder", window: 9, probability: 0.5 })
+      yield* emit(200)
+      core.clearFaults()
+      yield* settled
+      assert.deepStrictEqual([gowa.webhooks.dropped, gowa.webhooks.delivered > 200], [0, true])
+      const logged = (yield* server.logged).filter(({ via }) => via === "webhook")
+      const ids = new Set(waIdsOf(logged))
+      for (const { event, id, ids: several } of core.ledger.entries()) {
+        if (event === "chat_presence") continue
+        for (const one of several ?? [id]) assert.isTrue(ids.has(one), `${event} ${one}`)
+      }
+      const messages = logged.filter(({ kind }) => kind === "message.received" || kind === "message.sent")
+      assert.strictEqual(new Set(messages.map(({ data }) => data.messageId)).size, messages.length)
+      const emitted = core.ledger.entries().filter(({ event }) => event === "message")
+      assert.strictEqual(messages.length, emitted.length)
+      assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
+    }))
+
+  it.live("while we are away for a moment comes with its next try, and is not lost", () =>
+    Effect.gen(function*() {
+      const { emit, gowa, posting, server, settled, start } = yield* setup({ gowa: { pace: 0, webhookPace: 0.5 } })
+      yield* posting
+      yield* server.stop
+      yield* emit(20)
+      yield* until("all were tried in vain", Effect.sync(() => gowa.webhooks.attempts >= 20))
+      const again = yield* start
+      yield* settled
+      assert.strictEqual(gowa.webhooks.dropped, 0)
+      assert.isAtLeast(waIdsOf(yield* again.logged).length, 15)
+    }))
+
+  it.live("of other kinds is kept as the gateway's own events, and a reject once however often it is posted", () =>
+    Effect.gen(function*() {
+      const { core, device, gowa, posting, server, settled } = yield* setup()
+      yield* posting
+      const call = { call_id: "5F2A", from: "628999000111@s.whatsapp.net", timestamp: "2026-08-22T10:00:00Z" }
+      for (let time = 0; time < 2; time++) {
+        core.emitter.emit(device, "call.offer", call)
+        core.emitter.emit(device, "group.participants", { chat_id: "1@g.us", type: "join", jids: [], timestamp: "x" })
+        core.emitter.sendRaw(device, "not json")
+      }
+      yield* settled
+      assert.strictEqual(gowa.webhooks.dropped, 0)
+      const kinds = (yield* server.logged).filter(({ via }) => via === "webhook").map(({ kind }) => kind)
+      assert.deepStrictEqual([...kinds].sort(), ["frame.rejected", "gateway.call.offer", "gateway.group.participants"])
+    }))
+})
+
+describe("a device on GOWA", () => {
+  it.live("is logged out and online again as its account is, by the news of the link", () =>
+    Effect.gen(function*() {
+      const { core, device, id, server } = yield* setup()
+      core.logOut(device)
+      yield* server.become(id, "LoggedOut")
+      core.pair(device)
+      yield* server.become(id, "Online")
+    }))
+
+  it.live("comes back after the end of GOWA's process, with all others of it as one incident", () =>
+    Effect.gen(function*() {
+      const { core, crash, id, revive, server } = yield* setup()
+      const others = yield* Effect.forEach(["tenant-8", "tenant-9"], server.register)
+      for (const other of others) yield* server.become(other, "Online")
+      assert.strictEqual(core.stats().sockets, 1, "three devices share one link")
+      yield* crash
+      for (const one of [id, ...others]) yield* server.become(one, "Backoff")
+      const lost = (yield* server.logged).filter(({ data, kind }) =>
+        kind === "device.state" && data.state._tag === "Backoff"
+      )
+      assert.deepStrictEqual([...new Set(lost.map(({ data }) => data.rule))], ["gateway-down"])
+      yield* Effect.orDie(revive)
+      for (const one of [id, ...others]) yield* server.become(one, "Online")
+      assert.strictEqual(core.stats().sockets, 1)
+    }))
+})
