@@ -2,8 +2,11 @@
  * What an append costs when the log has grown: `node bench/growth.ts <server url> [events]`, by default 5 million.
  *
  * In a database of its own on that server, which must run on this machine: the CPU time of the server process and the
- * WAL bytes per event, in batches of 500, right after a checkpoint, on the empty log; on the grown one; with 1 and 50
- * partitions of events; and with one generation of identities and with twenty. Prints JSON, and drops the database.
+ * WAL bytes per event, in batches of 500, right after a checkpoint, on the empty log; on the grown one, whose identities
+ * are merged as the program merges them; and with 50 partitions of events. What the merges cost is measured too. The newest
+ * generation of identities is three quarters full where it counts. Prints JSON, and drops the databases.
+ *
+ * `SPAN` and `FANIN` are tried instead of the schema's own sizes of generations.
  */
 import { readFileSync } from "node:fs"
 import { Context, Effect, Layer, Redacted } from "effect"
@@ -19,6 +22,7 @@ const [server, size = "5000000"] = process.argv.slice(2)
 if (server === undefined) throw new Error("usage: node bench/growth.ts <server url> [events]")
 
 const grown = Number(size)
+const tried = { span: Number(process.env["SPAN"] ?? 0), fanin: Number(process.env["FANIN"] ?? 0) }
 const batchEvents = 500
 /** Enough that 10 ms ticks and single pauses do not matter. */
 const batches = 200
@@ -95,49 +99,86 @@ const fill = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number
           '6281' || lpad((i % 5000)::text, 8, '0') || '@s.whatsapp.net' as chat
         from head h, generate_series(1, ${fillStep}) i
       ), identity as (
-        insert into identities (key, content, seq) select key, key, seq from rows
+        insert into identities (key, seq) select key, seq from rows
       )
-      insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
-      select seq, key, 'message.received', device, '2026-11-22T10:00:00Z', now(), 'live', key, chat, 400,
+      insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, content, chat, bytes, data)
+      select seq, key, 'message.received', device, '2026-11-22T10:00:00Z', now(), 'live', key, key, chat, 400,
         json_build_object('body', repeat('halo, apa kabar? ', 20)) from rows`)
   }
 })
 
-const setSpans = (sql: SqlClient.SqlClient, events: number, identities: number) =>
+/** As the program does it, in steps of as many rows. On one connection, so that its cost can be told. */
+const merge = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
+  const connection = yield* sql.reserve
+  const ask = (text: string) => connection.execute(text, [], undefined)
+  const [{ pid }] = (yield* ask("select pg_backend_pid() as pid")) as [{ pid: number }]
+  const readWal = Effect.map(
+    ask("select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::float8 as at"),
+    ([row]) => (row as { at: number }).at
+  )
+  const [wal, cpu] = [yield* readWal, readCpuMillis(pid)]
+  let written = 0
+  while (true) {
+    const [{ step }] = (yield* ask("select columba_merge_v1(5000) as step")) as [{ step: string }]
+    if (step === "idle") break
+    if (step === "merged") {
+      const [{ span }] = (yield* ask(
+        "select max(past - first)::float8 as span from log_partitions where parent = 'identities'"
+      )) as [{ span: number }]
+      written += span
+    }
+  }
+  if (written === 0) return null
+  return {
+    writes: written,
+    cpuMicros: round((readCpuMillis(pid) - cpu) * 1000 / written),
+    walBytes: Math.round(((yield* readWal) - wal) / written)
+  }
+}, Effect.scoped)
+
+const setSpans = (sql: SqlClient.SqlClient, events: number) =>
   sql.withTransaction(Effect.gen(function*() {
     yield* sql`drop table events_1, identities_1`
     yield* sql`delete from log_partitions`
-    yield* sql`update log_identity
-      set events_end = 1, events_span = ${events}, identities_end = 1, identities_span = ${identities}`
+    yield* sql`update log_identity set events_end = 1, events_span = ${events}, identities_end = 1`
+    if (tried.span > 0) yield* sql`update log_identity set identities_span = ${tried.span}`
+    if (tried.fanin > 0) yield* sql`update log_identity set identities_fanin = ${tried.fanin}`
+    yield* sql`update log_identity set identities_max = identities_span * identities_fanin * identities_fanin`
     yield* sql`select columba_extend(0)`
   }))
 
+const countGenerations = (sql: SqlClient.SqlClient) =>
+  Effect.map(
+    sql<{ span: number }>`select (past - first)::float8 as span from log_partitions
+      where parent = 'identities' and first <= (select max(seq) from events) order by first`,
+    (rows) => rows.map(({ span }) => span)
+  )
+
+/** Filled to a number of which the newest generation holds three quarters. */
+const grow = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number) {
+  const [{ span }] = (yield* sql`select identities_span::float8 as span from log_identity`) as unknown as [
+    { span: number }
+  ]
+  const whole = Math.floor(count / span) * span + span * 0.75
+  yield* fill(sql, Math.round(whole / fillStep) * fillStep)
+  const merges = yield* merge(sql)
+  return { merges, generations: yield* countGenerations(sql), ...yield* measure(sql) }
+})
+
+const eventsSpan = 10_000_000
+
 const program = Effect.gen(function*() {
-  const empty = yield* withDatabase(measure)
+  const empty = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), measure(sql)))
   process.stderr.write(`${JSON.stringify({ empty })}\n`)
-  const partitions = yield* withDatabase((sql) =>
-    Effect.gen(function*() {
-      yield* setSpans(sql, 20_000, 5_000_000)
-      yield* fill(sql, 1_000_000)
-      return yield* measure(sql)
-    })
-  )
-  const generations = yield* withDatabase((sql) =>
-    Effect.gen(function*() {
-      yield* setSpans(sql, 10_000_000, 50_000)
-      yield* fill(sql, 1_000_000)
-      return yield* measure(sql)
-    })
-  )
-  process.stderr.write(`${JSON.stringify({ partitions, generations })}\n`)
-  const full = yield* withDatabase((sql) => Effect.andThen(fill(sql, grown), measure(sql)))
+  const full = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), grow(sql, grown)))
+  process.stderr.write(`${JSON.stringify({ full })}\n`)
+  const partitions = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, 20_000), grow(sql, 1_000_000)))
   return {
     empty,
     [`with ${grown} events`]: full,
-    "with 50 partitions": partitions,
-    "with 20 generations of identities": generations,
+    "with 1 million events in 50 partitions": partitions,
     ratio: {
-      cpu: round(full.cpuMicros / empty.cpuMicros),
+      cpu: Math.round(full.cpuMicros * 100 / empty.cpuMicros) / 100,
       wal: Math.round(full.walBytes * 100 / empty.walBytes) / 100
     }
   }

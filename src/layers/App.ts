@@ -11,6 +11,7 @@ import { Context, DateTime, Effect, Layer, Option, Scope } from "effect"
 import { HttpServer } from "effect/http"
 import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
+import * as IdentityMerges from "../actors/delivery/IdentityMerges.ts"
 import * as Retention from "../actors/delivery/Retention.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
@@ -150,8 +151,11 @@ export const start = Effect.fn("App.start")(function*(
       Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
     )
   }
-  if (settings.roles.has("scheduler") && settings.retention !== null) {
-    yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+  if (settings.roles.has("scheduler")) {
+    yield* IdentityMerges.make.pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+    if (settings.retention !== null) {
+      yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+    }
   }
   yield* readiness.contribute("process", Effect.succeed("running"))
   const everything = Context.mergeAll(served, sinks)

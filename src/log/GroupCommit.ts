@@ -300,6 +300,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
       deleteOlderThan: store.deleteOlderThan,
+      mergeIdentities: store.mergeIdentities,
       eraseChat: erase,
       eraseDevice: (device) => erase(device, null)
     })

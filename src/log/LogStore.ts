@@ -151,6 +151,9 @@ export class LogStore extends Context.Service<LogStore, {
     options: { readonly stepMax: Duration.Duration }
   ) => Effect.Effect<Deletion, StorageUnavailable>
 
+  /** As `EventLog.mergeIdentities`. */
+  readonly mergeIdentities: Effect.Effect<number, StorageUnavailable>
+
   /** As `EventLog.eraseChat`; with a null chat as `EventLog.eraseDevice`. */
   readonly erase: (device: DeviceId, chat: string | null) => Effect.Effect<number, StorageUnavailable>
 

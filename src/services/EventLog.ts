@@ -203,6 +203,13 @@ export class EventLog extends Context.Service<EventLog, {
   ) => Effect.Effect<Deletion, StorageUnavailable>
 
   /**
+   * Merges what the log knows repeats by into fewer and larger parts, as far as there is something to merge, so that an
+   * append costs about the same however long the log is. Appends go on meanwhile. Interrupted or cut off, it is taken up
+   * again by the next call. Returns how many merges were completed.
+   */
+  readonly mergeIdentities: Effect.Effect<number, StorageUnavailable>
+
+  /**
    * Erases what the log holds of one chat of a device, under both spellings of the account: its messages, acks and
    * actions, and rejected frames and gateway events that name it. Each becomes an `event.erased` with its number; the
    * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back. What

@@ -181,6 +181,7 @@ export const layerOn = (
         moveCursor: () => unused,
         cursors: unused,
         deleteOlderThan: () => unused,
+        mergeIdentities: unused,
         eraseChat: () => unused,
         eraseDevice: () => unused
       })

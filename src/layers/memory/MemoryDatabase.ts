@@ -128,8 +128,9 @@ export class MemoryTables {
     const spellings = this.#spellings(draft)
     const known = spellings.find((key) => this.identities.has(key))
     if (known !== undefined) {
-      const { content } = this.identities.get(known)!
-      return content !== null && draft.content !== null && content !== draft.content
+      const { content, seq } = this.identities.get(known)!
+      // The digest goes with its event.
+      return seq >= this.oldest && content !== null && draft.content !== null && content !== draft.content
         ? { _tag: "Conflict" }
         : { _tag: "Duplicate" }
     }

@@ -29,6 +29,12 @@ const scanSpan = 50_000
 /** Rows that retention removes in one transaction: some 20 ms, during which appends go on. */
 const deleteRowsMax = 5_000
 
+/** Identities that one transaction of a merge copies: some 40 ms, during which appends go on. */
+const mergeRowsMax = 5_000
+
+/** Between two steps of a merge: it takes a part of one core, and none of the writer's time. */
+const mergePause = Duration.millis(40)
+
 /** Events of a device that one transaction of an erasure looks at. */
 const eraseRowsMax = 5_000
 
@@ -208,6 +214,20 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       }
     )
 
+    const mergeStep = sql.unsafe<{ readonly step: "idle" | "busy" | "working" | "merged" }>(
+      `select columba_merge_v1(${mergeRowsMax}) as step`
+    ).pipe(Effect.map((rows) => rows[0]!.step), answered("merge identities"))
+
+    const mergeIdentities = Effect.gen(function*() {
+      let merged = 0
+      while (true) {
+        const step = yield* mergeStep
+        if (step === "idle" || step === "busy") return merged
+        if (step === "merged") merged++
+        yield* Effect.sleep(mergePause)
+      }
+    }).pipe(Effect.withSpan("SqlLogStore.mergeIdentities"))
+
     /** Step by step through the device's events; then every process drops what it holds of them in memory. */
     const erase: LogStore["Service"]["erase"] = Effect.fn("SqlLogStore.erase")(function*(device, chat) {
       let count = 0
@@ -234,6 +254,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       claimCursor,
       cursors,
       deleteOlderThan,
+      mergeIdentities,
       shared: signals.shared,
       commits: signals.shared
         ? Stream.map(

@@ -15,6 +15,7 @@ import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { makeAnswered } from "./Migrations.ts"
+import { blockBits } from "./migrations/0001_log.ts"
 
 interface MessageRow {
   readonly seq: number
@@ -93,11 +94,16 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
             PgTypes.text(options.status)
           )
         }
-        const within = `from events e where ${indexed.join(" and ")} order by e.seq desc`
+        const order = ofChat ? "e.block desc, e.seq desc" : "e.seq desc"
+        const within = `from ${
+          ofChat
+            ? blockwise(indexed, before === null ? "h.head" : "least(h.head, $2)")
+            : `events e where ${indexed.join(" and ")}`
+        } order by ${order}`
         const rows = yield* sql.unsafe<MessageRow>(
           `select ${columns} from (select e.* ${within} limit ${scanMax}) e
           left join message_status s on s.message = e.message
-          where ${["true", ...sought].join(" and ")} order by e.seq desc limit $1`,
+          where ${["true", ...sought].join(" and ")} order by ${order} limit $1`,
           parameters
         )
         const items = rows.slice(0, limit)
@@ -111,6 +117,21 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
     })
   })
 )
+
+/**
+ * The index of chats goes by blocks of numbers, so each block is asked, newest first, until the page is full. The bounds of
+ * the number lead to the block's partition. `newest` is the expression of the number to begin with.
+ */
+const blockwise = (conditions: ReadonlyArray<string>, newest: string): string =>
+  `(
+    select b.block, e.* from log_identity l
+    cross join lateral (select n.seq as head from events n order by n.seq desc limit 1) h
+    cross join lateral generate_series(columba_block(${newest}), columba_block(l.oldest), -1) b(block)
+    cross join lateral (
+      select * from events e where columba_block(e.seq) = b.block
+        and e.seq >= b.block << ${blockBits} and e.seq < (b.block + 1) << ${blockBits} and ${conditions.join(" and ")}
+    ) e
+  ) e`
 
 const toMessage = (row: MessageRow): Message =>
   viewMessage(

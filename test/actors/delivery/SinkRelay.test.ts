@@ -464,6 +464,7 @@ const makeLog = (count: number) => {
     latest: () => Effect.die("not used"),
     cursors: Effect.sync(() => [{ sink: "test", epoch: state.epoch, seq: state.cursor }]),
     deleteOlderThan: () => Effect.succeed({ _tag: "Deleted", count: 0 }),
+    mergeIdentities: Effect.succeed(0),
     eraseChat: () => Effect.die("not used"),
     eraseDevice: () => Effect.die("not used"),
     bounds: Effect.suspend(() =>

@@ -25,6 +25,7 @@ const log = EventLog.of({
   moveCursor: () => unused,
   cursors: unused,
   deleteOlderThan: () => unused,
+  mergeIdentities: unused,
   eraseChat: () => unused,
   eraseDevice: () => unused
 })

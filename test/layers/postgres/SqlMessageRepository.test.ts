@@ -4,6 +4,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { MessageRepository } from "../../../src/services/MessageRepository.ts"
+import { encodeCursor } from "../../../src/services/pageCursor.ts"
 import { freshDevice, messageDraft, stateDraft } from "../../support/drafts.ts"
 import { layerFreshPostgres } from "../../support/storage.ts"
 
@@ -39,6 +40,35 @@ it.live("finds rare messages behind many others in bounded steps, and a chat of 
     const direct = yield* messages.list({ device, chat: "rare", limit: 10 })
     assert.strictEqual(direct.items.length, 3)
     assert.isNull(direct.next)
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("lists a chat over many blocks of numbers and two partitions, newest first, page by page", () =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const messages = yield* MessageRepository
+    const device = freshDevice()
+    const seqs = [1, 65_535, 65_536, 65_537, 131_072, 131_073, 9_999_999, 10_000_000, 10_000_001]
+    yield* sql`select columba_extend(10000001)`
+    for (const [chat, offset] of [["asked", 0], ["other", 3]] as const) {
+      yield* sql.unsafe(
+        `insert into events (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
+        select i + ${offset}, gen_random_uuid(), 'message.received', '${device}', '2026-11-22T10:00:00Z', now(), 'live',
+          gen_random_uuid(), '${chat}', 10,
+          json_build_object('waId', 'w' || i, 'chat', 'c', 'sender', 's', 'type', 'text', 'body', '${chat}' || i)
+        from unnest(array[${seqs.join(", ")}]) i`
+      )
+    }
+    const bodies: Array<string | null> = []
+    let cursor: string | undefined
+    do {
+      const page = yield* messages.list({ device, chat: "asked", limit: 2, cursor })
+      bodies.push(...page.items.map((message) => message.body))
+      cursor = page.next ?? undefined
+    } while (cursor !== undefined)
+    assert.deepStrictEqual(bodies, seqs.toReversed().map((seq) => `asked${seq}`))
+    // A number far beyond the head, which only an invented cursor has, asks no more blocks than there are.
+    const beyond = yield* messages.list({ device, chat: "asked", limit: 1, cursor: encodeCursor("999999999999999") })
+    assert.deepStrictEqual(beyond.items.map((message) => message.body), ["asked10000001"])
   }).pipe(Effect.provide(layerFreshPostgres)))
 
 it.live("finds a device's states among its messages by an index", () =>

@@ -4,7 +4,9 @@
  *
  * `events` holds every event and every message, in partitions by number range that retention drops whole. Nothing in it
  * is unique but the number: a global unique index on random ids would touch a random page per event. Identities live
- * in a table of their own, in generations by number range (see docs/decisions/0012-log-storage.md).
+ * in a table of their own, in generations by number range (see docs/decisions/0012-log-storage.md). A row of
+ * `identities` never changes, so that generations can be merged while appends go on; the digest of the content, which
+ * an erasure removes, is in the event.
  * `events.data` is `json`, not `jsonb`: NUL and lone-surrogate escapes must survive, and the text comes back as it was
  * committed. Ids compare as bytes (collation C), which costs a fraction of what a language's rules cost in every index.
  * `events.bytes` is the length of the data, so that a page can be bounded without reading what it leaves out.
@@ -13,6 +15,7 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { appendFunction } from "./appendFunction.ts"
 import { eraseFunction } from "./eraseFunction.ts"
+import { mergeFunction } from "./mergeFunction.ts"
 import { partitionFunctions } from "./partitionFunctions.ts"
 
 /**
@@ -21,12 +24,23 @@ import { partitionFunctions } from "./partitionFunctions.ts"
  */
 const eventsSpan = 10_000_000
 
+/** 65,536 events of a block: its part of the index has some 5 MB, and the 90 days of 200 numbers have 700 blocks. */
+export const blockBits = 16
+
 /**
- * Events of one generation of identities. Keys are hashes, so a generation's index is written at random: it must stay
- * small enough to be cached and to be dirtied only once between two checkpoints. Each lookup probes every generation,
- * so there must be few.
+ * Events of a new generation of identities. Keys are hashes, so the index of the generation that is written to is
+ * written at random, and each of its pages goes to the WAL whole once per checkpoint: it must be small.
  */
-const identitiesSpan = 5_000_000
+const identitiesSpan = 500_000
+
+/**
+ * Generations of one size that are merged into the next one. Each event probes every generation, so there must be few;
+ * each merge writes every identity once more.
+ */
+const identitiesFanin = 8
+
+/** The largest generation. It is dropped as a whole, long after most of its events are gone if it is too large. */
+const identitiesMax = identitiesSpan * identitiesFanin ** 2
 
 const statements = [
   `create table log_identity (
@@ -37,15 +51,24 @@ const statements = [
     events_span bigint not null,
     identities_end bigint not null default 1,
     identities_span bigint not null,
+    identities_fanin integer not null,
+    identities_max bigint not null,
     retained_at timestamptz
   )`,
-  `insert into log_identity (events_span, identities_span) values (${eventsSpan}, ${identitiesSpan})`,
+  `insert into log_identity (events_span, identities_span, identities_fanin, identities_max)
+    values (${eventsSpan}, ${identitiesSpan}, ${identitiesFanin}, ${identitiesMax})`,
   `create table log_partitions (
     relation text collate "C" primary key,
     parent text collate "C" not null,
     first bigint not null,
     past bigint not null
   )`,
+  // Every chat has an end of its own in an index by chats, and an append writes to as many pages as it has chats: whole
+  // pages in the WAL after each checkpoint, and half-full ones after each split. Ordered by blocks of numbers first, an
+  // append writes to the pages of the newest block alone, and a reader of a chat looks into one block after the other.
+  `create function columba_block(seq bigint) returns bigint language sql immutable parallel safe as $$
+    select seq >> ${blockBits}
+  $$`,
   `create table events (
     seq bigint primary key,
     id uuid not null,
@@ -55,16 +78,26 @@ const statements = [
     recorded_at timestamptz not null,
     via text not null,
     message uuid,
+    content uuid,
     chat text collate "C",
     bytes integer not null,
     data json not null
   ) partition by range (seq)`,
   `create index events_device on events (device_id, seq)`,
   `create index events_state on events (device_id, seq) where kind = 'device.state'`,
-  `create index events_chat on events (device_id, chat, seq) where message is not null`,
-  `create table identities (key uuid not null, content uuid, seq bigint not null) partition by range (seq)`,
+  `create index events_chat on events (columba_block(seq), device_id, chat, seq) where message is not null`,
+  `create table identities (key uuid not null, seq bigint not null) partition by range (seq)`,
   `create index identities_key on identities (key)`,
-  `create index identities_seq on identities using brin (seq)`,
+  // The merge that is under way: its table has the identities of \`sources\` up to the key \`through\`, or all of them.
+  `create table identity_merge (
+    one boolean primary key default true check (one),
+    relation text collate "C" not null,
+    sources text[] not null,
+    first bigint not null,
+    past bigint not null,
+    through uuid,
+    complete boolean not null default false
+  )`,
   // Rows change in place (no changed column is indexed), so that a page keeps room for the next version of its rows.
   `create table message_status (
     message uuid primary key,
@@ -119,6 +152,7 @@ const statements = [
     select substr(encode(sha256(convert_to(base || chr(31) || chat || chr(31) || sender, 'UTF8')), 'hex'), 1, 32)::uuid
   $$`,
   ...partitionFunctions,
+  mergeFunction,
   `select columba_extend(0)`,
   appendFunction,
   eraseFunction

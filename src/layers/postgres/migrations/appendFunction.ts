@@ -69,7 +69,7 @@ export const appendFunction = `create function columba_append_v1(
     v_head bigint; v_last timestamptz; v_now timestamptz; v_new integer := 0; v_step bigint;
     v_same_id uuid[] := '{}'; v_same_seq bigint[] := '{}';
     v_refused boolean[]; v_open boolean[];
-    v_outcome integer[]; v_seq bigint[]; v_key uuid[]; v_lost text[];
+    v_outcome integer[]; v_seq bigint[]; v_known bigint[]; v_key uuid[]; v_lost text[];
   begin
     perform pg_advisory_xact_lock(4341001, 1);
     select * into v_log from log_identity;
@@ -149,29 +149,29 @@ export const appendFunction = `create function columba_append_v1(
         from draft d
       ), identity as materialized (
         -- One scan of each generation for the whole batch: a scan per draft would cost several times as much.
-        select n.key, n.content from identities n
+        select n.key, n.seq from identities n
         where n.key = any (array(select unnest(k.spellings) from keyed k where k.key is not null))
       ), seen as (
-        select k.i, k.key, k.content, k.refused, k.same_seq, known.key as known_key, known.content as known_content,
+        select k.i, k.key, k.content, k.refused, k.same_seq, known.seq as known_seq,
           first_value(k.i) over same_key as first_i, first_value(k.content) over same_key as first_content
         from keyed k
         left join lateral (
-          select n.key, n.content from identity n where n.key = any (k.spellings) limit 1
+          select n.seq from identity n where n.key = any (k.spellings) limit 1
         ) known on true
         window same_key as (partition by k.key order by k.i)
       ), judged as (
-        select s.i, s.key, s.same_seq,
+        select s.i, s.key, s.same_seq, s.known_seq,
           case
             when s.same_seq is not null then 1
             when s.refused then 4
             when s.key is null then 0
-            when s.known_key is not null then case when s.content <> s.known_content then 3 else 2 end
+            when s.known_seq is not null then 2
             when s.first_i < s.i then case when s.content <> s.first_content then 3 else 2 end
             else 0
           end as outcome
         from seen s
       ), numbered as (
-        select j.i, j.key, j.outcome,
+        select j.i, j.key, j.outcome, j.known_seq,
           case j.outcome
             when 0 then v_head + count(*) filter (where j.outcome = 0) over (order by j.i)
             when 1 then j.same_seq
@@ -179,8 +179,16 @@ export const appendFunction = `create function columba_append_v1(
           end as seq
         from judged j
       )
-      select array_agg(n.outcome), array_agg(n.seq), array_agg(n.key), count(*) filter (where n.outcome = 0)
-      into v_outcome, v_seq, v_key, v_new from (select * from numbered order by i) n;
+      select array_agg(n.outcome), array_agg(n.seq), array_agg(n.known_seq), array_agg(n.key),
+        count(*) filter (where n.outcome = 0)
+      into v_outcome, v_seq, v_known, v_key, v_new from (select * from numbered order by i) n;
+      -- Only what came before has a number here. A digest that is gone, with its event or by an erasure, proves nothing.
+      if exists (select 1 from unnest(v_outcome, v_known) u(outcome, known) where u.outcome = 2 and u.known is not null) then
+        select array_agg(case when u.outcome = 2 and u.content::uuid <> e.content then 3 else u.outcome end order by u.i)
+        into v_outcome
+        from unnest(v_outcome, v_known, p_content) with ordinality u(outcome, known, content, i)
+        left join events e on e.seq = u.known and e.seq = any (v_known);
+      end if;
     end if;
 
     if v_new > 0 then
@@ -200,22 +208,20 @@ export const appendFunction = `create function columba_append_v1(
       end if;
 
       insert into events
-        (seq, id, kind, device_id, occurred_at, recorded_at, via, message, chat, bytes, data)
-      select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.message::uuid, u.chat,
+        (seq, id, kind, device_id, occurred_at, recorded_at, via, message, content, chat, bytes, data)
+      select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.message::uuid, u.content::uuid, u.chat,
         octet_length(u.data), u.data::json
-      from unnest(v_outcome, v_seq, p_id, p_kind, p_device, p_occurred, p_via, p_message, p_chat, p_data)
-        u(outcome, seq, id, kind, device, occurred, via, message, chat, data)
+      from unnest(v_outcome, v_seq, p_id, p_kind, p_device, p_occurred, p_via, p_message, p_content, p_chat, p_data)
+        u(outcome, seq, id, kind, device, occurred, via, message, content, chat, data)
       where u.outcome = 0;
 
-      insert into identities (key, content, seq)
-      select u.key, u.content::uuid, u.seq
-      from unnest(v_outcome, v_seq, v_key, p_content) u(outcome, seq, key, content)
+      insert into identities (key, seq)
+      select u.key, u.seq from unnest(v_outcome, v_seq, v_key) u(outcome, seq, key)
       where u.outcome = 0 and u.key is not null;
       -- By its own spelling as well: that is the message's id, and what a repeat will come with before it is resolved.
       if v_key <> p_key::uuid[] then
-        insert into identities (key, content, seq)
-        select u.own::uuid, u.content::uuid, u.seq
-        from unnest(v_outcome, v_seq, v_key, p_key, p_content) u(outcome, seq, key, own, content)
+        insert into identities (key, seq)
+        select u.own::uuid, u.seq from unnest(v_outcome, v_seq, v_key, p_key) u(outcome, seq, key, own)
         where u.outcome = 0 and u.key <> u.own::uuid;
       end if;
     end if;

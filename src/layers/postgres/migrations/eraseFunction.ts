@@ -37,10 +37,8 @@ export const eraseFunction = `create function columba_erase_v1(
     if cardinality(v_targets) > 0 then
       update events e
       set kind = 'event.erased', data = '{"erased":true}', bytes = octet_length('{"erased":true}'),
-        message = null, chat = null
+        message = null, content = null, chat = null
       where e.seq = any (v_targets);
-      update identities i set content = null
-      where i.seq = any (v_targets) and i.seq between v_targets[1] and v_targets[cardinality(v_targets)];
       delete from message_status s where s.message = any (v_messages);
     end if;
     if p_chats is null then

@@ -1,0 +1,197 @@
+/**
+ * Generations of identities that become fewer and larger while the log goes on. Whatever happens in between, each
+ * identity is known exactly once.
+ */
+import { assert, it } from "@effect/vitest"
+import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted } from "effect"
+import { SqlClient } from "effect/sql"
+import { migrate } from "../../../src/layers/postgres/Migrations.ts"
+import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { MessageRepository } from "../../../src/services/MessageRepository.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice, freshWaId, messageDraft, ownMessageId } from "../../support/drafts.ts"
+import { layerPostgresAt } from "../../support/storage.ts"
+
+/** Generations of fifty, of which two make the next size, up to two hundred. */
+const smallGenerations = Effect.gen(function*() {
+  const url = yield* freshDatabase
+  const sql = Context.get(yield* Layer.build(PostgresDatabase.layer(Redacted.make(url))), SqlClient.SqlClient)
+  yield* migrate.pipe(Effect.provideService(SqlClient.SqlClient, sql))
+  yield* sql`drop table events_1, identities_1`
+  yield* sql`delete from log_partitions`
+  yield* sql`update log_identity set events_end = 1, events_span = 100, identities_end = 1, identities_span = 50,
+    identities_fanin = 2, identities_max = 200`
+  yield* sql`select columba_extend(0)`
+  const context = yield* Layer.build(layerPostgresAt(url))
+  return { sql, log: Context.get(context, EventLog), messages: Context.get(context, MessageRepository) }
+})
+
+const generations = (sql: SqlClient.SqlClient) =>
+  Effect.map(
+    sql<{ span: number }>`
+      select (past - first)::float8 as span from log_partitions where parent = 'identities'
+        and first <= (select max(seq) from events) order by first
+    `,
+    (rows) => rows.map((row) => row.span)
+  )
+
+/** The partitions that the table really has say the same, and none is made that is not attached. */
+const attached = (sql: SqlClient.SqlClient) =>
+  Effect.map(
+    sql<{ name: string }>`select inhrelid::regclass::text as name from pg_inherits
+      where inhparent = 'identities'::regclass order by 1`,
+    (rows) => rows.map((row) => row.name)
+  )
+
+const listed = (sql: SqlClient.SqlClient) =>
+  Effect.map(
+    sql<{ relation: string }>`select relation from log_partitions where parent = 'identities' order by 1`,
+    (rows) => rows.map((row) => row.relation).sort()
+  )
+
+const append = Effect.fnUntraced(function*(log: EventLog["Service"], count: number, device = freshDevice()) {
+  const drafts = Array.from({ length: count }, () => messageDraft({ device, waId: freshWaId() }))
+  const results = yield* log.append(drafts)
+  assert.isTrue(results.every((result) => result._tag === "Committed"))
+  return drafts
+})
+
+const step = (sql: SqlClient.SqlClient, rows: number) =>
+  Effect.map(sql<{ step: string }>`select columba_merge_v1(${rows}) as step`, ([row]) => row!.step)
+
+/** Each is known once, by one row, and a repeat of it is a duplicate. */
+const knownOnce = Effect.fnUntraced(function*(
+  { log, sql }: { readonly log: EventLog["Service"]; readonly sql: SqlClient.SqlClient },
+  drafts: ReadonlyArray<ReturnType<typeof messageDraft>>
+) {
+  const [{ rows, keys }] = (yield* sql`
+    select count(*)::float8 as rows, count(distinct (key, seq))::float8 as keys from identities
+  `) as unknown as [{ rows: number; keys: number }]
+  assert.deepStrictEqual({ rows, keys }, { rows: drafts.length, keys: drafts.length })
+  for (let from = 0; from < drafts.length; from += 400) {
+    const again = yield* log.append(drafts.slice(from, from + 400))
+    assert.deepStrictEqual(new Set(again.map((result) => result._tag)), new Set(["Duplicate"]))
+  }
+  assert.deepStrictEqual((yield* attached(sql)).sort(), yield* listed(sql))
+  assert.deepStrictEqual(
+    yield* sql`select relname from pg_class where relkind = 'r' and relname like 'identities\\_%'
+      and relname not in (select relation from log_partitions)
+      and relname not in (select relation from identity_merge)`,
+    []
+  )
+})
+
+it.live("merges what is full into few generations, size by size, and none beyond the largest", () =>
+  Effect.gen(function*() {
+    const { log, messages, sql } = yield* smallGenerations
+    const device = freshDevice()
+    const own = freshWaId()
+    const drafts = [messageDraft({ device, waId: own, fromMe: true })]
+    assert.strictEqual((yield* log.append(drafts))[0]!._tag, "Committed")
+    for (let round = 0; round < 3; round++) drafts.push(...yield* append(log, 313))
+    assert.lengthOf(yield* generations(sql), 19)
+    assert.isAbove(yield* log.mergeIdentities, 0)
+    assert.deepStrictEqual(yield* generations(sql), [200, 200, 200, 200, 100, 50])
+    assert.strictEqual(yield* log.mergeIdentities, 0)
+    yield* knownOnce({ log, sql }, drafts)
+    assert.strictEqual((yield* messages.get(ownMessageId(device, own))).waId, own)
+  }).pipe(Effect.scoped))
+
+it.live(
+  "a merge that is cut off at any step loses nothing, and the next one goes on with it; appends go on meanwhile",
+  () =>
+    Effect.gen(function*() {
+      const { log, sql } = yield* smallGenerations
+      const drafts = [...yield* append(log, 130)]
+      const steps: Array<string> = []
+      while (steps.at(-1) !== "idle") {
+        // A process that dies right there: the step is done, and its transaction never ends.
+        const before = yield* sql`select * from identity_merge`
+        const [done, dead] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+        const dying = yield* Effect.forkChild(sql.withTransaction(
+          step(sql, 7).pipe(
+            Effect.andThen(Deferred.succeed(done, undefined)),
+            Effect.andThen(Deferred.await(dead))
+          )
+        ))
+        yield* Deferred.await(done)
+        yield* sql`select pg_terminate_backend(l.pid) from pg_locks l
+        where l.locktype = 'advisory' and l.classid = 4341001 and l.objid = 3`
+        yield* Deferred.succeed(dead, undefined)
+        yield* Fiber.await(dying)
+        assert.deepStrictEqual(yield* sql`select * from identity_merge`, before)
+        drafts.push(...yield* append(log, 3))
+        steps.push(yield* step(sql, 7))
+      }
+      assert.include(steps, "merged")
+      yield* knownOnce({ log, sql }, drafts)
+    }).pipe(Effect.scoped),
+  30_000
+)
+
+it.live("two processes that merge at once do it once", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const drafts = yield* append(log, 400)
+    const merged = yield* Effect.all([log.mergeIdentities, log.mergeIdentities, log.mergeIdentities], {
+      concurrency: "unbounded"
+    })
+    yield* log.mergeIdentities
+    assert.isAbove(merged.reduce((sum, count) => sum + count), 0)
+    yield* knownOnce({ log, sql }, drafts)
+  }).pipe(Effect.scoped))
+
+it.live("retention that drops a generation under a merge ends that merge, and no identity comes back", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const device = freshDevice()
+    const old = yield* append(log, 60, device)
+    const kept = yield* append(log, 150, device)
+    for (let count = 0; count < 4; count++) assert.strictEqual(yield* step(sql, 20), "working")
+    yield* sql`update events set recorded_at = recorded_at - interval '10 days' where seq <= 60`
+    assert.deepStrictEqual(yield* log.deleteOlderThan(Duration.days(5), { stepMax: Duration.days(1) }), {
+      _tag: "Deleted",
+      count: 60
+    })
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* sql`select * from identity_merge`, [])
+    // The first generation is gone, so the rest is what is known: of the old ones, the last ten.
+    yield* knownOnce({ log, sql }, [...old.slice(50), ...kept])
+  }).pipe(Effect.scoped))
+
+it.live("a reader of the whole log, such as a dump, delays the end of a merge, and no append", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const drafts = [...yield* append(log, 130)]
+    const [reading, end] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
+    const dump = yield* Effect.forkChild(sql.withTransaction(
+      Effect.andThen(
+        sql`select count(*) from events, identities`,
+        Effect.andThen(Deferred.succeed(reading, undefined), Deferred.await(end))
+      )
+    ))
+    yield* Deferred.await(reading)
+    assert.strictEqual(yield* log.mergeIdentities, 0)
+    assert.deepStrictEqual(yield* generations(sql), [50, 50, 50])
+    drafts.push(...yield* append(log, 10))
+    yield* Deferred.succeed(end, undefined)
+    yield* Fiber.join(dump)
+    assert.strictEqual(yield* log.mergeIdentities, 1)
+    assert.deepStrictEqual(yield* generations(sql), [100, 50])
+    yield* knownOnce({ log, sql }, drafts)
+  }).pipe(Effect.scoped))
+
+it.live("an erasure under a merge leaves nothing of the text, and a repeat of it brings nothing back", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const device = freshDevice()
+    const drafts = [...yield* append(log, 60, device), ...yield* append(log, 90)]
+    for (let count = 0; count < 3; count++) yield* step(sql, 20)
+    assert.strictEqual(yield* log.eraseDevice(device), 60)
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* sql`select 1 from events where device_id = ${device} and content is not null`, [])
+    yield* knownOnce({ log, sql }, drafts)
+    const other = drafts.slice(0, 1).map((draft) => ({ ...draft, data: { ...draft.data, body: "another text" } }))
+    assert.deepStrictEqual((yield* log.append(other as never)).map((result) => result._tag), ["Duplicate"])
+  }).pipe(Effect.scoped))
