@@ -4,7 +4,7 @@
  * In a database of its own on that server, which must run on this machine: the CPU time of the server process and the
  * WAL bytes per event, in batches of 500, right after a checkpoint, on the empty log; on the grown one, whose identities
  * are merged as the program merges them; and with 50 partitions of events. What the merges cost is measured too. The newest
- * generation of identities is three quarters full where it counts. Prints JSON, and drops the databases.
+ * generation of identities is half full where it counts. Prints JSON, and drops the databases.
  *
  * `SPAN` and `FANIN` are tried instead of the schema's own sizes of generations.
  */
@@ -36,9 +36,11 @@ const readCpuMillis = (pid: number): number => {
   return (Number(fields[11]) + Number(fields[12])) * 1000 / ticks
 }
 
+let made = 0
+
 const withDatabase = <A, E>(use: (sql: SqlClient.SqlClient) => Effect.Effect<A, E>) =>
   Effect.gen(function*() {
-    const name = `columba_growth_${process.pid}`
+    const name = `columba_growth_${process.pid}_${++made}`
     // Without the limits of the program's own connections: filling and checkpoints take long.
     const clientAt = (url: string) =>
       Effect.map(Layer.build(PgClient.layer({ url: Redacted.make(url) })), Context.get(SqlClient.SqlClient))
@@ -154,33 +156,63 @@ const countGenerations = (sql: SqlClient.SqlClient) =>
     (rows) => rows.map(({ span }) => span)
   )
 
-/** Filled to a number of which the newest generation holds three quarters. */
+/** Filled to a number of which the newest generation holds about half. Returns what the merges cost. */
 const grow = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number) {
-  const [{ span }] = (yield* sql`select identities_span::float8 as span from log_identity`) as unknown as [
-    { span: number }
-  ]
-  const whole = Math.floor(count / span) * span + span * 0.75
+  const [row] = yield* sql<{ span: number }>`select identities_span::float8 as span from log_identity`
+  const whole = Math.floor(count / row!.span) * row!.span + row!.span * 0.4
   yield* fill(sql, Math.round(whole / fillStep) * fillStep)
-  const merges = yield* merge(sql)
-  return { merges, generations: yield* countGenerations(sql), ...yield* measure(sql) }
+  return yield* merge(sql)
 })
 
 const eventsSpan = 10_000_000
 
+const rounds = Number(process.env["BENCH_RUNS"] ?? 3)
+
+type Figures = Effect.Success<ReturnType<typeof measure>>
+
+/** By each figure of its own. */
+const median = (all: ReadonlyArray<Figures>): Figures => {
+  const middle = (figure: keyof Figures) =>
+    all.map((one) => one[figure]).sort((left, right) => left - right)[Math.floor((all.length - 1) / 2)]!
+  return {
+    cpuMicros: middle("cpuMicros"),
+    wallMicros: middle("wallMicros"),
+    walBytes: middle("walBytes"),
+    singleCpuMicros: middle("singleCpuMicros")
+  }
+}
+
+const measureEmpty = withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), measure(sql)))
+
+/** By turns with the empty log, since CPU time depends on what else the machine does. */
+const compare = withDatabase((sql) =>
+  Effect.gen(function*() {
+    yield* setSpans(sql, eventsSpan)
+    const merges = yield* grow(sql, grown)
+    const generations = yield* countGenerations(sql)
+    const [empty, full]: [Array<Figures>, Array<Figures>] = [[], []]
+    for (let round = 0; round < rounds; round++) {
+      empty.push(yield* measureEmpty)
+      full.push(yield* measure(sql))
+      process.stderr.write(`${JSON.stringify({ round, empty: empty.at(-1), full: full.at(-1) })}\n`)
+    }
+    return { merges, generations, empty: median(empty), full: median(full) }
+  })
+)
+
 const program = Effect.gen(function*() {
-  const empty = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), measure(sql)))
-  process.stderr.write(`${JSON.stringify({ empty })}\n`)
-  const full = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), grow(sql, grown)))
-  process.stderr.write(`${JSON.stringify({ full })}\n`)
-  const partitions = yield* withDatabase((sql) => Effect.andThen(setSpans(sql, 20_000), grow(sql, 1_000_000)))
+  const { empty, full, generations, merges } = yield* compare
+  const partitions = yield* withDatabase((sql) =>
+    setSpans(sql, 20_000).pipe(Effect.andThen(grow(sql, 1_000_000)), Effect.andThen(measure(sql)))
+  )
+  const ratio = (figure: keyof Figures) => Math.round(full[figure] * 100 / empty[figure]) / 100
   return {
     empty,
     [`with ${grown} events`]: full,
-    "with 1 million events in 50 partitions": partitions,
-    ratio: {
-      cpu: Math.round(full.cpuMicros * 100 / empty.cpuMicros) / 100,
-      wal: Math.round(full.walBytes * 100 / empty.walBytes) / 100
-    }
+    ratio: { cpu: ratio("cpuMicros"), wal: ratio("walBytes"), singleCpu: ratio("singleCpuMicros") },
+    generations,
+    merges,
+    "with 1 million events in 50 partitions": partitions
   }
 })
 

@@ -130,6 +130,26 @@ it.live(
   30_000
 )
 
+it.live("a step of a merge reads about as much as it copies, wherever it has come to", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    yield* append(log, 130)
+    for (let count = 0; count < 4; count++) yield* step(sql, 10)
+    const countRead = Effect.map(
+      sql<{ read: number }>`select coalesce(sum(idx_tup_fetch + seq_tup_read), 0)::float8 as read
+        from pg_stat_xact_user_tables where relname like 'identities\\_%'`,
+      ([row]) => row!.read
+    )
+    const read = yield* sql.withTransaction(Effect.gen(function*() {
+      const before = yield* countRead
+      yield* step(sql, 10)
+      return (yield* countRead) - before
+    }))
+    // The two generations have a hundred between them.
+    assert.isAtLeast(read, 10)
+    assert.isBelow(read, 20)
+  }).pipe(Effect.scoped))
+
 it.live("two processes that merge at once do it once", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations

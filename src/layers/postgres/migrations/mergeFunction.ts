@@ -70,14 +70,14 @@ export const mergeFunction = `create function columba_merge_v1(p_rows integer) r
       begin
         execute format(
           'with next as (
-            select s.key, s.seq from (%s) s order by s.key fetch first %s rows with ties
+            select s.key, s.seq from (%s) s where %s order by s.key fetch first %s rows with ties
           ), copied as (
             insert into %I (key, seq) select n.key, n.seq from next n
           )
           select count(*), max(n.key::text collate "C")::uuid from next n',
-          (select string_agg(
-            format('select key, seq from %I where $1 is null or key > $1', r), ' union all '
-          ) from unnest(v_merge.sources) r),
+          (select string_agg(format('select key, seq from %I', r), ' union all ') from unnest(v_merge.sources) r),
+          -- Outside of the parts: only then do their indexes lead, in order.
+          case when v_merge.through is null then 'true' else 's.key > $1' end,
           p_rows, v_merge.relation
         ) into v_copied, v_through using v_merge.through;
       exception when undefined_table then
