@@ -241,7 +241,8 @@ export const makeRoutes = (options: RouteOptions) => {
     if (kept === undefined || kept.until <= core.now()) {
       return failure(404, `Cannot GET /api/files/${slot}/${name}`, "Not Found")
     }
-    return { status: 200, body: Buffer.from(`file ${raw}`), headers: { "content-type": kept.mimetype } }
+    const body = Buffer.from(`file ${raw}`)
+    return { status: 200, body, headers: { "content-type": kept.mimetype, "content-length": String(body.length) } }
   }
 
   /** A live message's file is there from the moment of the message. */

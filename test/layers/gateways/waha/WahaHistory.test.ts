@@ -1,0 +1,202 @@
+/** What the history of a WAHA session gives, beside what every history keeps: acks, hidden ids, and servers that differ. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { EventDraft } from "../../../../src/domain/Event.ts"
+import type { GatewayParts } from "../../../../src/services/WhatsAppGateway.ts"
+import * as AnsweringServer from "../../../support/answeringServer.ts"
+import { ofKind } from "../../../support/drafts.ts"
+import { makeGateway, peer, say, setup, target } from "./bench.ts"
+
+const window = { from: "2026-08-22T09:00:00Z", to: "2026-08-22T11:00:00.5Z" }
+const seconds = Date.parse("2026-08-22T10:00:00Z") / 1000
+const pagesMax = 100
+
+const readAll = Effect.fnUntraced(function*(gateway: Required<Pick<GatewayParts, "history">>) {
+  const drafts: Array<EventDraft> = []
+  let page: string | null = null
+  for (let number = 0; number < pagesMax; number++) {
+    const read: { readonly drafts: ReadonlyArray<EventDraft>; readonly next: string | null } = yield* gateway.history
+      .read(target, window, page)
+    drafts.push(...read.drafts)
+    if (read.next === null) return { drafts, pages: number + 1 }
+    page = read.next
+  }
+  throw new Error("the history does not end")
+})
+
+const waIds = (drafts: ReadonlyArray<EventDraft>) => drafts.map(({ data }) => (data as { readonly waId?: string }).waId)
+
+const row = (id: string, change: Readonly<Record<string, unknown>> = {}) => ({
+  id: `false_628999000111@c.us_${id}`,
+  timestamp: seconds,
+  from: "628999000111@c.us",
+  fromMe: false,
+  body: `body of ${id}`,
+  hasMedia: false,
+  ...change
+})
+
+/** A server with one working session that answers requests for messages with these pages, in turn. */
+const serve = (
+  answer: (query: URLSearchParams, path: string) => AnsweringServer.Answer | null,
+  engine: string | null = "GOWS"
+) =>
+  AnsweringServer.start((target) => {
+    const url = new URL(target, "http://server")
+    const given = answer(url.searchParams, url.pathname)
+    if (given !== null) return given
+    const slot = { name: "sim-1", status: "WORKING", ...(engine === null ? undefined : { engine: { engine } }) }
+    return { status: 200, body: JSON.stringify(url.pathname === "/api/sessions/sim-1" ? slot : []) }
+  })
+
+const isMessages = (path: string) => path.endsWith("/messages")
+
+const json = (value: unknown, status = 200): AnsweringServer.Answer => ({ status, body: JSON.stringify(value) })
+
+describe("the history of a WAHA session", () => {
+  it.live("says how far each message of our own was delivered", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup()
+      const own = { is_from_me: true, from: device.jid }
+      for (const id of ["SENT", "DELIVERED", "READ"]) core.emitter.emit(device, "message", say(id, own))
+      const ack = (id: string, type: string) =>
+        core.emitter.emit(device, "message.ack", { ids: [id], chat_id: peer, from: peer, receipt_type: type })
+      ack("READ", "read")
+      ack("READ", "delivered")
+      ack("DELIVERED", "delivered")
+      const { drafts } = yield* readAll(gateway)
+      const statuses = drafts.flatMap((draft) =>
+        draft.kind === "message.ack" ? [[draft.data.waId, draft.data.status]] : []
+      )
+      assert.deepStrictEqual(Object.fromEntries(statuses), { SENT: "sent", DELIVERED: "delivered", READ: "read" })
+      assert.deepStrictEqual(gateway.history.covers, new Set(["messages", "acks"]))
+    }))
+
+  it.live("joins hidden ids with the phone numbers that the server tells", () =>
+    Effect.gen(function*() {
+      const lid = "99887766554433@lid"
+      const rows = [row("A", { id: `false_${lid}_A`, from: lid }), row("B", { id: `false_8@lid_B`, from: "8@lid" })]
+      const server = yield* serve((query, path) =>
+        isMessages(path)
+          ? json(query.get("offset") === "0" ? rows : [])
+          : path.endsWith("/lids/99887766554433@lid") || path.endsWith("/lids/99887766554433%40lid")
+          ? json({ lid, pn: "628999000111@c.us" })
+          : path.includes("/lids/")
+          ? json({ lid: "8@lid", pn: null })
+          : null
+      )
+      const { drafts } = yield* readAll(yield* makeGateway(server.url))
+      const [known, unknown] = drafts.map((draft) => ofKind(draft, "message.received"))
+      assert.deepStrictEqual([known!.data.chat, known!.aliases], [peer, [{ lid, jid: peer }]])
+      assert.deepStrictEqual([unknown!.data.chat, unknown!.aliases], ["8@lid", []])
+      const asked = server.asked.filter((path) => path.includes("/lids/"))
+      assert.strictEqual(asked.length, 2, "each is asked for once")
+    }))
+
+  it.live("is asked for by seconds, both ends included, and without files", () =>
+    Effect.gen(function*() {
+      const server = yield* serve(() => null)
+      yield* readAll(yield* makeGateway(server.url))
+      const { pathname, searchParams } = new URL(server.asked.at(-1)!, "http://server")
+      assert.strictEqual(pathname, "/api/sim-1/chats/all/messages")
+      assert.deepStrictEqual(Object.fromEntries(searchParams), {
+        limit: "100",
+        offset: "0",
+        downloadMedia: "false",
+        "filter.timestamp.gte": String(seconds - 3600),
+        "filter.timestamp.lte": String(seconds + 3601)
+      })
+    }))
+
+  it.live("goes on after a short page, and ends with an empty one", () =>
+    Effect.gen(function*() {
+      const pages = [[row("A"), row("B")], [row("C")], []]
+      const server = yield* serve((_, path) => isMessages(path) ? json(pages.shift() ?? []) : null)
+      const { drafts, pages: read } = yield* readAll(yield* makeGateway(server.url))
+      assert.deepStrictEqual([waIds(drafts), read], [["A", "B", "C"], 3])
+    }))
+
+  it.live("sorts each page, whatever order the server has", () =>
+    Effect.gen(function*() {
+      const rows = [row("B", { timestamp: seconds + 0.5 }), row("C", { timestamp: String(seconds + 60) }), row("A")]
+      const server = yield* serve((query, path) =>
+        isMessages(path) ? json(query.get("offset") === "0" ? rows : []) : null
+      )
+      assert.deepStrictEqual(waIds((yield* readAll(yield* makeGateway(server.url))).drafts), ["A", "B", "C"])
+    }))
+
+  it.live("of a server that ignores the window gives only what is in it", () =>
+    Effect.gen(function*() {
+      const rows = [row("OLD", { timestamp: seconds - 7200 }), row("A"), row("NEW", { timestamp: seconds + 7200 })]
+      const server = yield* serve((query, path) =>
+        isMessages(path) ? json(query.get("offset") === "0" ? rows : []) : null
+      )
+      assert.deepStrictEqual(waIds((yield* readAll(yield* makeGateway(server.url))).drafts), ["A"])
+    }))
+
+  it.live("that does not end is given up", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((_, path) => isMessages(path) ? json([row("A")]) : null)
+      const gateway = yield* makeGateway(server.url)
+      const page = JSON.stringify({ chats: null, offset: 1_000_000, limit: 100 })
+      assert.match((yield* Effect.flip(gateway.history.read(target, window, page))).message, /without an end/)
+      assert.match((yield* Effect.flip(gateway.history.read(target, window, "{}"))).message, /none of this gateway/)
+    }))
+
+  it.live(
+    "is read in smaller pieces where a page is too large, and a row that is too large is kept as a reject",
+    () =>
+      Effect.gen(function*() {
+        const all = Array.from({ length: 25 }, (_, index) => row(`R${index}`))
+        const huge = "x".repeat(17 * 1024 * 1024)
+        const server = yield* serve((query, path) => {
+          if (!isMessages(path)) return null
+          const [limit, offset] = [Number(query.get("limit")), Number(query.get("offset"))]
+          const some = all.slice(offset, offset + limit)
+          return some.length > 0 && offset <= 7 && 7 < offset + limit
+            ? { status: 200, body: `[${JSON.stringify(huge)}]` }
+            : json(some)
+        })
+        const { drafts } = yield* readAll(yield* makeGateway(server.url))
+        const found = new Set(waIds(drafts))
+        for (const { id } of all) {
+          if (!id.endsWith("_R7")) assert.isTrue(found.has(id.split("_")[2]!), id)
+        }
+        const rejects = drafts.filter(({ kind }) => kind === "frame.rejected")
+        assert.deepStrictEqual(rejects.map((draft) => ofKind(draft, "frame.rejected").data.reason), ["too-large"])
+        assert.isNotNull(rejects[0]!.identity)
+      }),
+    60_000
+  )
+
+  it.live("is read chat by chat where the server has no feed over all chats and does not name its engine", () =>
+    Effect.gen(function*() {
+      const server = yield* serve((query, path) => {
+        if (path === "/api/sim-1/chats/all/messages") {
+          return json({ statusCode: 500, exception: { name: "Error" } }, 500)
+        }
+        if (path === "/api/sim-1/chats/overview") {
+          const chats = [
+            { id: "628999000111@c.us", lastMessage: row("A") },
+            { id: { _serialized: "628999000112@c.us" }, lastMessage: null },
+            { id: "628999000113@c.us", lastMessage: row("OLD", { timestamp: seconds - 90_000 }) }
+          ]
+          return json(query.get("offset") === "0" ? chats : [])
+        }
+        if (!isMessages(path) || query.get("offset") !== "0") return null
+        return json([row(path.includes("111") ? "A" : "B")])
+      }, null)
+      const { drafts } = yield* readAll(yield* makeGateway(server.url))
+      assert.deepStrictEqual(waIds(drafts).sort(), ["A", "B"])
+      assert.isFalse(server.asked.some((path) => path.includes("628999000113")), "nothing of it is in the window")
+    }))
+
+  it.live("of a session that does not work is no empty history", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup()
+      core.logOut(device)
+      assert.match((yield* Effect.flip(gateway.history.read(target, window, null))).message, /SCAN_QR_CODE/)
+      waha.setStatus(device, "STOPPED")
+      assert.match((yield* Effect.flip(gateway.history.read(target, window, null))).message, /does not run it/)
+    }))
+})
