@@ -78,7 +78,10 @@ export const GapCounts = Schema.Struct({
   unprovable: Schema.Int,
   /** The beginning of the oldest gap that is open; null without any. */
   openSince: Schema.NullOr(Timestamp)
-}).annotate({ identifier: "GapCounts", description: "A device's gaps by status, as far as they are kept" })
+}).annotate({
+  identifier: "GapCounts",
+  description: "A device's gaps by status, as far as they are kept: the newest 10,000 and all that are open"
+})
 export type GapCounts = typeof GapCounts.Type
 
 /** Of `gap.opened`. */

@@ -25,6 +25,9 @@ const millis = (expression: string): string => `(extract(epoch from ${expression
 const columns = `g.id, g.device_id, g.cause, g.status, ${millis("g.opened_at")} as opened_ms,
   ${millis("g.ended_at")} as ended_ms, ${millis("g.closed_at")} as closed_ms, g.recovered, g.detail`
 
+/** Gaps of a device that are looked at to count them. A device that has more flaps, which more of them would not tell better. */
+const countMax = 10_000
+
 /** Rows that one statement deletes: some milliseconds. */
 const deleteRowsMax = 5_000
 
@@ -36,10 +39,12 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
 
     const deleteStep = (keep: Duration.Duration) =>
       sql.unsafe<{ readonly count: number }>(
-        `with old as (
-          select g.id from gaps g where g.closed_at <= clock_timestamp() - $1::float8 * interval '1 millisecond'
-          order by g.closed_at limit $2
-        ), gone as (delete from gaps g using old o where g.id = o.id returning 1)
+        `with gone as (
+          delete from gaps where id = any (array(
+            select g.id from gaps g where g.closed_at <= now() - $1::float8 * interval '1 millisecond'
+            order by g.closed_at limit $2
+          )) returning 1
+        )
         select count(*)::integer as count from gone`,
         [PgTypes.float8(Duration.toMillis(keep)), PgTypes.int8(BigInt(deleteRowsMax))]
       ).pipe(Effect.map((rows) => rows[0]!.count), answered("delete old gaps"))
@@ -73,7 +78,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
       page: Effect.fn("GapRepository.page")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, gapIdPattern)
         const limit = pageLimit(options.limit)
-        const conditions: Array<string> = []
+        const conditions = ["true"]
         const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
         const where = (condition: (parameter: string) => string, value: unknown) => {
           parameters.push(value)
@@ -84,11 +89,15 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
           where((parameter) => `g.device_id = ${parameter}`, PgTypes.text(options.device))
         }
         if (options.status !== undefined) where((parameter) => `g.status = ${parameter}`, PgTypes.text(options.status))
-        if (options.visible !== undefined) {
-          where((parameter) => `g.device_id = any(${parameter}::text[])`, [...options.visible])
-        }
+        const found = `select g.* from gaps g where ${conditions.join(" and ")}`
+        const newest = "order by g.id desc limit $1"
+        if (options.visible !== undefined) parameters.push([...new Set(options.visible)])
         const rows = yield* sql.unsafe<GapRow>(
-          `select ${columns} from gaps g where ${["true", ...conditions].join(" and ")} order by g.id desc limit $1`,
+          options.visible === undefined
+            ? `select ${columns} from (${found} ${newest}) g ${newest}`
+            // The newest of each device, by its index: among those of a large fleet they may be few.
+            : `select ${columns} from unnest($${parameters.length}::text[]) v(id)
+              cross join lateral (${found} and g.device_id = v.id ${newest}) g ${newest}`,
           parameters
         )
         const items = rows.slice(0, limit).map(toGap)
@@ -130,11 +139,16 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
       ).pipe(Effect.map(([row]) => new Date(row!.now_ms).toISOString()), answered("read the database's clock")),
       countsOf: (device) =>
         sql.unsafe<Omit<GapCounts, "openSince"> & { readonly open_ms: number | null }>(
-          `select count(*) filter (where g.status = 'open')::integer as open,
-            count(*) filter (where g.status = 'closed')::integer as closed,
-            count(*) filter (where g.status = 'unprovable')::integer as unprovable,
-            ${millis("min(g.opened_at) filter (where g.status = 'open')")} as open_ms
-          from gaps g where g.device_id = $1`,
+          `select count(*) filter (where g.status = 'closed')::integer as closed,
+            count(*) filter (where g.status = 'unprovable')::integer as unprovable, o.open, o.open_ms
+          from (
+            select count(*)::integer as open, ${millis("min(g.opened_at)")} as open_ms
+            from gaps g where g.device_id = $1 and g.status = 'open'
+          ) o
+          left join lateral (
+            select g.status from gaps g where g.device_id = $1 order by g.id desc limit ${countMax}
+          ) g on true
+          group by o.open, o.open_ms`,
           [PgTypes.text(device)]
         ).pipe(
           Effect.map(([row]) => {
