@@ -125,7 +125,7 @@ export const parameters = (path: string): Readonly<Record<string, unknown>> => (
   name: gateway.name,
   device: deviceId,
   chat: contact,
-  status: "read",
+  status: path.includes("/gaps") ? "open" : "read",
   state: "Online",
   kind: ["message.received"],
   after: "1042",
