@@ -13,6 +13,7 @@ import { migrate } from "./migrate.ts"
 import { printError } from "./printer.ts"
 import { serve } from "./serve.ts"
 import { simulator } from "./simulator.ts"
+import { subscriptions } from "./subscriptions.ts"
 import { dim, red, styled } from "./styledText.ts"
 import { version } from "./version.ts"
 
@@ -22,7 +23,7 @@ const columba = Command.make("columba").pipe(
   Command.withDescription(
     "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   ),
-  Command.withSubcommands([serve, devices, gateways, gaps, events, simulator, migrate, doctor]),
+  Command.withSubcommands([serve, devices, gateways, gaps, events, subscriptions, simulator, migrate, doctor]),
   Command.withExamples([
     { command: "columba", description: "Runs everything: embedded database, built-in simulator, API and docs" },
     { command: "columba devices list", description: "The devices of a running Columba and their states" },

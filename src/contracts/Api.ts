@@ -14,6 +14,7 @@ import { RequestValidation } from "./Failures.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
 import { serverOperations } from "./ServerOperations.ts"
+import { subscriptionOperations } from "./SubscriptionOperations.ts"
 
 const apiPrefix = "/api/v1"
 
@@ -36,6 +37,10 @@ export const Api = HttpApi.make("columba")
       "Intervals in which a device could not hear."
     ),
     HttpApiGroup.make("events").add(eventsEndpoint).annotate(OpenApi.Description, "The log: every fact, in order."),
+    HttpApiGroup.make("subscriptions").add(...Array.map(subscriptionOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Servers that get events by HTTP."
+    ),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
       "The process that answers."

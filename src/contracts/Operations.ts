@@ -9,6 +9,7 @@ import { gatewayOperations } from "./GatewayOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
 import { serverOperations } from "./ServerOperations.ts"
+import { subscriptionOperations } from "./SubscriptionOperations.ts"
 
 export const operations = [
   ...deviceOperations,
@@ -16,6 +17,7 @@ export const operations = [
   ...messageOperations,
   ...gapOperations,
   ...eventOperations,
+  ...subscriptionOperations,
   ...serverOperations
 ] as const
 

@@ -17,7 +17,7 @@ export const pageLimitMax = 1000
 export const PageLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pageLimitMax }))
 
 /** A cursor as a page named it. Ours are shorter than this bound. */
-const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
+export const Cursor = Schema.String.check(Schema.isMaxLength(512)).annotate({
   description: "Where the page begins: the `next` of the page before it"
 })
 
@@ -33,7 +33,7 @@ export const EventKindFilter = Schema.String.check(
     { expected: `one of ${knownKinds.join(", ")}, or gateway.<name>` }
   )
 )
-const Kinds = Schema.Array(EventKindFilter).check(Schema.isMaxLength(filterKindsMax)).annotate({
+export const Kinds = Schema.Array(EventKindFilter).check(Schema.isMaxLength(filterKindsMax)).annotate({
   description: "Only events of these kinds"
 })
 

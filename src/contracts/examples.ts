@@ -6,6 +6,7 @@ import type { Gap } from "../domain/Gap.ts"
 import type { Gateway } from "../domain/Gateway.ts"
 import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
+import type { Delivery, Subscription } from "../domain/Subscription.ts"
 import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
 
 /** A message from a contact. */
@@ -119,9 +120,45 @@ export const serverInfo: typeof ServerInfo.Encoded = {
   head: "1042"
 }
 
-/** Parameters by name. `id` is the device's or the message's, as the path says. */
+export const subscription: typeof Subscription.Encoded = {
+  id: "sub_01K5ZR0M4T6V8X0Z2B4D6F8H0J",
+  name: "Orders",
+  url: "https://hooks.example.com/columba",
+  kinds: ["message.received"],
+  devices: null,
+  headers: [],
+  rateLimit: null,
+  state: "active",
+  disabled: null,
+  previousSecretUntil: null,
+  position: "1042",
+  behind: 0,
+  health: { failing: null, held: [], abandoned: 0, expired: 0, lastDeliveredAt: "2026-11-22T10:04:11.440Z" },
+  createdAt: "2026-11-22T10:00:00.000Z",
+  updatedAt: "2026-11-22T10:00:00.000Z"
+}
+
+/** That of the examples of Standard Webhooks. */
+export const subscriptionSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+export const delivery: typeof Delivery.Encoded = {
+  eventId: event.id,
+  seq: event.seq,
+  kind: event.kind,
+  deviceId,
+  attempt: 1,
+  at: "2026-11-22T10:04:11.440Z",
+  outcome: "delivered",
+  status: 204,
+  millis: 38,
+  detail: null,
+  abandoned: false
+}
+
+/** Parameters by name. `id` is that of what the path is about. */
 export const parameters = (path: string): Readonly<Record<string, unknown>> => ({
-  id: path.includes("/messages/") ? messageId : deviceId,
+  id: path.includes("/messages/") ? messageId : path.includes("/subscriptions/") ? subscription.id : deviceId,
+  outcome: "failed",
   name: gateway.name,
   device: deviceId,
   chat: contact,

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
 import { MessageId } from "./Ids.ts"
 import { MessageStatus } from "./Message.ts"
+import { DeliveryOutcome, DisabledReason, SubscriptionId } from "./Subscription.ts"
 
 const extra = Schema.optionalKey(
   Schema.Record(Schema.String, Schema.Json).annotate({ description: "All other fields of the gateway, unchanged" })
@@ -117,3 +118,20 @@ export const ErasedData = Schema.Struct({
 
 /** Data whose fields Columba does not define. */
 export const OpaqueData = Schema.Record(Schema.String, Schema.Json)
+
+/** Of `subscription.disabled`. */
+export const SubscriptionDisabledData = Schema.Struct({
+  subscriptionId: SubscriptionId,
+  name: Schema.NullOr(Schema.String).annotate({ description: "The name of the subscription, if it has one" }),
+  host: Schema.String.annotate({ description: "The host of its URL; the rest may be secret" }),
+  reason: DisabledReason.annotate({
+    description: "`failing`: nothing was delivered in three days of attempts; `gone`: the endpoint answered 410"
+  }),
+  outcome: Schema.NullOr(DeliveryOutcome).annotate({ description: "The outcome of the last attempt" }),
+  status: Schema.NullOr(Schema.Int).annotate({ description: "The status of the last answer; null if there was none" })
+})
+export type SubscriptionDisabledData = typeof SubscriptionDisabledData.Type
+
+/** Of `subscription.test`. */
+export const SubscriptionTestData = Schema.Struct({ subscriptionId: SubscriptionId })
+export type SubscriptionTestData = typeof SubscriptionTestData.Type

@@ -11,7 +11,9 @@ import {
   MessageActionData,
   MessageData,
   OpaqueData,
-  RejectedData
+  RejectedData,
+  SubscriptionDisabledData,
+  SubscriptionTestData
 } from "./EventData.ts"
 import { GapClosedData, GapId, GapOpenedData } from "./Gap.ts"
 import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
@@ -242,6 +244,34 @@ export const eventKinds = [
     sentence: "The content of this event has been erased at the request of a caller; its number stays.",
     data: ErasedData,
     example: { kind: "event.erased", via: "live", data: { erased: true } }
+  }),
+  define({
+    kind: Schema.Literal("subscription.disabled"),
+    sentence: "Columba has disabled a subscription; it concerns no device, so `deviceId` is " +
+      "`dev_00000000000000000000000000`.",
+    data: SubscriptionDisabledData,
+    example: {
+      kind: "subscription.disabled",
+      via: "columba",
+      data: {
+        subscriptionId: "sub_01K5ZR0M4T6V8X0Z2B4D6F8H0J",
+        name: "Orders",
+        host: "hooks.example.com",
+        reason: "failing",
+        outcome: "failed",
+        status: 500
+      }
+    }
+  }),
+  define({
+    kind: Schema.Literal("subscription.test"),
+    sentence: "A test that somebody has asked for, sent to one subscription; it is not in the log, and its `seq` is 0.",
+    data: SubscriptionTestData,
+    example: {
+      kind: "subscription.test",
+      via: "columba",
+      data: { subscriptionId: "sub_01K5ZR0M4T6V8X0Z2B4D6F8H0J" }
+    }
   }),
   define({
     kind: Schema.TemplateLiteral(["gateway.", Schema.String]),

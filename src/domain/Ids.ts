@@ -11,6 +11,12 @@ export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$
 })
 export type DeviceId = typeof DeviceId.Type
 
+/**
+ * The device of events that concern no device but the fleet. No device has this id, so a key or a reader that is limited
+ * to some devices does not see them.
+ */
+export const fleetDevice = DeviceId.make("dev_00000000000000000000000000")
+
 /** `msg_` and 26 Crockford characters, derived from the message's identity, so a repeat computes the same id. */
 export const MessageId = Schema.String.check(Schema.isPattern(/^msg_[0-9A-Z]{26}$/u, {
   message: "Expected a message id like msg_01K…"

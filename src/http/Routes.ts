@@ -60,6 +60,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("gateways"),
     layerGroup("gaps"),
     layerGroup("messages"),
+    layerGroup("subscriptions"),
     layerGroup("server"),
     EventsHttp
   ]),

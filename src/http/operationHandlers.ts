@@ -2,11 +2,12 @@
  * What implements the operations: one handler each, the same for HTTP and RPC. Handlers call services and choose
  * defaults; they know nothing of a transport.
  */
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
+import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
@@ -15,6 +16,7 @@ import { GatewayManager } from "../services/GatewayManager.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { SubscriptionManager } from "../services/SubscriptionManager.ts"
 import { decoded, readPage } from "./eventStreams.ts"
 
 export const makeHandlers = Effect.gen(function*() {
@@ -22,6 +24,7 @@ export const makeHandlers = Effect.gen(function*() {
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
   const ledger = yield* GapRepository
+  const subscriptions = yield* SubscriptionManager
   const log = yield* EventLog
   const { node } = yield* ServerIdentity
   return {
@@ -52,6 +55,18 @@ export const makeHandlers = Effect.gen(function*() {
         readPage(log, { ...query, visible }),
         ({ events, next, through }) => ({ items: events.map(decoded), next, through })
       ),
+    "Subscriptions.Create": subscriptions.create,
+    "Subscriptions.List": (_, visible) => Effect.map(subscriptions.list(visible), (items) => ({ items, next: null })),
+    "Subscriptions.Get": ({ id }, visible) => subscriptions.get(id, visible),
+    "Subscriptions.Edit": ({ id, ...edit }, visible) => subscriptions.edit(id, edit, visible),
+    "Subscriptions.Remove": ({ id }, visible) => subscriptions.remove(id, visible),
+    "Subscriptions.Enable": ({ id }, visible) => subscriptions.enable(id, visible),
+    "Subscriptions.Replay": ({ after, id }, visible) => subscriptions.replay(id, after, visible),
+    "Subscriptions.Deliveries": ({ id, limit = pageLimitDefault, ...query }, visible) =>
+      subscriptions.deliveries(id, { ...query, limit }, visible),
+    "Subscriptions.Test": ({ id }, visible) => subscriptions.test(id, visible),
+    "Subscriptions.Rotate": ({ id, keepSeconds: keep, secret }, visible) =>
+      subscriptions.rotate(id, { secret, keep: Duration.seconds(keepSeconds(keep)) }, visible),
     "Server.Ping": () => Effect.succeed({ node }),
     "Server.Info": yield* makeServerInfo
   } satisfies OperationHandlers

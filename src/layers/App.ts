@@ -13,6 +13,7 @@ import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
 import * as IdentityMerges from "../actors/delivery/IdentityMerges.ts"
 import * as Retention from "../actors/delivery/Retention.ts"
+import * as WebhookDispatcher from "../actors/delivery/webhooks/WebhookDispatcher.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Gateway } from "../domain/Gateway.ts"
@@ -29,6 +30,7 @@ import { LogStatus } from "../services/LogStatus.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { SubscriptionManager } from "../services/SubscriptionManager.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
 import { SlotLookup } from "../services/SlotLookup.ts"
@@ -41,6 +43,7 @@ import { makeGateways, startSimulator } from "./app/gateways.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
+import * as Outbound from "./outbound/Outbound.ts"
 import type { Settings } from "./Settings.ts"
 
 /** What moves while it runs. */
@@ -121,7 +124,8 @@ export const start = Effect.fn("App.start")(function*(
   )
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
-  const ground = Context.mergeAll(database, words, gateways)
+  const outbound = yield* on(stages.foundation, Outbound.layer({ allowPrivate: settings.outboundAllowPrivate }))
+  const ground = Context.mergeAll(database, words, gateways, outbound)
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)
@@ -130,7 +134,8 @@ export const start = Effect.fn("App.start")(function*(
     on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
     Context.merge(ground, fleet)
   )
-  const served = Context.mergeAll(ground, fleet, manager, webhooks)
+  const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
+  const served = Context.mergeAll(ground, fleet, manager, webhooks, subscriptions)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 
@@ -144,6 +149,9 @@ export const start = Effect.fn("App.start")(function*(
   // Before the fleet first looks, so that it starts them all in its first comparison.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
   const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
+  if (settings.roles.has("devices")) {
+    yield* Effect.provideContext(on(stages.relays, WebhookDispatcher.layer), ground)
+  }
   if (settings.roles.has("devices")) {
     yield* leased.start(stages.foundation).pipe(
       Scope.provide(stages.fleet),

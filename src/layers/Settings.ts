@@ -41,6 +41,8 @@ export interface Settings {
   readonly corsOrigins: ReadonlyArray<string>
   /** Keys that seal what is secret in the database; the first seals, all open. */
   readonly secretKeys: ReadonlyArray<SecretKey>
+  /** Whether what callers name may be on a private network. */
+  readonly outboundAllowPrivate: boolean
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
@@ -163,6 +165,7 @@ const derive = (values: Values): Settings => ({
   apiKeys: values.apiKeys ?? [],
   corsOrigins: values.corsOrigins,
   secretKeys: values.secretKeys ?? [],
+  outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,

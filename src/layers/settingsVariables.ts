@@ -129,14 +129,19 @@ export const variables = {
   }),
   secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
     expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
-    about: "keys that seal the secrets of gateways in the database: the first seals, all open",
-    unset: "embedded: a key made once in the data directory; Postgres: secrets of gateways cannot be stored",
+    about: "keys that seal the secrets of gateways and subscriptions in the database: the first seals, all open",
+    unset: "embedded: a key made once in the data directory; Postgres: no such secret can be stored",
     secret: true
   }),
   publicUrl: variable("COLUMBA_PUBLIC_URL", parsed(publicUrl), null, {
     expected: "a URL like https://columba.example, with http or https and without user, query and fragment",
     about: "where gateways reach this server, to set their webhooks to it",
     unset: "webhooks are set at the gateways by hand; columba doctor says how"
+  }),
+  webhookAllowPrivate: variable("COLUMBA_WEBHOOK_ALLOW_PRIVATE", (name) => Config.Boolean(name), false, {
+    expected: "true or false",
+    about: "whether subscriptions may have http, any port and hosts on private networks",
+    toggle: true
   }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
     expected: "a secret",

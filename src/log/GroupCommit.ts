@@ -297,6 +297,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
           const { generation } = tail.now
           return Effect.map(store.claimCursor(sink, from), (claim) => ({ ...claim, generation }))
         }),
+      resumeCursor: (sink) =>
+        Effect.suspend(() => {
+          const { generation } = tail.now
+          return Effect.map(store.resumeCursor(sink), (claim) => claim === null ? null : { ...claim, generation })
+        }),
       moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
       cursors: store.cursors,
       deleteOlderThan: store.deleteOlderThan,

@@ -75,7 +75,10 @@ export const makeReader = Effect.fnUntraced(function*(
       )
     })
 
-  const read: LogReader["read"] = (options) => readWithin(options, pageBytesMax)
+  const read: LogReader["read"] = (options) => {
+    const { bytesMax = pageBytesMax } = options
+    return Effect.map(readWithin(options, Math.min(bytesMax, pageBytesMax)), (page) => cutTo(page, bytesMax))
+  }
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
 

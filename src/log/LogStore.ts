@@ -143,6 +143,8 @@ export class LogStore extends Context.Service<LogStore, {
     from: "beginning" | "now"
   ) => Effect.Effect<Omit<CursorClaim, "generation">, StorageUnavailable>
 
+  readonly resumeCursor: (sink: string) => Effect.Effect<Omit<CursorClaim, "generation"> | null, StorageUnavailable>
+
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 
   /** As `EventLog.deleteOlderThan`. */

@@ -62,6 +62,8 @@ export interface SinkCursor {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
+  /** Events wait for it for a limited time only. */
+  readonly limited: boolean
 }
 
 /** How much of the log one reader may hold in memory at a time. */
@@ -142,6 +144,8 @@ export class EventLog extends Context.Service<EventLog, {
   readonly read: (
     options: EventFilter & ReadFrom & {
       readonly limit: number
+      /** At most so many bytes of data, or one event. */
+      readonly bytesMax?: number | undefined
     }
   ) => Effect.Effect<EventPage, StorageUnavailable | EventsExpired | LogReset>
 
@@ -182,6 +186,9 @@ export class EventLog extends Context.Service<EventLog, {
     from: "beginning" | "now"
   ) => Effect.Effect<CursorClaim, StorageUnavailable>
 
+  /** The same for a sink that has a cursor, and null for one that has none: it is gone, and must not come back. */
+  readonly resumeCursor: (sink: string) => Effect.Effect<CursorClaim | null, StorageUnavailable>
+
   /**
    * Moves the cursor with the next batch (or alone after a short idle time). Never backwards. Returns when it is
    * durable; fails with `CursorLost` when a newer claim holds it, when its row is gone, or when `seq` is not in the
@@ -194,7 +201,7 @@ export class EventLog extends Context.Service<EventLog, {
 
   /**
    * Deletes events older than `keep` by the database's clock, with their messages, statuses and identities;
-   * none that a sink has not confirmed, and never the newest. An identity stays at least as long as its event. Deletes
+   * none that a sink has not confirmed (unless the sink is limited, and its limit is over), and never the newest. An identity stays at least as long as its event. Deletes
    * nothing and answers `Refused` if more time than `stepMax` seems to have passed since the last round.
    */
   readonly deleteOlderThan: (

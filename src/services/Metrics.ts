@@ -113,6 +113,42 @@ export const brokerQueueConsumers = Metric.gauge("columba_broker_queue_consumers
   description: "Consumers of a queue that Columba declares"
 })
 
+// Subscriptions
+
+/** Label `state`: that of the subscription, or `failing` for active ones whose circuit is open. */
+export const subscriptions = Metric.gauge("columba_subscriptions", { description: "Subscriptions by state" })
+/** Label `outcome`. */
+export const subscriptionDeliveries = Metric.counter("columba_subscription_deliveries_total", {
+  description: "Attempts to deliver an event to a subscription, by outcome",
+  incremental: true
+})
+export const subscriptionLatency = Metric.histogram("columba_subscription_seconds", {
+  description: "From a request to a subscriber's answer, or to giving up on it",
+  boundaries: latencyBoundaries
+})
+export const subscriptionLag = Metric.gauge("columba_subscription_lag_events", {
+  description: "Numbers of the log that the active subscription which is furthest behind has not passed"
+})
+export const subscriptionHeldDevices = Metric.gauge("columba_subscription_held_devices", {
+  description: "Devices held back at some subscription because it does not take their next event"
+})
+export const subscriptionEventsAbandoned = Metric.counter("columba_subscription_events_abandoned_total", {
+  description: "Events that a subscription did not take in three days of attempts",
+  incremental: true
+})
+export const subscriptionEventsExpired = Metric.counter("columba_subscription_events_expired_total", {
+  description: "Numbers of the log that were deleted before a subscription came to them",
+  incremental: true
+})
+export const subscriptionsDisabled = Metric.counter("columba_subscriptions_disabled_total", {
+  description: "Subscriptions that Columba has disabled",
+  incremental: true
+})
+export const subscriptionDeliveriesUnlogged = Metric.counter("columba_subscription_deliveries_unlogged_total", {
+  description: "Attempts that are missing in the delivery log, because there were too many at a time",
+  incremental: true
+})
+
 // The fleet
 
 /** Label `state`. */

@@ -31,6 +31,7 @@ const settings: Settings = {
   log: "auto",
   debug: false,
   secretKeys: [],
+  outboundAllowPrivate: false,
   notes: []
 }
 

@@ -4,9 +4,11 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 
 eventLogConformance("on the embedded database", layerFreshEmbedded)
 logStoreConformance("on the embedded database", layerFreshEmbedded)
 repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)
 gapRepositoryConformance("on the embedded database", layerFreshEmbedded)
+subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded)

@@ -4,9 +4,11 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 
 eventLogConformance("in memory", layerMemory)
 logStoreConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)
 gapRepositoryConformance("in memory", layerMemory)
+subscriptionRepositoryConformance("in memory", layerMemory)

@@ -4,9 +4,11 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 
 eventLogConformance("on Postgres", layerFreshPostgres)
 logStoreConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)
 gapRepositoryConformance("on Postgres", layerFreshPostgres)
+subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)

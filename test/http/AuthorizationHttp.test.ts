@@ -49,6 +49,9 @@ const makePayload = (tag: string): unknown => {
   if (tag === "WatchDevices") return null
   if (tag === "Devices.Create") return { name: "a", gateway: "none" }
   if (tag === "Gateways.Create") return { name: "none", dialect: "waha", url: "http://none" }
+  if (tag === "Subscriptions.Create") return { url: "https://127.0.0.1./" }
+  if (tag === "Subscriptions.List") return {}
+  if (tag.startsWith("Subscriptions.")) return { id: `sub_${"0".repeat(26)}`, after: "0" }
   if (tag.startsWith("Gateways.")) return { name: "none" }
   if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
   if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }

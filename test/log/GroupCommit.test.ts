@@ -305,7 +305,7 @@ it.effect("writes a cursor with the next batch or alone after a short idle time,
     yield* TestClock.adjust("1 millis")
     yield* Fiber.join(alone)
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 260, bodies: [], moves: 1 })
-    assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2 }])
+    assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2, limited: false }])
   }))
 
 it.effect("tells an idle follower how far it has everything, every fifteen seconds", () =>

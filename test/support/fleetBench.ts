@@ -178,6 +178,7 @@ export const layerOn = (
         latest: () => unused,
         bounds: unused,
         claimCursor: () => unused,
+        resumeCursor: () => unused,
         moveCursor: () => unused,
         cursors: unused,
         deleteOlderThan: () => unused,

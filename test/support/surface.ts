@@ -16,6 +16,8 @@ import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.t
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
+import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
+import * as Outbound from "../../src/layers/outbound/Outbound.ts"
 import { GatewayAdapters } from "../../src/services/GatewayAdapters.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
 import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
@@ -88,6 +90,8 @@ export const services = (
     readonly secretKeys?: ReadonlyArray<SecretKey>
     /** The secret that signs the webhooks of the gateway. */
     readonly webhookSecret?: string
+    /** Whether subscriptions may be on this machine; they may unless a test says otherwise. */
+    readonly allowPrivate?: boolean
   } = {}
 ) => {
   const script = options.script ?? makeScript()
@@ -119,6 +123,7 @@ export const services = (
     ),
     Readiness.layer
   )
+  const seal = AesSecretSeal.layer(secretKeys)
   const gateways = GatewayManager.layer.pipe(
     Layer.provideMerge(GatewayDirectory.layer([withSecret(options.webhookSecret)])),
     Layer.provideMerge(Layer.succeed(
@@ -130,11 +135,17 @@ export const services = (
         ]])
       })
     )),
-    Layer.provideMerge(Layer.merge(AesSecretSeal.layer(secretKeys), WebhookSecrets.layer(secretKeys))),
+    Layer.provideMerge(Layer.merge(seal, WebhookSecrets.layer(secretKeys))),
     Layer.orDie
   )
   const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
-  return Layer.merge(DeviceManager.layer, ingest).pipe(Layer.provideMerge(gateways), Layer.provideMerge(base))
+  const subscriptions = SubscriptionManager.layer.pipe(
+    Layer.provide(Outbound.layer({ allowPrivate: options.allowPrivate ?? true }))
+  )
+  return Layer.mergeAll(DeviceManager.layer, ingest, subscriptions).pipe(
+    Layer.provideMerge(gateways),
+    Layer.provideMerge(base)
+  )
 }
 
 export type Storage = typeof MemoryStorage.layerMemory

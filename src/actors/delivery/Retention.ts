@@ -29,7 +29,7 @@ const heldBack = Effect.fnUntraced(function*(log: EventLog["Service"], before: n
   if (oldest > head) return null
   const [event] = (yield* log.read({ after: oldest - 1, limit: 1 })).events
   if (event === undefined || Date.parse(event.recordedAt) >= before) return null
-  const behind = (yield* log.cursors).filter(({ seq }) => seq < event.seq)
+  const behind = (yield* log.cursors).filter(({ limited, seq }) => !limited && seq < event.seq)
   return behind.length === 0 ? null : { oldest, since: event.recordedAt, behind }
 })
 

@@ -11,6 +11,7 @@ import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import { Readiness } from "../../services/Readiness.ts"
+import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
 import type { DatabaseSignals } from "../postgres/DatabaseSignals.ts"
 import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "../postgres/directoryLock.ts"
 import { isServerBusy, readConfigFault } from "../postgres/sqlErrors.ts"
@@ -28,6 +29,7 @@ type Storage =
   | GapRepository
   | GatewayRepository
   | MessageRepository
+  | SubscriptionRepository
   | SqlClient.SqlClient
   | FleetLease
 

@@ -51,6 +51,8 @@ interface WatermarkRow {
 interface CursorRow {
   readonly epoch: number
   readonly seq: number
+  /** Milliseconds that an event waits for it at most; null: without limit. */
+  readonly keep: number | null
 }
 
 /** As `ErasedData` says. */
@@ -162,11 +164,16 @@ export class MemoryTables {
     const elapsed = this.#deletedAt === null ? 0 : now - this.#deletedAt
     if (elapsed > Duration.toMillis(stepMax)) return { _tag: "Refused", elapsed: Duration.millis(elapsed) }
     this.#deletedAt = now
-    const upto = Math.min(this.head - 1, ...Array.from(this.cursors.values(), (row) => row.seq))
-    const limit = new Date(now - Duration.toMillis(keep)).toISOString()
+    const rows = [...this.cursors.values()]
+    const upto = Math.min(this.head - 1, ...rows.flatMap((row) => row.keep === null ? [row.seq] : []))
+    const limited = rows.flatMap(({ keep, seq }) => keep === null ? [] : [{ keep, seq }])
+    const waited = Math.min(this.head, ...limited.map(({ seq }) => seq))
+    const before = (keepMillis: number) => new Date(now - keepMillis).toISOString()
+    const limit = before(Duration.toMillis(keep))
+    const waitedLimit = before(Math.max(Duration.toMillis(keep), ...limited.map(({ keep }) => keep)))
     let count = 0
     for (const event of this.events) {
-      if (event.seq > upto || event.recordedAt > limit) break
+      if (event.seq > upto || event.recordedAt > (event.seq > waited ? waitedLimit : limit)) break
       count++
       this.seqById.delete(event.id)
       this.places.delete(event.seq)
@@ -213,7 +220,7 @@ export class MemoryTables {
     if (row === undefined || row.epoch !== move.epoch || move.seq > head) return false
     const id = this.findId(move.seq)
     if (move.id !== null && id !== null && id !== move.id) return false
-    this.cursors.set(move.sink, { epoch: row.epoch, seq: Math.max(row.seq, move.seq) })
+    this.cursors.set(move.sink, { ...row, seq: Math.max(row.seq, move.seq) })
     return true
   }
 }

@@ -52,13 +52,21 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
         Effect.sync(() => {
           const row = tables.cursors.get(sink)
           const claimed = row === undefined
-            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1 }
-            : { epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
+            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1, keep: null }
+            : { ...row, epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
           tables.cursors.set(sink, claimed)
-          return { sink, ...claimed }
+          return { sink, epoch: claimed.epoch, seq: claimed.seq }
+        }),
+      resumeCursor: (sink) =>
+        Effect.sync(() => {
+          const row = tables.cursors.get(sink)
+          if (row === undefined) return null
+          const claimed = { ...row, epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
+          tables.cursors.set(sink, claimed)
+          return { sink, epoch: claimed.epoch, seq: claimed.seq }
         }),
       cursors: Effect.sync(() =>
-        Array.from(tables.cursors, ([sink, row]) => ({ sink, ...row }))
+        Array.from(tables.cursors, ([sink, { epoch, keep, seq }]) => ({ sink, epoch, seq, limited: keep !== null }))
           .sort((a, b) => a.sink < b.sink ? -1 : 1)
       ),
       deleteOlderThan: (keep, { stepMax }) => Effect.sync(() => tables.deleteOlderThan(keep, stepMax, now())),

@@ -11,15 +11,25 @@ import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
+import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
+import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
 
 export const layerMemory: Layer.Layer<
-  EventLog | LogStatus | LogStore | DeviceRepository | GapRepository | GatewayRepository | MessageRepository
+  | EventLog
+  | LogStatus
+  | LogStore
+  | DeviceRepository
+  | GapRepository
+  | GatewayRepository
+  | MessageRepository
+  | SubscriptionRepository
 > = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
-  MemoryGatewayRepository.layer
+  MemoryGatewayRepository.layer,
+  MemorySubscriptionRepository.layer
 ).pipe(Layer.provide(MemoryDatabase.layer))

@@ -10,8 +10,14 @@ import { isSchemaMissing, unavailable } from "./sqlErrors.ts"
 import log from "./migrations/0001_log.ts"
 import gateways from "./migrations/0002_gateways.ts"
 import gaps from "./migrations/0003_gaps.ts"
+import subscriptions from "./migrations/0004_subscriptions.ts"
 
-const loader = Migrator.fromRecord({ "0001_log": log, "0002_gateways": gateways, "0003_gaps": gaps })
+const loader = Migrator.fromRecord({
+  "0001_log": log,
+  "0002_gateways": gateways,
+  "0003_gaps": gaps,
+  "0004_subscriptions": subscriptions
+})
 
 /** Returns what it ran: number and name of each. */
 export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }).pipe(

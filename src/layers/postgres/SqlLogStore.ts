@@ -81,7 +81,7 @@ const columns = `e.seq::float8 as seq, e.id::text as id, e.kind, e.device_id, e.
   (extract(epoch from e.recorded_at) * 1000)::float8 as recorded_ms, e.via, e.data::text as data, e.bytes`
 
 /** The newest event's number: retention never deletes it, so the log's head needs no row of its own. */
-const headSql = "coalesce((select n.seq from events n order by n.seq desc limit 1), 0)"
+export const headSql = "coalesce((select n.seq from events n order by n.seq desc limit 1), 0)"
 
 export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
   LogStore,
@@ -186,8 +186,18 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         [PgTypes.text(sink), PgTypes.text(from)]
       ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), answered("claim a sink's cursor"))
 
+    const resumeCursor: LogStore["Service"]["resumeCursor"] = (sink) =>
+      sql.unsafe<{ epoch: number; seq: number }>(
+        `update sink_cursors as c set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}) where c.sink = $1
+        returning c.epoch, c.seq::float8 as seq`,
+        [PgTypes.text(sink)]
+      ).pipe(
+        Effect.map((rows) => rows[0] === undefined ? null : { sink, ...rows[0] }),
+        answered("claim a sink's cursor")
+      )
+
     const cursors = sql<SinkCursor>`
-      select sink, epoch, seq::float8 as seq from sink_cursors order by sink
+      select sink, epoch, seq::float8 as seq, keep is not null as limited from sink_cursors order by sink
     `.pipe(answered("read the sinks' cursors"))
 
     const deleteStep = (keep: Duration.Duration, stepMax: Duration.Duration) =>
@@ -252,6 +262,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       latest,
       bounds,
       claimCursor,
+      resumeCursor,
       cursors,
       deleteOlderThan,
       mergeIdentities,

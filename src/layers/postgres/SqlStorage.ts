@@ -7,9 +7,11 @@ import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
+import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
 
 /**
- * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways and messages; needs `SqlClient` and
+ * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages and
+ * subscriptions; needs `SqlClient` and
  * `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
@@ -17,5 +19,6 @@ export const layer = Layer.mergeAll(
   SqlDeviceRepository.layer,
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
-  SqlMessageRepository.layer
+  SqlMessageRepository.layer,
+  SqlSubscriptionRepository.layer
 ).pipe(Layer.provide(Migrations.layer))

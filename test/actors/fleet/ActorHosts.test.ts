@@ -22,6 +22,7 @@ const log = EventLog.of({
   latest: () => unused,
   bounds: unused,
   claimCursor: () => unused,
+  resumeCursor: () => unused,
   moveCursor: () => unused,
   cursors: unused,
   deleteOlderThan: () => unused,

@@ -112,10 +112,12 @@ const statements = [
     other text collate "C" not null,
     primary key (device_id, spelling)
   )`,
+  // Events wait for a sink that has not confirmed them: without limit, or at most `keep` after they were recorded.
   `create table sink_cursors (
     sink text collate "C" primary key,
     epoch integer not null,
-    seq bigint not null
+    seq bigint not null,
+    keep interval
   ) with (fillfactor = 10)`,
   `create table devices (
     id text collate "C" primary key,

@@ -67,7 +67,8 @@ $columba$`
 
 /**
  * One step of retention: a whole partition, or some rows of the oldest one. \`more\` says that another step would find
- * something too. Never past a sink's cursor, and never the newest event, from which the log's head is read.
+ * something too. Never past a sink's cursor, and never the newest event, from which the log's head is read. Past the cursor
+ * of a sink with a limit (`keep`) goes only what is older than the longest of these limits too.
  *
  * Time is the database's own, and a step is refused when more of it has passed since the last complete round than
  * \`p_step_max\`: a clock that jumps ahead must not delete the log.
@@ -81,8 +82,9 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
     v_now timestamptz := clock_timestamp();
     v_log log_identity;
     v_head bigint; v_bound bigint; v_last bigint; v_count bigint := 0; v_more boolean := false; v_busy boolean := false;
-    v_recorded timestamptz;
+    v_recorded timestamptz; v_limit timestamptz := v_now - p_keep;
     v_relation text; v_past bigint;
+    v_waited bigint; v_waited_limit timestamptz;
   begin
     select * into v_log from log_identity;
     if v_now - v_log.retained_at > p_step_max then
@@ -91,14 +93,16 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
     end if;
 
     select e.seq into v_head from events e order by e.seq desc limit 1;
-    v_bound := least(v_head - 1, (select min(c.seq) from sink_cursors c));
+    v_bound := least(v_head - 1, (select min(c.seq) from sink_cursors c where c.keep is null));
+    select coalesce(min(c.seq), v_head), v_now - greatest(p_keep, coalesce(max(c.keep), p_keep))
+      into v_waited, v_waited_limit from sink_cursors c where c.keep is not null;
     if v_bound is not null then
       select p.relation, p.past into v_relation, v_past from log_partitions p
       where p.parent = 'events' and p.past - 1 <= v_bound order by p.first limit 1;
       if found then
         select e.recorded_at into v_recorded from events e
         where e.seq >= v_log.oldest and e.seq < v_past order by e.seq desc limit 1;
-        if v_recorded is null or v_recorded <= v_now - p_keep then
+        if v_recorded is null or v_recorded <= (case when v_past - 1 > v_waited then v_waited_limit else v_limit end) then
           ${takeLock};
           if columba_drop(v_relation) then
             v_count := greatest(0, v_past - v_log.oldest);
@@ -113,7 +117,7 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
         with gone as (
           delete from events e
           where e.seq >= v_log.oldest and e.seq < v_log.oldest + p_rows and e.seq <= v_bound
-            and e.recorded_at <= v_now - p_keep
+            and e.recorded_at <= (case when e.seq > v_waited then v_waited_limit else v_limit end)
           returning e.seq
         )
         select count(*), max(g.seq) into v_count, v_last from gone g;

@@ -1,0 +1,66 @@
+/**
+ * The attempts on their way to the delivery log. They are collected and written once per second, so that a busy
+ * subscription costs one statement and not one per event. What is over the bound is left out: successes first.
+ */
+import { Clock, Duration, Effect, Metric, Schedule } from "effect"
+import type { Scope } from "effect"
+import * as Metrics from "../../../services/Metrics.ts"
+import type { SubscriptionId } from "../../../domain/Subscription.ts"
+import * as bounds from "../../../services/subscriptionBounds.ts"
+import type { DeliveryRow, SubscriptionRepository } from "../../../services/SubscriptionRepository.ts"
+
+const flushInterval = Duration.seconds(1)
+
+/** Old attempts are deleted this often; between two times a subscription may have some thousand more. */
+const deleteInterval = Duration.minutes(10)
+
+export interface DeliveryJournal {
+  readonly add: (row: DeliveryRow) => void
+  readonly flush: Effect.Effect<void>
+}
+
+/** Runs with its scope. */
+export const make = Effect.fnUntraced(function*(
+  repository: SubscriptionRepository["Service"]
+): Effect.fn.Return<DeliveryJournal, never, Scope.Scope> {
+  const context = yield* Effect.context<never>()
+  yield* Clock.Clock
+  let waiting = new Map<SubscriptionId, Array<DeliveryRow>>()
+
+  const add = (row: DeliveryRow): void => {
+    const rows = waiting.get(row.subscriptionId) ?? []
+    waiting.set(row.subscriptionId, rows)
+    if (rows.length < bounds.deliveriesPerFlush) {
+      rows.push(row)
+      return
+    }
+    Metrics.subscriptionDeliveriesUnlogged.updateUnsafe(1, context)
+    if (row.outcome === "delivered") return
+    const success = rows.findIndex(({ outcome }) => outcome === "delivered")
+    rows.splice(success === -1 ? 0 : success, 1)
+    rows.push(row)
+  }
+
+  const flush = Effect.suspend(() => {
+    const rows = [...waiting.values()].flat()
+    if (rows.length === 0) return Effect.void
+    const taken = waiting
+    waiting = new Map()
+    return Effect.catch(repository.recordDeliveries(rows), () =>
+      Effect.sync(() => {
+        // The newer ones win where both do not fit.
+        for (const [id, old] of taken) {
+          waiting.set(id, [...old, ...waiting.get(id) ?? []].slice(-bounds.deliveriesPerFlush))
+        }
+      }))
+  })
+
+  const deleteOld = Effect.ignore(repository.deleteDeliveries(bounds.deliveriesKept, bounds.deliveriesKeptFor))
+
+  yield* Effect.forkScoped(Effect.repeat(flush, Schedule.spaced(flushInterval)))
+  yield* Effect.forkScoped(Effect.delay(Effect.repeat(deleteOld, Schedule.spaced(deleteInterval)), deleteInterval))
+  return { add, flush }
+})
+
+export const countDelivery = (outcome: string): Effect.Effect<void> =>
+  Metric.update(Metric.withAttributes(Metrics.subscriptionDeliveries, { outcome }), 1)

@@ -1,0 +1,540 @@
+/**
+ * What is to be delivered to one endpoint next, and how far it has come: the whole decision, without effects and clocks.
+ *
+ * Events enter a window in the order of the log, and leave it when they are delivered. Different devices are delivered
+ * side by side, one device strictly in order. A device whose event the endpoint does not take is held: the window and the
+ * cursor go on without it, and it is tried again on its own schedule, read from the log, until it has caught up. When
+ * several devices fail without a success between them, it is the endpoint: the circuit opens, nothing new is taken, and
+ * single probes find out when it is back.
+ */
+import type { LoggedEvent } from "../../../domain/Event.ts"
+import type { DeviceId, EventId } from "../../../domain/Ids.ts"
+import type {
+  DeliveryOutcome,
+  DeliveryResult,
+  DisabledReason,
+  SubscriptionHealth
+} from "../../../domain/Subscription.ts"
+import * as bounds from "../../../services/subscriptionBounds.ts"
+
+/** One attempt. `attempt` is 1 for the first one of this process. */
+export interface Job {
+  readonly event: LoggedEvent
+  readonly attempt: number
+  readonly from: "window" | "held"
+}
+
+/** What to do now. `Idle` until something changes, or `wakeAt` in monotonic milliseconds. */
+export type Step =
+  | { readonly _tag: "Send"; readonly job: Job }
+  | { readonly _tag: "ReadHeld"; readonly device: DeviceId; readonly after: number }
+  | { readonly _tag: "Idle"; readonly wakeAt: number | null }
+
+/** What follows from the outcome of an attempt, beyond what the plan keeps. */
+export type Consequence =
+  | { readonly _tag: "None" }
+  /** The event was given up; the next one of its device follows. */
+  | { readonly _tag: "Abandoned" }
+  | { readonly _tag: "Disable"; readonly reason: DisabledReason }
+
+export interface Reported extends Pick<DeliveryResult, "outcome" | "status" | "detail"> {
+  readonly retryAfterSeconds: number | null
+}
+
+export interface PlanOptions {
+  readonly kinds: ReadonlyArray<string> | null
+  readonly devices: ReadonlyArray<DeviceId> | null
+  readonly rateLimit: number | null
+  readonly cursor: number
+  /** What an earlier process has left. */
+  readonly health: SubscriptionHealth
+  /** From 0 to 1. */
+  readonly random: () => number
+  readonly now: number
+}
+
+interface Entry {
+  readonly event: LoggedEvent
+  state: "waiting" | "sent" | "done"
+}
+
+interface Held {
+  readonly device: DeviceId
+  /** The first number of the device that is not delivered. */
+  seq: number
+  failures: number
+  dueAt: number
+  /** The wait before the next attempt is not one of the schedule (a new process tries soon), so it does not count. */
+  free: boolean
+  outcome: DeliveryOutcome
+  status: number | null
+  /** No read before: storage was away. */
+  readAt: number
+  /** As far as its events were read, and those that were. */
+  after: number
+  loaded: Array<LoggedEvent>
+  state: "waiting" | "reading" | "sending"
+  /** How many successes there had been when it failed first: without another one, the endpoint itself is down. */
+  successes: number
+}
+
+interface Circuit {
+  readonly since: string
+  failures: number
+  dueAt: number
+  free: boolean
+  outcome: DeliveryOutcome
+  status: number | null
+  detail: string | null
+}
+
+/** Storage was away while a held device was read. */
+const readAgainAfterMillis = 1_000
+
+/** A new process tries again within this time, however long the last wait was. */
+const resumeWithinMillis = 5_000
+
+/** Outcomes that no other event would change. */
+const endpointWide: ReadonlySet<DeliveryOutcome> = new Set(["throttled", "forbidden", "unsigned"])
+
+export class DeliveryPlan {
+  /** As far as the log was looked at for the window. */
+  #through: number
+  #throughId: EventId | null = null
+  #entries: Array<Entry> = []
+  #bytes = 0
+  readonly #busy = new Set<DeviceId>()
+  readonly #held = new Map<DeviceId, Held>()
+  #circuit: Circuit | null = null
+  /** Devices that have failed since the last success. */
+  readonly #failing = new Set<DeviceId>()
+  #successes = 0
+  #tokens: number
+  #tokensAt: number
+  #abandoned: number
+  #expired: number
+  #lastDeliveredAt: string | null
+  #healthVersion = 0
+  readonly #kinds: ReadonlySet<string> | null
+  readonly #devices: ReadonlySet<DeviceId> | null
+  readonly #rate: number | null
+  readonly #random: () => number
+  /** Nothing new is sent. */
+  closing = false
+
+  constructor(options: PlanOptions) {
+    const { cursor, health, now, random, rateLimit } = options
+    this.#kinds = options.kinds === null ? null : new Set(options.kinds)
+    this.#devices = options.devices === null ? null : new Set(options.devices)
+    this.#rate = rateLimit
+    this.#random = random
+    this.#through = cursor
+    this.#tokens = rateLimit ?? 0
+    this.#tokensAt = now
+    this.#abandoned = health.abandoned
+    this.#expired = health.expired
+    this.#lastDeliveredAt = health.lastDeliveredAt
+    const soon = () => now + random() * resumeWithinMillis
+    for (const { attempts, deviceId, outcome, seq, status } of health.held) {
+      // Beyond the cursor only where an older database has come back.
+      if (seq > cursor) continue
+      this.#held.set(deviceId, {
+        device: deviceId,
+        seq,
+        failures: attempts,
+        dueAt: soon(),
+        free: true,
+        outcome,
+        status,
+        readAt: now,
+        after: seq - 1,
+        loaded: [],
+        state: "waiting",
+        successes: 0
+      })
+    }
+    if (health.failing !== null) {
+      const { attempts, attemptsMax: _, ...failing } = health.failing
+      this.#circuit = { ...failing, failures: attempts, dueAt: soon(), free: true }
+    }
+  }
+
+  get through(): number {
+    return this.#through
+  }
+
+  /** The event of that number, where it is known: a log that has another one there is another log. */
+  get throughId(): EventId | null {
+    return this.#throughId
+  }
+
+  /** Everything up to here is delivered or held. */
+  get cursor(): number {
+    return this.#entries.length === 0 ? this.#through : this.#entries[0]!.event.seq - 1
+  }
+
+  /** The event of that number, where it is known. */
+  get cursorId(): EventId | null {
+    return this.#entries.length === 0 ? this.#throughId : null
+  }
+
+  get inFlight(): number {
+    return this.#busy.size
+  }
+
+  /**
+   * How many more events the window takes. While the circuit is open that is one, for a probe: what waits in memory for
+   * days would be delivered even if it was erased from the log meanwhile.
+   */
+  get room(): number {
+    if (this.closing || this.#bytes >= bounds.windowBytesMax) return 0
+    if (this.#circuit === null) return bounds.windowEventsMax - this.#entries.length
+    return this.#entries.length === 0 && this.#held.size < bounds.probeHeldMax ? 1 : 0
+  }
+
+  /** Changes whenever `health` would say something new that must not be lost. */
+  get healthVersion(): number {
+    return this.#healthVersion
+  }
+
+  get health(): SubscriptionHealth {
+    const circuit = this.#circuit
+    return {
+      failing: circuit === null ? null : {
+        since: circuit.since,
+        attempts: circuit.failures,
+        attemptsMax: bounds.attemptsMax,
+        outcome: circuit.outcome,
+        status: circuit.status,
+        detail: circuit.detail
+      },
+      held: Array.from(this.#held.values(), ({ device, failures, outcome, seq, status }) => ({
+        deviceId: device,
+        seq,
+        attempts: failures,
+        outcome,
+        status
+      })),
+      abandoned: this.#abandoned,
+      expired: this.#expired,
+      lastDeliveredAt: this.#lastDeliveredAt
+    }
+  }
+
+  /**
+   * Events after `after` in order, and the number up to which there are no others. Takes what is new and fits; what does
+   * not fit must be given again. Nothing is taken where there is a hole before it.
+   */
+  offer(after: number, events: ReadonlyArray<LoggedEvent>, through: number, throughId: EventId | null): void {
+    if (this.#through < after || this.#through >= through || this.room <= 0) return
+    for (const event of events) {
+      if (event.seq <= this.#through || !this.#wants(event)) continue
+      if (this.room <= 0) return
+      this.#through = event.seq
+      this.#throughId = event.id
+      if (this.#held.has(event.deviceId)) continue
+      this.#entries.push({ event, state: "waiting" })
+      this.#bytes += event.bytes
+    }
+    this.#through = through
+    this.#throughId = throughId
+  }
+
+  #wants(event: LoggedEvent): boolean {
+    return (this.#kinds === null || this.#kinds.has(event.kind)) &&
+      (this.#devices === null || this.#devices.has(event.deviceId))
+  }
+
+  /** Retention has deleted what follows the window: it goes on with the oldest event that is kept. */
+  skipTo(seq: number): number {
+    const gone = Math.max(0, seq - this.#through)
+    this.#through = Math.max(this.#through, seq)
+    this.#throughId = null
+    if (gone > 0) {
+      this.#expired += gone
+      this.#healthVersion++
+    }
+    return gone
+  }
+
+  next(now: number): Step {
+    if (this.closing || this.inFlight >= bounds.concurrencyMax) return idle
+    const wakeAt = this.#tokenAt(now)
+    if (wakeAt > now) return { _tag: "Idle", wakeAt }
+    return this.#circuit === null ? this.#nextOfAll(now) : this.#nextProbe(this.#circuit, now)
+  }
+
+  #nextOfAll(now: number): Step {
+    let wakeAt: number | null = null
+    for (const held of this.#held.values()) {
+      if (held.state !== "waiting") continue
+      const dueAt = Math.max(held.dueAt, readableAt(held))
+      if (dueAt <= now) return this.#tryHeld(held)
+      wakeAt = earlier(wakeAt, dueAt)
+    }
+    const entry = this.#firstWaiting()
+    return entry === undefined
+      ? { _tag: "Idle", wakeAt }
+      : this.#send(entry.event, "window", 1, () => entry.state = "sent")
+  }
+
+  /** One at a time, and in turn: an event that is never taken must not be the only one that is tried. */
+  #nextProbe(circuit: Circuit, now: number): Step {
+    if (this.inFlight > 0) return idle
+    if (circuit.dueAt > now) return { _tag: "Idle", wakeAt: circuit.dueAt }
+    const entry = this.#held.size < bounds.probeHeldMax ? this.#firstWaiting() : undefined
+    if (entry !== undefined) return this.#send(entry.event, "window", 1, () => entry.state = "sent")
+    let wakeAt: number | null = null
+    for (const held of this.#held.values()) {
+      if (held.state === "reading") return idle
+      if (readableAt(held) <= now) return this.#tryHeld(held)
+      wakeAt = earlier(wakeAt, held.readAt)
+    }
+    const waiting = this.#firstWaiting()
+    return waiting === undefined
+      ? { _tag: "Idle", wakeAt }
+      : this.#send(waiting.event, "window", 1, () => waiting.state = "sent")
+  }
+
+  #firstWaiting(): Entry | undefined {
+    // Each one that is sent may become a held device.
+    if (this.#held.size + this.inFlight >= bounds.heldDevicesMax) return undefined
+    const passed = new Set<DeviceId>()
+    return this.#entries.find((entry) => {
+      const { deviceId } = entry.event
+      if (entry.state === "done" || passed.has(deviceId)) return false
+      if (entry.state === "waiting" && !this.#busy.has(deviceId)) return true
+      passed.add(deviceId)
+      return false
+    })
+  }
+
+  #tryHeld(held: Held): Step {
+    const event = held.loaded[0]
+    if (event === undefined) {
+      held.state = "reading"
+      return { _tag: "ReadHeld", device: held.device, after: held.after }
+    }
+    return this.#send(event, "held", held.failures + 1, () => held.state = "sending")
+  }
+
+  #send(event: LoggedEvent, from: Job["from"], attempt: number, mark: () => void): Step {
+    mark()
+    this.#busy.add(event.deviceId)
+    if (this.#rate !== null) this.#tokens -= 1
+    return { _tag: "Send", job: { event, attempt, from } }
+  }
+
+  /** When the rate allows the next event: a bucket that holds one second. */
+  #tokenAt(now: number): number {
+    if (this.#rate === null) return now
+    this.#tokens = Math.min(this.#rate, this.#tokens + (now - this.#tokensAt) / 1000 * this.#rate)
+    this.#tokensAt = now
+    // Sums of fractions may stay a hair below one.
+    return this.#tokens > 0.999_999 ? now : now + Math.ceil((1 - this.#tokens) / this.#rate * 1000)
+  }
+
+  /** A held device was read from `after` on; null where the log could not be read. */
+  heldRead(
+    device: DeviceId,
+    page: { readonly events: ReadonlyArray<LoggedEvent>; readonly through: number } | null,
+    now: number
+  ): void {
+    const held = this.#held.get(device)
+    if (held === undefined) return
+    held.state = "waiting"
+    if (page === null) {
+      held.readAt = now + readAgainAfterMillis
+      return
+    }
+    // What is beyond the window comes by the window, once the device is released.
+    held.loaded = page.events.filter(({ seq }) => seq <= this.#through)
+    held.after = Math.min(page.through, this.#through)
+    if (held.loaded[0] !== undefined && held.loaded[0].seq !== held.seq) {
+      // Its event is gone: erased from the log by retention, or moved past.
+      held.seq = held.loaded[0].seq
+      held.failures = 0
+    }
+    this.#releaseIfCaughtUp(held)
+  }
+
+  /** Retention has deleted what a held device waits for. */
+  heldExpired(device: DeviceId, oldest: number): void {
+    const held = this.#held.get(device)
+    if (held === undefined) return
+    held.state = "waiting"
+    held.after = Math.max(held.after, oldest - 1)
+    held.seq = held.after + 1
+    held.failures = 0
+    this.#expired++
+    this.#healthVersion++
+    this.#releaseIfCaughtUp(held)
+  }
+
+  #releaseIfCaughtUp(held: Held): void {
+    if (held.loaded.length > 0 || held.after < this.#through) return
+    this.#held.delete(held.device)
+    this.#healthVersion++
+  }
+
+  report(job: Job, reported: Reported, now: number, at: string): Consequence {
+    const { deviceId } = job.event
+    this.#busy.delete(deviceId)
+    const held = this.#held.get(deviceId)
+    if (reported.outcome === "delivered") {
+      this.#succeeded(at, now)
+      if (job.from === "window") this.#finish(job.event)
+      else if (held !== undefined) this.#heldAdvances(held, now)
+      return none
+    }
+    if (reported.outcome === "gone") {
+      this.#putBack(job, held)
+      return { _tag: "Disable", reason: "gone" }
+    }
+    const failed = held ?? this.#hold(job.event, now)
+    failed.state = "waiting"
+    // Read again when it is due, because it may be erased meanwhile.
+    failed.loaded = []
+    failed.after = failed.seq - 1
+    failed.outcome = reported.outcome
+    failed.status = reported.status
+    // A probe that fails leaves its device as it was: what counts is the circuit's own count.
+    if (this.#circuit === null || held === undefined) this.#count(failed, now)
+    if (this.#circuit !== null) this.#moveToEnd(failed)
+    this.#healthVersion++
+    const consequence = reported.outcome === "refused" ? none : this.#endpointFailed(failed, reported, now, at)
+    if (this.#circuit !== null) this.#forgetWaiting()
+    return consequence._tag === "None" && failed.failures >= bounds.attemptsMax
+      ? this.#exhausted(failed, now)
+      : consequence
+  }
+
+  /** What was not sent leaves the window, and is read again once the circuit is closed. */
+  #forgetWaiting(): void {
+    let kept = this.#entries.length
+    while (kept > 0 && this.#entries[kept - 1]!.state === "waiting") this.#bytes -= this.#entries[--kept]!.event.bytes
+    if (kept === this.#entries.length) return
+    this.#through = kept === 0 ? this.#entries[0]!.event.seq - 1 : this.#entries[kept - 1]!.event.seq
+    this.#throughId = kept === 0 ? null : this.#entries[kept - 1]!.event.id
+    this.#entries = this.#entries.slice(0, kept)
+  }
+
+  #count(failed: Held, now: number): void {
+    if (!failed.free) failed.failures++
+    failed.free = false
+    failed.dueAt = now + this.#jittered(bounds.retryDelayMillis(Math.max(1, failed.failures)))
+  }
+
+  #moveToEnd(held: Held): void {
+    this.#held.delete(held.device)
+    this.#held.set(held.device, held)
+  }
+
+  #succeeded(at: string, now: number): void {
+    this.#successes++
+    this.#lastDeliveredAt = at
+    this.#failing.clear()
+    if (this.#circuit === null) return
+    this.#circuit = null
+    this.#healthVersion++
+    // All that waited, soon: the endpoint is back.
+    for (const held of this.#held.values()) {
+      held.dueAt = now
+      held.free = true
+    }
+  }
+
+  #finish(event: LoggedEvent): void {
+    for (const entry of this.#entries) if (entry.event.seq === event.seq) entry.state = "done"
+    this.#trim()
+  }
+
+  #trim(): void {
+    let count = 0
+    while (this.#entries[count]?.state === "done") this.#bytes -= this.#entries[count++]!.event.bytes
+    if (count > 0) this.#entries = this.#entries.slice(count)
+  }
+
+  #heldAdvances(held: Held, now: number): void {
+    const [delivered, ...rest] = held.loaded
+    held.loaded = rest
+    held.seq = rest[0]?.seq ?? Math.max(held.after, delivered?.seq ?? 0) + 1
+    held.failures = 0
+    held.free = false
+    held.dueAt = now
+    held.state = "waiting"
+    held.successes = this.#successes
+    this.#healthVersion++
+    this.#releaseIfCaughtUp(held)
+  }
+
+  /** The device leaves the window. Its events are read from the log again, because they may be many. */
+  #hold(event: LoggedEvent, now: number): Held {
+    const held: Held = {
+      device: event.deviceId,
+      seq: event.seq,
+      failures: 0,
+      dueAt: now,
+      free: false,
+      outcome: "failed",
+      status: null,
+      readAt: now,
+      after: event.seq - 1,
+      loaded: [],
+      state: "waiting",
+      successes: this.#successes
+    }
+    this.#held.set(event.deviceId, held)
+    for (const entry of this.#entries) if (entry.event.deviceId === event.deviceId) entry.state = "done"
+    this.#trim()
+    return held
+  }
+
+  #putBack(job: Job, held: Held | undefined): void {
+    if (held !== undefined) held.state = "waiting"
+    for (const entry of this.#entries) {
+      if (job.from === "window" && entry.event.seq === job.event.seq) entry.state = "waiting"
+    }
+  }
+
+  #endpointFailed(failed: Held, reported: Reported, now: number, at: string): Consequence {
+    const { detail, outcome, status } = reported
+    this.#failing.add(failed.device)
+    const before = this.#circuit
+    if (before === null) {
+      if (this.#failing.size < bounds.circuitDevices && !endpointWide.has(outcome)) return none
+      this.#circuit = { since: at, failures: 1, dueAt: 0, free: false, outcome, status, detail }
+    } else {
+      // What is our own fault (a key that is missing) disables nothing.
+      if (!before.free && outcome !== "unsigned") before.failures++
+      Object.assign(before, { free: false, outcome, status, detail })
+    }
+    const circuit = this.#circuit!
+    const asked = Math.min((reported.retryAfterSeconds ?? 0) * 1000, bounds.retryDelayMaxMillis)
+    circuit.dueAt = now + Math.max(this.#jittered(bounds.retryDelayMillis(circuit.failures)), asked)
+    return circuit.failures >= bounds.attemptsMax ? { _tag: "Disable", reason: "failing" } : none
+  }
+
+  /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */
+  #exhausted(held: Held, now: number): Consequence {
+    if (held.successes === this.#successes) return { _tag: "Disable", reason: "failing" }
+    this.#abandoned++
+    held.seq += 1
+    held.after = held.seq - 1
+    held.failures = 0
+    held.dueAt = now
+    return { _tag: "Abandoned" }
+  }
+
+  #jittered(millis: number): number {
+    return millis * (1 - bounds.retryJitter + 2 * bounds.retryJitter * this.#random())
+  }
+}
+
+/** A device whose event is in memory needs no read. */
+const readableAt = (held: Held): number => held.loaded.length > 0 ? 0 : held.readAt
+
+const earlier = (one: number | null, other: number): number => one === null ? other : Math.min(one, other)
+
+const idle: Step = { _tag: "Idle", wakeAt: null }
+const none: Consequence = { _tag: "None" }

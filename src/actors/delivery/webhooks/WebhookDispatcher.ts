@@ -1,0 +1,281 @@
+/**
+ * Delivers events to all active subscriptions: one courier each, supervised apart, and one reader of the log for all of
+ * them. The reader waits for nobody. A courier whose window is full reads for itself, as soon as it has room, what the
+ * reader has given out meanwhile; few of them read at a time, and each in bounded steps.
+ *
+ * One process at a time delivers for a subscription: each courier claims its cursor, and a newer claim ends the older
+ * one, which then stands by and takes the cursor back only from a process that makes no progress.
+ */
+import { DateTime, Duration, Effect, Fiber, Layer, Metric, Random, Schedule, Semaphore, Stream } from "effect"
+import type { Scope } from "effect"
+import type { EventDraft } from "../../../domain/Event.ts"
+import { fleetDevice } from "../../../domain/Ids.ts"
+import type { EventId } from "../../../domain/Ids.ts"
+import type { DisabledReason, SubscriptionId } from "../../../domain/Subscription.ts"
+import { makeEventId } from "../../../services/EventIdentity.ts"
+import { EventLog } from "../../../services/EventLog.ts"
+import type { CursorClaim } from "../../../services/EventLog.ts"
+import * as Metrics from "../../../services/Metrics.ts"
+import { OutboundHttp } from "../../../services/OutboundHttp.ts"
+import { Readiness } from "../../../services/Readiness.ts"
+import { SecretSeal } from "../../../services/SecretSeal.ts"
+import * as bounds from "../../../services/subscriptionBounds.ts"
+import { cursorOf, SubscriptionRepository } from "../../../services/SubscriptionRepository.ts"
+import type { StoredSubscription } from "../../../services/SubscriptionRepository.ts"
+import * as Courier from "./Courier.ts"
+import type { Ended, FeedPage } from "./Courier.ts"
+import * as DeliveryJournal from "./DeliveryJournal.ts"
+import { WebhookBodies } from "./WebhookBodies.ts"
+
+/** For changes whose notice was lost: one small query. */
+const pollInterval = Duration.seconds(10)
+
+/** Storage is away: nothing can be read or claimed, and it is usually back within seconds. */
+const storageRetry = Schedule.spaced("1 second").pipe(Schedule.jittered)
+
+/** After a defect, so that one that happens every time costs little. */
+const defectPause = Duration.seconds(5)
+
+/** How long another process that has claimed a cursor may leave it where it is, while there is something to deliver. */
+const standbyTimeout = Duration.seconds(30)
+const standbyScatter = Duration.seconds(15)
+
+/** How often the gauges are set: two small queries. */
+const gaugeInterval = Duration.seconds(5)
+
+/** Claims and stops at a time, when many subscriptions begin or end at once. */
+const changesAtOnce = 16
+
+export interface DispatcherView {
+  readonly active: number
+  readonly failing: number
+  readonly held: number
+}
+
+interface Running {
+  readonly revision: number
+  readonly fiber: Fiber.Fiber<void>
+}
+
+/** Runs until its scope closes. */
+export const make: Effect.Effect<
+  Effect.Effect<DispatcherView>,
+  never,
+  EventLog | SubscriptionRepository | OutboundHttp | SecretSeal | Scope.Scope
+> = Effect.gen(function*() {
+  const log = yield* EventLog
+  const repository = yield* SubscriptionRepository
+  const outbound = yield* OutboundHttp
+  const seal = yield* SecretSeal
+  const journal = yield* DeliveryJournal.make(repository)
+  const bodies = new WebhookBodies()
+  const feed = { through: 0, throughId: null as EventId | null }
+  const catchUp = Semaphore.makeUnsafe(bounds.catchUpReadsMax)
+  const parts = { log, repository, outbound, seal, journal, bodies, catchUp, feed }
+  const couriers = new Map<SubscriptionId, Courier.Courier>()
+  const running = new Map<SubscriptionId, Running>()
+
+  /** One claim of one subscription, from its beginning to what ended it. */
+  const deliver = (stored: StoredSubscription, claim: CursorClaim): Effect.Effect<Ended> => {
+    const { id } = stored.subscription
+    return Effect.scoped(Effect.gen(function*() {
+      const courier = yield* Courier.make(parts, stored, claim)
+      couriers.set(id, courier)
+      yield* Effect.addFinalizer(() => Effect.sync(() => couriers.delete(id)))
+      return yield* courier.ended
+    }))
+  }
+
+  const supervise = Effect.fnUntraced(function*(first: StoredSubscription) {
+    const { id } = first.subscription
+    let stored = first
+    while (true) {
+      const claim = yield* Effect.retry(log.resumeCursor(cursorOf(id)), storageRetry).pipe(Effect.orDie)
+      if (claim === null) return
+      // Health as the claim finds it: what another process has recorded since must not be forgotten.
+      const found = yield* Effect.retry(repository.get(id), {
+        schedule: storageRetry,
+        while: ({ _tag }) => _tag === "StorageUnavailable"
+      }).pipe(Effect.option)
+      if (found._tag === "None" || found.value.revision !== stored.revision) return
+      stored = found.value
+      const ended = yield* deliver(stored, claim)
+      switch (ended._tag) {
+        case "Disable":
+          return yield* disable(stored, claim, ended.reason)
+        case "CursorLost":
+          yield* standBy(claim)
+          break
+        case "Defect":
+          yield* Effect.sleep(defectPause)
+          break
+        case "LogReset":
+          break
+      }
+    }
+  })
+
+  /** The event first, by an identity: a crash between the two disables again and tells it once. */
+  const disable = Effect.fnUntraced(function*(
+    stored: StoredSubscription,
+    claim: CursorClaim,
+    reason: DisabledReason
+  ) {
+    const { id, name, url } = stored.subscription
+    const found = yield* Effect.option(repository.get(id))
+    const failing = found._tag === "None" ? null : found.value.subscription.health.failing
+    const now = yield* DateTime.now
+    const draft: EventDraft = {
+      id: makeEventId(DateTime.toEpochMillis(now)),
+      kind: "subscription.disabled",
+      deviceId: fleetDevice,
+      occurredAt: DateTime.formatIso(now),
+      via: "columba",
+      data: {
+        subscriptionId: id,
+        name,
+        host: new URL(url).host,
+        reason,
+        outcome: reason === "gone" ? "gone" : failing?.outcome ?? null,
+        status: reason === "gone" ? 410 : failing?.status ?? null
+      },
+      identity: { chat: "", sender: "", fromMe: false, waId: id, rank: String(stored.enabledTimes) },
+      aliases: []
+    }
+    yield* Effect.orDie(log.append([draft]))
+    const disabled = yield* Effect.retry(repository.disable(id, claim.epoch, reason), storageRetry).pipe(Effect.orDie)
+    if (!disabled) return
+    yield* Metric.update(Metrics.subscriptionsDisabled, 1)
+    yield* Effect.logError(
+      reason === "gone"
+        ? "A subscription is disabled: its endpoint says that it is gone"
+        : "A subscription is disabled: nothing was delivered in three days of attempts",
+      { subscription: id, enable: `columba subscriptions enable ${id}` }
+    )
+  })
+
+  /** Returns when the cursor may be claimed again. */
+  const standBy = Effect.fnUntraced(function*(claim: CursorClaim) {
+    const look = Effect.gen(function*() {
+      const { head } = yield* log.bounds
+      const row = (yield* log.cursors).find(({ sink }) => sink === claim.sink)
+      return row === undefined || row.epoch <= claim.epoch ? null : { seq: row.seq, behind: row.seq < head }
+    })
+    let before = yield* Effect.option(look)
+    while (before._tag === "None" || before.value !== null) {
+      yield* Effect.sleep(Duration.sum(standbyTimeout, Duration.times(standbyScatter, yield* Random.next)))
+      const now = yield* Effect.option(look)
+      const stuck = before._tag === "Some" && now._tag === "Some" && now.value?.behind === true &&
+        now.value.seq === before.value?.seq
+      if (stuck) return
+      before = now
+    }
+  })
+
+  const start = Effect.fnUntraced(function*(stored: StoredSubscription) {
+    const { id } = stored.subscription
+    const fiber = yield* Effect.forkIn(
+      supervise(stored).pipe(
+        Effect.catchCause((cause) => Effect.logError("A subscription failed by a defect", { subscription: id }, cause)),
+        Effect.asVoid
+      ),
+      scope
+    )
+    running.set(id, { revision: stored.revision, fiber })
+  })
+
+  const stop = (id: SubscriptionId) =>
+    Effect.suspend(() => {
+      const before = running.get(id)
+      running.delete(id)
+      return before === undefined ? Effect.void : Fiber.interrupt(before.fiber)
+    })
+
+  const reconcile = Effect.gen(function*() {
+    const wanted = new Map(
+      (yield* repository.list).filter(({ subscription }) => subscription.state === "active")
+        .map((stored) => [stored.subscription.id, stored] as const)
+    )
+    const over = [...running].filter(([id, { revision }]) => wanted.get(id)?.revision !== revision)
+    yield* Effect.forEach(over, ([id]) => stop(id), { concurrency: changesAtOnce, discard: true })
+    const begin = [...wanted.values()].filter(({ subscription }) => !running.has(subscription.id))
+    yield* Effect.forEach(begin, start, { discard: true })
+  }).pipe(Effect.catch((error) => Effect.logDebug("The subscriptions could not be read", error.message)))
+
+  const scope = yield* Effect.scope
+
+  const offer = (page: FeedPage) => {
+    feed.through = page.through
+    feed.throughId = page.throughId
+    for (const courier of couriers.values()) courier.offer(page)
+  }
+
+  /** From the head on. Ends when the log is another one; then every courier begins anew as well. */
+  const read = Effect.gen(function*() {
+    const { head, headId } = yield* Effect.retry(log.bounds, storageRetry).pipe(Effect.orDie)
+    offer({ after: head, events: [], through: head, throughId: headId })
+    yield* Effect.suspend(() =>
+      Stream.runForEach(
+        log.follow({ after: feed.through, mark: feed.throughId }),
+        (page) => Effect.sync(() => offer({ ...page, after: feed.through }))
+      )
+    ).pipe(Effect.retry({ schedule: storageRetry, while: ({ _tag }) => _tag === "StorageUnavailable" }))
+  }).pipe(
+    Effect.catch((error) => Effect.logWarning("Subscriptions read their cursors again", error.message)),
+    Effect.andThen(Effect.suspend(() => {
+      feed.through = 0
+      bodies.forget()
+      return Effect.forEach([...couriers.values()], (courier) => courier.reset, { discard: true })
+    }))
+  )
+
+  const view = Effect.sync((): DispatcherView => {
+    const views = Array.from(couriers.values(), (courier) => courier.view())
+    return {
+      active: running.size,
+      failing: views.filter(({ failing }) => failing).length,
+      held: views.reduce((sum, { held }) => sum + held, 0)
+    }
+  })
+
+  const showGauges = Effect.gen(function*() {
+    const rows = yield* repository.list
+    const { head } = yield* log.bounds
+    const { failing, held } = yield* view
+    const count = (state: string) => rows.filter(({ subscription }) => subscription.state === state).length
+    const states = { active: count("active"), paused: count("paused"), disabled: count("disabled"), failing }
+    for (const [state, value] of Object.entries(states)) {
+      yield* Metric.update(Metric.withAttributes(Metrics.subscriptions, { state }), value)
+    }
+    const confirmed = Array.from(couriers.values(), (courier) => courier.view().confirmed)
+    yield* Metric.update(Metrics.subscriptionLag, Math.max(0, ...confirmed.map((seq) => head - seq)))
+    yield* Metric.update(Metrics.subscriptionHeldDevices, held)
+  }).pipe(Effect.ignore)
+
+  yield* Effect.addFinalizer(() => journal.flush)
+  yield* Effect.forkScoped(Effect.forever(read))
+  yield* Effect.forkScoped(
+    Stream.merge(repository.changes, Stream.fromSchedule(Schedule.spaced(pollInterval))).pipe(
+      Stream.runForEach(() => reconcile)
+    )
+  )
+  yield* Effect.forkScoped(Effect.repeat(showGauges, Schedule.spaced(gaugeInterval)))
+  yield* reconcile
+  return view
+})
+
+/** Subscribers that do not take events are named, and none of it makes the process unready: the log keeps the events. */
+export const layer: Layer.Layer<
+  never,
+  never,
+  EventLog | SubscriptionRepository | OutboundHttp | SecretSeal | Readiness
+> = Layer.unwrap(
+  Effect.map(make, (view) => Readiness.check("subscriptions", Effect.map(view, describe)))
+)
+
+const describe = ({ active, failing, held }: DispatcherView): string =>
+  [
+    `${active} active subscription${active === 1 ? "" : "s"}`,
+    ...(failing === 0 ? [] : [`${failing} failing`]),
+    ...(held === 0 ? [] : [`${held} devices held back`])
+  ].join(", ")

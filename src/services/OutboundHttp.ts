@@ -1,0 +1,52 @@
+/**
+ * Requests to servers that a caller of the API has named: the endpoints of subscriptions, and media. Such a request must
+ * not reach what the caller could not reach, so where it may go is decided here and nowhere else, when the URL is given
+ * and again at every connection.
+ */
+import { Context, Schema } from "effect"
+import type { Effect } from "effect"
+
+/**
+ * `invalid`: no absolute URL of a server, or written in another way than it is understood (numbers in other bases, dots
+ * at the end, letters that need an encoding, credentials) · `scheme`: neither https nor, where private addresses are
+ * allowed, http · `port`: reserved for another protocol · `address`: not of a machine on the public internet ·
+ * `unresolved`: the name has no address at the moment.
+ */
+export class OutboundRefused extends Schema.TaggedError<OutboundRefused>()("OutboundRefused", {
+  message: Schema.String,
+  reason: Schema.Literals(["invalid", "scheme", "port", "address", "unresolved"])
+}) {
+  static of(reason: OutboundRefused["reason"], detail: string): OutboundRefused {
+    return new OutboundRefused({ reason, message: detail })
+  }
+}
+
+/** No complete head of an answer came. Names a cause and never the URL, which may hold a secret. */
+export class OutboundFailed extends Schema.TaggedError<OutboundFailed>()("OutboundFailed", {
+  message: Schema.String,
+  reason: Schema.Literals(["timeout", "connection"])
+}) {
+  static of(reason: OutboundFailed["reason"], detail: string): OutboundFailed {
+    return new OutboundFailed({ reason, message: detail })
+  }
+}
+
+export interface OutboundPost {
+  readonly url: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Uint8Array
+}
+
+/** Redirects are not followed: they are answers like any other. What the body says is not looked at. */
+export interface OutboundReply {
+  readonly status: number
+  /** The header `Retry-After` in seconds, where it says so many. */
+  readonly retryAfterSeconds: number | null
+}
+
+export class OutboundHttp extends Context.Service<OutboundHttp, {
+  /** Whether requests may go to this URL, as its name resolves now. */
+  readonly check: (url: string) => Effect.Effect<void, OutboundRefused>
+  /** One POST with one answer, within the bounds of time and size of this service. */
+  readonly post: (request: OutboundPost) => Effect.Effect<OutboundReply, OutboundRefused | OutboundFailed>
+}>()("columba/services/OutboundHttp") {}
