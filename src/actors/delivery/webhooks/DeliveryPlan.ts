@@ -22,6 +22,8 @@ export interface Job {
   readonly event: LoggedEvent
   readonly attempt: number
   readonly from: "window" | "held"
+  /** Sent while the circuit was open, to find out whether it may be closed. */
+  readonly probe: boolean
 }
 
 /** What to do now. `Idle` until something changes, or `wakeAt` in monotonic milliseconds. */
@@ -322,7 +324,7 @@ export class DeliveryPlan {
     mark()
     this.#busy.add(event.deviceId)
     if (this.#rate !== null) this.#tokens -= 1
-    return { _tag: "Send", job: { event, attempt, from } }
+    return { _tag: "Send", job: { event, attempt, from, probe: this.#circuit !== null } }
   }
 
   /** When the rate allows the next event: a bucket that holds one second. */
@@ -402,7 +404,9 @@ export class DeliveryPlan {
     if (this.#circuit === null || held === undefined) this.#count(failed, now)
     if (this.#circuit !== null) this.#moveToEnd(failed)
     this.#healthVersion++
-    const consequence = reported.outcome === "refused" ? none : this.#endpointFailed(failed, reported, now, at)
+    const consequence = reported.outcome === "refused"
+      ? this.#probeAnswered(job, now)
+      : this.#endpointFailed(job, reported, now, at)
     if (this.#circuit !== null) this.#forgetWaiting()
     return consequence._tag === "None" && failed.failures >= bounds.attemptsMax
       ? this.#exhausted(failed, now)
@@ -433,6 +437,10 @@ export class DeliveryPlan {
   #succeeded(at: string, now: number): void {
     this.#successes++
     this.#lastDeliveredAt = at
+    this.#closeCircuit(now)
+  }
+
+  #closeCircuit(now: number): void {
     this.#failing.clear()
     if (this.#circuit === null) return
     this.#circuit = null
@@ -497,10 +505,18 @@ export class DeliveryPlan {
     }
   }
 
-  #endpointFailed(failed: Held, reported: Reported, now: number, at: string): Consequence {
+  /** An endpoint that refuses an event is there. */
+  #probeAnswered(job: Job, now: number): Consequence {
+    if (job.probe) this.#closeCircuit(now)
+    return none
+  }
+
+  #endpointFailed(job: Job, reported: Reported, now: number, at: string): Consequence {
     const { detail, outcome, status } = reported
-    this.#failing.add(failed.device)
+    this.#failing.add(job.event.deviceId)
     const before = this.#circuit
+    // Sent before the circuit was opened, and so one of the failures that opened it.
+    if (before !== null && !job.probe) return none
     if (before === null) {
       if (this.#failing.size < bounds.circuitDevices && !endpointWide.has(outcome)) return none
       this.#circuit = { since: at, failures: 1, dueAt: 0, free: false, outcome, status, detail }

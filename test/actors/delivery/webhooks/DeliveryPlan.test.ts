@@ -1,0 +1,349 @@
+/** What is delivered next, decided without effects. */
+import { assert, describe, it } from "@effect/vitest"
+import fc from "fast-check"
+import { DeliveryPlan } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
+import type { Job, PlanOptions, Reported } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
+import type { LoggedEvent } from "../../../../src/domain/Event.ts"
+import type { DeviceId, EventId } from "../../../../src/domain/Ids.ts"
+import { noHealth } from "../../../../src/domain/Subscription.ts"
+import type { DeliveryOutcome } from "../../../../src/domain/Subscription.ts"
+import * as bounds from "../../../../src/services/subscriptionBounds.ts"
+import { propertyLimits } from "../../../support/propertyLimits.ts"
+
+const device = (number: number) => `dev_${String(number).padStart(26, "0")}` as DeviceId
+
+const event = (seq: number, of: number, bytes = 100): LoggedEvent => ({
+  seq,
+  id: `id-${seq}` as EventId,
+  kind: "message.received",
+  deviceId: device(of),
+  occurredAt: "2026-11-22T10:00:00Z",
+  recordedAt: "2026-11-22T10:00:00Z",
+  via: "live",
+  data: "{}",
+  bytes
+})
+
+const at = "2026-11-22T10:00:00Z"
+
+const reported = (outcome: DeliveryOutcome, retryAfterSeconds: number | null = null): Reported => ({
+  outcome,
+  status: outcome === "delivered" ? 204 : 500,
+  detail: null,
+  retryAfterSeconds
+})
+
+const make = (options: Partial<PlanOptions> = {}) =>
+  new DeliveryPlan({
+    kinds: null,
+    devices: null,
+    rateLimit: null,
+    cursor: 0,
+    health: noHealth,
+    random: () => 0.5,
+    now: 0,
+    ...options
+  })
+
+/** Numbers 1, 2, 3 … of the given devices. */
+const fill = (plan: DeliveryPlan, devices: ReadonlyArray<number>, first = plan.through + 1) => {
+  const events = devices.map((of, index) => event(first + index, of))
+  plan.offer(first - 1, events, first + devices.length - 1, events.at(-1)?.id ?? null)
+  return events
+}
+
+const sendAll = (plan: DeliveryPlan, now: number): ReadonlyArray<Job> => {
+  const jobs: Array<Job> = []
+  for (let step = plan.next(now); step._tag === "Send"; step = plan.next(now)) jobs.push(step.job)
+  return jobs
+}
+
+const seqsOf = (jobs: ReadonlyArray<Job>) => jobs.map((job) => job.event.seq)
+
+describe("a plan of deliveries", () => {
+  it("sends different devices side by side and one device in order; the cursor passes only what is delivered", () => {
+    const plan = make()
+    fill(plan, [1, 1, 2, 1, 3])
+    const first = sendAll(plan, 0)
+    assert.deepStrictEqual(seqsOf(first), [1, 3, 5])
+    plan.report(first[1]!, reported("delivered"), 0, at)
+    assert.deepStrictEqual([plan.cursor, sendAll(plan, 0).length], [0, 0])
+    plan.report(first[0]!, reported("delivered"), 0, at)
+    assert.strictEqual(plan.cursor, 1)
+    const second = sendAll(plan, 0)
+    assert.deepStrictEqual(seqsOf(second), [2])
+    plan.report(second[0]!, reported("delivered"), 0, at)
+    plan.report(first[2]!, reported("delivered"), 0, at)
+    assert.strictEqual(plan.cursor, 3)
+    const third = sendAll(plan, 0)
+    plan.report(third[0]!, reported("delivered"), 0, at)
+    assert.deepStrictEqual([plan.cursor, plan.cursorId], [5, "id-5"])
+  })
+
+  it("holds a device whose event is refused: the others and the cursor go on, and its events follow later in order", () => {
+    const plan = make()
+    fill(plan, [1, 2, 1, 2])
+    const [poison, other] = sendAll(plan, 0)
+    plan.report(poison!, reported("refused"), 0, at)
+    assert.deepStrictEqual(plan.health.held, [
+      { deviceId: device(1), seq: 1, attempts: 1, outcome: "refused", status: 500 }
+    ])
+    plan.report(other!, reported("delivered"), 0, at)
+    const next = sendAll(plan, 0)
+    assert.deepStrictEqual(seqsOf(next), [4])
+    plan.report(next[0]!, reported("delivered"), 0, at)
+    assert.strictEqual(plan.cursor, 4)
+    fill(plan, [1, 2])
+    assert.deepStrictEqual(seqsOf(sendAll(plan, 0)), [6])
+    // Its own schedule: nothing before five seconds.
+    assert.deepStrictEqual(plan.next(0), { _tag: "Idle", wakeAt: 5_000 })
+    assert.deepStrictEqual(plan.next(5_000), { _tag: "ReadHeld", device: device(1), after: 0 })
+    plan.heldRead(device(1), { events: [event(1, 1), event(3, 1), event(5, 1), event(7, 1)], through: 7 }, 5_000)
+    for (const seq of [1, 3, 5]) {
+      const [job] = sendAll(plan, 5_000)
+      assert.deepStrictEqual([job!.event.seq, job!.from], [seq, "held"])
+      plan.report(job!, reported("delivered"), 5_000, at)
+    }
+    // What is beyond the window comes by the window.
+    assert.deepStrictEqual(plan.health.held, [])
+    fill(plan, [1])
+    assert.deepStrictEqual(seqsOf(sendAll(plan, 5_000)), [7])
+  })
+
+  it("opens the circuit after failures of three devices; what was in flight does not count twice", () => {
+    const plan = make()
+    fill(plan, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+    const jobs = sendAll(plan, 0)
+    assert.lengthOf(jobs, bounds.concurrencyMax)
+    for (const job of jobs) assert.strictEqual(plan.report(job, reported("timeout"), 0, at)._tag, "None")
+    assert.deepInclude(plan.health.failing, { attempts: 1, attemptsMax: bounds.attemptsMax, outcome: "timeout" })
+    assert.deepStrictEqual(sendAll(plan, 4_999), [])
+    assert.strictEqual(plan.room, 0)
+    // What waited left the memory: it is offered again when the circuit is closed.
+    assert.strictEqual(plan.through, 8)
+    assert.deepStrictEqual(plan.next(5_000), { _tag: "ReadHeld", device: device(1), after: 0 })
+    plan.heldRead(device(1), { events: [event(1, 1)], through: 8 }, 5_000)
+    const [probe] = sendAll(plan, 5_000)
+    assert.deepStrictEqual([probe!.event.seq, sendAll(plan, 5_000)], [1, []])
+    plan.report(probe!, reported("timeout"), 5_000, at)
+    assert.deepInclude(plan.health.failing, { attempts: 2 })
+    assert.deepStrictEqual(plan.next(5_000), { _tag: "Idle", wakeAt: 20_000 })
+    // The next probe is another one's, in case that this event is the trouble.
+    assert.deepStrictEqual(plan.next(20_000), { _tag: "ReadHeld", device: device(2), after: 1 })
+    plan.heldRead(device(2), { events: [event(2, 2)], through: 8 }, 20_000)
+    plan.report(sendAll(plan, 20_000)[0]!, reported("delivered"), 20_000, at)
+    assert.isNull(plan.health.failing)
+    // Device 2 has caught up; the others are tried at once.
+    assert.strictEqual(plan.health.held.length, 7)
+    assert.strictEqual(plan.next(20_000)._tag, "ReadHeld")
+  })
+
+  it("opens the circuit at once where an endpoint throttles, and waits as long as it asks, up to half an hour", () => {
+    for (const [asked, waits] of [[null, 5_000], [60, 60_000], [86_400, bounds.retryDelayMaxMillis]] as const) {
+      const plan = make()
+      fill(plan, [1])
+      plan.report(sendAll(plan, 0)[0]!, reported("throttled", asked), 0, at)
+      assert.strictEqual(plan.health.failing?.outcome, "throttled")
+      assert.deepStrictEqual(plan.next(0), { _tag: "Idle", wakeAt: waits })
+    }
+  })
+
+  it("disables after three days of waits without a success, however the clock runs, and at once where it is gone", () => {
+    const plan = make()
+    fill(plan, [1, 2, 3])
+    for (const job of sendAll(plan, 0)) plan.report(job, reported("connection"), 0, at)
+    let now = 0
+    let probes = 0
+    for (let over = false; !over; probes++) {
+      const idle = plan.next(now)
+      assert(idle._tag === "Idle")
+      now = idle.wakeAt!
+      const read = plan.next(now)
+      assert(read._tag === "ReadHeld")
+      const seq = Number(read.device.slice(-1))
+      plan.heldRead(read.device, { events: [event(seq, seq)], through: 3 }, now)
+      const [job] = sendAll(plan, now)
+      const consequence = plan.report(job!, reported("connection"), now, at)
+      over = consequence._tag === "Disable"
+      if (consequence._tag === "Disable") assert.strictEqual(consequence.reason, "failing")
+    }
+    assert.isAtLeast(now, 3 * 86_400_000)
+    assert.isBelow(now, 3 * 86_400_000 + bounds.retryDelayMaxMillis)
+    assert.strictEqual(probes, bounds.attemptsMax - 1)
+
+    const gone = make()
+    fill(gone, [1])
+    assert.deepStrictEqual(gone.report(sendAll(gone, 0)[0]!, reported("gone"), 0, at), {
+      _tag: "Disable",
+      reason: "gone"
+    })
+    assert.strictEqual(gone.cursor, 0)
+  })
+
+  it("gives up an event after three days, where others were delivered, and goes on with the next of its device", () => {
+    const plan = make()
+    fill(plan, [1, 1, 2])
+    const [poison, other] = sendAll(plan, 0)
+    plan.report(poison!, reported("failed"), 0, at)
+    plan.report(other!, reported("delivered"), 0, at)
+    let now = 0
+    for (;;) {
+      const idle = plan.next(now)
+      assert(idle._tag === "Idle")
+      now = idle.wakeAt!
+      assert.strictEqual(plan.next(now)._tag, "ReadHeld")
+      plan.heldRead(device(1), { events: [event(1, 1), event(2, 1)], through: 3 }, now)
+      if (plan.report(sendAll(plan, now)[0]!, reported("failed"), now, at)._tag === "Abandoned") break
+    }
+    assert.isAtLeast(now, 3 * 86_400_000)
+    assert.strictEqual(plan.health.abandoned, 1)
+    assert.deepStrictEqual(plan.next(now), { _tag: "ReadHeld", device: device(1), after: 1 })
+    plan.heldRead(device(1), { events: [event(2, 1)], through: 3 }, now)
+    plan.report(sendAll(plan, now)[0]!, reported("delivered"), now, at)
+    assert.deepStrictEqual([plan.health.held, plan.cursor], [[], 3])
+  })
+
+  it("goes on from what another process has left: soon, and without counting the wait", () => {
+    const health = {
+      ...noHealth,
+      failing: { since: at, attempts: 149, attemptsMax: 150, outcome: "failed" as const, status: 500, detail: null },
+      held: [{ deviceId: device(1), seq: 3, attempts: 7, outcome: "failed" as const, status: 500 }]
+    }
+    const plan = make({ cursor: 10, health })
+    assert.deepStrictEqual(plan.next(0), { _tag: "Idle", wakeAt: 2_500 })
+    assert.deepStrictEqual(plan.next(2_500), { _tag: "ReadHeld", device: device(1), after: 2 })
+    plan.heldRead(device(1), { events: [event(3, 1)], through: 10 }, 2_500)
+    assert.strictEqual(plan.report(sendAll(plan, 2_500)[0]!, reported("failed"), 2_500, at)._tag, "None")
+    assert.deepInclude(plan.health.failing, { attempts: 149 })
+    assert.deepStrictEqual(plan.health.held.map(({ attempts, seq }) => [attempts, seq]), [[7, 3]])
+    // An older database: what was held there is not known here.
+    assert.deepStrictEqual(make({ cursor: 2, health: { ...health, failing: null } }).health.held, [])
+  })
+
+  it("holds no more events, bytes and devices than its bounds say", () => {
+    const plan = make()
+    fill(plan, Array.from({ length: 1_000 }, (_, index) => index))
+    assert.strictEqual(plan.through, bounds.windowEventsMax)
+    const large = make()
+    large.offer(0, Array.from({ length: 10 }, (_, index) => event(index + 1, index, 100_000)), 10, null)
+    assert.strictEqual(large.through, 3)
+    const huge = make()
+    huge.offer(0, [event(1, 1, 5_000_000), event(2, 1, 1)], 2, null)
+    assert.strictEqual(huge.through, 1)
+    // Refusals of one device after the other end at the bound.
+    const refusing = make()
+    for (let number = 1; number <= 1_000; number++) {
+      fill(refusing, [number])
+      for (const job of sendAll(refusing, 0)) refusing.report(job, reported("refused"), 0, at)
+    }
+    assert.strictEqual(refusing.health.held.length, bounds.heldDevicesMax)
+    assert.isBelow(refusing.cursor, bounds.heldDevicesMax + 1)
+  })
+
+  it("keeps to a rate, with a burst of one second", () => {
+    const plan = make({ rateLimit: 10 })
+    fill(plan, Array.from({ length: 40 }, (_, index) => index + 1))
+    let now = 0
+    const times: Array<number> = []
+    while (times.length < 40) {
+      const step = plan.next(now)
+      if (step._tag === "Send") {
+        times.push(now)
+        plan.report(step.job, reported("delivered"), now, at)
+      } else {
+        assert(step._tag === "Idle")
+        now = step.wakeAt!
+      }
+    }
+    assert.strictEqual(times.filter((time) => time === 0).length, 10)
+    assert.isAtLeast(now, 2_900)
+    assert.isBelow(now, 3_100)
+  })
+
+  it("skips what is deleted, and says how much", () => {
+    const plan = make()
+    assert.strictEqual(plan.skipTo(41), 41)
+    assert.deepStrictEqual([plan.cursor, plan.health.expired], [41, 41])
+    fill(plan, [1])
+    assert.deepStrictEqual(seqsOf(sendAll(plan, 0)), [42])
+  })
+
+  /**
+   * Against an endpoint that does anything, over restarts at any moment: every event is taken at least once, each device
+   * strictly in order but for repeats of what was taken, and nothing is in flight twice for a device.
+   */
+  it("delivers every event at least once and in order of each device, whatever the endpoint answers and when it crashes", () => {
+    const outcomes: ReadonlyArray<DeliveryOutcome> = [
+      "delivered",
+      "delivered",
+      "refused",
+      "failed",
+      "timeout",
+      "throttled"
+    ]
+    fc.assert(
+      fc.property(
+        fc.array(fc.integer({ min: 1, max: 6 }), { minLength: 1, maxLength: 60 }),
+        fc.array(fc.tuple(fc.integer({ min: 0, max: 9 }), fc.integer({ min: 0, max: 7 })), { maxLength: 200 }),
+        (devices, script) => {
+          const log = devices.map((of, index) => event(index + 1, of))
+          const taken: Array<LoggedEvent> = []
+          let durable = { cursor: 0, health: noHealth as ReturnType<typeof make>["health"] }
+          let plan = make()
+          let now = 0
+          let flight: Array<Job> = []
+          const act = (choice: number, pick: number) => {
+            if (choice === 0) {
+              durable = { cursor: Math.max(durable.cursor, plan.cursor), health: plan.health }
+            } else if (choice === 1) {
+              plan = make({ ...durable, now })
+              flight = []
+            } else if (choice <= 4 && flight.length > 0) {
+              const [job] = flight.splice(pick % flight.length, 1)
+              const outcome = outcomes[pick % outcomes.length]!
+              if (outcome === "delivered") taken.push(job!.event)
+              plan.report(job!, reported(outcome), now, at)
+            } else {
+              plan.offer(
+                plan.through,
+                log.slice(plan.through, plan.through + 1 + pick),
+                Math.min(log.length, plan.through + 1 + pick),
+                null
+              )
+              step()
+            }
+          }
+          const step = () => {
+            const next = plan.next(now)
+            if (next._tag === "Send") {
+              assert.notInclude(flight.map((job) => job.event.deviceId), next.job.event.deviceId)
+              flight.push(next.job)
+            } else if (next._tag === "ReadHeld") {
+              const events = log.filter(({ deviceId, seq }) => deviceId === next.device && seq > next.after).slice(0, 3)
+              plan.heldRead(next.device, { events, through: events.length === 3 ? events[2]!.seq : log.length }, now)
+            } else if (next.wakeAt !== null && flight.length === 0) now = next.wakeAt
+          }
+          for (const [choice, pick] of script) act(choice, pick)
+          // From now on the endpoint takes everything.
+          for (let rounds = 0; rounds < 5_000; rounds++) {
+            if (plan.cursor === log.length && plan.health.held.length === 0 && flight.length === 0) break
+            plan.offer(plan.through, log.slice(plan.through), log.length, null)
+            step()
+            for (const job of flight.splice(0)) {
+              taken.push(job.event)
+              plan.report(job, reported("delivered"), now, at)
+            }
+          }
+          assert.deepStrictEqual([plan.cursor, plan.health.held], [log.length, []])
+          for (const of of new Set(devices)) {
+            const wanted = log.filter(({ deviceId }) => deviceId === device(of)).map(({ seq }) => seq)
+            const got = taken.filter(({ deviceId }) => deviceId === device(of)).map(({ seq }) => seq)
+            const firsts = got.filter((seq, index) => got.indexOf(seq) === index)
+            assert.deepStrictEqual(firsts, wanted)
+          }
+        }
+      ),
+      propertyLimits(500)
+    )
+  })
+})
