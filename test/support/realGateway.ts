@@ -8,6 +8,7 @@ import type { DeviceStateTag } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
 import * as adapters from "../../src/layers/gateways/adapters.ts"
+import * as Outbound from "../../src/layers/outbound/Outbound.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
@@ -18,6 +19,7 @@ import { GatewayManager } from "../../src/services/GatewayManager.ts"
 import { PublicAddress } from "../../src/services/PublicAddress.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
+import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
 import { SlotLookup } from "../../src/services/SlotLookup.ts"
 import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
 import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
@@ -54,7 +56,11 @@ const services = (gateway: GivenGateway, storage: Storage, url: string) => {
     Layer.provideMerge(Layer.merge(AesSecretSeal.layer(secretKeys), WebhookSecrets.layer(secretKeys))),
     Layer.orDie
   )
-  return Layer.merge(DeviceManager.layer, Layer.provide(WebhookIngest.layer, SlotLookup.layer)).pipe(
+  return Layer.mergeAll(
+    DeviceManager.layer,
+    Layer.provide(WebhookIngest.layer, SlotLookup.layer),
+    Layer.provide(SubscriptionManager.layer, Outbound.layer({ allowPrivate: true }))
+  ).pipe(
     Layer.provideMerge(LocalFleet.layer),
     Layer.provideMerge(gateways),
     Layer.provideMerge(base)

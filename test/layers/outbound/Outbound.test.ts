@@ -8,7 +8,7 @@ import type { Scope } from "effect"
 import * as Outbound from "../../../src/layers/outbound/Outbound.ts"
 import { OutboundHttp } from "../../../src/services/OutboundHttp.ts"
 import * as DnsServer from "../../support/dnsServer.ts"
-import * as Receiver from "../../support/receiver.ts"
+import * as Receiver from "../../support/subscriber.ts"
 
 const make = (options: Outbound.OutboundOptions) =>
   Effect.map(Layer.build(Outbound.layer(options)), (context) => Context.get(context, OutboundHttp))

@@ -4,7 +4,7 @@ import { Effect, Redacted } from "effect"
 import { Webhook } from "standardwebhooks"
 import { toWire } from "../../../../src/domain/Event.ts"
 import { freshDevice } from "../../../support/drafts.ts"
-import * as Receiver from "../../../support/receiver.ts"
+import * as Receiver from "../../../support/subscriber.ts"
 import * as Rig from "./rig.ts"
 
 const assertInOrderOfDevice = (received: ReadonlyArray<Receiver.Received>) => {
