@@ -32,6 +32,8 @@ export interface WahaOptions {
   readonly waitMillis?: number | undefined
   /** Whether some messages are addressed by hidden ids. True by default. */
   readonly hiddenIds?: boolean | undefined
+  /** The waits between tries of a webhook, times this. 1 by default. */
+  readonly webhookPace?: number | undefined
   /** How long files are kept: 180 s by default. */
   readonly fileMillis?: number | undefined
 }
@@ -70,7 +72,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
   const subscriptions = new WeakMap<WebSocket, Subscription>()
   const everywhere: SocketHolder = { sockets: new Set(), frozen: new Set() }
   const silent = new WeakSet<WebSocket>()
-  const webhooks = WahaWebhooks.make()
+  const webhooks = WahaWebhooks.make(options.webhookPace ?? 1)
   const requests: Array<string> = []
   const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 })
   let events = 0

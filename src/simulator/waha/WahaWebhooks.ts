@@ -14,6 +14,8 @@ export interface WebhookCounts {
 export interface WebhookSender {
   readonly post: (webhook: WebhookConfig, body: string, now: number) => void
   readonly counts: Readonly<WebhookCounts>
+  /** Events that are neither delivered nor given up. */
+  readonly pending: () => number
   /** What has not been delivered is forgotten. */
   readonly forget: () => void
 }
@@ -24,9 +26,11 @@ const delaySecondsDefault = 2
 /** One try. */
 const timeoutMillis = 10_000
 
-export const make = (): WebhookSender => {
+/** `pace` stretches the waits between tries. */
+export const make = (pace: number): WebhookSender => {
   const counts: WebhookCounts = { delivered: 0, attempts: 0, dropped: 0 }
   const timers = new Set<NodeJS.Timeout>()
+  let posted = 0
   let generation = new AbortController()
 
   const tryOnce = async (
@@ -71,15 +75,20 @@ export const make = (): WebhookSender => {
       const timer = setTimeout(() => {
         timers.delete(timer)
         attempt(webhook, body, headers, number + 1, signal)
-      }, delayOf(webhook, number))
+      }, delayOf(webhook, number) * pace)
       timers.add(timer)
     })
   }
 
   return {
     counts,
-    post: (webhook, body, now) => attempt(webhook, body, headersOf(webhook, body, now), 1, generation.signal),
+    pending: () => posted - counts.delivered - counts.dropped,
+    post: (webhook, body, now) => {
+      posted++
+      attempt(webhook, body, headersOf(webhook, body, now), 1, generation.signal)
+    },
     forget: () => {
+      posted = counts.delivered + counts.dropped
       generation.abort()
       generation = new AbortController()
       for (const timer of timers) clearTimeout(timer)
