@@ -46,10 +46,10 @@ const guard = async (): Promise<string> => {
   return `{${code.replace(/export\s*\{\s*\};?/, "")}}`
 }
 
-const copyEmbeddedDatabase = (): void => {
+const copyEmbeddedDatabase = (directory: string): void => {
   const source = path.dirname(createRequire(import.meta.url).resolve("@electric-sql/pglite"))
   for (const name of fs.readdirSync(source).filter((file) => /^(pglite|initdb)\.(data|wasm)$/.test(file))) {
-    fs.copyFileSync(path.join(source, name), path.join(dist, name))
+    fs.copyFileSync(path.join(source, name), path.join(directory, name))
   }
 }
 
@@ -66,28 +66,35 @@ const shared: esbuild.BuildOptions = {
 
 const version = (JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as { version: string }).version
 
-export const buildProgram = async (): Promise<void> => {
-  fs.mkdirSync(dist, { recursive: true })
+/** Another build than the one that ships, for tests of the tests: in another directory, with changed sources. */
+export interface Variant {
+  readonly directory: string
+  readonly plugins: ReadonlyArray<esbuild.Plugin>
+}
+
+export const buildProgram = async (variant: Variant | null = null): Promise<void> => {
+  const directory = variant?.directory ?? dist
+  fs.mkdirSync(directory, { recursive: true })
   const requireLine =
     "import{createRequire as columbaCreateRequire}from\"node:module\";const require=columbaCreateRequire(import.meta.url);"
   await esbuild.build({
     ...shared,
     entryPoints: { main: "src/bin/main.ts" },
-    outdir: dist,
+    outdir: directory,
     // Old enough to be parsed by the Nodes that the guard refuses.
     target: "node18",
     // Names stay as they are: stack traces can be read, and nothing has to put names back at each start.
     minifyWhitespace: true,
     minifySyntax: true,
     sourcesContent: false,
-    plugins: [requireBuiltins],
+    plugins: [requireBuiltins, ...variant?.plugins ?? []],
     // Optional native speed-ups of `ws`, which works without them.
     external: ["bufferutil", "utf-8-validate"],
     define: { "process.env.COLUMBA_VERSION": JSON.stringify(version) },
     banner: { js: `#!/usr/bin/env node\n${await guard()}\n${requireLine}` }
   })
-  copyEmbeddedDatabase()
-  writeStamp()
+  copyEmbeddedDatabase(directory)
+  if (variant === null) writeStamp()
 }
 
 export const buildLibrary = async (): Promise<void> => {

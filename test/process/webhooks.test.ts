@@ -87,6 +87,7 @@ const make: Effect.Effect<Rig, never, Scope.Scope> = Effect.gen(function*() {
           deviceId,
           redelivered: false
         })),
+        streamed: null,
         witnessed: [],
         upstreamOf
       })

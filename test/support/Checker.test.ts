@@ -1,13 +1,14 @@
 import { assert, describe, it } from "@effect/vitest"
 import { assertNothingMissed, assertSound, check, report } from "./Checker.ts"
 import type { Ledgers, Violation } from "./Checker.ts"
-import type { Committed, Delivered, Emitted } from "./Ledger.ts"
+import type { Committed, Delivered, Emitted, Streamed } from "./Ledger.ts"
 
 /** Two devices with five messages each, all committed and delivered, and one ack of two messages. */
 const sound = (): {
   emitted: Array<Emitted>
   committed: Array<Committed>
   delivered: Array<Delivered>
+  streamed: Array<Streamed>
   witnessed: Array<string>
   upstreamOf: Map<string, string>
 } => {
@@ -33,6 +34,7 @@ const sound = (): {
     emitted,
     committed,
     delivered: committed.map((row) => makeDelivery(row)),
+    streamed: committed.map(({ id, seq }) => ({ id, seq })),
     witnessed: ["id-1", "id-4"],
     upstreamOf: new Map([["dev_even", "even"], ["dev_odd", "odd"]])
   }
@@ -53,9 +55,11 @@ const planted: Record<Violation, Plant> = {
   unexpected: ({ delivered }) => delivered.push({ ...delivered[0]!, messageId: "id-99", seq: 99 }),
   split: ({ delivered }) => delivered.push({ ...delivered[0]!, messageId: "id-other" }),
   reordered: ({ delivered }) => delivered.splice(0, 3, delivered[2]!, delivered[1]!, delivered[0]!),
-  hole: ({ committed, delivered }) => {
+  broken: ({ streamed }) => streamed.splice(4, 1),
+  hole: ({ committed, delivered, streamed }) => {
     committed.splice(5, 1)
     delivered.splice(5, 1)
+    streamed.splice(5, 1)
   },
   doubled: ({ committed, delivered }) => {
     const again = { ...committed[0]!, seq: 13, id: "id-13" }

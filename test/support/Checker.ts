@@ -2,12 +2,14 @@
  * Checks the ledgers of a run against the promises. Every class of violation has a name and examples. What may happen
  * in a crash (an event that was sent to a dying process, a second delivery) is counted and is no violation.
  */
-import type { Committed, Delivered, Emitted } from "./Ledger.ts"
+import type { Committed, Delivered, Emitted, Streamed } from "./Ledger.ts"
 
 export interface Ledgers {
   readonly emitted: ReadonlyArray<Emitted>
   readonly committed: ReadonlyArray<Committed>
   readonly delivered: ReadonlyArray<Delivered>
+  /** What a reader of the event stream received, who read from the beginning; null without one. */
+  readonly streamed: ReadonlyArray<Streamed> | null
   /** Ids that were seen committed at some time during the run. */
   readonly witnessed: ReadonlyArray<string>
   /** The gateway's name of a device by our id. */
@@ -23,6 +25,8 @@ export type Violation =
   | "split"
   /** First deliveries of one device were not in log order. */
   | "reordered"
+  /** The reader of the stream did not get every event of the log, each once and in order. */
+  | "broken"
   /** Log numbers are not contiguous. */
   | "hole"
   /** One upstream event has two rows. */
@@ -40,6 +44,8 @@ export interface Verdict {
     readonly unheard: number
     /** Sent to a socket, but never committed. */
     readonly missed: number
+    /** Committed from the gateway's history. */
+    readonly recovered: number
     readonly committed: number
     readonly delivered: number
     /** Deliveries beyond the first of an event, other than the broker's own repeats. */
@@ -66,6 +72,7 @@ export const check = (ledgers: Ledgers): Verdict => {
       unexpected: delivered.filter((delivery) => !agrees(delivery, byId.get(delivery.messageId))).map(describeDelivery),
       split: splits(delivered),
       reordered: reorderings([...first.values()]),
+      broken: breaks(ledgers),
       hole: holes(committed),
       doubled: doubles(committed),
       vanished: [...new Set(ledgers.witnessed)].filter((id) => !byId.has(id)),
@@ -75,6 +82,7 @@ export const check = (ledgers: Ledgers): Verdict => {
       emitted: emitted.length,
       unheard: emitted.filter((event) => event.sockets === 0).length,
       missed: upstream.missed.length,
+      recovered: committed.filter((row) => row.via === "backfill").length,
       committed: committed.length,
       delivered: delivered.length,
       repeated: repeats.filter((delivery) => !delivery.redelivered).length,
@@ -135,6 +143,17 @@ const reorderings = (first: ReadonlyArray<Delivered>): ReadonlyArray<string> => 
     const before = last.get(deviceId) ?? 0
     if (seq < before) found.push(`${deviceId}: ${seq} after ${before}`)
     else last.set(deviceId, seq)
+  }
+  return found
+}
+
+const breaks = ({ committed, streamed }: Ledgers): ReadonlyArray<string> => {
+  if (streamed === null) return []
+  const found: Array<string> = []
+  for (let index = 0; index < Math.max(committed.length, streamed.length); index++) {
+    const [row, event] = [committed[index], streamed[index]]
+    if (row?.id === event?.id && row?.seq === event?.seq) continue
+    found.push(`event ${index + 1} of the stream is ${event?.seq ?? "missing"} where the log has ${row?.seq ?? "none"}`)
   }
   return found
 }

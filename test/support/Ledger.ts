@@ -1,6 +1,7 @@
 /**
- * The three ledgers of one run, each kept by another party: the events that the gateway emitted, the rows of the log,
- * and the messages that a recorder beside the program received from the broker. `Checker` compares them.
+ * The ledgers of one run, each kept by another party: the events that the gateway emitted, the rows of the log, the
+ * messages that a recorder beside the program received from the broker, and what a reader of the event stream received.
+ * `Checker` compares them.
  */
 import { readFileSync } from "node:fs"
 import { PgClient } from "@effect/sql-pg"
@@ -34,6 +35,12 @@ export interface Delivered {
   readonly deviceId: string
   /** The broker had delivered it to the recorder before: this repeat is not caused by Columba. */
   readonly redelivered: boolean
+}
+
+/** One event as a reader of the event stream received it, in order of arrival. */
+export interface Streamed {
+  readonly seq: number
+  readonly id: string
 }
 
 /** The simulator's own form of an entry, as far as it matters here. */

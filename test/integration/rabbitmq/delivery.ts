@@ -133,5 +133,5 @@ export const verdict = Effect.fnUntraced(function*(messages: ReadonlyArray<Consu
     for (const event of page.events) committed.push(toCommitted({ ...event, device_id: event.deviceId }))
   }
   const delivered = messages.map(toDelivered)
-  return check({ emitted: [], committed, delivered, witnessed: [], upstreamOf: new Map() })
+  return check({ emitted: [], committed, delivered, streamed: null, witnessed: [], upstreamOf: new Map() })
 })

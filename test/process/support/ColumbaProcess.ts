@@ -32,6 +32,9 @@ export interface ColumbaProcess {
   readonly kill: Effect.Effect<void>
   /** SIGTERM, and how it ended. */
   readonly terminate: Effect.Effect<Exited>
+  /** Stops it without ending it: connections stay open and get no answer, until `thaw`. */
+  readonly freeze: Effect.Effect<void>
+  readonly thaw: Effect.Effect<void>
   readonly running: Effect.Effect<boolean>
   /** Null while it does not answer. */
   readonly readiness: Effect.Effect<Readiness | null>
@@ -44,11 +47,15 @@ export interface ColumbaProcess {
 }
 
 /** Another build under test: `COLUMBA_TEST_MAIN` names its `main.js`. */
-const program = process.env["COLUMBA_TEST_MAIN"] ?? join(import.meta.dirname, "../../../dist/main.js")
+const builtProgram = process.env["COLUMBA_TEST_MAIN"] ?? join(import.meta.dirname, "../../../dist/main.js")
 
 export const make = Effect.fnUntraced(function*(options: {
   readonly directory: string
   readonly env: Readonly<Record<string, string>>
+  /** Its `main.js`, if another than the one just built. */
+  readonly program?: string | undefined
+  /** What to put before the command line, such as a shell that sets a limit. */
+  readonly wrapper?: ReadonlyArray<string> | undefined
 }): Effect.fn.Return<ColumbaProcess, never, Scope.Scope> {
   const port = yield* freePort
   const url = `http://127.0.0.1:${port}`
@@ -57,7 +64,13 @@ export const make = Effect.fnUntraced(function*(options: {
   let child: ChildProcess | undefined
 
   const begin = Effect.sync(() => {
-    child = spawn(process.execPath, [program, "serve"], {
+    const [file = "", ...args] = [
+      ...options.wrapper ?? [],
+      process.execPath,
+      options.program ?? builtProgram,
+      "serve"
+    ]
+    child = spawn(file, args, {
       cwd: options.directory,
       env: {
         PATH: process.env["PATH"],
@@ -94,6 +107,7 @@ export const make = Effect.fnUntraced(function*(options: {
     ).pipe(Effect.timeoutOrElse({ duration: startTimeout, orElse: () => fail(`was not ready in ${startTimeout}`) }))
   })
 
+  const send = (signal: NodeJS.Signals) => Effect.sync(() => void child?.kill(signal))
   const signalled = (signal: NodeJS.Signals) =>
     Effect.suspend(() => {
       if (child === undefined) return Effect.die(new Error("the program was not started"))
@@ -109,6 +123,8 @@ export const make = Effect.fnUntraced(function*(options: {
     runToEnd: Effect.flatMap(begin, ended),
     kill: Effect.asVoid(signalled("SIGKILL")),
     terminate: signalled("SIGTERM"),
+    freeze: send("SIGSTOP"),
+    thaw: send("SIGCONT"),
     running: Effect.sync(() => child !== undefined && !hasEnded(child)),
     readiness,
     get: (path) => request(path),

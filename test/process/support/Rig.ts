@@ -102,6 +102,7 @@ export const make = Effect.fnUntraced(function*(options: {
       emitted: simulator.ledger.entries().map(toEmitted),
       committed: yield* committed,
       delivered: yield* recorder.entries,
+      streamed: null,
       witnessed,
       upstreamOf: upstreamByDevice
     })

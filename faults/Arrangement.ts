@@ -1,0 +1,166 @@
+/**
+ * What one row runs on: the built program, the simulated gateway, a recorder behind the broker and a reader of the event
+ * stream, each a party of its own, with a proxy before each thing that the program speaks to. The harness knows what
+ * happened only from the ledgers of these parties.
+ */
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { check } from "../test/support/Checker.ts"
+import type { Verdict } from "../test/support/Checker.ts"
+import * as FaultProxy from "../test/support/FaultProxy.ts"
+import { readLog } from "../test/support/Ledger.ts"
+import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
+import * as Recorder from "../test/process/support/Recorder.ts"
+import { until } from "../test/support/until.ts"
+import type { Part, Scenario } from "./Scenario.ts"
+import * as Servers from "./Servers.ts"
+import * as SimulatorProcess from "./SimulatorProcess.ts"
+import * as StreamReader from "./StreamReader.ts"
+
+export interface Arrangement {
+  readonly servers: Servers.Servers
+  readonly databaseUrl: string
+  readonly vhost: string
+  readonly columba: ColumbaProcess.ColumbaProcess
+  readonly simulator: SimulatorProcess.SimulatorProcess
+  readonly recorder: Recorder.Recorder
+  readonly reader: StreamReader.StreamReader
+  readonly proxies: Readonly<Record<Part, FaultProxy.FaultProxy>>
+  readonly devices: ReadonlyMap<string, string>
+  /** Sets the program's wall clock off by so many seconds. */
+  readonly stepClock: (seconds: number) => Effect.Effect<void>
+  readonly ready: Effect.Effect<void>
+  readonly online: Effect.Effect<void>
+  /** The number of the newest event in the log. */
+  readonly head: Effect.Effect<number>
+  /** Keeps the events that are committed now. They must never be missing later. */
+  readonly witness: Effect.Effect<void>
+  /** The ledgers as they are now. */
+  readonly verdict: Effect.Effect<Verdict>
+}
+
+const clockShift = join(import.meta.dirname, "clockShift.mjs")
+
+/** Ready, also in a state that only an operator could improve: after a fault the program must get there by itself. */
+const readyTimeout = "120 seconds"
+
+export const make = Effect.fnUntraced(function*(
+  scenario: Scenario,
+  seed: string,
+  servers: Servers.Servers,
+  program: string
+): Effect.fn.Return<Arrangement, never, Scope.Scope> {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-faults-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const { databaseUrl, rabbitUrl } = yield* Servers.freshPlaces(servers)
+  const simulator = yield* SimulatorProcess.make({ program, directory, seed })
+  const proxies = {
+    database: yield* before(databaseUrl),
+    broker: yield* before(rabbitUrl),
+    gateway: yield* before(`http://127.0.0.1:${simulator.port}`)
+  }
+  const clockFile = join(directory, "clock")
+  const recorder = yield* Recorder.make(rabbitUrl, directory)
+  const columba = yield* ColumbaProcess.make({
+    directory,
+    program,
+    wrapper: scenario.wrapper,
+    env: {
+      DATABASE_URL: through(databaseUrl, proxies.database),
+      RABBITMQ_URL: through(rabbitUrl, proxies.broker),
+      WHATSAPP_API_URL: `http://127.0.0.1:${proxies.gateway.port}`,
+      WHATSAPP_API_USER: SimulatorProcess.auth.user,
+      WHATSAPP_API_PASSWORD: SimulatorProcess.auth.password,
+      COLUMBA_FAULTS_CLOCK: clockFile,
+      ...scenario.env,
+      NODE_OPTIONS: `--import=${clockShift} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
+    }
+  })
+  yield* columba.start
+  const devices = yield* addDevices(columba, scenario.load.devices)
+  const reader = yield* StreamReader.make(columba.url)
+  const witnessed = new Set<string>()
+  let witnessedTo = 0
+
+  const ready = until(
+    "the program is ready",
+    Effect.map(columba.readiness, (answer) => answer?.status === 200),
+    readyTimeout
+  )
+  const online = until(
+    "every device is online",
+    Effect.map(simulator.stats, (stats) => stats.sockets === scenario.load.devices),
+    readyTimeout
+  )
+  const page = (after: number, limit: number) => columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=${limit}`)
+  const witness = Effect.gen(function*() {
+    for (;;) {
+      const { items } = yield* page(witnessedTo, witnessPage)
+      for (const event of items) witnessed.add(event.id)
+      if (items.length < witnessPage) return
+      witnessedTo = Number(items.at(-1)!.seq)
+    }
+  })
+  return {
+    servers,
+    databaseUrl,
+    vhost: decodeURIComponent(new URL(rabbitUrl).pathname.slice(1)),
+    columba,
+    simulator,
+    recorder,
+    reader,
+    proxies,
+    devices,
+    stepClock: (seconds) => Effect.sync(() => writeFileSync(clockFile, String(seconds))),
+    ready,
+    online,
+    head: columba.metric("columba_log_head"),
+    witness,
+    verdict: Effect.gen(function*() {
+      return check({
+        emitted: yield* simulator.emitted,
+        committed: yield* readLog(databaseUrl),
+        delivered: yield* recorder.entries,
+        streamed: yield* reader.entries,
+        witnessed: [...witnessed],
+        upstreamOf: devices
+      })
+    })
+  }
+})
+
+const witnessPage = 1_000
+
+interface EventsPage {
+  readonly items: ReadonlyArray<{ readonly id: string; readonly seq: string }>
+}
+
+const before = (url: string) => {
+  const { hostname, port } = new URL(url)
+  return FaultProxy.make({ host: hostname, port: Number(port) })
+}
+
+const through = (url: string, proxy: FaultProxy.FaultProxy): string => {
+  const changed = new URL(url)
+  changed.port = String(proxy.port)
+  return changed.href
+}
+
+const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess, count: number) {
+  const upstreamIds = Array.from({ length: count }, (_, index) => `slot-${index + 1}`)
+  const pairs = yield* Effect.forEach(
+    upstreamIds,
+    (upstreamId) =>
+      Effect.map(
+        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
+        ({ id }) => [id, upstreamId] as const
+      ),
+    { concurrency: 8 }
+  )
+  return new Map(pairs)
+})

@@ -1,0 +1,92 @@
+/**
+ * What a row of the fault suite is, as data: a workload, the faults that strike while it runs, and what must hold besides
+ * the promises that hold in every row. All choices (who writes what, when a fault strikes) follow from the seed.
+ */
+import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
+import type { Direction, Toxic } from "../test/support/FaultProxy.ts"
+
+/** Each is over, and what it broke is healed, before the next one strikes. */
+export type Fault =
+  | { readonly do: "kill program" }
+  /** SIGTERM, as a deployment does. It must end with code 0. */
+  | { readonly do: "stop program" }
+  | { readonly do: "freeze program"; readonly millis: number }
+  | { readonly do: "restart broker" }
+  | { readonly do: "kill broker" }
+  | { readonly do: "freeze broker"; readonly millis: number }
+  | { readonly do: "alarm broker"; readonly of: "memory" | "disk"; readonly millis: number }
+  | { readonly do: "delete queue" }
+  | { readonly do: "delete exchange" }
+  | { readonly do: "revoke permissions"; readonly millis: number }
+  /** The broker refuses what the queue has no room for. */
+  | { readonly do: "fill queue"; readonly millis: number }
+  | { readonly do: "restart database"; readonly mode: "fast" | "immediate" }
+  | { readonly do: "kill database" }
+  | { readonly do: "freeze database"; readonly millis: number }
+  | { readonly do: "end sessions" }
+  | { readonly do: "lock table"; readonly millis: number }
+  | { readonly do: "take connections"; readonly millis: number }
+  /** A transaction that stays open with a snapshot, as a dump or a forgotten session has. */
+  | { readonly do: "hold snapshot"; readonly millis: number }
+  | { readonly do: "refuse writes"; readonly millis: number }
+  /** The database's disk has no room. Needs root, for a file system of its own. */
+  | { readonly do: "fill disk"; readonly millis: number }
+  /** Another process appends too, and each of its transactions stays open for a while before it commits. */
+  | { readonly do: "write beside"; readonly events: number; readonly openMillis: number }
+  | {
+    readonly do: "disturb network"
+    readonly to: Part
+    readonly direction: Direction
+    readonly toxic: Toxic
+    readonly millis: number
+  }
+  /** Connections are cut, and new ones refused. */
+  | { readonly do: "cut network"; readonly to: Part; readonly millis: number }
+  | { readonly do: "fault gateway"; readonly fault: GatewayFault; readonly millis: number }
+  /** The wall clock of the program is set; its monotonic clock goes on. */
+  | { readonly do: "step clock"; readonly seconds: number }
+
+export type FaultOf<Do extends Fault["do"]> = Extract<Fault, { readonly do: Do }>
+
+/** What the program speaks to. */
+export type Part = "database" | "broker" | "gateway"
+
+export interface Strikes {
+  readonly fault: Fault
+  readonly times: number
+}
+
+export interface Load {
+  readonly devices: number
+  readonly events: number
+  /** Events per second over all devices. */
+  readonly rate: number
+}
+
+export interface Scenario {
+  /** As it is asked for on the command line. */
+  readonly name: string
+  readonly area: "processes" | "broker" | "database" | "gateway" | "time" | "all"
+  /** What happens, in words for the report. */
+  readonly title: string
+  readonly load: Load
+  /** Each kind spread over the whole of the load, in a seeded order. */
+  readonly faults: ReadonlyArray<Strikes>
+  readonly expect: {
+    /**
+     * `none`: all that was emitted is in the log, since no process died and no socket was lost. `counted`: what the gateway
+     * sent into a dying process or to no socket at all may be missing from the log, and is reported.
+     */
+    readonly missed: "none" | "counted"
+    /** The program must still be the same process. */
+    readonly survives: boolean
+    /** Megabytes of resident memory that it may have at most, looked at once per second. */
+    readonly residentMax?: number
+  }
+  /** For the program, beyond what every row has. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Before the program's command line, such as a shell that sets a limit. */
+  readonly wrapper?: ReadonlyArray<string>
+  /** Short enough, and telling enough, for every test run. */
+  readonly smoke: boolean
+}

@@ -1,0 +1,72 @@
+/** The simulated gateway as a process of its own, driven over its controls. Its ledger is a file. */
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
+import type { SimulatorStats } from "../src/simulator/SimulatorCore.ts"
+import { toEmitted } from "../test/support/Ledger.ts"
+import type { Emitted, SimulatorEntry } from "../test/support/Ledger.ts"
+import { freePort } from "../test/support/servers/ServerHome.ts"
+import { until } from "../test/support/until.ts"
+
+export const auth = { user: "columba", password: "gateway-password" }
+
+export interface SimulatorProcess {
+  readonly port: number
+  readonly stats: Effect.Effect<SimulatorStats>
+  readonly emit: (load: { readonly count: number; readonly rate: number }) => Effect.Effect<void>
+  readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
+  readonly clearFaults: Effect.Effect<void>
+  /** All that it has emitted. */
+  readonly emitted: Effect.Effect<ReadonlyArray<Emitted>>
+}
+
+const timeoutMillis = 10_000
+
+export const make = Effect.fnUntraced(function*(options: {
+  readonly program: string
+  readonly directory: string
+  readonly seed: string
+}): Effect.fn.Return<SimulatorProcess, never, Scope.Scope> {
+  const port = yield* freePort
+  const ledger = join(options.directory, "emitted.ndjson")
+  const { password, user } = auth
+  const settings = { port: String(port), seed: options.seed, ledger, user, password }
+  const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
+  yield* Effect.acquireRelease(
+    Effect.sync(() =>
+      spawn(process.execPath, [options.program, "simulator", ...flags], {
+        cwd: options.directory,
+        env: { PATH: process.env["PATH"], HOME: options.directory },
+        stdio: "ignore"
+      })
+    ),
+    (child: ChildProcess) => Effect.sync(() => child.kill("SIGKILL"))
+  )
+  const ask = <A>(method: string, path: string, body?: object) =>
+    Effect.promise(async () => {
+      const response = await fetch(`http://127.0.0.1:${port}/__sim/${path}`, {
+        method,
+        signal: AbortSignal.timeout(timeoutMillis),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) })
+      })
+      if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`)
+      return await response.json() as A
+    })
+  const stats = ask<SimulatorStats>("GET", "stats")
+  yield* until("the simulator answers", Effect.as(stats, true).pipe(Effect.catchDefect(() => Effect.succeed(false))))
+  return {
+    port,
+    stats,
+    emit: (load) => Effect.asVoid(ask("POST", "emit", load)),
+    addFault: (fault) => Effect.asVoid(ask("POST", "faults", fault)),
+    clearFaults: Effect.asVoid(ask("DELETE", "faults")),
+    emitted: Effect.sync(() =>
+      readFileSync(ledger, "utf8").split("\n").filter((line) => line !== "")
+        .map((line) => toEmitted(JSON.parse(line) as SimulatorEntry))
+    )
+  }
+})

@@ -1,0 +1,169 @@
+/**
+ * Runs one row: load, faults at seeded moments of it, then quiet. While faults strike only safety counts; once all is
+ * healed the program must get everything through by itself within a bound. Then the ledgers are compared.
+ */
+import { Effect, Fiber } from "effect"
+import type { Scope } from "effect"
+import { seeded } from "../src/simulator/Seeded.ts"
+import type { Seeded } from "../src/simulator/Seeded.ts"
+import type { Verdict } from "../test/support/Checker.ts"
+import { until } from "../test/support/until.ts"
+import * as Arrangement from "./Arrangement.ts"
+import type { Fault, Scenario } from "./Scenario.ts"
+import type { Servers } from "./Servers.ts"
+import { strike } from "./strikes.ts"
+
+export interface Outcome {
+  readonly name: string
+  readonly seed: string
+  readonly counts: Verdict["counts"]
+  /** Class and examples of everything that broke a promise, of all rows or of this one. */
+  readonly broken: Readonly<Record<string, ReadonlyArray<string>>>
+  /** From a fault until the program was ready again, less the fault's own length, in milliseconds, in order. */
+  readonly recoveries: ReadonlyArray<number>
+  /** Times that the reader of the stream had to resume. */
+  readonly resumed: number
+  /** The most resident memory that was seen, in megabytes. */
+  readonly residentMax: number
+  readonly seconds: number
+}
+
+export const isSound = (outcome: Outcome): boolean => Object.keys(outcome.broken).length === 0
+
+export interface Progress {
+  readonly emitted: number
+  readonly of: number
+  readonly logged: number
+  readonly delivered: number
+  /** What happens now. */
+  readonly phase: string
+}
+
+/** Longer than the longest wait of the program's own: it looks at a broker or gateway that was away every minute. */
+const settleTimeout = "90 seconds"
+
+/** Events that a recorder or a log may still be behind with when nothing more comes. */
+const quietMillis = 1_000
+
+interface Moment {
+  readonly at: number
+  readonly fault: Fault
+}
+
+/** One moment in each of as many equal parts of the load, anywhere in it but near its end; faults in seeded order. */
+export const planMoments = (scenario: Scenario, seed: string): ReadonlyArray<Moment> => {
+  const random = seeded(`${seed}/moments`)
+  const kinds = scenario.faults.flatMap(({ fault, times }) => Array.from({ length: times }, () => fault))
+  // Steps of a clock are told in their order.
+  const order = scenario.area === "time" ? kinds : shuffle(kinds, random)
+  const part = scenario.load.events / (order.length + 0.5)
+  return order.map((fault, index) => ({ fault, at: Math.floor((index + 0.15 + random.next() * 0.7) * part) }))
+}
+
+const shuffle = <A>(items: ReadonlyArray<A>, random: Seeded): ReadonlyArray<A> =>
+  items.map((item) => [random.next(), item] as const).sort(([left], [right]) => left - right).map(([, item]) => item)
+
+export const runScenario = Effect.fnUntraced(function*(
+  scenario: Scenario,
+  options: {
+    readonly seed: string
+    readonly servers: Servers
+    readonly program: string
+    readonly onProgress: (progress: Progress) => void
+  }
+): Effect.fn.Return<Outcome, never, Scope.Scope> {
+  const { onProgress, program, seed, servers } = options
+  const { load } = scenario
+  const began = performance.now()
+  const phase = { now: "starting" }
+  onProgress({ emitted: 0, of: load.events, logged: 0, delivered: 0, phase: phase.now })
+  const on = yield* Arrangement.make(scenario, seed, servers, program)
+  yield* on.online
+  const figures = { emitted: 0, head: 0, residentMax: 0, deaths: 0 }
+  const look = Effect.gen(function*() {
+    figures.emitted = (yield* on.simulator.stats).events
+    if (yield* on.columba.running) {
+      figures.residentMax = Math.max(figures.residentMax, yield* on.columba.residentMegabytes)
+    } else figures.deaths++
+    onProgress({
+      emitted: figures.emitted,
+      of: load.events,
+      logged: yield* on.reader.highest,
+      delivered: yield* on.recorder.recorded,
+      phase: phase.now
+    })
+  }).pipe(Effect.catchCause(() => Effect.void))
+  const looking = yield* Effect.forkScoped(Effect.forever(Effect.andThen(look, Effect.sleep("1 second"))))
+
+  phase.now = "load"
+  yield* on.simulator.emit({ count: load.events, rate: load.rate })
+  const recoveries: Array<number> = []
+  const moments = planMoments(scenario, seed)
+  for (const [index, { at, fault }] of moments.entries()) {
+    yield* until(
+      `${at} events were emitted`,
+      Effect.map(on.simulator.stats, ({ events }) => events >= at),
+      "10 minutes"
+    )
+    yield* on.witness
+    phase.now = `fault ${index + 1}/${moments.length}: ${describe(fault)}`
+    const struckAt = performance.now()
+    yield* strike(on, fault)
+    phase.now = "recovering"
+    yield* on.ready
+    recoveries.push(Math.max(0, Math.round(performance.now() - struckAt - ("millis" in fault ? fault.millis : 0))))
+    phase.now = "load"
+  }
+  yield* until("all events were emitted", Effect.map(on.simulator.stats, ({ jobs }) => jobs.length === 0), "15 minutes")
+  yield* on.ready
+  phase.now = "settling"
+  yield* on.online
+  yield* settle(on)
+  phase.now = "checking"
+  const verdict = yield* on.verdict
+  yield* Fiber.interrupt(looking)
+  const survived = yield* on.columba.running
+  const { code } = yield* on.columba.terminate
+  const broken = Object.fromEntries(
+    Object.entries({
+      ...verdict.violations,
+      missed: scenario.expect.missed === "none" ? verdict.missed : [],
+      died: scenario.expect.survives && (figures.deaths > 0 || !survived) ? ["the program ended during the row"] : [],
+      exit: code === 0 ? [] : [`the program ended with ${code}`],
+      memory: figures.residentMax > (scenario.expect.residentMax ?? Infinity)
+        ? [`${Math.round(figures.residentMax)} MB were resident`]
+        : [],
+      short: verdict.counts.emitted >= load.events && verdict.counts.committed >= load.events / 10
+        ? []
+        : [`only ${verdict.counts.emitted} were emitted and ${verdict.counts.committed} committed`]
+    }).filter(([, found]) => found.length > 0)
+  )
+  return {
+    name: scenario.name,
+    seed,
+    counts: verdict.counts,
+    broken,
+    recoveries,
+    resumed: yield* on.reader.resumed,
+    residentMax: Math.round(figures.residentMax),
+    seconds: Math.round((performance.now() - began) / 1000)
+  }
+})
+
+/** Until every reader has the whole log and it no longer grows; if that does not come, the checker says what is missing. */
+const settle = (on: Arrangement.Arrangement) =>
+  Effect.gen(function*() {
+    const quiet = Effect.gen(function*() {
+      const queued = yield* on.columba.metric("columba_log_queue_events")
+      const before = yield* on.head
+      yield* Effect.sleep(quietMillis)
+      const head = yield* on.head
+      const behind = Math.min(yield* on.recorder.highest, yield* on.reader.highest)
+      return queued === 0 && head === before && behind >= head
+    })
+    yield* until("every reader has the whole log", quiet, "10 minutes")
+    yield* on.recorder.drained
+  }).pipe(Effect.timeoutOption(settleTimeout))
+
+export const describe = ({ do: name, ...settings }: Fault): string =>
+  Object.keys(settings).length === 0 ? name : `${name} ${JSON.stringify(settings)}`
