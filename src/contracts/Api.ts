@@ -11,6 +11,7 @@ import { eventsEndpoint } from "./EventOperations.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
+import { mediaEndpoint } from "./MediaEndpoint.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
 import { serverOperations } from "./ServerOperations.ts"
@@ -32,6 +33,7 @@ export const Api = HttpApi.make("columba")
       OpenApi.Description,
       "Messages in and out, as stored."
     ),
+    HttpApiGroup.make("media").add(mediaEndpoint).annotate(OpenApi.Description, "The files of messages."),
     HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
       "Intervals in which a device could not hear."

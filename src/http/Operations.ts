@@ -50,7 +50,7 @@ const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
   })) as unknown as RestrictedHandlers
 
 /** The groups whose endpoints follow from the table alone. */
-type DerivedGroup = Exclude<keyof typeof Api.groups, "events">
+type DerivedGroup = Exclude<keyof typeof Api.groups, "events" | "media">
 
 interface ErasedRequest {
   readonly params?: object

@@ -16,6 +16,7 @@ import { Draining } from "./Draining.ts"
 import { guard, requestBodyMax } from "./Edge.ts"
 import { EventsHttp } from "./EventsHttp.ts"
 import { HealthRoutes } from "./Health.ts"
+import { MediaHttp } from "./MediaHttp.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { layerGroup, Operations } from "./Operations.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
@@ -62,7 +63,8 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("messages"),
     layerGroup("subscriptions"),
     layerGroup("server"),
-    EventsHttp
+    EventsHttp,
+    MediaHttp
   ]),
   Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
 )

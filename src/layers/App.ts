@@ -27,6 +27,7 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { LogStatus } from "../services/LogStatus.ts"
+import { MessageMedia } from "../services/MessageMedia.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
@@ -135,7 +136,8 @@ export const start = Effect.fn("App.start")(function*(
     Context.merge(ground, fleet)
   )
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
-  const served = Context.mergeAll(ground, fleet, manager, webhooks, subscriptions)
+  const media = yield* Effect.provideContext(on(stages.foundation, MessageMedia.layer), ground)
+  const served = Context.mergeAll(ground, fleet, manager, webhooks, subscriptions, media)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 

@@ -78,19 +78,26 @@ export class GatewayDirectory extends Context.Service<GatewayDirectory, {
     })
 }
 
-/** Opens the gateway for one request. One that another process added a moment ago is looked for in the table. */
+/** Opens the gateway for as long as the scope. One that another process added a moment ago is looked for in the table. */
+export const openGateway = (
+  directory: GatewayDirectory["Service"],
+  name: GatewayName | undefined
+): Effect.Effect<WhatsAppGateway, GatewayAbsent, Scope.Scope> =>
+  Effect.suspend(() => Effect.fromResult(directory.current(name))).pipe(
+    Effect.catchTag(
+      "GatewayUnknown",
+      () => Effect.andThen(directory.refresh, Effect.suspend(() => Effect.fromResult(directory.current(name))))
+    ),
+    Effect.flatMap(directory.open)
+  )
+
+/** Opens the gateway for one request. */
 export const useGateway = <A, E, R>(
   directory: GatewayDirectory["Service"],
   name: GatewayName | undefined,
   use: (gateway: WhatsAppGateway) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | GatewayAbsent, R> =>
-  Effect.suspend(() => Effect.fromResult(directory.current(name))).pipe(
-    Effect.catchTag("GatewayUnknown", () =>
-      Effect.andThen(directory.refresh, Effect.suspend(() => Effect.fromResult(directory.current(name))))),
-    Effect.flatMap((ref) =>
-      Effect.scopedWith((scope) => Effect.flatMap(Scope.provide(directory.open(ref), scope), use))
-    )
-  )
+  Effect.scopedWith((scope) => Effect.flatMap(Scope.provide(openGateway(directory, name), scope), use))
 
 /** The named one. Without a name: the only one, or the one named `default`. */
 const choose = <A>(

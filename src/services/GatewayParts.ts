@@ -218,7 +218,7 @@ export class MediaUnavailable extends Schema.TaggedError<MediaUnavailable>()("Me
 /** A file on its way. What the gateway does not tell is null. */
 export interface MediaFile {
   readonly mimeType: string | null
-  /** Bytes. */
+  /** Exactly so many bytes follow. */
   readonly size: number | null
   readonly fileName: string | null
   /** Fails where the gateway breaks off. The caller bounds it. */

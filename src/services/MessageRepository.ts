@@ -2,6 +2,7 @@
 import { Context } from "effect"
 import type { Effect } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
+import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId, MessageId } from "../domain/Ids.ts"
 import type { Message, MessageStatus } from "../domain/Message.ts"
 import type { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
@@ -14,6 +15,15 @@ export class MessageRepository extends Context.Service<MessageRepository, {
     id: MessageId,
     visible?: VisibleDevices
   ) => Effect.Effect<Message, MessageNotFound | StorageUnavailable>
+
+  /** What the event that brought the message says of it. */
+  readonly content: (
+    id: MessageId,
+    visible?: VisibleDevices
+  ) => Effect.Effect<
+    { readonly deviceId: DeviceId; readonly data: MessageData },
+    MessageNotFound | StorageUnavailable
+  >
 
   /**
    * Newest first by when we recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and still

@@ -85,8 +85,13 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual((yield* messages.list({ limit: 10, device: other, visible })).items, [])
         for (const { id } of (yield* messages.list({ limit: 10, device: other })).items) {
           assert.strictEqual((yield* Effect.flip(messages.get(id, visible)))._tag, "MessageNotFound")
+          assert.strictEqual((yield* Effect.flip(messages.content(id, visible)))._tag, "MessageNotFound")
         }
-        for (const { id } of listed.items) assert.strictEqual((yield* messages.get(id, visible)).deviceId, mine)
+        for (const { id, waId } of listed.items) {
+          assert.strictEqual((yield* messages.get(id, visible)).deviceId, mine)
+          const content = yield* messages.content(id, visible)
+          assert.deepStrictEqual([content.deviceId, content.data.waId], [mine, waId])
+        }
         const read = yield* log.read({ after, limit: 1000, visible })
         assert.deepStrictEqual(read.events.map(({ deviceId }) => deviceId), [mine, mine])
         assert.deepStrictEqual((yield* log.read({ after, limit: 1000, device: other, visible })).events, [])

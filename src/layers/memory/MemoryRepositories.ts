@@ -1,13 +1,14 @@
 /** Devices and messages in memory, over the tables that the memory log writes. */
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
+import type { VisibleDevices } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceStateData } from "../../domain/EventData.ts"
+import type { DeviceStateData, MessageData } from "../../domain/EventData.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceNotFound, UpstreamIdTaken } from "../../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
@@ -168,17 +169,23 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
       const message = tables.places.get(event.seq)?.message ?? null
       return message === null ? null : viewMessage({ ...event, message }, tables.statuses.get(message) ?? null)
     }
+    const find = (id: MessageId, visible: VisibleDevices) =>
+      Effect.suspend(() => {
+        const key = parseMessageId(id)
+        const seq = key === null ? undefined : tables.identities.get(key)?.seq
+        const event = seq === undefined ? undefined : tables.events[seq - tables.oldest]
+        const message = event === undefined ? null : view(event)
+        return event === undefined || message === null || !isVisible(visible, message.deviceId)
+          ? Effect.fail(MessageNotFound.of(id))
+          : Effect.succeed({ event, message })
+      })
     return MessageRepository.of({
-      get: (id, visible) =>
-        Effect.suspend(() => {
-          const key = parseMessageId(id)
-          const seq = key === null ? undefined : tables.identities.get(key)?.seq
-          const event = seq === undefined ? undefined : tables.events[seq - tables.oldest]
-          const message = event === undefined ? null : view(event)
-          return message === null || !isVisible(visible, message.deviceId)
-            ? Effect.fail(MessageNotFound.of(id))
-            : Effect.succeed(message)
-        }),
+      get: (id, visible) => Effect.map(find(id, visible), ({ message }) => message),
+      content: (id, visible) =>
+        Effect.map(find(id, visible), ({ event }) => ({
+          deviceId: event.deviceId,
+          data: JSON.parse(event.data) as MessageData
+        })),
       list: Effect.fnUntraced(function*(options) {
         const before = options.cursor === undefined
           ? Number.MAX_SAFE_INTEGER

@@ -6,7 +6,9 @@ import { Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { EventKind } from "../../domain/Event.ts"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { VisibleDevices } from "../../contracts/Authorization.ts"
+import type { MessageData } from "../../domain/EventData.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import type { Via } from "../../domain/Via.ts"
@@ -53,18 +55,31 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
         [PgTypes.int8(1n), ...parameters]
       ).pipe(Effect.map((rows) => rows[0]?.seq ?? null))
 
+    const find = Effect.fnUntraced(function*(id: MessageId, visible: VisibleDevices) {
+      const key = parseMessageId(id)
+      if (key === null) return yield* MessageNotFound.of(id)
+      const rows = yield* sql.unsafe<MessageRow>(
+        `select ${columns} from identities i join events e on e.seq = i.seq
+        left join message_status s on s.message = e.message
+        where i.key = $1::uuid and e.message = $1::uuid and ($2::text[] is null or e.device_id = any($2)) limit 1`,
+        [PgTypes.text(key), visible === undefined ? null : [...visible]]
+      )
+      return rows[0] === undefined ? yield* MessageNotFound.of(id) : rows[0]
+    })
+
     return MessageRepository.of({
-      get: Effect.fn("MessageRepository.get")(function*(id, visible) {
-        const key = parseMessageId(id)
-        if (key === null) return yield* MessageNotFound.of(id)
-        const rows = yield* sql.unsafe<MessageRow>(
-          `select ${columns} from identities i join events e on e.seq = i.seq
-          left join message_status s on s.message = e.message
-          where i.key = $1::uuid and e.message = $1::uuid and ($2::text[] is null or e.device_id = any($2)) limit 1`,
-          [PgTypes.text(key), visible === undefined ? null : [...visible]]
-        )
-        return rows[0] === undefined ? yield* MessageNotFound.of(id) : toMessage(rows[0])
-      }, answered("read a message")),
+      get: Effect.fn("MessageRepository.get")(
+        (id, visible) => Effect.map(find(id, visible), toMessage),
+        answered("read a message")
+      ),
+      content: Effect.fn("MessageRepository.content")(
+        (id, visible) =>
+          Effect.map(find(id, visible), ({ data, device_id }) => ({
+            deviceId: device_id as DeviceId,
+            data: JSON.parse(data) as MessageData
+          })),
+        answered("read a message")
+      ),
       list: Effect.fn("MessageRepository.list")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)

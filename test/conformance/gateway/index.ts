@@ -2,6 +2,7 @@
 import { frameLimitConformance } from "./frameLimits.ts"
 import type { Adapter, Having, SessionAdapter } from "./harness.ts"
 import { historyConformance } from "./history.ts"
+import { mediaConformance } from "./media.ts"
 import { sessionConformance } from "./sessions.ts"
 import { slotConformance } from "./slots.ts"
 import { strangerConformance, strangerHandshakeConformance } from "./strangers.ts"
@@ -16,19 +17,23 @@ export const gatewayConformance = (adapter: SessionAdapter): void => {
   strangerHandshakeConformance(adapter)
 }
 
-/** For adapters of gateways whose devices have a connection each, that post to us and keep a history. */
+/** For adapters of gateways whose devices have a connection each, that post to us, keep a history and have files. */
 export const completeGatewayConformance = (
-  adapter: SessionAdapter & Adapter<Having<"open" | "ingest" | "webhook" | "history">>
+  adapter: SessionAdapter & Adapter<Having<"open" | "ingest" | "webhook" | "history" | "media">>
 ): void => {
   gatewayConformance(adapter)
   webhookConformance(adapter)
   historyConformance(adapter)
+  mediaConformance(adapter)
 }
 
-/** For adapters of gateways that post to us and keep a history. */
-export const webhookGatewayConformance = (adapter: Adapter<Having<"ingest" | "webhook" | "history">>): void => {
+/** For adapters of gateways that post to us, keep a history and have files. */
+export const webhookGatewayConformance = (
+  adapter: Adapter<Having<"ingest" | "webhook" | "history" | "media">>
+): void => {
   slotConformance(adapter)
   strangerConformance(adapter)
   webhookConformance(adapter)
   historyConformance(adapter)
+  mediaConformance(adapter)
 }

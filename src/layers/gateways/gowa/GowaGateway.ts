@@ -19,6 +19,7 @@ import * as RestClient from "../RestClient.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofStatus, scopeClosed } from "../socketFailures.ts"
 import * as GowaHistory from "./GowaHistory.ts"
+import * as GowaMedia from "./GowaMedia.ts"
 import { connect, type GowaLink, type LinkOptions } from "./GowaLink.ts"
 import * as GowaRest from "./GowaRest.ts"
 import { ingest } from "./GowaWebhook.ts"
@@ -39,7 +40,7 @@ export interface GowaOptions {
 /** The parts of every GOWA gateway. */
 export type GowaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history">>
+  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media">>
 
 const handshakeMillisDefault = 10_000
 
@@ -127,6 +128,7 @@ export const make = Effect.fnUntraced(function*(
         "WHATSAPP_WEBHOOK_EVENTS empty; from 8.10 on PATCH /devices/{slot}/webhook sets the same for one slot"
     },
     start: gowa.start,
+    media: GowaMedia.make(name, rest, gowa),
     history: GowaHistory.make(name, rest, gowa)
   }
 })

@@ -55,11 +55,11 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Fet
     const again = kept === null ? yield* downloadAgain(target, message) : null
     const file = kept ?? (again === null ? null : yield* openFile(again))
     if (file === null) return yield* unavailable(name, "gone", "the gateway does not have the file any more")
-    const { fileName = null, mimeType, size } = message.media
+    const { fileName = null, mimeType } = message.media
     const length = Number(file.headers["content-length"])
     return {
       mimeType: mimeType ?? file.headers["content-type"] ?? null,
-      size: Number.isSafeInteger(length) ? length : size ?? null,
+      size: Number.isSafeInteger(length) ? length : null,
       fileName,
       content: file.content
     } satisfies MediaFile

@@ -18,7 +18,7 @@ describe("a gowa gateway", () => {
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
       assert.deepStrictEqual(
         listParts(gateway),
-        ["statuses", "link", "ingest", "webhook", "start", "history"]
+        ["statuses", "link", "ingest", "webhook", "start", "history", "media"]
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["gowa", "gowa at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "webhook")
