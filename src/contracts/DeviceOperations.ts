@@ -165,8 +165,10 @@ export const deviceOperations = [
     description:
       "Erases what the log holds of one chat, under both spellings of its account: the messages with their " +
       "text, their acks and actions. Each event keeps its number and becomes `event.erased`. What subscribers received " +
-      "before is not erased. The pair of the account's two spellings stays, so that repeats of erased messages are " +
-      "recognised. Erasing again erases what has come since.",
+      "before is not erased. What remains of them are digests by which a repeat is recognised, and, as long as " +
+      "the gateway could still repeat them (COLUMBA_RETENTION), the pair of the account's two spellings; the pair stays " +
+      "while another event of the device names the account, such as its message in a group. Erasing again erases what " +
+      "has come since.",
     params: ChatFields,
     success: Erasure,
     example: { erased: 42 },
@@ -179,8 +181,8 @@ export const deviceOperations = [
     summary: "Erase all chats of a device",
     description:
       "Erases all that the log holds of a device but its own transitions, and forgets its account's address " +
-      "and phone number. The pairs of two spellings of one account stay, as they do for one chat. Deactivate the " +
-      "device first, or it goes on receiving.",
+      "and phone number, in the transitions too. The digests and pairs of spellings that remain are those of the " +
+      "erasure of one chat. Deactivate the device first, or it goes on receiving and reports its account again.",
     params: DeviceIdField,
     success: Erasure,
     example: { erased: 4200 },

@@ -219,12 +219,16 @@ export class EventLog extends Context.Service<EventLog, {
   /**
    * Erases what the log holds of one chat of a device, under both spellings of the account: its messages, acks and
    * actions, and rejected frames and gateway events that name it. Each becomes an `event.erased` with its number; the
-   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back. What
+   * message, its status and the digest of its text go. Identities stay, so a repeat does not bring a message back; the
+   * pair of the account's two spellings does too, and goes with retention, unless an event that is left names it. What
    * sinks have delivered before is not erased. Returns how many events were erased.
    */
   readonly eraseChat: (device: DeviceId, chat: string) => Effect.Effect<number, StorageUnavailable>
 
-  /** The same for all of a device but its own transitions; its account's address and phone are forgotten too. */
+  /**
+   * The same for all of a device but its own transitions. Its account's address and phone number are forgotten, in
+   * transitions too.
+   */
   readonly eraseDevice: (device: DeviceId) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/EventLog") {}
 

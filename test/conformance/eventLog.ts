@@ -5,6 +5,7 @@ import type { Layer } from "effect"
 import fc from "fast-check"
 import { positionAfter, readPosition } from "../../src/domain/Ids.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceStateData } from "../../src/domain/EventData.ts"
 import { advance } from "../../src/domain/Message.ts"
 import type { MessageStatus } from "../../src/domain/Message.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
@@ -18,9 +19,12 @@ export type Storage = EventLog | DeviceRepository | MessageRepository
 
 const readAll = Effect.fnUntraced(function*(device: ReturnType<typeof freshDevice>) {
   const log = yield* EventLog
-  const { events } = yield* log.read({ after: 0, limit: 1000, device })
+  const { events } = yield* log.read({ after: yield* beforeOldest, limit: 1000, device })
   return events
 })
+
+/** Retention has removed what was before, if its tests were first. */
+const beforeOldest = Effect.flatMap(EventLog, (log) => Effect.map(log.bounds, ({ oldest }) => oldest - 1))
 
 const readBody = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
 
@@ -380,7 +384,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([cut.through, cut.throughId], [head + 1, ids[0]])
         // Nothing in memory leads to the device's rare kind: it is looked for in the store.
         for (const kinds of [undefined, ["gap.closed"]]) {
-          const filtered = yield* log.read({ after: 0, limit: 1000, device, kinds })
+          const filtered = yield* log.read({ after: yield* beforeOldest, limit: 1000, device, kinds })
           assert.deepStrictEqual([filtered.through, filtered.throughId], [head + 2, ids[1]])
         }
         const nothing = yield* log.read({ after: head + 2, limit: 10 })
@@ -392,7 +396,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const log = yield* EventLog
         yield* log.append(Array.from({ length: 3 }, () => messageDraft({ device: freshDevice() })))
         const { head, headId } = yield* log.bounds
-        const { events } = yield* log.read({ after: 0, limit: 2 })
+        const { events } = yield* log.read({ after: head - 3, limit: 2 })
         for (const { id, seq } of [events[1]!, { id: headId!, seq: head }]) {
           const { mark } = readPosition(positionAfter(seq, id))!
           yield* log.locate({ after: seq, mark })
@@ -491,6 +495,76 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual((yield* messages.list({ device, limit: 10 })).items, [])
         const { jid, phone } = yield* devices.get(device)
         assert.deepStrictEqual([jid, phone], [null, null])
+      }))
+
+    it.effect("an erased account is named by no transition, and its row keeps none of it either", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const devices = yield* DeviceRepository
+        const [device, other] = [freshDevice(), freshDevice()]
+        const [jid, phone] = ["6281234567890@s.whatsapp.net", "+6281234567890"]
+        for (const id of [device, other]) {
+          yield* devices.insert({ id, name: "x", gateway: "default" as never, upstreamId: id as never })
+        }
+        const online = (id: typeof device, words: string) => {
+          const draft = stateDraft(id, "Inactive", jid)
+          const failure = { class: "auth", code: "logged-out", detail: words } as const
+          return {
+            ...draft,
+            data: { ...draft.data, state: { _tag: "Online", jid, since: draft.occurredAt }, phone, failure }
+          } as typeof draft
+        }
+        const words = "6281234567890 was logged out, \u0000 not 62812345678901, by +6281234567890"
+        yield* log.append([online(device, words), online(other, words)])
+        assert.strictEqual((yield* devices.get(device)).jid, jid)
+        assert.strictEqual(yield* log.eraseDevice(device), 0)
+        const [event] = yield* readAll(device)
+        const data = JSON.parse(event!.data) as DeviceStateData
+        assert.deepInclude(data, { jid: null, phone: null, rule: data.rule })
+        assert.strictEqual(data.failure?.detail, "erased was logged out, \u0000 not 62812345678901, by +erased")
+        assert.deepInclude(data.state, { _tag: "Online", jid: null })
+        assert.strictEqual(event!.bytes, Buffer.byteLength(event!.data))
+        assert.deepInclude(yield* devices.get(device), { jid: null, phone: null, state: data.state })
+        assert.include((yield* readAll(other))[0]!.data, jid)
+        assert.strictEqual((yield* devices.get(other)).jid, jid)
+      }))
+
+    it.effect("the pair of an erased account's spellings holds off repeats, and goes with retention", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const spell = (name: string) => ({ lid: `${name}@lid`, jid: `62${name}@s.whatsapp.net` })
+        const [gone, named, back] = [spell("81"), spell("82"), spell("83")]
+        const [early, late] = [freshWaId(), freshWaId()]
+        yield* log.append([messageDraft({ device, waId: early, chat: gone.lid })])
+        yield* log.append(
+          [gone, named, back].map((alias) => messageDraft({ device, chat: alias.jid, aliases: [alias] }))
+        )
+        yield* log.append([messageDraft({ device, chat: "1@g.us", sender: named.lid })])
+        for (const alias of [gone, named, back]) assert.isAbove(yield* log.eraseChat(device, alias.jid), 0)
+        const repeated = yield* log.append([messageDraft({ device, waId: early, chat: gone.jid })])
+        assert.deepStrictEqual(repeated.map(({ _tag }) => _tag), ["Duplicate"])
+        yield* log.append([messageDraft({ device, chat: back.lid, aliases: [back] })])
+
+        for (const { sink } of yield* log.cursors) {
+          yield* log.moveCursor(yield* log.claimCursor(sink, "now"), (yield* log.bounds).head)
+        }
+        const before = yield* log.deleteOlderThan(Duration.days(1), { stepMax: Duration.days(1) })
+        assert.deepStrictEqual(before, { _tag: "Deleted", count: 0 })
+        const isKnown = Effect.fnUntraced(function*(alias: typeof gone) {
+          const [first, second] = [yield* say(alias.lid), yield* say(alias.jid)]
+          assert.strictEqual(first, "Committed")
+          return second === "Duplicate"
+        })
+        const say = (chat: string) =>
+          Effect.map(log.append([messageDraft({ device, waId: late, chat })]), ([written]) => written!._tag)
+        assert.isTrue(yield* isKnown(back))
+        // The newest event stays whatever its age, and is none of these chats.
+        yield* log.append([messageDraft({ device: freshDevice() })])
+        yield* log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) })
+        yield* log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) })
+        assert.isFalse(yield* isKnown(gone))
+        assert.isTrue(yield* isKnown(named))
       }))
 
     it.effect("retention keeps what a sink has not confirmed, and every identity", () =>

@@ -55,6 +55,22 @@ interface CursorRow {
   readonly keep: number | null
 }
 
+/** As `columba_redact` does it. */
+const redact = (data: string, account: ReadonlyArray<string | null>): string => {
+  const field = /"(jid|phone)":"([^"\\]+)"/g
+  const said = [...account, ...Array.from(data.matchAll(field), (match) => match[2]!)]
+  const numbers = new Set(said.flatMap((one) => /\d{7,}/.exec(one ?? "")?.[0] ?? []))
+  const plain = data.replace(field, "\"$1\":null")
+  let redacted = plain
+  for (const number of numbers) redacted = redacted.replace(new RegExp(`(?<!\\d)${number}(?!\\d)`, "g"), "erased")
+  try {
+    JSON.parse(redacted)
+    return redacted
+  } catch {
+    return plain
+  }
+}
+
 /** As `ErasedData` says. */
 const erasedData = `{"erased":true}`
 
@@ -71,6 +87,8 @@ export class MemoryTables {
   readonly identities = new Map<string, IdentityRow>()
   readonly statuses = new Map<string, StatusRow>()
   readonly aliases = new Map<string, string>()
+  /** Of aliases that an erasure has left behind, since when. */
+  readonly erasedAliases = new Map<string, number>()
   readonly cursors = new Map<string, CursorRow>()
   readonly devices = new Map<string, DeviceRow>()
   readonly gaps = new Map<string, Gap>()
@@ -88,8 +106,10 @@ export class MemoryTables {
     const recordedAt = new Date(this.recordedAt).toISOString()
     for (const draft of groups.flatMap((group) => group.drafts)) {
       for (const { jid, lid } of draft.aliases) {
-        this.aliases.set(`${draft.deviceId} ${lid}`, jid)
-        this.aliases.set(`${draft.deviceId} ${jid}`, lid)
+        for (const [spelling, other] of [[lid, jid], [jid, lid]] as const) {
+          this.aliases.set(`${draft.deviceId} ${spelling}`, other)
+          this.erasedAliases.delete(`${draft.deviceId} ${spelling}`)
+        }
       }
     }
     const refused: Array<number> = []
@@ -180,13 +200,27 @@ export class MemoryTables {
     }
     this.events = this.events.slice(count)
     this.oldest += count
+    for (const [key, since] of this.erasedAliases) {
+      const [device, spelling] = key.split(" ")
+      const chats = new Set([spelling, this.aliases.get(key)])
+      const isUsed = this.events.some(({ deviceId, seq }) => {
+        const place = this.places.get(seq)
+        return deviceId === device && place !== undefined && place.message !== null && chats.has(place.chat ?? "")
+      })
+      if (since > now - Duration.toMillis(keep) || isUsed) continue
+      this.aliases.delete(key)
+      this.erasedAliases.delete(key)
+    }
     return { _tag: "Deleted", count }
   }
 
-  erase(device: DeviceId, chat: string | null): number {
+  erase(device: DeviceId, chat: string | null, now: number): number {
     const spelled = chat === null ? [] : [chat, canonical(chat)]
     const spellings = [...spelled, ...spelled.flatMap((one) => this.aliases.get(`${device} ${one}`) ?? [])]
     const erased = new Set<number>()
+    const row = this.devices.get(device)
+    const account = row === undefined ? [] : [row.device.jid, row.device.phone]
+    let isNamed = false
     this.events = this.events.map((event) => {
       const place = this.places.get(event.seq) ?? { message: null, chat: null }
       const named = place.chat === null
@@ -194,7 +228,13 @@ export class MemoryTables {
           chat === null || spellings.some((one) => event.data.includes(one))
         )
         : chat === null || spellings.includes(place.chat)
-      if (event.deviceId !== device || !named) return event
+      if (event.deviceId !== device) return event
+      if (!named) {
+        isNamed ||= spellings.some((one) => event.data.includes(one))
+        if (chat !== null || !event.kind.startsWith("device.")) return event
+        const data = redact(event.data, account)
+        return { ...event, data, bytes: Buffer.byteLength(data) }
+      }
       if (place.message !== null) this.statuses.delete(place.message)
       this.places.delete(event.seq)
       erased.add(event.seq)
@@ -203,9 +243,16 @@ export class MemoryTables {
     for (const [key, row] of this.identities) {
       if (erased.has(row.seq)) this.identities.set(key, { ...row, content: null })
     }
-    const row = this.devices.get(device)
     if (chat === null && row !== undefined) {
-      this.devices.set(device, { ...row, device: { ...row.device, jid: null, phone: null } })
+      const state = JSON.parse(redact(JSON.stringify(row.device.state), account)) as Device["state"]
+      this.devices.set(device, { ...row, device: { ...row.device, jid: null, phone: null, state } })
+    }
+    if (!isNamed) {
+      for (const [key, other] of this.aliases) {
+        const [of, spelling] = key.split(" ")
+        if (of !== device || this.erasedAliases.has(key)) continue
+        if (chat === null || [spelling, other].some((one) => spelled.includes(one!))) this.erasedAliases.set(key, now)
+      }
     }
     return erased.size
   }

@@ -71,7 +71,7 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
       ),
       deleteOlderThan: (keep, { stepMax }) => Effect.sync(() => tables.deleteOlderThan(keep, stepMax, now())),
       mergeIdentities: Effect.succeed(0),
-      erase: (device, chat) => Effect.sync(() => tables.erase(device, chat)),
+      erase: (device, chat) => Effect.sync(() => tables.erase(device, chat, now())),
       commits: Stream.empty,
       shared: false
     })

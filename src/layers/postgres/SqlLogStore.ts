@@ -42,6 +42,8 @@ const erasedSignal = "erased"
 
 interface EraseRow {
   readonly erased: number
+  /** Whether an event that stays names the chat. */
+  readonly named: boolean
   /** Null where the device has no more events. */
   readonly through: number | null
 }
@@ -242,17 +244,27 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const erase: LogStore["Service"]["erase"] = Effect.fn("SqlLogStore.erase")(function*(device, chat) {
       let count = 0
       let after = 0
+      let named = false
       const spellings = chat === null ? null : [chat, canonical(chat)].map((one) => one.replaceAll("\u0000", "\ufffd"))
       while (true) {
         const rows = yield* sql.unsafe<EraseRow>(
-          `select erased, through from columba_erase_v1($1, $2::text[], $3::float8, ${eraseRowsMax})`,
+          `select erased, named, through from columba_erase_v1($1, $2::text[], $3::float8, ${eraseRowsMax})`,
           [PgTypes.text(device), spellings, PgTypes.float8(after)]
         ).pipe(answered("erase events"))
-        const { erased, through } = rows[0]!
-        count += erased
-        if (through === null) return count
-        after = through
+        const row = rows[0]!
+        count += row.erased
+        named ||= row.named
+        if (row.through === null) break
+        after = row.through
       }
+      if (!named) {
+        yield* sql.unsafe(
+          `update jid_aliases set erased_at = clock_timestamp() where device_id = $1 and erased_at is null
+            and ($2::text[] is null or spelling = any ($2::text[]) or other = any ($2::text[]))`,
+          [PgTypes.text(device), spellings]
+        ).pipe(answered("forget the spellings of an account"))
+      }
+      return count
     }, (effect) => Effect.ensuring(effect, signals.notify(channel, erasedSignal)))
 
     return LogStore.of({

@@ -14,7 +14,7 @@
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { appendFunction } from "./appendFunction.ts"
-import { eraseFunction } from "./eraseFunction.ts"
+import { eraseFunctions } from "./eraseFunction.ts"
 import { mergeFunction } from "./mergeFunction.ts"
 import { partitionFunctions } from "./partitionFunctions.ts"
 
@@ -110,8 +110,10 @@ const statements = [
     device_id text collate "C" not null,
     spelling text collate "C" not null,
     other text collate "C" not null,
+    erased_at timestamptz,
     primary key (device_id, spelling)
   )`,
+  `create index jid_aliases_erased on jid_aliases (erased_at) where erased_at is not null`,
   // Events wait for a sink that has not confirmed them: without limit, or at most `keep` after they were recorded.
   `create table sink_cursors (
     sink text collate "C" primary key,
@@ -157,7 +159,7 @@ const statements = [
   mergeFunction,
   `select columba_extend(0)`,
   appendFunction,
-  eraseFunction
+  ...eraseFunctions
 ]
 
 export default Effect.gen(function*() {

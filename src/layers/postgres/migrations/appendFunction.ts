@@ -96,8 +96,8 @@ export const appendFunction = `create function columba_append_v1(
         from unnest(a_device, a_lid, a_jid) with ordinality u(device, lid, jid, i)
       ) x
       order by x.device, x.spelling, x.i desc
-      on conflict (device_id, spelling) do update set other = excluded.other
-        where jid_aliases.other <> excluded.other;
+      on conflict (device_id, spelling) do update set other = excluded.other, erased_at = null
+        where jid_aliases.other <> excluded.other or jid_aliases.erased_at is not null;
     end if;
 
     -- Both arrays have one entry per group: whether it is refused, and whether its own effects are still to be applied.

@@ -1,18 +1,49 @@
 /**
+ * What a transition says without the device's own account: the address and the phone number are null, and the number is
+ * replaced where a sentence of the gateway has it. By the text, because JSON functions refuse an escaped NUL.
+ */
+const redactFunction = `create function columba_redact(p_data text, p_account text[]) returns text
+  language plpgsql immutable as $columba$
+  declare
+    v_field text := '"(jid|phone)":"([^"\\\\]+)"';
+    v_plain text := regexp_replace(p_data, v_field, '"\\1":null', 'g');
+    v_data text := v_plain;
+    v_number text;
+  begin
+    for v_number in
+      select distinct n.number from (
+        select substring(x.said from '[0-9]{7,}') as number
+        from unnest(p_account || array(select m[2] from regexp_matches(p_data, v_field, 'g') m)) x(said)
+      ) n where n.number is not null
+    loop
+      v_data := regexp_replace(v_data, '(?<![0-9])' || v_number || '(?![0-9])', 'erased', 'g');
+    end loop;
+    perform v_data::json;
+    return v_data;
+  exception when invalid_text_representation then
+    -- The number was a value of its own and no part of a text.
+    return v_plain;
+  end
+$columba$`
+
+/**
  * One step of an erasure: the next `p_rows` events of a device after `p_after`. `p_chats` null: all of the device.
  *
  * An erased event keeps its number, id, time and device. Its data and its chat go, and it is no message any more; the
  * digests by which a repeat with other content would be told go as well. Transitions of the device (`device.*`) and
- * gaps are ours and stay. A rejected frame or a gateway's own event has no chat of its own, so it is erased if its text
- * names the chat.
+ * gaps are ours and stay; with all of a device, transitions lose the address and the number of its account. A rejected
+ * frame or a gateway's own event has no chat of its own, so it is erased if its text names the chat.
+ *
+ * `named`: an event that stays names the chat, such as a message of its account in a group.
  */
-export const eraseFunction = `create function columba_erase_v1(
+const eraseStep = `create function columba_erase_v1(
     p_device text, p_chats text[], p_after float8, p_rows integer
-  ) returns table (erased float8, through float8)
+  ) returns table (erased float8, named boolean, through float8)
   language plpgsql volatile as $columba$
   declare
     v_chats text[] := p_chats;
     v_seqs bigint[]; v_targets bigint[]; v_messages uuid[];
+    v_account text[]; v_named boolean;
   begin
     -- A status, an alias or a device is not to be written by an append of the same moment.
     perform pg_advisory_xact_lock(4341001, 1);
@@ -22,16 +53,21 @@ export const eraseFunction = `create function columba_erase_v1(
       );
     end if;
     select array_agg(e.seq),
-      array_agg(e.seq) filter (where e.named), array_agg(e.message) filter (where e.named and e.message is not null)
-    into v_seqs, v_targets, v_messages
+      array_agg(e.seq) filter (where e.target), array_agg(e.message) filter (where e.target and e.message is not null),
+      coalesce(bool_or(not e.target and e.said), false)
+    into v_seqs, v_targets, v_messages, v_named
     from (
-      select d.seq, d.message,
+      select d.seq, d.message, s.said,
         case
           when d.chat is not null then v_chats is null or d.chat = any (v_chats)
           when d.kind <> 'frame.rejected' and d.kind not like 'gateway.%' then false
-          else v_chats is null or exists (select 1 from unnest(v_chats) c(chat) where strpos(d.data::text, c.chat) > 0)
-        end as named
-      from events d where d.device_id = p_device and d.seq > p_after::bigint order by d.seq limit p_rows
+          else v_chats is null or s.said
+        end as target
+      from events d
+      cross join lateral (
+        select exists (select 1 from unnest(v_chats) c(chat) where strpos(d.data::text, c.chat) > 0) as said
+      ) s
+      where d.device_id = p_device and d.seq > p_after::bigint order by d.seq limit p_rows
     ) e;
 
     if cardinality(v_targets) > 0 then
@@ -42,9 +78,22 @@ export const eraseFunction = `create function columba_erase_v1(
       delete from message_status s where s.message = any (v_messages);
     end if;
     if p_chats is null then
-      update devices d set jid = null, phone = null where d.id = p_device and (d.jid is not null or d.phone is not null);
+      select array[d.jid, d.phone] into v_account from devices d where d.id = p_device;
+      update events e set data = r.data::json, bytes = octet_length(r.data)
+      from (
+        select x.seq, x.data::text as was, columba_redact(x.data::text, coalesce(v_account, '{}')) as data
+        from events x where x.seq = any (v_seqs) and x.kind like 'device.%'
+      ) r
+      where e.seq = r.seq and r.data <> r.was;
+      if v_seqs is null or cardinality(v_seqs) < p_rows then
+        update devices d
+        set jid = null, phone = null, state = columba_redact(d.state::text, v_account)::json
+        where d.id = p_device;
+      end if;
     end if;
-    return query select coalesce(cardinality(v_targets), 0)::float8,
+    return query select coalesce(cardinality(v_targets), 0)::float8, v_named,
       case when cardinality(v_seqs) = p_rows then v_seqs[p_rows]::float8 end;
   end
 $columba$`
+
+export const eraseFunctions = [redactFunction, eraseStep]

@@ -141,6 +141,12 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
       v_more := exists (select 1 from message_status o where o.seq < v_log.oldest);
     end if;
 
+    -- What the pair kept from coming back is older by now than anything that is taken from a gateway.
+    delete from jid_aliases a
+    where a.erased_at <= v_now - p_keep and not exists (
+      select 1 from events e where e.device_id = a.device_id and e.chat in (a.spelling, a.other) and e.message is not null
+    );
+
     update log_identity l set oldest = v_log.oldest, retained_at = case when v_more then l.retained_at else v_now end;
     return query select false, 0::float8, v_count::float8, v_more;
   end
