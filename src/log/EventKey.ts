@@ -28,10 +28,11 @@ export const deriveKeyParts = (draft: EventDraft): KeyParts | null => {
 
 /**
  * What must agree for a repeat to be no conflict: what the message says. Everything else differs between the ways an
- * event comes (live, webhook, history), so it proves nothing. Null where the event says nothing comparable.
+ * event comes (live, webhook, history), so it proves nothing. Null where the event says nothing comparable: then neither
+ * it nor what comes after it is a conflict.
  */
 export const digestContent = (draft: EventDraft): string | null => {
-  if (draft.identity === null) return null
+  if (draft.identity === null || draft.identity.comparable === false) return null
   switch (draft.kind) {
     case "message.received":
     case "message.sent":

@@ -288,6 +288,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         return !queue.overBound
       },
       hasRoom: () => queue.admitsNow,
+      pushEffects: (effects, { fence, onFenced }) => {
+        const group = { fence, effects: prepareEffects(effects), events: 1, bytes: 0 }
+        queue.push(makeEntry(null, clock.monotonicTimeNanosUnsafe(), null, 0, group, contained(onFenced)))
+        nudge()
+      },
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,

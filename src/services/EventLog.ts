@@ -130,6 +130,12 @@ export class EventLog extends Context.Service<EventLog, {
   /** Whether the log is within its bound and nobody waits for room: what is given to it now waits for the database alone. */
   readonly hasRoom: () => boolean
 
+  /** As `push`, for effects that no draft carries. At most `groupEventsMax` of them. */
+  readonly pushEffects: (
+    effects: ReadonlyArray<LogEffect>,
+    options: { readonly fence: Fence; readonly onFenced: () => void }
+  ) => void
+
   /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */
   readonly onRoom: (resume: () => void) => () => void
 

@@ -31,6 +31,12 @@ export const gapEnded = (deviceId: DeviceId, gap: GapOpenedData, endedAt: Timest
   return { _tag: "GapEnd", gap: gapId, device: deviceId, cause, openedAt, endedAt, detail: gapDetail(detail) }
 }
 
+/** The gap lasts, and this is what is known of its cause by now. */
+export const gapRecaused = (deviceId: DeviceId, gap: GapOpenedData): EffectOf<"GapOpen"> => {
+  const { cause, detail, gapId, openedAt } = gap
+  return { _tag: "GapOpen", gap: gapId, device: deviceId, cause, openedAt, detail: gapDetail(detail) }
+}
+
 /** Reception is accounted for through this time; `sweptAt` is given after a wider sweep. */
 export const watermark = (
   deviceId: DeviceId,

@@ -30,7 +30,7 @@ export const effectColumns = {
 
 /** Effects that few batches have: one parameter for all of them, so that a batch without any pays nearly nothing. */
 export const rareEffectColumns = {
-  /** A gap is written down. Known already: nothing changes. */
+  /** A gap is written down. While it lasts, a later one says its cause better. */
   GapOpen: { gap: text, device: text, cause: text, openedAt: timestamp, detail: text },
   /**
    * Reception is back. It says all of the gap, so that a gap is found again that a log which went back has lost. The

@@ -13,7 +13,15 @@ import { EventLog, groupBytesMax, groupEventsMax } from "../../src/services/Even
 import type { EventPage } from "../../src/services/EventLog.ts"
 import { pageBytesMax } from "../../src/log/LogStore.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
-import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId, stateDraft } from "../support/drafts.ts"
+import {
+  ackDraft,
+  freshDevice,
+  freshWaId,
+  fromHistory,
+  messageDraft,
+  ownMessageId,
+  stateDraft
+} from "../support/drafts.ts"
 
 export type Storage = EventLog | DeviceRepository | MessageRepository
 
@@ -148,6 +156,40 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual((yield* messages.list({ device, limit: 10 })).items.map((message) => message.body), [
           "first"
         ])
+      }))
+
+    it.effect("any mix of live messages and rows of a history gives each message once, and no conflict", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const lid = { chat: "99111@lid", sender: "99111@lid" }
+        const phone = { chat: "628444@s.whatsapp.net", sender: "628444@s.whatsapp.net" }
+        const aliases = [{ lid: lid.chat, jid: phone.chat }]
+        const order = fc.array(fc.tuple(fc.nat({ max: 3 }), fc.constantFrom("live", "history", "split")), {
+          minLength: 1,
+          maxLength: 24
+        })
+        for (const picks of fc.sample(order, { numRuns: 25, seed: 11 })) {
+          const device = freshDevice()
+          const waIds = [freshWaId(), freshWaId(), freshWaId(), freshWaId()]
+          // The spellings are known from the start: without the pair, nothing can tell that two addresses are one.
+          yield* log.append([messageDraft({ device, ...phone, aliases })])
+          const waiting: Array<EventDraft> = []
+          for (const [index, how] of picks) {
+            const waId = waIds[index]!
+            const live = messageDraft({ device, waId, body: "as it was sent", ...(index % 2 === 0 ? lid : phone) })
+            const row = fromHistory(messageDraft({ device, waId, body: `rewritten ${waiting.length}`, ...phone }))
+            waiting.push(how === "live" ? live : row)
+            if (how !== "split") yield* log.append(waiting.splice(0))
+          }
+          if (waiting.length > 0) yield* log.append(waiting)
+          const events = yield* readAll(device)
+          assert.isTrue(events.every(({ kind }) => kind === "message.received"), JSON.stringify(picks))
+          const stored = (yield* messages.list({ device, limit: 100 })).items.map(({ waId }) => waId)
+          const expected = new Set(picks.map(([index]) => waIds[index]!))
+          assert.strictEqual(stored.length, expected.size + 1)
+          assert.isTrue([...expected].every((waId) => stored.includes(waId)))
+        }
       }))
 
     it.effect("moves a message's status forward only, whatever the order of its acks and its own arrival", () =>

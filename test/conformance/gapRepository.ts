@@ -7,7 +7,7 @@ import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { makeGapId } from "../../src/services/EventIdentity.ts"
-import { gapClosed, gapEnded, gapOpened, watermark } from "../../src/services/GapDrafts.ts"
+import { gapClosed, gapEnded, gapOpened, gapRecaused, watermark } from "../../src/services/GapDrafts.ts"
 import { GapRepository } from "../../src/services/GapRepository.ts"
 import { freshDevice, messageDraft } from "../support/drafts.ts"
 
@@ -48,6 +48,24 @@ export const gapRepositoryConformance = (
   storage: Layer.Layer<EventLog | DeviceRepository | GapRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`the ledger of gaps ${name}`, (it) => {
+    it.effect("a gap that lasts takes on a better cause, and effects that are pushed are fenced as decisions are", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const { fence, id } = yield* claimed()
+        const gap = opened()
+        let fenced = 0
+        const options = { fence, onFenced: () => fenced++ }
+        log.push(gapOpened(id, gap, Date.now()), options)
+        log.pushEffects([gapRecaused(id, { ...gap, cause: "gateway-down", detail: "no answer" })], options)
+        yield* log.flush
+        const read = gapsOf(id).pipe(Effect.map((gaps) => gaps.map(({ cause, detail }) => [cause, detail])))
+        assert.deepStrictEqual(yield* read, [["gateway-down", "no answer"]])
+        yield* Effect.flatMap(DeviceRepository, (devices) => devices.claim("node-b", [id]))
+        log.pushEffects([gapRecaused(id, { ...gap, cause: "quarantine" })], options)
+        yield* log.flush
+        assert.deepStrictEqual([yield* read, fenced], [[["gateway-down", "no answer"]], 1])
+      }))
+
     it.effect("follows a gap from its opening over its end to its close, in the transactions of the events", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
@@ -78,6 +96,8 @@ export const gapRepositoryConformance = (
         assert.deepStrictEqual(yield* gapsOf(id), [ended])
         yield* log.append([], { fence, effects: [gapEnded(id, gap, "2026-11-22T11:00:00Z")] })
         assert.deepStrictEqual(yield* gapsOf(id), [ended], "the first end stands")
+        yield* log.append([], { fence, effects: [gapRecaused(id, { ...gap, cause: "quarantine" })] })
+        assert.deepStrictEqual(yield* gapsOf(id), [ended], "a gap that has ended keeps its cause")
         yield* log.append([gapClosed(id, closed(gap, { detail: "all there" }), Date.now())], { fence })
         const [last] = yield* gapsOf(id)
         const { recordedAt } = (yield* log.latest({ device: id, limit: 1 }))[0]!
@@ -148,7 +168,7 @@ export const gapRepositoryConformance = (
             ]
           }
         )
-        assert.deepInclude((yield* gapsOf(id))[0], { cause: "socket-down", status: "closed" })
+        assert.deepInclude((yield* gapsOf(id))[0], { cause: "deaf", status: "closed" })
         const marks = yield* (yield* GapRepository).watermarks([id])
         assert.strictEqual(marks.get(id)?.through, "2026-11-22T10:00:03.000Z")
       }))

@@ -108,3 +108,11 @@ export const stateDraft = (
   identity: null,
   aliases: []
 })
+
+/** The same message as a row of the gateway's history, which may say it in other words. */
+export const fromHistory = <Draft extends EventDraft>(draft: Draft): Draft => ({
+  ...draft,
+  id: makeEventId(Date.now()),
+  via: "backfill",
+  identity: draft.identity === null ? null : { ...draft.identity, comparable: false }
+})

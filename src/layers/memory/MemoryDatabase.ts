@@ -303,7 +303,10 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
     tables.devices.set(id, { ...row, device })
   },
   GapOpen: (tables, effect) => {
-    if (!tables.gaps.has(effect.gap)) tables.gaps.set(effect.gap, gapFrom(effect))
+    const row = tables.gaps.get(effect.gap)
+    const { cause, detail } = gapFrom(effect)
+    if (row === undefined) tables.gaps.set(effect.gap, gapFrom(effect))
+    else if (row.status === "open" && row.endedAt === null) tables.gaps.set(effect.gap, { ...row, cause, detail })
   },
   GapEnd: (tables, effect) => {
     const row = tables.gaps.get(effect.gap) ?? gapFrom(effect)

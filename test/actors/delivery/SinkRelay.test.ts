@@ -457,6 +457,7 @@ const makeLog = (count: number) => {
     append: () => Effect.die("not used"),
     push: () => true,
     hasRoom: () => true,
+    pushEffects: () => {},
     onRoom: () => () => {},
     flush: Effect.void,
     read: () => Effect.die("not used"),

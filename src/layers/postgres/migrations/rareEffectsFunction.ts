@@ -19,11 +19,12 @@ const rows = (tag: RareTag): string => {
 }
 
 const statements: Readonly<Record<RareTag, string>> = {
-  GapOpen: `insert into gaps (id, device_id, cause, status, opened_at, detail)
+  GapOpen: `insert into gaps as o (id, device_id, cause, status, opened_at, detail)
       select distinct on (r.gap) r.gap, r.device, r.cause, 'open', r."openedAt", r.detail
       from ${rows("GapOpen")}
-      order by r.gap, r.n
-      on conflict (id) do nothing;`,
+      order by r.gap, r.n desc
+      on conflict (id) do update set cause = excluded.cause, detail = excluded.detail
+        where o.status = 'open' and o.ended_at is null;`,
   GapEnd: `insert into gaps as o (id, device_id, cause, status, opened_at, ended_at, detail)
       select distinct on (r.gap) r.gap, r.device, r.cause, 'open', r."openedAt", r."endedAt", r.detail
       from ${rows("GapEnd")}
