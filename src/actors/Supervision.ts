@@ -65,9 +65,10 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
 
 /**
  * Failures that say nothing about the device's connection: an enormous frame in one of its chats, and the loss of a link
- * that the device shares with all others of its gateway. The waits of the reconnect schedule still apply.
+ * that the device shares with all others of its gateway. A device that is deaf would hear less in quarantine: its
+ * history is read while it is online. The waits of the reconnect schedule still apply.
  */
-const freeCodes: ReadonlySet<string> = new Set(["frame-too-large", "link-lost"])
+const freeCodes: ReadonlySet<string> = new Set(["frame-too-large", "link-lost", "deaf"])
 
 /** The budget that a failure burns, or null where it burns none. */
 export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBudget | null =>

@@ -25,6 +25,7 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
+import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { MessageMedia } from "../services/MessageMedia.ts"
@@ -157,6 +158,7 @@ export const start = Effect.fn("App.start")(function*(
   if (settings.roles.has("devices")) {
     yield* leased.start(stages.foundation).pipe(
       Scope.provide(stages.fleet),
+      Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
       Effect.provideContext(ground),
       Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
     )

@@ -33,6 +33,17 @@ export interface IncidentView {
   readonly waiting: number
 }
 
+/** How far the histories of a gateway's devices are read. Counts are since its first device came. */
+export interface BackfillView {
+  readonly gateway: GatewayName
+  /** Devices whose history waits to be read, or is being read. */
+  readonly devicesToGo: number
+  readonly reading: number
+  /** Rows that were new to the log, and pages read. */
+  readonly rows: number
+  readonly pages: number
+}
+
 /** A count of devices by state, before any is counted. */
 export const noDevices: Readonly<Record<DeviceStateTag, number>> = {
   Inactive: 0,
@@ -61,6 +72,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   /** A webhook that was signed for the device was turned away, now. The gateway may not try again. */
   readonly refused: (id: DeviceId) => Effect.Effect<void>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
+  readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
   /** Compares desired state with actors now, and returns when starts and stops were handed out. */
   readonly reconcile: Effect.Effect<void>
@@ -76,6 +88,7 @@ export const noFleet: DeviceFleet["Service"] = {
   heard: () => Effect.void,
   refused: () => Effect.void,
   incidents: Effect.succeed([]),
+  backfills: Effect.succeed([]),
   counts: Effect.succeed(noDevices),
   reconcile: Effect.void
 }

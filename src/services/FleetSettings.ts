@@ -35,6 +35,35 @@ export interface FleetSettings {
    * notice was lost.
    */
   readonly reconcileInterval: Duration.Duration
+  /**
+   * Requests per second for the history of one gateway. These gateways keep it in one SQLite file, where a page takes
+   * some milliseconds: at 50 per second most of its time is left for the live traffic. A thousand devices of two requests
+   * each are read in 40 s.
+   */
+  readonly historyRequestsPerSecond: number
+  /** Histories under way at once per gateway: a device with a long one does not hold up all others. */
+  readonly historyConcurrency: number
+  /**
+   * Each device's history is compared with the log once in this time, anywhere between half and one and a half of it, also
+   * if nothing seems wrong: webhooks can be lost without any connection noticing.
+   */
+  readonly historyInterval: Duration.Duration
+  /**
+   * How far before the watermark a reading begins: messages carry the time at which they were sent, and most of those that
+   * WhatsApp delivers late are late by seconds or minutes.
+   */
+  readonly historyOverlap: Duration.Duration
+  /** Once in this time a reading reaches back `historySweep`, for what was delivered hours late. */
+  readonly historySweepInterval: Duration.Duration
+  readonly historySweep: Duration.Duration
+  /** Nothing older is taken from a history, because the log no longer knows it. Null: the log keeps everything. */
+  readonly historyAgeMax: Duration.Duration | null
+  /**
+   * A device that is silent for three times its usual pause between messages is looked after by a request for its newest
+   * messages: no sooner than `lookMin`, so that pauses of talk cost nothing, and no later than `lookMax`.
+   */
+  readonly lookMin: Duration.Duration
+  readonly lookMax: Duration.Duration
 }
 
 export const FleetSettings = Context.Reference<FleetSettings>("columba/services/FleetSettings", {
@@ -47,6 +76,15 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     statusConcurrency: 16,
     webhookInterval: Duration.minutes(10),
     tick: Duration.seconds(1),
-    reconcileInterval: Duration.minutes(3)
+    reconcileInterval: Duration.minutes(3),
+    historyRequestsPerSecond: 50,
+    historyConcurrency: 4,
+    historyInterval: Duration.minutes(30),
+    historyOverlap: Duration.minutes(10),
+    historySweepInterval: Duration.hours(24),
+    historySweep: Duration.hours(48),
+    historyAgeMax: Duration.days(90),
+    lookMin: Duration.seconds(15),
+    lookMax: Duration.minutes(15)
   })
 })

@@ -196,15 +196,28 @@ export interface HistoryPage {
   readonly next: string | null
 }
 
+/** The server at the gateway's address keeps no history, although its dialect has one. */
+export class HistoryAbsent extends Schema.TaggedError<HistoryAbsent>()("HistoryAbsent", {
+  message: Schema.String,
+  gateway: Schema.String
+}) {
+  static of(gateway: string): HistoryAbsent {
+    return new HistoryAbsent({ gateway, message: `Gateway '${gateway}' keeps no history of messages` })
+  }
+}
+
 export interface History {
   /** What a complete window proves the presence of. What is not in here stays unprovable. */
   readonly covers: ReadonlySet<"messages" | "acks" | "reactions">
-  /** One page of the window; `page` is null at first and then the `next` of the page before. */
+  /**
+   * One page of the window; `page` is null at first and then the `next` of the page before. A page takes one request, so
+   * that the caller paces requests; it may hold no drafts and still not be the last one.
+   */
   readonly read: (
     target: SessionTarget,
     window: HistoryWindow,
     page: string | null
-  ) => Effect.Effect<HistoryPage, GatewayUnavailable>
+  ) => Effect.Effect<HistoryPage, GatewayUnavailable | HistoryAbsent>
 }
 
 // Media

@@ -236,6 +236,30 @@ export const deviceWebhooks = Metric.gauge("columba_device_webhooks", {
   description: "Devices by how their webhooks stand at the gateway"
 })
 
+// Histories
+
+/** Label `gateway`. */
+export const backfillDevices = Metric.gauge("columba_backfill_devices", {
+  description: "Devices whose history waits to be read, or is being read"
+})
+export const backfillPages = Metric.counter("columba_backfill_pages_total", {
+  description: "Pages of histories that were read",
+  incremental: true
+})
+/** Label `outcome`: `new` to the log, or `known`. */
+export const backfillRows = Metric.counter("columba_backfill_rows_total", {
+  description: "Rows of histories that were given to the log",
+  incremental: true
+})
+export const backfillFailures = Metric.counter("columba_backfill_failures_total", {
+  description: "Readings of a history that failed and are tried again",
+  incremental: true
+})
+export const deafProofs = Metric.counter("columba_deaf_proofs_total", {
+  description: "Times that a message of a history proved that a device which seemed to hear did not",
+  incremental: true
+})
+
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {

@@ -2,7 +2,7 @@
  * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only remembers: what tests of
  * supervision need, and nothing that does I/O.
  */
-import { Context, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
+import { Clock, Context, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { DesiredDevice, Device } from "../../src/domain/Device.ts"
@@ -155,7 +155,12 @@ export const layerOn = (
       const changes = yield* PubSub.unbounded<DeviceId | null>()
       let full = false
       const log = EventLog.of({
-        append: () => Effect.succeed([]),
+        append: (drafts) =>
+          Effect.sync(() => {
+            tables.drafts.push(...drafts)
+            return drafts.map((_, index) => ({ _tag: "Committed" as const, seq: index + 1 }))
+          }),
+        pushEffects: () => {},
         push: (draft, options) => {
           const stale = options !== undefined && tables.epochs.get(draft.deviceId) !== options.fence.epoch
           if (stale) queueMicrotask(options.onFenced)
@@ -204,7 +209,10 @@ export const layerOn = (
       const ledger = GapRepository.of({
         ...({} as GapRepository["Service"]),
         heartbeat: () => Effect.succeed({ now: start, aliveAt: null, newest: null }),
-        countOpen: Effect.succeed({})
+        countOpen: Effect.succeed({}),
+        openOf: () => Effect.succeed(new Map()),
+        watermarks: () => Effect.succeed(new Map()),
+        now: Effect.map(Clock.currentTimeMillis, (now) => new Date(now).toISOString())
       })
       const repository = tables.repository(Stream.fromPubSub(changes))
       const context = yield* Layer.build(

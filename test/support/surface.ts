@@ -63,6 +63,7 @@ const makeFleet = (script: Script) =>
       reportStatus: (id, status) => script.reportStatus(id, status),
       heard: (id, events) => Effect.sync(() => void script.heard.push([id, events])),
       refused: (id) => Effect.sync(() => void script.refused.push(id)),
+      backfills: Effect.succeed([]),
       incidents: Effect.sync(() => script.incidents),
       counts: Effect.die("not asked here"),
       reconcile: Effect.void

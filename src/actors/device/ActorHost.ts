@@ -8,6 +8,8 @@ import type { GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { OpenSession } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { FleetMeter } from "../fleet/FleetMeter.ts"
+import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
+import type { Backfill } from "../gateway/Backfill.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import type { SlotStarter } from "../gateway/SlotStarter.ts"
@@ -25,6 +27,10 @@ export interface ActorHost {
   readonly status: StatusSync
   readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
+  readonly backfill: Backfill
+  readonly time: DatabaseTime["Service"]
   readonly meter: FleetMeter
   readonly clock: Clock.Clock
+  /** Milliseconds of the monotonic clock. */
+  readonly now: () => number
 }

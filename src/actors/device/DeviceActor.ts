@@ -25,6 +25,7 @@ import { decide, phoneFor } from "./DeviceBehaviour.ts"
 import type { Input } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
+import { noteTransition, push } from "./hearing.ts"
 import { remember } from "./memory.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
@@ -129,6 +130,8 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
 const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   const { host } = cell
   const from = cell.actorState.state
+  const { drafts, effects } = noteTransition(cell, transition)
+  push(cell, { drafts, effects: [] })
   cell.actorState = evolve(cell.actorState, transition, now)
   if (transition.rule === "gateway-down") host.incidents.wait(cell)
   else host.incidents.leave(cell)
@@ -141,6 +144,7 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
       { fence, onFenced: cell.onFenced }
     )
   }
+  push(cell, { drafts: [], effects })
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)
   host.starter.moved(cell)

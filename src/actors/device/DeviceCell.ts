@@ -16,6 +16,8 @@ import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./ActorState.ts"
 import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
+import { endRefusal, hear, push } from "./hearing.ts"
+import { Reception } from "./Reception.ts"
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
@@ -37,6 +39,7 @@ export class DeviceCell {
   device: DesiredDevice
   readonly host: ActorHost
   actorState: ActorState
+  readonly reception = new Reception()
   /** The claim under which this actor decides. */
   epoch = 0
   /** Another process has claimed the device since: this actor is over. */
@@ -105,6 +108,7 @@ export class DeviceCell {
     this.withdrawPause = null
     if (!this.paused) return
     this.paused = false
+    this.reception.pausedAt = null
     this.host.meter.paused(-1)
   }
 
@@ -187,6 +191,7 @@ export class FrameListener implements SessionListener {
 /** A message shows that the account behind the slot is connected. */
 const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
   cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
+  cell.reception.hear(draft, cell.host.now())
   if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) cell.post({ _tag: "TrafficHeard" })
 }
 
@@ -196,6 +201,7 @@ const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
  */
 export const hearWebhook = (cell: DeviceCell, events: ReadonlyArray<SessionEvent>): void => {
   cell.lastWebhookAt = cell.host.clock.currentTimeMillisUnsafe()
+  if (cell.reception.refusedAt !== null) push(cell, endRefusal(cell))
   for (const event of events) {
     cell.framesReceived++
     cell.host.meter.frame()
@@ -219,10 +225,12 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
     return session.end({ class: "transport", code: "log-full", detail: "the log is over its bound" })
   }
   cell.paused = true
+  cell.reception.pausedAt = cell.host.now()
   cell.host.meter.paused(1)
   const withdraw = cell.host.log.onRoom(() => {
     session.resume()
     cell.endPause()
+    if (cell.actorState.state._tag === "Online") push(cell, hear(cell))
   })
   // There was room again already: the callback has been called, and nothing is left to withdraw.
   if (cell.paused) cell.withdrawPause = withdraw

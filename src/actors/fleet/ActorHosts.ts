@@ -11,21 +11,27 @@ import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
-import type { IncidentView } from "../../services/DeviceFleet.ts"
+import type { BackfillView, IncidentView } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { GatewayAbsent, GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { ActorHost } from "../device/ActorHost.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { DeviceCell } from "../device/DeviceCell.ts"
+import { push } from "../device/hearing.ts"
 import type { Restored } from "../device/memory.ts"
+import { resume } from "../device/restoreReception.ts"
+import type { RestoredReception } from "../device/restoreReception.ts"
+import * as Backfill from "../gateway/Backfill.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as SlotStarter from "../gateway/SlotStarter.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
+import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
 
 export class ActorHosts extends Context.Service<ActorHosts, {
@@ -34,9 +40,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   /** Why this cell must not go on with its gateway as it is; null: it may. */
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
   /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
-  readonly activate: (cell: DeviceCell, epoch: number, restored: Restored) => void
+  readonly activate: (cell: DeviceCell, epoch: number, restored: Restored, reception: RestoredReception) => void
   /** The open incidents of all gateways that have devices here. */
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
+  /** How far the histories are read, by gateway. */
+  readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   /** The devices admitted here, by state. */
   readonly counts: () => Readonly<Record<DeviceStateTag, number>>
   /** The devices of gateways that send live events by webhook alone, by how their webhooks stand. */
@@ -49,6 +57,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const directory = yield* GatewayDirectory
       const settings = yield* FleetSettings
       const clock = yield* Clock.Clock
+      const time = yield* DatabaseTime
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
 
@@ -61,6 +70,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
         const gate = ConnectGate.make(settings)
+        const backfill = yield* Backfill.make(gateway, { log, time, settings })
+        const now = () => monotonicMillis(clock)
         const host: ActorHost = {
           log,
           gateway,
@@ -71,8 +82,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           status,
           starter,
           webhooks,
+          backfill,
+          time,
           meter,
-          clock
+          clock,
+          now
         }
         open.add(host)
         yield* Effect.addFinalizer(() => Effect.sync(() => open.delete(host)))
@@ -88,6 +102,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
             meter.moved(null, cell.actorState.state._tag)
             host.status.add(cell)
             host.webhooks.add(cell)
+            host.backfill.add(cell)
             return cell
           }),
           () =>
@@ -96,6 +111,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
               host.status.remove(cell)
               host.starter.remove(cell)
               host.webhooks.remove(cell)
+              host.backfill.remove(cell)
             })
         )
       })
@@ -107,13 +123,15 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           if (Result.isFailure(now)) return stopRuleFor(now.failure)
           return now.success === host.ref ? null : "gateway-changed"
         },
-        activate: (cell, epoch, { actorState, releaseRequests }) => {
+        activate: (cell, epoch, { actorState, releaseRequests }, reception) => {
           meter.moved(cell.actorState.state._tag, actorState.state._tag)
           cell.epoch = epoch
           cell.actorState = actorState
+          push(cell, resume(cell, reception))
           if (cell.device.releaseRequests > releaseRequests) cell.post({ _tag: "ReleaseRequested" })
         },
         incidents: Effect.sync(() => [...open].flatMap((host) => host.incidents.view() ?? [])),
+        backfills: Effect.sync(() => [...open].map((host) => host.backfill.view())),
         counts: meter.counts,
         webhookCounts: () => {
           const sum: Partial<Record<WebhookStatus, number>> = {}

@@ -57,6 +57,7 @@ export const make = (): LeasedFleet => {
       heard: (id, events) => Effect.suspend(() => current.heard(id, events)),
       refused: (id) => Effect.suspend(() => current.refused(id)),
       incidents: Effect.suspend(() => current.incidents),
+      backfills: Effect.suspend(() => current.backfills),
       counts: Effect.suspend(() => current.counts),
       reconcile: Effect.suspend(() => current.reconcile)
     })

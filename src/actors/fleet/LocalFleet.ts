@@ -33,6 +33,7 @@ import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
+import { GapRepository } from "../../services/GapRepository.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
@@ -44,10 +45,13 @@ import * as DeviceActor from "../device/DeviceActor.ts"
 import { stateDraft } from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { hearWebhook } from "../device/DeviceCell.ts"
+import { forget, push, refuseWebhook } from "../device/hearing.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
+import { restoreReception } from "../device/restoreReception.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
+import { DatabaseTime } from "./DatabaseTime.ts"
 import * as GapMeter from "./GapMeter.ts"
 import * as Heartbeat from "./Heartbeat.ts"
 
@@ -66,6 +70,7 @@ const reportMax = Duration.seconds(1)
 const make = Effect.gen(function*() {
   const log = yield* EventLog
   const repository = yield* DeviceRepository
+  const ledger = yield* GapRepository
   const hosts = yield* ActorHosts
   const directory = yield* GatewayDirectory
   const settings = yield* FleetSettings
@@ -89,7 +94,13 @@ const make = Effect.gen(function*() {
     owner,
     closing: () => closing,
     onForgotten: (forgotten) =>
-      Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten)
+      Effect.andThen(
+        Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten),
+        Effect.sync(() => {
+          const from = forgotten.from === null ? null : Date.parse(forgotten.from)
+          for (const cell of cells.values()) push(cell, forget(cell, from, Date.parse(forgotten.to)))
+        })
+      )
   })
 
   yield* GapMeter.make
@@ -131,7 +142,12 @@ const make = Effect.gen(function*() {
   /** Claims first and reads then: what is read is the last that an older owner could record. */
   const claim = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
     const claims = yield* repository.claim(owner, ids)
-    return { claims, recorded: yield* repository.recorded(ids, 1) }
+    return {
+      claims,
+      recorded: yield* repository.recorded(ids, 1),
+      gaps: yield* ledger.openOf(ids),
+      watermarks: yield* ledger.watermarks(ids)
+    }
   })
 
   /** Returns the devices that cannot start because of their gateway. */
@@ -141,7 +157,7 @@ const make = Effect.gen(function*() {
     const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
     if (admitted.length === 0) return absent
     const leaveAll = Effect.forEach(admitted, ({ leave }) => leave, { discard: true })
-    const { claims, recorded } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
+    const { claims, gaps, recorded, watermarks } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
       Effect.onError(() => leaveAll)
     )
     for (const one of admitted) {
@@ -151,7 +167,13 @@ const make = Effect.gen(function*() {
         yield* one.leave
         continue
       }
-      hosts.activate(one.cell, claimed.epoch, restore(recorded.get(id), one.cell.device.jid, readNow()))
+      const row = recorded.get(id)
+      hosts.activate(
+        one.cell,
+        claimed.epoch,
+        restore(row, one.cell.device.jid, readNow()),
+        restoreReception(row, claimed, gaps.get(id) ?? [], watermarks.get(id))
+      )
       yield* run(one)
     }
     return absent
@@ -281,9 +303,12 @@ const make = Effect.gen(function*() {
     refused: (id) =>
       Effect.sync(() => {
         const cell = cells.get(id)
-        if (cell !== undefined) cell.webhooksRefused++
+        if (cell === undefined) return
+        cell.webhooksRefused++
+        push(cell, refuseWebhook(cell))
       }),
     incidents: hosts.incidents,
+    backfills: hosts.backfills,
     counts: Effect.sync(hosts.counts),
     reconcile: Effect.asVoid(reconcile())
   })
@@ -301,7 +326,10 @@ interface Ended {
 }
 
 /** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
-export const layer = Layer.effect(DeviceFleet, make).pipe(Layer.provide(ActorHosts.layer))
+export const layer = Layer.effect(DeviceFleet, make).pipe(
+  Layer.provide(ActorHosts.layer),
+  Layer.provide(DatabaseTime.layer)
+)
 
 /** Once per gateway, until a device of it could be started. */
 const warnOnce = (warnedAbout: Set<string>, absent: GatewayAbsent): Effect.Effect<void> =>

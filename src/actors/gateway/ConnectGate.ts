@@ -2,9 +2,9 @@
  * Limits the handshakes with one gateway: so many at once, so many per second. Devices that lost their connections
  * together come back as a ramp instead of all at once.
  */
-import { Clock, Effect } from "effect"
+import { Effect } from "effect"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
-import { monotonicMillis } from "../../services/monotonic.ts"
+import { makePace } from "./pace.ts"
 
 export interface ConnectGate {
   /** Waits for a turn, then runs the handshake while holding one of the places. */
@@ -13,17 +13,7 @@ export interface ConnectGate {
 
 export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "connectsPerSecond">): ConnectGate => {
   const withPlace = makePlaces(settings.handshakesInFlight)
-  const spacing = 1000 / settings.connectsPerSecond
-  let nextTurn = Number.NEGATIVE_INFINITY
-
-  // A turn is a time on the monotonic clock: no timer runs while nothing waits, and no permit is lost when a waiting
-  // device is stopped.
-  const turn = Clock.clockWith((clock) => {
-    const now = monotonicMillis(clock)
-    const mine = Math.max(now, nextTurn)
-    nextTurn = mine + spacing
-    return mine - now < 1 ? Effect.void : Effect.sleep(mine - now)
-  })
+  const turn = makePace(settings.connectsPerSecond)
 
   return {
     enter: (handshake) => Effect.andThen(turn, withPlace(handshake))

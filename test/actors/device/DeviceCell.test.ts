@@ -19,6 +19,7 @@ it("a session that is gone does not end the pause of its successor", () => {
   const callbacks = new Set<() => void>()
   let paused = 0
   const host = {
+    now: () => 0,
     log: {
       onRoom: (resume: () => void) => {
         callbacks.add(resume)

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Layer, Scope, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
+import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
@@ -14,6 +15,7 @@ const log = EventLog.of({
   append: () => unused,
   push: () => true,
   hasRoom: () => true,
+  pushEffects: () => {},
   onRoom: () => () => {},
   flush: unused,
   read: () => unused,
@@ -37,6 +39,7 @@ const layer = Layer.suspend(() => {
   const gateways = [new ScriptedGateway(), Object.assign(new ScriptedGateway(), { name: other })]
   return Layer.fresh(ActorHosts.layer).pipe(
     Layer.provide(Layer.succeed(EventLog, log)),
+    Layer.provide(Layer.succeed(DatabaseTime, DatabaseTime.of({ now: () => 0, at: (at) => at }))),
     Layer.provide(GatewayDirectory.layerFixed(gateways))
   )
 })

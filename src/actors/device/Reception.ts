@@ -1,0 +1,110 @@
+/**
+ * What an actor remembers of its device's hearing: its gaps, how far the gateway's history was read, and when something
+ * last came. Plain fields, because ten thousand of these exist.
+ *
+ * Two clocks: what is written down is by the database's (`DatabaseTime`), what is waited for by the monotonic one. Both in
+ * milliseconds.
+ */
+import { Duration } from "effect"
+import type { EventDraft } from "../../domain/Event.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import type { Reading, ReadingKind } from "../gateway/Reading.ts"
+import { unheard } from "./GapTracker.ts"
+import type { GapState } from "./GapTracker.ts"
+
+/** A message of the history that was new to the log although the device was hearing. It may still be on its way. */
+export interface Suspect {
+  readonly waId: string
+  /** Database clock. */
+  readonly occurredAt: number
+  /** Monotonic: if it has not come by then, it was missed. */
+  readonly judgeAt: number
+}
+
+/** One missed message proves as much as many. */
+const suspectsMax = 16
+
+/** A look comes after this many of the device's usual pauses. */
+const pausesPerLook = 3
+
+/** Each look that finds nothing makes the next one this much later, until a message comes. */
+const lookGrowth = 4
+
+export class Reception {
+  gaps: GapState = unheard
+
+  // By the database's clock
+
+  /** Through when the history was read; null before the first reading. */
+  watermark: number | null = null
+  /** The end of the last wide reading. */
+  sweptAt: number | null = null
+  /** Nothing older is read: when the device was added. */
+  floor = 0
+  /** The last event that came live in the hearing that ended last; null where this process did not see it. */
+  lastLiveBefore: number | null = null
+  /** From when on messages were missed, until the actor has recorded that it is deaf. */
+  missedFrom: number | null = null
+
+  // By the monotonic clock
+
+  hearingAt = Number.NEGATIVE_INFINITY
+  /** The last event of any kind that came live. */
+  heardAt = Number.NEGATIVE_INFINITY
+  /** The last message of another account that came live, and how long the pauses between them usually are. */
+  messageAt = Number.NEGATIVE_INFINITY
+  messagePause = Number.POSITIVE_INFINITY
+  lookedAt = Number.NEGATIVE_INFINITY
+  /** Looks that found nothing since the last message. */
+  looks = 0
+  /** Between 0.8 and 1, so that devices do not look in step. */
+  spread = 1
+  pausedAt: number | null = null
+  /** When a webhook was turned away last; null once webhooks are taken again. */
+  refusedAt: number | null = null
+  /** When the history is to be read next, and why. */
+  dueAt = Number.POSITIVE_INFINITY
+  due: ReadingKind = "schedule"
+  /** Readings in a row that failed. */
+  failures = 0
+  reading: Reading | null = null
+  /** A request of its reading is under way. */
+  busy = false
+  suspects: Array<Suspect> | null = null
+  /** Proofs of deafness in a row, and the last one. */
+  proofs = 0
+  provedAt = Number.NEGATIVE_INFINITY
+
+  /** An event came live. */
+  hear(draft: EventDraft, now: number): void {
+    this.heardAt = now
+    if (draft.kind !== "message.received") return
+    if (this.suspects !== null) this.#clear(draft.data.waId)
+    const pause = now - this.messageAt
+    // Down at once, up slowly: a busy device that falls silent is still a busy one.
+    if (pause < this.messagePause) {
+      this.messagePause = Number.isFinite(this.messagePause) ? (this.messagePause + pause) / 2 : pause
+    } else if (Number.isFinite(pause)) this.messagePause += (pause - this.messagePause) / 5
+    this.messageAt = now
+    this.looks = 0
+  }
+
+  suspect(suspect: Suspect): void {
+    const suspects = this.suspects ??= []
+    if (suspects.length < suspectsMax) suspects.push(suspect)
+  }
+
+  /** When the device is looked after if nothing comes until then; monotonic. */
+  lookDueAt(settings: Pick<FleetSettings, "lookMin" | "lookMax">): number {
+    const lookMax = Duration.toMillis(settings.lookMax)
+    const first = Math.max(Duration.toMillis(settings.lookMin), this.messagePause * pausesPerLook)
+    const wait = Math.min(lookMax, first * lookGrowth ** this.looks)
+    return Math.max(this.messageAt, this.hearingAt, this.lookedAt) + wait * this.spread
+  }
+
+  /** The live path delivered it after all. By the id alone: two spellings of one account are no reason for a proof. */
+  #clear(waId: string): void {
+    const left = this.suspects!.filter((suspect) => suspect.waId !== waId)
+    this.suspects = left.length === 0 ? null : left
+  }
+}

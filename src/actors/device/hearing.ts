@@ -1,0 +1,203 @@
+/**
+ * What transitions of a device mean for its gaps, and how a change of its gaps is written down. A gap is given to the log
+ * before the transition that caused it: a record of a device that is not online is never without its gap.
+ */
+import type { DeviceState } from "../../domain/DeviceState.ts"
+import type { EventDraft } from "../../domain/Event.ts"
+import type { GapCause, GapOpenedData } from "../../domain/Gap.ts"
+import { makeGapId } from "../../services/EventIdentity.ts"
+import * as GapDrafts from "../../services/GapDrafts.ts"
+import type { LogEffect } from "../../services/LogEffect.ts"
+import type { Transition } from "./ActorState.ts"
+import type { DeviceCell } from "./DeviceCell.ts"
+import { track } from "./GapTracker.ts"
+import type { GapInput, GapOrder, TrackedGap } from "./GapTracker.ts"
+
+/** How long a connection may be dead before its pings say so (`layers/gateways/PingWheel.ts`). */
+export const unnoticedMax = 30_000
+
+/**
+ * A pause of the log that lasts longer is written down: the gateway may give up on a socket that nobody reads.
+ */
+export const pauseMax = 5000
+
+/** From the gateway's stamp on an event to our receipt of it, and the whole seconds of such stamps. */
+export const transitMax = 2000
+
+export interface GapRecords {
+  readonly drafts: ReadonlyArray<EventDraft>
+  readonly effects: ReadonlyArray<LogEffect>
+}
+
+const none: GapRecords = { drafts: [], effects: [] }
+
+/** Applies the input to the device's gaps. Returns what must be written down, now. */
+export const change = (cell: DeviceCell, input: GapInput): GapRecords => {
+  const { orders, state } = track(cell.reception.gaps, input)
+  cell.reception.gaps = state
+  return orders.length === 0 ? none : gapRecords(cell, orders)
+}
+
+export const gapRecords = (cell: DeviceCell, orders: ReadonlyArray<GapOrder>): GapRecords => {
+  const now = cell.host.clock.currentTimeMillisUnsafe()
+  const { id } = cell.device
+  const drafts: Array<EventDraft> = []
+  const effects: Array<LogEffect> = []
+  for (const order of orders) {
+    const opened = openedData(order.gap)
+    switch (order._tag) {
+      case "Open":
+        drafts.push(GapDrafts.gapOpened(id, opened, now))
+        break
+      case "Recause":
+        effects.push(GapDrafts.gapRecaused(id, opened))
+        break
+      case "End":
+        effects.push(GapDrafts.gapEnded(id, opened, iso(order.gap.endedAt)))
+        break
+      case "Close": {
+        const { detail, recovered, status } = order.judgement
+        const endedAt = iso(order.gap.endedAt)
+        drafts.push(GapDrafts.gapClosed(id, { ...opened, endedAt, status, recovered, detail }, now))
+        break
+      }
+    }
+  }
+  return { drafts, effects }
+}
+
+const openedData = ({ cause, detail, id, openedAt }: TrackedGap): GapOpenedData => ({
+  gapId: id,
+  cause,
+  openedAt: iso(openedAt),
+  detail
+})
+
+const iso = (at: number): string => new Date(at).toISOString()
+
+/** Gives them to the log under the actor's claim, without waiting. */
+export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void => {
+  const { log } = cell.host
+  const options = { fence: { deviceId: cell.device.id, epoch: cell.epoch }, onFenced: cell.onFenced }
+  for (const draft of drafts) log.push(draft, options)
+  if (effects.length > 0) log.pushEffects(effects, options)
+}
+
+/** Reception is proven. Not while the socket is not read. */
+export const hear = (cell: DeviceCell): GapRecords => {
+  const { host, reception } = cell
+  if (cell.paused || reception.refusedAt !== null || reception.gaps.reception === "hearing") return none
+  reception.hearingAt = host.now()
+  const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
+  host.backfill.heard(cell)
+  return records
+}
+
+/** Nothing is proven to arrive any more. Without `provenThrough`: since the last moment at which something proved it. */
+export const loseReception = (
+  cell: DeviceCell,
+  cause: GapCause,
+  detail: string,
+  provenThrough = findProof(cell)
+): GapRecords => {
+  const { host, reception } = cell
+  const wasHearing = reception.gaps.reception === "hearing"
+  if (wasHearing) {
+    reception.lastLiveBefore = host.time.at(Math.max(reception.heardAt, reception.hearingAt))
+    reception.suspects = null
+  }
+  const id = makeGapId(host.clock.currentTimeMillisUnsafe())
+  return change(cell, { _tag: "Blinded", at: host.time.now(), provenThrough, cause, detail, id })
+}
+
+/** How long a gateway tries to deliver one event by webhook: GOWA gives up after 30 s. */
+export const webhookMax = 35_000
+
+/** A webhook was turned away. The gateway may have given up on it, and on the ones before it that we never saw. */
+export const refuseWebhook = (cell: DeviceCell): GapRecords => {
+  const { host, reception } = cell
+  reception.refusedAt = host.now()
+  return loseReception(cell, "webhook-refused", "a webhook was turned away", host.time.now() - webhookMax - transitMax)
+}
+
+/** The log has lost what it had received in this time. Null: nothing is known of the time before. */
+export const forget = (cell: DeviceCell, from: number | null, to: number): GapRecords => {
+  const { host, reception } = cell
+  if (reception.gaps.reception === "unheard") return none
+  const records = change(cell, {
+    _tag: "Missed",
+    from: from ?? reception.floor,
+    to,
+    cause: "log-reset",
+    detail: "an older database has taken the log's place",
+    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+  })
+  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
+  return records
+}
+
+/** Webhooks are taken again: one was, or the last one that was turned away has been given up by now. */
+export const endRefusal = (cell: DeviceCell): GapRecords => {
+  cell.reception.refusedAt = null
+  return cell.actorState.state._tag === "Online" ? hear(cell) : none
+}
+
+/**
+ * Through when reception is proven: an event that came proves all before it, and a connection that has died is noticed
+ * within `unnoticedMax`. What is not read proves nothing.
+ */
+const findProof = ({ host, reception }: DeviceCell): number => {
+  const alive = Math.max(reception.heardAt, host.now() - unnoticedMax)
+  return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
+}
+
+/** What a transition means for the device's gaps. Before the transition is written down. */
+export const noteTransition = (cell: DeviceCell, transition: Transition): GapRecords => {
+  if (transition.rule === "fenced") return none
+  const { state } = transition
+  if (state._tag === "Online") return hear(cell)
+  if (state._tag === "Inactive" && transition.rule === "deactivated") {
+    const detail = "the device was deactivated before this time was accounted for"
+    return change(cell, { _tag: "SwitchedOff", at: cell.host.time.now(), detail })
+  }
+  const { cause, detail } = explain(state, transition)
+  const { reception } = cell
+  if (state._tag !== "Deaf" || reception.missedFrom === null) return loseReception(cell, cause, detail)
+  const from = reception.missedFrom
+  reception.missedFrom = null
+  return loseReception(cell, cause, detail, from)
+}
+
+/** Why a device in this state cannot hear. No words of a gateway: they may name an address. */
+const explain = (
+  state: Exclude<DeviceState, { readonly _tag: "Online" }>,
+  { failure, rule }: Transition
+): { readonly cause: GapCause; readonly detail: string } => {
+  switch (state._tag) {
+    case "Deaf":
+      return { cause: "deaf", detail: state.evidence }
+    case "Quarantined":
+      return {
+        cause: "quarantine",
+        detail: `it was taken out of service (${state.reason.class}, ${state.reason.code})`
+      }
+    case "LoggedOut":
+      return { cause: "logged-out", detail: "the account was logged out" }
+    case "AwaitingLogin":
+      return { cause: "logged-out", detail: "no account is logged in" }
+    case "Inactive":
+      return rule === "fleet-stopped"
+        ? { cause: "process-down", detail: "the process that runs it was stopped" }
+        : { cause: "gateway-down", detail: `its gateway could not be used (${rule})` }
+    case "Connecting":
+      return rule.startsWith("upstream-")
+        ? { cause: "gateway-down", detail: "the gateway lost the account's connection to WhatsApp" }
+        : { cause: "socket-down", detail: "it connects anew" }
+    case "Backoff":
+      return rule === "gateway-down"
+        ? { cause: "gateway-down", detail: "the gateway did not answer" }
+        : failure?.code === "log-full"
+        ? { cause: "paused", detail: "the log was full, so the session was ended" }
+        : { cause: "socket-down", detail: `the session ended (${state.reason.class}, ${state.reason.code})` }
+  }
+}

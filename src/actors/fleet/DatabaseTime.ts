@@ -1,0 +1,43 @@
+/**
+ * The database's clock, told from the monotonic one of this process: one reading a minute sets it. What is compared over
+ * processes and restarts (gaps, watermarks, signs of life) is by this clock, so that a machine whose clock is wrong or
+ * stepped names no wrong interval.
+ */
+import { Clock, Context, Duration, Effect, Layer } from "effect"
+import { GapRepository } from "../../services/GapRepository.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+
+/** Quartz drifts by a few milliseconds a minute. */
+const readInterval = Duration.minutes(1)
+
+/** While the database is away, the last reading stands. */
+const retryInterval = Duration.seconds(5)
+
+export class DatabaseTime extends Context.Service<DatabaseTime, {
+  /** Milliseconds since the epoch. */
+  readonly now: () => number
+  /** What the database's clock showed at this moment of the monotonic clock. */
+  readonly at: (monotonic: number) => number
+}>()("columba/actors/fleet/DatabaseTime") {
+  static readonly layer = Layer.effect(
+    DatabaseTime,
+    Effect.gen(function*() {
+      const gaps = yield* GapRepository
+      const clock = yield* Clock.Clock
+      let offset = clock.currentTimeMillisUnsafe() - monotonicMillis(clock)
+      const read = Effect.gen(function*() {
+        const before = monotonicMillis(clock)
+        const now = Date.parse(yield* gaps.now)
+        offset = now - (before + monotonicMillis(clock)) / 2
+        return true
+      }).pipe(Effect.orElseSucceed(() => false))
+      let known = yield* read
+      yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+        yield* Effect.sleep(known ? readInterval : retryInterval)
+        known = yield* read
+      })))
+      const at = (monotonic: number): number => Math.round(monotonic + offset)
+      return DatabaseTime.of({ at, now: () => at(monotonicMillis(clock)) })
+    })
+  )
+}

@@ -1,0 +1,145 @@
+/**
+ * One reading of a device's history: which window it has, which of its rows prove what, and what the device's gaps come
+ * to when it is complete. Pure; `Backfill` carries readings out.
+ *
+ * The window ends with the moment at which the reading began, by the database's clock, and so does the watermark that
+ * follows from it. It is never taken from a row: the sender's clock is in the rows, and a message that claims to be of
+ * next year must not keep later readings from looking at this one.
+ */
+import type { EventDraft } from "../../domain/Event.ts"
+import type { GapId } from "../../domain/Gap.ts"
+import type { History, HistoryWindow } from "../../services/GatewayParts.ts"
+import type { EndedGap, GapState, Judgement } from "../device/GapTracker.ts"
+
+/**
+ * `connect`: reception is back. `look`: only the newest messages, because a device is silent. `schedule`: in case something
+ * was lost that nothing has noticed. `sweep`: the same, further back.
+ */
+export type ReadingKind = "connect" | "look" | "schedule" | "sweep"
+
+export interface Reading {
+  readonly kind: ReadingKind
+  readonly from: number
+  /** When it began: what it proves, it proves through this moment. */
+  readonly through: number
+  readonly window: HistoryWindow
+  /** Where it stands; null before the first page. */
+  page: string | null
+  pages: number
+  /** Rows that were new to the log: in all, and by the gap that they belong to. */
+  fresh: number
+  readonly recovered: Map<GapId, number>
+  /** The oldest message of another account that was new, and is older than every gap. */
+  earliestMissed: number | null
+}
+
+/** Rows may carry a time that is ahead of ours by as much as the gateway's clock is. */
+const clockAheadMax = 10 * 60_000
+
+/** A look begins this long before the last message that came: what it finds before is known. */
+const lookOverlap = 60_000
+
+/** What is younger is probably on its way, and the next reading finds it if not. */
+const youngMax = 5000
+
+export interface Begin {
+  readonly kind: ReadingKind
+  readonly now: number
+  readonly gaps: GapState
+  readonly watermark: number | null
+  /** Nothing older is read. */
+  readonly floor: number
+  /** The last time at which messages came, or at which it was proven that none were missing. */
+  readonly heardThrough: number
+  readonly overlap: number
+  readonly sweep: number
+}
+
+export const begin = (begin: Begin): Reading => {
+  const { floor, gaps, kind, now, watermark } = begin
+  const oldestGap = gaps.gaps.reduce((oldest, { openedAt }) => Math.min(oldest, openedAt), Number.POSITIVE_INFINITY)
+  // A clock that was set back leaves a watermark in the future; a gap may be older than the watermark.
+  const known = Math.min(watermark ?? floor, oldestGap, now) - begin.overlap
+  const wanted = kind === "look"
+    ? Math.min(begin.heardThrough, now) - lookOverlap
+    : kind === "sweep"
+    ? Math.min(known, now - begin.sweep)
+    : known
+  const from = Math.min(now, Math.max(wanted, floor))
+  return {
+    kind,
+    from,
+    through: now,
+    window: { from: iso(from), to: iso(now + clockAheadMax) },
+    page: null,
+    pages: 0,
+    fresh: 0,
+    recovered: new Map(),
+    earliestMissed: null
+  }
+}
+
+const iso = (at: number): string => new Date(at).toISOString()
+
+/** The drafts of a page that the log may have: none older than it keeps, and none that are probably on their way. */
+export const selectRows = (
+  reading: Reading,
+  drafts: ReadonlyArray<EventDraft>,
+  floor: number
+): ReadonlyArray<EventDraft> => {
+  // After a gap it cannot be told which rows are of the gap, if the gateway's clock is ahead.
+  const newest = reading.kind === "connect" ? Number.POSITIVE_INFINITY : reading.through - youngMax
+  return drafts.filter(({ occurredAt }) => {
+    const at = Date.parse(occurredAt)
+    return at >= floor && at <= newest
+  })
+}
+
+/** Whether a message is of a kind that every session delivers: written by another account, in a chat of people. */
+export const isTelling = (draft: EventDraft): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
+  draft.kind === "message.received" && /@(s\.whatsapp\.net|lid|g\.us)$/.test(draft.data.chat)
+
+/** Takes a row into account that was new to the log. Returns whether it should have come live. */
+export const count = (reading: Reading, gaps: GapState, draft: EventDraft): boolean => {
+  reading.fresh++
+  const at = Date.parse(draft.occurredAt)
+  const first = gaps.gaps[0]
+  if (first !== undefined) {
+    const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
+    reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
+    if (isTelling(draft) && at < first.openedAt - secondResolution) {
+      reading.earliestMissed = Math.min(reading.earliestMissed ?? at, at)
+    }
+  }
+  // Right after a gap a row that seems newer than the gap may be of the gap: the gateway's clock may be ahead.
+  return reading.kind !== "connect" && gaps.hearingSince !== null && at > gaps.hearingSince + secondResolution &&
+    isTelling(draft)
+}
+
+/** Times of WhatsApp have whole seconds. */
+const secondResolution = 1000
+
+/** What is known of a gap once its history was read, or if there is none (`reading` null). */
+export const judge = (
+  reading: Pick<Reading, "from" | "recovered"> | null,
+  covers: History["covers"],
+  gap: EndedGap
+): Judgement => {
+  const recovered = reading?.recovered.get(gap.id) ?? 0
+  const say = (status: Judgement["status"], verdict: string): Judgement => ({
+    status,
+    recovered,
+    detail: gap.detail === "" ? verdict : `${gap.detail}; ${verdict}`
+  })
+  if (reading === null) return say("unprovable", "this gateway keeps no history, so nothing of that time can be read")
+  if (gap.openedAt < reading.from) {
+    return say("unprovable", `what is before ${iso(reading.from)} is older than is kept, and was not read`)
+  }
+  if (!covers.has("messages")) return say("unprovable", "the gateway's history has no messages")
+  const missing = (["acks", "reactions"] as const).filter((kind) => !covers.has(kind))
+  const lacking = [...missing, "edits, revocations and other events"].join(", ")
+  return say(
+    "closed",
+    `the messages of that time were read from the gateway's history; it does not have its ${lacking}`
+  )
+}

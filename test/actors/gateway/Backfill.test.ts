@@ -1,0 +1,410 @@
+/**
+ * What becomes of a time in which a device could not hear: the fleet, the log and the ledger of gaps as they are, over a
+ * gateway that does what the test says, on virtual time.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Duration, Effect } from "effect"
+import { TestClock } from "effect/testing"
+import type { EventDraft } from "../../../src/domain/Event.ts"
+import { deviceId, pass, settle } from "../../support/fleetBench.ts"
+import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../support/receptionBench.ts"
+import type { ScriptedHistory } from "../../support/scriptedHistory.ts"
+import type { ScriptedGateway, ScriptedSession } from "../../support/scriptedGateway.ts"
+
+const one = deviceId(1)
+
+/** By every open session of the device but one that does not deliver any more. */
+const say = (gateway: ScriptedGateway, draft: EventDraft, deaf: ScriptedSession | null = null) =>
+  Effect.andThen(
+    Effect.sync(() => {
+      for (const session of gateway.live(draft.deviceId)) if (session !== deaf) session.say({ _tag: "Record", draft })
+    }),
+    settle
+  )
+
+const seconds = (time: string | null): number => Date.parse(time ?? "") / 1000
+
+describe("a device that loses its session", () => {
+  it.effect("has a gap from the last proof of reception to the next one, and its history is in the log", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("10 minutes")
+      assert.deepStrictEqual(yield* gapsOf(one), [], "nothing was lost while it connected for the first time")
+      const before = yield* arriving(one)
+      history.keep(before)
+      yield* say(gateway, before)
+      yield* pass("5 seconds")
+      gateway.mode = "transport"
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("20 seconds")
+      history.keep(yield* arriving(one, { waId: "MISSED" }))
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, endedAt, status }) => [cause, endedAt, status]), [
+        ["socket-down", null, "open"]
+      ])
+      gateway.mode = "accept"
+      yield* pass("1 minute")
+      const [gap, ...others] = yield* gapsOf(one)
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual([gap!.cause, gap!.status, gap!.recovered], ["socket-down", "closed", 1])
+      assert.include(gap!.detail, "acks")
+      assert.isAtMost(seconds(gap!.openedAt), 600, "begins no later than the last event that came")
+      assert.isAtLeast(seconds(gap!.openedAt), 570)
+      assert.isAtLeast(seconds(gap!.endedAt), 620)
+      const received = yield* logged("message.received")
+      assert.deepStrictEqual(received.map(({ via }) => via), ["live", "backfill"])
+      assert.strictEqual(waIdsIn(received).at(-1), "MISSED")
+      const ledger = (yield* logged()).filter(({ kind }) => kind.startsWith("gap."))
+      assert.deepStrictEqual(ledger.map(({ kind }) => kind), ["gap.opened", "gap.closed"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("is unprovable where what the gateway keeps has no messages", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      history.covers = new Set(["acks"])
+      yield* live(gateway)
+      yield* pass("1 minute")
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["unprovable"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("is told to be unprovable at once where the gateway has no history, or the server turns out to have none", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      history.mode = "absent"
+      yield* live(gateway)
+      yield* pass("1 minute")
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      const [gap] = yield* gapsOf(one)
+      assert.deepStrictEqual([gap!.status, gap!.recovered], ["unprovable", 0])
+      assert.include(gap!.detail, "no history")
+      assert.strictEqual(history.requests.length, 1, "it is not asked again soon")
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("keeps its gap open while the history cannot be read, and tries again less and less often", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("1 minute")
+      history.mode = "fail"
+      const asked = history.requests.length
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("20 minutes", "5 seconds")
+      const tries = history.requests.length - asked
+      assert.isAtLeast(tries, 4)
+      assert.isAtMost(tries, 12)
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["open"])
+      history.mode = "answer"
+      yield* pass("20 minutes", "5 seconds")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["closed"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("has one gap under the gravest cause, when the gateway turns out to be down", () =>
+    Effect.gen(function*() {
+      const { gateway } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("1 minute")
+      gateway.mode = "upstreamDown"
+      gateway.up = false
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [
+        ["gateway-down", "open"]
+      ])
+      gateway.mode = "accept"
+      gateway.up = true
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [
+        ["gateway-down", "closed"]
+      ])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("does not fill the ledger while it flaps and its history cannot be read", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("1 minute")
+      history.mode = "fail"
+      for (let loss = 0; loss < 30; loss++) {
+        gateway.live(one)[0]?.lose("transport")
+        yield* pass("70 seconds", "5 seconds")
+      }
+      assert.strictEqual((yield* gapsOf(one)).length, 8)
+      history.mode = "answer"
+      yield* pass("20 minutes", "5 seconds")
+      const gaps = yield* gapsOf(one)
+      assert.deepStrictEqual([...new Set(gaps.map(({ status }) => status))], ["closed"])
+      assert.isAbove(seconds(gaps.at(-1)!.endedAt), 29 * 70, "the last one covers what came after it")
+    }).pipe(Effect.provide(storage)))
+})
+
+describe("a device that is deaf", () => {
+  /** A message each 4 s. `deaf`: the session that does not deliver them; `all`: none does. */
+  const chatter = Effect.fnUntraced(
+    function*(gateway: ScriptedGateway, history: ScriptedHistory, count: number, deaf: ScriptedSession | "all" | null) {
+      for (let n = 0; n < count; n++) {
+        const draft = yield* arriving(one)
+        history.keep(draft)
+        if (deaf !== "all") yield* say(gateway, draft, deaf)
+        yield* pass("4 seconds")
+      }
+    }
+  )
+
+  it.effect("is found within 60 s where messages come often, connects anew, and misses nothing", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const life = yield* live(gateway)
+      yield* pass("5 seconds")
+      yield* chatter(gateway, history, 30, null)
+      const deafAt = 5 + 30 * 4
+      yield* chatter(gateway, history, 15, gateway.live(one)[0]!)
+      const transitions = (yield* logged("device.state")).map(({ data, recordedAt }) => ({
+        at: Date.parse(recordedAt) / 1000,
+        rule: (JSON.parse(data) as { readonly rule: string }).rule
+      }))
+      const proof = transitions.find(({ rule }) => rule === "deaf-proved")
+      assert.isDefined(proof)
+      assert.isAtMost(proof.at - deafAt, 60)
+      yield* pass("1 minute")
+      assert.strictEqual((yield* life.fleet.view(one))?.state._tag, "Online")
+      const [gap, ...others] = yield* gapsOf(one)
+      assert.deepStrictEqual(others, [])
+      assert.strictEqual(gap!.cause, "deaf")
+      assert.notStrictEqual(gap!.status, "open")
+      assert.isAtMost(seconds(gap!.openedAt), deafAt)
+      assert.strictEqual((yield* logged("message.received")).length, 45)
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("is not taken for deaf where messages only take some seconds longer than the history", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("5 seconds")
+      yield* chatter(gateway, history, 20, null)
+      // Delivered late to the gateway: stored with an old time, on its way to us for 8 s.
+      for (let n = 0; n < 5; n++) {
+        yield* pass("60 seconds")
+        const old = yield* arriving(one, {
+          occurredAt: new Date((yield* Clock.currentTimeMillis) - 40_000).toISOString()
+        })
+        history.keep(old)
+        yield* pass("8 seconds")
+        yield* say(gateway, old)
+      }
+      yield* pass("2 minutes")
+      const rules = (yield* logged("device.state")).map(({ data }) => (JSON.parse(data) as { rule: string }).rule)
+      assert.notInclude(rules, "deaf-proved")
+      assert.deepStrictEqual(yield* gapsOf(one), [])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect(
+    "connects anew less and less often where the gateway withholds messages for good, and still misses nothing",
+    () =>
+      Effect.gen(function*() {
+        const { gateway, history } = yield* begin(1)
+        yield* live(gateway)
+        yield* pass("5 seconds")
+        yield* chatter(gateway, history, 20, null)
+        const opened = gateway.openedAt.length
+        yield* chatter(gateway, history, 900, "all")
+        assert.isAtMost(gateway.openedAt.length - opened, 7)
+        yield* pass("20 minutes", "5 seconds")
+        assert.strictEqual((yield* logged("message.received")).length, 920)
+        const gaps = yield* gapsOf(one)
+        assert.isTrue(gaps.every(({ cause, status }) => cause === "deaf" && status === "closed"))
+      }).pipe(Effect.provide(storage)),
+    60_000
+  )
+
+  it.effect("costs a silent device a request in a quarter of an hour", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const asked = history.requests.length
+      yield* pass("2 hours", "5 seconds")
+      assert.isAtMost(history.requests.length - asked, 15)
+    }).pipe(Effect.provide(storage)))
+})
+
+describe("a process that ends", () => {
+  it.effect("leaves a gap from its last sign of life, also if it is killed, and the next one closes it", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("10 minutes")
+      yield* first.kill
+      history.keep(yield* arriving(one, { waId: "MISSED" }))
+      yield* TestClock.adjust("5 minutes")
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const [gap, ...others] = yield* gapsOf(one)
+      assert.deepStrictEqual(others, [])
+      assert.deepStrictEqual([gap!.cause, gap!.status, gap!.recovered], ["process-down", "closed", 1])
+      assert.isAtMost(seconds(gap!.openedAt), 600)
+      assert.isAtLeast(seconds(gap!.openedAt), 550)
+      assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["MISSED"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("writes its gap down itself where it is stopped in order", () =>
+    Effect.gen(function*() {
+      const { gateway } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("10 minutes")
+      yield* first.stop
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [[
+        "process-down",
+        "open"
+      ]])
+      yield* live(gateway)
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["closed"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("that is killed while it reads a history leaves the gap open, and the next one reads again", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("1 minute")
+      gateway.live(one)[0]!.lose("transport")
+      history.mode = "hang"
+      for (let n = 0; n < 3; n++) history.keep(yield* arriving(one))
+      yield* pass("10 seconds")
+      yield* first.kill
+      history.mode = "answer"
+      history.pageSize = 2
+      yield* live(gateway)
+      yield* pass("1 minute")
+      assert.isTrue((yield* gapsOf(one)).every(({ status }) => status === "closed"))
+      assert.strictEqual((yield* logged("message.received")).length, 3)
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("finds afterwards that a device was deaf before it was killed", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("1 minute")
+      const heard = yield* arriving(one)
+      history.keep(heard)
+      yield* say(gateway, heard)
+      yield* pass("3 minutes")
+      history.keep(yield* arriving(one, { waId: "UNHEARD" }))
+      yield* pass("2 minutes")
+      yield* first.kill
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const gaps = yield* gapsOf(one)
+      assert.deepStrictEqual(gaps.map(({ cause }) => cause).toSorted(), ["deaf", "process-down"])
+      const deaf = gaps.find(({ cause }) => cause === "deaf")!
+      assert.isAtMost(seconds(deaf.openedAt), 60)
+    }).pipe(Effect.provide(storage)))
+})
+
+describe("a log that is full", () => {
+  it.effect("leaves a gap where a socket is not read for long, and none where it is for a moment", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const life = yield* live(gateway)
+      yield* pass("1 minute")
+      life.setFull(true)
+      yield* say(gateway, yield* arriving(one))
+      yield* pass("3 seconds")
+      life.setFull(false)
+      yield* pass("1 minute")
+      assert.deepStrictEqual(yield* gapsOf(one), [])
+      life.setFull(true)
+      yield* say(gateway, yield* arriving(one))
+      yield* pass("20 seconds")
+      history.keep(yield* arriving(one, { waId: "DROPPED" }))
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, endedAt }) => [cause, endedAt]), [["paused", null]])
+      life.setFull(false)
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ recovered, status }) => [recovered, status]), [[
+        1,
+        "closed"
+      ]])
+    }).pipe(Effect.provide(storage)))
+})
+
+describe("times that messages claim", () => {
+  it.effect("cannot blind the watermark, and what is older than the log keeps is not taken", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(Date.parse("2026-01-01T00:00:00Z"))
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway, { historyAgeMax: Duration.days(1), historySweep: Duration.days(10) })
+      yield* pass("1 minute")
+      for (const occurredAt of ["2099-01-01T00:00:00Z", "1970-01-02T00:00:00Z", "2025-12-20T00:00:00Z"]) {
+        history.keep(yield* arriving(one, { occurredAt }))
+      }
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      history.keep(yield* arriving(one, { waId: "LATER" }))
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["LATER"])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("what was stored minutes late is found by the regular reading, and hours late by the wide one", () =>
+    Effect.gen(function*() {
+      yield* TestClock.setTime(Date.parse("2026-01-01T00:00:00Z"))
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway, { historySweepInterval: Duration.hours(4), historySweep: Duration.hours(6) })
+      yield* pass("3 hours", "20 seconds")
+      const now = yield* Clock.currentTimeMillis
+      const late = { fromMe: true, waId: "MINUTES", occurredAt: new Date(now - 8 * 60_000).toISOString() }
+      const later = { fromMe: true, waId: "HOURS", occurredAt: new Date(now - 2 * 3_600_000).toISOString() }
+      history.keep(yield* arriving(one, late), yield* arriving(one, later))
+      yield* pass("50 minutes", "20 seconds")
+      assert.deepStrictEqual(waIdsIn(yield* logged("message.sent")), ["MINUTES"])
+      yield* pass("2 hours", "20 seconds")
+      assert.deepStrictEqual(waIdsIn(yield* logged("message.sent")), ["MINUTES", "HOURS"])
+    }).pipe(Effect.provide(storage)))
+})
+
+describe("a fleet that comes back", () => {
+  it.effect(
+    "does not flood its gateway: a thousand histories at the pace, and each of them read",
+    () =>
+      Effect.gen(function*() {
+        const { gateway, history } = yield* begin(1000)
+        yield* live(gateway, { historyRequestsPerSecond: 20 })
+        yield* pass("2 minutes")
+        const before = history.requests.length
+        const fell = yield* Clock.currentTimeMillis
+        for (const session of gateway.live()) session.lose("transport")
+        yield* pass("2 minutes")
+        const requests = history.requests.slice(before)
+        for (let second = 0; second < 120; second++) {
+          const from = fell + second * 1000
+          const inSecond = requests.filter(({ at }) => at >= from && at < from + 1000).length
+          assert.isAtMost(inSecond, 21)
+        }
+        assert.strictEqual(new Set(requests.map(({ deviceId }) => deviceId)).size, 1000)
+      }).pipe(Effect.provide(storage)),
+    60_000
+  )
+})
+
+describe("a webhook that is turned away", () => {
+  it.effect("leaves a gap, until one is taken again or the gateway has given up on it", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const life = yield* live(gateway)
+      yield* pass("5 minutes")
+      yield* life.fleet.refused(one)
+      history.keep(yield* arriving(one, { waId: "REFUSED" }))
+      yield* pass("10 seconds")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, endedAt }) => [cause, endedAt]), [
+        ["webhook-refused", null]
+      ])
+      yield* life.fleet.heard(one, [{ _tag: "Record", draft: yield* arriving(one) }])
+      yield* pass("10 seconds")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ recovered, status }) => [recovered, status]), [[1, "closed"]])
+      yield* life.fleet.refused(one)
+      yield* pass("50 seconds")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["closed", "closed"])
+    }).pipe(Effect.provide(storage)))
+})
