@@ -135,7 +135,13 @@ export interface IngestRequest {
 }
 
 export type IngestResult =
-  | { readonly _tag: "Accepted"; readonly deviceId: DeviceId; readonly events: ReadonlyArray<SessionEvent> }
+  | {
+    readonly _tag: "Accepted"
+    readonly deviceId: DeviceId
+    readonly events: ReadonlyArray<SessionEvent>
+    /** A question to the gateway, bounded, after which the same request is read better: it need be asked only once. */
+    readonly better?: Effect.Effect<void>
+  }
   /** Signed by the gateway, about a slot that none of our devices holds. */
   | { readonly _tag: "UnknownSlot"; readonly slot: string }
   | { readonly _tag: "Refused"; readonly reason: "signature" | "unreadable"; readonly detail: string }

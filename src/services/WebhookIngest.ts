@@ -137,18 +137,26 @@ const make = Effect.gen(function*() {
     return { result, found, unknown, foreign }
   }
 
-  /** Names that nothing is known about are looked up once, if the signature is good, and then it is read again. */
-  const read = (
+  /**
+   * Names that nothing is known about are looked up once, if the signature is good, and then it is read again; and so is
+   * what the adapter can read better once it has asked the gateway.
+   */
+  const read = Effect.fnUntraced(function*(
     intake: Intake,
     webhook: IncomingWebhook,
     signer: Signer
-  ): Effect.Effect<Reading, StorageUnavailable> =>
-    Effect.suspend(() => {
-      const first = readOnce(intake, webhook, signer)
-      return first.unknown.length === 0 || isUnsigned(first)
-        ? Effect.succeed(first)
-        : Effect.map(lookup.read(intake.gateway.name, first.unknown), () => readOnce(intake, webhook, signer))
-    })
+  ): Effect.fn.Return<Reading, StorageUnavailable> {
+    let reading = readOnce(intake, webhook, signer)
+    if (isUnsigned(reading)) return reading
+    if (reading.unknown.length > 0) {
+      yield* lookup.read(intake.gateway.name, reading.unknown)
+      reading = readOnce(intake, webhook, signer)
+    }
+    const { result } = reading
+    if (result._tag !== "Accepted" || result.better === undefined) return reading
+    yield* result.better
+    return readOnce(intake, webhook, signer)
+  })
 
   /** The device's own secret is tried first: it tells most. Null: no secret at hand verifies. */
   const verify = Effect.fnUntraced(function*(intake: Intake, webhook: IncomingWebhook, signers: ReadonlyArray<Signer>) {

@@ -25,7 +25,13 @@ export interface SocketDialect {
   readonly address: (
     target: SessionTarget
   ) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
-  readonly decode: (text: string, target: SessionTarget, now: number) => ReadonlyArray<SessionEvent>
+  /** With `mayWait` the answer may be that the gateway has to be asked something first. */
+  readonly decode: (
+    text: string,
+    target: SessionTarget,
+    now: number,
+    mayWait: boolean
+  ) => ReadonlyArray<SessionEvent> | NotYet
   /** A close frame of the gateway; 1006 where the connection ended without one. */
   readonly ofClose: (code: number, reason: string) => Failure
   /**
@@ -33,6 +39,18 @@ export interface SocketDialect {
    * at once where it refuses us, so that only an answer to our first ping, or a frame, is a sign.
    */
   readonly acceptedBy: "upgrade" | "pong"
+}
+
+/**
+ * A frame that is better read once the gateway has been asked something. `ask` calls back once, soon in any case; the
+ * frame is then decoded for good. Until then nothing of the session is read or handed over.
+ */
+export class NotYet {
+  readonly ask: (answered: () => void) => void
+
+  constructor(ask: NotYet["ask"]) {
+    this.ask = ask
+  }
 }
 
 /** Sizes and times that tests set. */
@@ -61,6 +79,11 @@ interface SocketOptions extends SocketDialect {
   readonly wheel: PingWheel
 }
 
+interface HeldFrame {
+  readonly data: Buffer
+  readonly isBinary: boolean
+}
+
 /** The socket, with a reference to the session it belongs to. */
 class DeviceSocket extends WebSocket {
   session: SocketSession | undefined
@@ -76,6 +99,8 @@ class SocketSession implements Session, WheelMember {
   readonly #listener: SessionListener
   readonly #options: SocketOptions
   readonly #socket: DeviceSocket
+  /** The frame that waits for an answer of the gateway, and what had been read behind it; null: none does. */
+  #held: Array<HeldFrame> | null = null
   /** Until the gateway has accepted the session. */
   #opening: Opening | null
   #ended = false
@@ -113,7 +138,7 @@ class SocketSession implements Session, WheelMember {
     if (this.#ended || !this.paused) return
     this.paused = false
     this.misses = 0
-    this.#socket.resume()
+    if (this.#held === null) this.#socket.resume()
   }
 
   /**
@@ -162,6 +187,12 @@ class SocketSession implements Session, WheelMember {
   onFrame(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
     this.onSign()
+    if (this.#held === null) this.#read({ data, isBinary }, true)
+    else this.#held.push({ data, isBinary })
+  }
+
+  #read(frame: HeldFrame, mayWait: boolean): void {
+    const { data, isBinary } = frame
     const now = Date.now()
     if (isBinary) {
       this.#listener.onEvent(rejectBinary(data, this.target, now))
@@ -171,7 +202,13 @@ class SocketSession implements Session, WheelMember {
       this.#listener.onEvent(rejectOversized(data, this.target, now, this.#options.frameBytesMax))
       return
     }
-    const events = this.#decode(data.toString("utf8"), now)
+    const events = this.#decode(data.toString("utf8"), now, mayWait)
+    if (events instanceof NotYet) {
+      this.#held = [frame]
+      this.#socket.pause()
+      events.ask(() => this.#release(true))
+      return
+    }
     for (let index = 0; index < events.length; index++) {
       const event = events[index]!
       if (event._tag === "UpstreamConnected" && event.jid !== null) this.learnAccount(event.jid)
@@ -181,12 +218,28 @@ class SocketSession implements Session, WheelMember {
   }
 
   /** A defect in the decoder costs this frame only: thrown from a socket's callback it would end the process. */
-  #decode(text: string, now: number): ReadonlyArray<SessionEvent> {
+  #decode(text: string, now: number, mayWait: boolean): ReadonlyArray<SessionEvent> | NotYet {
     try {
-      return this.#options.decode(text, this.target, now)
+      return this.#options.decode(text, this.target, now, mayWait)
     } catch (defect) {
       return [rejectDefective(text, this.target, now, defect)]
     }
+  }
+
+  /** In order: the first is read as it is, and one behind it may wait in its turn. */
+  #release(mayWait: boolean): void {
+    const held = this.#held
+    if (held === null) return
+    this.#held = null
+    this.misses = 0
+    for (let index = 0; index < held.length && !this.#ended; index++) {
+      this.#read(held[index]!, mayWait && index > 0)
+      const again = this.#held as Array<HeldFrame> | null
+      if (again === null) continue
+      again.push(...held.slice(index + 1))
+      return
+    }
+    if (!this.paused && !this.#ended) this.#socket.resume()
   }
 
   onSocketError(error: Error): void {
@@ -198,6 +251,8 @@ class SocketSession implements Session, WheelMember {
   }
 
   onSocketClose(code: number, reason: Buffer): void {
+    // What came before the close is handed over before the end.
+    this.#release(false)
     if (!this.#ended) this.#finish(this.#failure ?? this.#options.ofClose(code, reason.toString("utf8")), false)
   }
 

@@ -17,6 +17,7 @@ export interface RouteOptions {
   readonly engine: string
   readonly waitMillis: number
   readonly fileMillis: number
+  readonly lidMillis: number
   /** Whether a key may be used for a session, or at all. */
   readonly mayUse: (key: string | null, slot: string | null) => boolean
   readonly session: (device: SimulatedDevice) => WahaSession
@@ -276,7 +277,9 @@ export const makeRoutes = (options: RouteOptions) => {
       case "auth":
         return whenIn(device, ["SCAN_QR_CODE"], () => authReply(device, method, rest, request, url), done)
       case "lids":
-        return whenIn(device, working, () => lidReply(device, rest, url), done)
+        return whenIn(device, working, () => lidReply(device, rest, url), (reply) => {
+          setTimeout(() => done(reply), options.lidMillis).unref()
+        })
       case "chats":
         return whenIn(device, working, () => chatRoute(device, rest, url), done)
       default:

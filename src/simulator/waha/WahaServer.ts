@@ -32,6 +32,8 @@ export interface WahaOptions {
   readonly waitMillis?: number | undefined
   /** Whether some messages are addressed by hidden ids. True by default. */
   readonly hiddenIds?: boolean | undefined
+  /** How long an answer about a hidden id takes. 0 by default. */
+  readonly lidMillis?: number | undefined
   /** The waits between tries of a webhook, times this. 1 by default. */
   readonly webhookPace?: number | undefined
   /** How long files are kept: 180 s by default. */
@@ -147,6 +149,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     engine: options.engine ?? "GOWS",
     waitMillis: options.waitMillis ?? waitMillisDefault,
     fileMillis: options.fileMillis ?? fileMillisDefault,
+    lidMillis: options.lidMillis ?? 0,
     mayUse: (key, slot) => judgeKey(options, key, slot) === null,
     session,
     speaker,

@@ -2,15 +2,14 @@
  * Which phone address a hidden id (LID) stands for, as one WAHA server tells: frames name one or the other, and only a
  * request for each hidden id tells that they are one account.
  *
- * Decoding does not wait for an answer. A frame with an unknown hidden id is recorded as it is, the server is asked, and
- * the answer is recorded too (`gateway.lid`), so that the log joins both spellings. What reads the history waits.
+ * What names an unknown hidden id waits for the answer, once: read without it, a message could come again under the phone
+ * address and be taken for another one. A hidden id for which the server has no number is not asked for again for a
+ * while, and stands as it is.
  */
-import { Clock, Duration, Effect, Latch } from "effect"
+import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
-import type { DeviceId } from "../../../domain/Ids.ts"
 import { canonical } from "../../../domain/Jid.ts"
-import { makeEventId } from "../../../services/EventIdentity.ts"
-import type { SessionEvent, SessionListener, SessionTarget } from "../../../services/GatewayParts.ts"
+import type { SessionTarget } from "../../../services/GatewayParts.ts"
 import { monotonicMillis } from "../../../services/monotonic.ts"
 import type { RestClient } from "../RestClient.ts"
 import { asPayload, textIn } from "./payloads.ts"
@@ -18,73 +17,57 @@ import type { FindPhone } from "./WahaDecoder.ts"
 import { isSuccess, type WahaRest } from "./WahaRest.ts"
 
 export interface LidMap {
-  /** Asks the server about what it does not know. */
-  readonly finder: (target: SessionTarget) => FindPhone
-  /** Asks about these and about all that the session is still waiting for, and returns when there are answers. */
+  /** Notes what it does not know and what the server could be asked for. */
+  readonly finder: (target: SessionTarget) => Finder
+  /** Asks about these, and returns when there are answers, or when it has taken too long. Never fails. */
   readonly resolve: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<void>
-  /** The listener that a session is to be opened with: it hears the answers too, until its end. */
-  readonly attach: (target: SessionTarget, listener: SessionListener) => Attached
+  /** As `resolve`, for callers outside of a fiber. */
+  readonly resolveThen: (target: SessionTarget, lids: Iterable<string>, done: () => void) => void
 }
 
-export interface Attached {
-  readonly listener: SessionListener
-  /** For a session that could not be opened. */
-  readonly detach: () => void
+export interface Finder {
+  readonly find: FindPhone
+  /** Hidden ids that were looked for and may be asked about. */
+  readonly missing: ReadonlySet<string>
 }
 
 /** Pairs hold for good. Some 10 MB; the oldest is forgotten first and asked for again. */
 const pairsMax = 100_000
 
-/** Hidden ids that a burst of traffic may bring before the server has answered. Beyond that they are asked for later. */
-const waitingMax = 4096
-
 /** Hidden ids without an answer that are remembered as such. */
 const unansweredMax = 10_000
 
-/** Requests under way at once: they must not be felt beside the status questions. */
-const requestsMax = 2
+/** Of one message or page under way at once: they must not be felt beside the status questions. */
+const requestsMax = 4
 
 /** The server learns pairs as contacts write, so an answer of "unknown" does not hold for long. */
 const unknownFor = Duration.toMillis(Duration.minutes(10))
-const unavailableFor = Duration.toMillis(Duration.seconds(30))
+/** A server that did not answer is asked nothing for so long: frame after frame would wait for it otherwise. */
+const troubleFor = Duration.toMillis(Duration.minutes(1))
+
+/** What may wait: a frame with its session's later ones, a webhook with its answer. The server answers from memory. */
+const waitMax = Duration.seconds(3)
 
 export const make = Effect.fnUntraced(function*(
   rest: RestClient,
   { ask }: Pick<WahaRest, "ask">
 ): Effect.fn.Return<LidMap, never, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const scope = yield* Effect.scope
+  const context = yield* Effect.context<never>()
   const phones = new Map<string, string>()
   /** By session and hidden id; monotonic time until which it is not asked again. */
   const unanswered = new Map<string, number>()
-  const waiting = new Map<string, { readonly target: SessionTarget; readonly lid: string }>()
-  const listeners = new Map<DeviceId, SessionListener>()
-  const someWaiting = Latch.makeUnsafe()
+  /** Monotonic time until which the server is asked nothing. */
+  let troubleUntil = 0
 
   const keyOf = ({ upstreamId }: SessionTarget, lid: string): string => `${upstreamId} ${lid}`
 
-  const mayAsk = (key: string): boolean => {
-    const until = unanswered.get(key)
-    return until === undefined || monotonicMillis(clock) >= until
-  }
+  const mayAsk = (key: string): boolean => monotonicMillis(clock) >= Math.max(troubleUntil, unanswered.get(key) ?? 0)
 
-  const want = (target: SessionTarget, lid: string): void => {
-    const key = keyOf(target, lid)
-    if (waiting.has(key) || waiting.size >= waitingMax || !mayAsk(key)) return
-    waiting.set(key, { target, lid })
-    someWaiting.openUnsafe()
-  }
-
-  const find = (target: SessionTarget, lid: string): string | null => {
-    const phone = phones.get(lid)
-    if (phone === undefined) want(target, lid)
-    return phone ?? null
-  }
-
-  const learn = (target: SessionTarget, lid: string, phone: string): void => {
-    phones.set(lid, phone)
-    forgetOldest(phones, pairsMax)
-    listeners.get(target.deviceId)?.onEvent(pairEvent(target, lid, phone, clock.currentTimeMillisUnsafe()))
-  }
+  const noteTrouble = Effect.sync(() => {
+    troubleUntil = monotonicMillis(clock) + troubleFor
+  })
 
   const lookUp = Effect.fnUntraced(function*(target: SessionTarget, lid: string) {
     const key = keyOf(target, lid)
@@ -93,66 +76,42 @@ export const make = Effect.fnUntraced(function*(
       method: "GET",
       url: rest.at("api", target.upstreamId, "lids", lid)
     }))
-    const phone = answer._tag === "Success" && isSuccess(answer.success) ? readPhone(answer.success.own) : null
-    waiting.delete(key)
-    if (phone !== null) {
-      unanswered.delete(key)
-      return learn(target, lid, phone)
+    if (answer._tag === "Failure") return yield* noteTrouble
+    const phone = isSuccess(answer.success) ? readPhone(answer.success.own) : null
+    if (phone === null) {
+      unanswered.set(key, monotonicMillis(clock) + unknownFor)
+      return forgetOldest(unanswered, unansweredMax)
     }
-    unanswered.set(key, monotonicMillis(clock) + (answer._tag === "Success" ? unknownFor : unavailableFor))
-    forgetOldest(unanswered, unansweredMax)
+    unanswered.delete(key)
+    phones.set(lid, phone)
+    forgetOldest(phones, pairsMax)
   })
 
-  const worker = Effect.suspend(() => {
-    const [next] = waiting
-    if (next === undefined) {
-      someWaiting.closeUnsafe()
-      return someWaiting.await
-    }
-    const [key, { lid, target }] = next
-    waiting.delete(key)
-    return phones.has(lid) ? Effect.void : lookUp(target, lid)
-  })
-  for (let place = 0; place < requestsMax; place++) yield* Effect.forkScoped(Effect.forever(worker))
+  const resolve: LidMap["resolve"] = (target, lids) =>
+    Effect.suspend(() => {
+      const missing = [...new Set([...lids].map(canonical))]
+        .filter((lid) => !phones.has(lid) && mayAsk(keyOf(target, lid)))
+      return Effect.forEach(missing, (lid) => lookUp(target, lid), { concurrency: requestsMax, discard: true }).pipe(
+        Effect.timeoutOrElse({ duration: waitMax, orElse: () => noteTrouble })
+      )
+    })
 
   return {
-    finder: (target) => (lid) => find(target, lid),
-    resolve: (target, lids) =>
-      Effect.suspend(() => {
-        const wanted = new Set([...lids].map(canonical))
-        for (const one of waiting.values()) if (one.target.upstreamId === target.upstreamId) wanted.add(one.lid)
-        const missing = [...wanted].filter((lid) => !phones.has(lid) && mayAsk(keyOf(target, lid)))
-        return Effect.forEach(missing, (lid) => lookUp(target, lid), { concurrency: requestsMax, discard: true })
-      }),
-    attach: (target, listener) => {
-      const detach = () => {
-        if (listeners.get(target.deviceId) === attached) listeners.delete(target.deviceId)
+    finder: (target) => {
+      const missing = new Set<string>()
+      const find: FindPhone = (lid) => {
+        const phone = phones.get(lid)
+        if (phone === undefined && mayAsk(keyOf(target, lid))) missing.add(lid)
+        return phone ?? null
       }
-      const attached: SessionListener = {
-        onEvent: (event) => listener.onEvent(event),
-        onEnd: (failure) => {
-          detach()
-          listener.onEnd(failure)
-        }
-      }
-      listeners.set(target.deviceId, attached)
-      return { listener: attached, detach }
+      return { find, missing }
+    },
+    resolve,
+    resolveThen: (target, lids, done) => {
+      Effect.runForkWith(context)(
+        Effect.forkIn(Effect.ensuring(resolve(target, lids), Effect.sync(done)), scope, { startImmediately: true })
+      )
     }
-  }
-})
-
-/** The server's answer, as an event that joins both spellings wherever they occur. */
-const pairEvent = (target: SessionTarget, lid: string, phone: string, now: number): SessionEvent => ({
-  _tag: "Record",
-  draft: {
-    id: makeEventId(now),
-    kind: "gateway.lid",
-    deviceId: target.deviceId,
-    occurredAt: new Date(now).toISOString(),
-    via: "live",
-    data: { lid, pn: phone },
-    identity: { chat: lid, sender: phone, fromMe: false, waId: "lid", rank: "" },
-    aliases: [{ lid, jid: phone }]
   }
 })
 

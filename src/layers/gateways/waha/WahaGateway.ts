@@ -61,7 +61,13 @@ export const make = Effect.fnUntraced(function*(
       if (key !== null) query.set("x-api-key", key)
       return { url: `${url}?${query}`, headers: {} }
     },
-    decode: (text, target, now) => decodeFrame(text, { target, now, findPhone: lids.finder(target) }),
+    decode: (text, target, now, mayWait) => {
+      const { find, missing } = lids.finder(target)
+      const events = decodeFrame(text, { target, now, findPhone: find })
+      return missing.size === 0 || !mayWait
+        ? events
+        : new SocketSession.NotYet((answered) => lids.resolveThen(target, missing, answered))
+    },
     ofClose: ofWahaClose,
     acceptedBy: "pong"
   }, options)
@@ -71,10 +77,7 @@ export const make = Effect.fnUntraced(function*(
     dialect: "waha",
     description: describeGateway({ dialect: "waha", url: base.href }),
     capabilities,
-    open: (target, listener) => {
-      const attached = lids.attach(target, listener)
-      return Effect.onError(sockets.open(target, attached.listener), () => Effect.sync(attached.detach))
-    },
+    open: sockets.open,
     status: (target) =>
       Effect.tap(rest.status(target), ({ jid }) => {
         if (jid !== null) sockets.learnAccount(target.deviceId, jid)

@@ -130,7 +130,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
   ) {
     yield* lids.resolve(target, rows.flatMap(listLids))
     const now = yield* Clock.currentTimeMillis
-    const findPhone = lids.finder(target)
+    const findPhone = lids.finder(target).find
     return rows.filter((row) => isWithin(row, bounds))
       .sort((one, other) => (timeOf(one) ?? 0) - (timeOf(other) ?? 0))
       .flatMap((row) => decodeRow(row, { target, now, findPhone }))

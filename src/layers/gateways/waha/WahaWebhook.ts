@@ -58,8 +58,10 @@ export const makeIngest = (lids: LidMap): Ingest => (request, { device, find, no
       ? { _tag: "Refused", reason: "unreadable", detail: "the body is not an event with a session" }
       : { _tag: "UnknownSlot", slot: envelope.session }
   }
-  const events = decodeBody(text, envelope, { target, now, findPhone: lids.finder(target) })
-  return { _tag: "Accepted", deviceId: target.deviceId, events }
+  const { find: findPhone, missing } = lids.finder(target)
+  const events = decodeBody(text, envelope, { target, now, findPhone })
+  const accepted = { _tag: "Accepted", deviceId: target.deviceId, events } as const
+  return missing.size === 0 ? accepted : { ...accepted, better: lids.resolve(target, missing) }
 }
 
 /** Over the bytes as they came, in constant time for each secret. */

@@ -3,10 +3,14 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Logger, Tracer } from "effect"
 import { WebSocket } from "ws"
 import type { UpstreamId } from "../../../../src/domain/Ids.ts"
+import { ofKind } from "../../../support/drafts.ts"
 import { makeTarget, record } from "../../../support/gateway.ts"
+import { until } from "../../../support/until.ts"
 import { apiKey, makeGateway, peer, say, setup, target } from "./bench.ts"
 
 const none = { isConnected: false, isLoggedIn: false, jid: null }
+
+const lid = "99887766554433@lid"
 
 describe("the status of a WAHA session", () => {
   it.live("is proof only where the session says whether it has an account", () =>
@@ -149,26 +153,79 @@ describe("the socket of a WAHA session", () => {
       assert.strictEqual(listener.ends(), 0)
     }))
 
-  it.live("tells the phone number of a hidden id, and spells the account by it from then on", () =>
+  it.live("spells an account by its phone number, and asks for that of a hidden id once", () =>
     Effect.gen(function*() {
-      const { core, device, gateway } = yield* setup()
+      const { core, device, gateway, waha } = yield* setup()
       const listener = record()
       yield* gateway.open(target, listener)
-      const lid = "99887766554433@lid"
-      // The simulator addresses every third id by the hidden one.
-      const ids = ["A0", "B0", "C0"]
-      for (const id of ids) core.emitter.emit(device, "message", say(id, { from_lid: lid }))
-      yield* listener.until(() => listener.drafts().some(({ kind }) => kind === "gateway.lid"))
-      const told = listener.drafts().find(({ kind }) => kind === "gateway.lid")!
-      assert.deepStrictEqual(told.data as unknown, { lid, pn: peer })
-      assert.deepStrictEqual(told.aliases, [{ lid, jid: peer }])
-      const before = listener.drafts().length
-      for (const id of ids) core.emitter.emit(device, "message", say(`${id}0`, { from_lid: lid }))
-      yield* listener.until(() => listener.drafts().length === before + 3)
-      for (const draft of listener.drafts().slice(before)) {
-        assert.strictEqual((draft.data as { readonly chat: string }).chat, peer)
+      for (let number = 0; number < 30; number++) {
+        core.emitter.emit(device, "message", say(`A${number}`, { from_lid: lid }))
       }
-      assert.isTrue(listener.drafts().slice(before).some(({ aliases }) => aliases.length === 1))
+      yield* listener.until(() => listener.drafts().length === 30)
+      const drafts = listener.drafts().map((draft) => ofKind(draft, "message.received"))
+      assert.deepStrictEqual(
+        drafts.map(({ data }) => data.waId),
+        Array.from({ length: 30 }, (_, number) => `A${number}`)
+      )
+      for (const { data } of drafts) assert.deepStrictEqual([data.chat, data.sender], [peer, peer])
+      const hidden = drafts.filter(({ aliases }) => aliases.length > 0)
+      assert.isAtLeast(hidden.length, 5)
+      for (const { aliases } of hidden) assert.deepStrictEqual(aliases, [{ lid, jid: peer }])
+      assert.strictEqual(waha.requests.filter((line) => line.includes("/lids/")).length, 1)
+    }))
+
+  it.live("reads nothing while it waits for a phone number, keeps the order, and loses nothing when it is closed meanwhile", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup({}, { lidMillis: 200 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      const emit = (from: number, to: number) => {
+        for (let number = from; number < to; number++) {
+          core.emitter.emit(device, "message", say(`A${number}`, { from_lid: `${number % 7}00112233@lid` }))
+        }
+      }
+      emit(0, 50)
+      yield* until("it asks", Effect.sync(() => waha.requests.some((line) => line.includes("/lids/"))))
+      assert.isBelow(listener.drafts().length, 10)
+      yield* listener.until(() => listener.drafts().length === 50)
+      const spelled = new Set(listener.drafts().map((draft) => ofKind(draft, "message.received").data.chat))
+      assert.deepStrictEqual([...spelled], [peer])
+      // Other hidden ids, and the gateway goes away while their numbers are asked for.
+      for (let number = 50; number < 60; number++) {
+        core.emitter.emit(device, "message", say(`A${number}`, { from_lid: `9${number}00112233@lid` }))
+      }
+      core.applyFault({ kind: "drop", code: 1000 })
+      yield* listener.ended
+      const ids = listener.drafts().map((draft) => ofKind(draft, "message.received").data.waId)
+      assert.deepStrictEqual(ids, Array.from({ length: 60 }, (_, number) => `A${number}`))
+      assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
+    }))
+
+  it.live("waits for no number that the server does not have, and not twice for one that it does not give", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup()
+      const listener = record()
+      yield* gateway.open(target, listener)
+      const hidden = { chat_id: "777@lid", from: "777@lid" }
+      for (let number = 0; number < 5; number++) core.emitter.emit(device, "message", say(`A${number}`, hidden))
+      yield* listener.until(() => listener.drafts().length === 5)
+      for (const draft of listener.drafts()) assert.strictEqual(ofKind(draft, "message.received").data.chat, "777@lid")
+      assert.strictEqual(waha.requests.filter((line) => line.includes("/lids/")).length, 1)
+    }))
+})
+
+describe("hidden ids of a server that does not tell about them", () => {
+  it.live("hold up the first frame for seconds, and no other one after it", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup({}, { lidMillis: 3_600_000 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      for (let number = 0; number < 100; number++) {
+        const one = `9${number}@lid`
+        core.emitter.emit(device, "message", say(`A${number}`, { chat_id: one, from: one }))
+      }
+      yield* listener.until(() => listener.drafts().length === 100)
+      assert.strictEqual(waha.requests.filter((line) => line.includes("/lids/")).length, 1)
     }))
 })
 
