@@ -147,8 +147,12 @@ const command = <const Method extends "POST" | "DELETE">(method: Method) =>
 export const act = command("POST")
 export const remove = command("DELETE")
 
-/** Creates something: the fields travel in the body. */
-export const post = <
+/**
+ * Fields travel in the body, and what names the thing in the path. Which payloads an endpoint takes depends on its
+ * method, and that cannot be resolved for a type parameter: both of ours take any.
+ */
+const withBody = <const Method extends "POST" | "PATCH">(method: Method) =>
+<
   const Group extends string,
   const Name extends string,
   const Path extends HttpRouter.PathInput,
@@ -167,12 +171,21 @@ export const post = <
     group,
     name,
     options,
-    HttpApiEndpoint.post<Uncapitalize<Name>, Path, Params, never, Schema.Struct<Body>, never, Success, Errors>(
+    HttpApiEndpoint.make(method)<
+      Uncapitalize<Name>,
+      Path,
+      Params,
+      never,
+      Extract<Schema.Struct<Body>, HttpApiEndpoint.PayloadConstraintCodecs<Method>>,
+      never,
+      Success,
+      Errors
+    >(
       String.uncapitalize(name),
       path,
       {
         params: options.params,
-        payload: Schema.Struct(options.body),
+        payload: Schema.Struct(options.body) as never,
         success: options.success,
         error: declared(options.errors)
       }
@@ -180,38 +193,11 @@ export const post = <
     { ...options.params, ...options.body } as Part<Params> & Body
   )
 
+/** Creates something. */
+export const post = withBody("POST")
+
 /** Changes something: the path names it, the body holds what is to be different. */
-export const patch = <
-  const Group extends string,
-  const Name extends string,
-  const Path extends HttpRouter.PathInput,
-  Success extends Schema.Top,
-  const Errors extends Failures,
-  const R extends Reach,
-  Body extends Fields,
-  Params extends Fields = never
->(
-  group: Group,
-  name: Name,
-  path: Path,
-  options: WithBody<Params, Body> & Common<Success, Errors, R>
-) =>
-  declare(
-    group,
-    name,
-    options,
-    HttpApiEndpoint.patch<Uncapitalize<Name>, Path, Params, never, Schema.Struct<Body>, never, Success, Errors>(
-      String.uncapitalize(name),
-      path,
-      {
-        params: options.params,
-        payload: Schema.Struct(options.body),
-        success: options.success,
-        error: declared(options.errors)
-      }
-    ).annotateMerge(annotate(options)),
-    { ...options.params, ...options.body } as Part<Params> & Body
-  )
+export const patch = withBody("PATCH")
 
 /**
  * The framework bans streams among errors by a conditional type that cannot be resolved for a type parameter. `Failures`
