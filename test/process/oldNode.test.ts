@@ -67,6 +67,14 @@ describe("the runtime guard", () => {
         assert.match(ran.err, /^columba needs Node 22\.19 or newer and this is [\d.]+: .*npm ci.*\n$/)
       }))
 
+    it.live("says in one line what npm start lacks after an install without scripts", () =>
+      Effect.gen(function*() {
+        const cwd = yield* directory
+        const ran = yield* runProgram([], { cwd, command: [node, join(root, "scripts/start.js")] })
+        assert.strictEqual(ran.code, 1)
+        assert.match(ran.err, /^columba needs a newer Node than [\d.]+ to start: run 'npm rebuild node'.*\n$/)
+      }))
+
     it.live("passes signals on, and the server stops in order", () =>
       Effect.gen(function*() {
         const cwd = yield* directory
