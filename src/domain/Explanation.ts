@@ -90,6 +90,7 @@ const withReception = (verdict: Verdict, { device, reception }: ExplanationInput
   return {
     ...verdict,
     why: `${verdict.why}, but ${missing.why}: what it hears does not reach us`,
+    next: "Nothing arrives live until its gateway posts it here",
     howToFix: missing.fix
   }
 }

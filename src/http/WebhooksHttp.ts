@@ -3,7 +3,7 @@
  * the signature is what counts. The body is read whole, because the signature is over its bytes, and within bounds of its
  * own: strangers can send to it.
  */
-import { Clock, Duration, Effect, Metric, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Metric, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as Metrics from "../services/Metrics.ts"
 import { monotonicMillis } from "../services/monotonic.ts"
@@ -26,33 +26,61 @@ export const isWebhookPath = (path: string): boolean => /^\/+webhooks\//.test(pa
 
 type Request = HttpServerRequest.HttpServerRequest
 
-/** What webhooks without an answer hold of this process. */
+/**
+ * What webhooks without an answer hold of this process. Where there is no room for a new one, the oldest whose body is
+ * still on its way gives way: bodies of gateways are there within milliseconds, so a stranger who sends slowly, or much
+ * at once, holds places against himself and not against them.
+ */
 class InFlight {
+  readonly #arriving = new Set<Body>()
   count = 0
   bytes = 0
 
-  enter(): boolean {
-    if (this.count >= inFlightMax) return false
+  /** Null: there is no place, and none can be made. */
+  enter(): Body | null {
+    if (this.count >= inFlightMax && !this.#evictOldest(null)) return null
     this.count++
+    const body = new Body(this)
+    this.#arriving.add(body)
+    return body
+  }
+
+  /** Whether so many bytes more may be held for this body. */
+  hold(body: Body, bytes: number): boolean {
+    while (this.bytes + bytes > bytesMax) if (!this.#evictOldest(body)) return false
+    this.bytes += bytes
     return true
   }
 
-  leave(bytes: number): void {
-    this.count--
-    this.bytes -= bytes
+  arrived(body: Body): void {
+    this.#arriving.delete(body)
   }
 
-  hold(bytes: number): boolean {
-    this.bytes += bytes
-    return this.bytes <= bytesMax
+  leave(body: Body): void {
+    this.#arriving.delete(body)
+    if (body.evicted) return
+    this.count--
+    this.bytes -= body.size
+  }
+
+  #evictOldest(asking: Body | null): boolean {
+    for (const body of this.#arriving) {
+      if (body === asking) return false
+      this.leave(body)
+      body.evict()
+      return true
+    }
+    return false
   }
 }
 
 /** A body on its way in. */
 class Body {
   readonly #inFlight: InFlight
-  readonly #chunks: Array<Uint8Array> = []
+  readonly #gaveWay = Deferred.makeUnsafe<never, WebhookOutcome>()
+  #chunks: Array<Uint8Array> = []
   size = 0
+  evicted = false
 
   constructor(inFlight: InFlight) {
     this.#inFlight = inFlight
@@ -60,28 +88,41 @@ class Body {
 
   /** Null: it was taken. */
   add(chunk: Uint8Array): WebhookOutcome | null {
+    if (this.size + chunk.length > webhookBodyMax) return "too-large"
+    if (this.evicted || !this.#inFlight.hold(this, chunk.length)) return "busy"
     this.size += chunk.length
-    const room = this.#inFlight.hold(chunk.length)
-    if (this.size > webhookBodyMax) return "too-large"
-    if (!room) return "busy"
     this.#chunks.push(chunk)
     return null
   }
 
+  evict(): void {
+    this.evicted = true
+    this.#chunks = []
+    Deferred.doneUnsafe(this.#gaveWay, Effect.fail("busy"))
+  }
+
+  /** Fails once it had to give way. */
+  get gaveWay(): Effect.Effect<never, WebhookOutcome> {
+    return Deferred.await(this.#gaveWay)
+  }
+
   join(): Uint8Array {
+    this.#inFlight.arrived(this)
     return this.#chunks.length === 1 ? this.#chunks[0]! : Buffer.concat(this.#chunks)
   }
 }
 
-/** Fills the body. Fails with what is to be answered. */
-const readBody = (request: Request, body: Body): Effect.Effect<void, WebhookOutcome> =>
+/** The body as it came. Fails with what is to be answered. */
+const readBody = (request: Request, body: Body): Effect.Effect<Uint8Array, WebhookOutcome> =>
   request.stream.pipe(
     Stream.mapError((): WebhookOutcome => "broken"),
     Stream.runForEach((chunk) => {
       const refusal = body.add(chunk)
       return refusal === null ? Effect.void : Effect.fail(refusal)
     }),
-    Effect.timeoutOrElse({ duration: bodyTimeout, orElse: () => Effect.fail<WebhookOutcome>("too-slow") })
+    Effect.timeoutOrElse({ duration: bodyTimeout, orElse: () => Effect.fail<WebhookOutcome>("too-slow") }),
+    Effect.raceFirst(body.gaveWay),
+    Effect.flatMap(() => body.evicted ? Effect.fail<WebhookOutcome>("busy") : Effect.sync(() => body.join()))
   )
 
 /** What the headers alone decide. A proxy that compressed the body has changed what was signed. */
@@ -107,13 +148,16 @@ const answer = (outcome: WebhookOutcome): HttpServerResponse.HttpServerResponse 
   if (message === null) return outcome === "repeated" ? repeated : accepted
   // No secret of ours, a wrong signature and the wrong device look alike to who sends it.
   const tag = status === 401 ? "WebhookUnsigned" : `Webhook${pascalCase(outcome)}`
-  return refused(status, tag, message, headersFor(status))
+  return refused(status, tag, message, headersFor(outcome, status))
 }
 
-/** How to authenticate belongs to a 401. What was not read to its end leaves a connection that cannot be used again. */
-const headersFor = (status: number): Readonly<Record<string, string>> => {
+/** What may not have been read to its end: the connection cannot be used again, and must not wait for the rest. */
+const unread: ReadonlySet<WebhookOutcome> = new Set(["busy", "too-slow", "too-large", "encoded", "broken"])
+
+/** A 401 must say how to authenticate. */
+const headersFor = (outcome: WebhookOutcome, status: number): Readonly<Record<string, string>> => {
   if (status === 401) return { "www-authenticate": "Signature" }
-  return status === 408 || status === 413 ? { connection: "close" } : {}
+  return unread.has(outcome) ? { connection: "close" } : {}
 }
 
 export const WebhookRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) {
@@ -126,15 +170,10 @@ export const WebhookRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) 
     const refuse = (outcome: WebhookOutcome) => ingest.refuse({ gateway, startedAt }, outcome)
     const early = refuseUnread(request)
     if (early !== null) return yield* refuse(early)
-    const unread = yield* Effect.flip(readBody(request, body)).pipe(Effect.orElseSucceed(() => null))
-    if (unread !== null) return yield* refuse(unread)
-    return yield* ingest.take({
-      gateway,
-      device: readDevice(request),
-      headers: request.headers,
-      body: body.join(),
-      startedAt
-    })
+    const read = yield* Effect.result(readBody(request, body))
+    if (read._tag === "Failure") return yield* refuse(read.failure)
+    const { headers } = request
+    return yield* ingest.take({ gateway, device: readDevice(request), headers, body: read.success, startedAt })
   })
 
   yield* router.add(
@@ -143,15 +182,13 @@ export const WebhookRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) 
     Effect.gen(function*() {
       const request = yield* HttpServerRequest.HttpServerRequest
       const { gateway = "" } = yield* HttpRouter.params
-      if (!inFlight.enter()) {
-        return answer(yield* ingest.refuse({ gateway, startedAt: monotonicMillis(clock) }, "busy"))
-      }
-      const body = new Body(inFlight)
+      const body = inFlight.enter()
+      if (body === null) return answer(yield* ingest.refuse({ gateway, startedAt: monotonicMillis(clock) }, "busy"))
       return yield* Effect.andThen(
         Metric.modify(Metrics.webhooksInFlight, 1),
         Effect.map(take(request, gateway, body), answer)
       ).pipe(Effect.ensuring(Effect.suspend(() => {
-        inFlight.leave(body.size)
+        inFlight.leave(body)
         return Metric.modify(Metrics.webhooksInFlight, -1)
       })))
     })

@@ -372,6 +372,27 @@ describe("what a stranger sends to the webhooks", () => {
       assert.match(heard, /^HTTP\/1\.1 408 /)
     }))
 
+  it.live("and not to its end gives way to what is sent whole, also when it fills all room", () =>
+    Effect.gen(function*() {
+      const { server } = yield* start()
+      const held = 4_000_000
+      const parts = Math.ceil(64 * 1024 * 1024 / held) + 3
+      const strangers = yield* Effect.forEach(
+        Array.from({ length: parts }),
+        () =>
+          Effect.forkChild(speak(server, (write) => {
+            write(`POST /webhooks/default HTTP/1.1\r\nHost: x\r\nContent-Length: ${webhookBodyMax}\r\n\r\n`)
+            write(Buffer.alloc(held))
+          }))
+      )
+      const first = yield* Effect.raceAllFirst(strangers.map((stranger) => Fiber.join(stranger)))
+      assert.match(first, /^HTTP\/1\.1 503 /)
+      assert.strictEqual((yield* post(server.url, { slot: "slot-1", ids: ["A"] }, { secret })).status, 200)
+      const ends = yield* Effect.forEach(strangers, (stranger) => Fiber.join(stranger))
+      assert.sameMembers([...new Set(ends.map((heard) => heard.slice(9, 12)))], ["503", "408"])
+      assert.match(yield* metricsOf(server), /columba_webhooks_in_flight 0/)
+    }))
+
   it.live("compressed is refused: what was signed is not what came", () =>
     Effect.gen(function*() {
       const { server } = yield* start()
