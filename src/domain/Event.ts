@@ -103,11 +103,6 @@ export interface EventIdentity {
   readonly waId: string
   /** For acks the status: one participant acks one message once per rank. */
   readonly rank: string
-  /**
-   * False where the gateway may have rewritten what the event says, as in its history: an edit replaces the text there,
-   * media get a label. Such an event conflicts with nothing. True by default.
-   */
-  readonly comparable?: boolean
 }
 
 /** Two spellings of one account, learnt from an event that carried both. */

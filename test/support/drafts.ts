@@ -113,6 +113,5 @@ export const stateDraft = (
 export const fromHistory = <Draft extends EventDraft>(draft: Draft): Draft => ({
   ...draft,
   id: makeEventId(Date.now()),
-  via: "backfill",
-  identity: draft.identity === null ? null : { ...draft.identity, comparable: false }
+  via: "backfill"
 })

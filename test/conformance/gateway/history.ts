@@ -9,7 +9,7 @@ import { keyOf, setupWebhook } from "./webhooks.ts"
 /** More pages than any of these histories has. */
 const pagesMax = 500
 
-const readAll = Effect.fnUntraced(function*(
+export const readAll = Effect.fnUntraced(function*(
   gateway: Having<"history">,
   window: HistoryWindow,
   between: () => void = () => {}
@@ -29,15 +29,15 @@ const readAll = Effect.fnUntraced(function*(
 
 const beginning = Date.UTC(2026, 7, 22, 12)
 const iso = (millis: number) => new Date(millis).toISOString()
-const everything: HistoryWindow = { from: iso(beginning - 60_000), to: iso(beginning + 10 * 24 * 3_600_000) }
+export const everything: HistoryWindow = { from: iso(beginning - 60_000), to: iso(beginning + 10 * 24 * 3_600_000) }
 
-const isMessage = ({ kind }: EventDraft) => kind === "message.received" || kind === "message.sent"
+export const isMessage = ({ kind }: EventDraft) => kind === "message.received" || kind === "message.sent"
 
 const waIdsOf = (drafts: ReadonlyArray<EventDraft>) =>
   new Set(drafts.filter(isMessage).map(({ data }) => (data as { readonly waId: string }).waId))
 
 /** A clock that goes on by a second with every event. */
-const makeClock = () => {
+export const makeClock = () => {
   let now = beginning
   return () => now += 1000
 }
@@ -51,8 +51,9 @@ const speak = (chat: number, number: number, at: number) => ({
   body: `message ${number}`
 })
 
+/** For adapters of gateways that post to us. */
 export const historyConformance = (adapter: Adapter<Having<"history" | "ingest" | "webhook">>): void => {
-  describe(`${adapter.name}: the history`, () => {
+  describe(`${adapter.name}: the history of webhooks`, () => {
     it.live("has every message of a conversation, under the identity that it came by", () =>
       Effect.gen(function*() {
         const { core, drafts, gateway, receiver } = yield* setupWebhook(adapter, { simulator: { now: makeClock() } })
@@ -76,7 +77,13 @@ export const historyConformance = (adapter: Adapter<Having<"history" | "ingest" 
           assert.isTrue(known.has(keyOf(draft)), JSON.stringify(draft))
         }
       }))
+  })
+  pagesConformance(adapter)
+}
 
+/** For all adapters with a history. */
+export const pagesConformance = (adapter: Adapter<Having<"history">>): void => {
+  describe(`${adapter.name}: the history`, () => {
     it.live("reads a window to both its ends, and nothing beside it", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)

@@ -2,9 +2,12 @@
  * A gateway that speaks the `bridge` dialect: one WebSocket per device that carries `{event, device_id, payload}`, and
  * HTTP for requests about slots, both behind HTTP Basic.
  *
- * Of the gateway's parts it has `open`. Its list of slots only repeats what the gateway last believed of each, without
- * saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no webhooks, and no
- * history, sending or login that is known to be the same on every such gateway.
+ * Of the gateway's parts it has `open` and `history`. Its list of slots only repeats what the gateway last believed of
+ * each, without saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no
+ * webhooks, and no sending or login that is known to be the same on every such gateway.
+ *
+ * The history is that of the servers whose envelope the dialect uses. A server at a bridge's address may have none: it
+ * says so when it is first asked (`HistoryAbsent`), and what was missed from it stays unprovable.
  */
 import { Effect } from "effect"
 import type { Redacted, Scope } from "effect"
@@ -14,6 +17,7 @@ import { describeGateway } from "../../../services/GatewayDirectory.ts"
 import type { Capabilities } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import { makeBasic, parseBase, socketUrl } from "../basicAuth.ts"
+import * as ChatHistory from "../chatHistory.ts"
 import * as RestClient from "../RestClient.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofClose } from "../socketFailures.ts"
@@ -30,11 +34,11 @@ export interface BridgeOptions extends SocketSession.SocketLimits {
 }
 
 /** The parts of every `bridge` gateway. */
-export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open">>
+export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open" | "history">>
 
 const capabilities: Capabilities = {
   liveEvents: "session",
-  history: null,
+  history: "time",
   ackLevels: ["pending", "sent", "delivered", "read", "played", "failed"],
   qrRefresh: true,
   passkey: false
@@ -46,7 +50,8 @@ export const make = Effect.fnUntraced(function*(
   const base = parseBase(options.url)
   const authorization = makeBasic(options)
   const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
-  const rest = SlotRest.make(options.name, yield* RestClient.make({ name: options.name, base, headers }))
+  const http = yield* RestClient.make({ name: options.name, base, headers })
+  const rest = SlotRest.make(options.name, http)
   const url = socketUrl(base)
   const sockets = SocketSession.make(options.name, {
     address: ({ upstreamId }) => ({
@@ -70,6 +75,7 @@ export const make = Effect.fnUntraced(function*(
         if (jid !== null) sockets.learnAccount(target.deviceId, jid)
         return Effect.void
       }),
+    history: ChatHistory.make(options.name, http),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe
   }

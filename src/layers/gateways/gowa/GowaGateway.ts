@@ -14,11 +14,11 @@ import { describeGateway } from "../../../services/GatewayDirectory.ts"
 import { type Capabilities, type ConnectLink, SessionRefused, type SlotStatus } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import { makeBasic, parseBase } from "../basicAuth.ts"
+import * as ChatHistory from "../chatHistory.ts"
 import { type PingWheel, pingWheel } from "../PingWheel.ts"
 import * as RestClient from "../RestClient.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofStatus, scopeClosed } from "../socketFailures.ts"
-import * as GowaHistory from "./GowaHistory.ts"
 import * as GowaMedia from "./GowaMedia.ts"
 import { connect, type GowaLink, type LinkOptions } from "./GowaLink.ts"
 import * as GowaRest from "./GowaRest.ts"
@@ -129,7 +129,7 @@ export const make = Effect.fnUntraced(function*(
     },
     start: gowa.start,
     media: GowaMedia.make(name, rest, gowa),
-    history: GowaHistory.make(name, rest, gowa)
+    history: ChatHistory.make(name, rest)
   }
 })
 

@@ -4,8 +4,10 @@ import type { GatewayName } from "../../../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
 import {
+  type Adapter,
   enveloped,
   greeted,
+  type Having,
   json,
   listIds,
   say,
@@ -14,9 +16,12 @@ import {
   target
 } from "../../../conformance/gateway/harness.ts"
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
+import { everything, isMessage, makeClock, pagesConformance, readAll } from "../../../conformance/gateway/history.ts"
+import { keyOf } from "../../../conformance/gateway/webhooks.ts"
+import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { record } from "../../../support/gateway.ts"
 
-const adapter: SessionAdapter = {
+const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history">> = {
   name: "bridge",
   make: ({ password, ...options }) =>
     BridgeGateway.make({
@@ -46,12 +51,38 @@ const adapter: SessionAdapter = {
 }
 
 gatewayConformance(adapter)
+pagesConformance(adapter)
 
 describe("a bridge gateway", () => {
   it.live("has sessions, and no part that the dialect lacks", () =>
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
-      assert.deepStrictEqual(listParts(gateway), ["open"])
+      assert.deepStrictEqual(listParts(gateway), ["open", "history"])
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["bridge", "bridge at http://gateway/base"])
+    }))
+
+  it.live("its history has every message that its session delivered, under the same identity", () =>
+    Effect.gen(function*() {
+      const { core, gateway } = yield* setup(adapter, { simulator: { dialect: "bridge", now: makeClock() } })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      yield* greeted(adapter, listener)
+      yield* Effect.callback<void>((resume) => void core.emit({ count: 600 }, () => resume(Effect.void)))
+      yield* listener.until(({ events }) => events.length > 600)
+      const heard = listener.drafts()
+      const revoked = new Set(heard.flatMap((draft) => draft.kind === "message.revoked" ? [draft.data.targetWaId] : []))
+      const keys = new Set((yield* readAll(gateway, everything)).map(keyOf))
+      const kept = heard.filter((draft) =>
+        isMessage(draft) && !revoked.has((draft.data as { readonly waId: string }).waId)
+      )
+      assert.isAbove(kept.length, 200)
+      for (const draft of kept) assert.isTrue(keys.has(keyOf(draft)), JSON.stringify(draft.data))
+    }))
+
+  it.live("says so where the server at its address keeps no history", () =>
+    Effect.gen(function*() {
+      const server = yield* AnsweringServer.start({ status: 404, body: "Cannot GET /chats" })
+      const gateway = yield* adapter.make({ url: server.url })
+      assert.strictEqual((yield* Effect.flip(gateway.history.read(target, everything, null)))._tag, "HistoryAbsent")
     }))
 
   it.live("authenticates and names the device in header and query", () =>

@@ -1,16 +1,19 @@
 /**
- * GOWA's history as pages of a window: each page is one request (`historyPages`), and its rows become drafts
- * (`historyRows`).
+ * The history of `gowa` and `bridge` gateways as pages of a window: each page is one request (`historyPages`), and its rows
+ * become drafts (`historyRows`).
  *
- * Times are sent in UTC with `Z` and whole seconds: GOWA compares them as text.
+ * Times are sent in UTC with `Z` and whole seconds: these gateways compare them as text.
  */
 import { Clock, Effect, Result, Schema } from "effect"
-import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
-import type { GatewayName } from "../../../domain/Ids.ts"
-import type { History, HistoryPage, HistoryWindow, SessionTarget } from "../../../services/GatewayParts.ts"
-import type { RestClient } from "../RestClient.ts"
-import { readTimestamp } from "../timestamps.ts"
-import type { GowaRest } from "./GowaRest.ts"
+import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
+import type { GatewayName } from "../../domain/Ids.ts"
+import type { UpstreamId } from "../../domain/Ids.ts"
+import { HistoryAbsent } from "../../services/GatewayParts.ts"
+import type { History, HistoryPage, HistoryWindow, SessionTarget } from "../../services/GatewayParts.ts"
+import { readEnvelope } from "./envelope.ts"
+import type { RestClient } from "./RestClient.ts"
+import { describeRefusal, type Reply } from "./SlotRest.ts"
+import { readTimestamp } from "./timestamps.ts"
 import {
   afterChats,
   afterMessages,
@@ -25,6 +28,12 @@ import { readRow, timeOfRow } from "./historyRows.ts"
 
 /** Histories of large accounts come from a database under load. */
 const pageMillis = 15_000
+
+/** A hundred texts of 64 KiB fit, as long as most of their characters need no escape. */
+const pageBytesMax = 16 * 1024 * 1024
+
+/** A page above it is asked for in parts of this size, then of this size's. */
+const smallerBy = 10
 
 const text = Schema.optionalKey(Schema.NullOr(Schema.String))
 const data = <Item extends Schema.Top>(item: Item) =>
@@ -41,18 +50,38 @@ const CursorText = Schema.fromJsonString(Schema.Struct({
   more: Schema.Boolean,
   chats: Schema.Array(Schema.String),
   until: Schema.NullOr(Schema.Finite),
-  skip: Schema.Int
+  skip: Schema.Int,
+  limit: Schema.Int
 }))
 const encodeCursor = Schema.encodeSync(CursorText)
 const decodeCursor = Schema.decodeUnknownResult(CursorText)
 
-export const make = (name: GatewayName, rest: RestClient, { ask, refused }: GowaRest): History => {
+export const make = (name: GatewayName, rest: RestClient): History => {
+  /** The slot is named by a header that is unescaped as a query. */
+  const ask = Effect.fnUntraced(function*(operation: string, slot: UpstreamId, url: URL) {
+    const { status, text } = yield* rest.ask({
+      operation,
+      method: "GET",
+      url,
+      millis: pageMillis,
+      headers: { "x-device-id": encodeURIComponent(slot) },
+      bodyBytesMax: pageBytesMax
+    })
+    return { status, envelope: readEnvelope(text), isTooLarge: text === null && status === 200 }
+  })
+
+  /** A server that does not know the path answers in its framework's words, or in those of another service. */
+  const refused = (operation: string, reply: Reply): GatewayUnavailable | HistoryAbsent =>
+    reply.envelope === null && (reply.status === 404 || reply.status === 405 || reply.status === 501)
+      ? HistoryAbsent.of(name)
+      : GatewayUnavailable.of(name, operation, describeRefusal(reply))
+
   const readChats = Effect.fnUntraced(function*(target: SessionTarget, cursor: Cursor, bounds: Bounds) {
     const operation = "list its chats"
     const url = rest.at("chats")
     url.searchParams.set("limit", String(pageMax))
     url.searchParams.set("offset", String(cursor.listed))
-    const reply = yield* ask({ operation, method: "GET", url, slot: target.upstreamId, millis: pageMillis })
+    const reply = yield* ask(operation, target.upstreamId, url)
     const decoded = decodeChats(reply.envelope?.results)
     if (reply.status !== 200 || Result.isFailure(decoded)) return yield* refused(operation, reply)
     const chats = (decoded.success.data ?? []).map(({ jid, last_message_time, updated_at }) => ({
@@ -68,11 +97,14 @@ export const make = (name: GatewayName, rest: RestClient, { ask, refused }: Gowa
       const operation = "read its history"
       if (cursor.skip > sameSecondMax) return yield* GatewayUnavailable.of(name, operation, "a chat of it never ends")
       const url = rest.at("chat", chat, "messages")
-      url.searchParams.set("limit", String(pageMax))
+      url.searchParams.set("limit", String(cursor.limit))
       url.searchParams.set("offset", String(cursor.skip))
       url.searchParams.set("start_time", formatSeconds(bounds.from))
       url.searchParams.set("end_time", formatSeconds(cursor.until ?? bounds.to))
-      const reply = yield* ask({ operation, method: "GET", url, slot: target.upstreamId, millis: pageMillis })
+      const reply = yield* ask(operation, target.upstreamId, url)
+      if (reply.isTooLarge && cursor.limit > 1) {
+        return makePage([], { ...cursor, limit: Math.max(1, Math.floor(cursor.limit / smallerBy)) })
+      }
       const decoded = decodeRows(reply.envelope?.results)
       if (reply.status !== 200 || Result.isFailure(decoded)) return yield* refused(operation, reply)
       const rows = decoded.success.data ?? []
@@ -86,7 +118,7 @@ export const make = (name: GatewayName, rest: RestClient, { ask, refused }: Gowa
 
   return {
     covers: new Set(["messages"]),
-    read: Effect.fn("GowaGateway.history")(function*(target, window, page) {
+    read: Effect.fn("ChatHistory.read")(function*(target, window, page) {
       const cursor = page === null ? Result.succeed(start) : decodeCursor(page)
       if (Result.isFailure(cursor)) return yield* Effect.die(new Error("not a page of this history"))
       const bounds = readBounds(window)

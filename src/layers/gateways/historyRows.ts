@@ -1,18 +1,18 @@
 /**
- * What a row of GOWA's history means: the same events, under the same identities, as the webhooks that told of them. A
- * row says less than the webhook did, and where GOWA has rewritten it (an edit, a label in place of a file) it says
- * something else: such a row is still the same message.
+ * What a row of the history of a `gowa` or `bridge` gateway means: the same events, under the same identities, as the live
+ * ones that told of them. A row says less than those did, and where the gateway has rewritten it (an edit, a label in place
+ * of a file) it says something else: such a row is still the same message.
  */
 import { Predicate, Result, Schema } from "effect"
-import type { EventDraft } from "../../../domain/Event.ts"
-import type { MediaData } from "../../../domain/EventData.ts"
-import { deriveMessageId, makeEventId } from "../../../services/EventIdentity.ts"
-import type { SessionTarget } from "../../../services/GatewayParts.ts"
-import { findPlace, noAliases, type Place } from "../addresses.ts"
-import { identifyCall, identifyReaction } from "../eventDecoder.ts"
-import type { Payload } from "../eventPayloads.ts"
-import { rejectText, repeatableOrigin } from "../rejects.ts"
-import { readTimestamp } from "../timestamps.ts"
+import type { EventDraft } from "../../domain/Event.ts"
+import type { MediaData } from "../../domain/EventData.ts"
+import { deriveMessageId, makeEventId } from "../../services/EventIdentity.ts"
+import type { SessionTarget } from "../../services/GatewayParts.ts"
+import { findPlace, noAliases, type Place } from "./addresses.ts"
+import { identifyCall, identifyReaction } from "./eventDecoder.ts"
+import type { Payload } from "./eventPayloads.ts"
+import { rejectText, repeatableOrigin } from "./rejects.ts"
+import { readTimestamp } from "./timestamps.ts"
 
 const text = Schema.optionalKey(Schema.NullOr(Schema.String))
 

@@ -1,5 +1,5 @@
 /**
- * How GOWA's history is walked, one request a page. GOWA has no feed over all chats: there is a list of chats by their
+ * How the history of a `gowa` or `bridge` gateway is walked, one request a page. There is no feed over all chats: there is a list of chats by their
  * newest message, and the messages of one chat, newest first. Pure, so that the walk is tested without a gateway.
  *
  * - The list of chats shifts while it is read: a chat that gets a message moves to the top, past pages that were read.
@@ -29,6 +29,8 @@ export interface Cursor {
   readonly until: number | null
   /** Rows of that very second that were read. */
   readonly skip: number
+  /** Rows that a page of messages may have: fewer where full pages of this chat are too large to be read. */
+  readonly limit: number
 }
 
 /** In seconds since the epoch, both ends included. */
@@ -37,10 +39,10 @@ export interface Bounds {
   readonly to: number
 }
 
-export const start: Cursor = { pass: 1, listed: 0, more: true, chats: [], until: null, skip: 0 }
-
-/** What GOWA allows. */
+/** What these gateways allow. */
 export const pageMax = 100
+
+export const start: Cursor = { pass: 1, listed: 0, more: true, chats: [], until: null, skip: 0, limit: pageMax }
 
 /** A late message moves its chat down by its own age: what came this late is still found. */
 const lateSeconds = 24 * 3600
@@ -71,8 +73,8 @@ const isHeard = (jid: string): boolean => !jid.endsWith("@broadcast") && !jid.en
 
 /** The walk after a page of the first chat's messages; `oldest` in seconds, null where no row has a time. */
 export const afterMessages = (cursor: Cursor, rows: number, oldest: number | null, bounds: Bounds): Cursor => {
-  if (rows < pageMax || oldest === null || oldest < bounds.from) {
-    return { ...cursor, chats: cursor.chats.slice(1), until: null, skip: 0 }
+  if (rows < cursor.limit || oldest === null || oldest < bounds.from) {
+    return { ...cursor, chats: cursor.chats.slice(1), until: null, skip: 0, limit: pageMax }
   }
   return oldest === cursor.until
     ? { ...cursor, skip: cursor.skip + rows }
