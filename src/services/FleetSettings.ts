@@ -64,6 +64,11 @@ export interface FleetSettings {
    */
   readonly lookMin: Duration.Duration
   readonly lookMax: Duration.Duration
+  /**
+   * How often the process writes down that it is alive: what a kill makes uncertain of each device's time. A beat is one
+   * small query and one row in the next batch of the log.
+   */
+  readonly heartbeatInterval: Duration.Duration
 }
 
 export const FleetSettings = Context.Reference<FleetSettings>("columba/services/FleetSettings", {
@@ -85,6 +90,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     historySweep: Duration.hours(48),
     historyAgeMax: Duration.days(90),
     lookMin: Duration.seconds(15),
-    lookMax: Duration.minutes(15)
+    lookMax: Duration.minutes(15),
+    heartbeatInterval: Duration.seconds(5)
   })
 })

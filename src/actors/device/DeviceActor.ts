@@ -135,20 +135,32 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   cell.actorState = evolve(cell.actorState, transition, now)
   if (transition.rule === "gateway-down") host.incidents.wait(cell)
   else host.incidents.leave(cell)
-  if (transition.rule === "fenced") {
-    cell.fenced = true
-  } else {
-    const fence = { deviceId: cell.device.id, epoch: cell.epoch }
-    host.log.push(
-      stateDraft(cell.device, from, cell.actorState, transition, now.wall),
-      { fence, onFenced: cell.onFenced }
-    )
-  }
+  if (transition.rule === "fenced") cell.fenced = true
+  else pushState(cell, from, transition, now.wall)
   push(cell, { drafts: [], effects })
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)
   host.starter.moved(cell)
   host.webhooks.moved(cell)
+}
+
+const pushState = (
+  cell: DeviceCell,
+  from: DeviceState,
+  transition: Pick<Transition, "rule" | "failure">,
+  now: number
+): void => {
+  const fence = { deviceId: cell.device.id, epoch: cell.epoch }
+  cell.host.log.push(
+    stateDraft(cell.device, from, cell.actorState, transition, now),
+    { fence, onFenced: cell.onFenced }
+  )
+}
+
+/** Records the state that the device is in, for a log that has lost it. No transition. */
+export const recordAgain = (cell: DeviceCell): void => {
+  const { state } = cell.actorState
+  pushState(cell, state, { rule: "log-reset", failure: null }, cell.host.clock.currentTimeMillisUnsafe())
 }
 
 /** The log's record of a transition. */

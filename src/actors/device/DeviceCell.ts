@@ -42,6 +42,8 @@ export class DeviceCell {
   readonly reception = new Reception()
   /** The claim under which this actor decides. */
   epoch = 0
+  /** The newest claim of which a decision was refused as stale. */
+  refusedEpoch = -1
   /** Another process has claimed the device since: this actor is over. */
   fenced = false
   session: Session | null = null
@@ -112,8 +114,17 @@ export class DeviceCell {
     this.host.meter.paused(-1)
   }
 
-  /** A transition was refused: another process has claimed the device since. */
-  readonly onFenced = (): void => this.post({ _tag: "Fenced" })
+  /** A decision was refused: another process has claimed the device since. Of the claim it was made under. */
+  onFenced: () => void = () => {}
+
+  /** From now on the actor decides under this claim. A decision of an older one that is refused after that is dropped. */
+  claimed(epoch: number): void {
+    this.epoch = epoch
+    this.onFenced = () => {
+      this.refusedEpoch = epoch
+      if (this.epoch === epoch) this.post({ _tag: "Fenced" })
+    }
+  }
 
   /** Returns once the actor has acted on everything that was posted before and waits for more. */
   readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {

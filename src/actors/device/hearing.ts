@@ -120,22 +120,6 @@ export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   return loseReception(cell, "webhook-refused", "a webhook was turned away", host.time.now() - webhookMax - transitMax)
 }
 
-/** The log has lost what it had received in this time. Null: nothing is known of the time before. */
-export const forget = (cell: DeviceCell, from: number | null, to: number): GapRecords => {
-  const { host, reception } = cell
-  if (reception.gaps.reception === "unheard") return none
-  const records = change(cell, {
-    _tag: "Missed",
-    from: from ?? reception.floor,
-    to,
-    cause: "log-reset",
-    detail: "an older database has taken the log's place",
-    id: makeGapId(host.clock.currentTimeMillisUnsafe())
-  })
-  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
-  return records
-}
-
 /** Webhooks are taken again: one was, or the last one that was turned away has been given up by now. */
 export const endRefusal = (cell: DeviceCell): GapRecords => {
   cell.reception.refusedAt = null

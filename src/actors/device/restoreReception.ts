@@ -1,11 +1,14 @@
-/** How the next actor of a device goes on with its hearing: from its gaps, its watermark and its last record. */
+/**
+ * How the hearing of a device goes on from what is recorded of it: that of its next actor, and that of an actor whose
+ * database was replaced by an older one.
+ */
 import type { Gap, Watermark } from "../../domain/Gap.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
-import { restore, unheard } from "./GapTracker.ts"
-import type { RecordedReception } from "./GapTracker.ts"
+import { restore, track, unheard } from "./GapTracker.ts"
+import type { GapOrder, RecordedReception, TrackedGap } from "./GapTracker.ts"
 import { gapRecords, pauseMax, transitMax, unnoticedMax } from "./hearing.ts"
 import type { GapRecords } from "./hearing.ts"
 
@@ -27,13 +30,7 @@ export const restoreReception = (
   const now = Date.parse(claimedAt)
   return {
     recorded: row === undefined ? null : {
-      gaps: gaps.map(({ cause, detail, endedAt, id, openedAt }) => ({
-        id,
-        cause,
-        detail,
-        openedAt: Date.parse(openedAt),
-        endedAt: parse(endedAt)
-      })),
+      gaps: gaps.map(toTracked),
       wasHearing: row.device.state._tag === "Online" || row.device.state._tag === "Deaf",
       aliveThrough: parse(aliveUntil),
       recordedAt: parse(row.transitions[0]?.at) ?? now
@@ -44,6 +41,14 @@ export const restoreReception = (
     now
   }
 }
+
+const toTracked = ({ cause, detail, endedAt, id, openedAt }: Gap): TrackedGap => ({
+  id,
+  cause,
+  detail,
+  openedAt: Date.parse(openedAt),
+  endedAt: parse(endedAt)
+})
 
 const parse = (time: string | null | undefined): number | null => {
   const at = Date.parse(time ?? "")
@@ -69,5 +74,61 @@ export const resume = (
     detail: "the process that ran it ended without a word"
   })
   reception.gaps = state
+  return gapRecords(cell, orders)
+}
+
+/** What an older database, which has taken the place of ours, holds of a device, and the time that it lacks. */
+export interface OlderLog {
+  /** Null: nothing is known of the time before. */
+  readonly from: number | null
+  readonly to: number
+  /** The gaps that are open there. */
+  readonly gaps: ReadonlyArray<Gap>
+  readonly watermark: Watermark | undefined
+}
+
+/**
+ * The log has lost what it had received since `from`. Returns what must be written down: that time as a gap, the gaps that
+ * the older log does not know, and the end of those that it still has open although they were accounted for. The history
+ * is read again from the watermark that the older log has.
+ */
+export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
+  const { host, reception } = cell
+  const orders: Array<GapOrder> = []
+  const apply = (input: Parameters<typeof track>[1]): ReadonlyArray<GapOrder> => {
+    const tracked = track(reception.gaps, input)
+    reception.gaps = tracked.state
+    return tracked.orders
+  }
+  reception.watermark = parse(older.watermark?.through)
+  reception.sweptAt = parse(older.watermark?.sweptAt)
+  const known = new Set(older.gaps.map(({ id }) => id))
+  for (const gap of reception.gaps.gaps) {
+    if (known.has(gap.id)) continue
+    orders.push({ _tag: "Open", gap })
+    const { endedAt } = gap
+    if (endedAt !== null) orders.push({ _tag: "End", gap: { ...gap, endedAt } })
+  }
+  const remembered = new Set(reception.gaps.gaps.map(({ id }) => id))
+  for (const gap of older.gaps.map(toTracked)) {
+    if (remembered.has(gap.id)) continue
+    const { cause, detail, id, openedAt: from } = gap
+    // Its opening is in the older log.
+    orders.push(
+      ...apply({ _tag: "Missed", from, to: gap.endedAt ?? older.to, cause, detail, id })
+        .filter(({ _tag }) => _tag === "End")
+    )
+  }
+  if (reception.gaps.reception !== "unheard") {
+    orders.push(...apply({
+      _tag: "Missed",
+      from: older.from ?? reception.floor,
+      to: older.to,
+      cause: "log-reset",
+      detail: "an older database has taken the log's place",
+      id: makeGapId(host.clock.currentTimeMillisUnsafe())
+    }))
+  }
+  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
   return gapRecords(cell, orders)
 }

@@ -125,7 +125,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         },
         activate: (cell, epoch, { actorState, releaseRequests }, reception) => {
           meter.moved(cell.actorState.state._tag, actorState.state._tag)
-          cell.epoch = epoch
+          cell.claimed(epoch)
           cell.actorState = actorState
           push(cell, resume(cell, reception))
           if (cell.device.releaseRequests > releaseRequests) cell.post({ _tag: "ReleaseRequested" })

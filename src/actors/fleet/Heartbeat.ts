@@ -7,17 +7,16 @@
  * since is not safe yet.
  *
  * Each beat names what the one before has written. Where the database holds something else, an older one has taken its
- * place, and what the log had received since then is missing.
+ * place, and what the log had received since then is missing. One that is older by less than a beat, as after a failover
+ * to a replica that lags, holds the same; the log itself notices that it went back.
  */
-import { Duration, Effect } from "effect"
-import type { Scope } from "effect"
+import { Effect, Option } from "effect"
+import type { Duration, Scope } from "effect"
 import type { Timestamp } from "../../domain/Ids.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { GapRepository } from "../../services/GapRepository.ts"
 import type { Heartbeat } from "../../services/GapRepository.ts"
-
-/** What a kill makes uncertain of each device's time. A beat is one small query and one row in the next batch. */
-const beatInterval = Duration.seconds(5)
+import { LogStatus } from "../../services/LogStatus.ts"
 
 /** The log lacks what it had received in this time. `from` is null where nothing is known of the time before. */
 export interface Forgotten {
@@ -28,30 +27,41 @@ export interface Forgotten {
 interface Options {
   /** As in `DeviceRepository.claim`. */
   readonly owner: string
-  readonly interval?: Duration.Input
+  readonly interval: Duration.Duration
   /** Sessions are being closed: from now on being alive says nothing about hearing. */
   readonly closing: () => boolean
+  /** No beat is written before it has returned: a process that dies in it leaves the next one the same time to find. */
   readonly onForgotten: (forgotten: Forgotten) => Effect.Effect<void>
 }
 
 /** Beats with its scope. */
-export const make = Effect.fnUntraced(function*({ closing, interval = beatInterval, onForgotten, owner }: Options) {
+export const make = Effect.fnUntraced(function*({ closing, interval, onForgotten, owner }: Options) {
   const log = yield* EventLog
   const gaps = yield* GapRepository
+  const status = Option.getOrUndefined(yield* Effect.serviceOption(LogStatus))
+  const readReset = status === undefined ? Effect.succeed(null) : Effect.map(status.view, ({ reset }) => reset)
+  let known = yield* readReset
   let written: Timestamp | null = null
   /** Whether what we wrote was found in the database once: before that a claim may have written the row at the same time. */
   let found = false
 
+  /** Whether the log has noticed that it went back since it was asked last. */
+  const wentBack = Effect.map(readReset, (reset) => {
+    const news = reset !== known
+    known = reset
+    return news
+  })
+
   const beat = Effect.gen(function*() {
     const seen = yield* gaps.heartbeat(owner)
     if (closing()) return
-    if (written !== null && seen.aliveAt === written) found = true
-    else if (found) {
-      found = false
-      yield* onForgotten({ from: findStart(seen, written), to: seen.now })
-    }
+    const forgot = (yield* wentBack) || (found && seen.aliveAt !== written)
+    if (forgot) yield* onForgotten({ from: findStart(seen, written), to: seen.now })
+    found = written !== null && seen.aliveAt === written
     yield* log.append([], { effects: [{ _tag: "Alive", owner, at: seen.now, after: seen.aliveAt }] })
     written = seen.now
+    // Noticed only by the write of the beat itself.
+    if ((yield* wentBack) && !forgot) yield* onForgotten({ from: seen.aliveAt, to: seen.now })
   }).pipe(
     Effect.catchTag("StorageUnavailable", (error) => Effect.logDebug("The heartbeat is late", error)),
     Effect.orDie
@@ -62,4 +72,4 @@ export const make = Effect.fnUntraced(function*({ closing, interval = beatInterv
 
 /** The newest time of before that the older database still knows. */
 const findStart = ({ aliveAt, newest }: Heartbeat, written: Timestamp | null): Timestamp | null =>
-  [aliveAt, newest].find((time) => time !== null && written !== null && time < written) ?? null
+  [aliveAt, newest].find((time) => time !== null && written !== null && time <= written) ?? null

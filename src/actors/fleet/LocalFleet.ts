@@ -19,12 +19,13 @@ import {
   FiberMap,
   Layer,
   Option,
+  Schedule,
   Scope,
   Semaphore,
   Stream
 } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
@@ -45,15 +46,16 @@ import * as DeviceActor from "../device/DeviceActor.ts"
 import { stateDraft } from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { hearWebhook } from "../device/DeviceCell.ts"
-import { forget, push, refuseWebhook } from "../device/hearing.ts"
+import { push, refuseWebhook } from "../device/hearing.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
-import { restoreReception } from "../device/restoreReception.ts"
+import { forget, restoreReception } from "../device/restoreReception.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as GapMeter from "./GapMeter.ts"
 import * as Heartbeat from "./Heartbeat.ts"
+import type { Forgotten } from "./Heartbeat.ts"
 
 /** Changed devices are followed in rounds: four per second at most, and the first one at once. */
 const roundSpacing = Duration.millis(250)
@@ -88,22 +90,10 @@ const make = Effect.gen(function*() {
   const recordedInactive = new Map<DeviceId, StopRule>()
   /** Claimed by another process since. Claiming them back would begin a fight; a new fleet may. */
   const lost = new Set<DeviceId>()
+  /** Stopped because an older database refused them: until when its log had what they received. Until they start again. */
+  const aliveBefore = new Map<DeviceId, Timestamp | null>()
+  const changed = new ChangedDevices()
   let closing = false
-
-  yield* Heartbeat.make({
-    owner,
-    closing: () => closing,
-    onForgotten: (forgotten) =>
-      Effect.andThen(
-        Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten),
-        Effect.sync(() => {
-          const from = forgotten.from === null ? null : Date.parse(forgotten.from)
-          for (const cell of cells.values()) push(cell, forget(cell, from, Date.parse(forgotten.to)))
-        })
-      )
-  })
-
-  yield* GapMeter.make
 
   const readNow = (): Now => ({ wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) })
 
@@ -131,7 +121,9 @@ const make = Effect.gen(function*() {
       leave,
       Effect.sync(() => {
         if (!cell.fenced) return
-        lost.add(id)
+        if (cell.refusedEpoch === cell.epoch) lost.add(id)
+        // Claimed again since.
+        else changed.add(id)
         if (cells.get(id) === cell) cells.delete(id)
       })
     )
@@ -168,11 +160,18 @@ const make = Effect.gen(function*() {
         continue
       }
       const row = recorded.get(id)
+      const before = aliveBefore.get(id)
+      aliveBefore.delete(id)
       hosts.activate(
         one.cell,
         claimed.epoch,
         restore(row, one.cell.device.jid, readNow()),
-        restoreReception(row, claimed, gaps.get(id) ?? [], watermarks.get(id))
+        restoreReception(
+          row,
+          before === undefined ? claimed : { ...claimed, aliveUntil: before },
+          gaps.get(id) ?? [],
+          watermarks.get(id)
+        )
       )
       yield* run(one)
     }
@@ -265,7 +264,47 @@ const make = Effect.gen(function*() {
     )
   }
 
-  const changed = new ChangedDevices()
+  /**
+   * An older database has taken the place of ours: its epochs, and what it records of our devices, are of before. They are
+   * claimed again, which is no fight, for whoever else wants them needs the lease that we hold.
+   */
+  const reclaim = Effect.fnUntraced(
+    function*(forgotten: Forgotten) {
+      const ids = [...cells.keys()]
+      const found = yield* Effect.forEach(Arr.chunksOf(ids, claimMax), claim)
+      // From here on at once: what is decided meanwhile must neither be refused nor come twice.
+      for (const { claims, gaps, watermarks } of found) {
+        for (const [id, { epoch }] of claims) {
+          const cell = cells.get(id)
+          if (cell === undefined) continue
+          cell.claimed(epoch)
+          const from = forgotten.from === null ? null : Date.parse(forgotten.from)
+          const older = { from, to: Date.parse(forgotten.to), gaps: gaps.get(id) ?? [], watermark: watermarks.get(id) }
+          push(cell, forget(cell, older))
+          DeviceActor.recordAgain(cell)
+        }
+      }
+      for (const id of lost) aliveBefore.set(id, forgotten.from)
+      lost.clear()
+      recordedInactive.clear()
+      changed.add(null)
+    },
+    Semaphore.withPermit(turn),
+    Effect.retry(Schedule.spaced(retryDelay)),
+    Effect.orDie
+  )
+  yield* Heartbeat.make({
+    owner,
+    interval: settings.heartbeatInterval,
+    closing: () => closing,
+    onForgotten: (forgotten) =>
+      Effect.andThen(
+        Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten),
+        reclaim(forgotten)
+      )
+  })
+  yield* GapMeter.make
+
   yield* Effect.forkScoped(Stream.runForEach(repository.changes, (id) => Effect.sync(() => changed.add(id))))
   // Any device may be of the gateway that changed.
   yield* Effect.forkScoped(

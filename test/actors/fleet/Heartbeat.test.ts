@@ -1,6 +1,6 @@
 /** Until when a process was alive, as the next one will read it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Latch, Layer } from "effect"
+import { Context, Duration, Effect, Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
 import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
@@ -40,6 +40,7 @@ const makeBench = Effect.gen(function*() {
   })
   yield* Heartbeat.make({
     owner,
+    interval: Duration.seconds(5),
     closing: () => closing,
     onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
   }).pipe(Effect.provideService(GapRepository, repository), Effect.provideContext(context))
@@ -121,6 +122,24 @@ describe("the heartbeat of a process that owns devices", () => {
       yield* TestClock.adjust("5 seconds")
       assert.deepStrictEqual(forgotten.at(-1), { from: null, to: at(80) })
       assert.lengthOf(forgotten, 3)
+    }))
+
+  it.effect("names the time since the last beat when the log went back by less than a beat", () =>
+    Effect.gen(function*() {
+      const { forgotten, log, tables } = yield* makeBench
+      const device = freshDevice()
+      log.push(messageDraft({ device }))
+      log.push(messageDraft({ device }))
+      yield* TestClock.adjust("11 seconds")
+      assert.strictEqual(tables.head, 2)
+      for (const event of tables.events.splice(1)) tables.seqById.delete(event.id)
+      tables.head = 1
+      yield* TestClock.adjust("5 seconds")
+      // To the second: a beat waits for the batch that gathers.
+      const seconds = forgotten.map(({ from, to }) => [from, to].map((time) => Math.floor(Date.parse(time!) / 1000)))
+      assert.deepStrictEqual(seconds, [[10, 15]])
+      yield* TestClock.adjust("30 seconds")
+      assert.lengthOf(forgotten, 1)
     }))
 
   it.effect("does not take its own claim for an older database", () =>

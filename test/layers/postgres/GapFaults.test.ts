@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { Context, Effect, Layer, Schedule } from "effect"
+import { Context, Duration, Effect, Layer, Schedule } from "effect"
 import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
 import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
@@ -153,7 +153,7 @@ it.live(
       const forgotten: Array<Forgotten> = []
       yield* Heartbeat.make({
         owner,
-        interval: "1 second",
+        interval: Duration.seconds(1),
         closing: () => false,
         onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
       }).pipe(Effect.provideContext(context))

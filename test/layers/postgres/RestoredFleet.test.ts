@@ -1,0 +1,97 @@
+/** A fleet whose database is put back to a state from before the fleet claimed its devices. */
+import { assert, it } from "@effect/vitest"
+import { Context, Duration, Effect, Exit, Layer, Scope } from "effect"
+import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
+import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
+import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
+import { FleetSettings } from "../../../src/services/FleetSettings.ts"
+import { GapRepository } from "../../../src/services/GapRepository.ts"
+import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
+import { freshDatabase } from "../../support/database.ts"
+import { freshDevice } from "../../support/drafts.ts"
+import { makeDatabaseAdmin } from "../../support/replaceDatabase.ts"
+import { ScriptedGateway } from "../../support/scriptedGateway.ts"
+import { layerPostgresAt } from "../../support/storage.ts"
+import { until } from "../../support/until.ts"
+
+/** Its machine has the clock of the database here. */
+const clock = Effect.sync(() => new Date().toISOString())
+
+const layer = (url: string, gateway: ScriptedGateway) =>
+  LocalFleet.layer.pipe(
+    Layer.provide(GatewayDirectory.layerFixed([gateway])),
+    Layer.provide(Layer.effect(
+      FleetSettings,
+      Effect.map(FleetSettings, (settings) => ({ ...settings, heartbeatInterval: Duration.millis(200) }))
+    )),
+    Layer.provideMerge(layerPostgresAt(url))
+  )
+
+it.live(
+  "goes on with all of its devices, and writes down the time that the older database lacks",
+  () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const admin = yield* makeDatabaseAdmin(url)
+      const [one, two] = [freshDevice(), freshDevice()]
+      const run = Effect.fnUntraced(function*(gateway: ScriptedGateway) {
+        const scope = yield* Scope.fork(yield* Effect.scope)
+        const context = yield* Layer.buildWithScope(Layer.fresh(layer(url, gateway)), scope)
+        return {
+          fleet: Context.get(context, DeviceFleet),
+          devices: Context.get(context, DeviceRepository),
+          ledger: Context.get(context, GapRepository),
+          stop: Scope.close(scope, Exit.void)
+        }
+      })
+      const recorded = (devices: DeviceRepository["Service"]) =>
+        Effect.forEach([one, two], (id) => Effect.map(devices.get(id), ({ state }) => state._tag)).pipe(
+          Effect.map((states) => states.join(" ")),
+          Effect.orElseSucceed(() => "")
+        )
+      const before = yield* run(new ScriptedGateway())
+      for (const id of [one, two]) {
+        yield* before.devices.insert({ id, name: "kasir", gateway: "default" as never, upstreamId: id as never })
+      }
+      yield* until("both are online", Effect.map(recorded(before.devices), (states) => states === "Online Online"))
+      yield* before.stop
+      const copied = yield* clock
+      yield* admin.copy
+      const gateway = new ScriptedGateway()
+      const { devices, fleet, ledger } = yield* run(gateway)
+      yield* until("both are online again", Effect.map(recorded(devices), (states) => states === "Online Online"))
+      const [kept] = gateway.live(one)
+      // Accounted for, which the older database does not know.
+      yield* until("no gap is open", Effect.map(ledger.openOf([one, two]), ({ size }) => size === 0))
+      yield* admin.restore
+      const restored = yield* clock
+      // At rest, one decides nothing; two loses its connection and would have to record that under an epoch that is gone.
+      gateway.live(two)[0]!.lose("transport")
+      yield* until(
+        "both are online in the older database",
+        Effect.map(recorded(devices), (states) => states === "Online Online")
+      )
+      yield* until(
+        "both are hosted",
+        Effect.map(
+          Effect.forEach([one, two], fleet.view),
+          (views) => views.every((view) => view?.state._tag === "Online")
+        )
+      )
+      assert.strictEqual(gateway.live(one)[0], kept, "a session that works is left alone")
+      yield* until("no gap is open any more", Effect.map(ledger.openOf([one, two]), ({ size }) => size === 0))
+      for (const device of [one, two]) {
+        const { items } = yield* ledger.page({ device, limit: 100 })
+        const covering = items.filter(({ endedAt, openedAt }) => openedAt <= copied && endedAt! >= restored)
+        assert.isNotEmpty(covering, JSON.stringify({ copied, restored, items }))
+        assert(items.every(({ status }) => status === "unprovable"), "this gateway has no history")
+      }
+      assert.strictEqual((yield* ledger.page({ device: one, limit: 1 })).items[0]?.cause, "log-reset")
+      gateway.live(one)[0]!.lose("transport")
+      yield* until(
+        "a decision after that is taken",
+        Effect.map(recorded(devices), (states) => states.startsWith("Backoff"))
+      )
+    }).pipe(Effect.scoped),
+  60_000
+)
