@@ -69,8 +69,8 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
    * among them only make it ask the gateway: webhooks come late, twice and in any order.
    */
   readonly heard: (id: DeviceId, events: ReadonlyArray<SessionEvent>) => Effect.Effect<void>
-  /** A webhook that was signed for the device was turned away, now. The gateway may not try again. */
-  readonly refused: (id: DeviceId) => Effect.Effect<void>
+  /** A webhook that was signed for the device was turned away, now. False where no actor lives here to write it down. */
+  readonly refused: (id: DeviceId) => Effect.Effect<boolean>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
@@ -86,7 +86,7 @@ export const noFleet: DeviceFleet["Service"] = {
   view: () => Effect.succeed(null),
   reportStatus: () => Effect.succeed(false),
   heard: () => Effect.void,
-  refused: () => Effect.void,
+  refused: () => Effect.succeed(false),
   incidents: Effect.succeed([]),
   backfills: Effect.succeed([]),
   counts: Effect.succeed(noDevices),

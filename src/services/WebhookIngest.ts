@@ -23,12 +23,14 @@ import type { IngestResult, SessionEvent, SessionTarget } from "./GatewayParts.t
 import * as Metrics from "./Metrics.ts"
 import { monotonicMillis } from "./monotonic.ts"
 import { toPrintable } from "./printableText.ts"
+import * as RefusalReport from "./RefusalReport.ts"
 import { RepeatedWarnings } from "./RepeatedWarnings.ts"
 import { isAccount, ofDevice, SlotLookup } from "./SlotLookup.ts"
 import * as WebhookIntakes from "./WebhookIntakes.ts"
 import type { Intake } from "./WebhookIntakes.ts"
 import { webhookAnswerMax, webhookOutcomes } from "./webhookOutcomes.ts"
 import type { WebhookOutcome } from "./webhookOutcomes.ts"
+import type { WebhookRefusals } from "./WebhookRefusals.ts"
 import { WebhookSecrets } from "./WebhookSecrets.ts"
 
 /** How much of a name or a reason that others chose is logged. */
@@ -58,7 +60,7 @@ export class WebhookIngest extends Context.Service<WebhookIngest, {
   static readonly layer: Layer.Layer<
     WebhookIngest,
     never,
-    GatewayDirectory | SlotLookup | WebhookSecrets | DeviceFleet | EventLog
+    GatewayDirectory | SlotLookup | WebhookSecrets | WebhookRefusals | DeviceFleet | EventLog
   > = Layer.effect(WebhookIngest, Effect.suspend(() => make))
 }
 
@@ -102,6 +104,7 @@ const make = Effect.gen(function*() {
   const log = yield* EventLog
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
+  const report = yield* RefusalReport.make
   const warnings = new RepeatedWarnings()
 
   const inTime = <A, E>({ startedAt }: IncomingWebhook, effect: Effect.Effect<A, E>) =>
@@ -109,6 +112,10 @@ const make = Effect.gen(function*() {
       const left = startedAt + Duration.toMillis(webhookAnswerMax) - monotonicMillis(clock)
       return left <= 0 ? Effect.succeed(Option.none<A>()) : Effect.timeoutOption(effect, left)
     })
+
+  /** The gateway may not try again, so the device may miss something: its process writes that down, wherever it is. */
+  const tellRefused = (deviceId: DeviceId): Effect.Effect<void> =>
+    Effect.map(fleet.refused(deviceId), (told) => told ? undefined : report.note(deviceId))
 
   // Reading
 
@@ -149,7 +156,10 @@ const make = Effect.gen(function*() {
     let reading = readOnce(intake, webhook, signer)
     if (isUnsigned(reading)) return reading
     if (reading.unknown.length > 0) {
-      yield* lookup.read(intake.gateway.name, reading.unknown)
+      yield* lookup.read(intake.gateway.name, reading.unknown).pipe(
+        // Whose it is was to be looked up; a device's own secret says it all the same.
+        Effect.tapError(() => signer.device === null ? Effect.void : tellRefused(signer.device))
+      )
       reading = readOnce(intake, webhook, signer)
     }
     const { result } = reading
@@ -178,7 +188,6 @@ const make = Effect.gen(function*() {
       const signers = listSigners(intake, webhook)
       if (signers.length === 0) return refused("no-secret")
       const verified = yield* inTime(webhook, Effect.result(verify(intake, webhook, signers)))
-      // Whose it is was to be looked up, so no actor can be told.
       if (Option.isNone(verified) || Result.isFailure(verified.value)) return refused("no-database")
       const reading = verified.value.success
       return reading === null
@@ -226,9 +235,9 @@ const make = Effect.gen(function*() {
       return Effect.andThen(Effect.forkIn(write, scope, { startImmediately: true }), Deferred.await(done))
     })
 
-  /** The gateway signed it and gets no promise: it tries again, or gives up. Its device may miss something. */
+  /** The gateway signed it and gets no promise: it tries again, or gives up. */
   const turnAway = (deviceId: DeviceId, outcome: WebhookOutcome): Effect.Effect<Refusal> =>
-    Effect.as(fleet.refused(deviceId), refused(outcome))
+    Effect.as(tellRefused(deviceId), refused(outcome))
 
   const record = Effect.fnUntraced(
     function*(webhook: IncomingWebhook, { deviceId, events }: Signed): Effect.fn.Return<Refusal> {

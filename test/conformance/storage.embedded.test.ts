@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
+import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
 eventLogConformance("on the embedded database", layerFreshEmbedded)
 logStoreConformance("on the embedded database", layerFreshEmbedded)
@@ -12,3 +13,4 @@ repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)
 gapRepositoryConformance("on the embedded database", layerFreshEmbedded)
 subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded)
+webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)

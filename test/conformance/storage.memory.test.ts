@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
+import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
 eventLogConformance("in memory", layerMemory)
 logStoreConformance("in memory", layerMemory)
@@ -12,3 +13,4 @@ repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)
 gapRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
+webhookRefusalsConformance("in memory", layerMemory)

@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
+import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
 eventLogConformance("on Postgres", layerFreshPostgres)
 logStoreConformance("on Postgres", layerFreshPostgres)
@@ -12,3 +13,4 @@ repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)
 gapRepositoryConformance("on Postgres", layerFreshPostgres)
 subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
+webhookRefusalsConformance("on Postgres", layerFreshPostgres)

@@ -42,6 +42,8 @@ export interface Script {
   /** What the actors were told of webhooks. */
   readonly heard: Array<readonly [id: DeviceId, events: ReadonlyArray<SessionEvent>]>
   readonly refused: Array<DeviceId>
+  /** Whether the actors live in this process. */
+  hosts: boolean
 }
 
 export const makeScript = (): Script => ({
@@ -50,7 +52,8 @@ export const makeScript = (): Script => ({
   views: new Map(),
   reportStatus: () => Effect.succeed(false),
   heard: [],
-  refused: []
+  refused: [],
+  hosts: true
 })
 
 export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string, devices?: ReadonlyArray<DeviceId>]
@@ -62,7 +65,7 @@ const makeFleet = (script: Script) =>
       view: (id) => Effect.sync(() => script.views.get(id) ?? null),
       reportStatus: (id, status) => script.reportStatus(id, status),
       heard: (id, events) => Effect.sync(() => void script.heard.push([id, events])),
-      refused: (id) => Effect.sync(() => void script.refused.push(id)),
+      refused: (id) => Effect.sync(() => script.hosts && script.refused.push(id) > 0),
       backfills: Effect.succeed([]),
       incidents: Effect.sync(() => script.incidents),
       counts: Effect.die("not asked here"),

@@ -120,6 +120,22 @@ export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   return loseReception(cell, "webhook-refused", "a webhook was turned away", host.time.now() - webhookMax - transitMax)
 }
 
+/** Webhooks that another process has turned away in this time, by the database's clock. */
+export const missWebhooks = (cell: DeviceCell, first: number, last: number): GapRecords => {
+  const { host, reception } = cell
+  if (reception.gaps.reception === "unheard") return none
+  const records = change(cell, {
+    _tag: "Missed",
+    from: Math.max(reception.floor, first - webhookMax - transitMax),
+    to: last,
+    cause: "webhook-refused",
+    detail: "webhooks were turned away by another process",
+    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+  })
+  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
+  return records
+}
+
 /** Webhooks are taken again: one was, or the last one that was turned away has been given up by now. */
 export const endRefusal = (cell: DeviceCell): GapRecords => {
   cell.reception.refusedAt = null

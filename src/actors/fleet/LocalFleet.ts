@@ -53,6 +53,7 @@ import { forget, restoreReception } from "../device/restoreReception.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
+import * as RemoteRefusals from "./RemoteRefusals.ts"
 import * as GapMeter from "./GapMeter.ts"
 import * as Heartbeat from "./Heartbeat.ts"
 import type { Forgotten } from "./Heartbeat.ts"
@@ -325,6 +326,8 @@ const make = Effect.gen(function*() {
     })
   )
 
+  yield* RemoteRefusals.follow(cells)
+
   return DeviceFleet.of({
     view: (id) => Effect.sync(() => view(cells.get(id))),
     reportStatus: Effect.fn("LocalFleet.reportStatus")(function*(id, status) {
@@ -342,9 +345,10 @@ const make = Effect.gen(function*() {
     refused: (id) =>
       Effect.sync(() => {
         const cell = cells.get(id)
-        if (cell === undefined) return
+        if (cell === undefined) return false
         cell.webhooksRefused++
         push(cell, refuseWebhook(cell))
+        return true
       }),
     incidents: hosts.incidents,
     backfills: hosts.backfills,

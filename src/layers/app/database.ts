@@ -12,6 +12,7 @@ import type { LogStatus } from "../../services/LogStatus.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
+import type { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 import type { DatabaseSignals } from "../postgres/DatabaseSignals.ts"
 import type { DirectoryInUse, EmbeddedDatabaseUnusable } from "../postgres/directoryLock.ts"
 import { isServerBusy, readConfigFault } from "../postgres/sqlErrors.ts"
@@ -30,6 +31,7 @@ type Storage =
   | GatewayRepository
   | MessageRepository
   | SubscriptionRepository
+  | WebhookRefusals
   | SqlClient.SqlClient
   | FleetLease
 

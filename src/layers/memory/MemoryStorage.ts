@@ -12,9 +12,11 @@ import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
+import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
+import type { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 
 export const layerMemory: Layer.Layer<
   | EventLog
@@ -25,11 +27,13 @@ export const layerMemory: Layer.Layer<
   | GatewayRepository
   | MessageRepository
   | SubscriptionRepository
+  | WebhookRefusals
 > = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(MemoryLogStore.layer)),
   MemoryRepositories.layerDevices,
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
-  MemorySubscriptionRepository.layer
+  MemorySubscriptionRepository.layer,
+  MemoryWebhookRefusals.layer
 ).pipe(Layer.provide(MemoryDatabase.layer))

@@ -11,12 +11,14 @@ import log from "./migrations/0001_log.ts"
 import gateways from "./migrations/0002_gateways.ts"
 import gaps from "./migrations/0003_gaps.ts"
 import subscriptions from "./migrations/0004_subscriptions.ts"
+import webhookRefusals from "./migrations/0005_webhook_refusals.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
   "0002_gateways": gateways,
   "0003_gaps": gaps,
-  "0004_subscriptions": subscriptions
+  "0004_subscriptions": subscriptions,
+  "0005_webhook_refusals": webhookRefusals
 })
 
 /** Returns what it ran: number and name of each. */

@@ -8,11 +8,11 @@ import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
+import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
- * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages and
- * subscriptions; needs `SqlClient` and
- * `DatabaseSignals`.
+ * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages, subscriptions and
+ * webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
@@ -20,5 +20,6 @@ export const layer = Layer.mergeAll(
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
   SqlMessageRepository.layer,
-  SqlSubscriptionRepository.layer
+  SqlSubscriptionRepository.layer,
+  SqlWebhookRefusals.layer
 ).pipe(Layer.provide(Migrations.layer))

@@ -6,11 +6,13 @@ import type { DeviceId, UpstreamId } from "../../../src/domain/Ids.ts"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { LogStatus } from "../../../src/services/LogStatus.ts"
+import { WebhookRefusals } from "../../../src/services/WebhookRefusals.ts"
 import { freshDatabase } from "../../support/database.ts"
 import * as FaultProxy from "../../support/FaultProxy.ts"
 import { post } from "../../support/postWebhook.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
 import { makeScript, startServer } from "../../support/surface.ts"
+import { until } from "../../support/until.ts"
 import type { Script, Storage } from "../../support/surface.ts"
 
 const secret = "a secret of the gateway"
@@ -20,6 +22,7 @@ interface Bench {
   readonly url: string
   readonly device: DeviceId
   readonly script: Script
+  readonly refusals: WebhookRefusals["Service"]
   readonly send: (...ids: ReadonlyArray<string>) => Effect.Effect<{ readonly status: number; readonly tag: string }>
   /** Returns once so many events wait for the database. */
   readonly waiting: (events: number) => Effect.Effect<void>
@@ -44,6 +47,7 @@ const start: Effect.Effect<Bench, never, Scope.Scope> = Effect.gen(function*() {
     url,
     device: device.id,
     script,
+    refusals: Context.get(services, WebhookRefusals),
     send: (...ids) =>
       Effect.map(post(url, { slot: "slot-1", ids }, { secret }), ({ body, status }) => ({
         status,
@@ -82,7 +86,7 @@ it.live("a database that is away for a moment delays the answer, and costs no re
 
 it.live("a database that stays away is a 503 in time, at once when there is no room, and a retry is one event", () =>
   Effect.gen(function*() {
-    const { database, device, logged, script, send, waiting } = yield* start
+    const { database, device, logged, refusals, script, send, waiting } = yield* start
     yield* database.disable
     // A batch that is being written is not given up in any case. What comes after it could be.
     const ahead = yield* Effect.forkChild(elapsed(send("ahead")))
@@ -106,14 +110,20 @@ it.live("a database that stays away is a 503 in time, at once when there is no r
       assert.isBelow(millis, 10_000)
     }
     yield* Fiber.join(many)
-    // What was turned away is told to the device's actor.
+    // What was turned away is told to the device's actor, or written down for the process where it lives.
     assert.deepStrictEqual([...new Set(script.refused)], [device])
+    script.hosts = false
+    assert.strictEqual((yield* send("B")).status, 503)
     const again = yield* Effect.forkChild(send("A"))
     yield* database.enable
     // It waited for the commit of the first one, or came after it.
     assert.deepInclude([200, 503], (yield* Fiber.join(again)).status)
     while ((yield* send("B")).status !== 200) yield* Effect.sleep("20 millis")
     assert.deepStrictEqual(yield* send("A"), { status: 200, tag: "repeated" })
+    yield* until(
+      "it is written down for the device's process",
+      Effect.map(Effect.orDie(refusals.list), (all) => all.some(({ deviceId }) => deviceId === device))
+    )
     const ids = yield* logged
     assert.deepStrictEqual(ids.slice(0, 4), ["first", "ahead", "never sent again", "A"])
   }))

@@ -1,0 +1,16 @@
+/** Webhooks that were turned away where the device's actor does not live, until its process has named the gap. */
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+const statements = [
+  `create table webhook_refusals (
+    device_id text collate "C" primary key,
+    first_at timestamptz not null,
+    last_at timestamptz not null
+  )`
+]
+
+export default Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  for (const statement of statements) yield* sql.unsafe(statement)
+})
