@@ -4,15 +4,17 @@ import { device, deviceId, FleetBench, layer, pass, settle, until } from "../../
 import { ofKind } from "../../support/drafts.ts"
 
 const one = deviceId(1)
-const within = <A, E>(devices: Parameters<typeof layer>[0], test: Effect.Effect<A, E, FleetBench>, settings = {}) =>
-  test.pipe(Effect.provide(layer(devices, settings)), Effect.scoped)
+const within = <A, E>(
+  devices: Parameters<typeof layer>[0],
+  test: (bench: FleetBench["Service"]) => Effect.Effect<A, E, FleetBench>,
+  settings = {}
+) => Effect.flatMap(FleetBench, test).pipe(Effect.provide(layer(devices, settings)), Effect.scoped)
 
 describe("the local fleet", () => {
   it.effect("starts what should run and stops what should not", () =>
     within(
       [device(1), device(2, { active: false })],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("1 second")
         assert.strictEqual(bench.readState(one), "Online")
         assert.strictEqual(bench.gateway.live().length, 1)
@@ -25,8 +27,7 @@ describe("the local fleet", () => {
   it.effect("comes back after a lost connection, within the schedule's cap", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("1 second")
         for (let losses = 0; losses < 5; losses++) {
           bench.gateway.live(one)[0]!.lose("transport")
@@ -41,8 +42,7 @@ describe("the local fleet", () => {
   it.effect("quarantines a flapping device with its evidence, and releases it when asked", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.mode = "transport"
         yield* pass("4 minutes")
         const last = bench.transitions(one).at(-1)!
@@ -61,8 +61,7 @@ describe("the local fleet", () => {
   it.effect("leaves quarantine by itself when its time is over", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.mode = "transport"
         yield* pass("4 minutes")
         assert.strictEqual(bench.readState(one), "Quarantined")
@@ -75,8 +74,7 @@ describe("the local fleet", () => {
   it.effect("probes rejected credentials at most twelve times an hour and burns no budget by it", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.mode = "auth"
         yield* pass("1 hour", "10 seconds")
         assert.isAtMost(bench.gateway.openedAt.length, 13)
@@ -88,8 +86,7 @@ describe("the local fleet", () => {
   it.effect("treats a gateway that is down as one incident: one prober, no budget burnt, all back when it answers", () =>
     within(
       Array.from({ length: 200 }, (_, n) => device(n)),
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("2 seconds")
         assert.strictEqual(bench.gateway.live().length, 200)
         bench.gateway.up = false
@@ -113,8 +110,7 @@ describe("the local fleet", () => {
   it.effect("comes back from a gateway's incident as a ramp and not a storm", () =>
     within(
       Array.from({ length: 100 }, (_, n) => device(n)),
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("3 seconds", "100 millis")
         const bySecond = new Map<number, number>()
         for (const at of bench.gateway.openedAt) {
@@ -129,8 +125,7 @@ describe("the local fleet", () => {
   it.effect("contains a device that crashes in a loop: it is quarantined, its neighbours notice nothing", () =>
     within(
       Array.from({ length: 500 }, (_, n) => device(n)),
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.modeOf = (id) => id === one ? "defect" : "accept"
         yield* pass("60 seconds")
         assert.strictEqual(bench.readState(one), "Quarantined")
@@ -146,8 +141,7 @@ describe("the local fleet", () => {
   it.effect("contains a defect that a frame trips inside the socket's callback", () =>
     within(
       [device(1), device(2)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("2 seconds")
         bench.gateway.live(one)[0]!.say({ _tag: "Nonsense" } as never)
         yield* settle
@@ -162,8 +156,7 @@ describe("the local fleet", () => {
   it.effect("opens a new session when a reconnect was asked for, once per request", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("1 second")
         yield* bench.want([device(1, { reconnectRequests: 1 })])
         yield* pass("1 second")
@@ -178,8 +171,7 @@ describe("the local fleet", () => {
   it.effect("ignores what a session that was given up still says", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("1 second")
         const old = bench.gateway.live(one)[0]!
         yield* bench.want([device(1, { reconnectRequests: 1 })])
@@ -194,8 +186,7 @@ describe("the local fleet", () => {
   it.effect("lets what a lost session had still said not disturb the one that follows it", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("2 seconds")
         const session = bench.gateway.live(one)[0]!
         // All in one turn: the first wakes the fiber, the others wait in its inbox.
@@ -213,8 +204,7 @@ describe("the local fleet", () => {
   it.effect("asks again when a hint comes while the answer to an older question is out", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("2 seconds")
         const asked = bench.gateway.holdStatus()
         bench.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
@@ -231,8 +221,7 @@ describe("the local fleet", () => {
   it.effect("records once that a device which no process runs has ended", () =>
     within(
       [device(1, { active: false })],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.setShown(one, "Online")
         for (let pulse = 0; pulse < 5; pulse++) yield* bench.want([device(1, { active: false })])
         assert.strictEqual(bench.transitions(one).length, 1)
@@ -242,8 +231,7 @@ describe("the local fleet", () => {
   it.effect("stops within five seconds even while a handshake hangs", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.mode = "hang"
         yield* bench.want([device(1)])
         yield* pass("1 second")
@@ -256,8 +244,7 @@ describe("the local fleet", () => {
   it.effect("stops reading a socket while the log is over its bound, and opens none", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         yield* pass("1 second")
         bench.setFull(true)
         const session = bench.gateway.live(one)[0]!
@@ -276,8 +263,7 @@ describe("the local fleet", () => {
   it.effect("calls no device online before its gateway or a message has proved it", () =>
     within(
       [device(1), device(2)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         const asked = bench.gateway.holdStatus()
         yield* bench.want([device(1), device(2)])
         yield* pass("1 second")
@@ -297,8 +283,7 @@ describe("the local fleet", () => {
   it.effect("finds out that a known account was logged out while no process ran it, and never calls it online", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.answer = { isConnected: false, isLoggedIn: false, jid: null }
         yield* pass("2 seconds")
         const states = bench.transitions(one).map(({ state }) => state._tag)
@@ -309,8 +294,7 @@ describe("the local fleet", () => {
   it.effect("asks about no more slots at once than it is set to, however many sessions open together", () =>
     within(
       Array.from({ length: 400 }, (_, n) => device(n)),
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         const asked = bench.gateway.holdStatus()
         yield* pass("2 seconds", "100 millis")
         yield* until("all places are taken", () => asked.open() === 16)
@@ -330,8 +314,7 @@ describe("the local fleet", () => {
   it.effect("takes no answer for proof of a session that was opened after the question", () =>
     within(
       [device(1)],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         const asked = bench.gateway.holdStatus()
         yield* bench.want([device(1)])
         yield* pass("1 second")
@@ -350,8 +333,7 @@ describe("the local fleet", () => {
   it.effect("learns the account from the gateway, and sees a login lost", () =>
     within(
       [device(1, { jid: null })],
-      Effect.gen(function*() {
-        const bench = yield* FleetBench
+      Effect.fnUntraced(function*(bench) {
         bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid: "628123456789@s.whatsapp.net" }
         yield* pass("5 seconds")
         assert.strictEqual(bench.readState(one), "Online")

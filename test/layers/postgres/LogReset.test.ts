@@ -78,19 +78,25 @@ const settled = Effect.fnUntraced(function*(log: Log, seq: number) {
   )
 })
 
+/** A log on a database of its own, whose relay has delivered so many events. */
+const startDelivered = Effect.fnUntraced(function*(count: number) {
+  const url = yield* freshDatabase
+  const admin = yield* makeDatabaseAdmin(url)
+  const { context, log } = yield* openLog(url)
+  const device = freshDevice()
+  const published = yield* startRelay(log)
+  const old = numbered("old", count)
+  yield* say(log, device, old)
+  yield* receives(published, old)
+  yield* settled(log, count)
+  return { url, admin, context, log, device, published }
+})
+
 it.live(
   "an older copy is restored: what is committed afterwards reaches the sink, and readers get LogReset",
   () =>
     Effect.gen(function*() {
-      const url = yield* freshDatabase
-      const admin = yield* makeDatabaseAdmin(url)
-      const { context, log } = yield* openLog(url)
-      const device = freshDevice()
-      const published = yield* startRelay(log)
-      const old = numbered("old", 10)
-      yield* say(log, device, old)
-      yield* receives(published, old)
-      yield* settled(log, 10)
+      const { admin, context, device, log, published } = yield* startDelivered(10)
       yield* admin.copy
       const lost = numbered("lost", 5)
       yield* say(log, device, lost)
@@ -132,15 +138,7 @@ it.live(
 
 it.live("a log that has grown past the old head again is recognised by its events", () =>
   Effect.gen(function*() {
-    const url = yield* freshDatabase
-    const admin = yield* makeDatabaseAdmin(url)
-    const { log } = yield* openLog(url)
-    const device = freshDevice()
-    const published = yield* startRelay(log)
-    const old = numbered("old", 10)
-    yield* say(log, device, old)
-    yield* receives(published, old)
-    yield* settled(log, 10)
+    const { admin, device, log, published, url } = yield* startDelivered(10)
     yield* admin.copy
     yield* say(log, device, numbered("lost", 5))
     yield* settled(log, 15)
@@ -156,15 +154,7 @@ it.live("a log that has grown past the old head again is recognised by its event
 
 it.live("a database that is dropped and created anew is migrated and used again", () =>
   Effect.gen(function*() {
-    const url = yield* freshDatabase
-    const admin = yield* makeDatabaseAdmin(url)
-    const { context, log } = yield* openLog(url)
-    const device = freshDevice()
-    const published = yield* startRelay(log)
-    const old = numbered("old", 3)
-    yield* say(log, device, old)
-    yield* receives(published, old)
-    yield* settled(log, 3)
+    const { admin, context, device, log, published } = yield* startDelivered(3)
     const followed = yield* startFollower(log, 2)
     const { logId } = yield* log.bounds
     const gateways = Context.get(context, GatewayRepository)
