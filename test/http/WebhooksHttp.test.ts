@@ -16,6 +16,7 @@ import { post } from "../support/postWebhook.ts"
 import { sign, signatureHeader } from "../support/scriptedWebhooks.ts"
 import { ask, makeScript, makeStorage, startServer } from "../support/surface.ts"
 import type { Key, RunningServer } from "../support/surface.ts"
+import { until } from "../support/until.ts"
 
 const secret = "a secret of the gateway"
 
@@ -178,7 +179,7 @@ describe("a webhook", () => {
       const posted = () => post(server.url, { slot: "slot-3", ids: ["A"] }, { secret })
       assert.deepStrictEqual([(yield* posted()).status, (yield* posted()).body._tag], [404, "WebhookSlotUnknown"])
       yield* Context.get(server.services, DeviceManager).register({ name: "3", upstreamId: "slot-3" as UpstreamId })
-      while ((yield* posted()).status !== 200) yield* Effect.sleep("5 millis")
+      yield* until("the slot's device is found", Effect.map(posted(), ({ status }) => status === 200))
       assert.lengthOf(yield* events, 1)
     }))
 
@@ -191,7 +192,7 @@ describe("a webhook", () => {
       assert.deepStrictEqual([(yield* posted()).status, (yield* posted()).body._tag], [404, "WebhookDeviceInactive"])
       assert.deepStrictEqual(yield* events, [])
       yield* manager.reactivate(device)
-      while ((yield* posted()).status !== 200) yield* Effect.sleep("5 millis")
+      yield* until("the device is found to be active", Effect.map(posted(), ({ status }) => status === 200))
     }))
 
   it.live("that names its account alone finds the device that is logged in to it, and no device where two are", () =>
@@ -208,7 +209,10 @@ describe("a webhook", () => {
       const another = (yield* start({ storage })).server.url
       assert.strictEqual((yield* post(another, { account, ids: ["B"] }, { secret })).status, 404)
       yield* Context.get(server.services, DeviceManager).deactivate(other)
-      while ((yield* post(another, { account, ids: ["B"] }, { secret })).status !== 200) yield* Effect.sleep("5 millis")
+      yield* until(
+        "the account has one device",
+        Effect.map(post(another, { account, ids: ["B"] }, { secret }), ({ status }) => status === 200)
+      )
     }))
 
   it.live("that is signed and unreadable is kept for the device that the address names, once", () =>
@@ -499,6 +503,6 @@ describe("what a stranger sends to the webhooks", () => {
         })
         socket.on("close", () => resume(Effect.void))
       })
-      while ((yield* events).length === 0) yield* Effect.sleep("5 millis")
+      yield* until("the event is in the log", Effect.map(events, (all) => all.length > 0))
     }))
 })

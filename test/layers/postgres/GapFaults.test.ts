@@ -3,7 +3,7 @@ import { assert, it } from "@effect/vitest"
 import { spawn } from "node:child_process"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { Context, Duration, Effect, Layer, Schedule } from "effect"
+import { Context, Duration, Effect, Layer } from "effect"
 import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
 import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
@@ -17,6 +17,7 @@ import { freshDatabase } from "../../support/database.ts"
 import { freshDevice } from "../../support/drafts.ts"
 import { makeDatabaseAdmin } from "../../support/replaceDatabase.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
+import { untilSo } from "../../support/until.ts"
 
 /** Two processes start per step of a test. */
 const startsMax = 120_000
@@ -157,14 +158,14 @@ it.live(
         closing: () => false,
         onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
       }).pipe(Effect.provideContext(context))
-      const seen = (until: (aliveAt: string | null) => boolean) =>
-        ledger.heartbeat(owner).pipe(
-          Effect.map(({ aliveAt }) => aliveAt),
-          Effect.orElseSucceed(() => null),
-          Effect.repeat({
-            until: (aliveAt) => aliveAt !== null && until(aliveAt),
-            schedule: Schedule.spaced("20 millis")
-          })
+      const seen = (so: (aliveAt: string | null) => boolean) =>
+        untilSo(
+          "such a heartbeat is recorded",
+          ledger.heartbeat(owner).pipe(
+            Effect.map(({ aliveAt }) => aliveAt),
+            Effect.orElseSucceed(() => null)
+          ),
+          (aliveAt) => aliveAt !== null && so(aliveAt)
         )
       const claimedAt = yield* seen(() => true)
       const kept = yield* seen((aliveAt) => aliveAt !== claimedAt)

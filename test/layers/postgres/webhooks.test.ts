@@ -54,9 +54,7 @@ const start: Effect.Effect<Bench, never, Scope.Scope> = Effect.gen(function*() {
         tag: body._tag ?? body.status
       })),
     waiting: (events) =>
-      Effect.gen(function*() {
-        while ((yield* status.view).waiting.events < events) yield* Effect.sleep("5 millis")
-      }),
+      until(`${events} events wait`, Effect.map(status.view, ({ waiting }) => waiting.events >= events)),
     logged: log.read({ after: 0, limit: 1000 }).pipe(
       Effect.map(({ events }) => events.map(({ data }) => (JSON.parse(data) as { readonly waId: string }).waId)),
       Effect.orDie
@@ -118,7 +116,7 @@ it.live("a database that stays away is a 503 in time, at once when there is no r
     yield* database.enable
     // It waited for the commit of the first one, or came after it.
     assert.deepInclude([200, 503], (yield* Fiber.join(again)).status)
-    while ((yield* send("B")).status !== 200) yield* Effect.sleep("20 millis")
+    yield* until("the log takes events again", Effect.map(send("B"), ({ status }) => status === 200))
     assert.deepStrictEqual(yield* send("A"), { status: 200, tag: "repeated" })
     yield* until(
       "it is written down for the device's process",
