@@ -194,13 +194,15 @@ interface MessagePlace extends Place {
 }
 
 /**
- * Chat and sender of a message object. The id says the most: for messages of our own, engines differ in whether `from`
- * is the account or the chat.
+ * Chat and sender of a message object. The id says the most: for messages of our own and for acks, engines differ in
+ * whether `from` is the account or the chat, so only of somebody else's message `from` is another spelling of the chat.
  */
-const locate = (source: Source, payload: Payload, ref: MessageRef): MessagePlace | null => {
+const locate = (source: Source, payload: Payload, ref: MessageRef, isAck = false): MessagePlace | null => {
   const fromMe = typeof payload.fromMe === "boolean" ? payload.fromMe : ref.fromMe ?? false
   const aliases = new Map<string, Alias>()
-  const pick = (...spellings: ReadonlyArray<string | null>) => pickSpelling(source, spellings, aliases)
+  const spelledTwice = !fromMe && !isAck
+  const pick = (first: string | null, second: string | null) =>
+    pickSpelling(source, spelledTwice ? [first, second] : [first ?? second], aliases)
   const chat = pick(ref.chat, textIn(payload, fromMe ? "to" : "from"))
   if (chat === null) return null
   const author = pick(ref.participant, textIn(payload, "participant"))
@@ -212,7 +214,7 @@ const locate = (source: Source, payload: Payload, ref: MessageRef): MessagePlace
 
 /**
  * One address out of its spellings, a phone address before a hidden id. Where both are known, in the message or by the
- * gateway's own list, the pair is an alias.
+ * gateway's own list, the pair is an alias. The account itself has no other hidden id than its own.
  */
 const pickSpelling = (
   source: Source,
@@ -222,8 +224,8 @@ const pickSpelling = (
   const known = spellings.flatMap((spelling) => spelling === null ? [] : [canonical(spelling)])
   const lid = known.find(isLid)
   if (lid === undefined) return known[0] ?? null
-  const phone = known.find((spelling) => spelling.endsWith("@s.whatsapp.net")) ??
-    (lid === source.accountLid ? source.account : null) ?? source.findPhone(lid)
+  const spelled = known.find((spelling) => spelling.endsWith("@s.whatsapp.net") && spelling !== source.account)
+  const phone = spelled ?? (lid === source.accountLid ? source.account : null) ?? source.findPhone(lid)
   if (phone === null) return known[0] ?? null
   aliases.set(lid, { lid, jid: phone })
   return phone
@@ -288,7 +290,7 @@ const ackFields = new Set(["id", "from", "to", "fromMe", "participant", "ack", "
 const readAck = (source: Source, envelope: Envelope): ReadonlyArray<SessionEvent> | null => {
   const { account, payload } = source
   const ref = readMessageRef(payload.id)
-  const place = ref === null ? null : locate(source, payload, ref)
+  const place = ref === null ? null : locate(source, payload, ref, true)
   if (place === null) return null
   const status = readAckStatus(payload)
   if (status === null) return [readOther(source, envelope)]

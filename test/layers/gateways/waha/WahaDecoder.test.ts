@@ -225,6 +225,17 @@ describe("hidden ids", () => {
     assert.deepStrictEqual([messageIn(inGroup).sender, inGroup.aliases], [peer, [{ lid, jid: peer }]])
   })
 
+  it("are joined with no address of a message of our own or of an ack, where engines differ in what stands where", () => {
+    const mine = spelled({ id: `true_${lid}_A`, from: lid, to: peerHere, fromMe: true, ack: 0 })
+    assert.deepStrictEqual([messageIn(mine).chat, mine.aliases], [lid, []])
+    for (const [id, from, to] of [[`true_${lid}_A`, lid, "6281234567890@c.us"], [`false_${lid}_A`, peerHere, lid]]) {
+      const ack = decodeDraft(frame("message.ack", { id, from, to, ack: 3 }))
+      assert.deepStrictEqual([ofKind(ack, "message.ack").data.chat, ack.aliases], [lid, []])
+    }
+    const self = spelled({ id: `false_${lid}_A`, from: "6281234567890@c.us" })
+    assert.deepStrictEqual([messageIn(self).chat, self.aliases], [lid, []])
+  })
+
   it("of the account itself are known from the envelope", () => {
     const mine = "111222333@lid"
     const me = { id: "6281234567890@c.us", lid: mine }
