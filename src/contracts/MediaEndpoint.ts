@@ -33,8 +33,9 @@ export const mediaEndpoint = HttpApiEndpoint.get("download", "/messages/:id/medi
       summary: "Get the file of a message",
       description:
         "The picture, sound, film or document of a message, as the gateway gives it, with its type where that is a " +
-        "harmless one and else as `application/octet-stream`. Columba keeps no files: gateways delete them after " +
-        "minutes and get them again from WhatsApp, which deletes them after weeks. An answer that breaks off is no file."
+        "harmless one and else as `application/octet-stream`. Gateways delete files after minutes and get them again from " +
+        "WhatsApp, which deletes them after weeks; what Columba keeps it gives out itself. An answer that breaks off is " +
+        "no file."
     }))
   )
 )

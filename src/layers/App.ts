@@ -28,7 +28,6 @@ import { EventLog } from "../services/EventLog.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { LogStatus } from "../services/LogStatus.ts"
-import { MessageMedia } from "../services/MessageMedia.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
@@ -42,6 +41,7 @@ import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import { describeDatabase, redactedAddress } from "./app/addresses.ts"
 import { databaseReadiness, openStorage } from "./app/database.ts"
 import { makeGateways, startSimulator } from "./app/gateways.ts"
+import { keepMedia, messageMedia } from "./app/media.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
@@ -131,13 +131,16 @@ export const start = Effect.fn("App.start")(function*(
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)
-  const manager = yield* Effect.provideContext(on(stages.foundation, DeviceManager.layer), Context.merge(ground, fleet))
+  const media = yield* Effect.provideContext(on(stages.foundation, messageMedia(settings)), ground)
+  const manager = yield* Effect.provideContext(
+    on(stages.foundation, DeviceManager.layer),
+    Context.mergeAll(ground, fleet, media)
+  )
   const webhooks = yield* Effect.provideContext(
     on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
     Context.merge(ground, fleet)
   )
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
-  const media = yield* Effect.provideContext(on(stages.foundation, MessageMedia.layer), ground)
   const served = Context.mergeAll(ground, fleet, manager, webhooks, subscriptions, media)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
@@ -154,6 +157,7 @@ export const start = Effect.fn("App.start")(function*(
   const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
   if (settings.roles.has("devices")) {
     yield* Effect.provideContext(on(stages.relays, WebhookDispatcher.layer), ground)
+    yield* keepMedia.pipe(Scope.provide(stages.relays), Effect.provideContext(Context.merge(ground, media)))
   }
   if (settings.roles.has("devices")) {
     yield* leased.start(stages.foundation).pipe(

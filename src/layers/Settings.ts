@@ -3,6 +3,7 @@
  * and that over a `.env` file. All problems are found at once, and each names the variable, what was given and what is
  * expected; what may be a secret is never shown.
  */
+import { join } from "node:path"
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
 import type { GatewayDialect } from "../domain/Gateway.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
@@ -46,6 +47,8 @@ export interface Settings {
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
+  /** Where files of messages are kept, how long and how many bytes; null: they are not kept. */
+  readonly media: { readonly directory: string; readonly keep: Duration.Duration; readonly quotaBytes: number } | null
   /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null
   readonly log: "auto" | "pretty" | "logfmt" | "json"
@@ -168,6 +171,11 @@ const derive = (values: Values): Settings => ({
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
+  media: values.media === "off" ? null : {
+    directory: join(values.dataDir, "media"),
+    keep: values.mediaRetention,
+    quotaBytes: values.mediaQuota
+  },
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,
   log: values.log,
   debug: values.debug,

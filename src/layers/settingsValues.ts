@@ -2,7 +2,7 @@
  * How the text of a setting becomes its value. Each function is pure and answers null where the text is not acceptable;
  * what is expected instead is said in the table of variables.
  */
-import { Duration, Option, Redacted, Schema } from "effect"
+import { ByteSize, Duration, Option, Redacted, Schema } from "effect"
 import { Scope } from "../contracts/Authorization.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
@@ -79,6 +79,12 @@ export const retention = (given: string): Duration.Duration | null =>
   /^(off|never|forever)$/i.test(given)
     ? Duration.infinity
     : Option.getOrNull(Option.filter(Duration.fromInput(given as Duration.Input), Duration.isPositive))
+
+/** Bytes; whole ones, and as many as a number holds. */
+export const byteSize = (given: string): number | null =>
+  Option.getOrNull(
+    ByteSize.fromString(given).pipe(Option.flatMap(ByteSize.toNumber), Option.filter((bytes) => bytes > 0))
+  )
 
 export const count = (max: number) => (given: string): number | null =>
   /^\d{1,6}$/.test(given) && Number(given) <= max ? Number(given) : null

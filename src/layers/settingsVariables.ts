@@ -10,6 +10,7 @@ import {
   amqpUrl,
   apiKeyLengthMin,
   apiKeys,
+  byteSize,
   corsOrigins,
   count,
   demoDevicesMax,
@@ -86,7 +87,7 @@ export const variables = {
   }),
   dataDir: variable("COLUMBA_DATA_DIR", text, "./data", {
     expected: "a directory",
-    about: "where the embedded database lives"
+    about: "where the embedded database and kept files live"
   }),
   rabbitUrl: variable("RABBITMQ_URL", parsed(amqpUrl), null, {
     expected: "a URL like amqp://user:password@host:5672/vhost",
@@ -182,6 +183,20 @@ export const variables = {
     expected: "a time like '90 days', or off",
     about: "how long delivered events, their messages and identities are kept; off: forever",
     fallback: "90 days"
+  }),
+  media: variable("COLUMBA_MEDIA", (name) => Config.Literals(["off", "keep"], name), "off", {
+    expected: "off or keep",
+    about: "keep: files of messages are stored in the data directory before gateways delete them"
+  }),
+  mediaRetention: variable("COLUMBA_MEDIA_RETENTION", parsed(retention), Duration.days(30), {
+    expected: "a time like '30 days', or off",
+    about: "how long kept files stay; off: as long as their messages and the quota allow",
+    fallback: "30 days"
+  }),
+  mediaQuota: variable("COLUMBA_MEDIA_QUOTA", parsed(byteSize), 10 * 1024 ** 3, {
+    expected: "a size like '10 GiB'",
+    about: "how much kept files may take; the oldest are deleted first",
+    fallback: "10 GiB"
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
     expected: `a number from 0 to ${demoDevicesMax}`,

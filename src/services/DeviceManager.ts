@@ -25,6 +25,7 @@ import { EventLog } from "./EventLog.ts"
 import { GapRepository } from "./GapRepository.ts"
 import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import { gatewayWebhookUrl, PublicAddress } from "./PublicAddress.ts"
+import { MessageMedia } from "./MessageMedia.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
 /** Transitions an explanation rests on. */
@@ -100,6 +101,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const log = yield* EventLog
       const ledger = yield* GapRepository
       const identity = yield* ServerIdentity
+      const media = yield* Effect.serviceOption(MessageMedia)
       const publicAddress = yield* PublicAddress
       const random = yield* SecureRandom.SecureRandom
       // All who listen share one connection to the database, which there is only while somebody does.
@@ -214,7 +216,15 @@ export class DeviceManager extends Context.Service<DeviceManager, {
           duration: flushMax,
           orElse: () => Effect.fail(StorageUnavailable.of("commit what waits before an erasure"))
         })
-        return { erased: yield* erasure }
+        const erased = yield* erasure
+        if (Option.isSome(media)) {
+          yield* Effect.catchTag(
+            media.value.forget(id),
+            "MediaStoreFailed",
+            () => Effect.fail(StorageUnavailable.of("delete kept files of what was erased"))
+          )
+        }
+        return { erased }
       })
 
       return DeviceManager.of({

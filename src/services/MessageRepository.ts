@@ -9,6 +9,11 @@ import type { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Page } from "./DeviceRepository.ts"
 
+export interface MessageContent {
+  readonly deviceId: DeviceId
+  readonly data: MessageData
+}
+
 export class MessageRepository extends Context.Service<MessageRepository, {
   /** `visible`: the devices that the caller may see; undefined for all. A message of another one is not found. */
   readonly get: (
@@ -20,10 +25,10 @@ export class MessageRepository extends Context.Service<MessageRepository, {
   readonly content: (
     id: MessageId,
     visible?: VisibleDevices
-  ) => Effect.Effect<
-    { readonly deviceId: DeviceId; readonly data: MessageData },
-    MessageNotFound | StorageUnavailable
-  >
+  ) => Effect.Effect<MessageContent, MessageNotFound | StorageUnavailable>
+
+  /** Which of these are messages, at most 1000. */
+  readonly known: (ids: ReadonlyArray<MessageId>) => Effect.Effect<ReadonlySet<MessageId>, StorageUnavailable>
 
   /**
    * Newest first by when we recorded it. `limit` 1-1000. A page may hold less than its limit, or nothing, and still

@@ -260,6 +260,20 @@ export const deafProofs = Metric.counter("columba_deaf_proofs_total", {
   incremental: true
 })
 
+// Kept files
+
+/** Label `outcome`: `kept`, or why not. */
+export const mediaKept = Metric.counter("columba_media_kept_total", {
+  description: "Files of messages that were to be kept, by outcome",
+  incremental: true
+})
+export const mediaFiles = Metric.gauge("columba_media_files", {
+  description: "Files of messages that are kept"
+})
+export const mediaBytes = Metric.gauge("columba_media_bytes", {
+  description: "Bytes that kept files of messages take"
+})
+
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {

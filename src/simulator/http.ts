@@ -49,7 +49,8 @@ export const parseJson = (body: Buffer | null): unknown => {
 }
 
 export const send = (response: ServerResponse, reply: Reply): void => {
-  response.writeHead(reply.status, { ...reply.headers }).end(reply.body)
+  const length = String(Buffer.byteLength(reply.body))
+  response.writeHead(reply.status, { ...reply.headers, "content-length": length }).end(reply.body)
 }
 
 /** Answers an upgrade with something else than a socket. */

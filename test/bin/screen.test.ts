@@ -27,6 +27,7 @@ const settings: Settings = {
   apiKeys: [],
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
+  media: null,
   otlpEndpoint: "http://user:hunter2@collector:4318",
   log: "auto",
   debug: false,

@@ -117,6 +117,23 @@ describe("Settings", () => {
       for (const given of bad) assert.lengthOf(yield* problems({ COLUMBA_API_KEYS: given }), 1, given)
     }))
 
+  it.effect("reads whether files are kept, how long and how many bytes", () =>
+    Effect.gen(function*() {
+      assert.isNull((yield* parse({})).media)
+      const kept = { COLUMBA_MEDIA: "keep", COLUMBA_DATA_DIR: "/data" }
+      assert.deepStrictEqual((yield* parse(kept)).media, {
+        directory: "/data/media",
+        keep: Duration.days(30),
+        quotaBytes: 10 * 1024 ** 3
+      })
+      const given = yield* parse({ ...kept, COLUMBA_MEDIA_RETENTION: "7 days", COLUMBA_MEDIA_QUOTA: "500 MB" })
+      assert.deepInclude(given.media, { keep: Duration.days(7), quotaBytes: 500_000_000 })
+      for (const bad of ["much", "0 MB", "-1 GB"]) {
+        assert.lengthOf(yield* problems({ COLUMBA_MEDIA_QUOTA: bad }), 1, bad)
+      }
+      assert.lengthOf(yield* problems({ COLUMBA_MEDIA: "yes" }), 1)
+    }))
+
   it.effect("reads a time for retention, and off forever", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual((yield* parse({ COLUMBA_RETENTION: "12 hours" })).retention, Duration.hours(12))

@@ -1,5 +1,5 @@
 /** Devices and messages in memory, over the tables that the memory log writes. */
-import { Effect, Layer, PubSub, Stream } from "effect"
+import { Effect, Layer, Option, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { VisibleDevices } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
@@ -186,6 +186,10 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
           deviceId: event.deviceId,
           data: JSON.parse(event.data) as MessageData
         })),
+      known: (ids) =>
+        Effect.forEach(ids, (id) => Effect.option(find(id, undefined))).pipe(
+          Effect.map((found) => new Set(found.flatMap((one) => Option.isSome(one) ? [one.value.message.id] : [])))
+        ),
       list: Effect.fnUntraced(function*(options) {
         const before = options.cursor === undefined
           ? Number.MAX_SAFE_INTEGER

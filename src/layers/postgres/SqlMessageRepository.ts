@@ -13,7 +13,7 @@ import type { Message, MessageStatus } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import type { Via } from "../../domain/Via.ts"
 import { viewMessage } from "../../log/messageView.ts"
-import { parseMessageId } from "../../services/EventIdentity.ts"
+import { formatMessageId, parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { makeAnswered } from "./Migrations.ts"
@@ -80,6 +80,15 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           })),
         answered("read a message")
       ),
+      known: Effect.fn("MessageRepository.known")(function*(ids) {
+        const keys = ids.flatMap((id) => parseMessageId(id) ?? [])
+        const rows = yield* sql.unsafe<{ readonly message: string }>(
+          `select e.message::text as message from identities i join events e on e.seq = i.seq
+          where i.key = any($1::uuid[]) and e.message = i.key`,
+          [keys]
+        )
+        return new Set(rows.map(({ message }) => formatMessageId(message.replaceAll("-", ""))))
+      }, answered("look for messages")),
       list: Effect.fn("MessageRepository.list")(function*(options) {
         const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
         const limit = pageLimit(options.limit)

@@ -1,0 +1,29 @@
+/** The files of messages: given out from where they are kept, if they are, and kept as they come. */
+import { Effect, Layer, Option } from "effect"
+import type { Scope } from "effect"
+import * as MediaKeeper from "../../actors/delivery/MediaKeeper.ts"
+import type { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import type { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import { MediaStore } from "../../services/MediaStore.ts"
+import { MessageMedia } from "../../services/MessageMedia.ts"
+import type { MessageRepository } from "../../services/MessageRepository.ts"
+import * as FileMediaStore from "../files/FileMediaStore.ts"
+import type { Settings } from "../Settings.ts"
+import { startFailed } from "./StartFailed.ts"
+import type { StartFailed } from "./StartFailed.ts"
+
+/** Without the setting there is no store, and files come from the gateways alone. */
+export const messageMedia = (
+  { media }: Settings
+): Layer.Layer<MessageMedia, StartFailed, MessageRepository | DeviceRepository | GatewayDirectory> =>
+  media === null ? MessageMedia.layer : MessageMedia.layer.pipe(
+    Layer.provideMerge(FileMediaStore.layer(media)),
+    Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, "check COLUMBA_DATA_DIR"))))
+  )
+
+/** Runs with its scope; nothing where files are not kept. */
+export const keepMedia: Effect.Effect<void, never, EventLog | MessageMedia | Scope.Scope> = Effect.flatMap(
+  Effect.serviceOption(MediaStore),
+  (store) => Option.isNone(store) ? Effect.void : Effect.provideService(MediaKeeper.make, MediaStore, store.value)
+)
