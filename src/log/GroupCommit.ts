@@ -279,7 +279,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       append,
       push: (draft, options) => {
         const prepared = prepare(draft, makeId)
-        const onFenced = options === undefined ? null : contained(options.onFenced)
+        const onFenced = options === undefined ? null : contained(() => options.onFenced())
         const group = options === undefined
           ? null
           : { fence: options.fence, effects: [], events: 1, bytes: prepared.bytes }

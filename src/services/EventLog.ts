@@ -124,7 +124,7 @@ export class EventLog extends Context.Service<EventLog, {
    */
   readonly push: (
     draft: EventDraft,
-    options?: { readonly fence: Fence; readonly onFenced: () => void }
+    decider?: { readonly fence: Fence; onFenced(): void }
   ) => boolean
 
   /** Whether the log is within its bound and nobody waits for room: what is given to it now waits for the database alone. */

@@ -44,7 +44,10 @@ export interface WhatsAppGateway extends GatewayParts {
   /** One line for people: dialect and URL without secrets. */
   readonly description: string
   readonly capabilities: Capabilities
-  /** Asks the gateway about one slot. An unknown slot is not connected and not logged in. Bounded at 5 s. */
+  /**
+   * Asks the gateway about one slot. An unknown slot is not connected and not logged in. Bounded at 5 s. Where the
+   * target names an account and the slot is usable, the answer may repeat that name unasked; without one it is asked for.
+   */
   readonly status: (target: SessionTarget) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   /** Creates the slot where the gateway lacks it. Repeating it is harmless. */
   readonly ensureSlot: (upstreamId: UpstreamId) => Effect.Effect<void, GatewayUnavailable>

@@ -163,7 +163,7 @@ export const layerOn = (
         pushEffects: () => {},
         push: (draft, options) => {
           const stale = options !== undefined && tables.epochs.get(draft.deviceId) !== options.fence.epoch
-          if (stale) queueMicrotask(options.onFenced)
+          if (stale) queueMicrotask(() => options.onFenced())
           else tables.drafts.push(draft)
           return !full
         },

@@ -127,13 +127,15 @@ export class DeviceCell {
   }
 
   /** Returns once the actor has acted on everything that was posted before and waits for more. */
-  readonly drained: Effect.Effect<void> = Effect.callback<void>((resume) => {
-    if (this.#wake !== null) return resume(Effect.void)
-    const done = () => resume(Effect.void)
-    const waiting = this.#onDrained ??= new Set()
-    waiting.add(done)
-    return Effect.sync(() => waiting.delete(done))
-  })
+  awaitDrained(): Effect.Effect<void> {
+    return Effect.callback<void>((resume) => {
+      if (this.#wake !== null) return resume(Effect.void)
+      const done = () => resume(Effect.void)
+      const waiting = this.#onDrained ??= new Set()
+      waiting.add(done)
+      return Effect.sync(() => waiting.delete(done))
+    })
+  }
 
   /** The next input, in order of arrival. */
   readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => {

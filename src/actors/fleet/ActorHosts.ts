@@ -6,8 +6,7 @@
  * What runs actors (a local fleet, or an entity of a cluster) admits a device, claims it, activates the cell that it
  * got, and runs it.
  */
-import { Clock, Context, Effect, Layer, RcMap, Result } from "effect"
-import type { Scope } from "effect"
+import { Clock, Context, Effect, Exit, Layer, RcMap, Result, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
@@ -35,8 +34,10 @@ import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
 
 export class ActorHosts extends Context.Service<ActorHosts, {
-  /** A cell for this device on the host of its gateway, counted and asked about for as long as the scope. */
-  readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent, Scope.Scope>
+  /** A cell for this device on the host of its gateway, counted and asked about until it is dismissed. */
+  readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent>
+  /** The device has left. Once for each that was admitted; the host of a gateway closes with its last device. */
+  readonly dismiss: (cell: DeviceCell) => Effect.Effect<void>
   /** Why this cell must not go on with its gateway as it is; null: it may. */
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
   /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
@@ -65,11 +66,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const gateway = yield* directory.open(ref)
         const openSession = yield* GatewaySessions.make(gateway)
         const incidents = yield* GatewayIncidents.make(gateway)
-        const status = yield* StatusSync.make(gateway, settings)
+        const gate = ConnectGate.make(settings)
+        const status = yield* StatusSync.make(gateway, settings, gate)
         const starter = yield* SlotStarter.make(gateway, (cell) => status.want(cell, "soon"))
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
-        const gate = ConnectGate.make(settings)
         const backfill = yield* Backfill.make(gateway, { log, time, settings })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {
@@ -94,30 +95,48 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       })
       const hosts = yield* RcMap.make({ lookup: make })
 
-      const admit = Effect.fnUntraced(function*(device: DesiredDevice) {
-        const host = yield* RcMap.get(hosts, yield* Effect.fromResult(directory.current(device.gateway)))
-        const cell = new DeviceCell(device, host)
-        return yield* Effect.acquireRelease(
-          Effect.sync(() => {
-            meter.moved(null, cell.actorState.state._tag)
-            host.status.add(cell)
-            host.webhooks.add(cell)
-            host.backfill.add(cell)
-            return cell
-          }),
-          () =>
-            Effect.sync(() => {
-              meter.moved(cell.actorState.state._tag, null)
-              host.status.remove(cell)
-              host.starter.remove(cell)
-              host.webhooks.remove(cell)
-              host.backfill.remove(cell)
-            })
+      /** What keeps a host open: one reference for all its devices, because a scope per device would be felt in memory. */
+      const holds = new Map<ActorHost, { readonly scope: Scope.Closeable; devices: number }>()
+
+      const hold = Effect.fnUntraced(function*(ref: GatewayRef) {
+        const scope = Scope.makeUnsafe()
+        const host = yield* Scope.provide(RcMap.get(hosts, ref), scope).pipe(
+          Effect.onError(() => Scope.close(scope, Exit.void))
         )
-      })
+        const held = holds.get(host)
+        if (held !== undefined) yield* Scope.close(scope, Exit.void)
+        const kept = held ?? { scope, devices: 0 }
+        kept.devices++
+        holds.set(host, kept)
+        return host
+      }, Effect.uninterruptible)
+
+      const admit = Effect.fnUntraced(function*(device: DesiredDevice) {
+        const ref = yield* Effect.fromResult(directory.current(device.gateway))
+        const cell = new DeviceCell(device, yield* hold(ref))
+        meter.moved(null, cell.actorState.state._tag)
+        cell.host.status.add(cell)
+        cell.host.webhooks.add(cell)
+        cell.host.backfill.add(cell)
+        return cell
+      }, Effect.uninterruptible)
+
+      const dismiss = (cell: DeviceCell): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          meter.moved(cell.actorState.state._tag, null)
+          cell.host.status.remove(cell)
+          cell.host.starter.remove(cell)
+          cell.host.webhooks.remove(cell)
+          cell.host.backfill.remove(cell)
+          const held = holds.get(cell.host)
+          if (held === undefined || --held.devices > 0) return Effect.void
+          holds.delete(cell.host)
+          return Scope.close(held.scope, Exit.void)
+        })
 
       return ActorHosts.of({
         admit,
+        dismiss,
         mustLeave: ({ device, host }) => {
           const now = directory.current(device.gateway)
           if (Result.isFailure(now)) return stopRuleFor(now.failure)

@@ -15,12 +15,10 @@ import {
   Clock,
   Duration,
   Effect,
-  Exit,
   FiberMap,
   Layer,
   Option,
   Schedule,
-  Scope,
   Semaphore,
   Stream
 } from "effect"
@@ -101,12 +99,10 @@ const make = Effect.gen(function*() {
   /** The actor holds its place at the host for as long as its fiber runs. */
   const admit = Effect.fnUntraced(
     function*(device: DesiredDevice) {
-      const place = Scope.makeUnsafe()
-      const leave = Scope.close(place, Exit.void)
-      const cell = yield* Scope.provide(hosts.admit(device), place).pipe(Effect.onError(() => leave))
+      const cell = yield* hosts.admit(device)
       warnedAbout.delete(device.gateway)
       recordedInactive.delete(device.id)
-      return { admitted: [{ cell, leave }], absent: [] }
+      return { admitted: [cell], absent: [] }
     },
     (effect, device) =>
       Effect.catch(
@@ -116,18 +112,17 @@ const make = Effect.gen(function*() {
       )
   )
 
-  const run = ({ cell, leave }: Admitted) => {
+  const run = (cell: DeviceCell) => {
     const { id } = cell.device
-    const end = Effect.andThen(
-      leave,
-      Effect.sync(() => {
-        if (!cell.fenced) return
+    const end = Effect.suspend(() => {
+      if (cell.fenced) {
         if (cell.refusedEpoch === cell.epoch) lost.add(id)
         // Claimed again since.
         else changed.add(id)
         if (cells.get(id) === cell) cells.delete(id)
-      })
-    )
+      }
+      return hosts.dismiss(cell)
+    })
     cells.set(id, cell)
     return FiberMap.run(fibers, id, Effect.ensuring(DeviceActor.run(cell), end))
   }
@@ -146,27 +141,27 @@ const make = Effect.gen(function*() {
   /** Returns the devices that cannot start because of their gateway. */
   const start = Effect.fnUntraced(function*(devices: ReadonlyArray<DesiredDevice>) {
     const asked = yield* Effect.forEach(devices, admit)
-    const admitted = asked.flatMap((one): ReadonlyArray<Admitted> => one.admitted)
+    const admitted = asked.flatMap((one): ReadonlyArray<DeviceCell> => one.admitted)
     const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
     if (admitted.length === 0) return absent
-    const leaveAll = Effect.forEach(admitted, ({ leave }) => leave, { discard: true })
-    const { claims, gaps, recorded, watermarks } = yield* claim(admitted.map(({ cell }) => cell.device.id)).pipe(
-      Effect.onError(() => leaveAll)
+    const dismissAll = Effect.forEach(admitted, hosts.dismiss, { discard: true })
+    const { claims, gaps, recorded, watermarks } = yield* claim(admitted.map(({ device }) => device.id)).pipe(
+      Effect.onError(() => dismissAll)
     )
-    for (const one of admitted) {
-      const { id } = one.cell.device
+    for (const cell of admitted) {
+      const { id } = cell.device
       const claimed = claims.get(id)
       if (closing || claimed === undefined) {
-        yield* one.leave
+        yield* hosts.dismiss(cell)
         continue
       }
       const row = recorded.get(id)
       const before = aliveBefore.get(id)
       aliveBefore.delete(id)
       hosts.activate(
-        one.cell,
+        cell,
         claimed.epoch,
-        restore(row, one.cell.device.jid, readNow()),
+        restore(row, cell.device.jid, readNow()),
         restoreReception(
           row,
           before === undefined ? claimed : { ...claimed, aliveUntil: before },
@@ -174,7 +169,7 @@ const make = Effect.gen(function*() {
           watermarks.get(id)
         )
       )
-      yield* run(one)
+      yield* run(cell)
     }
     return absent
   })
@@ -334,7 +329,7 @@ const make = Effect.gen(function*() {
       const cell = cells.get(id)
       if (cell === undefined || !cell.actorState.sessionOpen) return false
       cell.post({ _tag: "StatusRead", status })
-      yield* Effect.timeoutOption(cell.drained, reportMax)
+      yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
       return true
     }),
     heard: (id, events) =>
@@ -356,11 +351,6 @@ const make = Effect.gen(function*() {
     reconcile: Effect.asVoid(reconcile())
   })
 })
-
-interface Admitted {
-  readonly cell: DeviceCell
-  readonly leave: Effect.Effect<void>
-}
 
 /** A device without an actor, and why. */
 interface Ended {

@@ -2,21 +2,33 @@
  * Limits the handshakes with one gateway: so many at once, so many per second. Devices that lost their connections
  * together come back as a ramp instead of all at once.
  */
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
+import { Condition } from "../../services/Condition.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import { makePace } from "./pace.ts"
+
+/** A fleet of ten thousand without a limit per second is back in about this time. */
+const yieldMax = Duration.seconds(3)
 
 export interface ConnectGate {
   /** Waits for a turn, then runs the handshake while holding one of the places. */
   readonly enter: <A, E, R>(handshake: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+  /**
+   * Waits while every place is taken, `yieldMax` at most: requests that can wait leave the gateway to the handshakes, by
+   * which devices hear again.
+   */
+  readonly giveWay: Effect.Effect<void>
 }
 
 export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "connectsPerSecond">): ConnectGate => {
-  const withPlace = makePlaces(settings.handshakesInFlight)
+  const places = makePlaces(settings.handshakesInFlight)
   const turn = makePace(settings.connectsPerSecond)
 
   return {
-    enter: (handshake) => Effect.andThen(turn, withPlace(handshake))
+    enter: (handshake) => Effect.andThen(turn, places.enter(handshake)),
+    giveWay: Effect.suspend(() =>
+      places.free() > 0 ? Effect.void : Effect.asVoid(Effect.timeoutOption(places.awaitFree, yieldMax))
+    )
   }
 }
 
@@ -24,20 +36,22 @@ export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "conne
  * First come, first served, at a constant cost per device. Effect's `Semaphore` looks at all waiting fibers whenever a
  * permit is released, which is most of the work when a whole fleet waits.
  */
-const makePlaces = (count: number): ConnectGate["enter"] => {
+const makePlaces = (count: number) => {
   let free = count
   const waiting = new Set<() => void>()
+  const becameFree = new Condition()
   const leave = Effect.sync(() => {
     const next = waiting.values().next().value
     if (next === undefined) {
       free++
+      becameFree.changed()
     } else {
       waiting.delete(next)
       next()
     }
   })
 
-  return (handshake) =>
+  const enter: ConnectGate["enter"] = (handshake) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
         let mine = false
@@ -60,4 +74,6 @@ const makePlaces = (count: number): ConnectGate["enter"] => {
         )
       })
     )
+
+  return { enter, free: () => free, awaitFree: becameFree.waitUntil(() => free > 0) }
 }

@@ -15,6 +15,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { ReadStatuses, SlotStatus } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import type { ConnectGate } from "./ConnectGate.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500
@@ -36,7 +37,8 @@ export const make = Effect.fnUntraced(function*(
   settings: Pick<
     FleetSettings,
     "statusConcurrency" | "statusInterval" | "statusIntervalUnannounced" | "statusIntervalWaiting" | "tick"
-  >
+  >,
+  gate: Pick<ConnectGate, "giveWay">
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -75,7 +77,10 @@ export const make = Effect.fnUntraced(function*(
 
   const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
     const { session } = cell
-    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    // A whole fleet asks this when its sessions have opened, and only whether the account is usable; which account it is
+    // the regular questions find out.
+    const jid = cell.actorState.state._tag === "Connecting" ? cell.actorState.jid : null
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid }
     cell.statusHinted = false
     const answer = yield* Effect.result(gateway.status(target)).pipe(
       Effect.ensuring(Effect.sync(() => {
@@ -126,16 +131,18 @@ export const make = Effect.fnUntraced(function*(
     return ask(cell)
   }
 
-  const worker = Effect.suspend(() => {
-    const question = nextQuestion()
-    if (question === null) {
-      someDue.closeUnsafe()
-      return someDue.await
-    }
-    return Effect.catchCause(question, (cause) =>
+  const answerNext = Effect.suspend(() => nextQuestion() ?? Effect.void).pipe(
+    Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.failCause(cause)
-        : Effect.annotateLogs(Effect.logError("a status question crashed", cause), { gateway: gateway.name }))
+        : Effect.annotateLogs(Effect.logError("a status question crashed", cause), { gateway: gateway.name })
+    )
+  )
+
+  const worker = Effect.suspend(() => {
+    if (due.size > 0 || unproven.size > 0) return Effect.andThen(gate.giveWay, answerNext)
+    someDue.closeUnsafe()
+    return someDue.await
   })
   for (let place = 0; place < settings.statusConcurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
 

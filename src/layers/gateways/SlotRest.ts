@@ -14,7 +14,7 @@ import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
 import type { RestClient } from "./RestClient.ts"
 
 export interface SlotRest {
-  readonly status: (slot: UpstreamId) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
+  readonly status: (slot: UpstreamId, known: string | null) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   readonly ensureSlot: (slot: UpstreamId) => Effect.Effect<void, GatewayUnavailable>
   readonly probe: Effect.Effect<void, GatewayUnavailable>
 }
@@ -68,10 +68,12 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   })
 
   const status = Effect.fn("SlotRest.status")(
-    function*(slot: UpstreamId) {
+    function*(slot: UpstreamId, known: string | null) {
       const operation = "answer for the slot's status"
       const flags = yield* readFlags(operation, slot)
-      return flags === null ? unknownSlot : { ...flags, jid: (yield* readSlot(operation, slot)).jid }
+      if (flags === null) return unknownSlot
+      if (known !== null && flags.isConnected && flags.isLoggedIn) return { ...flags, jid: known }
+      return { ...flags, jid: (yield* readSlot(operation, slot)).jid }
     },
     Effect.timeoutOrElse({
       duration: questionMillis,

@@ -1,6 +1,6 @@
 /** What the devices of one gateway share, and for how long. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Layer, Scope, Stream } from "effect"
+import { Effect, Layer, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
 import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
@@ -47,9 +47,8 @@ const layer = Layer.suspend(() => {
 /** The cell of a device, and how the device leaves. */
 const admit = Effect.fnUntraced(function*(n: number, gateway = "default" as GatewayName) {
   const hosts = yield* ActorHosts
-  const scope = yield* Scope.make()
-  const cell = yield* Scope.provide(hosts.admit(device(n, { gateway })), scope)
-  return { cell, leave: Scope.close(scope, Exit.void) }
+  const cell = yield* hosts.admit(device(n, { gateway }))
+  return { cell, leave: hosts.dismiss(cell) }
 })
 
 describe("the hosts of actors", () => {
@@ -85,7 +84,7 @@ describe("the hosts of actors", () => {
   it.effect("a gateway that is not configured is refused by name, and nothing is kept of it", () =>
     Effect.gen(function*() {
       const hosts = yield* ActorHosts
-      const refused = yield* Effect.flip(Effect.scoped(hosts.admit(device(1, { gateway: "gone" as GatewayName }))))
+      const refused = yield* Effect.flip(hosts.admit(device(1, { gateway: "gone" as GatewayName })))
       assert(refused._tag === "GatewayUnknown")
       assert.deepStrictEqual(refused.known, ["default", "other"])
       assert.strictEqual(hosts.counts().Inactive, 0)

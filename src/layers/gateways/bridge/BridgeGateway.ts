@@ -70,7 +70,7 @@ export const make = Effect.fnUntraced(function*(
     capabilities,
     open: sockets.open,
     status: (target) =>
-      Effect.tap(rest.status(target.upstreamId), ({ jid }) => {
+      Effect.tap(rest.status(target.upstreamId, target.jid), ({ jid }) => {
         // Frames may name the account instead of the slot.
         if (jid !== null) sockets.learnAccount(target.deviceId, jid)
         return Effect.void

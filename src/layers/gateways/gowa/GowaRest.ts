@@ -124,7 +124,7 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
 
   // Reconnecting drops a socket that is up, so the status is asked first.
   const start: Start = Effect.fn("GowaGateway.start")(function*({ upstreamId }) {
-    const { isConnected, jid } = yield* slots.status(upstreamId)
+    const { isConnected, jid } = yield* slots.status(upstreamId, null)
     if (isConnected || jid === null) return
     const operation = "reconnect the slot"
     const reply = yield* ask({
