@@ -77,15 +77,9 @@ const fileConnectionsMax = 8
 /** A list of some thousand slots fits; a page of a proxy does too. */
 const bodyBytesDefault = 4 * 1024 * 1024
 
-/**
- * Requests end with a scope. Without one, every answer is registered to be aborted when it is garbage collected, and
- * then outlives the collections of young objects, with its whole request: 25 KB each, and ten thousand of them when a
- * fleet asks.
- */
 const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpAgentOptions) {
   const agent = yield* NodeHttpClient.makeAgent(options)
-  const client = yield* Effect.provideService(NodeHttpClient.makeNodeHttp, NodeHttpClient.HttpAgent, agent)
-  return HttpClient.withScope(client)
+  return yield* Effect.provideService(NodeHttpClient.makeNodeHttp, NodeHttpClient.HttpAgent, agent)
 })
 
 export const make = Effect.fnUntraced(
@@ -115,7 +109,6 @@ export const make = Effect.fnUntraced(
             Effect.catchIf(isTooLarge, () => Effect.succeed({ status: response.status, text: null }))
           )
         ),
-        Effect.scoped,
         Effect.mapError((error) => unavailable(describeFailure(error))),
         Effect.timeoutOrElse({
           duration: question.millis,

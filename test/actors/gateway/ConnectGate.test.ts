@@ -30,7 +30,7 @@ const arrive = Effect.fnUntraced(function*(count: number, places: number) {
   yield* settle
   yield* TestClock.adjust("1 second")
   yield* settle
-  return { ...handshakes, fibers }
+  return { ...handshakes, fibers, gate }
 })
 
 describe("the gate to a gateway", () => {
@@ -92,5 +92,27 @@ describe("the gate to a gateway", () => {
       assert.strictEqual(begun, 10)
       yield* TestClock.adjust("1 second")
       assert.strictEqual(begun, 20)
+    }))
+
+  it.effect("lets requests that can wait go on once a place is free", () =>
+    Effect.gen(function*() {
+      const { end, gate } = yield* arrive(3, 2)
+      const waiting = yield* Effect.forkChild(gate.giveWay)
+      yield* end(0)
+      assert.isUndefined(waiting.pollUnsafe(), "the last handshake has taken the place")
+      yield* end(1)
+      yield* Fiber.join(waiting)
+      yield* gate.giveWay
+    }))
+
+  it.effect("holds such requests up for three seconds at most", () =>
+    Effect.gen(function*() {
+      const { gate } = yield* arrive(2, 1)
+      const waiting = yield* Effect.forkChild(gate.giveWay)
+      yield* settle
+      yield* TestClock.adjust("2999 millis")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust("1 milli")
+      yield* Fiber.join(waiting)
     }))
 })
