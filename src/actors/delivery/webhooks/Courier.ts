@@ -223,7 +223,12 @@ export const make = Effect.fnUntraced(function*(
 
   const reset = Effect.asVoid(Deferred.succeed(ended, { _tag: "LogReset" }))
 
-  const written = { cursor: claim.seq, healthVersion: plan.healthVersion, healthAt: now(), deliveredAt: "" }
+  const written = {
+    cursor: claim.seq,
+    healthVersion: plan.healthVersion,
+    healthAt: now(),
+    deliveredAt: health.lastDeliveredAt ?? ""
+  }
   const lost = Deferred.succeed(ended, { _tag: "CursorLost" })
 
   /** Health first, then the cursor as it was when the health was taken. */
@@ -249,7 +254,14 @@ export const make = Effect.fnUntraced(function*(
     Effect.asVoid
   )
 
-  const settling = Effect.forever(Effect.andThen(Effect.sleep(bounds.settleInterval), settle))
+  const isSettled = () =>
+    plan.cursor <= written.cursor && plan.healthVersion === written.healthVersion &&
+    (plan.health.lastDeliveredAt ?? "") === written.deliveredAt
+  const settling = changes.waitUntil(() => !isSettled()).pipe(
+    Effect.andThen(Effect.sleep(bounds.settleInterval)),
+    Effect.andThen(settle),
+    Effect.forever
+  )
   const drained = Effect.gen(function*() {
     plan.closing = true
     if (yield* Deferred.isDone(ended)) return

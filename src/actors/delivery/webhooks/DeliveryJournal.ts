@@ -2,8 +2,9 @@
  * The attempts on their way to the delivery log. They are collected and written once per second, so that a busy
  * subscription costs one statement and not one per event. What is over the bound is left out: successes first.
  */
-import { Clock, Duration, Effect, Metric, Schedule } from "effect"
+import { Duration, Effect, Metric, Schedule } from "effect"
 import type { Scope } from "effect"
+import { Condition } from "../../../services/Condition.ts"
 import * as Metrics from "../../../services/Metrics.ts"
 import type { SubscriptionId } from "../../../domain/Subscription.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
@@ -24,14 +25,15 @@ export const make = Effect.fnUntraced(function*(
   repository: SubscriptionRepository["Service"]
 ): Effect.fn.Return<DeliveryJournal, never, Scope.Scope> {
   const context = yield* Effect.context<never>()
-  yield* Clock.Clock
   let waiting = new Map<SubscriptionId, Array<DeliveryRow>>()
+  const added = new Condition()
 
   const add = (row: DeliveryRow): void => {
     const rows = waiting.get(row.subscriptionId) ?? []
     waiting.set(row.subscriptionId, rows)
     if (rows.length < bounds.deliveriesPerFlush) {
       rows.push(row)
+      added.changed()
       return
     }
     Metrics.subscriptionDeliveriesUnlogged.updateUnsafe(1, context)
@@ -57,7 +59,13 @@ export const make = Effect.fnUntraced(function*(
 
   const deleteOld = Effect.ignore(repository.deleteDeliveries(bounds.deliveriesKept, bounds.deliveriesKeptFor))
 
-  yield* Effect.forkScoped(Effect.repeat(flush, Schedule.spaced(flushInterval)))
+  yield* Effect.forkScoped(
+    added.waitUntil(() => waiting.size > 0).pipe(
+      Effect.andThen(Effect.sleep(flushInterval)),
+      Effect.andThen(flush),
+      Effect.forever
+    )
+  )
   yield* Effect.forkScoped(Effect.delay(Effect.repeat(deleteOld, Schedule.spaced(deleteInterval)), deleteInterval))
   return { add, flush }
 })

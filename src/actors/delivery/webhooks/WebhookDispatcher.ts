@@ -27,8 +27,15 @@ import type { Ended, FeedPage } from "./Courier.ts"
 import * as DeliveryJournal from "./DeliveryJournal.ts"
 import { WebhookBodies } from "./WebhookBodies.ts"
 
-/** For changes whose notice was lost: one small query. */
-const pollInterval = Duration.seconds(10)
+/** How often it looks without a notice. Tests of days look less often. */
+export interface DispatcherIntervals {
+  /** For changes whose notice was lost: one small query. */
+  readonly poll: Duration.Duration
+  /** How often the gauges are set: two small queries. */
+  readonly gauges: Duration.Duration
+}
+
+const defaultIntervals: DispatcherIntervals = { poll: Duration.seconds(10), gauges: Duration.seconds(15) }
 
 /** Storage is away: nothing can be read or claimed, and it is usually back within seconds. */
 const storageRetry = Schedule.spaced("1 second").pipe(Schedule.jittered)
@@ -39,9 +46,6 @@ const defectPause = Duration.seconds(5)
 /** How long another process that has claimed a cursor may leave it where it is, while there is something to deliver. */
 const standbyTimeout = Duration.seconds(30)
 const standbyScatter = Duration.seconds(15)
-
-/** How often the gauges are set: two small queries. */
-const gaugeInterval = Duration.seconds(5)
 
 /** Claims and stops at a time, when many subscriptions begin or end at once. */
 const changesAtOnce = 16
@@ -58,11 +62,13 @@ interface Running {
 }
 
 /** Runs until its scope closes. */
-export const make: Effect.Effect<
+export const make = Effect.fnUntraced(function*(
+  intervals: DispatcherIntervals = defaultIntervals
+): Effect.fn.Return<
   Effect.Effect<DispatcherView>,
   never,
   EventLog | SubscriptionRepository | OutboundHttp | SecretSeal | Scope.Scope
-> = Effect.gen(function*() {
+> {
   const log = yield* EventLog
   const repository = yield* SubscriptionRepository
   const outbound = yield* OutboundHttp
@@ -255,11 +261,11 @@ export const make: Effect.Effect<
   yield* Effect.addFinalizer(() => journal.flush)
   yield* Effect.forkScoped(Effect.forever(read))
   yield* Effect.forkScoped(
-    Stream.merge(repository.changes, Stream.fromSchedule(Schedule.spaced(pollInterval))).pipe(
+    Stream.merge(repository.changes, Stream.fromSchedule(Schedule.spaced(intervals.poll))).pipe(
       Stream.runForEach(() => reconcile)
     )
   )
-  yield* Effect.forkScoped(Effect.repeat(showGauges, Schedule.spaced(gaugeInterval)))
+  yield* Effect.forkScoped(Effect.repeat(showGauges, Schedule.spaced(intervals.gauges)))
   yield* reconcile
   return view
 })
@@ -270,7 +276,7 @@ export const layer: Layer.Layer<
   never,
   EventLog | SubscriptionRepository | OutboundHttp | SecretSeal | Readiness
 > = Layer.unwrap(
-  Effect.map(make, (view) => Readiness.check("subscriptions", Effect.map(view, describe)))
+  Effect.map(make(), (view) => Readiness.check("subscriptions", Effect.map(view, describe)))
 )
 
 const describe = ({ active, failing, held }: DispatcherView): string =>

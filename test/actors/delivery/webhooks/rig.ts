@@ -33,6 +33,7 @@ export interface Rig {
 export const make = Effect.fnUntraced(function*(options: {
   readonly storage?: Layer.Layer<Storage>
   readonly outbound?: Layer.Layer<OutboundHttp>
+  readonly intervals?: WebhookDispatcher.DispatcherIntervals
 } = {}): Effect.fn.Return<Rig, never, Scope.Scope> {
   const ground = Layer.mergeAll(
     options.storage ?? MemoryStorage.layerMemory,
@@ -66,7 +67,10 @@ export const make = Effect.fnUntraced(function*(options: {
       ),
     dispatch: Effect.gen(function*() {
       const scope = yield* Scope.fork(yield* Effect.scope, "sequential")
-      yield* Effect.asVoid(WebhookDispatcher.make).pipe(Effect.provideContext(context), Scope.provide(scope))
+      yield* Effect.asVoid(WebhookDispatcher.make(options.intervals)).pipe(
+        Effect.provideContext(context),
+        Scope.provide(scope)
+      )
       return { stop: Scope.close(scope, Exit.void) }
     })
   }

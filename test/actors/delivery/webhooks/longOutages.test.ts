@@ -1,0 +1,187 @@
+/** Days of failures in a moment: couriers on virtual time, with an endpoint that does what the test says. */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Fiber, Layer } from "effect"
+import { TestClock } from "effect/testing"
+import { fleetDevice } from "../../../../src/domain/Ids.ts"
+import { OutboundFailed, OutboundHttp } from "../../../../src/services/OutboundHttp.ts"
+import type { OutboundPost } from "../../../../src/services/OutboundHttp.ts"
+import * as bounds from "../../../../src/services/subscriptionBounds.ts"
+import { freshDevice } from "../../../support/drafts.ts"
+import { withSteppedClock } from "../../../support/steppedClock.ts"
+import * as Rig from "./rig.ts"
+
+interface Posted {
+  readonly seq: number
+  readonly kind: string
+  readonly deviceId: string
+  readonly id: string
+}
+
+/** Answers by status; null: the connection fails. */
+const makeEndpoint = (initial: number | null) => {
+  const posted: Array<Posted & { readonly status: number | null }> = []
+  const answering = { answer: (_: Posted): number | null => initial }
+  return Object.assign(answering, {
+    posted,
+    taken: (): Array<number> => posted.filter(({ status }) => status === 204).map(({ seq }) => seq),
+    layer: Layer.succeed(
+      OutboundHttp,
+      OutboundHttp.of({
+        check: () => Effect.void,
+        post: ({ body, headers }: OutboundPost) =>
+          Effect.suspend(() => {
+            const { deviceId, kind, seq } = JSON.parse(Buffer.from(body).toString()) as Record<string, string>
+            const one = { seq: Number(seq), kind: kind!, deviceId: deviceId!, id: headers["webhook-id"]! }
+            const status = answering.answer(one)
+            posted.push({ ...one, status })
+            return status === null
+              ? Effect.fail(OutboundFailed.of("connection", "ECONNREFUSED"))
+              : Effect.succeed({ status, retryAfterSeconds: null })
+          })
+      })
+    )
+  })
+}
+
+const intervals = { poll: Duration.hours(1), gauges: Duration.days(1) }
+
+const hook = "https://hooks.example.com/"
+
+const step = 10 * 60_000
+
+/** In steps, so that what follows from one wait is seen by the next. */
+const pass = (millis: number) =>
+  Effect.forEach(
+    Array.from({ length: Math.ceil(millis / step) }),
+    () => TestClock.adjust(Math.min(millis, step)),
+    { discard: true }
+  )
+
+/** The log waits some milliseconds for more of the same batch. */
+const gathered = <A>(append: Effect.Effect<A>) =>
+  Effect.flatMap(
+    Effect.forkChild(append),
+    (fiber) => Effect.andThen(TestClock.adjust("10 millis"), Fiber.join(fiber))
+  )
+
+const hours = (count: number) => count * 3_600_000
+
+describe("an endpoint that is down", () => {
+  it.effect("for two days gets everything when it is back, within half an hour, in order for each device", () =>
+    Effect.gen(function*() {
+      const endpoint = makeEndpoint(null)
+      const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
+      const { id } = yield* rig.subscribe(hook)
+      yield* rig.dispatch
+      const devices = Array.from({ length: 5 }, freshDevice)
+      const emitted = yield* rig.emit(200, devices)
+      yield* pass(hours(48))
+      const down = yield* rig.get(id)
+      assert.deepStrictEqual([down.state, down.health.failing?.outcome], ["active", "connection"])
+      // A probe now and then, and not a request per event.
+      assert.isBelow(endpoint.posted.length, 150)
+      endpoint.answer = () => 204
+      yield* pass(bounds.retryDelayMaxMillis * (1 + bounds.retryJitter) + 60_000)
+      assert.sameMembers([...new Set(endpoint.taken())], [...emitted])
+      for (const device of devices) {
+        const seqs = endpoint.posted.filter(({ deviceId, status }) => deviceId === device && status === 204)
+          .map(({ seq }) => seq)
+        assert.deepStrictEqual(seqs, [...seqs].sort((a, b) => a - b))
+      }
+      const row = yield* rig.get(id)
+      assert.deepStrictEqual([row.behind, row.health.failing, row.health.held], [0, null, []])
+    }))
+
+  it.effect("for three days is disabled, which another subscription is told once; enabled, it goes on where it stopped", () =>
+    Effect.gen(function*() {
+      const endpoint = makeEndpoint(500)
+      const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
+      const { id } = yield* rig.subscribe(hook, { kinds: ["message.received"], name: "Orders" })
+      const { id: alerts } = yield* rig.subscribe(hook, { kinds: ["subscription.disabled"] })
+      endpoint.answer = ({ kind }) => kind === "subscription.disabled" ? 204 : 500
+      const dispatcher = yield* rig.dispatch
+      const emitted = yield* rig.emit(20, [freshDevice(), freshDevice(), freshDevice()])
+      yield* pass(hours(71))
+      assert.strictEqual((yield* rig.get(id)).state, "active")
+      // A new process begins with what is recorded and does not begin the three days anew.
+      yield* Effect.forkChild(dispatcher.stop)
+      yield* pass(60_000)
+      yield* rig.dispatch
+      yield* pass(hours(3))
+      const disabled = yield* rig.get(id)
+      assert.deepStrictEqual([disabled.state, disabled.disabled?.reason], ["disabled", "failing"])
+      const { events } = yield* rig.log.read({ after: 0, limit: 1000, kinds: ["subscription.disabled"] })
+      assert.lengthOf(events, 1)
+      assert.strictEqual(events[0]!.deviceId, fleetDevice)
+      assert.deepInclude(JSON.parse(events[0]!.data), {
+        subscriptionId: id,
+        name: "Orders",
+        host: "hooks.example.com",
+        reason: "failing",
+        outcome: "failed",
+        status: 500
+      })
+      assert.deepStrictEqual(endpoint.taken(), [events[0]!.seq])
+      const before = endpoint.posted.length
+      yield* pass(hours(2))
+      assert.strictEqual(endpoint.posted.length, before)
+      endpoint.answer = () => 204
+      yield* rig.manager.enable(id, undefined)
+      yield* pass(120_000)
+      assert.sameMembers(endpoint.taken(), [events[0]!.seq, ...emitted])
+      assert.strictEqual((yield* rig.get(alerts)).behind, 0)
+    }))
+
+  it.effect("is not disabled by a wall clock that steps ahead by a week, and not by days in which nothing ran", () =>
+    withSteppedClock((clock) =>
+      Effect.gen(function*() {
+        const endpoint = makeEndpoint(null)
+        const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
+        const { id } = yield* rig.subscribe(hook)
+        const dispatcher = yield* rig.dispatch
+        const emitted = yield* rig.emit(5)
+        yield* pass(hours(1))
+        clock.stepWall(hours(24 * 7))
+        yield* pass(hours(1))
+        assert.strictEqual((yield* rig.get(id)).state, "active")
+        yield* Effect.forkChild(dispatcher.stop)
+        yield* pass(hours(24 * 4))
+        yield* rig.dispatch
+        clock.stepWall(-hours(24 * 14))
+        yield* pass(hours(1))
+        assert.strictEqual((yield* rig.get(id)).state, "active")
+        endpoint.answer = () => 204
+        yield* pass(hours(1))
+        assert.deepStrictEqual(endpoint.taken(), emitted)
+      })
+    ))
+
+  it.effect("refuses one event for three days: its device waits, others do not; then the event is given up by name", () =>
+    Effect.gen(function*() {
+      const endpoint = makeEndpoint(204)
+      const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
+      const { id } = yield* rig.subscribe(hook)
+      yield* rig.dispatch
+      const [held, free] = [freshDevice(), freshDevice()]
+      const [poison] = yield* rig.emit(1, [held])
+      endpoint.answer = ({ seq }) => seq === poison ? 422 : 204
+      const behind = yield* gathered(rig.emit(10, [held]))
+      const others = yield* gathered(rig.emit(10, [free]))
+      yield* pass(60_000)
+      assert.deepStrictEqual(endpoint.taken(), others)
+      assert.deepInclude((yield* rig.get(id)).health.held[0], {
+        deviceId: held,
+        seq: poison!,
+        outcome: "refused",
+        status: 422
+      })
+      yield* pass(hours(73))
+      assert.deepStrictEqual(endpoint.taken(), [...others, ...behind])
+      const row = yield* rig.get(id)
+      assert.deepInclude(row.health, { abandoned: 1, held: [], failing: null })
+      const { items } = yield* rig.manager.deliveries(id, { limit: 1000, outcome: "refused" }, undefined)
+      assert.deepStrictEqual(items.filter(({ abandoned }) => abandoned).map(({ seq }) => seq), [poison])
+      // Everything that was refused came under one id.
+      assert.strictEqual(new Set(endpoint.posted.filter(({ seq }) => seq === poison).map((one) => one.id)).size, 1)
+    }))
+})
