@@ -168,6 +168,9 @@ export const make = Effect.fnUntraced(function*(
       return row === undefined || row.epoch <= claim.epoch ? null : { seq: row.seq, behind: row.seq < head }
     })
     let before = yield* Effect.option(look)
+    if (before._tag === "None" || before.value !== null) {
+      yield* Effect.logInfo("A subscription stands by: another process has its cursor", { cursor: claim.sink })
+    }
     while (before._tag === "None" || before.value !== null) {
       yield* Effect.sleep(Duration.sum(standbyTimeout, Duration.times(standbyScatter, yield* Random.next)))
       const now = yield* Effect.option(look)

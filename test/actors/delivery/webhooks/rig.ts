@@ -34,11 +34,12 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly storage?: Layer.Layer<Storage>
   readonly outbound?: Layer.Layer<OutboundHttp>
   readonly intervals?: WebhookDispatcher.DispatcherIntervals
+  readonly secretKey?: number
 } = {}): Effect.fn.Return<Rig, never, Scope.Scope> {
   const ground = Layer.mergeAll(
     options.storage ?? MemoryStorage.layerMemory,
     options.outbound ?? Outbound.layer({ allowPrivate: true }),
-    AesSecretSeal.layer([Redacted.make<Uint8Array>(new Uint8Array(32))])
+    AesSecretSeal.layer([Redacted.make(new Uint8Array(32).fill(options.secretKey ?? 0))])
   )
   const context: Context.Context<Storage | OutboundHttp | SecretSeal | SubscriptionManager> = yield* Layer.build(
     Layer.provideMerge(SubscriptionManager.layer, ground)
