@@ -326,8 +326,8 @@ const describe = (item: Subscription): ReadonlyArray<Part> => {
         dim(failing.detail === null ? "" : ` (${failing.detail})`)
       }`
     ]),
-    ...held.map(({ attempts, deviceId, outcome, seq, status }) =>
-      styled`waits  ${deviceId} at event ${seq}: ${outcome}${
+    ...held.map(({ attempts, deviceId, outcome, seq, since, status }) =>
+      styled`waits  ${deviceId} at event ${seq} since ${since}: ${outcome}${
         status === null ? "" : `, status ${status}`
       }, ${attempts} attempts`
     ),

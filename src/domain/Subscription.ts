@@ -80,6 +80,7 @@ export const HeldDevice = Schema.Struct({
   deviceId: DeviceId,
   /** The number of the event that waits. */
   seq: Schema.FiniteFromString,
+  since: Timestamp,
   attempts: Schema.Int,
   outcome: DeliveryOutcome,
   status: Schema.NullOr(Schema.Int)

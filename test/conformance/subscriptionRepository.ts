@@ -121,7 +121,14 @@ export const subscriptionRepositoryConformance = (
             status: 500,
             detail: null
           },
-          held: [{ deviceId: freshDevice(), seq: 7, attempts: 2, outcome: "refused", status: 422 }],
+          held: [{
+            deviceId: freshDevice(),
+            seq: 7,
+            since: "2026-11-22T10:04:11.440Z",
+            attempts: 2,
+            outcome: "refused",
+            status: 422
+          }],
           abandoned: 1,
           expired: 4,
           lastDeliveredAt: null
@@ -149,7 +156,14 @@ export const subscriptionRepositoryConformance = (
         const { subscription: { id } } = yield* subscriptions.insert(fields(), "now")
         yield* log.append(Array.from({ length: 3 }, () => messageDraft({ device: freshDevice() })))
         const claim = (yield* log.resumeCursor(cursorOf(id)))!
-        const held = [{ deviceId: freshDevice(), seq: 1, attempts: 1, outcome: "refused" as const, status: 422 }]
+        const held = [{
+          deviceId: freshDevice(),
+          seq: 1,
+          since: "2026-11-22T10:04:11.440Z",
+          attempts: 1,
+          outcome: "refused" as const,
+          status: 422
+        }]
         yield* subscriptions.saveHealth(id, claim.epoch, { ...noHealth, held })
         const moved = yield* subscriptions.moveTo(id, claim.seq - 1)
         assert.strictEqual(moved.confirmed, claim.seq - 1)

@@ -76,6 +76,7 @@ interface Held {
   after: number
   loaded: Array<LoggedEvent>
   state: "waiting" | "reading" | "sending"
+  since: string
   /** How many successes there had been when it failed first: without another one, the endpoint itself is down. */
   successes: number
 }
@@ -137,7 +138,7 @@ export class DeliveryPlan {
     this.#expired = health.expired
     this.#lastDeliveredAt = health.lastDeliveredAt
     const soon = () => now + random() * resumeWithinMillis
-    for (const { attempts, deviceId, outcome, seq, status } of health.held) {
+    for (const { attempts, deviceId, outcome, seq, since, status } of health.held) {
       // Beyond the cursor only where an older database has come back.
       if (seq > cursor) continue
       this.#held.set(deviceId, {
@@ -152,7 +153,8 @@ export class DeliveryPlan {
         after: seq - 1,
         loaded: [],
         state: "waiting",
-        successes: 0
+        since,
+        successes: (health.lastDeliveredAt ?? "") > since ? -1 : 0
       })
     }
     if (health.failing !== null) {
@@ -210,9 +212,10 @@ export class DeliveryPlan {
         status: circuit.status,
         detail: circuit.detail
       },
-      held: Array.from(this.#held.values(), ({ device, failures, outcome, seq, status }) => ({
+      held: Array.from(this.#held.values(), ({ device, failures, outcome, seq, since, status }) => ({
         deviceId: device,
         seq,
+        since,
         attempts: failures,
         outcome,
         status
@@ -301,14 +304,7 @@ export class DeliveryPlan {
   #firstWaiting(): Entry | undefined {
     // Each one that is sent may become a held device.
     if (this.#held.size + this.inFlight >= bounds.heldDevicesMax) return undefined
-    const passed = new Set<DeviceId>()
-    return this.#entries.find((entry) => {
-      const { deviceId } = entry.event
-      if (entry.state === "done" || passed.has(deviceId)) return false
-      if (entry.state === "waiting" && !this.#busy.has(deviceId)) return true
-      passed.add(deviceId)
-      return false
-    })
+    return this.#entries.find(({ event, state }) => state === "waiting" && !this.#busy.has(event.deviceId))
   }
 
   #tryHeld(held: Held): Step {
@@ -386,14 +382,14 @@ export class DeliveryPlan {
     if (reported.outcome === "delivered") {
       this.#succeeded(at, now)
       if (job.from === "window") this.#finish(job.event)
-      else if (held !== undefined) this.#heldAdvances(held, now)
+      else if (held !== undefined) this.#heldAdvances(held, now, at)
       return none
     }
     if (reported.outcome === "gone") {
       this.#putBack(job, held)
       return { _tag: "Disable", reason: "gone" }
     }
-    const failed = held ?? this.#hold(job.event, now)
+    const failed = held ?? this.#hold(job.event, now, at)
     failed.state = "waiting"
     // Read again when it is due, because it may be erased meanwhile.
     failed.loaded = []
@@ -409,7 +405,7 @@ export class DeliveryPlan {
       : this.#endpointFailed(job, reported, now, at)
     if (this.#circuit !== null) this.#forgetWaiting()
     return consequence._tag === "None" && failed.failures >= bounds.attemptsMax
-      ? this.#exhausted(failed, now)
+      ? this.#exhausted(failed, now, at)
       : consequence
   }
 
@@ -463,7 +459,7 @@ export class DeliveryPlan {
     if (count > 0) this.#entries = this.#entries.slice(count)
   }
 
-  #heldAdvances(held: Held, now: number): void {
+  #heldAdvances(held: Held, now: number, at: string): void {
     const [delivered, ...rest] = held.loaded
     held.loaded = rest
     held.seq = rest[0]?.seq ?? Math.max(held.after, delivered?.seq ?? 0) + 1
@@ -471,13 +467,14 @@ export class DeliveryPlan {
     held.free = false
     held.dueAt = now
     held.state = "waiting"
+    held.since = at
     held.successes = this.#successes
     this.#healthVersion++
     this.#releaseIfCaughtUp(held)
   }
 
   /** The device leaves the window. Its events are read from the log again, because they may be many. */
-  #hold(event: LoggedEvent, now: number): Held {
+  #hold(event: LoggedEvent, now: number, at: string): Held {
     const held: Held = {
       device: event.deviceId,
       seq: event.seq,
@@ -490,6 +487,7 @@ export class DeliveryPlan {
       after: event.seq - 1,
       loaded: [],
       state: "waiting",
+      since: at,
       successes: this.#successes
     }
     this.#held.set(event.deviceId, held)
@@ -532,13 +530,15 @@ export class DeliveryPlan {
   }
 
   /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */
-  #exhausted(held: Held, now: number): Consequence {
+  #exhausted(held: Held, now: number, at: string): Consequence {
     if (held.successes === this.#successes) return { _tag: "Disable", reason: "failing" }
     this.#abandoned++
     held.seq += 1
     held.after = held.seq - 1
     held.failures = 0
     held.dueAt = now
+    held.since = at
+    held.successes = this.#successes
     return { _tag: "Abandoned" }
   }
 

@@ -86,7 +86,7 @@ describe("a plan of deliveries", () => {
     const [poison, other] = sendAll(plan, 0)
     plan.report(poison!, reported("refused"), 0, at)
     assert.deepStrictEqual(plan.health.held, [
-      { deviceId: device(1), seq: 1, attempts: 1, outcome: "refused", status: 500 }
+      { deviceId: device(1), seq: 1, since: at, attempts: 1, outcome: "refused", status: 500 }
     ])
     plan.report(other!, reported("delivered"), 0, at)
     const next = sendAll(plan, 0)
@@ -207,7 +207,7 @@ describe("a plan of deliveries", () => {
     const health = {
       ...noHealth,
       failing: { since: at, attempts: 149, attemptsMax: 150, outcome: "failed" as const, status: 500, detail: null },
-      held: [{ deviceId: device(1), seq: 3, attempts: 7, outcome: "failed" as const, status: 500 }]
+      held: [{ deviceId: device(1), seq: 3, since: at, attempts: 7, outcome: "failed" as const, status: 500 }]
     }
     const plan = make({ cursor: 10, health })
     assert.deepStrictEqual(plan.next(0), { _tag: "Idle", wakeAt: 2_500 })

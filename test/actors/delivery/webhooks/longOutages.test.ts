@@ -161,7 +161,7 @@ describe("an endpoint that is down", () => {
       const endpoint = makeEndpoint(204)
       const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
       const { id } = yield* rig.subscribe(hook)
-      yield* rig.dispatch
+      const dispatcher = yield* rig.dispatch
       const [held, free] = [freshDevice(), freshDevice()]
       const [poison] = yield* rig.emit(1, [held])
       endpoint.answer = ({ seq }) => seq === poison ? 422 : 204
@@ -175,6 +175,10 @@ describe("an endpoint that is down", () => {
         outcome: "refused",
         status: 422
       })
+      // What waits is not forgotten by a new process, whose cursor is past it.
+      yield* Effect.forkChild(dispatcher.stop)
+      yield* pass(60_000)
+      yield* rig.dispatch
       yield* pass(hours(73))
       assert.deepStrictEqual(endpoint.taken(), [...others, ...behind])
       const row = yield* rig.get(id)
