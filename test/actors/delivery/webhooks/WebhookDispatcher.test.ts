@@ -119,7 +119,6 @@ describe("a subscriber that misbehaves", () => {
       yield* good.until(() => good.taken().length === 500)
       assertInOrderOfDevice(good.received)
       assert.strictEqual(good.taken().length, emitted.length)
-      for (const one of bad.slice(0, 1)) assert.isAtMost(one.received.length, concurrencyMax)
     }))
 
   it.live("that is slow holds a bounded part of the log in memory, and gets all of it when it is fast again", () =>
