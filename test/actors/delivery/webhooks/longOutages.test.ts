@@ -20,7 +20,7 @@ interface Posted {
 /** Answers by status; null: the connection fails. */
 const makeEndpoint = (initial: number | null) => {
   const posted: Array<Posted & { readonly status: number | null }> = []
-  const answering = { answer: (_: Posted): number | null => initial }
+  const answering: { answer: (posted: Posted) => number | null } = { answer: () => initial }
   return Object.assign(answering, {
     posted,
     taken: (): Array<number> => posted.filter(({ status }) => status === 204).map(({ seq }) => seq),
