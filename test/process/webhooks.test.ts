@@ -33,11 +33,13 @@ interface Rig {
   readonly verdict: Effect.Effect<ReturnType<typeof check>>
 }
 
-const make: Effect.Effect<Rig, never, Scope.Scope> = Effect.gen(function*() {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-webhooks-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
+const directory = Effect.acquireRelease(
+  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-webhooks-"))),
+  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+)
+
+/** `apart`: the devices run in another process than the one that takes the webhooks. */
+const make = Effect.fnUntraced(function*(apart = false): Effect.fn.Return<Rig, never, Scope.Scope> {
   const databaseUrl = yield* freshDatabase
   const gateway = yield* Effect.orDie(
     startSimulator({ dialect: "gowa", seed: "webhooks", gowa: { pace: 0, webhooks: { secret: "nobody knows" } } })
@@ -48,10 +50,15 @@ const make: Effect.Effect<Rig, never, Scope.Scope> = Effect.gen(function*() {
     WHATSAPP_API_DIALECT: "gowa",
     COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64")
   }
-  const columba = yield* ColumbaProcess.make({ directory, env })
+  const roles = (some: string) => apart ? { ...env, COLUMBA_ROLES: some } : env
+  const columba = yield* ColumbaProcess.make({ directory: yield* directory, env: roles("api") })
   const way = yield* FaultProxy.make({ host: "127.0.0.1", port: Number(new URL(columba.url).port) })
   env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${way.port}`
+  const fleet = apart
+    ? yield* ColumbaProcess.make({ directory: yield* directory, env: roles("devices,scheduler") })
+    : columba
   yield* columba.start
+  if (apart) yield* fleet.start
   const upstreamOf = new Map<string, string>()
   for (let n = 1; n <= devices; n++) {
     const upstreamId = `slot-${n}`
@@ -60,7 +67,7 @@ const make: Effect.Effect<Rig, never, Scope.Scope> = Effect.gen(function*() {
   }
   yield* until(
     "the gateway was told where to post",
-    Effect.map(columba.metric(`columba_device_webhooks{gateway="default",status="set"}`), (set) => set === devices)
+    Effect.map(fleet.metric(`columba_device_webhooks{gateway="default",status="set"}`), (set) => set === devices)
   )
   const server = gateway.core.dialect as GowaServer
   return {
@@ -75,6 +82,7 @@ const make: Effect.Effect<Rig, never, Scope.Scope> = Effect.gen(function*() {
     ),
     verdict: Effect.gen(function*() {
       yield* columba.terminate
+      if (apart) yield* fleet.terminate
       const committed = yield* readLog(databaseUrl)
       return check({
         emitted: gateway.core.ledger.entries().map(toEmitted),
@@ -113,7 +121,7 @@ const judge = Effect.fnUntraced(function*(rig: Rig) {
 describe("a gateway that posts its events", () => {
   it.live("loses none while the program is killed between receipt and answer, three times", () =>
     Effect.gen(function*() {
-      const rig = yield* make
+      const rig = yield* make()
       const { columba, gateway, simulator } = rig
       const part = 300
       for (let kill = 0; kill < 3; kill++) {
@@ -129,9 +137,24 @@ describe("a gateway that posts its events", () => {
       yield* judge(rig)
     }))
 
+  it.live("loses none where a process without devices takes them, and is killed", () =>
+    Effect.gen(function*() {
+      const rig = yield* make(true)
+      const { columba, gateway, simulator } = rig
+      const events = 400
+      simulator.emit({ count: events, rate: 200 })
+      yield* emitted(rig, events / 2)
+      yield* until("some are received and not answered", Effect.sync(() => gateway.webhooks.pending > 0))
+      yield* columba.kill
+      yield* columba.start
+      yield* emitted(rig, events)
+      yield* rig.delivered
+      yield* judge(rig)
+    }))
+
   it.live("loses none while its way to the program is cut for ten seconds", () =>
     Effect.gen(function*() {
-      const rig = yield* make
+      const rig = yield* make()
       const { gateway, simulator, way } = rig
       const events = 1000
       simulator.emit({ count: events, rate: 60 })
