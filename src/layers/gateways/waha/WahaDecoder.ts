@@ -203,13 +203,19 @@ const locate = (source: Source, payload: Payload, ref: MessageRef, isAck = false
   const spelledTwice = !fromMe && !isAck
   const pick = (first: string | null, second: string | null) =>
     pickSpelling(source, spelledTwice ? [first, second] : [first ?? second], aliases)
-  const chat = pick(ref.chat, textIn(payload, fromMe ? "to" : "from"))
+  const chat = pick(ref.chat, otherSide(source, payload, fromMe))
   if (chat === null) return null
   const author = pick(ref.participant, textIn(payload, "participant"))
   const sender = fromMe
     ? source.account ?? author ?? ""
     : author ?? (chat.endsWith("@g.us") ? "" : chat)
   return { waId: ref.waId, fromMe, chat, sender, aliases: [...aliases.values()] }
+}
+
+/** `from` or `to`: the one that is not the account, and the one that should be it where both are. */
+const otherSide = ({ account }: Source, payload: Payload, fromMe: boolean): string | null => {
+  const sides = (fromMe ? ["to", "from"] : ["from", "to"]).flatMap((key) => textIn(payload, key) ?? [])
+  return sides.find((side) => canonical(side) !== account) ?? sides[0] ?? null
 }
 
 /**

@@ -140,6 +140,16 @@ describe("a message", () => {
     assert.strictEqual(chat, peer)
   })
 
+  it("with a raw id is in the chat that is not the account", () => {
+    const me = "6281234567890@c.us"
+    for (const [from, to] of [[me, peerHere], [peerHere, me], [peerHere, null]]) {
+      assert.strictEqual(messageIn(decodeDraft(any({ id: "3EB0", from, to, fromMe: true, ack: 0 }))).chat, peer)
+      const ack = decodeDraft(frame("message.ack", { id: "3EB0", from, to, fromMe: true, ack: 3 }))
+      assert.strictEqual(ofKind(ack, "message.ack").data.chat, peer)
+    }
+    assert.strictEqual(messageIn(decodeDraft(any({ id: "3EB0", from: me, to: me, fromMe: true, ack: 0 }))).chat, own)
+  })
+
   it("in a group has its author as sender", () => {
     const id = `false_${group}_3EB0CC_${peerHere}`
     const { chat, sender } = messageIn(decodeDraft(any({ id, from: group, participant: peerHere })))

@@ -109,6 +109,46 @@ describe("what a WAHA session tells", () => {
     }))
 })
 
+describe("what a WAHA session has told nobody", () => {
+  it.live.each(["GOWS", "WEBJS"] as const)(
+    "comes out of its history with the furthest acks (%s)",
+    (engine) =>
+      Effect.gen(function*() {
+        const { core, crash, emit, id, posting, revive, server, settled, start } = yield* setup({ engine })
+        yield* posting
+        yield* emit(30)
+        yield* settled
+        yield* server.stop
+        yield* emit(150)
+        // Its process ends too, and with it every webhook that it would have tried again.
+        yield* crash
+        yield* Effect.orDie(revive)
+        const again = yield* start
+        yield* again.become(id, "Online")
+        const revoked = new Set(
+          core.ledger.entries().flatMap(({ event, id }) => event === "message.revoked" ? [id] : [])
+        )
+        const missing = Effect.map(again.logged, (all) => {
+          const ids = new Set(all.filter(isMessage).map(({ data }) => data.waId as string))
+          return core.ledger.entries().filter(({ event, id }) =>
+            event === "message" && !ids.has(id) && !revoked.has(id)
+          )
+        })
+        yield* until("every message is there", Effect.map(missing, ({ length }) => length === 0))
+        const logged = yield* again.logged
+        const messages = logged.filter(isMessage)
+        assert.strictEqual(new Set(messages.map(({ data }) => data.waId)).size, messages.length)
+        assert.isAbove(messages.filter(({ via }) => via === "backfill").length, 50)
+        assert.isAbove(
+          logged.filter(({ data, kind, via }) => kind === "message.ack" && via === "backfill" && data.status === "read")
+            .length,
+          5
+        )
+        assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
+      })
+  )
+})
+
 describe("a device on WAHA", () => {
   it.live("has its session started whenever the server has left it stopped or failed", () =>
     Effect.gen(function*() {
