@@ -46,6 +46,7 @@ const decodeRows = Schema.decodeUnknownResult(data(Schema.Unknown))
 
 const CursorText = Schema.fromJsonString(Schema.Struct({
   pass: Schema.Literals([1, 2]),
+  movedSince: Schema.Finite,
   listed: Schema.Int,
   more: Schema.Boolean,
   chats: Schema.Array(Schema.String),
@@ -119,9 +120,10 @@ export const make = (name: GatewayName, rest: RestClient): History => {
   return {
     covers: new Set(["messages"]),
     read: Effect.fn("ChatHistory.read")(function*(target, window, page) {
-      const cursor = page === null ? Result.succeed(start) : decodeCursor(page)
-      if (Result.isFailure(cursor)) return yield* Effect.die(new Error("not a page of this history"))
       const bounds = readBounds(window)
+      const now = Math.floor((yield* Clock.currentTimeMillis) / 1000)
+      const cursor = page === null ? Result.succeed(start(bounds, now)) : decodeCursor(page)
+      if (Result.isFailure(cursor)) return yield* Effect.die(new Error("not a page of this history"))
       const [chat] = cursor.success.chats
       return yield* chat === undefined
         ? readChats(target, cursor.success, bounds)

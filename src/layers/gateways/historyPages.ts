@@ -3,7 +3,7 @@
  * newest message, and the messages of one chat, newest first. Pure, so that the walk is tested without a gateway.
  *
  * - The list of chats shifts while it is read: a chat that gets a message moves to the top, past pages that were read.
- *   So where the list took more than one page, a second pass reads the chats that changed since the window's end.
+ *   So where the list took more than one page, a second pass reads the chats that changed since the walk began.
  * - The newest message of a chat is the one that was processed last: a late one moves the chat down the list. So the
  *   list is read on a while below the window's beginning, and `updated_at` counts as well.
  * - Rows vanish while a chat is read (a revoked message is deleted). So the next page of a chat is asked for by time,
@@ -19,6 +19,8 @@ export interface Chat {
 /** The state of a walk between two pages. */
 export interface Cursor {
   readonly pass: 1 | 2
+  /** A chat that moves in the list while it is read has a message that is not older, in seconds. */
+  readonly movedSince: number
   /** Chats of this pass that the list has given so far. */
   readonly listed: number
   /** Whether the list goes on below what it has given. */
@@ -42,7 +44,14 @@ export interface Bounds {
 /** What these gateways allow. */
 export const pageMax = 100
 
-export const start: Cursor = { pass: 1, listed: 0, more: true, chats: [], until: null, skip: 0, limit: pageMax }
+const beginning = { listed: 0, more: true, chats: [], until: null, skip: 0, limit: pageMax }
+
+/** The walk through a window that may end after `now`, in seconds: nothing has moved yet that is older than now. */
+export const start = (bounds: Bounds, now: number): Cursor => ({
+  ...beginning,
+  pass: 1,
+  movedSince: Math.min(bounds.to, now) - skewSeconds
+})
 
 /** A late message moves its chat down by its own age: what came this late is still found. */
 const lateSeconds = 24 * 3600
@@ -55,7 +64,7 @@ export const sameSecondMax = 10_000
 
 /** The walk after a page of the list of chats. */
 export const afterChats = (cursor: Cursor, page: ReadonlyArray<Chat>, bounds: Bounds): Cursor => {
-  const from = cursor.pass === 1 ? bounds.from : bounds.to - skewSeconds
+  const from = cursor.pass === 1 ? bounds.from : cursor.movedSince
   const chats = page
     .filter(({ jid, lastMessageAt, updatedAt }) => isHeard(jid) && (lastMessageAt >= from || updatedAt >= from))
     .map(({ jid }) => jid)
@@ -84,5 +93,5 @@ export const afterMessages = (cursor: Cursor, rows: number, oldest: number | nul
 /** What comes next; null: the walk is over. */
 export const settle = (cursor: Cursor): Cursor | null => {
   if (cursor.chats.length > 0 || cursor.more) return cursor
-  return cursor.pass === 1 && cursor.listed > pageMax ? { ...start, pass: 2 } : null
+  return cursor.pass === 1 && cursor.listed > pageMax ? { ...beginning, pass: 2, movedSince: cursor.movedSince } : null
 }
