@@ -126,6 +126,7 @@ export class Emitter {
       event,
       id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
       ...(ids === undefined ? undefined : { ids }),
+      ...targetOf(payload),
       sockets,
       at: now
     })
@@ -140,7 +141,16 @@ export class Emitter {
     device.remember(event, payload)
     this.#options.dialect().remember?.(device, event, payload)
     const id = String(payload.id ?? "")
-    this.#options.ledger.add({ device: device.id, seq: ++device.seq, event, id, sockets: 0, at: this.#options.now() })
+    const at = this.#options.now()
+    this.#options.ledger.add({
+      device: device.id,
+      seq: ++device.seq,
+      event,
+      id,
+      ...targetOf(payload),
+      sockets: 0,
+      at
+    })
     this.#options.ledger.flush()
   }
 
@@ -256,4 +266,10 @@ export class Emitter {
     }
     if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
   }
+}
+
+const targetOf = (payload: Payload): { readonly target?: string } => {
+  const target = payload.reacted_message_id ?? payload.original_message_id ?? payload.revoked_message_id ??
+    payload.deleted_message_id
+  return typeof target === "string" ? { target } : {}
 }

@@ -16,6 +16,8 @@ export interface LedgerEntry {
   /** The WhatsApp id; for an ack the first of `ids`; empty if the event has none. */
   readonly id: string
   readonly ids?: ReadonlyArray<string>
+  /** Of a reaction, an edit, a revocation or a deletion: the WhatsApp id of the message that it is about. */
+  readonly target?: string
   /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */

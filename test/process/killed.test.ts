@@ -1,7 +1,8 @@
 /**
  * The program is killed without warning, again and again, while its devices hear 20,000 events. Whatever it had
- * committed must be in the log for good and must come out of the broker; what was on its way into the dying process
- * may be missed, and is counted.
+ * committed must be in the log for good and must come out of the broker. What was on its way into the dying process, and
+ * what was emitted while there was none, is read from the gateway's history as far as that has it, and the ledger of gaps
+ * names the time of all the rest.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
@@ -44,10 +45,18 @@ const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null)
   yield* until("all events were emitted", Effect.sync(() => emitted), "120 seconds")
   yield* rig.online
   yield* rig.settled
+  const gaps = yield* rig.gaps
   const { exited, verdict } = yield* rig.finish
-  console.log(`seed ${seed}; ready again after ${restarts.join(", ")} ms; ${report(verdict)}`)
+  const ledger = yield* rig.gapVerdict(gaps)
+  console.log(
+    `seed ${seed}; ready again after ${restarts.join(", ")} ms; ${report(verdict)}; ${gaps.length} gaps, ` +
+      `${ledger.recovered} events recovered, ${ledger.missing} missing`
+  )
   assert.strictEqual(exited.code, 0)
   assertSound(verdict)
+  assert.deepStrictEqual([ledger.unnamed, ledger.untrue], [[], []])
+  assert.isAtLeast(gaps.length, devices * kills)
+  assert.isAbove(ledger.recovered, 0)
   // The run must have been what it claims to be, also where restarts are slow and most goes unheard.
   assert.isAbove(verdict.counts.committed, events / 4)
   assert.strictEqual(verdict.counts.emitted, events)

@@ -167,9 +167,11 @@ const holes = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> =>
 const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => {
   const seen = new Map<string, number>()
   return committed.flatMap((row) => {
-    const { chat, fromMe, participant, sender, status, waId } = row.data
+    const { body, chat, fromMe, participant, sender, status, targetWaId, waId } = row.data
     if (typeof waId !== "string") return []
-    const identity = JSON.stringify([row.deviceId, row.kind, chat, sender ?? participant, fromMe, waId, status])
+    // Of a history, a reaction has no id of its own.
+    const id = waId === "" ? [targetWaId, body] : [waId]
+    const identity = JSON.stringify([row.deviceId, row.kind, chat, sender ?? participant, fromMe, ...id, status])
     const known = seen.get(identity)
     seen.set(identity, row.seq)
     return known === undefined ? [] : [`${identity} at ${known} and ${row.seq}`]
@@ -179,10 +181,6 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
 /** Compares how often each upstream event was emitted, was sent to a socket, and is in the log. */
 const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
-  const listKeys = (event: Emitted) =>
-    event.ids.length === 0
-      ? [`${event.device} ${event.event}`]
-      : event.ids.map((id) => `${event.device} ${event.event} ${id}`)
   const happened = countBy(emitted.flatMap(listKeys))
   const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
   const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
@@ -190,9 +188,15 @@ const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened) }
 }
 
-/** Null for Columba's own events. */
-const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
-  if (row.via === "columba") return null
+/** What an emitted event is called here; an ack of several messages has several names. */
+export const listKeys = (event: Pick<Emitted, "device" | "event" | "ids">): ReadonlyArray<string> =>
+  event.ids.length === 0
+    ? [`${event.device} ${event.event}`]
+    : event.ids.map((id) => `${event.device} ${event.event} ${id}`)
+
+/** Null for Columba's own events, and for a reaction of a history, which has no id: what was emitted has nothing else. */
+export const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
+  if (row.via === "columba" || (row.kind === "message.reaction" && row.data["waId"] === "")) return null
   const event = row.kind === "message.received" || row.kind === "message.sent"
     ? "message"
     : row.kind.replace(/^gateway\./, "")
@@ -200,7 +204,7 @@ const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): s
   return typeof row.data["waId"] === "string" ? `${device} ${event} ${row.data["waId"]}` : `${device} ${event}`
 }
 
-const countBy = (keys: ReadonlyArray<string>): ReadonlyMap<string, number> => {
+export const countBy = (keys: ReadonlyArray<string>): ReadonlyMap<string, number> => {
   const counts = new Map<string, number>()
   for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
   return counts

@@ -10,8 +10,11 @@ import { Effect } from "effect"
 import type { Scope } from "effect"
 import { start as startSimulator } from "../../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
+import type { Gap } from "../../../src/domain/Gap.ts"
 import { check } from "../../support/Checker.ts"
 import type { Verdict } from "../../support/Checker.ts"
+import { checkGaps } from "../../support/GapChecker.ts"
+import type { GapVerdict } from "../../support/GapChecker.ts"
 import { toCommitted, toEmitted, logQuery, readLog } from "../../support/Ledger.ts"
 import type { Committed, LogRow } from "../../support/Ledger.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
@@ -33,6 +36,10 @@ export interface Rig {
   readonly finish: Effect.Effect<{ readonly verdict: Verdict; readonly exited: ColumbaProcess.Exited }>
   /** The ledgers as they are now; the program must be down where the database is embedded. */
   readonly verdict: Effect.Effect<Verdict>
+  /** Every gap that the program has written down, once it has accounted for all of them. */
+  readonly gaps: Effect.Effect<ReadonlyArray<Gap>>
+  /** Checks these gaps against the ledgers as they are now. */
+  readonly gapVerdict: (gaps: ReadonlyArray<Gap>) => Effect.Effect<GapVerdict>
 }
 
 const auth = { user: "columba", password: "gateway-password" }
@@ -111,9 +118,35 @@ export const make = Effect.fnUntraced(function*(options: {
     const exited = yield* columba.terminate
     return { exited, verdict: yield* verdict }
   })
+  const gaps = Effect.gen(function*() {
+    yield* until(
+      "no gap is open",
+      Effect.map(columba.get<GapPage>("/api/v1/gaps?status=open&limit=1"), ({ items }) => items.length === 0)
+    )
+    const all: Array<Gap> = []
+    for (let cursor = "";;) {
+      const { items, next } = yield* columba.get<GapPage>(`/api/v1/gaps?limit=1000${cursor}`)
+      all.push(...items)
+      if (next === null) return all
+      cursor = `&cursor=${next}`
+    }
+  })
+  const gapVerdict = (found: ReadonlyArray<Gap>) =>
+    Effect.map(committed, (rows) =>
+      checkGaps({
+        emitted: simulator.ledger.entries(),
+        committed: rows,
+        gaps: found,
+        upstreamOf: upstreamByDevice
+      }))
   yield* online
-  return { columba, recorder, simulator, directory, online, settled, witness, finish, verdict }
+  return { columba, recorder, simulator, directory, online, settled, witness, finish, verdict, gaps, gapVerdict }
 })
+
+interface GapPage {
+  readonly items: ReadonlyArray<Gap>
+  readonly next: string | null
+}
 
 interface EventsPage {
   readonly items: ReadonlyArray<{ readonly id: string; readonly seq: string }>
