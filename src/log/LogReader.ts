@@ -82,11 +82,14 @@ export const makeReader = Effect.fnUntraced(function*(
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
 
+  const inTurn = <A, E>(after: number, read: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    after + keepsUpWithin >= tail.head ? read : catchUp.withPermit(read)
+
   const locate: LogReader["locate"] = (from) =>
     Effect.suspend(() =>
       tail.read(from, 1, 1) !== null
         ? Effect.void
-        : Effect.asVoid(catchUp.withPermit(readWithin({ ...from, limit: 1 }, 1)))
+        : Effect.asVoid(inTurn(from.after, readWithin({ ...from, limit: 1 }, 1)))
     )
 
   /** A page cut to the budget. One large event is put away and read again once there is room for it. */
@@ -95,9 +98,7 @@ export const makeReader = Effect.fnUntraced(function*(
     budget: ReadBudget
   ): ReturnType<LogReader["read"]> =>
     Effect.flatMap(
-      options.after + keepsUpWithin >= tail.head
-        ? readOnce(options, budget)
-        : catchUp.withPermit(readOnce(options, budget)),
+      inTurn(options.after, readOnce(options, budget)),
       ({ granted, page }) => {
         const bytes = sumBytes(page)
         if (bytes > granted) return Effect.andThen(budget.require(bytes), readCut(options, budget))

@@ -539,6 +539,24 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([jid, phone], [null, null])
       }))
 
+    it.effect("erases a chat of large events in steps, and nothing between them", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const [chat, other] = ["628111@s.whatsapp.net", "628222@s.whatsapp.net"]
+        const large = "x".repeat(3 * 1024 * 1024)
+        const chats = [chat, other, chat, chat, other, chat]
+        yield* Effect.forEach(chats, (one) => log.append([messageDraft({ device, chat: one, body: large })]))
+        yield* log.append([messageDraft({ device, chat })])
+        assert.strictEqual(yield* log.eraseChat(device, chat), 5)
+        const events = yield* log.latest({ device, limit: 10 })
+        assert.deepStrictEqual(
+          events.map(({ kind }) => kind).toReversed(),
+          [...chats, chat].map((one) => one === chat ? "event.erased" : "message.received")
+        )
+        assert.strictEqual(yield* log.eraseChat(freshDevice(), chat), 0)
+      }))
+
     it.effect("an erased account is named by no transition, and its row keeps none of it either", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

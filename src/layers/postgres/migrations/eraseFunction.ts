@@ -26,8 +26,11 @@ const redactFunction = `create function columba_redact(p_data text, p_account te
   end
 $columba$`
 
+/** Data that one step searches, under the lock that appends wait for: about 50 ms. An event above it is a step by itself. */
+const stepBytesMax = 8 * 1024 * 1024
+
 /**
- * One step of an erasure: the next `p_rows` events of a device after `p_after`. `p_chats` null: all of the device.
+ * One step of an erasure: the next `p_rows` events of a device after `p_after`, or fewer large ones. `p_chats` null: all of the device.
  *
  * An erased event keeps its number, id, time and device. Its data and its chat go, and it is no message any more; the
  * digests by which a repeat with other content would be told go as well. Transitions of the device (`device.*`) and
@@ -43,7 +46,7 @@ const eraseStep = `create function columba_erase_v1(
   declare
     v_chats text[] := p_chats;
     v_seqs bigint[]; v_targets bigint[]; v_messages uuid[];
-    v_account text[]; v_named boolean;
+    v_account text[]; v_named boolean; v_more boolean;
   begin
     -- A status, an alias or a device is not to be written by an append of the same moment.
     perform pg_advisory_xact_lock(4341001, 1);
@@ -52,22 +55,29 @@ const eraseStep = `create function columba_erase_v1(
         select a.other from jid_aliases a where a.device_id = p_device and a.spelling = any (p_chats)
       );
     end if;
-    select array_agg(e.seq),
+    select array_agg(e.seq order by e.seq) filter (where e.within),
       array_agg(e.seq) filter (where e.target), array_agg(e.message) filter (where e.target and e.message is not null),
-      coalesce(bool_or(not e.target and e.said), false)
-    into v_seqs, v_targets, v_messages, v_named
+      coalesce(bool_or(not e.target and e.said), false), coalesce(count(*) = p_rows or not bool_and(e.within), false)
+    into v_seqs, v_targets, v_messages, v_named, v_more
     from (
-      select d.seq, d.message, s.said,
+      select d.seq, d.message, d.within, s.said,
         case
+          when not d.within then false
           when d.chat is not null then v_chats is null or d.chat = any (v_chats)
           when d.kind <> 'frame.rejected' and d.kind not like 'gateway.%' then false
           else v_chats is null or s.said
         end as target
-      from events d
+      from (
+        select l.*, sum(l.bytes) over (order by l.seq) - l.bytes < ${stepBytesMax} as within
+        from (
+          select * from events where device_id = p_device and seq > p_after::bigint order by seq limit p_rows
+        ) l
+      ) d
       cross join lateral (
-        select exists (select 1 from unnest(v_chats) c(chat) where strpos(d.data::text, c.chat) > 0) as said
+        select d.within and exists (
+          select 1 from unnest(v_chats) c(chat) where strpos(d.data::text, c.chat) > 0
+        ) as said
       ) s
-      where d.device_id = p_device and d.seq > p_after::bigint order by d.seq limit p_rows
     ) e;
 
     if cardinality(v_targets) > 0 then
@@ -85,14 +95,14 @@ const eraseStep = `create function columba_erase_v1(
         from events x where x.seq = any (v_seqs) and x.kind like 'device.%'
       ) r
       where e.seq = r.seq and r.data <> r.was;
-      if v_seqs is null or cardinality(v_seqs) < p_rows then
+      if not v_more then
         update devices d
         set jid = null, phone = null, state = columba_redact(d.state::text, v_account)::json
         where d.id = p_device;
       end if;
     end if;
     return query select coalesce(cardinality(v_targets), 0)::float8, v_named,
-      case when cardinality(v_seqs) = p_rows then v_seqs[p_rows]::float8 end;
+      case when v_more then v_seqs[cardinality(v_seqs)]::float8 end;
   end
 $columba$`
 
