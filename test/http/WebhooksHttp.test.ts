@@ -286,16 +286,16 @@ describe("a webhook", () => {
       }
     }))
 
-  it.live("follows a changed secret of its gateway", () =>
+  it.live("is for the slot of its own gateway, and follows a changed secret of it", () =>
     Effect.gen(function*() {
-      const { server } = yield* start()
+      const { events, server } = yield* start()
       const gateways = `${server.url}/api/v1/gateways`
       const added = yield* ask(gateways, {
         method: "POST",
         json: { name: "second", dialect: "bridge", url: "http://second", webhookSecret: "first" }
       })
       assert.strictEqual(added.status, 201)
-      yield* ask(`${server.url}/api/v1/devices`, {
+      const { body: device } = yield* ask(`${server.url}/api/v1/devices`, {
         method: "POST",
         json: { name: "x", gateway: "second", upstreamId: "slot-1" }
       })
@@ -305,6 +305,7 @@ describe("a webhook", () => {
           ({ status }) => status
         )
       assert.deepStrictEqual([yield* posted("A", "first"), yield* posted("B", secret)], [200, 401])
+      assert.deepStrictEqual((yield* events).map(({ deviceId }) => deviceId), [device.id], "not the other slot-1")
       yield* ask(`${gateways}/second`, { method: "PATCH", json: { webhookSecret: "changed" } })
       assert.deepStrictEqual([yield* posted("B", "first"), yield* posted("B", "changed")], [401, 200])
       yield* ask(`${gateways}/second`, { method: "PATCH", json: { webhookSecret: null } })
