@@ -5,7 +5,9 @@ import { Command, Flag } from "effect/cli"
 import { SqlClient } from "effect/sql"
 import { Socket } from "node:net"
 import { DialectUnsupported } from "../domain/GatewayErrors.ts"
+import { DeviceId, UpstreamId } from "../domain/Ids.ts"
 import { GatewayAdapters } from "../services/GatewayAdapters.ts"
+import type { SessionTarget } from "../services/GatewayParts.ts"
 import * as Settings from "../layers/Settings.ts"
 import { failed, ok, warning } from "./finding.ts"
 import type { Finding } from "./finding.ts"
@@ -146,12 +148,21 @@ const openGateway = Effect.fnUntraced(function*(settings: Configured) {
     : yield* open(listOwnGateways(settings, null)[0]!)
 })
 
+/** A slot that no gateway has. */
+const nobody: SessionTarget = {
+  deviceId: DeviceId.make(`dev_${"0".repeat(26)}`),
+  upstreamId: UpstreamId.make("columba-doctor-asks"),
+  jid: null
+}
+
 const configuredGateway = (settings: Configured): Check =>
   bounded(
     "gateway",
     Effect.gen(function*() {
       const one = yield* openGateway(settings)
       yield* one.probe
+      // A gateway that is there may still refuse our credentials, which only a question about a slot finds out.
+      yield* one.status(nobody)
       return ok("gateway", `${one.description} answers`)
     }),
     "check WHATSAPP_API_URL, WHATSAPP_API_DIALECT and the gateway's credentials, and that the gateway runs"

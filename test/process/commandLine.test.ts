@@ -4,6 +4,7 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
+import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
@@ -175,6 +176,18 @@ describe("what is not there", () => {
       assert.deepInclude(findings.map(({ name, state }) => [name, state]), ["broker", "failed"])
       assert.deepInclude(findings.map(({ fix, name }) => [name, fix]), ["runtime", null])
       assert.notInclude(json.out, "hunter2")
+    }))
+
+  it.live("is found by the doctor also where the gateway answers and refuses the key", () =>
+    Effect.gen(function*() {
+      const gateway = yield* SimulatedGateway.start({ dialect: "waha", waha: { apiKey: "the right key" } })
+      const doctor = (key: string) =>
+        run(["doctor"], { WHATSAPP_API_URL: gateway.url, WHATSAPP_API_DIALECT: "waha", WHATSAPP_API_KEY: key })
+      const refused = yield* doctor("hunter2")
+      assert.strictEqual(refused.code, 3)
+      assert.include(refused.out, "refused our credentials (401)")
+      assert.notInclude(refused.out + refused.err, "hunter2")
+      assert.include((yield* doctor("the right key")).out, "ok   gateway    waha at")
     }))
 })
 
