@@ -143,11 +143,15 @@ export const endRefusal = (cell: DeviceCell): GapRecords => {
 }
 
 /**
- * Through when reception is proven: an event that came proves all before it, and a connection that has died is noticed
- * within `unnoticedMax`. What is not read proves nothing.
+ * Through when reception is proven: an event that came over a session proves all before it, and a connection that has died
+ * is noticed within `unnoticedMax`. What is not read proves nothing. Webhooks come in any order, and one that failed is
+ * tried for a while: what came says nothing of the others of that time.
  */
 const findProof = ({ host, reception }: DeviceCell): number => {
-  const alive = Math.max(reception.heardAt, host.now() - unnoticedMax)
+  const now = host.now()
+  const alive = host.gateway.capabilities.liveEvents === "webhook"
+    ? now - webhookMax
+    : Math.max(reception.heardAt, now - unnoticedMax)
   return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
 }
 

@@ -58,6 +58,21 @@ describe("a device that loses its session", () => {
       assert.deepStrictEqual(ledger.map(({ kind }) => kind), ["gap.opened", "gap.closed"])
     }).pipe(Effect.provide(storage)))
 
+  it.effect("has a gap from before the webhooks that the gateway may still have tried, whatever came meanwhile", () =>
+    Effect.gen(function*() {
+      const { gateway } = yield* begin(1)
+      Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
+      const { fleet } = yield* live(gateway)
+      yield* pass("10 minutes")
+      yield* fleet.heard(one, [{ _tag: "Record", draft: yield* arriving(one) }])
+      gateway.mode = "transport"
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("5 seconds")
+      const [gap] = yield* gapsOf(one)
+      assert.isAtMost(seconds(gap!.openedAt), 565)
+      assert.isAtLeast(seconds(gap!.openedAt), 560)
+    }).pipe(Effect.provide(storage)))
+
   it.effect("is unprovable where what the gateway keeps has no messages", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
