@@ -65,7 +65,7 @@ const strikes: { readonly [Do in Fault["do"]]: Strike<Do> } = {
     const set = (raised: boolean) =>
       of === "memory"
         ? ctl(on, "set_vm_memory_high_watermark", ...(raised ? ["absolute", "1"] : ["0.6"]))
-        : ctl(on, "set_disk_free_limit", raised ? "100TB" : "1MB")
+        : ctl(on, "set_disk_free_limit", raised ? "1000GB" : "1MB")
     return set(true).pipe(Effect.andThen(wait(millis)), Effect.andThen(set(false)))
   },
   "delete queue": (on) => inVhost(on, "delete_queue", incomingQueue),
