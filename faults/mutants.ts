@@ -18,7 +18,7 @@ export interface Mutant {
   readonly changes: ReadonlyArray<readonly [find: string, replace: string]>
   /** The row that condemns it, and for what: one of these. */
   readonly row: string
-  readonly condemned: ReadonlyArray<Violation | "missed">
+  readonly condemned: ReadonlyArray<Violation | "missed" | "unrecovered">
 }
 
 export const mutants: ReadonlyArray<Mutant> = [

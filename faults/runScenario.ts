@@ -128,6 +128,7 @@ export const runScenario = Effect.fnUntraced(function*(
     Object.entries({
       ...verdict.violations,
       missed: scenario.expect.missed === "none" ? verdict.missed : [],
+      unrecovered: verdict.unrecovered,
       died: scenario.expect.survives && (figures.deaths > 0 || !survived) ? ["the program ended during the row"] : [],
       exit: code === 0 ? [] : [`the program ended with ${code}`],
       memory: figures.residentMax > (scenario.expect.residentMax ?? Infinity)
@@ -150,7 +151,10 @@ export const runScenario = Effect.fnUntraced(function*(
   }
 })
 
-/** Until every reader has the whole log and it no longer grows; if that does not come, the checker says what is missing. */
+/**
+ * Until every gap is closed, every reader has the whole log and it no longer grows; if that does not come, the checker says
+ * what is missing.
+ */
 const settle = (on: Arrangement.Arrangement) =>
   Effect.gen(function*() {
     const quiet = Effect.gen(function*() {
@@ -159,9 +163,10 @@ const settle = (on: Arrangement.Arrangement) =>
       yield* Effect.sleep(quietMillis)
       const head = yield* on.head
       const behind = Math.min(yield* on.recorder.highest, yield* on.reader.highest)
-      return queued === 0 && head === before && behind >= head
+      const { items } = yield* on.columba.get<{ readonly items: ReadonlyArray<unknown> }>("/api/v1/gaps?status=open")
+      return queued === 0 && head === before && behind >= head && items.length === 0
     })
-    yield* until("every reader has the whole log", quiet, "10 minutes")
+    yield* until("every gap is closed and every reader has the whole log", quiet, "10 minutes")
     yield* on.recorder.drained
   }).pipe(Effect.timeoutOption(settleTimeout))
 

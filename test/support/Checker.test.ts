@@ -127,6 +127,14 @@ describe("Checker", () => {
     assertSound(check(ledgers))
   })
 
+  it("finds a message that the history still has and the log does not, heard or not, unless it was taken back", () => {
+    const ledgers = sound()
+    ledgers.emitted.push({ device: "even", event: "message", ids: ["UNHEARD"], sockets: 0 })
+    assert.deepStrictEqual(check(ledgers).unrecovered, ["even message UNHEARD"])
+    ledgers.emitted.push({ device: "even", event: "message.revoked", ids: ["R"], sockets: 0, target: "UNHEARD" })
+    assert.deepStrictEqual(check(ledgers).unrecovered, [])
+  })
+
   it("counts what no socket could receive apart from what was missed", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "odd", event: "message", ids: ["UNHEARD"], sockets: 0 })

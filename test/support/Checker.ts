@@ -55,6 +55,8 @@ export interface Verdict {
   }
   /** Examples of `missed`. */
   readonly missed: ReadonlyArray<string>
+  /** Messages that the gateway's history keeps (all but those revoked later), heard or not, that are not in the log. */
+  readonly unrecovered: ReadonlyArray<string>
 }
 
 /** Examples shown per class. */
@@ -88,7 +90,8 @@ export const check = (ledgers: Ledgers): Verdict => {
       repeated: repeats.filter((delivery) => !delivery.redelivered).length,
       redelivered: repeats.filter((delivery) => delivery.redelivered).length
     },
-    missed: upstream.missed
+    missed: upstream.missed,
+    unrecovered: upstream.unrecovered
   }
 }
 
@@ -169,8 +172,9 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
   return committed.flatMap((row) => {
     const { body, chat, fromMe, participant, sender, status, targetWaId, waId } = row.data
     if (typeof waId !== "string") return []
-    // Of a history, a reaction has no id of its own.
-    const id = waId === "" ? [targetWaId, body] : [waId]
+    // Of a history, a reaction has no id of its own: who reacted to what, how and in which second. Heard live it is the same.
+    const second = row.occurredAt === undefined ? "" : Math.floor(Date.parse(row.occurredAt) / 1000)
+    const id = row.kind === "message.reaction" ? [targetWaId, body, second] : [waId]
     const identity = JSON.stringify([row.deviceId, row.kind, chat, sender ?? participant, fromMe, ...id, status])
     const known = seen.get(identity)
     seen.set(identity, row.seq)
@@ -185,7 +189,15 @@ const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
   const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
     [...left].flatMap(([key, count]) => Array<string>(Math.max(0, count - (right.get(key) ?? 0))).fill(key))
-  return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened) }
+  const revoked = new Set(
+    emitted.flatMap(({ device, event, target }) =>
+      target !== undefined && /^message\.(revoked|deleted)$/.test(event) ? [`${device} ${target}`] : []
+    )
+  )
+  const unrecovered = emitted
+    .filter(({ device, event, ids }) => event === "message" && !revoked.has(`${device} ${ids[0]}`))
+    .flatMap(listKeys).filter((key) => !inLog.has(key))
+  return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened), unrecovered }
 }
 
 /** What an emitted event is called here; an ack of several messages has several names. */

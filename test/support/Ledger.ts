@@ -15,6 +15,8 @@ export interface Emitted {
   readonly ids: ReadonlyArray<string>
   /** The number of sockets it was sent to. */
   readonly sockets: number
+  /** The message that it is about, where it is about one. */
+  readonly target?: string | undefined
 }
 
 /** One row of the log. */
@@ -24,6 +26,7 @@ export interface Committed {
   readonly kind: string
   readonly deviceId: string
   readonly via: string
+  readonly occurredAt?: string | undefined
   readonly data: Readonly<Record<string, unknown>>
 }
 
@@ -49,6 +52,7 @@ export interface SimulatorEntry {
   readonly event: string
   readonly id: string
   readonly ids?: ReadonlyArray<string>
+  readonly target?: string
   readonly sockets: number
 }
 
@@ -56,7 +60,8 @@ export const toEmitted = (entry: SimulatorEntry): Emitted => ({
   device: entry.device,
   event: entry.event,
   ids: entry.ids ?? (entry.id === "" ? [] : [entry.id]),
-  sockets: entry.sockets
+  sockets: entry.sockets,
+  target: entry.target
 })
 
 export interface LogRow {
@@ -65,11 +70,13 @@ export interface LogRow {
   readonly kind: string
   readonly device_id: string
   readonly via: string
+  readonly occurred_at?: string
   readonly data: string
 }
 
 /** `data` as text: it is parsed here, because the database cannot hold every escape as a value. */
-export const logQuery = "SELECT seq, id::text AS id, kind, device_id, via, data::text AS data FROM events ORDER BY seq"
+export const logQuery =
+  "SELECT seq, id::text AS id, kind, device_id, via, occurred_at, data::text AS data FROM events ORDER BY seq"
 
 export const toCommitted = (row: LogRow): Committed => ({
   seq: Number(row.seq),
@@ -77,6 +84,7 @@ export const toCommitted = (row: LogRow): Committed => ({
   kind: row.kind,
   deviceId: row.device_id,
   via: row.via,
+  occurredAt: row.occurred_at,
   data: JSON.parse(row.data) as Readonly<Record<string, unknown>>
 })
 

@@ -203,7 +203,8 @@ const readAction = (
     body,
     ...(extra === undefined ? undefined : { extra })
   }
-  const identity = kind === "message.reaction" && frame.origin.identity !== null && occurredAt !== null
+  // Live too: what was heard on a socket comes again from the history after every gap.
+  const identity = kind === "message.reaction" && occurredAt !== null
     ? identifyReaction({ chat, sender }, fromMe, targetWaId, body ?? "", occurredAt)
     : { chat, sender, fromMe, waId: action.id, rank: "" }
   return [record({

@@ -5,7 +5,7 @@ import { EventKindFilter } from "../../../../src/contracts/Payloads.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
 import { decodeFrame } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
-import { gatewayKind } from "../../../../src/layers/gateways/eventDecoder.ts"
+import { gatewayKind, identifyReaction } from "../../../../src/layers/gateways/eventDecoder.ts"
 import { rejectBinary, rejectOversized } from "../../../../src/layers/gateways/rejects.ts"
 import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
 import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
@@ -225,6 +225,22 @@ describe("an ack", () => {
 
 describe("actions and other events", () => {
   const action = (event: string, payload: Record<string, unknown>) => ({ ...message(payload), event })
+
+  it("a reaction is known by who reacted to what, how and in which second: its history has no id of it", () => {
+    const react = (fields: Record<string, unknown>) =>
+      decodeDraft(action("message.reaction", {
+        timestamp: "2026-08-22T10:00:00.900Z",
+        reaction: "👍",
+        reacted_message_id: "T",
+        ...fields
+      })).identity
+    assert.deepStrictEqual(
+      react({}),
+      identifyReaction({ chat: peer, sender: peer }, false, "T", "👍", "2026-08-22T10:00:00Z")
+    )
+    assert.deepStrictEqual(react({ id: "R2" }), react({}))
+    assert.notDeepEqual(react({ reaction: "" }), react({}))
+  })
 
   it("reactions, edits and revocations name their target", () => {
     const place = { chat: peer, sender: peer, fromMe: false, waId: "3EB0AA11", targetWaId: "T" }
