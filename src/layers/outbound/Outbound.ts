@@ -25,9 +25,12 @@ const bodyMillis = 1_000
 /** A head is short; Node's default of 16 KiB is what servers are built for. */
 const headBytesMax = 16 * 1024
 
-/** Connections kept for the next request, per server, and how long: below the minute after which servers close them. */
-const idleConnectionsMax = 2
-const idleMillis = 30_000
+/**
+ * Connections kept for the next request: per server as many as a subscription uses at a time, because a connection costs
+ * more than a request. Closed before servers usually close them.
+ */
+const idleConnectionsMax = 8
+const idleMillis = 15_000
 
 /** A name server that does not answer is asked twice; the rest of the time is for the request. */
 const resolveMillis = 2_500

@@ -80,6 +80,7 @@ export const make = Effect.fnUntraced(function*(
   const { devices, health, id, kinds, rateLimit } = stored.subscription
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
+  const context = yield* Effect.context<never>()
   const now = () => monotonicMillis(clock)
   const plan = new DeliveryPlan({
     kinds,
@@ -273,8 +274,13 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.forEach([pump, catchUp, settling], (loop) => Effect.forkScoped(contained(loop)), { discard: true })
   return {
     offer: (page) => {
-      plan.offer(page.after, page.events, page.through, page.throughId)
-      changed()
+      try {
+        plan.offer(page.after, page.events, page.through, page.throughId)
+        changed()
+      } catch (defect) {
+        // Of this courier and not of the reader, which serves the others too.
+        Effect.runForkWith(context)(contained(Effect.die(defect)))
+      }
     },
     reset,
     view: () => {

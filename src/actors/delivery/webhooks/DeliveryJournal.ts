@@ -63,6 +63,7 @@ export const make = Effect.fnUntraced(function*(
     added.waitUntil(() => waiting.size > 0).pipe(
       Effect.andThen(Effect.sleep(flushInterval)),
       Effect.andThen(flush),
+      Effect.catchDefect((defect) => Effect.logError("A defect in the delivery log", defect)),
       Effect.forever
     )
   )

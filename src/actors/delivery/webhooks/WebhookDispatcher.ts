@@ -6,8 +6,7 @@
  * One process at a time delivers for a subscription: each courier claims its cursor, and a newer claim ends the older
  * one, which then stands by and takes the cursor back only from a process that makes no progress.
  */
-import { DateTime, Duration, Effect, Fiber, Layer, Metric, Random, Schedule, Semaphore, Stream } from "effect"
-import type { Scope } from "effect"
+import { DateTime, Duration, Effect, Fiber, Layer, Metric, Random, Schedule, Scope, Semaphore, Stream } from "effect"
 import type { EventDraft } from "../../../domain/Event.ts"
 import { fleetDevice } from "../../../domain/Ids.ts"
 import type { EventId } from "../../../domain/Ids.ts"
@@ -97,7 +96,14 @@ export const make = Effect.fnUntraced(function*(
     let stored = first
     while (true) {
       const claim = yield* Effect.retry(log.resumeCursor(cursorOf(id)), storageRetry).pipe(Effect.orDie)
-      if (claim === null) return
+      if (claim === null) {
+        return yield* Effect.logWarning(
+          "A subscription has no cursor any more: it was removed, or somebody deleted the row",
+          {
+            cursor: cursorOf(id)
+          }
+        )
+      }
       // Health as the claim finds it: what another process has recorded since must not be forgotten.
       const found = yield* Effect.retry(repository.get(id), {
         schedule: storageRetry,
@@ -209,9 +215,13 @@ export const make = Effect.fnUntraced(function*(
     yield* Effect.forEach(over, ([id]) => stop(id), { concurrency: changesAtOnce, discard: true })
     const begin = [...wanted.values()].filter(({ subscription }) => !running.has(subscription.id))
     yield* Effect.forEach(begin, start, { discard: true })
-  }).pipe(Effect.catch((error) => Effect.logDebug("The subscriptions could not be read", error.message)))
+  }).pipe(
+    Effect.catch((error) => Effect.logDebug("The subscriptions could not be read", error.message)),
+    Effect.catchDefect((defect) => Effect.logError("A defect in following the subscriptions", defect))
+  )
 
-  const scope = yield* Effect.scope
+  // They stop side by side: each may wait for what it has in flight.
+  const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
 
   const offer = (page: FeedPage) => {
     feed.through = page.through
@@ -231,6 +241,9 @@ export const make = Effect.fnUntraced(function*(
     ).pipe(Effect.retry({ schedule: storageRetry, while: ({ _tag }) => _tag === "StorageUnavailable" }))
   }).pipe(
     Effect.catch((error) => Effect.logWarning("Subscriptions read their cursors again", error.message)),
+    Effect.catchDefect((defect) =>
+      Effect.andThen(Effect.logError("A defect in the reader of the subscriptions", defect), Effect.sleep(defectPause))
+    ),
     Effect.andThen(Effect.suspend(() => {
       feed.through = 0
       bodies.forget()

@@ -1,7 +1,7 @@
 /** What subscribers get, over real HTTP. */
 import { assert, describe, it } from "@effect/vitest"
 import type { ServerResponse } from "node:http"
-import { Deferred, Effect, Layer, Logger, Redacted } from "effect"
+import { Deferred, Effect, Layer, Logger, Option, Redacted } from "effect"
 import { Webhook } from "standardwebhooks"
 import { toWire } from "../../../../src/domain/Event.ts"
 import * as MemoryDatabase from "../../../../src/layers/memory/MemoryDatabase.ts"
@@ -202,6 +202,18 @@ describe("an operator", () => {
 })
 
 describe("many subscriptions", () => {
+  it.live("stop side by side, however long their endpoints take", () =>
+    Effect.gen(function*() {
+      const rig = yield* Rig.make()
+      const silent = yield* Subscriber.start(() => {})
+      for (let count = 0; count < 40; count++) yield* rig.subscribe(silent.url)
+      const { stop } = yield* rig.dispatch
+      yield* rig.emit(1)
+      yield* silent.until(() => silent.received.length === 40)
+      // One after the other would take a second each.
+      assert.isTrue(Option.isSome(yield* Effect.timeoutOption(stop, "10 seconds")))
+    }))
+
   it.live("200 cost no read of the log each: one reader for all", () =>
     Effect.gen(function*() {
       let reads = 0
