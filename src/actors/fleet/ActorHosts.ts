@@ -48,8 +48,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   /** The devices admitted here, by state. */
   readonly counts: () => Readonly<Record<DeviceStateTag, number>>
-  /** The devices of gateways that send live events by webhook alone, by how their webhooks stand. */
-  readonly webhookCounts: () => Readonly<Partial<Record<WebhookStatus, number>>>
+  /** Devices to which nothing is posted at gateways that send live events by webhook alone, by how their webhooks stand. */
+  readonly unposted: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }>()("columba/actors/fleet/ActorHosts") {
   static readonly layer = Layer.effect(
     ActorHosts,
@@ -152,11 +152,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         incidents: Effect.sync(() => [...open].flatMap((host) => host.incidents.view() ?? [])),
         backfills: Effect.sync(() => [...open].map((host) => host.backfill.view())),
         counts: meter.counts,
-        webhookCounts: () => {
+        unposted: () => {
           const sum: Partial<Record<WebhookStatus, number>> = {}
           for (const { gateway, webhooks } of open) {
             if (gateway.capabilities.liveEvents !== "webhook") continue
-            for (const [status, count] of Object.entries(webhooks.counts()) as Array<[WebhookStatus, number]>) {
+            for (const [status, count] of Object.entries(webhooks.unposted()) as Array<[WebhookStatus, number]>) {
               sum[status] = (sum[status] ?? 0) + count
             }
           }

@@ -252,7 +252,7 @@ const make = Effect.gen(function*() {
         const { Online: online } = hosts.counts()
         const detail = `${online} of ${cells.size} devices online` +
           (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`) +
-          describeWebhooks(hosts.webhookCounts())
+          describeWebhooks(hosts.unposted())
         return compared === "done"
           ? Effect.succeed(detail)
           : Effect.fail(`desired state read: ${compared}; ${detail}`)
@@ -398,11 +398,19 @@ const pushInactive = (
 }
 
 /** What is not as it should be; a device without a webhook hears nothing where live events come by webhook. */
-const describeWebhooks = (counts: Readonly<Partial<Record<WebhookStatus, number>>>): string =>
-  Object.entries(counts)
-    .filter(([status, count]) => status !== "set" && count > 0)
-    .map(([status, count]) => `; ${count} without a webhook at the gateway (${status})`)
+const describeWebhooks = (unposted: Readonly<Partial<Record<WebhookStatus, number>>>): string =>
+  (Object.entries(unposted) as ReadonlyArray<[WebhookStatus, number]>)
+    .map(([status, count]) => `; ${count} without a webhook at the gateway: ${webhookAdvice[status]}`)
     .join("")
+
+const webhookAdvice: Readonly<Record<WebhookStatus, string>> = {
+  set: "it is set",
+  pending: "the gateway is asked",
+  failed: "the gateway did not answer; see columba devices explain",
+  unsupported: "set it there by hand, as columba doctor says",
+  "no-address": "set COLUMBA_PUBLIC_URL, or set it there by hand, as columba doctor says",
+  "no-secret": "set COLUMBA_SECRET_KEY"
+}
 
 const view = (cell: DeviceCell | undefined): ActorView | null =>
   cell === undefined ? null : {

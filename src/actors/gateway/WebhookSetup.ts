@@ -35,11 +35,11 @@ export interface WebhookSetup {
   readonly remove: (cell: DeviceCell) => void
   /** The device made a transition: its session may have opened. */
   readonly moved: (cell: DeviceCell) => void
-  /** Devices by how their webhooks stand; empty where the gateway cannot be told. */
-  readonly counts: () => Readonly<Partial<Record<WebhookStatus, number>>>
+  /** Devices to which nothing is posted, as far as is known, by how their webhooks stand. */
+  readonly unposted: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }
 
-const none: WebhookSetup = { add: () => {}, remove: () => {}, moved: () => {}, counts: () => ({}) }
+const none: WebhookSetup = { add: () => {}, remove: () => {}, moved: () => {}, unposted: () => ({}) }
 
 /** `secret`: the gateway's own, for an installation that has no key to derive one from. */
 export const make = Effect.fnUntraced(function*(
@@ -127,15 +127,18 @@ export const make = Effect.fnUntraced(function*(
   })
   for (let place = 0; place < concurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
 
-  const counts = (): Readonly<Partial<Record<WebhookStatus, number>>> => {
+  const count = (of: (cell: DeviceCell) => boolean): Readonly<Partial<Record<WebhookStatus, number>>> => {
     const found: Partial<Record<WebhookStatus, number>> = {}
-    for (const { webhook } of cells) if (webhook !== null) found[webhook.status] = (found[webhook.status] ?? 0) + 1
+    for (const cell of cells) {
+      const { webhook } = cell
+      if (webhook !== null && of(cell)) found[webhook.status] = (found[webhook.status] ?? 0) + 1
+    }
     return found
   }
 
   const shown = new Set<WebhookStatus>()
   const showCounts = Effect.suspend(() => {
-    const found = counts()
+    const found = count(() => true)
     for (const status of Object.keys(found)) shown.add(status as WebhookStatus)
     return Effect.forEach(shown, (status) =>
       Metric.update(
@@ -177,7 +180,8 @@ export const make = Effect.fnUntraced(function*(
       const rested = asked === undefined || monotonicMillis(clock) - asked >= Duration.toMillis(askAgainMin)
       planIn(cell, rested ? spread : askAgainMin)
     },
-    counts
+    // One that came shows that an operator has set it by hand.
+    unposted: () => count(({ lastWebhookAt, webhook }) => webhook?.status !== "set" && lastWebhookAt === 0)
   }
 })
 

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Redacted, Result } from "effect"
 import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import type { SessionTarget, Webhook, WebhookAddress } from "../../../src/services/GatewayParts.ts"
+import { Readiness } from "../../../src/services/Readiness.ts"
 import { PublicAddress } from "../../../src/services/PublicAddress.ts"
 import { WebhookSecrets } from "../../../src/services/WebhookSecrets.ts"
 import { device, deviceId, FleetBench, layer, pass, settle } from "../../support/fleetBench.ts"
@@ -39,7 +40,10 @@ interface Options {
   readonly devices?: number
 }
 
-const within = (options: Options, test: (bench: FleetBench["Service"], told: Told) => Effect.Effect<void>) =>
+const within = (
+  options: Options,
+  test: (bench: FleetBench["Service"], told: Told) => Effect.Effect<void, never, Readiness>
+) =>
   Effect.gen(function*() {
     const bench = yield* FleetBench
     const told = new Told()
@@ -58,7 +62,8 @@ const within = (options: Options, test: (bench: FleetBench["Service"], told: Tol
             (_, byte) => Redacted.make<Uint8Array>(new Uint8Array(32).fill(byte))
           )
         )),
-        Layer.provide(Layer.succeed(PublicAddress, options.address === undefined ? address : options.address))
+        Layer.provide(Layer.succeed(PublicAddress, options.address === undefined ? address : options.address)),
+        Layer.provideMerge(Readiness.layer)
       )
     ),
     Effect.scoped
@@ -127,6 +132,19 @@ describe("the webhook of a device", () => {
           }))
       }
     }))
+
+  it.effect("that is missing is named by readiness with what to set, until one comes", () =>
+    within({ address: null }, (bench) =>
+      Effect.gen(function*() {
+        const readiness = yield* Readiness
+        const fleet = Effect.map(readiness.report, (checks) => checks.find(({ name }) => name === "fleet"))
+        yield* pass("5 seconds")
+        const before = yield* fleet
+        assert.isTrue(before?.ready)
+        assert.include(before?.detail, "1 without a webhook at the gateway: set COLUMBA_PUBLIC_URL")
+        yield* bench.fleet.heard(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
+        assert.notInclude((yield* fleet)?.detail, "webhook")
+      })))
 
   it.effect("of many devices that come together is set a few at a time", () =>
     within({ devices: 200 }, (_, told) =>
