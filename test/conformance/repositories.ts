@@ -3,7 +3,7 @@ import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Queue, Stream } from "effect"
 import type { Layer } from "effect"
 import type { Device } from "../../src/domain/Device.ts"
-import type { DeviceId } from "../../src/domain/Ids.ts"
+import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import type { Page } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -87,6 +87,11 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
           assert.strictEqual((yield* Effect.flip(messages.get(id, visible)))._tag, "MessageNotFound")
           assert.strictEqual((yield* Effect.flip(messages.content(id, visible)))._tag, "MessageNotFound")
         }
+        const ids = listed.items.map(({ id }) => id)
+        assert.deepStrictEqual(
+          [...(yield* messages.known([...ids, "msg_00000000000000000000000000" as MessageId]))].toSorted(),
+          ids.toSorted()
+        )
         for (const { id, waId } of listed.items) {
           assert.strictEqual((yield* messages.get(id, visible)).deviceId, mine)
           const content = yield* messages.content(id, visible)

@@ -54,10 +54,16 @@ export const make: Effect.Effect<void, never, EventLog | MediaStore | MessageMed
         )
       )
 
+    const measure = Effect.flatMap(
+      store.view,
+      ({ bytes, files }) =>
+        Effect.andThen(Metric.update(Metrics.mediaBytes, bytes), Metric.update(Metrics.mediaFiles, files))
+    )
+
     const keepPage = (page: EventPage) =>
-      Effect.andThen(
-        Effect.forEach(page.events.flatMap(listFiles), keepOne, { concurrency: fetchesMax, discard: true }),
-        Effect.ignore(store.writePlace(positionAfter(page.through, page.throughId)))
+      Effect.forEach(page.events.flatMap(listFiles), keepOne, { concurrency: fetchesMax, discard: true }).pipe(
+        Effect.andThen(Effect.ignore(store.writePlace(positionAfter(page.through, page.throughId)))),
+        Effect.andThen(measure)
       )
 
     /** Where files are kept for the first time, or the log is not the one that it was: what comes from now on is kept. */
@@ -94,9 +100,7 @@ export const make: Effect.Effect<void, never, EventLog | MediaStore | MessageMed
       }
       const deleted = yield* store.tidy
       if (deleted > 0) yield* Effect.logInfo("Deleted kept files that were old or too many", { count: deleted })
-      const { bytes, files } = yield* store.view
-      yield* Metric.update(Metrics.mediaBytes, bytes)
-      yield* Metric.update(Metrics.mediaFiles, files)
+      yield* measure
     }).pipe(
       Effect.catch((error) => Effect.logWarning("Kept files could not be looked over; tried again later", error))
     )

@@ -181,7 +181,17 @@ const make = Effect.fnUntraced(function*(
         return names.filter(isMessage)
       }),
     devices: attempt("list its files", async () => (await readdir(directory)).filter(isDevice)),
-    remove: (device, ids) => deleteFiles(ids.map((id) => pathOf(device, id))),
+    remove: (device, ids) =>
+      attempt("delete files", async () => {
+        for (const id of ids) {
+          const path = pathOf(device, id)
+          const found = await stat(path).catch(() => null)
+          if (found === null) continue
+          await rm(path, { force: true })
+          files--
+          bytes -= found.size
+        }
+      }),
     tidy,
     view: Effect.sync(() => ({ files, bytes })),
     readPlace: Effect.promise(() => readFile(join(directory, placeFile), "utf8").catch(() => null)),

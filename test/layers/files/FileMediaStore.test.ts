@@ -119,6 +119,15 @@ describe("kept files", () => {
       assert.include(readdirSync(directory), "README")
     }))
 
+  it.live("can be deleted one by one, and then take no room", () =>
+    Effect.gen(function*() {
+      const { store } = yield* setUp()
+      yield* store.write(device, id(1), file("one"))
+      yield* store.remove(device, [id(1), id(2)])
+      assert.deepStrictEqual(yield* store.view, { files: 0, bytes: 0 })
+      assert.isFalse(yield* store.has(device, id(1)))
+    }))
+
   it.live("with a name beyond all bounds are kept without it", () =>
     Effect.gen(function*() {
       const { store } = yield* setUp()

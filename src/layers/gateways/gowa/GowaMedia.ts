@@ -35,15 +35,19 @@ export const make = (name: GatewayName, client: RestClient, { ask, refused }: Go
     return file.status === 200 ? file : null
   })
 
-  const download = Effect.fnUntraced(function*({ upstreamId }: SessionTarget, { chat, waId }: MessageData) {
-    const url = client.at("message", waId, "download")
-    url.searchParams.set("phone", chat)
-    const reply = yield* ask({ operation, method: "GET", url, slot: upstreamId, millis: downloadMillis })
-    const results = decodeDownload(reply.envelope?.results)
-    if (reply.status === 200 && Result.isSuccess(results)) return results.success
-    // Unknown messages, other chats and files that WhatsApp has deleted are all answered so.
-    if (reply.status === 500 && reply.envelope?.code === "INTERNAL_SERVER_ERROR") return null
-    return yield* refused(operation, reply)
+  const download = Effect.fnUntraced(function*({ upstreamId }: SessionTarget, message: MessageData) {
+    for (const chat of chatsOf(message)) {
+      const url = client.at("message", message.waId, "download")
+      url.searchParams.set("phone", chat)
+      const reply = yield* ask({ operation, method: "GET", url, slot: upstreamId, millis: downloadMillis })
+      const results = decodeDownload(reply.envelope?.results)
+      if (reply.status === 200 && Result.isSuccess(results)) return results.success
+      // Unknown messages, other chats and files that WhatsApp has deleted are all answered so.
+      if (reply.status !== 500 || reply.envelope?.code !== "INTERNAL_SERVER_ERROR") {
+        return yield* refused(operation, reply)
+      }
+    }
+    return null
   })
 
   return Effect.fn("GowaGateway.media")(function*(target, message) {
@@ -65,6 +69,10 @@ export const make = (name: GatewayName, client: RestClient, { ask, refused }: Go
 
 const unavailable = (name: GatewayName, reason: MediaUnavailable["reason"], detail: string) =>
   new MediaUnavailable({ message: `Gateway '${name}' has no file for the message: ${detail}`, reason })
+
+/** GOWA finds a message only under the spelling of the chat that it stored. */
+const chatsOf = ({ chat, extra }: MessageData): ReadonlyArray<string> =>
+  typeof extra?.chat_lid === "string" && extra.chat_lid !== chat ? [chat, extra.chat_lid] : [chat]
 
 /** The path of a file that GOWA downloaded when the message came. */
 const pathOf = ({ extra, media }: MessageData): string | null => {
