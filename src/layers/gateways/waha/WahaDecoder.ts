@@ -269,7 +269,7 @@ const readMessage = (source: Source): ReadonlyArray<SessionEvent> | null => {
     : [message, recordAck(source, place, chat.endsWith("@g.us") ? null : chat, status)]
 }
 
-/** What a message object says of its delivery, as the ack that would have said it. */
+/** What a message object says of its delivery, as the ack that would have said it. Its time is that of the message. */
 const recordAck = (
   source: Source,
   { aliases, chat, fromMe, waId }: MessagePlace,

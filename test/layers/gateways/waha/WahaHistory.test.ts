@@ -9,7 +9,7 @@ import { makeGateway, peer, say, setup, target } from "./bench.ts"
 
 const window = { from: "2026-08-22T09:00:00Z", to: "2026-08-22T11:00:00.5Z" }
 const seconds = Date.parse("2026-08-22T10:00:00Z") / 1000
-const pagesMax = 100
+const pagesMax = 500
 
 const readAll = Effect.fnUntraced(function*(gateway: Required<Pick<GatewayParts, "history">>) {
   const drafts: Array<EventDraft> = []
@@ -114,6 +114,11 @@ describe("the history of a WAHA session", () => {
       const server = yield* serve((_, path) => isMessages(path) ? json(pages.shift() ?? []) : null)
       const { drafts, pages: read } = yield* readAll(yield* makeGateway(server.url))
       assert.deepStrictEqual([waIds(drafts), read], [["A", "B", "C"], 3])
+      const offsets = server.asked.filter((path) => path.includes("/messages")).map((path) =>
+        /offset=(\d+)/.exec(path)?.[1]
+      )
+      // By the limit, less what is read twice in case rows vanish.
+      assert.deepStrictEqual(offsets, ["0", "80", "160"])
     }))
 
   it.live("sorts each page, whatever order the server has", () =>
@@ -189,6 +194,25 @@ describe("the history of a WAHA session", () => {
       const { drafts } = yield* readAll(yield* makeGateway(server.url))
       assert.deepStrictEqual(waIds(drafts).sort(), ["A", "B"])
       assert.isFalse(server.asked.some((path) => path.includes("628999000113")), "nothing of it is in the window")
+    }))
+
+  it.live("misses no chat that moves to the front of the list while it is read", () =>
+    Effect.gen(function*() {
+      const chat = (number: number) => ({ id: `6289990${number}@c.us`, lastMessage: row(`M${number}`) })
+      const all = Array.from({ length: 150 }, (_, number) => chat(number))
+      let looks = 0
+      const server = yield* serve((query, path) => {
+        const offset = Number(query.get("offset"))
+        if (path.endsWith("/chats/overview")) {
+          // After the first page the last chat gets a message: it is now at the front, and the others one place further.
+          const list = looks++ === 0 ? all : [all.at(-1)!, ...all.slice(0, -1)]
+          return json(list.slice(offset, offset + 100))
+        }
+        if (!isMessages(path)) return null
+        return json(offset > 0 ? [] : [row(`M${/6289990(\d+)/.exec(path)![1]}`)])
+      }, "WEBJS")
+      const { drafts } = yield* readAll(yield* makeGateway(server.url))
+      assert.deepStrictEqual(new Set(waIds(drafts)), new Set(all.map((_, number) => `M${number}`)))
     }))
 
   it.live("of a session that does not work is no empty history", () =>
