@@ -220,7 +220,14 @@ export interface RecordedReception {
  */
 export const restore = (
   recorded: RecordedReception,
-  found: { readonly id: GapId; readonly now: number; readonly unnoticedMax: number; readonly detail: string }
+  found: {
+    readonly id: GapId
+    readonly now: number
+    /** When the device was added: nothing before that was to be heard. */
+    readonly floor: number
+    readonly unnoticedMax: number
+    readonly detail: string
+  }
 ): Tracked => {
   const { gaps } = recorded
   if (gaps.some((gap) => !isEnded(gap))) return nothing({ reception: "blind", hearingSince: null, gaps })
@@ -230,7 +237,7 @@ export const restore = (
   const gap: TrackedGap = {
     id: found.id,
     cause: "process-down",
-    openedAt: Math.min(found.now, Math.max(sign - found.unnoticedMax, lastEnd)),
+    openedAt: Math.min(found.now, Math.max(sign - found.unnoticedMax, lastEnd, found.floor)),
     endedAt: null,
     detail: found.detail
   }

@@ -69,6 +69,7 @@ export const resume = (
   const { orders, state } = restore(recorded, {
     id: makeGapId(cell.host.clock.currentTimeMillisUnsafe()),
     now,
+    floor,
     // A dead connection that nobody had noticed, frames in a socket that was not read, and the way to us.
     unnoticedMax: unnoticedMax + pauseMax + transitMax,
     detail: "the process that ran it ended without a word"

@@ -175,7 +175,7 @@ class World {
       // A beat says no more than the record that was made after it.
       aliveThrough: this.aliveThrough,
       recordedAt: this.recordedAt
-    }, { id: this.makeId(), now: this.now, unnoticedMax: unnoticedMax + transitMax, detail: "" })
+    }, { id: this.makeId(), now: this.now, floor: 0, unnoticedMax: unnoticedMax + transitMax, detail: "" })
     this.state = state
     this.running = true
     this.diedAt = null

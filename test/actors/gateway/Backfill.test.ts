@@ -264,6 +264,21 @@ describe("a process that ends", () => {
       assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["MISSED"])
     }).pipe(Effect.provide(storage)))
 
+  it.effect("leaves no gap of a time before the device was added", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 hour")
+      const { gateway, history } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("10 seconds")
+      yield* first.kill
+      history.keep(yield* arriving(one))
+      yield* TestClock.adjust("1 minute")
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const [gap] = yield* gapsOf(one)
+      assert.deepStrictEqual([gap!.cause, gap!.status, seconds(gap!.openedAt)], ["process-down", "closed", 3600])
+    }).pipe(Effect.provide(storage)))
+
   it.effect("writes its gap down itself where it is stopped in order", () =>
     Effect.gen(function*() {
       const { gateway } = yield* begin(1)
