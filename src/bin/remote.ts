@@ -65,6 +65,12 @@ export const withClient = <A, E extends { readonly _tag: string; readonly messag
     Effect.catch((error) => Effect.flatMap(advise(remote.url, error), Effect.fail))
   )
 
+/** For a reader whose position is not in the log any more. */
+const hintWhereToBegin = (error: object): string => {
+  const oldest = "oldest" in error ? Number(error.oldest) : 1
+  return `--after ${oldest - 1} begins with the oldest event that is kept; without --after only what comes is read`
+}
+
 const advise = (
   url: string,
   error: { readonly _tag: string; readonly message: string }
@@ -79,6 +85,9 @@ const advise = (
       )
     case "Forbidden":
       return Effect.succeed(CommandFailed.of(error.message, "use a key that may do this", exitCode.misused))
+    case "EventsExpired":
+    case "LogReset":
+      return Effect.succeed(CommandFailed.of(error.message, hintWhereToBegin(error)))
     default:
       return Effect.succeed(CommandFailed.of(error.message, null))
   }

@@ -232,6 +232,11 @@ describe("a running Columba", () => {
         "columba: No device dev_00000000000000000000000000"
       ])
 
+      const replaced = yield* remote("events", "tail", "--after", "1-00000000")
+      assert.strictEqual(replaced.code, 1)
+      assert.include(replaced.err, "columba: The log was restored or created anew")
+      assert.include(replaced.err, "--after 0 begins with the oldest event that is kept")
+
       const stopped = yield* server.terminate
       assert.deepStrictEqual([stopped.code, stopped.signal], [0, null])
     }))
