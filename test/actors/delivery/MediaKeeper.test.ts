@@ -103,6 +103,20 @@ describe("the files of messages", () => {
       assert.deepStrictEqual(asked, ["WA1", "WA2"])
     }))
 
+  it.live("that were being fetched when the process ended are fetched by the next one", () =>
+    Effect.gen(function*() {
+      const { asked, receive, script, start, untilKept } = yield* setUp
+      const give = script.answer
+      script.answer = () => Effect.never
+      const { stop } = yield* start
+      const cut = yield* receive(1)
+      yield* until("it is being fetched", Effect.sync(() => asked.length === 1))
+      yield* stop
+      script.answer = give
+      yield* start
+      yield* untilKept(cut)
+    }))
+
   it.live("that cannot be had are left, and hold up no other", () =>
     Effect.gen(function*() {
       const { receive, script, start, untilKept } = yield* setUp

@@ -1,15 +1,23 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
-import type { UpstreamId } from "../../../../src/domain/Ids.ts"
+import type { MessageId, UpstreamId } from "../../../../src/domain/Ids.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
 import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { makeTarget } from "../../../support/gateway.ts"
 import { setup, target } from "../../../conformance/gateway/harness.ts"
+import { mediaConformance } from "../../../conformance/gateway/media.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { adapter } from "./adapter.ts"
 
 webhookGatewayConformance(adapter)
+
+// Files that GOWA has not downloaded by itself: it gets them from WhatsApp when it is asked.
+mediaConformance({
+  ...adapter,
+  name: "gowa without its own downloads",
+  simulator: { dialect: "gowa", gowa: { pace: 0, autoDownload: false } }
+})
 
 const jid = (device: { readonly jid: string | null }) => device.jid
 
@@ -84,6 +92,27 @@ describe("a gowa gateway", () => {
       yield* gateway.start(makeTarget("nobody"))
       assert.isFalse((yield* gateway.status(target)).isConnected)
     }))
+
+  it.live("gives no file while the account is offline and GOWA has not got it, and says why", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup(adapter, { simulator: { gowa: { pace: 0, autoDownload: false } } })
+      core.disconnect(device)
+      const message = {
+        messageId: "msg_0" as MessageId,
+        waId: "3EB0AA",
+        chat: "628999000111@s.whatsapp.net",
+        sender: "628999000111@s.whatsapp.net",
+        fromMe: false,
+        type: "image",
+        body: null,
+        media: { kind: "image" }
+      }
+      const failure = yield* Effect.flip(gateway.media(target, message))
+      assert.deepStrictEqual([failure._tag, failure.message.includes("AUTHENTICATION_ERROR")], [
+        "GatewayUnavailable",
+        true
+      ])
+    }).pipe(Effect.scoped))
 
   it.live("says that a gateway before 8.10 cannot be told where to post", () =>
     Effect.gen(function*() {

@@ -136,6 +136,18 @@ describe("a device on GOWA", () => {
       yield* server.become(id, "Online")
     }))
 
+  it.live("is reconnected at GOWA where that has left it offline", () =>
+    Effect.gen(function*() {
+      // GOWA's own reconnects take an hour here.
+      const { crash, device, id, revive, server } = yield* setup({ gowa: { pace: 2000 } })
+      yield* crash
+      yield* server.become(id, "Backoff")
+      yield* Effect.orDie(revive)
+      assert.isFalse(device.connected)
+      yield* server.become(id, "Online")
+      assert.isTrue(device.connected)
+    }))
+
   it.live("comes back after the end of GOWA's process, with all others of it as one incident", () =>
     Effect.gen(function*() {
       const { core, crash, id, revive, server } = yield* setup()
