@@ -119,7 +119,12 @@ const makeLayer = (options: Options) => {
     user: "bench",
     password: Redacted.make("bench")
   })
-  const gateways = Layer.unwrap(Effect.map(gateway, (one) => GatewayDirectory.layerFixed([one])))
+  // Without a history, which a fleet reads at 50 requests per second for minutes after it has connected: the figures are
+  // of the sockets, and would be of that instead.
+  const gateways = Layer.unwrap(Effect.map(gateway, ({ history, ...one }) => {
+    const capabilities = { ...one.capabilities, history: history === undefined ? one.capabilities.history : null }
+    return GatewayDirectory.layerFixed([{ ...one, capabilities }])
+  }))
   const fleet = LocalFleet.layer.pipe(
     Layer.provide(gateways),
     Layer.provide(SqlDeviceRepository.layer),

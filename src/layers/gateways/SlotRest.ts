@@ -5,11 +5,12 @@
  * Only an answer in the gateway's own envelope says something about a slot. A 401 in plain text is about our
  * credentials, one in the envelope about the gateway's own WhatsApp session.
  */
-import { Effect, Result, Schema } from "effect"
+import { Clock, Effect, Result, Schema } from "effect"
 import { canonical } from "../../domain/Jid.ts"
 import type { UpstreamStatus } from "../../domain/Device.ts"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { GatewayName, UpstreamId } from "../../domain/Ids.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
 import type { RestClient } from "./RestClient.ts"
 
@@ -40,16 +41,16 @@ const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid
 export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(name, operation, detail)
 
-  const ask = (operation: string, method: "GET" | "POST", url: URL, body?: unknown) =>
-    Effect.map(rest.ask({ operation, method, url, body, millis: questionMillis }), ({ status, text }): Reply => ({
+  const ask = (operation: string, method: "GET" | "POST", url: URL, body?: unknown, millis = questionMillis) =>
+    Effect.map(rest.ask({ operation, method, url, body, millis }), ({ status, text }): Reply => ({
       status,
       envelope: readEnvelope(text)
     }))
 
   const refused = (operation: string, reply: Reply) => unavailable(operation, describeRefusal(reply))
 
-  const readSlot = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
-    const reply = yield* ask(operation, "GET", rest.at("devices", slot))
+  const readSlot = Effect.fnUntraced(function*(operation: string, slot: UpstreamId, millis = questionMillis) {
+    const reply = yield* ask(operation, "GET", rest.at("devices", slot), undefined, millis)
     if (isUnknownSlot(reply.status, reply.envelope)) return { known: false as const, jid: null }
     const results = decodeSlot(reply.envelope?.results)
     if (reply.status !== 200 || Result.isFailure(results)) return yield* refused(operation, reply)
@@ -67,19 +68,16 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
     return { isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in }
   })
 
-  const status = Effect.fn("SlotRest.status")(
-    function*(slot: UpstreamId, known: string | null) {
-      const operation = "answer for the slot's status"
-      const flags = yield* readFlags(operation, slot)
-      if (flags === null) return unknownSlot
-      if (known !== null && flags.isConnected && flags.isLoggedIn) return { ...flags, jid: known }
-      return { ...flags, jid: (yield* readSlot(operation, slot)).jid }
-    },
-    Effect.timeoutOrElse({
-      duration: questionMillis,
-      orElse: () => Effect.fail(unavailable("answer for the slot's status", `no answer within ${questionMillis} ms`))
-    })
-  )
+  const status = Effect.fn("SlotRest.status")(function*(slot: UpstreamId, known: string | null) {
+    const operation = "answer for the slot's status"
+    const clock = yield* Clock.Clock
+    const began = monotonicMillis(clock)
+    const flags = yield* readFlags(operation, slot)
+    if (flags === null) return unknownSlot
+    if (known !== null && flags.isConnected && flags.isLoggedIn) return { ...flags, jid: known }
+    const left = Math.max(1, Math.floor(questionMillis - (monotonicMillis(clock) - began)))
+    return { ...flags, jid: (yield* readSlot(operation, slot, left)).jid }
+  })
 
   const ensureSlot = Effect.fn("SlotRest.ensureSlot")(function*(slot: UpstreamId) {
     const operation = "create the slot"
