@@ -57,7 +57,7 @@ const add = Command.make("add", {
   device: Flag.String("device").pipe(
     Flag.withDescription("only events of this device; may be repeated"),
     Flag.withSchema(DeviceId),
-    Flag.between(0, 1_000)
+    Flag.between(0, 256)
   ),
   header: Flag.String("header").pipe(
     Flag.withDescription("a header to send, as name=value; may be repeated [COLUMBA_SUBSCRIPTION_HEADER for one]"),

@@ -28,8 +28,8 @@ import { delivery, subscription, subscriptionSecret } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import { Cursor, Kinds, PageLimit } from "./Payloads.ts"
 
-/** A filter over more devices is better none; the row stays small. */
-const devicesMax = 1_000
+/** A filter over more devices is better none; a list of all subscriptions stays small. */
+const devicesMax = 256
 
 /** More headers, or longer ones, are not credentials. */
 const headersMax = 16

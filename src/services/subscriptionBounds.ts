@@ -6,7 +6,8 @@ import { Duration } from "effect"
 
 /**
  * Events past the cursor of one subscription that are in memory at a time, and their bytes (or one event). Enough that a
- * fast endpoint is never idle; `subscriptionsMax` times the bytes is what a process must have: 125 MiB at worst.
+ * fast endpoint is never idle; `subscriptionsMax` times these bytes and those of held devices is what a process must
+ * have: some 190 MiB if all endpoints hang at different places of the log.
  */
 export const windowEventsMax = 128
 export const windowBytesMax = 256 * 1024
@@ -17,9 +18,9 @@ export const concurrencyMax = 8
 /** Devices that may be held back at one endpoint. With so many refused, the endpoint is broken and not an event. */
 export const heldDevicesMax = 64
 
-/** Events of a held device that are read at a time, and their bytes. */
+/** Events of a held device that are read at a time, and their bytes (or one event): of `concurrencyMax` devices at most. */
 export const heldReadMax = 16
-export const heldReadBytesMax = 64 * 1024
+export const heldReadBytesMax = 16 * 1024
 
 /**
  * The first retry comes soon, since most failures are a restart; the last ones every half hour, since an endpoint that

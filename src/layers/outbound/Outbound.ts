@@ -160,6 +160,7 @@ const send = (
       headers: { ...headers, "content-length": body.byteLength },
       maxHeaderSize: headBytesMax
     })
+    let answered = () => false
     request.on("response", (response) => {
       const reply = {
         status: response.statusCode ?? 0,
@@ -176,6 +177,10 @@ const send = (
         ended()
       }
       const late = setTimeout(cut, bodyMillis)
+      answered = () => {
+        ended()
+        return true
+      }
       response.on("data", (chunk: Buffer) => {
         bytes += chunk.length
         if (bytes > bodyBytesMax) cut()
@@ -184,6 +189,8 @@ const send = (
       response.on("end", () => setImmediate(ended)).on("error", ended)
     })
     request.on("error", (cause: NodeJS.ErrnoException) => {
+      // An answer that came before all of the body was sent, which nobody reads any more.
+      if (answered()) return
       if (cause instanceof OutboundRefused) return resume(Effect.fail(cause))
       resume(Effect.fail(
         request.reusedSocket && /^(ECONNRESET|EPIPE)$/.test(cause.code ?? "")

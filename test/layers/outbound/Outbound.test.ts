@@ -1,12 +1,15 @@
 /** Requests on behalf of callers, over real sockets and a real name server. */
+import { createServer as createSecureServer } from "node:https"
 import { createServer } from "node:net"
 import type { AddressInfo, Socket } from "node:net"
 import { networkInterfaces } from "node:os"
+import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import type { Scope } from "effect"
 import * as Outbound from "../../../src/layers/outbound/Outbound.ts"
 import { OutboundHttp } from "../../../src/services/OutboundHttp.ts"
+import { cert, key } from "../../support/certificate.ts"
 import * as DnsServer from "../../support/dnsServer.ts"
 import * as Receiver from "../../support/subscriber.ts"
 
@@ -178,6 +181,53 @@ describe("a request", () => {
       })
       const reply = yield* post(outbound, `http://127.0.0.1:${dripping.port}/`)
       assert.deepStrictEqual(reply, { status: 503, retryAfterSeconds: 7 })
+    }))
+
+  it.live("by TLS goes to the checked address and verifies the name, which the server is told", () =>
+    Effect.gen(function*() {
+      const names: Array<string> = []
+      const server = createSecureServer({ cert, key, SNICallback: (name, done) => (names.push(name), done(null)) }, (
+        _,
+        response
+      ) => response.writeHead(204).end())
+      yield* Effect.acquireRelease(
+        Effect.callback<void>((resume) => {
+          server.listen(0, "127.0.0.1", () => resume(Effect.void))
+        }),
+        () =>
+          Effect.sync(() => {
+            server.close()
+            server.closeAllConnections()
+          })
+      )
+      const trusted = tls.getCACertificates("default")
+      yield* Effect.acquireRelease(
+        Effect.sync(() => tls.setDefaultCACertificates([...trusted, cert])),
+        () => Effect.sync(() => tls.setDefaultCACertificates(trusted))
+      )
+      const { port } = server.address() as AddressInfo
+      const outbound = yield* make({ allowPrivate: true, resolve: async () => ["127.0.0.1"] })
+      assert.strictEqual((yield* post(outbound, `https://hooks.example.com:${port}/`)).status, 204)
+      assert.deepStrictEqual(names, ["hooks.example.com"])
+      const wrong = yield* Effect.flip(post(outbound, `https://other.example.com:${port}/`))
+      assert.include(wrong.message, "ERR_TLS_CERT_ALTNAME_INVALID")
+      tls.setDefaultCACertificates(trusted)
+      const stranger = yield* make({ allowPrivate: true, resolve: async () => ["127.0.0.1"] })
+      const unknown = yield* Effect.flip(post(stranger, `https://hooks.example.com:${port}/`))
+      assert.include(unknown.message, "SELF_SIGNED")
+    }))
+
+  it.live("takes an answer that comes before its body is sent", () =>
+    Effect.gen(function*() {
+      const outbound = yield* make({ allowPrivate: true })
+      const early = yield* listen((socket) =>
+        socket.once("data", () => {
+          socket.end("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+          socket.pause()
+        })
+      )
+      const large = { url: `http://127.0.0.1:${early.port}/`, headers: {}, body: Buffer.alloc(8 * 1024 * 1024) }
+      assert.strictEqual((yield* outbound.post(large)).status, 413)
     }))
 
   it.live("is sent again on a new connection where the kept one was closed meanwhile", () =>

@@ -89,6 +89,20 @@ it.live("drops whole partitions, never below a sink's cursor, and the rest by ro
     assert.deepStrictEqual(next, { _tag: "Committed", seq: 451 })
   }).pipe(Effect.scoped))
 
+it.live("drops whole partitions past the cursor of a sink with a limit only once they are older than that", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallPartitions
+    yield* sql`insert into sink_cursors (sink, epoch, seq, keep) values ('limited', 0, 150, interval '7 days')`
+    yield* appendMany(log, 450)
+    const age = (days: number) => sql`update events set recorded_at = recorded_at - ${days}::float8 * interval '1 day'`
+    yield* age(2)
+    assert.deepStrictEqual(yield* log.deleteOlderThan(Duration.days(1), { stepMax }), { _tag: "Deleted", count: 150 })
+    assert.deepInclude(yield* log.bounds, { head: 450, oldest: 151 })
+    yield* age(6)
+    assert.deepStrictEqual(yield* log.deleteOlderThan(Duration.days(1), { stepMax }), { _tag: "Deleted", count: 299 })
+    assert.deepInclude(yield* log.bounds, { head: 450, oldest: 450 })
+  }).pipe(Effect.scoped))
+
 it.live("refuses to delete when more time seems to have passed than can be explained", () =>
   Effect.gen(function*() {
     const { log, sql } = yield* smallPartitions

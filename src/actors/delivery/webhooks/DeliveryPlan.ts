@@ -271,8 +271,9 @@ export class DeliveryPlan {
 
   #nextOfAll(now: number): Step {
     let wakeAt: number | null = null
+    const room = bounds.concurrencyMax - this.#countLoaded()
     for (const held of this.#held.values()) {
-      if (held.state !== "waiting") continue
+      if (held.state !== "waiting" || (held.loaded.length === 0 && room <= 0)) continue
       const dueAt = Math.max(held.dueAt, readableAt(held))
       if (dueAt <= now) return this.#tryHeld(held)
       wakeAt = earlier(wakeAt, dueAt)
@@ -281,6 +282,13 @@ export class DeliveryPlan {
     return entry === undefined
       ? { _tag: "Idle", wakeAt }
       : this.#send(entry.event, "window", 1, () => entry.state = "sent")
+  }
+
+  /** Held devices that have events in memory, or are about to. */
+  #countLoaded(): number {
+    let count = 0
+    for (const held of this.#held.values()) if (held.state !== "waiting" || held.loaded.length > 0) count++
+    return count
   }
 
   /** One at a time, and in turn: an event that is never taken must not be the only one that is tried. */
@@ -409,8 +417,13 @@ export class DeliveryPlan {
       : consequence
   }
 
-  /** What was not sent leaves the window, and is read again once the circuit is closed. */
+  /** What was not sent leaves the memory, and is read again once the circuit is closed. */
   #forgetWaiting(): void {
+    for (const held of this.#held.values()) {
+      if (held.state !== "waiting") continue
+      held.loaded = []
+      held.after = held.seq - 1
+    }
     let kept = this.#entries.length
     while (kept > 0 && this.#entries[kept - 1]!.state === "waiting") this.#bytes -= this.#entries[--kept]!.event.bytes
     if (kept === this.#entries.length) return

@@ -230,7 +230,7 @@ describe("a plan of deliveries", () => {
     const huge = make()
     huge.offer(0, [event(1, 1, 5_000_000), event(2, 1, 1)], 2, null)
     assert.strictEqual(huge.through, 1)
-    // Refusals of one device after the other end at the bound.
+    // Refusals of one device after the other end at the bound, and few of them are read at a time.
     const refusing = make()
     for (let number = 1; number <= 1_000; number++) {
       fill(refusing, [number])
@@ -238,6 +238,9 @@ describe("a plan of deliveries", () => {
     }
     assert.strictEqual(refusing.health.held.length, bounds.heldDevicesMax)
     assert.isBelow(refusing.cursor, bounds.heldDevicesMax + 1)
+    let reading = 0
+    for (let step = refusing.next(10_000); step._tag === "ReadHeld"; step = refusing.next(10_000)) reading++
+    assert.strictEqual(reading, bounds.concurrencyMax)
   })
 
   it("keeps to a rate, with a burst of one second", () => {
@@ -258,6 +261,19 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(times.filter((time) => time === 0).length, 10)
     assert.isAtLeast(now, 2_900)
     assert.isBelow(now, 3_100)
+  })
+
+  it("goes on with the oldest event that is kept of a held device", () => {
+    const plan = make()
+    fill(plan, [1, 1, 1])
+    plan.report(sendAll(plan, 0)[0]!, reported("refused"), 0, at)
+    assert.strictEqual(plan.next(5_000)._tag, "ReadHeld")
+    plan.heldExpired(device(1), 3)
+    assert.deepStrictEqual(plan.health.expired, 1)
+    assert.deepStrictEqual(plan.next(5_000), { _tag: "ReadHeld", device: device(1), after: 2 })
+    plan.heldRead(device(1), { events: [event(3, 1)], through: 3 }, 5_000)
+    plan.report(sendAll(plan, 5_000)[0]!, reported("delivered"), 5_000, at)
+    assert.deepStrictEqual([plan.health.held, plan.cursor], [[], 3])
   })
 
   it("skips what is deleted, and says how much", () => {
