@@ -32,6 +32,8 @@ export interface WahaOptions {
   readonly waitMillis?: number | undefined
   /** Whether some messages are addressed by hidden ids. True by default. */
   readonly hiddenIds?: boolean | undefined
+  /** How long login codes are shown, times this. 1 by default. */
+  readonly codePace?: number | undefined
   /** How long an answer about a hidden id takes. 0 by default. */
   readonly lidMillis?: number | undefined
   /** The waits between tries of a webhook, times this. 1 by default. */
@@ -63,6 +65,9 @@ export interface WahaServer extends Dialect {
 }
 
 const pingMillisDefault = 60_000
+const firstCodeMillis = 60_000
+const laterCodeMillis = 20_000
+const codesMax = 6
 const waitMillisDefault = 5000
 const fileMillisDefault = 180_000
 /** Newest last; a test looks at what it has just caused. */
@@ -84,6 +89,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     if (known !== undefined) return known
     const made = new WahaSession(device)
     sessions.set(device, made)
+    showCodes(device)
     return made
   }
 
@@ -133,11 +139,41 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     }
   }
 
-  const announce = (device: SimulatedDevice): void =>
+  const announce = (device: SimulatedDevice): void => {
+    adopt(device)
     send(
       device,
       write(device, device.id, [{ event: "session.status", payload: session(device).noteStatus(core.now()) }])
     )
+    showCodes(device)
+  }
+
+  /** By session that shows a code. */
+  const codes = new Map<SimulatedDevice, NodeJS.Timeout>()
+  const hideCodes = (device: SimulatedDevice): void => {
+    clearTimeout(codes.get(device))
+    codes.delete(device)
+  }
+
+  /** Every new code is said; after the last one the session has failed. */
+  const showCodes = (device: SimulatedDevice): void => {
+    if (session(device).status !== "SCAN_QR_CODE") return hideCodes(device)
+    if (codes.has(device)) return
+    const show = (number: number): void => {
+      const millis = (number === 1 ? firstCodeMillis : laterCodeMillis) * (options.codePace ?? 1)
+      const timer = setTimeout(() => {
+        if (session(device).status !== "SCAN_QR_CODE") return hideCodes(device)
+        if (number === codesMax) {
+          hideCodes(device)
+          return setStatus(device, "FAILED")
+        }
+        show(number + 1)
+        announce(device)
+      }, millis)
+      codes.set(device, timer.unref())
+    }
+    show(1)
+  }
 
   const setStatus: WahaServer["setStatus"] = (device, status) => {
     session(device).force(status)
@@ -205,13 +241,13 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     send,
     isFull: (device) => anyFull(socketsOf(device)),
     tell: (device: SimulatedDevice, change: AccountChange) => {
-      adopt(device)
       // A session that lost its account starts anew and then shows a code.
       if (change === "logged-out") session(device).force(null)
       announce(device)
     },
     holders: (devices) => [...devices, everywhere],
     removed: (device) => {
+      hideCodes(device)
       session(device).force("STOPPED")
       announce(device)
     },
@@ -243,6 +279,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     revived: () => {},
     close: () => {
       clearInterval(pings)
+      for (const timer of codes.values()) clearTimeout(timer)
       webhooks.forget()
     }
   }

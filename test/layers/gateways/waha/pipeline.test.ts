@@ -166,6 +166,22 @@ describe("a device on WAHA", () => {
       }
     }))
 
+  it.live("has its session started again when nobody has scanned its codes, and not at once each time", () =>
+    Effect.gen(function*() {
+      const { core, device, id, server, waha } = yield* setup({ codePace: 0.001 })
+      core.logOut(device)
+      yield* server.become(id, "AwaitingLogin")
+      yield* until("the codes ran out", Effect.sync(() => waha.session(device).status === "FAILED"))
+      yield* until(
+        "it shows codes again",
+        Effect.sync(() => waha.requests.includes("POST /api/sessions/tenant-7/restart"))
+      )
+      yield* until("they ran out again", Effect.sync(() => waha.session(device).status === "FAILED"))
+      assert.strictEqual(yield* server.state(id), "AwaitingLogin")
+      const restarts = waha.requests.filter((line) => line.endsWith("/restart")).length
+      assert.isAtMost(restarts, 2)
+    }))
+
   it.live("waits for a login by code or passkey, and is online with the account", () =>
     Effect.gen(function*() {
       const { core, device, id, server, waha } = yield* setup()
