@@ -7,6 +7,7 @@ import type { UpstreamStatus } from "../domain/Device.ts"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 import type { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import type { WebhookState } from "../domain/WebhookState.ts"
+import type { EventDraft } from "../domain/Event.ts"
 import type { SessionEvent } from "./GatewayParts.ts"
 
 /** The actor's own view of its connection, read without disturbing it. */
@@ -66,9 +67,14 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean>
   /**
    * Events of the device that came by a webhook, and are in the log by now. They show its actor that it is heard. Hints
-   * among them only make it ask the gateway: webhooks come late, twice and in any order.
+   * among them only make it ask the gateway: webhooks come late, twice and in any order. `repeats` were in the log before:
+   * they say nothing about now, since whoever saw a webhook on its way can send it again, but they were delivered.
    */
-  readonly heard: (id: DeviceId, events: ReadonlyArray<SessionEvent>) => Effect.Effect<void>
+  readonly heard: (
+    id: DeviceId,
+    events: ReadonlyArray<SessionEvent>,
+    repeats?: ReadonlyArray<EventDraft>
+  ) => Effect.Effect<void>
   /** A webhook that was signed for the device was turned away, now. False where no actor lives here to write it down. */
   readonly refused: (id: DeviceId) => Effect.Effect<boolean>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>

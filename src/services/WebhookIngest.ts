@@ -247,10 +247,10 @@ const make = Effect.gen(function*() {
       const committed = yield* inTime(webhook, commit(key, drafts))
       if (Option.isNone(committed)) return yield* turnAway(deviceId, "too-late")
       const isNew = new Set(drafts.filter((_, index) => committed.value[index]?._tag === "Committed"))
-      // A repeat proves nothing about now: whoever saw a webhook on its way can send it again.
-      if (isNew.size === 0 && drafts.length > 0) return refused("repeated")
-      yield* fleet.heard(deviceId, events.filter((event) => event._tag !== "Record" || isNew.has(event.draft)))
-      return refused("accepted")
+      const isRepeat = isNew.size === 0 && drafts.length > 0
+      const news = isRepeat ? [] : events.filter((event) => event._tag !== "Record" || isNew.has(event.draft))
+      yield* fleet.heard(deviceId, news, drafts.filter((draft) => !isNew.has(draft)))
+      return refused(isRepeat ? "repeated" : "accepted")
     }
   )
 

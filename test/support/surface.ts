@@ -40,7 +40,7 @@ export interface Script {
   /** What the actor of the device does with an answer of its gateway; false: no actor lives here. */
   reportStatus: DeviceFleet["Service"]["reportStatus"]
   /** What the actors were told of webhooks. */
-  readonly heard: Array<readonly [id: DeviceId, events: ReadonlyArray<SessionEvent>]>
+  readonly heard: Array<readonly [id: DeviceId, events: ReadonlyArray<SessionEvent>, repeats: number]>
   readonly refused: Array<DeviceId>
   /** Whether the actors live in this process. */
   hosts: boolean
@@ -64,7 +64,7 @@ const makeFleet = (script: Script) =>
     DeviceFleet.of({
       view: (id) => Effect.sync(() => script.views.get(id) ?? null),
       reportStatus: (id, status) => script.reportStatus(id, status),
-      heard: (id, events) => Effect.sync(() => void script.heard.push([id, events])),
+      heard: (id, events, repeats = []) => Effect.sync(() => void script.heard.push([id, events, repeats.length])),
       refused: (id) => Effect.sync(() => script.hosts && script.refused.push(id) > 0),
       backfills: Effect.succeed([]),
       incidents: Effect.sync(() => script.incidents),

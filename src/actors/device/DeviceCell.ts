@@ -210,9 +210,16 @@ const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
 
 /**
  * Events that came by a webhook, and are in the log. Webhooks come late and in any order, so a hint among them says
- * nothing about now: it only makes us ask.
+ * nothing about now: it only makes us ask. What was in the log before was delivered all the same, if late, and nothing
+ * else follows from it.
  */
-export const hearWebhook = (cell: DeviceCell, events: ReadonlyArray<SessionEvent>): void => {
+export const hearWebhook = (
+  cell: DeviceCell,
+  events: ReadonlyArray<SessionEvent>,
+  repeats: ReadonlyArray<EventDraft>
+): void => {
+  for (const draft of repeats) cell.reception.clear(draft)
+  if (events.length === 0) return
   cell.lastWebhookAt = cell.host.clock.currentTimeMillisUnsafe()
   if (cell.reception.refusedAt !== null) push(cell, endRefusal(cell))
   for (const event of events) {

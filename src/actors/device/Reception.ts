@@ -79,7 +79,7 @@ export class Reception {
   hear(draft: EventDraft, now: number): void {
     this.heardAt = now
     if (draft.kind !== "message.received") return
-    if (this.suspects !== null) this.#clear(draft.data.waId)
+    this.clear(draft)
     const pause = now - this.messageAt
     // Down at once, up slowly: a busy device that falls silent is still a busy one.
     if (pause < this.messagePause) {
@@ -103,8 +103,10 @@ export class Reception {
   }
 
   /** The live path delivered it after all. By the id alone: two spellings of one account are no reason for a proof. */
-  #clear(waId: string): void {
-    const left = this.suspects!.filter((suspect) => suspect.waId !== waId)
+  clear(draft: EventDraft): void {
+    if (this.suspects === null || draft.kind !== "message.received") return
+    const { waId } = draft.data
+    const left = this.suspects.filter((suspect) => suspect.waId !== waId)
     this.suspects = left.length === 0 ? null : left
   }
 }

@@ -54,7 +54,7 @@ export const make = (): LeasedFleet => {
     fleet: DeviceFleet.of({
       view: (id) => Effect.suspend(() => current.view(id)),
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),
-      heard: (id, events) => Effect.suspend(() => current.heard(id, events)),
+      heard: (id, events, repeats) => Effect.suspend(() => current.heard(id, events, repeats)),
       refused: (id) => Effect.suspend(() => current.refused(id)),
       incidents: Effect.suspend(() => current.incidents),
       backfills: Effect.suspend(() => current.backfills),

@@ -332,10 +332,10 @@ const make = Effect.gen(function*() {
       yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
       return true
     }),
-    heard: (id, events) =>
+    heard: (id, events, repeats = []) =>
       Effect.sync(() => {
         const cell = cells.get(id)
-        if (cell !== undefined) hearWebhook(cell, events)
+        if (cell !== undefined) hearWebhook(cell, events, repeats)
       }),
     refused: (id) =>
       Effect.sync(() => {

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { EventDraft } from "../../../src/domain/Event.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
 import { deviceId, pass, settle } from "../../support/fleetBench.ts"
 import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../support/receptionBench.ts"
 import type { ScriptedHistory } from "../../support/scriptedHistory.ts"
@@ -213,6 +214,31 @@ describe("a device that is deaf", () => {
       const rules = (yield* logged("device.state")).map(({ data }) => (JSON.parse(data) as { rule: string }).rule)
       assert.notInclude(rules, "deaf-proved")
       assert.deepStrictEqual(yield* gapsOf(one), [])
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("is not taken for deaf where a webhook brings what its history has brought before", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
+      const log = yield* EventLog
+      const { fleet } = yield* live(gateway)
+      yield* pass("5 seconds")
+      // Messages often, so that it is looked after soon when they stop.
+      for (let n = 0; n < 20; n++) {
+        const draft = yield* arriving(one)
+        history.keep(draft)
+        log.push(draft)
+        yield* pass("1 second")
+        yield* fleet.heard(one, [{ _tag: "Record", draft }])
+        yield* pass("2 seconds")
+      }
+      const late = yield* arriving(one, { waId: "LATE" })
+      history.keep(late)
+      while (!waIdsIn(yield* logged("message.received")).includes("LATE")) yield* pass("1 second")
+      yield* fleet.heard(one, [], [late])
+      yield* pass("5 minutes")
+      const rules = (yield* logged("device.state")).map(({ data }) => (JSON.parse(data) as { rule: string }).rule)
+      assert.notInclude(rules, "deaf-proved")
     }).pipe(Effect.provide(storage)))
 
   it.effect(
