@@ -26,12 +26,14 @@ const EventBody = Schema.Struct({
 })
 const RawBody = Schema.Struct({ device: Schema.String, text: Schema.String })
 const DeviceBody = Schema.Struct({ device: Schema.String })
+const StatusBody = Schema.Struct({ device: Schema.String, status: Schema.NullOr(Schema.String) })
 
 const decodeEmit = Schema.decodeUnknownResult(EmitBody)
 const decodeDevices = Schema.decodeUnknownResult(DevicesBody)
 const decodeEvent = Schema.decodeUnknownResult(EventBody)
 const decodeRaw = Schema.decodeUnknownResult(RawBody)
 const decodeDevice = Schema.decodeUnknownResult(DeviceBody)
+const decodeStatus = Schema.decodeUnknownResult(StatusBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
 /** Lines of the ledger in one answer. The next page starts after the `n` of the last line. */
@@ -106,6 +108,14 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
       if (device === undefined) return unknownDevice(asked.success.device)
       core.emitter.sendRaw(device, asked.success.text)
       return json({ sockets: device.sockets.size })
+    }
+    case "POST status": {
+      const asked = decodeStatus(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      const device = core.devices.get(asked.success.device)
+      if (device === undefined) return unknownDevice(asked.success.device)
+      const { status } = asked.success
+      return core.dialect.force?.(device, status) === true ? json({ status }) : plain(400, "no such status here")
     }
     case "POST pair":
     case "POST logout":

@@ -39,6 +39,8 @@ export interface Dialect {
   readonly isFull: (device: SimulatedDevice) => boolean
   /** Data that is no event of the dialect, for the fault `junk`. */
   readonly junk: ReadonlyArray<string>
+  /** Gives a slot a status of the dialect's own; null: the one that its account has. False where there is none of that name. */
+  readonly force?: (device: SimulatedDevice, status: string | null) => boolean
   /** Says what became of the account, as far as the dialect says such things. */
   readonly tell: (device: SimulatedDevice, change: AccountChange) => void
   /** The holders of the sockets that concern these devices. */

@@ -16,7 +16,8 @@ import type { SimulatorCore } from "../SimulatorCore.ts"
 import { accountOf, junk, type Speaker, toWaha, type WahaEvent } from "./events.ts"
 import { queryKey } from "./queryKey.ts"
 import { makeRoutes } from "./WahaRoutes.ts"
-import { WahaSession } from "./WahaSession.ts"
+import { forcedStatuses, WahaSession } from "./WahaSession.ts"
+import type { ForcedStatus } from "./WahaSession.ts"
 import * as WahaWebhooks from "./WahaWebhooks.ts"
 
 export interface WahaOptions {
@@ -55,10 +56,7 @@ interface Subscription {
 export interface WahaServer extends Dialect {
   readonly session: (device: SimulatedDevice) => WahaSession
   /** Gives a session another status, and says so. */
-  readonly setStatus: (
-    device: SimulatedDevice,
-    status: "STOPPED" | "FAILED" | "PASSKEY_REQUIRED" | "PASSKEY_CONFIRMATION_REQUIRED" | null
-  ) => void
+  readonly setStatus: (device: SimulatedDevice, status: ForcedStatus | null) => void
   readonly webhooks: WahaWebhooks.WebhookSender
   /** The requests so far, as `GET /api/…`, without the query. */
   readonly requests: ReadonlyArray<string>
@@ -240,6 +238,12 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     encode: (device, event, payload, slot) => write(device, slot, toWaha(event, payload, speaker(device))),
     send,
     isFull: (device) => anyFull(socketsOf(device)),
+    force: (device, status) => {
+      const forced = forcedStatuses.find((one) => one === status)
+      if (forced === undefined && status !== null) return false
+      setStatus(device, forced ?? null)
+      return true
+    },
     tell: (device: SimulatedDevice, change: AccountChange) => {
       // A session that lost its account starts anew and then shows a code.
       if (change === "logged-out") session(device).force(null)

@@ -3,14 +3,11 @@ import type { Payload } from "../Dialect.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import { ackNumbers, vary } from "./events.ts"
 
-export type WahaStatus =
-  | "STOPPED"
-  | "STARTING"
-  | "SCAN_QR_CODE"
-  | "PASSKEY_REQUIRED"
-  | "PASSKEY_CONFIRMATION_REQUIRED"
-  | "WORKING"
-  | "FAILED"
+/** Statuses that the account alone does not explain. */
+export const forcedStatuses = ["STOPPED", "FAILED", "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"] as const
+export type ForcedStatus = (typeof forcedStatuses)[number]
+
+export type WahaStatus = ForcedStatus | "STARTING" | "SCAN_QR_CODE" | "WORKING"
 
 /** A webhook as the session's settings have it. */
 export interface WebhookConfig {
@@ -37,8 +34,7 @@ const recentStatuses = 3
 export class WahaSession {
   readonly device: SimulatedDevice
   config: Payload = {}
-  /** A status that the account alone does not explain. */
-  #forced: Exclude<WahaStatus, "STARTING" | "SCAN_QR_CODE" | "WORKING"> | null = null
+  #forced: ForcedStatus | null = null
   readonly #history: Array<HistoryMessage> = []
   /** Hidden ids that messages have told. */
   readonly lids = new Map<string, string>()
@@ -61,7 +57,7 @@ export class WahaSession {
   }
 
   /** Null: what the account says. */
-  force(status: "STOPPED" | "FAILED" | "PASSKEY_REQUIRED" | "PASSKEY_CONFIRMATION_REQUIRED" | null): void {
+  force(status: ForcedStatus | null): void {
     this.#forced = status
   }
 

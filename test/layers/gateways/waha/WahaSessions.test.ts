@@ -65,6 +65,22 @@ describe("the status of a WAHA session", () => {
     }))
 })
 
+describe("another process", () => {
+  it.live("may give a session of the simulator any status", () =>
+    Effect.gen(function*() {
+      const { device, gateway, simulator, waha } = yield* setup()
+      const set = (status: string | null) =>
+        Effect.promise(() =>
+          fetch(`${simulator.url}/__sim/status`, { method: "POST", body: JSON.stringify({ device: "sim-1", status }) })
+        )
+      assert.strictEqual((yield* set("FAILED")).status, 200)
+      assert.strictEqual(waha.session(device).status, "FAILED")
+      assert.strictEqual((yield* set("ASLEEP")).status, 400)
+      assert.strictEqual((yield* set(null)).status, 200)
+      assert.isTrue((yield* gateway.status(target)).isConnected)
+    }))
+})
+
 describe("starting a WAHA session", () => {
   it.live.each(
     [
