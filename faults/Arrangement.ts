@@ -58,29 +58,29 @@ export const make = Effect.fnUntraced(function*(
     (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
   )
   const { databaseUrl, rabbitUrl } = yield* Servers.freshPlaces(servers)
-  const simulator = yield* SimulatorProcess.make({ program, directory, seed })
-  const proxies = {
+  const { dialect } = scenario
+  const simulator = yield* SimulatorProcess.make({ program, directory, seed, dialect })
+  const toServers = {
     database: yield* before(databaseUrl),
     broker: yield* before(rabbitUrl),
     gateway: yield* before(`http://127.0.0.1:${simulator.port}`)
   }
   const clockFile = join(directory, "clock")
   const recorder = yield* Recorder.make(rabbitUrl, directory)
-  const columba = yield* ColumbaProcess.make({
-    directory,
-    program,
-    wrapper: scenario.wrapper,
-    env: {
-      DATABASE_URL: through(databaseUrl, proxies.database),
-      RABBITMQ_URL: through(rabbitUrl, proxies.broker),
-      WHATSAPP_API_URL: `http://127.0.0.1:${proxies.gateway.port}`,
-      WHATSAPP_API_USER: SimulatorProcess.auth.user,
-      WHATSAPP_API_PASSWORD: SimulatorProcess.auth.password,
-      COLUMBA_FAULTS_CLOCK: clockFile,
-      ...scenario.env,
-      NODE_OPTIONS: `--import=${clockShift} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
-    }
-  })
+  const env: Record<string, string> = {
+    DATABASE_URL: through(databaseUrl, toServers.database),
+    RABBITMQ_URL: through(rabbitUrl, toServers.broker),
+    WHATSAPP_API_URL: `http://127.0.0.1:${toServers.gateway.port}`,
+    WHATSAPP_API_DIALECT: dialect,
+    ...SimulatorProcess.credentials[dialect],
+    COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
+    COLUMBA_FAULTS_CLOCK: clockFile,
+    ...scenario.env,
+    NODE_OPTIONS: `--import=${clockShift} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
+  }
+  const columba = yield* ColumbaProcess.make({ directory, program, wrapper: scenario.wrapper, env })
+  const proxies = { ...toServers, webhooks: yield* before(columba.url) }
+  if (dialect === "gowa") env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${proxies.webhooks.port}`
   yield* columba.start
   const devices = yield* addDevices(columba, scenario.load.devices)
   const reader = yield* StreamReader.make(columba.url)
@@ -92,11 +92,14 @@ export const make = Effect.fnUntraced(function*(
     Effect.map(columba.readiness, (answer) => answer?.status === 200),
     readyTimeout
   )
-  const online = until(
-    "every device is online",
-    Effect.map(simulator.stats, (stats) => stats.sockets === scenario.load.devices),
-    readyTimeout
-  )
+  /** As the gateway sees it where it has a socket per device; else as the program does. */
+  const heard = dialect === "gowa"
+    ? Effect.map(
+      columba.metric(`columba_device_webhooks{gateway="default",status="set"}`),
+      (set) => set === scenario.load.devices
+    )
+    : Effect.map(simulator.stats, (stats) => stats.sockets === scenario.load.devices)
+  const online = until("every device is online", heard, readyTimeout)
   const page = (after: number, limit: number) => columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=${limit}`)
   const witness = Effect.gen(function*() {
     for (;;) {

@@ -3,11 +3,14 @@
  * the promises that hold in every row. All choices (who writes what, when a fault strikes) follow from the seed.
  */
 import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
+import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Direction, Toxic } from "../test/support/FaultProxy.ts"
 
 /** Each is over, and what it broke is healed, before the next one strikes. */
 export type Fault =
   | { readonly do: "kill program" }
+  /** Killed again this long after it was ready: while it reads what it has missed. */
+  | { readonly do: "kill program twice"; readonly apartMillis: number }
   /** SIGTERM, as a deployment does. It must end with code 0. */
   | { readonly do: "stop program" }
   | { readonly do: "freeze program"; readonly millis: number }
@@ -48,8 +51,8 @@ export type Fault =
 
 export type FaultOf<Do extends Fault["do"]> = Extract<Fault, { readonly do: Do }>
 
-/** What the program speaks to. */
-export type Part = "database" | "broker" | "gateway"
+/** What the program speaks to; and `webhooks`, by which a gateway speaks to it. */
+export type Part = "database" | "broker" | "gateway" | "webhooks"
 
 export interface Strikes {
   readonly fault: Fault
@@ -70,6 +73,7 @@ export interface Scenario {
   /** What happens, in words for the report. */
   readonly title: string
   readonly load: Load
+  readonly dialect: SimulatedDialect
   /** Each kind spread over the whole of the load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>
   readonly expect: {
@@ -82,6 +86,8 @@ export interface Scenario {
     readonly survives: boolean
     /** Megabytes of resident memory that it may have at most, looked at once per second. */
     readonly residentMax?: number
+    /** Memory and open files must stay level from the second fifth of the row to its last. */
+    readonly level?: boolean
   }
   /** For the program, beyond what every row has. */
   readonly env?: Readonly<Record<string, string>>

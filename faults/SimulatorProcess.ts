@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
+import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
 import type { SimulatorStats } from "../src/simulator/SimulatorCore.ts"
 import { toEmitted } from "../test/support/Ledger.ts"
@@ -12,7 +13,18 @@ import type { Emitted, SimulatorEntry } from "../test/support/Ledger.ts"
 import { freePort } from "../test/support/servers/ServerHome.ts"
 import { until } from "../test/support/until.ts"
 
-export const auth = { user: "columba", password: "gateway-password" }
+/** What the program needs to be let in, by dialect. */
+export const credentials: Readonly<Record<SimulatedDialect, Readonly<Record<string, string>>>> = {
+  bridge: { WHATSAPP_API_USER: "columba", WHATSAPP_API_PASSWORD: "gateway-password" },
+  gowa: { WHATSAPP_API_USER: "columba", WHATSAPP_API_PASSWORD: "gateway-password" },
+  waha: { WHATSAPP_API_KEY: "gateway-key" }
+}
+
+const locks: Readonly<Record<SimulatedDialect, Readonly<Record<string, string>>>> = {
+  bridge: { user: "columba", password: "gateway-password" },
+  gowa: { user: "columba", password: "gateway-password" },
+  waha: { "api-key": "gateway-key" }
+}
 
 export interface SimulatorProcess {
   readonly port: number
@@ -30,11 +42,12 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly program: string
   readonly directory: string
   readonly seed: string
+  readonly dialect: SimulatedDialect
 }): Effect.fn.Return<SimulatorProcess, never, Scope.Scope> {
   const port = yield* freePort
   const ledger = join(options.directory, "emitted.ndjson")
-  const { password, user } = auth
-  const settings = { port: String(port), seed: options.seed, ledger, user, password }
+  const { dialect, seed } = options
+  const settings = { port: String(port), seed, dialect, ledger, ...locks[dialect] }
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
   yield* Effect.acquireRelease(
     Effect.sync(() =>

@@ -90,6 +90,27 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]],
     row: "sessions-smoke",
     condemned: ["missed"]
+  },
+  {
+    name: "watermark-before-rows",
+    title: "the watermark moves and the gaps are closed before the rows of the history are stored",
+    file: "src/actors/gateway/Backfill.ts",
+    changes: [[
+      "    for (let page = 0; page < pagesPerTurn; page++) {\n      yield* pace\n",
+      `    if (read.pages === 0 && kind !== "look") {
+      yield* decide(cell, [], [GapDrafts.watermark(cell.device.id, new Date(read.through).toISOString(), null)])
+      yield* close(cell, read, read.through, null)
+    }
+    for (let page = 0; page < pagesPerTurn; page++) {
+      yield* pace
+`
+    ], [
+      // The overlap of readings would hide it for ten minutes, longer than the row.
+      "      overlap: Duration.toMillis(settings.historyOverlap),",
+      "      overlap: 0,"
+    ]],
+    row: "crash-loop",
+    condemned: ["unrecovered"]
   }
 ]
 

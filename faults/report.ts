@@ -5,7 +5,7 @@ import { cell, table } from "../scripts/markdown.ts"
 import { isSound } from "./runScenario.ts"
 import type { Outcome } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
-import { scenarios } from "./scenarios.ts"
+import { makeSoak, scenarios } from "./scenarios.ts"
 
 const results = join(import.meta.dirname, "results")
 const page = join(import.meta.dirname, "../docs/faults.md")
@@ -67,6 +67,9 @@ const row = (scenario: Scenario): ReadonlyArray<string> => {
   ]
 }
 
+/** Minutes of the soak that the page shows. */
+const usualSoak = 30
+
 const heads = [
   "row",
   "what happens",
@@ -78,7 +81,8 @@ const heads = [
   "ready again after (median)"
 ]
 
-export const section = (): string => table(heads, scenarios.filter(({ name }) => !name.endsWith("-smoke")).map(row))
+export const section = (): string =>
+  table(heads, [...scenarios.filter(({ name }) => !name.endsWith("-smoke")), makeSoak(usualSoak)].map(row))
 
 const marked = /(<!-- rows:[^\n]*-->\n)[\s\S]*?(\n<!-- \/rows -->)/
 

@@ -8,6 +8,7 @@
  *     npm run faults -- --smoke             # the rows of every test run
  *     npm run faults -- kill --seed other   # the same with other choices
  *     npm run faults -- --mutants           # programs that break a promise on purpose: each must be condemned
+ *     npm run faults -- --soak 30           # a fault per minute, for so many minutes
  *     npm run faults -- --list
  */
 import { parseArgs } from "node:util"
@@ -20,7 +21,7 @@ import { keep, line, write } from "./report.ts"
 import { isSound, runScenario } from "./runScenario.ts"
 import type { Outcome, Progress } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
-import { scenarios } from "./scenarios.ts"
+import { makeSoak, scenarios } from "./scenarios.ts"
 import * as Servers from "./Servers.ts"
 
 const { positionals, values } = parseArgs({
@@ -30,12 +31,14 @@ const { positionals, values } = parseArgs({
     area: { type: "string" },
     smoke: { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
+    soak: { type: "string" },
     list: { type: "boolean", default: false },
     "no-results": { type: "boolean", default: false }
   }
 })
 
 const choose = (): ReadonlyArray<Scenario> => {
+  if (values.soak !== undefined) return [makeSoak(Number(values.soak))]
   const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name))
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
   return scenarios.filter((scenario) =>

@@ -25,6 +25,8 @@ export interface Outcome {
   readonly resumed: number
   /** The most resident memory that was seen, in megabytes. */
   readonly residentMax: number
+  /** Medians of resident megabytes and open files, in the second and in the last fifth of the row. */
+  readonly trend: { readonly resident: readonly [number, number]; readonly files: readonly [number, number] }
   readonly seconds: number
 }
 
@@ -46,18 +48,25 @@ const settleTimeout = "90 seconds"
 const quietMillis = 1_000
 
 interface Moment {
+  /** Events emitted when it strikes. */
   readonly at: number
+  /** Events that are emitted in this part of the load. The next part begins when the fault is over. */
+  readonly end: number
   readonly fault: Fault
 }
 
-/** One moment in each of as many equal parts of the load, anywhere in it but near its end; faults in seeded order. */
+/** One moment in each of as many equal parts of the load, anywhere in its first two thirds; faults in seeded order. */
 export const planMoments = (scenario: Scenario, seed: string): ReadonlyArray<Moment> => {
   const random = seeded(`${seed}/moments`)
   const kinds = scenario.faults.flatMap(({ fault, times }) => Array.from({ length: times }, () => fault))
   // Steps of a clock are told in their order.
   const order = scenario.area === "time" ? kinds : shuffle(kinds, random)
-  const part = scenario.load.events / (order.length + 0.5)
-  return order.map((fault, index) => ({ fault, at: Math.floor((index + 0.15 + random.next() * 0.7) * part) }))
+  const part = scenario.load.events / order.length
+  return order.map((fault, index) => ({
+    fault,
+    at: Math.floor((index + 0.1 + random.next() * 0.55) * part),
+    end: Math.floor((index + 1) * part)
+  }))
 }
 
 const shuffle = <A>(items: ReadonlyArray<A>, random: Seeded): ReadonlyArray<A> =>
@@ -79,11 +88,12 @@ export const runScenario = Effect.fnUntraced(function*(
   onProgress({ emitted: 0, of: load.events, logged: 0, delivered: 0, phase: phase.now })
   const on = yield* Arrangement.make(scenario, seed, servers, program)
   yield* on.online
-  const figures = { emitted: 0, head: 0, residentMax: 0, deaths: 0 }
+  const figures = { emitted: 0, deaths: 0 }
+  const samples: Array<Sample> = []
   const look = Effect.gen(function*() {
     figures.emitted = (yield* on.simulator.stats).events
     if (yield* on.columba.running) {
-      figures.residentMax = Math.max(figures.residentMax, yield* on.columba.residentMegabytes)
+      samples.push({ resident: yield* on.columba.residentMegabytes, files: yield* on.columba.openFiles })
     } else figures.deaths++
     onProgress({
       emitted: figures.emitted,
@@ -96,14 +106,17 @@ export const runScenario = Effect.fnUntraced(function*(
   const looking = yield* Effect.forkScoped(Effect.forever(Effect.andThen(look, Effect.sleep("1 second"))))
 
   phase.now = "load"
-  yield* on.simulator.emit({ count: load.events, rate: load.rate })
   const recoveries: Array<number> = []
   const moments = planMoments(scenario, seed)
-  for (const [index, { at, fault }] of moments.entries()) {
+  const emitted = Effect.map(on.simulator.stats, ({ jobs }) => jobs.length === 0)
+  let begun = 0
+  for (const [index, { at, end, fault }] of moments.entries()) {
+    yield* on.simulator.emit({ count: end - begun, rate: load.rate })
+    begun = end
     yield* until(
       `${at} events were emitted`,
       Effect.map(on.simulator.stats, ({ events }) => events >= at),
-      "10 minutes"
+      "15 minutes"
     )
     yield* on.witness
     phase.now = `fault ${index + 1}/${moments.length}: ${describe(fault)}`
@@ -113,8 +126,8 @@ export const runScenario = Effect.fnUntraced(function*(
     yield* on.ready
     recoveries.push(Math.max(0, Math.round(performance.now() - struckAt - ("millis" in fault ? fault.millis : 0))))
     phase.now = "load"
+    yield* until("the part of the load was emitted", emitted, "15 minutes")
   }
-  yield* until("all events were emitted", Effect.map(on.simulator.stats, ({ jobs }) => jobs.length === 0), "15 minutes")
   yield* on.ready
   phase.now = "settling"
   yield* on.online
@@ -122,6 +135,8 @@ export const runScenario = Effect.fnUntraced(function*(
   phase.now = "checking"
   const verdict = yield* on.verdict
   yield* Fiber.interrupt(looking)
+  const residentMax = Math.round(Math.max(0, ...samples.map(({ resident }) => resident)))
+  const trend = findTrend(samples)
   const survived = yield* on.columba.running
   const { code } = yield* on.columba.terminate
   const broken = Object.fromEntries(
@@ -131,9 +146,8 @@ export const runScenario = Effect.fnUntraced(function*(
       unrecovered: verdict.unrecovered,
       died: scenario.expect.survives && (figures.deaths > 0 || !survived) ? ["the program ended during the row"] : [],
       exit: code === 0 ? [] : [`the program ended with ${code}`],
-      memory: figures.residentMax > (scenario.expect.residentMax ?? Infinity)
-        ? [`${Math.round(figures.residentMax)} MB were resident`]
-        : [],
+      memory: residentMax > (scenario.expect.residentMax ?? Infinity) ? [`${residentMax} MB were resident`] : [],
+      trend: scenario.expect.level === true ? findGrowth(trend) : [],
       short: verdict.counts.emitted >= load.events && verdict.counts.committed >= load.events / 10
         ? []
         : [`only ${verdict.counts.emitted} were emitted and ${verdict.counts.committed} committed`]
@@ -146,10 +160,37 @@ export const runScenario = Effect.fnUntraced(function*(
     broken,
     recoveries,
     resumed: yield* on.reader.resumed,
-    residentMax: Math.round(figures.residentMax),
+    residentMax,
+    trend,
     seconds: Math.round((performance.now() - began) / 1000)
   }
 })
+
+interface Sample {
+  readonly resident: number
+  readonly files: number
+}
+
+const findTrend = (samples: ReadonlyArray<Sample>): Outcome["trend"] => {
+  const fifth = Math.max(1, Math.floor(samples.length / 5))
+  const medians = (of: keyof Sample) => {
+    const middle = (from: number) => {
+      const sorted = samples.slice(from, from + fifth).map((sample) => sample[of]).sort((left, right) => left - right)
+      return Math.round(sorted[Math.floor(sorted.length / 2)] ?? 0)
+    }
+    return [middle(fifth), middle(Math.max(0, samples.length - fifth))] as const
+  }
+  return { resident: medians("resident"), files: medians("files") }
+}
+
+/** What garbage that is collected late, and connections that come and go, may make of a level line. */
+const residentSlack = 40
+const filesSlack = 20
+
+const findGrowth = ({ files, resident }: Outcome["trend"]): ReadonlyArray<string> => [
+  ...(resident[1] > resident[0] + residentSlack ? [`${resident[0]} MB resident became ${resident[1]} MB`] : []),
+  ...(files[1] > files[0] + filesSlack ? [`${files[0]} open files became ${files[1]}`] : [])
+]
 
 /**
  * Until every gap is closed, every reader has the whole log and it no longer grows; if that does not come, the checker says

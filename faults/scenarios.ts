@@ -18,6 +18,7 @@ const row = (
   area,
   title,
   load: steady,
+  dialect: "bridge",
   smoke: false,
   ...more,
   faults: faults.map(([times, fault]) => ({ times, fault })),
@@ -43,6 +44,15 @@ export const scenarios: ReadonlyArray<Scenario> = [
     expect: dies,
     smoke: true
   }),
+  row(
+    "processes",
+    "crash-loop",
+    "the program is killed, and again 4 s after it was ready, while it reads histories; twice",
+    [
+      [2, { do: "kill program twice", apartMillis: seconds(4) }]
+    ],
+    { load: short, expect: dies }
+  ),
   row("processes", "deploy", "the program is stopped (SIGTERM) five times, as by deployments", [[5, {
     do: "stop program"
   }]], {
@@ -204,6 +214,32 @@ export const scenarios: ReadonlyArray<Scenario> = [
     [2, { do: "fault gateway", fault: { kind: "refuse", status: 503, forMillis: seconds(5) }, millis: seconds(5) }]
   ], { expect: hearsLess }),
 
+  row("gateway", "gowa-kill", "GOWA posts its events, and the program is killed three times", [[3, {
+    do: "kill program"
+  }]], {
+    dialect: "gowa",
+    load: short,
+    expect: dies
+  }),
+  row("gateway", "gowa-ingress", "GOWA cannot reach the program for 10 s, then for 25 s: its five tries end before", [
+    [1, { do: "cut network", to: "webhooks", millis: seconds(10) }],
+    [1, { do: "cut network", to: "webhooks", millis: seconds(25) }]
+  ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: hearsLess }),
+  row("gateway", "gowa-database", "Postgres is restarted (immediate) twice while GOWA posts: 503, and it tries again", [
+    [2, { do: "restart database", mode: "immediate" }]
+  ], { dialect: "gowa", load: short, expect: hearsLess }),
+  row("gateway", "waha-kill", "WAHA, and the program is killed three times", [[3, { do: "kill program" }]], {
+    dialect: "waha",
+    load: short,
+    expect: dies
+  }),
+  row("gateway", "waha-dropped", "WAHA drops all sockets (RST) three times", [
+    [3, { do: "fault gateway", fault: { kind: "drop", reset: true }, millis: seconds(1) }]
+  ], { dialect: "waha", load: short, expect: hearsLess }),
+  row("gateway", "waha-database", "Postgres is restarted (immediate) twice while WAHA sends", [
+    [2, { do: "restart database", mode: "immediate" }]
+  ], { dialect: "waha", load: short }),
+
   row("time", "clock", "the program's wall clock is set an hour ahead, two hours back, and right again", [
     [1, { do: "step clock", seconds: 3_600 }],
     [1, { do: "step clock", seconds: -3_600 }],
@@ -236,3 +272,37 @@ export const scenarios: ReadonlyArray<Scenario> = [
     [1, { do: "lock table", millis: seconds(2) }]
   ], { load: { devices: 50, events: 30_000, rate: 400 }, expect: dies })
 ]
+
+/** Faults that the program survives as the same process, so that a trend of its memory can be seen. */
+const lasting: ReadonlyArray<Fault> = [
+  { do: "kill broker" },
+  { do: "restart broker" },
+  { do: "freeze broker", millis: seconds(12) },
+  { do: "delete queue" },
+  { do: "restart database", mode: "immediate" },
+  { do: "kill database" },
+  { do: "end sessions" },
+  { do: "lock table", millis: seconds(3) },
+  { do: "cut network", to: "database", millis: seconds(3) },
+  { do: "cut network", to: "broker", millis: seconds(3) },
+  { do: "cut network", to: "gateway", millis: seconds(3) },
+  { do: "freeze program", millis: seconds(5) },
+  { do: "fault gateway", fault: { kind: "drop", reset: true }, millis: seconds(1) },
+  { do: "fault gateway", fault: { kind: "junk", probability: 0.1 }, millis: seconds(5) }
+]
+
+/** Events per second of the soak: a fleet of a few hundred numbers by day. */
+const soakRate = 50
+
+/** A fault per minute at a steady load: nothing may grow. */
+export const makeSoak = (minutes: number): Scenario =>
+  row(
+    "all",
+    "soak",
+    `${minutes} minutes with a fault per minute: memory and open files stay level`,
+    Array.from({ length: minutes }, (_, minute) => [1, lasting[minute % lasting.length]!] as const),
+    {
+      load: { devices: 100, events: minutes * 60 * soakRate, rate: soakRate },
+      expect: { ...hearsLess, level: true }
+    }
+  )

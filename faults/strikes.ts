@@ -47,6 +47,10 @@ const inTransaction = (on: Arrangement, statement: string, millis: number) =>
 
 const strikes: { readonly [Do in Fault["do"]]: Strike<Do> } = {
   "kill program": (on) => Effect.andThen(on.columba.kill, on.columba.start),
+  "kill program twice": (on, { apartMillis }) => {
+    const kill = Effect.andThen(on.columba.kill, on.columba.start)
+    return kill.pipe(Effect.andThen(wait(apartMillis)), Effect.andThen(kill))
+  },
   "stop program": (on) =>
     Effect.gen(function*() {
       const { code, millis } = yield* on.columba.terminate

@@ -4,7 +4,7 @@
  */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
-import { appendFileSync, readFileSync } from "node:fs"
+import { appendFileSync, readdirSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import { Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -43,6 +43,8 @@ export interface ColumbaProcess {
   /** The sum over all labels; 0 if there is none yet. */
   readonly metric: (name: string) => Effect.Effect<number>
   readonly residentMegabytes: Effect.Effect<number>
+  /** Open files and sockets. Linux only. */
+  readonly openFiles: Effect.Effect<number>
   readonly log: Effect.Effect<string>
 }
 
@@ -139,6 +141,7 @@ export const make = Effect.fnUntraced(function*(options: {
       Effect.suspend(() => run(["ps", "-o", "rss=", "-p", String(child?.pid)], requestTimeoutMillis)),
       (kilobytes) => Number(kilobytes) / 1024
     ).pipe(Effect.orDie),
+    openFiles: Effect.sync(() => readdirSync(`/proc/${child?.pid}/fd`).length),
     log
   }
 })
