@@ -213,8 +213,11 @@ export class HistoryAbsent extends Schema.TaggedError<HistoryAbsent>()("HistoryA
 }
 
 export interface History {
-  /** What a complete window proves the presence of. What is not in here stays unprovable. */
-  readonly covers: ReadonlySet<"messages" | "acks" | "reactions">
+  /**
+   * What a complete window proves the presence of. What is not in here stays unprovable. `messages`: those with a text or a
+   * file; `other messages`: those with neither.
+   */
+  readonly covers: ReadonlySet<"messages" | "other messages" | "acks" | "reactions">
   /**
    * One page of the window; `page` is null at first and then the `next` of the page before. A page takes one request, so
    * that the caller paces requests; it may hold no drafts and still not be the last one.

@@ -136,8 +136,9 @@ export const judge = (
     return say("unprovable", `what is before ${iso(reading.from)} is older than is kept, and was not read`)
   }
   if (!covers.has("messages")) return say("unprovable", "the gateway's history has no messages")
-  const missing = (["acks", "reactions"] as const).filter((kind) => !covers.has(kind))
-  const lacking = [...missing, "edits, revocations and other events"].join(", ")
+  const missing = (["acks", "reactions", "other messages"] as const).filter((kind) => !covers.has(kind))
+  const words = { acks: "acks", reactions: "reactions", "other messages": "messages without text and file" }
+  const lacking = [...missing.map((kind) => words[kind]), "edits, revocations and other events"].join(", ")
   return say(
     "closed",
     `the messages of that time were read from the gateway's history; it does not have its ${lacking}`
