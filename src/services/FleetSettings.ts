@@ -76,7 +76,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     handshakesInFlight: 128,
     connectsPerSecond: 500,
     statusInterval: Duration.minutes(5),
-    statusIntervalUnannounced: Duration.seconds(45),
+    statusIntervalUnannounced: Duration.seconds(20),
     statusIntervalWaiting: Duration.seconds(20),
     statusConcurrency: 16,
     webhookInterval: Duration.minutes(10),

@@ -36,7 +36,8 @@ export interface Reply {
   readonly envelope: Envelope | null
 }
 
-const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
+/** What a slot that does not exist is like. */
+export const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
 
 export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(name, operation, detail)

@@ -114,7 +114,7 @@ export const make = Effect.fnUntraced(function*(
     dialect: "gowa",
     description: describeGateway({ dialect: "gowa", url: base.href }),
     capabilities,
-    status: (target) => slots.status(target.upstreamId, target.jid),
+    status: (target) => gowa.status(target.upstreamId, target.jid),
     statuses,
     ensureSlot: slots.ensureSlot,
     probe: slots.probe,

@@ -5,13 +5,14 @@
  * Requests about WhatsApp itself name the slot in the header `X-Device-Id`, which GOWA unescapes as a query.
  */
 import { Effect, Redacted, Result, Schema } from "effect"
+import type { UpstreamStatus } from "../../../domain/Device.ts"
 import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
 import { canonical } from "../../../domain/Jid.ts"
 import type { GatewayName, UpstreamId } from "../../../domain/Ids.ts"
 import type { Start, Webhook } from "../../../services/GatewayParts.ts"
 import { isUnknownSlot, readEnvelope } from "../envelope.ts"
 import type { RestClient } from "../RestClient.ts"
-import { describeRefusal, type Reply, type SlotRest } from "../SlotRest.ts"
+import { describeRefusal, type Reply, type SlotRest, unknownSlot } from "../SlotRest.ts"
 
 export interface ListedSlot {
   readonly id: UpstreamId
@@ -24,6 +25,7 @@ export interface GowaRest {
   readonly ask: (question: Question) => Effect.Effect<Reply, GatewayUnavailable>
   /** Success or the failure that the answer means. */
   readonly refused: (operation: string, reply: Reply) => GatewayUnavailable
+  readonly status: (slot: UpstreamId, known: string | null) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   readonly list: Effect.Effect<Result.Result<ReadonlyArray<ListedSlot>, Reply>, GatewayUnavailable>
   readonly ensureWebhook: Webhook["ensure"]
   readonly start: Start
@@ -72,6 +74,9 @@ const text = Schema.optionalKey(Schema.NullOr(Schema.String))
 const decodeSlots = Schema.decodeUnknownResult(
   Schema.NullOr(Schema.Array(Schema.Struct({ id: Schema.String, state: text, jid: text })))
 )
+const decodeStatus = Schema.decodeUnknownResult(
+  Schema.Struct({ is_connected: Schema.Boolean, is_logged_in: Schema.Boolean, jid: Schema.String })
+)
 const decodeWebhook = Schema.decodeUnknownResult(
   Schema.Struct({ webhook_url: text, webhook_secret: text, webhook_events: text })
 )
@@ -88,6 +93,20 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     )
 
   const refused = (operation: string, reply: Reply) => GatewayUnavailable.of(name, operation, describeRefusal(reply))
+
+  /**
+   * One request that also names the account, because nothing announces a lost connection and so every device is asked
+   * about often. Where the answer lacks the account, as with older versions, the slot is asked about in the common way.
+   */
+  const status = Effect.fn("GowaGateway.status")(function*(slot: UpstreamId, known: string | null) {
+    const operation = "answer for the slot's status"
+    const reply = yield* ask({ operation, method: "GET", url: rest.at("app", "status"), slot })
+    if (isUnknownSlot(reply.status, reply.envelope)) return unknownSlot
+    const results = decodeStatus(reply.envelope?.results)
+    if (reply.status !== 200 || Result.isFailure(results)) return yield* slots.status(slot, known)
+    const { is_connected, is_logged_in, jid } = results.success
+    return { isConnected: is_connected, isLoggedIn: is_logged_in, jid: jid === "" ? null : canonical(jid) }
+  })
 
   const list = Effect.gen(function*() {
     const reply = yield* ask({ operation: "list its slots", method: "GET", url: rest.at("devices") })
@@ -124,7 +143,7 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
 
   // Reconnecting drops a socket that is up, so the status is asked first.
   const start: Start = Effect.fn("GowaGateway.start")(function*({ upstreamId }) {
-    const { isConnected, jid } = yield* slots.status(upstreamId, null)
+    const { isConnected, jid } = yield* status(upstreamId, null)
     if (isConnected || jid === null) return
     const operation = "reconnect the slot"
     const reply = yield* ask({
@@ -139,5 +158,5 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     return yield* refused(operation, reply)
   })
 
-  return { ask, refused, list, ensureWebhook, start }
+  return { ask, refused, status, list, ensureWebhook, start }
 }

@@ -77,6 +77,24 @@ describe("a gowa gateway", () => {
       )
     }))
 
+  it.live("asks once for a status, and again in the common way where the answer lacks the account", () =>
+    Effect.gen(function*() {
+      const envelope = (results: object) => ({
+        status: 200,
+        body: JSON.stringify({ code: "SUCCESS", message: "", results })
+      })
+      const flags = { is_connected: true, is_logged_in: true }
+      const account = "6281234567890@s.whatsapp.net"
+      const server = yield* AnsweringServer.start(() => envelope({ ...flags, jid: account }))
+      const gateway = yield* adapter.make({ url: server.url })
+      const usable = { isConnected: true, isLoggedIn: true, jid: account }
+      // The slot has been paired with another account since.
+      assert.deepStrictEqual(yield* gateway.status({ ...target, jid: "62800@s.whatsapp.net" }), usable)
+      assert.deepStrictEqual(server.asked, ["/app/status"])
+      server.answer = (path) => envelope(path === "/devices/sim-1" ? { jid: account } : flags)
+      assert.deepStrictEqual(yield* gateway.status(target), usable)
+    }))
+
   it.live("starts a slot that is paired and offline, and leaves others as they are", () =>
     Effect.gen(function*() {
       const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2 } })
