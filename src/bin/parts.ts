@@ -4,7 +4,7 @@ import { describeDatabase, redactedAddress } from "../layers/app/addresses.ts"
 import type { Settings } from "../layers/Settings.ts"
 
 export interface Part {
-  readonly name: "database" | "broker" | "gateway" | "roles" | "telemetry" | "api" | "docs" | "health"
+  readonly name: "database" | "broker" | "gateway" | "roles" | "telemetry" | "api" | "docs" | "webhooks" | "health"
   readonly description: string
 }
 
@@ -17,7 +17,13 @@ export const listParts = ({ gateways, settings, simulatorUrl, url }: App): Reado
     ? []
     : [{ name: "telemetry", description: `OTLP to ${new URL(settings.otlpEndpoint).host}` } as const]),
   ...(settings.roles.has("api")
-    ? [{ name: "api", description: url }, { name: "docs", description: `${url}/docs` }] as const
+    ? [
+      { name: "api", description: url },
+      { name: "docs", description: `${url}/docs` },
+      ...(settings.publicUrl === null
+        ? []
+        : [{ name: "webhooks", description: `${settings.publicUrl}/webhooks/<gateway>` } as const])
+    ] as const
     : [{ name: "health", description: `${url}/readyz` } as const])
 ]
 

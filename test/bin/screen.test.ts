@@ -78,6 +78,11 @@ describe("the start screen", () => {
     ])
   })
 
+  it("says where gateways post, where that is known", () => {
+    const parts = listParts(app({ publicUrl: "https://columba.example" }))
+    assert.deepInclude(parts, { name: "webhooks", description: "https://columba.example/webhooks/<gateway>" })
+  })
+
   it("says plainly that the simulator stands in, and that demo devices were added", () => {
     const running = app({ gateway: { _tag: "Simulator", demoDevices: 25 } }, {
       simulatorUrl: "http://127.0.0.1:4000",

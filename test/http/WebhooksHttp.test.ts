@@ -286,6 +286,33 @@ describe("a webhook", () => {
       }
     }))
 
+  it.live("opens no way around the checks of other paths", () =>
+    Effect.gen(function*() {
+      const { server } = yield* start()
+      for (
+        const path of [
+          "/webhooks/../api/v1/devices",
+          "/webhooks/%2e%2e/api/v1/devices",
+          "/webhooks/..%2fapi/v1/devices",
+          "/webhooks/default/../../api/v1/devices",
+          "//webhooks/..//api/v1/devices",
+          "http://columba.example/webhooks/../api/v1/devices",
+          "http://columba.example/webhooks/%2e%2e/api/v1/devices",
+          "/webhooks/x;/../../api/v1/devices",
+          "/webhooks\\..\\api\\v1\\devices"
+        ]
+      ) {
+        const status = yield* raw(server, {
+          path,
+          body: JSON.stringify({ name: "planted" }),
+          headers: { host: "evil.example", "content-type": "application/json" }
+        })
+        assert.include([400, 403, 404], status, path)
+      }
+      const { body } = yield* ask(`${server.url}/api/v1/devices`)
+      assert.notInclude(JSON.stringify(body), "planted")
+    }))
+
   it.live("is for the slot of its own gateway, and follows a changed secret of it", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
