@@ -72,7 +72,8 @@ describe("what a WAHA session tells", () => {
       assert.strictEqual(new Set(messages.map(({ data }) => data.waId)).size, messages.length)
       assert.strictEqual(messages.length, emitted.filter(({ event }) => event === "message").length)
       assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
-      assert.deepStrictEqual([...new Set(messages.map(({ via }) => via))].sort(), ["live", "webhook"])
+      // A look at the history may have been quicker than a webhook for some of those without a socket.
+      assert.includeMembers(messages.map(({ via }) => via), ["live", "webhook"])
     }))
 
   it.live("while we are away comes with the next tries of its webhooks", () =>
