@@ -69,6 +69,15 @@ export interface FleetSettings {
    * small query and one row in the next batch of the log.
    */
   readonly heartbeatInterval: Duration.Duration
+  /** A younger message proves no deafness, whatever the clocks of gateway and machine say. */
+  readonly deafGrace: Duration.Duration
+  /**
+   * A message that the gateway has stored is on the session within milliseconds, so one that has not come so long after it
+   * was found was not sent. Where events come by webhook it is the time for which the gateway tries.
+   */
+  readonly deafArrival: Duration.Duration
+  /** How far the clocks of WhatsApp and the database may differ where a message's time is compared with a gap's. */
+  readonly clockSkew: Duration.Duration
 }
 
 export const FleetSettings = Context.Reference<FleetSettings>("columba/services/FleetSettings", {
@@ -91,6 +100,9 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     historyAgeMax: Duration.days(90),
     lookMin: Duration.seconds(15),
     lookMax: Duration.minutes(15),
-    heartbeatInterval: Duration.seconds(5)
+    heartbeatInterval: Duration.seconds(5),
+    deafGrace: Duration.seconds(30),
+    deafArrival: Duration.seconds(10),
+    clockSkew: Duration.seconds(5)
   })
 })

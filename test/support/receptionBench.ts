@@ -16,6 +16,7 @@ import { GapRepository } from "../../src/services/GapRepository.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { messageDraft } from "./drafts.ts"
 import type { MessageFields } from "./drafts.ts"
+import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { deviceId, pass } from "./fleetBench.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
@@ -56,9 +57,11 @@ const identity = (life: number): ServerIdentity["Service"] => ({
   broker: null
 })
 
+/** `drained`: what lets the log write what it was given. */
 export const live = Effect.fnUntraced(function*(
-  gateway: ScriptedGateway,
-  settings: Partial<FleetSettings> = {}
+  gateway: WhatsAppGateway,
+  settings: Partial<FleetSettings> = {},
+  drained: Effect.Effect<void> = pass("1 second")
 ): Effect.fn.Return<Life, never, Storage> {
   const inner = yield* EventLog
   const scope = yield* Scope.make()
@@ -89,7 +92,7 @@ export const live = Effect.fnUntraced(function*(
     ),
     scope
   )
-  const stop = Effect.andThen(Scope.close(scope, Exit.void), pass("1 second"))
+  const stop = Effect.andThen(Scope.close(scope, Exit.void), drained)
   return {
     fleet: Context.get(context, DeviceFleet),
     setFull: (next) => {

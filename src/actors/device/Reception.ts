@@ -21,9 +21,6 @@ export interface Suspect {
   readonly judgeAt: number
 }
 
-/** One missed message proves as much as many. */
-const suspectsMax = 16
-
 /** A look comes after this many of the device's usual pauses. */
 const pausesPerLook = 3
 
@@ -41,10 +38,6 @@ export class Reception {
   sweptAt: number | null = null
   /** Nothing older is read: when the device was added. */
   floor = 0
-  /** The last event that came live in the hearing that ended last; null where this process did not see it. */
-  lastLiveBefore: number | null = null
-  /** From when on messages were missed, until the actor has recorded that it is deaf. */
-  missedFrom: number | null = null
 
   // By the monotonic clock
 
@@ -70,7 +63,8 @@ export class Reception {
   reading: Reading | null = null
   /** A request of its reading is under way. */
   busy = false
-  suspects: Array<Suspect> | null = null
+  /** Empty: all of them have come after all. */
+  suspects: ReadonlyArray<Suspect> | null = null
   /** Proofs of deafness in a row, and the last one. */
   proofs = 0
   provedAt = Number.NEGATIVE_INFINITY
@@ -89,11 +83,6 @@ export class Reception {
     this.looks = 0
   }
 
-  suspect(suspect: Suspect): void {
-    const suspects = this.suspects ??= []
-    if (suspects.length < suspectsMax) suspects.push(suspect)
-  }
-
   /** When the device is looked after if nothing comes until then; monotonic. */
   lookDueAt(settings: Pick<FleetSettings, "lookMin" | "lookMax">): number {
     const lookMax = Duration.toMillis(settings.lookMax)
@@ -106,7 +95,6 @@ export class Reception {
   clear(draft: EventDraft): void {
     if (this.suspects === null || draft.kind !== "message.received") return
     const { waId } = draft.data
-    const left = this.suspects.filter((suspect) => suspect.waId !== waId)
-    this.suspects = left.length === 0 ? null : left
+    this.suspects = this.suspects.filter((suspect) => suspect.waId !== waId)
   }
 }

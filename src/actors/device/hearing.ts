@@ -83,10 +83,11 @@ export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void =>
   if (effects.length > 0) log.pushEffects(effects, options)
 }
 
-/** Reception is proven. Not while the socket is not read. */
+/** Reception is proven. Not while the socket is not read, webhooks are turned away, or messages are missing. */
 export const hear = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
-  if (cell.paused || reception.refusedAt !== null || reception.gaps.reception === "hearing") return none
+  if (reception.gaps.reception === "hearing") return none
+  if (cell.paused || reception.refusedAt !== null || reception.suspects !== null) return none
   reception.hearingAt = host.now()
   const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
   host.backfill.heard(cell)
@@ -100,12 +101,7 @@ export const loseReception = (
   detail: string,
   provenThrough = findProof(cell)
 ): GapRecords => {
-  const { host, reception } = cell
-  const wasHearing = reception.gaps.reception === "hearing"
-  if (wasHearing) {
-    reception.lastLiveBefore = host.time.at(Math.max(reception.heardAt, reception.hearingAt))
-    reception.suspects = null
-  }
+  const { host } = cell
   const id = makeGapId(host.clock.currentTimeMillisUnsafe())
   return change(cell, { _tag: "Blinded", at: host.time.now(), provenThrough, cause, detail, id })
 }
@@ -164,12 +160,10 @@ export const noteTransition = (cell: DeviceCell, transition: Transition): GapRec
     const detail = "the device was deactivated before this time was accounted for"
     return change(cell, { _tag: "SwitchedOff", at: cell.host.time.now(), detail })
   }
+  // What the session has not delivered by its end will not come any more; the gap is written down.
+  cell.reception.suspects = null
   const { cause, detail } = explain(state, transition)
-  const { reception } = cell
-  if (state._tag !== "Deaf" || reception.missedFrom === null) return loseReception(cell, cause, detail)
-  const from = reception.missedFrom
-  reception.missedFrom = null
-  return loseReception(cell, cause, detail, from)
+  return loseReception(cell, cause, detail)
 }
 
 /** Why a device in this state cannot hear. No words of a gateway: they may name an address. */

@@ -37,7 +37,8 @@ export const restoreReception = (
     },
     watermark: parse(watermark?.through),
     sweptAt: parse(watermark?.sweptAt),
-    floor: parse(row?.device.createdAt) ?? now,
+    // Times of messages have whole seconds.
+    floor: Math.floor((parse(row?.device.createdAt) ?? now) / 1000) * 1000,
     now
   }
 }

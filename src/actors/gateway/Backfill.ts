@@ -8,7 +8,7 @@
  * closed after that, in one transaction. A crash in between leaves gaps open, and the next reading closes them.
  *
  * Deafness is proven by what the log answers: a message of the history that was new to it although the device was hearing,
- * and that does not come within `arrivalMax` either.
+ * and that does not come within `deafArrival` either.
  */
 import { Cause, Clock, Duration, Effect, Latch, Metric, Random } from "effect"
 import type { Scope } from "effect"
@@ -26,8 +26,10 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import type { Suspect } from "../device/Reception.ts"
 import { track } from "../device/GapTracker.ts"
 import {
+  change,
   endRefusal,
   gapRecords,
   hear,
@@ -58,23 +60,17 @@ const retryMax = 10 * 60_000
 const absentFor = 60 * 60_000
 
 /**
- * A message that the gateway has stored is on the session within milliseconds. A webhook may take longer: the gateway
- * downloads media first, and tries again.
- */
-const arrivalMax = { session: 10_000, webhook: webhookMax } as const
-
-/** A younger message proves nothing, whatever the clocks of gateway and machine say. */
-const graceMax = 30_000
-
-/**
  * A device that is proven deaf connects again at once, and again only after this time, doubled by each proof that comes
  * within an hour: where the gateway withholds some messages by its settings, connecting again does not help.
  */
 const proofPause = 60_000
 const proofPauseMax = 60 * 60_000
 
-/** How many of a device's newest events are looked through for the last one that came live. */
-const latestMax = 200
+/** One missed message proves as much as many. */
+const suspectsMax = 16
+
+/** How many of a device's newest events are looked through for those that came live. */
+const latestMax = 1000
 
 export interface Backfill {
   readonly add: (cell: DeviceCell) => void
@@ -102,7 +98,9 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
   const pace = makePace(settings.historyRequestsPerSecond)
-  const arrival = arrivalMax[gateway.capabilities.liveEvents]
+  const skew = Duration.toMillis(settings.clockSkew)
+  const grace = Duration.toMillis(settings.deafGrace)
+  const arrival = gateway.capabilities.liveEvents === "webhook" ? webhookMax : Duration.toMillis(settings.deafArrival)
   const cells = new Set<DeviceCell>()
   /** By kind, in the order in which they became due. A device is in one of them at most, and never while it is read. */
   const queues: Record<ReadingKind, Set<DeviceCell>> = {
@@ -117,6 +115,8 @@ export const make = Effect.fnUntraced(function*(
   let rows = 0
   let pages = 0
   let turn = 0
+  /** Of deafness, since the last tick. */
+  let proofs = 0
 
   const monotonic = (): number => monotonicMillis(clock)
   const isQueued = (cell: DeviceCell): boolean => order.some((kind) => queues[kind].has(cell))
@@ -183,21 +183,39 @@ export const make = Effect.fnUntraced(function*(
     const { reception } = cell
     const now = monotonic()
     let fresh = 0
+    const suspects: Array<Suspect> = []
     drafts.forEach((draft, index) => {
       if (appended[index]?._tag !== "Committed") return
       fresh++
-      if (!Reading.count(read, reception.gaps, draft) || draft.kind !== "message.received") return
+      if (!Reading.count(read, reception.gaps, draft, skew) || draft.kind !== "message.received") return
       const occurredAt = Date.parse(draft.occurredAt)
       const age = Math.max(0, time.now() - occurredAt)
-      reception.suspect({
-        waId: draft.data.waId,
-        occurredAt,
-        judgeAt: now + Math.max(arrival, graceMax - age)
-      })
+      suspects.push({ waId: draft.data.waId, occurredAt, judgeAt: now + Math.max(arrival, grace - age) })
     })
     rows += fresh
     yield* Metric.update(freshRows, fresh)
     yield* Metric.update(knownRows, drafts.length - fresh)
+    if (suspects.length > 0) yield* suspect(cell, suspects)
+  })
+
+  /**
+   * Nothing proves any more that the device hears: its gap is written down before the verdict, so that it is there even if
+   * the process is killed meanwhile.
+   */
+  const suspect = Effect.fnUntraced(function*(cell: DeviceCell, suspects: ReadonlyArray<Suspect>) {
+    const { reception } = cell
+    const since = reception.gaps.hearingSince
+    if (since === null) return
+    // At once: what comes from now on counts.
+    reception.suspects = suspects.slice(0, suspectsMax)
+    const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
+    const last = (yield* readLive(cell)).find((at) => at <= oldest)
+    const detail = "messages of that time were in the gateway's history and had not come"
+    const from = (last ?? since) - transitMax
+    if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
+    // Reception was lost while the log was read, and that gap may begin too late.
+    const id = makeGapId(clock.currentTimeMillisUnsafe())
+    push(cell, change(cell, { _tag: "Missed", from, to: time.now(), cause: "deaf", detail, id }))
   })
 
   /** The last page: its rows and the watermark are one transaction, unless the rows are too large for one. */
@@ -211,27 +229,25 @@ export const make = Effect.fnUntraced(function*(
   }
 
   /**
-   * Messages from before the gap that were new: the device was deaf before it lost its connection, unless something came
-   * live after them. Then they came late, and nothing is proven.
+   * Messages from before the gap that were new: the device was deaf for a while before it lost its connection, or WhatsApp
+   * delivered them late. What came live around them says between which times.
    */
-  const findHindsight = Effect.fnUntraced(function*(cell: DeviceCell, read: Reading.Reading) {
-    const missed = read.earliestMissed
+  const findHindsight = Effect.fnUntraced(function*(cell: DeviceCell, { before }: Reading.Reading) {
     const first = cell.reception.gaps.gaps[0]
-    if (missed === null || first === undefined) return null
-    const lastLive = cell.reception.lastLiveBefore ?? (yield* readLastLive(cell, first.openedAt))
-    if (lastLive !== null && lastLive > missed + graceMax) return null
-    return { from: Math.min(missed, lastLive ?? missed) - transitMax, to: first.openedAt }
+    if (before === null || first === undefined) return null
+    const live = yield* readLive(cell)
+    const from = live.find((at) => at <= before.first) ?? before.first
+    const to = live.findLast((at) => at > before.last + transitMax) ?? first.openedAt
+    return { from: from - transitMax, to: Math.min(to, first.openedAt) }
   })
 
-  const readLastLive = (cell: DeviceCell, before: number): Effect.Effect<number | null> =>
+  /** When the newest events of the device that came live were recorded, newest first. */
+  const readLive = (cell: DeviceCell): Effect.Effect<ReadonlyArray<number>> =>
     log.latest({ device: cell.device.id, limit: latestMax }).pipe(
-      Effect.map((events) => {
-        const live = events.find(({ recordedAt, via }) =>
-          (via === "live" || via === "webhook") && Date.parse(recordedAt) <= before
-        )
-        return live === undefined ? null : Date.parse(live.recordedAt)
-      }),
-      Effect.orElseSucceed(() => null)
+      Effect.map((events) =>
+        events.filter(({ via }) => via === "live" || via === "webhook").map(({ recordedAt }) => Date.parse(recordedAt))
+      ),
+      Effect.orElseSucceed((): ReadonlyArray<number> => [])
     )
 
   /** The device's gaps come to what the reading found. Synchronous up to the append: what is lost from now on is a new gap. */
@@ -269,7 +285,7 @@ export const make = Effect.fnUntraced(function*(
     reception.failures = 0
     if (read.kind === "look") {
       reception.lookedAt = monotonic()
-      if (read.fresh === 0) reception.looks++
+      if (read.fresh === 0 && !read.young) reception.looks++
       return
     }
     const hindsight = yield* findHindsight(cell, read)
@@ -291,7 +307,8 @@ export const make = Effect.fnUntraced(function*(
       floor: floorOf(cell),
       heardThrough: time.at(Math.max(reception.messageAt, reception.lookedAt, reception.hearingAt)),
       overlap: Duration.toMillis(settings.historyOverlap),
-      sweep: Duration.toMillis(settings.historySweep)
+      sweep: Duration.toMillis(settings.historySweep),
+      skew
     })
     for (let page = 0; page < pagesPerTurn; page++) {
       yield* pace
@@ -303,6 +320,11 @@ export const make = Effect.fnUntraced(function*(
         return yield* Effect.die(new Error("the page leads to itself"))
       }
       if (!cells.has(cell)) return
+      // Reception was lost meanwhile: the reading that follows finds the same rows, and what they prove of that time.
+      if (read.kind === "look" && reception.gaps.gaps.length > 0) {
+        reception.reading = null
+        return
+      }
       const drafts = Reading.selectRows(read, answer.drafts, floorOf(cell))
       const isLast = answer.next === null
       const appended = isLast && read.kind !== "look"
@@ -402,32 +424,25 @@ export const make = Effect.fnUntraced(function*(
   for (let place = 0; place < settings.historyConcurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
 
   /** Whether what was missing has come meanwhile; what has not proves that the device is deaf. */
-  const judgeSuspects = (cell: DeviceCell, now: number): Effect.Effect<void> => {
+  const judgeSuspects = (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number): void => {
     const { reception } = cell
-    const missed = reception.suspects?.filter(({ judgeAt }) => judgeAt <= now) ?? []
-    if (missed.length === 0) return Effect.void
-    const left = reception.suspects!.filter(({ judgeAt }) => judgeAt > now)
-    reception.suspects = left.length === 0 ? null : left
-    const since = reception.gaps.hearingSince
-    const proving = missed.filter(({ occurredAt }) => since !== null && occurredAt > since)
-    if (proving.length === 0) return Effect.void
-    const oldest = proving.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
-    reception.missedFrom = Math.min(oldest, time.at(Math.max(reception.heardAt, reception.hearingAt))) - transitMax
+    if (suspects.length === 0) {
+      reception.suspects = null
+      return push(cell, hear(cell))
+    }
+    const missed = suspects.filter(({ judgeAt }) => judgeAt <= now)
+    if (missed.length === 0) return
     reception.suspects = null
-    const evidence = `the gateway's history has ${proving.length} message(s), the first of ${iso(oldest)}, ` +
+    proofs++
+    const oldest = missed.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
+    const evidence = `the gateway's history has ${missed.length} message(s), the first of ${iso(oldest)}, ` +
       "that the session did not deliver"
     if (now - reception.provedAt > proofPauseMax) reception.proofs = 0
     const pause = Math.min(proofPauseMax, proofPause * 2 ** (reception.proofs - 1))
-    if (reception.proofs === 0 || now - reception.provedAt > pause) {
-      reception.proofs++
-      reception.provedAt = now
-      cell.post({ _tag: "DeafProved", evidence })
-    } else {
-      push(cell, loseReception(cell, "deaf", evidence, reception.missedFrom))
-      push(cell, hear(cell))
-      reception.missedFrom = null
-    }
-    return Metric.update(Metrics.deafProofs, 1)
+    if (reception.proofs > 0 && now - reception.provedAt <= pause) return push(cell, hear(cell))
+    reception.proofs++
+    reception.provedAt = now
+    cell.post({ _tag: "DeafProved", evidence })
   }
 
   const look = (cell: DeviceCell, now: number): void => {
@@ -436,25 +451,28 @@ export const make = Effect.fnUntraced(function*(
     if (reception.dueAt <= now) {
       reception.dueAt = Number.POSITIVE_INFINITY
       enqueue(cell, reception.gaps.gaps.length > 0 ? "connect" : reception.due)
-    } else if (gateway.history !== undefined && reception.lookDueAt(settings) <= now) enqueue(cell, "look")
+    } else if (
+      gateway.history !== undefined && reception.gaps.gaps.length === 0 && reception.lookDueAt(settings) <= now
+    ) {
+      enqueue(cell, "look")
+    }
   }
 
   const tick = Effect.suspend(() => {
     const now = monotonic()
-    const proofs: Array<Effect.Effect<void>> = []
     for (const cell of cells) {
       const { reception } = cell
+      if (reception.suspects !== null) judgeSuspects(cell, reception.suspects, now)
       if (reception.refusedAt !== null && now - reception.refusedAt > webhookMax) push(cell, endRefusal(cell))
       if (reception.gaps.reception !== "hearing") continue
       if (reception.pausedAt !== null && now - reception.pausedAt > pauseMax) {
         push(cell, loseReception(cell, "paused", "the log was full, so the socket was not read"))
-        continue
-      }
-      if (reception.suspects !== null) proofs.push(judgeSuspects(cell, now))
-      look(cell, now)
+      } else look(cell, now)
     }
+    const proven = proofs
+    proofs = 0
     return Effect.andThen(
-      Effect.forEach(proofs, (proof) => proof, { discard: true }),
+      Metric.update(Metrics.deafProofs, proven),
       Metric.update(Metric.withAttributes(Metrics.backfillDevices, { gateway: gateway.name }), view().devicesToGo)
     )
   })

@@ -10,6 +10,7 @@ import type { EventDraft } from "../../domain/Event.ts"
 import type { GapId } from "../../domain/Gap.ts"
 import type { History, HistoryWindow } from "../../services/GatewayParts.ts"
 import type { EndedGap, GapState, Judgement } from "../device/GapTracker.ts"
+import { transitMax } from "../device/hearing.ts"
 
 /**
  * `connect`: reception is back. `look`: only the newest messages, because a device is silent. `schedule`: in case something
@@ -23,14 +24,18 @@ export interface Reading {
   /** When it began: what it proves, it proves through this moment. */
   readonly through: number
   readonly window: HistoryWindow
+  /** Rows that claim to be newer are left for the next reading: they are probably on their way. */
+  readonly newest: number
   /** Where it stands; null before the first page. */
   page: string | null
   pages: number
   /** Rows that were new to the log: in all, and by the gap that they belong to. */
   fresh: number
   readonly recovered: Map<GapId, number>
-  /** The oldest message of another account that was new, and is older than every gap. */
-  earliestMissed: number | null
+  /** Rows were left out because they are probably on their way. */
+  young: boolean
+  /** The times of messages of other accounts that were new, and are older than every gap: the first and the last. */
+  before: { readonly first: number; readonly last: number } | null
 }
 
 /** Rows may carry a time that is ahead of ours by as much as the gateway's clock is. */
@@ -53,11 +58,14 @@ export interface Begin {
   readonly heardThrough: number
   readonly overlap: number
   readonly sweep: number
+  /** How far the clocks may differ. */
+  readonly skew: number
 }
 
 export const begin = (begin: Begin): Reading => {
   const { floor, gaps, kind, now, watermark } = begin
   const oldestGap = gaps.gaps.reduce((oldest, { openedAt }) => Math.min(oldest, openedAt), Number.POSITIVE_INFINITY)
+  const lastEnd = gaps.gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? 0), 0)
   // A clock that was set back leaves a watermark in the future; a gap may be older than the watermark.
   const known = Math.min(watermark ?? floor, oldestGap, now) - begin.overlap
   const wanted = kind === "look"
@@ -71,11 +79,13 @@ export const begin = (begin: Begin): Reading => {
     from,
     through: now,
     window: { from: iso(from), to: iso(now + clockAheadMax) },
+    newest: Math.max(now - youngMax, lastEnd === 0 ? 0 : lastEnd + begin.skew),
     page: null,
     pages: 0,
     fresh: 0,
     recovered: new Map(),
-    earliestMissed: null
+    young: false,
+    before: null
   }
 }
 
@@ -87,11 +97,10 @@ export const selectRows = (
   drafts: ReadonlyArray<EventDraft>,
   floor: number
 ): ReadonlyArray<EventDraft> => {
-  // After a gap it cannot be told which rows are of the gap, if the gateway's clock is ahead.
-  const newest = reading.kind === "connect" ? Number.POSITIVE_INFINITY : reading.through - youngMax
   return drafts.filter(({ occurredAt }) => {
     const at = Date.parse(occurredAt)
-    return at >= floor && at <= newest
+    if (at > reading.newest) reading.young = true
+    return at >= floor && at <= reading.newest
   })
 }
 
@@ -99,21 +108,22 @@ export const selectRows = (
 export const isTelling = (draft: EventDraft): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
   draft.kind === "message.received" && /@(s\.whatsapp\.net|lid|g\.us)$/.test(draft.data.chat)
 
-/** Takes a row into account that was new to the log. Returns whether it should have come live. */
-export const count = (reading: Reading, gaps: GapState, draft: EventDraft): boolean => {
+/** Takes a row into account that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
+export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew: number): boolean => {
   reading.fresh++
   const at = Date.parse(draft.occurredAt)
   const first = gaps.gaps[0]
   if (first !== undefined) {
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
-    if (isTelling(draft) && at < first.openedAt - secondResolution) {
-      reading.earliestMissed = Math.min(reading.earliestMissed ?? at, at)
+    // Reception was proven until this long after the beginning that is written down.
+    if (isTelling(draft) && at < first.openedAt + transitMax - secondResolution) {
+      const { first: earliest, last } = reading.before ?? { first: at, last: at }
+      reading.before = { first: Math.min(earliest, at), last: Math.max(last, at) }
     }
   }
-  // Right after a gap a row that seems newer than the gap may be of the gap: the gateway's clock may be ahead.
-  return reading.kind !== "connect" && gaps.hearingSince !== null && at > gaps.hearingSince + secondResolution &&
-    isTelling(draft)
+  // What is close to the end of the gap may be of the gap, where the clocks differ.
+  return gaps.hearingSince !== null && at > gaps.hearingSince + skew && isTelling(draft)
 }
 
 /** Times of WhatsApp have whole seconds. */
