@@ -151,7 +151,13 @@ const pause = Command.make(
     withClient(flags, (client) => answeredInTime(client.subscriptions.edit({ id: flags.id, paused: true }))).pipe(
       Effect.flatMap(({ id }) => print(`paused ${id}; it keeps its place: columba subscriptions resume ${id}`))
     )
-).pipe(Command.withDescription("Stops deliveries; the subscription keeps its place in the log"))
+).pipe(
+  Command.withDescription("Stops deliveries; the subscription keeps its place in the log"),
+  Command.withExamples([{
+    command: "columba subscriptions pause sub_01K5ZR…",
+    description: "What comes meanwhile follows after resume"
+  }])
+)
 
 const resume = Command.make(
   "resume",
@@ -160,7 +166,13 @@ const resume = Command.make(
     withClient(flags, (client) => answeredInTime(client.subscriptions.edit({ id: flags.id, paused: false }))).pipe(
       Effect.flatMap((found) => print(...describe(found)))
     )
-).pipe(Command.withDescription("Goes on after a pause, from where it stopped"))
+).pipe(
+  Command.withDescription("Goes on after a pause, from where it stopped"),
+  Command.withExamples([{
+    command: "columba subscriptions resume sub_01K5ZR…",
+    description: "Deliver what came during the pause"
+  }])
+)
 
 const remove = Command.make(
   "remove",
@@ -171,7 +183,8 @@ const remove = Command.make(
     )
 ).pipe(
   Command.withAlias("rm"),
-  Command.withDescription("Removes a subscription with its place in the log and its delivery log")
+  Command.withDescription("Removes a subscription with its place in the log and its delivery log"),
+  Command.withExamples([{ command: "columba subscriptions remove sub_01K5ZR…", description: "No more deliveries" }])
 )
 
 const enable = Command.make(
@@ -182,7 +195,8 @@ const enable = Command.make(
       Effect.flatMap((found) => print(...describe(found)))
     )
 ).pipe(
-  Command.withDescription("Activates a subscription that Columba has disabled; tries a failing one at once")
+  Command.withDescription("Activates a subscription that Columba has disabled; tries a failing one at once"),
+  Command.withExamples([{ command: "columba subscriptions enable sub_01K5ZR…", description: "The endpoint is back" }])
 )
 
 const replay = Command.make("replay", {
@@ -251,7 +265,13 @@ const test = Command.make("test", { ...remoteFlags, json, id: idArgument }, (fla
         ? print(green(line))
         : Effect.fail(CommandFailed.of(`the test event was not taken: ${line}`, result.detail))
     })
-  )).pipe(Command.withDescription("Sends a signed test event and says what came of it"))
+  )).pipe(
+    Command.withDescription("Sends a signed test event and says what came of it"),
+    Command.withExamples([{
+      command: "columba subscriptions test sub_01K5ZR…",
+      description: "Is the endpoint there, and does it take the signature?"
+    }])
+  )
 
 /** The endpoint has 15 s, and the server takes some tests at a time. */
 const testTimeout = "30 seconds"
@@ -280,7 +300,10 @@ const rotate = Command.make("rotate", {
           dim(`the one before it signs as well until ${previousSecretUntil ?? "now"}`)
         )
     )
-  )).pipe(Command.withDescription("Replaces the secret; both sign for a while, so that the receiver can change over"))
+  )).pipe(
+    Command.withDescription("Replaces the secret; both sign for a while, so that the receiver can change over"),
+    Command.withExamples([{ command: "columba subscriptions rotate sub_01K5ZR…", description: "A day to change over" }])
+  )
 
 export const subscriptions = Command.make("subscriptions").pipe(
   Command.withDescription("Look at the servers that get events by HTTP, add to them and see what they took"),

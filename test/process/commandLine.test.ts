@@ -5,6 +5,8 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
+import { Webhook } from "standardwebhooks"
+import * as Subscriber from "../support/subscriber.ts"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
@@ -26,6 +28,8 @@ const commands = [
   "devices explain",
   "gaps list",
   "events tail",
+  "subscriptions add",
+  "subscriptions rotate",
   "migrate",
   "doctor"
 ]
@@ -192,6 +196,45 @@ describe("what is not there", () => {
 })
 
 describe("a running Columba", () => {
+  it.live("delivers to a subscription that the commands add, look at, pause, replay and remove", () =>
+    Effect.gen(function*() {
+      const cwd = yield* directory
+      const server = yield* ColumbaProcess.make({
+        directory: cwd,
+        env: { COLUMBA_DEMO_DEVICES: "1", COLUMBA_WEBHOOK_ALLOW_PRIVATE: "true" }
+      })
+      yield* server.start
+      const run = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+        const ended = yield* runProgram(["subscriptions", ...args, "--url", server.url], { cwd })
+        assert.strictEqual(ended.code, 0, ended.err)
+        return ended.out
+      })
+      const subscriber = yield* Subscriber.start()
+      const added = yield* run(
+        "add",
+        subscriber.url,
+        "--name",
+        "Orders",
+        "--kind",
+        "device.state",
+        "--from",
+        "beginning"
+      )
+      const [id, secret] = [/sub_[0-9A-Z]{26}/.exec(added)![0], /whsec_\S+/.exec(added)![0]]
+      yield* subscriber.until(() => subscriber.taken().length > 0)
+      new Webhook(secret).verify(subscriber.received[0]!.text, subscriber.received[0]!.headers as never)
+      assert.include(yield* run("list"), "Orders")
+      assert.match(yield* run("test", id), /^delivered, status 204, \d+ ms$/m)
+      assert.match(yield* run("deliveries", id, "--limit", "1"), /device\.state +delivered +204/)
+      assert.include(yield* run("pause", id), `paused ${id}`)
+      assert.match(yield* run("replay", id), /^delivers again after 0: \d+ numbers of the log$/m)
+      const before = subscriber.received.length
+      assert.match(yield* run("resume", id), /is active\n/)
+      yield* subscriber.until(() => subscriber.received.length > before)
+      assert.notInclude(yield* run("show", id), secret)
+      assert.strictEqual((yield* run("remove", id)).trim(), `removed ${id}`)
+    }))
+
   it.live("shows itself to the commands: demo devices with traffic, one more added, explained, and followed", () =>
     Effect.gen(function*() {
       const cwd = yield* directory
