@@ -41,6 +41,8 @@ export const Fault = Schema.Union([
   }),
   /** Accepts the TCP connection and never answers the upgrade. */
   fault("hang", {}),
+  /** Requests are answered late, or with this status. `devices` are those that the header `X-Device-Id` names. */
+  fault("http", { status: Schema.optionalKey(Schema.Int), millis: Schema.optionalKey(Schema.Finite) }),
   /** A frame that is no event is sent before the event. */
   fault("junk", {}),
   /** A binary frame is sent before the event. */

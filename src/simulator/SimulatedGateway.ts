@@ -12,7 +12,7 @@ import { Console, Effect, Schema, type Scope } from "effect"
 import * as BridgeServer from "./bridge/BridgeServer.ts"
 import { control } from "./ControlRoutes.ts"
 import type { Dialect, SimulatedDialect } from "./Dialect.ts"
-import { readJson, refuse, send } from "./http.ts"
+import { plain, readJson, refuse, send } from "./http.ts"
 import type { GowaOptions } from "./gowa/GowaServer.ts"
 import { GowaServer } from "./gowa/GowaServer.ts"
 import { SimulatorCore } from "./SimulatorCore.ts"
@@ -143,7 +143,14 @@ const listen = (server: Server, host: string, port: number) =>
 const makeServer = (core: SimulatorCore): { readonly server: Server; readonly close: () => void } => {
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://simulator")
-    if (!url.pathname.startsWith("/__sim/")) return core.dialect.request(request, response, url)
+    if (!url.pathname.startsWith("/__sim/")) {
+      const struck = core.faults.strike("http", String(request.headers["x-device-id"] ?? ""), core.now())
+      const answer = () =>
+        struck?.status === undefined
+          ? core.dialect.request(request, response, url)
+          : send(response, plain(struck.status, "no"))
+      return struck?.millis === undefined ? answer() : core.after(struck.millis, answer)
+    }
     readJson(request, (body) => control(core, request.method ?? "", url, body, (reply) => send(response, reply)))
   })
   // Upgraded and hung connections no longer belong to the HTTP server: it would not close them.

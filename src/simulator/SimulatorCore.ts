@@ -161,7 +161,7 @@ export class SimulatorCore {
     if (fault.kind === "drop" || fault.kind === "half-open") {
       const struck = this.#strikeSockets(fault)
       if (fault.kind === "drop") this.faults.remove(id)
-      else if (fault.forMillis !== undefined) this.#after(fault.forMillis, () => this.#thaw(struck))
+      else if (fault.forMillis !== undefined) this.after(fault.forMillis, () => this.#thaw(struck))
     }
     return id
   }
@@ -237,7 +237,8 @@ export class SimulatorCore {
     }
   }
 
-  #after(millis: number, run: () => void): void {
+  /** Not once it has ended. */
+  after(millis: number, run: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       run()

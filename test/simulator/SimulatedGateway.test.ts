@@ -305,6 +305,23 @@ describe("a fault", () => {
       assert.isTrue(core.faults.quiet)
     }))
 
+  it.live("http answers requests with its status, late or both, and leaves sockets alone", () =>
+    Effect.gen(function*() {
+      const { client, core, emit, url } = yield* setup
+      core.applyFault({ kind: "http", status: 503, times: 1 })
+      assert.strictEqual((yield* ask(url, "/devices")).status, 503)
+      assert.strictEqual((yield* ask(url, "/devices")).status, 200)
+      core.applyFault({ kind: "http", millis: 80, times: 1 })
+      const before = performance.now()
+      assert.strictEqual((yield* ask(url, "/devices")).status, 200)
+      assert.isAtLeast(performance.now() - before, 75)
+      core.applyFault({ kind: "http", status: 500, devices: ["sim-2"] })
+      assert.strictEqual((yield* ask(url, "/chats", { headers: { "x-device-id": "sim-1" } })).status, 200)
+      assert.strictEqual((yield* ask(url, "/chats", { headers: { "x-device-id": "sim-2" } })).status, 500)
+      yield* emit(1)
+      yield* client.received(1)
+    }))
+
   it.live("by chance strikes about so often, the same times for the same seed", () =>
     Effect.gen(function*() {
       const run = Effect.scoped(Effect.gen(function*() {

@@ -68,6 +68,23 @@ describe("what GOWA posts", () => {
       assert.isEmpty(logged.filter(({ kind }) => kind === "frame.rejected"))
     }))
 
+  it.live("is taken while GOWA answers no question, and its device stays online meanwhile", () =>
+    Effect.gen(function*() {
+      const { core, device, id, posting, server, settled } = yield* setup()
+      yield* posting
+      core.applyFault({ kind: "http", status: 500 })
+      core.emitter.emit(device, "message", {
+        id: "3EB0SICK",
+        chat_id: "628999000111@s.whatsapp.net",
+        from: "628999000111@s.whatsapp.net",
+        timestamp: "2026-08-22T10:00:00Z",
+        body: "hello"
+      })
+      yield* settled
+      assert.include(waIdsOf(yield* server.logged), "3EB0SICK")
+      assert.strictEqual(yield* server.state(id), "Online")
+    }))
+
   it.live("while we are away for a moment comes with its next try, and is not lost", () =>
     Effect.gen(function*() {
       const { emit, gowa, posting, server, settled, start } = yield* setup({ gowa: { pace: 0, webhookPace: 0.5 } })
