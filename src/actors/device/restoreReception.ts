@@ -102,6 +102,8 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
     reception.gaps = tracked.state
     return tracked.orders
   }
+  // Its window was chosen by what is not so any more.
+  reception.reading = null
   reception.watermark = parse(older.watermark?.through)
   reception.sweptAt = parse(older.watermark?.sweptAt)
   const known = new Set(older.gaps.map(({ id }) => id))

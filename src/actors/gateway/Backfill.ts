@@ -319,7 +319,8 @@ export const make = Effect.fnUntraced(function*(
       if (answer.next !== null && answer.next === read.page) {
         return yield* Effect.die(new Error("the page leads to itself"))
       }
-      if (!cells.has(cell)) return
+      // Gone, or given up because an older database has taken the place of ours.
+      if (!cells.has(cell) || cell.reception.reading !== read) return
       // Reception was lost meanwhile: the reading that follows finds the same rows, and what they prove of that time.
       if (read.kind === "look" && reception.gaps.gaps.length > 0) {
         reception.reading = null
