@@ -75,6 +75,7 @@ export const make = Effect.fnUntraced(function*(
   const journal = yield* DeliveryJournal.make(repository)
   const bodies = new WebhookBodies()
   const feed = { through: 0, throughId: null as EventId | null }
+  const claims = Semaphore.makeUnsafe(changesAtOnce)
   const catchUp = Semaphore.makeUnsafe(bounds.catchUpReadsMax)
   const parts = { log, repository, outbound, seal, journal, bodies, catchUp, feed }
   const couriers = new Map<SubscriptionId, Courier.Courier>()
@@ -95,7 +96,9 @@ export const make = Effect.fnUntraced(function*(
     const { id } = first.subscription
     let stored = first
     while (true) {
-      const claim = yield* Effect.retry(log.resumeCursor(cursorOf(id)), storageRetry).pipe(Effect.orDie)
+      const claim = yield* Effect.retry(claims.withPermit(log.resumeCursor(cursorOf(id))), storageRetry).pipe(
+        Effect.orDie
+      )
       if (claim === null) {
         return yield* Effect.logWarning(
           "A subscription has no cursor any more: it was removed, or somebody deleted the row",
@@ -105,7 +108,7 @@ export const make = Effect.fnUntraced(function*(
         )
       }
       // Health as the claim finds it: what another process has recorded since must not be forgotten.
-      const found = yield* Effect.retry(repository.get(id), {
+      const found = yield* Effect.retry(claims.withPermit(repository.get(id)), {
         schedule: storageRetry,
         while: ({ _tag }) => _tag === "StorageUnavailable"
       }).pipe(Effect.option)
