@@ -78,7 +78,12 @@ const decodeStatus = Schema.decodeUnknownResult(
   Schema.Struct({ is_connected: Schema.Boolean, is_logged_in: Schema.Boolean, jid: Schema.String })
 )
 const decodeWebhook = Schema.decodeUnknownResult(
-  Schema.Struct({ webhook_url: text, webhook_secret: text, webhook_events: text })
+  Schema.Struct({
+    webhook_url: text,
+    webhook_secret: text,
+    webhook_events: text,
+    webhook_insecure_skip_verify: Schema.optionalKey(Schema.NullOr(Schema.Boolean))
+  })
 )
 
 export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): GowaRest => {
@@ -130,7 +135,9 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     const wanted = {
       webhook_url: address.url,
       webhook_secret: Redacted.value(address.secret),
-      webhook_events: webhookEvents.join(",")
+      webhook_events: webhookEvents.join(","),
+      // An operator's choice, for a certificate of their own; what is left out of the request is reset.
+      webhook_insecure_skip_verify: held.success.webhook_insecure_skip_verify ?? false
     }
     const { webhook_events, webhook_secret, webhook_url } = held.success
     if (

@@ -132,6 +132,17 @@ describe("a gowa gateway", () => {
       ])
     }).pipe(Effect.scoped))
 
+  it.live("leaves an operator's choice about certificates as it is", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway } = yield* setup(adapter)
+      const slot = asGowa(core).slotOf(device)
+      slot.webhook = { ...slot.webhook, webhook_insecure_skip_verify: true }
+      const address = { url: "https://columba/webhooks/default", secret: Redacted.make("secret of the device") }
+      assert.strictEqual(yield* gateway.webhook.ensure(target, address), "set")
+      assert.deepInclude(slot.webhook, { webhook_url: address.url, webhook_insecure_skip_verify: true })
+      assert.strictEqual(yield* gateway.webhook.ensure(target, address), "unchanged")
+    }))
+
   it.live("says that a gateway before 8.10 cannot be told where to post", () =>
     Effect.gen(function*() {
       const old = yield* AnsweringServer.start({ status: 404, body: "Cannot GET /devices/sim-1/webhook" })
