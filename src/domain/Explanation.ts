@@ -75,10 +75,21 @@ export const explain = (input: ExplanationInput): Explanation => {
     seq: last?.seq ?? null,
     evidence: listEvidence(input),
     gaps: input.gaps.counts,
-    ...(incident !== null && device.active && device.state._tag !== "Online"
-      ? underIncident(incident)
-      : withReception(verdict(device, last?.data.rule ?? null), input))
+    ...withHistory(
+      incident !== null && device.active && device.state._tag !== "Online"
+        ? underIncident(incident)
+        : withReception(verdict(device, last?.data.rule ?? null), input),
+      input
+    )
   }
+}
+
+/** What was not heard is accounted for once the device hears again. */
+const withHistory = (verdict: Verdict, { device, gaps }: ExplanationInput): Verdict => {
+  const since = gaps.open[0]?.openedAt
+  if (since === undefined || !device.active) return verdict
+  const when = device.state._tag === "Online" ? "" : " once it hears again"
+  return { ...verdict, next: `${verdict.next}. The gateway's history is read for the time since ${since}${when}` }
 }
 
 /** A device that is online and to whom nothing is posted looks well and hears nothing: that comes first. */

@@ -69,6 +69,25 @@ describe("explanations", () => {
     })
   }
 
+  it("of a device with a gap say that its history is read, and from when on", () => {
+    const gap = {
+      id: "gap_00000000000000000000000001" as never,
+      deviceId: "dev_00000000000000000000000001" as never,
+      cause: "socket-down" as const,
+      status: "open" as const,
+      openedAt: at,
+      endedAt: null,
+      closedAt: null,
+      recovered: 0,
+      detail: ""
+    }
+    const gaps = { counts: { ...noGaps.counts, open: 1, openSince: at }, open: [gap] }
+    const input = { transitions: [], incident: null, reception: null, gaps }
+    assert.match(explain({ ...input, device: deviceIn(failing) }).next, /history is read for .* once it hears again$/)
+    assert.match(explain({ ...input, device: deviceIn(connected) }).next, new RegExp(`history is read .* since ${at}$`))
+    assert.notInclude(explain({ ...input, device: deviceIn(connected, false) }).next, "history")
+  })
+
   it("a failure is explained in its own words, with the time of the next attempt", () => {
     const told = explain({ device: deviceIn(failing), transitions: [], incident: null, gaps: noGaps, reception: null })
     assert.include(told.why, reason.detail)

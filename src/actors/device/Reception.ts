@@ -25,7 +25,7 @@ export interface Suspect {
 const pausesPerLook = 3
 
 /** Each look that finds nothing makes the next one this much later, until a message comes. */
-const lookGrowth = 4
+const lookGrowth = 2
 
 export class Reception {
   gaps: GapState = unheard

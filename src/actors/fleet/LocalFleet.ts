@@ -248,14 +248,16 @@ const make = Effect.gen(function*() {
   if (Option.isSome(readiness)) {
     yield* readiness.value.contribute(
       "fleet",
-      Effect.suspend(() => {
+      Effect.gen(function*() {
         const { Online: online } = hosts.counts()
+        const unread = (yield* hosts.backfills).reduce((sum, { devicesToGo }) => sum + devicesToGo, 0)
         const detail = `${online} of ${cells.size} devices online` +
+          (unread === 0 ? "" : `; the history of ${unread} is still to be read`) +
           (lost.size === 0 ? "" : `; ${lost.size} were claimed by another process`) +
           describeWebhooks(hosts.unposted())
         return compared === "done"
-          ? Effect.succeed(detail)
-          : Effect.fail(`desired state read: ${compared}; ${detail}`)
+          ? detail
+          : yield* Effect.fail(`desired state read: ${compared}; ${detail}`)
       })
     )
   }
