@@ -180,7 +180,7 @@ describe("an endpoint that is down", () => {
       yield* Effect.forkChild(dispatcher.stop)
       yield* pass(60_000)
       yield* rig.dispatch
-      yield* pass(hours(73))
+      yield* pass(hours(77))
       assert.deepStrictEqual(endpoint.taken(), [...others, ...behind])
       const row = yield* rig.get(id)
       assert.deepInclude(row.health, { abandoned: 1, held: [], failing: null })
