@@ -278,9 +278,9 @@ const readOther = (frame: ReadFrame, envelope: Envelope): SessionEvent =>
   })
 
 const identifyOther = (frame: ReadFrame, envelope: Envelope): EventIdentity | null => {
-  const { identity } = frame.origin
+  // Live too: a call that was heard on a socket comes again from the history after every gap.
   const call = envelope.event === "call.offer" ? frame.payload.call_id : undefined
-  return identity !== null && typeof call === "string" && call !== "" ? identifyCall(call) : identity
+  return typeof call === "string" && call !== "" ? identifyCall(call) : frame.origin.identity
 }
 
 /** A history names a call by its id alone. */

@@ -5,7 +5,7 @@ import { EventKindFilter } from "../../../../src/contracts/Payloads.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
 import { decodeFrame } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
-import { gatewayKind, identifyReaction } from "../../../../src/layers/gateways/eventDecoder.ts"
+import { gatewayKind, identifyCall, identifyReaction } from "../../../../src/layers/gateways/eventDecoder.ts"
 import { rejectBinary, rejectOversized } from "../../../../src/layers/gateways/rejects.ts"
 import { readTimestamp } from "../../../../src/layers/gateways/timestamps.ts"
 import { makeEventId, deriveMessageId } from "../../../../src/services/EventIdentity.ts"
@@ -261,8 +261,10 @@ describe("actions and other events", () => {
   it("what we have no kind for keeps its name and payload", () => {
     const draft = decodeDraft({ event: "call.offer", device_id: "tenant-7", payload: { call_id: "c", from: peer } })
     assert.strictEqual(draft.kind, "gateway.call.offer")
+    assert.deepStrictEqual(draft.identity, identifyCall("c"), "the history names a call by its id alone")
     assert.deepStrictEqual(draft.data as unknown, { call_id: "c", from: peer })
-    assert.isNull(draft.identity)
+    const other = decodeDraft({ event: "group.joined", device_id: "tenant-7", payload: { chat_id: "1@g.us" } })
+    assert.isNull(other.identity)
   })
 
   it("any name of an event makes a kind", () => {
