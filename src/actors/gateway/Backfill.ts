@@ -211,7 +211,7 @@ export const make = Effect.fnUntraced(function*(
     const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
     const last = (yield* readLive(cell)).find((at) => at <= oldest)
     const detail = "messages of that time were in the gateway's history and had not come"
-    const from = (last ?? since) - transitMax
+    const from = Math.max(reception.floor, (last ?? since) - transitMax)
     if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
     // Reception was lost while the log was read, and that gap may begin too late.
     const id = makeGapId(clock.currentTimeMillisUnsafe())
@@ -238,7 +238,7 @@ export const make = Effect.fnUntraced(function*(
     const live = yield* readLive(cell)
     const from = live.find((at) => at <= before.first) ?? before.first
     const to = live.findLast((at) => at > before.last + transitMax) ?? first.openedAt
-    return { from: from - transitMax, to: Math.min(to, first.openedAt) }
+    return { from: Math.max(cell.reception.floor, from - transitMax), to: Math.min(to, first.openedAt) }
   })
 
   /** When the newest events of the device that came live were recorded, newest first. */

@@ -306,6 +306,25 @@ describe("a process that ends", () => {
       assert.deepStrictEqual([gap!.cause, gap!.status, seconds(gap!.openedAt)], ["process-down", "closed", 3600])
     }).pipe(Effect.provide(storage)))
 
+  it.effect("finds no deafness of a time before the device was added", () =>
+    Effect.gen(function*() {
+      yield* TestClock.adjust("1 hour")
+      const { gateway, history } = yield* begin(1)
+      history.mode = "fail"
+      history.keep(yield* arriving(one, { waId: "EARLY" }))
+      const first = yield* live(gateway)
+      yield* pass("2 minutes")
+      yield* first.kill
+      history.mode = "answer"
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const gaps = yield* gapsOf(one)
+      assert.deepStrictEqual(
+        gaps.map(({ cause, openedAt, status }) => [cause, status, seconds(openedAt) >= 3600]).toSorted(),
+        [["deaf", "closed", true], ["process-down", "closed", true]]
+      )
+    }).pipe(Effect.provide(storage)))
+
   it.effect("writes its gap down itself where it is stopped in order", () =>
     Effect.gen(function*() {
       const { gateway } = yield* begin(1)
