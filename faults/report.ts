@@ -84,10 +84,12 @@ const heads = [
 export const section = (): string =>
   table(heads, [...scenarios.filter(({ name }) => !name.endsWith("-smoke")), makeSoak(usualSoak)].map(row))
 
-const marked = /(<!-- rows:[^\n]*-->\n)[\s\S]*?(\n<!-- \/rows -->)/
+const marked = /(<!-- rows:[^\n]*-->\n)[\s\S]*?(<!-- \/rows -->)/
 
-export const update = (text: string): string =>
-  text.replace(marked, (_, begin: string, end: string) => `${begin}${section()}${end}`)
+export const update = (text: string): string => {
+  if (!marked.test(text)) throw new Error(`${page} has lost the marks between which the rows go`)
+  return text.replace(marked, (_, begin: string, end: string) => `${begin}${section()}\n${end}`)
+}
 
 export const write = (): void => writeFileSync(page, update(readFileSync(page, "utf8")))
 
