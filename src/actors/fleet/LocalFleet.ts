@@ -62,6 +62,9 @@ const roundSpacing = Duration.millis(250)
 /** What could not be followed, because the database is away or by a defect, is tried again after this time. */
 const retryDelay = Duration.seconds(5)
 
+/** What is given to the log is committed within milliseconds; longer means that the database is away. */
+const flushMax = Duration.seconds(5)
+
 /** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
 const claimMax = 500
 
@@ -205,11 +208,15 @@ const make = Effect.gen(function*() {
     const desired = new Map((yield* repository.desired(ids)).map((device) => [device.id, device]))
     const starting: Array<DesiredDevice> = []
     const ended: Array<Ended> = []
+    let stopped = false
     for (const device of desired.values()) {
       const cell = FiberMap.hasUnsafe(fibers, device.id) ? cells.get(device.id) : undefined
       const rule = !device.active ? "deactivated" : cell === undefined ? null : hosts.mustLeave(cell)
       if (cell !== undefined && rule === null) postRequests(cell, device)
-      if (cell !== undefined && rule !== null) yield* stop(cell, rule)
+      if (cell !== undefined && rule !== null) {
+        yield* stop(cell, rule)
+        stopped = true
+      }
       if (lost.has(device.id)) continue
       if (device.active && (cell === undefined || rule !== null)) starting.push(device)
       if (!device.active && cell === undefined) ended.push({ device, rule: "deactivated" })
@@ -220,6 +227,8 @@ const make = Effect.gen(function*() {
       if (cell !== undefined) yield* stop(cell, "deactivated")
       recordedInactive.delete(id)
     }
+    // A new claim would refuse what the actors that stopped have just given to the log: their state and their gaps.
+    if (stopped && starting.length > 0) yield* Effect.timeoutOption(log.flush, flushMax)
     for (const some of Arr.chunksOf(starting, claimMax)) if (!closing) ended.push(...(yield* start(some)))
     if (!closing) yield* recordInactive(ended)
   })

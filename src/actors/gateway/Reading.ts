@@ -122,8 +122,12 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
       reading.before = { first: Math.min(earliest, at), last: Math.max(last, at) }
     }
   }
-  // What is close to the end of the gap may be of the gap, where the clocks differ.
-  return gaps.hearingSince !== null && at > gaps.hearingSince + skew && isTelling(draft)
+  if (gaps.hearingSince === null || !isTelling(draft)) return false
+  // What is close to the end of a gap may be of the gap, where the clocks differ. A gap may lie within the hearing.
+  const isOfGap = gaps.gaps.some(({ endedAt, openedAt }) =>
+    openedAt - secondResolution <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY) + skew
+  )
+  return !isOfGap && at > gaps.hearingSince + skew
 }
 
 /** Times of WhatsApp have whole seconds. */
