@@ -135,6 +135,25 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).unrecovered, [])
   })
 
+  it("takes a reaction whose history row came first for the one that was heard, once per row", () => {
+    const ledgers = sound()
+    const add = (ids: ReadonlyArray<string>, target: string) =>
+      ledgers.emitted.push({ device: "even", event: "message.reaction", ids, sockets: 1, target })
+    add(["R1"], "WA0")
+    ledgers.committed.push({
+      seq: ledgers.committed.length + 1,
+      id: "id-r",
+      kind: "message.reaction",
+      deviceId: "dev_even",
+      via: "backfill",
+      data: { waId: "", targetWaId: "WA0", chat: "c", sender: "s", fromMe: false, body: "+" }
+    })
+    assert.deepStrictEqual(check(ledgers).missed, [])
+    add(["R2"], "WA0")
+    add(["R3"], "WA2")
+    assert.lengthOf(check(ledgers).missed, 2)
+  })
+
   it("counts what no socket could receive apart from what was missed", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "odd", event: "message", ids: ["UNHEARD"], sockets: 0 })

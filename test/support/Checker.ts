@@ -197,7 +197,33 @@ const joinUpstream = ({ committed, emitted, upstreamOf }: Ledgers) => {
   const unrecovered = emitted
     .filter(({ device, event, ids }) => event === "message" && !revoked.has(`${device} ${ids[0]}`))
     .flatMap(listKeys).filter((key) => !inLog.has(key))
-  return { missed: exceeding(heard, inLog), invented: exceeding(inLog, happened), unrecovered }
+  const missed = withoutRecoveredReactions(exceeding(heard, inLog), { committed, emitted, upstreamOf })
+  return { missed, invented: exceeding(inLog, happened), unrecovered }
+}
+
+/** One whose row of a history was read before it came live is in the log by that row alone, which names only its target. */
+const withoutRecoveredReactions = (
+  missed: ReadonlyArray<string>,
+  { committed, emitted, upstreamOf }: Pick<Ledgers, "committed" | "emitted" | "upstreamOf">
+): ReadonlyArray<string> => {
+  const left = new Map(countBy(committed.flatMap((row) =>
+    row.kind === "message.reaction" && row.data["waId"] === ""
+      ? [`${upstreamOf.get(row.deviceId) ?? row.deviceId} ${String(row.data["targetWaId"])}`]
+      : []
+  )))
+  const targets = new Map(
+    emitted.flatMap((event) =>
+      event.event === "message.reaction"
+        ? listKeys(event).map((key) => [key, `${event.device} ${event.target}`] as const)
+        : []
+    )
+  )
+  return missed.filter((key) => {
+    const target = targets.get(key)
+    const rows = target === undefined ? 0 : left.get(target) ?? 0
+    if (rows > 0) left.set(target!, rows - 1)
+    return rows === 0
+  })
 }
 
 /** What an emitted event is called here; an ack of several messages has several names. */

@@ -99,7 +99,6 @@ describe("the sample consumer", () => {
           )
           assert.strictEqual(dead, "not JSON")
         }).pipe(Effect.provide(layer(url)))
-      }),
-    60_000
+      })
   )
 })

@@ -132,8 +132,7 @@ it.live(
       assert.strictEqual(yield* resets, before + 1)
       const { reset } = yield* Context.get(context, LogStatus).view
       assert.deepInclude(reset, { from: 15, to: 10, another: false })
-    }).pipe(Effect.scoped),
-  60_000
+    }).pipe(Effect.scoped)
 )
 
 it.live("a log that has grown past the old head again is recognised by its events", () =>
@@ -150,7 +149,7 @@ it.live("a log that has grown past the old head again is recognised by its event
     yield* receives(published, fresh)
     assert.strictEqual((yield* Fiber.join(followed))._tag, "LogReset")
     yield* settled(log, 30)
-  }).pipe(Effect.scoped), 60_000)
+  }).pipe(Effect.scoped))
 
 it.live("a database that is dropped and created anew is migrated and used again", () =>
   Effect.gen(function*() {
@@ -185,4 +184,4 @@ it.live("a database that is dropped and created anew is migrated and used again"
     assert.deepInclude(bounds, { head: 8, oldest: 1 })
     assert.notStrictEqual(bounds.logId, logId)
     assert.deepInclude((yield* Context.get(context, LogStatus).view).reset, { another: true })
-  }).pipe(Effect.scoped), 60_000)
+  }).pipe(Effect.scoped))

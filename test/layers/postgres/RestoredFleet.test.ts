@@ -92,6 +92,5 @@ it.live(
         "a decision after that is taken",
         Effect.map(recorded(devices), (states) => states.startsWith("Backoff"))
       )
-    }).pipe(Effect.scoped),
-  60_000
+    }).pipe(Effect.scoped)
 )

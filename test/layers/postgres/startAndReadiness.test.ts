@@ -41,7 +41,7 @@ it.live("too many clients at the start are waited out", () =>
       yield* admin.unsafe(`ALTER ROLE ${role} CONNECTION LIMIT -1`)
       yield* Fiber.join(opening)
     }))
-  }).pipe(Effect.scoped), 60_000)
+  }).pipe(Effect.scoped))
 
 it.live(
   "readiness and the status of the log say that a read-only database takes no writes, and why",
@@ -75,6 +75,5 @@ it.live(
       yield* cutOthers
       yield* Fiber.join(append)
       assert.deepInclude(yield* check, { ready: true })
-    }).pipe(Effect.scoped),
-  60_000
+    }).pipe(Effect.scoped)
 )
