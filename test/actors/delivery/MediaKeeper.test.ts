@@ -160,8 +160,9 @@ describe("the files of messages", () => {
         )
       const second = yield* receive(2)
       yield* until("the second is erased while it is fetched", Effect.sync(() => erased))
-      assert.strictEqual(yield* Effect.orDie(media.forget(device)), 1)
-      assert.isFalse(yield* kept.has(device, id), "20 seconds")
+      // The second may have been kept by now, or is dropped when it has been fetched.
+      assert.isAtLeast(yield* Effect.orDie(media.forget(device)), 1)
+      assert.isFalse(yield* kept.has(device, id))
       script.answer = give
       yield* untilKept(yield* receive(3))
       assert.isFalse(yield* kept.has(device, second))
