@@ -259,13 +259,16 @@ export const make = Effect.fnUntraced(function*(
   ): Effect.Effect<unknown, Fenced | GroupTooLarge> =>
     Effect.suspend(() => {
       const { reception } = cell
+      const id = makeGapId(clock.currentTimeMillisUnsafe())
+      const [first] = reception.gaps.gaps
+      if (hindsight !== null && read !== null && first !== undefined) Reading.assignEarly(read, first.id, id)
       const missed = hindsight === null ? { state: reception.gaps, orders: [] } : track(reception.gaps, {
         _tag: "Missed",
         ...hindsight,
         cause: "deaf",
         detail:
           "messages of that time were in the gateway's history and had not come, although the session seemed open",
-        id: makeGapId(clock.currentTimeMillisUnsafe())
+        id
       })
       const covers = gateway.history?.covers ?? new Set<never>()
       const closed = track(missed.state, {

@@ -32,6 +32,8 @@ export interface Reading {
   /** Rows that were new to the log: in all, and by the gap that they belong to. */
   fresh: number
   readonly recovered: Map<GapId, number>
+  /** Rows that are older than every gap, and were counted for the first. */
+  early: number
   /** Rows were left out because they are probably on their way. */
   young: boolean
   /** The times of messages of other accounts that were new, and are older than every gap: the first and the last. */
@@ -84,6 +86,7 @@ export const begin = (begin: Begin): Reading => {
     pages: 0,
     fresh: 0,
     recovered: new Map(),
+    early: 0,
     young: false,
     before: null
   }
@@ -116,6 +119,7 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
   if (first !== undefined) {
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
+    if (at < first.openedAt) reading.early++
     // Reception was proven until this long after the beginning that is written down.
     if (isTelling(draft) && at < first.openedAt + transitMax - secondResolution) {
       const { first: earliest, last } = reading.before ?? { first: at, last: at }
@@ -132,6 +136,12 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
 
 /** Times of WhatsApp have whole seconds. */
 const secondResolution = 1000
+
+/** Rows that are older than every gap turn out to be of a gap that was found by them. */
+export const assignEarly = ({ early, recovered }: Reading, first: GapId, found: GapId): void => {
+  recovered.set(first, (recovered.get(first) ?? early) - early)
+  recovered.set(found, early)
+}
 
 /** What is known of a gap once its history was read, or if there is none (`reading` null). */
 export const judge = (

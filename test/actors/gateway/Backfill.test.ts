@@ -376,6 +376,10 @@ describe("a process that ends", () => {
       assert.deepStrictEqual(gaps.map(({ cause }) => cause).toSorted(), ["deaf", "process-down"])
       const deaf = gaps.find(({ cause }) => cause === "deaf")!
       assert.isAtMost(seconds(deaf.openedAt), 60)
+      assert.deepStrictEqual(gaps.map(({ cause, recovered }) => [cause, recovered]).toSorted(), [
+        ["deaf", 1],
+        ["process-down", 0]
+      ])
     }).pipe(Effect.provide(storage)))
 })
 
