@@ -100,16 +100,14 @@ export const mutants: ReadonlyArray<Mutant> = [
       `    if (read.pages === 0 && kind !== "look") {
       yield* decide(cell, [], [GapDrafts.watermark(cell.device.id, new Date(read.through).toISOString(), null)])
       yield* close(cell, read, read.through, null)
+      // A slow gateway, so that the gap is seen closed while its rows are not there.
+      yield* Effect.sleep(Duration.seconds(10))
     }
     for (let page = 0; page < pagesPerTurn; page++) {
       yield* pace
 `
-    ], [
-      // The overlap of readings would hide it for ten minutes, longer than the row.
-      "      overlap: Duration.toMillis(settings.historyOverlap),",
-      "      overlap: 0,"
     ]],
-    row: "crash-loop",
+    row: "kill-smoke",
     condemned: ["unrecovered"]
   }
 ]

@@ -7,7 +7,7 @@
  *     npm run faults -- --area broker       # the rows of one area
  *     npm run faults -- --smoke             # the rows of every test run
  *     npm run faults -- kill --seed other   # the same with other choices
- *     npm run faults -- --mutants           # programs that break a promise on purpose: each must be condemned
+ *     npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
  *     npm run faults -- --soak 30           # a fault per minute, for so many minutes
  *     npm run faults -- --list
  */
@@ -39,10 +39,11 @@ const { positionals, values } = parseArgs({
 
 const choose = (): ReadonlyArray<Scenario> => {
   if (values.soak !== undefined) return [makeSoak(Number(values.soak))]
-  const unknown = positionals.filter((name) => !scenarios.some((scenario) => scenario.name === name))
+  const known = values.mutants ? mutants : scenarios
+  const unknown = positionals.filter((name) => !known.some((one) => one.name === name))
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
   return scenarios.filter((scenario) =>
-    positionals.length > 0
+    positionals.length > 0 && !values.mutants
       ? positionals.includes(scenario.name)
       : values.smoke || values.mutants
       ? values.smoke && scenario.smoke
@@ -87,6 +88,9 @@ const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Serve
 }, Effect.scoped)
 
 const chosen = choose()
+const chosenMutants = values.mutants
+  ? mutants.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  : []
 if (values.list) {
   for (const { area, load, name, smoke, title } of chosen) {
     console.log(`${name.padEnd(20)} ${area.padEnd(10)} ${smoke ? "smoke" : "     "} ${load.events} events · ${title}`)
@@ -109,7 +113,7 @@ if (values.list) {
       lines.push(text)
       console.log(text)
     }
-    for (const mutant of values.mutants ? mutants : []) {
+    for (const mutant of chosenMutants) {
       const exit = yield* Effect.exit(judge(mutant, servers))
       if (Exit.isFailure(exit)) console.log(`✗ mutant ${mutant.name}: ${Cause.pretty(exit.cause)}`)
       if (Exit.isFailure(exit) || !exit.value) failed.push(mutant.name)
@@ -117,7 +121,7 @@ if (values.list) {
   })))
   if (lines.length > 1) console.log(`\n${lines.join("\n")}`)
   if (!values["no-results"]) write()
-  const ran = `${chosen.length} rows hold${values.mutants ? ` and ${mutants.length} mutants were condemned` : ""}`
+  const ran = `${chosen.length} rows hold${values.mutants ? ` and ${chosenMutants.length} mutants were condemned` : ""}`
   console.log(failed.length === 0 ? `\nall ${ran}` : `\nnot as it should be: ${failed.join(", ")}`)
   process.exitCode = failed.length === 0 ? 0 : 1
 }

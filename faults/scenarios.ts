@@ -47,9 +47,9 @@ export const scenarios: ReadonlyArray<Scenario> = [
   row(
     "processes",
     "crash-loop",
-    "the program is killed, and again 4 s after it was ready, while it reads histories; twice",
+    "the program is killed, and again 7 s after it was ready, while it reads histories; twice",
     [
-      [2, { do: "kill program twice", apartMillis: seconds(4) }]
+      [2, { do: "kill program twice", apartMillis: seconds(7) }]
     ],
     { load: short, expect: dies }
   ),
