@@ -131,7 +131,8 @@ export const make = Effect.fnUntraced(function*(
         delivered: yield* recorder.entries,
         streamed: yield* reader.entries,
         witnessed: [...witnessed],
-        upstreamOf: devices
+        upstreamOf: devices,
+        sentTwice: scenario.faults.some(({ fault }) => fault.do === "fault gateway" && fault.fault.kind === "duplicate")
       })
     })
   }

@@ -45,7 +45,12 @@ export type Fault =
   }
   /** Connections are cut, and new ones refused. */
   | { readonly do: "cut network"; readonly to: Part; readonly millis: number }
-  | { readonly do: "fault gateway"; readonly fault: GatewayFault; readonly millis: number }
+  | {
+    readonly do: "fault gateway"
+    readonly fault: GatewayFault
+    readonly also?: GatewayFault
+    readonly millis: number
+  }
   /** The wall clock of the program is set; its monotonic clock goes on. */
   | { readonly do: "step clock"; readonly seconds: number }
 

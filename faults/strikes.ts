@@ -137,8 +137,12 @@ const strikes: { readonly [Do in Fault["do"]]: Strike<Do> } = {
     }),
   "cut network": (on, { millis, to }) =>
     on.proxies[to].disable.pipe(Effect.andThen(wait(millis)), Effect.andThen(on.proxies[to].enable)),
-  "fault gateway": (on, { fault, millis }) =>
-    on.simulator.addFault(fault).pipe(Effect.andThen(wait(millis)), Effect.andThen(on.simulator.clearFaults)),
+  "fault gateway": (on, { also, fault, millis }) =>
+    on.simulator.addFault(fault).pipe(
+      Effect.andThen(also === undefined ? Effect.void : on.simulator.addFault(also)),
+      Effect.andThen(wait(millis)),
+      Effect.andThen(on.simulator.clearFaults)
+    ),
   "step clock": (on, { seconds }) => on.stepClock(seconds)
 }
 
