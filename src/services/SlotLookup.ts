@@ -51,7 +51,7 @@ export class SlotLookup extends Context.Service<SlotLookup, {
       const devices = yield* DeviceRepository
       const clock = yield* Clock.Clock
       const found = new Map<string, Entry>()
-      const keysOf = new Map<DeviceId, Set<string>>()
+      const keysByDevice = new Map<DeviceId, Set<string>>()
       const absent = new Map<string, Entry>()
       const turn = Semaphore.makeUnsafe(readsMax)
 
@@ -60,14 +60,14 @@ export class SlotLookup extends Context.Service<SlotLookup, {
       /** What may have changed is read again, and kept until it was. */
       const distrust = (device: DeviceId | null): void => {
         absent.clear()
-        const keys = device === null ? found.keys() : keysOf.get(device) ?? []
+        const keys = device === null ? found.keys() : keysByDevice.get(device) ?? []
         for (const key of keys) found.get(key)!.until = now()
       }
 
       const remember = (key: string, holder: SlotHolder | null, valid: Duration.Duration): void => {
         // What is forgotten is read again, so there is no need to choose well.
         if (found.size + absent.size >= entriesMax) {
-          for (const map of [found, absent, keysOf]) map.clear()
+          for (const map of [found, absent, keysByDevice]) map.clear()
         }
         const entry = { holder, until: now() + Duration.toMillis(valid) }
         if (holder === null) {
@@ -77,8 +77,8 @@ export class SlotLookup extends Context.Service<SlotLookup, {
         }
         absent.delete(key)
         found.set(key, entry)
-        const keys = keysOf.get(holder.deviceId) ?? new Set()
-        keysOf.set(holder.deviceId, keys.add(key))
+        const keys = keysByDevice.get(holder.deviceId) ?? new Set()
+        keysByDevice.set(holder.deviceId, keys.add(key))
       }
 
       const peek: SlotLookup["Service"]["peek"] = (gateway, name) => {

@@ -24,7 +24,7 @@ import type { SubscriptionNotFound, TooManySubscriptions } from "../domain/Subsc
 export const subscriptionsMax = 500
 
 /** The name of a subscription's cursor among the sinks of the log. */
-export const cursorOf = (id: SubscriptionId): string => `webhook:${id}`
+export const formatCursorName = (id: SubscriptionId): string => `webhook:${id}`
 
 /** Sealed texts. `headers` is a JSON object. */
 export interface SealedSubscription {

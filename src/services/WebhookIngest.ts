@@ -273,7 +273,7 @@ const make = Effect.gen(function*() {
   // Counting
 
   const counters = new Map<string, Metric.Counter<number>>()
-  const counterOf = (gateway: string, outcome: WebhookOutcome) => {
+  const findCounter = (gateway: string, outcome: WebhookOutcome) => {
     const key = `${gateway} ${outcome}`
     const counter = counters.get(key) ?? Metric.withAttributes(Metrics.webhooks, { gateway, outcome })
     counters.set(key, counter)
@@ -284,7 +284,7 @@ const make = Effect.gen(function*() {
     function*({ gateway, startedAt }: Pick<IncomingWebhook, "gateway" | "startedAt">, { detail, outcome }: Refusal) {
       // A name that anyone can make up is no label.
       const known = intakes.has(gateway) ? gateway : "unknown"
-      yield* Metric.update(counterOf(known, outcome), 1)
+      yield* Metric.update(findCounter(known, outcome), 1)
       yield* Metric.update(Metrics.webhookLatency, (monotonicMillis(clock) - startedAt) / 1000)
       if (webhookOutcomes[outcome].message === null) return outcome
       yield* warnings.warn(`${known} ${outcome}`, "a webhook was refused", {

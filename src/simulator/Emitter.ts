@@ -126,7 +126,7 @@ export class Emitter {
       event,
       id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
       ...(ids === undefined ? undefined : { ids }),
-      ...targetOf(payload),
+      ...readTarget(payload),
       sockets,
       at: now
     })
@@ -147,7 +147,7 @@ export class Emitter {
       seq: ++device.seq,
       event,
       id,
-      ...targetOf(payload),
+      ...readTarget(payload),
       sockets: 0,
       at
     })
@@ -268,7 +268,7 @@ export class Emitter {
   }
 }
 
-const targetOf = (payload: Payload): { readonly target?: string } => {
+const readTarget = (payload: Payload): { readonly target?: string } => {
   const target = payload.reacted_message_id ?? payload.original_message_id ?? payload.revoked_message_id ??
     payload.deleted_message_id
   return typeof target === "string" ? { target } : {}

@@ -6,7 +6,7 @@ import { noHealth } from "../../src/domain/Subscription.ts"
 import type { SubscriptionHealth, SubscriptionId } from "../../src/domain/Subscription.ts"
 import { makeEventId } from "../../src/services/EventIdentity.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
-import { cursorOf, SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
 import type { DeliveryRow, SubscriptionFields } from "../../src/services/SubscriptionRepository.ts"
 import { freshDevice, messageDraft } from "../support/drafts.ts"
 
@@ -68,7 +68,7 @@ export const subscriptionRepositoryConformance = (
         assert.strictEqual(first.confirmed, oldest - 1)
         const ids = (yield* subscriptions.list).map(({ subscription }) => subscription.id)
         assert.deepStrictEqual(ids.slice(-2), [id, first.subscription.id])
-        assert.deepInclude(yield* log.cursors, { sink: cursorOf(id), epoch: 0, seq: head, limited: true })
+        assert.deepInclude(yield* log.cursors, { sink: formatCursorName(id), epoch: 0, seq: head, limited: true })
       }))
 
     it.effect("change in what is named and in nothing else, with a new revision each time", () =>
@@ -109,8 +109,8 @@ export const subscriptionRepositoryConformance = (
         const subscriptions = yield* SubscriptionRepository
         const log = yield* EventLog
         const { revision, subscription: { id } } = yield* subscriptions.insert(fields(), "now")
-        const first = (yield* log.resumeCursor(cursorOf(id)))!
-        const second = (yield* log.resumeCursor(cursorOf(id)))!
+        const first = (yield* log.resumeCursor(formatCursorName(id)))!
+        const second = (yield* log.resumeCursor(formatCursorName(id)))!
         assert.strictEqual(second.epoch, first.epoch + 1)
         const failing: SubscriptionHealth = {
           failing: {
@@ -155,7 +155,7 @@ export const subscriptionRepositoryConformance = (
         const log = yield* EventLog
         const { subscription: { id } } = yield* subscriptions.insert(fields(), "now")
         yield* log.append(Array.from({ length: 3 }, () => messageDraft({ device: freshDevice() })))
-        const claim = (yield* log.resumeCursor(cursorOf(id)))!
+        const claim = (yield* log.resumeCursor(formatCursorName(id)))!
         const held = [{
           deviceId: freshDevice(),
           seq: 1,
@@ -169,7 +169,7 @@ export const subscriptionRepositoryConformance = (
         assert.strictEqual(moved.confirmed, claim.seq - 1)
         assert.deepStrictEqual(moved.subscription.health.held, [])
         assert.strictEqual((yield* Effect.flip(log.moveCursor(claim, claim.seq + 1)))._tag, "CursorLost")
-        assert.strictEqual((yield* log.resumeCursor(cursorOf(id)))!.seq, claim.seq - 1)
+        assert.strictEqual((yield* log.resumeCursor(formatCursorName(id)))!.seq, claim.seq - 1)
       }))
 
     it.effect("go with their cursor and their attempts, and say so of ids that are not there", () =>
@@ -179,8 +179,8 @@ export const subscriptionRepositoryConformance = (
         const { subscription: { id } } = yield* subscriptions.insert(fields(), "now")
         yield* subscriptions.recordDeliveries([attempt(id, 1)])
         yield* subscriptions.delete(id)
-        assert.isNull(yield* log.resumeCursor(cursorOf(id)))
-        assert.notInclude((yield* log.cursors).map(({ sink }) => sink), cursorOf(id))
+        assert.isNull(yield* log.resumeCursor(formatCursorName(id)))
+        assert.notInclude((yield* log.cursors).map(({ sink }) => sink), formatCursorName(id))
         yield* subscriptions.recordDeliveries([attempt(id, 2)])
         assert.isFalse(yield* subscriptions.saveHealth(id, 1, noHealth))
         const failed = [

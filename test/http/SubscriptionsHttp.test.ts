@@ -3,7 +3,7 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { Webhook } from "standardwebhooks"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
-import { cursorOf, SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as Subscriber from "../support/subscriber.ts"
 import { ask, messageDraft, startServer } from "../support/surface.ts"
@@ -136,7 +136,7 @@ describe("subscriptions over HTTP", () => {
       const repository = Context.get(services, SubscriptionRepository)
       const { body: { id } } = yield* call("POST", "", { url: hook })
       yield* log.append([messageDraft(mine, 1), messageDraft(mine, 2)])
-      const claim = (yield* log.resumeCursor(cursorOf(id)))!
+      const claim = (yield* log.resumeCursor(formatCursorName(id)))!
       yield* log.moveCursor(claim, 2)
       yield* repository.disable(id, claim.epoch, "failing")
       assert.deepInclude((yield* call("GET", `/${id}`)).body, { state: "disabled", behind: 0 })

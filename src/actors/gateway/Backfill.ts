@@ -120,8 +120,8 @@ export const make = Effect.fnUntraced(function*(
 
   const monotonic = (): number => monotonicMillis(clock)
   const isQueued = (cell: DeviceCell): boolean => order.some((kind) => queues[kind].has(cell))
-  const historyOf = (): History | undefined => monotonic() < absentUntil ? undefined : gateway.history
-  const floorOf = (cell: DeviceCell): number => {
+  const findHistory = (): History | undefined => monotonic() < absentUntil ? undefined : gateway.history
+  const findFloor = (cell: DeviceCell): number => {
     const { historyAgeMax } = settings
     const age = historyAgeMax === null ? Number.NEGATIVE_INFINITY : time.now() - Duration.toMillis(historyAgeMax)
     return Math.max(cell.reception.floor, age)
@@ -299,7 +299,7 @@ export const make = Effect.fnUntraced(function*(
     if (!Number.isFinite(reception.dueAt)) planNext(cell)
   })
 
-  const turnOf = Effect.fnUntraced(function*(cell: DeviceCell, kind: ReadingKind, history: History) {
+  const takeTurn = Effect.fnUntraced(function*(cell: DeviceCell, kind: ReadingKind, history: History) {
     const { reception } = cell
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     const read = reception.reading ??= Reading.begin({
@@ -307,7 +307,7 @@ export const make = Effect.fnUntraced(function*(
       now: time.now(),
       gaps: reception.gaps,
       watermark: reception.watermark,
-      floor: floorOf(cell),
+      floor: findFloor(cell),
       heardThrough: time.at(Math.max(reception.messageAt, reception.lookedAt, reception.hearingAt)),
       overlap: Duration.toMillis(settings.historyOverlap),
       sweep: Duration.toMillis(settings.historySweep),
@@ -329,7 +329,7 @@ export const make = Effect.fnUntraced(function*(
         reception.reading = null
         return
       }
-      const drafts = Reading.selectRows(read, answer.drafts, floorOf(cell))
+      const drafts = Reading.selectRows(read, answer.drafts, findFloor(cell))
       const isLast = answer.next === null
       const appended = isLast && read.kind !== "look"
         ? yield* appendLast(cell, read, drafts)
@@ -369,8 +369,8 @@ export const make = Effect.fnUntraced(function*(
 
   const run = (cell: DeviceCell, kind: ReadingKind): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const history = historyOf()
-      return history === undefined ? settleWithout(cell) : turnOf(cell, kind, history)
+      const history = findHistory()
+      return history === undefined ? settleWithout(cell) : takeTurn(cell, kind, history)
     }).pipe(
       Effect.asVoid,
       Effect.catchTags({

@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function*(
   const due = new Set<DeviceCell>()
   const someDue = Latch.makeUnsafe()
 
-  const addressOf = (cell: DeviceCell): WebhookAddress | WebhookStatus => {
+  const findAddress = (cell: DeviceCell): WebhookAddress | WebhookStatus => {
     if (publicAddress === null) return "no-address"
     const own = Option.match(secrets, {
       onNone: () => undefined,
@@ -122,7 +122,7 @@ export const make = Effect.fnUntraced(function*(
       return someDue.await
     }
     due.delete(cell)
-    const address = addressOf(cell)
+    const address = findAddress(cell)
     return typeof address === "string" ? Effect.void : ask(cell, address)
   })
   for (let place = 0; place < concurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
@@ -160,7 +160,7 @@ export const make = Effect.fnUntraced(function*(
 
   return {
     add: (cell) => {
-      const address = addressOf(cell)
+      const address = findAddress(cell)
       cells.add(cell)
       cell.webhook = initial(typeof address === "string" ? address : "pending")
     },
@@ -175,7 +175,7 @@ export const make = Effect.fnUntraced(function*(
         due.delete(cell)
         return
       }
-      if (dueAt.has(cell) || due.has(cell) || typeof addressOf(cell) === "string") return
+      if (dueAt.has(cell) || due.has(cell) || typeof findAddress(cell) === "string") return
       const asked = askedAt.get(cell)
       const rested = asked === undefined || monotonicMillis(clock) - asked >= Duration.toMillis(askAgainMin)
       planIn(cell, rested ? spread : askAgainMin)

@@ -57,7 +57,7 @@ export const listOwnGateways = (
 const withKeys = (keys: ReadonlyArray<SecretKey>) => Layer.merge(AesSecretSeal.layer(keys), WebhookSecrets.layer(keys))
 
 /** On a server every process needs the same keys, so they come from the environment; a directory keeps its own. */
-const secretsOf = (settings: Settings): Layer.Layer<SecretSeal | WebhookSecrets, StartFailed> =>
+const makeSecrets = (settings: Settings): Layer.Layer<SecretSeal | WebhookSecrets, StartFailed> =>
   settings.database._tag === "Postgres"
     ? withKeys(settings.secretKeys)
     : Layer.unwrap(
@@ -78,7 +78,7 @@ export const makeGateways = (
   GatewayManager.layer.pipe(
     Layer.provideMerge(GatewayDirectory.layer(listOwnGateways(settings.gateway, simulator))),
     Layer.provideMerge(adapters.layer),
-    Layer.provideMerge(secretsOf(settings)),
+    Layer.provideMerge(makeSecrets(settings)),
     Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
   )
 

@@ -55,7 +55,7 @@ export const layer = (options: FileMediaStoreOptions): Layer.Layer<MediaStore, M
 const make = Effect.fnUntraced(function*(
   { directory, keep, quotaBytes }: FileMediaStoreOptions
 ): Effect.fn.Return<MediaStore["Service"], MediaStoreFailed> {
-  const pathOf = (device: DeviceId, id: MessageId) => join(directory, device, id)
+  const formatPath = (device: DeviceId, id: MessageId) => join(directory, device, id)
   let bytes = 0
   let files = 0
   let drafts = 0
@@ -64,7 +64,7 @@ const make = Effect.fnUntraced(function*(
     const entries: Array<Entry> = []
     for (const device of (await readdir(directory)).filter(isDevice)) {
       for (const id of (await readdir(join(directory, device))).filter(isMessage)) {
-        const path = pathOf(device, id)
+        const path = formatPath(device, id)
         // Deleted meanwhile, by an erasure for instance.
         const found = await stat(path).catch(() => null)
         if (found !== null) entries.push({ device, id, path, bytes: found.size, keptAt: found.mtimeMs })
@@ -115,7 +115,7 @@ const make = Effect.fnUntraced(function*(
   const write: MediaStore["Service"]["write"] = (device, id, { content, fileName, mimeType }) =>
     Effect.gen(function*() {
       const operation = "write a file"
-      const path = pathOf(device, id)
+      const path = formatPath(device, id)
       const draft = `${path}.${++drafts}${draftEnding}`
       let size = 0
       yield* Effect.acquireUseRelease(
@@ -145,7 +145,7 @@ const make = Effect.fnUntraced(function*(
   const read = (device: DeviceId, id: MessageId) =>
     Effect.gen(function*() {
       const operation = "read a file"
-      const path = pathOf(device, id)
+      const path = formatPath(device, id)
       const file = yield* Effect.acquireRelease(
         attempt(operation, () => open(path, "r").catch(absent)),
         (file) => file === null ? Effect.void : Effect.promise(() => file.close().catch(() => {}))
@@ -172,7 +172,7 @@ const make = Effect.fnUntraced(function*(
     })
 
   return MediaStore.of({
-    has: (device, id) => Effect.promise(() => stat(pathOf(device, id)).then(() => true, () => false)),
+    has: (device, id) => Effect.promise(() => stat(formatPath(device, id)).then(() => true, () => false)),
     read,
     write,
     list: (device) =>
@@ -184,7 +184,7 @@ const make = Effect.fnUntraced(function*(
     remove: (device, ids) =>
       attempt("delete files", async () => {
         for (const id of ids) {
-          const path = pathOf(device, id)
+          const path = formatPath(device, id)
           const found = await stat(path).catch(() => null)
           if (found === null) continue
           await rm(path, { force: true })

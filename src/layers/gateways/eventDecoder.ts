@@ -151,7 +151,7 @@ const readMessage = (frame: ReadFrame, envelope: Envelope, payload: Payload): Re
     id: frame.makeId(frame.now),
     kind,
     deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, occurredAt),
+    occurredAt: formatTime(frame, occurredAt),
     via: frame.origin.via,
     data,
     identity,
@@ -211,7 +211,7 @@ const readAction = (
     id: frame.makeId(frame.now),
     kind,
     deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, occurredAt),
+    occurredAt: formatTime(frame, occurredAt),
     via: frame.origin.via,
     data,
     identity,
@@ -256,7 +256,7 @@ const readAck = (frame: ReadFrame, envelope: Envelope, payload: Payload): Readon
       id: frame.makeId(frame.now),
       kind: "message.ack",
       deviceId: frame.target.deviceId,
-      occurredAt: timeOf(frame, occurredAt),
+      occurredAt: formatTime(frame, occurredAt),
       via: frame.origin.via,
       data,
       identity,
@@ -270,7 +270,7 @@ const readOther = (frame: ReadFrame, envelope: Envelope): SessionEvent =>
     id: frame.makeId(frame.now),
     kind: gatewayKind(envelope.event),
     deviceId: frame.target.deviceId,
-    occurredAt: timeOf(frame, findOccurredAt(envelope, frame.payload)),
+    occurredAt: formatTime(frame, findOccurredAt(envelope, frame.payload)),
     via: frame.origin.via,
     data: exactPayload(frame),
     identity: identifyOther(frame, envelope),
@@ -364,4 +364,4 @@ export const rejected = (frame: Frame, reason: RejectedData["reason"], detail: s
 /** Drafts are written as literals, all with the fields in this order: spreading parts into one costs a tenth of a decode. */
 const record = (draft: EventDraft): SessionEvent => ({ _tag: "Record", draft })
 
-const timeOf = (frame: Frame, occurredAt: string | null): string => occurredAt ?? new Date(frame.now).toISOString()
+const formatTime = (frame: Frame, occurredAt: string | null): string => occurredAt ?? new Date(frame.now).toISOString()

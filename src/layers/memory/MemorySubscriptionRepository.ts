@@ -5,7 +5,7 @@ import type { Delivery, Subscription, SubscriptionId } from "../../domain/Subscr
 import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/SubscriptionErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
-import { cursorOf, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
 import type { DeliveryRow, StoredSubscription } from "../../services/SubscriptionRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
@@ -41,7 +41,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
         ...subscription,
         state: subscription.disabled !== null ? "disabled" : paused ? "paused" : "active"
       },
-      confirmed: tables.cursors.get(cursorOf(subscription.id))?.seq ?? 0
+      confirmed: tables.cursors.get(formatCursorName(subscription.id))?.seq ?? 0
     })
     const put = (row: Row) =>
       Effect.suspend(() => {
@@ -53,7 +53,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
         rows.set(row.subscription.id, changed)
         return Effect.as(PubSub.publish(changes, undefined), show(changed))
       })
-    const holds = (id: SubscriptionId, epoch: number) => tables.cursors.get(cursorOf(id))?.epoch === epoch
+    const holds = (id: SubscriptionId, epoch: number) => tables.cursors.get(formatCursorName(id))?.epoch === epoch
     const withHealth = (row: Row, health: Partial<Subscription["health"]>): Row => ({
       ...row,
       subscription: { ...row.subscription, health: { ...row.subscription.health, ...health } }
@@ -63,7 +63,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
       insert: ({ sealed, ...fields }, from) =>
         Effect.suspend(() => {
           if (rows.size >= subscriptionsMax) return Effect.fail(TooManySubscriptions.of(subscriptionsMax))
-          tables.cursors.set(cursorOf(fields.id), {
+          tables.cursors.set(formatCursorName(fields.id), {
             epoch: 0,
             seq: from === "now" ? tables.head : tables.oldest - 1,
             keep: Duration.toMillis(unconfirmedKeepMax)
@@ -100,7 +100,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
       delete: Effect.fnUntraced(function*(id) {
         yield* find(id)
         rows.delete(id)
-        tables.cursors.delete(cursorOf(id))
+        tables.cursors.delete(formatCursorName(id))
         deliveries = deliveries.filter(({ row }) => row.subscriptionId !== id)
         yield* PubSub.publish(changes, undefined)
       }),
@@ -112,8 +112,8 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
       }),
       moveTo: Effect.fnUntraced(function*(id, seq) {
         const before = yield* find(id)
-        const cursor = tables.cursors.get(cursorOf(id))
-        if (cursor !== undefined) tables.cursors.set(cursorOf(id), { ...cursor, seq, epoch: cursor.epoch + 1 })
+        const cursor = tables.cursors.get(formatCursorName(id))
+        if (cursor !== undefined) tables.cursors.set(formatCursorName(id), { ...cursor, seq, epoch: cursor.epoch + 1 })
         return yield* put(withHealth(before, { held: [] }))
       }),
       saveHealth: (id, epoch, health) =>

@@ -13,7 +13,7 @@ import type {
 } from "../../domain/Subscription.ts"
 import { SubscriptionNotFound, TooManySubscriptions } from "../../domain/SubscriptionErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
-import { cursorOf, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
 import type {
   SealedSubscription,
   StoredSubscription,
@@ -180,7 +180,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
           [
             PgTypes.text(id),
             PgTypes.text(JSON.stringify(health)),
-            PgTypes.text(cursorOf(id)),
+            PgTypes.text(formatCursorName(id)),
             PgTypes.int4(epoch)
           ]
         ).pipe(Effect.map((rows) => rows.length > 0), unavailable("record how a subscription is")),
@@ -189,7 +189,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
           `update subscriptions set disabled_at = clock_timestamp(), disabled_reason = $2, revision = revision + 1
           where id = $1 and disabled_at is null
             and exists (select from sink_cursors c where c.sink = $3 and c.epoch = $4) returning id`,
-          [PgTypes.text(id), PgTypes.text(reason), PgTypes.text(cursorOf(id)), PgTypes.int4(epoch)]
+          [PgTypes.text(id), PgTypes.text(reason), PgTypes.text(formatCursorName(id)), PgTypes.int4(epoch)]
         )
         if (rows.length > 0) yield* announce(id)
         return rows.length > 0

@@ -8,7 +8,7 @@ import type { Payload } from "../Dialect.ts"
 import { json, readJson, type Reply, send } from "../http.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
-import { accountOf, fileName, fileOf, messageObject, nameAck, type Speaker, wahaAddress } from "./events.ts"
+import { formatAccount, fileName, readFile, messageObject, nameAck, type Speaker, wahaAddress } from "./events.ts"
 import { queryKey } from "./queryKey.ts"
 import type { HistoryMessage, WahaSession, WahaStatus } from "./WahaSession.ts"
 
@@ -55,7 +55,7 @@ export const makeRoutes = (options: RouteOptions) => {
     status: session(device).status,
     config: session(device).config,
     // A session that is not running is not asked for its account.
-    me: session(device).isStopped ? null : accountOf(device),
+    me: session(device).isStopped ? null : formatAccount(device),
     engine: { engine: options.engine }
   })
 
@@ -86,7 +86,7 @@ export const makeRoutes = (options: RouteOptions) => {
       case "GET ":
         return json(200, describe(device))
       case "GET me":
-        return json(200, accountOf(device))
+        return json(200, formatAccount(device))
       case "PUT ":
         return replaceConfig(device, body)
       case "POST start":
@@ -148,7 +148,7 @@ export const makeRoutes = (options: RouteOptions) => {
     const newest = new Map<string, HistoryMessage>()
     for (const row of session(device).history) newest.set(String(row.payload.chat_id), row)
     const chats = [...newest].sort(([, one], [, other]) => other.at - one.at)
-    const { limit, offset } = pageOf(url)
+    const { limit, offset } = readPage(url)
     return json(
       200,
       chats.slice(offset, offset + limit).map(([chat, row]) =>
@@ -161,7 +161,7 @@ export const makeRoutes = (options: RouteOptions) => {
 
   const show = (device: SimulatedDevice, { ack, payload }: HistoryMessage, withMedia: boolean): Payload => {
     const speaker = options.speaker(device)
-    const file = fileOf(payload)
+    const file = readFile(payload)
     if (withMedia && file !== null) {
       session(device).files.set(fileName(String(payload.id), file.extension), {
         mimetype: file.mimetype,
@@ -175,7 +175,7 @@ export const makeRoutes = (options: RouteOptions) => {
     if (chat === "all" && options.engine === "WEBJS") {
       return engineError("Method 'getMessages' for all chats is not supported by WEBJS engine", core.now())
     }
-    const { limit, offset } = pageOf(url)
+    const { limit, offset } = readPage(url)
     const [gte, lte] = ["gte", "lte"].map((bound) => numberIn(url, `filter.timestamp.${bound}`))
     const fromMe = url.searchParams.get("filter.fromMe")
     const ackName = url.searchParams.get("filter.ack")
@@ -207,7 +207,7 @@ export const makeRoutes = (options: RouteOptions) => {
       return json(200, found === undefined ? { lid: null, pn: path[1] } : pair(found))
     }
     if (path[0] === undefined) {
-      const { limit, offset } = pageOf(url)
+      const { limit, offset } = readPage(url)
       return json(200, [...lids].slice(offset, offset + limit).map(pair))
     }
     const lid = path[0].includes("@") ? path[0] : `${path[0]}@lid`
@@ -251,7 +251,7 @@ export const makeRoutes = (options: RouteOptions) => {
     const kept = of.files.get(name)
     if (kept !== undefined) return kept
     const row = of.history.find(({ payload }) => payload.id === raw)
-    const file = row === undefined ? null : fileOf(row.payload)
+    const file = row === undefined ? null : readFile(row.payload)
     return row === undefined || file === null
       ? undefined
       : { mimetype: file.mimetype, until: row.at * 1000 + options.fileMillis }
@@ -297,7 +297,7 @@ export const makeRoutes = (options: RouteOptions) => {
   return (request: IncomingMessage, response: ServerResponse, url: URL): void => {
     const header = request.headers["x-api-key"]
     const key = typeof header === "string" ? header : queryKey(url)
-    const slot = slotOf(url)
+    const slot = readSlot(url)
     if (!options.mayUse(key, slot)) {
       // The body is read first: a client that is still sending would see a broken connection instead of the answer.
       return readJson(request, () => send(response, failure(401, "Unauthorized")))
@@ -307,7 +307,7 @@ export const makeRoutes = (options: RouteOptions) => {
 }
 
 /** The session that a path names, where it names one. */
-const slotOf = (url: URL): string | null => {
+const readSlot = (url: URL): string | null => {
   const [first, second, third] = url.pathname.slice(1).split("/")
   if (first !== "api") return null
   return (second === "sessions" || second === "files" ? third : second) ?? null
@@ -318,7 +318,7 @@ const numberIn = (url: URL, name: string): number | null => {
   return text !== null && /^\d{1,15}$/.test(text) ? Number(text) : null
 }
 
-const pageOf = (url: URL): { readonly limit: number; readonly offset: number } => ({
+const readPage = (url: URL): { readonly limit: number; readonly offset: number } => ({
   limit: numberIn(url, "limit") ?? 10,
   offset: numberIn(url, "offset") ?? 0
 })

@@ -13,7 +13,7 @@ import { json, plain } from "../http.ts"
 import { seeded } from "../Seeded.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
-import { accountOf, junk, type Speaker, toWaha, type WahaEvent } from "./events.ts"
+import { formatAccount, junk, type Speaker, toWaha, type WahaEvent } from "./events.ts"
 import { queryKey } from "./queryKey.ts"
 import { makeRoutes } from "./WahaRoutes.ts"
 import { forcedStatuses, WahaSession } from "./WahaSession.ts"
@@ -108,18 +108,18 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     event,
     session: slot,
     metadata: {},
-    me: accountOf(device),
+    me: formatAccount(device),
     payload,
     engine: options.engine ?? "GOWS",
     environment: { version: wahaVersion, engine: options.engine ?? "GOWS", tier: "CORE" }
   })
 
-  const socketsOf = (device: SimulatedDevice): ReadonlyArray<WebSocket> => [...device.sockets, ...everywhere.sockets]
+  const listSockets = (device: SimulatedDevice): ReadonlyArray<WebSocket> => [...device.sockets, ...everywhere.sockets]
 
   const send = (device: SimulatedDevice, data: string | Buffer): void => {
     if (typeof data !== "string") return sendTo(device, data, null)
     for (const line of data.split("\n")) {
-      const event = eventOf(line)
+      const event = readEvent(line)
       sendTo(device, line, event)
       for (const webhook of session(device).webhooks) {
         if (event !== null && !wants(new Set(webhook.events), event)) continue
@@ -130,7 +130,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
   }
 
   const sendTo = (device: SimulatedDevice, data: string | Buffer, event: string | null): void => {
-    for (const socket of socketsOf(device)) {
+    for (const socket of listSockets(device)) {
       if (event !== null && !wants(subscriptions.get(socket)?.events, event)) continue
       core.countFrame(data.length)
       socket.send(data, ignoreSent)
@@ -231,13 +231,13 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     reach: (device) => {
       adopt(device)
       if (session(device).status !== "WORKING") return 0
-      return countOpen(socketsOf(device)) + session(device).webhooks.length
+      return countOpen(listSockets(device)) + session(device).webhooks.length
     },
     remember: (device, event, payload) => session(device).remember(event, payload),
     idOf: (event, payload) => event === "message.revoked" ? String(payload.revoked_message_id) : null,
     encode: (device, event, payload, slot) => write(device, slot, toWaha(event, payload, speaker(device))),
     send,
-    isFull: (device) => anyFull(socketsOf(device)),
+    isFull: (device) => anyFull(listSockets(device)),
     force: (device, status) => {
       const forced = forcedStatuses.find((one) => one === status)
       if (forced === undefined && status !== null) return false
@@ -294,7 +294,7 @@ const wants = (events: ReadonlySet<string> | undefined, event: string): boolean 
   events !== undefined && (events.has(event) || (events.has("*") && event !== "engine.event"))
 
 /** The event that a line is, or null where it is none. */
-const eventOf = (line: string): string | null => {
+const readEvent = (line: string): string | null => {
   try {
     const event: unknown = (JSON.parse(line) as { readonly event?: unknown } | null)?.event
     return typeof event === "string" ? event : null

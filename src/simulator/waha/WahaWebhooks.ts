@@ -75,7 +75,7 @@ export const make = (pace: number): WebhookSender => {
       const timer = setTimeout(() => {
         timers.delete(timer)
         attempt(webhook, body, headers, number + 1, signal)
-      }, delayOf(webhook, number) * pace)
+      }, computeDelay(webhook, number) * pace)
       timers.add(timer)
     })
   }
@@ -85,7 +85,7 @@ export const make = (pace: number): WebhookSender => {
     pending: () => posted - counts.delivered - counts.dropped,
     post: (webhook, body, now) => {
       posted++
-      attempt(webhook, body, headersOf(webhook, body, now), 1, generation.signal)
+      attempt(webhook, body, makeHeaders(webhook, body, now), 1, generation.signal)
     },
     forget: () => {
       posted = counts.delivered + counts.dropped
@@ -97,7 +97,7 @@ export const make = (pace: number): WebhookSender => {
   }
 }
 
-const headersOf = (webhook: WebhookConfig, body: string, now: number): Record<string, string> => {
+const makeHeaders = (webhook: WebhookConfig, body: string, now: number): Record<string, string> => {
   const key = webhook.hmac?.key
   return {
     "content-type": "application/json",
@@ -113,7 +113,7 @@ const headersOf = (webhook: WebhookConfig, body: string, now: number): Record<st
 }
 
 /** After the try of this number. */
-const delayOf = ({ retries }: WebhookConfig, number: number): number => {
+const computeDelay = ({ retries }: WebhookConfig, number: number): number => {
   const step = (retries?.delaySeconds ?? delaySecondsDefault) * 1000
   switch (retries?.policy) {
     case "linear":

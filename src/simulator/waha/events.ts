@@ -33,7 +33,7 @@ export const nameAck = (ack: number): string => ackNames.get(ack) ?? "UNKNOWN"
 /** `628…@s.whatsapp.net` is `628…@c.us` here. */
 export const wahaAddress = (jid: string): string => jid.replace(/(:\d+)?@s\.whatsapp\.net$/, "@c.us")
 
-export const accountOf = (device: SimulatedDevice) =>
+export const formatAccount = (device: SimulatedDevice) =>
   device.jid === null ? null : { id: wahaAddress(device.jid), pushName: device.name }
 
 /** A number out of an id, to vary what engines do differently; the same id always varies in the same way. */
@@ -60,7 +60,7 @@ const spell = (payload: Payload, id: string): Addresses => {
   return { chat: wahaAddress(chat === from ? author : chat), author: wahaAddress(author) }
 }
 
-const secondsOf = (timestamp: unknown): number => Math.floor(Date.parse(text(timestamp)) / 1000)
+const toSeconds = (timestamp: unknown): number => Math.floor(Date.parse(text(timestamp)) / 1000)
 
 /** `{true|false}_{chat}_{raw}[_{participant}]` */
 export const composeId = (fromMe: boolean, chat: string, raw: string, participant: string | null): string =>
@@ -76,7 +76,7 @@ const files = new Map([
 ])
 
 /** The file of a message, or null. */
-export const fileOf = (payload: Payload): { readonly mimetype: string; readonly extension: string } | null => {
+export const readFile = (payload: Payload): { readonly mimetype: string; readonly extension: string } | null => {
   for (const [kind, file] of files) if (kind in payload) return file
   return null
 }
@@ -101,12 +101,12 @@ export const messageObject = (payload: Payload, speaker: Speaker, form: MessageF
   const account = wahaAddress(speaker.account ?? "")
   const isGroup = chat.endsWith("@g.us")
   const participant = isGroup ? (fromMe ? account : author) : null
-  const file = fileOf(payload)
+  const file = readFile(payload)
   const location = payload.location as Readonly<Record<string, unknown>> | undefined
   const contact = payload.contact as Readonly<Record<string, unknown>> | undefined
   return {
     id: composeId(fromMe, chat, raw, participant),
-    timestamp: secondsOf(payload.timestamp) + (form.live ? vary(raw, 4) / 4 : 0),
+    timestamp: toSeconds(payload.timestamp) + (form.live ? vary(raw, 4) / 4 : 0),
     // Engines differ in where the account of an own message stands.
     from: fromMe ? (vary(raw, 2) === 0 ? account : chat) : chat,
     to: fromMe ? chat : account,
@@ -147,7 +147,7 @@ export const toWaha = (event: string, payload: Payload, speaker: Speaker): Reado
       return acks(payload, speaker)
     case "message.reaction": {
       const message = messageObject({ ...payload, body: "" }, speaker, form)
-      return [{ event, payload: { ...message, reaction: reactionOf(payload, message) } }]
+      return [{ event, payload: { ...message, reaction: formatReaction(payload, message) } }]
     }
     case "message.edited": {
       const message = messageObject(payload, speaker, form)
@@ -172,7 +172,7 @@ export const toWaha = (event: string, payload: Payload, speaker: Speaker): Reado
   }
 }
 
-const reactionOf = (payload: Payload, message: Payload) => {
+const formatReaction = (payload: Payload, message: Payload) => {
   const [direction, chat, , participant = null] = text(message.id).split("_")
   return {
     text: payload.reaction,

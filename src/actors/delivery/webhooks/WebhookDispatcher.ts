@@ -19,7 +19,7 @@ import { OutboundHttp } from "../../../services/OutboundHttp.ts"
 import { Readiness } from "../../../services/Readiness.ts"
 import { SecretSeal } from "../../../services/SecretSeal.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
-import { cursorOf, SubscriptionRepository } from "../../../services/SubscriptionRepository.ts"
+import { formatCursorName, SubscriptionRepository } from "../../../services/SubscriptionRepository.ts"
 import type { StoredSubscription } from "../../../services/SubscriptionRepository.ts"
 import * as Courier from "./Courier.ts"
 import type { Ended, FeedPage } from "./Courier.ts"
@@ -96,14 +96,14 @@ export const make = Effect.fnUntraced(function*(
     const { id } = first.subscription
     let stored = first
     while (true) {
-      const claim = yield* Effect.retry(claims.withPermit(log.resumeCursor(cursorOf(id))), storageRetry).pipe(
+      const claim = yield* Effect.retry(claims.withPermit(log.resumeCursor(formatCursorName(id))), storageRetry).pipe(
         Effect.orDie
       )
       if (claim === null) {
         return yield* Effect.logWarning(
           "A subscription has no cursor any more: it was removed, or somebody deleted the row",
           {
-            cursor: cursorOf(id)
+            cursor: formatCursorName(id)
           }
         )
       }

@@ -36,7 +36,7 @@ export const make = (name: GatewayName, client: RestClient, { ask, refused }: Go
   })
 
   const download = Effect.fnUntraced(function*({ upstreamId }: SessionTarget, message: MessageData) {
-    for (const chat of chatsOf(message)) {
+    for (const chat of listChats(message)) {
       const url = client.at("message", message.waId, "download")
       url.searchParams.set("phone", chat)
       const reply = yield* ask({ operation, method: "GET", url, slot: upstreamId, millis: downloadMillis })
@@ -52,7 +52,7 @@ export const make = (name: GatewayName, client: RestClient, { ask, refused }: Go
 
   return Effect.fn("GowaGateway.media")(function*(target, message) {
     if (message.media === undefined) return yield* unavailable(name, "none", "the message has no file")
-    const known = pathOf(message)
+    const known = readPath(message)
     const kept = known === null ? null : yield* openFile(known)
     const fetched = kept === null ? yield* download(target, message) : null
     const file = kept ?? (fetched === null ? null : yield* openFile(fetched.file_path))
@@ -71,11 +71,11 @@ const unavailable = (name: GatewayName, reason: MediaUnavailable["reason"], deta
   new MediaUnavailable({ message: `Gateway '${name}' has no file for the message: ${detail}`, reason })
 
 /** GOWA finds a message only under the spelling of the chat that it stored. */
-const chatsOf = ({ chat, extra }: MessageData): ReadonlyArray<string> =>
+const listChats = ({ chat, extra }: MessageData): ReadonlyArray<string> =>
   typeof extra?.chat_lid === "string" && extra.chat_lid !== chat ? [chat, extra.chat_lid] : [chat]
 
 /** The path of a file that GOWA downloaded when the message came. */
-const pathOf = ({ extra, media }: MessageData): string | null => {
+const readPath = ({ extra, media }: MessageData): string | null => {
   const value = extra?.[media?.kind ?? ""]
   if (typeof value === "string") return value
   return Predicate.isObject(value) && typeof value.path === "string" ? value.path : null

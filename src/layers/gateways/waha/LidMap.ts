@@ -61,7 +61,7 @@ export const make = Effect.fnUntraced(function*(
   /** Monotonic time until which the server is asked nothing. */
   let troubleUntil = 0
 
-  const keyOf = ({ upstreamId }: SessionTarget, lid: string): string => `${upstreamId} ${lid}`
+  const formatKey = ({ upstreamId }: SessionTarget, lid: string): string => `${upstreamId} ${lid}`
 
   const mayAsk = (key: string): boolean => monotonicMillis(clock) >= Math.max(troubleUntil, unanswered.get(key) ?? 0)
 
@@ -70,7 +70,7 @@ export const make = Effect.fnUntraced(function*(
   })
 
   const lookUp = Effect.fnUntraced(function*(target: SessionTarget, lid: string) {
-    const key = keyOf(target, lid)
+    const key = formatKey(target, lid)
     const answer = yield* Effect.result(ask({
       operation: "tell the phone number of a hidden id",
       method: "GET",
@@ -90,7 +90,7 @@ export const make = Effect.fnUntraced(function*(
   const resolve: LidMap["resolve"] = (target, lids) =>
     Effect.suspend(() => {
       const missing = [...new Set([...lids].map(canonical))]
-        .filter((lid) => !phones.has(lid) && mayAsk(keyOf(target, lid)))
+        .filter((lid) => !phones.has(lid) && mayAsk(formatKey(target, lid)))
       return Effect.forEach(missing, (lid) => lookUp(target, lid), { concurrency: requestsMax, discard: true }).pipe(
         Effect.timeoutOrElse({ duration: waitMax, orElse: () => noteTrouble })
       )
@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function*(
       const missing = new Set<string>()
       const find: FindPhone = (lid) => {
         const phone = phones.get(lid)
-        if (phone === undefined && mayAsk(keyOf(target, lid))) missing.add(lid)
+        if (phone === undefined && mayAsk(formatKey(target, lid))) missing.add(lid)
         return phone ?? null
       }
       return { find, missing }

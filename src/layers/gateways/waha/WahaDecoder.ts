@@ -116,7 +116,7 @@ const decodeEvent = (frame: Frame, envelope: Envelope, findPhone: FindPhone): Re
     claimed: readTimestamp(readSeconds(payload.timestamp)) ?? readTimestamp(envelope.timestamp)
   }
   return readEvent(source, envelope) ??
-    [rejected(frame, "unreadable", `the payload lacks what makes a ${nameOf(envelope)}`)]
+    [rejected(frame, "unreadable", `the payload lacks what makes a ${formatName(envelope)}`)]
 }
 
 /**
@@ -249,7 +249,7 @@ const readMessage = (source: Source): ReadonlyArray<SessionEvent> | null => {
   const media = readMedia(payload, body)
   const messageId = deriveMessageId(target.deviceId, { fromMe, chat, sender, waId })
   const message = record({
-    ...fieldsOf(source, { chat, sender, fromMe, waId, rank: "" }, aliases),
+    ...makeFields(source, { chat, sender, fromMe, waId, rank: "" }, aliases),
     kind: fromMe ? "message.sent" : "message.received",
     data: {
       messageId,
@@ -257,7 +257,7 @@ const readMessage = (source: Source): ReadonlyArray<SessionEvent> | null => {
       chat,
       sender,
       fromMe,
-      type: typeOf(payload, media, body),
+      type: findType(payload, media, body),
       body,
       ...(media === null ? undefined : { media }),
       ...keepOthers(source, messageFields)
@@ -278,7 +278,7 @@ const recordAck = (
   extra: { readonly extra?: Extra } = {}
 ): SessionEvent =>
   record({
-    ...fieldsOf(source, { chat, sender: participant ?? "", fromMe, waId, rank: status }, aliases),
+    ...makeFields(source, { chat, sender: participant ?? "", fromMe, waId, rank: status }, aliases),
     kind: "message.ack",
     data: {
       // Of a message of somebody else the account's own reading is acknowledged: no message of ours.
@@ -334,7 +334,7 @@ const readAction = (
     body: kind === "message.reaction" ? typeof emoji === "string" ? emoji : "" : textIn(payload, "body"),
     ...keepOthers(source, actionFields)
   }
-  return [record({ ...fieldsOf(source, { chat, sender, fromMe, waId, rank: "" }, aliases), kind, data })]
+  return [record({ ...makeFields(source, { chat, sender, fromMe, waId, rank: "" }, aliases), kind, data })]
 }
 
 const revocationFields = new Set(["revokedMessageId"])
@@ -364,13 +364,13 @@ const readRevocation = (source: Source): ReadonlyArray<SessionEvent> | null => {
     ...keepOthers(source, revocationFields)
   }
   const identity = { chat, sender, fromMe, waId, rank: "" }
-  return [record({ ...fieldsOf(source, identity, place?.aliases ?? []), kind: "message.revoked", data })]
+  return [record({ ...makeFields(source, identity, place?.aliases ?? []), kind: "message.revoked", data })]
 }
 
 /** Any other event keeps its payload. Its id is its identity: WAHA gives one event the same id on every way. */
 const readOther = (source: Source, envelope: Envelope): SessionEvent =>
   record({
-    ...fieldsOf(
+    ...makeFields(
       source,
       envelope.id === null
         ? source.origin.identity
@@ -405,7 +405,7 @@ const readMedia = (payload: Payload, caption: string | null): MediaData | null =
   }
 }
 
-const typeOf = (payload: Payload, media: MediaData | null, body: string | null): string => {
+const findType = (payload: Payload, media: MediaData | null, body: string | null): string => {
   if (asPayload(payload.location) !== null) return "location"
   if (Array.isArray(payload.vCards) && payload.vCards.length > 0) return "contact"
   return media?.kind ?? (body === null ? "unknown" : "text")
@@ -426,7 +426,7 @@ const keepOthers = ({ claimed, exact }: Source, known: ReadonlySet<string>): { r
   return extra === undefined ? {} : { extra }
 }
 
-const fieldsOf = (source: Source, identity: EventIdentity | null, aliases: ReadonlyArray<Alias>) => ({
+const makeFields = (source: Source, identity: EventIdentity | null, aliases: ReadonlyArray<Alias>) => ({
   id: source.makeId(source.now),
   deviceId: source.target.deviceId,
   occurredAt: source.claimed ?? new Date(source.now).toISOString(),
@@ -437,4 +437,4 @@ const fieldsOf = (source: Source, identity: EventIdentity | null, aliases: Reado
 
 const record = (draft: EventDraft): SessionEvent => ({ _tag: "Record", draft })
 
-const nameOf = ({ event }: Envelope): string => gatewayKind(event).slice("gateway.".length)
+const formatName = ({ event }: Envelope): string => gatewayKind(event).slice("gateway.".length)

@@ -63,7 +63,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
   const get = (url: URL): Effect.Effect<Reply, GatewayUnavailable> =>
     rest.ask({ operation, method: "GET", url, millis: pageMillis, bodyBytesMax: pageBytesMax })
 
-  const rowsOf = (reply: Reply): Effect.Effect<ReadonlyArray<unknown>, GatewayUnavailable> =>
+  const readRows = (reply: Reply): Effect.Effect<ReadonlyArray<unknown>, GatewayUnavailable> =>
     isSuccess(reply) && Array.isArray(reply.own)
       ? Effect.succeed(reply.own as ReadonlyArray<unknown>)
       : Effect.fail(rest.refused(operation, reply))
@@ -90,7 +90,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
       url.searchParams.set("limit", String(pageLimit))
       url.searchParams.set("offset", String(offset))
       const before = chats.size
-      const rows = yield* Effect.flatMap(get(url), rowsOf)
+      const rows = yield* Effect.flatMap(get(url), readRows)
       for (const row of rows) {
         const chat = readChat(row)
         if (chat !== null) {
@@ -132,32 +132,32 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
     const now = yield* Clock.currentTimeMillis
     const findPhone = lids.finder(target).find
     return rows.filter((row) => isWithin(row, bounds))
-      .sort((one, other) => (timeOf(one) ?? 0) - (timeOf(other) ?? 0))
+      .sort((one, other) => (readTime(one) ?? 0) - (readTime(other) ?? 0))
       .flatMap((row) => decodeRow(row, { target, now, findPhone }))
   })
 
   const read: History["read"] = Effect.fn("WahaGateway.history")(function*(target, window, page) {
     const slot = target.upstreamId
-    const bounds = boundsOf(window)
+    const bounds = toBounds(window)
     const cursor = page === null ? yield* first(slot, bounds) : yield* readCursor(name, page)
     if (cursor.chats?.length === 0) return complete
     if (cursor.offset > offsetMax) return yield* GatewayUnavailable.of(name, operation, "it pages without an end")
     const reply = yield* get(messagesUrl(slot, cursor, bounds))
     if (reply.tooLarge && reply.status === 200) {
       return cursor.limit > 1
-        ? pageOf([], { ...cursor, limit: Math.max(1, Math.floor(cursor.limit / 10)) })
-        : pageOf([yield* rejectRow(target, window)], { ...cursor, offset: cursor.offset + 1 })
+        ? makePage([], { ...cursor, limit: Math.max(1, Math.floor(cursor.limit / 10)) })
+        : makePage([yield* rejectRow(target, window)], { ...cursor, offset: cursor.offset + 1 })
     }
     if (page === null && cursor.chats === null && lacksFeed(reply)) {
       hasFeed.set(slot, false)
       return yield* read(target, window, null)
     }
-    const rows = yield* rowsOf(reply)
+    const rows = yield* readRows(reply)
     if (cursor.chats === null) hasFeed.set(slot, true)
     const next = rows.length > 0
       ? { ...cursor, offset: cursor.offset + cursor.limit - (cursor.limit > pageOverlap ? pageOverlap : 0) }
       : { chats: cursor.chats?.slice(1) ?? [], offset: 0, limit: pageLimit }
-    return pageOf(yield* decodeRows(rows, target, bounds), next)
+    return makePage(yield* decodeRows(rows, target, bounds), next)
   })
 
   return { covers: new Set(["messages", "other messages", "acks"]), read }
@@ -169,14 +169,14 @@ interface Bounds {
   readonly to: number
 }
 
-const boundsOf = ({ from, to }: HistoryWindow): Bounds => ({
+const toBounds = ({ from, to }: HistoryWindow): Bounds => ({
   from: Math.floor(Date.parse(from) / 1000),
   to: Math.ceil(Date.parse(to) / 1000)
 })
 
 const complete: HistoryPage = { drafts: [], next: null }
 
-const pageOf = (events: ReadonlyArray<SessionEvent>, next: Cursor): HistoryPage => ({
+const makePage = (events: ReadonlyArray<SessionEvent>, next: Cursor): HistoryPage => ({
   drafts: events.flatMap((event) => event._tag === "Record" ? [event.draft] : []),
   next: next.chats?.length === 0 ? null : JSON.stringify(next)
 })
@@ -201,14 +201,14 @@ const rejectRow = (target: SessionTarget, window: HistoryWindow): Effect.Effect<
     return rejectText("", target, now, "too-large", detail, undefined, origin)
   })
 
-const timeOf = (row: unknown): number | null => {
+const readTime = (row: unknown): number | null => {
   const seconds = readSeconds(asPayload(row)?.timestamp)
   return typeof seconds === "number" ? seconds : null
 }
 
 /** Old servers ignore the filter. What has no time is taken. */
 const isWithin = (row: unknown, { from, to }: Bounds): boolean => {
-  const at = timeOf(row)
+  const at = readTime(row)
   return at === null || (Math.floor(at) >= from && Math.floor(at) <= to)
 }
 
@@ -216,7 +216,7 @@ const readChat = (row: unknown): { readonly id: string; readonly lastAt: number 
   const chat = asPayload(row)
   if (chat === null) return null
   const id = textIn(chat, "id") ?? textIn(asPayload(chat.id) ?? {}, "_serialized")
-  return id === null ? null : { id, lastAt: timeOf(chat.lastMessage) }
+  return id === null ? null : { id, lastAt: readTime(chat.lastMessage) }
 }
 
 /** The hidden ids that a row names. */

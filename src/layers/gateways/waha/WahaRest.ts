@@ -80,7 +80,7 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
 
   const status = Effect.fn("WahaGateway.status")(function*(target: SessionTarget) {
     const slot = yield* readSlot("answer for the session's status", target.upstreamId)
-    return slot === null ? unknownSlot : statusOf(slot, target.jid).status
+    return slot === null ? unknownSlot : judge(slot, target.jid).status
   })
 
   const statuses = Effect.gen(function*() {
@@ -91,7 +91,7 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
     const reply = yield* ask({ operation, method: "GET", url, bodyBytesMax: listBytesMax })
     if (!isSuccess(reply) || !Array.isArray(reply.own)) return yield* refused(operation, reply)
     const slots = (reply.own as ReadonlyArray<unknown>).flatMap((one) => readSlotObject(one) ?? [])
-    return new Map(slots.map((slot) => [slot.name as UpstreamId, statusOf(slot, null)]))
+    return new Map(slots.map((slot) => [slot.name as UpstreamId, judge(slot, null)]))
   }).pipe(Effect.withSpan("WahaGateway.statuses"))
 
   const ensureSlot = Effect.fn("WahaGateway.ensureSlot")(function*(slot: UpstreamId) {
@@ -147,7 +147,7 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
  * What a session's status says of the account. A session that is not running need not say whether it has one: then the
  * account that is known stands, and where none is known nothing is proved.
  */
-const statusOf = ({ jid, status }: WahaSlot, known: string | null): SlotStatus => {
+const judge = ({ jid, status }: WahaSlot, known: string | null): SlotStatus => {
   switch (status) {
     case "WORKING":
       return { status: { isConnected: true, isLoggedIn: true, jid }, proven: true }
@@ -201,7 +201,7 @@ export const isSuccess = ({ own, status }: Reply): boolean => status >= 200 && s
 const isHere = (reply: Reply): boolean =>
   isSuccess(reply) || ((reply.status === 401 || reply.status === 403) && reply.own !== null)
 
-const messageOf = ({ own }: Reply): string => {
+const readMessage = ({ own }: Reply): string => {
   const body = asPayload(own)
   if (body === null) return ""
   const { error, message } = body
@@ -210,10 +210,10 @@ const messageOf = ({ own }: Reply): string => {
 
 /** The framework answers a path that it does not have with 404 too; that is an URL that leads astray. */
 const isUnknownSession = (reply: Reply): boolean =>
-  reply.status === 404 && reply.own !== null && /session/i.test(messageOf(reply)) &&
-  !messageOf(reply).startsWith("Cannot ")
+  reply.status === 404 && reply.own !== null && /session/i.test(readMessage(reply)) &&
+  !readMessage(reply).startsWith("Cannot ")
 
-const isAlready = (reply: Reply): boolean => reply.status === 422 && /already/i.test(messageOf(reply))
+const isAlready = (reply: Reply): boolean => reply.status === 422 && /already/i.test(readMessage(reply))
 
 /** What proxies answer for a server that is down, and servers that are coming up. */
 const isGatewayAway = (status: number): boolean => status === 502 || status === 503 || status === 504
@@ -226,7 +226,7 @@ const describeRefusal = (reply: Reply): string => {
   if (status === 401 || status === 403) return `it refused our credentials (${status})`
   if (status === 422 && own !== null) {
     const state = textIn(own as Payload, "status")
-    return state === null ? `it refused (422): ${messageOf(reply).slice(0, quoteMax)}` : `its session is ${state}`
+    return state === null ? `it refused (422): ${readMessage(reply).slice(0, quoteMax)}` : `its session is ${state}`
   }
   if (status >= 300 && status < 400) return `it redirected us (${status}); the gateway's URL may be out of date`
   if (own === null) {

@@ -89,7 +89,7 @@ export const makeWebhook = (name: GatewayName, rest: WahaRest): Webhook => {
     const slot = yield* rest.readSlot(operation, target.upstreamId)
     if (slot === null) return yield* GatewayUnavailable.of(name, operation, "it does not know the session")
     const wanted = { url, events: wantedEvents, hmac: { key: Redacted.value(secret) }, retries }
-    const set = webhooksOf(slot.config)
+    const set = readWebhooks(slot.config)
     const ours = set.filter((one) => isAt(one, url))
     if (ours.length === 1 && isLike(ours[0]!, wanted)) {
       written.delete(target.upstreamId)
@@ -117,7 +117,7 @@ export const makeWebhook = (name: GatewayName, rest: WahaRest): Webhook => {
   }
 }
 
-const webhooksOf = (config: Payload): ReadonlyArray<Payload> =>
+const readWebhooks = (config: Payload): ReadonlyArray<Payload> =>
   Array.isArray(config.webhooks)
     ? config.webhooks.map(asPayload).filter((one): one is Payload => one !== null)
     : []
