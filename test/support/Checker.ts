@@ -187,6 +187,11 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
 /** Compares how often each upstream event was emitted, was sent to a socket, and is in the log. */
 const joinUpstream = ({ committed, emitted, sentTwice = false, upstreamOf }: Ledgers) => {
   const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
+  // A history tells how far a message has come, also where no ack of that was ever emitted.
+  const told = countBy(
+    committed.filter(({ kind, via }) => via !== "backfill" || kind !== "message.ack")
+      .flatMap((row) => upstreamKey(row, upstreamOf) ?? [])
+  )
   const happened = countBy(emitted.flatMap(listKeys))
   const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
   const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
@@ -202,7 +207,7 @@ const joinUpstream = ({ committed, emitted, sentTwice = false, upstreamOf }: Led
   const missed = withoutRecoveredReactions(exceeding(heard, inLog), { committed, emitted, upstreamOf })
   return {
     missed,
-    invented: exceeding(inLog, happened).filter((key) => !sentTwice || key.split(" ").length > 2 || !happened.has(key)),
+    invented: exceeding(told, happened).filter((key) => !sentTwice || key.split(" ").length > 2 || !happened.has(key)),
     unrecovered
   }
 }
@@ -245,7 +250,7 @@ export const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, stri
   if (row.kind === "frame.rejected") return null
   const event = row.kind === "message.received" || row.kind === "message.sent"
     ? "message"
-    : row.kind.replace(/^gateway\./, "")
+    : row.kind.replace(/^gateway\./, "").replace(/^presence\.update$/, "chat_presence")
   const device = upstreamOf.get(row.deviceId) ?? row.deviceId
   return typeof row.data["waId"] === "string" ? `${device} ${event} ${row.data["waId"]}` : `${device} ${event}`
 }
