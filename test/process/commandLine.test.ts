@@ -10,6 +10,7 @@ import * as Subscriber from "../support/subscriber.ts"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
+import { until } from "../support/until.ts"
 
 const directory = Effect.acquireRelease(
   Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-cli-"))),
@@ -225,7 +226,11 @@ describe("a running Columba", () => {
       new Webhook(secret).verify(subscriber.received[0]!.text, subscriber.received[0]!.headers as never)
       assert.include(yield* run("list"), "Orders")
       assert.match(yield* run("test", id), /^delivered, status 204, \d+ ms$/m)
-      assert.match(yield* run("deliveries", id, "--limit", "1"), /device\.state +delivered +204/)
+      // Attempts are written about once a second.
+      yield* until(
+        "the delivery is listed",
+        Effect.map(run("deliveries", id), (listed) => /device\.state +delivered +204/.test(listed))
+      )
       assert.include(yield* run("pause", id), `paused ${id}`)
       assert.match(yield* run("replay", id), /^delivers again after 0: \d+ numbers of the log$/m)
       const before = subscriber.received.length
