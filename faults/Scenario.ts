@@ -2,6 +2,7 @@
  * What a row of the fault suite is, as data: a workload, the faults that strike while it runs, and what must hold besides
  * the promises that hold in every row. All choices (who writes what, when a fault strikes) follow from the seed.
  */
+import type { Duration } from "effect"
 import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
 import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Direction, Toxic } from "../test/support/FaultProxy.ts"
@@ -79,6 +80,8 @@ export interface Scenario {
   readonly title: string
   readonly load: Load
   readonly dialect: SimulatedDialect
+  /** How long the program has to come to rest when all is healed. 150 s unless set. */
+  readonly settle?: Duration.Input
   /** Each kind spread over the whole of the load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>
   readonly expect: {

@@ -219,7 +219,7 @@ const settle = (on: Arrangement.Arrangement, scenario: Scenario) =>
     })
     yield* until("nothing is missing and nothing moves", quiet, "10 minutes")
     yield* on.recorder.drained
-  }).pipe(Effect.timeoutOption(settleTimeout))
+  }).pipe(Effect.timeoutOption(scenario.settle ?? settleTimeout))
 
 export const describe = ({ do: name, ...settings }: Fault): string =>
   Object.keys(settings).length === 0 ? name : `${name} ${JSON.stringify(settings)}`
