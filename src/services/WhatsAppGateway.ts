@@ -45,10 +45,10 @@ export interface WhatsAppGateway extends GatewayParts {
   readonly description: string
   readonly capabilities: Capabilities
   /**
-   * Asks the gateway about one slot. An unknown slot is not connected and not logged in. Bounded at 5 s. Where the
-   * target names an account and the slot is usable, the answer may repeat that name unasked; without one it is asked for.
+   * Asks the gateway about one slot. An unknown slot is not connected and not logged in. Bounded at 5 s. With
+   * `accountKnown`, the answer about a usable slot may repeat the target's account unasked.
    */
-  readonly status: (target: SessionTarget) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
+  readonly status: (target: SessionTarget, accountKnown?: boolean) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   /** Creates the slot where the gateway lacks it. Repeating it is harmless. */
   readonly ensureSlot: (upstreamId: UpstreamId) => Effect.Effect<void, GatewayUnavailable>
   /** Whether the gateway's process answers at all. Cheap, bounded at 3 s. */

@@ -98,9 +98,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       /** What keeps a host open: one reference for all its devices, because a scope per device would be felt in memory. */
       const holds = new Map<ActorHost, { readonly scope: Scope.Closeable; devices: number }>()
 
-      const hold = Effect.fnUntraced(function*(ref: GatewayRef) {
+      type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+      const hold = Effect.fnUntraced(function*(ref: GatewayRef, restore: Restore) {
         const scope = Scope.makeUnsafe()
-        const host = yield* Scope.provide(RcMap.get(hosts, ref), scope).pipe(
+        // Opening a gateway may take long, and a fleet that stops must not wait for it.
+        const host = yield* restore(Scope.provide(RcMap.get(hosts, ref), scope)).pipe(
           Effect.onError(() => Scope.close(scope, Exit.void))
         )
         const held = holds.get(host)
@@ -109,17 +111,18 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         kept.devices++
         holds.set(host, kept)
         return host
-      }, Effect.uninterruptible)
+      })
 
-      const admit = Effect.fnUntraced(function*(device: DesiredDevice) {
-        const ref = yield* Effect.fromResult(directory.current(device.gateway))
-        const cell = new DeviceCell(device, yield* hold(ref))
-        meter.moved(null, cell.actorState.state._tag)
-        cell.host.status.add(cell)
-        cell.host.webhooks.add(cell)
-        cell.host.backfill.add(cell)
-        return cell
-      }, Effect.uninterruptible)
+      const admit = (device: DesiredDevice) =>
+        Effect.uninterruptibleMask(Effect.fnUntraced(function*(restore) {
+          const ref = yield* Effect.fromResult(directory.current(device.gateway))
+          const cell = new DeviceCell(device, yield* hold(ref, restore))
+          meter.moved(null, cell.actorState.state._tag)
+          cell.host.status.add(cell)
+          cell.host.webhooks.add(cell)
+          cell.host.backfill.add(cell)
+          return cell
+        }))
 
       const dismiss = (cell: DeviceCell): Effect.Effect<void> =>
         Effect.suspend(() => {

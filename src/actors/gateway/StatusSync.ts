@@ -79,10 +79,10 @@ export const make = Effect.fnUntraced(function*(
     const { session } = cell
     // A whole fleet asks this when its sessions have opened, and only whether the account is usable; which account it is
     // the regular questions find out.
-    const jid = cell.actorState.state._tag === "Connecting" ? cell.actorState.jid : null
-    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid }
+    const accountKnown = cell.actorState.state._tag === "Connecting"
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     cell.statusHinted = false
-    const answer = yield* Effect.result(gateway.status(target)).pipe(
+    const answer = yield* Effect.result(gateway.status(target, accountKnown)).pipe(
       Effect.ensuring(Effect.sync(() => {
         cell.statusAsked = false
         plan(cell)

@@ -70,6 +70,27 @@ describe("a gateway that answers for all slots at once", () => {
       })
     ))
 
+  it.effect("an online device keeps its account while the gateway says that it is not connected, and names nobody", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        let stopped = false
+        Object.assign(bench.gateway, {
+          // A session that is stopped need not name its account: what is known of it then stands.
+          status: ({ jid, upstreamId }: { readonly jid: string | null; readonly upstreamId: UpstreamId }) =>
+            Effect.sync(() =>
+              stopped
+                ? { isConnected: false, isLoggedIn: false, jid }
+                : usable(Number(upstreamId.slice("slot-".length)))
+            )
+        })
+        yield* pass("10 seconds")
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Online")
+        stopped = true
+        yield* pass("10 minutes", "1 second")
+        for (const n of numbers) assert.strictEqual(bench.readState(deviceId(n)), "Connecting")
+      })
+    ))
+
   it.effect("a list that fails says nothing, and is asked for again", () =>
     withFleet((bench) =>
       Effect.gen(function*() {

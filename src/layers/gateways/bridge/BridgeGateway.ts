@@ -69,8 +69,8 @@ export const make = Effect.fnUntraced(function*(
     description: describeGateway({ dialect: "bridge", url: base.href }),
     capabilities,
     open: sockets.open,
-    status: (target) =>
-      Effect.tap(rest.status(target.upstreamId, target.jid), ({ jid }) => {
+    status: (target, accountKnown = false) =>
+      Effect.tap(rest.status(target.upstreamId, accountKnown ? target.jid : null), ({ jid }) => {
         // Frames may name the account instead of the slot.
         if (jid !== null) sockets.learnAccount(target.deviceId, jid)
         return Effect.void

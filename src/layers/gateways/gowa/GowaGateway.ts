@@ -114,7 +114,7 @@ export const make = Effect.fnUntraced(function*(
     dialect: "gowa",
     description: describeGateway({ dialect: "gowa", url: base.href }),
     capabilities,
-    status: (target) => gowa.status(target.upstreamId, target.jid),
+    status: (target, accountKnown = false) => gowa.status(target.upstreamId, accountKnown ? target.jid : null),
     statuses,
     ensureSlot: slots.ensureSlot,
     probe: slots.probe,
