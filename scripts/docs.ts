@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { variables } from "../src/layers/settingsVariables.ts"
 import type { Variable } from "../src/layers/settingsVariables.ts"
+import * as dashboard from "./dashboard.ts"
 import { catalogue, envelope, kinds } from "./eventSections.ts"
 import { cell, table } from "./markdown.ts"
 import { root } from "./stamp.ts"
@@ -50,4 +51,5 @@ if (import.meta.main) {
     fs.writeFileSync(path.join(root, file), after)
     console.log(`updated ${file}`)
   }
+  fs.writeFileSync(path.join(root, dashboard.file), dashboard.dashboard())
 }

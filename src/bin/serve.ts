@@ -25,7 +25,7 @@ const summaryInterval = "30 seconds"
 
 /** The parts are loaded only when something is to be served: the other commands start at once. */
 const load = Effect.promise(() =>
-  Promise.all([import("../layers/App.ts"), import("../layers/Telemetry.ts"), import("./parts.ts")])
+  Promise.all([import("../layers/App.ts"), import("../layers/telemetry/Telemetry.ts"), import("./parts.ts")])
 )
 
 const run = Effect.fn("serve")(function*(settings: Settings.Settings, screen: Screen | null) {

@@ -1,21 +1,19 @@
 /**
- * What spans and log lines of requests must not hold: the address of a chat, which is mostly a phone number. The framework
- * records the whole URL in a span. In the query the value is left out. A request with an address in its path gets no span
- * of its own; the span of its operation remains.
+ * What spans and log lines of requests must not hold: the address of a chat, which is mostly a phone number, and a key that a
+ * caller put into the URL by mistake. The framework records the whole URL in a span. Of its query only values that are known
+ * to be harmless are kept. A request with an address in its path gets no span of its own; the span of its operation remains.
  */
-import { Effect, Layer } from "effect"
+import { Layer } from "effect"
 import { HttpMiddleware, UrlParams } from "effect/http"
+
+/** Every other parameter of the query, also one that the API does not know, is recorded by its name alone. */
+const sensitive = /^(?!(?:limit|after|kind|kinds|state|status|device|gateway)$)/i
 
 const addressInPath = /^[^?]*(\/chats\/|@|%40)/i
 
 export const withoutAddresses: Layer.Layer<never> = Layer.merge(
   Layer.succeed(HttpMiddleware.TracerDisabledWhen, ({ url }) => addressInPath.test(url)),
-  Layer.effect(
-    UrlParams.CurrentRedactedNames,
-    Effect.gen(function*() {
-      return [...(yield* UrlParams.CurrentRedactedNames), "chat"]
-    })
-  )
+  Layer.succeed(UrlParams.CurrentRedactedNames, [sensitive])
 )
 
 /** A path for a log line. */

@@ -10,7 +10,7 @@ import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
 import type { SecretKey } from "../services/SecretSeal.ts"
 import { allRoles } from "./settingsValues.ts"
-import type { Role } from "./settingsValues.ts"
+import type { OtlpProtocol, Role, TraceSampler } from "./settingsValues.ts"
 import { variables } from "./settingsVariables.ts"
 import type { Variable } from "./settingsVariables.ts"
 
@@ -51,6 +51,9 @@ export interface Settings {
   readonly media: { readonly directory: string; readonly keep: Duration.Duration; readonly quotaBytes: number } | null
   /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null
+  readonly otlpProtocol: (typeof OtlpProtocol)["Type"] | null
+  readonly traceSampler: (typeof TraceSampler)["Type"] | null
+  readonly traceShare: number | null
   readonly log: "auto" | "pretty" | "logfmt" | "json"
   readonly debug: boolean
   /** What was set but changes nothing in this version, as sentences for the start screen. */
@@ -177,6 +180,9 @@ const derive = (values: Values): Settings => ({
     quotaBytes: values.mediaQuota
   },
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,
+  otlpProtocol: values.otlpProtocol,
+  traceSampler: values.traceSampler,
+  traceShare: values.traceShare,
   log: values.log,
   debug: values.debug,
   notes: listNotes(values)

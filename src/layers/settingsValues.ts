@@ -40,6 +40,22 @@ export const roles = (given: string): ReadonlySet<Role> | null => {
 }
 export const allRoles: ReadonlySet<Role> = new Set(Role.literals)
 
+export const OtlpProtocol = Schema.Literals(["grpc", "http/protobuf"])
+export const TraceSampler = Schema.Literals([
+  "always_on",
+  "always_off",
+  "traceidratio",
+  "parentbased_always_on",
+  "parentbased_always_off",
+  "parentbased_traceidratio"
+])
+
+/** A share from 0 to 1. */
+export const share = (given: string): number | null => {
+  const number = given === "" ? Number.NaN : Number(given)
+  return number >= 0 && number <= 1 ? number : null
+}
+
 export const httpUrl = urlWith(["http:", "https:"])
 
 /** Paths are added to it, so it has no slash at its end. */

@@ -15,10 +15,13 @@ import {
   count,
   demoDevicesMax,
   httpUrl,
+  OtlpProtocol,
   postgresUrl,
   publicUrl,
   retention,
   roles,
+  share,
+  TraceSampler,
   urlWith
 } from "./settingsValues.ts"
 
@@ -203,9 +206,24 @@ export const variables = {
     about: "devices to add to an empty embedded database for the built-in simulator; 0: none, and no made-up traffic"
   }),
   otlpEndpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT", parsed(httpUrl), null, {
-    expected: "a URL like http://collector:4318",
+    expected: "a URL like http://collector:4317 or http://collector:4318",
     about: "OTLP collector for traces, metrics and logs; the other OTEL_* variables are read too",
     unset: "nothing is exported"
+  }),
+  otlpProtocol: variable("OTEL_EXPORTER_OTLP_PROTOCOL", (name) => Config.Literals(OtlpProtocol.literals, name), null, {
+    expected: OtlpProtocol.literals.join(", "),
+    about: `how the collector is spoken to: ${OtlpProtocol.literals.join(", ")}`,
+    unset: "grpc where the endpoint's port is 4317, else http/protobuf"
+  }),
+  traceSampler: variable("OTEL_TRACES_SAMPLER", (name) => Config.Literals(TraceSampler.literals, name), null, {
+    expected: TraceSampler.literals.join(", "),
+    about: "which traces are exported",
+    unset: "every request of a caller, and one in a hundred of all else"
+  }),
+  traceShare: variable("OTEL_TRACES_SAMPLER_ARG", parsed(share), null, {
+    expected: "a number from 0 to 1",
+    about: "the share of traces for the samplers with 'ratio' in their names",
+    unset: "all, or one in a hundred without a sampler"
   }),
   log: variable("COLUMBA_LOG", (name) => Config.Literals(["auto", "pretty", "logfmt", "json"], name), "auto", {
     expected: "auto, pretty, logfmt or json",

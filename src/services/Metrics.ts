@@ -279,3 +279,11 @@ export const mediaBytes = Metric.gauge("columba_media_bytes", {
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {
   description: "99th percentile of event-loop delay since the last reading"
 })
+/** The names that Prometheus' own client libraries use. */
+export const residentMemory = Metric.gauge("process_resident_memory_bytes", {
+  description: "Resident memory of the process"
+})
+export const processCpu = Metric.counter("process_cpu_seconds_total", {
+  description: "User and system time of the process",
+  incremental: true
+})

@@ -1,21 +1,25 @@
 /**
- * What the process exports of itself besides its API: log lines, traces and metrics for an OTLP collector, and the lag
- * of its event loop.
+ * What the process exports of itself besides its API: log lines, traces and metrics for an OTLP collector, and the metrics
+ * of the process itself.
  */
-import { Cause, Config, ConfigProvider, Effect, Layer, Logger, Metric, References } from "effect"
+import { Cause, Effect, Layer, Logger, Metric, References } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
-import * as Metrics from "../services/Metrics.ts"
-import { toPrintableJson } from "../services/printableText.ts"
-import type { Settings } from "./Settings.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import { toPrintableJson } from "../../services/printableText.ts"
+import type { OtlpSettings } from "./otlp.ts"
 
 /** Fine enough for a lag that matters; the timer behind it costs nothing at this rate. */
 const lagResolutionMillis = 10
-const lagInterval = "5 seconds"
+const processInterval = "5 seconds"
 
 const nanosPerSecond = 1e9
+const microsPerSecond = 1e6
 
-/** The 99th percentile of how long callbacks waited since the last reading, less the resolution of the measurement. */
-const eventLoopLag = Layer.effectDiscard(Effect.gen(function*() {
+/**
+ * Memory and CPU time of the process, and the 99th percentile of how long callbacks waited since the last reading, less the
+ * resolution of the measurement.
+ */
+const processMetrics = Layer.effectDiscard(Effect.gen(function*() {
   const histogram = yield* Effect.acquireRelease(
     Effect.sync(() => {
       const monitor = monitorEventLoopDelay({ resolution: lagResolutionMillis })
@@ -24,35 +28,26 @@ const eventLoopLag = Layer.effectDiscard(Effect.gen(function*() {
     }),
     (monitor) => Effect.sync(() => monitor.disable())
   )
+  let counted = 0
   const read = Effect.suspend(() => {
     const lag = Math.max(0, histogram.percentile(99) / nanosPerSecond - lagResolutionMillis / 1000)
     histogram.reset()
-    return Metric.update(Metrics.eventLoopLag, lag)
+    const used = process.cpuUsage()
+    const cpu = (used.user + used.system) / microsPerSecond
+    const more = cpu - counted
+    counted = cpu
+    return Effect.all([
+      Metric.update(Metrics.eventLoopLag, lag),
+      Metric.update(Metrics.residentMemory, process.memoryUsage.rss()),
+      Metric.update(Metrics.processCpu, more)
+    ], { discard: true })
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lagInterval), read)))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(processInterval), read)))
 }))
 
-/** An endpoint means that all three are wanted, as the specification has it; each can still be set to `none`. */
-const exporters = ConfigProvider.fromEnvRecord({
-  OTEL_TRACES_EXPORTER: "otlp",
-  OTEL_METRICS_EXPORTER: "otlp",
-  OTEL_LOGS_EXPORTER: "otlp"
-})
-
-/** Loaded only where an endpoint is set. Reads the `OTEL_*` variables of the settings' provider. */
-const otlp = Layer.unwrap(Effect.gen(function*() {
-  const [{ Otlp, OtlpSerialization }, { FetchHttpClient }] = yield* Effect.promise(() =>
-    Promise.all([import("effect/observability"), import("effect/http")])
-  )
-  const serviceName = yield* Config.String("OTEL_SERVICE_NAME").pipe(
-    Config.withDefault("columba"),
-    Effect.orElseSucceed(() => "columba")
-  )
-  return Otlp.layerFromConfig({ resource: { serviceName }, loggerMergeWithExisting: true }).pipe(
-    Layer.provide([FetchHttpClient.layer, OtlpSerialization.layerProtobuf]),
-    Layer.provide(ConfigProvider.layer(ConfigProvider.orElse(yield* ConfigProvider.ConfigProvider, exporters)))
-  )
-}))
+/** Loaded only where an endpoint is set. */
+const otlp = (settings: OtlpSettings) =>
+  Layer.unwrap(Effect.map(Effect.promise(() => import("./otlp.ts")), ({ layer }) => layer(settings)))
 
 /** One flat record per line: objects given to a log call become fields beside the annotations. */
 const record = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknown>): Record<string, unknown> => {
@@ -91,14 +86,25 @@ const formats = {
   })
 } as const
 
-const logger = (settings: Settings, pretty: Logger.Logger<unknown, void> | null) =>
+/** The part of the settings that concerns telemetry. */
+export interface TelemetrySettings extends OtlpSettings {
+  /** Base URL of the OTLP collector, or null: no telemetry is exported. */
+  readonly otlpEndpoint: string | null
+  readonly log: "auto" | "pretty" | "logfmt" | "json"
+  readonly debug: boolean
+}
+
+const logger = (settings: TelemetrySettings, pretty: Logger.Logger<unknown, void> | null) =>
   Layer.merge(
     Logger.layer([pretty ?? formats[settings.log === "json" ? "json" : "logfmt"]]),
     Layer.succeed(References.MinimumLogLevel, settings.debug ? "Debug" : "Info")
   )
 
 /** `pretty` writes log lines for a person, where the caller wants that; else they go to stdout as logfmt or JSON. */
-export const layer = (settings: Settings, pretty: Logger.Logger<unknown, void> | null): Layer.Layer<never> => {
-  const base = Layer.provideMerge(eventLoopLag, logger(settings, pretty))
-  return settings.otlpEndpoint === null ? base : Layer.provideMerge(otlp, base)
+export const layer = (
+  settings: TelemetrySettings,
+  pretty: Logger.Logger<unknown, void> | null
+): Layer.Layer<never> => {
+  const base = Layer.provideMerge(processMetrics, logger(settings, pretty))
+  return settings.otlpEndpoint === null ? base : Layer.provideMerge(otlp(settings), base)
 }

@@ -1,0 +1,171 @@
+/**
+ * Traces, metrics and logs for an OTLP collector, over gRPC or HTTP: the OpenTelemetry SDK, to which `@effect/opentelemetry`
+ * gives Effect's own spans, metrics and log lines, configured by the standard `OTEL_*` variables. A collector that is away
+ * costs telemetry and nothing else: the SDK's queues are bounded (2,048 records unless set) and drop, and the log says so.
+ */
+import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
+import { diag, DiagLogLevel } from "@opentelemetry/api"
+import { globalErrorHandler, setGlobalErrorHandler } from "@opentelemetry/core"
+import { OTLPLogExporter as GrpcLogExporter } from "@opentelemetry/exporter-logs-otlp-grpc"
+import { OTLPLogExporter as HttpLogExporter } from "@opentelemetry/exporter-logs-otlp-proto"
+import { OTLPMetricExporter as GrpcMetricExporter } from "@opentelemetry/exporter-metrics-otlp-grpc"
+import { OTLPMetricExporter as HttpMetricExporter } from "@opentelemetry/exporter-metrics-otlp-proto"
+import { OTLPTraceExporter as GrpcTraceExporter } from "@opentelemetry/exporter-trace-otlp-grpc"
+import { OTLPTraceExporter as HttpTraceExporter } from "@opentelemetry/exporter-trace-otlp-proto"
+import { BatchLogRecordProcessor } from "@opentelemetry/sdk-logs"
+import { PeriodicExportingMetricReader } from "@opentelemetry/sdk-metrics"
+import type { PushMetricExporter, ResourceMetrics } from "@opentelemetry/sdk-metrics"
+import { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base"
+import { Effect, Layer } from "effect"
+import { RepeatedWarnings } from "../../services/RepeatedWarnings.ts"
+import { read, writeToEnvironment } from "./otelVariables.ts"
+import * as sampling from "./sampling.ts"
+
+export type OtlpProtocol = "grpc" | "http/protobuf"
+
+/** What the SDK does not read by itself. */
+export interface OtlpSettings {
+  /** Null: the port tells. */
+  readonly otlpProtocol: OtlpProtocol | null
+  readonly traceSampler: string | null
+  readonly traceShare: number | null
+}
+
+type Signal = "TRACES" | "METRICS" | "LOGS"
+
+/** The port that OTLP over gRPC has by convention; over HTTP it is 4318. */
+const grpcPort = "4317"
+
+/** The defaults of the specification, in milliseconds. */
+const metricInterval = 60_000
+const metricTimeout = 30_000
+
+/** A process that stops does not wait longer for a collector. Its part in the budget of `shutdownBudget.ts` is small. */
+const shutdownTimeout = "2 seconds"
+
+/** Null where the signal is switched off. */
+const chooseProtocol = Effect.fnUntraced(function*(signal: Signal, setting: OtlpProtocol | null) {
+  if ((yield* read("OTEL_SDK_DISABLED")) === "true") return null
+  const exporters = (yield* read(`OTEL_${signal}_EXPORTER`)) ?? "otlp"
+  if (!exporters.split(",").some((name) => name.trim() === "otlp")) return null
+  const own = yield* read(`OTEL_EXPORTER_OTLP_${signal}_PROTOCOL`)
+  if (own !== null) return own === "grpc" ? "grpc" : "http/protobuf"
+  const endpoint = (yield* read(`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`)) ??
+    (yield* read("OTEL_EXPORTER_OTLP_ENDPOINT"))
+  return setting ?? (URL.parse(endpoint ?? "")?.port === grpcPort ? "grpc" : "http/protobuf")
+})
+
+interface Flushing {
+  forceFlush: () => Promise<void>
+  shutdown: () => Promise<void>
+}
+
+/** What a collector does not take at the end is lost, and is no reason for the program to end with an error. */
+const neverFails = <Part extends Flushing>(part: Part): Part => {
+  const [forceFlush, shutdown] = [part.forceFlush.bind(part), part.shutdown.bind(part)]
+  part.forceFlush = () => forceFlush().catch(globalErrorHandler)
+  part.shutdown = () => shutdown().catch(globalErrorHandler)
+  return part
+}
+
+/** By UCUM; empty for a plain number. */
+const readUnit = (name: string): string =>
+  /_seconds(_total)?$/.test(name) ? "s" : /_bytes(_total)?$/.test(name) ? "By" : ""
+
+/**
+ * Gives each metric the unit that its name says. Effect calls every metric a ratio, and backends that put units into names
+ * would show `columba_devices_ratio`.
+ */
+const withUnits = <Exporter extends PushMetricExporter>(exporter: Exporter): Exporter => {
+  const exportMetrics = exporter.export.bind(exporter)
+  exporter.export = (metrics: ResourceMetrics, done) =>
+    exportMetrics({
+      ...metrics,
+      scopeMetrics: metrics.scopeMetrics.map((scope) => ({
+        ...scope,
+        metrics: scope.metrics.map((metric) => ({
+          ...metric,
+          descriptor: { ...metric.descriptor, unit: readUnit(metric.descriptor.name) }
+        }))
+      }))
+    }, done)
+  return exporter
+}
+
+/** The SDK's complaints, at a bounded rate and without their details: those hold the collector's address and its credentials. */
+const tellFailures = Effect.gen(function*() {
+  const warnings = new RepeatedWarnings()
+  const run = Effect.runForkWith(yield* Effect.context<never>())
+  const tell = (reason: string) =>
+    void run(
+      warnings.warn("otlp", "The OTLP collector does not take telemetry; what does not fit is dropped", { reason })
+    )
+  yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      setGlobalErrorHandler((error) => tell(describe(error)))
+      const ignore = () => {}
+      const log = (message: string) => tell(message.slice(0, reasonMax).split(/[:\n]/, 1)[0] ?? "")
+      diag.setLogger({ error: log, warn: log, info: ignore, debug: ignore, verbose: ignore }, {
+        logLevel: DiagLogLevel.WARN,
+        suppressOverrideMessage: true
+      })
+    }),
+    () =>
+      Effect.sync(() => {
+        diag.disable()
+        setGlobalErrorHandler(() => {})
+      })
+  )
+})
+
+const reasonMax = 200
+
+/** Several exports fail together as a list. */
+const describe = (error: unknown): string => {
+  if (Array.isArray(error)) return describe(error[0])
+  const code = typeof error === "object" && error !== null && "code" in error ? error.code : null
+  return typeof code === "string" || typeof code === "number" ? `status ${code}` : "no answer"
+}
+
+/** Loaded only where an endpoint is set. */
+export const layer = (settings: OtlpSettings) =>
+  Layer.unwrap(Effect.gen(function*() {
+    yield* writeToEnvironment
+    yield* tellFailures
+    const [traces, metrics, logs] = yield* Effect.all([
+      chooseProtocol("TRACES", settings.otlpProtocol),
+      chooseProtocol("METRICS", settings.otlpProtocol),
+      chooseProtocol("LOGS", settings.otlpProtocol)
+    ])
+    const serviceName = (yield* read("OTEL_SERVICE_NAME")) ?? "columba"
+    const interval = Number((yield* read("OTEL_METRIC_EXPORT_INTERVAL")) ?? metricInterval)
+    const timeout = Number((yield* read("OTEL_METRIC_EXPORT_TIMEOUT")) ?? metricTimeout)
+    return NodeSdk.layer(() => ({
+      resource: { serviceName },
+      shutdownTimeout,
+      loggerMergeWithExisting: true,
+      ...settings.traceSampler === null ? { tracerConfig: { sampler: sampling.makeDefault(settings.traceShare) } } : {},
+      ...traces === null ? {} : {
+        spanProcessor: neverFails(
+          new BatchSpanProcessor(traces === "grpc" ? new GrpcTraceExporter() : new HttpTraceExporter())
+        )
+      },
+      ...metrics === null ? {} : {
+        metricReader: neverFails(
+          new PeriodicExportingMetricReader({
+            exporter: withUnits(metrics === "grpc" ? new GrpcMetricExporter() : new HttpMetricExporter()),
+            exportIntervalMillis: interval > 0 ? interval : metricInterval,
+            exportTimeoutMillis: Math.min(
+              timeout > 0 ? timeout : metricTimeout,
+              interval > 0 ? interval : metricInterval
+            )
+          })
+        )
+      },
+      ...logs === null ? {} : {
+        logRecordProcessor: neverFails(
+          new BatchLogRecordProcessor({ exporter: logs === "grpc" ? new GrpcLogExporter() : new HttpLogExporter() })
+        )
+      }
+    }))
+  }))
