@@ -26,8 +26,8 @@ export interface FleetSettings {
    */
   readonly webhookInterval: Duration.Duration
   /**
-   * How often the fleet looks over its devices for what is due, and updates its metrics. Ten thousand are looked over in
-   * well under a millisecond.
+   * What is due of the devices within one tick is found by one wake-up, and metrics are updated once per tick at most.
+   * While nothing is due and nothing changes, nothing runs.
    */
   readonly tick: Duration.Duration
   /**

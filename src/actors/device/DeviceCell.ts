@@ -64,7 +64,6 @@ export class DeviceCell {
   withdrawPause: (() => void) | null = null
   /** The log was over its bound before there was a session to pause. */
   pauseOnOpen = false
-  statusDueAt = Number.POSITIVE_INFINITY
   statusAsked = false
   statusHinted = false
   /** Why the fiber is interrupted, if it is. */
@@ -205,6 +204,7 @@ export class FrameListener implements SessionListener {
 const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
   cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
   cell.reception.hear(draft, cell.host.now())
+  if (draft.kind === "message.received") cell.host.backfill.changed(cell)
   if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) cell.post({ _tag: "TrafficHeard" })
 }
 
@@ -219,6 +219,7 @@ export const hearWebhook = (
   repeats: ReadonlyArray<EventDraft>
 ): void => {
   for (const draft of repeats) cell.reception.clear(draft)
+  if (repeats.length > 0) cell.host.backfill.changed(cell)
   if (events.length === 0) return
   cell.lastWebhookAt = cell.host.clock.currentTimeMillisUnsafe()
   if (cell.reception.refusedAt !== null) push(cell, endRefusal(cell))
@@ -246,6 +247,7 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
   }
   cell.paused = true
   cell.reception.pausedAt = cell.host.now()
+  cell.host.backfill.changed(cell)
   cell.host.meter.paused(1)
   const withdraw = cell.host.log.onRoom(() => {
     session.resume()

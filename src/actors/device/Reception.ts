@@ -5,9 +5,7 @@
  * Two clocks: what is written down is by the database's (`DatabaseTime`), what is waited for by the monotonic one. Both in
  * milliseconds.
  */
-import { Duration } from "effect"
 import type { EventDraft } from "../../domain/Event.ts"
-import type { FleetSettings } from "../../services/FleetSettings.ts"
 import type { Reading, ReadingKind } from "../gateway/Reading.ts"
 import { unheard } from "./GapTracker.ts"
 import type { GapState } from "./GapTracker.ts"
@@ -61,7 +59,7 @@ export class Reception {
   /** Readings in a row that failed. */
   failures = 0
   reading: Reading | null = null
-  /** A request of its reading is under way. */
+  /** Its history waits to be read, or is being read. */
   busy = false
   /** Empty: all of them have come after all. */
   suspects: ReadonlyArray<Suspect> | null = null
@@ -83,10 +81,9 @@ export class Reception {
     this.looks = 0
   }
 
-  /** When the device is looked after if nothing comes until then; monotonic. */
-  lookDueAt(settings: Pick<FleetSettings, "lookMin" | "lookMax">): number {
-    const lookMax = Duration.toMillis(settings.lookMax)
-    const first = Math.max(Duration.toMillis(settings.lookMin), this.messagePause * pausesPerLook)
+  /** When the device is looked after if nothing comes until then; monotonic. The bounds are milliseconds. */
+  lookDueAt(lookMin: number, lookMax: number): number {
+    const first = Math.max(lookMin, this.messagePause * pausesPerLook)
     const wait = Math.min(lookMax, first * lookGrowth ** this.looks)
     return Math.max(this.messageAt, this.hearingAt, this.lookedAt) + wait * this.spread
   }

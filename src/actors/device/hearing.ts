@@ -113,6 +113,7 @@ export const webhookMax = 35_000
 export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   reception.refusedAt = host.now()
+  host.backfill.changed(cell)
   return loseReception(cell, "webhook-refused", "a webhook was turned away", host.time.now() - webhookMax - transitMax)
 }
 

@@ -1,8 +1,8 @@
 /**
  * Counts what the actors of this process do. Plain numbers, because some of them change thousands of times per second;
- * the metrics are updated from them once per tick.
+ * the metrics are updated from them, once per tick at most and only where something has changed.
  */
-import { Effect, Metric } from "effect"
+import { Effect, Latch, Metric } from "effect"
 import type { Scope } from "effect"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import { noDevices } from "../../services/DeviceFleet.ts"
@@ -26,8 +26,19 @@ export const make = Effect.fnUntraced(function*(
   let frames = 0
   let paused = 0
   let quarantined = 0
+  /** Whether the metrics show these numbers. */
+  let shown = true
+  const hasChanged = Latch.makeUnsafe()
+
+  const changed = (): void => {
+    if (!shown) return
+    shown = false
+    hasChanged.openUnsafe()
+  }
 
   const report = Effect.gen(function*() {
+    shown = true
+    hasChanged.closeUnsafe()
     for (const [state, count] of Object.entries(byState)) {
       yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
     }
@@ -37,19 +48,25 @@ export const make = Effect.fnUntraced(function*(
     frames = 0
     quarantined = 0
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(report, Effect.sleep(settings.tick))))
+  yield* report
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.andThen(hasChanged.await, Effect.andThen(Effect.sleep(settings.tick), report)))
+  )
 
   return {
     moved: (from, to) => {
       if (from !== null) byState[from]--
       if (to !== null) byState[to]++
       if (to === "Quarantined" && from !== to) quarantined++
+      changed()
     },
     frame: () => {
       frames++
+      changed()
     },
     paused: (change) => {
       paused += change
+      changed()
     },
     counts: () => ({ ...byState })
   }

@@ -6,12 +6,13 @@
  * A device asks for it whenever the gateway says that its account is not usable. Whether there is anything to start is
  * for the gateway's adapter to find out; what came of it, the next status tells.
  */
-import { Cause, Clock, Duration, Effect, Latch, Metric, Random } from "effect"
+import { Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import * as Workers from "./workers.ts"
 
 /** A start costs a gateway seconds of work, a browser with some engines. */
 const startsMax = 4
@@ -53,7 +54,6 @@ export const make = Effect.fnUntraced(function*(
   const random = yield* Random.Random
   const waits = new Map<DeviceCell, Wait>()
   const due = new Set<DeviceCell>()
-  const someDue = Latch.makeUnsafe()
 
   const startOne = Effect.fnUntraced(function*(cell: DeviceCell) {
     const { device, session } = cell
@@ -63,19 +63,18 @@ export const make = Effect.fnUntraced(function*(
     if (outcome._tag === "Success" && session !== null && cell.session === session) onStarted(cell)
   })
 
-  const worker = Effect.suspend(() => {
+  const next = (): Effect.Effect<void> | null => {
     const [cell] = due
-    if (cell === undefined) {
-      someDue.closeUnsafe()
-      return someDue.await
-    }
+    if (cell === undefined) return null
     due.delete(cell)
-    return Effect.catchCause(startOne(cell), (cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause)
-        : Effect.annotateLogs(Effect.logError("the start of a slot crashed", cause), { gateway: gateway.name }))
+    return startOne(cell)
+  }
+  const wake = yield* Workers.make({
+    gateway: gateway.name,
+    concurrency: startsMax,
+    work: "the start of a slot",
+    next
   })
-  for (let place = 0; place < startsMax; place++) yield* Effect.forkScoped(Effect.forever(worker))
 
   return {
     want: (cell) => {
@@ -86,7 +85,7 @@ export const make = Effect.fnUntraced(function*(
       // Anywhere between half and one and a half of it: slots that stopped together need not start together again.
       waits.set(cell, { wait, until: now + wait * (0.5 + random.nextDoubleUnsafe()) })
       due.add(cell)
-      someDue.openUnsafe()
+      wake()
     },
     moved: (cell) => {
       if (cell.actorState.state._tag === "Online") waits.delete(cell)

@@ -1,21 +1,22 @@
 /**
  * Asks one gateway about its slots: about each device when its session has opened, soon after a hint, and now and then
- * at random moments, so that the questions spread out. One loop and a few workers for all devices of the gateway
+ * at random moments, so that the questions spread out. One timer and a few workers for all devices of the gateway
  * instead of a timer per device. An answer becomes an input of the device.
  *
  * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;
  * those of whom that answer proves nothing are then asked about one by one.
  */
-import { Cause, Clock, Duration, Effect, Latch, Metric, Random } from "effect"
+import { Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
 import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
-import { monotonicMillis } from "../../services/monotonic.ts"
 import type { ReadStatuses, SlotStatus } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import type { ConnectGate } from "./ConnectGate.ts"
+import * as DueSet from "./DueSet.ts"
+import * as Workers from "./workers.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500
@@ -40,12 +41,10 @@ export const make = Effect.fnUntraced(function*(
   >,
   gate: Pick<ConnectGate, "giveWay">
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
   const random = yield* Random.Random
   const cells = new Set<DeviceCell>()
   /** In the order in which they became due; a device is in it once, so it is bounded by the devices. */
   const due = new Set<DeviceCell>()
-  const someDue = Latch.makeUnsafe()
   /** Devices about which the list of all slots proved nothing. They are asked about first. */
   const unproven = new Set<DeviceCell>()
 
@@ -56,15 +55,14 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const plan = (cell: DeviceCell): void => {
-    if (!cell.actorState.sessionOpen) {
-      cell.statusDueAt = Number.POSITIVE_INFINITY
+    if (!cells.has(cell) || !cell.actorState.sessionOpen) {
+      times.cancel(cell)
       cell.statusHinted = false
       return
     }
     // A question that a hint asked for keeps its time: the hint is newer than what led to this plan.
     if (cell.statusHinted) return
-    const interval = Duration.toMillis(readInterval(cell))
-    cell.statusDueAt = monotonicMillis(clock) + interval * (0.5 + random.nextDoubleUnsafe())
+    times.planIn(cell, Duration.toMillis(readInterval(cell)) * (0.5 + random.nextDoubleUnsafe()))
   }
 
   /** One question about a device at a time: what is wanted meanwhile is asked when the answer is there. */
@@ -72,7 +70,14 @@ export const make = Effect.fnUntraced(function*(
     if (cell.statusAsked) return
     cell.statusAsked = true
     due.add(cell)
-    someDue.openUnsafe()
+    wake()
+  }
+
+  const answered = (cell: DeviceCell): void => {
+    cell.statusAsked = false
+    // A hint that came due while the question was under way.
+    if (cell.statusHinted && !times.has(cell)) enqueue(cell)
+    else plan(cell)
   }
 
   const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
@@ -83,10 +88,7 @@ export const make = Effect.fnUntraced(function*(
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     cell.statusHinted = false
     const answer = yield* Effect.result(gateway.status(target, accountKnown)).pipe(
-      Effect.ensuring(Effect.sync(() => {
-        cell.statusAsked = false
-        plan(cell)
-      }))
+      Effect.ensuring(Effect.sync(() => answered(cell)))
     )
     yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
     // An answer to a question that was asked under an older session proves nothing about this one.
@@ -96,20 +98,16 @@ export const make = Effect.fnUntraced(function*(
   const askAll = Effect.fnUntraced(function*(statuses: ReadStatuses, some: ReadonlyArray<DeviceCell>) {
     const asked = some.map((cell) => ({ cell, session: cell.session }))
     for (const cell of some) cell.statusHinted = false
-    const done = (cell: DeviceCell): void => {
-      cell.statusAsked = false
-      plan(cell)
-    }
-    const answer = yield* Effect.onError(Effect.result(statuses), () => Effect.sync(() => some.forEach(done)))
+    const answer = yield* Effect.onError(Effect.result(statuses), () => Effect.sync(() => some.forEach(answered)))
     yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
     for (const { cell, session } of asked) {
       const found = answer._tag === "Success" ? answer.success.get(cell.device.upstreamId) ?? noSlot : null
       if (found?.proven === false && cells.has(cell)) {
         unproven.add(cell)
-        someDue.openUnsafe()
+        wake()
         continue
       }
-      done(cell)
+      answered(cell)
       if (found !== null && cell.session === session) cell.post({ _tag: "StatusRead", status: found.status })
     }
   })
@@ -131,26 +129,19 @@ export const make = Effect.fnUntraced(function*(
     return ask(cell)
   }
 
-  const answerNext = Effect.suspend(() => nextQuestion() ?? Effect.void).pipe(
-    Effect.catchCause((cause) =>
-      Cause.hasInterruptsOnly(cause)
-        ? Effect.failCause(cause)
-        : Effect.annotateLogs(Effect.logError("a status question crashed", cause), { gateway: gateway.name })
-    )
-  )
-
-  const worker = Effect.suspend(() => {
-    if (due.size > 0 || unproven.size > 0) return Effect.andThen(gate.giveWay, answerNext)
-    someDue.closeUnsafe()
-    return someDue.await
+  const answerNext = Effect.suspend(() => nextQuestion() ?? Effect.void)
+  const wake = yield* Workers.make({
+    gateway: gateway.name,
+    concurrency: settings.statusConcurrency,
+    work: "a status question",
+    next: () => due.size > 0 || unproven.size > 0 ? Effect.andThen(gate.giveWay, answerNext) : null
   })
-  for (let place = 0; place < settings.statusConcurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
-
-  const sweep = Effect.sync(() => {
-    const now = monotonicMillis(clock)
-    for (const cell of cells) if (cell.statusDueAt <= now && cell.actorState.sessionOpen) enqueue(cell)
+  const times = yield* DueSet.make<DeviceCell>({
+    grain: settings.tick,
+    onDue: (cell) => {
+      if (cell.actorState.sessionOpen) enqueue(cell)
+    }
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
 
   return {
     add: (cell) => {
@@ -158,16 +149,18 @@ export const make = Effect.fnUntraced(function*(
     },
     remove: (cell) => {
       cells.delete(cell)
+      times.cancel(cell)
       due.delete(cell)
       unproven.delete(cell)
     },
     want: (cell, when) => {
       cell.statusHinted = true
-      cell.statusDueAt = monotonicMillis(clock) + (when === "now" ? 0 : hintDelayMax * random.nextDoubleUnsafe())
-      if (when === "now") enqueue(cell)
+      if (when === "soon") return times.planIn(cell, hintDelayMax * random.nextDoubleUnsafe())
+      times.cancel(cell)
+      enqueue(cell)
     },
     moved: (cell, from) => {
-      const planned = Number.isFinite(cell.statusDueAt)
+      const planned = times.has(cell) || cell.statusAsked
       if (cell.actorState.sessionOpen !== planned || from._tag !== cell.actorState.state._tag) plan(cell)
     }
   }

@@ -1,9 +1,9 @@
 /**
  * Tells one gateway where to post the events of its devices: when a device's session has opened, and again now and then at
- * random moments, because an operator or a restart may have undone it. One loop and a few workers for all devices of
+ * random moments, because an operator or a restart may have undone it. One timer and a few workers for all devices of
  * the gateway.
  */
-import { Cause, Clock, Duration, Effect, Latch, Metric, Option, Random } from "effect"
+import { Cause, Clock, Duration, Effect, Metric, Option, Random } from "effect"
 import type { Redacted, Scope } from "effect"
 import type { WebhookState, WebhookStatus } from "../../domain/WebhookState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
@@ -14,6 +14,8 @@ import { deviceWebhookUrl, gatewayWebhookUrl, PublicAddress } from "../../servic
 import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import * as DueSet from "./DueSet.ts"
+import * as Workers from "./workers.ts"
 
 /** A device that connects again and again is not asked about each time. */
 const askAgainMin = Duration.seconds(30)
@@ -54,12 +56,12 @@ export const make = Effect.fnUntraced(function*(
   const publicAddress = yield* PublicAddress
   const secrets = yield* Effect.serviceOption(WebhookSecrets)
 
-  /** When to ask, by the monotonic clock; absent while the device has no session or is being asked about. */
-  const dueAt = new Map<DeviceCell, number>()
   const askedAt = new WeakMap<DeviceCell, number>()
   const cells = new Set<DeviceCell>()
   const due = new Set<DeviceCell>()
-  const someDue = Latch.makeUnsafe()
+  const counts = new Map<WebhookStatus, number>()
+  /** Whether the metrics show these counts. */
+  let shown = true
 
   const findAddress = (cell: DeviceCell): WebhookAddress | WebhookStatus => {
     if (publicAddress === null) return "no-address"
@@ -72,14 +74,24 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const planIn = (cell: DeviceCell, wait: Duration.Duration): void => {
-    dueAt.set(cell, monotonicMillis(clock) + Duration.toMillis(wait) * (0.5 + random.nextDoubleUnsafe()))
+    times.planIn(cell, Duration.toMillis(wait) * (0.5 + random.nextDoubleUnsafe()))
+  }
+
+  const setState = (cell: DeviceCell, state: WebhookState | null): void => {
+    const before = cell.webhook?.status
+    cell.webhook = state
+    if (before === state?.status) return
+    if (before !== undefined) counts.set(before, (counts.get(before) ?? 0) - 1)
+    if (state !== null) counts.set(state.status, (counts.get(state.status) ?? 0) + 1)
+    shown = false
+    wake()
   }
 
   const note = (cell: DeviceCell, status: WebhookStatus, detail: string | null): void => {
-    cell.webhook = { status, detail, checkedAt: new Date(clock.currentTimeMillisUnsafe()).toISOString() }
-    if (cells.has(cell) && cell.actorState.sessionOpen) {
-      planIn(cell, status === "failed" ? retryInterval : settings.webhookInterval)
-    }
+    // Gone while it was asked about.
+    if (!cells.has(cell)) return
+    setState(cell, { status, detail, checkedAt: new Date(clock.currentTimeMillisUnsafe()).toISOString() })
+    if (cell.actorState.sessionOpen) planIn(cell, status === "failed" ? retryInterval : settings.webhookInterval)
   }
 
   const ask = Effect.fnUntraced(function*(cell: DeviceCell, address: WebhookAddress) {
@@ -115,73 +127,67 @@ export const make = Effect.fnUntraced(function*(
       )
   }
 
-  const worker = Effect.suspend(() => {
+  const showCounts = Effect.suspend(() => {
+    shown = true
+    return Effect.forEach(
+      counts,
+      ([status, count]) =>
+        Metric.update(Metric.withAttributes(Metrics.deviceWebhooks, { gateway: gateway.name, status }), count),
+      {
+        discard: true
+      }
+    )
+  })
+
+  const next = (): Effect.Effect<void> | null => {
     const [cell] = due
-    if (cell === undefined) {
-      someDue.closeUnsafe()
-      return someDue.await
-    }
+    if (cell === undefined) return shown ? null : showCounts
     due.delete(cell)
     const address = findAddress(cell)
     return typeof address === "string" ? Effect.void : ask(cell, address)
-  })
-  for (let place = 0; place < concurrency; place++) yield* Effect.forkScoped(Effect.forever(worker))
-
-  const count = (of: (cell: DeviceCell) => boolean): Readonly<Partial<Record<WebhookStatus, number>>> => {
-    const found: Partial<Record<WebhookStatus, number>> = {}
-    for (const cell of cells) {
-      const { webhook } = cell
-      if (webhook !== null && of(cell)) found[webhook.status] = (found[webhook.status] ?? 0) + 1
-    }
-    return found
   }
-
-  const shown = new Set<WebhookStatus>()
-  const showCounts = Effect.suspend(() => {
-    const found = count(() => true)
-    for (const status of Object.keys(found)) shown.add(status as WebhookStatus)
-    return Effect.forEach(shown, (status) =>
-      Metric.update(
-        Metric.withAttributes(Metrics.deviceWebhooks, { gateway: gateway.name, status }),
-        found[status] ?? 0
-      ), { discard: true })
-  })
-  const sweep = Effect.suspend(() => {
-    const now = monotonicMillis(clock)
-    for (const [cell, at] of dueAt) {
-      if (at > now) continue
-      dueAt.delete(cell)
+  const wake = yield* Workers.make({ gateway: gateway.name, concurrency, work: "setting a webhook", next })
+  yield* Effect.addFinalizer(() => showCounts)
+  const times = yield* DueSet.make<DeviceCell>({
+    grain: settings.tick,
+    onDue: (cell) => {
       due.add(cell)
-      someDue.openUnsafe()
+      wake()
     }
-    return showCounts
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(sweep, Effect.sleep(settings.tick))))
 
   return {
     add: (cell) => {
       const address = findAddress(cell)
       cells.add(cell)
-      cell.webhook = initial(typeof address === "string" ? address : "pending")
+      setState(cell, initial(typeof address === "string" ? address : "pending"))
     },
     remove: (cell) => {
-      cells.delete(cell)
-      dueAt.delete(cell)
+      if (!cells.delete(cell)) return
+      setState(cell, null)
+      times.cancel(cell)
       due.delete(cell)
     },
     moved: (cell) => {
       if (!cell.actorState.sessionOpen) {
-        dueAt.delete(cell)
+        times.cancel(cell)
         due.delete(cell)
         return
       }
-      if (dueAt.has(cell) || due.has(cell) || typeof findAddress(cell) === "string") return
+      if (times.has(cell) || due.has(cell) || typeof findAddress(cell) === "string") return
       const asked = askedAt.get(cell)
       const rested = asked === undefined || monotonicMillis(clock) - asked >= Duration.toMillis(askAgainMin)
       planIn(cell, rested ? spread : askAgainMin)
     },
-    // One that came shows that an operator has set it by hand.
-    unposted: () => count(({ lastWebhookAt, webhook }) => webhook?.status !== "set" && lastWebhookAt === 0)
+    unposted: () => {
+      const found: Partial<Record<WebhookStatus, number>> = {}
+      for (const { lastWebhookAt, webhook } of cells) {
+        // One that came shows that an operator has set it by hand.
+        if (webhook === null || webhook.status === "set" || lastWebhookAt !== 0) continue
+        found[webhook.status] = (found[webhook.status] ?? 0) + 1
+      }
+      return found
+    }
   }
 })
 

@@ -20,6 +20,7 @@ it("a session that is gone does not end the pause of its successor", () => {
   let paused = 0
   const host = {
     now: () => 0,
+    backfill: { changed: () => {} },
     log: {
       onRoom: (resume: () => void) => {
         callbacks.add(resume)

@@ -1,0 +1,153 @@
+/**
+ * Finds out that a device is deaf: a message of the gateway's history that was new to the log although the device was
+ * hearing, and that does not come within the time of arrival either. Its gap is written down when the message is found,
+ * before the verdict.
+ */
+import { Duration, Effect } from "effect"
+import type { EventDraft } from "../../domain/Event.ts"
+import { makeGapId } from "../../services/EventIdentity.ts"
+import type { Appended, EventLog } from "../../services/EventLog.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { change, hear, loseReception, push, transitMax, webhookMax } from "../device/hearing.ts"
+import type { Suspect } from "../device/Reception.ts"
+import * as Reading from "./Reading.ts"
+
+/**
+ * A device that is proven deaf connects again at once, and again only after this time, doubled by each proof that comes
+ * within an hour: where the gateway withholds some messages by its settings, connecting again does not help.
+ */
+const proofPause = 60_000
+const proofPauseMax = 60 * 60_000
+
+/** One missed message proves as much as many. */
+const suspectsMax = 16
+
+/** How many of a device's newest events are looked through for those that came live. */
+const latestMax = 1000
+
+/** An interval of the database's clock. */
+export interface Interval {
+  readonly from: number
+  readonly to: number
+}
+
+export interface Deafness {
+  /** Takes rows of a history into account. Returns how many were new to the log. */
+  readonly count: (
+    cell: DeviceCell,
+    read: Reading.Reading,
+    drafts: ReadonlyArray<EventDraft>,
+    appended: ReadonlyArray<Appended>
+  ) => Effect.Effect<number>
+  /** Whether what was missed has come meanwhile; what has not proves that the device is deaf, and ends its session. */
+  readonly judge: (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number) => void
+  /** When the device was deaf before the reception was lost that it has a gap of; null if it was not. */
+  readonly findHindsight: (cell: DeviceCell, read: Reading.Reading) => Effect.Effect<Interval | null>
+  /** How often deafness was proven since the last call. */
+  readonly takeProofs: () => number
+}
+
+export interface DeafnessParts {
+  readonly log: EventLog["Service"]
+  readonly time: DatabaseTime["Service"]
+  readonly settings: Pick<FleetSettings, "clockSkew" | "deafArrival" | "deafGrace">
+  /** Suspects of a device have been found: they are to be judged when it is time. */
+  readonly onSuspects: (cell: DeviceCell) => void
+}
+
+export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time }: DeafnessParts): Deafness => {
+  const skew = Duration.toMillis(settings.clockSkew)
+  const grace = Duration.toMillis(settings.deafGrace)
+  const arrival = gateway.capabilities.liveEvents === "webhook" ? webhookMax : Duration.toMillis(settings.deafArrival)
+  let proofs = 0
+
+  /** When the newest events of the device that came live were recorded, newest first. */
+  const readLive = (cell: DeviceCell): Effect.Effect<ReadonlyArray<number>> =>
+    log.latest({ device: cell.device.id, limit: latestMax }).pipe(
+      Effect.map((events) =>
+        events.filter(({ via }) => via === "live" || via === "webhook").map(({ recordedAt }) => Date.parse(recordedAt))
+      ),
+      Effect.orElseSucceed((): ReadonlyArray<number> => [])
+    )
+
+  /**
+   * Nothing proves any more that the device hears: its gap is written down before the verdict, so that it is there even if
+   * the process is killed meanwhile.
+   */
+  const suspect = Effect.fnUntraced(function*(cell: DeviceCell, suspects: ReadonlyArray<Suspect>) {
+    const { reception } = cell
+    const since = reception.gaps.hearingSince
+    if (since === null) return
+    // At once: what comes from now on counts.
+    reception.suspects = suspects.slice(0, suspectsMax)
+    onSuspects(cell)
+    const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
+    const last = (yield* readLive(cell)).find((at) => at <= oldest)
+    const detail = "messages of that time were in the gateway's history and had not come"
+    const from = Math.max(reception.floor, (last ?? since) - transitMax)
+    if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
+    // Reception was lost while the log was read, and that gap may begin too late.
+    const id = makeGapId(cell.host.clock.currentTimeMillisUnsafe())
+    push(cell, change(cell, { _tag: "Missed", from, to: time.now(), cause: "deaf", detail, id }))
+  })
+
+  return {
+    count: Effect.fnUntraced(function*(cell, read, drafts, appended) {
+      const { host, reception } = cell
+      const now = host.now()
+      let fresh = 0
+      const suspects: Array<Suspect> = []
+      drafts.forEach((draft, index) => {
+        if (appended[index]?._tag !== "Committed") return
+        fresh++
+        if (!Reading.count(read, reception.gaps, draft, skew) || draft.kind !== "message.received") return
+        const occurredAt = Date.parse(draft.occurredAt)
+        const age = Math.max(0, time.now() - occurredAt)
+        suspects.push({ waId: draft.data.waId, occurredAt, judgeAt: now + Math.max(arrival, grace - age) })
+      })
+      if (suspects.length > 0) yield* suspect(cell, suspects)
+      return fresh
+    }),
+
+    judge: (cell, suspects, now) => {
+      const { reception } = cell
+      if (suspects.length === 0) {
+        reception.suspects = null
+        return push(cell, hear(cell))
+      }
+      const missed = suspects.filter(({ judgeAt }) => judgeAt <= now)
+      if (missed.length === 0) return
+      reception.suspects = null
+      proofs++
+      const oldest = missed.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
+      const evidence = `the gateway's history has ${missed.length} message(s), the first of ` +
+        `${new Date(oldest).toISOString()}, that the session did not deliver`
+      if (now - reception.provedAt > proofPauseMax) reception.proofs = 0
+      const pause = Math.min(proofPauseMax, proofPause * 2 ** (reception.proofs - 1))
+      if (reception.proofs > 0 && now - reception.provedAt <= pause) return push(cell, hear(cell))
+      reception.proofs++
+      reception.provedAt = now
+      cell.post({ _tag: "DeafProved", evidence })
+    },
+
+    // Messages from before the gap that were new: the device was deaf for a while before it lost its connection, or
+    // WhatsApp delivered them late. What came live around them says between which times.
+    findHindsight: Effect.fnUntraced(function*(cell, { before }) {
+      const first = cell.reception.gaps.gaps[0]
+      if (before === null || first === undefined) return null
+      const live = yield* readLive(cell)
+      const from = live.find((at) => at <= before.first) ?? before.first
+      const to = live.findLast((at) => at > before.last + transitMax) ?? first.openedAt
+      return { from: Math.max(cell.reception.floor, from - transitMax), to: Math.min(to, first.openedAt) }
+    }),
+
+    takeProofs: () => {
+      const taken = proofs
+      proofs = 0
+      return taken
+    }
+  }
+}

@@ -1,0 +1,208 @@
+/**
+ * Carries a reading of one device's history out, a few pages at a time, and brings the device's gaps to what it found.
+ *
+ * Rows are facts: they are appended like live events, under the same identities, and the log tells which were new. The
+ * watermark moves in the transaction that stores the last rows of a reading. The gaps that the reading accounts for are
+ * closed after that, in one transaction. A crash in between leaves gaps open, and the next reading closes them.
+ */
+import { Clock, Duration, Effect, Metric } from "effect"
+import type { Cause } from "effect"
+import type { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
+import type { EventDraft } from "../../domain/Event.ts"
+import { makeGapId } from "../../services/EventIdentity.ts"
+import { groupEventsMax } from "../../services/EventLog.ts"
+import type { EventLog, Fenced, GroupTooLarge } from "../../services/EventLog.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
+import * as GapDrafts from "../../services/GapDrafts.ts"
+import type { History, HistoryAbsent } from "../../services/GatewayParts.ts"
+import type { LogEffect } from "../../services/LogEffect.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { track } from "../device/GapTracker.ts"
+import { gapRecords } from "../device/hearing.ts"
+import { appendFacts } from "./appendFacts.ts"
+import type { Deafness, Interval } from "./Deafness.ts"
+import { makePace } from "./pace.ts"
+import * as Reading from "./Reading.ts"
+import type { ReadingKind } from "./Reading.ts"
+
+/** A page that takes longer is a gateway in trouble. Adapters have shorter limits of their own. */
+const pageMax = Duration.seconds(60)
+
+/** After so many pages the next device has its turn: one long history holds up no others. */
+const pagesPerTurn = 10
+
+const freshRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "new" })
+const knownRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "known" })
+
+export interface HistoryReader {
+  /** Reads on. `more`: the reading is not over, and the device is due again. */
+  readonly takeTurn: (
+    cell: DeviceCell,
+    kind: ReadingKind,
+    history: History
+  ) => Effect.Effect<
+    "more" | "over",
+    GatewayUnavailable | HistoryAbsent | Cause.TimeoutError | Fenced | GroupTooLarge
+  >
+  /** Nothing can be read: what has ended is as known as it will ever be. */
+  readonly settleWithout: (cell: DeviceCell) => Effect.Effect<void, Fenced | GroupTooLarge>
+  /** Since it was made: rows that were new to the log, and pages. */
+  readonly counts: () => { readonly rows: number; readonly pages: number }
+}
+
+export interface HistoryReaderParts {
+  readonly log: EventLog["Service"]
+  readonly time: DatabaseTime["Service"]
+  readonly settings: FleetSettings
+  readonly deafness: Deafness
+  /** Whether the device is still here. */
+  readonly has: (cell: DeviceCell) => boolean
+}
+
+export const make = Effect.fnUntraced(function*(
+  gateway: WhatsAppGateway,
+  { deafness, has, log, settings, time }: HistoryReaderParts
+): Effect.fn.Return<HistoryReader> {
+  const clock = yield* Clock.Clock
+  const pace = makePace(settings.historyRequestsPerSecond)
+  let rows = 0
+  let pages = 0
+
+  const findFloor = (cell: DeviceCell): number => {
+    const { historyAgeMax } = settings
+    const age = historyAgeMax === null ? Number.NEGATIVE_INFINITY : time.now() - Duration.toMillis(historyAgeMax)
+    return Math.max(cell.reception.floor, age)
+  }
+
+  /** The fenced part of a reading: what is decided about the device because of it. */
+  const decide = (cell: DeviceCell, drafts: ReadonlyArray<EventDraft>, effects: ReadonlyArray<LogEffect>) =>
+    drafts.length === 0 && effects.length === 0
+      ? Effect.succeed([])
+      : log.append(drafts, { fence: { deviceId: cell.device.id, epoch: cell.epoch }, effects })
+
+  /** The last page: its rows and the watermark are one transaction, unless the rows are too large for one. */
+  const appendLast = (cell: DeviceCell, read: Reading.Reading, drafts: ReadonlyArray<EventDraft>) => {
+    const through = new Date(read.through).toISOString()
+    const effects = [GapDrafts.watermark(cell.device.id, through, read.kind === "sweep" ? through : null)]
+    const apart = Effect.tap(appendFacts(log, drafts), () => decide(cell, [], effects))
+    return drafts.length > groupEventsMax
+      ? apart
+      : Effect.catchTag(decide(cell, drafts, effects), "GroupTooLarge", () => apart)
+  }
+
+  /** The device's gaps come to what the reading found. Synchronous up to the append: what is lost from now on is a new gap. */
+  const close = (
+    cell: DeviceCell,
+    read: Reading.Reading | null,
+    through: number,
+    hindsight: Interval | null
+  ): Effect.Effect<unknown, Fenced | GroupTooLarge> =>
+    Effect.suspend(() => {
+      const { reception } = cell
+      const id = makeGapId(clock.currentTimeMillisUnsafe())
+      const [first] = reception.gaps.gaps
+      if (hindsight !== null && read !== null && first !== undefined) Reading.assignEarly(read, first.id, id)
+      const missed = hindsight === null ? { state: reception.gaps, orders: [] } : track(reception.gaps, {
+        _tag: "Missed",
+        ...hindsight,
+        cause: "deaf",
+        detail:
+          "messages of that time were in the gateway's history and had not come, although the session seemed open",
+        id
+      })
+      const covers = gateway.history?.covers ?? new Set<never>()
+      const closed = track(missed.state, {
+        _tag: "Accounted",
+        from: read?.from ?? through,
+        through,
+        judge: (gap) => Reading.judge(read, covers, gap)
+      })
+      reception.gaps = closed.state
+      const { drafts, effects } = gapRecords(cell, [...missed.orders, ...closed.orders])
+      return decide(cell, drafts, effects)
+    })
+
+  const finish = Effect.fnUntraced(function*(cell: DeviceCell, read: Reading.Reading) {
+    const { reception } = cell
+    reception.reading = null
+    reception.failures = 0
+    if (read.kind === "look") {
+      reception.lookedAt = cell.host.now()
+      if (read.fresh === 0 && !read.young) reception.looks++
+      return
+    }
+    const hindsight = yield* deafness.findHindsight(cell, read)
+    reception.watermark = Math.max(reception.watermark ?? 0, read.through)
+    if (read.kind === "sweep") reception.sweptAt = read.through
+    reception.lookedAt = cell.host.now()
+    yield* close(cell, read, read.through, hindsight)
+  })
+
+  const begin = (cell: DeviceCell, kind: ReadingKind): Reading.Reading => {
+    const { reception } = cell
+    return Reading.begin({
+      kind,
+      now: time.now(),
+      gaps: reception.gaps,
+      watermark: reception.watermark,
+      floor: findFloor(cell),
+      heardThrough: time.at(Math.max(reception.messageAt, reception.lookedAt, reception.hearingAt)),
+      overlap: Duration.toMillis(settings.historyOverlap),
+      sweep: Duration.toMillis(settings.historySweep),
+      skew: Duration.toMillis(settings.clockSkew)
+    })
+  }
+
+  const takeTurn: HistoryReader["takeTurn"] = Effect.fnUntraced(function*(cell, kind, history) {
+    const { reception } = cell
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    const read = reception.reading ??= begin(cell, kind)
+    for (let page = 0; page < pagesPerTurn; page++) {
+      yield* pace
+      const answer = yield* Effect.timeout(history.read(target, read.window, read.page), pageMax)
+      pages++
+      read.pages++
+      yield* Metric.update(Metrics.backfillPages, 1)
+      if (answer.next !== null && answer.next === read.page) {
+        return yield* Effect.die(new Error("the page leads to itself"))
+      }
+      // Gone, or given up because an older database has taken the place of ours.
+      if (!has(cell) || cell.reception.reading !== read) return "over"
+      // Reception was lost meanwhile: the reading that follows finds the same rows, and what they prove of that time.
+      if (read.kind === "look" && reception.gaps.gaps.length > 0) {
+        reception.reading = null
+        return "over"
+      }
+      const drafts = Reading.selectRows(read, answer.drafts, findFloor(cell))
+      const isLast = answer.next === null
+      const appended = isLast && read.kind !== "look"
+        ? yield* appendLast(cell, read, drafts)
+        : yield* appendFacts(log, drafts)
+      const fresh = yield* deafness.count(cell, read, drafts, appended)
+      rows += fresh
+      yield* Metric.update(freshRows, fresh)
+      yield* Metric.update(knownRows, drafts.length - fresh)
+      read.page = answer.next
+      if (isLast) {
+        yield* finish(cell, read)
+        return "over"
+      }
+    }
+    return "more"
+  })
+
+  return {
+    takeTurn,
+    settleWithout: (cell) =>
+      Effect.suspend(() => {
+        const { reception } = cell
+        reception.reading = null
+        reception.lookedAt = cell.host.now()
+        return reception.gaps.gaps.length === 0 ? Effect.void : Effect.asVoid(close(cell, null, time.now(), null))
+      }),
+    counts: () => ({ rows, pages })
+  }
+})

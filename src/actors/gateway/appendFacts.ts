@@ -1,0 +1,29 @@
+/**
+ * Rows of a history as facts of the log: in groups that one transaction holds, halved where their texts are too long for
+ * one. They need no claim on the device: what the gateway has stored is so, whoever reads it.
+ */
+import { Effect } from "effect"
+import type { EventDraft } from "../../domain/Event.ts"
+import { groupEventsMax } from "../../services/EventLog.ts"
+import type { Appended, EventLog } from "../../services/EventLog.ts"
+
+export const appendFacts = (
+  log: EventLog["Service"],
+  drafts: ReadonlyArray<EventDraft>
+): Effect.Effect<ReadonlyArray<Appended>> => {
+  if (drafts.length === 0) return Effect.succeed([])
+  if (drafts.length > groupEventsMax) return appendHalves(log, drafts)
+  return Effect.catchTags(log.append(drafts), { GroupTooLarge: () => appendHalves(log, drafts), Fenced: Effect.die })
+}
+
+const appendHalves = (
+  log: EventLog["Service"],
+  drafts: ReadonlyArray<EventDraft>
+): Effect.Effect<ReadonlyArray<Appended>> => {
+  const middle = drafts.length >> 1
+  return Effect.zipWith(
+    appendFacts(log, drafts.slice(0, middle)),
+    appendFacts(log, drafts.slice(middle)),
+    (first, second) => [...first, ...second]
+  )
+}
