@@ -96,6 +96,7 @@ const summarize = (event: ReadableEvent): string => {
       return `${event.data.cause} since ${event.data.openedAt}`
     case "gap.closed":
       return `${event.data.cause} from ${event.data.openedAt} to ${event.data.endedAt}: ${event.data.status}, ` +
+        `${event.data.proven.length === 0 ? "nothing" : event.data.proven.join(" and ")} proven, ` +
         `${event.data.recovered} recovered`
     case "frame.rejected":
       return `${event.data.reason}: ${event.data.detail}`

@@ -2,7 +2,7 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
-import { GapStatus } from "../domain/Gap.ts"
+import { GapStatus, provables } from "../domain/Gap.ts"
 import type { Gap } from "../domain/Gap.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
@@ -23,6 +23,10 @@ const list = Command.make("list", {
     Flag.withDescription("only gaps with this status"),
     Flag.optional
   ),
+  unproven: Flag.Literals("unproven", provables).pipe(
+    Flag.withDescription("only gaps that are accounted for without this being proven"),
+    Flag.optional
+  ),
   limit: Flag.Int("limit").pipe(
     Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
     Flag.withSchema(PageLimit),
@@ -33,7 +37,12 @@ const list = Command.make("list", {
     flags,
     (client) =>
       answeredInTime(
-        client.gaps.list({ ...given("device", flags.device), ...given("status", flags.status), limit: flags.limit })
+        client.gaps.list({
+          ...given("device", flags.device),
+          ...given("status", flags.status),
+          ...given("unproven", flags.unproven),
+          limit: flags.limit
+        })
       )
   ).pipe(
     Effect.flatMap(({ items, next }) => {
@@ -49,6 +58,7 @@ const list = Command.make("list", {
         description: "What lasts, or is still to be read from the history"
       },
       { command: "columba gaps list --status unprovable", description: "Where something may be missing for good" },
+      { command: "columba gaps list --unproven messages", description: "Where even messages may be missing for good" },
       { command: "columba gaps list --device dev_01K5ZQ…", description: "Of one device" }
     ])
   )
@@ -66,22 +76,30 @@ const statusWidth = Math.max(...GapStatus.literals.map((status) => status.length
 
 /** Columns as wide as their widest cell. */
 export const gapTable = (gaps: ReadonlyArray<Gap>): ReadonlyArray<Part> => {
-  const rows = gaps.map((gap) => ({ ...gap, end: gap.endedAt ?? "lasts", count: String(gap.recovered) }))
+  const rows = gaps.map((gap) => ({
+    ...gap,
+    end: gap.endedAt ?? "lasts",
+    count: String(gap.recovered),
+    all: gap.proven.join(",")
+  }))
   const width = (title: string, cells: ReadonlyArray<string>) =>
     Math.max(title.length, ...cells.map((cell) => cell.length))
   const device = width("device", rows.map(({ deviceId }) => deviceId))
   const cause = width("cause", rows.map((row) => row.cause))
   const from = width("from", rows.map(({ openedAt }) => openedAt))
   const to = width("to", rows.map(({ end }) => end))
+  const all = width("proven", rows.map((row) => row.all))
   const count = width("recovered", rows.map((row) => row.count))
   const header = `${"device".padEnd(device)}  ${"cause".padEnd(cause)}  ${"from".padEnd(from)}  ${"to".padEnd(to)}  ` +
-    `${"status".padEnd(statusWidth)}  ${"recovered".padEnd(count)}  detail`
+    `${"status".padEnd(statusWidth)}  ${"proven".padEnd(all)}  ${"recovered".padEnd(count)}  detail`
   return [
     dim(header),
     ...rows.map((row) =>
       styled`${row.deviceId.padEnd(device)}  ${row.cause.padEnd(cause)}  ${row.openedAt.padEnd(from)}  ${
         row.end.padEnd(to)
-      }  ${padEnd(paints[row.status](row.status), statusWidth)}  ${row.count.padStart(count)}  ${dim(row.detail)}`
+      }  ${padEnd(paints[row.status](row.status), statusWidth)}  ${row.all.padEnd(all)}  ${
+        row.count.padStart(count)
+      }  ${dim(row.detail)}`
     )
   ]
 }

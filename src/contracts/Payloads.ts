@@ -6,7 +6,7 @@ import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import { Event, ReadableEvent } from "../domain/Event.ts"
-import { Gap, GapCounts, GapStatus } from "../domain/Gap.ts"
+import { Gap, GapCounts, GapStatus, Provable } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 import { WebhookState } from "../domain/WebhookState.ts"
@@ -149,6 +149,9 @@ export type MessagePage = typeof MessagePage.Type
 
 export const ListDeviceGapsFields = {
   status: Schema.optionalKey(GapStatus.annotate({ description: "Only gaps with this status" })),
+  unproven: Schema.optionalKey(
+    Provable.annotate({ description: "Only gaps that are accounted for, and of which this is not proven" })
+  ),
   limit: Schema.optionalKey(PageLimit),
   cursor: Schema.optionalKey(Cursor)
 }

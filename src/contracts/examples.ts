@@ -64,15 +64,16 @@ export const gap: typeof Gap.Encoded = {
   id: "gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E",
   deviceId,
   cause: "socket-down",
-  status: "closed",
+  status: "unprovable",
   openedAt: "2026-11-22T10:04:11.320Z",
   endedAt: "2026-11-22T10:04:15.870Z",
   closedAt: "2026-11-22T10:04:17.032Z",
+  proven: ["messages"],
   recovered: 2,
   detail: "the gateway closed the session with code 1006"
 }
 
-const gapCounts = { open: 0, closed: 1, unprovable: 0, openSince: null }
+const gapCounts = { open: 0, closed: 1, unprovable: 0, messagesUnproven: 0, openSince: null }
 
 export const explanation: typeof Explanation.Encoded = {
   deviceId,
@@ -163,6 +164,7 @@ export const parameters = (path: string): Readonly<Record<string, unknown>> => (
   device: deviceId,
   chat: contact,
   status: path.includes("/gaps") ? "open" : "read",
+  unproven: "messages",
   state: "Online",
   kind: ["message.received"],
   after: "1042",

@@ -213,7 +213,8 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("gap.closed"),
-    sentence: "A time without reception is accounted for: its history was read, or it is known that none can be.",
+    sentence:
+      "A time without reception is accounted for: it is proven that nothing is missing, or known that this cannot be proven.",
     data: GapClosedData,
     example: {
       kind: "gap.closed",
@@ -223,7 +224,8 @@ export const eventKinds = [
         cause: "socket-down",
         openedAt: "2026-11-22T10:04:11.320Z",
         endedAt: "2026-11-22T10:04:15.870Z",
-        status: "closed",
+        status: "unprovable",
+        proven: ["messages"],
         recovered: 2,
         detail: "the gateway closed the session with code 1006"
       }

@@ -1,7 +1,7 @@
 /**
  * A gap: an interval in which a device could not hear, or in which what it heard may not have reached the log. Every
- * gap is written down when it is found, and stays written down until the gateway's history has been read for all of it
- * (`closed`) or until it is known that this cannot be done (`unprovable`).
+ * gap is written down when it is found, and stays written down until it is proven that the log has all messages and acks
+ * of that time (`closed`) or until it is known that this cannot be proven (`unprovable`).
  */
 import { Schema } from "effect"
 import { DeviceId, Timestamp } from "./Ids.ts"
@@ -36,13 +36,34 @@ export const GapCause = Schema.Literals(gapCauses).annotate({ description: "Why 
 export type GapCause = typeof GapCause.Type
 
 /**
- * `open`: it lasts, or the history has not been read yet. `closed`: the gateway's history was read for all of it.
- * `unprovable`: nothing can tell whether something is missing.
+ * `open`: it lasts, or the history has not been read yet. `closed`: the gateway's history was read for all of it, and
+ * proves that no message and no ack is missing. `unprovable`: nothing can tell whether some are; what is proven all the
+ * same is in `proven`.
  */
 export const GapStatus = Schema.Literals(["open", "closed", "unprovable"]).annotate({
-  description: "How far the gap is accounted for"
+  description: "How far the gap is accounted for. `closed`: no message and no ack of that time is missing. " +
+    "`unprovable`: some may be missing, and `proven` says what is not"
 })
 export type GapStatus = typeof GapStatus.Type
+
+export const provables = ["messages", "other-messages", "acks", "reactions"] as const
+
+/**
+ * `messages`: those with a text or a file. `other-messages`: those with neither. `acks`: those of messages that were sent
+ * in the gap or in the day before it.
+ */
+export const Provable = Schema.Literals(provables).annotate({
+  description: "A kind of events whose presence the history of some gateways proves. What is edited, revoked, or no " +
+    "message at all is proven by none"
+})
+export type Provable = typeof Provable.Type
+
+/** What makes a gap `closed`: nothing that a reader of the table of messages could see is missing. */
+const neededForClosed: ReadonlyArray<Provable> = ["messages", "other-messages", "acks"]
+
+/** What becomes of a gap of which this much was proven. */
+export const statusOf = (proven: ReadonlyArray<Provable>): "closed" | "unprovable" =>
+  neededForClosed.every((one) => proven.includes(one)) ? "closed" : "unprovable"
 
 /** The longest detail that is kept. It is a sentence or two for people. */
 export const gapDetailMax = 1000
@@ -55,7 +76,12 @@ const detail = Schema.String.check(Schema.isMaxLength(gapDetailMax)).annotate({
   description: "What is known about it, in a sentence or two: no address and no text of a message"
 })
 const recovered = Schema.Int.check(Schema.isGreaterThanOrEqualTo(0)).annotate({
-  description: "How many events the gateway's history brought that had not come live"
+  description:
+    "How many events the gateway's history brought that had not come live, at least: what a process had read " +
+    "when it was killed is not counted"
+})
+const proven = Schema.Array(Provable).annotate({
+  description: "Of which kinds of events the log is proven to have all; empty while the gap is open"
 })
 
 export const Gap = Schema.Struct({
@@ -66,6 +92,7 @@ export const Gap = Schema.Struct({
   openedAt,
   endedAt: Schema.NullOr(endedAt).annotate({ description: "When reception was proven again; null while it lasts" }),
   closedAt: Schema.NullOr(Timestamp).annotate({ description: "When it was accounted for; null while it is open" }),
+  proven,
   recovered,
   detail
 }).annotate({ identifier: "Gap", description: "An interval in which a device could not hear" })
@@ -76,6 +103,10 @@ export const GapCounts = Schema.Struct({
   open: Schema.Int,
   closed: Schema.Int,
   unprovable: Schema.Int,
+  /** Of those that are unprovable: in how many even messages may be missing. */
+  messagesUnproven: Schema.Int.annotate({
+    description: "Of those that are unprovable: in how many even messages with a text or a file may be missing"
+  }),
   /** The beginning of the oldest gap that is open; null without any. */
   openSince: Schema.NullOr(Timestamp)
 }).annotate({
@@ -95,8 +126,10 @@ export const GapClosedData = Schema.Struct({
   openedAt,
   endedAt,
   status: Schema.Literals(["closed", "unprovable"]).annotate({
-    description: "`closed`: the history was read for all of it. `unprovable`: nothing can tell what is missing"
+    description: "`closed`: no message and no ack of that time is missing. `unprovable`: some may be missing, and " +
+      "`proven` says what is not"
   }),
+  proven,
   recovered,
   detail
 })

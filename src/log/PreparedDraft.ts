@@ -147,7 +147,7 @@ const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
     }
     case "gap.closed": {
       const { gapId: gap, ...data } = draft.data
-      return [checkEffect({ _tag: "GapClose", gap, device: draft.deviceId, ...data })]
+      return [checkEffect({ _tag: "GapClose", gap, device: draft.deviceId, ...data, proven: data.proven.join(",") })]
     }
     default:
       return []

@@ -28,8 +28,9 @@ const countGaps = (fresh: ReadonlyArray<LoggedEvent>, context: Context.Context<n
       const { cause } = JSON.parse(data) as GapOpenedData
       Metric.withAttributes(Metrics.gapsOpened, { cause }).updateUnsafe(1, context)
     } else if (kind === "gap.closed") {
-      const { cause, recovered, status } = JSON.parse(data) as GapClosedData
-      Metric.withAttributes(Metrics.gapsClosed, { cause, status }).updateUnsafe(1, context)
+      const { cause, proven, recovered, status } = JSON.parse(data) as GapClosedData
+      const messages = proven.includes("messages") ? "proven" : "unproven"
+      Metric.withAttributes(Metrics.gapsClosed, { cause, status, messages }).updateUnsafe(1, context)
       Metric.withAttributes(Metrics.gapEventsRecovered, { cause }).updateUnsafe(recovered, context)
     }
   }

@@ -13,7 +13,7 @@ import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { explain } from "../domain/Explanation.ts"
 import type { Explanation, Reception } from "../domain/Explanation.ts"
-import type { Gap, GapStatus } from "../domain/Gap.ts"
+import type { Gap, GapStatus, Provable } from "../domain/Gap.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
@@ -81,6 +81,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
   readonly gaps: (options: {
     readonly id: DeviceId
     readonly status?: GapStatus | undefined
+    readonly unproven?: Provable | undefined
     readonly limit: number
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Gap>, DeviceNotFound | StorageUnavailable | CursorInvalid>

@@ -53,6 +53,11 @@ export interface FleetSettings {
    * WhatsApp delivers late are late by seconds or minutes.
    */
   readonly historyOverlap: Duration.Duration
+  /**
+   * How far before a gap a reading begins where the history has acks: a message of the day before may have been read in
+   * the gap. Most acks come within a day, and a busy account has some thousand messages of a day, which is some ten pages.
+   */
+  readonly historyAckReach: Duration.Duration
   /** Once in this time a reading reaches back `historySweep`, for what was delivered hours late. */
   readonly historySweepInterval: Duration.Duration
   readonly historySweep: Duration.Duration
@@ -95,6 +100,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     historyConcurrency: 4,
     historyInterval: Duration.minutes(30),
     historyOverlap: Duration.minutes(10),
+    historyAckReach: Duration.hours(24),
     historySweepInterval: Duration.hours(24),
     historySweep: Duration.hours(48),
     historyAgeMax: Duration.days(90),

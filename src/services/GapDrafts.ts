@@ -6,7 +6,7 @@
  * quoted from.
  */
 import type { EventDraft } from "../domain/Event.ts"
-import { gapDetailMax } from "../domain/Gap.ts"
+import { gapDetailMax, statusOf } from "../domain/Gap.ts"
 import type { GapClosedData, GapOpenedData } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp } from "../domain/Ids.ts"
 import { makeEventId } from "./EventIdentity.ts"
@@ -19,11 +19,16 @@ export const gapOpened = (deviceId: DeviceId, data: GapOpenedData, now: number):
   data: { ...data, detail: gapDetail(data.detail) }
 })
 
-export const gapClosed = (deviceId: DeviceId, data: GapClosedData, now: number): EventDraft => ({
-  ...draft(deviceId, now),
-  kind: "gap.closed",
-  data: { ...data, detail: gapDetail(data.detail) }
-})
+/** The status follows from what is proven. */
+export const gapClosed = (deviceId: DeviceId, data: Omit<GapClosedData, "status">, now: number): EventDraft => {
+  const { cause, detail, endedAt, gapId, openedAt, proven, recovered } = data
+  const status = statusOf(proven)
+  return {
+    ...draft(deviceId, now),
+    kind: "gap.closed",
+    data: { gapId, cause, openedAt, endedAt, status, proven, recovered, detail: gapDetail(detail) }
+  }
+}
 
 /** Reception is back at `endedAt`, and the gap is not accounted for yet. */
 export const gapEnded = (deviceId: DeviceId, gap: GapOpenedData, endedAt: Timestamp): EffectOf<"GapEnd"> => {

@@ -8,7 +8,7 @@ import { Context } from "effect"
 import type { Duration, Effect } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { Gap, GapCause, GapCounts, GapStatus, Watermark } from "../domain/Gap.ts"
+import type { Gap, GapCause, GapCounts, GapStatus, Provable, Watermark } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp } from "../domain/Ids.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { Page } from "./DeviceRepository.ts"
@@ -35,6 +35,8 @@ export class GapRepository extends Context.Service<GapRepository, {
   readonly page: (options: {
     readonly device?: DeviceId | undefined
     readonly status?: GapStatus | undefined
+    /** Only gaps that are accounted for without this being proven. */
+    readonly unproven?: Provable | undefined
     /** The devices that the caller may see; undefined for all. */
     readonly visible?: VisibleDevices
     readonly limit: number

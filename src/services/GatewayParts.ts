@@ -22,6 +22,7 @@ import { FailureClass } from "../domain/DeviceState.ts"
 import type { Failure, LoginMethod } from "../domain/DeviceState.ts"
 import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
+import type { Provable } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import type { MessageStatus } from "../domain/Message.ts"
 
@@ -214,10 +215,10 @@ export class HistoryAbsent extends Schema.TaggedError<HistoryAbsent>()("HistoryA
 
 export interface History {
   /**
-   * What a complete window proves the presence of. What is not in here stays unprovable. `messages`: those with a text or a
-   * file; `other messages`: those with neither.
+   * What a complete window proves the presence of. What is not in here stays unprovable, also where the rows have some of
+   * it. `acks`: the furthest ack of each message of the window.
    */
-  readonly covers: ReadonlySet<"messages" | "other messages" | "acks" | "reactions">
+  readonly covers: ReadonlySet<Provable>
   /**
    * One page of the window; `page` is null at first and then the `next` of the page before. A page takes one request, so
    * that the caller paces requests; it may hold no drafts and still not be the last one.

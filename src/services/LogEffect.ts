@@ -37,7 +37,7 @@ export const rareEffectColumns = {
    * first end stands.
    */
   GapEnd: { gap: text, device: text, cause: text, openedAt: timestamp, endedAt: timestamp, detail: text },
-  /** A gap is accounted for; says all of it too. The first close stands. */
+  /** A gap is accounted for; says all of it too. `proven` is a list with commas. The first close stands. */
   GapClose: {
     gap: text,
     device: text,
@@ -45,6 +45,7 @@ export const rareEffectColumns = {
     openedAt: timestamp,
     endedAt: timestamp,
     status: text,
+    proven: text,
     recovered: integer,
     detail: text
   },

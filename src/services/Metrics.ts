@@ -202,7 +202,7 @@ export const gapsOpened = Metric.counter("columba_gaps_opened_total", {
 })
 /** Labels `cause` and `status`: `closed` or `unprovable`. */
 export const gapsClosed = Metric.counter("columba_gaps_closed_total", {
-  description: "Gaps that were accounted for, by cause and result",
+  description: "Gaps that were accounted for, by cause, result, and whether all their messages are proven to be there",
   incremental: true
 })
 /** Label `cause`. */

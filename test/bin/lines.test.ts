@@ -83,7 +83,7 @@ describe("a device's line", () => {
       next: "nothing",
       nextAt: null,
       howToFix: "log in",
-      gaps: { open: 0, closed: 0, unprovable: 0, openSince: null },
+      gaps: { open: 0, closed: 0, unprovable: 0, messagesUnproven: 0, openSince: null },
       seq: null
     }
     assert.deepStrictEqual(explanation(found).map(String), [
@@ -107,16 +107,29 @@ describe("a gap's line", () => {
     openedAt: "2026-01-01T00:00:00.000Z",
     endedAt: "2026-01-01T00:01:00.000Z",
     closedAt: "2026-01-01T00:02:00.000Z",
+    proven: ["messages", "acks"],
     recovered: 12,
     detail: "no history"
   }
 
   it("says from when to when and what came of it, and lets no detail leave its line", () => {
-    const lasting: Gap = { ...gap, status: "open", endedAt: null, closedAt: null, recovered: 0, detail: "\u001b[2J\n" }
+    const lasting: Gap = {
+      ...gap,
+      status: "open",
+      endedAt: null,
+      closedAt: null,
+      proven: [],
+      recovered: 0,
+      detail: "\u001b[2J\n"
+    }
     assert.deepStrictEqual(gapTable([lasting, gap]).map(String), [
-      `${"device".padEnd(30)}  cause        ${"from".padEnd(24)}  ${"to".padEnd(24)}  status      recovered  detail`,
-      `${id}  socket-down  2026-01-01T00:00:00.000Z  ${"lasts".padEnd(24)}  open                0  \\x1b[2J\\n`,
-      `${id}  socket-down  2026-01-01T00:00:00.000Z  2026-01-01T00:01:00.000Z  unprovable         12  no history`
+      `${"device".padEnd(30)}  cause        ${"from".padEnd(24)}  ${
+        "to".padEnd(24)
+      }  status      proven         recovered  detail`,
+      `${id}  socket-down  2026-01-01T00:00:00.000Z  ${
+        "lasts".padEnd(24)
+      }  open                               0  \\x1b[2J\\n`,
+      `${id}  socket-down  2026-01-01T00:00:00.000Z  2026-01-01T00:01:00.000Z  unprovable  messages,acks         12  no history`
     ])
   })
 })

@@ -19,10 +19,13 @@ export const opened = (fields: Partial<GapOpenedData> = {}): GapOpenedData => ({
   ...fields
 })
 
-export const closed = (gap: GapOpenedData, fields: Partial<GapClosedData> = {}): GapClosedData => ({
+/** Its status follows from what is proven. */
+type ClosedGap = Omit<GapClosedData, "status">
+
+export const closed = (gap: GapOpenedData, fields: Partial<ClosedGap> = {}): ClosedGap => ({
   ...gap,
   endedAt: "2026-11-22T10:00:05.000Z",
-  status: "closed",
+  proven: ["messages", "other-messages", "acks"],
   recovered: 3,
   ...fields
 })
@@ -84,6 +87,7 @@ export const gapRepositoryConformance = (
           openedAt: gap.openedAt,
           endedAt: null,
           closedAt: null,
+          proven: [],
           recovered: 0,
           detail: "a \ufffd, a lone \ufffd and an account …"
         }
@@ -105,10 +109,11 @@ export const gapRepositoryConformance = (
           ...ended,
           status: "closed",
           closedAt: recordedAt,
+          proven: ["messages", "other-messages", "acks"],
           recovered: 3,
           detail: "all there"
         })
-        yield* log.append([gapClosed(id, closed(gap, { status: "unprovable" }), Date.now())], { fence })
+        yield* log.append([gapClosed(id, closed(gap, { proven: [] }), Date.now())], { fence })
         yield* log.append([gapOpened(id, gap, Date.now())], { fence })
         assert.deepStrictEqual(yield* gapsOf(id), [last!], "the first close stands")
         assert.deepStrictEqual(yield* gaps.openOf([id]), new Map())
@@ -126,17 +131,25 @@ export const gapRepositoryConformance = (
         const { fence, id } = yield* claimed()
         const [lost, over] = [opened(), opened({ cause: "gateway-down", gapId: makeGapId(Date.now() + 1) })]
         yield* log.append([], { fence, effects: [gapEnded(id, lost, "2026-11-22T10:00:05Z")] })
-        yield* log.append([gapClosed(id, closed(over, { status: "unprovable", recovered: 0 }), Date.now())], { fence })
+        yield* log.append([gapClosed(id, closed(over, { proven: ["messages"], recovered: 0 }), Date.now())], { fence })
         assert.deepStrictEqual(
-          (yield* gapsOf(id)).map(({ cause, endedAt, openedAt, status }) => ({ cause, endedAt, openedAt, status })),
+          (yield* gapsOf(id)).map(({ cause, endedAt, openedAt, proven, status }) => ({
+            cause,
+            endedAt,
+            openedAt,
+            proven,
+            status
+          })),
           [
             {
+              proven: ["messages"],
               cause: "gateway-down",
               endedAt: "2026-11-22T10:00:05.000Z",
               openedAt: "2026-11-22T10:00:00.000Z",
               status: "unprovable"
             },
             {
+              proven: [],
               cause: "socket-down",
               endedAt: "2026-11-22T10:00:05.000Z",
               openedAt: "2026-11-22T10:00:00.000Z",
@@ -156,7 +169,7 @@ export const gapRepositoryConformance = (
             gapOpened(id, gap, Date.now()),
             gapOpened(id, { ...gap, cause: "deaf" }, Date.now()),
             gapClosed(id, closed(gap), Date.now()),
-            gapClosed(id, closed(gap, { status: "unprovable" }), Date.now())
+            gapClosed(id, closed(gap, { proven: [] }), Date.now())
           ],
           {
             fence,
@@ -265,7 +278,7 @@ export const gapRepositoryConformance = (
           yield* log.append([gapOpened(id, gap, Date.now())], { fence })
         }
         yield* log.append([gapClosed(first.id, closed(made[2]!), Date.now())], { fence: first.fence })
-        yield* log.append([gapClosed(first.id, closed(made[3]!, { status: "unprovable" }), Date.now())], {
+        yield* log.append([gapClosed(first.id, closed(made[3]!, { proven: [] }), Date.now())], {
           fence: first.fence
         })
         const visible = [first.id, second.id]
@@ -279,6 +292,15 @@ export const gapRepositoryConformance = (
         assert.deepStrictEqual(yield* listed({ status: "open" }), [4, 1, 0])
         assert.deepStrictEqual(yield* listed({ visible: [second.id], status: "open" }), [4, 1])
         assert.deepStrictEqual(yield* listed({ visible: [], status: "open" }), [])
+        yield* log.append(
+          [gapClosed(second.id, closed(made[4]!, { proven: ["messages", "acks"] }), Date.now())],
+          { fence: second.fence }
+        )
+        assert.deepStrictEqual(yield* listed({ status: "unprovable" }), [4, 3])
+        assert.deepStrictEqual(yield* listed({ unproven: "messages" }), [3], "what is open is not yet proven")
+        assert.deepStrictEqual(yield* listed({ unproven: "other-messages" }), [4, 3])
+        assert.deepStrictEqual(yield* listed({ unproven: "acks", visible: [second.id] }), [])
+        assert.deepInclude(yield* gaps.countsOf(second.id), { unprovable: 1, messagesUnproven: 0 })
         const page = yield* gaps.page({ visible, limit: 2 })
         assert.strictEqual(page.items.length, 2)
         assert.deepStrictEqual(yield* listed({ limit: 2, cursor: page.next! }), [2, 1])
@@ -289,15 +311,17 @@ export const gapRepositoryConformance = (
           open: 1,
           closed: 1,
           unprovable: 1,
+          messagesUnproven: 1,
           openSince: "2026-11-22T10:00:00.000Z"
         })
         assert.deepStrictEqual(yield* gaps.countsOf(freshDevice()), {
           open: 0,
           closed: 0,
           unprovable: 0,
+          messagesUnproven: 0,
           openSince: null
         })
-        assert((yield* gaps.countOpen)["socket-down"]! >= 3)
+        assert((yield* gaps.countOpen)["socket-down"]! >= 2)
       }))
 
     it.effect("deletes what was accounted for long ago and nothing that is open", () =>

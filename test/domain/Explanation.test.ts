@@ -38,7 +38,7 @@ const states: ReadonlyArray<DeviceState> = [
   { _tag: "Quarantined", reason, evidence: ["ten losses in ten minutes"], until: at }
 ]
 
-const noGaps = { counts: { open: 0, closed: 0, unprovable: 0, openSince: null }, open: [] }
+const noGaps = { counts: { open: 0, closed: 0, unprovable: 0, messagesUnproven: 0, openSince: null }, open: [] }
 
 const failing = states.find(({ _tag }) => _tag === "Backoff")!
 const connected = states.find(({ _tag }) => _tag === "Online")!
@@ -78,6 +78,7 @@ describe("explanations", () => {
       openedAt: at,
       endedAt: null,
       closedAt: null,
+      proven: [],
       recovered: 0,
       detail: ""
     }

@@ -40,6 +40,8 @@ describe("the ledger of gaps over HTTP", () => {
       assert.deepStrictEqual(yield* listed(`${one}/gaps?status=closed`), [ids[0]])
       assert.deepStrictEqual(yield* listed(`${url}/api/v1/gaps?device=${id}&status=open`), [ids[2], ids[1]])
       assert.deepStrictEqual(yield* listed(`${url}/api/v1/gaps?status=unprovable`), [])
+      assert.deepStrictEqual(yield* listed(`${url}/api/v1/gaps?unproven=reactions`), [ids[0]])
+      assert.deepStrictEqual(yield* listed(`${one}/gaps?unproven=messages`), [])
       const { body: page } = yield* ask(`${url}/api/v1/gaps?limit=2`)
       assert.deepStrictEqual(yield* listed(`${url}/api/v1/gaps?cursor=${page.next}`), [ids[0]])
       const [gap] = (yield* ask(`${one}/gaps?status=closed`)).body.items
@@ -51,12 +53,13 @@ describe("the ledger of gaps over HTTP", () => {
         openedAt: "2026-11-22T10:00:00.000Z",
         endedAt: "2026-11-22T10:00:05.000Z",
         closedAt: null,
+        proven: ["messages", "other-messages", "acks"],
         recovered: 3,
         detail: "all there"
       })
       const unknown = yield* ask(`${url}/api/v1/devices/dev_${"0".repeat(26)}/gaps`)
       assert.deepStrictEqual([unknown.status, unknown.body._tag], [404, "DeviceNotFound"])
-      for (const query of ["status=lost", "cursor=nonsense", "limit=0", "state=open"]) {
+      for (const query of ["status=lost", "cursor=nonsense", "limit=0", "state=open", "unproven=all"]) {
         assert.strictEqual((yield* ask(`${one}/gaps?${query}`)).status, 400, query)
       }
     }))
@@ -64,7 +67,13 @@ describe("the ledger of gaps over HTTP", () => {
   it.live("is counted in the connection and told in the explanation, and the client lists it", () =>
     Effect.gen(function*() {
       const { id, ids, one, url } = yield* setUp
-      const counts = { open: 2, closed: 1, unprovable: 0, openSince: "2026-11-22T10:01:00.000Z" }
+      const counts = {
+        open: 2,
+        closed: 1,
+        unprovable: 0,
+        messagesUnproven: 0,
+        openSince: "2026-11-22T10:01:00.000Z"
+      }
       for (const what of ["connection", "explain"]) {
         const { body } = yield* ask(`${one}/${what}`)
         assert.deepStrictEqual(body.gaps, counts, what)
@@ -95,7 +104,7 @@ describe("the ledger of gaps over HTTP", () => {
         Number(text.split("\n").find((each) => each.startsWith(`${line} `))?.slice(line.length + 1) ?? 0)
       const lines = [
         `columba_gaps_opened_total{cause="quarantine"}`,
-        `columba_gaps_closed_total{cause="quarantine",status="unprovable"}`,
+        `columba_gaps_closed_total{cause="quarantine",status="unprovable",messages="proven"}`,
         `columba_gap_events_recovered_total{cause="quarantine"}`
       ]
       const { id, log, url } = yield* setUp
@@ -103,7 +112,7 @@ describe("the ledger of gaps over HTTP", () => {
       const before = yield* read
       const gap = opened({ cause: "quarantine" })
       yield* log.append([gapOpened(id, gap, Date.now())])
-      yield* log.append([gapClosed(id, closed(gap, { status: "unprovable", recovered: 5 }), Date.now())])
+      yield* log.append([gapClosed(id, closed(gap, { proven: ["messages"], recovered: 5 }), Date.now())])
       const [openedCount, closedCount, recovered] = (yield* read).map((count, index) => count - before[index]!)
       assert.deepStrictEqual([openedCount, closedCount, recovered], [1, 1, 5])
     }))

@@ -16,6 +16,8 @@ import { messageDraft } from "./drafts.ts"
 
 const rowsOfGap = 3
 
+const proven = ["messages", "other-messages", "acks"] as const
+
 const program = Effect.gen(function*() {
   const log = yield* EventLog
   const ledger = yield* GapRepository
@@ -41,7 +43,7 @@ const program = Effect.gen(function*() {
       { length: rowsOfGap },
       (_, row) => messageDraft({ device: id, body: gap.gapId, waId: `${gap.gapId} ${row}` })
     )
-    const close = gapClosed(id, { ...gap, endedAt, status: "closed", recovered: rowsOfGap }, Date.now())
+    const close = gapClosed(id, { ...gap, endedAt, proven, recovered: rowsOfGap }, Date.now())
     yield* append([...rows, close], { effects: [watermark(id, endedAt)] })
     console.log(fenced ? "fenced" : `closed ${count}`)
     if (fenced && ++gapsFenced === 2) return

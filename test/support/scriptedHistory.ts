@@ -17,7 +17,7 @@ export interface HistoryRequest {
 }
 
 export class ScriptedHistory implements History {
-  covers: History["covers"] = new Set(["messages"])
+  covers: History["covers"] = new Set(["messages", "other-messages", "acks"])
   readonly requests: Array<HistoryRequest> = []
   mode: "answer" | "fail" | "absent" | "hang" = "answer"
   pageSize = 100

@@ -6,7 +6,7 @@
  * was lost before anybody noticed is within it. It ends when reception is proven again, and is closed once the gateway's
  * history has been read for all of it, or once it is known that nothing can be.
  */
-import type { GapCause, GapId } from "../../domain/Gap.ts"
+import type { GapCause, GapId, Provable } from "../../domain/Gap.ts"
 
 export interface TrackedGap {
   readonly id: GapId
@@ -72,7 +72,7 @@ export type GapInput =
 export type EndedGap = TrackedGap & { readonly endedAt: number }
 
 export interface Judgement {
-  readonly status: "closed" | "unprovable"
+  readonly proven: ReadonlyArray<Provable>
   readonly recovered: number
   readonly detail: string
 }
@@ -196,7 +196,7 @@ const switchedOff = (state: GapState, input: Extract<GapInput, { readonly _tag: 
   orders: state.gaps.map((gap): GapOrder => ({
     _tag: "Close",
     gap: { ...gap, endedAt: gap.endedAt ?? Math.max(input.at, gap.openedAt) },
-    judgement: { status: "unprovable", recovered: 0, detail: input.detail }
+    judgement: { proven: [], recovered: 0, detail: input.detail }
   }))
 })
 

@@ -56,9 +56,8 @@ export const gapRecords = (cell: DeviceCell, orders: ReadonlyArray<GapOrder>): G
         effects.push(GapDrafts.gapEnded(id, opened, iso(order.gap.endedAt)))
         break
       case "Close": {
-        const { detail, recovered, status } = order.judgement
         const endedAt = iso(order.gap.endedAt)
-        drafts.push(GapDrafts.gapClosed(id, { ...opened, endedAt, status, recovered, detail }, now))
+        drafts.push(GapDrafts.gapClosed(id, { ...opened, endedAt, ...order.judgement }, now))
         break
       }
     }

@@ -151,6 +151,8 @@ export const make = Effect.fnUntraced(function*(
       floor: findFloor(cell),
       heardThrough: time.at(Math.max(reception.messageAt, reception.lookedAt, reception.hearingAt)),
       overlap: Duration.toMillis(settings.historyOverlap),
+      ackReach: Duration.toMillis(settings.historyAckReach),
+      hasAcks: gateway.history?.covers.has("acks") ?? false,
       sweep: Duration.toMillis(settings.historySweep),
       skew: Duration.toMillis(settings.clockSkew)
     })

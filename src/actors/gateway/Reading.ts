@@ -7,7 +7,8 @@
  * next year must not keep later readings from looking at this one.
  */
 import type { EventDraft } from "../../domain/Event.ts"
-import type { GapId } from "../../domain/Gap.ts"
+import { provables } from "../../domain/Gap.ts"
+import type { GapId, Provable } from "../../domain/Gap.ts"
 import type { History, HistoryWindow } from "../../services/GatewayParts.ts"
 import type { EndedGap, GapState, Judgement } from "../device/GapTracker.ts"
 import { transitMax } from "../device/hearing.ts"
@@ -24,6 +25,8 @@ export interface Reading {
   /** When it began: what it proves, it proves through this moment. */
   readonly through: number
   readonly window: HistoryWindow
+  /** Acks are proven of gaps that began then or later. */
+  readonly acksSince: number
   /** Rows that claim to be newer are left for the next reading: they are probably on their way. */
   readonly newest: number
   /** Where it stands; null before the first page. */
@@ -59,6 +62,10 @@ export interface Begin {
   /** The last time at which messages came, or at which it was proven that none were missing. */
   readonly heardThrough: number
   readonly overlap: number
+  /** So long before a gap a reading begins that is to prove acks: they come long after their messages. */
+  readonly ackReach: number
+  /** Whether the history has acks. */
+  readonly hasAcks: boolean
   readonly sweep: number
   /** How far the clocks may differ. */
   readonly skew: number
@@ -69,7 +76,10 @@ export const begin = (begin: Begin): Reading => {
   const oldestGap = gaps.gaps.reduce((oldest, { openedAt }) => Math.min(oldest, openedAt), Number.POSITIVE_INFINITY)
   const lastEnd = gaps.gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? 0), 0)
   // A clock that was set back leaves a watermark in the future; a gap may be older than the watermark.
-  const known = Math.min(watermark ?? floor, oldestGap, now) - begin.overlap
+  const known = Math.min(
+    Math.min(watermark ?? floor, oldestGap, now) - begin.overlap,
+    begin.hasAcks ? oldestGap - begin.ackReach : now
+  )
   const wanted = kind === "look"
     ? Math.min(begin.heardThrough, now) - lookOverlap
     : kind === "sweep"
@@ -81,6 +91,8 @@ export const begin = (begin: Begin): Reading => {
     from,
     through: now,
     window: { from: iso(from), to: iso(now + clockAheadMax) },
+    // Messages that are older than everything that is kept have no acks that anybody could miss.
+    acksSince: from <= floor ? Number.NEGATIVE_INFINITY : from + begin.ackReach,
     newest: Math.max(now - youngMax, lastEnd === 0 ? 0 : lastEnd + begin.skew),
     page: null,
     pages: 0,
@@ -145,26 +157,33 @@ export const assignEarly = ({ early, recovered }: Reading, first: GapId, found: 
 
 /** What is known of a gap once its history was read, or if there is none (`reading` null). */
 export const judge = (
-  reading: Pick<Reading, "from" | "recovered"> | null,
+  reading: Pick<Reading, "acksSince" | "from" | "recovered"> | null,
   covers: History["covers"],
   gap: EndedGap
 ): Judgement => {
-  const recovered = reading?.recovered.get(gap.id) ?? 0
-  const say = (status: Judgement["status"], verdict: string): Judgement => ({
-    status,
-    recovered,
+  const say = (proven: ReadonlyArray<Provable>, verdict: string): Judgement => ({
+    proven,
+    recovered: reading?.recovered.get(gap.id) ?? 0,
     detail: gap.detail === "" ? verdict : `${gap.detail}; ${verdict}`
   })
-  if (reading === null) return say("unprovable", "this gateway keeps no history, so nothing of that time can be read")
+  if (reading === null) return say([], "this gateway keeps no history, so nothing of that time can be read")
   if (gap.openedAt < reading.from) {
-    return say("unprovable", `what is before ${iso(reading.from)} is older than is kept, and was not read`)
+    return say([], `what is before ${iso(reading.from)} is older than is kept, and was not read`)
   }
-  if (!covers.has("messages")) return say("unprovable", "the gateway's history has no messages")
-  const missing = (["acks", "reactions", "other messages"] as const).filter((kind) => !covers.has(kind))
-  const words = { acks: "acks", reactions: "reactions", "other messages": "messages without text and file" }
-  const lacking = [...missing.map((kind) => words[kind]), "edits, revocations and other events"].join(", ")
+  const proven = provables.filter((one) => covers.has(one) && (one !== "acks" || reading.acksSince <= gap.openedAt))
+  const lacking = provables.filter((one) => !proven.includes(one)).map((one) => words[one])
+  const rest = [...lacking, "edits, revocations and other events"].join(", ")
   return say(
-    "closed",
-    `the messages of that time were read from the gateway's history; it does not have its ${lacking}`
+    proven,
+    "the gateway's history was read for all of that time: " +
+      (proven.length === 0 ? "" : `all ${proven.map((one) => words[one]).join(", ")} are in the log; `) +
+      `not proven: ${rest}`
   )
+}
+
+const words: Readonly<Record<Provable, string>> = {
+  messages: "messages",
+  "other-messages": "messages without text and file",
+  acks: "acks",
+  reactions: "reactions"
 }

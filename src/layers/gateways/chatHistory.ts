@@ -118,6 +118,8 @@ export const make = (name: GatewayName, rest: RestClient): History => {
   )
 
   return {
+    // A row has the reactions to its message as they stand. One to a message from before the window, and one that was taken
+    // back, are in no row of it, so they are not proven.
     covers: new Set(["messages"]),
     read: Effect.fn("ChatHistory.read")(function*(target, window, page) {
       const bounds = readBounds(window)

@@ -6,7 +6,7 @@ import { randomUUID } from "node:crypto"
 import { Clock, Context, Duration, Effect, Layer, PubSub } from "effect"
 import type { Device } from "../../domain/Device.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import type { Gap } from "../../domain/Gap.ts"
+import type { Gap, Provable } from "../../domain/Gap.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { canonical, isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
@@ -316,12 +316,13 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
   GapClose: (tables, effect, { recordedAt }) => {
     const row = tables.gaps.get(effect.gap) ?? gapFrom(effect)
     if (row.status !== "open") return
-    const { detail, endedAt, recovered, status } = effect
+    const { detail, endedAt, proven, recovered, status } = effect
     tables.gaps.set(effect.gap, {
       ...row,
       status: status as Gap["status"],
       endedAt,
       closedAt: recordedAt,
+      proven: proven === "" ? [] : proven.split(",") as ReadonlyArray<Provable>,
       recovered,
       detail
     })
@@ -351,6 +352,7 @@ const gapFrom = ({ cause, detail, device, gap, openedAt }: EffectOf<"GapOpen" | 
   openedAt,
   endedAt: null,
   closedAt: null,
+  proven: [],
   recovered: 0,
   detail
 })

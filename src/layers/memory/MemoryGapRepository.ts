@@ -1,7 +1,7 @@
 /** The gaps in memory, over the tables that the memory log writes. */
 import { Duration, Effect, Layer } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
-import type { Gap, GapCause } from "../../domain/Gap.ts"
+import type { Gap, GapCause, Provable } from "../../domain/Gap.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { GapRepository, gapIdPattern } from "../../services/GapRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
@@ -29,7 +29,8 @@ export const layer: Layer.Layer<GapRepository, never, MemoryDatabase> = Layer.ef
         const found = [...tables.gaps.values()].filter((gap) =>
           (before === null || gap.id < before) && isVisible(options.visible, gap.deviceId) &&
           (options.device === undefined || gap.deviceId === options.device) &&
-          (options.status === undefined || gap.status === options.status)
+          (options.status === undefined || gap.status === options.status) &&
+          (options.unproven === undefined || isUnproven(gap, options.unproven))
         ).sort((a, b) => a.id < b.id ? 1 : -1)
         const items = found.slice(0, limit)
         return { items, next: found.length > limit ? encodeCursor(items[limit - 1]!.id) : null }
@@ -59,6 +60,7 @@ export const layer: Layer.Layer<GapRepository, never, MemoryDatabase> = Layer.ef
             open: open.length,
             closed: gaps.filter(({ status }) => status === "closed").length,
             unprovable: gaps.filter(({ status }) => status === "unprovable").length,
+            messagesUnproven: gaps.filter((gap) => isUnproven(gap, "messages")).length,
             openSince: open[0]?.openedAt ?? null
           }
         }),
@@ -83,6 +85,8 @@ export const layer: Layer.Layer<GapRepository, never, MemoryDatabase> = Layer.ef
     })
   })
 )
+
+const isUnproven = ({ closedAt, proven }: Gap, what: Provable): boolean => closedAt !== null && !proven.includes(what)
 
 const byBeginning = (a: Gap, b: Gap): number =>
   a.openedAt === b.openedAt ? (a.id < b.id ? -1 : 1) : a.openedAt < b.openedAt ? -1 : 1

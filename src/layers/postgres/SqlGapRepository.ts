@@ -2,7 +2,7 @@
 import { Duration, Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { Gap, GapCause, GapCounts, Watermark } from "../../domain/Gap.ts"
+import type { Gap, GapCause, GapCounts, Provable, Watermark } from "../../domain/Gap.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { GapRepository, gapIdPattern } from "../../services/GapRepository.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
@@ -16,6 +16,7 @@ interface GapRow {
   readonly opened_ms: number
   readonly ended_ms: number | null
   readonly closed_ms: number | null
+  readonly proven: string
   readonly recovered: number
   readonly detail: string
 }
@@ -23,7 +24,11 @@ interface GapRow {
 const millis = (expression: string): string => `(extract(epoch from ${expression}) * 1000)::float8`
 
 const columns = `g.id, g.device_id, g.cause, g.status, ${millis("g.opened_at")} as opened_ms,
-  ${millis("g.ended_at")} as ended_ms, ${millis("g.closed_at")} as closed_ms, g.recovered, g.detail`
+  ${millis("g.ended_at")} as ended_ms, ${millis("g.closed_at")} as closed_ms, g.proven, g.recovered, g.detail`
+
+/** Accounted for without this being proven. The text is that of the index for messages. */
+const unproven = (what: Provable): string =>
+  `g.closed_at is not null and not ('${what}' = any (string_to_array(g.proven, ',')))`
 
 /** Gaps of a device that are looked at to count them. A device that has more flaps, which more of them would not tell better. */
 const countMax = 10_000
@@ -89,6 +94,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
           where((parameter) => `g.device_id = ${parameter}`, PgTypes.text(options.device))
         }
         if (options.status !== undefined) where((parameter) => `g.status = ${parameter}`, PgTypes.text(options.status))
+        if (options.unproven !== undefined) conditions.push(unproven(options.unproven))
         const found = `select g.* from gaps g where ${conditions.join(" and ")}`
         const newest = "order by g.id desc limit $1"
         if (options.visible !== undefined) parameters.push([...new Set(options.visible)])
@@ -138,22 +144,26 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
         `select ${millis("date_trunc('milliseconds', clock_timestamp())")} as now_ms`
       ).pipe(Effect.map(([row]) => new Date(row!.now_ms).toISOString()), answered("read the database's clock")),
       countsOf: (device) =>
-        sql.unsafe<Omit<GapCounts, "openSince"> & { readonly open_ms: number | null }>(
+        sql.unsafe<
+          & Pick<GapCounts, "open" | "closed" | "unprovable">
+          & { readonly open_ms: number | null; readonly messages_unproven: number }
+        >(
           `select count(*) filter (where g.status = 'closed')::integer as closed,
-            count(*) filter (where g.status = 'unprovable')::integer as unprovable, o.open, o.open_ms
+            count(*) filter (where g.status = 'unprovable')::integer as unprovable,
+            count(*) filter (where ${unproven("messages")})::integer as messages_unproven, o.open, o.open_ms
           from (
             select count(*)::integer as open, ${millis("min(g.opened_at)")} as open_ms
             from gaps g where g.device_id = $1 and g.status = 'open'
           ) o
           left join lateral (
-            select g.status from gaps g where g.device_id = $1 order by g.id desc limit ${countMax}
+            select g.status, g.closed_at, g.proven from gaps g where g.device_id = $1 order by g.id desc limit ${countMax}
           ) g on true
           group by o.open, o.open_ms`,
           [PgTypes.text(device)]
         ).pipe(
           Effect.map(([row]) => {
-            const { closed, open, open_ms, unprovable } = row!
-            return { open, closed, unprovable, openSince: toTime(open_ms) }
+            const { closed, messages_unproven, open, open_ms, unprovable } = row!
+            return { open, closed, unprovable, messagesUnproven: messages_unproven, openSince: toTime(open_ms) }
           }),
           answered("count gaps")
         ),
@@ -187,6 +197,7 @@ const toGap = (row: GapRow): Gap => ({
   openedAt: new Date(row.opened_ms).toISOString(),
   endedAt: toTime(row.ended_ms),
   closedAt: toTime(row.closed_ms),
+  proven: row.proven === "" ? [] : row.proven.split(",") as Array<Provable>,
   recovered: row.recovered,
   detail: row.detail
 })

@@ -7,6 +7,7 @@ import * as fc from "fast-check"
 import { restore, track, unclosedMax, unheard } from "../../../src/actors/device/GapTracker.ts"
 import type { GapInput, GapOrder, GapState, TrackedGap } from "../../../src/actors/device/GapTracker.ts"
 import { transitMax, unnoticedMax } from "../../../src/actors/device/hearing.ts"
+import { statusOf } from "../../../src/domain/Gap.ts"
 import type { GapCause, GapId } from "../../../src/domain/Gap.ts"
 import { propertyLimits } from "../../support/propertyLimits.ts"
 
@@ -97,7 +98,11 @@ class World {
           break
         case "Close":
           assert.strictEqual(known!.status, "open", "a gap is closed once")
-          this.rows.set(order.gap.id, { ...known!, endedAt: order.gap.endedAt, status: order.judgement.status })
+          this.rows.set(order.gap.id, {
+            ...known!,
+            endedAt: order.gap.endedAt,
+            status: statusOf(order.judgement.proven)
+          })
           break
       }
     }
@@ -162,7 +167,7 @@ class World {
       _tag: "Accounted",
       from,
       through: this.now,
-      judge: () => ({ status: "unprovable", recovered: 0, detail: "" })
+      judge: () => ({ proven: [], recovered: 0, detail: "" })
     })
   }
 

@@ -6,6 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect } from "effect"
 import { TestClock } from "effect/testing"
 import type { EventDraft } from "../../../src/domain/Event.ts"
+import type { Provable } from "../../../src/domain/Gap.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { deviceId, pass, settle } from "../../support/fleetBench.ts"
 import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../support/receptionBench.ts"
@@ -48,7 +49,7 @@ describe("a device that loses its session", () => {
       const [gap, ...others] = yield* gapsOf(one)
       assert.deepStrictEqual(others, [])
       assert.deepStrictEqual([gap!.cause, gap!.status, gap!.recovered], ["socket-down", "closed", 1])
-      assert.include(gap!.detail, "acks")
+      assert.deepStrictEqual(gap!.proven, ["messages", "other-messages", "acks"])
       assert.isAtMost(seconds(gap!.openedAt), 600, "begins no later than the last event that came")
       assert.isAtLeast(seconds(gap!.openedAt), 570)
       assert.isAtLeast(seconds(gap!.endedAt), 620)
@@ -74,15 +75,21 @@ describe("a device that loses its session", () => {
       assert.isAtLeast(seconds(gap!.openedAt), 560)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is unprovable where what the gateway keeps has no messages", () =>
+  it.effect("is unprovable where what the gateway keeps lacks a kind of messages or the acks, and says what is proven", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
-      history.covers = new Set(["acks"])
       yield* live(gateway)
       yield* pass("1 minute")
-      gateway.live(one)[0]!.lose("transport")
-      yield* pass("1 minute")
-      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["unprovable"])
+      const kept: ReadonlyArray<ReadonlyArray<Provable>> = [["acks"], ["messages"], ["messages", "acks"]]
+      for (const covers of kept) {
+        history.covers = new Set(covers)
+        history.keep(yield* arriving(one))
+        gateway.live(one)[0]!.lose("transport")
+        yield* pass("1 minute")
+        const gap = (yield* gapsOf(one)).at(-1)
+        assert.deepStrictEqual([gap!.status, gap!.proven], ["unprovable", covers])
+        if (!covers.includes("acks")) assert.match(gap!.detail, /not proven: .*acks/)
+      }
     }).pipe(Effect.provide(storage)))
 
   it.effect("is told to be unprovable at once where the gateway has no history, or the server turns out to have none", () =>

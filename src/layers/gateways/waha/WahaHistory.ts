@@ -160,7 +160,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
     return makePage(yield* decodeRows(rows, target, bounds), next)
   })
 
-  return { covers: new Set(["messages", "other messages", "acks"]), read }
+  return { covers: new Set(["messages", "other-messages", "acks"]), read }
 }
 
 /** Unix seconds, both included. */

@@ -18,6 +18,8 @@ const statements = [
     opened_at timestamptz not null,
     ended_at timestamptz,
     closed_at timestamptz,
+    -- With commas.
+    proven text collate "C" not null default '',
     recovered integer not null default 0,
     detail text not null
   )`,
@@ -26,6 +28,9 @@ const statements = [
   // Few rows at any time, and read at every claim and scrape.
   `create index gaps_open on gaps (device_id, cause) where status = 'open'`,
   `create index gaps_closed on gaps (closed_at) where closed_at is not null`,
+  // Those that somebody should look at, found among the many of gateways whose histories have no acks.
+  `create index gaps_messages_unproven on gaps (id) where closed_at is not null
+    and not ('messages' = any (string_to_array(proven, ',')))`,
   // Rows change in place, so that a page keeps room for the next version of its rows.
   `create table device_watermarks (
     device_id text collate "C" primary key,

@@ -31,12 +31,14 @@ const statements: Readonly<Record<RareTag, string>> = {
       order by r.gap, r.n
       on conflict (id) do update set ended_at = excluded.ended_at
         where o.status = 'open' and o.ended_at is null;`,
-  GapClose: `insert into gaps as o (id, device_id, cause, status, opened_at, ended_at, closed_at, recovered, detail)
-      select distinct on (r.gap) r.gap, r.device, r.cause, r.status, r."openedAt", r."endedAt", p_now, r.recovered, r.detail
+  GapClose: `insert into gaps as o (id, device_id, cause, status, opened_at, ended_at, closed_at, proven, recovered,
+        detail)
+      select distinct on (r.gap) r.gap, r.device, r.cause, r.status, r."openedAt", r."endedAt", p_now, r.proven,
+        r.recovered, r.detail
       from ${rows("GapClose")}
       order by r.gap, r.n
       on conflict (id) do update set status = excluded.status, ended_at = excluded.ended_at,
-          closed_at = excluded.closed_at, recovered = excluded.recovered, detail = excluded.detail
+          closed_at = excluded.closed_at, proven = excluded.proven, recovered = excluded.recovered, detail = excluded.detail
         where o.status = 'open';`,
   Watermark: `insert into device_watermarks as w (device_id, through, swept_at)
       select r.device, max(least(r.through, v_clock)), max(case when r."sweptAt" > v_clock then v_clock else r."sweptAt" end)

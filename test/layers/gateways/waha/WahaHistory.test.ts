@@ -69,7 +69,7 @@ describe("the history of a WAHA session", () => {
         draft.kind === "message.ack" ? [[draft.data.waId, draft.data.status]] : []
       )
       assert.deepStrictEqual(Object.fromEntries(statuses), { SENT: "sent", DELIVERED: "delivered", READ: "read" })
-      assert.deepStrictEqual(gateway.history.covers, new Set(["messages", "other messages", "acks"]))
+      assert.deepStrictEqual(gateway.history.covers, new Set(["messages", "other-messages", "acks"]))
     }))
 
   it.live("joins hidden ids with the phone numbers that the server tells", () =>

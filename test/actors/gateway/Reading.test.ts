@@ -1,0 +1,64 @@
+/** From when a history is read, and what a complete reading proves of a gap. */
+import { assert, describe, it } from "@effect/vitest"
+import type { GapState } from "../../../src/actors/device/GapTracker.ts"
+import { begin, judge } from "../../../src/actors/gateway/Reading.ts"
+import { type GapId, type Provable, provables } from "../../../src/domain/Gap.ts"
+
+const minutes = (count: number): number => count * 60_000
+const hours = (count: number): number => minutes(60 * count)
+const now = Date.parse("2026-11-22T12:00:00Z")
+
+const gap = {
+  id: "gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E" as GapId,
+  cause: "socket-down",
+  openedAt: now - minutes(5),
+  endedAt: now - minutes(1),
+  detail: ""
+} as const
+
+const read = (options: { readonly gaps?: boolean; readonly hasAcks: boolean; readonly floor?: number }) =>
+  begin({
+    kind: "connect",
+    now,
+    gaps: { reception: "hearing", hearingSince: gap.endedAt, gaps: options.gaps === false ? [] : [gap] } as GapState,
+    watermark: now - minutes(30),
+    floor: options.floor ?? now - hours(1000),
+    heardThrough: now,
+    overlap: minutes(10),
+    ackReach: hours(24),
+    hasAcks: options.hasAcks,
+    sweep: hours(48),
+    skew: 0
+  })
+
+const covering = (...kinds: ReadonlyArray<Provable>) => new Set(kinds)
+const all = covering("messages", "other-messages", "acks")
+
+describe("a reading for a gap", () => {
+  it("begins a little before what is not known, and a day before the gap where the history has acks", () => {
+    assert.strictEqual(read({ hasAcks: false }).from, now - minutes(40))
+    assert.strictEqual(read({ hasAcks: true }).from, gap.openedAt - hours(24))
+    assert.strictEqual(read({ hasAcks: true, gaps: false }).from, now - minutes(40), "without a gap no ack is missing")
+    const floor = now - minutes(20)
+    assert.strictEqual(read({ hasAcks: true, floor }).from, floor, "nothing older than what is kept")
+  })
+
+  it("proves of it what the history covers, and no acks of messages from before the reading", () => {
+    assert.deepStrictEqual(judge(read({ hasAcks: true }), all, gap).proven, ["messages", "other-messages", "acks"])
+    assert.deepStrictEqual(judge(read({ hasAcks: false }), all, gap).proven, ["messages", "other-messages"])
+    const floor = now - minutes(20)
+    assert.include(judge(read({ hasAcks: true, floor }), all, gap).proven, "acks", "there were no messages before")
+    assert.deepStrictEqual(judge(read({ hasAcks: true }), covering(), gap).proven, [])
+    assert.deepStrictEqual(judge(null, all, gap).proven, [], "nothing was read")
+    const older = { ...gap, openedAt: now - hours(30) }
+    assert.deepStrictEqual(judge(read({ hasAcks: true }), all, older).proven, [], "it began before the reading")
+  })
+
+  it("says in words what is proven and what is not", () => {
+    const { detail } = judge(read({ hasAcks: false }), covering("messages"), { ...gap, detail: "the socket fell" })
+    assert.match(detail, /^the socket fell; .*all messages are in the log; not proven: .*acks.*edits/)
+    for (const one of provables.slice(1)) {
+      assert.notInclude(judge(read({ hasAcks: false }), covering(), gap).proven, one)
+    }
+  })
+})
