@@ -13,7 +13,7 @@ import { Context, Effect, Layer, Redacted } from "effect"
 import { PgClient } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import { prepare } from "../src/log/PreparedDraft.ts"
-import { appendParameters, appendStatement } from "../src/layers/postgres/appendStatement.ts"
+import { appendStatement } from "../src/layers/postgres/appendStatement.ts"
 import { migrate } from "../src/layers/postgres/Migrations.ts"
 import { makeEventId } from "../src/services/EventIdentity.ts"
 import { devices, makeDraft } from "./support/drafts.ts"
@@ -67,7 +67,8 @@ const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const append = Effect.fnUntraced(function*(count: number) {
     const drafts = Array.from({ length: count }, () => prepare(makeDraft(next++), () => makeEventId(Date.now())))
     const groups = drafts.map((draft) => ({ drafts: [draft], fence: null, effects: [] }))
-    yield* connection.execute(appendStatement, appendParameters({ groups, moves: [], floor: head }), undefined)
+    const statement = appendStatement({ groups, moves: [], floor: head })
+    yield* connection.execute(statement.sql, statement.parameters, undefined)
     head += count
   })
   // Plans are made and pages are read before the clock runs.

@@ -7,7 +7,7 @@ import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { makeDraft } from "../bench/support/drafts.ts"
 import type { DeviceId } from "../src/domain/Ids.ts"
-import { appendParameters, appendStatement } from "../src/layers/postgres/appendStatement.ts"
+import { appendStatement } from "../src/layers/postgres/appendStatement.ts"
 import { prepare } from "../src/log/PreparedDraft.ts"
 import { makeEventId } from "../src/services/EventIdentity.ts"
 import type { Arrangement } from "./Arrangement.ts"
@@ -29,7 +29,8 @@ export const writeBeside = Effect.fnUntraced(
         const [row] = yield* client.unsafe<{ readonly head: number }>(
           "select coalesce(max(seq), 0)::float8 as head from events"
         )
-        yield* client.unsafe(appendStatement, appendParameters({ groups, moves: [], floor: row!.head }))
+        const { parameters, sql } = appendStatement({ groups, moves: [], floor: row!.head })
+        yield* client.unsafe(sql, parameters)
         yield* Effect.sleep(openMillis)
       }))
       // The program gets its turn.

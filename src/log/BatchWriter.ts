@@ -3,7 +3,7 @@
  * store refuses for its data is halved until the offender is alone, and a `frame.rejected` takes the offender's place.
  * If the store refuses that as well, the data was not the reason: the original waits as for a store that is away.
  */
-import { Effect, Schedule } from "effect"
+import { Cause, Effect, Option, Schedule } from "effect"
 import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -87,7 +87,6 @@ export const makeBatchWriter = (
 
   /** The head must be known before the first write: it is the floor above which repeats are looked for. */
   const learnHead = Effect.suspend(() => {
-    if (tail.known) return Effect.void
     const asked = tail.now
     return Effect.map(store.bounds, (seen) => {
       if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
@@ -111,22 +110,47 @@ export const makeBatchWriter = (
     tail.writeEnds()
   }
 
-  const writeUntilTaken = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
-    let failures = 0
-    return Effect.andThen(
-      learnHead,
-      Effect.suspend(() => {
-        const asked = tail.writeBegins()
-        const batch = { groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) }
-        return store.write(batch).pipe(
-          Effect.map((result): Answer => ({ asked, result })),
-          Effect.tapError((error) =>
-            error._tag === "FloorAboveHead" ? Effect.sync(() => lowerFloor(entries, asked, error)) : Effect.void
-          )
-        )
+  /** Asks the store once. */
+  const attempt = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
+    const write = Effect.suspend(() => {
+      const asked = tail.writeBegins()
+      const batch = { groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) }
+      return Effect.matchCauseEffect(store.write(batch), {
+        onSuccess: (result): Effect.Effect<Answer> => {
+          health.written()
+          return Effect.succeed({ asked, result })
+        },
+        onFailure: (cause) => {
+          const error = Option.getOrNull(Cause.findErrorOption(cause))
+          if (error?._tag === "FloorAboveHead") lowerFloor(entries, asked, error)
+          else tail.writeEnds()
+          return Effect.failCause(cause)
+        }
       })
-    ).pipe(
-      Effect.onError(() => Effect.sync(() => tail.writeEnds())),
+    })
+    return Effect.suspend(() => tail.known ? write : Effect.andThen(learnHead, write))
+  }
+
+  /** The first attempt usually succeeds, and pays for nothing that only the others need. */
+  const writeUntilTaken = (
+    entries: ReadonlyArray<Entry>,
+    piggybacked: ReadonlyArray<CursorMove>
+  ): Effect.Effect<Answer, BatchRefused> =>
+    Effect.catchCause(attempt(entries, piggybacked), (cause) => writeAgain(entries, piggybacked, cause))
+
+  /** From the failure of a first attempt on. */
+  const writeAgain = (
+    entries: ReadonlyArray<Entry>,
+    piggybacked: ReadonlyArray<CursorMove>,
+    first: Cause.Cause<StorageUnavailable | BatchRefused | FloorAboveHead>
+  ): Effect.Effect<Answer, BatchRefused> => {
+    let failures = 0
+    let begun = false
+    return Effect.suspend(() => {
+      if (begun) return attempt(entries, piggybacked)
+      begun = true
+      return Effect.failCause(first)
+    }).pipe(
       Effect.catchDefect((defect) =>
         Effect.andThen(
           Effect.logError("A defect while writing the log", defect),
@@ -147,7 +171,6 @@ export const makeBatchWriter = (
       ),
       Effect.retry({ while: (error) => error._tag !== "BatchRefused", schedule: storeRetry }),
       Effect.catchTags({ StorageUnavailable: Effect.die, FloorAboveHead: Effect.die }),
-      Effect.tap(() => Effect.sync(() => health.written())),
       Effect.tap(() => failures === 0 ? Effect.void : Effect.logInfo("The log is written again"))
     )
   }

@@ -28,6 +28,7 @@ import { makeReader } from "./LogReader.ts"
 import { LogTail } from "./LogTail.ts"
 import { LogHealth } from "./LogHealth.ts"
 import { makeRecorder } from "./logRecorder.ts"
+import { WriteSchedule } from "./WriteSchedule.ts"
 
 /** A larger batch no longer costs less per event, and a smaller one is redone sooner when its connection dies. */
 const batchEventsMax = 500
@@ -57,6 +58,7 @@ const defectPause = Duration.seconds(1)
 /** How often the gauges move while a batch waits: more often than they are scraped. */
 const gaugeInterval = Duration.seconds(1)
 
+const cursorIdleNanos = Duration.toNanosUnsafe(cursorIdle)
 const cursorIntervalNanos = Duration.toNanosUnsafe(cursorInterval)
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
@@ -82,13 +84,23 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     let flushing = 0
     let lastWriteAt = -2n * lingerNanos
     let cursorsAt = -cursorIntervalNanos
+    /** Since when cursor moves wait; null without any. */
+    let movesSince: bigint | null = null
     const cursorsWait = (now: bigint): bigint => {
       const left = cursorsAt + cursorIntervalNanos - now
       return left > 0n ? left : 0n
     }
-    /** What the writer waits on: changes of the queue, of the cursor moves and of `flushing`. */
+    /** What the gauges wait on: changes of the queue. */
     const work = new Condition()
-    const nudge = () => work.changed()
+    const schedule = new WriteSchedule(clock, Effect.runForkWith(context), {
+      dueAt: (now) => findDue(now),
+      roomWanted: () => queue.length === 0 && queue.roomWanted,
+      releaseRoom: () => queue.releaseRoom()
+    })
+    const nudge = () => {
+      work.changed()
+      schedule.changed()
+    }
     /** Called back from the writer, which a caller's mistake must not disturb. */
     const contained = (resume: () => void) => () => {
       try {
@@ -184,20 +196,16 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const write = makeBatchWriter({ store, moves, tail, record, health, clock, makeId })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
-    const atMost = (wait: Duration.Input, ready: () => boolean) =>
-      Effect.asVoid(Effect.timeoutOption(work.waitUntil(ready), wait))
-
-    const gather = Effect.suspend(() => {
-      if (full()) return Effect.void
+    const findDue = (now: bigint): bigint | null => {
       const oldest = queue.oldest
-      const now = clock.monotonicTimeNanosUnsafe()
-      if (oldest === undefined) {
-        const wait = Duration.max(cursorIdle, Duration.nanos(cursorsWait(now)))
-        return atMost(wait, () => queue.length > 0 || flushing > 0)
-      }
-      const wait = oldest.arrivedAt + lingerNanos - now
-      return now - lastWriteAt > lingerNanos || wait <= 0n ? Effect.void : atMost(Duration.nanos(wait), full)
-    })
+      if (oldest === undefined && movesSince === null) return null
+      if (full()) return now
+      if (oldest !== undefined) return now - lastWriteAt > lingerNanos ? now : oldest.arrivedAt + lingerNanos
+      // Since the log's last write too: while events come, the next batch takes the cursor along.
+      const idleSince = movesSince! > lastWriteAt ? movesSince! : lastWriteAt
+      const wait = cursorsWait(now)
+      return idleSince + cursorIdleNanos > now + wait ? idleSince + cursorIdleNanos : now + wait
+    }
 
     const showGauges = () => record.gauges(health.view, tail.head)
 
@@ -207,7 +215,10 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       const barriers = batch.filter(isBarrier)
       const now = clock.monotonicTimeNanosUnsafe()
       const piggybacked = flushing > 0 || cursorsWait(now) === 0n ? moves.take() : []
-      if (piggybacked.length > 0) cursorsAt = now
+      if (piggybacked.length > 0) {
+        cursorsAt = now
+        movesSince = null
+      }
       if (entries.length === 0 && piggybacked.length === 0) return settleBarriers(barriers, [])
       return write(entries, piggybacked).pipe(
         Effect.catchDefect((defect) => Effect.as(afterDefect(defect), entries.filter((entry) => !entry.answered))),
@@ -219,7 +230,10 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     const afterDefect = (defect: unknown) =>
       Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
         Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
-        Effect.andThen(Effect.sync(() => moves.restore())),
+        Effect.andThen(Effect.sync(() => {
+          moves.restore()
+          if (moves.pending) movesSince ??= clock.monotonicTimeNanosUnsafe()
+        })),
         Effect.andThen(Effect.sleep(defectPause))
       )
 
@@ -233,15 +247,6 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         showGauges()
       })
 
-    /** Room is given out a slice at a time, also when there is nothing to write that would give out the next. */
-    const awaitWork = Effect.gen(function*() {
-      while (queue.length === 0 && queue.roomWanted) {
-        yield* Effect.sleep("1 millis")
-        queue.releaseRoom()
-      }
-      yield* work.waitUntil(() => queue.length > 0 || moves.pending)
-    })
-
     // While a batch waits for the store nothing else would show how much waits, and for how long.
     yield* Effect.forkScoped(
       work.waitUntil(() => queue.events > 0).pipe(
@@ -253,7 +258,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const writer = yield* Effect.forkScoped(
       Effect.forever(
-        Effect.andThen(awaitWork, Effect.andThen(gather, writeBatch)).pipe(
+        Effect.andThen(schedule.untilDue, writeBatch).pipe(
           // Not of the batch, which is settled by now: the next round finds the rest.
           Effect.catchDefect(afterDefect)
         )
@@ -307,7 +312,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
           const { generation } = tail.now
           return Effect.map(store.resumeCursor(sink), (claim) => claim === null ? null : { ...claim, generation })
         }),
-      moveCursor: (claim, seq, id = null) => moves.move(claim, seq, id, nudge),
+      moveCursor: (claim, seq, id = null) =>
+        moves.move(claim, seq, id, () => {
+          movesSince ??= clock.monotonicTimeNanosUnsafe()
+          nudge()
+        }),
       cursors: store.cursors,
       deleteOlderThan: store.deleteOlderThan,
       mergeIdentities: store.mergeIdentities,

@@ -9,12 +9,15 @@ import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { isMarked } from "../domain/Ids.ts"
 import { LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage, ReadBudget } from "../services/EventLog.ts"
+import { Deadlines } from "./Deadlines.ts"
 import { pageBytesMax } from "./LogStore.ts"
 import type { LogStore } from "./LogStore.ts"
 import type { LogTail } from "./LogTail.ts"
 
 /** An idle reader gets the watermark this often: below the 30 s after which proxies cut silent connections. */
 export const heartbeat = Duration.seconds(15)
+
+const heartbeatNanos = Duration.toNanosUnsafe(heartbeat)
 
 /** For commits of other processes whose signal was lost. */
 const headPoll = Duration.seconds(1)
@@ -45,6 +48,7 @@ export const makeReader = Effect.fnUntraced(function*(
   tail: LogTail
 ): Effect.fn.Return<LogReader, never, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const deadlines = new Deadlines(clock, Effect.runForkWith(yield* Effect.context<never>()), () => tail.look())
   const bounds: LogReader["bounds"] = Effect.suspend(() => {
     const asked = tail.now
     return Effect.map(store.bounds, (seen) => {
@@ -132,9 +136,11 @@ export const makeReader = Effect.fnUntraced(function*(
           after = page.through
           mark = null
           const now = clock.monotonicTimeNanosUnsafe()
-          const left = saidAt + Duration.toNanosUnsafe(heartbeat) - now
-          if (page.events.length > 0 || left <= 0n) return [page, { after, mark, saidAt: now, generation }] as const
-          yield* Effect.timeoutOption(tail.awaitAfter(after, generation), Duration.nanos(left))
+          if (page.events.length > 0 || now >= saidAt + heartbeatNanos) {
+            return [page, { after, mark, saidAt: now, generation }] as const
+          }
+          const deadline = saidAt + heartbeatNanos
+          yield* tail.awaitAfter(after, generation, () => deadlines.passed(deadline))
         }
       })
     )

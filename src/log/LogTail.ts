@@ -204,9 +204,17 @@ export class LogTail {
     else this.advance(head)
   }
 
-  /** Returns once the head has passed `after`, or `generation` is no longer the newest. */
-  awaitAfter(after: number, generation: number): Effect.Effect<void> {
-    return this.#changes.waitUntil(() => this.#head > after || this.#generation !== generation)
+  /**
+   * Returns once the head has passed `after`, or `generation` is no longer the newest, or `overdue` says that it waited
+   * long enough, which is asked at every change and every `look`.
+   */
+  awaitAfter(after: number, generation: number, overdue: () => boolean): Effect.Effect<void> {
+    return this.#changes.waitUntil(() => this.#head > after || this.#generation !== generation || overdue())
+  }
+
+  /** Waiting readers look again. */
+  look(): void {
+    this.#changes.changed()
   }
 
   /** Null where the tail does not cover what follows `after`, or does not know its event as the marked one. */

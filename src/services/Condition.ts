@@ -15,7 +15,8 @@ export class Condition {
 
   /** Returns once `ready` holds: at once if it does already, else after the first `changed` at which it does. */
   waitUntil(ready: () => boolean): Effect.Effect<void> {
-    return Effect.callback<void>((resume) => {
+    const wait = Effect.callback<void>((resume) => {
+      // Again, because a fiber may have yielded to others since.
       if (ready()) return resume(Effect.void)
       const look = () => {
         if (!ready()) return
@@ -25,6 +26,7 @@ export class Condition {
       this.#looks.add(look)
       return Effect.sync(() => this.#looks.delete(look))
     })
+    return Effect.suspend(() => ready() ? Effect.void : wait)
   }
 
   /** The fields have changed. */

@@ -12,7 +12,7 @@ describe("the tail of the log and signals of commits", () => {
     tail.push([event(1)])
     tail.advance(1)
     let woken = 0
-    Effect.runFork(Effect.tap(tail.awaitAfter(1, 0), () => Effect.sync(() => woken++)))
+    Effect.runFork(Effect.tap(tail.awaitAfter(1, 0, () => false), () => Effect.sync(() => woken++)))
     return { tail, woken: () => woken }
   }
 

@@ -2,7 +2,8 @@
  * What one relay knows about itself: how far it has come, and what keeps it. Feeds the view, the metrics and the log
  * lines; decides nothing.
  */
-import { Cause, Clock, DateTime, Effect, Metric } from "effect"
+import { Cause, DateTime, Effect, Metric } from "effect"
+import type { Clock, Context } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventId } from "../../domain/Ids.ts"
 import type { LogReset } from "../../domain/MessageErrors.ts"
@@ -41,8 +42,13 @@ export class SinkProgress {
   #head = 0
   #flight: InFlight | null = null
 
-  constructor(sink: string) {
+  readonly #clock: Clock.Clock
+  readonly #context: Context.Context<never>
+
+  constructor(sink: string, clock: Clock.Clock, context: Context.Context<never>) {
     this.sink = sink
+    this.#clock = clock
+    this.#context = context
     this.#latency = Metric.withAttributes(Metrics.confirmLatency, { sink })
     this.#published = Metric.withAttributes(Metrics.eventsPublished, { sink })
     this.#lag = Metric.withAttributes(Metrics.sinkLag, { sink })
@@ -80,25 +86,22 @@ export class SinkProgress {
     return this.#flight
   }
 
+  /** Plain code, since a batch may be of one event. Returns what is left to be said. */
   confirm(batch: PublishBatch): Effect.Effect<void> {
     if (this.#flight !== null && this.#flight.confirmed > this.confirmed) {
       this.confirmed = this.#flight.confirmed
       this.confirmedId = this.#flight.confirmedId
     }
-    return Effect.gen({ self: this }, function*() {
-      const latency = (yield* Clock.currentTimeMillis) - Date.parse(batch.events[0]!.recordedAt)
-      yield* Metric.update(this.#latency, Math.max(0, latency) / 1000)
-      yield* Metric.update(this.#published, batch.events.length)
-      yield* this.#recovered()
-    })
+    const latency = this.#clock.currentTimeMillisUnsafe() - Date.parse(batch.events[0]!.recordedAt)
+    this.#latency.updateUnsafe(Math.max(0, latency) / 1000, this.#context)
+    this.#published.updateUnsafe(batch.events.length, this.#context)
+    return this.#failure === null ? Effect.void : this.#recovered()
   }
 
   /** A page came, so the log can be read; whether the sink takes it is another matter. */
   read(through: number): Effect.Effect<void> {
-    return Effect.suspend(() => {
-      this.seen(through)
-      return this.#failure?.reason === "storage" ? this.#recovered() : Effect.void
-    })
+    this.seen(through)
+    return this.#failure?.reason === "storage" ? this.#recovered() : Effect.void
   }
 
   /** Logs once for each kind of failure, not at each attempt: an outage may last for hours. */

@@ -9,7 +9,7 @@
  * reads its cursor from the database again. Shutdown waits within a bound for the confirms of what is in flight and for
  * the cursor; what misses the bound is published again by the next reader.
  */
-import { Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope, Stream } from "effect"
 import { LogReset } from "../../domain/MessageErrors.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
@@ -59,7 +59,8 @@ export const make = Effect.fnUntraced(function*(
   from: "beginning" | "now" = "beginning"
 ): Effect.fn.Return<SinkRelay, never, EventLog | Scope.Scope> {
   const log = yield* EventLog
-  const progress = new SinkProgress(sink.name)
+  const context = yield* Effect.context<never>()
+  const progress = new SinkProgress(sink.name, yield* Clock.Clock, context)
   const stopping = yield* Deferred.make<void>()
   // One slot: only the latest confirmed number counts, so several confirms may fall into one signal.
   const confirms = yield* Queue.sliding<void>(1)
@@ -233,34 +234,40 @@ const attempt = Effect.fnUntraced(function*(
   const number = progress.attempt
   const overlap = sink.overlap ?? 1
   const failed = yield* Deferred.make<never, SinkUnavailable>()
+  const scope = yield* Effect.scope
 
-  const confirmed = (batch: PublishBatch) =>
-    Effect.suspend(() => {
-      flight.confirm(batch)
-      const accounted = progress.confirm(batch)
-      Queue.offerUnsafe(confirms, undefined)
-      return accounted
-    })
+  const ready = () => !progress.closing && flight.hasRoom(overlap)
+  const roomForOne = flight.until(ready)
 
-  const send = Effect.fnUntraced(function*(batch: PublishBatch) {
-    yield* flight.until(() => !progress.closing && flight.hasRoom(overlap))
-    flight.sent(batch)
-    // Started at once, so that batches reach the sink in order.
-    yield* sink.publish(batch.events, number).pipe(
-      Effect.andThen(confirmed(batch)),
-      Effect.catchCause((cause) => Deferred.failCause(failed, cause)),
-      Effect.forkScoped({ startImmediately: true })
+  const publish = (batch: PublishBatch) =>
+    Effect.catchCause(
+      Effect.flatMap(sink.publish(batch.events, number), () => {
+        flight.confirm(batch)
+        const said = progress.confirm(batch)
+        Queue.offerUnsafe(confirms, undefined)
+        return said
+      }),
+      (cause) => Deferred.failCause(failed, cause)
     )
-  })
+
+  const send = (batch: PublishBatch) =>
+    Effect.andThen(
+      roomForOne,
+      Effect.suspend(() => {
+        flight.sent(batch)
+        // Started at once, so that batches reach the sink in order.
+        return Effect.forkIn(publish(batch), scope, { startImmediately: true })
+      })
+    )
 
   // The log may have gone back while the sink was away and nothing was read.
   const read = log.follow({ after: progress.confirmed, generation: progress.generation }).pipe(
-    Stream.runForEach((page) =>
-      Effect.andThen(
-        progress.read(page.through),
-        Effect.forEach(splitIntoBatches(page.events, batchMax), send, { discard: true })
-      )
-    ),
+    Stream.runForEach((page) => {
+      const said = progress.read(page.through)
+      const batches = splitIntoBatches(page.events, batchMax)
+      const sent = batches.length === 1 ? send(batches[0]!) : Effect.forEach(batches, send, { discard: true })
+      return said === Effect.void ? sent : Effect.andThen(said, sent)
+    }),
     // What is in flight may yet be confirmed, whatever became of the log.
     Effect.catch((error) => Effect.andThen(flight.until(() => flight.empty), Effect.fail(error)))
   )

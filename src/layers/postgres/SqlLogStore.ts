@@ -14,8 +14,9 @@ import { BatchRefused, FloorAboveHead, LogStore } from "../../log/LogStore.ts"
 import type { WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered, makeSchemaRepair } from "./Migrations.ts"
-import { appendParameters, appendStatement } from "./appendStatement.ts"
-import { describe, isDataError, isNumberTaken, withinAnswerMax } from "./sqlErrors.ts"
+import { appendStatement } from "./appendStatement.ts"
+import { describe, isDataError, isNumberTaken } from "./sqlErrors.ts"
+import { makeWriterConnection } from "./WriterConnection.ts"
 
 /** As the append function names it. */
 const channel = "columba_log"
@@ -93,21 +94,13 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const repairSchema = yield* makeSchemaRepair
     const answered = yield* makeAnswered
 
-    /**
-     * On a connection of its own for that long: shared ones are pipelined, and a reader's statement would wait behind
-     * an append that waits for another process's.
-     */
+    const execute = yield* makeWriterConnection
+
     const write: LogStore["Service"]["write"] = (batch) =>
-      withinAnswerMax(
-        Effect.scoped(Effect.flatMap(sql.reserve, (connection) =>
-          connection.execute(appendStatement, appendParameters(batch), undefined)))
-      ).pipe(
-        Effect.tapError(repairSchema),
-        Effect.catch(writeFailure),
-        Effect.flatMap((rows) =>
-          toResult(batch, rows[0] as AppendRow)
-        )
-      )
+      Effect.matchEffect(Effect.suspend(() => execute(appendStatement(batch))), {
+        onSuccess: (rows) => toResult(batch, rows[0] as AppendRow),
+        onFailure: (error) => Effect.andThen(repairSchema(error), writeFailure(error))
+      })
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
       const { bound, conditions, parameters } = filterSql(options, 5)

@@ -1,4 +1,8 @@
-/** A batch as the parameters of the append function: one array per column, in the order that the function names them. */
+/**
+ * A batch as a call of the append function: one array per column, in the order that the function names them. What most
+ * batches lack (fences, effects, aliases, cursors) is a constant of the statement: a batch of a few messages costs mostly
+ * what its parameters cost, on both sides. So there is one statement for each combination of what a batch has.
+ */
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import { effectColumns, effectValues, frequentTags, isRare } from "../../services/LogEffect.ts"
@@ -6,18 +10,13 @@ import type { FrequentTag, LogEffect, RareTag } from "../../services/LogEffect.t
 import type { PreparedDraft, WriteBatch } from "../../log/LogStore.ts"
 import { appendArrays } from "./migrations/appendFunction.ts"
 
-export const appendStatement = `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused
-  from columba_append_v1($1::float8, $2::text, ${
-  appendArrays.map(([, type], index) => `$${index + 3}::${type}`).join(", ")
-})`
-
 const elementOids = { "text[]": PgTypes.OID.text, "integer[]": PgTypes.OID.int4, "float8[]": PgTypes.OID.float8 }
 
 type Value = string | number | null
 
 /** A rare effect with its group, its draft and its place in the batch. */
 interface RareRow {
-  readonly g: number
+  readonly g: number | null
   readonly i: number | null
   readonly n: number
 }
@@ -37,7 +36,8 @@ class Columns {
 
 class Batch {
   readonly groups = new Columns(2)
-  readonly drafts = new Columns(14)
+  readonly draftGroups = new Columns(1)
+  readonly drafts = new Columns(13)
   readonly aliases = new Columns(3)
   readonly moves = new Columns(4)
   readonly effects = Object.fromEntries(
@@ -48,18 +48,22 @@ class Batch {
   #rareCount = 0
 
   constructor({ groups, moves }: WriteBatch) {
+    // Groups that only say of a single draft that it is one are what the function takes a draft without a group for.
+    const single = groups.every(({ drafts, effects, fence }) =>
+      drafts.length === 1 && fence === null && effects.length === 0
+    )
     groups.forEach(({ drafts, effects, fence }, index) => {
-      this.groups.push(fence?.deviceId ?? null, fence?.epoch ?? null)
-      for (const draft of drafts) this.#addDraft(draft, index + 1)
+      if (!single) this.groups.push(fence?.deviceId ?? null, fence?.epoch ?? null)
+      for (const draft of drafts) this.#addDraft(draft, single ? null : index + 1)
       for (const effect of effects) this.#addEffect(effect, index + 1, null)
     })
     for (const move of moves) this.moves.push(move.sink, move.epoch, move.seq, move.id)
   }
 
-  #addDraft(draft: PreparedDraft, group: number): void {
+  #addDraft(draft: PreparedDraft, group: number | null): void {
     this.#count++
+    if (group !== null) this.draftGroups.push(group)
     this.drafts.push(
-      group,
       draft.id,
       draft.kind,
       draft.deviceId,
@@ -78,7 +82,7 @@ class Batch {
     for (const effect of draft.effects) this.#addEffect(effect, group, this.#count)
   }
 
-  #addEffect(effect: LogEffect, group: number, index: number | null): void {
+  #addEffect(effect: LogEffect, group: number | null, index: number | null): void {
     if (!isRare(effect)) return this.effects[effect._tag].push(group, index, ...effectValues(effect))
     const { _tag, ...columns } = effect
     ;(this.#rare[_tag] ??= []).push({ ...columns, g: group, i: index, n: this.#rareCount++ })
@@ -90,19 +94,51 @@ class Batch {
   }
 
   get arrays(): ReadonlyArray<ReadonlyArray<Value>> {
-    return [this.groups, this.drafts, ...frequentTags.map((tag) => this.effects[tag]), this.aliases, this.moves]
-      .flatMap((columns) => columns.arrays)
+    return [
+      this.groups,
+      this.draftGroups,
+      this.drafts,
+      ...frequentTags.map((tag) => this.effects[tag]),
+      this.aliases,
+      this.moves
+    ].flatMap((columns) => columns.arrays)
   }
 }
 
-export const appendParameters = (writeBatch: WriteBatch): ReadonlyArray<PgTypes.Parameter | null> => {
+export interface AppendStatement {
+  readonly sql: string
+  readonly parameters: ReadonlyArray<PgTypes.Parameter>
+}
+
+/** By which parameters it has. At most 64: each part of a batch (groups, drafts, effects …) has its arrays or lacks them. */
+const statements = new Map<string, string>()
+
+export const appendStatement = (writeBatch: WriteBatch): AppendStatement => {
   const batch = new Batch(writeBatch)
-  return [
-    PgTypes.float8(writeBatch.floor),
-    batch.rare === null ? null : PgTypes.text(batch.rare),
+  const parameters = [PgTypes.float8(writeBatch.floor)]
+  const { rare } = batch
+  if (rare !== null) parameters.push(PgTypes.text(rare))
+  let present = rare === null ? "-" : "r"
+  batch.arrays.forEach((values, index) => {
+    present += values.length === 0 ? "-" : "a"
     // Typed by element, so that an array of nulls alone has a type too.
-    ...batch.arrays.map((values, index) =>
-      Result.getOrThrow(PgTypes.array(values, elementOids[appendArrays[index]![1]]))
-    )
-  ]
+    if (values.length > 0) {
+      parameters.push(Result.getOrThrow(PgTypes.array(values, elementOids[appendArrays[index]![1]])))
+    }
+  })
+  const known = statements.get(present)
+  if (known !== undefined) return { sql: known, parameters }
+  const sql = makeStatement(present)
+  statements.set(present, sql)
+  return { sql, parameters }
+}
+
+const makeStatement = (present: string): string => {
+  let number = 1
+  const rare = present[0] === "r" ? `$${++number}::text` : "null"
+  const arrays = appendArrays.map(([, type], index) =>
+    present[index + 1] === "a" ? `$${++number}::${type}` : `'{}'::${type}`
+  )
+  return `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused
+  from columba_append_v1($1::float8, ${[rare, ...arrays].join(", ")})`
 }

@@ -1,5 +1,5 @@
 /** What a failed statement means to the callers of our ports. */
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import { SqlError } from "effect/sql"
 import { DirectoryLost } from "./directoryLock.ts"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
@@ -34,6 +34,10 @@ export const isSchemaMissing = (error: unknown): boolean =>
 /** The server is starting (57P03), or has no connection left for us (53300): another moment may be better. */
 export const isServerBusy = (error: SqlError.SqlError): boolean => ["53300", "57P03"].includes(readCode(error))
 
+/** The connection is gone, or the server has ended it: an administrator did (57P01), or a crash of another one (57P02). */
+export const isConnectionLost = (error: SqlError.SqlError): boolean =>
+  error.reason._tag === "ConnectionError" || ["57P01", "57P02"].includes(readCode(error))
+
 /**
  * What the client says of settings with which it does not even try, such as a URL without a user; null where it tried.
  * The client has no other mark for these than its words.
@@ -55,13 +59,13 @@ export const describe = (error: SqlError.SqlError): string => {
  * The longest that a caller waits, for a connection and for what is ahead on it too: a little above what a server and
  * a connection to it are given (Postgres.ts), so that these are noticed first and replaced.
  */
-const answerMax = "15 seconds"
+export const answerMax = Duration.seconds(15)
 
 /** The statement may have been done all the same. */
 export const withinAnswerMax = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
   Effect.timeoutOrElse(effect, { duration: answerMax, orElse: () => Effect.fail(overdue) })
 
-const overdue = new SqlError.SqlError({
+export const overdue = new SqlError.SqlError({
   reason: new SqlError.StatementTimeoutError({
     cause: null,
     message: "The database did not answer in time",

@@ -6,7 +6,7 @@ import type { Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import type { GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
-import { appendParameters, appendStatement } from "../../../src/layers/postgres/appendStatement.ts"
+import { appendStatement } from "../../../src/layers/postgres/appendStatement.ts"
 import { migrate } from "../../../src/layers/postgres/Migrations.ts"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
@@ -65,10 +65,9 @@ it.live("no reader skips a row that commits late; a reader of a plain sequence d
       watcher,
       (name) => {
         const draft = prepare(messageDraft({ device, body: name }), () => makeEventId(Date.now()))
-        return sql.unsafe(
-          appendStatement,
-          appendParameters({ groups: [{ drafts: [draft], fence: null, effects: [] }], moves: [], floor: 0 })
-        )
+        const groups = [{ drafts: [draft], fence: null, effects: [] }]
+        const statement = appendStatement({ groups, moves: [], floor: 0 })
+        return sql.unsafe(statement.sql, statement.parameters)
       },
       (after) =>
         watcher<{ seq: number; name: string }>`
@@ -126,6 +125,22 @@ it.live("loses and doubles nothing when its connections are killed over and over
       assert.deepStrictEqual(order, [...order].sort((a, b) => a - b))
       assert.strictEqual(new Set(order).size, count / devices.length)
     }
+  }).pipe(Effect.scoped))
+
+it.live("a connection of the writer that died while it was idle is replaced within the next write", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const sql = yield* clientAt(url)
+    const device = freshDevice()
+    yield* log.append([messageDraft({ device })])
+    const retries = Effect.map(Metric.value(Metrics.appendRetries), ({ count }) => count)
+    const before = yield* retries
+    assert.strictEqual(yield* killWriter(sql), 1)
+    yield* until("it has ended", Effect.map(killWriter(sql), (killed) => killed === 0))
+    assert.deepStrictEqual(yield* log.append([messageDraft({ device })]), [{ _tag: "Committed", seq: 2 }])
+    // To the log it was no failure, so nobody was told of one.
+    assert.strictEqual(yield* retries, before)
   }).pipe(Effect.scoped))
 
 /** The database raises this SQLSTATE for every event whose data contains the text. */

@@ -2,7 +2,9 @@
  * The append: one batch in one round trip and one transaction. Its name carries a version, so that two versions of the
  * program can run on one database during an upgrade.
  *
- * A batch is a list of groups; each is committed as a whole or refused as a whole. Arrays of one prefix run in parallel.
+ * A batch is a list of groups; each is committed as a whole or refused as a whole. A batch in which each group is one
+ * draft, without a fence and without effects of the group, has no groups (`g_*` and `p_group` are empty). Arrays of one
+ * prefix run in parallel.
  * `*_group` and `*_index` (from 1) name the group, and the draft in the batch, that a row belongs to; a row without a
  * draft belongs to the group alone. It counts if its draft is new, or its group was neither refused nor committed before.
  *
@@ -109,18 +111,20 @@ export const appendFunction = `create function columba_append_v1(
       where e.seq > v_floor and e.seq <= v_head;
       perform set_config('enable_hashjoin', 'off', true);
     end if;
-    select array_agg(x.stale and not x.repeated order by x.g), array_agg(not x.stale and not x.repeated order by x.g)
-    into v_refused, v_open
-    from (
-      select g.i as g,
-        g.device is not null and not exists (
-          select 1 from devices d where d.id = g.device and d.epoch = g.epoch
-        ) as stale,
-        cardinality(v_same_id) > 0 and exists (
-          select 1 from unnest(p_group, p_id) p(g, id) where p.g = g.i and p.id::uuid = any (v_same_id)
-        ) as repeated
-      from unnest(g_device, g_epoch) with ordinality g(device, epoch, i)
-    ) x;
+    if cardinality(g_device) > 0 then
+      select array_agg(x.stale and not x.repeated order by x.g), array_agg(not x.stale and not x.repeated order by x.g)
+      into v_refused, v_open
+      from (
+        select g.i as g,
+          g.device is not null and not exists (
+            select 1 from devices d where d.id = g.device and d.epoch = g.epoch
+          ) as stale,
+          cardinality(v_same_id) > 0 and exists (
+            select 1 from unnest(p_group, p_id) p(g, id) where p.g = g.i and p.id::uuid = any (v_same_id)
+          ) as repeated
+        from unnest(g_device, g_epoch) with ordinality g(device, epoch, i)
+      ) x;
+    end if;
 
     if cardinality(p_id) > 0 then
       with draft as (
