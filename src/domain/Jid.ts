@@ -15,12 +15,19 @@ const split = (jid: string): { readonly user: string; readonly server: string } 
  * `628…@s.whatsapp.net`. Groups, channels and all other text are returned unchanged.
  */
 export const canonical = (jid: string): string => {
+  if (isCanonicalPhone(jid)) return jid
   const { server, user } = split(jid)
   if (server === "s.whatsapp.net" || server === "c.us") {
     return `${bareUser(user)}@s.whatsapp.net`
   }
   return server === "lid" ? `${bareUser(user)}@lid` : jid
 }
+
+const phoneServer = "@s.whatsapp.net"
+
+/** Most addresses are: then nothing is cut and put together again. Its first dot must be the one of the server. */
+const isCanonicalPhone = (jid: string): boolean =>
+  jid.endsWith(phoneServer) && jid.indexOf(":") === -1 && jid.indexOf(".") === jid.length - phoneServer.length + 2
 
 /** Whether it is a hidden user id. Its digits are no phone number. */
 export const isLid = (jid: string): boolean => jid.endsWith("@lid")

@@ -20,9 +20,11 @@ export const separator = "\u001f"
 
 /** Control characters: never part of an address or an id, refused by text columns (NUL), or our own separator. */
 // oxlint-disable-next-line no-control-regex
-const control = /[\u0000-\u001f]/g
+const control = /[\u0000-\u001f]/
+// oxlint-disable-next-line no-control-regex
+const everyControl = /[\u0000-\u001f]/g
 
-export const clean = (text: string): string => text.replace(control, "\ufffd")
+export const clean = (text: string): string => control.test(text) ? text.replace(everyControl, "\ufffd") : text
 
 /** 128 bits of SHA-256 as 32 hex digits: what a `uuid` column holds. */
 export const digest = (text: string): string => hash("sha256", text, "hex").slice(0, 32)
@@ -41,15 +43,25 @@ export interface KeyParts {
   readonly sender: string
 }
 
-export const deriveKey = ({ base, chat, sender }: KeyParts): string =>
-  digest(`${base}${separator}${chat}${separator}${sender}`)
+/** The last one, because an event's key is derived twice at once: for its message id, and when the log prepares it. */
+let lastIdentity = ""
+let lastKey = digest(lastIdentity)
+
+export const deriveKey = ({ base, chat, sender }: KeyParts): string => {
+  const identity = `${base}${separator}${chat}${separator}${sender}`
+  if (identity !== lastIdentity) {
+    lastKey = digest(identity)
+    lastIdentity = identity
+  }
+  return lastKey
+}
 
 /**
  * The identity of a message. Of a message of our own the gateway's id is enough, because this account chose it, and
  * acks name nothing else. Of a foreign one it is not: its sender chose it, so chat and sender belong to the identity.
  */
 export const deriveMessageKeyParts = (deviceId: DeviceId, message: MessageIdentity): KeyParts => ({
-  base: [deviceId, "message", message.fromMe ? "1" : "0", clean(message.waId)].join(separator),
+  base: `${deviceId}${separator}message${separator}${message.fromMe ? "1" : "0"}${separator}${clean(message.waId)}`,
   chat: message.fromMe ? "" : clean(canonical(message.chat)),
   sender: message.fromMe ? "" : clean(canonical(message.sender))
 })
@@ -58,7 +70,7 @@ export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): M
   formatMessageId(deriveKey(deriveMessageKeyParts(deviceId, message)))
 
 /** The message id of a key of 32 hex digits. */
-export const formatMessageId = (key: string): MessageId => `msg_${base32(Buffer.from(`${key}00`, "hex"))}` as MessageId
+export const formatMessageId = (key: string): MessageId => `msg_${base32(key)}` as MessageId
 
 /** The key of a message id; null for an id that no key has. */
 export const parseMessageId = (id: string): string | null => {
@@ -107,21 +119,27 @@ export const makeEventId = (now: number): EventId => {
 }
 
 /** The id of a gap that is written down at `now` (milliseconds). */
-export const makeGapId = (now: number): GapId =>
-  `gap_${base32(Buffer.from(`${makeEventId(now).replaceAll("-", "")}00`, "hex"))}` as GapId
+export const makeGapId = (now: number): GapId => `gap_${base32(makeEventId(now).replaceAll("-", ""))}` as GapId
 
-const base32 = (bytes: Buffer): string => {
+const hexValues = new Uint8Array(128)
+for (let value = 0; value < 16; value++) hexValues[value.toString(16).charCodeAt(0)] = value
+
+/** Two characters at a time: the text of ten bits. */
+const pairs = Array.from({ length: 1024 }, (_, bits) => `${crockford[bits >> 5]}${crockford[bits & 31]}`)
+
+/** 32 hex digits as 26 characters. */
+const base32 = (hex: string): string => {
   let text = ""
   let bits = 0
   let count = 0
-  for (let index = 0; text.length < idLength; index++) {
-    bits = (bits << 8) | bytes[index]!
-    count += 8
-    while (count >= 5 && text.length < idLength) {
-      count -= 5
-      text += crockford[(bits >>> count) & 31]
-    }
+  for (let index = 0; index < 32; index++) {
+    bits = (bits << 4) | hexValues[hex.charCodeAt(index)]!
+    count += 4
+    if (count < 10) continue
+    count -= 10
+    text += pairs[bits >>> count]
     bits &= (1 << count) - 1
   }
-  return text
+  // Eight bits are left, and two zeros end the last character.
+  return text + pairs[bits << 2]
 }
