@@ -7,11 +7,14 @@
  * some dialects name phone numbers.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
-import { ByteSize, Effect, type Scope, Stream } from "effect"
-import { HttpClient, HttpClientRequest, HttpIncomingMessage } from "effect/http"
-import type { HttpClientError, HttpMethod } from "effect/http"
+import { Effect, type Scope, Stream } from "effect"
+import { HttpClient, HttpClientRequest } from "effect/http"
+import type { HttpClientError } from "effect/http"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { GatewayName } from "../../domain/Ids.ts"
+import { Origin, renderHeaders } from "./http/Origin.ts"
+import { RequestPool } from "./http/RequestPool.ts"
+import type { PooledRequest, RequestPoolOptions } from "./http/RequestPool.ts"
 
 export interface RestOptions {
   readonly name: GatewayName
@@ -24,7 +27,7 @@ export interface RestOptions {
 export interface RestRequest {
   /** Completes the sentence "the gateway failed to …". */
   readonly operation: string
-  readonly method: HttpMethod.HttpMethod
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE"
   readonly url: URL
   /** From the first byte of the request to the last one of the answer. */
   readonly millis: number
@@ -34,6 +37,11 @@ export interface RestRequest {
   readonly body?: unknown
   /** The longest answer that is read. 4 MiB by default. */
   readonly bodyBytesMax?: number
+  /**
+   * It only reads, so that it may be sent again where a kept connection was closed before anything came. Not every GET of
+   * a gateway does: some log in or out.
+   */
+  readonly repeatable?: boolean
   /** On a connection of its own, so that slow answers to other requests cannot delay this one. */
   readonly apart?: boolean
 }
@@ -84,43 +92,59 @@ const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpA
 
 export const make = Effect.fnUntraced(
   function*(options: RestOptions): Effect.fn.Return<RestClient, never, Scope.Scope> {
-    const pool = yield* makeHttpClient({
-      keepAlive: true,
-      maxSockets: connectionsMax,
-      maxFreeSockets: connectionsMax,
-      timeout: idleMillisMax
-    })
-    const apart = yield* makeHttpClient({ keepAlive: false, maxSockets: apartConnectionsMax })
+    const origin = new Origin(options.base)
+    const openPool = (limits: RequestPoolOptions) =>
+      Effect.acquireRelease(
+        Effect.sync(() => new RequestPool(origin, limits)),
+        (pool) => Effect.sync(() => pool.close())
+      )
+    const pool = yield* openPool({ connectionsMax, idleMillisMax })
+    const apart = yield* openPool({ connectionsMax: apartConnectionsMax, idleMillisMax: 0 })
     const files = yield* makeHttpClient({ keepAlive: false, maxSockets: fileConnectionsMax })
     const base = options.base.href.replace(/[?#].*$/, "").replace(/\/$/, "")
 
-    const ask = (question: RestRequest): Effect.Effect<RestReply, GatewayUnavailable> => {
-      const unavailable = (detail: string) => GatewayUnavailable.of(options.name, question.operation, detail)
-      const request = HttpClientRequest.make(question.method)(question.url, {
-        headers: { accept: "application/json", ...options.headers, ...question.headers }
-      })
-      const client = question.apart === true ? apart : pool
-      return client.execute(
-        question.body === undefined ? request : HttpClientRequest.bodyJsonUnsafe(request, question.body)
-      ).pipe(
-        Effect.flatMap((response) =>
-          response.text.pipe(
-            Effect.map((text): RestReply => ({ status: response.status, text })),
-            Effect.catchIf(isTooLarge, () => Effect.succeed({ status: response.status, text: null }))
-          )
-        ),
-        Effect.mapError((error) => unavailable(describeFailure(error))),
-        Effect.timeoutOrElse({
-          duration: question.millis,
-          orElse: () => Effect.fail(unavailable(`no answer within ${question.millis} ms`))
-        }),
-        Effect.provideService(
-          HttpIncomingMessage.MaxBodySize,
-          ByteSize.bytes(question.bodyBytesMax ?? bodyBytesDefault)
-        ),
-        Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
-      )
+    const ofEveryRequest = { accept: "application/json", ...toLowerCase(options.headers) }
+    let rendered: string | null = null
+    const writeRequest = ({ apart, body, headers, method, url }: RestRequest): string => {
+      const lines = (headers === undefined
+        ? rendered ??= renderHeaders(ofEveryRequest)
+        : renderHeaders({ ...ofEveryRequest, ...toLowerCase(headers) })) +
+        (apart === true ? "connection: close\r\n" : "")
+      if (body === undefined) {
+        return origin.writeHead(method, url, method === "GET" ? lines : `${lines}content-length: 0\r\n`)
+      }
+      const json = JSON.stringify(body)
+      const framing = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n`
+      return origin.writeHead(method, url, lines + framing) + json
     }
+
+    const ask = (question: RestRequest): Effect.Effect<RestReply, GatewayUnavailable> =>
+      Effect.callback((resume) => {
+        const connections = question.apart === true ? apart : pool
+        const fail = (detail: string) => {
+          clearTimeout(deadline)
+          resume(Effect.fail(GatewayUnavailable.of(options.name, question.operation, detail)))
+        }
+        const request: PooledRequest = {
+          text: writeRequest(question),
+          repeatable: question.repeatable === true,
+          bodyBytesMax: question.bodyBytesMax ?? bodyBytesDefault,
+          onReply: (status, text) => {
+            clearTimeout(deadline)
+            resume(Effect.succeed({ status, text }))
+          },
+          onFailure: fail
+        }
+        const deadline = setTimeout(() => {
+          connections.withdraw(request)
+          fail(`no answer within ${question.millis} ms`)
+        }, question.millis)
+        connections.submit(request)
+        return Effect.sync(() => {
+          clearTimeout(deadline)
+          connections.withdraw(request)
+        })
+      })
 
     const open: RestClient["open"] = ({ headers, millis, operation, url }) => {
       const unavailable = (detail: string) => GatewayUnavailable.of(options.name, operation, detail)
@@ -149,9 +173,8 @@ export const make = Effect.fnUntraced(
   }
 )
 
-const isTooLarge = ({ reason }: HttpClientError.HttpClientError): boolean =>
-  reason._tag === "DecodeError" && typeof reason.cause === "object" && reason.cause !== null &&
-  "_tag" in reason.cause && reason.cause._tag === "MaxBytesError"
+const toLowerCase = (headers: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** The error's code at most: its message quotes the URL. */
 const describeFailure = ({ reason }: HttpClientError.HttpClientError): string => {

@@ -43,10 +43,13 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   const unavailable = (operation: string, detail: string) => GatewayUnavailable.of(name, operation, detail)
 
   const ask = (operation: string, method: "GET" | "POST", url: URL, body?: unknown, millis = questionMillis) =>
-    Effect.map(rest.ask({ operation, method, url, body, millis }), ({ status, text }): Reply => ({
-      status,
-      envelope: readEnvelope(text)
-    }))
+    Effect.map(
+      rest.ask({ operation, method, url, body, millis, repeatable: method === "GET" }),
+      ({ status, text }): Reply => ({
+        status,
+        envelope: readEnvelope(text)
+      })
+    )
 
   const refused = (operation: string, reply: Reply) => unavailable(operation, describeRefusal(reply))
 

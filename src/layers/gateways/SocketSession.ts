@@ -9,22 +9,23 @@
  * on the socket; an open session has no timers, streams or closures of its own.
  */
 import { Effect, Scope } from "effect"
-import { WebSocket } from "ws"
+import type { WebSocket } from "ws"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../domain/Ids.ts"
 import { SessionRefused } from "../../services/GatewayParts.ts"
 import type { OpenSession, Session, SessionEvent, SessionListener, SessionTarget } from "../../services/GatewayParts.ts"
-import { awaitHandshake, makeSocketOptions, type Opening } from "./handshake.ts"
+import { type HandshakeOptions, makeOrigin, type Opening, openWebSocket, type SocketAddress } from "./handshake.ts"
+import { ClientSocket } from "./http/ClientSocket.ts"
 import { type PingWheel, pingWheel, type WheelMember } from "./PingWheel.ts"
 import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./rejects.ts"
 import { chooseCloseCode, ofSocketError, pingTimeout, type Refusal, scopeClosed } from "./socketFailures.ts"
 
 /** What a dialect says about its sockets. */
 export interface SocketDialect {
+  /** `ws://` or `wss://`: the host and the port of all of them. */
+  readonly url: string
   /** Where the device's socket is and what the upgrade carries. Either may hold secrets, and is shown nowhere. */
-  readonly address: (
-    target: SessionTarget
-  ) => { readonly url: string; readonly headers: Readonly<Record<string, string>> }
+  readonly address: (target: SessionTarget) => SocketAddress
   /** With `mayWait` the answer may be that the gateway has to be asked something first. */
   readonly decode: (
     text: string,
@@ -74,8 +75,7 @@ const handshakeMillisDefault = 10_000
 
 interface SocketOptions extends SocketDialect {
   readonly frameBytesMax: number
-  readonly frameBytesHardMax: number
-  readonly handshakeMillis: number
+  readonly handshake: HandshakeOptions
   readonly wheel: PingWheel
 }
 
@@ -85,7 +85,7 @@ interface HeldFrame {
 }
 
 /** The socket, with a reference to the session it belongs to. */
-class DeviceSocket extends WebSocket {
+class DeviceSocket extends ClientSocket {
   session: SocketSession | undefined
 }
 
@@ -246,7 +246,7 @@ class SocketSession implements Session, WheelMember {
     const failure = ofSocketError(error)
     this.#failure ??= failure
     if (failure.code === "frame-too-large" && !this.#ended) {
-      this.#listener.onEvent(rejectUnread(this.#options.frameBytesHardMax, this.target, Date.now()))
+      this.#listener.onEvent(rejectUnread(this.#options.handshake.frameBytesHardMax, this.target, Date.now()))
     }
   }
 
@@ -294,20 +294,20 @@ const connect = (
   onOpen: (session: SocketSession) => void,
   onRefused: (refusal: Refusal) => void
 ): () => void => {
-  const { headers, url } = options.address(target)
-  const socket = new DeviceSocket(url, makeSocketOptions(headers, options.frameBytesHardMax))
-  const begin = (opening: Opening | null): SocketSession =>
+  const { acceptedBy, handshake } = options
+  const address = options.address(target)
+  const begin = (socket: DeviceSocket, opening: Opening | null): SocketSession =>
     new SocketSession(socket, target, listener, options, opening)
-  if (options.acceptedBy === "upgrade") {
-    return awaitHandshake(socket, options.handshakeMillis, () => onOpen(begin(null)), onRefused)
-  }
+  const opened = (socket: DeviceSocket) => onOpen(begin(socket, null))
+  if (acceptedBy === "upgrade") return openWebSocket(handshake, address, new DeviceSocket(), opened, onRefused)
   let session: SocketSession | null = null
   const refused = (refusal: Refusal) => {
     session?.abandon()
     onRefused(refusal)
   }
-  const cancel = awaitHandshake(socket, options.handshakeMillis, () => onOpen(session!), refused, (opening) => {
-    session = begin(opening)
+  const accepted = () => onOpen(session!)
+  const cancel = openWebSocket(handshake, address, new DeviceSocket(), accepted, refused, (socket, opening) => {
+    session = begin(socket, opening)
     session.sendPing()
   })
   return () => {
@@ -327,8 +327,11 @@ export const make = (name: GatewayName, dialect: SocketDialect, limits: SocketLi
   const options: SocketOptions = {
     ...dialect,
     frameBytesMax: limits.frameBytesMax ?? frameBytesDefault,
-    frameBytesHardMax: limits.frameBytesHardMax ?? frameBytesHardDefault,
-    handshakeMillis: limits.handshakeMillis ?? handshakeMillisDefault,
+    handshake: {
+      origin: makeOrigin(dialect.url),
+      millis: limits.handshakeMillis ?? handshakeMillisDefault,
+      frameBytesHardMax: limits.frameBytesHardMax ?? frameBytesHardDefault
+    },
     wheel: limits.wheel ?? pingWheel
   }
   const sessions = new Map<DeviceId, SocketSession>()

@@ -83,8 +83,10 @@ const readRetryAfter = (value: string | ReadonlyArray<string> | undefined, now: 
   return seconds > 0 ? Math.min(seconds, retryAfterMax) : null
 }
 
+export const notAWebSocket: Failure = failure("transport", "not-a-websocket", "what answered is no WebSocket server")
+
 /** An error before the socket was up: no connection, no TLS, no proper answer. */
-export const ofConnectError = (error: NodeJS.ErrnoException): Failure => {
+export const ofConnectError = (error: { readonly code?: string | undefined }): Failure => {
   const code = error.code ?? ""
   if (localCodes.has(code)) {
     return failure("transport", "local-limit", `this machine could not open a socket (${code})`)
@@ -96,7 +98,7 @@ export const ofConnectError = (error: NodeJS.ErrnoException): Failure => {
     return failure("upstreamDown", "tls", `no trusted connection to the gateway (${code})`)
   }
   if (code.startsWith("HPE_") || code === "") {
-    return failure("transport", "not-a-websocket", "what answered is no WebSocket server")
+    return notAWebSocket
   }
   return failure("upstreamDown", "unreachable", `no connection to the gateway (${code})`)
 }

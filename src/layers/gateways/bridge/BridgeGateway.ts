@@ -54,6 +54,7 @@ export const make = Effect.fnUntraced(function*(
   const rest = SlotRest.make(options.name, http)
   const url = socketUrl(base)
   const sockets = SocketSession.make(options.name, {
+    url,
     address: ({ upstreamId }) => ({
       url: `${url}?device_id=${upstreamId}`,
       headers: { "X-Device-Id": upstreamId, ...headers }

@@ -4,10 +4,11 @@
  *
  * Only protocol pings are sent: GOWA drops a connection on any text that is not a JSON object.
  */
-import { WebSocket } from "ws"
+import type { WebSocket } from "ws"
 import type { Failure } from "../../../domain/DeviceState.ts"
 import type { LinkListener } from "../../../services/GatewayParts.ts"
-import { awaitHandshake, makeSocketOptions } from "../handshake.ts"
+import { makeOrigin, openWebSocket } from "../handshake.ts"
+import { ClientSocket } from "../http/ClientSocket.ts"
 import type { PingWheel, WheelMember } from "../PingWheel.ts"
 import { chooseCloseCode, ofClose, ofSocketError, pingTimeout, type Refusal } from "../socketFailures.ts"
 import { readControlFrame } from "./controlFrames.ts"
@@ -109,12 +110,12 @@ export const connect = (
   onOpen: (link: GowaLink) => void,
   onRefused: (refusal: Refusal) => void
 ): () => void => {
-  const headers = { ...options.headers, "X-Device-Id": encodeURIComponent(slot) }
-  const socket = new WebSocket(options.url, makeSocketOptions(headers, frameBytesMax))
-  return awaitHandshake(
-    socket,
-    options.handshakeMillis,
-    () => onOpen(new GowaLink(socket, listener, options.wheel)),
+  const { handshakeMillis: millis, url, wheel } = options
+  return openWebSocket(
+    { origin: makeOrigin(url), millis, frameBytesHardMax: frameBytesMax },
+    { url, headers: { ...options.headers, "X-Device-Id": encodeURIComponent(slot) } },
+    new ClientSocket(),
+    (socket) => onOpen(new GowaLink(socket, listener, wheel)),
     onRefused
   )
 }

@@ -56,6 +56,7 @@ export const make = Effect.fnUntraced(function*(
   const lids = yield* LidMap.make(client, rest)
   const url = socketUrl(base)
   const sockets = SocketSession.make(options.name, {
+    url,
     address: ({ upstreamId }) => {
       const query = new URLSearchParams({ session: upstreamId, events: wantedEvents.join(",") })
       if (key !== null) query.set("x-api-key", key)

@@ -1,0 +1,61 @@
+/**
+ * Where a gateway listens: plain or TLS connections to it, and the first lines of a request. A TLS session is resumed by
+ * the connections that follow, which spares both sides most of the handshake's work.
+ */
+import { validateHeaderName, validateHeaderValue } from "node:http"
+import * as net from "node:net"
+import * as tls from "node:tls"
+
+export class Origin {
+  readonly #secure: boolean
+  readonly #host: string
+  readonly #port: number
+  readonly #hostHeader: string
+  #session: Buffer | undefined
+
+  /** `http(s)://` or `ws(s)://`. Only host and port are used. */
+  constructor(url: URL) {
+    this.#secure = url.protocol === "https:" || url.protocol === "wss:"
+    this.#host = url.hostname.replace(/^\[(.*)\]$/, "$1")
+    this.#port = url.port === "" ? (this.#secure ? 443 : 80) : Number(url.port)
+    this.#hostHeader = url.host
+  }
+
+  /** What is written before the connection is up is sent once it is. */
+  connect(): net.Socket {
+    if (!this.#secure) return net.connect({ host: this.#host, port: this.#port, noDelay: true })
+    const socket = tls.connect({
+      host: this.#host,
+      port: this.#port,
+      // An address is no name that a certificate could be chosen by.
+      servername: net.isIP(this.#host) === 0 ? this.#host : "",
+      session: this.#session
+    })
+    socket.setNoDelay(true)
+    socket.once("session", (session: Buffer) => {
+      this.#session = session
+    })
+    // A session that was part of a failure is not offered again.
+    socket.once("error", () => {
+      this.#session = undefined
+    })
+    return socket
+  }
+
+  /** The request line and the headers, up to the empty line. */
+  writeHead(method: string, url: URL, headers: string): string {
+    return `${method} ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${this.#hostHeader}\r\n${headers}\r\n`
+  }
+}
+
+/** Header lines. Throws where a name or a value could not be sent as it is, as Node's own client does. */
+export const renderHeaders = (headers: Readonly<Record<string, string>>): string => {
+  let lines = ""
+  for (const name of Object.keys(headers)) {
+    const value = headers[name]!
+    validateHeaderName(name)
+    validateHeaderValue(name, value)
+    lines += `${name}: ${value}\r\n`
+  }
+  return lines
+}
