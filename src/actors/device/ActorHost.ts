@@ -11,10 +11,12 @@ import type { FleetMeter } from "../fleet/FleetMeter.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { Backfill } from "../gateway/Backfill.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
+import type { DueSet } from "../gateway/DueSet.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import type { SlotStarter } from "../gateway/SlotStarter.ts"
 import type { StatusSync } from "../gateway/StatusSync.ts"
 import type { WebhookSetup } from "../gateway/WebhookSetup.ts"
+import type { DeviceCell } from "./DeviceCell.ts"
 
 export interface ActorHost {
   readonly log: EventLog["Service"]
@@ -28,6 +30,8 @@ export interface ActorHost {
   readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
   readonly backfill: Backfill
+  /** When devices go on by themselves: the end of a back-off or of a quarantine. */
+  readonly alarms: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]
   readonly meter: FleetMeter
   readonly clock: Clock.Clock

@@ -55,7 +55,7 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
         yield* handle(cell, yield* connect(cell))
         break
       case "WaitUntil":
-        yield* handle(cell, yield* takeUntil(cell, todo.at))
+        yield* handle(cell, yield* cell.takeUntil(todo.at))
         break
       case "Park":
         yield* handle(cell, yield* cell.take)
@@ -69,12 +69,6 @@ const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
   !cell.fenced ? Effect.void : Effect.logWarning("another process has claimed the device; its actor here stops").pipe(
     Effect.annotateLogs({ device: cell.device.id, epoch: cell.epoch }),
     Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
-  )
-
-const takeUntil = (cell: DeviceCell, at: number): Effect.Effect<Input> =>
-  Effect.map(
-    Effect.timeoutOption(cell.take, Math.max(0, at - monotonicMillis(cell.host.clock))),
-    Option.getOrElse((): Input => ({ _tag: "RetryDue" }))
   )
 
 const reconnectsIn = (failureClass: FailureClass) => Metric.withAttributes(Metrics.reconnects, { class: failureClass })

@@ -31,6 +31,8 @@ const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
   "Fenced"
 ])
 
+const retryDue: Input = { _tag: "RetryDue" }
+
 /**
  * The device's memory, and the inbox of its fiber. Plain fields: one of these exists per device for as long as the
  * device runs, through restarts of its fiber.
@@ -137,17 +139,43 @@ export class DeviceCell {
   }
 
   /** The next input, in order of arrival. */
-  readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => {
+  readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => this.#await(resume))
+
+  /** As `take`, for a device that goes on by itself at this time of the monotonic clock, or soon after it. */
+  takeUntil(at: number): Effect.Effect<Input> {
+    const { alarms } = this.host
+    return Effect.callback<Input>((resume) => {
+      const withdraw = this.#await((input) => {
+        alarms.cancel(this)
+        resume(input)
+      })
+      if (withdraw === undefined) return
+      alarms.planAt(this, at)
+      return Effect.andThen(withdraw, Effect.sync(() => alarms.cancel(this)))
+    })
+  }
+
+  /** The time that `takeUntil` was given has come. */
+  alarm(): void {
+    this.post(retryDue)
+  }
+
+  #await(resume: (effect: Effect.Effect<Input>) => void): Effect.Effect<void> | undefined {
     const input = this.#inbox.shift()
-    if (input !== undefined) return resume(Effect.succeed(input))
+    if (input !== undefined) {
+      resume(Effect.succeed(input))
+      return undefined
+    }
     this.#wake = resume
     if (this.#onDrained !== null) {
       for (const done of this.#onDrained) done()
       this.#onDrained = null
     }
-    return Effect.sync(() => {
-      this.#wake = null
-    })
+    return this.#withdraw
+  }
+
+  readonly #withdraw = Effect.sync(() => {
+    this.#wake = null
   })
 
   incidentOver(): void {

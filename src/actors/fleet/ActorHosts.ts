@@ -6,7 +6,7 @@
  * What runs actors (a local fleet, or an entity of a cluster) admits a device, claims it, activates the cell that it
  * got, and runs it.
  */
-import { Clock, Context, Effect, Exit, Layer, RcMap, Result, Scope } from "effect"
+import { Clock, Context, Duration, Effect, Exit, Layer, RcMap, Result, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
@@ -25,6 +25,7 @@ import { resume } from "../device/restoreReception.ts"
 import type { RestoredReception } from "../device/restoreReception.ts"
 import * as Backfill from "../gateway/Backfill.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
+import * as DueSet from "../gateway/DueSet.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as SlotStarter from "../gateway/SlotStarter.ts"
@@ -32,6 +33,9 @@ import * as StatusSync from "../gateway/StatusSync.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
+
+/** A retry comes later by at most so much; thousands of devices that wait wake the process a hundred times a second. */
+const alarmGrain = Duration.millis(10)
 
 export class ActorHosts extends Context.Service<ActorHosts, {
   /** A cell for this device on the host of its gateway, counted and asked about until it is dismissed. */
@@ -72,6 +76,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
         const backfill = yield* Backfill.make(gateway, { log, time, settings })
+        const alarms = yield* DueSet.make<DeviceCell>({ grain: alarmGrain, onDue: (cell) => cell.alarm() })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {
           log,
@@ -84,6 +89,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           starter,
           webhooks,
           backfill,
+          alarms,
           time,
           meter,
           clock,

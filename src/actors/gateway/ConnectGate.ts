@@ -54,18 +54,17 @@ const makePlaces = (count: number) => {
   const enter: ConnectGate["enter"] = (handshake) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.suspend(() => {
+        if (free > 0) {
+          free--
+          return Effect.ensuring(restore(handshake), leave)
+        }
         let mine = false
         const arrive = Effect.callback<void>((resume) => {
           const enter = () => {
             mine = true
             resume(Effect.void)
           }
-          if (free === 0) {
-            waiting.add(enter)
-          } else {
-            free--
-            enter()
-          }
+          waiting.add(enter)
           return Effect.sync(() => waiting.delete(enter))
         })
         // A place may be given to a device that is being stopped at the same moment: it is passed on.

@@ -6,7 +6,7 @@
  * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;
  * those of whom that answer proves nothing are then asked about one by one.
  */
-import { Duration, Effect, Metric, Random } from "effect"
+import { Cause, Duration, Effect, Exit, Metric, Random } from "effect"
 import type { Scope } from "effect"
 import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
@@ -20,6 +20,10 @@ import * as Workers from "./workers.ts"
 
 /** A hint is followed up within this time; many hints at once are spread over it. */
 const hintDelayMax = 500
+
+/** Made once: a metric with attributes computes its key when it is first used. */
+const succeeded = Metric.withAttributes(Metrics.statusSyncs, { outcome: "success" })
+const failed = Metric.withAttributes(Metrics.statusSyncs, { outcome: "failure" })
 
 /** What a list of all slots says of one that is not in it. */
 const noSlot: SlotStatus = { status: { isConnected: false, isLoggedIn: false, jid: null }, proven: true }
@@ -80,26 +84,28 @@ export const make = Effect.fnUntraced(function*(
     else plan(cell)
   }
 
-  const ask = Effect.fnUntraced(function*(cell: DeviceCell) {
-    const { session } = cell
-    // A whole fleet asks this when its sessions have opened, and only whether the account is usable; which account it is
-    // the regular questions find out.
-    const accountKnown = cell.actorState.state._tag === "Connecting"
-    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
-    cell.statusHinted = false
-    const answer = yield* Effect.result(gateway.status(target, accountKnown)).pipe(
-      Effect.ensuring(Effect.sync(() => answered(cell)))
-    )
-    yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
-    // An answer to a question that was asked under an older session proves nothing about this one.
-    if (answer._tag === "Success" && cell.session === session) cell.post({ _tag: "StatusRead", status: answer.success })
-  })
+  /** A whole fleet asks this when its sessions have opened: nothing is around the question that is not needed. */
+  const ask = (cell: DeviceCell): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const { session } = cell
+      // When a session has opened, only whether the account is usable; which account it is the regular questions find out.
+      const accountKnown = cell.actorState.state._tag === "Connecting"
+      const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+      cell.statusHinted = false
+      return Effect.ignore(Effect.onExit(gateway.status(target, accountKnown), (answer) => {
+        answered(cell)
+        if (Exit.isFailure(answer)) return Cause.hasFails(answer.cause) ? Metric.update(failed, 1) : Effect.void
+        // An answer to a question that was asked under an older session proves nothing about this one.
+        if (cell.session === session) cell.post({ _tag: "StatusRead", status: answer.value })
+        return Metric.update(succeeded, 1)
+      }))
+    })
 
   const askAll = Effect.fnUntraced(function*(statuses: ReadStatuses, some: ReadonlyArray<DeviceCell>) {
     const asked = some.map((cell) => ({ cell, session: cell.session }))
     for (const cell of some) cell.statusHinted = false
     const answer = yield* Effect.onError(Effect.result(statuses), () => Effect.sync(() => some.forEach(answered)))
-    yield* Metric.update(Metric.withAttributes(Metrics.statusSyncs, { outcome: answer._tag.toLowerCase() }), 1)
+    yield* Metric.update(answer._tag === "Success" ? succeeded : failed, 1)
     for (const { cell, session } of asked) {
       const found = answer._tag === "Success" ? answer.success.get(cell.device.upstreamId) ?? noSlot : null
       if (found?.proven === false && cells.has(cell)) {

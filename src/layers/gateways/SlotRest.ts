@@ -72,7 +72,8 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
     return { isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in }
   })
 
-  const status = Effect.fn("SlotRest.status")(function*(slot: UpstreamId, known: string | null) {
+  // Without a span: a whole fleet asks it at once.
+  const status = Effect.fnUntraced(function*(slot: UpstreamId, known: string | null) {
     const operation = "answer for the slot's status"
     const clock = yield* Clock.Clock
     const began = monotonicMillis(clock)
