@@ -4,7 +4,7 @@
  * and again at every connection.
  */
 import { Context, Schema } from "effect"
-import type { Effect } from "effect"
+import type { Effect, Scope, Stream } from "effect"
 
 /**
  * `invalid`: no absolute URL of a server, or written in another way than it is understood (numbers in other bases, dots
@@ -31,6 +31,16 @@ export class OutboundFailed extends Schema.TaggedError<OutboundFailed>()("Outbou
   }
 }
 
+/** The file is above the limit that the caller has named. */
+export class OutboundTooLarge extends Schema.TaggedError<OutboundTooLarge>()("OutboundTooLarge", {
+  message: Schema.String,
+  bytesMax: Schema.Int
+}) {
+  static of(bytesMax: number): OutboundTooLarge {
+    return new OutboundTooLarge({ bytesMax, message: `The file is larger than ${bytesMax} bytes` })
+  }
+}
+
 export interface OutboundPost {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
@@ -44,9 +54,29 @@ export interface OutboundReply {
   readonly retryAfterSeconds: number | null
 }
 
+export interface OutboundFetch {
+  readonly url: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** No more is read. */
+  readonly bytesMax: number
+}
+
+/** An answer of any status; redirects are not followed. `size` is what the server says. */
+export interface OutboundFile {
+  readonly status: number
+  readonly contentType: string | null
+  readonly size: number | null
+  /** Can be read once. Fails where the server breaks off, stands still or takes too long, and above the limit. */
+  readonly content: Stream.Stream<Uint8Array, OutboundFailed | OutboundTooLarge>
+}
+
 export class OutboundHttp extends Context.Service<OutboundHttp, {
   /** Whether requests may go to this URL, as its name resolves now. */
   readonly check: (url: string) => Effect.Effect<void, OutboundRefused>
   /** One POST with one answer, within the bounds of time and size of this service. */
   readonly post: (request: OutboundPost) => Effect.Effect<OutboundReply, OutboundRefused | OutboundFailed>
+  /** One GET, for as long as the scope: its body is read as the caller reads it. */
+  readonly fetch: (
+    request: OutboundFetch
+  ) => Effect.Effect<OutboundFile, OutboundRefused | OutboundFailed | OutboundTooLarge, Scope.Scope>
 }>()("columba/services/OutboundHttp") {}

@@ -1,19 +1,25 @@
 /**
- * Requests to servers that a caller has named, over Node's own HTTP client. A name is resolved once per connection, all
- * of its addresses are checked, and the connection goes to one of these very addresses: a name that resolves to another
- * address a moment later changes nothing. A connection that is kept for the next request was checked when it was made.
+ * Requests to servers that a caller has named, over Node's own HTTP client and connections that go only where they may
+ * (`pinnedAgents`): events that are posted, and files that are fetched. One guard for both.
  */
-import { lookup, Resolver } from "node:dns/promises"
 import * as http from "node:http"
 import * as https from "node:https"
-import { isIP } from "node:net"
-import type { LookupFunction } from "node:net"
-import { networkInterfaces } from "node:os"
 import { Effect, Layer } from "effect"
 import { OutboundFailed, OutboundHttp, OutboundRefused } from "../../services/OutboundHttp.ts"
 import type { OutboundPost, OutboundReply } from "../../services/OutboundHttp.ts"
-import { isPublicAddress } from "./addresses.ts"
+import { openFile } from "./openFile.ts"
 import { readOutboundUrl, refusedAddress } from "./outboundUrl.ts"
+import {
+  type Agents,
+  describeCause,
+  isReachable,
+  makeAgents,
+  makeCheckedResolve,
+  readAddress,
+  type Resolve,
+  resolveAsMachine,
+  resolveWith
+} from "./pinnedAgents.ts"
 
 /** From the first step (resolving) to the head of the answer: what Standard Webhooks asks a sender to allow. */
 const requestMillisMax = 15_000
@@ -27,27 +33,23 @@ const headBytesMax = 16 * 1024
 
 /**
  * Connections kept for the next request: per server as many as a subscription uses at a time, because a connection costs
- * more than a request. Closed before servers usually close them.
+ * more than a request.
  */
 const idleConnectionsMax = 8
-const idleMillis = 15_000
 
-/** A name server that does not answer is asked twice; the rest of the time is for the request. */
-const resolveMillis = 2_500
-const resolveTries = 2
-
-/** Addresses that are looked at of one name; a name with more has its first ones. */
-const addressesMax = 16
-
-export type Resolve = (hostname: string) => Promise<ReadonlyArray<string>>
+/** Files under way per server: one that is slow to give them holds up no other. */
+const filesMax = 8
 
 export interface OutboundOptions {
   /** Allows private addresses, every port, and http. */
   readonly allowPrivate: boolean
   /** How names become addresses; by default by the name servers, or where private names are allowed, as the machine does. */
   readonly resolve?: Resolve | undefined
-  /** How long a request may take; tests have less time. */
+  /** How long a request may take up to the head of its answer; tests have less time. */
   readonly requestMillis?: number | undefined
+  /** How long a file may take in all, and how long it may stand still; tests have less time. */
+  readonly fileMillis?: number | undefined
+  readonly silenceMillis?: number | undefined
 }
 
 export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
@@ -56,15 +58,11 @@ export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
     Effect.gen(function*() {
       const { allowPrivate, requestMillis = requestMillisMax } = options
       const resolve = options.resolve ?? (allowPrivate ? resolveAsMachine : resolveWith())
-      const resolveChecked = async (hostname: string): Promise<ReadonlyArray<string>> => {
-        const addresses = (await resolve(hostname)).slice(0, addressesMax)
-        if (addresses.length === 0) throw OutboundRefused.of("unresolved", "The name of the host has no address")
-        if (!allowPrivate && !addresses.every(isReachable)) throw refusedAddress()
-        return addresses
-      }
+      const resolveChecked = makeCheckedResolve(resolve, allowPrivate)
       const kept = makeAgents(resolveChecked, { keepAlive: true, maxFreeSockets: idleConnectionsMax })
       const fresh = makeAgents(resolveChecked, { keepAlive: false })
-      yield* Effect.addFinalizer(() => Effect.sync(() => [kept, fresh].forEach((agents) => agents.destroy())))
+      const files = makeAgents(resolveChecked, { keepAlive: false, maxSockets: filesMax })
+      yield* Effect.addFinalizer(() => Effect.sync(() => [kept, fresh, files].forEach((agents) => agents.destroy())))
 
       const read = (text: string) =>
         Effect.suspend(() => {
@@ -72,78 +70,49 @@ export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
           return url instanceof OutboundRefused ? Effect.fail(url) : Effect.succeed(url)
         })
 
+      /** Before a connection: an address in the place of a name is connected to without asking anybody. */
+      const readAllowed = (text: string) =>
+        Effect.flatMap(read(text), (url) => {
+          const address = readAddress(url)
+          return allowPrivate || address === null || isReachable(address)
+            ? Effect.succeed(url)
+            : Effect.fail(refusedAddress())
+        })
+
+      const inTime = Effect.timeoutOrElse({
+        duration: requestMillis,
+        orElse: () => Effect.fail(OutboundFailed.of("timeout", `no answer within ${requestMillis / 1000} s`))
+      })
+
       const check = Effect.fn("Outbound.check")(function*(text: string) {
-        const url = yield* read(text)
-        const address = readAddress(url)
-        if (address !== null) return allowPrivate || isReachable(address) ? undefined : yield* refusedAddress()
+        const url = yield* readAllowed(text)
+        if (readAddress(url) !== null) return
         yield* Effect.tryPromise({
           try: () => resolveChecked(url.hostname),
           catch: (cause) =>
             cause instanceof OutboundRefused
               ? cause
-              : OutboundRefused.of("unresolved", `The name of the host could not be resolved (${describe(cause)})`)
+              : OutboundRefused.of("unresolved", `The name of the host could not be resolved (${describeCause(cause)})`)
         })
       })
 
-      const post = (request: OutboundPost) =>
-        Effect.flatMap(read(request.url), (url) => {
-          const address = readAddress(url)
-          if (!allowPrivate && address !== null && !isReachable(address)) return Effect.fail(refusedAddress())
-          return send(kept, url, request).pipe(
+      const post: OutboundHttp["Service"]["post"] = (request) =>
+        Effect.flatMap(readAllowed(request.url), (url) =>
+          send(kept, url, request).pipe(
             // The server had closed the kept connection before it got the request; a new one tells how it is.
             Effect.catchIf((error) => error === staleConnection, () => send(fresh, url, request)),
             Effect.catchIf((error) => error === staleConnection, () => Effect.fail(closedEarly)),
-            Effect.timeoutOrElse({
-              duration: requestMillis,
-              orElse: () => Effect.fail(OutboundFailed.of("timeout", `no answer within ${requestMillis / 1000} s`))
-            })
-          )
-        })
+            inTime
+          ))
 
-      return OutboundHttp.of({ check, post })
+      const fetch: OutboundHttp["Service"]["fetch"] = Effect.fn("Outbound.fetch")(function*(request) {
+        const url = yield* readAllowed(request.url)
+        return yield* openFile(files.of(url), url, request, options).pipe(inTime)
+      })
+
+      return OutboundHttp.of({ check, post, fetch })
     })
   )
-
-/** The address that a URL names instead of a host; null for a name. Node connects to it without asking anybody. */
-const readAddress = ({ hostname }: URL): string | null => {
-  const text = hostname.replace(/^\[|\]$/g, "")
-  return isIP(text) === 0 ? null : text
-}
-
-/** Our own addresses are public ones on some machines, and what listens there may trust the machine. */
-const isReachable = (address: string): boolean =>
-  isPublicAddress(address) &&
-  !Object.values(networkInterfaces()).some((own) => own?.some((one) => one.address === address) === true)
-
-interface Agents {
-  readonly of: (url: URL) => http.Agent
-  readonly destroy: () => void
-}
-
-const makeAgents = (resolve: Resolve, options: http.AgentOptions): Agents => {
-  const all: https.AgentOptions = { ...options, timeout: idleMillis, lookup: makeLookup(resolve) }
-  const plain = new http.Agent(all)
-  const secure = new https.Agent(all)
-  return {
-    of: (url) => url.protocol === "https:" ? secure : plain,
-    destroy: () => {
-      plain.destroy()
-      secure.destroy()
-    }
-  }
-}
-
-/** Node calls it once per connection and connects to what it answers. Addresses instead of names never get here. */
-const makeLookup = (resolve: Resolve): LookupFunction => (hostname, { all }, done) => {
-  resolve(hostname).then(
-    (addresses) => {
-      const found = addresses.map((address) => ({ address, family: isIP(address) }))
-      if (all === true) done(null, found)
-      else done(null, found[0]!.address, found[0]!.family)
-    },
-    (cause: Error) => done(cause, [])
-  )
-}
 
 const staleConnection = "stale connection" as const
 const closedEarly = OutboundFailed.of("connection", "the server closed the connection without an answer")
@@ -195,38 +164,12 @@ const send = (
       resume(Effect.fail(
         request.reusedSocket && /^(ECONNRESET|EPIPE)$/.test(cause.code ?? "")
           ? staleConnection
-          : OutboundFailed.of("connection", describe(cause))
+          : OutboundFailed.of("connection", describeCause(cause))
       ))
     })
     request.end(body)
     return Effect.sync(() => request.destroy())
   })
 
-/** Codes, because messages of errors quote addresses. */
-const describe = (cause: unknown): string => {
-  const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
-  return code === "" ? "the connection failed" : code
-}
-
 const readRetryAfter = (value: string | undefined): number | null =>
   value !== undefined && /^\d{1,6}$/.test(value) ? Number(value) : null
-
-/**
- * Asks the name servers directly, because the machine's own resolver takes one of few threads of the process for as
- * long as a name server does not answer.
- */
-export const resolveWith = (servers?: ReadonlyArray<string>): Resolve => {
-  const resolver = new Resolver({ timeout: resolveMillis, tries: resolveTries })
-  if (servers !== undefined) resolver.setServers(servers)
-  return async (hostname) => {
-    const answers = await Promise.allSettled([resolver.resolve4(hostname), resolver.resolve6(hostname)])
-    const found = answers.flatMap((answer) => answer.status === "fulfilled" ? answer.value : [])
-    const failed = answers.find((answer) => answer.status === "rejected")
-    if (found.length === 0 && failed !== undefined) throw failed.reason
-    return found
-  }
-}
-
-/** Knows the names that only the machine knows: its hosts file, its search list. */
-const resolveAsMachine: Resolve = async (hostname) =>
-  (await lookup(hostname, { all: true })).map(({ address }) => address)

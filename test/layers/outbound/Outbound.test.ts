@@ -8,6 +8,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import type { Scope } from "effect"
 import * as Outbound from "../../../src/layers/outbound/Outbound.ts"
+import { resolveWith } from "../../../src/layers/outbound/pinnedAgents.ts"
 import { OutboundHttp } from "../../../src/services/OutboundHttp.ts"
 import { cert, key } from "../../support/certificate.ts"
 import * as DnsServer from "../../support/dnsServer.ts"
@@ -57,7 +58,7 @@ describe("a name that leads to a private address", () => {
       const target = yield* listen()
       for (const address of forbidden) {
         const dns = yield* DnsServer.start(() => [address])
-        const outbound = yield* make({ allowPrivate: false, resolve: Outbound.resolveWith([dns.address]) })
+        const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
         const url = `https://hooks.example.com:${target.port}/`
         assert.strictEqual(yield* failure(outbound.check(url)), "address", address)
         assert.strictEqual(yield* failure(post(outbound, url)), "address", address)
@@ -69,7 +70,7 @@ describe("a name that leads to a private address", () => {
     Effect.gen(function*() {
       const target = yield* listen()
       const dns = yield* DnsServer.start((_, count) => [count === 1 ? "1.1.1.1" : "127.0.0.1"])
-      const outbound = yield* make({ allowPrivate: false, resolve: Outbound.resolveWith([dns.address]) })
+      const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
       const url = `https://rebound.example.com:${target.port}/`
       yield* outbound.check(url)
       assert.strictEqual(yield* failure(post(outbound, url)), "address")
@@ -80,7 +81,7 @@ describe("a name that leads to a private address", () => {
     Effect.gen(function*() {
       const target = yield* listen()
       const dns = yield* DnsServer.start(() => ["1.1.1.1", "127.0.0.1"])
-      const outbound = yield* make({ allowPrivate: false, resolve: Outbound.resolveWith([dns.address]) })
+      const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
       assert.strictEqual(yield* failure(post(outbound, `https://both.example.com:${target.port}/`)), "address")
       assert.strictEqual(target.connections(), 0)
     }))
@@ -103,7 +104,7 @@ describe("a name that leads to a private address", () => {
   it.live("that does not resolve is told apart", () =>
     Effect.gen(function*() {
       const dns = yield* DnsServer.start(() => [])
-      const outbound = yield* make({ allowPrivate: false, resolve: Outbound.resolveWith([dns.address]) })
+      const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
       assert.strictEqual(yield* failure(outbound.check("https://nowhere.example.com/")), "unresolved")
     }))
 })

@@ -28,6 +28,7 @@ const makeEndpoint = (initial: number | null) => {
       OutboundHttp,
       OutboundHttp.of({
         check: () => Effect.void,
+        fetch: () => Effect.die("subscriptions fetch nothing"),
         post: ({ body, headers }: OutboundPost) =>
           Effect.suspend(() => {
             const { deviceId, kind, seq } = JSON.parse(Buffer.from(body).toString()) as Record<string, string>
