@@ -8,8 +8,9 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
-import { check } from "../test/support/Checker.ts"
-import type { Verdict } from "../test/support/Checker.ts"
+import type { Gap } from "../src/domain/Gap.ts"
+import type { Ledgers } from "../test/support/Checker.ts"
+import type { GapLedgers } from "../test/support/GapChecker.ts"
 import * as FaultProxy from "../test/support/FaultProxy.ts"
 import { readLog } from "../test/support/Ledger.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
@@ -39,8 +40,10 @@ export interface Arrangement {
   /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: Effect.Effect<void>
   /** The ledgers as they are now. */
-  readonly verdict: Effect.Effect<Verdict>
+  readonly ledgers: Effect.Effect<AllLedgers>
 }
+
+export type AllLedgers = Ledgers & GapLedgers
 
 const clockShift = join(import.meta.dirname, "clockShift.mjs")
 
@@ -124,8 +127,9 @@ export const make = Effect.fnUntraced(function*(
     online,
     head: columba.metric("columba_log_head"),
     witness,
-    verdict: Effect.gen(function*() {
-      return check({
+    ledgers: Effect.gen(function*() {
+      return {
+        gaps: yield* readGaps(columba),
         emitted: yield* simulator.emitted,
         committed: yield* readLog(databaseUrl),
         delivered: yield* recorder.entries,
@@ -133,8 +137,23 @@ export const make = Effect.fnUntraced(function*(
         witnessed: [...witnessed],
         upstreamOf: devices,
         sentTwice: scenario.faults.some(({ fault }) => fault.do === "fault gateway" && fault.fault.kind === "duplicate")
-      })
+      }
     })
+  }
+})
+
+interface GapsPage {
+  readonly items: ReadonlyArray<Gap>
+  readonly next: string | null
+}
+
+const readGaps = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess) {
+  const gaps: Array<Gap> = []
+  for (let cursor = "";;) {
+    const page: GapsPage = yield* columba.get<GapsPage>(`/api/v1/gaps?limit=1000${cursor}`)
+    gaps.push(...page.items)
+    if (page.next === null) return gaps
+    cursor = `&cursor=${encodeURIComponent(page.next)}`
   }
 })
 

@@ -7,9 +7,10 @@ import { Effect } from "effect"
 import type { Scope } from "effect"
 import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
+import type { LedgerEntry } from "../src/simulator/Ledger.ts"
 import type { SimulatorStats } from "../src/simulator/SimulatorCore.ts"
 import { toEmitted } from "../test/support/Ledger.ts"
-import type { Emitted, SimulatorEntry } from "../test/support/Ledger.ts"
+import type { TimedEmitted } from "../test/support/Ledger.ts"
 import { freePort } from "../test/support/servers/ServerHome.ts"
 import { until } from "../test/support/until.ts"
 
@@ -33,7 +34,7 @@ export interface SimulatorProcess {
   readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
   /** All that it has emitted. */
-  readonly emitted: Effect.Effect<ReadonlyArray<Emitted>>
+  readonly emitted: Effect.Effect<ReadonlyArray<TimedEmitted>>
 }
 
 const timeoutMillis = 10_000
@@ -79,7 +80,7 @@ export const make = Effect.fnUntraced(function*(options: {
     clearFaults: Effect.asVoid(ask("DELETE", "faults")),
     emitted: Effect.sync(() =>
       readFileSync(ledger, "utf8").split("\n").filter((line) => line !== "")
-        .map((line) => toEmitted(JSON.parse(line) as SimulatorEntry))
+        .map((line) => toEmitted(JSON.parse(line) as LedgerEntry))
     )
   }
 })

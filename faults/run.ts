@@ -9,6 +9,7 @@
  *     npm run faults -- kill --seed other   # the same with other choices
  *     npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
  *     npm run faults -- --soak 30           # a fault per minute, for so many minutes
+ *     npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
  *     npm run faults -- --list
  */
 import { parseArgs } from "node:util"
@@ -32,6 +33,7 @@ const { positionals, values } = parseArgs({
     smoke: { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
     soak: { type: "string" },
+    ledgers: { type: "string" },
     list: { type: "boolean", default: false },
     "no-results": { type: "boolean", default: false }
   }
@@ -71,7 +73,8 @@ const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMai
     seed: values.seed ?? scenario.name,
     servers,
     program,
-    onProgress: makeProgress(scenario)
+    onProgress: makeProgress(scenario),
+    ledgersTo: values.ledgers
   }))
 
 /** Null where it was condemned for what it does. */

@@ -2,11 +2,16 @@
  * Runs one row: load, faults at seeded moments of it, then quiet. While faults strike only safety counts; once all is
  * healed the program must get everything through by itself within a bound. Then the ledgers are compared.
  */
-import { Effect, Fiber } from "effect"
+import { copyFileSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { Effect, Fiber, Option } from "effect"
 import type { Scope } from "effect"
+import type { Gap } from "../src/domain/Gap.ts"
 import { seeded } from "../src/simulator/Seeded.ts"
 import type { Seeded } from "../src/simulator/Seeded.ts"
+import { check } from "../test/support/Checker.ts"
 import type { Verdict } from "../test/support/Checker.ts"
+import { checkGaps } from "../test/support/GapChecker.ts"
 import { until } from "../test/support/until.ts"
 import * as Arrangement from "./Arrangement.ts"
 import type { Fault, Scenario } from "./Scenario.ts"
@@ -79,6 +84,8 @@ export const runScenario = Effect.fnUntraced(function*(
     readonly servers: Servers
     readonly program: string
     readonly onProgress: (progress: Progress) => void
+    /** Where the ledgers of a row go that broke a promise. */
+    readonly ledgersTo?: string | undefined
   }
 ): Effect.fn.Return<Outcome, never, Scope.Scope> {
   const { onProgress, program, seed, servers } = options
@@ -131,9 +138,11 @@ export const runScenario = Effect.fnUntraced(function*(
   yield* on.ready
   phase.now = "settling"
   yield* on.online
-  yield* settle(on, scenario)
+  const unsettled = yield* settle(on, scenario)
   phase.now = "checking"
-  const verdict = yield* on.verdict
+  const ledgers = yield* on.ledgers
+  const verdict = check(ledgers)
+  const gapVerdict = checkGaps(ledgers)
   yield* Fiber.interrupt(looking)
   const residentMax = Math.round(Math.max(0, ...samples.map(({ resident }) => resident)))
   const trend = findTrend(samples)
@@ -143,7 +152,10 @@ export const runScenario = Effect.fnUntraced(function*(
     Object.entries({
       ...verdict.violations,
       missed: scenario.expect.missed === "none" ? verdict.missed : [],
-      unrecovered: verdict.unrecovered.length <= neverKept(scenario) ? [] : verdict.unrecovered,
+      unrecovered: verdict.unrecovered,
+      unnamed: gapVerdict.unnamed,
+      untrue: gapVerdict.untrue,
+      stuck: unsettled === null ? [] : [unsettled],
       died: scenario.expect.survives && (figures.deaths > 0 || !survived) ? ["the program ended during the row"] : [],
       exit: code === 0 ? [] : [`the program ended with ${code}`],
       memory: residentMax > (scenario.expect.residentMax ?? Infinity) ? [`${residentMax} MB were resident`] : [],
@@ -153,6 +165,15 @@ export const runScenario = Effect.fnUntraced(function*(
         : [`only ${verdict.counts.emitted} were emitted and ${verdict.counts.committed} committed`]
     }).filter(([, found]) => found.length > 0)
   )
+  const { ledgersTo } = options
+  if (ledgersTo !== undefined && Object.keys(broken).length > 0) {
+    const told = { ...ledgers, upstreamOf: [...ledgers.upstreamOf] }
+    const base = join(ledgersTo, `${scenario.name}-${seed}`)
+    yield* Effect.sync(() => {
+      writeFileSync(`${base}.json`, JSON.stringify(told))
+      copyFileSync(on.columba.logFile, `${base}.log`)
+    })
+  }
   return {
     name: scenario.name,
     seed,
@@ -165,12 +186,6 @@ export const runScenario = Effect.fnUntraced(function*(
     seconds: Math.round((performance.now() - began) / 1000)
   }
 })
-
-/**
- * GOWA's history has no rows of messages without text and file, such as polls, and the ledger does not tell which these are:
- * about one in a thousand of the simulated messages. What exceeds twice that is a loss.
- */
-const neverKept = ({ dialect, load }: Scenario): number => dialect === "gowa" ? Math.ceil(load.events / 500) : 0
 
 interface Sample {
   readonly resident: number
@@ -199,27 +214,38 @@ const findGrowth = ({ files, resident }: Outcome["trend"]): ReadonlyArray<string
 ]
 
 /**
- * Until every gap is closed, every reader has the whole log and it no longer grows; if that does not come, the checker says
- * what is missing. No open gap means that nothing is missing, except where a gateway posts its events: one that could not
- * reach us gave up without our notice, which is found by looking, within a minute.
+ * Until every gap is closed, every reader has the whole log and it no longer grows. No open gap means that nothing is missing,
+ * except where a gateway posts its events: one that could not reach us gave up without our notice, which is found by looking,
+ * within a minute. Returns what it still waits for when the time is over; null if nothing.
  */
-const settle = (on: Arrangement.Arrangement, scenario: Scenario) =>
-  Effect.gen(function*() {
-    const quiet = Effect.gen(function*() {
-      const queued = yield* on.columba.metric("columba_log_queue_events")
-      const before = yield* on.head
-      yield* Effect.sleep(quietMillis)
-      const head = yield* on.head
-      const behind = Math.min(yield* on.recorder.highest, yield* on.reader.highest)
-      const { items } = yield* on.columba.get<{ readonly items: ReadonlyArray<unknown> }>("/api/v1/gaps?status=open")
-      if (queued > 0 || head !== before || behind < head || items.length > 0) return false
-      if (scenario.dialect !== "gowa") return true
-      const { unrecovered } = yield* on.verdict
-      return unrecovered.length <= neverKept(scenario)
-    })
-    yield* until("nothing is missing and nothing moves", quiet, "10 minutes")
-    yield* on.recorder.drained
-  }).pipe(Effect.timeoutOption(scenario.settle ?? settleTimeout))
+const settle = Effect.fnUntraced(function*(on: Arrangement.Arrangement, scenario: Scenario) {
+  const waiting = { for: "an answer" }
+  const findMotion = Effect.gen(function*() {
+    const queued = yield* on.columba.metric("columba_log_queue_events")
+    if (queued > 0) return `${queued} events that wait for the log`
+    const before = yield* on.head
+    yield* Effect.sleep(quietMillis)
+    const head = yield* on.head
+    if (head !== before) return `the log, which grew from ${before} to ${head}`
+    const [delivered, streamed] = [yield* on.recorder.highest, yield* on.reader.highest]
+    if (Math.min(delivered, streamed) < head) return `readers that have ${delivered} and ${streamed} of ${head}`
+    const { items } = yield* on.columba.get<{ readonly items: ReadonlyArray<Gap> }>("/api/v1/gaps?status=open")
+    const [gap] = items
+    if (gap !== undefined) return `${items.length} open gaps, one ${gap.cause} since ${gap.openedAt}: ${gap.detail}`
+    if (scenario.dialect !== "gowa") return null
+    const { unrecovered } = check(yield* on.ledgers)
+    return unrecovered.length === 0 ? null : `${unrecovered.length} messages of the history`
+  })
+  const quiet = Effect.map(findMotion, (motion) => {
+    waiting.for = motion ?? ""
+    return motion === null
+  })
+  const settled = yield* until("nothing is missing and nothing moves", quiet, "10 minutes").pipe(
+    Effect.andThen(on.recorder.drained),
+    Effect.timeoutOption(scenario.settle ?? settleTimeout)
+  )
+  return Option.isSome(settled) ? null : `it waited for ${waiting.for}`
+})
 
 export const describe = ({ do: name, ...settings }: Fault): string =>
   Object.keys(settings).length === 0 ? name : `${name} ${JSON.stringify(settings)}`

@@ -26,6 +26,7 @@ const EventBody = Schema.Struct({
 })
 const RawBody = Schema.Struct({ device: Schema.String, text: Schema.String })
 const DeviceBody = Schema.Struct({ device: Schema.String })
+const RestartBody = Schema.Struct({ millis: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 600_000 })) })
 const StatusBody = Schema.Struct({ device: Schema.String, status: Schema.NullOr(Schema.String) })
 
 const decodeEmit = Schema.decodeUnknownResult(EmitBody)
@@ -33,6 +34,7 @@ const decodeDevices = Schema.decodeUnknownResult(DevicesBody)
 const decodeEvent = Schema.decodeUnknownResult(EventBody)
 const decodeRaw = Schema.decodeUnknownResult(RawBody)
 const decodeDevice = Schema.decodeUnknownResult(DeviceBody)
+const decodeRestart = Schema.decodeUnknownResult(RestartBody)
 const decodeStatus = Schema.decodeUnknownResult(StatusBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
@@ -85,6 +87,12 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
       // After the answer, which a process that ends would not give.
       setImmediate(() => core.crash())
       return json({})
+    case "POST restart": {
+      const asked = decodeRestart(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      setImmediate(() => core.restart(asked.success.millis))
+      return json({})
+    }
     case "DELETE emit":
       core.emitter.stop(numberIn(url, "job"))
       return json(core.stats())

@@ -4,7 +4,7 @@
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
-import type { WebSocket } from "ws"
+import { type WebSocket, WebSocketServer } from "ws"
 import type { Fault, FaultPlan } from "./FaultPlan.ts"
 import { plain, type Reply } from "./http.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
@@ -31,6 +31,10 @@ export interface Dialect {
   readonly remember?: (device: SimulatedDevice, event: string, payload: Payload) => void
   /** The id by which a reader can know the event, where the dialect shows another than the event's own. */
   readonly idOf?: (event: string, payload: Payload) => string | null
+  /** How far the event says that its message has come, where the dialect says so in other events than acks. */
+  readonly implies?: (event: string, payload: Payload) => ReadonlyArray<string>
+  /** Whether the dialect's history will have this message. Without it, each. */
+  readonly keeps?: (payload: Payload) => boolean
   /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
   readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
   /** Sends what `encode` gave, or data that is no event at all. */
@@ -59,21 +63,34 @@ export interface Dialect {
   readonly close: () => void
 }
 
-/** The faults of an upgrade: `unanswered`, a refusal, or null where none strikes. `notReady` is the dialect's own. */
+/** An upgrade that a fault may strike. */
+export interface Upgrade {
+  readonly device: string
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+}
+
+/** The faults of an upgrade: `taken` (it is dealt with), a refusal, or null where none strikes. `notReady` is the dialect's own. */
 export const strikeUpgrade = (
   faults: FaultPlan,
-  device: string,
   now: number,
-  socket: Duplex,
+  { device, head, request, socket }: Upgrade,
   notReady: Reply
-): Reply | "unanswered" | null => {
+): Reply | "taken" | null => {
   if (faults.strike("hang", device, now) !== undefined) {
     // A client that gives up closes the connection, and it must not count as open after that.
     socket.on("end", () => socket.destroy()).resume()
-    return "unanswered"
+    return "taken"
   }
   const refusal = faults.strike("refuse", device, now)
-  return refusal === undefined ? null : refused(refusal, notReady)
+  if (refusal?.code === undefined) return refusal === undefined ? null : refused(refusal, notReady)
+  const { code } = refusal
+  new WebSocketServer({ noServer: true }).handleUpgrade(request, socket, head, (opened) => {
+    opened.on("error", () => {})
+    opened.close(code)
+  })
+  return "taken"
 }
 
 const refused = (refusal: Extract<Fault, { readonly kind: "refuse" }>, notReady: Reply): Reply => {

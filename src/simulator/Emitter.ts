@@ -3,7 +3,7 @@
  * the fault plan says. One timer drives all jobs; there is no timer per socket.
  */
 import type { Dialect, Payload } from "./Dialect.ts"
-import type { FaultPlan } from "./FaultPlan.ts"
+import type { FaultOf, FaultPlan } from "./FaultPlan.ts"
 import type { Ledger } from "./Ledger.ts"
 import { type Seeded, seeded } from "./Seeded.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
@@ -112,25 +112,12 @@ export class Emitter {
 
   /** Emits any event for the device: to the ledger first, then to its receivers. */
   emit(device: SimulatedDevice, event: string, payload: Payload): void {
-    const { faults, ledger } = this.#options
+    const { faults } = this.#options
     const now = this.#options.now()
-    const ids = payload.ids as ReadonlyArray<string> | undefined
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
     const dialect = this.#options.dialect()
     const sockets = silent ? 0 : dialect.reach(device, event, payload)
-    device.remember(event, payload)
-    dialect.remember?.(device, event, payload)
-    ledger.add({
-      device: device.id,
-      seq: ++device.seq,
-      event,
-      id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
-      ...(ids === undefined ? undefined : { ids }),
-      ...readTarget(payload),
-      sockets,
-      at: now
-    })
-    ledger.flush()
+    this.#note(device, event, payload, sockets)
     if (sockets === 0) return
     if (faults.quiet && this.#held === 0) return dialect.send(device, dialect.encode(device, event, payload, device.id))
     this.#distort(device, event, payload, now)
@@ -138,20 +125,50 @@ export class Emitter {
 
   /** An event that the gateway knows and tells nobody: in the ledger and the history only. */
   keep(device: SimulatedDevice, event: string, payload: Payload): void {
+    this.#note(device, event, payload, 0)
+  }
+
+  /** Into the history and the ledger, before anybody can receive it. */
+  #note(device: SimulatedDevice, event: string, payload: Payload, sockets: number): void {
+    const { ledger } = this.#options
+    const dialect = this.#options.dialect()
     device.remember(event, payload)
-    this.#options.dialect().remember?.(device, event, payload)
-    const id = String(payload.id ?? "")
-    const at = this.#options.now()
-    this.#options.ledger.add({
+    dialect.remember?.(device, event, payload)
+    const ids = payload.ids as ReadonlyArray<string> | undefined
+    const implied = dialect.implies?.(event, payload) ?? []
+    ledger.add({
       device: device.id,
       seq: ++device.seq,
       event,
-      id,
+      id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
+      ...(ids === undefined ? undefined : { ids }),
       ...readTarget(payload),
-      sockets: 0,
-      at
+      ...(typeof payload.receipt_type === "string" ? { status: payload.receipt_type } : undefined),
+      ...(implied.length === 0 ? undefined : { implied }),
+      ...(event === "message" && dialect.keeps?.(payload) === false ? { kept: false as const } : undefined),
+      ...(typeof payload.body === "string" ? { text: payload.body } : undefined),
+      sockets,
+      at: this.#options.now()
     })
-    this.#options.ledger.flush()
+    ledger.flush()
+  }
+
+  /** Takes back so many of the newest messages of a device, unheard. */
+  takeBack(device: SimulatedDevice, count: number): void {
+    const timestamp = `${new Date(this.#options.now()).toISOString().slice(0, 19)}Z`
+    const newest = device.history.slice(-count * 2)
+    for (let taken = 0; taken < count && newest.length > 0; taken++) {
+      const [row] = newest.splice(Math.floor(this.#random.next() * newest.length), 1)
+      this.keep(device, "message.revoked", {
+        id: `3EB0${this.#random.hex(16)}`,
+        timestamp,
+        is_from_me: row!.is_from_me,
+        chat_id: row!.chat_jid,
+        from: row!.sender_jid,
+        revoked_message_id: row!.id,
+        revoked_from_me: row!.is_from_me
+      })
+    }
   }
 
   /** Sends this text unchanged, without ledger and faults. */
@@ -178,10 +195,15 @@ export class Emitter {
     if (huge !== undefined) {
       this.#write(device, dialect.encode(device, "message", { body: "x".repeat(huge.bytes) }, device.id))
     }
-    const named = faults.strike("wrong-device", device.id, now) === undefined ? device.id : "somebody-else"
-    const text = dialect.encode(device, event, payload, named)
+    const wrong = faults.strike("wrong-device", device.id, now)
+    const named = wrong === undefined ? device.id : wrong.as ?? "somebody-else"
+    const dated = faults.strike("dated", device.id, now)
+    const text = dialect.encode(device, event, dated === undefined ? payload : misdate(payload, dated.as, now), named)
     const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
     for (let copy = 0; copy < copies; copy++) this.#hold(device, text, now)
+    if (event === "message" && faults.strike("poison", device.id, now) !== undefined) {
+      this.#hold(device, dialect.encode(device, event, { ...payload, body: "something else" }, named), now)
+    }
   }
 
   #hold(device: SimulatedDevice, text: string, now: number): void {
@@ -265,6 +287,22 @@ export class Emitter {
       }
     }
     if (job.emitted === job.count && this.#jobs.delete(job.id)) job.done()
+  }
+}
+
+const yearMillis = 365 * 24 * 60 * 60_000
+
+const misdate = (payload: Payload, as: FaultOf<"dated">["as"], now: number): Payload => {
+  const { timestamp: _, ...rest } = payload
+  switch (as) {
+    case "future":
+      return { ...rest, timestamp: new Date(now + yearMillis).toISOString() }
+    case "ancient":
+      return { ...rest, timestamp: new Date(0).toISOString() }
+    case "missing":
+      return rest
+    case "text":
+      return { ...rest, timestamp: "yesterday" }
   }
 }
 

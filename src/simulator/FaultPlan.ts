@@ -33,9 +33,13 @@ export const Fault = Schema.Union([
   fault("half-open", {}),
   /** Sockets are accepted and pings answered, but events are only added to the history. */
   fault("mute", {}),
-  /** Answers the upgrade with this status. `json`: with the envelope of a gateway that has no WhatsApp session. */
+  /**
+   * Answers the upgrade with this status. `json`: with the envelope of a gateway that has no WhatsApp session. `code`: the
+   * upgrade is accepted instead, and the socket closed at once with this code.
+   */
   fault("refuse", {
     status: Schema.Int,
+    code: Schema.optionalKey(Schema.Int),
     retryAfter: Schema.optionalKey(Schema.String),
     json: Schema.optionalKey(Schema.Boolean)
   }),
@@ -55,8 +59,14 @@ export const Fault = Schema.Union([
   fault("reorder", { window: Schema.Int }),
   /** Each event is sent this many milliseconds late, in order. */
   fault("slow", { millis: Schema.Finite }),
-  /** The event names another device. */
-  fault("wrong-device", {})
+  /** The event names another device: one that does not exist, or this slot. */
+  fault("wrong-device", { as: Schema.optionalKey(Schema.String) }),
+  /** The event claims another time: a year ahead, the beginning of 1970, none, or one that is no time. */
+  fault("dated", { as: Schema.Literals(["future", "ancient", "missing", "text"]) }),
+  /** A message is sent once more, under the same id and with another text. */
+  fault("poison", {}),
+  /** Before a page of a chat's history is answered, so many of the device's newest messages are taken back. */
+  fault("shrink", { rows: Schema.Int })
 ])
 export type Fault = typeof Fault.Type
 export type FaultKind = Fault["kind"]

@@ -18,6 +18,14 @@ export interface LedgerEntry {
   readonly ids?: ReadonlyArray<string>
   /** Of a reaction, an edit, a revocation or a deletion: the WhatsApp id of the message that it is about. */
   readonly target?: string
+  /** Of an ack: how far the messages have come. */
+  readonly status?: string
+  /** Acks that a reader may derive from this event: some gateways tell in a message how far it has come. */
+  readonly implied?: ReadonlyArray<string>
+  /** Of a message that the gateway's history will not have. */
+  readonly kept?: false
+  /** Of a message or an edit: its text. */
+  readonly text?: string
   /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */

@@ -114,13 +114,13 @@ export class SimulatedDevice implements SocketHolder {
 
 const makeRow = (payload: Payload): HistoryRow => {
   const timestamp = String(payload.timestamp)
-  const media = mediaTypes.find((type) => type in payload) ?? ""
+  const media = findMedia(payload)
   return {
     id: String(payload.id),
     chat_jid: String(payload.chat_id),
     sender_jid: String(payload.from),
     sender_display_name: String(payload.sender_display_name ?? ""),
-    content: String(payload.body ?? label(payload)),
+    content: readContent(payload),
     timestamp,
     is_from_me: payload.is_from_me === true,
     media_type: media,
@@ -131,6 +131,13 @@ const makeRow = (payload: Payload): HistoryRow => {
     updated_at: timestamp
   }
 }
+
+const findMedia = (payload: Payload): string => mediaTypes.find((type) => type in payload) ?? ""
+
+const readContent = (payload: Payload): string => String(payload.body ?? label(payload))
+
+/** Polls, for example, have neither. */
+export const hasTextOrFile = (payload: Payload): boolean => readContent(payload) !== "" || findMedia(payload) !== ""
 
 /** Contacts and locations are kept as a line of text only. */
 const label = ({ contact, location }: Payload): string =>

@@ -5,7 +5,7 @@
  * `/__sim/…` controls it from another process (`ControlRoutes`); in the same process the handle does. All other paths
  * are the dialect's.
  */
-import { createServer, type Server } from "node:http"
+import { createServer, type IncomingMessage, type Server } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import { Console, Effect, Schema, type Scope } from "effect"
@@ -94,15 +94,20 @@ export const start = Effect.fnUntraced(function*(
     core.dialect.crashed()
   }
   core.crash = crash
+  const revive = Effect.suspend(() => {
+    running = makeServer(core)
+    return Effect.as(listen(running.server, host, port), undefined)
+  }).pipe(Effect.tap(() => Effect.sync(() => core.dialect.revived())))
+  core.restart = (millis) => {
+    crash()
+    core.after(millis, () => Effect.runFork(revive))
+  }
   return {
     url: `http://${host.includes(":") ? `[${host}]` : host}:${port}`,
     port,
     core,
     crash: Effect.sync(crash),
-    revive: Effect.suspend(() => {
-      running = makeServer(core)
-      return Effect.as(listen(running.server, host, port), undefined)
-    }).pipe(Effect.tap(() => Effect.sync(() => core.dialect.revived())))
+    revive
   }
 })
 
@@ -140,11 +145,21 @@ const listen = (server: Server, host: string, port: number) =>
     server.listen(port, host, 1024, () => resume(Effect.succeed(server)))
   })
 
+/** A page of the messages of a chat is asked for; all dialects end its path in the same way. */
+const strikeHistory = (core: SimulatorCore, request: IncomingMessage, url: URL): void => {
+  if (core.faults.quiet || !url.pathname.endsWith("/messages")) return
+  const name = String(request.headers["x-device-id"] ?? url.pathname.split("/")[2])
+  const device = core.devices.get(name) ?? [...core.devices.values()].find(({ jid }) => jid === name)
+  const struck = device === undefined ? undefined : core.faults.strike("shrink", device.id, core.now())
+  if (device !== undefined && struck !== undefined) core.emitter.takeBack(device, struck.rows)
+}
+
 const makeServer = (core: SimulatorCore): { readonly server: Server; readonly close: () => void } => {
   const server = createServer((request, response) => {
     const url = new URL(request.url ?? "/", "http://simulator")
     if (!url.pathname.startsWith("/__sim/")) {
       const struck = core.faults.strike("http", String(request.headers["x-device-id"] ?? ""), core.now())
+      strikeHistory(core, request, url)
       const answer = () =>
         struck?.status === undefined
           ? core.dialect.request(request, response, url)

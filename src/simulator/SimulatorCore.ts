@@ -62,6 +62,8 @@ export class SimulatorCore {
   bytes = 0
   /** Ends the process, or what stands for it in a test. */
   crash: () => void = () => {}
+  /** Ends as its process would, and starts again after so many milliseconds with its slots and its history. */
+  restart: (millis: number) => void = () => {}
 
   constructor(options: CoreOptions) {
     this.options = options

@@ -15,10 +15,10 @@ import { GapRepository } from "../../src/services/GapRepository.ts"
 import type { FleetSettings } from "../../src/services/FleetSettings.ts"
 import { type Seeded, seeded } from "../../src/simulator/Seeded.ts"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
-import { upstreamKey } from "../support/Checker.ts"
+import { upstreamKey } from "../support/upstream.ts"
 import { deviceId } from "../support/fleetBench.ts"
 import { checkGaps } from "../support/GapChecker.ts"
-import { toCommitted } from "../support/Ledger.ts"
+import { toCommitted, toEmitted } from "../support/Ledger.ts"
 import { live, logged } from "../support/receptionBench.ts"
 import { layerFreshPostgres } from "../support/storage.ts"
 import { until } from "../support/until.ts"
@@ -137,7 +137,7 @@ const run = Effect.fnUntraced(function*(seed: string) {
     cursor = page.next ?? undefined
   } while (cursor !== undefined)
   const committed = (yield* logged()).map((event) => toCommitted({ ...event, device_id: event.deviceId }))
-  const emitted = core.ledger.entries()
+  const emitted = core.ledger.entries().map(toEmitted)
   const known = new Set(committed.map((row) => upstreamKey(row, upstreamOf)))
   const unread = [...core.devices.values()].flatMap((device) =>
     device.history.map(({ id }) => `${device.id} message ${id}`).filter((key) => !known.has(key))

@@ -28,7 +28,7 @@ const sound = (): {
     emitted.push({ device, event: "message", ids: [`WA${index}`], sockets: 1 })
     commit(device, "message.received", `WA${index}`, {})
   }
-  emitted.push({ device: "even", event: "message.ack", ids: ["OUT1", "OUT2"], sockets: 1 })
+  emitted.push({ device: "even", event: "message.ack", ids: ["OUT1", "OUT2"], status: "read", sockets: 1 })
   for (const waId of ["OUT1", "OUT2"]) commit("even", "message.ack", waId, { status: "read" })
   return {
     emitted,
@@ -67,7 +67,11 @@ const planted: Record<Violation, Plant> = {
     delivered.push(makeDelivery(again))
   },
   vanished: ({ witnessed }) => witnessed.push("id-seen-once"),
-  invented: ({ emitted }) => emitted.splice(4, 1)
+  invented: ({ emitted }) => emitted.splice(4, 1),
+  altered: ({ committed, emitted }) => {
+    emitted[2] = { ...emitted[2]!, text: "hello" }
+    committed[2] = { ...committed[2]!, data: { ...committed[2]!.data, body: "goodbye" } }
+  }
 }
 
 const violated = (ledgers: Ledgers) =>
@@ -133,6 +137,61 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).unrecovered, ["even message UNHEARD"])
     ledgers.emitted.push({ device: "even", event: "message.revoked", ids: ["R"], sockets: 0, target: "UNHEARD" })
     assert.deepStrictEqual(check(ledgers).unrecovered, [])
+  })
+
+  it("asks for no message of a history that the gateway does not keep", () => {
+    const ledgers = sound()
+    ledgers.emitted.push({ device: "even", event: "message", ids: ["POLL"], sockets: 0, kept: false })
+    assert.deepStrictEqual(check(ledgers).unrecovered, [])
+  })
+
+  it("takes an ack that a message implies for no invention, and one that nothing implies for one", () => {
+    const ledgers = sound()
+    ledgers.emitted[0] = { ...ledgers.emitted[0]!, implied: ["sent"] }
+    const commit = (status: string) => {
+      const seq = ledgers.committed.length + 1
+      const row = {
+        seq,
+        id: `id-${seq}`,
+        kind: "message.ack",
+        deviceId: "dev_even",
+        via: "live",
+        data: { waId: "WA0", status }
+      }
+      ledgers.committed.push(row)
+      ledgers.delivered.push(makeDelivery(row))
+      ledgers.streamed.push({ id: row.id, seq })
+    }
+    commit("sent")
+    assertSound(check(ledgers))
+    assertNothingMissed(check(ledgers))
+    commit("read")
+    assert.deepStrictEqual(check(ledgers).violations.invented, ["even message.ack WA0 read"])
+  })
+
+  it("finds a second row of a message whose chat and sender are spelled in another way", () => {
+    const ledgers = sound()
+    const [first] = ledgers.committed
+    ledgers.committed.push({ ...first!, seq: 13, id: "id-13", data: { ...first!.data, chat: "lid", sender: "lid" } })
+    assert.include(violated(ledgers), "doubled")
+  })
+
+  it("takes the text of an edit for that of a message that was read from the history, and not of one that came live", () => {
+    const ledgers = sound()
+    ledgers.emitted[0] = { ...ledgers.emitted[0]!, text: "first" }
+    ledgers.emitted.push({
+      device: "even",
+      event: "message.edited",
+      ids: ["E"],
+      sockets: 0,
+      target: "WA0",
+      text: "then"
+    })
+    const row = ledgers.committed[0]!
+    ledgers.committed[0] = { ...row, via: "backfill", data: { ...row.data, body: "then" } }
+    assertSound(check(ledgers))
+    ledgers.committed[0] = { ...row, data: { ...row.data, body: "then" } }
+    assert.include(violated(ledgers), "altered")
   })
 
   it("takes a reaction whose history row came first for the one that was heard, once per row", () => {

@@ -2,20 +2,16 @@
  * Checks the ledgers of a run against the promises. Every class of violation has a name and examples. What may happen
  * in a crash (an event that was sent to a dying process, a second delivery) is counted and is no violation.
  */
-import type { Committed, Delivered, Emitted, Streamed } from "./Ledger.ts"
+import type { Committed, Delivered, Streamed } from "./Ledger.ts"
+import { joinUpstream } from "./upstream.ts"
+import type { UpstreamLedgers } from "./upstream.ts"
 
-export interface Ledgers {
-  readonly emitted: ReadonlyArray<Emitted>
-  readonly committed: ReadonlyArray<Committed>
+export interface Ledgers extends UpstreamLedgers {
   readonly delivered: ReadonlyArray<Delivered>
   /** What a reader of the event stream received, who read from the beginning; null without one. */
   readonly streamed: ReadonlyArray<Streamed> | null
   /** Ids that were seen committed at some time during the run. */
   readonly witnessed: ReadonlyArray<string>
-  /** The gateway's name of a device by our id. */
-  readonly upstreamOf: ReadonlyMap<string, string>
-  /** The gateway sent some events more than once. What has no id is then in the log as often as it came. */
-  readonly sentTwice?: boolean
 }
 
 export type Violation =
@@ -37,6 +33,8 @@ export type Violation =
   | "vanished"
   /** The log has an upstream event that the gateway never emitted. */
   | "invented"
+  /** A message in the log does not have the text that it was emitted with. */
+  | "altered"
 
 export interface Verdict {
   readonly violations: Readonly<Record<Violation, ReadonlyArray<string>>>
@@ -80,7 +78,8 @@ export const check = (ledgers: Ledgers): Verdict => {
       hole: holes(committed),
       doubled: doubles(committed),
       vanished: [...new Set(ledgers.witnessed)].filter((id) => !byId.has(id)),
-      invented: upstream.invented
+      invented: upstream.invented,
+      altered: upstream.altered
     },
     counts: {
       emitted: emitted.length,
@@ -172,93 +171,24 @@ const holes = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> =>
 const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => {
   const seen = new Map<string, number>()
   return committed.flatMap((row) => {
-    const { body, chat, fromMe, participant, sender, status, targetWaId, waId } = row.data
-    if (typeof waId !== "string") return []
-    // Of a history, a reaction has no id of its own: who reacted to what, how and in which second. Heard live it is the same.
-    const second = row.occurredAt === undefined ? "" : Math.floor(Date.parse(row.occurredAt) / 1000)
-    const id = row.kind === "message.reaction" ? [targetWaId, body, second] : [waId]
-    const identity = JSON.stringify([row.deviceId, row.kind, chat, sender ?? participant, fromMe, ...id, status])
+    const identity = identify(row)
+    if (identity === null) return []
     const known = seen.get(identity)
     seen.set(identity, row.seq)
     return known === undefined ? [] : [`${identity} at ${known} and ${row.seq}`]
   })
 }
 
-/** Compares how often each upstream event was emitted, was sent to a socket, and is in the log. */
-const joinUpstream = ({ committed, emitted, sentTwice = false, upstreamOf }: Ledgers) => {
-  const inLog = countBy(committed.flatMap((row) => upstreamKey(row, upstreamOf) ?? []))
-  // A history tells how far a message has come, also where no ack of that was ever emitted.
-  const told = countBy(
-    committed.filter(({ kind, via }) => via !== "backfill" || kind !== "message.ack")
-      .flatMap((row) => upstreamKey(row, upstreamOf) ?? [])
-  )
-  const happened = countBy(emitted.flatMap(listKeys))
-  const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
-  const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string, number>) =>
-    [...left].flatMap(([key, count]) => Array<string>(Math.max(0, count - (right.get(key) ?? 0))).fill(key))
-  const revoked = new Set(
-    emitted.flatMap(({ device, event, target }) =>
-      target !== undefined && /^message\.(revoked|deleted)$/.test(event) ? [`${device} ${target}`] : []
-    )
-  )
-  const unrecovered = emitted
-    .filter(({ device, event, ids }) => event === "message" && !revoked.has(`${device} ${ids[0]}`))
-    .flatMap(listKeys).filter((key) => !inLog.has(key))
-  const missed = withoutRecoveredReactions(exceeding(heard, inLog), { committed, emitted, upstreamOf })
-  return {
-    missed,
-    invented: exceeding(told, happened).filter((key) => !sentTwice || key.split(" ").length > 2 || !happened.has(key)),
-    unrecovered
-  }
-}
-
-/** One whose row of a history was read before it came live is in the log by that row alone, which names only its target. */
-const withoutRecoveredReactions = (
-  missed: ReadonlyArray<string>,
-  { committed, emitted, upstreamOf }: Pick<Ledgers, "committed" | "emitted" | "upstreamOf">
-): ReadonlyArray<string> => {
-  const left = new Map(countBy(committed.flatMap((row) =>
-    row.kind === "message.reaction" && row.data["waId"] === ""
-      ? [`${upstreamOf.get(row.deviceId) ?? row.deviceId} ${String(row.data["targetWaId"])}`]
-      : []
-  )))
-  const targets = new Map(
-    emitted.flatMap((event) =>
-      event.event === "message.reaction"
-        ? listKeys(event).map((key) => [key, `${event.device} ${event.target}`] as const)
-        : []
-    )
-  )
-  return missed.filter((key) => {
-    const target = targets.get(key)
-    const rows = target === undefined ? 0 : left.get(target) ?? 0
-    if (rows > 0) left.set(target!, rows - 1)
-    return rows === 0
-  })
-}
-
-/** What an emitted event is called here; an ack of several messages has several names. */
-export const listKeys = (event: Pick<Emitted, "device" | "event" | "ids">): ReadonlyArray<string> =>
-  event.ids.length === 0
-    ? [`${event.device} ${event.event}`]
-    : event.ids.map((id) => `${event.device} ${event.event} ${id}`)
-
-/** Null for Columba's own events, and for a reaction of a history, which has no id: what was emitted has nothing else. */
-export const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
-  if (row.via === "columba" || (row.kind === "message.reaction" && row.data["waId"] === "")) return null
-  // Kept for somebody to look at: no event. What it should have been is missed.
-  if (row.kind === "frame.rejected") return null
-  const event = row.kind === "message.received" || row.kind === "message.sent"
-    ? "message"
-    : row.kind.replace(/^gateway\./, "").replace(/^presence\.update$/, "chat_presence")
-  const device = upstreamOf.get(row.deviceId) ?? row.deviceId
-  return typeof row.data["waId"] === "string" ? `${device} ${event} ${row.data["waId"]}` : `${device} ${event}`
-}
-
-export const countBy = (keys: ReadonlyArray<string>): ReadonlyMap<string, number> => {
-  const counts = new Map<string, number>()
-  for (const key of keys) counts.set(key, (counts.get(key) ?? 0) + 1)
-  return counts
+/**
+ * Of simulated messages each has another id, so a chat or sender that is spelled in two ways does not hide a second row. Of a
+ * history, a reaction has no id of its own: who reacted to what, how and in which second. Heard live it is the same.
+ */
+const identify = ({ data, deviceId, kind, occurredAt }: Committed): string | null => {
+  const { body, participant, sender, status, targetWaId, waId } = data
+  if (typeof waId !== "string") return null
+  const second = occurredAt === undefined ? "" : Math.floor(Date.parse(occurredAt) / 1000)
+  const parts = kind === "message.reaction" ? [sender, targetWaId, body, second] : [waId, participant, status]
+  return JSON.stringify([deviceId, kind, ...parts])
 }
 
 const describeRow = (row: Committed): string => `${row.seq} ${row.kind} ${row.deviceId}`

@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs"
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
+import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 
 /** One event that the gateway emitted. An ack of several messages has several ids. */
 export interface Emitted {
@@ -17,6 +18,19 @@ export interface Emitted {
   readonly sockets: number
   /** The message that it is about, where it is about one. */
   readonly target?: string | undefined
+  /** Of an ack: how far the messages have come. */
+  readonly status?: string | undefined
+  /** Acks that a reader may derive from it. */
+  readonly implied?: ReadonlyArray<string> | undefined
+  /** False for a message that the gateway's history does not have. */
+  readonly kept?: boolean | undefined
+  /** Of a message or an edit. */
+  readonly text?: string | undefined
+}
+
+export interface TimedEmitted extends Emitted {
+  /** Milliseconds since the epoch. */
+  readonly at: number
 }
 
 /** One row of the log. */
@@ -46,22 +60,17 @@ export interface Streamed {
   readonly id: string
 }
 
-/** The simulator's own form of an entry, as far as it matters here. */
-export interface SimulatorEntry {
-  readonly device: string
-  readonly event: string
-  readonly id: string
-  readonly ids?: ReadonlyArray<string>
-  readonly target?: string
-  readonly sockets: number
-}
-
-export const toEmitted = (entry: SimulatorEntry): Emitted => ({
+export const toEmitted = (entry: LedgerEntry): TimedEmitted => ({
   device: entry.device,
   event: entry.event,
   ids: entry.ids ?? (entry.id === "" ? [] : [entry.id]),
   sockets: entry.sockets,
-  target: entry.target
+  target: entry.target,
+  status: entry.status,
+  implied: entry.implied,
+  kept: entry.kept,
+  text: entry.text,
+  at: entry.at
 })
 
 export interface LogRow {

@@ -61,8 +61,13 @@ export const make = (
         query: url.searchParams.get("device_id"),
         user: parseUser(request.headers.authorization)
       }
-      const struck = strikeUpgrade(core.faults, device.id, core.now(), socket, sessionNotReady)
-      if (struck !== null) return struck === "unanswered" ? null : struck
+      const struck = strikeUpgrade(
+        core.faults,
+        core.now(),
+        { device: device.id, request, socket, head },
+        sessionNotReady
+      )
+      if (struck !== null) return struck === "taken" ? null : struck
       server.handleUpgrade(request, socket, head, (opened) => {
         core.accepted++
         hold(device, opened)

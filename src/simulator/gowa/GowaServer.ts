@@ -10,7 +10,7 @@ import type { AccountChange, Dialect, Payload } from "../Dialect.ts"
 import { strikeUpgrade } from "../Dialect.ts"
 import { sessionNotReady } from "../envelope.ts"
 import { plain, readBody, type Reply, send } from "../http.ts"
-import type { SimulatedDevice } from "../SimulatedDevice.ts"
+import { hasTextOrFile, type SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { checkAuth, scope } from "./access.ts"
 import { companionJid, encodeEvent, junk } from "./events.ts"
@@ -128,6 +128,10 @@ export class GowaServer implements Dialect {
     return wanted.length === 0 || wanted.includes(event.toLowerCase()) ? urls.length : 0
   }
 
+  keeps(payload: Payload): boolean {
+    return hasTextOrFile(payload)
+  }
+
   encode(device: SimulatedDevice, event: string, payload: Payload, slot: string): string {
     return encodeEvent(device.jid, slot, event, payload, this.options.autoDownload ?? true)
   }
@@ -231,8 +235,13 @@ export class GowaServer implements Dialect {
     const device = scope(this, request, url)
     if ("status" in device) return device
     if (path !== "/ws") return plain(404, "Not Found")
-    const struck = strikeUpgrade(this.core.faults, device.id, this.core.now(), socket, sessionNotReady)
-    if (struck !== null) return struck === "unanswered" ? null : struck
+    const struck = strikeUpgrade(
+      this.core.faults,
+      this.core.now(),
+      { device: device.id, request, socket, head },
+      sessionNotReady
+    )
+    if (struck !== null) return struck === "taken" ? null : struck
     this.#sockets.handleUpgrade(request, socket, head, (opened) => {
       this.core.accepted++
       this.hub.attach(opened)

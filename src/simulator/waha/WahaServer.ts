@@ -235,6 +235,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     },
     remember: (device, event, payload) => session(device).remember(event, payload),
     idOf: (event, payload) => event === "message.revoked" ? String(payload.revoked_message_id) : null,
+    implies: (event, payload) => event === "message" && payload.is_from_me === true ? ["sent"] : [],
     encode: (device, event, payload, slot) => write(device, slot, toWaha(event, payload, speaker(device))),
     send,
     isFull: (device) => anyFull(listSockets(device)),
@@ -264,8 +265,13 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
       if (url.pathname !== "/ws") return plain(404, "Not Found")
       const asked = readSubscription(url)
       const slot = asked.session ?? "*"
-      const struck = strikeUpgrade(core.faults, slot, core.now(), socket, json(503, { statusCode: 503 }))
-      if (struck !== null) return struck === "unanswered" ? null : struck
+      const struck = strikeUpgrade(
+        core.faults,
+        core.now(),
+        { device: slot, request, socket, head },
+        json(503, { statusCode: 503 })
+      )
+      if (struck !== null) return struck === "taken" ? null : struck
       server.handleUpgrade(request, socket, head, (opened) => {
         const key = queryKey(url)
         const refusal = judgeKey(options, key, asked.session)

@@ -45,7 +45,9 @@ export interface ColumbaProcess {
   readonly residentMegabytes: Effect.Effect<number>
   /** Open files and sockets. Linux only. */
   readonly openFiles: Effect.Effect<number>
+  /** The end of its log. */
   readonly log: Effect.Effect<string>
+  readonly logFile: string
 }
 
 /** Another build under test: `COLUMBA_TEST_MAIN` names its `main.js`. */
@@ -142,7 +144,8 @@ export const make = Effect.fnUntraced(function*(options: {
       (kilobytes) => Number(kilobytes) / 1024
     ).pipe(Effect.orDie),
     openFiles: Effect.sync(() => readdirSync(`/proc/${child?.pid}/fd`).length),
-    log
+    log,
+    logFile
   }
 })
 

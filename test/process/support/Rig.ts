@@ -134,7 +134,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const gapVerdict = (found: ReadonlyArray<Gap>) =>
     Effect.map(committed, (rows) =>
       checkGaps({
-        emitted: simulator.ledger.entries(),
+        emitted: simulator.ledger.entries().map(toEmitted),
         committed: rows,
         gaps: found,
         upstreamOf: upstreamByDevice

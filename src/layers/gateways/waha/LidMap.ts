@@ -5,6 +5,10 @@
  * What names an unknown hidden id waits for the answer, once: read without it, a message could come again under the phone
  * address and be taken for another one. A hidden id for which the server has no number is not asked for again for a
  * while, and stands as it is.
+ *
+ * What could not wait (its socket has closed, the server did not answer) is in the log under the hidden id alone. Such ids
+ * are asked about once more before a history is read, whose rows name the phone address: those that have been found are
+ * told with the rows, so that the log knows the message again.
  */
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -13,7 +17,7 @@ import type { SessionTarget } from "../../../services/GatewayParts.ts"
 import { monotonicMillis } from "../../../services/monotonic.ts"
 import type { RestClient } from "../RestClient.ts"
 import { asPayload, textIn } from "./payloads.ts"
-import type { FindPhone } from "./WahaDecoder.ts"
+import type { FindLids, FindPhone } from "./WahaDecoder.ts"
 import { isSuccess, type WahaRest } from "./WahaRest.ts"
 
 export interface LidMap {
@@ -21,6 +25,11 @@ export interface LidMap {
   readonly finder: (target: SessionTarget) => Finder
   /** Asks about these, and returns when there are answers, or when it has taken too long. Never fails. */
   readonly resolve: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<void>
+  /**
+   * Asks about the hidden ids under which something of a session is in the log, and returns which phone addresses they have
+   * turned out to be. Never fails.
+   */
+  readonly settle: (target: SessionTarget) => Effect.Effect<FindLids>
   /** As `resolve`, for callers outside of a fiber. */
   readonly resolveThen: (target: SessionTarget, lids: Iterable<string>, done: () => void) => void
 }
@@ -29,6 +38,8 @@ export interface Finder {
   readonly find: FindPhone
   /** Hidden ids that were looked for and may be asked about. */
   readonly missing: ReadonlySet<string>
+  /** What was read with it goes into the log as it is. */
+  readonly keep: () => void
 }
 
 /** Pairs hold for good. Some 10 MB; the oldest is forgotten first and asked for again. */
@@ -36,6 +47,12 @@ const pairsMax = 100_000
 
 /** Hidden ids without an answer that are remembered as such. */
 const unansweredMax = 10_000
+
+/** Hidden ids of one session under which something is in the log. The oldest is forgotten first. */
+const aloneMax = 1000
+
+/** Sessions with such. */
+const aloneSessionsMax = 10_000
 
 /** Of one message or page under way at once: they must not be felt beside the status questions. */
 const requestsMax = 4
@@ -50,7 +67,7 @@ const waitMax = Duration.seconds(3)
 
 export const make = Effect.fnUntraced(function*(
   rest: RestClient,
-  { ask }: Pick<WahaRest, "ask">
+  waha: Pick<WahaRest, "ask">
 ): Effect.fn.Return<LidMap, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const scope = yield* Effect.scope
@@ -58,12 +75,24 @@ export const make = Effect.fnUntraced(function*(
   const phones = new Map<string, string>()
   /** By session and hidden id; monotonic time until which it is not asked again. */
   const unanswered = new Map<string, number>()
+  /** By session: hidden ids under which something is in the log, without a phone address. */
+  const alone = new Map<string, Map<string, true>>()
   /** Monotonic time until which the server is asked nothing. */
   let troubleUntil = 0
 
+  const noteAlone = ({ upstreamId }: SessionTarget, lid: string): void => {
+    const known = alone.get(upstreamId) ?? new Map<string, true>()
+    known.set(lid, true)
+    forgetOldest(known, aloneMax)
+    alone.set(upstreamId, known)
+    forgetOldest(alone, aloneSessionsMax)
+  }
+
   const formatKey = ({ upstreamId }: SessionTarget, lid: string): string => `${upstreamId} ${lid}`
 
-  const mayAsk = (key: string): boolean => monotonicMillis(clock) >= Math.max(troubleUntil, unanswered.get(key) ?? 0)
+  const mayHave = (key: string): boolean => monotonicMillis(clock) >= (unanswered.get(key) ?? 0)
+
+  const mayAsk = (key: string): boolean => monotonicMillis(clock) >= troubleUntil && mayHave(key)
 
   const noteTrouble = Effect.sync(() => {
     troubleUntil = monotonicMillis(clock) + troubleFor
@@ -71,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
 
   const lookUp = Effect.fnUntraced(function*(target: SessionTarget, lid: string) {
     const key = formatKey(target, lid)
-    const answer = yield* Effect.result(ask({
+    const answer = yield* Effect.result(waha.ask({
       operation: "tell the phone number of a hidden id",
       method: "GET",
       url: rest.at("api", target.upstreamId, "lids", lid)
@@ -87,26 +116,44 @@ export const make = Effect.fnUntraced(function*(
     forgetOldest(phones, pairsMax)
   })
 
-  const resolve: LidMap["resolve"] = (target, lids) =>
+  const ask = (target: SessionTarget, lids: Iterable<string>, may: (key: string) => boolean): Effect.Effect<void> =>
     Effect.suspend(() => {
       const missing = [...new Set([...lids].map(canonical))]
-        .filter((lid) => !phones.has(lid) && mayAsk(formatKey(target, lid)))
+        .filter((lid) => !phones.has(lid) && may(formatKey(target, lid)))
       return Effect.forEach(missing, (lid) => lookUp(target, lid), { concurrency: requestsMax, discard: true }).pipe(
         Effect.timeoutOrElse({ duration: waitMax, orElse: () => noteTrouble })
       )
     })
 
+  const resolve: LidMap["resolve"] = (target, lids) => ask(target, lids, mayAsk)
+
   return {
     finder: (target) => {
       const missing = new Set<string>()
+      const vain = new Set<string>()
       const find: FindPhone = (lid) => {
         const phone = phones.get(lid)
-        if (phone === undefined && mayAsk(formatKey(target, lid))) missing.add(lid)
-        return phone ?? null
+        if (phone !== undefined) return phone
+        if (mayAsk(formatKey(target, lid))) missing.add(lid)
+        vain.add(lid)
+        return null
       }
-      return { find, missing }
+      return { find, missing, keep: () => vain.forEach((lid) => noteAlone(target, lid)) }
     },
     resolve,
+    settle: (target) =>
+      // Also of a server that was in trouble: it is about to answer with a history.
+      Effect.map(ask(target, alone.get(target.upstreamId)?.keys() ?? [], mayHave), () => {
+        const found = new Map<string, Array<string>>()
+        for (const lid of alone.get(target.upstreamId)?.keys() ?? []) {
+          const phone = phones.get(lid)
+          if (phone === undefined) continue
+          const lids = found.get(phone) ?? []
+          lids.push(lid)
+          found.set(phone, lids)
+        }
+        return (phone) => found.get(phone) ?? []
+      }),
     resolveThen: (target, lids, done) => {
       Effect.runForkWith(context)(
         Effect.forkIn(Effect.ensuring(resolve(target, lids), Effect.sync(done)), scope, { startImmediately: true })

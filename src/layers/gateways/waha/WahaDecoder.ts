@@ -33,17 +33,23 @@ import {
 /** The phone address that a hidden id stands for, as far as the gateway has told. Both canonical. */
 export type FindPhone = (lid: string) => string | null
 
+/** The other way round: hidden ids of a phone address. All canonical. */
+export type FindLids = (phone: string) => ReadonlyArray<string>
+
 /** What a text is decoded against. */
 export interface Reading {
   readonly target: SessionTarget
   readonly now: number
   readonly findPhone: FindPhone
+  /** Hidden ids under which a phone address may stand in the log already. */
+  readonly findLids?: FindLids | undefined
   readonly makeId?: MakeEventId | undefined
 }
 
 /** A payload to decode, with what its surroundings say. */
 interface Source extends Frame {
   readonly findPhone: FindPhone
+  readonly findLids?: FindLids | undefined
   readonly payload: Payload
   /** The payload with the text of numbers that a double cannot hold. */
   readonly exact: Payload
@@ -135,6 +141,7 @@ export const decodeRow = (row: unknown, reading: Reading): ReadonlyArray<Session
   const source: Source = {
     ...frame,
     findPhone: reading.findPhone,
+    findLids: reading.findLids,
     payload,
     exact: payload,
     account: jid === null ? null : canonical(jid),
@@ -229,7 +236,11 @@ const pickSpelling = (
 ): string | null => {
   const known = spellings.flatMap((spelling) => spelling === null ? [] : [canonical(spelling)])
   const lid = known.find(isLid)
-  if (lid === undefined) return known[0] ?? null
+  if (lid === undefined) {
+    const [only = null] = known
+    if (only !== null) { for (const one of source.findLids?.(only) ?? []) aliases.set(one, { lid: one, jid: only }) }
+    return only
+  }
   const spelled = known.find((spelling) => spelling.endsWith("@s.whatsapp.net") && spelling !== source.account)
   const phone = spelled ?? (lid === source.accountLid ? source.account : null) ?? source.findPhone(lid)
   if (phone === null) return known[0] ?? null

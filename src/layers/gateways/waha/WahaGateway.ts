@@ -63,11 +63,13 @@ export const make = Effect.fnUntraced(function*(
       return { url: `${url}?${query}`, headers: {} }
     },
     decode: (text, target, now, mayWait) => {
-      const { find, missing } = lids.finder(target)
+      const { find, keep, missing } = lids.finder(target)
       const events = decodeFrame(text, { target, now, findPhone: find })
-      return missing.size === 0 || !mayWait
-        ? events
-        : new SocketSession.NotYet((answered) => lids.resolveThen(target, missing, answered))
+      if (missing.size > 0 && mayWait) {
+        return new SocketSession.NotYet((answered) => lids.resolveThen(target, missing, answered))
+      }
+      keep()
+      return events
     },
     ofClose: ofWahaClose,
     acceptedBy: "pong"

@@ -130,10 +130,11 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
   ) {
     yield* lids.resolve(target, rows.flatMap(listLids))
     const now = yield* Clock.currentTimeMillis
+    const findLids = yield* lids.settle(target)
     const findPhone = lids.finder(target).find
     return rows.filter((row) => isWithin(row, bounds))
       .sort((one, other) => (readTime(one) ?? 0) - (readTime(other) ?? 0))
-      .flatMap((row) => decodeRow(row, { target, now, findPhone }))
+      .flatMap((row) => decodeRow(row, { target, now, findPhone, findLids }))
   })
 
   const read: History["read"] = Effect.fn("WahaGateway.history")(function*(target, window, page) {

@@ -58,9 +58,10 @@ export const makeIngest = (lids: LidMap): Ingest => (request, { device, find, no
       ? { _tag: "Refused", reason: "unreadable", detail: "the body is not an event with a session" }
       : { _tag: "UnknownSlot", slot: envelope.session }
   }
-  const { find: findPhone, missing } = lids.finder(target)
+  const { find: findPhone, keep, missing } = lids.finder(target)
   const events = decodeBody(text, envelope, { target, now, findPhone })
   const accepted = { _tag: "Accepted", deviceId: target.deviceId, events } as const
+  if (missing.size === 0) keep()
   return missing.size === 0 ? accepted : { ...accepted, better: lids.resolve(target, missing) }
 }
 

@@ -5,6 +5,8 @@ import type { EventDraft } from "../../../../src/domain/Event.ts"
 import type { GatewayParts } from "../../../../src/services/WhatsAppGateway.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { ofKind } from "../../../support/drafts.ts"
+import { record } from "../../../support/gateway.ts"
+import { until } from "../../../support/until.ts"
 import { makeGateway, peer, say, setup, target } from "./bench.ts"
 
 const window = { from: "2026-08-22T09:00:00Z", to: "2026-08-22T11:00:00.5Z" }
@@ -70,6 +72,31 @@ describe("the history of a WAHA session", () => {
       )
       assert.deepStrictEqual(Object.fromEntries(statuses), { SENT: "sent", DELIVERED: "delivered", READ: "read" })
       assert.deepStrictEqual(gateway.history.covers, new Set(["messages", "other-messages", "acks"]))
+    }))
+
+  it.live("says under which hidden id a message may be in the log, whose session closed before its number was known", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup({}, { lidMillis: 500 })
+      const listener = record()
+      yield* gateway.open(target, listener)
+      const lid = (number: number) => `9${number}00112233@lid`
+      for (let number = 0; number < 12; number++) {
+        core.emitter.emit(device, "message", say(`A${number}`, { from_lid: lid(number) }))
+      }
+      yield* until("it asks", Effect.sync(() => waha.requests.some((line) => line.includes("/lids/"))))
+      core.applyFault({ kind: "drop", reset: true })
+      yield* listener.ended
+      const hidden = listener.drafts().flatMap((draft) => {
+        const { chat, waId } = ofKind(draft, "message.received").data
+        return chat === peer ? [] : [[waId, chat]]
+      })
+      assert.isAtLeast(hidden.length, 3)
+      const { drafts } = yield* readAll(gateway)
+      const told = new Map(drafts.map((draft) => [ofKind(draft, "message.received").data.waId, draft]))
+      for (const [waId, chat] of hidden) {
+        assert.strictEqual(ofKind(told.get(waId!)!, "message.received").data.chat, peer)
+        assert.deepInclude(told.get(waId!)!.aliases, { lid: chat!, jid: peer })
+      }
     }))
 
   it.live("joins hidden ids with the phone numbers that the server tells", () =>
