@@ -66,6 +66,9 @@ export interface SocketLimits {
   readonly wheel?: PingWheel | undefined
 }
 
+/** How long the frames of a socket that has closed may wait for answers, all together: more than one answer takes. */
+const closedWaitMillis = 4000
+
 /** The largest frames seen carry a base64 thumbnail of some 100 KiB. */
 const frameBytesDefault = 1024 * 1024
 /** WhatsApp's own limit for media in line. */
@@ -105,6 +108,8 @@ class SocketSession implements Session, WheelMember {
   #opening: Opening | null
   #ended = false
   #failure: Failure | null = null
+  /** The socket has closed, and frames that came before still wait. */
+  #closed: Failure | null = null
 
   constructor(
     socket: DeviceSocket,
@@ -239,7 +244,8 @@ class SocketSession implements Session, WheelMember {
       again.push(...held.slice(index + 1))
       return
     }
-    if (!this.paused && !this.#ended) this.#socket.resume()
+    if (this.#closed !== null) this.#endClosed(this.#closed)
+    else if (!this.paused && !this.#ended) this.#socket.resume()
   }
 
   onSocketError(error: Error): void {
@@ -251,9 +257,19 @@ class SocketSession implements Session, WheelMember {
   }
 
   onSocketClose(code: number, reason: Buffer): void {
-    // What came before the close is handed over before the end.
-    this.#release(false)
-    if (!this.#ended) this.#finish(this.#failure ?? this.#options.ofClose(code, reason.toString("utf8")), false)
+    const failure = this.#failure ?? this.#options.ofClose(code, reason.toString("utf8"))
+    // What came before the close is handed over before the end, and read as well as on an open socket.
+    if (this.#held === null || this.#ended) return this.#endClosed(failure)
+    this.#closed = failure
+    this.#options.wheel.remove(this)
+    setTimeout(() => {
+      this.#release(false)
+      this.#endClosed(failure)
+    }, closedWaitMillis).unref()
+  }
+
+  #endClosed(failure: Failure): void {
+    if (!this.#ended) this.#finish(failure, false)
   }
 
   #finish(failure: Failure, later: boolean): void {

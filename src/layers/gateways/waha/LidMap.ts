@@ -106,7 +106,9 @@ export const make = Effect.fnUntraced(function*(
       url: rest.at("api", target.upstreamId, "lids", lid)
     }))
     if (answer._tag === "Failure") return yield* noteTrouble
-    const phone = isSuccess(answer.success) ? readPhone(answer.success.own) : null
+    // A server without the question answers 404: it has no number. One that fails may have it.
+    if (!isSuccess(answer.success) && answer.success.status !== 404) return yield* noteTrouble
+    const phone = readPhone(answer.success.own)
     if (phone === null) {
       unanswered.set(key, monotonicMillis(clock) + unknownFor)
       return forgetOldest(unanswered, unansweredMax)

@@ -210,10 +210,14 @@ describe("the socket of a WAHA session", () => {
       for (let number = 50; number < 60; number++) {
         core.emitter.emit(device, "message", say(`A${number}`, { from_lid: `9${number}00112233@lid` }))
       }
-      core.applyFault({ kind: "drop", code: 1000 })
+      core.applyFault({ kind: "drop", reset: true })
       yield* listener.ended
       const ids = listener.drafts().map((draft) => ofKind(draft, "message.received").data.waId)
       assert.deepStrictEqual(ids, Array.from({ length: 60 }, (_, number) => `A${number}`))
+      assert.deepStrictEqual(
+        new Set(listener.drafts().map((draft) => ofKind(draft, "message.received").data.chat)),
+        new Set([peer])
+      )
       assert.deepStrictEqual([listener.ends(), listener.late()], [1, 0])
     }))
 
