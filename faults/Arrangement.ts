@@ -1,6 +1,7 @@
 /**
- * What one row runs on: the built program, the simulated gateway, a recorder behind the broker and a reader of the event
- * stream, each a party of its own, with a proxy before each thing that the program speaks to. The harness knows what
+ * What one row runs on: the built program, the simulated gateway, a recorder behind the broker, a reader of the event stream, the
+ * endpoint of a subscription and in some rows a consumer, each a party of its own, with a proxy before each thing that the
+ * program speaks to. The harness knows what
  * happened only from the ledgers of these parties.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
@@ -12,40 +13,60 @@ import type { Gap } from "../src/domain/Gap.ts"
 import type { Ledgers } from "../test/support/Checker.ts"
 import type { GapLedgers } from "../test/support/GapChecker.ts"
 import * as FaultProxy from "../test/support/FaultProxy.ts"
-import { readLog } from "../test/support/Ledger.ts"
+import { readLog, readRegressed } from "../test/support/Ledger.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
 import * as Recorder from "../test/process/support/Recorder.ts"
 import { until } from "../test/support/until.ts"
 import type { Part, Scenario } from "./Scenario.ts"
 import * as Servers from "./Servers.ts"
-import * as SimulatorProcess from "./SimulatorProcess.ts"
-import * as StreamReader from "./StreamReader.ts"
+import { plantVariable } from "./planted.ts"
+import * as Endpoint from "./parties/Endpoint.ts"
+import * as SampleConsumer from "./parties/SampleConsumer.ts"
+import * as SimulatorProcess from "./parties/SimulatorProcess.ts"
+import * as StreamReader from "./parties/StreamReader.ts"
 
 export interface Arrangement {
   readonly servers: Servers.Servers
   readonly databaseUrl: string
+  readonly rabbitUrl: string
   readonly vhost: string
   readonly columba: ColumbaProcess.ColumbaProcess
   readonly simulator: SimulatorProcess.SimulatorProcess
   readonly recorder: Recorder.Recorder
   readonly reader: StreamReader.StreamReader
+  readonly endpoint: Endpoint.Endpoint | null
+  readonly consumer: SampleConsumer.SampleConsumer | null
   readonly proxies: Readonly<Record<Part, FaultProxy.FaultProxy>>
   readonly devices: ReadonlyMap<string, string>
   /** Sets the program's wall clock off by so many seconds. */
   readonly stepClock: (seconds: number) => Effect.Effect<void>
+  /** While it exists, the planted place acts. */
+  readonly plantFile: string
+  /** While it exists, the name of the gateway has no address. */
+  readonly namesFile: string
+  /** Where the program writes what is in its heap, when it is asked to. */
+  readonly heapFile: string
+  /** The `main.js` with the row's planted change; null without one. */
+  readonly plantedProgram: string | null
   readonly ready: Effect.Effect<void>
-  readonly online: Effect.Effect<void>
+  /** Whether every device hears. */
+  readonly online: Effect.Effect<boolean>
   /** The number of the newest event in the log. */
   readonly head: Effect.Effect<number>
+  /** How many events the endpoint of the subscription has still to get. */
+  readonly behind: Effect.Effect<number>
   /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: Effect.Effect<void>
+  /** What is in the log now may never come to the consumer. */
+  readonly forgetConsumed: Effect.Effect<void>
   /** The ledgers as they are now. */
   readonly ledgers: Effect.Effect<AllLedgers>
 }
 
 export type AllLedgers = Ledgers & GapLedgers
 
-const clockShift = join(import.meta.dirname, "clockShift.mjs")
+const preloads = ["clockShift.mjs", "names.mjs", "probe.mjs"]
+  .map((name) => `--import=${join(import.meta.dirname, "program", name)}`).join(" ")
 
 /** Ready, also in a state that only an operator could improve: after a fault the program must get there by itself. */
 const readyTimeout = "120 seconds"
@@ -54,7 +75,7 @@ export const make = Effect.fnUntraced(function*(
   scenario: Scenario,
   seed: string,
   servers: Servers.Servers,
-  program: string
+  programs: { readonly program: string; readonly planted: string | null }
 ): Effect.fn.Return<Arrangement, never, Scope.Scope> {
   const directory = yield* Effect.acquireRelease(
     Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-faults-"))),
@@ -62,31 +83,51 @@ export const make = Effect.fnUntraced(function*(
   )
   const { databaseUrl, rabbitUrl } = yield* Servers.freshPlaces(servers)
   const { dialect } = scenario
-  const simulator = yield* SimulatorProcess.make({ program, directory, seed, dialect })
+  const isLater = scenario.faults.some(({ fault }) => fault.do === "migrate")
+  const program = isLater ? programs.program : programs.planted ?? programs.program
+  const simulator = yield* SimulatorProcess.make({ program: programs.program, directory, seed, dialect })
+  const endpoint = scenario.noEndpoint === true ? null : yield* Endpoint.make(seed)
   const toServers = {
     database: yield* before(databaseUrl),
     broker: yield* before(rabbitUrl),
-    gateway: yield* before(`http://127.0.0.1:${simulator.port}`)
+    gateway: yield* before(`http://127.0.0.1:${simulator.port}`),
+    endpoint: yield* before(`http://127.0.0.1:${endpoint?.port ?? simulator.port}`)
   }
-  const clockFile = join(directory, "clock")
+  const file = (name: string) => join(directory, name)
+  const [clockFile, plantFile, namesFile, heapFile] = ["clock", "plant", "names", "heap"].map(file) as [
+    string,
+    string,
+    string,
+    string
+  ]
   const recorder = yield* Recorder.make(rabbitUrl, directory)
   const env: Record<string, string> = {
     DATABASE_URL: through(databaseUrl, toServers.database),
     RABBITMQ_URL: through(rabbitUrl, toServers.broker),
-    WHATSAPP_API_URL: `http://127.0.0.1:${toServers.gateway.port}`,
+    WHATSAPP_API_URL: `http://gateway.test:${toServers.gateway.port}`,
     WHATSAPP_API_DIALECT: dialect,
     ...SimulatorProcess.credentials[dialect],
     COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
+    COLUMBA_WEBHOOK_ALLOW_PRIVATE: "true",
     COLUMBA_FAULTS_CLOCK: clockFile,
+    COLUMBA_FAULTS_NAMES: namesFile,
+    COLUMBA_FAULTS_HEAP: heapFile,
+    [plantVariable]: plantFile,
     ...scenario.env,
-    NODE_OPTIONS: `--import=${clockShift} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
+    NODE_OPTIONS: `${preloads} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
   }
   const columba = yield* ColumbaProcess.make({ directory, program, wrapper: scenario.wrapper, env })
   const proxies = { ...toServers, webhooks: yield* before(columba.url) }
   if (dialect === "gowa") env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${proxies.webhooks.port}`
   yield* columba.start
+  const consumer = scenario.consumer === true ? yield* SampleConsumer.make(rabbitUrl, directory) : null
   const devices = yield* addDevices(columba, scenario.load.devices)
+  const subscription = endpoint === null ? null : yield* columba.post<Subscription>("/api/v1/subscriptions", {
+    url: `http://127.0.0.1:${proxies.endpoint.port}/hook`,
+    from: "beginning"
+  })
   const reader = yield* StreamReader.make(columba.url)
+  const consumed = { from: 0 }
   const witnessed = new Set<string>()
   let witnessedTo = 0
 
@@ -102,7 +143,6 @@ export const make = Effect.fnUntraced(function*(
       (set) => set === scenario.load.devices
     )
     : Effect.map(simulator.stats, (stats) => stats.sockets === scenario.load.devices)
-  const online = until("every device is online", heard, readyTimeout)
   const page = (after: number, limit: number) => columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=${limit}`)
   const witness = Effect.gen(function*() {
     for (;;) {
@@ -112,35 +152,76 @@ export const make = Effect.fnUntraced(function*(
       witnessedTo = Number(items.at(-1)!.seq)
     }
   })
+  const head = columba.metric("columba_log_head")
   return {
     servers,
     databaseUrl,
+    rabbitUrl,
     vhost: decodeURIComponent(new URL(rabbitUrl).pathname.slice(1)),
     columba,
     simulator,
     recorder,
     reader,
+    endpoint,
+    consumer,
     proxies,
     devices,
+    plantFile,
+    namesFile,
+    heapFile,
+    plantedProgram: programs.planted,
     stepClock: (seconds) => Effect.sync(() => writeFileSync(clockFile, String(seconds))),
     ready,
-    online,
-    head: columba.metric("columba_log_head"),
+    online: heard,
+    head,
+    behind: subscription === null
+      ? Effect.succeed(0)
+      : Effect.map(columba.get<Subscription>(`/api/v1/subscriptions/${subscription.id}`), ({ behind }) => behind),
     witness,
-    ledgers: Effect.gen(function*() {
-      return {
-        gaps: yield* readGaps(columba),
-        emitted: yield* simulator.emitted,
-        committed: yield* readLog(databaseUrl),
-        delivered: yield* recorder.entries,
-        streamed: yield* reader.entries,
-        witnessed: [...witnessed],
-        upstreamOf: devices,
-        sentTwice: scenario.faults.some(({ fault }) => fault.do === "fault gateway" && fault.fault.kind === "duplicate")
-      }
-    })
+    forgetConsumed: Effect.map(head, (seq) => {
+      consumed.from = seq
+    }),
+    ledgers: consistent(
+      head,
+      Effect.gen(function*() {
+        return {
+          gaps: yield* readGaps(columba),
+          emitted: yield* simulator.emitted,
+          committed: yield* readLog(databaseUrl),
+          regressed: yield* readRegressed(databaseUrl),
+          delivered: yield* recorder.entries,
+          posted: endpoint === null ? null : yield* endpoint.entries,
+          forged: endpoint === null || subscription === null ? [] : yield* endpoint.forged(subscription.secret),
+          consumed: consumer === null ? null : { from: consumed.from, ...(yield* consumer.ledger) },
+          streamed: yield* reader.entries,
+          witnessed: [...witnessed],
+          upstreamOf: devices,
+          sentTwice: scenario.faults.some(({ fault }) =>
+            fault.do === "fault gateway" && fault.fault.kind === "duplicate"
+          )
+        }
+      })
+    )
   }
 })
+
+/** Ledgers that are read while the log grows do not fit together: read again, some times at most. */
+const readsMax = 5
+
+const consistent = <A>(head: Effect.Effect<number>, read: Effect.Effect<A>) =>
+  Effect.gen(function*() {
+    for (let reads = 1;; reads++) {
+      const before = yield* head
+      const ledgers = yield* read
+      if (reads === readsMax || (yield* head) === before) return ledgers
+    }
+  })
+
+interface Subscription {
+  readonly id: string
+  readonly secret: string
+  readonly behind: number
+}
 
 interface GapsPage {
   readonly items: ReadonlyArray<Gap>

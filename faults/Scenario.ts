@@ -6,12 +6,17 @@ import type { Duration } from "effect"
 import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
 import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Direction, Toxic } from "../test/support/FaultProxy.ts"
+import type { Planted } from "./planted.ts"
 
 /** Each is over, and what it broke is healed, before the next one strikes. */
 export type Fault =
   | { readonly do: "kill program" }
   /** Killed again this long after it was ready: while it reads what it has missed. */
   | { readonly do: "kill program twice"; readonly apartMillis: number }
+  /** It kills itself at the planted place of its code when it next comes there. */
+  | { readonly do: "die where planted" }
+  /** The planted place of its code acts for so long. */
+  | { readonly do: "act where planted"; readonly millis: number }
   /** SIGTERM, as a deployment does. It must end with code 0. */
   | { readonly do: "stop program" }
   | { readonly do: "freeze program"; readonly millis: number }
@@ -29,10 +34,14 @@ export type Fault =
   | { readonly do: "freeze database"; readonly millis: number }
   | { readonly do: "end sessions" }
   | { readonly do: "lock table"; readonly millis: number }
+  /** Another session locks in the other order than the program does, and the program is the one that must give way. */
+  | { readonly do: "deadlock"; readonly times: number }
   | { readonly do: "take connections"; readonly millis: number }
   /** A transaction that stays open with a snapshot, as a dump or a forgotten session has. */
   | { readonly do: "hold snapshot"; readonly millis: number }
   | { readonly do: "refuse writes"; readonly millis: number }
+  /** The migration of a later version is run beside the program, which goes on. */
+  | { readonly do: "migrate" }
   /** The database's disk has no room. Needs root, for a file system of its own. */
   | { readonly do: "fill disk"; readonly millis: number }
   /** Another process appends too, and each of its transactions stays open for a while before it commits. */
@@ -46,19 +55,43 @@ export type Fault =
   }
   /** Connections are cut, and new ones refused. */
   | { readonly do: "cut network"; readonly to: Part; readonly millis: number }
+  /** The name of the gateway has no address, and its sockets fall. */
+  | { readonly do: "unresolve gateway"; readonly millis: number }
   | {
     readonly do: "fault gateway"
     readonly fault: GatewayFault
-    readonly also?: GatewayFault
+    readonly also?: ReadonlyArray<GatewayFault>
     readonly millis: number
   }
+  /** The gateway's process ends, and starts again after this time. */
+  | { readonly do: "restart gateway"; readonly millis: number }
+  /** The gateway drops all sockets and refuses new ones, then takes them again, each for so long, so many times. */
+  | { readonly do: "flap gateway"; readonly times: number; readonly eachMillis: number }
+  /** The gateway refuses the credentials with a status, or a close code. An operator connects again afterwards. */
+  | {
+    readonly do: "refuse credentials"
+    readonly status: number
+    readonly code?: number
+    readonly millis: number
+  }
+  /** The endpoint of the subscription answers with this status, by chance or always. */
+  | { readonly do: "fail endpoint"; readonly status: number; readonly chance: number; readonly millis: number }
+  | { readonly do: "kill consumer" }
+  /** Connections stay open, and nothing is acknowledged. The broker's patience is `patienceMillis` meanwhile. */
+  | { readonly do: "freeze consumer"; readonly millis: number; readonly patienceMillis: number }
+  /** The consumer's queue is deleted under it. */
+  | { readonly do: "delete consumer's queue" }
+  /** Messages that the consumer cannot read. */
+  | { readonly do: "poison queue"; readonly messages: number }
+  /** Messages of the guaranteed queue are rejected while the queue of dead letters does not exist. */
+  | { readonly do: "reject without dead letters"; readonly messages: number }
   /** The wall clock of the program is set; its monotonic clock goes on. */
   | { readonly do: "step clock"; readonly seconds: number }
 
 export type FaultOf<Do extends Fault["do"]> = Extract<Fault, { readonly do: Do }>
 
 /** What the program speaks to; and `webhooks`, by which a gateway speaks to it. */
-export type Part = "database" | "broker" | "gateway" | "webhooks"
+export type Part = "database" | "broker" | "gateway" | "endpoint" | "webhooks"
 
 export interface Strikes {
   readonly fault: Fault
@@ -72,10 +105,12 @@ export interface Load {
   readonly rate: number
 }
 
+export const areas = ["processes", "broker", "database", "gateway", "readers", "time", "all"] as const
+
 export interface Scenario {
   /** As it is asked for on the command line. */
   readonly name: string
-  readonly area: "processes" | "broker" | "database" | "gateway" | "time" | "all"
+  readonly area: (typeof areas)[number]
   /** What happens, in words for the report. */
   readonly title: string
   readonly load: Load
@@ -84,6 +119,8 @@ export interface Scenario {
   readonly settle?: Duration.Input
   /** Each kind spread over the whole of the load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>
+  /** The faults strike in the order in which they are written. */
+  readonly inOrder?: boolean
   readonly expect: {
     /**
      * `none`: all that was emitted is in the log, since no process died and no socket was lost. `counted`: what the gateway
@@ -94,9 +131,17 @@ export interface Scenario {
     readonly survives: boolean
     /** Megabytes of resident memory that it may have at most, looked at once per second. */
     readonly residentMax?: number
-    /** Memory and open files must stay level from the second fifth of the row to its last. */
+    /** Connections to the gateway that may be tried in all, accepted or refused. */
+    readonly attemptsMax?: number
+    /** Memory, open files and fibers must stay level from the second fifth of the row to its last. */
     readonly level?: boolean
   }
+  /** Without an endpoint of a subscription: at this rate its deliveries would be what is measured. */
+  readonly noEndpoint?: boolean
+  /** Whether the sample consumer reads too. */
+  readonly consumer?: boolean
+  /** Built into the program for this row: a place that acts while a fault says so. */
+  readonly plant?: Planted
   /** For the program, beyond what every row has. */
   readonly env?: Readonly<Record<string, string>>
   /** Before the program's command line, such as a shell that sets a limit. */

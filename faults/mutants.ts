@@ -2,23 +2,17 @@
  * Programs that break a promise on purpose, one each: the suite must condemn every one of them. They are built from the
  * sources with one place changed; a place that is not found any more is an error.
  */
-import { readFileSync } from "node:fs"
-import { join } from "node:path"
-import { Effect } from "effect"
-import { buildProgram } from "../scripts/build.ts"
-import { root } from "../scripts/stamp.ts"
-import { freshDirectory } from "../test/support/directory.ts"
-import type { Violation } from "../test/support/Checker.ts"
+import type { Change } from "./planted.ts"
+import type { Broken } from "./judge.ts"
+import { later } from "./laterMutants.ts"
 
-export interface Mutant {
-  readonly name: string
+export interface Mutant extends Change {
   readonly title: string
-  readonly file: string
-  /** Each is found exactly once. */
-  readonly changes: ReadonlyArray<readonly [find: string, replace: string]>
-  /** The row that condemns it, and for what: one of these. */
-  readonly row: string
-  readonly condemned: ReadonlyArray<Violation | "missed" | "unrecovered">
+  /** The rows that condemn it, and for what: one of these. */
+  readonly rows: ReadonlyArray<string>
+  readonly condemned: ReadonlyArray<keyof Broken>
+  /** Whether every test run condemns it on the first of its rows. */
+  readonly smoke: boolean
 }
 
 export const mutants: ReadonlyArray<Mutant> = [
@@ -30,8 +24,9 @@ export const mutants: ReadonlyArray<Mutant> = [
       "  default_transaction_isolation: \"read committed\",",
       "  default_transaction_isolation: \"read committed\",\n  synchronous_commit: \"off\","
     ]],
-    row: "database-smoke",
-    condemned: ["vanished", "unexpected", "broken"]
+    rows: ["database-smoke"],
+    condemned: ["vanished", "unexpected", "broken"],
+    smoke: true
   },
   {
     name: "watermark-reader",
@@ -52,8 +47,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     v_now := greatest(v_last, `
       ]
     ],
-    row: "commit-order",
-    condemned: ["lost", "broken"]
+    rows: ["commit-order"],
+    condemned: ["lost", "broken"],
+    smoke: true
   },
   {
     name: "confirm-not-awaited",
@@ -63,8 +59,9 @@ export const mutants: ReadonlyArray<Mutant> = [
       "      // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.\n",
       "      resume(Effect.void)\n"
     ]],
-    row: "broker-kill-smoke",
-    condemned: ["lost"]
+    rows: ["broker-kill-smoke"],
+    condemned: ["lost"],
+    smoke: true
   },
   {
     name: "deduplicated-before-commit",
@@ -88,13 +85,14 @@ export const mutants: ReadonlyArray<Mutant> = [
     const writeAll: LogStore["Service"]["write"] = (batch) =>
 `
     ]],
-    row: "sessions-smoke",
-    condemned: ["missed"]
+    rows: ["sessions-smoke", "deadlock"],
+    condemned: ["missed"],
+    smoke: true
   },
   {
     name: "watermark-before-rows",
     title: "the watermark moves and the gaps are closed before the rows of the history are stored",
-    file: "src/actors/gateway/Backfill.ts",
+    file: "src/actors/gateway/HistoryReader.ts",
     changes: [[
       "    for (let page = 0; page < pagesPerTurn; page++) {\n      yield* pace\n",
       `    if (read.pages === 0 && kind !== "look") {
@@ -107,35 +105,9 @@ export const mutants: ReadonlyArray<Mutant> = [
       yield* pace
 `
     ]],
-    row: "kill-smoke",
-    condemned: ["unrecovered"]
-  }
+    rows: ["kill-smoke"],
+    condemned: ["unrecovered"],
+    smoke: true
+  },
+  ...later
 ]
-
-/** The changed source. */
-export const changed = (mutant: Mutant): string =>
-  mutant.changes.reduce((text, [find, replace]) => {
-    const places = text.split(find).length - 1
-    if (places !== 1) {
-      throw new Error(`mutant ${mutant.name}: ${mutant.file} has ${places} places instead of one: ${find}`)
-    }
-    return text.replace(find, () => replace)
-  }, readFileSync(join(root, mutant.file), "utf8"))
-
-/** The path of its `main.js`. It is removed with the scope. */
-export const buildMutant = Effect.fnUntraced(function*(mutant: Mutant) {
-  const directory = yield* freshDirectory
-  const contents = changed(mutant)
-  const file = join(root, mutant.file)
-  yield* Effect.promise(() =>
-    buildProgram({
-      directory,
-      plugins: [{
-        name: mutant.name,
-        setup: (build) =>
-          build.onLoad({ filter: /\.ts$/ }, ({ path }) => path === file ? { contents, loader: "ts" } : undefined)
-      }]
-    })
-  )
-  return join(directory, "main.js")
-})

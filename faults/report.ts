@@ -2,10 +2,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { cell, table } from "../scripts/markdown.ts"
+import { faultList } from "./faultList.ts"
+import { mutants } from "./mutants.ts"
 import { isSound } from "./runScenario.ts"
 import type { Outcome } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
-import { makeSoak, scenarios } from "./scenarios.ts"
+import { makeSoak, scenarios } from "./rows/index.ts"
 
 const results = join(import.meta.dirname, "results")
 const page = join(import.meta.dirname, "../docs/faults.md")
@@ -81,15 +83,47 @@ const heads = [
   "ready again after (median)"
 ]
 
+/** The mutants, and what each is condemned for. */
+export const condemnations = (): string =>
+  table(
+    ["mutant", "what it does", "condemned by", "for"],
+    mutants.map(({ condemned, name, rows, title }) => [
+      name,
+      cell(title),
+      rows.map((row) => `\`${row}\``).join(", "),
+      condemned.join(" or ")
+    ])
+  )
+
 export const section = (): string =>
   table(heads, [...scenarios.filter(({ name }) => !name.endsWith("-smoke")), makeSoak(usualSoak)].map(row))
 
-const marked = /(<!-- rows:[^\n]*-->\n)[\s\S]*?(<!-- \/rows -->)/
+/** The numbered faults, and what puts each to the test. */
+export const list = (): string =>
+  table(
+    ["", "area", "fault", "put to the test by"],
+    faultList.map(({ area, fault, not, number, rows = [], tests = [] }) => [
+      String(number),
+      area,
+      cell(fault),
+      cell([
+        ...rows.map((name) => `\`${name}\``),
+        ...tests.map(([file, title]) => `[${title}…](../${file})`),
+        ...(not === undefined ? [] : [rows.length + tests.length === 0 ? `${not}.` : `not here: ${not}.`])
+      ].join(", "))
+    ])
+  )
 
-export const update = (text: string): string => {
-  if (!marked.test(text)) throw new Error(`${page} has lost the marks between which the rows go`)
-  return text.replace(marked, (_, begin: string, end: string) => `${begin}${section()}\n${end}`)
+const between = (name: string) => new RegExp(`(<!-- ${name}:[^\\n]*-->\\n)[\\s\\S]*?(<!-- /${name} -->)`)
+
+const fill = (text: string, name: string, content: string): string => {
+  const marked = between(name)
+  if (!marked.test(text)) throw new Error(`${page} has lost the marks between which the ${name} go`)
+  return text.replace(marked, (_, begin: string, end: string) => `${begin}${content}\n${end}`)
 }
+
+export const update = (text: string): string =>
+  fill(fill(fill(text, "rows", section()), "list", list()), "mutants", condemnations())
 
 export const write = (): void => writeFileSync(page, update(readFileSync(page, "utf8")))
 

@@ -15,14 +15,15 @@
 import { parseArgs } from "node:util"
 import { Cause, Effect, Exit } from "effect"
 import { buildProgram, isProgramCurrent } from "../scripts/build.ts"
-import { buildMutant, mutants } from "./mutants.ts"
+import { mutants } from "./mutants.ts"
 import type { Mutant } from "./mutants.ts"
+import { buildChanged } from "./planted.ts"
 import { builtMain } from "./program.ts"
 import { keep, line, write } from "./report.ts"
 import { isSound, runScenario } from "./runScenario.ts"
 import type { Outcome, Progress } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
-import { makeSoak, scenarios } from "./scenarios.ts"
+import { makeSoak, scenarios } from "./rows/index.ts"
 import * as Servers from "./Servers.ts"
 
 const { positionals, values } = parseArgs({
@@ -69,32 +70,37 @@ const makeProgress = (scenario: Scenario) => {
 }
 
 const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMain) =>
-  Effect.scoped(runScenario(scenario, {
-    seed: values.seed ?? scenario.name,
-    servers,
-    program,
-    onProgress: makeProgress(scenario),
-    ledgersTo: values.ledgers
+  Effect.scoped(Effect.gen(function*() {
+    const planted = scenario.plant === undefined ? null : yield* buildChanged([scenario.plant])
+    return yield* runScenario(scenario, {
+      seed: values.seed ?? scenario.name,
+      servers,
+      programs: { program, planted },
+      onProgress: makeProgress(scenario),
+      ledgersTo: values.ledgers
+    })
   }))
 
-/** Null where it was condemned for what it does. */
+/** Whether each of its rows condemned it for what it does. */
 const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Servers) {
-  const scenario = scenarios.find(({ name }) => name === mutant.row)!
-  // A program that has lost something never comes to rest, and what it has lost by then it does not find later.
-  const mutated = { ...scenario, name: mutant.name, settle: "30 seconds" } as const
-  const { broken } = yield* runOne(mutated, servers, yield* buildMutant(mutant))
-  const found = Object.keys(broken)
-  const condemned = mutant.condemned.some((violation) => found.includes(violation))
-  const told = found.length === 0
-    ? "nothing broken"
-    : Object.entries(broken).map(([name, { length }]) => `${name} ${length}`).join(", ")
-  console.log(`${condemned ? "✓" : "✗"} mutant ${mutant.name} (${mutant.title}) on ${mutant.row}: ${told}`)
-  return condemned
+  const program = yield* buildChanged([mutant])
+  const verdicts: Array<boolean> = []
+  for (const name of values.smoke ? mutant.rows.slice(0, 1) : mutant.rows) {
+    const scenario = scenarios.find((one) => one.name === name)!
+    // A program that has lost something never comes to rest, and what it has lost by then it does not find later.
+    const { broken } = yield* runOne({ ...scenario, name: mutant.name, settle: "30 seconds" }, servers, program)
+    const found = Object.entries(broken)
+    const condemned = found.some(([violation]) => mutant.condemned.some((one) => one === violation))
+    const told = found.map(([violation, { length }]) => `${violation} ${length}`).join(", ") || "nothing broken"
+    console.log(`${condemned ? "✓" : "✗"} mutant ${mutant.name} (${mutant.title}) on ${name}: ${told}`)
+    verdicts.push(condemned)
+  }
+  return verdicts.every((condemned) => condemned)
 }, Effect.scoped)
 
 const chosen = choose()
 const chosenMutants = values.mutants
-  ? mutants.filter(({ name }) => positionals.length === 0 || positionals.includes(name))
+  ? mutants.filter(({ name, smoke }) => positionals.length === 0 ? smoke || !values.smoke : positionals.includes(name))
   : []
 if (values.list) {
   for (const { area, load, name, smoke, title } of chosen) {
@@ -108,6 +114,7 @@ if (values.list) {
     const servers = yield* Servers.make
     for (const scenario of chosen) {
       const exit = yield* Effect.exit(runOne(scenario, servers))
+      if (Exit.isFailure(exit)) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
       if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
       const text = Exit.isSuccess(exit)
         ? line(scenario, exit.value)

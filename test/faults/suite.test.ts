@@ -2,10 +2,12 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { changed, mutants } from "../../faults/mutants.ts"
+import { faultList } from "../../faults/faultList.ts"
+import { mutants } from "../../faults/mutants.ts"
+import { changed } from "../../faults/planted.ts"
 import { update } from "../../faults/report.ts"
-import { planMoments } from "../../faults/runScenario.ts"
-import { scenarios } from "../../faults/scenarios.ts"
+import { planMoments } from "../../faults/moments.ts"
+import { scenarios } from "../../faults/rows/index.ts"
 
 const find = (name: string) => scenarios.find((scenario) => scenario.name === name)!
 
@@ -33,11 +35,24 @@ describe("the rows of the fault suite", () => {
   })
 })
 
+describe("the list of faults", () => {
+  it("is numbered, and names rows and tests that exist", () => {
+    assert.deepStrictEqual(faultList.map(({ number }) => number), Array.from({ length: 60 }, (_, index) => index + 1))
+    for (const { not, number, rows = [], tests = [] } of faultList) {
+      assert.isTrue(rows.length > 0 || tests.length > 0 || not !== undefined, `fault ${number}`)
+      for (const name of rows) assert.isDefined(find(name), `fault ${number} names the row ${name}`)
+      for (const [file, title] of tests) {
+        assert.include(readFileSync(join(import.meta.dirname, "../..", file), "utf8"), title, `fault ${number}`)
+      }
+    }
+  })
+})
+
 describe("the mutants of the fault suite", () => {
   for (const mutant of mutants) {
     it(`${mutant.name} still finds the place that it breaks, and a row that condemns it`, () => {
       assert.isAbove(changed(mutant).length, 0)
-      assert.isDefined(find(mutant.row))
+      for (const row of mutant.rows) assert.isDefined(find(row), row)
     })
   }
 })

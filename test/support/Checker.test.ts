@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { assertNothingMissed, assertSound, check, report } from "./Checker.ts"
-import type { Ledgers, Violation } from "./Checker.ts"
+import type { Consumed, Ledgers, Violation } from "./Checker.ts"
 import type { Committed, Delivered, Emitted, Streamed } from "./Ledger.ts"
 
 /** Two devices with five messages each, all committed and delivered, and one ack of two messages. */
@@ -11,6 +11,10 @@ const sound = (): {
   streamed: Array<Streamed>
   witnessed: Array<string>
   upstreamOf: Map<string, string>
+  posted?: Array<Delivered>
+  forged?: Array<string>
+  consumed?: Consumed
+  regressed?: Array<string>
 } => {
   const emitted: Array<Emitted> = []
   const committed: Array<Committed> = []
@@ -68,6 +72,15 @@ const planted: Record<Violation, Plant> = {
   },
   vanished: ({ witnessed }) => witnessed.push("id-seen-once"),
   invented: ({ emitted }) => emitted.splice(4, 1),
+  forged: (ledgers) => {
+    ledgers.forged = ["1 id-1"]
+  },
+  repeated: (ledgers) => {
+    ledgers.consumed = { from: 0, handled: ledgers.committed.map(({ id }) => id), stored: ["even WA0", "even WA0"] }
+  },
+  regressed: (ledgers) => {
+    ledgers.regressed = ["msg_1 is sent and was read"]
+  },
   altered: ({ committed, emitted }) => {
     emitted[2] = { ...emitted[2]!, text: "hello" }
     committed[2] = { ...committed[2]!, data: { ...committed[2]!.data, body: "goodbye" } }
@@ -137,6 +150,25 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).unrecovered, ["even message UNHEARD"])
     ledgers.emitted.push({ device: "even", event: "message.revoked", ids: ["R"], sockets: 0, target: "UNHEARD" })
     assert.deepStrictEqual(check(ledgers).unrecovered, [])
+  })
+
+  it("judges the endpoint of a subscription as it does the broker", () => {
+    for (const violation of ["lost", "unexpected", "split", "reordered"] as const) {
+      const ledgers = sound()
+      ledgers.posted = [...ledgers.delivered]
+      assertSound(check(ledgers))
+      planted[violation]({ ...ledgers, delivered: ledgers.posted })
+      assert.match(check(ledgers).violations[violation].join(), /endpoint: /, violation)
+    }
+  })
+
+  it("finds what a consumer did not handle, but not from before its queue was deleted", () => {
+    const ledgers = sound()
+    const handled = ledgers.committed.map(({ id }) => id)
+    ledgers.consumed = { from: 0, handled: handled.slice(1), stored: [] }
+    assert.deepStrictEqual(check(ledgers).violations.lost, ["consumer: 1 message.received dev_even"])
+    ledgers.consumed = { ...ledgers.consumed, from: 1 }
+    assertSound(check(ledgers))
   })
 
   it("asks for no message of a history that the gateway does not keep", () => {

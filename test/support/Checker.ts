@@ -3,7 +3,7 @@
  * in a crash (an event that was sent to a dying process, a second delivery) is counted and is no violation.
  */
 import type { Committed, Delivered, Streamed } from "./Ledger.ts"
-import { joinUpstream } from "./upstream.ts"
+import { countBy, joinUpstream } from "./upstream.ts"
 import type { UpstreamLedgers } from "./upstream.ts"
 
 export interface Ledgers extends UpstreamLedgers {
@@ -12,17 +12,40 @@ export interface Ledgers extends UpstreamLedgers {
   readonly streamed: ReadonlyArray<Streamed> | null
   /** Ids that were seen committed at some time during the run. */
   readonly witnessed: ReadonlyArray<string>
+  /** What the endpoint of a subscription has taken that began with the log; null or absent without one. */
+  readonly posted?: ReadonlyArray<Delivered> | null
+  /** Deliveries to it that its secret has not signed. */
+  readonly forged?: ReadonlyArray<string>
+  /** What a consumer with a database of its own has done; null or absent without one. */
+  readonly consumed?: Consumed | null
+  /** Messages whose status is not the furthest of their acks. */
+  readonly regressed?: ReadonlyArray<string>
+}
+
+export interface Consumed {
+  /** Events up to this number may never have come to its queue. */
+  readonly from: number
+  /** Ids of the events that it has handled. */
+  readonly handled: ReadonlyArray<string>
+  /** Device and WhatsApp id of each message that it has stored, as often as it has. */
+  readonly stored: ReadonlyArray<string>
 }
 
 export type Violation =
-  /** Committed, but never delivered by the broker. */
+  /** Committed, but never delivered by the broker, never taken by the endpoint, or never handled by the consumer. */
   | "lost"
-  /** Delivered by the broker, but not in the log, or different there. */
+  /** Delivered, and not in the log, or different there. */
   | "unexpected"
   /** The same event was delivered under two message ids. */
   | "split"
   /** First deliveries of one device were not in log order. */
   | "reordered"
+  /** A delivery to the endpoint is not signed with its secret. */
+  | "forged"
+  /** The consumer did twice what one event asks for. */
+  | "repeated"
+  /** A message's status is not the furthest that its acks say. */
+  | "regressed"
   /** The reader of the stream did not get every event of the log, each once and in order. */
   | "broken"
   /** Log numbers are not contiguous. */
@@ -64,16 +87,23 @@ const examplesMax = 5
 
 export const check = (ledgers: Ledgers): Verdict => {
   const { committed, delivered, emitted } = ledgers
-  const byId = new Map(committed.map((row) => [row.id, row]))
   const first = firstDeliveries(delivered)
   const upstream = joinUpstream(ledgers)
   const repeats = delivered.filter((delivery) => first.get(delivery.messageId) !== delivery)
+  const byId = new Map(committed.map((row) => [row.id, row]))
+  const broker = judgeReader(committed, delivered, "")
+  const endpoint = ledgers.posted ? judgeReader(committed, ledgers.posted, "endpoint: ") : nothing
+  const consumer = ledgers.consumed ? judgeConsumer(committed, ledgers.consumed) : nothing
+  const all = (name: keyof typeof nothing) => [...broker[name], ...endpoint[name], ...consumer[name]]
   return {
     violations: {
-      lost: committed.filter((row) => !first.has(row.id)).map(describeRow),
-      unexpected: delivered.filter((delivery) => !agrees(delivery, byId.get(delivery.messageId))).map(describeDelivery),
-      split: splits(delivered),
-      reordered: reorderings([...first.values()]),
+      lost: all("lost"),
+      unexpected: all("unexpected"),
+      split: all("split"),
+      reordered: all("reordered"),
+      repeated: all("repeated"),
+      forged: ledgers.forged ?? [],
+      regressed: ledgers.regressed ?? [],
       broken: breaks(ledgers),
       hole: holes(committed),
       doubled: doubles(committed),
@@ -124,6 +154,52 @@ const firstDeliveries = (delivered: ReadonlyArray<Delivered>): ReadonlyMap<strin
   const first = new Map<string, Delivered>()
   for (const delivery of delivered) if (!first.has(delivery.messageId)) first.set(delivery.messageId, delivery)
   return first
+}
+
+/** What a reader of the whole log may be found of. */
+interface Judged {
+  readonly lost: ReadonlyArray<string>
+  readonly unexpected: ReadonlyArray<string>
+  readonly split: ReadonlyArray<string>
+  readonly reordered: ReadonlyArray<string>
+  readonly repeated: ReadonlyArray<string>
+}
+
+const nothing: Judged = { lost: [], unexpected: [], split: [], reordered: [], repeated: [] }
+
+const judgeReader = (
+  committed: ReadonlyArray<Committed>,
+  delivered: ReadonlyArray<Delivered>,
+  who: string
+): Judged => {
+  const byId = new Map(committed.map((row) => [row.id, row]))
+  const first = firstDeliveries(delivered)
+  const say = (found: ReadonlyArray<string>) => found.map((one) => `${who}${one}`)
+  return {
+    ...nothing,
+    lost: say(committed.filter((row) => !first.has(row.id)).map(describeRow)),
+    unexpected: say(
+      delivered.filter((delivery) => !agrees(delivery, byId.get(delivery.messageId))).map(describeDelivery)
+    ),
+    split: say(splits(delivered)),
+    reordered: say(reorderings([...first.values()]))
+  }
+}
+
+/** What the consumer's queue is bound to. */
+const consumedKinds = /^message\.(received|ack)$/
+
+const judgeConsumer = (committed: ReadonlyArray<Committed>, { from, handled, stored }: Consumed): Judged => {
+  const known = new Set(handled)
+  const inLog = new Set(committed.map(({ id }) => id))
+  const twice = [...countBy(stored)].filter(([, count]) => count > 1)
+  return {
+    ...nothing,
+    lost: committed.filter(({ id, kind, seq }) => seq > from && consumedKinds.test(kind) && !known.has(id))
+      .map((row) => `consumer: ${describeRow(row)}`),
+    unexpected: handled.filter((id) => !inLog.has(id)).map((id) => `consumer: ${id}`),
+    repeated: twice.map(([message, count]) => `consumer: ${message}, ${count} times`)
+  }
 }
 
 const agrees = (delivery: Delivered, row: Committed | undefined): boolean =>

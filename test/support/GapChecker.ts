@@ -1,8 +1,8 @@
 /**
  * Checks the ledger of gaps against the outside truth: what the gateway emitted and the log does not have must lie in gaps
- * that name it, and what a closed gap claims to have been read must be in the log.
+ * that name it, and what a gap claims to be proven must be in the log.
  */
-import type { Gap } from "../../src/domain/Gap.ts"
+import type { Gap, Provable } from "../../src/domain/Gap.ts"
 import type { TimedEmitted } from "./Ledger.ts"
 import { countBy, listKept, listKeys, listMissing } from "./upstream.ts"
 import type { UpstreamLedgers } from "./upstream.ts"
@@ -18,12 +18,14 @@ export interface GapLedgers extends UpstreamLedgers {
 export interface GapVerdict {
   /** Not in the log, and in no gap of its device. */
   readonly unnamed: ReadonlyArray<string>
-  /** A message that the history has and the log has not, although each gap of that time is closed. */
+  /** A message of the history, or an ack, that the log has not, although each gap of that time says that it has all of those. */
   readonly untrue: ReadonlyArray<string>
   /** Emitted and not in the log. */
   readonly missing: number
   readonly recovered: number
 }
+
+const rankOf = (status: string): number => ["sent", "delivered", "read", "played"].indexOf(status)
 
 export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   const { committed, emitted, gaps, upstreamOf } = ledgers
@@ -38,6 +40,23 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
     emitted.flatMap((entry) => listKeys(entry).map((key) => ({ key, entry }))),
     ({ key }) => key
   )
+  /** A history says how far a message has come, and not by which steps. */
+  const furthest = new Map<string, number>()
+  for (const { data, deviceId, kind } of committed) {
+    if (kind !== "message.ack") continue
+    const message = `${upstreamOf.get(deviceId) ?? deviceId} ${String(data["waId"])}`
+    furthest.set(message, Math.max(furthest.get(message) ?? -1, rankOf(String(data["status"]))))
+  }
+  const own = new Set(
+    committed.flatMap(({ data, deviceId, kind }) =>
+      kind === "message.sent" ? [`${upstreamOf.get(deviceId) ?? deviceId} ${String(data["waId"])}`] : []
+    )
+  )
+  const isBehind = (key: string): boolean => {
+    const [device, event, id, status = ""] = key.split(" ")
+    const message = `${device} ${id}`
+    return event === "message.ack" && own.has(message) && rankOf(status) > (furthest.get(message) ?? -1)
+  }
   const [unnamed, untrue] = [[] as Array<string>, [] as Array<string>]
   for (const [key, lost] of missing) {
     const happened = byKey.get(key) ?? []
@@ -45,8 +64,10 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
     const inGaps = happened.filter(({ entry }) => around(entry).length > 0)
     const times = happened.map(({ entry }) => new Date(entry.at).toISOString()).join(", ")
     if (lost > inGaps.length) unnamed.push(`${lost} of ${key} at ${times}`)
-    const read = inGaps.every(({ entry }) => around(entry).every(({ status }) => status === "closed"))
-    if (kept.has(key) && read) untrue.push(`${key} at ${times}`)
+    const isProven = (what: Provable) =>
+      inGaps.every(({ entry }) => around(entry).every((gap) => gap.proven.includes(what)))
+    if (kept.has(key) && isProven("messages")) untrue.push(`${key} at ${times}`)
+    if (isBehind(key) && isProven("acks")) untrue.push(`${key} at ${times}`)
   }
   return {
     unnamed,

@@ -101,6 +101,26 @@ export const toCommitted = (row: LogRow): Committed => ({
 export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
   query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
 
+/** Messages whose status is not the furthest that the acks in the log say of them. */
+export const readRegressed = (url: string): Effect.Effect<ReadonlyArray<string>> =>
+  query<{ readonly message: string; readonly status: string | null; readonly furthest: string }>(
+    url,
+    `with acks as (
+      select data->>'messageId' as message, max(columba_rank(data->>'status')) as furthest
+      from events where kind = 'message.ack' and data->>'messageId' is not null group by 1
+    ), messages as (
+      select distinct on (e.message) e.message, e.data->>'messageId' as id from events e
+      where e.kind = 'message.sent' and e.message is not null
+    )
+    select m.id as message, s.status, columba_status(a.furthest) as furthest
+    from acks a join messages m on m.id = a.message left join message_status s on s.message = m.message
+    where a.furthest > columba_rank(coalesce(s.status, 'sent'))`
+  ).pipe(
+    Effect.map((rows) =>
+      rows.map(({ furthest, message, status }) => `${message} is ${status ?? "sent"} and was ${furthest}`)
+    )
+  )
+
 /** One statement on a connection of its own. */
 export const query = <Row>(url: string, text: string): Effect.Effect<ReadonlyArray<Row>> =>
   Effect.scoped(Effect.flatMap(

@@ -35,6 +35,8 @@ export interface ColumbaProcess {
   /** Stops it without ending it: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
+  /** Asks it for a snapshot of its heap. What it does then is the matter of who has started it. */
+  readonly snapshotHeap: Effect.Effect<void>
   readonly running: Effect.Effect<boolean>
   /** Null while it does not answer. */
   readonly readiness: Effect.Effect<Readiness | null>
@@ -95,7 +97,7 @@ export const make = Effect.fnUntraced(function*(options: {
   const log = Effect.sync(() => readFileSync(logFile, "utf8").split("\n").slice(-40).join("\n"))
   const request = <A>(path: string, init?: RequestInit) =>
     Effect.promise(async () => {
-      const response = await fetch(`${url}${path}`, { ...init, signal: AbortSignal.timeout(requestTimeoutMillis) })
+      const response = await ask(`${url}${path}`, init)
       if (!response.ok) throw new Error(`${init?.method ?? "GET"} ${path}: ${response.status} ${await response.text()}`)
       return await response.json() as A
     })
@@ -129,6 +131,7 @@ export const make = Effect.fnUntraced(function*(options: {
     terminate: signalled("SIGTERM"),
     freeze: send("SIGSTOP"),
     thaw: send("SIGCONT"),
+    snapshotHeap: send("SIGUSR2"),
     running: Effect.sync(() => child !== undefined && !hasEnded(child)),
     readiness,
     get: (path) => request(path),
@@ -150,6 +153,19 @@ export const make = Effect.fnUntraced(function*(options: {
 })
 
 const requestTimeoutMillis = 15_000
+
+/** A connection that the server has just closed, or a busy machine, fails a question that may be asked again. */
+const asksMax = 3
+
+const ask = async (url: string, init?: RequestInit): Promise<Response> => {
+  for (let asks = 1;; asks++) {
+    try {
+      return await fetch(url, { ...init, signal: AbortSignal.timeout(requestTimeoutMillis) })
+    } catch (error) {
+      if (init?.method !== undefined || asks === asksMax) throw error
+    }
+  }
+}
 
 /** Usually a second or two. A database to create or to recover and a busy machine add to it. */
 const startTimeout = "60 seconds"
@@ -177,7 +193,7 @@ const askReadiness = async (url: string): Promise<Readiness | null> => {
 }
 
 const askMetric = async (url: string, name: string): Promise<number> => {
-  const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(requestTimeoutMillis) })
+  const response = await ask(`${url}/metrics`)
   const lines = (await response.text()).split("\n").filter((line) =>
     line.startsWith(name) && /^[ {]/.test(line[name.length] ?? "")
   )

@@ -6,8 +6,8 @@ import { execFileSync } from "node:child_process"
 import { chownSync, mkdtempSync, rmSync } from "node:fs"
 import { join } from "node:path"
 import { Effect } from "effect"
-import { query } from "../test/support/Ledger.ts"
-import { unprivilegedOwner } from "../test/support/servers/ServerSource.ts"
+import { query } from "../../test/support/Ledger.ts"
+import { unprivilegedOwner } from "../../test/support/servers/ServerSource.ts"
 
 /** Holds what a row writes, so that only the filling fills it. */
 const sizeMegabytes = 128

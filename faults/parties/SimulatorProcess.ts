@@ -3,16 +3,16 @@ import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { Scope } from "effect"
-import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
-import type { Fault as GatewayFault } from "../src/simulator/FaultPlan.ts"
-import type { LedgerEntry } from "../src/simulator/Ledger.ts"
-import type { SimulatorStats } from "../src/simulator/SimulatorCore.ts"
-import { toEmitted } from "../test/support/Ledger.ts"
-import type { TimedEmitted } from "../test/support/Ledger.ts"
-import { freePort } from "../test/support/servers/ServerHome.ts"
-import { until } from "../test/support/until.ts"
+import type { SimulatedDialect } from "../../src/simulator/Dialect.ts"
+import type { Fault as GatewayFault } from "../../src/simulator/FaultPlan.ts"
+import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
+import type { SimulatorStats } from "../../src/simulator/SimulatorCore.ts"
+import { toEmitted } from "../../test/support/Ledger.ts"
+import type { TimedEmitted } from "../../test/support/Ledger.ts"
+import { freePort } from "../../test/support/servers/ServerHome.ts"
+import { until } from "../../test/support/until.ts"
 
 /** What the program needs to be let in, by dialect. */
 export const credentials: Readonly<Record<SimulatedDialect, Readonly<Record<string, string>>>> = {
@@ -33,11 +33,13 @@ export interface SimulatorProcess {
   readonly emit: (load: { readonly count: number; readonly rate: number }) => Effect.Effect<void>
   readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
+  /** Its process ends, as it seems, and starts again after so long. Returns when it answers again. */
+  readonly restart: (millis: number) => Effect.Effect<void>
   /** All that it has emitted. */
   readonly emitted: Effect.Effect<ReadonlyArray<TimedEmitted>>
 }
 
-const timeoutMillis = 10_000
+const timeoutMillis = 30_000
 
 export const make = Effect.fnUntraced(function*(options: {
   readonly program: string
@@ -64,6 +66,8 @@ export const make = Effect.fnUntraced(function*(options: {
     Effect.promise(async () => {
       const response = await fetch(`http://127.0.0.1:${port}/__sim/${path}`, {
         method,
+        // A new connection each: one that is kept may be closed in the moment in which it is used.
+        headers: { connection: "close" },
         signal: AbortSignal.timeout(timeoutMillis),
         ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
@@ -71,13 +75,22 @@ export const make = Effect.fnUntraced(function*(options: {
       return await response.json() as A
     })
   const stats = ask<SimulatorStats>("GET", "stats")
-  yield* until("the simulator answers", Effect.as(stats, true).pipe(Effect.catchDefect(() => Effect.succeed(false))))
+  const answers = until(
+    "the simulator answers",
+    Effect.as(stats, true).pipe(Effect.catchDefect(() => Effect.succeed(false)))
+  )
+  yield* answers
   return {
     port,
     stats,
     emit: (load) => Effect.asVoid(ask("POST", "emit", load)),
     addFault: (fault) => Effect.asVoid(ask("POST", "faults", fault)),
     clearFaults: Effect.asVoid(ask("DELETE", "faults")),
+    restart: (millis) =>
+      ask("POST", "restart", { millis }).pipe(
+        Effect.andThen(Effect.sleep(Duration.millis(millis))),
+        Effect.andThen(answers)
+      ),
     emitted: Effect.sync(() =>
       readFileSync(ledger, "utf8").split("\n").filter((line) => line !== "")
         .map((line) => toEmitted(JSON.parse(line) as LedgerEntry))

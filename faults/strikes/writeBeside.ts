@@ -5,13 +5,13 @@
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
-import { makeDraft } from "../bench/support/drafts.ts"
-import type { DeviceId } from "../src/domain/Ids.ts"
-import { appendStatement } from "../src/layers/postgres/appendStatement.ts"
-import { prepare } from "../src/log/PreparedDraft.ts"
-import { makeEventId } from "../src/services/EventIdentity.ts"
-import type { Arrangement } from "./Arrangement.ts"
-import type { FaultOf } from "./Scenario.ts"
+import { makeDraft } from "../../bench/support/drafts.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import { appendStatement } from "../../src/layers/postgres/appendStatement.ts"
+import { prepare } from "../../src/log/PreparedDraft.ts"
+import { makeEventId } from "../../src/services/EventIdentity.ts"
+import type { Arrangement } from "../Arrangement.ts"
+import type { FaultOf } from "../Scenario.ts"
 
 export const writeBeside = Effect.fnUntraced(
   function*(

@@ -4,7 +4,7 @@
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
-import type { Streamed } from "../test/support/Ledger.ts"
+import type { Streamed } from "../../test/support/Ledger.ts"
 
 export interface StreamReader {
   readonly entries: Effect.Effect<ReadonlyArray<Streamed>>
@@ -57,7 +57,7 @@ export const make = (url: string): Effect.Effect<StreamReader, never, Scope.Scop
       })
     )
     return {
-      entries: Effect.sync(() => entries),
+      entries: Effect.sync(() => [...entries]),
       highest: Effect.sync(() => entries.at(-1)?.seq ?? 0),
       resumed: Effect.sync(() => Math.max(0, opened - 1))
     }

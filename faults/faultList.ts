@@ -1,0 +1,186 @@
+/**
+ * The faults that a service like this one has to expect, numbered, and where each is put to the test: rows of this suite, tests
+ * beside it, or why not.
+ */
+
+export interface ListedFault {
+  readonly number: number
+  readonly area: string
+  readonly fault: string
+  /** Names of rows. */
+  readonly rows?: ReadonlyArray<string>
+  /** File and the beginning of the title of a test. */
+  readonly tests?: ReadonlyArray<readonly [file: string, title: string]>
+  /** What is not tested of it, or why nothing is. */
+  readonly not?: string
+}
+
+/** One row in every dialect. */
+const three = (name: string): ReadonlyArray<string> => [name, `gowa-${name}`, `waha-${name}`]
+
+const sends = "There are no sends yet"
+const cluster = "One node: there is no cluster yet"
+
+const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
+  {
+    number: 1,
+    fault: "the program is killed under load",
+    rows: ["kill", "gowa-kill", "waha-kill", "crash-loop", "headline", "everything"]
+  },
+  { number: 2, fault: "the program is stopped by a deployment", rows: ["deploy"] },
+  { number: 3, fault: "it is stopped while a send is stuck", not: sends },
+  { number: 4, fault: "it dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
+  { number: 5, fault: "it dies between the broker's confirm and its own record of it", rows: ["die-after-confirm"] },
+  { number: 6, fault: "it dies between the gateway's answer to a send and its own record of it", not: sends },
+  { number: 7, fault: "a consumer dies after the effect and before the acknowledgement", rows: ["consumer-killed"] },
+  {
+    number: 8,
+    fault: "one device's actor has a defect, again and again",
+    rows: ["defect"],
+    tests: [["test/actors/fleet/LocalFleet.test.ts", "contains a device that crashes in a loop"]]
+  },
+  {
+    number: 9,
+    fault: "the event loop is blocked for seconds",
+    rows: ["freeze"],
+    not: "Two owners of one device: " + cluster.toLowerCase()
+  },
+  {
+    number: 10,
+    fault: "the process is frozen for a minute",
+    rows: ["freeze-long"],
+    not: "A second node that takes over: " + cluster.toLowerCase()
+  },
+  { number: 11, fault: "memory runs short under a burst", rows: ["memory"] },
+  { number: 12, fault: "file descriptors run out", rows: ["files"] }
+]
+
+const broker: ReadonlyArray<Omit<ListedFault, "area">> = [
+  { number: 13, fault: "the broker is restarted", rows: ["broker-restart"] },
+  { number: 14, fault: "the broker is killed in the middle of publishing", rows: ["broker-kill", "headline"] },
+  { number: 15, fault: "memory alarm: publishers are blocked", rows: ["memory-alarm"] },
+  { number: 16, fault: "disk alarm: publishers are blocked", rows: ["disk-alarm"] },
+  { number: 17, fault: "the broker is frozen", rows: ["broker-freeze", "broker-black-hole"] },
+  {
+    number: 18,
+    fault: "the queue, its binding or the exchange is deleted",
+    rows: ["queue-deleted"],
+    tests: [["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after it was unbound"]]
+  },
+  { number: 19, fault: "permissions are revoked", rows: ["permissions"] },
+  { number: 20, fault: "messages that a consumer cannot read", rows: ["poison"] },
+  { number: 21, fault: "the queue of dead letters is gone", rows: ["dead-letters-deleted"] },
+  { number: 22, fault: "a consumer never acknowledges", rows: ["consumer-stuck"] },
+  { number: 23, fault: "a consumer is cancelled by the server", rows: ["consumer-cancelled"] },
+  { number: 24, fault: "the queue is full and refuses", rows: ["queue-full"] }
+]
+
+const database: ReadonlyArray<Omit<ListedFault, "area">> = [
+  {
+    number: 25,
+    fault: "the database is restarted, in order or as by a crash",
+    rows: ["database-fast", "database-immediate", "database-kill", "gowa-database", "waha-database", "headline"]
+  },
+  { number: 26, fault: "all sessions are ended", rows: ["sessions"] },
+  { number: 27, fault: "only the session that holds a lock is ended", not: cluster },
+  {
+    number: 28,
+    fault: "the database is slow, frozen or locked",
+    rows: ["database-slow", "database-freeze", "table-locked"]
+  },
+  { number: 29, fault: "no connections are left", rows: ["connections"] },
+  { number: 30, fault: "the disk is full", rows: ["disk-full"] },
+  { number: 31, fault: "deadlocks", rows: ["deadlock"] },
+  { number: 32, fault: "a transaction stays open for long", rows: ["snapshot", "table-locked", "commit-order"] },
+  { number: 33, fault: "a migration runs while the older version works", rows: ["migration"] },
+  { number: 34, fault: "transactions commit in another order than their numbers", rows: ["commit-order"] },
+  {
+    number: 35,
+    fault: "a failover to a replica",
+    rows: ["read-only"],
+    tests: [["test/layers/postgres/LogReset.test.ts", "an older copy is restored"]],
+    not: "A real replica: one database on one machine"
+  }
+]
+
+const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
+  { number: 36, fault: "half-open connections", rows: three("half-open") },
+  {
+    number: 37,
+    fault: "a silent gateway: nothing to say, or deaf",
+    rows: three("deaf"),
+    tests: [["test/conformance/gateway/sessions.ts", "leaves a gateway alone that is silent but answers pings"]]
+  },
+  { number: 38, fault: "connections are refused, the name has no address", rows: [...three("away"), "unresolved"] },
+  {
+    number: 39,
+    fault: "a handshake that never completes",
+    rows: three("hang"),
+    tests: [["test/conformance/gateway/sessions.ts", "a handshake that never completes is given up"]]
+  },
+  { number: 40, fault: "credentials are refused, before or after the upgrade", rows: three("credentials") },
+  { number: 41, fault: "too many requests, with Retry-After", rows: three("limited") },
+  {
+    number: 42,
+    fault: "bursts of 500, 502, 503 and 504",
+    rows: [...three("errors"), ...three("refused")],
+    not: `Sends: ${sends.toLowerCase()}`
+  },
+  { number: 43, fault: "slow answers, trickling bytes", rows: [...three("slow"), ...three("trickle")] },
+  { number: 44, fault: "frames that cannot be read", rows: three("junk") },
+  { number: 45, fault: "enormous frames", rows: three("huge") },
+  {
+    number: 46,
+    fault: "binary, fragmented and compressed frames",
+    rows: three("junk"),
+    not: "Compression is refused in the handshake"
+  },
+  {
+    number: 47,
+    fault: "repeats, any order, and several sources of one event",
+    rows: [...three("duplicates"), ...three("order")],
+    tests: [["test/layers/gateways/mixes.test.ts", "seed"]]
+  },
+  { number: 48, fault: "times that are to come, ancient, missing or none", rows: three("dated") },
+  { number: 49, fault: "one id with two contents", rows: three("poisoned") },
+  {
+    number: 50,
+    fault: "one account under its phone number and its hidden id",
+    rows: ["waha-kill", "waha-dropped"],
+    tests: [["test/layers/gateways/waha/WahaHistory.test.ts", "says under which hidden id a message may be in the log"]]
+  },
+  { number: 51, fault: "the gateway's process ends, and all devices come back at once", rows: three("exit") },
+  { number: 52, fault: "flapping", rows: three("flapping") },
+  { number: 53, fault: "webhooks cannot reach us", rows: ["gowa-ingress"] },
+  {
+    number: 54,
+    fault: "acks before their message, and for ids that nobody knows",
+    rows: three("order"),
+    not: `Acks before the answer to a send: ${sends.toLowerCase()}`
+  },
+  {
+    number: 55,
+    fault: "messages are taken back while the history is paged, under live traffic",
+    rows: ["taken-back", "waha-taken-back"],
+    not: "GOWA is read by the same code as the bridge"
+  },
+  { number: 56, fault: "events name the wrong device", rows: three("wrong-device") }
+]
+
+const time: ReadonlyArray<Omit<ListedFault, "area">> = [
+  { number: 57, fault: "the clock is set, ahead and back", rows: ["clock"] },
+  { number: 58, fault: "two nodes whose clocks differ", not: cluster },
+  { number: 59, fault: "changes to summer time, leap days", not: "There are no schedules yet" },
+  { number: 60, fault: "schedules that were due while nothing ran", not: "There are no schedules yet" }
+]
+
+const listOf = (area: string, faults: ReadonlyArray<Omit<ListedFault, "area">>): ReadonlyArray<ListedFault> =>
+  faults.map((fault) => ({ ...fault, area }))
+
+export const faultList: ReadonlyArray<ListedFault> = [
+  ...listOf("processes", processes),
+  ...listOf("RabbitMQ", broker),
+  ...listOf("Postgres", database),
+  ...listOf("gateway", gateway),
+  ...listOf("time", time)
+]

@@ -1,0 +1,66 @@
+/** What a row has broken: of the promises of all rows, and of its own. */
+import { check } from "../test/support/Checker.ts"
+import type { Violation } from "../test/support/Checker.ts"
+import { checkGaps } from "../test/support/GapChecker.ts"
+import type { AllLedgers } from "./Arrangement.ts"
+import type { Scenario } from "./Scenario.ts"
+import { findGrowth } from "./trend.ts"
+import type { Trend } from "./trend.ts"
+
+type Own =
+  | "missed"
+  | "unrecovered"
+  | "unnamed"
+  | "untrue"
+  | "unmet"
+  | "stuck"
+  | "died"
+  | "exit"
+  | "memory"
+  | "attempts"
+  | "trend"
+  | "short"
+
+/** Class and examples of everything that broke a promise. */
+export type Broken = Readonly<Record<Violation | Own, ReadonlyArray<string>>>
+
+export interface Findings {
+  readonly ledgers: AllLedgers
+  /** What a fault must have led to, and did not. */
+  readonly unmet: ReadonlyArray<string>
+  /** What the program still waited for when the time to come to rest was over. */
+  readonly unsettled: string | null
+  readonly residentMax: number
+  readonly trend: Trend
+  readonly attempts: number
+  readonly died: boolean
+  readonly exitCode: number | null
+}
+
+const when = (broken: boolean, text: string): ReadonlyArray<string> => broken ? [text] : []
+
+export const judge = ({ expect, load }: Scenario, found: Findings): Partial<Broken> => {
+  const verdict = check(found.ledgers)
+  const { untrue, unnamed } = checkGaps(found.ledgers)
+  const { attempts, exitCode, residentMax, trend, unsettled } = found
+  const { committed, emitted } = verdict.counts
+  const broken: Broken = {
+    ...verdict.violations,
+    missed: expect.missed === "none" ? verdict.missed : [],
+    unrecovered: verdict.unrecovered,
+    unnamed,
+    untrue,
+    unmet: found.unmet,
+    stuck: unsettled === null ? [] : [unsettled],
+    died: when(expect.survives && found.died, "the program ended during the row"),
+    exit: when(exitCode !== 0, `the program ended with ${exitCode}`),
+    memory: when(residentMax > (expect.residentMax ?? Infinity), `${residentMax} MB were resident`),
+    attempts: when(attempts > (expect.attemptsMax ?? Infinity), `${attempts} connections were tried`),
+    trend: expect.level === true ? findGrowth(trend) : [],
+    short: when(
+      emitted < load.events || committed < load.events / 10,
+      `only ${emitted} were emitted and ${committed} committed`
+    )
+  }
+  return Object.fromEntries(Object.entries(broken).filter(([, some]) => some.length > 0))
+}

@@ -1,0 +1,21 @@
+/**
+ * Loaded into the program before anything else: the name `gateway.test` is this machine, and has no address while the file
+ * exists that `COLUMBA_FAULTS_NAMES` names.
+ */
+import dns from "node:dns"
+import { existsSync } from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
+
+const file = process.env["COLUMBA_FAULTS_NAMES"] ?? ""
+const { lookup } = dns
+
+dns.lookup = (name, options, callback) => {
+  const [settings, done] = typeof options === "function" ? [{}, options] : [options, callback]
+  if (name !== "gateway.test") return lookup(name, settings, done)
+  if (existsSync(file)) {
+    const error = Object.assign(new Error("getaddrinfo ENOTFOUND gateway.test"), { code: "ENOTFOUND", hostname: name })
+    return process.nextTick(done, error)
+  }
+  lookup("127.0.0.1", settings, done)
+}
+syncBuiltinESMExports()

@@ -1,0 +1,19 @@
+/** The rows of the fault suite. */
+import type { Scenario } from "../Scenario.ts"
+import { all } from "./all.ts"
+import { broker } from "./broker.ts"
+import { database } from "./database.ts"
+import { gateway } from "./gateway.ts"
+import { processes } from "./processes.ts"
+import { readers } from "./readers.ts"
+
+export { makeSoak } from "./soak.ts"
+
+export const scenarios: ReadonlyArray<Scenario> = [
+  ...processes,
+  ...broker,
+  ...database,
+  ...gateway,
+  ...readers,
+  ...all
+]

@@ -1,0 +1,46 @@
+/** Strikes at the program itself. */
+import { rmSync, writeFileSync } from "node:fs"
+import { Effect } from "effect"
+import { until } from "../../test/support/until.ts"
+import type { Arrangement } from "../Arrangement.ts"
+import { wait } from "./shared.ts"
+import type { Strike } from "./shared.ts"
+
+/** As the description of the supervisor in docs/operating.md says. */
+const stopMax = 30_000
+
+export const kill: Strike<"kill program"> = (on) => Effect.andThen(on.columba.kill, on.columba.start)
+
+export const killTwice: Strike<"kill program twice"> = (on, { apartMillis }) =>
+  on.columba.kill.pipe(
+    Effect.andThen(on.columba.start),
+    Effect.andThen(wait(apartMillis)),
+    Effect.andThen(on.columba.kill),
+    Effect.andThen(on.columba.start)
+  )
+
+const planted = <A, E, R>(on: Arrangement, during: Effect.Effect<A, E, R>) =>
+  Effect.acquireUseRelease(
+    Effect.sync(() => writeFileSync(on.plantFile, "")),
+    () => during,
+    () => Effect.sync(() => rmSync(on.plantFile, { force: true }))
+  )
+
+export const dieWherePlanted: Strike<"die where planted"> = (on) =>
+  planted(on, until("the program dies", Effect.map(on.columba.running, (running) => !running))).pipe(
+    Effect.andThen(on.columba.start)
+  )
+
+export const actWherePlanted: Strike<"act where planted"> = (on, { millis }) => planted(on, wait(millis))
+
+export const stop: Strike<"stop program"> = (on) =>
+  Effect.gen(function*() {
+    const { code, millis } = yield* on.columba.terminate
+    if (code !== 0 || millis > stopMax) {
+      return yield* Effect.die(new Error(`The program ended with ${code} after ${Math.round(millis)} ms`))
+    }
+    yield* on.columba.start
+  })
+
+export const freeze: Strike<"freeze program"> = (on, { millis }) =>
+  on.columba.freeze.pipe(Effect.andThen(wait(millis)), Effect.andThen(on.columba.thaw))
