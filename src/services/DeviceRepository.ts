@@ -23,7 +23,8 @@ export interface DeviceClaim {
   readonly epoch: number
   /**
    * Until when the owner before was alive: what it had received until then is in the log. Null where the device had no
-   * owner.
+   * owner. An owner that has recorded no state of the device does not count: it may have died before it wrote down that
+   * nobody was there.
    */
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp

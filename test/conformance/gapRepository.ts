@@ -9,7 +9,7 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import { makeGapId } from "../../src/services/EventIdentity.ts"
 import { gapClosed, gapEnded, gapOpened, gapRecaused, watermark } from "../../src/services/GapDrafts.ts"
 import { GapRepository } from "../../src/services/GapRepository.ts"
-import { freshDevice, messageDraft } from "../support/drafts.ts"
+import { freshDevice, messageDraft, stateDraft } from "../support/drafts.ts"
 
 export const opened = (fields: Partial<GapOpenedData> = {}): GapOpenedData => ({
   gapId: makeGapId(Date.now()),
@@ -246,7 +246,8 @@ export const gapRepositoryConformance = (
         assert.strictEqual(claim.aliveUntil, null, "it had no owner")
         const owner = `node-${id}`
         assert.strictEqual((yield* gaps.heartbeat(owner)).aliveAt, null)
-        yield* devices.claim(owner, [id])
+        const { epoch } = (yield* devices.claim(owner, [id])).get(id)!
+        yield* log.append([stateDraft(id, "Inactive")], { fence: { deviceId: id, epoch } })
         const first = yield* gaps.heartbeat(owner)
         assert(first.aliveAt !== null && first.aliveAt <= first.now, "alive from its claim on")
         const beat = (at: string, after: string | null) =>
@@ -264,6 +265,28 @@ export const gapRepositoryConformance = (
         assert.deepInclude(taken, { aliveUntil: back, epoch: 3 })
         const { newest, now } = yield* gaps.heartbeat("nobody")
         assert(taken.claimedAt <= now && newest !== null && newest >= taken.claimedAt)
+      }))
+
+    it.effect("counts an owner only once it has recorded a state: a claim is repeated, and its process may die at once", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const devices = yield* DeviceRepository
+        const { fence, id } = yield* claimed()
+        yield* log.append([stateDraft(id, "Inactive")], { fence })
+        const claim = (owner: string) => Effect.map(devices.claim(owner, [id]), (claims) => claims.get(id)!)
+        const { aliveUntil, epoch } = yield* claim("node-b")
+        assert.isNotNull(aliveUntil)
+        yield* Effect.sleep("5 millis")
+        assert.deepInclude(yield* claim("node-b"), { aliveUntil, epoch: epoch + 1 }, "the answer was lost")
+        const third = yield* claim("node-c")
+        assert.deepInclude(third, { aliveUntil, epoch: epoch + 2 }, "node-b has died")
+        yield* log.append([stateDraft(id, "Inactive")], { fence: { deviceId: id, epoch } })
+          .pipe(Effect.flip)
+        assert.strictEqual((yield* claim("node-d")).aliveUntil, aliveUntil, "what is refused records nothing")
+        const last = yield* claim("node-e")
+        yield* log.append([stateDraft(id, "Inactive")], { fence: { deviceId: id, epoch: last.epoch } })
+        const after = (yield* claim("node-f")).aliveUntil
+        assert(after !== null && aliveUntil !== null && after > aliveUntil, `${after} > ${aliveUntil}`)
       }))
 
     it.effect("lists gaps newest first, by device and status and as far as a reader may see, and counts them", () =>

@@ -23,6 +23,8 @@ export interface DeviceRow {
   readonly device: Device
   readonly epoch: number
   readonly owner: string | null
+  /** Of the last claim, until the new owner has recorded a state. */
+  readonly aliveUntil: string | null
   readonly reconnectRequests: number
   readonly releaseRequests: number
 }
@@ -300,7 +302,7 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
       phone: gone ? null : effect.phone ?? row.device.phone,
       updatedAt: recordedAt
     }
-    tables.devices.set(id, { ...row, device })
+    tables.devices.set(id, { ...row, device, aliveUntil: null })
   },
   GapOpen: (tables, effect) => {
     const row = tables.gaps.get(effect.gap)

@@ -59,6 +59,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             device,
             epoch: 0,
             owner: null,
+            aliveUntil: null,
             reconnectRequests: 0,
             releaseRequests: 0
           })
@@ -96,8 +97,9 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             const row = tables.devices.get(id)
             if (row === undefined || claims.has(id)) continue
             const epoch = row.epoch + 1
-            tables.devices.set(id, { ...row, owner, epoch })
-            const aliveUntil = row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null
+            const aliveUntil = row.aliveUntil ??
+              (row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null)
+            tables.devices.set(id, { ...row, owner, epoch, aliveUntil })
             claims.set(id, { epoch, aliveUntil, claimedAt })
           }
           return claims

@@ -39,7 +39,7 @@ export const effectStatements: Readonly<Record<FrequentTag, string>> = {
       set state = u.state::json, state_tag = u.tag,
         jid = case u.tag when 'LoggedOut' then null else coalesce(u.jid, d.jid) end,
         phone = case u.tag when 'LoggedOut' then null else coalesce(u.phone, d.phone) end,
-        updated_at = v_now
+        updated_at = v_now, alive_until = null
       from (
         select s.device,
           (array_agg(s.state order by s.n desc))[1] as state,

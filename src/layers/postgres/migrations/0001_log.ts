@@ -130,6 +130,7 @@ const statements = [
     active boolean not null default true,
     owner text collate "C",
     epoch integer not null default 0,
+    alive_until timestamptz,
     reconnect_requests integer not null default 0,
     release_requests integer not null default 0,
     jid text,

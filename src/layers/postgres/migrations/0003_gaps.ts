@@ -43,7 +43,9 @@ const statements = [
   ) with (fillfactor = 10)`,
   rareEffectsFunction,
   // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused. The new
-  // owner is alive from its claim on, so that a device never has an owner of whom nothing is known.
+  // owner is alive from its claim on, so that a device never has an owner of whom nothing is known. Until it has recorded a
+  // state, the time until which the owner before was alive stays with the device: a claim that is repeated because its
+  // answer was lost, and one after an owner that died at once, begin the gap at the same moment.
   `create function columba_claim(p_owner text, p_devices text[])
   returns table (id text, epoch integer, alive_ms float8, claimed_ms float8)
   language plpgsql volatile as $$
@@ -56,10 +58,11 @@ const statements = [
     insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
     return query
       with before as (
-        select d.id, h.alive_at from devices d left join process_heartbeats h on h.owner = d.owner
+        select d.id, coalesce(d.alive_until, h.alive_at) as alive_at
+        from devices d left join process_heartbeats h on h.owner = d.owner
         where d.id = any (p_devices)
       )
-      update devices d set owner = p_owner, epoch = d.epoch + 1
+      update devices d set owner = p_owner, epoch = d.epoch + 1, alive_until = b.alive_at
       from before b where d.id = b.id
       returning d.id, d.epoch, (extract(epoch from b.alive_at) * 1000)::float8,
         (extract(epoch from v_now) * 1000)::float8;
