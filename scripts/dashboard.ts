@@ -94,10 +94,13 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
       },
       {
         title: "Gaps accounted for",
-        help: "closed: the gateway's history was read. unprovable: it has none for that time.",
+        help: "closed: messages and acks are proven complete. unprovable with messages proven: the acks alone are not.",
         kind: "timeseries",
         unit: "ops",
-        queries: [{ expr: perSecond("columba_gaps_closed_total", "status"), legend: "{{status}}" }]
+        queries: [{
+          expr: perSecond("columba_gaps_closed_total", "status, messages"),
+          legend: "{{status}}, messages {{messages}}"
+        }]
       },
       {
         title: "Backfill: devices to go",
