@@ -8,6 +8,7 @@ import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
 import type { EventId } from "../domain/Ids.ts"
+import type { EventTraces } from "../services/EventTraces.ts"
 import { complete, findCut, groupEntries, refuse, settleEffects } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
@@ -31,6 +32,7 @@ interface BatchSurroundings {
   readonly health: LogHealth
   readonly clock: Clock.Clock
   readonly makeId: () => EventId
+  readonly traces: EventTraces | null
 }
 
 /** What was known of the log when the store was asked, and its answer. */
@@ -46,8 +48,13 @@ export type WriteBatch = (
 ) => Effect.Effect<ReadonlyArray<Entry>>
 
 export const makeBatchWriter = (
-  { clock, health, makeId, moves, record, store, tail }: BatchSurroundings
+  { clock, health, makeId, moves, record, store, tail, traces }: BatchSurroundings
 ): WriteBatch => {
+  const trace = (traces: EventTraces, event: LoggedEvent, { arrivedAt }: Entry): void => {
+    const to = clock.currentTimeNanosUnsafe()
+    traces.committed(event, { from: to - (clock.monotonicTimeNanosUnsafe() - arrivedAt), to })
+  }
+
   /** Publishes what one transaction committed, gives the results, returns what must be written once more. */
   const settle = (batch: ReadonlyArray<Entry>, { asked, result }: Answer): ReadonlyArray<Entry> => {
     // As many as there are results: a group of effects alone has none.
@@ -65,7 +72,9 @@ export const makeBatchWriter = (
       } else if (written._tag === "Duplicate") {
         duplicates++
       } else if (written._tag === "Committed" && written.fresh) {
-        fresh.push(loggedFrom(entry.draft!, written.seq, result.recordedAt))
+        const event = loggedFrom(entry.draft!, written.seq, result.recordedAt)
+        fresh.push(event)
+        if (traces?.sampled(event.id) === true) trace(traces, event, entry)
       }
     })
     // Before this batch the log stood at its head without what is new; a number below the known head is given again.

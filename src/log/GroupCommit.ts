@@ -18,6 +18,7 @@ import { CursorMoves } from "./CursorMoves.ts"
 import { prepare, prepareEffects } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
 import { Condition } from "../services/Condition.ts"
+import { EventTraces } from "../services/EventTraces.ts"
 import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
 import type { Appended, Fence } from "../services/EventLog.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
@@ -194,7 +195,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       Effect.asVoid
     )
 
-    const write = makeBatchWriter({ store, moves, tail, record, health, clock, makeId })
+    const write = makeBatchWriter({ store, moves, tail, record, health, clock, makeId, traces: yield* EventTraces })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const findDue = (now: bigint): bigint | null => {
       const oldest = queue.oldest

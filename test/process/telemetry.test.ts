@@ -23,7 +23,7 @@ const secrets = {
 }
 
 interface Events {
-  readonly items: ReadonlyArray<{ readonly data: Readonly<Record<string, unknown>> }>
+  readonly items: ReadonlyArray<{ readonly id: string; readonly data: Readonly<Record<string, unknown>> }>
   readonly next: string | null
 }
 
@@ -36,8 +36,25 @@ const scratch = Effect.acquireRelease(
   (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
 )
 
+/** Each event has one trace, under its own id, from its arrival over its commit to the broker's confirm. */
+const assertTraced = (events: Events["items"], spans: ReadonlyArray<OtlpCollector.ReceivedSpan>) => {
+  const byName = (name: string) =>
+    new Map(spans.filter((span) => span.name === name).map((span) => [span.traceId, span]))
+  const [commits, publishes] = [byName("columba.event"), byName("publish rabbitmq")]
+  for (const { id } of events) {
+    const trace = id.replaceAll("-", "")
+    const [commit, publish] = [commits.get(trace), publishes.get(trace)]
+    assert.isDefined(commit, `event ${id} has a span of its commit`)
+    assert.isDefined(publish, `event ${id} has a span of its publish`)
+    assert.strictEqual(commit.parentSpanId, "")
+    assert.strictEqual(publish.parentSpanId, commit.spanId)
+    assert.isTrue(commit.startNanos <= commit.endNanos && publish.startNanos <= publish.endNanos)
+    assert.isTrue(commit.startNanos <= publish.startNanos, "it arrived before it was published")
+  }
+}
+
 describe("telemetry of the built program", () => {
-  it.live("holds no secret, no phone number and no text of a message", () =>
+  it.live("traces every event from its arrival to the confirm, and holds no secret, phone number or text of a message", () =>
     Effect.gen(function*() {
       const directory = yield* scratch
       const { collector, grpcUrl } = yield* OtlpCollector.make
@@ -122,7 +139,7 @@ describe("telemetry of the built program", () => {
       const sent = Buffer.concat(collector.bodies).toString("latin1")
       const metrics = [...collector.metrics.keys()].join()
       assert.include(metrics, "columba_events_committed_total")
-      assert.isTrue(collector.spans.some(({ name }) => name === "RabbitSink.publish"), "spans of the sink came")
+      assertTraced(events, collector.spans)
       assert.isAbove(collector.logs.length, 0)
       assert.isTrue(collector.headers.every(({ authorization }) => authorization === secrets.header))
       const canaries = [...Object.values(secrets), ...bodies, ...phones]

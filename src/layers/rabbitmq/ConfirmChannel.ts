@@ -12,6 +12,8 @@
 import type { ChannelModel, ConfirmChannel as AmqpChannel } from "amqplib"
 import { toWire } from "../../domain/Event.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
+import { traceparentOf } from "../../services/EventTraces.ts"
+import type { EventTraces } from "../../services/EventTraces.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
 import { closeQuietly } from "./channels.ts"
 import { PublishFrames } from "./PublishFrames.ts"
@@ -63,7 +65,7 @@ export class ConfirmChannel {
   /** `settled` is called exactly once unless the batch is abandoned: with null when all of it is confirmed. */
   send(
     events: ReadonlyArray<LoggedEvent>,
-    traceparent: string | null,
+    traces: EventTraces | null,
     settled: PublishBatch["settled"]
   ): PublishBatch {
     const batch: PublishBatch = { settled, pending: 0 }
@@ -73,7 +75,7 @@ export class ConfirmChannel {
       settled(null)
     } else {
       this.#batches.push(batch)
-      this.#write(batch, events, traceparent)
+      this.#write(batch, events, traces)
     }
     return batch
   }
@@ -110,13 +112,13 @@ export class ConfirmChannel {
     return this.#stalledChecks >= checks
   }
 
-  #write(batch: PublishBatch, events: ReadonlyArray<LoggedEvent>, traceparent: string | null): void {
+  #write(batch: PublishBatch, events: ReadonlyArray<LoggedEvent>, traces: EventTraces | null): void {
     const onConfirm = (error: Error | null) =>
       error === null ? this.#confirm(batch) : this.end({ reason: "disconnected", detail: error.message })
     for (const event of events) {
       const kind = shortenKind(event.kind)
       const routes = findRoutes(event, kind)
-      this.#frames.add(routes, this.#properties(event, kind, traceparent), toWire(event))
+      this.#frames.add(routes, this.#properties(event, kind, traces), toWire(event))
       batch.pending += routes.length
       for (let route = 0; route < routes.length; route++) this.#inside.pushConfirmCallback(onConfirm)
     }
@@ -134,9 +136,12 @@ export class ConfirmChannel {
     batch.settled(null)
   }
 
-  #properties(event: LoggedEvent, kind: string, traceparent: string | null): MessageProperties {
-    const headers: Array<readonly [string, string]> = [["seq", String(event.seq)], ["device", event.deviceId]]
-    if (traceparent !== null) headers.push(["traceparent", traceparent])
+  #properties(event: LoggedEvent, kind: string, traces: EventTraces | null): MessageProperties {
+    const headers: ReadonlyArray<readonly [string, string]> = [
+      ["seq", String(event.seq)],
+      ["device", event.deviceId],
+      ["traceparent", traceparentOf(event.id, traces?.sampled(event.id) === true)]
+    ]
     return { messageId: event.id, type: kind, timestamp: this.#seconds(event.recordedAt), headers }
   }
 

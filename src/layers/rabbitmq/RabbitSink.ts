@@ -10,11 +10,11 @@
  * the message is returned, the batch fails as `unroutable`, and the next attempt declares the queue again first.
  */
 import type { ChannelModel } from "amqplib"
-import { Duration, Effect, Scope } from "effect"
-import { HttpTraceContext } from "effect/http"
+import { Clock, Duration, Effect, Scope } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
 import { SinkUnavailable } from "../../services/EventSink.ts"
 import type { EventSink } from "../../services/EventSink.ts"
+import { EventTraces } from "../../services/EventTraces.ts"
 import { ConfirmChannel } from "./ConfirmChannel.ts"
 import type { ConfirmFailure } from "./ConfirmChannel.ts"
 import { BrokerUnavailable, RabbitMq } from "./RabbitMq.ts"
@@ -47,6 +47,8 @@ interface Attempt {
 export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Scope.Scope> = Effect.gen(function*() {
   const rabbit = yield* RabbitMq
   const guard = yield* TopologyGuard
+  const clock = yield* Clock.Clock
+  const traces = yield* EventTraces
   let current: Attempt | null = null
 
   const unavailable = (failure: ConfirmFailure) => SinkUnavailable.of(sinkName, failure.reason, failure.detail)
@@ -60,18 +62,23 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
     return current
   }, Effect.mapError((error) => unavailable(toFailure(error))))
 
-  const publish = Effect.fn("RabbitSink.publish")(function*(events: ReadonlyArray<LoggedEvent>, number: number) {
+  const now = clock.currentTimeNanosUnsafe.bind(clock)
+
+  const publish = Effect.fnUntraced(function*(events: ReadonlyArray<LoggedEvent>, number: number) {
     const attempt = current?.number === number ? current : yield* begin(number)
-    const traceparent = yield* currentTraceparent
+    const from = traces === null ? 0n : now()
     yield* Effect.callback<void, ConfirmFailure>((resume) => {
       const batch = attempt.channel.send(
         events,
-        traceparent,
+        traces,
         (failure) => resume(failure === null ? Effect.void : Effect.fail(failure))
       )
       // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.
       return Effect.sync(() => attempt.channel.abandon(batch))
     }).pipe(Effect.mapError(unavailable))
+    if (traces === null) return
+    const to = now()
+    for (const event of events) if (traces.sampled(event.id)) traces.published(event, sinkName, { from, to })
   })
 
   /** A blocked broker does not answer either; that is reported as what it is. */
@@ -123,9 +130,3 @@ const openChannel = (connection: ChannelModel): Effect.Effect<ConfirmChannel, Br
     duration: openTimeout,
     orElse: () => Effect.fail(BrokerUnavailable.of("Disconnected", "no answer to opening a channel"))
   }))
-
-/** W3C trace context of the batch's span, so that a consumer's spans can join its trace. */
-const currentTraceparent: Effect.Effect<string | null> = Effect.currentSpan.pipe(
-  Effect.map((span) => HttpTraceContext.toHeaders(span)["traceparent"] ?? null),
-  Effect.orElseSucceed(() => null)
-)

@@ -19,6 +19,7 @@ import { BatchSpanProcessor } from "@opentelemetry/sdk-trace-base"
 import { Effect, Layer } from "effect"
 import { RepeatedWarnings } from "../../services/RepeatedWarnings.ts"
 import { read, writeToEnvironment } from "./otelVariables.ts"
+import * as eventTraces from "./eventTraces.ts"
 import * as sampling from "./sampling.ts"
 
 export type OtlpProtocol = "grpc" | "http/protobuf"
@@ -27,7 +28,7 @@ export type OtlpProtocol = "grpc" | "http/protobuf"
 export interface OtlpSettings {
   /** Null: the port tells. */
   readonly otlpProtocol: OtlpProtocol | null
-  readonly traceSampler: string | null
+  readonly traceSampler: sampling.SamplerName | null
   readonly traceShare: number | null
 }
 
@@ -140,11 +141,13 @@ export const layer = (settings: OtlpSettings) =>
     const serviceName = (yield* read("OTEL_SERVICE_NAME")) ?? "columba"
     const interval = Number((yield* read("OTEL_METRIC_EXPORT_INTERVAL")) ?? metricInterval)
     const timeout = Number((yield* read("OTEL_METRIC_EXPORT_TIMEOUT")) ?? metricTimeout)
-    return NodeSdk.layer(() => ({
+    const sampler = sampling.choose(settings.traceSampler, settings.traceShare)
+    const ids = new eventTraces.PinnedIds()
+    const sdk = NodeSdk.layer(() => ({
       resource: { serviceName },
       shutdownTimeout,
       loggerMergeWithExisting: true,
-      ...settings.traceSampler === null ? { tracerConfig: { sampler: sampling.makeDefault(settings.traceShare) } } : {},
+      tracerConfig: { sampler, idGenerator: ids },
       ...traces === null ? {} : {
         spanProcessor: neverFails(
           new BatchSpanProcessor(traces === "grpc" ? new GrpcTraceExporter() : new HttpTraceExporter())
@@ -168,4 +171,5 @@ export const layer = (settings: OtlpSettings) =>
         )
       }
     }))
+    return traces === null ? sdk : Layer.provideMerge(eventTraces.layer(ids, sampler), sdk)
   }))

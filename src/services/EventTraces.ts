@@ -1,0 +1,41 @@
+/**
+ * The trace of an event, from its arrival over its commit to the confirm of each reader. Its id is the event's own id, so
+ * every process finds the same trace without being told, a consumer continues it from the header `traceparent`, and an
+ * operator looks it up by the event's id. Null where traces are not exported: then nothing is spent on them.
+ */
+import { Context } from "effect"
+import type { LoggedEvent } from "../domain/Event.ts"
+import type { EventId } from "../domain/Ids.ts"
+
+/** Nanoseconds since 1970. */
+export interface Interval {
+  readonly from: bigint
+  readonly to: bigint
+}
+
+export interface EventTraces {
+  /** Whether the event's trace is exported. It follows from the id alone. */
+  readonly sampled: (id: EventId) => boolean
+  /** From the event's arrival at the log to its commit. */
+  readonly committed: (event: LoggedEvent, interval: Interval) => void
+  /** From the publish to the confirm. A repeat has the same span. */
+  readonly published: (event: LoggedEvent, sink: string, interval: Interval) => void
+}
+
+export const EventTraces: Context.Reference<EventTraces | null> = Context.Reference<EventTraces | null>(
+  "columba/services/EventTraces",
+  { defaultValue: () => null }
+)
+
+export const traceIdOf = (id: EventId): string => id.replaceAll("-", "")
+
+/**
+ * Span ids are the last half of the event's id, which is random, with a first digit of their own. That of a UUID is one of
+ * 8, 9, a and b, so the span of the commit keeps it.
+ */
+export const commitSpanId = (id: EventId): string => traceIdOf(id).slice(16)
+export const publishSpanId = (id: EventId): string => `c${traceIdOf(id).slice(17)}`
+
+/** The W3C header that a consumer continues the trace from. */
+export const traceparentOf = (id: EventId, sampled: boolean): string =>
+  `00-${traceIdOf(id)}-${publishSpanId(id)}-${sampled ? "01" : "00"}`
