@@ -8,6 +8,7 @@ import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
 import { exitCode, chooseExitCode, report } from "./failures.ts"
 import { gaps } from "./gaps.ts"
+import { messages } from "./messages.ts"
 import { gateways } from "./gateways.ts"
 import { migrate } from "./migrate.ts"
 import { printError } from "./printer.ts"
@@ -23,7 +24,18 @@ const columba = Command.make("columba").pipe(
   Command.withDescription(
     "Keeps a fleet of WhatsApp devices connected and turns what they receive into a durable, replayable event log."
   ),
-  Command.withSubcommands([serve, devices, gateways, gaps, events, subscriptions, simulator, migrate, doctor]),
+  Command.withSubcommands([
+    serve,
+    devices,
+    gateways,
+    gaps,
+    messages,
+    events,
+    subscriptions,
+    simulator,
+    migrate,
+    doctor
+  ]),
   Command.withExamples([
     { command: "columba", description: "Runs everything: embedded database, built-in simulator, API and docs" },
     { command: "columba devices list", description: "The devices of a running Columba and their states" },

@@ -39,8 +39,10 @@ interface WithoutBody<Params extends Fields, Query extends Fields> {
   readonly query?: Query
 }
 
-interface WithBody<Params extends Fields, Body extends Fields> {
+interface WithBody<Params extends Fields, Body extends Fields, Headers extends Fields> {
   readonly params?: Params
+  /** `idempotencyKey` travels over HTTP as the header `idempotency-key`. */
+  readonly headers?: Headers
   readonly body: Body
   /** A typical body. */
   readonly bodyExample: Schema.Struct<Body>["Encoded"]
@@ -63,6 +65,8 @@ export interface Operation<
   readonly group: Uncapitalize<Group>
   readonly reach: R
   readonly example: Success["Encoded"]
+  /** The fields that travel over HTTP in headers, by the header's name. */
+  readonly headers: Readonly<Record<string, string>>
   readonly endpoint: Endpoint
   readonly rpc: Rpc.Rpc<`${Group}.${Name}`, Schema.Struct<Payload>, Success, Schema.Union<Errors>>
 }
@@ -72,6 +76,7 @@ export interface Any {
   readonly name: string
   readonly group: string
   readonly reach: Reach
+  readonly headers: Readonly<Record<string, string>>
   readonly endpoint: HttpApiEndpoint.Constraint
   readonly rpc: Rpc.Any
 }
@@ -160,12 +165,13 @@ const withBody = <const Method extends "POST" | "PATCH">(method: Method) =>
   const Errors extends Failures,
   const R extends Reach,
   Body extends Fields,
-  Params extends Fields = never
+  Params extends Fields = never,
+  Headers extends Fields = never
 >(
   group: Group,
   name: Name,
   path: Path,
-  options: WithBody<Params, Body> & Common<Success, Errors, R>
+  options: WithBody<Params, Body, Headers> & Common<Success, Errors, R>
 ) =>
   declare(
     group,
@@ -186,11 +192,13 @@ const withBody = <const Method extends "POST" | "PATCH">(method: Method) =>
       {
         params: options.params,
         payload: Schema.Struct(options.body) as never,
+        ...declareHeaders(options.headers),
         success: options.success,
         error: declared(options.errors)
       }
     ).annotateMerge(annotate(options)),
-    { ...options.params, ...options.body } as Part<Params> & Body
+    { ...options.params, ...options.body, ...options.headers } as Part<Params> & Body & Part<Headers>,
+    options.headers
   )
 
 /** Creates something. */
@@ -204,6 +212,15 @@ export const patch = withBody("PATCH")
  * keeps them out already. The endpoint's own types are unaffected: they come from the explicit type arguments.
  */
 const declared = (errors: Failures): never => errors as never
+
+const nameHeader = (field: string): string => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+
+/** Only what the server reads of a request, so the endpoint's own types do without. */
+const declareHeaders = (fields: Fields | undefined): { readonly headers?: never } => {
+  if (fields === undefined) return {}
+  const named = Object.entries(fields).map(([field, schema]) => [nameHeader(field), schema])
+  return { headers: Schema.Struct(Object.fromEntries(named) as Fields) as never }
+}
 
 /** What is written at an endpoint and an RPC besides their schemas. Authorization and the documents read it there. */
 const annotate = (options: Common<Schema.Top, Failures, Reach> & { readonly bodyExample?: unknown }) =>
@@ -229,7 +246,8 @@ const declare = <
   name: Name,
   options: Common<Success, Errors, R>,
   endpoint: Endpoint,
-  payload: Payload
+  payload: Payload,
+  headers: Fields = {}
 ): Operation<Group, Name, Endpoint, Payload, Success, Errors, R> => {
   const tag = `${group}.${name}` as const
   return {
@@ -237,6 +255,7 @@ const declare = <
     group: String.uncapitalize(group),
     reach: options.reach,
     example: options.example,
+    headers: Object.fromEntries(Object.keys(headers).map((field) => [nameHeader(field), field])),
     endpoint,
     rpc: Rpc.make(tag, { success: options.success, error: Schema.Union(options.errors) })
       .setPayload(Schema.Struct(payload))

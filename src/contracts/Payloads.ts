@@ -9,6 +9,7 @@ import { Event, ReadableEvent } from "../domain/Event.ts"
 import { Gap, GapCounts, GapStatus, Provable } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
+import { ContactContent, LocationContent, OnUnknown, PollContent, textMax } from "../domain/Send.ts"
 import { WebhookState } from "../domain/WebhookState.ts"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
@@ -144,6 +145,46 @@ export const ListMessagesFields = {
 }
 export const MessagePage = page("MessagePage", Message)
 export type MessagePage = typeof MessagePage.Type
+
+/** More than WhatsApp shows; everybody of a group is one word. */
+const mentionsMax = 256
+const addressMax = 128
+
+/** Exactly one of `text`, `location`, `contact` and `poll`. */
+export const SendMessageFields = {
+  to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
+    description: "A phone number with its country code, or the address of a chat as events name it"
+  }),
+  text: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax))),
+  location: Schema.optionalKey(LocationContent),
+  contact: Schema.optionalKey(ContactContent),
+  poll: Schema.optionalKey(PollContent),
+  replyTo: Schema.optionalKey(MessageId.annotate({ description: "The message that this one replies to" })),
+  mentions: Schema.optionalKey(
+    Schema.Array(Schema.String.check(Schema.isMaxLength(addressMax))).check(Schema.isMaxLength(mentionsMax)).annotate({
+      description: "Whom the text mentions: phone numbers or addresses, or `everyone` for all of a group"
+    })
+  ),
+  scheduledAt: Schema.optionalKey(
+    Timestamp.check(Schema.isMaxLength(64)).annotate({
+      description: "When it is to be sent; as soon as possible where left out"
+    })
+  ),
+  onUnknown: Schema.optionalKey(OnUnknown.annotate({
+    description:
+      "What to do if no answer came and it is then proven that it was not sent: `report` it as failed, which " +
+      "is the default, or `retry`"
+  }))
+}
+export const IdempotencyField = {
+  idempotencyKey: Schema.optionalKey(
+    Schema.String.check(Schema.isPattern(/^[\x21-\x7e]{1,255}$/u, {
+      message: "Expected 1-255 visible ASCII characters"
+    })).annotate({
+      description: "Makes repeats of the request one message, for 24 hours: each gets the answer of the first"
+    })
+  )
+}
 
 // Gaps
 

@@ -60,6 +60,32 @@ export const message: typeof Message.Encoded = {
   updatedAt: "2026-11-22T10:04:11.402Z"
 }
 
+/** A message that has just been accepted for sending. */
+export const outgoing: typeof Message.Encoded = {
+  id: "msg_01K5ZQ9F6N2P4R7S8T0V1W3X5Y",
+  deviceId,
+  direction: "out",
+  waId: null,
+  chat: contact,
+  sender: "6281234567890@s.whatsapp.net",
+  type: "text",
+  body: "Yes, until six.",
+  status: "pending",
+  via: "columba",
+  delaySeconds: 0,
+  occurredAt: "2026-11-22T10:05:02.118Z",
+  createdAt: "2026-11-22T10:05:02.118Z",
+  updatedAt: "2026-11-22T10:05:02.118Z",
+  sending: {
+    scheduledAt: null,
+    expiresAt: "2026-11-23T10:05:02.118Z",
+    onUnknown: "report",
+    attempts: 0,
+    reason: null,
+    detail: null
+  }
+}
+
 export const gap: typeof Gap.Encoded = {
   id: "gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E",
   deviceId,
@@ -170,5 +196,6 @@ export const parameters = (path: string): Readonly<Record<string, unknown>> => (
   after: "1042",
   "last-event-id": "1042",
   cursor: "YzE6MTA0Mg",
+  "idempotency-key": "order-4711-confirmed",
   limit: 100
 })

@@ -5,7 +5,8 @@
 import { Schema } from "effect"
 import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
 import { MessageId } from "./Ids.ts"
-import { MessageStatus } from "./Message.ts"
+import { AckStatus } from "./Message.ts"
+import { SendReason, toldStates } from "./Send.ts"
 import { DeliveryOutcome, DisabledReason, SubscriptionId } from "./Subscription.ts"
 
 const extra = Schema.optionalKey(
@@ -56,10 +57,23 @@ export const AckData = Schema.Struct({
   participant: Schema.NullOr(Schema.String).annotate({
     description: "The address of the account that acknowledges; null if the gateway does not name it"
   }),
-  status: MessageStatus.annotate({ description: "What the acknowledgement says. It may be older than the last one" }),
+  status: AckStatus.annotate({ description: "What the acknowledgement says. It may be older than the last one" }),
   extra
 })
 export type AckData = typeof AckData.Type
+
+/** Of `message.status`. */
+export const MessageStatusData = Schema.Struct({
+  messageId: MessageId.annotate({ description: "Columba's id of the message, as the request to send it was answered" }),
+  waId: Schema.NullOr(Schema.String).annotate({ description: "WhatsApp's id; null if it is not known to be sent" }),
+  chat,
+  status: Schema.Literals(toldStates).annotate({
+    description: "`unknown`: it may or may not have been sent, and is looked for; `sent` or `failed` may follow"
+  }),
+  reason: Schema.NullOr(SendReason).annotate({ description: "A stable word for why; null if it was sent" }),
+  detail: Schema.NullOr(Schema.String).annotate({ description: "The reason in one sentence, for people" })
+})
+export type MessageStatusData = typeof MessageStatusData.Type
 
 /** Of `message.reaction`, `message.edited` and `message.revoked`. */
 export const MessageActionData = Schema.Struct({

@@ -10,6 +10,7 @@ import {
   ErasedData,
   MessageActionData,
   MessageData,
+  MessageStatusData,
   OpaqueData,
   RejectedData,
   SubscriptionDisabledData,
@@ -119,6 +120,16 @@ export const eventKinds = [
       kind: "message.ack",
       via: "live",
       data: { messageId: sentId, waId: sentWaId, chat: contact, participant: contact, status: "read" }
+    }
+  }),
+  define({
+    kind: Schema.Literal("message.status"),
+    sentence: "A message that was given to Columba to send has reached a state: sent, or why not.",
+    data: MessageStatusData,
+    example: {
+      kind: "message.status",
+      via: "columba",
+      data: { messageId: sentId, waId: sentWaId, chat: contact, status: "sent", reason: null, detail: null }
     }
   }),
   define({

@@ -55,6 +55,7 @@ type DerivedGroup = Exclude<keyof typeof Api.groups, "events" | "media">
 interface ErasedRequest {
   readonly params?: object
   readonly query?: object
+  readonly headers?: Readonly<Record<string, unknown>>
   readonly payload?: object
 }
 
@@ -71,13 +72,23 @@ export const layerGroup = <const Group extends DerivedGroup>(group: Group): Laye
   HttpApiBuilder.group(Api, group, (handlers) =>
     Effect.map(Operations, (calls) => {
       let erased = handlers as unknown as ErasedHandlers
-      for (const { endpoint, group: owner, name } of operations) {
+      for (const { endpoint, group: owner, headers: names, name } of operations) {
         if (owner !== group) continue
         const call = calls[name] as ErasedCall
         erased = erased.handle(
           endpoint.identifier,
-          ({ params, payload, query }) => call({ ...params, ...query, ...payload })
+          ({ headers = {}, params, payload, query }) =>
+            call({ ...params, ...query, ...readHeaders(names, headers), ...payload })
         )
       }
       return erased as unknown as HttpApiBuilder.Handlers<HttpAuthorization | RequestValidation>
     }))
+
+/** The fields that came as headers, under their own names. */
+const readHeaders = (
+  names: Readonly<Record<string, string>>,
+  headers: Readonly<Record<string, unknown>>
+): Readonly<Record<string, unknown>> =>
+  Object.fromEntries(
+    Object.entries(names).flatMap(([header, field]) => headers[header] === undefined ? [] : [[field, headers[header]]])
+  )

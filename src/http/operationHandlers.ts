@@ -13,6 +13,7 @@ import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { GapRepository } from "../services/GapRepository.ts"
 import { GatewayManager } from "../services/GatewayManager.ts"
+import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
@@ -23,6 +24,7 @@ export const makeHandlers = Effect.gen(function*() {
   const manager = yield* DeviceManager
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
+  const sender = yield* MessageSender
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
   const log = yield* EventLog
@@ -49,6 +51,8 @@ export const makeHandlers = Effect.gen(function*() {
     "Gateways.Remove": ({ name }) => gateways.remove(name),
     "Messages.List": (query, visible) => messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Messages.Get": ({ id }, visible) => messages.get(id, visible),
+    "Messages.Send": ({ id, ...request }) => sender.send({ ...request, device: id }),
+    "Messages.Cancel": ({ id }, visible) => sender.cancel(id, visible),
     "Gaps.List": (query, visible) => ledger.page({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Events.Page": (query, visible) =>
       Effect.map(

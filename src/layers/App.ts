@@ -27,6 +27,7 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
+import { MessageSender } from "../services/MessageSender.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
@@ -140,8 +141,9 @@ export const start = Effect.fn("App.start")(function*(
     on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
     Context.merge(ground, fleet)
   )
+  const sender = yield* Effect.provideContext(on(stages.foundation, MessageSender.layer), ground)
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
-  const served = Context.mergeAll(ground, fleet, manager, webhooks, subscriptions, media)
+  const served = Context.mergeAll(ground, fleet, manager, webhooks, sender, subscriptions, media)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 

@@ -12,7 +12,7 @@ import type { EventTraces } from "../services/EventTraces.ts"
 import { complete, findCut, groupEntries, refuse, settleEffects } from "./AppendQueue.ts"
 import type { Entry } from "./AppendQueue.ts"
 import type { CursorMoves } from "./CursorMoves.ts"
-import { conflicting, unreadable } from "./PreparedDraft.ts"
+import { conflicting, renameMessage, unreadable } from "./PreparedDraft.ts"
 import type { BatchRefused, CursorMove, FloorAboveHead, LogStore, PreparedDraft, WriteResult } from "./LogStore.ts"
 import type { Knowledge, LogTail } from "./LogTail.ts"
 import type { LogHealth } from "./LogHealth.ts"
@@ -72,7 +72,7 @@ export const makeBatchWriter = (
       } else if (written._tag === "Duplicate") {
         duplicates++
       } else if (written._tag === "Committed" && written.fresh) {
-        const event = loggedFrom(entry.draft!, written.seq, result.recordedAt)
+        const event = loggedFrom(entry.draft!, written.seq, result.recordedAt, result.named.get(index))
         fresh.push(event)
         if (traces?.sampled(event.id) === true) trace(traces, event, entry)
       }
@@ -286,7 +286,12 @@ const dismantle = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
 const apart = (first: ReturnType<WriteBatch>, second: ReturnType<WriteBatch>): ReturnType<WriteBatch> =>
   Effect.zipWith(first, second, (early, late) => [...early, ...late])
 
-const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): LoggedEvent => ({
+const loggedFrom = (
+  draft: PreparedDraft,
+  seq: number,
+  recordedAt: string,
+  messageId: string | undefined
+): LoggedEvent => ({
   seq,
   id: draft.id,
   kind: draft.kind,
@@ -294,6 +299,6 @@ const loggedFrom = (draft: PreparedDraft, seq: number, recordedAt: string): Logg
   occurredAt: draft.occurredAt,
   recordedAt,
   via: draft.via,
-  data: draft.data,
+  data: messageId === undefined ? draft.data : renameMessage(draft.data, messageId),
   bytes: draft.dataBytes
 })

@@ -30,10 +30,10 @@ export const deriveKeyParts = (draft: EventDraft): KeyParts | null => {
  * What must agree for a repeat to be no conflict: what the message says. Everything else differs between the ways an
  * event comes (live, webhook, history), so it proves nothing. Null where the event says nothing comparable: then neither
  * it nor what comes after it is a conflict. So it is with rows of a history, because a gateway rewrites those: an edit
- * replaces the text, media get a label.
+ * replaces the text, media get a label. And so it is with what we send: the gateway may spell it otherwise.
  */
 export const digestContent = (draft: EventDraft): string | null => {
-  if (draft.identity === null || draft.via === "backfill") return null
+  if (draft.identity === null || draft.via === "backfill" || draft.via === "columba") return null
   switch (draft.kind) {
     case "message.received":
     case "message.sent":

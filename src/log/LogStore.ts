@@ -90,6 +90,8 @@ export interface WriteResult {
   readonly lost: ReadonlyArray<number>
   /** Groups whose fence is stale, as indexes into the batch's groups. */
   readonly refused: ReadonlyArray<number>
+  /** Acks of messages that Columba has sent: by index of the draft, the message id that stands in their data instead. */
+  readonly named: ReadonlyMap<number, string>
 }
 
 /**

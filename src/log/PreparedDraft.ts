@@ -113,6 +113,7 @@ const readChat = (draft: EventDraft): string | null => {
     case "message.received":
     case "message.sent":
     case "message.ack":
+    case "message.status":
     case "message.reaction":
     case "message.edited":
     case "message.revoked":
@@ -157,6 +158,16 @@ const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
 /** The effects that a group has beyond those of its drafts. Throws where a caller gives what no store can take. */
 export const prepareEffects = (effects: ReadonlyArray<LogEffect>): ReadonlyArray<LogEffect> =>
   effects.map((effect) => isRare(effect) ? checkEffect(effect) : effect)
+
+const messageIdPrefix = "{\"messageId\":\""
+const messageIdLength = 30
+
+/** Whether the data begins with a message id, as that of acks does; a store that replaces it keeps the length. */
+export const beginsWithMessageId = (data: string): boolean => data.startsWith(`${messageIdPrefix}msg_`)
+
+/** The data of an ack with another message id. The append function does the same. */
+export const renameMessage = (data: string, messageId: string): string =>
+  `${messageIdPrefix}${messageId}${data.slice(messageIdPrefix.length + messageIdLength)}`
 
 interface Rejectable {
   readonly deviceId: PreparedDraft["deviceId"]

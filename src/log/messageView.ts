@@ -2,7 +2,7 @@
 import type { EventKind } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId } from "../domain/Ids.ts"
-import type { Message, MessageStatus } from "../domain/Message.ts"
+import type { Message, AckStatus } from "../domain/Message.ts"
 import type { Via } from "../domain/Via.ts"
 import { formatMessageId } from "../services/EventIdentity.ts"
 
@@ -17,11 +17,11 @@ export interface MessageEvent {
 }
 
 /** A message that arrived was delivered to us; one that we see as sent has been sent. */
-const firstStatus = (kind: EventKind): MessageStatus => kind === "message.sent" ? "sent" : "delivered"
+const firstStatus = (kind: EventKind): AckStatus => kind === "message.sent" ? "sent" : "delivered"
 
 export const viewMessage = (
   event: MessageEvent,
-  moved: { readonly status: MessageStatus; readonly updatedAt: string } | null
+  moved: { readonly status: AckStatus; readonly updatedAt: string } | null
 ): Message => {
   const data = JSON.parse(event.data) as MessageData
   return {

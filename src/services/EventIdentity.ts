@@ -69,6 +69,10 @@ export const deriveMessageKeyParts = (deviceId: DeviceId, message: MessageIdenti
 export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): MessageId =>
   formatMessageId(deriveKey(deriveMessageKeyParts(deviceId, message)))
 
+/** The key of a message of the device's own account. */
+export const deriveMessageKey = (deviceId: DeviceId, waId: string): string =>
+  deriveKey(deriveMessageKeyParts(deviceId, { fromMe: true, chat: "", sender: "", waId }))
+
 /** The message id of a key of 32 hex digits. */
 export const formatMessageId = (key: string): MessageId => `msg_${base32(key)}` as MessageId
 

@@ -24,7 +24,9 @@ import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { Provable } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp, UpstreamId } from "../domain/Ids.ts"
-import type { MessageStatus } from "../domain/Message.ts"
+import type { AckStatus } from "../domain/Message.ts"
+import { SendReason } from "../domain/Send.ts"
+import type { ContentType, SendBody } from "../domain/Send.ts"
 
 export interface SessionTarget {
   readonly deviceId: DeviceId
@@ -43,7 +45,7 @@ export interface Capabilities {
   /** `time`: `history` reads any window of time. Null: a blind interval can never be proved complete. */
   readonly history: "time" | null
   /** The statuses of a message that acks of this dialect can report. Others never come. */
-  readonly ackLevels: ReadonlyArray<MessageStatus>
+  readonly ackLevels: ReadonlyArray<AckStatus>
   /** Whether a login that waits hands out new QR codes by itself when one expires. */
   readonly qrRefresh: boolean
   /** Whether a login by passkey is possible. */
@@ -256,41 +258,28 @@ export type FetchMedia = (
 
 // Sending
 
-export interface OutgoingMedia {
-  readonly data: Uint8Array
-  readonly mimeType: string
-  readonly fileName: string | null
-  readonly caption: string | null
-}
-
-export type OutgoingContent =
-  | { readonly _tag: "Text"; readonly text: string }
-  | { readonly _tag: "Image" | "Video" | "Audio" | "Document"; readonly media: OutgoingMedia }
-  | { readonly _tag: "Location"; readonly latitude: number; readonly longitude: number; readonly name: string | null }
-  | { readonly _tag: "Contact"; readonly name: string; readonly phone: string }
-
-export interface OutgoingMessage {
+export interface OutgoingMessage extends SendBody {
   /** The chat, as a canonical JID. */
   readonly to: string
-  readonly content: OutgoingContent
-  /** The WhatsApp id of the message that is replied to. */
-  readonly replyTo: string | null
 }
 
-/** The gateway refused the message: it was not sent. `permanent`: the same message will be refused again. */
+/**
+ * The gateway refused the message: it was not sent. `permanent`: it will be refused again. Otherwise the account or the
+ * gateway is not able to send now, and the same message may be given to it later.
+ */
 export class SendRefused extends Schema.TaggedError<SendRefused>()("SendRefused", {
   message: Schema.String,
-  reason: Schema.Literals(["not-on-whatsapp", "limited", "not-connected", "not-logged-in", "invalid", "other"]),
+  reason: SendReason,
   permanent: Schema.Boolean
 }) {}
 
-/** The request went out and no answer came: the message may or may not have been sent. Never repeated blindly. */
+/** The request may have reached the gateway, and no answer tells what became of it. Never repeated blindly. */
 export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()("SendOutcomeUnknown", {
   message: Schema.String
 }) {}
 
 export interface Send {
-  readonly contents: ReadonlySet<OutgoingContent["_tag"]>
+  readonly contents: ReadonlySet<ContentType>
   /** Gives the WhatsApp id. `GatewayUnavailable`: the request never reached the gateway, nothing was sent. */
   readonly message: (
     target: SessionTarget,

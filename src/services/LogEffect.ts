@@ -59,7 +59,19 @@ export const rareEffectColumns = {
    * A process had given everything that it received until `at` to the log before this effect. `after` is what the
    * process read of itself: with another value in the database nothing changes, since an older database has taken its place.
    */
-  Alive: { owner: text, at: timestamp, after: nullableTimestamp }
+  Alive: { owner: text, at: timestamp, after: nullableTimestamp },
+  /**
+   * What became of a message that Columba sends; `message` is the key of its WhatsApp id. Only one that is on its way, or
+   * in doubt, changes its state; of one that has the state already the telling is noted.
+   */
+  Send: {
+    send: text,
+    state: text,
+    message: nullableText,
+    waId: nullableText,
+    reason: nullableText,
+    detail: nullableText
+  }
 } as const satisfies Record<string, Readonly<Record<string, Column>>>
 
 export type FrequentTag = keyof typeof effectColumns
@@ -83,7 +95,7 @@ export type RareEffect = { readonly [Tag in RareTag]: EffectOf<Tag> }[RareTag]
 export const frequentTags: ReadonlyArray<FrequentTag> = ["Ack", "State"]
 
 /** In the order in which a transaction applies them: a gap that opens and closes in one batch is opened first. */
-export const rareTags: ReadonlyArray<RareTag> = ["GapOpen", "GapEnd", "GapClose", "Watermark", "Alive"]
+export const rareTags: ReadonlyArray<RareTag> = ["GapOpen", "GapEnd", "GapClose", "Watermark", "Alive", "Send"]
 
 export const isRare = (effect: LogEffect): effect is RareEffect => effect._tag in rareEffectColumns
 

@@ -287,3 +287,17 @@ export const processCpu = Metric.counter("process_cpu_seconds_total", {
   description: "User and system time of the process",
   incremental: true
 })
+
+// Sending
+
+/** Label `outcome`: `sent`, `failed`, `unknown`, `cancelled` or `expired`. */
+export const sendsEnded = Metric.counter("columba_sends_total", {
+  description:
+    "Messages that Columba was to send, by what became of them; one in doubt is counted again when it is settled",
+  incremental: true
+})
+/** Label `outcome`: `found` or `absent`. */
+export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_total", {
+  description: "Messages in doubt that were found to be sent, or proven not to be",
+  incremental: true
+})

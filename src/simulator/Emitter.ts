@@ -4,7 +4,7 @@
  */
 import type { Dialect, Payload } from "./Dialect.ts"
 import type { FaultOf, FaultPlan } from "./FaultPlan.ts"
-import type { Ledger } from "./Ledger.ts"
+import type { Ledger, LedgerEntry } from "./Ledger.ts"
 import { type Seeded, seeded } from "./Seeded.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
@@ -111,25 +111,31 @@ export class Emitter {
   }
 
   /** Emits any event for the device: to the ledger first, then to its receivers. */
-  emit(device: SimulatedDevice, event: string, payload: Payload): void {
+  emit(device: SimulatedDevice, event: string, payload: Payload, sent?: LedgerEntry["sent"]): void {
     const { faults } = this.#options
     const now = this.#options.now()
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
     const dialect = this.#options.dialect()
     const sockets = silent ? 0 : dialect.reach(device, event, payload)
-    this.#note(device, event, payload, sockets)
+    this.#note(device, event, payload, sockets, sent)
     if (sockets === 0) return
     if (faults.quiet && this.#held === 0) return dialect.send(device, dialect.encode(device, event, payload, device.id))
     this.#distort(device, event, payload, now)
   }
 
   /** An event that the gateway knows and tells nobody: in the ledger and the history only. */
-  keep(device: SimulatedDevice, event: string, payload: Payload): void {
-    this.#note(device, event, payload, 0)
+  keep(device: SimulatedDevice, event: string, payload: Payload, sent?: LedgerEntry["sent"]): void {
+    this.#note(device, event, payload, 0, sent)
   }
 
   /** Into the history and the ledger, before anybody can receive it. */
-  #note(device: SimulatedDevice, event: string, payload: Payload, sockets: number): void {
+  #note(
+    device: SimulatedDevice,
+    event: string,
+    payload: Payload,
+    sockets: number,
+    sent: LedgerEntry["sent"] | undefined
+  ): void {
     const { ledger } = this.#options
     const dialect = this.#options.dialect()
     device.remember(event, payload)
@@ -147,6 +153,7 @@ export class Emitter {
       ...(implied.length === 0 ? undefined : { implied }),
       ...(event === "message" && dialect.keeps?.(payload) === false ? { kept: false as const } : undefined),
       ...(typeof payload.body === "string" ? { text: payload.body } : undefined),
+      ...(sent === undefined ? undefined : { sent }),
       sockets,
       at: this.#options.now()
     })

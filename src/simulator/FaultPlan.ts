@@ -47,6 +47,15 @@ export const Fault = Schema.Union([
   fault("hang", {}),
   /** Requests are answered late, or with this status. `devices` are those that the header `X-Device-Id` names. */
   fault("http", { status: Schema.optionalKey(Schema.Int), millis: Schema.optionalKey(Schema.Finite) }),
+  /**
+   * A message that is to be sent is answered with this status, or not at all: the connection is reset, or stays silent.
+   * `before` it is sent, so that it is not; or `after`, so that it is and nobody is told.
+   */
+  fault("send", {
+    when: Schema.Literals(["before", "after"]),
+    status: Schema.optionalKey(Schema.Int),
+    answer: Schema.optionalKey(Schema.Literals(["reset", "none"]))
+  }),
   /** A frame that is no event is sent before the event. */
   fault("junk", {}),
   /** A binary frame is sent before the event. */

@@ -26,6 +26,8 @@ export interface LedgerEntry {
   readonly kept?: false
   /** Of a message or an edit: its text. */
   readonly text?: string
+  /** Of a message that was sent over the API. */
+  readonly sent?: { readonly chat: string; readonly text: string }
   /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */

@@ -6,6 +6,8 @@ export interface Reply {
   readonly status: number
   readonly body: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
+  /** Instead of an answer. `none`: the connection stays open and silent. */
+  readonly broken?: "reset" | "none"
 }
 
 export const plain = (status: number, body: string, headers: Readonly<Record<string, string>> = {}): Reply => ({
@@ -49,6 +51,8 @@ export const parseJson = (body: Buffer | null): unknown => {
 }
 
 export const send = (response: ServerResponse, reply: Reply): void => {
+  if (reply.broken === "none") return
+  if (reply.broken === "reset") return void response.socket?.resetAndDestroy()
   const length = String(Buffer.byteLength(reply.body))
   response.writeHead(reply.status, { ...reply.headers, "content-length": length }).end(reply.body)
 }

@@ -7,7 +7,7 @@ import { positionAfter, readPosition } from "../../src/domain/Ids.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceStateData } from "../../src/domain/EventData.ts"
 import { advance } from "../../src/domain/Message.ts"
-import type { MessageStatus } from "../../src/domain/Message.ts"
+import type { AckStatus } from "../../src/domain/Message.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog, groupBytesMax, groupEventsMax } from "../../src/services/EventLog.ts"
 import type { EventPage } from "../../src/services/EventLog.ts"
@@ -196,7 +196,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
-        const statuses: ReadonlyArray<MessageStatus> = ["sent", "delivered", "read", "played", "failed"]
+        const statuses: ReadonlyArray<AckStatus> = ["sent", "delivered", "read", "played", "failed"]
         const plan = fc.tuple(
           fc.array(fc.tuple(fc.constantFrom(...statuses), fc.constantFrom("628222@s.whatsapp.net", "628333@lid")), {
             maxLength: 8

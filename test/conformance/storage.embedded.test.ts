@@ -4,6 +4,7 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
@@ -12,5 +13,6 @@ logStoreConformance("on the embedded database", layerFreshEmbedded)
 repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)
 gapRepositoryConformance("on the embedded database", layerFreshEmbedded)
+sendRepositoryConformance("on the embedded database", layerFreshEmbedded)
 subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded)
 webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)

@@ -4,6 +4,7 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
@@ -12,5 +13,6 @@ logStoreConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)
 gapRepositoryConformance("in memory", layerMemory)
+sendRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
 webhookRefusalsConformance("in memory", layerMemory)

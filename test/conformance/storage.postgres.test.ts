@@ -4,6 +4,7 @@ import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
 
@@ -12,5 +13,6 @@ logStoreConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)
 gapRepositoryConformance("on Postgres", layerFreshPostgres)
+sendRepositoryConformance("on Postgres", layerFreshPostgres)
 subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
 webhookRefusalsConformance("on Postgres", layerFreshPostgres)

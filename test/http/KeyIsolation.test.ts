@@ -85,7 +85,8 @@ describe("a key that is limited to some devices", () => {
         const call = (id: string) =>
           limited(`/api/v1${endpoint.path.replace(":id", id).replace(":chat", "62811@s.whatsapp.net")}`, {
             method: endpoint.method,
-            ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : {})
+            ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : {}),
+            ...(name === "Messages.Send" ? { json: { to: "6281298765432", text: "hello" } } : {})
           })
         assert.notStrictEqual((yield* call(mine)).status, 404, name)
         const refused = yield* call(other)

@@ -28,6 +28,8 @@ const commands = [
   "devices add",
   "devices explain",
   "gaps list",
+  "messages send",
+  "messages cancel",
   "events tail",
   "subscriptions add",
   "subscriptions rotate",

@@ -3,7 +3,7 @@ import { assert } from "@effect/vitest"
 import { randomBytes } from "node:crypto"
 import type { Alias, EventDraft, EventKind } from "../../src/domain/Event.ts"
 import type { DeviceId, MessageId } from "../../src/domain/Ids.ts"
-import type { MessageStatus } from "../../src/domain/Message.ts"
+import type { AckStatus } from "../../src/domain/Message.ts"
 import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
 
 export type DraftOf<Kind extends EventKind> = Extract<EventDraft, { readonly kind: Kind }>
@@ -66,7 +66,7 @@ export const messageDraft = (fields: MessageFields): DraftOf<"message.received" 
 export const ackDraft = (
   device: DeviceId,
   waId: string,
-  status: MessageStatus,
+  status: AckStatus,
   participant = "628222@s.whatsapp.net"
 ): DraftOf<"message.ack"> => {
   const chat = "628222@s.whatsapp.net"

@@ -7,6 +7,7 @@ import { assert } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { Scope } from "effect"
 import type { EventDraft } from "../../src/domain/Event.ts"
+import type { Message } from "../../src/domain/Message.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
 import { canonical } from "../../src/domain/Jid.ts"
 import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
@@ -16,6 +17,7 @@ import { deriveKeyParts } from "../../src/log/EventKey.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { deriveMessageId, makeEventId } from "../../src/services/EventIdentity.ts"
 import type { SessionTarget } from "../../src/services/GatewayParts.ts"
+import type { Page } from "../../src/services/DeviceRepository.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import type { Payload, SimulatedDialect } from "../../src/simulator/Dialect.ts"
@@ -243,12 +245,11 @@ export const append = Effect.fnUntraced(function*(
   }
   let cursor: string | undefined
   do {
-    const page: { readonly items: ReadonlyArray<Row & { readonly id: string }>; readonly next: string | null } =
-      yield* Effect.orDie(messages.list({ limit: 1000, cursor }))
+    const page: Page<Message> = yield* Effect.orDie(messages.list({ limit: 1000, cursor }))
     for (const { chat, direction, id, sender, status, waId } of page.items) {
       const key = byMessage.get(id) ?? `unknown message ${id}`
       assert.isFalse(rows.has(key), key)
-      rows.set(key, { direction, waId, chat: spell(chat), sender: spell(sender), status })
+      rows.set(key, { direction, waId: waId ?? "", chat: spell(chat), sender: spell(sender), status })
     }
     cursor = page.next ?? undefined
   } while (cursor !== undefined)

@@ -16,6 +16,7 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
+import { MessageSender } from "../../src/services/MessageSender.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { PublicAddress } from "../../src/services/PublicAddress.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
@@ -60,6 +61,7 @@ const services = (gateway: GivenGateway, storage: Storage, url: string) => {
   return Layer.mergeAll(
     DeviceManager.layer,
     MessageMedia.layer,
+    MessageSender.layer,
     Layer.provide(WebhookIngest.layer, SlotLookup.layer),
     Layer.provide(SubscriptionManager.layer, Outbound.layer({ allowPrivate: true }))
   ).pipe(

@@ -17,12 +17,14 @@ import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { messageDraft } from "./drafts.ts"
 import type { MessageFields } from "./drafts.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
+import { SendRepository } from "../../src/services/SendRepository.ts"
+import { SendSettings } from "../../src/services/SendSettings.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { deviceId, pass } from "./fleetBench.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
 import { ScriptedHistory } from "./scriptedHistory.ts"
 
-export type Storage = DeviceRepository | EventLog | GapRepository
+export type Storage = DeviceRepository | EventLog | GapRepository | SendRepository
 
 /** A gateway with a history, and devices in the table. */
 export const begin = Effect.fnUntraced(function*(devices: number) {
@@ -86,6 +88,8 @@ export const live = Effect.fnUntraced(function*(
       Layer.provide(Layer.succeed(EventLog, log)),
       Layer.provide(Layer.succeed(DeviceRepository, yield* DeviceRepository)),
       Layer.provide(Layer.succeed(GapRepository, yield* GapRepository)),
+      Layer.provide(Layer.succeed(SendRepository, untilKilled(yield* SendRepository, () => killed))),
+      Layer.provide(Layer.succeed(SendSettings, yield* SendSettings)),
       Layer.provide(GatewayDirectory.layerFixed([gateway])),
       Layer.provide(Layer.succeed(ServerIdentity, identity(++lives))),
       Layer.provide(Layer.succeed(FleetSettings, { ...(yield* FleetSettings), ...settings }))
@@ -109,6 +113,19 @@ export const live = Effect.fnUntraced(function*(
     stop
   }
 })
+
+/** A process that is gone changes nothing more. */
+const untilKilled = (sends: SendRepository["Service"], isKilled: () => boolean): SendRepository["Service"] => {
+  const alive = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
+    Effect.suspend(() => isKilled() ? Effect.never : effect)
+  return {
+    ...sends,
+    claim: (device, epoch) => alive(sends.claim(device, epoch)),
+    release: (claimed, why) => alive(sends.release(claimed, why)),
+    retry: (id) => alive(sends.retry(id)),
+    sweep: alive(sends.sweep)
+  }
+}
 
 let messages = 0
 

@@ -14,6 +14,7 @@ import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
+import { MessageSender } from "../../src/services/MessageSender.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
@@ -147,7 +148,7 @@ export const services = (
   const subscriptions = SubscriptionManager.layer.pipe(
     Layer.provide(Outbound.layer({ allowPrivate: options.allowPrivate ?? true }))
   )
-  return Layer.mergeAll(DeviceManager.layer, MessageMedia.layer, ingest, subscriptions).pipe(
+  return Layer.mergeAll(DeviceManager.layer, MessageMedia.layer, MessageSender.layer, ingest, subscriptions).pipe(
     Layer.provideMerge(gateways),
     Layer.provideMerge(base)
   )

@@ -1,12 +1,13 @@
 /**
  * Keeps the log from growing forever: at intervals deletes the events that are older than the retention, with their
- * messages, statuses and identities, and the gaps that were accounted for as long ago. What a sink has not confirmed stays,
+ * messages, statuses and identities, the gaps that were accounted for as long ago, and what was sent as long ago. What a sink has not confirmed stays,
  * however old, and a warning names that sink.
  */
 import { Clock, Duration, Effect, Schedule } from "effect"
 import type { Scope } from "effect"
 import { EventLog } from "../../services/EventLog.ts"
 import { GapRepository } from "../../services/GapRepository.ts"
+import { SendRepository } from "../../services/SendRepository.ts"
 
 /** Often enough that each round deletes little; seldom enough that its cost does not matter. */
 const interval = Duration.minutes(10)
@@ -92,6 +93,8 @@ const deleteOnce = Effect.fn("Retention.deleteOnce")(
     stepMax.deleted()
     const { count } = deletion
     const gaps = yield* (yield* GapRepository).deleteOlderThan(keep)
+    const sends = yield* (yield* SendRepository).deleteOlderThan(keep)
+    if (sends > 0) yield* Effect.logInfo("Deleted old messages that were sent", { count: sends })
     if (gaps > 0) yield* Effect.logInfo("Deleted old gaps of the ledger", { count: gaps, keep: Duration.format(keep) })
     if (count > 0) yield* Effect.logInfo("Deleted old events of the log", { count, keep: Duration.format(keep) })
     yield* warn(log, (yield* Clock.currentTimeMillis) - Duration.toMillis(keep))
@@ -100,7 +103,9 @@ const deleteOnce = Effect.fn("Retention.deleteOnce")(
 )
 
 /** Runs with its scope. */
-export const make = (keep: Duration.Duration): Effect.Effect<void, never, EventLog | GapRepository | Scope.Scope> =>
+export const make = (
+  keep: Duration.Duration
+): Effect.Effect<void, never, EventLog | GapRepository | SendRepository | Scope.Scope> =>
   Effect.flatMap(Clock.Clock, (clock) =>
     deleteOnce(keep, makeStepMax(clock), makeWarning()).pipe(
       Effect.repeat(Schedule.spaced(interval)),

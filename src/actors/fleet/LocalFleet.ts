@@ -48,6 +48,7 @@ import { push, refuseWebhook } from "../device/hearing.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
 import { forget, restoreReception } from "../device/restoreReception.ts"
+import * as SendQueue from "../sending/SendQueue.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
@@ -333,6 +334,7 @@ const make = Effect.gen(function*() {
   )
 
   yield* RemoteRefusals.follow(cells)
+  yield* SendQueue.make(cells)
 
   return DeviceFleet.of({
     view: (id) => Effect.sync(() => view(cells.get(id))),

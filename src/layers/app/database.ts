@@ -7,6 +7,7 @@ import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { FleetLease } from "../../services/FleetLease.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
+import type { SendRepository } from "../../services/SendRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
@@ -28,6 +29,7 @@ type Storage =
   | LogStatus
   | DeviceRepository
   | GapRepository
+  | SendRepository
   | GatewayRepository
   | MessageRepository
   | SubscriptionRepository

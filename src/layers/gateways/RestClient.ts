@@ -85,7 +85,7 @@ const fileConnectionsMax = 8
 /** A list of some thousand slots fits; a page of a proxy does too. */
 const bodyBytesDefault = 4 * 1024 * 1024
 
-const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpAgentOptions) {
+export const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpAgentOptions) {
   const agent = yield* NodeHttpClient.makeAgent(options)
   return yield* Effect.provideService(NodeHttpClient.makeNodeHttp, NodeHttpClient.HttpAgent, agent)
 })
@@ -177,7 +177,7 @@ const toLowerCase = (headers: Readonly<Record<string, string>>): Record<string, 
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
 /** The error's code at most: its message quotes the URL. */
-const describeFailure = ({ reason }: HttpClientError.HttpClientError): string => {
+export const describeFailure = ({ reason }: HttpClientError.HttpClientError): string => {
   if (reason._tag === "DecodeError") return "its answer broke off"
   const { cause } = reason
   return cause instanceof Error && "code" in cause && typeof cause.code === "string"

@@ -9,7 +9,7 @@ import type { Schema } from "effect"
 import type { EventDraft, EventIdentity } from "../../domain/Event.ts"
 import type { MediaData, MessageActionData, RejectedData } from "../../domain/EventData.ts"
 import type { EventId } from "../../domain/Ids.ts"
-import type { MessageStatus } from "../../domain/Message.ts"
+import type { AckStatus } from "../../domain/Message.ts"
 import { canonical } from "../../domain/Jid.ts"
 import { deriveMessageId } from "../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
@@ -63,7 +63,7 @@ const contentTypes = new Map([
 /** Content fields that are files. */
 const fileTypes = new Set(["image", "video", "video_note", "audio", "document", "sticker"])
 
-const ackStatuses = new Map<string, MessageStatus>([
+const ackStatuses = new Map<string, AckStatus>([
   ["pending", "pending"],
   ["sent", "sent"],
   ["delivered", "delivered"],

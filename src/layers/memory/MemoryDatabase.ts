@@ -10,12 +10,15 @@ import type { Gap, Provable } from "../../domain/Gap.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { canonical, isLid } from "../../domain/Jid.ts"
 import { advance } from "../../domain/Message.ts"
-import type { MessageStatus } from "../../domain/Message.ts"
+import type { AckStatus } from "../../domain/Message.ts"
 import { FloorAboveHead } from "../../log/LogStore.ts"
 import type { CursorMove, PreparedDraft, PreparedGroup, WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
+import { renameMessage } from "../../log/PreparedDraft.ts"
 import { deriveKey } from "../../services/EventIdentity.ts"
 import type { Deletion } from "../../services/EventLog.ts"
 import type { EffectOf, EffectTag, LogEffect } from "../../services/LogEffect.ts"
+import { applySend, eraseSends, nameAck } from "./memorySends.ts"
+import type { MemorySend } from "./memorySends.ts"
 
 export interface DeviceRow {
   /** 1, 2, 3 … in order of creation. */
@@ -41,7 +44,7 @@ interface IdentityRow {
 }
 
 interface StatusRow {
-  readonly status: MessageStatus
+  readonly status: AckStatus
   readonly updatedAt: string
 }
 
@@ -99,6 +102,7 @@ export class MemoryTables {
   readonly heartbeats = new Map<string, string>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
+  readonly sends = new Map<string, MemorySend>()
 
   write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
     const bounds = { oldest: this.oldest, logId: this.logId }
@@ -115,13 +119,23 @@ export class MemoryTables {
       }
     }
     const refused: Array<number> = []
+    const named = new Map<number, string>()
+    let drafts = 0
     const written = groups.flatMap((group, index) => {
-      if (this.#admits(group, floor)) return this.#writeGroup(group, floor, { recordedAt, now })
+      const first = drafts
+      drafts += group.drafts.length
+      if (this.#admits(group, floor)) {
+        group.drafts.forEach((draft, at) => {
+          const name = nameAck(this.sends, draft)
+          if (name !== null) named.set(first + at, name)
+        })
+        return this.#writeGroup(group, floor, { recordedAt, now })
+      }
       refused.push(index)
       return group.drafts.map(() => ({ _tag: "Fenced" as const }))
     })
     const lost = moves.flatMap((move, index) => this.#move(move, before) ? [] : [index])
-    return { ...bounds, written, head: this.head, recordedAt, lost, refused }
+    return { ...bounds, written, head: this.head, recordedAt, lost, refused, named }
   }
 
   #isRepeated({ drafts }: PreparedGroup, floor: number): boolean {
@@ -161,8 +175,10 @@ export class MemoryTables {
     const seq = ++this.head
     for (const key of spellings) this.identities.set(key, { content: draft.content, seq })
     this.seqById.set(draft.id, seq)
-    const { chat, data, dataBytes, deviceId, id, kind, message, occurredAt, via } = draft
+    const { chat, dataBytes, deviceId, id, kind, message, occurredAt, via } = draft
     const { recordedAt } = times
+    const name = nameAck(this.sends, draft)
+    const data = name === null ? draft.data : renameMessage(draft.data, name)
     this.events.push({ seq, id, kind, deviceId, occurredAt, recordedAt, via, data, bytes: dataBytes })
     if (message !== null || chat !== null) this.places.set(seq, { message, chat })
     for (const effect of draft.effects) applyEffect(this, effect, times)
@@ -245,6 +261,7 @@ export class MemoryTables {
     for (const [key, row] of this.identities) {
       if (erased.has(row.seq)) this.identities.set(key, { ...row, content: null })
     }
+    eraseSends(this.sends, device, chat === null ? null : spellings)
     if (chat === null && row !== undefined) {
       const state = JSON.parse(redact(JSON.stringify(row.device.state), account)) as Device["state"]
       this.devices.set(device, { ...row, device: { ...row.device, jid: null, phone: null, state } })
@@ -286,7 +303,7 @@ type ApplyEffect<Tag extends EffectTag> = (tables: MemoryTables, effect: EffectO
 const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
   Ack: (tables, { message, status }, { recordedAt }) => {
     const row = tables.statuses.get(message)
-    const next = advance(row?.status ?? "sent", status as MessageStatus)
+    const next = advance(row?.status ?? "sent", status as AckStatus)
     if (next !== (row?.status ?? "sent")) tables.statuses.set(message, { status: next, updatedAt: recordedAt })
   },
   State: (tables, effect, { recordedAt }) => {
@@ -343,7 +360,8 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
   },
   Alive: (tables, { after, at, owner }) => {
     if ((tables.heartbeats.get(owner) ?? null) === after) tables.heartbeats.set(owner, at)
-  }
+  },
+  Send: (tables, effect, { recordedAt }) => applySend(tables.sends, effect, recordedAt)
 }
 
 const gapFrom = ({ cause, detail, device, gap, openedAt }: EffectOf<"GapOpen" | "GapEnd" | "GapClose">): Gap => ({
@@ -375,6 +393,8 @@ const applyEffect = (tables: MemoryTables, effect: LogEffect, times: Times): voi
       return effectHandlers.Watermark(tables, effect, times)
     case "Alive":
       return effectHandlers.Alive(tables, effect, times)
+    case "Send":
+      return effectHandlers.Send(tables, effect, times)
   }
 }
 

@@ -15,9 +15,14 @@ import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
+import { findByMessage } from "./memorySends.ts"
+import type { MemorySend } from "./memorySends.ts"
 import { viewMessage } from "../../log/messageView.ts"
 import { parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
+import { formatPlace, isOlder, mergePages, newest, parsePlace, placePattern } from "../../services/messagePlaces.ts"
+import { readText } from "../../services/sendDrafts.ts"
+import { viewSend } from "../../services/sendView.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 
 export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> = Layer.effect(
@@ -181,37 +186,55 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
           ? Effect.fail(MessageNotFound.of(id))
           : Effect.succeed({ event, message })
       })
+    const viewSent = ({ message, send }: MemorySend): Message =>
+      viewSend(send, send.state === "sent" && message !== null ? tables.statuses.get(message) ?? null : null)
+    const findSend = (id: MessageId, visible: VisibleDevices): MemorySend | null => {
+      const row = tables.sends.get(id) ?? findByMessage(tables.sends, parseMessageId(id) ?? "")
+      return row !== undefined && isVisible(visible, row.send.deviceId) ? row : null
+    }
     return MessageRepository.of({
-      get: (id, visible) => Effect.map(find(id, visible), ({ message }) => message),
+      get: (id, visible) =>
+        Effect.suspend(() => {
+          const row = findSend(id, visible)
+          return row === null ? Effect.map(find(id, visible), ({ message }) => message) : Effect.succeed(viewSent(row))
+        }),
       content: (id, visible) =>
-        Effect.map(find(id, visible), ({ event }) => ({
-          deviceId: event.deviceId,
-          data: JSON.parse(event.data) as MessageData
-        })),
+        Effect.suspend(() => {
+          const row = findSend(id, visible)
+          if (row === null || row.send.waId === null) {
+            return Effect.map(find(id, visible), ({ event }) => ({
+              deviceId: event.deviceId,
+              data: JSON.parse(event.data) as MessageData
+            }))
+          }
+          const { body: { content }, chat, deviceId, sender, waId } = row.send
+          const data = { waId, chat, sender, fromMe: true, type: content.type, body: readText(content) }
+          return Effect.succeed({ deviceId, data: { messageId: id, ...data } })
+        }),
       known: (ids) =>
         Effect.forEach(ids, (id) => Effect.option(find(id, undefined))).pipe(
           Effect.map((found) => new Set(found.flatMap((one) => Option.isSome(one) ? [one.value.message.id] : [])))
         ),
       list: Effect.fnUntraced(function*(options) {
         const before = options.cursor === undefined
-          ? Number.MAX_SAFE_INTEGER
-          : Number(yield* decodeCursor(options.cursor, seqPattern))
-        const limit = pageLimit(options.limit)
-        const found = tables.events.toReversed().flatMap((event) => {
-          const message = event.seq < before ? view(event) : null
-          return message !== null &&
-              (options.device === undefined || message.deviceId === options.device) &&
-              isVisible(options.visible, message.deviceId) &&
-              (options.chat === undefined || message.chat === options.chat) &&
-              (options.status === undefined || message.status === options.status)
-            ? [{ seq: event.seq, message }]
-            : []
+          ? newest
+          : parsePlace(yield* decodeCursor(options.cursor, placePattern))
+        const logged = tables.events.flatMap((event) => {
+          const key = tables.places.get(event.seq)?.message ?? null
+          const message = key !== null && findByMessage(tables.sends, key) === undefined ? view(event) : null
+          return message === null ? [] : [{ place: { seq: event.seq, ordinal: 0 }, message }]
         })
-        const items = found.slice(0, limit)
-        return {
-          items: items.map((row) => row.message),
-          next: found.length > limit ? encodeCursor(String(items[limit - 1]!.seq)) : null
-        }
+        const sent = Array.from(tables.sends.values(), (row) => ({
+          place: { seq: row.head, ordinal: row.ordinal },
+          message: viewSent(row)
+        }))
+        const isAsked = ({ chat, deviceId, status }: Message): boolean =>
+          (options.device === undefined || deviceId === options.device) && isVisible(options.visible, deviceId) &&
+          (options.chat === undefined || chat === options.chat) &&
+          (options.status === undefined || status === options.status)
+        const rows = [...logged, ...sent].filter(({ message, place }) => isOlder(place, before) && isAsked(message))
+        const { items, next } = mergePages(pageLimit(options.limit), { rows, through: null })
+        return { items, next: next === null ? null : encodeCursor(formatPlace(next)) }
       })
     })
   })

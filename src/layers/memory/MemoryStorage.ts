@@ -11,10 +11,12 @@ import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
+import * as MemorySendRepository from "./MemorySendRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
+import type { SendRepository } from "../../services/SendRepository.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
 import type { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 
@@ -26,6 +28,7 @@ export const layerMemory: Layer.Layer<
   | GapRepository
   | GatewayRepository
   | MessageRepository
+  | SendRepository
   | SubscriptionRepository
   | WebhookRefusals
 > = Layer.mergeAll(
@@ -34,6 +37,7 @@ export const layerMemory: Layer.Layer<
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
+  MemorySendRepository.layer,
   MemorySubscriptionRepository.layer,
   MemoryWebhookRefusals.layer
 ).pipe(Layer.provide(MemoryDatabase.layer))

@@ -12,13 +12,15 @@ import gateways from "./migrations/0002_gateways.ts"
 import gaps from "./migrations/0003_gaps.ts"
 import subscriptions from "./migrations/0004_subscriptions.ts"
 import webhookRefusals from "./migrations/0005_webhook_refusals.ts"
+import sends from "./migrations/0006_sends.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
   "0002_gateways": gateways,
   "0003_gaps": gaps,
   "0004_subscriptions": subscriptions,
-  "0005_webhook_refusals": webhookRefusals
+  "0005_webhook_refusals": webhookRefusals,
+  "0006_sends": sends
 })
 
 /** Returns what it ran: number and name of each. */

@@ -66,6 +66,8 @@ interface AppendRow {
   readonly seqs: ReadonlyArray<number>
   readonly lost: ReadonlyArray<string>
   readonly refused: ReadonlyArray<number>
+  readonly named: ReadonlyArray<number>
+  readonly names: ReadonlyArray<string>
 }
 
 interface EventRow {
@@ -250,6 +252,12 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         if (row.through === null) break
         after = row.through
       }
+      yield* sql.unsafe(
+        `delete from sends s where s.device_id = $1 and ($2::text[] is null or s.chat = any ($2::text[]) or s.chat in (
+          select a.other from jid_aliases a where a.device_id = $1 and a.spelling = any ($2::text[])
+        ))`,
+        [PgTypes.text(device), spellings]
+      ).pipe(answered("erase messages to send"))
       if (!named) {
         yield* sql.unsafe(
           `update jid_aliases set erased_at = clock_timestamp() where device_id = $1 and erased_at is null
@@ -291,7 +299,8 @@ const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult,
     written: row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs[index]!)),
     recordedAt: new Date(row.recorded_ms).toISOString(),
     lost: batch.moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : []),
-    refused: row.refused.map((group) => group - 1)
+    refused: row.refused.map((group) => group - 1),
+    named: new Map(row.named.map((draft, index) => [draft - 1, row.names[index]!]))
   })
 }
 

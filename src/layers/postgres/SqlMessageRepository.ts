@@ -9,15 +9,24 @@ import type { EventKind } from "../../domain/Event.ts"
 import type { VisibleDevices } from "../../contracts/Authorization.ts"
 import type { MessageData } from "../../domain/EventData.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
-import type { Message, MessageStatus } from "../../domain/Message.ts"
+import { AckStatus } from "../../domain/Message.ts"
+import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import type { Via } from "../../domain/Via.ts"
 import { viewMessage } from "../../log/messageView.ts"
 import { formatMessageId, parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
-import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
+import { eventsBelow, formatPlace, mergePages, newest, parsePlace, placePattern } from "../../services/messagePlaces.ts"
+import type { Found, Place } from "../../services/messagePlaces.ts"
+import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
+import { readText } from "../../services/sendDrafts.ts"
 import { makeAnswered } from "./Migrations.ts"
 import { blockBits } from "./migrations/0001_log.ts"
+import { listedColumns, listSends, toMessage as toSentMessage } from "./sendLists.ts"
+import type { ListedRow } from "./sendLists.ts"
+import { toSend } from "./sendRows.ts"
+
+const nothing: Found = { rows: [], through: null }
 
 interface MessageRow {
   readonly seq: number
@@ -67,19 +76,86 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       return rows[0] === undefined ? yield* MessageNotFound.of(id) : rows[0]
     })
 
+    /** Older than the place, newest first. Those that Columba has sent are listed as such. */
+    const listLogged = Effect.fnUntraced(function*(
+      options: Parameters<MessageRepository["Service"]["list"]>[0],
+      limit: number,
+      place: Place | null
+    ) {
+      const before = place === null ? null : eventsBelow(place)
+      // What an index leads to, and what must be looked for among those.
+      const indexed: Array<string> = ["true"]
+      const sought = ["not (e.kind = 'message.sent' and exists (select 1 from sends l where l.message = e.message))"]
+      const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
+      const where = (conditions: Array<string>, condition: string, value: unknown) => {
+        parameters.push(value)
+        conditions.push(`${condition} $${parameters.length}`)
+      }
+      if (before !== null) where(indexed, "e.seq <", PgTypes.int8(BigInt(before)))
+      if (options.device !== undefined) where(indexed, "e.device_id =", PgTypes.text(options.device))
+      const ofChat = options.device !== undefined && options.chat !== undefined
+      if (options.chat !== undefined) {
+        where(ofChat ? indexed : sought, "e.chat =", PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))
+      }
+      if (options.visible !== undefined) {
+        parameters.push([...options.visible])
+        sought.push(`e.device_id = any($${parameters.length}::text[])`)
+      }
+      ;(ofChat ? indexed : sought).push("e.message is not null")
+      if (options.status !== undefined) {
+        where(
+          sought,
+          "coalesce(s.status, case e.kind when 'message.sent' then 'sent' else 'delivered' end) =",
+          PgTypes.text(options.status)
+        )
+      }
+      const order = ofChat ? "e.block desc, e.seq desc" : "e.seq desc"
+      const within = `from ${
+        ofChat
+          ? blockwise(indexed, before === null ? "h.head" : "least(h.head, $2)")
+          : `events e where ${indexed.join(" and ")}`
+      } order by ${order}`
+      const rows = yield* sql.unsafe<MessageRow>(
+        `select ${columns} from (select e.* ${within} limit ${scanMax}) e
+        left join message_status s on s.message = e.message
+        where ${["true", ...sought].join(" and ")} order by ${order} limit $1`,
+        parameters
+      )
+      const next = rows.length > limit
+        ? null
+        : yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
+      return {
+        rows: rows.map((row) => ({ place: { seq: row.seq, ordinal: 0 }, message: toMessage(row) })),
+        through: next === null ? null : { seq: next, ordinal: 0 }
+      } satisfies Found
+    })
+
+    /** One that Columba sends: by its id, or by the one that its WhatsApp id gives. */
+    const findSend = (id: MessageId, visible: VisibleDevices) =>
+      sql.unsafe<ListedRow>(
+        `select ${listedColumns} from (
+          select * from sends where id = $1 union all select * from sends where message = $2::uuid limit 1
+        ) s
+        left join message_status m on m.message = s.message
+        where $3::text[] is null or s.device_id = any($3)`,
+        [PgTypes.text(id), PgTypes.text(parseMessageId(id)), visible === undefined ? null : [...visible]]
+      ).pipe(Effect.map((rows) => rows[0] ?? null))
+
     return MessageRepository.of({
-      get: Effect.fn("MessageRepository.get")(
-        (id, visible) => Effect.map(find(id, visible), toMessage),
-        answered("read a message")
-      ),
-      content: Effect.fn("MessageRepository.content")(
-        (id, visible) =>
-          Effect.map(find(id, visible), ({ data, device_id }) => ({
-            deviceId: device_id as DeviceId,
-            data: JSON.parse(data) as MessageData
-          })),
-        answered("read a message")
-      ),
+      get: Effect.fn("MessageRepository.get")(function*(id, visible) {
+        const send = yield* findSend(id, visible)
+        return send === null ? toMessage(yield* find(id, visible)) : toSentMessage(send)
+      }, answered("read a message")),
+      content: Effect.fn("MessageRepository.content")(function*(id, visible) {
+        const row = yield* findSend(id, visible)
+        if (row === null || row.wa_id === null) {
+          const { data, device_id } = yield* find(id, visible)
+          return { deviceId: device_id as DeviceId, data: JSON.parse(data) as MessageData }
+        }
+        const { body: { content }, chat, deviceId, sender } = toSend(row)
+        const data = { waId: row.wa_id, chat, sender, fromMe: true, type: content.type, body: readText(content) }
+        return { deviceId, data: { messageId: id, ...data } }
+      }, answered("read a message")),
       known: Effect.fn("MessageRepository.known")(function*(ids) {
         const keys = ids.flatMap((id) => parseMessageId(id) ?? [])
         const rows = yield* sql.unsafe<{ readonly message: string }>(
@@ -90,53 +166,15 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
         return new Set(rows.map(({ message }) => formatMessageId(message.replaceAll("-", ""))))
       }, answered("look for messages")),
       list: Effect.fn("MessageRepository.list")(function*(options) {
-        const before = options.cursor === undefined ? null : yield* decodeCursor(options.cursor, seqPattern)
-        const limit = pageLimit(options.limit)
-        // What an index leads to, and what must be looked for among those.
-        const indexed: Array<string> = ["true"]
-        const sought: Array<string> = []
-        const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
-        const where = (conditions: Array<string>, condition: string, value: unknown) => {
-          parameters.push(value)
-          conditions.push(`${condition} $${parameters.length}`)
-        }
-        if (before !== null) where(indexed, "e.seq <", PgTypes.int8(BigInt(before)))
-        if (options.device !== undefined) where(indexed, "e.device_id =", PgTypes.text(options.device))
-        const ofChat = options.device !== undefined && options.chat !== undefined
-        if (options.chat !== undefined) {
-          where(ofChat ? indexed : sought, "e.chat =", PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))
-        }
-        if (options.visible !== undefined) {
-          parameters.push([...options.visible])
-          sought.push(`e.device_id = any($${parameters.length}::text[])`)
-        }
-        ;(ofChat ? indexed : sought).push("e.message is not null")
-        if (options.status !== undefined) {
-          where(
-            sought,
-            "coalesce(s.status, case e.kind when 'message.sent' then 'sent' else 'delivered' end) =",
-            PgTypes.text(options.status)
-          )
-        }
-        const order = ofChat ? "e.block desc, e.seq desc" : "e.seq desc"
-        const within = `from ${
-          ofChat
-            ? blockwise(indexed, before === null ? "h.head" : "least(h.head, $2)")
-            : `events e where ${indexed.join(" and ")}`
-        } order by ${order}`
-        const rows = yield* sql.unsafe<MessageRow>(
-          `select ${columns} from (select e.* ${within} limit ${scanMax}) e
-          left join message_status s on s.message = e.message
-          where ${["true", ...sought].join(" and ")} order by ${order} limit $1`,
-          parameters
-        )
-        const items = rows.slice(0, limit)
-        const next = rows.length > limit
-          ? items[limit - 1]!.seq
-          : sought.length === 0
+        const place = options.cursor === undefined
           ? null
-          : yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
-        return { items: items.map(toMessage), next: next === null ? null : encodeCursor(String(next)) }
+          : parsePlace(yield* decodeCursor(options.cursor, placePattern))
+        const limit = pageLimit(options.limit)
+        const sent = yield* listSends(sql, options, limit, place ?? newest)
+        const isOfLog = options.status === undefined || AckStatus.literals.some((status) => status === options.status)
+        const logged = isOfLog ? yield* listLogged(options, limit, place) : nothing
+        const { items, next } = mergePages(limit, logged, sent)
+        return { items, next: next === null ? null : encodeCursor(formatPlace(next)) }
       }, answered("list messages"))
     })
   })
@@ -170,5 +208,5 @@ const toMessage = (row: MessageRow): Message =>
     },
     row.status === null || row.updated_ms === null
       ? null
-      : { status: row.status as MessageStatus, updatedAt: new Date(row.updated_ms).toISOString() }
+      : { status: row.status as AckStatus, updatedAt: new Date(row.updated_ms).toISOString() }
   )

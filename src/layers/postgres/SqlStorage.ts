@@ -7,12 +7,13 @@ import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
+import * as SqlSendRepository from "./SqlSendRepository.ts"
 import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
 import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
- * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages, subscriptions and
- * webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
+ * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages, messages to send,
+ * subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
@@ -20,6 +21,7 @@ export const layer = Layer.mergeAll(
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
   SqlMessageRepository.layer,
+  SqlSendRepository.layer,
   SqlSubscriptionRepository.layer,
   SqlWebhookRefusals.layer
 ).pipe(Layer.provide(Migrations.layer))

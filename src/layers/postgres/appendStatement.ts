@@ -139,6 +139,7 @@ const makeStatement = (present: string): string => {
   const arrays = appendArrays.map(([, type], index) =>
     present[index + 1] === "a" ? `$${++number}::${type}` : `'{}'::${type}`
   )
-  return `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused
+  return `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused,
+    named, names
   from columba_append_v1($1::float8, ${[rare, ...arrays].join(", ")})`
 }

@@ -4,9 +4,10 @@
  * `results: null` for no slots.
  */
 import type { IncomingMessage } from "node:http"
-import { envelope, internalError, scopedDevice, success } from "../envelope.ts"
+import { envelope, internalError, scopedDevice, sessionNotReady, success } from "../envelope.ts"
 import { plain, type Reply } from "../http.ts"
 import { chatsReply, messagesReply } from "../history.ts"
+import { sendMessage } from "../sending.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 
@@ -25,8 +26,20 @@ export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url:
       ? chatsReply(device.history, url)
       : messagesReply(device.history, decodeURIComponent(second ?? ""), url)
   }
+  if (first === "send" && request.method === "POST" && third === undefined) {
+    const device = scopedDevice(core, request, url, (name) => core.devices.get(name))
+    if ("status" in device) return device
+    return sendMessage(core, device, second ?? "", body, refuseWithoutAccount(device))
+  }
   return null
 }
+
+const refuseWithoutAccount = (device: SimulatedDevice): Reply | null =>
+  device.jid === null
+    ? envelope(500, "INVALID_WA_CLI", "your WhatsApp CLI is invalid or empty")
+    : device.connected
+    ? null
+    : sessionNotReady
 
 const slotsReply = (core: SimulatorCore, method: string, body: unknown): Reply => {
   if (method === "GET") {

@@ -41,6 +41,3 @@ export const junk: ReadonlyArray<string> = [
   "{\"event\":\"message\",\"payload\":[]}",
   "{\"code\":\"SUCCESS\",\"message\":\"\"}"
 ]
-
-/** The account as the companion device that GOWA is. */
-export const companionJid = (jid: string): string => jid.replace("@", ":12@")

@@ -7,10 +7,10 @@ import { envelope, internalError, success } from "../envelope.ts"
 import { chatsReply, messagesReply } from "../history.ts"
 import { parseJson, plain, type Reply } from "../http.ts"
 import type { HistoryRow, SimulatedDevice } from "../SimulatedDevice.ts"
+import { sendMessage } from "../sending.ts"
 import { refuseWithoutSession, scope } from "./access.ts"
 import { fileBytes } from "./files.ts"
 import type { GowaServer } from "./GowaServer.ts"
-import { sendMessage } from "./sending.ts"
 
 const qrSeconds = 30
 
@@ -41,7 +41,13 @@ export const answer = async (
     case "GET chat":
       return third === "messages" ? historyReply(device, url, decode(second)) : notFound(method, path)
     case "POST send":
-      return second === "message" ? await sendMessage(server, device, parseJson(body)) : notFound(method, path)
+      return sendMessage(
+        server.core,
+        device,
+        third === undefined ? second ?? "" : "",
+        parseJson(body),
+        refuseWithoutSession(server, device)
+      ) ?? notFound(method, path)
     case "GET message":
       return third === "download" ? downloadReply(server, device, decode(second), url, request) : notFound(method, path)
     case "GET ws":

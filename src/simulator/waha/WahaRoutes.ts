@@ -10,6 +10,7 @@ import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { formatAccount, fileName, readFile, messageObject, nameAck, type Speaker, wahaAddress } from "./events.ts"
 import { queryKey } from "./queryKey.ts"
+import { sendPaths, wahaSend } from "./wahaSending.ts"
 import type { HistoryMessage, WahaSession, WahaStatus } from "./WahaSession.ts"
 
 export interface RouteOptions {
@@ -270,9 +271,17 @@ export const makeRoutes = (options: RouteOptions) => {
       return done(third === undefined ? sessionsReply(method, url, body) : sessionReply(method, third, rest[0], body))
     }
     if (second === "files") return done(fileReply(third ?? "", rest[0] ?? ""))
+    const working: ReadonlyArray<WahaStatus> = ["WORKING"]
+    if (sendPaths.has(second) && method === "POST") {
+      const asked = (typeof body === "object" && body !== null ? body : {}) as Payload
+      const slot = typeof asked.session === "string" && asked.session !== "" ? asked.session : "default"
+      const sender = core.devices.get(slot)
+      if (sender === undefined) return done(unknownSession(slot))
+      const send = () => wahaSend(core, sender, options.speaker(sender), options.engine, second, body)
+      return whenIn(sender, working, send, done)
+    }
     const device = core.devices.get(second)
     if (device === undefined) return done(unknownSession(second))
-    const working: ReadonlyArray<WahaStatus> = ["WORKING"]
     switch (third) {
       case "auth":
         return whenIn(device, ["SCAN_QR_CODE"], () => authReply(device, method, rest, request, url), done)

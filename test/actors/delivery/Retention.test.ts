@@ -7,6 +7,7 @@ import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import type { CursorClaim, Deletion } from "../../../src/services/EventLog.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { GapRepository } from "../../../src/services/GapRepository.ts"
+import { SendRepository } from "../../../src/services/SendRepository.ts"
 import { layerMemory } from "../../../src/layers/memory/MemoryStorage.ts"
 import { messageDraft } from "../../support/surface.ts"
 
@@ -35,6 +36,10 @@ const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effec
     Effect.provideService(
       GapRepository,
       GapRepository.of({ ...({} as GapRepository["Service"]), deleteOlderThan: () => Effect.succeed(0) })
+    ),
+    Effect.provideService(
+      SendRepository,
+      SendRepository.of({ ...({} as SendRepository["Service"]), deleteOlderThan: () => Effect.succeed(0) })
     )
   )
   return { calls: Ref.get(calls) }

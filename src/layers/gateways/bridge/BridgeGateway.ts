@@ -2,12 +2,13 @@
  * A gateway that speaks the `bridge` dialect: one WebSocket per device that carries `{event, device_id, payload}`, and
  * HTTP for requests about slots, both behind HTTP Basic.
  *
- * Of the gateway's parts it has `open` and `history`. Its list of slots only repeats what the gateway last believed of
+ * Of the gateway's parts it has `open`, `history` and `send`. Its list of slots only repeats what the gateway last believed of
  * each, without saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no
- * webhooks, and no sending or login that is known to be the same on every such gateway.
+ * webhooks, and no login that is known to be the same on every such gateway.
  *
- * The history is that of the servers whose envelope the dialect uses. A server at a bridge's address may have none: it
- * says so when it is first asked (`HistoryAbsent`), and what was missed from it stays unprovable.
+ * History and sending are those of the servers whose envelope the dialect uses. A server at a bridge's address may lack
+ * them: it says so when it is first asked (`HistoryAbsent`), and what was missed from it stays unprovable; a message that
+ * is given to it fails as unsupported.
  */
 import { Effect } from "effect"
 import type { Redacted, Scope } from "effect"
@@ -18,7 +19,9 @@ import type { Capabilities } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import { makeBasic, parseBase, socketUrl } from "../basicAuth.ts"
 import * as ChatHistory from "../chatHistory.ts"
+import * as EnvelopeSending from "../envelopeSending.ts"
 import * as RestClient from "../RestClient.ts"
+import * as SendRest from "../SendRest.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofClose } from "../socketFailures.ts"
 import * as SocketSession from "../SocketSession.ts"
@@ -34,7 +37,7 @@ export interface BridgeOptions extends SocketSession.SocketLimits {
 }
 
 /** The parts of every `bridge` gateway. */
-export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open" | "history">>
+export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open" | "history" | "send">>
 
 const capabilities: Capabilities = {
   liveEvents: "session",
@@ -51,6 +54,7 @@ export const make = Effect.fnUntraced(function*(
   const authorization = makeBasic(options)
   const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
   const http = yield* RestClient.make({ name: options.name, base, headers })
+  const sending = yield* SendRest.make({ name: options.name, headers })
   const rest = SlotRest.make(options.name, http)
   const url = socketUrl(base)
   const sockets = SocketSession.make(options.name, {
@@ -77,6 +81,7 @@ export const make = Effect.fnUntraced(function*(
         return Effect.void
       }),
     history: ChatHistory.make(options.name, http),
+    send: EnvelopeSending.make(http, sending),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe
   }

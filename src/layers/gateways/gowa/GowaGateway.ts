@@ -16,7 +16,9 @@ import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGa
 import { makeBasic, parseBase } from "../basicAuth.ts"
 import * as ChatHistory from "../chatHistory.ts"
 import { type PingWheel, pingWheel } from "../PingWheel.ts"
+import * as EnvelopeSending from "../envelopeSending.ts"
 import * as RestClient from "../RestClient.ts"
+import * as SendRest from "../SendRest.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofStatus, scopeClosed } from "../socketFailures.ts"
 import * as GowaMedia from "./GowaMedia.ts"
@@ -40,7 +42,7 @@ export interface GowaOptions {
 /** The parts of every GOWA gateway. */
 export type GowaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media">>
+  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media" | "send">>
 
 const handshakeMillisDefault = 10_000
 
@@ -60,6 +62,7 @@ export const make = Effect.fnUntraced(function*(
   const authorization = makeBasic(options)
   const headers: Readonly<Record<string, string>> = authorization === null ? {} : { authorization }
   const rest = yield* RestClient.make({ name, base, headers })
+  const sending = yield* SendRest.make({ name, headers })
   const slots = SlotRest.make(name, rest)
   const gowa = GowaRest.make(name, rest, slots)
   const linkOptions: LinkOptions = {
@@ -129,7 +132,8 @@ export const make = Effect.fnUntraced(function*(
     },
     start: gowa.start,
     media: GowaMedia.make(name, rest, gowa),
-    history: ChatHistory.make(name, rest)
+    history: ChatHistory.make(name, rest),
+    send: EnvelopeSending.make(rest, sending)
   }
 })
 

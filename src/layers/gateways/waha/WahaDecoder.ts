@@ -9,7 +9,7 @@ import type { Schema } from "effect"
 import type { Alias, EventDraft, EventIdentity } from "../../../domain/Event.ts"
 import type { MediaData, MessageActionData } from "../../../domain/EventData.ts"
 import { canonical, isLid } from "../../../domain/Jid.ts"
-import type { MessageStatus } from "../../../domain/Message.ts"
+import type { AckStatus } from "../../../domain/Message.ts"
 import { deriveMessageId, makeEventId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
 import type { Place } from "../addresses.ts"
@@ -285,7 +285,7 @@ const recordAck = (
   source: Source,
   { aliases, chat, fromMe, waId }: MessagePlace,
   participant: string | null,
-  status: MessageStatus,
+  status: AckStatus,
   extra: { readonly extra?: Extra } = {}
 ): SessionEvent =>
   record({

@@ -15,6 +15,7 @@ import type { Capabilities } from "../../../services/GatewayParts.ts"
 import type { GatewayParts, WhatsAppGateway } from "../../../services/WhatsAppGateway.ts"
 import { parseBase, socketUrl } from "../basicAuth.ts"
 import * as RestClient from "../RestClient.ts"
+import * as SendRest from "../SendRest.ts"
 import { ofClose } from "../socketFailures.ts"
 import * as SocketSession from "../SocketSession.ts"
 import * as LidMap from "./LidMap.ts"
@@ -22,6 +23,7 @@ import { decodeFrame } from "./WahaDecoder.ts"
 import * as WahaHistory from "./WahaHistory.ts"
 import * as WahaMedia from "./WahaMedia.ts"
 import * as WahaRest from "./WahaRest.ts"
+import * as WahaSending from "./WahaSending.ts"
 import { makeIngest, makeWebhook, wantedEvents } from "./WahaWebhook.ts"
 
 export interface WahaOptions extends SocketSession.SocketLimits {
@@ -35,7 +37,7 @@ export interface WahaOptions extends SocketSession.SocketLimits {
 /** The parts of every WAHA server. */
 export type WahaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media">>
+  & Required<Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media" | "send">>
 
 const capabilities: Capabilities = {
   liveEvents: "session",
@@ -53,6 +55,7 @@ export const make = Effect.fnUntraced(function*(
   const headers: Readonly<Record<string, string>> = key === null ? {} : { "x-api-key": key }
   const client = yield* RestClient.make({ name: options.name, base, headers })
   const rest = WahaRest.make(options.name, client)
+  const sending = yield* SendRest.make({ name: options.name, headers })
   const lids = yield* LidMap.make(client, rest)
   const url = socketUrl(base)
   const sockets = SocketSession.make(options.name, {
@@ -92,6 +95,7 @@ export const make = Effect.fnUntraced(function*(
     webhook: makeWebhook(options.name, rest),
     history: WahaHistory.make(options.name, client, rest, lids),
     media: WahaMedia.make(options.name, client, rest),
+    send: WahaSending.make(client, sending),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe
   }

@@ -180,7 +180,7 @@ const readSlotObject = (value: unknown): WahaSlot | null => {
   }
 }
 
-const readReply = ({ status, text }: RestReply): Reply => {
+export const readReply = ({ status, text }: RestReply): Reply => {
   let json: unknown
   try {
     // Numbers that a double cannot hold stay texts: rows of the history are kept as they came.
@@ -209,7 +209,7 @@ const readMessage = ({ own }: Reply): string => {
 }
 
 /** The framework answers a path that it does not have with 404 too; that is an URL that leads astray. */
-const isUnknownSession = (reply: Reply): boolean =>
+export const isUnknownSession = (reply: Reply): boolean =>
   reply.status === 404 && reply.own !== null && /session/i.test(readMessage(reply)) &&
   !readMessage(reply).startsWith("Cannot ")
 

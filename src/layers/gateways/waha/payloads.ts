@@ -4,7 +4,7 @@
  */
 import { Predicate } from "effect"
 import type { Schema } from "effect"
-import type { MessageStatus } from "../../../domain/Message.ts"
+import type { AckStatus } from "../../../domain/Message.ts"
 
 /** Parsed JSON, as it came. */
 export type Payload = Readonly<Record<string, Schema.Json>>
@@ -76,7 +76,7 @@ export const readMessageRef = (value: unknown): MessageRef | null => {
   return waId === "" ? null : { waId, fromMe: direction === "true", chat, participant }
 }
 
-const statusByAck = new Map<unknown, MessageStatus>([
+const statusByAck = new Map<unknown, AckStatus>([
   [-1, "failed"],
   [0, "pending"],
   [1, "sent"],
@@ -92,7 +92,7 @@ const statusByAck = new Map<unknown, MessageStatus>([
 ])
 
 /** The status that `ack`, or else its name, stands for. */
-export const readAckStatus = (payload: Payload): MessageStatus | null =>
+export const readAckStatus = (payload: Payload): AckStatus | null =>
   statusByAck.get(payload.ack) ?? statusByAck.get(payload.ackName) ?? null
 
 /** Unix seconds come as a number, possibly with a fraction, or as the text of one. */

@@ -20,6 +20,8 @@
  * head below the floor is a log that went back. Then nothing is written, and the writer learns the head: it cannot have
  * committed anything of the batch in this log. The floor also lets the planner skip the partitions below it.
  *
+ * `named` lists acks whose message id was replaced in the data by one of `names`, as numbers of drafts.
+ *
  * `p_rare` holds the rare effects as JSON, or is null. `refused` names the groups whose fence is stale: a group of effects
  * alone has no outcome.
  *
@@ -59,7 +61,7 @@ export const appendFunction = `create function columba_append_v1(
     p_floor float8, p_rare text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
   ) returns table (
     log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
-    outcomes integer[], seqs float8[], lost text[], refused integer[]
+    outcomes integer[], seqs float8[], lost text[], refused integer[], named integer[], names text[]
   )
   language plpgsql volatile
   set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
@@ -72,6 +74,7 @@ export const appendFunction = `create function columba_append_v1(
     v_same_id uuid[] := '{}'; v_same_seq bigint[] := '{}';
     v_refused boolean[]; v_open boolean[];
     v_outcome integer[]; v_seq bigint[]; v_known bigint[]; v_key uuid[]; v_lost text[];
+    v_named integer[] := '{}'; v_names text[] := '{}';
   begin
     perform pg_advisory_xact_lock(4341001, 1);
     select * into v_log from log_identity;
@@ -81,7 +84,7 @@ export const appendFunction = `create function columba_append_v1(
       v_head := coalesce(v_head, 0);
       if v_head < v_floor then
         return query select v_log.log_id::text, v_log.oldest::float8, v_head::float8, true, 0::float8,
-          '{}'::integer[], '{}'::float8[], '{}'::text[], '{}'::integer[];
+          '{}'::integer[], '{}'::float8[], '{}'::text[], '{}'::integer[], '{}'::integer[], '{}'::text[];
         return;
       end if;
     end if;
@@ -211,6 +214,20 @@ export const appendFunction = `create function columba_append_v1(
         end if;
       end if;
 
+      -- Acks come with the id that the WhatsApp id gives; those of messages that we have sent get the id that we gave.
+      if cardinality(k_message) > 0 then
+        select coalesce(array_agg(x.i), '{}'), coalesce(array_agg(x.id), '{}') into v_named, v_names
+        from (
+          select k.i, min(s.id) as id from unnest(k_index, k_message) k(i, message)
+          join sends s on s.message = k.message::uuid
+          where k.i is not null and left(p_data[k.i], 18) = '{"messageId":"msg_'
+          group by k.i
+        ) x;
+        for v_i in 1 .. cardinality(v_named) loop
+          p_data[v_named[v_i]] := overlay(p_data[v_named[v_i]] placing v_names[v_i] from 15 for 30);
+        end loop;
+      end if;
+
       insert into events
         (seq, id, kind, device_id, occurred_at, recorded_at, via, message, content, chat, bytes, data)
       select u.seq, u.id::uuid, u.kind, u.device, u.occurred, v_now, u.via, u.message::uuid, u.content::uuid, u.chat,
@@ -260,6 +277,7 @@ ${frequentTags.map((tag) => effectStatements[tag]).join("\n")}
       coalesce(v_outcome, '{}'), coalesce(v_seq, '{}')::float8[], coalesce(v_lost, '{}'),
       case when true = any (v_refused)
         then array(select r.i::integer from unnest(v_refused) with ordinality r(refused, i) where r.refused)
-        else '{}' end;
+        else '{}' end,
+      v_named, v_names;
   end
 $columba$`

@@ -55,7 +55,17 @@ const statements: Readonly<Record<RareTag, string>> = {
         select b.alive_at from process_heartbeats b where b.owner = r.owner
       )
       order by r.owner, r.n desc
-      on conflict (owner) do update set alive_at = excluded.alive_at;`
+      on conflict (owner) do update set alive_at = excluded.alive_at;`,
+  Send:
+    `update sends s set state = r.state, message = coalesce(s.message, r.message), wa_id = coalesce(s.wa_id, r.wa_id),
+        reason = r.reason, detail = r.detail, untold = false, updated_at = p_now
+      from (
+        select distinct on (r.send) r.send, r.state, r.message::uuid as message, r."waId" as wa_id, r.reason, r.detail
+        from ${rows("Send")}
+        order by r.send, r.n desc
+      ) r
+      where s.id = r.send
+        and (s.state = r.state or s.state = 'sending' or (s.state = 'unknown' and r.state in ('sent', 'failed')));`
 }
 
 export const rareEffectsFunction = `create function columba_rare_effects_v1(

@@ -17,11 +17,12 @@ import {
 } from "../../../conformance/gateway/harness.ts"
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { everything, isMessage, makeClock, pagesConformance, readAll } from "../../../conformance/gateway/history.ts"
+import { sendingConformance } from "../../../conformance/gateway/sending.ts"
 import { keyOf } from "../../../conformance/gateway/webhooks.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { record } from "../../../support/gateway.ts"
 
-const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history">> = {
+const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history" | "send">> = {
   name: "bridge",
   make: ({ password, ...options }) =>
     BridgeGateway.make({
@@ -51,12 +52,19 @@ const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history">
 }
 
 gatewayConformance(adapter)
+sendingConformance(adapter, {
+  offline: "SendRefused not-connected",
+  recipients: [
+    ["6280012345678@s.whatsapp.net", "SendRefused not-on-whatsapp"],
+    ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
+  ]
+})
 pagesConformance(adapter)
 
 describe("a bridge gateway", () => {
   it.live("has sessions, and no part that the dialect lacks", () =>
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
-      assert.deepStrictEqual(listParts(gateway), ["open", "history"])
+      assert.deepStrictEqual(listParts(gateway), ["open", "history", "send"])
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["bridge", "bridge at http://gateway/base"])
     }))
 

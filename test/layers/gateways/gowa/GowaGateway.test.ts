@@ -7,10 +7,18 @@ import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { makeTarget } from "../../../support/gateway.ts"
 import { setup, target } from "../../../conformance/gateway/harness.ts"
 import { mediaConformance } from "../../../conformance/gateway/media.ts"
+import { sendingConformance } from "../../../conformance/gateway/sending.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { adapter } from "./adapter.ts"
 
 webhookGatewayConformance(adapter)
+sendingConformance(adapter, {
+  offline: "SendRefused not-connected",
+  recipients: [
+    ["6280012345678@s.whatsapp.net", "SendRefused not-on-whatsapp"],
+    ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
+  ]
+})
 
 // Files that GOWA has not downloaded by itself: it gets them from WhatsApp when it is asked.
 mediaConformance({
@@ -26,7 +34,7 @@ describe("a gowa gateway", () => {
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
       assert.deepStrictEqual(
         listParts(gateway),
-        ["statuses", "link", "ingest", "webhook", "start", "history", "media"]
+        ["statuses", "link", "ingest", "webhook", "start", "history", "media", "send"]
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["gowa", "gowa at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "webhook")

@@ -6,6 +6,7 @@ import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
 import type { WahaOptions } from "../../../../src/simulator/waha/WahaServer.ts"
 import { type Adapter, html, json, type SessionAdapter } from "../../../conformance/gateway/harness.ts"
 import { completeGatewayConformance } from "../../../conformance/gateway/index.ts"
+import { sendingConformance } from "../../../conformance/gateway/sending.ts"
 import { historyConformance } from "../../../conformance/gateway/history.ts"
 
 /** The suite compares identities by their spelling, so the simulator uses one; what hidden ids do is tested elsewhere. */
@@ -43,6 +44,15 @@ const adapter: SessionAdapter & Adapter<WahaGateway.WahaGateway> = {
 
 completeGatewayConformance(adapter)
 
+// The answers differ between engines.
+for (const engine of ["GOWS", "NOWEB", "WEBJS"] as const) {
+  sendingConformance({
+    ...adapter,
+    name: `waha with ${engine}`,
+    simulator: { dialect: "waha", waha: { ...waha, engine } }
+  }, { offline: "SendRefused not-connected", recipients: [] })
+}
+
 // Chat by chat, where the engine has no feed over all chats.
 historyConformance({
   ...adapter,
@@ -55,7 +65,7 @@ describe("a waha gateway", () => {
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
       assert.deepStrictEqual(
         listParts(gateway),
-        ["statuses", "open", "ingest", "webhook", "start", "history", "media"]
+        ["statuses", "open", "ingest", "webhook", "start", "history", "media", "send"]
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["waha", "waha at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "session")

@@ -1,0 +1,169 @@
+/**
+ * Looks for messages in doubt: in the log, where an echo of the gateway may have come, and in the gateway's history. What
+ * is found was sent. What a complete history does not have, long enough after, was not: it has failed, or is given to the
+ * gateway again where the request asked for that. Everything else stays in doubt, and is looked for for a day.
+ */
+import { Cause, Duration, Effect, Metric } from "effect"
+import type { Scope } from "effect"
+import type { EventDraft } from "../../domain/Event.ts"
+import type { MessageData } from "../../domain/EventData.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
+import type { EventLog } from "../../services/EventLog.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import { sentAs } from "../../services/sendDrafts.ts"
+import type { SendOutcome } from "../../services/sendDrafts.ts"
+import type { SendRepository, StoredSend } from "../../services/SendRepository.ts"
+import type { SendSettings } from "../../services/SendSettings.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { isProvable, matchSent } from "./matchSent.ts"
+import type { Doubt, Found } from "./matchSent.ts"
+
+/** How often it is looked whether a look is due. */
+const tick = Duration.seconds(2)
+
+/** After the last of the planned looks. */
+const laterMillis = 10 * 60_000
+
+/** Of the device's newest messages in the log. An echo that is older than these is not found there. */
+const latestMax = 1000
+
+/** A window of some minutes has a few pages. One that has more proves nothing. */
+const pagesMax = 50
+
+export interface SendDoubtsParts {
+  readonly cells: ReadonlyMap<DeviceId, DeviceCell>
+  readonly sends: SendRepository["Service"]
+  readonly log: EventLog["Service"]
+  readonly settings: SendSettings
+  readonly isActive: () => boolean
+  readonly resolved: (send: StoredSend, outcome: SendOutcome, sender: string) => Effect.Effect<void>
+  /** Something of the device is to be sent again. */
+  readonly again: (id: DeviceId) => void
+}
+
+interface Dated {
+  readonly send: StoredSend
+  readonly age: number
+}
+
+const notInHistory: SendOutcome = {
+  state: "failed",
+  waId: null,
+  reason: "not-in-history",
+  detail: "no answer came, and the gateway's history does not have it"
+}
+
+export const make = Effect.fnUntraced(function*(
+  { again, cells, isActive, log, resolved, sends, settings }: SendDoubtsParts
+): Effect.fn.Return<void, never, Scope.Scope> {
+  const looks = settings.looks.map((look) => Duration.toMillis(look))
+  const proofAge = looks.at(-1) ?? 0
+  /** From which age on the next look is due. */
+  const nextLook = new Map<MessageId, number>()
+
+  const planAfter = (age: number): number => looks.find((look) => look > age) ?? age + laterMillis
+
+  const isDue = ({ age, send }: Dated): boolean => age >= (nextLook.get(send.id) ?? looks[0] ?? 0)
+
+  const toDoubt = ({ send }: Dated): Doubt => {
+    const claimedAt = Date.parse(send.claimedAt ?? send.updatedAt)
+    return {
+      id: send.id,
+      chat: send.chat,
+      content: send.body.content,
+      from: claimedAt - Duration.toMillis(settings.matchBefore),
+      to: claimedAt + Duration.toMillis(settings.matchAfter)
+    }
+  }
+
+  const readLog = (device: DeviceId) =>
+    Effect.map(
+      log.latest({ device, kinds: ["message.sent"], limit: latestMax }),
+      (events) => events.map(({ data, occurredAt }) => toFound(JSON.parse(data) as MessageData, occurredAt))
+    )
+
+  /** What the history has sent in that time; null where that cannot be said. */
+  const readHistory = Effect.fnUntraced(function*(cell: DeviceCell, from: number, to: number) {
+    const { history } = cell.host.gateway
+    if (history === undefined || !history.covers.has("messages")) return null
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    const window = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
+    const found: Array<Found> = []
+    let page: string | null = null
+    for (let pages = 0; pages < pagesMax; pages++) {
+      const read: { readonly drafts: ReadonlyArray<EventDraft>; readonly next: string | null } = yield* history.read(
+        target,
+        window,
+        page
+      )
+      for (const draft of read.drafts) {
+        if (draft.kind === "message.sent") found.push(toFound(draft.data, draft.occurredAt))
+      }
+      if (read.next === null) return { found, complete: true }
+      page = read.next
+    }
+    return { found, complete: false }
+  }, Effect.catch(() => Effect.succeed(null)))
+
+  const lookFor = Effect.fnUntraced(function*(cell: DeviceCell, dated: ReadonlyArray<Dated>) {
+    const doubts = dated.map(toDoubt)
+    const from = Math.min(...doubts.map((doubt) => doubt.from))
+    const to = Math.max(...doubts.map((doubt) => doubt.to))
+    const history = yield* readHistory(cell, from, to)
+    const found = new Map([...yield* readLog(cell.device.id), ...history?.found ?? []].map((one) => [one.waId, one]))
+    const linked = yield* sends.linked(cell.device.id, [...found.keys()])
+    const matches = matchSent(doubts, [...found.values()].filter(({ waId }) => !linked.has(waId)))
+    for (const { age, send } of dated) {
+      const waId = matches.get(send.id)
+      nextLook.set(send.id, planAfter(age))
+      if (waId !== undefined) {
+        yield* settle("found")
+        yield* resolved(send, sentAs(waId), cell.actorState.jid ?? send.sender)
+      } else if (history?.complete === true && age >= proofAge && isProvable(send.body.content)) {
+        yield* settle("absent")
+        if (send.onUnknown === "retry") {
+          yield* sends.retry(send.id)
+          again(send.deviceId)
+        } else yield* resolved(send, notInHistory, send.sender)
+      } else continue
+      nextLook.delete(send.id)
+    }
+  })
+
+  const settle = (outcome: "found" | "absent") =>
+    Metric.update(Metric.withAttributes(Metrics.sendDoubtsSettled, { outcome }), 1)
+
+  const look = Effect.gen(function*() {
+    const all = yield* sends.doubtful
+    const known = new Set(all.map(({ send }) => send.id))
+    for (const id of nextLook.keys()) if (!known.has(id)) nextLook.delete(id)
+    const byDevice = new Map<DeviceId, Array<Dated>>()
+    for (const dated of all) {
+      const { deviceId } = dated.send
+      byDevice.set(deviceId, [...byDevice.get(deviceId) ?? [], dated])
+    }
+    // All of a device at once, also those that are not due: a match of one must not be taken for another.
+    for (const [device, dated] of byDevice) {
+      const cell = cells.get(device)
+      if (cell !== undefined && dated.some(isDue)) yield* lookFor(cell, dated)
+    }
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.logDebug("messages in doubt could not be looked for; tried again", cause)
+    )
+  )
+
+  yield* Effect.forkScoped(
+    Effect.forever(Effect.andThen(Effect.sleep(tick), Effect.suspend(() => isActive() ? look : Effect.void)))
+  )
+})
+
+const toFound = ({ body, chat, type, waId }: MessageData, occurredAt: string): Found => ({
+  waId,
+  chat,
+  type,
+  body,
+  at: Date.parse(occurredAt)
+})

@@ -1,0 +1,265 @@
+/**
+ * Gives messages to the gateways of the devices that this process runs: for each device in order per chat, a few chats at
+ * once, the oldest first. One set of devices that may have something to send, one loop and one clock for all of them.
+ *
+ * A message is claimed in the database before its request begins, under the epoch of the device's claim, and its outcome is
+ * written by the log in the transaction of its events. When the process dies in between, the next owner of the device
+ * finds it claimed under an older epoch: then nobody knows whether it was sent, and it is in doubt (`SendDoubts`). What is
+ * known not to have been sent is given back and keeps its place.
+ */
+import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"
+import type { Scope } from "effect"
+import type { DeviceId } from "../../domain/Ids.ts"
+import type { SendReason } from "../../domain/Send.ts"
+import { Condition } from "../../services/Condition.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import { recordOutcome, sentAs } from "../../services/sendDrafts.ts"
+import type { SendOutcome } from "../../services/sendDrafts.ts"
+import { SendRepository } from "../../services/SendRepository.ts"
+import type { ClaimedSend, StoredSend } from "../../services/SendRepository.ts"
+import { SendSettings } from "../../services/SendSettings.ts"
+import { describeDefect } from "../device/DeviceCell.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import * as SendDoubts from "./SendDoubts.ts"
+
+/** A device with something to send, as far as is known. */
+interface Lane {
+  /** Whether there may be something that is not on its way; and how often that was heard, to tell news from old. */
+  waits: boolean
+  heard: number
+  claiming: boolean
+  inFlight: number
+  pausedUntil: number
+  pause: number
+}
+
+/** The database is away: claims are tried again after this time. */
+const retryMillis = 1000
+
+/** What is on its way when the process stops may still be answered. The whole fleet has 2 s to stop. */
+const drainMax = Duration.seconds(1)
+
+/** What becomes of a message after its request. `back`: it was not sent and may be later. */
+type Answer =
+  | { readonly _tag: "Ended"; readonly outcome: SendOutcome }
+  | { readonly _tag: "Back"; readonly reason: SendReason; readonly detail: string }
+
+export const make = Effect.fnUntraced(function*(
+  cells: ReadonlyMap<DeviceId, DeviceCell>
+): Effect.fn.Return<void, never, EventLog | Scope.Scope> {
+  const found = yield* Effect.serviceOption(SendRepository)
+  if (Option.isNone(found)) return
+  const sends = found.value
+  const log = yield* EventLog
+  const settings = yield* SendSettings
+  const clock = yield* Clock.Clock
+  const fibers = yield* FiberSet.make<void>()
+  const lanes = new Map<DeviceId, Lane>()
+  const work = new Condition()
+  let inFlight = 0
+  let closing = false
+  let changed = false
+  /** Whether the last sweep found anything that changes by itself, or something was accepted since. */
+  let active = true
+
+  const now = () => monotonicMillis(clock)
+  const nudge = () => {
+    changed = true
+    work.changed()
+  }
+
+  const mark = (id: DeviceId): void => {
+    const lane = lanes.get(id)
+    if (lane === undefined) {
+      lanes.set(id, {
+        waits: true,
+        heard: 1,
+        claiming: false,
+        inFlight: 0,
+        pausedUntil: Number.NEGATIVE_INFINITY,
+        pause: Duration.toMillis(settings.pauseMin)
+      })
+    } else {
+      lane.waits = true
+      lane.heard++
+    }
+    active = true
+  }
+
+  /** The facts of an outcome are true whoever reports them, so they carry no fence; the row compares its own state. */
+  const record = (send: StoredSend, outcome: SendOutcome, sender: string) =>
+    Effect.suspend(() => {
+      const { drafts, effects } = recordOutcome(send, outcome, sender, clock.currentTimeMillisUnsafe())
+      return log.append(drafts, { effects })
+    }).pipe(
+      Effect.orDie,
+      Effect.andThen(Metric.update(Metric.withAttributes(Metrics.sendsEnded, { outcome: outcome.state }), 1))
+    )
+
+  const tell = (untold: ReadonlyArray<StoredSend>) =>
+    Effect.forEach(untold, (send) => {
+      const { detail, reason, sender, state, waId } = send
+      if (state !== "cancelled" && state !== "expired" && state !== "unknown") return Effect.void
+      return record(send, { state, waId, reason, detail }, sender)
+    }, { discard: true, concurrency: 64 })
+
+  const readWaiting = Effect.map(sends.waiting, (ids) => {
+    for (const id of ids) mark(id)
+    nudge()
+  })
+
+  const sweep = Effect.gen(function*() {
+    const swept = yield* sends.sweep
+    active = swept.active
+    for (const id of swept.due) mark(id)
+    if (swept.due.length > 0) nudge()
+    yield* tell(swept.untold)
+    if (active) yield* readWaiting
+  }).pipe(
+    Effect.catchCause((cause) =>
+      Cause.hasInterruptsOnly(cause)
+        ? Effect.interrupt
+        : Effect.logDebug("messages to send could not be looked over; tried again", cause)
+    )
+  )
+
+  const ask = (cell: DeviceCell, claimed: ClaimedSend, claimedAt: number): Effect.Effect<Answer> => {
+    const { content } = claimed.body
+    const part = cell.host.gateway.send
+    const failed = (reason: SendReason, detail: string): Answer => ({
+      _tag: "Ended",
+      outcome: { state: "failed", waId: null, reason, detail }
+    })
+    if (part === undefined || !part.contents.has(content.type)) {
+      return Effect.succeed(failed("unsupported", "the device's gateway cannot send this"))
+    }
+    if (claimed.limited) {
+      const detail = "the gateway refused this recipient less than an hour ago, so it was not given to it"
+      return Effect.succeed(failed("reach-out-pause", detail))
+    }
+    if (now() - claimedAt > Duration.toMillis(settings.freshMax)) {
+      return Effect.succeed({ _tag: "Back", reason: "gateway-unavailable", detail: "the process was too slow" })
+    }
+    const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
+    const unknown = (detail: string): Answer => ({
+      _tag: "Ended",
+      outcome: { state: "unknown", waId: null, reason: "no-answer", detail }
+    })
+    return part.message(target, { to: claimed.chat, ...claimed.body }).pipe(
+      Effect.map(({ waId }): Answer => ({ _tag: "Ended", outcome: sentAs(waId) })),
+      Effect.catchTags({
+        SendRefused: ({ message, permanent, reason }) =>
+          Effect.succeed(permanent ? failed(reason, message) : { _tag: "Back" as const, reason, detail: message }),
+        SendOutcomeUnknown: ({ message }) => Effect.succeed(unknown(message)),
+        GatewayUnavailable: ({ message }) =>
+          Effect.succeed({ _tag: "Back" as const, reason: "gateway-unavailable" as const, detail: message })
+      }),
+      Effect.catchDefect((defect) =>
+        Effect.as(
+          Effect.logError("A defect while a message was given to a gateway", describeDefect(defect)),
+          unknown("a defect in this program; its log says more")
+        )
+      )
+    )
+  }
+
+  const serve = Effect.fnUntraced(function*(id: DeviceId, lane: Lane, cell: DeviceCell) {
+    const { heard } = lane
+    const claimedAt = now()
+    const claimed = yield* Effect.exit(sends.claim(id, cell.epoch))
+    lane.claiming = false
+    if (Exit.isFailure(claimed)) {
+      lane.pausedUntil = now() + retryMillis
+      return
+    }
+    if (claimed.value === null) {
+      if (lane.heard === heard) lane.waits = false
+      return
+    }
+    lane.inFlight++
+    inFlight++
+    nudge()
+    const send = claimed.value
+    yield* Effect.gen(function*() {
+      const answer = yield* ask(cell, send, claimedAt)
+      if (answer._tag === "Ended") {
+        lane.pause = Duration.toMillis(settings.pauseMin)
+        return yield* record(send, answer.outcome, cell.actorState.jid ?? send.sender)
+      }
+      lane.pausedUntil = now() + lane.pause
+      lane.pause = Math.min(lane.pause * 2, Duration.toMillis(settings.pauseMax))
+      cell.host.status.want(cell, "soon")
+      yield* Effect.retry(sends.release(send, answer), {
+        schedule: Schedule.spaced(retryMillis)
+      })
+    }).pipe(
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause)
+          ? Effect.interrupt
+          : Effect.logError("The outcome of a message could not be recorded; it is in doubt", cause)
+      ),
+      Effect.ensuring(Effect.sync(() => {
+        lane.inFlight--
+        inFlight--
+        lane.heard++
+        lane.waits = true
+        nudge()
+      }))
+    )
+  })
+
+  const startable = (id: DeviceId, lane: Lane): DeviceCell | null => {
+    if (!lane.waits || lane.claiming || lane.inFlight >= settings.chatsAtOnce || now() < lane.pausedUntil) return null
+    const cell = cells.get(id)
+    return cell === undefined || cell.actorState.state._tag !== "Online" ? null : cell
+  }
+
+  const pump = Effect.gen(function*() {
+    yield* work.waitUntil(() => changed)
+    changed = false
+    for (const [id, lane] of lanes) {
+      if (closing || inFlight >= settings.inFlightMax) return
+      if (!lane.waits && !lane.claiming && lane.inFlight === 0 && now() >= lane.pausedUntil) lanes.delete(id)
+      const cell = startable(id, lane)
+      if (cell === null) continue
+      lane.claiming = true
+      yield* FiberSet.run(fibers, serve(id, lane, cell))
+    }
+  })
+
+  yield* Effect.forkScoped(Effect.forever(pump))
+  yield* Effect.forkScoped(Stream.runForEach(sends.changes, (id) => {
+    if (id === null) return Effect.ignore(readWaiting)
+    mark(id)
+    return Effect.sync(nudge)
+  }))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(
+    sweep,
+    Effect.suspend(() =>
+      active
+        ? Effect.andThen(Effect.sleep(settings.tick), Effect.sync(nudge))
+        : Effect.timeoutOption(work.waitUntil(() => active), settings.idleTick)
+    )
+  )))
+  yield* SendDoubts.make({
+    cells,
+    sends,
+    log,
+    settings,
+    isActive: () => active,
+    resolved: (send, outcome, sender) => record(send, outcome, sender),
+    again: (id) => {
+      mark(id)
+      nudge()
+    }
+  })
+  // Added last, so it runs first: nothing new begins, and what is on its way may still be answered.
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      closing = true
+      return Effect.timeoutOption(work.waitUntil(() => inFlight === 0), drainMax)
+    })
+  )
+})

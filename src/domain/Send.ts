@@ -1,0 +1,99 @@
+/**
+ * A message that Columba sends: what it says, and what becomes of it. It is accepted once it is stored, given to the gateway
+ * at most once at a time, and ends in one of the final states. `unknown` is the state of a message that may or may not
+ * have been sent: it is looked for, and never sent again unless the request asked for that.
+ */
+import { Schema } from "effect"
+
+const text = (max: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(max))
+
+/** WhatsApp cuts or refuses longer texts. */
+export const textMax = 65_536
+
+/** A poll of WhatsApp has at most 12 options. */
+const pollOptionsMax = 12
+
+export const LocationContent = Schema.Struct({
+  latitude: Schema.Finite.check(Schema.isBetween({ minimum: -90, maximum: 90 })),
+  longitude: Schema.Finite.check(Schema.isBetween({ minimum: -180, maximum: 180 })),
+  name: Schema.optionalKey(text(1000))
+})
+export const ContactContent = Schema.Struct({
+  name: text(256),
+  phone: Schema.String.check(Schema.isPattern(/^\+?[1-9]\d{6,14}$/u, {
+    message: "Expected a phone number in international form"
+  }))
+})
+export const PollContent = Schema.Struct({
+  question: text(255),
+  options: Schema.Array(text(100)).check(
+    Schema.isMinLength(2),
+    Schema.isMaxLength(pollOptionsMax),
+    Schema.makeFilter((options) => new Set(options).size === options.length || "Expected options that differ")
+  ),
+  /** How many options one person may choose; 1 where left out. */
+  choices: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pollOptionsMax })))
+})
+
+/** What a message says. */
+export type OutgoingContent =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "location"; readonly location: typeof LocationContent.Type }
+  | { readonly type: "contact"; readonly contact: typeof ContactContent.Type }
+  | { readonly type: "poll"; readonly poll: typeof PollContent.Type }
+
+export type ContentType = OutgoingContent["type"]
+
+/** Whom a text mentions in a group: all of it. */
+export const everyone = "everyone"
+
+export interface RepliedTo {
+  readonly waId: string
+  readonly fromMe: boolean
+  readonly sender: string
+}
+
+/** What goes to the gateway besides the recipient. */
+export interface SendBody {
+  readonly content: OutgoingContent
+  /** The message that is replied to, as WhatsApp names it. */
+  readonly replyTo: RepliedTo | null
+  /** Addresses that the text mentions. */
+  readonly mentions: ReadonlyArray<string>
+}
+
+/** What to do with a message of which it is proven, after a while of doubt, that the gateway has not sent it. */
+export const OnUnknown = Schema.Literals(["report", "retry"])
+export type OnUnknown = typeof OnUnknown.Type
+
+/** Why a message failed, is unknown or waits: a stable word. */
+export const SendReason = Schema.Literals([
+  "not-on-whatsapp",
+  "reach-out-limit",
+  "reach-out-pause",
+  "invalid",
+  "unsupported",
+  "refused",
+  "not-connected",
+  "gateway-unavailable",
+  "no-answer",
+  "process-ended",
+  "not-in-history",
+  "expired"
+])
+export type SendReason = typeof SendReason.Type
+
+/** `sending`: it was claimed, and its request may be on its way. Callers see it as `pending`. */
+export type SendState =
+  | "scheduled"
+  | "pending"
+  | "sending"
+  | "sent"
+  | "failed"
+  | "unknown"
+  | "cancelled"
+  | "expired"
+
+/** The states that are told as they are reached. */
+export const toldStates = ["sent", "failed", "unknown", "cancelled", "expired"] as const
+export type ToldState = (typeof toldStates)[number]

@@ -1,0 +1,85 @@
+/** Failures of sending that a caller can act on. Phone numbers and texts are not part of any message. */
+import { Schema } from "effect"
+import { MessageStatus } from "./Message.ts"
+
+/** The address can be no recipient. Nothing was stored. */
+export class RecipientInvalid extends Schema.TaggedError<RecipientInvalid>()("RecipientInvalid", {
+  message: Schema.String,
+  reason: Schema.Literals(["leading-zero", "length", "form", "kind"])
+}, { httpApiStatus: 400 }) {
+  static of(reason: typeof RecipientInvalid.fields.reason.Type): RecipientInvalid {
+    return new RecipientInvalid({ reason, message: `to: ${recipientAdvice[reason]}` })
+  }
+}
+
+const recipientAdvice = {
+  "leading-zero": "a phone number begins with the country code and not with 0, like 6281234567890",
+  length: "a phone number has 7 to 15 digits with its country code, like 6281234567890",
+  form: "expected a phone number like 6281234567890, or an address like 120363025246125486@g.us",
+  kind: "nothing can be sent to an address of this kind"
+} as const
+
+/** What it is to say is not one thing, or does not fit the recipient. Nothing was stored. */
+export class ContentInvalid extends Schema.TaggedError<ContentInvalid>()("ContentInvalid", {
+  message: Schema.String
+}, { httpApiStatus: 400 }) {
+  static of(message: string): ContentInvalid {
+    return new ContentInvalid({ message })
+  }
+}
+
+/** The time lies too far ahead, or is no time. Nothing was stored. */
+export class ScheduleInvalid extends Schema.TaggedError<ScheduleInvalid>()("ScheduleInvalid", {
+  message: Schema.String
+}, { httpApiStatus: 400 }) {
+  static of(daysMax: number): ScheduleInvalid {
+    return new ScheduleInvalid({ message: `scheduledAt: expected a time of the next ${daysMax} days` })
+  }
+}
+
+/** The device's gateway cannot send this. Nothing was stored. */
+export class ContentUnsupported extends Schema.TaggedError<ContentUnsupported>()("ContentUnsupported", {
+  message: Schema.String,
+  gateway: Schema.String,
+  content: Schema.String,
+  /** What it can send. */
+  supported: Schema.Array(Schema.String)
+}, { httpApiStatus: 422 }) {
+  static of(gateway: string, content: string, supported: ReadonlyArray<string>): ContentUnsupported {
+    const can = supported.length === 0 ? "it cannot send at all" : `it can send: ${supported.join(", ")}`
+    return new ContentUnsupported({
+      gateway,
+      content,
+      supported,
+      message: `Gateway '${gateway}' cannot send '${content}'; ${can}`
+    })
+  }
+}
+
+/** The key was used for another request of the last 24 hours. Nothing was stored. */
+export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReused>()("IdempotencyKeyReused", {
+  message: Schema.String
+}, { httpApiStatus: 422 }) {
+  static of(): IdempotencyKeyReused {
+    return new IdempotencyKeyReused({
+      message: "This Idempotency-Key was used for another message of this device; use a new one for a new message"
+    })
+  }
+}
+
+/** The message cannot be taken back any more; `status` is what it is now. */
+export class MessageNotCancellable extends Schema.TaggedError<MessageNotCancellable>()("MessageNotCancellable", {
+  message: Schema.String,
+  id: Schema.String,
+  status: MessageStatus
+}, { httpApiStatus: 409 }) {
+  static of(id: string, status: MessageStatus, isOnItsWay: boolean): MessageNotCancellable {
+    return new MessageNotCancellable({
+      id,
+      status,
+      message: isOnItsWay
+        ? `Message ${id} is being given to the gateway at this moment and cannot be cancelled`
+        : `Message ${id} is ${status} and cannot be cancelled`
+    })
+  }
+}

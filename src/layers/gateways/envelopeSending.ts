@@ -1,0 +1,119 @@
+/**
+ * Sending through gateways that answer in the envelope `{code, message, results}`: GOWA, and `bridge` servers that have
+ * GOWA's paths. What an answer means is a table, and everything that the table does not have leaves the message in doubt.
+ */
+import { Effect, Result, Schema } from "effect"
+import { everyone } from "../../domain/Send.ts"
+import type { OutgoingMessage, Send, SendOutcomeUnknown, SendRefused } from "../../services/GatewayParts.ts"
+import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
+import type { RestClient } from "./RestClient.ts"
+import { inDoubt, refusedForGood, refusedForNow } from "./sendAnswers.ts"
+import type { SendRest } from "./SendRest.ts"
+import type { Reply } from "./SlotRest.ts"
+
+const decodeSent = Schema.decodeUnknownResult(
+  Schema.Struct({ message_id: Schema.String.check(Schema.isMinLength(1)) })
+)
+
+export const make = (rest: RestClient, sending: SendRest): Send => ({
+  contents: new Set(["text", "location", "contact", "poll"] as const),
+  message: Effect.fn("EnvelopeSending.message")(function*(target, message) {
+    const { body, kind } = compose(message)
+    const { status, text } = yield* sending.submit({
+      method: "POST",
+      url: rest.at("send", kind),
+      headers: { "x-device-id": encodeURIComponent(target.upstreamId) },
+      body: { phone: message.to, ...body }
+    })
+    const reply: Reply = { status, envelope: readEnvelope(text) }
+    const sent = decodeSent(reply.envelope?.results)
+    if (status === 200 && Result.isSuccess(sent)) return { waId: sent.success.message_id }
+    return yield* judge(reply)
+  })
+})
+
+/** The path and the fields of a message. Locations have neither name nor address here. */
+const compose = (
+  { content, mentions, replyTo }: OutgoingMessage
+): { readonly kind: string; readonly body: Readonly<Record<string, unknown>> } => {
+  switch (content.type) {
+    case "text":
+      return {
+        kind: "message",
+        body: {
+          message: content.text,
+          ...(replyTo === null ? undefined : { reply_message_id: replyTo.waId }),
+          ...(mentions.length === 0 ? undefined : { mentions: mentions.includes(everyone) ? ["@everyone"] : mentions })
+        }
+      }
+    case "location":
+      return {
+        kind: "location",
+        body: { latitude: String(content.location.latitude), longitude: String(content.location.longitude) }
+      }
+    case "contact":
+      return { kind: "contact", body: { contact_name: content.contact.name, contact_phone: content.contact.phone } }
+    case "poll": {
+      const { choices = 1, options, question } = content.poll
+      return { kind: "poll", body: { question, options, max_answer: choices } }
+    }
+  }
+}
+
+/** What an answer other than success means. Messages of the gateway name numbers, so none is quoted. */
+export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutcomeUnknown> => {
+  const { envelope, status } = reply
+  if (envelope === null) return judgeStranger(status)
+  switch (envelope.code) {
+    case "VALIDATION_ERROR":
+    case "BAD_REQUEST":
+      return refusedForGood("invalid", `the gateway found the message invalid (${envelope.code})`)
+    case "INVALID_JID":
+      return refusedForGood(
+        "not-on-whatsapp",
+        "the gateway says that the recipient is not on WhatsApp, or could not find out"
+      )
+    case "WA_REACHOUT_TIMELOCK":
+      return refusedForGood("reach-out-limit", "WhatsApp does not let this account write to this recipient now")
+    case "AUTHENTICATION_ERROR":
+    case "INVALID_WA_CLI":
+      return refusedForNow("not-connected", `the gateway's account is not connected (${envelope.code})`)
+    case "DEVICE_NOT_FOUND":
+    case "DEVICE_ID_REQUIRED":
+    case "DEVICE_MANAGER_UNAVAILABLE":
+      return refusedForNow("gateway-unavailable", `the gateway cannot use the device (${envelope.code})`)
+    case "UPLOAD_MEDIA_ERROR":
+      return refusedForGood("refused", "the gateway could not upload the file")
+    default:
+      return isUnknownSlot(status, envelope)
+        ? refusedForNow("gateway-unavailable", "the gateway does not have the device")
+        : judgeInternal(status, envelope)
+  }
+}
+
+/** Of the many failures that share one code, those that say that nothing was sent. */
+const judgeInternal = (status: number, { code, message }: Envelope) => {
+  if (/invalid jid/i.test(message)) return refusedForGood("invalid", "the gateway cannot read the recipient's address")
+  const refusal = /server returned error (\d{3})/.exec(message)
+  if (refusal !== null) return refusedForGood("refused", `WhatsApp refused the message (${refusal[1]})`)
+  return inDoubt(`the gateway answered ${status} ${code}`)
+}
+
+/** Something before the gateway, or its framework: only what is decided before a request is passed on says something. */
+const judgeStranger = (status: number) => {
+  switch (status) {
+    case 401:
+    case 403:
+      return refusedForNow("gateway-unavailable", `the gateway refused our credentials (${status})`)
+    case 404:
+    case 405:
+    case 501:
+      return refusedForGood("unsupported", `the gateway has no such path (${status})`)
+    case 413:
+      return refusedForGood("invalid", "the message is too large for the gateway (413)")
+    case 429:
+      return refusedForNow("gateway-unavailable", "something before the gateway answered 429")
+    default:
+      return inDoubt(`something else than the gateway answered ${status}`)
+  }
+}

@@ -1,0 +1,112 @@
+/**
+ * Sending through WAHA. Success is a message object whose form differs between engines; a success that names no id leaves
+ * the message in doubt, and its echo or the history tells it.
+ */
+import { Effect } from "effect"
+import { everyone } from "../../../domain/Send.ts"
+import type { OutgoingMessage, Send, SendOutcomeUnknown, SendRefused } from "../../../services/GatewayParts.ts"
+import type { RestClient } from "../RestClient.ts"
+import { inDoubt, refusedForGood, refusedForNow } from "../sendAnswers.ts"
+import type { SendRest } from "../SendRest.ts"
+import { asPayload, readMessageRef, textIn } from "./payloads.ts"
+import { isSuccess, isUnknownSession, readReply } from "./WahaRest.ts"
+import type { Reply } from "./WahaRest.ts"
+
+export const make = (rest: RestClient, sending: SendRest): Send => ({
+  contents: new Set(["text", "location", "contact", "poll"] as const),
+  message: Effect.fn("WahaSending.message")(function*(target, message) {
+    const { body, path } = compose(message)
+    const reply = readReply(
+      yield* sending.submit({
+        method: "POST",
+        url: rest.at("api", path),
+        // Without a session the server takes the one named `default`.
+        body: { session: target.upstreamId, chatId: toAddress(message.to), ...body }
+      })
+    )
+    if (!isSuccess(reply)) return yield* judge(reply)
+    const waId = readSentId(reply.own)
+    return waId === null
+      ? yield* inDoubt("the gateway answered with success and without the message's id")
+      : { waId }
+  })
+})
+
+/** `628…@s.whatsapp.net` is `628…@c.us` here. */
+const toAddress = (jid: string): string => jid.replace(/@s\.whatsapp\.net$/, "@c.us")
+
+const compose = (
+  { content, mentions, replyTo, to }: OutgoingMessage
+): { readonly path: string; readonly body: Readonly<Record<string, unknown>> } => {
+  const reply = replyTo === null ? undefined : {
+    reply_to: [
+      String(replyTo.fromMe),
+      toAddress(to),
+      replyTo.waId,
+      ...(to.endsWith("@g.us") && replyTo.sender !== "" ? [toAddress(replyTo.sender)] : [])
+    ].join("_")
+  }
+  switch (content.type) {
+    case "text":
+      return {
+        path: "sendText",
+        body: {
+          text: content.text,
+          ...reply,
+          ...(mentions.length === 0
+            ? undefined
+            : { mentions: mentions.includes(everyone) ? ["all"] : mentions.map(toAddress) })
+        }
+      }
+    case "location": {
+      const { latitude, longitude, name } = content.location
+      return { path: "sendLocation", body: { latitude, longitude, title: name ?? "", ...reply } }
+    }
+    case "contact": {
+      const digits = content.contact.phone.replace(/^\+/, "")
+      const contact = { fullName: content.contact.name, phoneNumber: `+${digits}`, whatsappId: digits, vcard: null }
+      return { path: "sendContactVcard", body: { contacts: [contact], ...reply } }
+    }
+    case "poll": {
+      const { choices = 1, options, question } = content.poll
+      return { path: "sendPoll", body: { poll: { name: question, options, multipleAnswers: choices > 1 }, ...reply } }
+    }
+  }
+}
+
+/** The id of the message object, wherever the engine has it. */
+const readSentId = (own: unknown): string | null => {
+  const message = asPayload(own)
+  if (message === null) return null
+  const key = asPayload(message.key)
+  return (readMessageRef(message.id) ?? (key === null ? null : readMessageRef(textIn(key, "id"))))?.waId ?? null
+}
+
+const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutcomeUnknown> => {
+  const { own, status } = reply
+  switch (status) {
+    case 400:
+      return own === null
+        ? inDoubt(`the gateway answered ${reply.status}`)
+        : refusedForGood("invalid", "the gateway found the message invalid (400)")
+    case 401:
+    case 403:
+      return refusedForNow("gateway-unavailable", `the gateway refused our API key (${status})`)
+    case 404:
+      return isUnknownSession(reply)
+        ? refusedForNow("not-connected", "the gateway does not have the session, or it is not running (404)")
+        : refusedForGood("unsupported", "the gateway has no such path (404)")
+    case 413:
+      return refusedForGood("invalid", "the message is too large for the gateway (413)")
+    case 422:
+      return own === null
+        ? inDoubt(`the gateway answered ${reply.status}`)
+        : refusedForNow("not-connected", "the gateway's session is not working (422)")
+    case 429:
+      return refusedForNow("gateway-unavailable", "the gateway answered 429")
+    case 501:
+      return refusedForGood("unsupported", "the gateway's engine cannot do this (501)")
+    default:
+      return inDoubt(`the gateway answered ${reply.status}`)
+  }
+}

@@ -1,0 +1,178 @@
+/** Messages to send in memory, over the tables that the memory log writes. */
+import { Duration, Effect, Layer, PubSub, Stream } from "effect"
+import { isVisible } from "../../contracts/Authorization.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
+import type { SendState } from "../../domain/Send.ts"
+import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
+import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
+import type { Accepted, StoredSend } from "../../services/SendRepository.ts"
+import { MemoryDatabase } from "./MemoryDatabase.ts"
+import { findByMessage } from "./memorySends.ts"
+import type { MemorySend } from "./memorySends.ts"
+
+/** As the table's statements have them. */
+const toldAfterMillis = 5000
+const limitedMillis = 3_600_000
+const doubtMillis = 24 * 3_600_000
+
+/** Readers only note what they are told. */
+const changesMax = 64
+
+const final: ReadonlySet<SendState> = new Set(["sent", "failed", "cancelled", "expired", "unknown"])
+
+export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.effect(
+  SendRepository,
+  Effect.gen(function*() {
+    const { now, tables } = yield* MemoryDatabase
+    const { sends } = tables
+    const signals = yield* PubSub.sliding<DeviceId | null>(changesMax)
+    let ordinal = 0
+    const iso = (at: number) => new Date(at).toISOString()
+    const waits = ({ send }: MemorySend) =>
+      (send.state === "pending" || send.state === "scheduled") && Date.parse(send.expiresAt) > now()
+    const change = (row: MemorySend, update: Partial<StoredSend>, more: Partial<MemorySend> = {}): MemorySend => {
+      const changed = { ...row, ...more, send: { ...row.send, ...update, updatedAt: iso(now()) } }
+      sends.set(row.send.id, changed)
+      return changed
+    }
+    const findRow = (id: string): MemorySend | undefined =>
+      sends.get(id) ?? findByMessage(sends, parseMessageId(id) ?? "")
+    const rows = () => [...sends.values()]
+
+    return SendRepository.of({
+      accept: (wanted) =>
+        Effect.suspend((): Effect.Effect<Accepted, IdempotencyKeyReused> => {
+          const at = now()
+          const { grace, idempotency, onUnknown, scheduledAt, ...fields } = wanted
+          const known = idempotency === null ?
+            undefined :
+            rows().find(({ key, send }) => send.deviceId === wanted.deviceId && key === idempotency.key)
+          if (known !== undefined && Date.parse(known.send.createdAt) >= at - idempotencyHours * 3_600_000) {
+            return known.digest === idempotency?.digest
+              ? Effect.succeed({ send: asAccepted(known.send), repeated: true })
+              : Effect.fail(IdempotencyKeyReused.of())
+          }
+          if (known !== undefined) sends.set(known.send.id, { ...known, key: null })
+          const dueAt = scheduledAt === null ? at : Math.max(at, Date.parse(scheduledAt))
+          const send: StoredSend = {
+            ...fields,
+            onUnknown,
+            scheduledAt,
+            state: dueAt > at ? "scheduled" : "pending",
+            expiresAt: iso(dueAt + Duration.toMillis(grace)),
+            attempts: 0,
+            claimedAt: null,
+            waId: null,
+            reason: null,
+            detail: null,
+            createdAt: iso(at),
+            updatedAt: iso(at)
+          }
+          sends.set(send.id, {
+            send,
+            ordinal: ++ordinal,
+            head: tables.head,
+            key: idempotency?.key ?? null,
+            digest: idempotency?.digest ?? null,
+            dueAt,
+            epoch: 0,
+            message: null,
+            untold: false
+          })
+          return Effect.as(PubSub.publish(signals, send.deviceId), { send, repeated: false })
+        }),
+      find: (id, visible) =>
+        Effect.sync(() => {
+          const row = findRow(id)
+          return row !== undefined && isVisible(visible, row.send.deviceId) ? row.send : null
+        }),
+      cancel: (id, visible) =>
+        Effect.sync(() => {
+          const row = findRow(id)
+          if (row === undefined || !isVisible(visible, row.send.deviceId)) return null
+          if (!waits(row)) return { done: false, send: row.send }
+          return { done: true, send: change(row, { state: "cancelled" }, { untold: true }).send }
+        }),
+      claim: (device, epoch) =>
+        Effect.sync(() => {
+          if (tables.devices.get(device)?.epoch !== epoch) return null
+          const mine = rows().filter(({ send }) => send.deviceId === device)
+          const busy = new Set(mine.flatMap(({ send }) => send.state === "sending" ? [send.chat] : []))
+          const [next] = mine
+            .filter((row) =>
+              row.send.state === "pending" && waits(row) && row.dueAt <= now() && !busy.has(row.send.chat)
+            )
+            .sort((one, other) => one.dueAt - other.dueAt || one.ordinal - other.ordinal)
+          if (next === undefined) return null
+          const limited = mine.some(({ send }) =>
+            send.chat === next.send.chat && send.reason === "reach-out-limit" &&
+            Date.parse(send.updatedAt) > now() - limitedMillis
+          )
+          const { send } = change(
+            next,
+            { state: "sending", attempts: next.send.attempts + 1, claimedAt: iso(now()) },
+            { epoch }
+          )
+          return { ...send, epoch, limited }
+        }),
+      release: ({ epoch, id }, why) =>
+        Effect.sync(() => {
+          const row = sends.get(id)
+          if (row?.send.state === "sending" && row.epoch === epoch) change(row, { state: "pending", ...why })
+        }),
+      retry: (id) =>
+        Effect.sync(() => {
+          const row = sends.get(id)
+          if (row?.send.state === "unknown") change(row, { state: "pending" })
+        }),
+      waiting: Effect.sync(() => [
+        ...new Set(rows().flatMap(({ send }) => send.state === "pending" ? [send.deviceId] : []))
+      ]),
+      sweep: Effect.sync(() => {
+        const due = new Set<DeviceId>()
+        const untold: Array<StoredSend> = []
+        const active = rows().some(({ send }) => send.state === "unknown" || !final.has(send.state))
+        for (const row of rows()) {
+          const { send } = row
+          if (row.untold && Date.parse(send.updatedAt) < now() - toldAfterMillis) untold.push(send)
+          if (send.state === "scheduled" && waits(row) && row.dueAt <= now()) {
+            change(row, { state: "pending" })
+            due.add(send.deviceId)
+          } else if ((send.state === "pending" || send.state === "scheduled") && !waits(row)) {
+            const detail = send.detail ?? "it was not sent in its time"
+            untold.push(change(row, { state: "expired", reason: "expired", detail }, { untold: true }).send)
+          } else if (send.state === "sending" && tables.devices.get(send.deviceId)?.epoch !== row.epoch) {
+            const detail = "the process that was sending it ended before the gateway's answer was recorded"
+            untold.push(change(row, { state: "unknown", reason: "process-ended", detail }, { untold: true }).send)
+          }
+        }
+        return { due: [...due], untold, active }
+      }),
+      doubtful: Effect.sync(() =>
+        rows().flatMap(({ send }) =>
+          send.state === "unknown" && Date.parse(send.claimedAt ?? send.updatedAt) > now() - doubtMillis
+            ? [{ send, age: now() - Date.parse(send.claimedAt ?? send.updatedAt) }]
+            : []
+        ).sort((one, other) => other.age - one.age)
+      ),
+      linked: (device, waIds) =>
+        Effect.sync(() =>
+          new Set(waIds.filter((waId) => findByMessage(sends, deriveMessageKey(device, waId)) !== undefined))
+        ),
+      changes: Stream.unwrap(
+        Effect.map(
+          PubSub.subscribe(signals),
+          (subscription) => Stream.concat(Stream.make(null), Stream.fromSubscription(subscription))
+        )
+      ),
+      deleteOlderThan: (keep) =>
+        Effect.sync(() => {
+          const limit = now() - Duration.toMillis(keep)
+          const old = rows().filter(({ send }) => final.has(send.state) && Date.parse(send.updatedAt) < limit)
+          for (const { send } of old) sends.delete(send.id)
+          return old.length
+        })
+    })
+  })
+)

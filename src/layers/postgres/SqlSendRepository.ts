@@ -1,0 +1,260 @@
+/** The table `sends`. Each change of a state names the state before in its condition, so no two callers both make it. */
+import { Duration, Effect, Layer, Stream } from "effect"
+import { PgTypes } from "@effect/sql-pg"
+import { SqlClient } from "effect/sql"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
+import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
+import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
+import type { NewSend, SendSweep, StoredSend } from "../../services/SendRepository.ts"
+import { DatabaseSignals } from "./DatabaseSignals.ts"
+import { makeAnswered } from "./Migrations.ts"
+import { sendColumns, toSend } from "./sendRows.ts"
+import type { SendRow } from "./sendRows.ts"
+import { headSql } from "./SqlLogStore.ts"
+
+const channel = "columba_sends"
+
+/** Rows that one sweep changes of each kind; the next one comes soon. */
+const sweepMax = 500
+
+/** What was ended by a statement is told by who ended it; if that process died, by a sweep after this time. */
+const toldAfter = "5 seconds"
+
+/** So long no message is given to a gateway for a recipient that it has refused as one too many. */
+const limitedFor = "1 hour"
+
+/** What is in doubt for longer is not looked for any more. */
+const doubtMax = "24 hours"
+
+/** Devices with something to send that are read at once. A fleet has thousands at most. */
+const waitingMax = 100_000
+
+const deleteRowsMax = 5_000
+
+const now = "date_trunc('milliseconds', clock_timestamp())"
+
+type SweepRow = SendRow & { readonly what: "due" | "untold" | "active" }
+
+export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | DatabaseSignals> = Layer.effect(
+  SendRepository,
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const signals = yield* DatabaseSignals
+    const answered = yield* makeAnswered
+
+    const rows = (statement: string, parameters: ReadonlyArray<unknown>) =>
+      Effect.map(sql.unsafe<SendRow>(statement, parameters), (found) => found.map(toSend))
+
+    /** Signals in the same transaction where other processes listen. */
+    const insert = (send: NewSend) =>
+      rows(
+        `with s as (
+          insert into sends as s (id, device_id, chat, sender, content, state, on_unknown, head, idempotency_key, digest,
+            scheduled_at, due_at, expires_at, created_at, updated_at)
+          select $1, $2, $3, $4, $5::json, case when $6::timestamptz > n.now then 'scheduled' else 'pending' end, $7,
+            ${headSql}, $8, $9::uuid, $6::timestamptz, n.due, n.due + $10::float8 * interval '1 millisecond', n.now, n.now
+          from (select m.now, greatest(m.now, $6::timestamptz) as due from (select ${now} as now) m) n
+          on conflict (device_id, idempotency_key) where idempotency_key is not null do nothing
+          returning *
+        )
+        select ${sendColumns}${signals.shared ? `, pg_notify('${channel}', s.device_id)::text as told` : ""} from s`,
+        [
+          PgTypes.text(send.id),
+          PgTypes.text(send.deviceId),
+          PgTypes.text(send.chat),
+          PgTypes.text(send.sender),
+          PgTypes.text(JSON.stringify(send.body)),
+          PgTypes.text(send.scheduledAt),
+          PgTypes.text(send.onUnknown),
+          PgTypes.text(send.idempotency?.key ?? null),
+          PgTypes.text(send.idempotency?.digest ?? null),
+          PgTypes.float8(Duration.toMillis(send.grace))
+        ]
+      )
+
+    /** The message that the key stands for; null once it stands for none. */
+    const findByKey = Effect.fnUntraced(function*(device: DeviceId, key: string, digest: string) {
+      const found = yield* sql.unsafe<SendRow & { readonly same: boolean; readonly old: boolean }>(
+        `select ${sendColumns}, s.digest = $3::uuid as same,
+          s.created_at < clock_timestamp() - interval '${idempotencyHours} hours' as old
+        from sends s where s.device_id = $1 and s.idempotency_key = $2`,
+        [PgTypes.text(device), PgTypes.text(key), PgTypes.text(digest)]
+      )
+      const row = found[0]
+      if (row === undefined) return null
+      if (row.old) {
+        yield* sql.unsafe(
+          `update sends set idempotency_key = null where id = $1 and idempotency_key = $2`,
+          [PgTypes.text(row.id), PgTypes.text(key)]
+        )
+        return null
+      }
+      return row.same ? toSend(row) : yield* IdempotencyKeyReused.of()
+    })
+
+    const accept: SendRepository["Service"]["accept"] = Effect.fn("SendRepository.accept")(function*(send) {
+      while (true) {
+        const [stored] = yield* insert(send)
+        if (stored !== undefined) {
+          if (!signals.shared) yield* signals.notify(channel, send.deviceId)
+          return { send: stored, repeated: false }
+        }
+        const { digest, key } = send.idempotency!
+        const known = yield* findByKey(send.deviceId, key, digest)
+        if (known !== null) return { send: asAccepted(known), repeated: true }
+      }
+    }, answered("store a message to send"))
+
+    const visibility = (parameter: number) => `($${parameter}::text[] is null or s.device_id = any($${parameter}))`
+
+    const find: SendRepository["Service"]["find"] = Effect.fn("SendRepository.find")(function*(id, visible) {
+      const found = yield* rows(
+        `select ${sendColumns} from sends s where s.id = $1 and ${visibility(3)}
+        union all
+        select ${sendColumns} from sends s where s.message = $2::uuid and ${visibility(3)} limit 1`,
+        [PgTypes.text(id), PgTypes.text(parseMessageId(id)), visible === undefined ? null : [...visible]]
+      )
+      return found[0] ?? null
+    }, answered("read a message to send"))
+
+    return SendRepository.of({
+      accept,
+      find,
+      cancel: Effect.fn("SendRepository.cancel")(function*(id, visible) {
+        const done = yield* rows(
+          `update sends s set state = 'cancelled', untold = true, updated_at = ${now}
+          where s.id = $1 and s.state in ('pending', 'scheduled') and s.expires_at > clock_timestamp() and ${
+            visibility(2)
+          }
+          returning ${sendColumns}`,
+          [PgTypes.text(id), visible === undefined ? null : [...visible]]
+        )
+        if (done[0] !== undefined) return { done: true, send: done[0] }
+        const send = yield* find(id, visible)
+        return send === null ? null : { done: false, send }
+      }, answered("cancel a message")),
+      claim: (device, epoch) =>
+        sql.unsafe<SendRow & { readonly limited: boolean }>(
+          `with next as (
+            select n.id from sends n
+            where n.device_id = $1 and n.state = 'pending' and n.due_at <= clock_timestamp()
+              and n.expires_at > clock_timestamp()
+              and not exists (
+                select 1 from sends o where o.device_id = $1 and o.chat = n.chat and o.state = 'sending'
+              )
+            order by n.due_at, n.ordinal limit 1 for update skip locked
+          )
+          update sends s set state = 'sending', epoch = $2, attempts = s.attempts + 1, claimed_at = ${now}, updated_at = ${now}
+          from next, devices d
+          where s.id = next.id and s.state = 'pending' and d.id = $1 and d.epoch = $2
+          returning ${sendColumns}, exists (
+            select 1 from sends o where o.device_id = $1 and o.chat = s.chat and o.reason = 'reach-out-limit'
+              and o.updated_at > clock_timestamp() - interval '${limitedFor}'
+          ) as limited`,
+          [PgTypes.text(device), PgTypes.int4(epoch)]
+        ).pipe(
+          Effect.map(([row]) => row === undefined ? null : { ...toSend(row), epoch, limited: row.limited }),
+          answered("claim a message to send")
+        ),
+      release: ({ epoch, id }, { detail, reason }) =>
+        sql.unsafe(
+          `update sends set state = 'pending', reason = $3, detail = $4, updated_at = ${now}
+          where id = $1 and state = 'sending' and epoch = $2`,
+          [PgTypes.text(id), PgTypes.int4(epoch), PgTypes.text(reason), PgTypes.text(detail)]
+        ).pipe(Effect.asVoid, answered("give a message back")),
+      retry: (id) =>
+        sql.unsafe(
+          `update sends set state = 'pending', updated_at = ${now} where id = $1 and state = 'unknown'`,
+          [PgTypes.text(id)]
+        ).pipe(Effect.asVoid, answered("send a message again")),
+      waiting: sql.unsafe<{ readonly device_id: string }>(
+        `select distinct device_id from sends where state = 'pending' limit ${waitingMax}`
+      ).pipe(
+        Effect.map((found) => found.map(({ device_id }) => device_id as DeviceId)),
+        answered("read who has messages to send")
+      ),
+      sweep: sql.unsafe<SweepRow>(sweepStatement).pipe(Effect.map(toSweep), answered("look over messages to send")),
+      doubtful: sql.unsafe<SendRow & { readonly age_ms: number }>(
+        `select ${sendColumns}, (extract(epoch from clock_timestamp() - s.claimed_at) * 1000)::float8 as age_ms
+        from sends s where s.state = 'unknown' and s.claimed_at > clock_timestamp() - interval '${doubtMax}' order by s.claimed_at limit 500`
+      ).pipe(
+        Effect.map((found) => found.map((row) => ({ send: toSend(row), age: row.age_ms }))),
+        answered("read messages in doubt")
+      ),
+      linked: Effect.fnUntraced(function*(device, waIds) {
+        const keys = new Map(waIds.map((waId) => [deriveMessageKey(device, waId), waId]))
+        const found = yield* sql.unsafe<{ readonly message: string }>(
+          `select s.message::text as message from sends s where s.message = any($1::uuid[])`,
+          [[...keys.keys()]]
+        )
+        return new Set(found.flatMap(({ message }) => keys.get(message.replaceAll("-", "")) ?? []))
+      }, answered("read which messages were sent")),
+      changes: Stream.map(signals.listen(channel), (payload) => payload === null ? null : payload as DeviceId),
+      deleteOlderThan: Effect.fn("SendRepository.deleteOlderThan")(function*(keep) {
+        let count = 0
+        while (true) {
+          const deleted = yield* sql.unsafe<{ readonly count: number }>(
+            `with gone as (
+              delete from sends where id in (
+                select id from sends
+                where updated_at < clock_timestamp() - $1::float8 * interval '1 millisecond'
+                  and state in ('sent', 'failed', 'cancelled', 'expired', 'unknown')
+                order by updated_at limit ${deleteRowsMax}
+              ) returning 1
+            ) select count(*)::integer as count from gone`,
+            [PgTypes.float8(Duration.toMillis(keep))]
+          )
+          count += deleted[0]!.count
+          if (deleted[0]!.count < deleteRowsMax) return count
+        }
+      }, answered("delete old messages"))
+    })
+  })
+)
+
+const active = `select 1 from sends a where a.state in ('pending', 'scheduled')
+  union all select 1 from sends a where a.state = 'sending'
+  union all select 1 from sends a where a.state = 'unknown' and a.claimed_at > clock_timestamp() - interval '${doubtMax}'`
+
+/**
+ * Each part changes rows of other states than the others, so their order does not matter. A claim refuses what is over its
+ * time, so nothing that is about to expire is sent.
+ */
+const sweepStatement = `with due as (
+    update sends s set state = 'pending', updated_at = ${now} where s.id in (
+      select d.id from sends d
+      where d.state = 'scheduled' and d.due_at <= clock_timestamp() and d.expires_at > clock_timestamp()
+      order by d.due_at limit ${sweepMax} for update skip locked
+    ) and s.state = 'scheduled' returning s.*
+  ), ended as (
+    update sends s set state = 'expired', reason = 'expired', detail = coalesce(s.detail, 'it was not sent in its time'),
+      untold = true, updated_at = ${now}
+    where s.id in (
+      select d.id from sends d where d.state in ('pending', 'scheduled') and d.expires_at <= clock_timestamp()
+      limit ${sweepMax} for update skip locked
+    ) and s.state in ('pending', 'scheduled') returning s.*
+  ), lost as (
+    update sends s set state = 'unknown', reason = 'process-ended', untold = true, updated_at = ${now},
+      detail = 'the process that was sending it ended before the gateway''s answer was recorded'
+    from devices d where s.state = 'sending' and d.id = s.device_id and d.epoch <> s.epoch returning s.*
+  ), late as (
+    select s.* from sends s
+    where s.untold and s.updated_at < clock_timestamp() - interval '${toldAfter}'
+      and s.state in ('cancelled', 'expired', 'unknown') limit ${sweepMax}
+  )
+  select 'due' as what, ${sendColumns} from due s
+  union all select 'untold', ${sendColumns} from ended s
+  union all select 'untold', ${sendColumns} from lost s
+  union all select 'untold', ${sendColumns} from late s
+  union all (select 'active', ${sendColumns} from (values (1)) v(one) left join sends s on false where exists (${active}))`
+
+const toSweep = (rows: ReadonlyArray<SweepRow>): SendSweep => {
+  const untold: Array<StoredSend> = []
+  const due = new Set<DeviceId>()
+  for (const row of rows) {
+    if (row.what === "untold") untold.push(toSend(row))
+    else if (row.what === "due") due.add(row.device_id as DeviceId)
+  }
+  return { due: [...due], untold, active: rows.some(({ what }) => what !== "untold") || untold.length > 0 }
+}

@@ -1,0 +1,145 @@
+/**
+ * Messages that Columba sends, as they are stored. Each change of a state is one compare-and-set; the outcome of a send is
+ * written by the log, in the transaction of its events (effect `Send`). All times are the database's.
+ */
+import { Context } from "effect"
+import type { Duration, Effect, Stream } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
+import type { OnUnknown, SendBody, SendReason, SendState } from "../domain/Send.ts"
+import type { IdempotencyKeyReused } from "../domain/SendErrors.ts"
+
+export interface NewSend {
+  readonly id: MessageId
+  readonly deviceId: DeviceId
+  /** Canonical. */
+  readonly chat: string
+  /** The account, as far as it is known. */
+  readonly sender: string
+  readonly body: SendBody
+  readonly onUnknown: OnUnknown
+  readonly scheduledAt: Timestamp | null
+  /** How long after its time it may still be sent. */
+  readonly grace: Duration.Duration
+  /** `digest`: 32 hex digits over all that the request asked for. */
+  readonly idempotency: { readonly key: string; readonly digest: string } | null
+}
+
+export interface StoredSend {
+  readonly id: MessageId
+  readonly deviceId: DeviceId
+  readonly chat: string
+  readonly sender: string
+  readonly body: SendBody
+  readonly state: SendState
+  readonly onUnknown: OnUnknown
+  readonly scheduledAt: Timestamp | null
+  readonly expiresAt: Timestamp
+  readonly attempts: number
+  /** When it was last claimed. */
+  readonly claimedAt: Timestamp | null
+  readonly waId: string | null
+  readonly reason: SendReason | null
+  readonly detail: string | null
+  readonly createdAt: Timestamp
+  readonly updatedAt: Timestamp
+}
+
+export interface ClaimedSend extends StoredSend {
+  readonly epoch: number
+  /** The gateway has refused this recipient lately. */
+  readonly limited: boolean
+}
+
+/** What a look at all sends has changed, and what is still to be told. */
+export interface SendSweep {
+  /** Devices of which some are due now. */
+  readonly due: ReadonlyArray<DeviceId>
+  /** Ended by a statement, and not told yet. */
+  readonly untold: ReadonlyArray<StoredSend>
+  /** Whether any is still to end: otherwise nothing changes by itself. */
+  readonly active: boolean
+}
+
+/** For so long the same idempotency key means the same message. */
+export const idempotencyHours = 24
+
+/** The same, as an answer: whoever sent the first request gets it, and whoever repeats it. */
+export interface Accepted {
+  readonly send: StoredSend
+  readonly repeated: boolean
+}
+
+export class SendRepository extends Context.Service<SendRepository, {
+  /**
+   * Stores it, once per device and key. A repeat gets the message that the key stands for, as it was accepted. `scheduled`
+   * where its time is still to come, else `pending`.
+   */
+  readonly accept: (send: NewSend) => Effect.Effect<Accepted, IdempotencyKeyReused | StorageUnavailable>
+
+  /** By its id, or by the message id that its WhatsApp id gives. Null: there is none, or not for this caller. */
+  readonly find: (id: MessageId, visible?: VisibleDevices) => Effect.Effect<StoredSend | null, StorageUnavailable>
+
+  /** To `cancelled`, if it waits and is not over its time. What it is then. Null: there is none. */
+  readonly cancel: (
+    id: MessageId,
+    visible?: VisibleDevices
+  ) => Effect.Effect<{ readonly done: boolean; readonly send: StoredSend } | null, StorageUnavailable>
+
+  /**
+   * The device's next message that is due, of a chat of which none is on its way, to `sending`; the oldest first. Null
+   * where there is none, or `epoch` is not that of the device's owner. One call per device at a time keeps the order.
+   */
+  readonly claim: (device: DeviceId, epoch: number) => Effect.Effect<ClaimedSend | null, StorageUnavailable>
+
+  /** Back to `pending`: it was not sent. Only under the epoch of its claim. */
+  readonly release: (
+    claimed: Pick<ClaimedSend, "id" | "epoch">,
+    why: { readonly reason: SendReason; readonly detail: string }
+  ) => Effect.Effect<void, StorageUnavailable>
+
+  /** From `unknown` to `pending`: it is proven that it was not sent, and the request asked for it. */
+  readonly retry: (id: MessageId) => Effect.Effect<void, StorageUnavailable>
+
+  /** The devices of which some are pending. */
+  readonly waiting: Effect.Effect<ReadonlyArray<DeviceId>, StorageUnavailable>
+
+  /**
+   * Makes due what is scheduled for now, ends what is over its time, and puts into doubt what a former owner of its device
+   * had claimed.
+   */
+  readonly sweep: Effect.Effect<SendSweep, StorageUnavailable>
+
+  /** In doubt since at most a day, the oldest first, at most 500, with how long ago each was claimed, in milliseconds. */
+  readonly doubtful: Effect.Effect<
+    ReadonlyArray<{ readonly send: StoredSend; readonly age: number }>,
+    StorageUnavailable
+  >
+
+  /** Which of these WhatsApp ids are known to be those of messages that Columba has sent. */
+  readonly linked: (
+    device: DeviceId,
+    waIds: ReadonlyArray<string>
+  ) => Effect.Effect<ReadonlySet<string>, StorageUnavailable>
+
+  /** The devices of which some may be pending: at first and where notices may have been lost, null. */
+  readonly changes: Stream.Stream<DeviceId | null>
+
+  /** Deletes those that ended longer ago than `keep`. Returns how many. */
+  readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
+}>()("columba/services/SendRepository") {}
+
+/** As it was when it was accepted. */
+export const asAccepted = (send: StoredSend): StoredSend => ({
+  ...send,
+  state: send.scheduledAt !== null && Date.parse(send.scheduledAt) > Date.parse(send.createdAt)
+    ? "scheduled"
+    : "pending",
+  attempts: 0,
+  claimedAt: null,
+  waId: null,
+  reason: null,
+  detail: null,
+  updatedAt: send.createdAt
+})

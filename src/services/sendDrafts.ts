@@ -1,0 +1,80 @@
+/** What the log records of a message that Columba sends: events and the change of its row, in one transaction. */
+import type { EventDraft } from "../domain/Event.ts"
+import type { OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
+import { deriveMessageKey, makeEventId } from "./EventIdentity.ts"
+import type { LogEffect } from "./LogEffect.ts"
+import type { StoredSend } from "./SendRepository.ts"
+
+export interface SendOutcome {
+  readonly state: ToldState
+  readonly waId: string | null
+  readonly reason: SendReason | null
+  readonly detail: string | null
+}
+
+export interface SendRecords {
+  readonly drafts: ReadonlyArray<EventDraft>
+  readonly effects: ReadonlyArray<LogEffect>
+}
+
+export const sentAs = (waId: string): SendOutcome => ({ state: "sent", waId, reason: null, detail: null })
+
+/**
+ * Repeating it is harmless: the events have identities. Of a message that the gateway has echoed before, the log has the
+ * event already. `sender` is the account.
+ */
+export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: string, now: number): SendRecords => {
+  const { chat, deviceId, id } = send
+  const { detail, reason, state, waId } = outcome
+  const common = {
+    deviceId,
+    occurredAt: new Date(now).toISOString(),
+    via: "columba" as const,
+    aliases: []
+  }
+  const status: EventDraft = {
+    ...common,
+    id: makeEventId(now),
+    kind: "message.status",
+    data: { messageId: id, waId, chat, status: state, reason, detail },
+    identity: { chat: "", sender: "", fromMe: true, waId: id, rank: state }
+  }
+  const effect: LogEffect = {
+    _tag: "Send",
+    send: id,
+    state,
+    message: waId === null ? null : deriveMessageKey(deviceId, waId),
+    waId,
+    reason,
+    detail
+  }
+  if (waId === null || state !== "sent") return { drafts: [status], effects: [effect] }
+  const sent: EventDraft = {
+    ...common,
+    id: makeEventId(now),
+    kind: "message.sent",
+    data: {
+      messageId: id,
+      waId,
+      chat,
+      sender,
+      fromMe: true,
+      type: send.body.content.type,
+      body: readText(send.body.content)
+    },
+    identity: { chat, sender, fromMe: true, waId, rank: "" }
+  }
+  return { drafts: [sent, status], effects: [effect] }
+}
+
+/** The text that people see of it. */
+export const readText = (content: OutgoingContent): string | null => {
+  switch (content.type) {
+    case "text":
+      return content.text
+    case "poll":
+      return content.poll.question
+    default:
+      return null
+  }
+}

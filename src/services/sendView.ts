@@ -1,0 +1,36 @@
+/** A message that Columba sends, as readers get it. */
+import type { Message, AckStatus, MessageStatus } from "../domain/Message.ts"
+import type { SendState } from "../domain/Send.ts"
+import { readText } from "./sendDrafts.ts"
+import type { StoredSend } from "./SendRepository.ts"
+
+/** What acks have said of it since. */
+export interface Acknowledged {
+  readonly status: AckStatus
+  readonly updatedAt: string
+}
+
+export const viewSend = (send: StoredSend, moved: Acknowledged | null = null): Message => {
+  const { attempts, chat, createdAt, detail, deviceId, expiresAt, id, onUnknown, reason, scheduledAt, sender, waId } =
+    send
+  const { content } = send.body
+  return {
+    id,
+    deviceId,
+    direction: "out",
+    waId,
+    chat,
+    sender,
+    type: content.type,
+    body: readText(content),
+    status: moved === null ? statusOf(send.state) : moved.status,
+    via: "columba",
+    delaySeconds: 0,
+    occurredAt: createdAt,
+    createdAt,
+    updatedAt: moved === null ? send.updatedAt : moved.updatedAt,
+    sending: { scheduledAt, expiresAt, onUnknown, attempts, reason, detail }
+  }
+}
+
+export const statusOf = (state: SendState): MessageStatus => state === "sending" ? "pending" : state

@@ -1,0 +1,255 @@
+/** What the queue of messages promises, over lives of a fleet on a scripted gateway and one storage in memory. */
+import { assert, describe, it } from "@effect/vitest"
+import { Clock, Deferred, Duration, Effect, Fiber } from "effect"
+import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import { SendOutcomeUnknown, SendRefused } from "../../../src/services/GatewayParts.ts"
+import type { SendReason } from "../../../src/domain/Send.ts"
+import { SendRepository } from "../../../src/services/SendRepository.ts"
+import type { NewSend } from "../../../src/services/SendRepository.ts"
+import { newSend } from "../../conformance/sendRepository.ts"
+import { messageDraft } from "../../support/drafts.ts"
+import { deviceId, pass } from "../../support/fleetBench.ts"
+import { begin, live, logged, storage } from "../../support/receptionBench.ts"
+import { ScriptedSending } from "../../support/scriptedSending.ts"
+
+const id = deviceId(1)
+const chat = (n: number) => `62811100${n}@s.whatsapp.net`
+
+const bench = Effect.gen(function*() {
+  const { gateway, history } = yield* begin(1)
+  const send = new ScriptedSending()
+  return { gateway: Object.assign(gateway, { send }), history, send }
+})
+
+const accept = Effect.fnUntraced(function*(text: string, change: Partial<NewSend> = {}) {
+  const sends = yield* SendRepository
+  return (yield* Effect.orDie(sends.accept(newSend(id, text, change)))).send
+})
+
+const stateOf = Effect.fnUntraced(function*(send: { readonly id: NewSend["id"] }) {
+  const sends = yield* SendRepository
+  return yield* Effect.orDie(sends.find(send.id))
+})
+
+const statuses = Effect.map(
+  logged("message.status"),
+  (events) => events.map(({ data }) => (JSON.parse(data) as { readonly status: string }).status)
+)
+
+const refused = (reason: SendReason, permanent: boolean) =>
+  Effect.fail(new SendRefused({ message: `refused: ${reason}`, reason, permanent }))
+
+const lost = Effect.fail(new SendOutcomeUnknown({ message: "the connection broke" }))
+
+/** What the gateway's history says that the account has sent. */
+const own = (text: string, at: number, waId = `H${text}`) =>
+  messageDraft({
+    device: id,
+    chat: chat(1),
+    fromMe: true,
+    waId,
+    body: text,
+    occurredAt: new Date(at).toISOString()
+  })
+
+/** What is on its way may still be answered when a process stops, so a stop takes some time. */
+const passing = Effect.fnUntraced(function*(stop: Effect.Effect<void>) {
+  const stopping = yield* Effect.forkChild(stop)
+  yield* pass("3 seconds")
+  yield* Fiber.join(stopping)
+})
+
+const test = (name: string, body: Effect.Effect<void, never, never>) => it.effect(name, () => body)
+
+const onStorage = <E>(body: Effect.Effect<void, E, Effect.Services<ReturnType<typeof live>>>) =>
+  Effect.provide(Effect.orDie(body), storage)
+
+describe("the queue of messages to send", () => {
+  test(
+    "sends what was accepted before and after the start, in order per chat, and tells each once",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      const first = yield* accept("one")
+      yield* accept("two")
+      const life = yield* live(gateway)
+      yield* pass("3 seconds")
+      yield* accept("three")
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(send.texts(), ["one", "two", "three"])
+      const state = yield* stateOf(first)
+      assert.deepStrictEqual([state?.state, state?.waId], ["sent", "SENT1"])
+      assert.deepStrictEqual(yield* statuses, ["sent", "sent", "sent"])
+      const sent = (yield* logged("message.sent")).map(({ data }) => JSON.parse(data) as { readonly messageId: string })
+      assert.strictEqual(sent[0]?.messageId, first.id)
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a slow answer holds up its own chat alone",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      send.answer = ({ to }) => to === chat(1) ? Effect.never : null
+      const life = yield* live(gateway)
+      yield* accept("slow")
+      yield* accept("behind it")
+      yield* accept("elsewhere", { chat: chat(2) })
+      yield* pass("5 seconds")
+      assert.deepStrictEqual(send.texts(), ["slow", "elsewhere"])
+      yield* passing(life.stop)
+    }))
+  )
+
+  test(
+    "a device that is offline sends nothing, sends once it is back, and what is over its time expires",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      gateway.mode = "transport"
+      const life = yield* live(gateway)
+      const short = yield* accept("short", { grace: Duration.seconds(5) })
+      const patient = yield* accept("patient")
+      yield* pass("10 seconds")
+      assert.deepStrictEqual(send.texts(), [])
+      assert.strictEqual((yield* stateOf(short))?.state, "expired")
+      gateway.mode = "accept"
+      yield* pass("60 seconds")
+      assert.deepStrictEqual(send.texts(), ["patient"])
+      assert.strictEqual((yield* stateOf(patient))?.state, "sent")
+      assert.deepStrictEqual(yield* statuses, ["expired", "sent"])
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "what was surely not sent keeps its place and is tried again; what is refused for good fails",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      send.answer = (_, n) =>
+        n === 1
+          ? refused("not-connected", false)
+          : n === 2
+          ? Effect.fail(GatewayUnavailable.of("default", "take a message", "ECONNREFUSED"))
+          : n === 4
+          ? refused("not-on-whatsapp", true)
+          : null
+      const life = yield* live(gateway)
+      const first = yield* accept("first")
+      const second = yield* accept("second")
+      yield* pass("60 seconds")
+      assert.deepStrictEqual(send.texts(), ["first", "first", "first", "second"])
+      assert.deepStrictEqual([(yield* stateOf(first))?.state, (yield* stateOf(first))?.attempts], ["sent", 3])
+      const failed = yield* stateOf(second)
+      assert.deepStrictEqual([failed?.state, failed?.reason], ["failed", "not-on-whatsapp"])
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a reach-out limit stops that recipient alone",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      send.answer = ({ to }) => to === chat(1) ? refused("reach-out-limit", true) : null
+      const life = yield* live(gateway)
+      yield* accept("a1")
+      const held = yield* accept("a2")
+      const other = yield* accept("b1", { chat: chat(2) })
+      yield* pass("10 seconds")
+      assert.sameMembers([...send.texts()], ["a1", "b1"])
+      assert.strictEqual((yield* stateOf(held))?.reason, "reach-out-pause")
+      assert.strictEqual((yield* stateOf(other))?.state, "sent")
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a message whose answer was lost is in doubt, and never given to the gateway again by itself",
+    onStorage(Effect.gen(function*() {
+      const { gateway, history, send } = yield* bench
+      history.covers = new Set()
+      send.answer = (_, n) => n === 1 ? lost : null
+      const life = yield* live(gateway)
+      const doubtful = yield* accept("doubtful", { onUnknown: "retry" })
+      yield* accept("next")
+      yield* pass("30 minutes", "10 seconds")
+      assert.deepStrictEqual(send.texts(), ["doubtful", "next"])
+      assert.strictEqual((yield* stateOf(doubtful))?.state, "unknown")
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a message in doubt is found in the history, or proven not to be sent once the history must have it",
+    onStorage(Effect.gen(function*() {
+      const { gateway, history, send } = yield* bench
+      send.answer = () => lost
+      const life = yield* live(gateway)
+      yield* pass("3 seconds")
+      const found = yield* accept("found")
+      const absent = yield* accept("absent")
+      history.keep(own("found", yield* Clock.currentTimeMillis))
+      yield* pass("30 seconds")
+      assert.deepStrictEqual([(yield* stateOf(found))?.state, (yield* stateOf(found))?.waId], ["sent", "Hfound"])
+      assert.strictEqual((yield* stateOf(absent))?.state, "unknown", "the gateway may still be at it")
+      yield* pass("90 seconds")
+      assert.strictEqual((yield* stateOf(absent))?.reason, "not-in-history")
+      assert.deepStrictEqual(yield* statuses, ["unknown", "unknown", "sent", "failed"])
+      assert.strictEqual(send.given.length, 2)
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "what is proven not to be sent is sent again where the request asked for that",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      send.answer = (_, n) => n === 1 ? lost : null
+      const life = yield* live(gateway)
+      const again = yield* accept("again", { onUnknown: "retry" })
+      yield* pass("3 minutes")
+      assert.deepStrictEqual(send.texts(), ["again", "again"])
+      assert.strictEqual((yield* stateOf(again))?.state, "sent")
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a process that dies after the claim leaves the message in doubt, and the next one finds out",
+    onStorage(Effect.gen(function*() {
+      const { gateway, history, send } = yield* bench
+      const held = send.hold()
+      const life = yield* live(gateway)
+      const sent = yield* accept("sent all the same")
+      yield* pass("3 seconds")
+      assert.deepStrictEqual(send.texts(), ["sent all the same"])
+      const at = yield* Clock.currentTimeMillis
+      yield* passing(life.kill)
+      Deferred.doneUnsafe(held, Effect.void)
+      history.keep(own("sent all the same", at))
+      const next = yield* live(gateway)
+      yield* pass("30 seconds")
+      assert.strictEqual(send.given.length, 1, "never twice")
+      const state = yield* stateOf(sent)
+      assert.deepStrictEqual([state?.state, state?.waId], ["sent", "Hsent all the same"])
+      assert.deepStrictEqual(yield* statuses, ["unknown", "sent"])
+      yield* next.stop
+    }))
+  )
+
+  test(
+    "a scheduled message starts within two seconds of its time, over a restart, and once",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      const dueAt = (yield* Clock.currentTimeMillis) + 120_000
+      const life = yield* live(gateway)
+      yield* accept("later", { scheduledAt: new Date(dueAt).toISOString() })
+      yield* pass("60 seconds")
+      yield* life.stop
+      const next = yield* live(gateway)
+      yield* pass("57 seconds")
+      const early = send.given.length
+      yield* pass("5 seconds")
+      assert.deepStrictEqual([early, send.given.length], [0, 1])
+      yield* next.stop
+    }))
+  )
+})

@@ -1,0 +1,167 @@
+/** Sending over HTTP and RPC: what is accepted, what is refused and how, and what a key may do. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { SendRepository } from "../../src/services/SendRepository.ts"
+import { ScriptedSending } from "../support/scriptedSending.ts"
+import { ask, type Key, makeScript, makeStorage, startServer } from "../support/surface.ts"
+import type { Json } from "../support/surface.ts"
+
+const to = "+62 812-9876-5432"
+
+const setup = Effect.fnUntraced(
+  function*(options: { readonly sends?: boolean; readonly keys?: ReadonlyArray<Key> } = {}) {
+    const script = makeScript()
+    if (options.sends !== false) Object.assign(script.gateway, { send: new ScriptedSending() })
+    const storage = yield* makeStorage
+    const server = yield* startServer({
+      script,
+      storage,
+      ...(options.keys === undefined ? {} : { keys: options.keys })
+    })
+    const manager = yield* Effect.provideContext(DeviceManager, server.services)
+    const device = yield* Effect.orDie(manager.register({ name: "desk" }))
+    const sends = yield* Effect.provideContext(SendRepository, server.services)
+    const post = (json: Json, headers: Record<string, string> = {}, id: DeviceId = device.id) =>
+      ask(`${server.url}/api/v1/devices/${id}/messages`, { method: "POST", json, headers })
+    const get = (path: string, headers: Record<string, string> = {}) => ask(`${server.url}/api/v1${path}`, { headers })
+    const remove = (id: string, headers: Record<string, string> = {}) =>
+      ask(`${server.url}/api/v1/messages/${id}`, { method: "DELETE", headers })
+    return { script, server, manager, device, sends, post, get, remove }
+  }
+)
+
+describe("sending over HTTP", () => {
+  it.live("answers 202 with the stored message, which lists and reads show", () =>
+    Effect.gen(function*() {
+      const { device, get, post } = yield* setup()
+      const { body, status } = yield* post({ to, text: "Yes, until six." })
+      assert.strictEqual(status, 202)
+      assert.deepInclude(body, {
+        deviceId: device.id,
+        direction: "out",
+        chat: "6281298765432@s.whatsapp.net",
+        type: "text",
+        body: "Yes, until six.",
+        status: "pending",
+        waId: null
+      })
+      assert.deepStrictEqual((yield* get(`/messages/${body.id}`)).body, body)
+      assert.deepStrictEqual((yield* get(`/messages?device=${device.id}&status=pending`)).body.items, [body])
+      const at = new Date(Date.now() + 3_600_000).toISOString()
+      const later = yield* post({ to, text: "later", scheduledAt: at })
+      assert.deepStrictEqual([later.status, later.body.status, later.body.sending.scheduledAt], [202, "scheduled", at])
+      assert.strictEqual((yield* get("/messages?status=scheduled")).body.items.length, 1)
+    }))
+
+  it.live("a request that cannot be right is told why, and nothing is stored", () =>
+    Effect.gen(function*() {
+      const { device, get, manager, post } = yield* setup()
+      const wrong: ReadonlyArray<readonly [request: Json, status: number, tag: string, reason?: string]> = [
+        [{ to: "081298765432", text: "x" }, 400, "RecipientInvalid", "leading-zero"],
+        [{ to: "62812", text: "x" }, 400, "RecipientInvalid", "length"],
+        [{ to: "status@broadcast", text: "x" }, 400, "RecipientInvalid", "kind"],
+        [{ to }, 400, "ContentInvalid"],
+        [{ to, text: "x", location: { latitude: 1, longitude: 2 } }, 400, "ContentInvalid"],
+        [{ to, text: "" }, 400, "RequestInvalid"],
+        [{ to, text: "x", mentions: ["everyone"] }, 400, "ContentInvalid"],
+        [{ to, poll: { question: "?", options: ["a", "b"], choices: 3 } }, 400, "ContentInvalid"],
+        [{ to, poll: { question: "?", options: ["a", "a"] } }, 400, "RequestInvalid"],
+        [{ to, text: "x", scheduledAt: "tomorrow" }, 400, "ScheduleInvalid"],
+        [{ to, text: "x", scheduledAt: "2226-01-01T00:00:00Z" }, 400, "ScheduleInvalid"],
+        [{ to, text: "x", replyTo: "msg_01K5ZQ9D3B7C8E5F6G1H2J4K00" }, 404, "MessageNotFound"],
+        [{ to, location: { latitude: 1, longitude: 2 } }, 422, "ContentUnsupported"],
+        [{ to, text: "x", colour: "red" }, 400, "RequestInvalid"]
+      ]
+      for (const [request, status, tag, reason] of wrong) {
+        const answer = yield* post(request)
+        assert.deepStrictEqual([answer.status, answer.body._tag, answer.body.reason], [status, tag, reason], tag)
+        assert.notInclude(answer.body.message, "98765432")
+      }
+      assert.strictEqual((yield* post({ to, text: "x" }, {}, `dev_${"0".repeat(25)}1` as DeviceId)).status, 404)
+      yield* Effect.orDie(manager.deactivate(device.id))
+      assert.strictEqual((yield* post({ to, text: "x" })).status, 409)
+      assert.deepStrictEqual((yield* get("/messages")).body.items, [])
+    }))
+
+  it.live("a gateway that cannot send says so before anything is stored", () =>
+    Effect.gen(function*() {
+      const { get, post } = yield* setup({ sends: false })
+      const { body, status } = yield* post({ to, text: "x" })
+      assert.deepStrictEqual([status, body._tag, body.supported], [422, "ContentUnsupported", []])
+      assert.deepStrictEqual((yield* get("/messages")).body.items, [])
+    }))
+
+  it.live("a thousand requests with one key at once are answered alike, byte for byte, and are one message", () =>
+    Effect.gen(function*() {
+      const { get, post } = yield* setup()
+      const headers = { "idempotency-key": "order-4711" }
+      const answers = yield* Effect.forEach(
+        Array.from({ length: 1000 }, () => post({ to, text: "once" }, headers)),
+        (answer) => answer,
+        { concurrency: 100 }
+      )
+      assert.strictEqual(new Set(answers.map(({ body, status }) => JSON.stringify([status, body]))).size, 1)
+      assert.strictEqual(answers[0]?.status, 202)
+      const other = yield* post({ to, text: "another" }, headers)
+      assert.deepStrictEqual([other.status, other.body._tag], [422, "IdempotencyKeyReused"])
+      assert.strictEqual((yield* post({ to, text: "x" }, { "idempotency-key": "a b" })).status, 400)
+      assert.strictEqual((yield* get("/messages")).body.items.length, 1)
+    }))
+
+  it.live("cancels what waits, once, and says the truth about everything else", () =>
+    Effect.gen(function*() {
+      const { get, post, remove } = yield* setup()
+      const { body } = yield* post({ to, text: "take it back" })
+      const cancelled = yield* remove(body.id)
+      assert.deepStrictEqual([cancelled.status, cancelled.body.status], [200, "cancelled"])
+      const again = yield* remove(body.id)
+      assert.deepStrictEqual([again.status, again.body._tag, again.body.status], [
+        409,
+        "MessageNotCancellable",
+        "cancelled"
+      ])
+      assert.strictEqual((yield* remove("msg_01K5ZQ9D3B7C8E5F6G1H2J4K00")).status, 404)
+      const events = (yield* get("/events?after=0&kind=message.status")).body.items
+      assert.deepStrictEqual(events.map(({ data }: Json) => [data.messageId, data.status]), [[body.id, "cancelled"]])
+    }))
+
+  it.live("only a key with the scope send sends, for its own devices alone", () =>
+    Effect.gen(function*() {
+      const other = `dev_${"Z".repeat(26)}` as DeviceId
+      const { get, post, remove } = yield* setup({
+        keys: [
+          ["reader", ["read"], "key-read"],
+          ["sender", ["send"], "key-send"],
+          ["limited", ["send", "read"], "key-limited", [other]]
+        ]
+      })
+      const as = (key: string) => ({ authorization: `Bearer ${key}` })
+      assert.strictEqual((yield* post({ to, text: "x" })).status, 401)
+      assert.strictEqual((yield* post({ to, text: "x" }, as("key-read"))).status, 403)
+      assert.strictEqual((yield* post({ to, text: "x" }, as("key-limited"))).status, 404)
+      const { body, status } = yield* post({ to, text: "x" }, as("key-send"))
+      assert.strictEqual(status, 202)
+      assert.strictEqual((yield* get(`/messages/${body.id}`, as("key-limited"))).status, 404)
+      assert.strictEqual((yield* remove(body.id, as("key-limited"))).status, 404)
+      assert.deepStrictEqual((yield* get("/messages", as("key-limited"))).body.items, [])
+      assert.strictEqual((yield* remove(body.id, as("key-read"))).status, 403)
+      assert.strictEqual((yield* remove(body.id, as("key-send"))).status, 200)
+    }))
+
+  it.live("the typed client sends and cancels", () =>
+    Effect.gen(function*() {
+      const { device, server } = yield* setup()
+      yield* Effect.gen(function*() {
+        const columba = yield* ColumbaClient
+        const request = { id: device.id, to, text: "by RPC", idempotencyKey: "k" }
+        const message = yield* columba.messages.send(request)
+        assert.deepStrictEqual(yield* columba.messages.send(request), message)
+        assert.strictEqual((yield* columba.messages.cancel({ id: message.id })).status, "cancelled")
+        const refused = yield* Effect.flip(columba.messages.send({ ...request, text: "other" }))
+        assert.strictEqual(refused._tag, "IdempotencyKeyReused")
+      }).pipe(Effect.provide(ColumbaClient.layerHttp({ url: server.url })), Effect.orDie)
+    }))
+})
