@@ -136,6 +136,7 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   host.status.moved(cell, from)
   host.starter.moved(cell)
   host.webhooks.moved(cell)
+  host.backfill.changed(cell)
 }
 
 const pushState = (

@@ -16,7 +16,7 @@ import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./ActorState.ts"
 import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
-import { endRefusal, hear, push } from "./hearing.ts"
+import { endDoubt, endRefusal, hear, push } from "./hearing.ts"
 import { Reception } from "./Reception.ts"
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
@@ -232,6 +232,7 @@ export class FrameListener implements SessionListener {
 const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
   cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
   cell.reception.hear(draft, cell.host.now())
+  if (cell.reception.doubted) push(cell, endDoubt(cell))
   if (draft.kind === "message.received") cell.host.backfill.changed(cell)
   if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) cell.post({ _tag: "TrafficHeard" })
 }

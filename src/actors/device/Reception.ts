@@ -63,6 +63,11 @@ export class Reception {
   busy = false
   /** Empty: all of them have come after all. */
   suspects: ReadonlyArray<Suspect> | null = null
+  /**
+   * Deafness was proven although a session was open: no open session proves anything until something comes live, or a look
+   * finds nothing that had not come.
+   */
+  doubted = false
   /** Proofs of deafness in a row, and the last one. */
   proofs = 0
   provedAt = Number.NEGATIVE_INFINITY

@@ -82,15 +82,21 @@ export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void =>
   if (effects.length > 0) log.pushEffects(effects, options)
 }
 
-/** Reception is proven. Not while the socket is not read, webhooks are turned away, or messages are missing. */
+/** Reception is proven. Not while the socket is not read, webhooks are turned away, messages are missing, or it is doubted. */
 export const hear = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   if (reception.gaps.reception === "hearing") return none
-  if (cell.paused || reception.refusedAt !== null || reception.suspects !== null) return none
+  if (cell.paused || reception.refusedAt !== null || reception.suspects !== null || reception.doubted) return none
   reception.hearingAt = host.now()
   const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
   host.backfill.heard(cell)
   return records
+}
+
+/** Something has come, or nothing was missing: an open session proves reception again. */
+export const endDoubt = (cell: DeviceCell): GapRecords => {
+  cell.reception.doubted = false
+  return cell.actorState.state._tag === "Online" ? hear(cell) : none
 }
 
 /** Nothing is proven to arrive any more. Without `provenThrough`: since the last moment at which something proved it. */

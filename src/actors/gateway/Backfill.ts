@@ -39,7 +39,10 @@ export interface Backfill {
   readonly remove: (cell: DeviceCell) => void
   /** Reception of this device is back: its history is read soon. */
   readonly heard: (cell: DeviceCell) => void
-  /** What is waited for of this device may be due sooner now: a message came, it is paused, webhooks were turned away. */
+  /**
+   * What is waited for of this device may be due sooner now: a message came, it is paused, webhooks were turned away, or its
+   * state is another one.
+   */
   readonly changed: (cell: DeviceCell) => void
   readonly view: () => BackfillView
 }
@@ -68,18 +71,27 @@ export const make = Effect.fnUntraced(function*(
 
   // When what is due
 
+  const isDoubted = ({ actorState, reception }: DeviceCell): boolean =>
+    reception.doubted && actorState.state._tag === "Online"
+
+  /** When a look at the device is due; infinite where looks are for nothing. */
+  const findLook = (cell: DeviceCell): number =>
+    gateway.history !== undefined && (cell.reception.gaps.gaps.length === 0 || isDoubted(cell))
+      ? cell.reception.lookDueAt(lookMin, lookMax)
+      : Number.POSITIVE_INFINITY
+
   /** When something is due of the device, whatever it is; infinite where nothing is waited for. */
-  const findDue = ({ reception }: DeviceCell): number => {
+  const findDue = (cell: DeviceCell): number => {
+    const { reception } = cell
     const { busy, gaps, pausedAt, refusedAt, suspects } = reception
     let at = refusedAt === null ? Number.POSITIVE_INFINITY : refusedAt + webhookMax
     if (suspects !== null) {
       at = suspects.reduce((least, { judgeAt }) => Math.min(least, judgeAt), suspects.length === 0 ? 0 : at)
     }
-    if (gaps.reception !== "hearing") return at
+    if (gaps.reception !== "hearing" && !isDoubted(cell)) return at
     if (pausedAt !== null) return Math.min(at, pausedAt + pauseMax)
     if (busy) return at
-    const looked = gateway.history !== undefined && gaps.gaps.length === 0
-    return Math.min(at, reception.dueAt, looked ? reception.lookDueAt(lookMin, lookMax) : at)
+    return Math.min(at, reception.dueAt, findLook(cell))
   }
 
   const changed = (cell: DeviceCell): void => {
@@ -226,7 +238,7 @@ export const make = Effect.fnUntraced(function*(
     const now = monotonic()
     if (reception.suspects !== null) deafness.judge(cell, reception.suspects, now)
     if (reception.refusedAt !== null && now - reception.refusedAt >= webhookMax) push(cell, endRefusal(cell))
-    if (reception.gaps.reception === "hearing") {
+    if (reception.gaps.reception === "hearing" || isDoubted(cell)) {
       if (reception.pausedAt !== null) {
         if (now - reception.pausedAt >= pauseMax) {
           push(cell, loseReception(cell, "paused", "the log was full, so the socket was not read"))
@@ -242,8 +254,7 @@ export const make = Effect.fnUntraced(function*(
       reception.dueAt = Number.POSITIVE_INFINITY
       return enqueue(cell, reception.gaps.gaps.length > 0 ? "connect" : reception.due)
     }
-    const looked = gateway.history !== undefined && reception.gaps.gaps.length === 0
-    if (looked && reception.lookDueAt(lookMin, lookMax) <= now) enqueue(cell, "look")
+    if (findLook(cell) <= now) enqueue(cell, "look")
   }
 
   const due = yield* DueSet.make<DeviceCell>({

@@ -11,7 +11,7 @@ import type { FleetSettings } from "../../services/FleetSettings.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { change, hear, loseReception, push, transitMax, webhookMax } from "../device/hearing.ts"
+import { change, endDoubt, hear, loseReception, push, transitMax, webhookMax } from "../device/hearing.ts"
 import type { Suspect } from "../device/Reception.ts"
 import * as Reading from "./Reading.ts"
 
@@ -44,6 +44,8 @@ export interface Deafness {
   ) => Effect.Effect<number>
   /** Whether what was missed has come meanwhile; what has not proves that the device is deaf, and ends its session. */
   readonly judge: (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number) => void
+  /** A look at a device whose reception is doubted is over: a miss proves deafness again, nothing missing ends the doubt. */
+  readonly judgeLook: (cell: DeviceCell, read: Reading.Reading) => void
   /** When the device was deaf before the reception was lost that it has a gap of; null if it was not. */
   readonly findHindsight: (cell: DeviceCell, read: Reading.Reading) => Effect.Effect<Interval | null>
   /** How often deafness was proven since the last call. */
@@ -94,6 +96,19 @@ export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time
     push(cell, change(cell, { _tag: "Missed", from, to: time.now(), cause: "deaf", detail, id }))
   })
 
+  /** Ends the session, unless that was done shortly before and has not helped. */
+  const prove = (cell: DeviceCell, evidence: string): void => {
+    const { host, reception } = cell
+    const now = host.now()
+    reception.doubted = true
+    if (now - reception.provedAt > proofPauseMax) reception.proofs = 0
+    const pause = Math.min(proofPauseMax, proofPause * 2 ** (reception.proofs - 1))
+    if (reception.proofs > 0 && now - reception.provedAt <= pause) return
+    reception.proofs++
+    reception.provedAt = now
+    cell.post({ _tag: "DeafProved", evidence })
+  }
+
   return {
     count: Effect.fnUntraced(function*(cell, read, drafts, appended) {
       const { host, reception } = cell
@@ -125,12 +140,12 @@ export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time
       const oldest = missed.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
       const evidence = `the gateway's history has ${missed.length} message(s), the first of ` +
         `${new Date(oldest).toISOString()}, that the session did not deliver`
-      if (now - reception.provedAt > proofPauseMax) reception.proofs = 0
-      const pause = Math.min(proofPauseMax, proofPause * 2 ** (reception.proofs - 1))
-      if (reception.proofs > 0 && now - reception.provedAt <= pause) return push(cell, hear(cell))
-      reception.proofs++
-      reception.provedAt = now
-      cell.post({ _tag: "DeafProved", evidence })
+      prove(cell, evidence)
+    },
+
+    judgeLook: (cell, { fresh, young }) => {
+      if (fresh > 0) prove(cell, `the gateway's history has ${fresh} event(s) that the session did not deliver`)
+      else if (!young) push(cell, endDoubt(cell))
     },
 
     // Messages from before the gap that were new: the device was deaf for a while before it lost its connection, or

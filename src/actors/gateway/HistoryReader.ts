@@ -132,6 +132,7 @@ export const make = Effect.fnUntraced(function*(
     if (read.kind === "look") {
       reception.lookedAt = cell.host.now()
       if (read.fresh === 0 && !read.young) reception.looks++
+      if (reception.doubted) deafness.judgeLook(cell, read)
       return
     }
     const hindsight = yield* deafness.findHindsight(cell, read)
@@ -174,7 +175,7 @@ export const make = Effect.fnUntraced(function*(
       // Gone, or given up because an older database has taken the place of ours.
       if (!has(cell) || cell.reception.reading !== read) return "over"
       // Reception was lost meanwhile: the reading that follows finds the same rows, and what they prove of that time.
-      if (read.kind === "look" && reception.gaps.gaps.length > 0) {
+      if (read.kind === "look" && reception.gaps.gaps.length > 0 && !reception.doubted) {
         reception.reading = null
         return "over"
       }

@@ -201,6 +201,36 @@ describe("a device that is deaf", () => {
       assert.strictEqual((yield* logged("message.received")).length, 45)
     }).pipe(Effect.provide(storage)))
 
+  it.effect("is deaf until something comes, however often a session is opened that delivers nothing", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const life = yield* live(gateway)
+      yield* pass("5 seconds")
+      yield* chatter(gateway, history, 20, null)
+      yield* chatter(gateway, history, 30, "all")
+      assert.isAbove(gateway.openedAt.length, 1)
+      assert.strictEqual((yield* life.fleet.view(one))?.state._tag, "Online")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, endedAt }) => [cause, endedAt]), [["deaf", null]])
+      const heardAt = (yield* Clock.currentTimeMillis) / 1000
+      yield* chatter(gateway, history, 5, null)
+      yield* pass("1 minute")
+      const [gap, ...others] = yield* gapsOf(one)
+      assert.deepStrictEqual([gap!.status, others], ["closed", []])
+      assert.isAtLeast(seconds(gap!.endedAt), heardAt)
+      assert.strictEqual((yield* logged("message.received")).length, 55)
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("hears again where a look finds nothing that had not come, although nothing comes", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("5 seconds")
+      yield* chatter(gateway, history, 20, null)
+      yield* chatter(gateway, history, 15, "all")
+      yield* pass("3 minutes")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [["deaf", "closed"]])
+    }).pipe(Effect.provide(storage)))
+
   it.effect("is not taken for deaf where messages only take some seconds longer than the history", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
