@@ -41,6 +41,8 @@ export interface Life {
   readonly fleet: DeviceFleet["Service"]
   /** The log takes no more than it has, as if its callers were stopped at the bound. */
   readonly setFull: (full: boolean) => void
+  /** The process is gone without a word as soon as the log has the next rows that it read from a history. */
+  readonly killAfterRows: () => void
   /** The process is gone without a word: nothing that it still does reaches the storage. */
   readonly kill: Effect.Effect<void>
   /** The process is stopped in order. */
@@ -70,9 +72,19 @@ export const live = Effect.fnUntraced(function*(
   const waiting = new Set<() => void>()
   let killed = false
   let full = false
+  let rowsAreFatal = false
   const log = EventLog.of({
     ...inner,
-    append: (drafts, options) => Effect.suspend(() => killed ? Effect.never : inner.append(drafts, options)),
+    append: (drafts, options) =>
+      Effect.suspend(() => {
+        if (killed) return Effect.never
+        const appended = inner.append(drafts, options)
+        if (!rowsAreFatal || !drafts.some(({ via }) => via === "backfill")) return appended
+        return Effect.flatMap(appended, () => {
+          killed = true
+          return Effect.never
+        })
+      }),
     push: (draft, options) => killed || inner.push(draft, options) && !full,
     pushEffects: (effects, options) => {
       if (!killed) inner.pushEffects(effects, options)
@@ -105,6 +117,9 @@ export const live = Effect.fnUntraced(function*(
       const woken = [...waiting]
       waiting.clear()
       for (const resume of woken) resume()
+    },
+    killAfterRows: () => {
+      rowsAreFatal = true
     },
     kill: Effect.suspend(() => {
       killed = true

@@ -68,6 +68,8 @@ export class Reception {
    * finds nothing that had not come.
    */
   doubted = false
+  /** Another process was its owner before: what that one had read and not judged when it ended is still to be judged. */
+  unchecked = false
   /** Proofs of deafness in a row, and the last one. */
   proofs = 0
   provedAt = Number.NEGATIVE_INFINITY

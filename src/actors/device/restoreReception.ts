@@ -62,7 +62,7 @@ export const resume = (
   { floor, now, recorded, sweptAt, watermark }: RestoredReception
 ): GapRecords => {
   const { reception } = cell
-  Object.assign(reception, { floor, sweptAt, watermark })
+  Object.assign(reception, { floor, sweptAt, watermark, unchecked: recorded !== null })
   if (recorded === null) {
     reception.gaps = unheard
     return { drafts: [], effects: [] }

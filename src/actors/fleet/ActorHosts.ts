@@ -14,6 +14,7 @@ import type { BackfillView, IncidentView } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
+import { GapRepository } from "../../services/GapRepository.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { GatewayAbsent, GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { ActorHost } from "../device/ActorHost.ts"
@@ -59,6 +60,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
     ActorHosts,
     Effect.gen(function*() {
       const log = yield* EventLog
+      const ledger = yield* GapRepository
       const directory = yield* GatewayDirectory
       const settings = yield* FleetSettings
       const clock = yield* Clock.Clock
@@ -75,7 +77,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const starter = yield* SlotStarter.make(gateway, (cell) => status.want(cell, "soon"))
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
-        const backfill = yield* Backfill.make(gateway, { log, time, settings })
+        const backfill = yield* Backfill.make(gateway, { log, ledger, time, settings })
         const alarms = yield* DueSet.make<DeviceCell>({ grain: alarmGrain, onDue: (cell) => cell.alarm() })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {

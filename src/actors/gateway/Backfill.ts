@@ -10,6 +10,7 @@ import type { Scope } from "effect"
 import type { BackfillView } from "../../services/DeviceFleet.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
 import type { History } from "../../services/GatewayParts.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
@@ -49,13 +50,14 @@ export interface Backfill {
 
 export interface BackfillParts {
   readonly log: EventLog["Service"]
+  readonly ledger: GapRepository["Service"]
   readonly time: DatabaseTime["Service"]
   readonly settings: FleetSettings
 }
 
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
-  { log, settings, time }: BackfillParts
+  { ledger, log, settings, time }: BackfillParts
 ): Effect.fn.Return<Backfill, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -125,7 +127,7 @@ export const make = Effect.fnUntraced(function*(
 
   // The readings
 
-  const deafness = Deafness.make(gateway, { log, time, settings, onSuspects: changed })
+  const deafness = Deafness.make(gateway, { log, ledger, time, settings, onSuspects: changed })
   const reader = yield* HistoryReader.make(gateway, {
     log,
     time,

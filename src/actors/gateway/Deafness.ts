@@ -4,10 +4,12 @@
  * before the verdict.
  */
 import { Duration, Effect } from "effect"
-import type { EventDraft } from "../../domain/Event.ts"
+import type { EventDraft, LoggedEvent } from "../../domain/Event.ts"
+import type { MessageData } from "../../domain/EventData.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import type { Appended, EventLog } from "../../services/EventLog.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
@@ -24,6 +26,9 @@ const proofPauseMax = 60 * 60_000
 
 /** One missed message proves as much as many. */
 const suspectsMax = 16
+
+/** How many of a device's newest gaps are looked at for one that names a time. */
+const gapsMax = 1000
 
 /** How many of a device's newest events are looked through for those that came live. */
 const latestMax = 1000
@@ -46,21 +51,29 @@ export interface Deafness {
   readonly judge: (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number) => void
   /** A look at a device whose reception is doubted is over: a miss proves deafness again, nothing missing ends the doubt. */
   readonly judgeLook: (cell: DeviceCell, read: Reading.Reading) => void
-  /** When the device was deaf before the reception was lost that it has a gap of; null if it was not. */
-  readonly findHindsight: (cell: DeviceCell, read: Reading.Reading) => Effect.Effect<Interval | null>
+  /**
+   * Times at which the device was deaf although it seemed to hear, and that no gap names: messages in them were new to the
+   * log, either in this reading or in one that an earlier process had not finished when it ended. Or WhatsApp delivered them
+   * late. What came live around them says between which times.
+   */
+  readonly findHindsight: (cell: DeviceCell, read: Reading.Reading) => Effect.Effect<ReadonlyArray<Interval>>
   /** How often deafness was proven since the last call. */
   readonly takeProofs: () => number
 }
 
 export interface DeafnessParts {
   readonly log: EventLog["Service"]
+  readonly ledger: GapRepository["Service"]
   readonly time: DatabaseTime["Service"]
   readonly settings: Pick<FleetSettings, "clockSkew" | "deafArrival" | "deafGrace">
   /** Suspects of a device have been found: they are to be judged when it is time. */
   readonly onSuspects: (cell: DeviceCell) => void
 }
 
-export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time }: DeafnessParts): Deafness => {
+export const make = (
+  gateway: WhatsAppGateway,
+  { ledger, log, onSuspects, settings, time }: DeafnessParts
+): Deafness => {
   const skew = Duration.toMillis(settings.clockSkew)
   const grace = Duration.toMillis(settings.deafGrace)
   const arrival = gateway.capabilities.liveEvents === "webhook" ? webhookMax : Duration.toMillis(settings.deafArrival)
@@ -69,9 +82,7 @@ export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time
   /** When the newest events of the device that came live were recorded, newest first. */
   const readLive = (cell: DeviceCell): Effect.Effect<ReadonlyArray<number>> =>
     log.latest({ device: cell.device.id, limit: latestMax }).pipe(
-      Effect.map((events) =>
-        events.filter(({ via }) => via === "live" || via === "webhook").map(({ recordedAt }) => Date.parse(recordedAt))
-      ),
+      Effect.map(listLive),
       Effect.orElseSucceed((): ReadonlyArray<number> => [])
     )
 
@@ -148,15 +159,29 @@ export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time
       else if (!young) push(cell, endDoubt(cell))
     },
 
-    // Messages from before the gap that were new: the device was deaf for a while before it lost its connection, or
-    // WhatsApp delivered them late. What came live around them says between which times.
-    findHindsight: Effect.fnUntraced(function*(cell, { before }) {
-      const first = cell.reception.gaps.gaps[0]
-      if (before === null || first === undefined) return null
-      const live = yield* readLive(cell)
-      const from = live.find((at) => at <= before.first) ?? before.first
-      const to = live.findLast((at) => at > before.last + transitMax) ?? first.openedAt
-      return { from: Math.max(cell.reception.floor, from - transitMax), to: Math.min(to, first.openedAt) }
+    findHindsight: Effect.fnUntraced(function*(cell, { odd }) {
+      const { device, reception } = cell
+      if (odd.length === 0 && !reception.unchecked) return []
+      const events = yield* log.latest({ device: device.id, limit: latestMax }).pipe(Effect.orElseSucceed(() => []))
+      const written = yield* ledger.page({ device: device.id, limit: gapsMax }).pipe(
+        Effect.map(({ items }) =>
+          items.map((gap) => ({ openedAt: readTime(gap.openedAt), endedAt: readEnd(gap.endedAt) }))
+        ),
+        Effect.orElseSucceed(() => [])
+      )
+      const live = listLive(events)
+      const gaps = [...written, ...reception.gaps.gaps]
+      const since = events.length === latestMax
+        ? Number.NEGATIVE_INFINITY
+        : Math.min(...live, ...gaps.map(({ openedAt }) => openedAt))
+      const left = reception.unchecked ? listRead(events).filter((at) => at >= since) : []
+      const missed = [...odd, ...left].filter((at) => at >= reception.floor && !Reading.isNamed(gaps, at, skew))
+      return groupByLive(missed.toSorted((one, other) => one - other), live).map(({ first, last }) => {
+        const from = live.find((at) => at <= first) ?? first
+        const next = Math.min(...gaps.map(({ openedAt }) => openedAt).filter((at) => at > last), time.now())
+        const to = live.findLast((at) => at > last + transitMax) ?? next
+        return { from: Math.max(reception.floor, from - transitMax), to: Math.min(to, next) }
+      })
     }),
 
     takeProofs: () => {
@@ -166,3 +191,31 @@ export const make = (gateway: WhatsAppGateway, { log, onSuspects, settings, time
     }
   }
 }
+
+/** When those that came live were recorded, in their order. */
+const listLive = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
+  events.filter(({ via }) => via === "live" || via === "webhook").map(({ recordedAt }) => readTime(recordedAt))
+
+/** When those messages of other accounts were sent that a history brought. */
+const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
+  events.filter(({ data, kind, via }) =>
+    via === "backfill" && kind === "message.received" && Reading.isHeardChat((JSON.parse(data) as MessageData).chat)
+  ).map(({ occurredAt }) => readTime(occurredAt))
+
+/** Times in order, together as long as nothing came live between them. */
+const groupByLive = (
+  times: ReadonlyArray<number>,
+  live: ReadonlyArray<number>
+): ReadonlyArray<{ readonly first: number; readonly last: number }> => {
+  const groups: Array<{ first: number; last: number }> = []
+  for (const at of times) {
+    const group = groups.at(-1)
+    if (group === undefined || live.some((came) => came > group.last + transitMax && came < at)) {
+      groups.push({ first: at, last: at })
+    } else group.last = at
+  }
+  return groups
+}
+
+const readTime = (time: string): number => Date.parse(time)
+const readEnd = (time: string | null): number | null => time === null ? null : readTime(time)

@@ -21,6 +21,7 @@ import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { track } from "../device/GapTracker.ts"
+import type { GapOrder } from "../device/GapTracker.ts"
 import { gapRecords } from "../device/hearing.ts"
 import { appendFacts } from "./appendFacts.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
@@ -33,6 +34,9 @@ const pageMax = Duration.seconds(60)
 
 /** After so many pages the next device has its turn: one long history holds up no others. */
 const pagesPerTurn = 10
+
+const hindsightDetail =
+  "messages of that time were in the gateway's history and had not come, although the session seemed open"
 
 const freshRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "new" })
 const knownRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "known" })
@@ -98,30 +102,30 @@ export const make = Effect.fnUntraced(function*(
     cell: DeviceCell,
     read: Reading.Reading | null,
     through: number,
-    hindsight: Interval | null
+    hindsight: ReadonlyArray<Interval>
   ): Effect.Effect<unknown, Fenced | GroupTooLarge> =>
     Effect.suspend(() => {
       const { reception } = cell
-      const id = makeGapId(clock.currentTimeMillisUnsafe())
       const [first] = reception.gaps.gaps
-      if (hindsight !== null && read !== null && first !== undefined) Reading.assignEarly(read, first.id, id)
-      const missed = hindsight === null ? { state: reception.gaps, orders: [] } : track(reception.gaps, {
-        _tag: "Missed",
-        ...hindsight,
-        cause: "deaf",
-        detail:
-          "messages of that time were in the gateway's history and had not come, although the session seemed open",
-        id
-      })
+      let { gaps: state } = reception
+      const orders: Array<GapOrder> = []
+      for (const [index, interval] of hindsight.entries()) {
+        const id = makeGapId(clock.currentTimeMillisUnsafe())
+        const isEarlier = first !== undefined && interval.from < first.openedAt
+        if (index === 0 && read !== null && isEarlier) Reading.assignEarly(read, first.id, id)
+        const missed = track(state, { _tag: "Missed", ...interval, cause: "deaf", detail: hindsightDetail, id })
+        state = missed.state
+        orders.push(...missed.orders)
+      }
       const covers = gateway.history?.covers ?? new Set<never>()
-      const closed = track(missed.state, {
+      const closed = track(state, {
         _tag: "Accounted",
         from: read?.from ?? through,
         through,
         judge: (gap) => Reading.judge(read, covers, gap)
       })
       reception.gaps = closed.state
-      const { drafts, effects } = gapRecords(cell, [...missed.orders, ...closed.orders])
+      const { drafts, effects } = gapRecords(cell, [...orders, ...closed.orders])
       return decide(cell, drafts, effects)
     })
 
@@ -136,6 +140,7 @@ export const make = Effect.fnUntraced(function*(
       return
     }
     const hindsight = yield* deafness.findHindsight(cell, read)
+    reception.unchecked = false
     reception.watermark = Math.max(reception.watermark ?? 0, read.through)
     if (read.kind === "sweep") reception.sweptAt = read.through
     reception.lookedAt = cell.host.now()
@@ -204,7 +209,7 @@ export const make = Effect.fnUntraced(function*(
         const { reception } = cell
         reception.reading = null
         reception.lookedAt = cell.host.now()
-        return reception.gaps.gaps.length === 0 ? Effect.void : Effect.asVoid(close(cell, null, time.now(), null))
+        return reception.gaps.gaps.length === 0 ? Effect.void : Effect.asVoid(close(cell, null, time.now(), []))
       }),
     counts: () => ({ rows, pages })
   }

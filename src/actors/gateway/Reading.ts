@@ -10,7 +10,7 @@ import type { EventDraft } from "../../domain/Event.ts"
 import { provables } from "../../domain/Gap.ts"
 import type { GapId, Provable } from "../../domain/Gap.ts"
 import type { History, HistoryWindow } from "../../services/GatewayParts.ts"
-import type { EndedGap, GapState, Judgement } from "../device/GapTracker.ts"
+import type { EndedGap, GapState, Judgement, TrackedGap } from "../device/GapTracker.ts"
 import { transitMax } from "../device/hearing.ts"
 
 /**
@@ -39,8 +39,10 @@ export interface Reading {
   early: number
   /** Rows were left out because they are probably on their way. */
   young: boolean
-  /** The times of messages of other accounts that were new, and are older than every gap: the first and the last. */
-  before: { readonly first: number; readonly last: number } | null
+  /** Nothing was read before, and nothing was missed since: what is older than the hearing was never promised. */
+  readonly isFirst: boolean
+  /** The times of messages of other accounts that were new, are in no gap, and are older than the hearing that lasts. */
+  readonly odd: Array<number>
 }
 
 /** Rows may carry a time that is ahead of ours by as much as the gateway's clock is. */
@@ -100,7 +102,8 @@ export const begin = (begin: Begin): Reading => {
     recovered: new Map(),
     early: 0,
     young: false,
-    before: null
+    isFirst: watermark === null && gaps.gaps.length === 0,
+    odd: []
   }
 }
 
@@ -121,7 +124,9 @@ export const selectRows = (
 
 /** Whether a message is of a kind that every session delivers: written by another account, in a chat of people. */
 export const isTelling = (draft: EventDraft): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
-  draft.kind === "message.received" && /@(s\.whatsapp\.net|lid|g\.us)$/.test(draft.data.chat)
+  draft.kind === "message.received" && isHeardChat(draft.data.chat)
+
+export const isHeardChat = (chat: string): boolean => /@(s\.whatsapp\.net|lid|g\.us)$/.test(chat)
 
 /** Takes a row into account that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
 export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew: number): boolean => {
@@ -132,12 +137,31 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
     if (at < first.openedAt) reading.early++
-    // Reception was proven until this long after the beginning that is written down.
-    if (isTelling(draft) && at < first.openedAt + transitMax - secondResolution) {
-      const { first: earliest, last } = reading.before ?? { first: at, last: at }
-      reading.before = { first: Math.min(earliest, at), last: Math.max(last, at) }
-    }
   }
+  const isSuspect = isSuspicious(gaps, draft, at, skew)
+  if (
+    !isSuspect && isTelling(draft) && !reading.isFirst && reading.odd.length < oddMax && !isNamed(gaps.gaps, at, skew)
+  ) {
+    reading.odd.push(at)
+  }
+  return isSuspect
+}
+
+/** A few hundred of them tell as much as all. */
+const oddMax = 1000
+
+/** Whether a message of this time may have been lost in one of these gaps. */
+export const isNamed = (
+  gaps: ReadonlyArray<Pick<TrackedGap, "endedAt" | "openedAt">>,
+  at: number,
+  skew: number
+): boolean =>
+  gaps.some(({ endedAt, openedAt }) =>
+    // Reception was proven until this long after the beginning that is written down.
+    openedAt + transitMax - secondResolution <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY) + skew
+  )
+
+const isSuspicious = (gaps: GapState, draft: EventDraft, at: number, skew: number): boolean => {
   if (gaps.hearingSince === null || !isTelling(draft)) return false
   // What is close to the end of a gap may be of the gap, where the clocks differ. A gap may lie within the hearing.
   const isOfGap = gaps.gaps.some(({ endedAt, openedAt }) =>

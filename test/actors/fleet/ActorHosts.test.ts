@@ -4,6 +4,7 @@ import { Effect, Layer, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
 import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
+import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
 import { device } from "../../support/fleetBench.ts"
@@ -39,6 +40,7 @@ const layer = Layer.suspend(() => {
   const gateways = [new ScriptedGateway(), Object.assign(new ScriptedGateway(), { name: other })]
   return Layer.fresh(ActorHosts.layer).pipe(
     Layer.provide(Layer.succeed(EventLog, log)),
+    Layer.provide(MemoryStorage.layerMemory),
     Layer.provide(Layer.succeed(DatabaseTime, DatabaseTime.of({ now: () => 0, at: (at) => at }))),
     Layer.provide(GatewayDirectory.layerFixed(gateways))
   )

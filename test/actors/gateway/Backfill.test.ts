@@ -395,6 +395,58 @@ describe("a process that ends", () => {
       assert.strictEqual((yield* logged("message.received")).length, 3)
     }).pipe(Effect.provide(storage)))
 
+  it.effect("that dies when it has read rows and judged none leaves the verdict to the next one", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const first = yield* live(gateway)
+      yield* pass("1 minute")
+      for (const waId of ["HEARD", "UNHEARD", "HEARD LATER"]) {
+        const draft = yield* arriving(one, { waId })
+        history.keep(draft)
+        if (waId !== "UNHEARD") yield* say(gateway, draft)
+        yield* pass("1 minute", "500 millis")
+      }
+      first.killAfterRows()
+      yield* pass("20 minutes", "5 seconds")
+      assert.deepStrictEqual(waIdsIn(yield* logged("message.received")).toSorted(), ["HEARD", "HEARD LATER", "UNHEARD"])
+      yield* first.kill
+      const second = yield* live(gateway)
+      yield* pass("1 minute")
+      const deaf = (yield* gapsOf(one)).filter(({ cause }) => cause === "deaf")
+      assert.deepStrictEqual(deaf.map(({ status }) => status), ["closed"])
+      assert.isAtMost(seconds(deaf[0]!.openedAt), 60)
+      assert.isAtLeast(seconds(deaf[0]!.endedAt), 120)
+      yield* second.kill
+      yield* live(gateway)
+      yield* pass("1 minute")
+      assert.strictEqual((yield* gapsOf(one)).filter(({ cause }) => cause === "deaf").length, 1, "named once")
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("finds that a device was deaf between two of its gaps, whose histories could not be read", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const heard = yield* arriving(one)
+      history.keep(heard)
+      yield* say(gateway, heard)
+      yield* pass("1 minute")
+      history.mode = "fail"
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("2 minutes")
+      history.keep(yield* arriving(one, { waId: "BETWEEN" }))
+      yield* pass("2 minutes")
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("20 seconds")
+      history.mode = "answer"
+      yield* pass("20 minutes", "5 seconds")
+      const gaps = yield* gapsOf(one)
+      assert.deepStrictEqual(gaps.map(({ cause }) => cause).toSorted(), ["deaf", "socket-down", "socket-down"])
+      const deaf = gaps.find(({ cause }) => cause === "deaf")!
+      assert.isAtMost(seconds(deaf.openedAt), 240)
+      assert.isAtLeast(seconds(deaf.endedAt), 240)
+    }).pipe(Effect.provide(storage)))
+
   it.effect("finds afterwards that a device was deaf before it was killed", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
