@@ -3,7 +3,7 @@
  * the signature is what counts. The body is read whole, because the signature is over its bytes, and within bounds of its
  * own: strangers can send to it.
  */
-import { Clock, Deferred, Duration, Effect, Metric, Stream } from "effect"
+import { Clock, Context, Deferred, Duration, Effect, Metric, Stream } from "effect"
 import { HttpRouter, HttpServerRequest, HttpServerResponse } from "effect/http"
 import * as Metrics from "../services/Metrics.ts"
 import { monotonicMillis } from "../services/monotonic.ts"
@@ -13,7 +13,9 @@ import type { WebhookOutcome } from "../services/webhookOutcomes.ts"
 import { refused } from "./errorResponses.ts"
 
 /** Bodies of a few KiB from a gateway in another country take less; the rest of the time is for the commit. */
-const bodyTimeout = Duration.seconds(5)
+export const WebhookBodyTimeout = Context.Reference<Duration.Duration>("columba/http/WebhookBodyTimeout", {
+  defaultValue: () => Duration.seconds(5)
+})
 
 /** Webhooks without an answer. More than a gateway of ten thousand devices has on its way while a commit takes 100 ms. */
 const inFlightMax = 4096
@@ -113,14 +115,18 @@ class Body {
 }
 
 /** The body as it came. Fails with what is to be answered. */
-const readBody = (request: Request, body: Body): Effect.Effect<Uint8Array, WebhookOutcome> =>
+const readBody = (
+  request: Request,
+  body: Body,
+  timeout: Duration.Duration
+): Effect.Effect<Uint8Array, WebhookOutcome> =>
   request.stream.pipe(
     Stream.mapError((): WebhookOutcome => "broken"),
     Stream.runForEach((chunk) => {
       const refusal = body.add(chunk)
       return refusal === null ? Effect.void : Effect.fail(refusal)
     }),
-    Effect.timeoutOrElse({ duration: bodyTimeout, orElse: () => Effect.fail<WebhookOutcome>("too-slow") }),
+    Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.fail<WebhookOutcome>("too-slow") }),
     Effect.raceFirst(body.gaveWay),
     Effect.flatMap(() => body.evicted ? Effect.fail<WebhookOutcome>("busy") : Effect.sync(() => body.join()))
   )
@@ -162,6 +168,7 @@ const headersFor = (outcome: WebhookOutcome, status: number): Readonly<Record<st
 
 export const WebhookRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) {
   const ingest = yield* WebhookIngest
+  const timeout = yield* WebhookBodyTimeout
   const clock = yield* Clock.Clock
   const inFlight = new InFlight()
 
@@ -170,7 +177,7 @@ export const WebhookRoutes = HttpRouter.use(Effect.fnUntraced(function*(router) 
     const refuse = (outcome: WebhookOutcome) => ingest.refuse({ gateway, startedAt }, outcome)
     const early = refuseUnread(request)
     if (early !== null) return yield* refuse(early)
-    const read = yield* Effect.result(readBody(request, body))
+    const read = yield* Effect.result(readBody(request, body, timeout))
     if (read._tag === "Failure") return yield* refuse(read.failure)
     const { headers } = request
     return yield* ingest.take({ gateway, device: readDevice(request), headers, body: read.success, startedAt })

@@ -1,6 +1,6 @@
 /** Webhooks over real sockets: who may post, what is answered, and what is in the log then. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Effect, Fiber, Redacted } from "effect"
+import { Context, Duration, Effect, Fiber, Redacted } from "effect"
 import type { Scope } from "effect"
 import { request } from "node:http"
 import { connect } from "node:net"
@@ -407,7 +407,7 @@ describe("what a stranger sends to the webhooks", () => {
 
   it.live("too slowly is refused in time, and holds up nobody", () =>
     Effect.gen(function*() {
-      const { server } = yield* start()
+      const { server } = yield* start({ webhookBodyTimeout: Duration.seconds(1) })
       const slow = yield* Effect.forkChild(speak(server, (write) => {
         write("POST /webhooks/default HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n")
         const drip = setInterval(() => write("x") || clearInterval(drip), 100)
@@ -419,7 +419,7 @@ describe("what a stranger sends to the webhooks", () => {
 
   it.live("and not to its end gives way to what is sent whole, also when it fills all room", () =>
     Effect.gen(function*() {
-      const { server } = yield* start()
+      const { server } = yield* start({ webhookBodyTimeout: Duration.infinity })
       const held = 4_000_000
       const parts = Math.ceil(64 * 1024 * 1024 / held) + 3
       const strangers = yield* Effect.forEach(
@@ -433,9 +433,11 @@ describe("what a stranger sends to the webhooks", () => {
       const first = yield* Effect.raceAllFirst(strangers.map((stranger) => Fiber.join(stranger)))
       assert.match(first, /^HTTP\/1\.1 503 /)
       assert.strictEqual((yield* post(server.url, { slot: "slot-1", ids: ["A"] }, { secret })).status, 200)
-      const ends = yield* Effect.forEach(strangers, (stranger) => Fiber.join(stranger))
-      assert.sameMembers([...new Set(ends.map((heard) => heard.slice(9, 12)))], ["503", "408"])
-      assert.match(yield* metricsOf(server), /columba_webhooks_in_flight 0/)
+      yield* Fiber.interruptAll(strangers)
+      yield* until(
+        "nothing is held of those who have left",
+        Effect.map(metricsOf(server), (metrics) => /columba_webhooks_in_flight 0/.test(metrics))
+      )
     }))
 
   it.live("compressed is refused: what was signed is not what came", () =>
@@ -514,7 +516,7 @@ describe("what a stranger sends to the webhooks", () => {
   it.live("by the thousand at once is taken, each once", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
-      const count = 2000
+      const count = 1000
       const statuses = yield* Effect.forEach(
         Array.from({ length: count }),
         (_, index) =>
@@ -525,7 +527,7 @@ describe("what a stranger sends to the webhooks", () => {
         { concurrency: 500 }
       )
       assert.deepStrictEqual([...new Set(statuses)], [200])
-      assert.lengthOf(yield* events, 1000)
+      assert.lengthOf(yield* events, count / 2)
       assert.strictEqual((yield* Effect.orDie(Context.get(server.services, EventLog).bounds)).head, count / 2)
     }))
 

@@ -4,10 +4,12 @@
  */
 import { Context, Effect, Exit, Layer, Redacted, Scope as EffectScope } from "effect"
 import { HttpServer } from "effect/http"
+import type { Duration } from "effect"
 import type { Scope } from "../../src/contracts/Authorization.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, EventId, GatewayName } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
+import { WebhookBodyTimeout } from "../../src/http/WebhooksHttp.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
@@ -175,6 +177,7 @@ export const startServer = (
     readonly port?: number
     readonly host?: string
     readonly corsOrigins?: ReadonlyArray<string>
+    readonly webhookBodyTimeout?: Duration.Duration
   } = {}
 ): Effect.Effect<RunningServer, never, EffectScope.Scope> =>
   Effect.gen(function*() {
@@ -184,6 +187,10 @@ export const startServer = (
       port: options.port ?? 0,
       corsOrigins: options.corsOrigins ?? []
     }).pipe(
+      Layer.provide(Layer.effect(
+        WebhookBodyTimeout,
+        Effect.map(WebhookBodyTimeout, (usual) => options.webhookBodyTimeout ?? usual)
+      )),
       Layer.provideMerge(services(options))
     )
     const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
