@@ -4,6 +4,7 @@ import { Context, Duration, Effect, Exit, Layer, Scope } from "effect"
 import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
 import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
 import { FleetSettings } from "../../../src/services/FleetSettings.ts"
 import { GapRepository } from "../../../src/services/GapRepository.ts"
 import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
@@ -27,6 +28,10 @@ const layer = (url: string, gateway: ScriptedGateway) =>
     Layer.provideMerge(layerPostgresAt(url))
   )
 
+/** Null: it is of another kind. */
+const stateIn = (data: string) =>
+  (JSON.parse(data) as { readonly state?: { readonly _tag: string } }).state?._tag ?? null
+
 it.live(
   "goes on with all of its devices, and writes down the time that the older database lacks",
   () =>
@@ -41,6 +46,7 @@ it.live(
           fleet: Context.get(context, DeviceFleet),
           devices: Context.get(context, DeviceRepository),
           ledger: Context.get(context, GapRepository),
+          log: Context.get(context, EventLog),
           stop: Scope.close(scope, Exit.void)
         }
       })
@@ -58,7 +64,7 @@ it.live(
       const copied = yield* clock
       yield* admin.copy
       const gateway = new ScriptedGateway()
-      const { devices, fleet, ledger } = yield* run(gateway)
+      const { devices, fleet, ledger, log } = yield* run(gateway)
       yield* until("both are online again", Effect.map(recorded(devices), (states) => states === "Online Online"))
       const [kept] = gateway.live(one)
       // Accounted for, which the older database does not know.
@@ -87,10 +93,15 @@ it.live(
         assert(items.every(({ status }) => status === "unprovable"), "this gateway has no history")
       }
       assert.strictEqual((yield* ledger.page({ device: one, limit: 1 })).items[0]?.cause, "log-reset")
+      const { head } = yield* log.bounds
       gateway.live(one)[0]!.lose("transport")
+      // Read from the log: the device is back before long, and its row shows only where it is now.
       yield* until(
         "a decision after that is taken",
-        Effect.map(recorded(devices), (states) => states.startsWith("Backoff"))
+        Effect.map(
+          Effect.orDie(log.read({ after: head, limit: 1000 })),
+          ({ events }) => events.some(({ data, deviceId }) => deviceId === one && stateIn(data) === "Backoff")
+        )
       )
     }).pipe(Effect.scoped)
 )

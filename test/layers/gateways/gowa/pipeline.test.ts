@@ -46,7 +46,8 @@ const waIdsOf = (logged: ReadonlyArray<RealGateway.Logged>): ReadonlyArray<strin
 describe("what GOWA posts", () => {
   it.live("is in the log, each event once, whatever order and how often it comes in", () =>
     Effect.gen(function*() {
-      const { core, emit, gowa, posting, server, settled } = yield* setup()
+      // It gives up nothing here, however long a machine with other work needs for all that is posted at once.
+      const { core, emit, gowa, posting, server, settled } = yield* setup({ gowa: { pace: 0, webhookPace: 10 } })
       yield* posting
       core.applyFault({ kind: "duplicate", copies: 3, probability: 0.2 })
       core.applyFault({ kind: "reorder", window: 9, probability: 0.5 })
@@ -124,7 +125,7 @@ describe("what GOWA posts", () => {
       const closed = logged.find(({ data, kind }) => kind === "gap.closed" && data.recovered > 0)
       assert.deepStrictEqual([closed?.data.status, closed?.data.proven], ["unprovable", ["messages"]])
       assert.include(closed?.data.detail, "acks")
-    }), 60_000)
+    }))
 
   it.live("of other kinds is kept as the gateway's own events, and a reject once however often it is posted", () =>
     Effect.gen(function*() {
