@@ -1,24 +1,19 @@
 /** The program as its user meets it: what it says, and with what it ends. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import { Webhook } from "standardwebhooks"
+import { freshDirectory } from "../support/directory.ts"
 import * as Subscriber from "../support/subscriber.ts"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
 import { until } from "../support/until.ts"
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-cli-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
-
 const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) {
-  return yield* runProgram(args, { cwd: yield* directory, env })
+  return yield* runProgram(args, { cwd: yield* freshDirectory, env })
 })
 
 const commands = [
@@ -92,7 +87,7 @@ describe("mistakes", () => {
 
   it.live("read a .env file as they read the environment", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       writeFileSync(join(cwd, ".env"), "PORT=lots\n")
       const { code, err } = yield* runProgram(["serve"], { cwd })
       assert.strictEqual(code, 2)
@@ -201,7 +196,7 @@ describe("what is not there", () => {
 describe("a running Columba", () => {
   it.live("delivers to a subscription that the commands add, look at, pause, replay and remove", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       const server = yield* ColumbaProcess.make({
         directory: cwd,
         env: { COLUMBA_DEMO_DEVICES: "1", COLUMBA_WEBHOOK_ALLOW_PRIVATE: "true" }
@@ -244,7 +239,7 @@ describe("a running Columba", () => {
 
   it.live("shows itself to the commands: demo devices with traffic, one more added, explained, and followed", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       const server = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })
       yield* server.start
       const remote = (...args: ReadonlyArray<string>) => runProgram([...args, "--url", server.url], { cwd })

@@ -1,21 +1,14 @@
 /** Made-up devices and messages stay where they belong: with the built-in simulator, on the embedded database. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { connect } from "amqplib"
 import { Effect } from "effect"
 import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
+import { freshDirectory } from "../support/directory.ts"
 import { freshVhost } from "../support/broker.ts"
 import * as TestDatabase from "../support/database.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { runProgram } from "./support/runProgram.ts"
 import { until } from "../support/until.ts"
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-demo-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 interface DevicePage {
   readonly items: ReadonlyArray<{ readonly gateway: string; readonly state: { readonly _tag: string } }>
@@ -59,7 +52,7 @@ describe("demo data", () => {
   it.live("is not made on a real database: without a gateway the program runs with none and says how to set one", () =>
     Effect.gen(function*() {
       const columba = yield* ColumbaProcess.make({
-        directory: yield* directory,
+        directory: yield* freshDirectory,
         env: { DATABASE_URL: yield* TestDatabase.freshDatabase, COLUMBA_DEMO_DEVICES: "3" }
       })
       yield* columba.start
@@ -72,7 +65,7 @@ describe("demo data", () => {
 
   it.live("reaches neither a gateway nor a broker that is configured later, and is shown as not running", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       const demo = yield* ColumbaProcess.make({ directory: cwd, env: { COLUMBA_DEMO_DEVICES: "3" } })
       yield* demo.start
       const [first] = yield* listDevices(demo)

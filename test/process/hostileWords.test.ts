@@ -2,22 +2,15 @@
  * Words of others in a terminal. A device, a gateway and a WhatsApp user say what a terminal would obey; the built
  * program shows it in a pseudo terminal, and nothing but its own colours may reach that.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import { freshDirectory } from "../support/directory.ts"
 import { messageDraft, startServer, stateDraft } from "../support/surface.ts"
 import { hasTerminal, runInTerminal } from "./support/runInTerminal.ts"
 import { runProgram } from "./support/runProgram.ts"
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-words-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 /** Clears the screen, sets the title, begins a sequence with a C1 character, begins a line, and reverses the rest. */
 const hostile = "\u001b[2J\u001b]0;owned\u0007\u009b31mred\rowned\ncolumba: all is well\u202egnp"
@@ -75,7 +68,7 @@ const makeServer = Effect.gen(function*() {
 describe.skipIf(!hasTerminal)("words of others in a terminal", () => {
   it.live("are shown with visible escapes by every command that prints them", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       const { id, url } = yield* makeServer
       const commands = [
         ["devices", "list"],
@@ -98,7 +91,7 @@ describe.skipIf(!hasTerminal)("words of others in a terminal", () => {
 
   it.live("stay JSON escapes in JSON, also those that JSON itself would let through", () =>
     Effect.gen(function*() {
-      const cwd = yield* directory
+      const cwd = yield* freshDirectory
       const { id, url } = yield* makeServer
       const commands = [["devices", "list"], ["devices", "explain", id], [
         "events",

@@ -1,17 +1,11 @@
 /** `npm start`: npm starts a shell, and the shell starts the program. A killed npm can pass no signal on. */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join, resolve } from "node:path"
+import { resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { freshDirectory } from "../support/directory.ts"
 import { runProgram } from "./support/runProgram.ts"
 
 const startScript = resolve(import.meta.dirname, "../../scripts/start.ts")
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-launcher-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 /** In npm's place: a process that starts a shell which stays. */
 const launcher = `
@@ -34,7 +28,7 @@ const killLauncher = `
 describe("npm start", () => {
   it.live("leaves no server behind when npm is killed, and the server stops in order", () =>
     Effect.gen(function*() {
-      const ran = yield* runProgram(["-e", killLauncher], { cwd: yield* directory, command: [process.execPath] })
+      const ran = yield* runProgram(["-e", killLauncher], { cwd: yield* freshDirectory, command: [process.execPath] })
       assert.strictEqual(ran.out.trim(), "SIGKILL true", ran.err)
     }))
 })

@@ -1,10 +1,10 @@
 /** `node dist/main.js` by a Node that is too old. Wants such a Node on the machine; says so where there is none. */
 import { execFileSync } from "node:child_process"
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { copyFileSync, existsSync, mkdirSync, readFileSync, symlinkSync } from "node:fs"
 import { join, resolve } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { freshDirectory } from "../support/directory.ts"
 import { program, runProgram } from "./support/runProgram.ts"
 
 const root = resolve(import.meta.dirname, "../..")
@@ -16,12 +16,7 @@ const isOld = (version: string): boolean => {
 }
 const oldNode = ["/usr/bin/node", "/usr/local/bin/node"].find((node) => existsSync(node) && isOld(readVersion(node)))
 
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-old-node-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
-
-const lonely = Effect.map(directory, (cwd) => {
+const lonely = Effect.map(freshDirectory, (cwd) => {
   copyFileSync(program, join(cwd, "main.mjs"))
   return { cwd, file: join(cwd, "main.mjs") }
 })
@@ -41,7 +36,7 @@ describe("the runtime guard", () => {
 
     it.live("starts the project's runtime, with arguments and exit code", () =>
       Effect.gen(function*() {
-        const cwd = yield* directory
+        const cwd = yield* freshDirectory
         const ran = yield* runProgram(["devices", "list", "--url", "http://127.0.0.1:1"], {
           cwd,
           command: [node, program]
@@ -69,7 +64,7 @@ describe("the runtime guard", () => {
 
     it.live("says in one line what npm start lacks after an install without scripts", () =>
       Effect.gen(function*() {
-        const cwd = yield* directory
+        const cwd = yield* freshDirectory
         const ran = yield* runProgram([], { cwd, command: [node, join(root, "scripts/start.js")] })
         assert.strictEqual(ran.code, 1)
         assert.match(ran.err, /^columba needs a newer Node than [\d.]+ to start: run 'npm rebuild node'.*\n$/)
@@ -77,7 +72,7 @@ describe("the runtime guard", () => {
 
     it.live("passes signals on, and the server stops in order", () =>
       Effect.gen(function*() {
-        const cwd = yield* directory
+        const cwd = yield* freshDirectory
         const script = `
           const { spawn } = require("node:child_process")
           const child = spawn(process.execPath, [${
@@ -91,7 +86,7 @@ describe("the runtime guard", () => {
 
     it.live("leaves no server behind when the launcher is killed, and the server stops in order", () =>
       Effect.gen(function*() {
-        const cwd = yield* directory
+        const cwd = yield* freshDirectory
         // The server inherits the launcher's output, so the output ends only with the server.
         const script = `
           const { spawn } = require("node:child_process")

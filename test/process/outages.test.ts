@@ -38,11 +38,7 @@ const under = Effect.fnUntraced(function*(
 })
 
 /** So many more events were emitted. */
-const heard = (rig: Rig.Rig, more: number) =>
-  Effect.suspend(() => {
-    const goal = rig.simulator.ledger.count + more
-    return until(`${more} more events were emitted`, Effect.sync(() => rig.simulator.ledger.count >= goal))
-  })
+const heard = (rig: Rig.Rig, more: number) => Effect.suspend(() => rig.emitted(rig.simulator.ledger.count + more))
 
 /** What readiness says of one part. */
 const said = (rig: Rig.Rig, name: string, detail: RegExp, status: number) =>
@@ -79,17 +75,18 @@ describe("RabbitMQ", () => {
     }))
 })
 
+/** A Postgres of this test alone, and the program on it. */
+const onOwnPostgres = Effect.fnUntraced(function*(seed: string) {
+  const database = yield* PostgresServer.make
+  const databaseUrl = yield* freshDatabaseOn(database.url)
+  return { database, rig: yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed }) }
+})
+
 describe("Postgres", () => {
   for (const mode of ["fast", "immediate"] as const) {
     it.live(`may be restarted (${mode}) under load`, () =>
       Effect.gen(function*() {
-        const database = yield* PostgresServer.make
-        const rig = yield* Rig.make({
-          databaseUrl: yield* freshDatabaseOn(database.url),
-          rabbitUrl: yield* freshVhost,
-          devices,
-          seed: `postgres-${mode}`
-        })
+        const { database, rig } = yield* onOwnPostgres(`postgres-${mode}`)
         yield* under(
           500,
           rig,
@@ -107,13 +104,7 @@ describe("Postgres", () => {
 
   it.live("away for long makes sockets pause within bounded memory, and none of their frames is lost", () =>
     Effect.gen(function*() {
-      const database = yield* PostgresServer.make
-      const rig = yield* Rig.make({
-        databaseUrl: yield* freshDatabaseOn(database.url),
-        rabbitUrl: yield* freshVhost,
-        devices,
-        seed: "postgres-away"
-      })
+      const { database, rig } = yield* onOwnPostgres("postgres-away")
       yield* under(
         4000,
         rig,
@@ -136,13 +127,7 @@ describe("Postgres", () => {
 
   it.live("that neither answers nor closes connections makes the program wait and say so", () =>
     Effect.gen(function*() {
-      const database = yield* PostgresServer.make
-      const rig = yield* Rig.make({
-        databaseUrl: yield* freshDatabaseOn(database.url),
-        rabbitUrl: yield* freshVhost,
-        devices,
-        seed: "postgres-frozen"
-      })
+      const { database, rig } = yield* onOwnPostgres("postgres-frozen")
       yield* under(
         500,
         rig,

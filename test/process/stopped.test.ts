@@ -20,7 +20,7 @@ const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null)
     for (const socket of device.sockets) socket.once("close", (code) => codes.push(code))
   }
   rig.simulator.emit({ rate: 600 })
-  yield* until("2,000 events were emitted", Effect.sync(() => rig.simulator.ledger.count >= 2000))
+  yield* rig.emitted(2000)
   const first = yield* rig.columba.terminate
   rig.simulator.emitter.stop()
   assert.deepStrictEqual([first.code, first.signal], [0, null])
@@ -65,7 +65,7 @@ describe("SIGTERM while the database does not answer", () => {
         for (const socket of device.sockets) socket.once("close", (code) => codes.push(code))
       }
       rig.simulator.emit({ rate: 200 })
-      yield* until("some events were emitted", Effect.sync(() => rig.simulator.ledger.count >= 100))
+      yield* rig.emitted(100)
       yield* database.freeze
       const exited = yield* rig.columba.terminate
       rig.simulator.emitter.stop()

@@ -3,17 +3,14 @@
  * committed event, in order for each device, under one id; what comes twice is what a crash may repeat.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { Effect } from "effect"
 import { Webhook } from "standardwebhooks"
 import { seeded } from "../../src/simulator/Seeded.ts"
-import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
 import { freshDatabase } from "../support/database.ts"
 import * as Subscriber from "../support/subscriber.ts"
 import { until } from "../support/until.ts"
-import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import * as Rig from "./support/Rig.ts"
+import { readAllEvents } from "./support/viaApi.ts"
 
 const devices = 20
 const events = 3_000
@@ -23,44 +20,19 @@ const kills = 4
 /** Chooses the moments of the kills. Another one may be tried by `COLUMBA_TEST_SEED`. */
 const seed = process.env["COLUMBA_TEST_SEED"] ?? "subscriptions"
 
-interface EventsPage {
-  readonly items: ReadonlyArray<{ readonly id: string; readonly seq: string; readonly deviceId: string }>
-  readonly through: string
-}
-
-const readAll = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess) {
-  const all: Array<EventsPage["items"][number]> = []
-  for (let after = "0";;) {
-    const page: EventsPage = yield* columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=1000`)
-    all.push(...page.items)
-    if (page.items.length === 0) return all
-    after = page.through
-  }
-})
-
 describe("killed four times in the middle of deliveries", () => {
   it.live(
     "every subscriber gets every committed event, in order for each device, under one id",
     () =>
       Effect.gen(function*() {
-        const directory = yield* Effect.acquireRelease(
-          Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-subscriptions-"))),
-          (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-        )
-        const gateway = yield* Effect.orDie(startSimulator({ seed }))
-        const columba = yield* ColumbaProcess.make({
-          directory,
-          env: {
-            DATABASE_URL: yield* freshDatabase,
-            WHATSAPP_API_URL: gateway.url,
-            COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
-            COLUMBA_WEBHOOK_ALLOW_PRIVATE: "true"
-          }
+        const rig = yield* Rig.make({
+          databaseUrl: yield* freshDatabase,
+          rabbitUrl: null,
+          devices,
+          seed,
+          env: { COLUMBA_WEBHOOK_ALLOW_PRIVATE: "true" }
         })
-        yield* columba.start
-        for (let number = 1; number <= devices; number++) {
-          yield* columba.post("/api/v1/devices", { name: `slot-${number}`, upstreamId: `slot-${number}` })
-        }
+        const { columba, simulator } = rig
         const subscribers = yield* Effect.forEach(
           [
             Subscriber.status(204),
@@ -77,15 +49,13 @@ describe("killed four times in the middle of deliveries", () => {
               return { id, subscriber, webhook: new Webhook(secret) }
             })
         )
-        yield* until("every device is online", Effect.sync(() => gateway.core.stats().sockets === devices))
-
         let emitted = false
-        gateway.core.emit({ count: events, rate }, () => emitted = true)
+        simulator.emit({ count: events, rate }, () => emitted = true)
         const random = seeded(seed)
         const restarts: Array<number> = []
         for (let kill = 0; kill < kills; kill++) {
           const moment = Math.floor((kill + 0.3 + random.next() * 0.6) * events / (kills + 1))
-          yield* until(`${moment} events were emitted`, Effect.sync(() => gateway.core.ledger.count >= moment))
+          yield* rig.emitted(moment)
           restarts.push(subscribers[0]!.subscriber.received.length)
           yield* columba.kill
           yield* columba.start
@@ -95,12 +65,9 @@ describe("killed four times in the middle of deliveries", () => {
           columba.get<{ readonly items: ReadonlyArray<{ readonly behind: number }> }>("/api/v1/subscriptions"),
           ({ items }) => items.reduce((sum, one) => sum + one.behind, 0)
         )
-        yield* until(
-          "nothing is on its way",
-          Effect.map(columba.metric("columba_log_queue_events"), (count) => count === 0)
-        )
+        yield* rig.settled
         yield* until("every subscriber has everything", Effect.map(behind, (count) => count === 0))
-        const log = yield* readAll(columba)
+        const log = yield* readAllEvents(columba)
         assert.isAbove(log.length, events / 2)
 
         for (const { subscriber, webhook } of subscribers) {
@@ -129,7 +96,6 @@ describe("killed four times in the middle of deliveries", () => {
           assert.isBelow(repeated, kills * 4 * rate)
         }
         assert.strictEqual((yield* columba.terminate).code, 0)
-      }),
-    240_000
+      })
   )
 })

@@ -7,7 +7,8 @@ import { countBy, joinUpstream } from "./upstream.ts"
 import type { UpstreamLedgers } from "./upstream.ts"
 
 export interface Ledgers extends UpstreamLedgers {
-  readonly delivered: ReadonlyArray<Delivered>
+  /** What the recorder behind the broker received; null without a broker. */
+  readonly delivered: ReadonlyArray<Delivered> | null
   /** What a reader of the event stream received, who read from the beginning; null without one. */
   readonly streamed: ReadonlyArray<Streamed> | null
   /** Ids that were seen committed at some time during the run. */
@@ -86,12 +87,13 @@ export interface Verdict {
 const examplesMax = 5
 
 export const check = (ledgers: Ledgers): Verdict => {
-  const { committed, delivered, emitted } = ledgers
+  const { committed, emitted } = ledgers
+  const delivered = ledgers.delivered ?? []
   const first = firstDeliveries(delivered)
   const upstream = joinUpstream(ledgers)
   const repeats = delivered.filter((delivery) => first.get(delivery.messageId) !== delivery)
   const byId = new Map(committed.map((row) => [row.id, row]))
-  const broker = judgeReader(committed, delivered, "")
+  const broker = ledgers.delivered === null ? nothing : judgeReader(committed, delivered, "")
   const endpoint = ledgers.posted ? judgeReader(committed, ledgers.posted, "endpoint: ") : nothing
   const consumer = ledgers.consumed ? judgeConsumer(committed, ledgers.consumed) : nothing
   const all = (name: keyof typeof nothing) => [...broker[name], ...endpoint[name], ...consumer[name]]

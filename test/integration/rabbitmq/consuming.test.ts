@@ -2,23 +2,18 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Queue } from "effect"
 import { spawn } from "node:child_process"
-import { mkdtempSync, readFileSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { DatabaseSync } from "node:sqlite"
 import { eventsExchange } from "../../../src/layers/rabbitmq/Topology.ts"
+import { freshDirectory } from "../../support/directory.ts"
 import { freshVhost } from "../../support/broker.ts"
 import { appendAll, drafts, layer, openChannel } from "./delivery.ts"
 
 const root = join(import.meta.dirname, "../../..")
 const sample = join(root, "examples/rabbitmqConsumer.ts")
 const queue = "shop.whatsapp"
-
-const directory = Effect.acquireRelease(
-  Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-consumer-"))),
-  (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-)
 
 /** The lines of the running sample. It is killed, as by a crash, when the scope closes. */
 const started = Effect.fnUntraced(function*(url: string, database: string) {
@@ -69,7 +64,7 @@ describe("the sample consumer", () => {
     () =>
       Effect.gen(function*() {
         const url = yield* freshVhost
-        const database = join(yield* directory, "consumer.db")
+        const database = join(yield* freshDirectory, "consumer.db")
         const committed = drafts(30)
         yield* Effect.gen(function*() {
           yield* Effect.scoped(Effect.gen(function*() {

@@ -1,18 +1,19 @@
 /**
- * The whole arrangement of a process test: a simulated gateway in the test process, the real program, the recorder
- * behind the broker, and the ledgers of all three.
+ * The whole arrangement of a process test: a simulated gateway in the test process, the real program in one process or
+ * two, the recorder behind the broker, and the ledgers of all.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { PGlite } from "@electric-sql/pglite"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { start as startSimulator } from "../../../src/simulator/SimulatedGateway.ts"
+import type { SimulatorOptions } from "../../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
 import type { Gap } from "../../../src/domain/Gap.ts"
 import { check } from "../../support/Checker.ts"
 import type { Verdict } from "../../support/Checker.ts"
+import { freshDirectory } from "../../support/directory.ts"
+import * as FaultProxy from "../../support/FaultProxy.ts"
 import { checkGaps } from "../../support/GapChecker.ts"
 import type { GapVerdict } from "../../support/GapChecker.ts"
 import { toCommitted, toEmitted, logQuery, readLog } from "../../support/Ledger.ts"
@@ -20,18 +21,36 @@ import type { Committed, LogRow } from "../../support/Ledger.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
 import * as Recorder from "./Recorder.ts"
 import { until } from "../../support/until.ts"
+import { addDevices, makeWitness, readEvents, webhooksAreSet } from "./viaApi.ts"
+
+export interface RigOptions {
+  /** Null: the embedded database. */
+  readonly databaseUrl: string | null
+  /** Null: no broker. */
+  readonly rabbitUrl: string | null
+  readonly devices: number
+  readonly seed: string
+  readonly simulator?: SimulatorOptions
+  readonly env?: Readonly<Record<string, string>>
+  /** The devices run in another process than the one that answers requests and takes webhooks. */
+  readonly apart?: boolean
+}
 
 export interface Rig {
+  /** The process that answers requests. */
   readonly columba: ColumbaProcess.ColumbaProcess
-  readonly recorder: Recorder.Recorder
   readonly simulator: SimulatorCore
+  /** The way of the webhooks, from the gateway to the program. */
+  readonly webhooks: FaultProxy.FaultProxy
   readonly directory: string
-  /** Returns when every device has a socket and the program is ready. */
+  /** Returns when the gateway sends the events of every device to the program. */
   readonly online: Effect.Effect<void>
+  /** Returns when so many events were emitted since the start. */
+  readonly emitted: (count: number) => Effect.Effect<void>
   /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
   readonly settled: Effect.Effect<void>
   /** Keeps the events that are committed now. They must never be missing later. */
-  readonly witness: Effect.Effect<number>
+  readonly witness: Effect.Effect<void>
   /** Stops the program in order and checks the ledgers. */
   readonly finish: Effect.Effect<{ readonly verdict: Verdict; readonly exited: ColumbaProcess.Exited }>
   /** The ledgers as they are now; the program must be down where the database is embedded. */
@@ -44,103 +63,89 @@ export interface Rig {
 
 const auth = { user: "columba", password: "gateway-password" }
 
-export const make = Effect.fnUntraced(function*(options: {
-  /** Null: the embedded database. */
-  readonly databaseUrl: string | null
-  readonly rabbitUrl: string
-  readonly devices: number
-  readonly seed: string
-}): Effect.fn.Return<Rig, never, Scope.Scope> {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-process-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
-  const gateway = yield* Effect.orDie(startSimulator({ seed: options.seed, auth }))
-  const recorder = yield* Recorder.make(options.rabbitUrl, directory)
-  const columba = yield* ColumbaProcess.make({
-    directory,
-    env: {
-      RABBITMQ_URL: options.rabbitUrl,
-      WHATSAPP_API_URL: gateway.url,
-      WHATSAPP_API_USER: auth.user,
-      WHATSAPP_API_PASSWORD: auth.password,
-      ...(options.databaseUrl === null ? undefined : { DATABASE_URL: options.databaseUrl })
-    }
-  })
+export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.Return<Rig, never, Scope.Scope> {
+  const { apart = false, databaseUrl, devices, rabbitUrl, seed } = options
+  const directory = yield* freshDirectory
+  const { core: simulator, url } = yield* Effect.orDie(startSimulator({ seed, auth, ...options.simulator }))
+  const posts = options.simulator?.dialect === "gowa"
+  const recorder = rabbitUrl === null ? null : yield* Recorder.make(rabbitUrl, directory)
+  const env: Record<string, string> = {
+    ...(databaseUrl === null ? undefined : { DATABASE_URL: databaseUrl }),
+    ...(rabbitUrl === null ? undefined : { RABBITMQ_URL: rabbitUrl }),
+    WHATSAPP_API_URL: url,
+    WHATSAPP_API_DIALECT: options.simulator?.dialect ?? "bridge",
+    WHATSAPP_API_USER: auth.user,
+    WHATSAPP_API_PASSWORD: auth.password,
+    COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
+    ...options.env
+  }
+  const withRoles = (roles: string) => apart ? { ...env, COLUMBA_ROLES: roles } : env
+  const columba = yield* ColumbaProcess.make({ directory, env: withRoles("api") })
+  const webhooks = yield* FaultProxy.make({ host: "127.0.0.1", port: Number(new URL(columba.url).port) })
+  if (posts) env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${webhooks.port}`
+  const fleet = apart
+    ? yield* ColumbaProcess.make({ directory: yield* freshDirectory, env: withRoles("devices,scheduler") })
+    : columba
   yield* columba.start
-  const upstreamByDevice = yield* addDevices(columba, options.devices)
-  const witnessed: Array<string> = []
-  let witnessedTo = 0
+  if (apart) yield* fleet.start
+  const upstreamOf = yield* addDevices(columba, devices)
+  const witness = makeWitness(columba)
 
-  const simulator = gateway.core
   const online = until(
     "every device is online",
-    Effect.sync(() => simulator.stats().sockets === options.devices)
+    posts ? webhooksAreSet(fleet, devices) : Effect.sync(() => simulator.stats().sockets === devices)
   )
-  const settled = Effect.andThen(
-    until("nothing is on its way to the program", Effect.sync(() => waiting(simulator) === 0)),
-    // The checker names what has not arrived within this time.
-    Effect.timeoutOption(
-      until(
-        "the broker has given out the whole log",
-        Effect.gen(function*() {
-          if ((yield* columba.metric("columba_log_queue_events")) > 0) return false
-          const page = yield* columba.get<EventsPage>(`/api/v1/events?after=${yield* recorder.highest}&limit=1`)
-          return page.items.length === 0
-        })
-      ),
-      "30 seconds"
+  const delivered = (read: Recorder.Recorder) =>
+    Effect.gen(function*() {
+      const { items } = yield* readEvents(columba, yield* read.highest, 1)
+      return items.length === 0
+    })
+  const settled = Effect.gen(function*() {
+    yield* until("nothing is on its way to the program", Effect.sync(() => waiting(simulator) === 0))
+    yield* until(
+      "the log has written everything",
+      Effect.map(columba.metric("columba_log_queue_events"), (count) => count === 0)
     )
-  )
-  const witness = Effect.gen(function*() {
-    for (;;) {
-      const page = yield* columba.get<EventsPage>(`/api/v1/events?after=${witnessedTo}&limit=1000`)
-      for (const event of page.items) witnessed.push(event.id)
-      if (page.items.length === 0) return witnessed.length
-      witnessedTo = Number(page.items.at(-1)!.seq)
-    }
+    if (recorder === null) return
+    // The checker names what has not arrived within this time.
+    yield* Effect.timeoutOption(until("the broker has given out the whole log", delivered(recorder)), "30 seconds")
   })
-  const committed = options.databaseUrl === null
-    ? readEmbedded(join(directory, "data/pgdata"))
-    : readLog(options.databaseUrl)
+  const committed = databaseUrl === null ? readEmbedded(join(directory, "data/pgdata")) : readLog(databaseUrl)
   const verdict = Effect.gen(function*() {
-    yield* recorder.drained
+    if (recorder !== null) yield* recorder.drained
     return check({
       emitted: simulator.ledger.entries().map(toEmitted),
       committed: yield* committed,
-      delivered: yield* recorder.entries,
+      delivered: recorder === null ? null : yield* recorder.entries,
       streamed: null,
-      witnessed,
-      upstreamOf: upstreamByDevice
+      witnessed: witness.events.map(({ id }) => id),
+      upstreamOf
     })
   })
-  const finish = Effect.gen(function*() {
-    const exited = yield* columba.terminate
-    return { exited, verdict: yield* verdict }
-  })
-  const gaps = Effect.gen(function*() {
-    yield* until(
-      "no gap is open",
-      Effect.map(columba.get<GapPage>("/api/v1/gaps?status=open&limit=1"), ({ items }) => items.length === 0)
-    )
-    const all: Array<Gap> = []
-    for (let cursor = "";;) {
-      const { items, next } = yield* columba.get<GapPage>(`/api/v1/gaps?limit=1000${cursor}`)
-      all.push(...items)
-      if (next === null) return all
-      cursor = `&cursor=${next}`
-    }
-  })
-  const gapVerdict = (found: ReadonlyArray<Gap>) =>
-    Effect.map(committed, (rows) =>
-      checkGaps({
-        emitted: simulator.ledger.entries().map(toEmitted),
-        committed: rows,
-        gaps: found,
-        upstreamOf: upstreamByDevice
-      }))
   yield* online
-  return { columba, recorder, simulator, directory, online, settled, witness, finish, verdict, gaps, gapVerdict }
+  return {
+    columba,
+    simulator,
+    webhooks,
+    directory,
+    online,
+    emitted: (count) =>
+      until(`${count} events were emitted`, Effect.sync(() => simulator.ledger.count >= count), "120 seconds"),
+    settled,
+    witness: witness.look,
+    finish: Effect.gen(function*() {
+      const exited = yield* columba.terminate
+      if (apart) yield* fleet.terminate
+      return { exited, verdict: yield* verdict }
+    }),
+    verdict,
+    gaps: readGaps(columba),
+    gapVerdict: (gaps) =>
+      Effect.map(
+        committed,
+        (rows) => checkGaps({ emitted: simulator.ledger.entries().map(toEmitted), committed: rows, gaps, upstreamOf })
+      )
+  }
 })
 
 interface GapPage {
@@ -148,22 +153,18 @@ interface GapPage {
   readonly next: string | null
 }
 
-interface EventsPage {
-  readonly items: ReadonlyArray<{ readonly id: string; readonly seq: string }>
-}
-
-const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess, count: number) {
-  const upstreamIds = Array.from({ length: count }, (_, index) => `slot-${index + 1}`)
-  const pairs = yield* Effect.forEach(
-    upstreamIds,
-    (upstreamId) =>
-      Effect.map(
-        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
-        ({ id }) => [id, upstreamId] as const
-      ),
-    { concurrency: 8 }
+const readGaps = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess) {
+  yield* until(
+    "no gap is open",
+    Effect.map(columba.get<GapPage>("/api/v1/gaps?status=open&limit=1"), ({ items }) => items.length === 0)
   )
-  return new Map(pairs)
+  const all: Array<Gap> = []
+  for (let cursor = "";;) {
+    const { items, next } = yield* columba.get<GapPage>(`/api/v1/gaps?limit=1000${cursor}`)
+    all.push(...items)
+    if (next === null) return all
+    cursor = `&cursor=${next}`
+  }
 })
 
 /** Bytes that the simulator has not yet been able to hand to its sockets. */

@@ -1,0 +1,64 @@
+/** What a harness does at the program and learns from it, as any client of its API would. */
+import { Effect } from "effect"
+import type { ColumbaProcess } from "./ColumbaProcess.ts"
+
+export interface LoggedEvent {
+  readonly id: string
+  readonly seq: string
+  readonly deviceId: string
+}
+
+interface EventsPage {
+  readonly items: ReadonlyArray<LoggedEvent>
+  readonly through: string
+}
+
+/** The largest page that the API gives. */
+const pageMax = 1_000
+
+export const readEvents = (columba: ColumbaProcess, after: string | number, limit: number) =>
+  columba.get<EventsPage>(`/api/v1/events?after=${after}&limit=${limit}`)
+
+/** Registers `slot-1` and so on; returns the gateway's name of each device by our id. */
+export const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess, count: number) {
+  const upstreamIds = Array.from({ length: count }, (_, index) => `slot-${index + 1}`)
+  const pairs = yield* Effect.forEach(
+    upstreamIds,
+    (upstreamId) =>
+      Effect.map(
+        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
+        ({ id }) => [id, upstreamId] as const
+      ),
+    { concurrency: 8 }
+  )
+  return new Map(pairs)
+})
+
+/** Whether this many devices of a gateway that posts its events have told it where to. */
+export const webhooksAreSet = (columba: ColumbaProcess, devices: number) =>
+  Effect.map(columba.metric(`columba_device_webhooks{gateway="default",status="set"}`), (set) => set === devices)
+
+/** Remembers what was committed at some time during a run. It must never be missing later. */
+export const makeWitness = (columba: ColumbaProcess) => {
+  const events: Array<LoggedEvent> = []
+  let position = "0"
+  return {
+    events: events as ReadonlyArray<LoggedEvent>,
+    /** Reads what has been committed since the last time. */
+    look: Effect.gen(function*() {
+      for (;;) {
+        const { items, through } = yield* readEvents(columba, position, pageMax)
+        events.push(...items)
+        position = through
+        if (items.length < pageMax) return
+      }
+    })
+  }
+}
+
+/** The whole log. */
+export const readAllEvents = Effect.fnUntraced(function*(columba: ColumbaProcess) {
+  const { events, look } = makeWitness(columba)
+  yield* look
+  return events
+})
