@@ -343,8 +343,7 @@ describe("events over HTTP", () => {
           })
         })
         assert.strictEqual(seen, total)
-      }),
-    30_000
+      })
   )
 
   it.live("HTTP and RPC together have no more streams open than the bound, and an ended one makes room", () =>

@@ -117,4 +117,4 @@ it.live("clients that do not read cost little memory, and hold up no client that
     assert.strictEqual((yield* Fiber.join(next)).seq, String(head + 1))
     // The pool, once as text and once as bytes, and what a socket costs at both of its ends.
     assert.isBelow(measureHeld() - before, 2 * poolBytes + 100 * 300_000)
-  }), 60_000)
+  }))

@@ -98,8 +98,7 @@ describe("a WebSocket on a server with keys", () => {
         const next = yield* openSocket(url)
         assert.isNotNull(next)
         next?.close()
-      }),
-    60_000
+      })
   )
 
   it.live("is not closed under an idle client that has a key", () =>
@@ -113,5 +112,5 @@ describe("a WebSocket on a server with keys", () => {
       // It took the last place, and gives it back without a call of its user.
       const next = yield* untilSo("a place is free", openSocket(url), (socket) => socket !== null)
       next?.close()
-    }), 60_000)
+    }))
 })

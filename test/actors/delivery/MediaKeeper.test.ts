@@ -141,7 +141,7 @@ describe("the files of messages", () => {
       yield* start
       yield* untilKept(yield* receive(1))
       assert.strictEqual(asked.length, 2)
-    }), 15_000)
+    }))
 
   it.live("go with their messages when a chat is erased, also while they are being fetched", () =>
     Effect.gen(function*() {

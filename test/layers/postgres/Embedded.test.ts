@@ -13,9 +13,6 @@ import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import { freshDirectory } from "../../support/directory.ts"
 import { untilSo } from "../../support/until.ts"
 
-/** A first start of the embedded database is seconds of pure computing; each test has up to three, on a busy machine. */
-const startsMax = 120_000
-
 const script = fileURLToPath(new URL("../../support/embeddedWriter.ts", import.meta.url))
 
 /** A writer in a process of its own. `line` gives its next line, null after its end. */
@@ -56,7 +53,7 @@ it.live("nothing counts as committed once the directory was deleted under the pr
     assert.isUndefined(append.pollUnsafe())
     assert.strictEqual((yield* Effect.flip(log.bounds))._tag, "StorageUnavailable")
     yield* Fiber.interrupt(append)
-  }).pipe(Effect.scoped), startsMax)
+  }).pipe(Effect.scoped))
 
 it.live("a second process is refused with a plain sentence, and changes nothing", () =>
   Effect.gen(function*() {
@@ -70,7 +67,7 @@ it.live("a second process is refused with a plain sentence, and changes nothing"
     assert.strictEqual(again._tag, "DirectoryInUse")
     yield* log.append([messageDraft({ device: freshDevice() })])
     assert.strictEqual((yield* log.bounds).head, 2)
-  }).pipe(Effect.scoped), startsMax)
+  }).pipe(Effect.scoped))
 
 it.live(
   "kill -9 keeps everything that was committed, and leaves no lock behind that needs a hand",
@@ -102,8 +99,7 @@ it.live(
       }
       yield* log.append([messageDraft({ device: freshDevice() })])
       assert.strictEqual((yield* log.bounds).head, head + 1)
-    }).pipe(Effect.scoped),
-  startsMax
+    }).pipe(Effect.scoped)
 )
 
 it.live("opens again once it was closed", () =>
@@ -111,4 +107,4 @@ it.live("opens again once it was closed", () =>
     const dataDir = yield* freshDirectory
     yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
     yield* Effect.scoped(Layer.build(EmbeddedDatabase.layer({ dataDir })))
-  }).pipe(Effect.scoped), startsMax)
+  }).pipe(Effect.scoped))

@@ -92,8 +92,7 @@ it.live(
       child.kill("SIGKILL")
       yield* Effect.promise(() => gone)
       yield* acquireDirectoryLock(directory)
-    }).pipe(Effect.scoped),
-  30_000
+    }).pipe(Effect.scoped)
 )
 
 it.live("notices that the directory was deleted, or replaced by a copy", () =>

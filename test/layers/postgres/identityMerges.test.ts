@@ -126,8 +126,7 @@ it.live(
       }
       assert.include(steps, "merged")
       yield* knownOnce({ log, sql }, drafts)
-    }).pipe(Effect.scoped),
-  30_000
+    }).pipe(Effect.scoped)
 )
 
 it.live("a step of a merge reads about as much as it copies, wherever it has come to", () =>

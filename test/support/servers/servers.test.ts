@@ -73,7 +73,7 @@ describe("PostgresServer", () => {
         { step: "immediate" },
         { step: "kill" }
       ])
-    }), 60_000)
+    }))
 
   it.live("answers no connection while frozen and every one after", () =>
     Effect.gen(function*() {
@@ -83,7 +83,7 @@ describe("PostgresServer", () => {
       assert.strictEqual(frozen._tag, "Failure")
       yield* server.thaw
       assert.strictEqual((yield* query(server.url, "SELECT 1 AS one")).length, 1)
-    }), 60_000)
+    }))
 })
 
 describe("RabbitMqServer", () => {
@@ -115,8 +115,7 @@ describe("RabbitMqServer", () => {
         )
         assert.strictEqual(kept, "one")
         assert.include(yield* server.ctl("list_queues", "name"), "kept")
-      }),
-    120_000
+      })
   )
 })
 
