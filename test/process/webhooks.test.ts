@@ -18,7 +18,8 @@ const make = Effect.fnUntraced(function*(apart = false) {
     rabbitUrl: null,
     devices: 4,
     seed: "webhooks",
-    simulator: { dialect: "gowa", gowa: { pace: 0, webhooks: { secret: "nobody knows" } } },
+    // Its tries last for two minutes, so that a start of the program on a machine with other work is not too slow.
+    simulator: { dialect: "gowa", gowa: { pace: 0, webhookPace: 4, webhooks: { secret: "nobody knows" } } },
     apart
   })
   const { webhooks } = asGowa(rig.simulator)
@@ -29,7 +30,7 @@ const make = Effect.fnUntraced(function*(apart = false) {
     delivered: until(
       "the gateway has delivered everything",
       Effect.sync(() => webhooks.pending === 0),
-      "60 seconds"
+      "150 seconds"
     ),
     someUnanswered: until("some are received and not answered", Effect.sync(() => webhooks.pending > 0))
   }
