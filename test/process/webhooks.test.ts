@@ -46,7 +46,7 @@ const judge = Effect.fnUntraced(function*({ finish, sent }: Effect.Success<Retur
   assert.strictEqual(dropped, 0)
 })
 
-describe.concurrent("a gateway that posts its events", () => {
+describe("a gateway that posts its events", () => {
   it.live("loses none while the program is killed and stopped in order between receipt and answer", () =>
     Effect.gen(function*() {
       const rig = yield* make()

@@ -167,8 +167,8 @@ const ask = async (url: string, init?: RequestInit): Promise<Response> => {
   }
 }
 
-/** Usually a second or two. A database to create or to recover and a busy machine add to it. */
-const startTimeout = "60 seconds"
+/** Finds a start that hangs. Usually it is a second or two; a database to recover and a machine with other work add to it. */
+const startTimeout = "150 seconds"
 
 const hasEnded = (child: ChildProcess) => child.exitCode !== null || child.signalCode !== null
 
