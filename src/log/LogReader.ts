@@ -34,7 +34,10 @@ const eventBytesMin = 64
  */
 const catchUpReadsMax = 4
 
-/** A stream that is behind by fewer events counts as one that keeps up. */
+/**
+ * A stream that is behind by fewer events counts as one that keeps up, also where the events in memory do not reach so far
+ * back: after a start, or where other processes write. One that finds its events in memory never waits for a read.
+ */
 const keepsUpWithin = 1000
 
 const readLimitMax = 1000
@@ -86,8 +89,9 @@ export const makeReader = Effect.fnUntraced(function*(
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
 
+  /** Evaluated anew for each page: while a reader lags behind, what it wants may leave the memory. */
   const inTurn = <A, E>(after: number, read: Effect.Effect<A, E>): Effect.Effect<A, E> =>
-    after + keepsUpWithin >= tail.head ? read : catchUp.withPermit(read)
+    Effect.suspend(() => tail.covers(after) || after + keepsUpWithin >= tail.head ? read : catchUp.withPermit(read))
 
   const locate: LogReader["locate"] = (from) =>
     Effect.suspend(() =>

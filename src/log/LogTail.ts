@@ -217,14 +217,21 @@ export class LogTail {
     this.#changes.changed()
   }
 
+  /** Whether what follows `after` is in memory, or nothing follows it. */
+  covers(after: number): boolean {
+    const count = this.#events.length - this.#start
+    if (count === 0) return false
+    const first = this.#events[this.#start]!.seq
+    const last = first + count - 1
+    return after >= first - 1 && after <= last && (after < last || this.#head <= last)
+  }
+
   /** Null where the tail does not cover what follows `after`, or does not know its event as the marked one. */
   read(filter: EventFilter & ReadFrom, limit: number, bytesMax: number): TailPage | null {
     const { after, mark = null } = filter
-    const count = this.#events.length - this.#start
-    if (count === 0) return null
+    if (!this.covers(after)) return null
     const first = this.#events[this.#start]!.seq
-    const last = first + count - 1
-    if (after < first - 1 || after > last || (after === last && this.#head > last)) return null
+    const last = this.#events.at(-1)!
     if (mark !== null && (after < first || !isMarked(this.#events[this.#start + after - first]!.id, mark))) return null
     const events: Array<LoggedEvent> = []
     let bytes = 0
@@ -237,7 +244,7 @@ export class LogTail {
         return { events, through: event.seq, throughId: event.id }
       }
     }
-    return { events, through: last, throughId: this.#events.at(-1)!.id }
+    return { events, through: last.seq, throughId: last.id }
   }
 
   /** Drops the events in memory, because they have been changed in the store. Readers ask the store for them. */
