@@ -68,7 +68,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   /**
    * Events of the device that came by a webhook, and are in the log by now. They show its actor that it is heard. Hints
    * among them only make it ask the gateway: webhooks come late, twice and in any order. `repeats` were in the log before:
-   * they say nothing about now, since whoever saw a webhook on its way can send it again, but they were delivered.
+   * they say nothing about now, since everyone who saw a webhook on its way can send it again, but they were delivered.
    */
   readonly heard: (
     id: DeviceId,

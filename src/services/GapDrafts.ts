@@ -1,5 +1,5 @@
 /**
- * The events of the gap ledger, and the effects that no event carries. Whoever decides about a device's gaps makes them
+ * The events of the gap ledger, and the effects that no event carries. The code that decides about a device's gaps makes them
  * here and appends them under the device's fence.
  *
  * A gap outlives the erasure of a chat, so its detail must not name one: addresses are taken out here, whatever they were

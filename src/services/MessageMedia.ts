@@ -103,7 +103,7 @@ const make = Effect.gen(function*() {
     const { deviceId } = message
     if (yield* store.has(deviceId, id)) return
     yield* Effect.scoped(Effect.flatMap(fetch(id, message), (file) => store.write(deviceId, id, file)))
-    // Erased while it was fetched: whoever erased it did not find it here.
+    // Erased while it was fetched: the erasure did not find it here.
     yield* Effect.catchTag(messages.content(id), "MessageNotFound", () => store.remove(deviceId, [id]))
   })
 
@@ -142,7 +142,7 @@ const bounded = (
     )
   })
 
-/** Pictures, sounds, films and documents; what could be a page or a script is bytes to whoever asks. */
+/** Pictures, sounds, films and documents; what could be a page or a script is bytes to every client. */
 const harmless =
   /^(?:image\/(?:jpeg|png|webp|gif|heic|heif|bmp|tiff)|audio\/[\w.+-]+|video\/[\w.+-]+|application\/(?:pdf|zip|msword|vnd\.[\w.+-]+)|text\/(?:plain|csv|vcard|x-vcard|calendar))$/
 

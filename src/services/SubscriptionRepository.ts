@@ -87,7 +87,7 @@ export class SubscriptionRepository extends Context.Service<SubscriptionReposito
   readonly delete: (id: SubscriptionId) => Effect.Effect<void, SubscriptionNotFound | StorageUnavailable>
   /** Active again, with a closed circuit. Of one that is not disabled only the circuit changes. */
   readonly enable: (id: SubscriptionId) => Effect.Effect<StoredSubscription, SubscriptionNotFound | StorageUnavailable>
-  /** Moves the cursor, in either direction, away from whoever holds it. No device is held back any more. */
+  /** Moves the cursor, in either direction, away from the process that holds it. No device is held back any more. */
   readonly moveTo: (
     id: SubscriptionId,
     seq: number

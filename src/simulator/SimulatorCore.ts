@@ -73,7 +73,7 @@ export class SimulatorCore {
     this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults, dialect: () => this.dialect })
   }
 
-  /** Given once, by whoever starts the server. */
+  /** Given once, by the code that starts the server. */
   use(dialect: Dialect): void {
     this.#dialect = dialect
   }

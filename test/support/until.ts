@@ -7,7 +7,7 @@ import { Duration, Effect, Schedule } from "effect"
 /** Short enough not to lengthen a run, long enough not to load the machine. */
 const askAgain = Schedule.spaced("25 millis")
 
-/** Far above what any of it takes on a loaded machine: whoever waits longer waits for nothing. */
+/** Far above what any of it takes on a loaded machine: a longer wait is a wait for nothing. */
 const waitMax = Duration.seconds(120)
 
 /** The first value for which it is so. */

@@ -3,7 +3,7 @@
  * what must be written down because of it. Times are milliseconds of the database's clock, which outlives the process.
  *
  * A gap begins at the last moment for which reception was proven, not at the moment when its loss was noticed, so what
- * was lost before anybody noticed is within it. It ends when reception is proven again, and is closed once the gateway's
+ * was lost before it was noticed is within it. It ends when reception is proven again, and is closed once the gateway's
  * history has been read for all of it, or once it is known that nothing can be.
  */
 import type { GapCause, GapId, Provable } from "../../domain/Gap.ts"
@@ -216,7 +216,7 @@ export interface RecordedReception {
 /**
  * How the next actor goes on. A device that was hearing by the last record was abandoned without a word: its gap begins
  * `unnoticedMax` before the last sign of life of its process, since a connection may have been dead for as long before
- * anybody would have noticed.
+ * it would have been noticed.
  */
 export const restore = (
   recorded: RecordedReception,

@@ -56,7 +56,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     const config = yield* ListenConfig
     const name = `columba devices ${hostname().slice(0, hostNameMax)} ${process.pid} ${randomUUID().slice(0, 8)}`
 
-    /** The lock on a connection of its own, for as long as the scope; or who else holds it, if anybody does. */
+    /** The lock on a connection of its own, for as long as the scope; or who else holds it, if there is one. */
     const lock = Effect.fnUntraced(function*() {
       const listening = yield* Scope.fork(yield* Effect.scope)
       // Acquired after the scope of the listening, so released before it: then nothing is left to wait for.

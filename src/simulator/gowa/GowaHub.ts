@@ -1,7 +1,7 @@
 /**
  * The hub behind GOWA's `/ws`: one set of connections for all slots. Every frame goes to every connection, one after
  * another, and the next frame waits for the last write of the one before: a client that stops reading stops the hub, and
- * with it whoever waits for a frame to go out.
+ * with it all code that waits for a frame to go out.
  */
 import type { WebSocket } from "ws"
 import { hold, type SocketHolder } from "../Dialect.ts"

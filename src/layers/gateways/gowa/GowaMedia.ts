@@ -3,7 +3,7 @@
  * path that the message names; every other one GOWA gets from WhatsApp when it is asked to.
  *
  * Only paths are used, at the gateway's own address: GOWA's links name the server as it believes to be called, and
- * whoever could choose one would choose where we go.
+ * a sender who could choose one would choose where we connect to.
  */
 import { Effect, Predicate, Result, Schema } from "effect"
 import type { GatewayName } from "../../../domain/Ids.ts"

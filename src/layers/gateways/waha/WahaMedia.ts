@@ -2,7 +2,7 @@
  * The files of messages. A WAHA server keeps a file for minutes and then deletes it; asked for the message again, it
  * downloads the file once more, for as long as WhatsApp has it.
  *
- * The address of a file names the server as it believes to be called, which need not be how we reach it, and whoever
+ * The address of a file names the server as it believes to be called, which need not be how we reach it, and a sender who
  * could choose it would be sent our key: only its path below `/api/files/` is used, at the gateway's own address.
  */
 import { Effect } from "effect"
