@@ -34,10 +34,12 @@ type ErasedCall = (payload: object) => Effect.Effect<unknown, RpcClientError.Rpc
 export const makeCalls = (rpc: Rpcs): Calls => {
   const groups: Record<string, Record<string, ErasedCall>> = {}
   for (const { endpoint, group, name } of operations) {
+    // A union of the calls of all operations: none of its payloads is known to be this operation's.
     const send = rpc[name] as ErasedCall
     const calls = (groups[group] ??= {})
     calls[endpoint.identifier] = (payload = {}) => failWhenStopped(send(payload))
   }
+  // Filled by name from the same table that `Calls` is derived from.
   return groups as unknown as Calls
 }
 

@@ -37,16 +37,19 @@ export class Operations extends Context.Service<Operations, RestrictedHandlers>(
 
 const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
   Object.fromEntries(operations.map((operation) => {
+    // A union of all handlers: none of their payloads is known to be this operation's.
     const handler = handlers[operation.name] as ErasedHandler
     const call: ErasedCall = (payload) =>
       Effect.flatMap(CurrentCaller, ({ devices }) => {
         if (operation.reach === "device" && devices !== undefined) {
+          // `reach: "device"` is for operations alone whose payload has the device's id; without one nothing is reached.
           const { id } = payload as { readonly id: DeviceId }
           if (!devices.includes(id)) return Effect.fail(DeviceNotFound.of(id))
         }
         return handler(payload, devices)
       })
     return [operation.name, call]
+    // `fromEntries` forgets names: these are all operations, each with its own handler.
   })) as unknown as RestrictedHandlers
 
 /** The groups whose endpoints follow from the table alone. */
@@ -71,9 +74,11 @@ export const layerGroup = <const Group extends DerivedGroup>(group: Group): Laye
 > =>
   HttpApiBuilder.group(Api, group, (handlers) =>
     Effect.map(Operations, (calls) => {
+      // Typed for the endpoint that is handled next, which a loop does not have.
       let erased = handlers as unknown as ErasedHandlers
       for (const { endpoint, group: owner, headers: names, name } of operations) {
         if (owner !== group) continue
+        // As above: a union of all calls.
         const call = calls[name] as ErasedCall
         erased = erased.handle(
           endpoint.identifier,
@@ -81,6 +86,7 @@ export const layerGroup = <const Group extends DerivedGroup>(group: Group): Laye
             call({ ...params, ...query, ...readHeaders(names, headers), ...payload })
         )
       }
+      // The endpoints of the group come from this table, so all of them have been handled.
       return erased as unknown as HttpApiBuilder.Handlers<HttpAuthorization | RequestValidation>
     }))
 

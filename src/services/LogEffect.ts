@@ -100,8 +100,10 @@ export const rareTags: ReadonlyArray<RareTag> = ["GapOpen", "GapEnd", "GapClose"
 export const isRare = (effect: LogEffect): effect is RareEffect => effect._tag in rareEffectColumns
 
 /** The values of a frequent effect in the order of its columns. */
-export const effectValues = (effect: FrequentEffect): ReadonlyArray<string | null> =>
-  Object.keys(effectColumns[effect._tag]).map((column) => (effect as Readonly<Record<string, string | null>>)[column]!)
+export const effectValues = (effect: FrequentEffect): ReadonlyArray<string | null> => {
+  const values: Readonly<Record<string, string | null>> = effect
+  return Object.keys(effectColumns[effect._tag]).map((column) => values[column]!)
+}
 
 /** RFC 3339 in UTC or with an offset, from 1970 on: what every store can hold as a time. */
 const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
@@ -112,8 +114,9 @@ const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,
  */
 export const checkEffect = (effect: RareEffect): RareEffect => {
   const columns: Readonly<Record<string, Column>> = rareEffectColumns[effect._tag]
-  const values = effect as unknown as Readonly<Record<string, unknown>>
+  const values: Readonly<Record<string, unknown>> = effect
   const checked = Object.entries(columns).map(([name, column]) => [name, checkValue(column, values[name])] as const)
+  // `fromEntries` forgets names: these are the columns of this tag, each with a value of its column's type.
   return { _tag: effect._tag, ...Object.fromEntries(checked) } as RareEffect
 }
 
