@@ -15,6 +15,9 @@ import { serverFolders } from "./test/support/provided.ts"
  */
 const testMillis = 180_000
 
+/** The longest of these are a minute of load, and start the program several times. */
+const processTestMillis = 600_000
+
 const inServers = serverFolders.map((folder) => `${folder}/**/*.test.ts`)
 const inProcess = ["test/process/**/*.test.ts"]
 const limits = { testTimeout: testMillis, hookTimeout: testMillis }
@@ -53,7 +56,8 @@ export default defineConfig({
           name: "process",
           include: inProcess,
           globalSetup: ["test/process/support/build.ts", "test/support/globalSetup.ts"],
-          ...limits,
+          testTimeout: processTestMillis,
+          hookTimeout: processTestMillis,
           maxWorkers: 3,
           sequence: { groupOrder: 1 }
         }

@@ -70,7 +70,7 @@ export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
           return url instanceof OutboundRefused ? Effect.fail(url) : Effect.succeed(url)
         })
 
-      /** Before a connection: an address in the place of a name is connected to without asking anybody. */
+      /** Before a connection: an address in the place of a name is connected to without a DNS query. */
       const readAllowed = (text: string) =>
         Effect.flatMap(read(text), (url) => {
           const address = readAddress(url)

@@ -33,7 +33,7 @@ export const makeCheckedResolve = (resolve: Resolve, allowPrivate: boolean): Res
   return addresses
 }
 
-/** The address that a URL names instead of a host; null for a name. Node connects to it without asking anybody. */
+/** The address that a URL names instead of a host; null for a name. Node connects to it without a DNS query. */
 export const readAddress = ({ hostname }: URL): string | null => {
   const text = hostname.replace(/^\[|\]$/g, "")
   return isIP(text) === 0 ? null : text
