@@ -105,17 +105,20 @@ export const make = Effect.fnUntraced(
 
     const ofEveryRequest = { accept: "application/json", ...toLowerCase(options.headers) }
     let rendered: string | null = null
-    const writeRequest = ({ apart, body, headers, method, url }: RestRequest): string => {
+    const writeRequest = ({ apart, body, headers, method, url }: RestRequest): Pick<PooledRequest, "head" | "body"> => {
       const lines = (headers === undefined
         ? rendered ??= renderHeaders(ofEveryRequest)
         : renderHeaders({ ...ofEveryRequest, ...toLowerCase(headers) })) +
         (apart === true ? "connection: close\r\n" : "")
       if (body === undefined) {
-        return origin.writeHead(method, url, method === "GET" ? lines : `${lines}content-length: 0\r\n`)
+        return {
+          head: origin.writeHead(method, url, method === "GET" ? lines : `${lines}content-length: 0\r\n`),
+          body: ""
+        }
       }
       const json = JSON.stringify(body)
       const framing = `content-type: application/json\r\ncontent-length: ${Buffer.byteLength(json)}\r\n`
-      return origin.writeHead(method, url, lines + framing) + json
+      return { head: origin.writeHead(method, url, lines + framing), body: json }
     }
 
     const ask = (question: RestRequest): Effect.Effect<RestReply, GatewayUnavailable> =>
@@ -126,7 +129,7 @@ export const make = Effect.fnUntraced(
           resume(Effect.fail(GatewayUnavailable.of(options.name, question.operation, detail)))
         }
         const request: PooledRequest = {
-          text: writeRequest(question),
+          ...writeRequest(question),
           repeatable: question.repeatable === true,
           bodyBytesMax: question.bodyBytesMax ?? bodyBytesDefault,
           onReply: (status, text) => {

@@ -126,7 +126,7 @@ export const openWebSocket = <Socket extends ClientSocket>(
   connection.on("end", onEnd)
   // Stays after a refusal: a connection that is given up may still report an error.
   connection.on("error", onError)
-  connection.write(head)
+  connection.write(head, "latin1")
   return () => {
     if (settle()) abandon()
   }

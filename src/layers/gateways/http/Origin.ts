@@ -42,7 +42,7 @@ export class Origin {
     return socket
   }
 
-  /** The request line and the headers, up to the empty line. */
+  /** The request line and the headers, with the empty line behind them. One byte per character: not to be sent in UTF-8. */
   writeHead(method: string, url: URL, headers: string): string {
     return `${method} ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${this.#hostHeader}\r\n${headers}\r\n`
   }

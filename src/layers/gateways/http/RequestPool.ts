@@ -10,8 +10,10 @@ import type { Origin } from "./Origin.ts"
 import { ReplyReader } from "./ReplyReader.ts"
 
 export interface PooledRequest {
-  /** Head and body as they are sent. */
-  readonly text: string
+  /** Request line and headers, with the empty line behind them. One byte per character, as headers are. */
+  readonly head: string
+  /** Sent in UTF-8; empty where there is none. */
+  readonly body: string
   /** May be sent again on a new connection where a kept one turns out to have been closed before anything came. */
   readonly repeatable: boolean
   readonly bodyBytesMax: number
@@ -52,7 +54,14 @@ class Connection {
   send(request: PooledRequest): void {
     this.request = request
     this.reader = new ReplyReader(request.bodyBytesMax)
-    this.socket.write(request.text)
+    if (request.body === "") {
+      this.socket.write(request.head, "latin1")
+      return
+    }
+    this.socket.cork()
+    this.socket.write(request.head, "latin1")
+    this.socket.write(request.body)
+    this.socket.uncork()
   }
 
   #onData(chunk: Buffer): void {
