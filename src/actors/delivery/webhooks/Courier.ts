@@ -21,7 +21,7 @@ import type { StoredSubscription, SubscriptionRepository } from "../../../servic
 import { attempt, openEndpoint } from "../../../services/webhookDelivery.ts"
 import type { Attempted } from "../../../services/webhookDelivery.ts"
 import { DeliveryPlan } from "./DeliveryPlan.ts"
-import type { Job } from "./DeliveryPlan.ts"
+import type { Job } from "./deliverySteps.ts"
 import { countDelivery } from "./DeliveryJournal.ts"
 import type { DeliveryJournal } from "./DeliveryJournal.ts"
 import type { WebhookBodies } from "./WebhookBodies.ts"

@@ -9,51 +9,9 @@
  */
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
-import type {
-  DeliveryOutcome,
-  DeliveryResult,
-  DisabledReason,
-  SubscriptionHealth
-} from "../../../domain/Subscription.ts"
+import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscription.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
-
-/** One attempt. `attempt` is 1 for the first one of this process. */
-export interface Job {
-  readonly event: LoggedEvent
-  readonly attempt: number
-  readonly from: "window" | "held"
-  /** Sent while the circuit was open, to find out whether it may be closed. */
-  readonly probe: boolean
-}
-
-/** What to do now. `Idle` until something changes, or `wakeAt` in monotonic milliseconds. */
-export type Step =
-  | { readonly _tag: "Send"; readonly job: Job }
-  | { readonly _tag: "ReadHeld"; readonly device: DeviceId; readonly after: number }
-  | { readonly _tag: "Idle"; readonly wakeAt: number | null }
-
-/** What follows from the outcome of an attempt, beyond what the plan keeps. */
-export type Consequence =
-  | { readonly _tag: "None" }
-  /** The event was given up; the next one of its device follows. */
-  | { readonly _tag: "Abandoned" }
-  | { readonly _tag: "Disable"; readonly reason: DisabledReason }
-
-export interface Reported extends Pick<DeliveryResult, "outcome" | "status" | "detail"> {
-  readonly retryAfterSeconds: number | null
-}
-
-export interface PlanOptions {
-  readonly kinds: ReadonlyArray<string> | null
-  readonly devices: ReadonlyArray<DeviceId> | null
-  readonly rateLimit: number | null
-  readonly cursor: number
-  /** What an earlier process has left. */
-  readonly health: SubscriptionHealth
-  /** From 0 to 1. */
-  readonly random: () => number
-  readonly now: number
-}
+import type { Consequence, Job, PlanOptions, Reported, Step } from "./deliverySteps.ts"
 
 interface Entry {
   readonly event: LoggedEvent

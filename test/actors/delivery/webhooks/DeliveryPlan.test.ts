@@ -2,7 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { DeliveryPlan } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
-import type { Job, PlanOptions, Reported } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
+import type { Job, PlanOptions, Reported } from "../../../../src/actors/delivery/webhooks/deliverySteps.ts"
 import type { LoggedEvent } from "../../../../src/domain/Event.ts"
 import type { DeviceId, EventId } from "../../../../src/domain/Ids.ts"
 import { noHealth } from "../../../../src/domain/Subscription.ts"
