@@ -11,12 +11,9 @@ import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
 import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscription.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
+import { DeliveryWindow } from "./DeliveryWindow.ts"
+import type { Entry } from "./DeliveryWindow.ts"
 import type { Consequence, Job, PlanOptions, Reported, Step } from "./deliverySteps.ts"
-
-interface Entry {
-  readonly event: LoggedEvent
-  state: "waiting" | "sent" | "done"
-}
 
 interface Held {
   readonly device: DeviceId
@@ -59,11 +56,7 @@ const resumeWithinMillis = 5_000
 const endpointWide: ReadonlySet<DeliveryOutcome> = new Set(["throttled", "forbidden", "unsigned"])
 
 export class DeliveryPlan {
-  /** As far as the log was looked at for the window. */
-  #through: number
-  #throughId: EventId | null = null
-  #entries: Array<Entry> = []
-  #bytes = 0
+  readonly #window: DeliveryWindow
   readonly #busy = new Set<DeviceId>()
   readonly #held = new Map<DeviceId, Held>()
   #circuit: Circuit | null = null
@@ -89,7 +82,7 @@ export class DeliveryPlan {
     this.#devices = options.devices === null ? null : new Set(options.devices)
     this.#rate = rateLimit
     this.#random = random
-    this.#through = cursor
+    this.#window = new DeliveryWindow(cursor)
     this.#tokens = rateLimit ?? 0
     this.#tokensAt = now
     this.#abandoned = health.abandoned
@@ -122,22 +115,22 @@ export class DeliveryPlan {
   }
 
   get through(): number {
-    return this.#through
+    return this.#window.through
   }
 
   /** The event of that number, where it is known: a log that has another one there is another log. */
   get throughId(): EventId | null {
-    return this.#throughId
+    return this.#window.throughId
   }
 
   /** Everything up to here is delivered or held. */
   get cursor(): number {
-    return this.#entries.length === 0 ? this.#through : this.#entries[0]!.event.seq - 1
+    return this.#window.cursor
   }
 
   /** The event of that number, where it is known. */
   get cursorId(): EventId | null {
-    return this.#entries.length === 0 ? this.#throughId : null
+    return this.#window.cursorId
   }
 
   get inFlight(): number {
@@ -149,9 +142,9 @@ export class DeliveryPlan {
    * days would be delivered even if it was erased from the log meanwhile.
    */
   get room(): number {
-    if (this.closing || this.#bytes >= bounds.windowBytesMax) return 0
-    if (this.#circuit === null) return bounds.windowEventsMax - this.#entries.length
-    return this.#entries.length === 0 && this.#held.size < bounds.probeHeldMax ? 1 : 0
+    if (this.closing) return 0
+    if (this.#circuit === null) return this.#window.room
+    return this.#window.isEmpty && this.#held.size < bounds.probeHeldMax ? 1 : 0
   }
 
   /** Changes whenever `health` would say something new that must not be lost. */
@@ -189,18 +182,14 @@ export class DeliveryPlan {
    * not fit must be given again. Nothing is taken where there is a hole before it.
    */
   offer(after: number, events: ReadonlyArray<LoggedEvent>, through: number, throughId: EventId | null): void {
-    if (this.#through < after || this.#through >= through || this.room <= 0) return
+    if (this.through < after || this.through >= through || this.room <= 0) return
     for (const event of events) {
-      if (event.seq <= this.#through || !this.#wants(event)) continue
+      if (event.seq <= this.through || !this.#wants(event)) continue
       if (this.room <= 0) return
-      this.#through = event.seq
-      this.#throughId = event.id
-      if (this.#held.has(event.deviceId)) continue
-      this.#entries.push({ event, state: "waiting" })
-      this.#bytes += event.bytes
+      this.#window.lookedThrough(event.seq, event.id)
+      if (!this.#held.has(event.deviceId)) this.#window.add(event)
     }
-    this.#through = through
-    this.#throughId = throughId
+    this.#window.lookedThrough(through, throughId)
   }
 
   #wants(event: LoggedEvent): boolean {
@@ -210,9 +199,8 @@ export class DeliveryPlan {
 
   /** Retention has deleted what follows the window: it goes on with the oldest event that is kept. */
   skipTo(seq: number): number {
-    const gone = Math.max(0, seq - this.#through)
-    this.#through = Math.max(this.#through, seq)
-    this.#throughId = null
+    const gone = Math.max(0, seq - this.through)
+    this.#window.lookedThrough(Math.max(this.through, seq), null)
     if (gone > 0) {
       this.#expired += gone
       this.#healthVersion++
@@ -270,7 +258,7 @@ export class DeliveryPlan {
   #firstWaiting(): Entry | undefined {
     // Each one that is sent may become a held device.
     if (this.#held.size + this.inFlight >= bounds.heldDevicesMax) return undefined
-    return this.#entries.find(({ event, state }) => state === "waiting" && !this.#busy.has(event.deviceId))
+    return this.#window.firstWaiting(this.#busy)
   }
 
   #tryHeld(held: Held): Step {
@@ -312,8 +300,8 @@ export class DeliveryPlan {
       return
     }
     // What is beyond the window comes by the window, once the device is released.
-    held.loaded = page.events.filter(({ seq }) => seq <= this.#through)
-    held.after = Math.min(page.through, this.#through)
+    held.loaded = page.events.filter(({ seq }) => seq <= this.through)
+    held.after = Math.min(page.through, this.through)
     if (held.loaded[0] !== undefined && held.loaded[0].seq !== held.seq) {
       // Its event is gone: erased from the log by retention, or moved past.
       held.seq = held.loaded[0].seq
@@ -336,7 +324,7 @@ export class DeliveryPlan {
   }
 
   #releaseIfCaughtUp(held: Held): void {
-    if (held.loaded.length > 0 || held.after < this.#through) return
+    if (held.loaded.length > 0 || held.after < this.through) return
     this.#held.delete(held.device)
     this.#healthVersion++
   }
@@ -347,7 +335,7 @@ export class DeliveryPlan {
     const held = this.#held.get(deviceId)
     if (reported.outcome === "delivered") {
       this.#succeeded(at, now)
-      if (job.from === "window") this.#finish(job.event)
+      if (job.from === "window") this.#window.finish(job.event)
       else if (held !== undefined) this.#heldAdvances(held, now, at)
       return none
     }
@@ -382,12 +370,7 @@ export class DeliveryPlan {
       held.loaded = []
       held.after = held.seq - 1
     }
-    let kept = this.#entries.length
-    while (kept > 0 && this.#entries[kept - 1]!.state === "waiting") this.#bytes -= this.#entries[--kept]!.event.bytes
-    if (kept === this.#entries.length) return
-    this.#through = kept === 0 ? this.#entries[0]!.event.seq - 1 : this.#entries[kept - 1]!.event.seq
-    this.#throughId = kept === 0 ? null : this.#entries[kept - 1]!.event.id
-    this.#entries = this.#entries.slice(0, kept)
+    this.#window.forgetWaiting()
   }
 
   #count(failed: Held, now: number): void {
@@ -417,17 +400,6 @@ export class DeliveryPlan {
       held.dueAt = now
       held.free = true
     }
-  }
-
-  #finish(event: LoggedEvent): void {
-    for (const entry of this.#entries) if (entry.event.seq === event.seq) entry.state = "done"
-    this.#trim()
-  }
-
-  #trim(): void {
-    let count = 0
-    while (this.#entries[count]?.state === "done") this.#bytes -= this.#entries[count++]!.event.bytes
-    if (count > 0) this.#entries = this.#entries.slice(count)
   }
 
   #heldAdvances(held: Held, now: number, at: string): void {
@@ -462,16 +434,13 @@ export class DeliveryPlan {
       successes: this.#successes
     }
     this.#held.set(event.deviceId, held)
-    for (const entry of this.#entries) if (entry.event.deviceId === event.deviceId) entry.state = "done"
-    this.#trim()
+    this.#window.dropDevice(event.deviceId)
     return held
   }
 
   #putBack(job: Job, held: Held | undefined): void {
     if (held !== undefined) held.state = "waiting"
-    for (const entry of this.#entries) {
-      if (job.from === "window" && entry.event.seq === job.event.seq) entry.state = "waiting"
-    }
+    if (job.from === "window") this.#window.putBack(job.event)
   }
 
   /** An endpoint that refuses an event is there. */
