@@ -14,6 +14,16 @@ export type GatewayDialect = typeof GatewayDialect.Type
 export const GatewaySecretName = Schema.Literals(["password", "apiKey", "webhookSecret"])
 export type GatewaySecretName = typeof GatewaySecretName.Type
 
+/** Secrets that gateways of a dialect do not have, and why. */
+export const unusedSecrets: Readonly<Record<GatewayDialect, Readonly<Partial<Record<GatewaySecretName, string>>>>> = {
+  bridge: {
+    apiKey: "the bridge dialect uses user and password",
+    webhookSecret: "the bridge dialect sends no webhooks"
+  },
+  gowa: { apiKey: "the gowa dialect uses user and password" },
+  waha: { password: "the waha dialect uses an API key" }
+}
+
 /**
  * The origin of a gateway's row: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two set their
  * URL and secrets at each start of a process, and cannot be changed by the API.

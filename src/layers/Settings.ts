@@ -5,7 +5,8 @@
  */
 import { join } from "node:path"
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
-import type { GatewayDialect } from "../domain/Gateway.ts"
+import { unusedSecrets } from "../domain/Gateway.ts"
+import type { GatewayDialect, GatewaySecretName } from "../domain/Gateway.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
 import type { SecretKey } from "../services/SecretSeal.ts"
@@ -125,17 +126,20 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   return problems
 }
 
+const listUnusedSecrets = (values: Values): ReadonlyArray<readonly [string, unknown, string]> => {
+  const given: Readonly<Record<GatewaySecretName, readonly [string, unknown]>> = {
+    password: ["WHATSAPP_API_PASSWORD", values.gatewayPassword],
+    apiKey: ["WHATSAPP_API_KEY", values.gatewayKey],
+    webhookSecret: ["WHATSAPP_WEBHOOK_SECRET", values.webhookSecret]
+  }
+  const unused = Object.entries(unusedSecrets[values.gatewayDialect]) as Array<[GatewaySecretName, string]>
+  return unused.map(([name, why]) => [...given[name], why] as const)
+}
+
 const listNotes = (values: Values): ReadonlyArray<string> => {
   const unused = [
     ["REDIS_URL", values.redisUrl, "send-rate limits come with sending"],
-    ...(values.gatewayUrl === null || values.gatewayDialect === "waha"
-      ? []
-      : [
-        ["WHATSAPP_API_KEY", values.gatewayKey, `the ${values.gatewayDialect} dialect uses user and password`] as const
-      ]),
-    ...(values.gatewayUrl === null || values.gatewayDialect !== "bridge"
-      ? []
-      : [["WHATSAPP_WEBHOOK_SECRET", values.webhookSecret, "the bridge dialect sends no webhooks"] as const])
+    ...(values.gatewayUrl === null ? [] : listUnusedSecrets(values))
   ] as const
   const notes = unused.flatMap(([name, value, why]) => value === null ? [] : [`${name} is set and unused: ${why}`])
   return values.databaseUrl === null && values.roles.size < allRoles.size

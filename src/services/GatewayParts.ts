@@ -205,13 +205,17 @@ export interface HistoryPage {
   readonly next: string | null
 }
 
-/** The server at the gateway's address keeps no history, although its dialect has one. */
+/** The server at the gateway's address, or one slot there, keeps no history, although its dialect has one. */
 export class HistoryAbsent extends Schema.TaggedError<HistoryAbsent>()("HistoryAbsent", {
   message: Schema.String,
-  gateway: Schema.String
+  gateway: Schema.String,
+  reach: Schema.Literals(["gateway", "slot"])
 }) {
-  static of(gateway: string): HistoryAbsent {
-    return new HistoryAbsent({ gateway, message: `Gateway '${gateway}' keeps no history of messages` })
+  /** `detail`: why, and what an operator can do. */
+  static of(gateway: string, reach: "gateway" | "slot", detail = ""): HistoryAbsent {
+    const who = reach === "gateway" ? `Gateway '${gateway}'` : `A slot of gateway '${gateway}'`
+    const why = detail === "" ? "" : `: ${detail}`
+    return new HistoryAbsent({ gateway, reach, message: `${who} keeps no history of messages${why}` })
   }
 }
 

@@ -19,6 +19,7 @@ export interface HistoryRequest {
 export class ScriptedHistory implements History {
   covers: History["covers"] = new Set(["messages", "other-messages", "acks"])
   readonly requests: Array<HistoryRequest> = []
+  absent: "gateway" | "slot" = "gateway"
   mode: "answer" | "fail" | "absent" | "hang" = "answer"
   pageSize = 100
   readonly #rows = new Map<DeviceId, Array<EventDraft>>()
@@ -37,7 +38,7 @@ export class ScriptedHistory implements History {
       this.requests.push({ at: yield* Clock.currentTimeMillis, deviceId: target.deviceId, window, page })
       if (this.mode === "hang") return yield* Effect.never
       if (this.mode === "fail") return yield* GatewayUnavailable.of("default", "read a history", "down by the script")
-      if (this.mode === "absent") return yield* HistoryAbsent.of("default")
+      if (this.mode === "absent") return yield* HistoryAbsent.of("default", this.absent)
       const { from, to } = window
       const rows = (this.#rows.get(target.deviceId) ?? []).filter(({ occurredAt }) =>
         Date.parse(occurredAt) >= Date.parse(from) && Date.parse(occurredAt) <= Date.parse(to)

@@ -59,6 +59,8 @@ export class Reception {
   /** Readings in a row that failed. */
   failures = 0
   reading: Reading | null = null
+  /** The gateway has said that it keeps no history of this device: until then it is not asked again. */
+  absentUntil = Number.NEGATIVE_INFINITY
   /** Its history waits to be read, or is being read. */
   busy = false
   /** Empty: all of them have come after all. */

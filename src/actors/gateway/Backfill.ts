@@ -69,7 +69,8 @@ export const make = Effect.fnUntraced(function*(
   let reading = 0
 
   const monotonic = (): number => monotonicMillis(clock)
-  const findHistory = (): History | undefined => monotonic() < absentUntil ? undefined : gateway.history
+  const findHistory = (cell: DeviceCell): History | undefined =>
+    monotonic() < Math.max(absentUntil, cell.reception.absentUntil) ? undefined : gateway.history
 
   // When what is due
 
@@ -170,17 +171,19 @@ export const make = Effect.fnUntraced(function*(
 
   const read = (cell: DeviceCell, kind: ReadingKind): Effect.Effect<"more" | "over"> =>
     Effect.suspend(() => {
-      const history = findHistory()
+      const history = findHistory(cell)
       return history === undefined ? settleWithout(cell) : reader.takeTurn(cell, kind, history)
     }).pipe(
       Effect.catchTags({
         GatewayUnavailable: ({ message }) => failed(cell, kind, message),
         TimeoutError: () => failed(cell, kind, "a page did not come in time"),
-        HistoryAbsent: ({ message }) =>
+        HistoryAbsent: ({ message, reach }) =>
           Effect.andThen(
-            Effect.annotateLogs(Effect.logWarning(message), { gateway: gateway.name }),
+            Effect.annotateLogs(Effect.logWarning(message), { gateway: gateway.name, device: cell.device.id }),
             Effect.suspend(() => {
-              absentUntil = monotonic() + absentFor
+              const until = monotonic() + absentFor
+              if (reach === "gateway") absentUntil = until
+              else cell.reception.absentUntil = until
               return settleWithout(cell)
             })
           )

@@ -74,7 +74,7 @@ export const make = (name: GatewayName, rest: RestClient): History => {
   /** A server that does not know the path answers in its framework's words, or in those of another service. */
   const refused = (operation: string, reply: Reply): GatewayUnavailable | HistoryAbsent =>
     reply.envelope === null && (reply.status === 404 || reply.status === 405 || reply.status === 501)
-      ? HistoryAbsent.of(name)
+      ? HistoryAbsent.of(name, "gateway")
       : GatewayUnavailable.of(name, operation, describeRefusal(reply))
 
   const readChats = Effect.fnUntraced(function*(target: SessionTarget, cursor: Cursor, bounds: Bounds) {

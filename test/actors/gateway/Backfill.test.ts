@@ -8,6 +8,7 @@ import { TestClock } from "effect/testing"
 import type { EventDraft } from "../../../src/domain/Event.ts"
 import type { Provable } from "../../../src/domain/Gap.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
+import { HistoryAbsent } from "../../../src/services/GatewayParts.ts"
 import { deviceId, pass, settle } from "../../support/fleetBench.ts"
 import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../support/receptionBench.ts"
 import type { ScriptedHistory } from "../../support/scriptedHistory.ts"
@@ -106,6 +107,23 @@ describe("a device that loses its session", () => {
       assert.strictEqual(history.requests.length, 1, "it is not asked again soon")
     }).pipe(Effect.provide(storage)))
 
+  it.effect("is told to be unprovable alone where one slot has no history, and the others of its gateway have", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(2)
+      const [two] = [deviceId(2)]
+      yield* live(gateway)
+      yield* pass("1 minute")
+      const read = history.read
+      Object.assign(history, {
+        read: (...args: Parameters<typeof read>) =>
+          args[0].deviceId === one ? Effect.fail(HistoryAbsent.of("default", "slot")) : read(...args)
+      })
+      for (const session of gateway.live()) session.lose("transport")
+      yield* pass("1 minute")
+      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["unprovable"])
+      assert.deepStrictEqual((yield* gapsOf(two)).map(({ status }) => status), ["closed"])
+    }).pipe(Effect.provide(storage)))
+
   it.effect("keeps its gap open while the history cannot be read, and tries again less and less often", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
@@ -199,6 +217,32 @@ describe("a device that is deaf", () => {
       assert.notStrictEqual(gap!.status, "open")
       assert.isAtMost(seconds(gap!.openedAt), deafAt)
       assert.strictEqual((yield* logged("message.received")).length, 45)
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("is found within 60 s where its messages come by webhook, and that often", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
+      const log = yield* EventLog
+      const { fleet } = yield* live(gateway)
+      yield* pass("5 seconds")
+      const heard: Array<number> = []
+      for (let n = 0; n < 50; n++) {
+        const draft = yield* arriving(one)
+        history.keep(draft)
+        if (n < 30) {
+          heard.push(yield* Clock.currentTimeMillis)
+          log.push(draft)
+          yield* settle
+          yield* fleet.heard(one, [{ _tag: "Record", draft }])
+        }
+        yield* pass("4 seconds")
+      }
+      const proof = (yield* logged("device.state")).find(({ data }) =>
+        (JSON.parse(data) as { readonly rule: string }).rule === "deaf-proved"
+      )
+      assert.isDefined(proof)
+      assert.isAtMost(Date.parse(proof.recordedAt) - heard.at(-1)!, 60_000)
     }).pipe(Effect.provide(storage)))
 
   it.effect("is deaf until something comes, however often a session is opened that delivers nothing", () =>

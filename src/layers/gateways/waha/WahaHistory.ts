@@ -10,6 +10,7 @@ import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
 import type { GatewayName, UpstreamId } from "../../../domain/Ids.ts"
 import { isLid } from "../../../domain/Jid.ts"
 import { digest } from "../../../services/EventIdentity.ts"
+import { HistoryAbsent } from "../../../services/GatewayParts.ts"
 import type {
   History,
   HistoryPage,
@@ -63,10 +64,12 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
   const get = (url: URL): Effect.Effect<Reply, GatewayUnavailable> =>
     rest.ask({ operation, method: "GET", url, millis: pageMillis, bodyBytesMax: pageBytesMax })
 
-  const readRows = (reply: Reply): Effect.Effect<ReadonlyArray<unknown>, GatewayUnavailable> =>
+  const readRows = (reply: Reply): Effect.Effect<ReadonlyArray<unknown>, GatewayUnavailable | HistoryAbsent> =>
     isSuccess(reply) && Array.isArray(reply.own)
       ? Effect.succeed(reply.own as ReadonlyArray<unknown>)
-      : Effect.fail(rest.refused(operation, reply))
+      : Effect.fail(
+        lacksStore(reply) ? HistoryAbsent.of(name, "slot", storeAdvice) : rest.refused(operation, reply)
+      )
 
   const findFeed = Effect.fnUntraced(function*(slot: UpstreamId) {
     const known = hasFeed.get(slot)
@@ -190,9 +193,18 @@ const readCursor = (name: GatewayName, page: string): Effect.Effect<Cursor, Gate
 }
 
 /** An engine without the feed takes `all` for a chat, or has no such route. A session that is not working is no sign. */
-const lacksFeed = ({ own, status }: Reply): boolean =>
+const lacksFeed = (reply: Reply): boolean => !lacksStore(reply) && lacksRoute(reply)
+
+const lacksRoute = ({ own, status }: Reply): boolean =>
   own !== null && (status === 400 || status === 404 || status === 500 || status === 501) &&
   !/session with name/i.test(String((own as Payload).message))
+
+/** NOWEB keeps messages only where its store is on. It says so by its name, with the status of a bad request. */
+const lacksStore = ({ own, status }: Reply): boolean =>
+  own !== null && status === 400 && /enable noweb store/i.test(String((own as Payload).message))
+
+const storeAdvice =
+  "the engine NOWEB keeps messages only where config.noweb.store.enabled was set before the account was paired"
 
 /** A row that is too large to be read: once a day it is said that there is one. */
 const rejectRow = (target: SessionTarget, window: HistoryWindow): Effect.Effect<SessionEvent> =>

@@ -97,6 +97,24 @@ describe("the history of a WAHA session", () => {
       }
     }))
 
+  it.live("is absent for a session whose engine keeps no messages, whichever way it is asked for them", () =>
+    Effect.gen(function*() {
+      const message =
+        "Enable NOWEB store \"config.noweb.store.enabled=True\" and \"config.noweb.store.full_sync=True\" when " +
+        "starting a new session."
+      for (const engine of ["NOWEB", "WEBJS", null]) {
+        const server = yield* serve(
+          (_, path) => path.includes("/chats") ? json({ message, error: "Bad Request", statusCode: 400 }, 400) : null,
+          engine
+        )
+        const gateway = yield* makeGateway(server.url)
+        const failure = yield* Effect.flip(gateway.history.read(target, window, null))
+        assert.strictEqual(failure._tag, "HistoryAbsent", String(engine))
+        if (failure._tag === "HistoryAbsent") assert.strictEqual(failure.reach, "slot")
+        assert.include(failure.message, "noweb.store")
+      }
+    }))
+
   it.live("joins hidden ids with the phone numbers that the server tells", () =>
     Effect.gen(function*() {
       const lid = "99887766554433@lid"
