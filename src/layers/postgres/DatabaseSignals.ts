@@ -23,7 +23,7 @@ export class DatabaseSignals extends Context.Service<DatabaseSignals, {
   readonly shared: boolean
 }>()("columba/layers/postgres/DatabaseSignals") {}
 
-/** How to reach the server for a connection that only listens. */
+/** How to reach the server for a connection of one's own: to listen, to hold a lock, to write the log. */
 export class ListenConfig extends Context.Service<ListenConfig, PgConnection.Config>()(
   "columba/layers/postgres/ListenConfig"
 ) {}

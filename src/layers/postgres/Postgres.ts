@@ -8,10 +8,10 @@ import { makeServerSockets } from "./ServerSockets.ts"
 import type { ServerSockets } from "./ServerSockets.ts"
 
 /**
- * Connections of one process, besides one per LISTEN channel: one for the log's writer, the rest for reads, which share
- * connections (multiplex). A dozen processes stay under a stock server's limit of 100.
+ * Connections that reads share (multiplex). Besides, a process has one for the log's writer, one per LISTEN channel and one
+ * for the fleet's lease. A dozen processes stay under a stock server's limit of 100.
  */
-const connectionsMax = 8
+const connectionsMax = 7
 
 /** The longest that the server works on a statement. Appends, reads and retention stay far below. */
 const statementMax = Duration.seconds(10)

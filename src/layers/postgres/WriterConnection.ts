@@ -1,18 +1,19 @@
 /**
- * The connection on which the log is written. A server's pool gives it for good, so that a batch costs its statement and
- * nothing else; shared connections are pipelined, and a reader's statement would wait behind an append that waits for
- * another process's. The embedded database has one connection, which is borrowed for each batch.
+ * The connection on which the log is written. A server gets one of its own for that, outside of the pool, so that a batch
+ * costs its statement and nothing else. A pooled connection may be shared, and whoever had just been given the same one
+ * would wait for as long as the writer kept it. The embedded database has one connection, which is borrowed for each batch.
  *
- * After any failure the connection is given back and another one is taken. One that was kept may have died unnoticed
- * since the batch before, so a batch that finds it dead is tried once more at once; an append may be repeated.
+ * After any failure the connection is closed and another one is opened. One that was kept may have died unnoticed since
+ * the batch before, so a batch that finds it dead is tried once more at once; an append may be repeated.
  *
  * The longest wait is watched by one timer for all batches instead of one for each.
  */
-import { Clock, Duration, Effect, Exit, Fiber, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
+import { PgConnection } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { SqlConnection, SqlError } from "effect/sql"
+import type { SqlError } from "effect/sql"
 import type { AppendStatement } from "./appendStatement.ts"
-import { DatabaseSignals } from "./DatabaseSignals.ts"
+import { ListenConfig } from "./DatabaseSignals.ts"
 import { answerMax, isConnectionLost, overdue } from "./sqlErrors.ts"
 
 /** How often the running statement is looked at: it is ended later than `answerMax` by at most this. */
@@ -24,7 +25,7 @@ type Rows = ReadonlyArray<object>
 type Execute = (statement: AppendStatement) => Effect.Effect<Rows, SqlError.SqlError>
 
 interface Kept {
-  readonly connection: SqlConnection.Connection
+  readonly connection: PgConnection.PgConnection
   readonly scope: Scope.Closeable
 }
 
@@ -32,47 +33,45 @@ interface Kept {
 export const makeWriterConnection: Effect.Effect<
   Execute,
   never,
-  SqlClient.SqlClient | DatabaseSignals | Scope.Scope
+  SqlClient.SqlClient | Scope.Scope
 > = Effect.gen(function*() {
-  const sql = yield* SqlClient.SqlClient
-  const { shared } = yield* DatabaseSignals
-  return yield* watch(shared ? yield* keepConnection(sql) : borrowConnection(sql))
+  const config = yield* Effect.serviceOption(ListenConfig)
+  return yield* watch(
+    Option.isSome(config) ? yield* keepConnection(config.value) : borrowConnection(yield* SqlClient.SqlClient)
+  )
 })
 
-const run = (connection: SqlConnection.Connection, { parameters, sql }: AppendStatement) =>
-  connection.execute(sql, parameters, undefined) as Effect.Effect<Rows, SqlError.SqlError>
-
-const borrowConnection = (sql: SqlClient.SqlClient): Execute => (statement) =>
-  Effect.scoped(Effect.flatMap(sql.reserve, (connection) => run(connection, statement)))
+const borrowConnection = (client: SqlClient.SqlClient): Execute => ({ parameters, sql }) =>
+  Effect.scoped(Effect.flatMap(
+    client.reserve,
+    (connection) => connection.execute(sql, parameters, undefined) as Effect.Effect<Rows, SqlError.SqlError>
+  ))
 
 const keepConnection = Effect.fnUntraced(function*(
-  sql: SqlClient.SqlClient
+  config: PgConnection.Config
 ): Effect.fn.Return<Execute, never, Scope.Scope> {
   let kept: Kept | null = null
-  const giveBack = Effect.suspend(() => {
+  const giveUp = Effect.suspend(() => {
     const scope = kept?.scope
     kept = null
     return scope === undefined ? Effect.void : Scope.close(scope, Exit.void)
   })
-  yield* Effect.addFinalizer(() => giveBack)
-  const take = Effect.gen(function*() {
+  yield* Effect.addFinalizer(() => giveUp)
+  const open = Effect.gen(function*() {
     const scope = yield* Scope.make()
-    const connection = yield* Scope.provide(sql.reserve, scope).pipe(
+    const connection = yield* Scope.provide(PgConnection.make({ ...config, multiplex: false }), scope).pipe(
       Effect.onError(() => Scope.close(scope, Exit.void))
     )
     kept = { connection, scope }
     return connection
   })
-  const runOnce = (connection: SqlConnection.Connection, statement: AppendStatement) =>
-    Effect.onError(run(connection, statement), () => giveBack)
+  const runOnce = (connection: PgConnection.PgConnection, { parameters, sql }: AppendStatement) =>
+    Effect.onError(Effect.map(connection.query(sql, parameters), ({ rows }) => rows), () => giveUp)
   return (statement) => {
-    const takeAndRun = Effect.flatMap(take, (connection) => runOnce(connection, statement))
-    if (kept === null) return takeAndRun
-    return Effect.catchIf(
-      runOnce(kept.connection, statement),
-      isConnectionLost,
-      () => takeAndRun
-    )
+    const openAndRun = Effect.flatMap(open, (connection) => runOnce(connection, statement))
+    return kept === null
+      ? openAndRun
+      : Effect.catchIf(runOnce(kept.connection, statement), isConnectionLost, () => openAndRun)
   }
 })
 
