@@ -22,13 +22,14 @@ export interface Found {
   readonly through: Place | null
 }
 
-export const placePattern = /^(0|[1-9][0-9]{0,14})\.(0|[1-9][0-9]{0,14})$/
+/** A number alone is the place of the event, as pages of earlier versions named it. */
+export const placePattern = /^(0|[1-9][0-9]{0,14})(\.(0|[1-9][0-9]{0,14}))?$/
 
 export const formatPlace = ({ ordinal, seq }: Place): string => `${seq}.${ordinal}`
 
 export const parsePlace = (text: string): Place => {
   const [seq, ordinal] = text.split(".")
-  return { seq: Number(seq), ordinal: Number(ordinal) }
+  return { seq: Number(seq), ordinal: Number(ordinal ?? 0) }
 }
 
 /** Before everything. */

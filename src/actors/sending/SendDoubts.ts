@@ -15,7 +15,7 @@ import type { SendOutcome } from "../../services/sendDrafts.ts"
 import type { SendRepository, StoredSend } from "../../services/SendRepository.ts"
 import type { SendSettings } from "../../services/SendSettings.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { isProvable, matchSent } from "./matchSent.ts"
+import { clusters, isProvable, matchSent } from "./matchSent.ts"
 import type { Doubt, Found } from "./matchSent.ts"
 
 /** How often it is looked whether a look is due. */
@@ -142,10 +142,12 @@ export const make = Effect.fnUntraced(function*(
       const { deviceId } = dated.send
       byDevice.set(deviceId, [...byDevice.get(deviceId) ?? [], dated])
     }
-    // All of a device at once, also those that are not due: a match of one must not be taken for another.
     for (const [device, dated] of byDevice) {
       const cell = cells.get(device)
-      if (cell !== undefined && dated.some(isDue)) yield* lookFor(cell, dated)
+      if (cell === undefined) continue
+      for (const together of clusters(dated, (one) => toDoubt(one))) {
+        if (together.some(isDue)) yield* lookFor(cell, together)
+      }
     }
   }).pipe(
     Effect.catchCause((cause) =>

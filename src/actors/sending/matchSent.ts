@@ -60,3 +60,22 @@ export const matchSent = (
 
 /** Whether a history that has all messages would have it, so that its absence proves something. */
 export const isProvable = (content: OutgoingContent): boolean => content.type === "text"
+
+/**
+ * Those whose times overlap, together: they are looked for at once, due or not, so that what one of them matches is not
+ * taken for another. One that has been in doubt for hours makes no window of hours for the others.
+ */
+export const clusters = <A>(
+  all: ReadonlyArray<A>,
+  times: (one: A) => Pick<Doubt, "from" | "to">
+): ReadonlyArray<ReadonlyArray<A>> => {
+  const groups: Array<Array<A>> = []
+  let end = Number.NEGATIVE_INFINITY
+  for (const one of [...all].sort((a, b) => times(a).from - times(b).from)) {
+    const { from, to } = times(one)
+    if (from > end) groups.push([])
+    groups.at(-1)?.push(one)
+    end = Math.max(end, to)
+  }
+  return groups
+}

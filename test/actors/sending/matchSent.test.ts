@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { matchSent } from "../../../src/actors/sending/matchSent.ts"
+import { clusters, matchSent } from "../../../src/actors/sending/matchSent.ts"
 import type { Doubt, Found } from "../../../src/actors/sending/matchSent.ts"
 import type { MessageId } from "../../../src/domain/Ids.ts"
 
@@ -46,6 +46,14 @@ describe("a message in doubt", () => {
     const both = [found("L", "hello", { chat: "2515@lid", at: 1400 }), found("W", "hello")]
     assert.deepStrictEqual(match([doubt("a", "hello")], both), { a: "W" }, "the same spelling first")
     assert.deepStrictEqual(match([doubt("a", "hello")], [found("W", "hello", { chat: "1203@g.us" })]), {})
+  })
+
+  it("is looked for together with those of the same time alone", () => {
+    const all = [doubt("c", "", { from: 9000, to: 9500 }), doubt("a", ""), doubt("b", "", { from: 2000, to: 2500 })]
+    assert.deepStrictEqual(clusters(all, (one) => one).map((some) => some.map(({ id }) => String(id))), [["a", "b"], [
+      "c"
+    ]])
+    assert.deepStrictEqual(clusters([], (one: Doubt) => one), [])
   })
 
   it("is known by its label where a history has no text of it", () => {
