@@ -3,7 +3,8 @@
  *
  * One attempt of the relay is one confirm channel. Whatever goes wrong with a single message (nack, return, no answer,
  * connection lost) ends the channel and with it every batch in flight. The relay starts again at the first unconfirmed
- * event on a new channel, so a reader that drops repeated ids always sees the events of each device in order.
+ * event on a new channel, so a reader that drops repeated ids sees the events of each device in order. Only where the
+ * broker refuses a message and takes those behind it, which are on their way by then, the refused one comes later.
  *
  * A confirm of the topic exchange means that every queue bound there has the event; that may be none. A kind that has a
  * guaranteed queue is also published to that queue by name, as `mandatory` (see `Topology`). If the queue does not exist

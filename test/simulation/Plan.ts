@@ -1,0 +1,125 @@
+/**
+ * What a seed decides before anything happens: which gateways with how many phones there are, how much they have to say, how
+ * the fleet is set, and which faults strike how often. Each seed leaves some faults out and lets others strike often:
+ * worlds in which everything fails at once hide what one fault alone would show.
+ */
+import { Duration, Effect } from "effect"
+import { FleetSettings } from "../../src/services/FleetSettings.ts"
+import { seeded } from "../../src/simulator/Seeded.ts"
+import type { BrokerFaults } from "./SimulatedBroker.ts"
+import type { DatabaseFaults } from "./SimulatedDatabase.ts"
+import type { GatewayFaults, GatewayShape } from "./SimulatedGateway.ts"
+
+/** What strikes at moments of its own. */
+export const strikes = [
+  "kill",
+  "stop",
+  "database-crash",
+  "database-stall",
+  "broker-cut",
+  "broker-block",
+  "broker-stall",
+  "queue-deleted",
+  "gateway-crash",
+  "gateway-stall",
+  "session-drop",
+  "session-freeze",
+  "session-deaf",
+  "mute",
+  "link-lost",
+  "ingress-cut",
+  "webhook-forgotten",
+  "upstream-offline",
+  "logged-out",
+  "clock-step"
+] as const
+export type Strike = (typeof strikes)[number]
+
+export interface Plan {
+  readonly seed: string
+  readonly shuffles: boolean
+  readonly preempts: boolean
+  readonly gateways: ReadonlyArray<{ readonly shape: GatewayShape; readonly phones: number }>
+  /** Between two events of one phone, on average, in milliseconds. */
+  readonly eventPause: number
+  readonly settings: FleetSettings
+  readonly database: DatabaseFaults
+  readonly broker: BrokerFaults
+  readonly gateway: GatewayFaults
+  /** Between two strikes, on average, in milliseconds. Absent: it never strikes. */
+  readonly pauses: ReadonlyMap<Strike, number>
+}
+
+const minute = 60_000
+
+/** A strike that is in the plan comes about this often, one of these. */
+const strikePauses = [4 * minute, 15 * minute, 60 * minute, 240 * minute]
+
+export const makePlan = (seed: string): Plan => {
+  const random = seeded(`${seed}/plan`)
+  const shapes = Array.from({ length: random.between(1, 2) }, (): GatewayShape => {
+    const liveEvents = random.chance(0.6) ? "session" : "webhook"
+    return {
+      liveEvents,
+      posts: liveEvents === "webhook" || random.chance(0.3),
+      history: random.chance(0.85),
+      lists: random.chance(0.5),
+      pageSize: random.pick([3, 20, 100])
+    }
+  })
+  const defaults = Effect.runSync(FleetSettings)
+  const calm = random.chance(0.15)
+  const rate = (values: ReadonlyArray<number>) => calm ? 0 : random.pick(values)
+  return {
+    seed,
+    shuffles: random.chance(0.7),
+    preempts: random.chance(0.5),
+    gateways: shapes.map((shape) => ({ shape, phones: random.between(1, 2) })),
+    eventPause: random.pick([15_000, minute, 3 * minute, 10 * minute]),
+    settings: {
+      ...defaults,
+      // Most of a quiet hour is looks at what is due: fewer of them, and the hour costs less.
+      tick: Duration.seconds(random.pick([5, 15, 15])),
+      heartbeatInterval: Duration.seconds(random.pick([5, 30, 60])),
+      historyInterval: Duration.minutes(random.pick([10, 30, 30])),
+      historyConcurrency: random.pick([1, 4]),
+      historyAgeMax: null
+    },
+    database: {
+      failure: rate([0, 0.001, 0.02]),
+      latencyMax: random.pick([3, 50, 800]),
+      shared: random.chance(0.2)
+    },
+    broker: {
+      refusal: rate([0, 0, 0.002]),
+      confirmLost: rate([0, 0, 0.002]),
+      consumerCrash: rate([0, 0.001, 0.02]),
+      latencyMax: random.pick([3, 50, 800])
+    },
+    gateway: {
+      request: rate([0, 0.01, 0.1]),
+      repeated: rate([0, 0.01, 0.2]),
+      reordered: rate([0, 0.01, 0.2]),
+      answerLost: rate([0, 0.01, 0.2]),
+      latencyMax: random.pick([3, 50, 800])
+    },
+    pauses: new Map(
+      strikes.flatMap((strike): ReadonlyArray<readonly [Strike, number]> =>
+        calm || random.chance(0.6) ? [] : [[strike, random.pick(strikePauses)]]
+      )
+    )
+  }
+}
+
+/** One line, for people. */
+export const describePlan = ({ eventPause, gateways, pauses, preempts, shuffles }: Plan): string => {
+  const shapes = gateways.map(({ phones, shape }) =>
+    `${phones} × ${shape.liveEvents}${shape.posts && shape.liveEvents === "session" ? "+webhook" : ""}${
+      shape.history ? "" : " without history"
+    }`
+  )
+  const struck = [...pauses].map(([strike, pause]) => `${strike} ${Math.round(pause / minute)}m`)
+  return `${shapes.join(", ")}; an event each ${eventPause / 1000} s; ${shuffles ? "shuffled" : "in order"}${
+    preempts ? ", preempted" : ""
+  }; ${struck.join(", ")}`
+}

@@ -1,0 +1,325 @@
+/**
+ * RabbitMQ in a simulated world, as far as the sink sees it: a connection whose channels take the bytes of publishes and
+ * tell of confirms, returns and their end; durable queues; and a consumer behind them, who crashes and gets messages
+ * again. The real `RabbitSink` speaks to it, in the frames that it would send.
+ *
+ * What may go wrong is what a broker and a network may do: frames lost with their connection or read late, confirms that
+ * never come or come in another order, refusals, a queue that is gone, a broker that reads nothing for a while or is
+ * away. What was confirmed is kept.
+ */
+import { EventEmitter } from "node:events"
+import type { ChannelModel } from "amqplib"
+import { Context, Effect, Stream } from "effect"
+import { incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
+import { BrokerUnavailable, RabbitMq } from "../../src/layers/rabbitmq/RabbitMq.ts"
+import { TopologyGuard } from "../../src/layers/rabbitmq/TopologyGuard.ts"
+import type { Seeded } from "../../src/simulator/Seeded.ts"
+import type { Delivered } from "../support/Ledger.ts"
+import { readPublishes } from "./amqpFrames.ts"
+import type { Publish } from "./amqpFrames.ts"
+import type { Trace } from "./Trace.ts"
+import type { Machine, VirtualTime } from "./VirtualTime.ts"
+
+export interface BrokerFaults {
+  /** Of each message, that the guaranteed queue refuses it, or that its confirm never comes. */
+  readonly refusal: number
+  readonly confirmLost: number
+  /** Of each delivery, that the consumer crashes before it has acknowledged it. */
+  readonly consumerCrash: number
+  readonly latencyMax: number
+}
+
+interface Queued {
+  readonly delivery: Omit<Delivered, "redelivered">
+  redelivered: boolean
+}
+
+/** As RabbitMQ negotiates it with amqplib. */
+const frameMax = 131_072
+
+/** What the consumer holds without having acknowledged it. */
+const prefetch = 10
+
+export class SimulatedBroker {
+  faults: BrokerFaults
+  /** First everything, as a queue that is bound to the exchange with `#` has it. */
+  readonly #queue: Array<Queued> = []
+  #unacknowledged: Array<Queued> = []
+  readonly delivered: Array<Delivered> = []
+  #hasIncomingQueue = false
+  downUntil = 0
+  /** It reads nothing and tells publishers so. */
+  blockedUntil = 0
+  /** It reads nothing and says nothing. */
+  stalledUntil = 0
+  #consuming = false
+  #connection: Connection | null = null
+  readonly #time: VirtualTime
+  readonly #random: Seeded
+  readonly #trace: Trace
+
+  constructor(time: VirtualTime, random: Seeded, trace: Trace, faults: BrokerFaults) {
+    this.#time = time
+    this.#random = random
+    this.#trace = trace
+    this.faults = faults
+  }
+
+  /** Messages that the consumer does not have yet, or has not acknowledged. */
+  get waiting(): number {
+    return this.#queue.length + this.#unacknowledged.length
+  }
+
+  deleteQueue(): void {
+    this.#hasIncomingQueue = false
+  }
+
+  /** The connection is lost, and no other can be made for a time. */
+  cut(downFor: number): void {
+    this.downUntil = Math.max(this.downUntil, this.#time.now + downFor)
+    this.#connection?.lose()
+  }
+
+  /** Its process is gone. What it sent may still arrive. */
+  forgetMachine(machine: Machine): void {
+    if (this.#connection?.machine !== machine) return
+    this.#connection.abandon()
+    this.#connection = null
+  }
+
+  /** What one process has of it. */
+  connect(machine: Machine): Context.Context<RabbitMq | TopologyGuard> {
+    const waiters = new Set<(connection: ChannelModel) => void>()
+    const open = () => {
+      if (!machine.alive) return
+      const { now } = this.#time
+      const wait = Math.max(this.downUntil, this.stalledUntil) - now
+      if (wait > 0) {
+        this.#time.after(Math.min(wait, 5000) + this.delay(), open)
+        return
+      }
+      const connection: Connection = new Connection(this, machine, () => {
+        if (this.#connection === connection) this.#connection = null
+        this.#time.after(200 + this.delay(), open)
+      })
+      this.#connection = connection
+      machine.post(() => {
+        const woken = [...waiters]
+        waiters.clear()
+        for (const wake of woken) wake(connection.model)
+      })
+    }
+    this.#time.after(this.delay(), open)
+    const isBlocked = () => this.#time.now < this.blockedUntil
+    const usable = Effect.callback<ChannelModel>((resume) => {
+      const wake = (connection: ChannelModel) => resume(Effect.succeed(connection))
+      if (this.#connection !== null && !isBlocked()) return wake(this.#connection.model)
+      waiters.add(wake)
+      return Effect.sync(() => waiters.delete(wake))
+    })
+    const since = "2026-01-01T00:00:00.000Z"
+    return Context.make(
+      RabbitMq,
+      RabbitMq.of({
+        state: Effect.sync(() =>
+          isBlocked() ? { _tag: "Blocked", since, reason: "memory" } : { _tag: "Connected", since }
+        ),
+        changes: Stream.never,
+        usable: (timeout) =>
+          Effect.timeoutOrElse(usable, {
+            duration: timeout,
+            orElse: () => Effect.fail(BrokerUnavailable.of(isBlocked() ? "Blocked" : "Disconnected", "simulated"))
+          })
+      })
+    ).pipe(
+      Context.add(
+        TopologyGuard,
+        TopologyGuard.of({
+          ensure: () =>
+            Effect.delay(
+              Effect.sync(() => {
+                this.#hasIncomingQueue = true
+              }),
+              this.delay()
+            ),
+          last: Effect.succeed({ missing: [], problem: null, queues: [] })
+        })
+      )
+    )
+  }
+
+  delay(): number {
+    return 0.1 + this.#random.next() ** 4 * this.faults.latencyMax
+  }
+
+  get time(): VirtualTime {
+    return this.#time
+  }
+
+  get random(): Seeded {
+    return this.#random
+  }
+
+  trace(what: string): void {
+    this.#trace.add(`broker: ${what}`)
+  }
+
+  /** What becomes of a publish: its queue has it, or nothing has it. Returned: there is no such queue. */
+  route({ body, exchange, routingKey }: Publish): "taken" | "returned" {
+    if (exchange === "") return this.#hasIncomingQueue && routingKey === incomingQueue ? "taken" : "returned"
+    const { deviceId, id, kind, seq } = JSON.parse(body) as Readonly<Record<"deviceId" | "id" | "kind" | "seq", string>>
+    this.#trace.note(`broker has ${seq} ${kind}`)
+    this.#queue.push({ delivery: { messageId: id, seq: Number(seq), kind, deviceId }, redelivered: false })
+    this.#consume()
+    return "taken"
+  }
+
+  #consume(): void {
+    if (this.#consuming) return
+    this.#consuming = true
+    const next = () => {
+      const message = this.#queue.shift()
+      if (message === undefined) {
+        this.#unacknowledged = []
+        this.#consuming = false
+        return
+      }
+      this.delivered.push({ ...message.delivery, redelivered: message.redelivered })
+      message.redelivered = true
+      this.#unacknowledged.push(message)
+      if (this.#unacknowledged.length > prefetch) this.#unacknowledged.shift()
+      if (this.#random.chance(this.faults.consumerCrash)) {
+        this.trace(`consumer crashes with ${this.#unacknowledged.length} unacknowledged`)
+        this.#queue.unshift(...this.#unacknowledged)
+        this.#unacknowledged = []
+        this.#time.after(this.#random.next() * 10_000, next)
+      } else {
+        this.#time.after(this.delay(), next)
+      }
+    }
+    this.#time.after(this.delay(), next)
+  }
+}
+
+/** One connection of one process. Its channels share the way to the broker, so their frames arrive in order. */
+class Connection {
+  readonly machine: Machine
+  readonly broker: SimulatedBroker
+  readonly #channels: Array<{ readonly channel: Channel; readonly buffer: Pick<Channel, "write"> } | null> = [null]
+  readonly #onLost: () => void
+  #open = true
+  /** The broker reads no more of it. */
+  #unread = false
+  #arrivesAt = 0
+
+  constructor(broker: SimulatedBroker, machine: Machine, onLost: () => void) {
+    this.broker = broker
+    this.machine = machine
+    this.#onLost = onLost
+  }
+
+  /** Only what the sink uses of a connection is there. */
+  get model(): ChannelModel {
+    return { createConfirmChannel: () => this.#openChannel() } as unknown as ChannelModel
+  }
+
+  async #openChannel(): Promise<Channel> {
+    if (!this.#open) throw new Error("the connection is closed")
+    const ch = this.#channels.length
+    const channel = new Channel(this, ch, this.#channels)
+    this.#channels.push({ channel, buffer: channel })
+    return channel
+  }
+
+  get open(): boolean {
+    return this.#open
+  }
+
+  lose(): void {
+    if (!this.#open) return
+    this.#open = false
+    this.broker.trace("connection lost")
+    this.machine.postAfter(this.broker.delay(), () => {
+      for (const slot of this.#channels) slot?.channel.lost()
+    })
+    this.#onLost()
+  }
+
+  /** Its process is gone. What was sent may still arrive. */
+  abandon(): void {
+    this.#open = false
+  }
+
+  /** Frames arrive in order. Of a connection that was lost some of those that were on their way still do, up to one. */
+  carry(arrive: () => void): void {
+    const { blockedUntil, random, stalledUntil, time } = this.broker
+    this.#arrivesAt = Math.max(this.#arrivesAt, time.now + this.broker.delay(), blockedUntil, stalledUntil)
+    time.after(this.#arrivesAt - time.now, () => {
+      if (!this.#open && random.chance(0.5)) this.#unread = true
+      if (!this.#unread) arrive()
+    })
+  }
+}
+
+class Channel extends EventEmitter {
+  readonly ch: number
+  /** What the sink knows of amqplib's inside. */
+  readonly connection: { readonly frameMax: number; readonly channels: ReadonlyArray<unknown> }
+  readonly #connection: Connection
+  #callbacks: Array<(error: Error | null) => void> = []
+  #written = 0
+  #open = true
+
+  constructor(connection: Connection, ch: number, channels: ReadonlyArray<unknown>) {
+    super()
+    this.#connection = connection
+    this.ch = ch
+    this.connection = { frameMax, channels }
+  }
+
+  pushConfirmCallback(callback: (error: Error | null) => void): void {
+    this.#callbacks.push(callback)
+  }
+
+  write(frames: Buffer): boolean {
+    const publishes = readPublishes(frames)
+    const first = this.#written
+    this.#written += publishes.length
+    this.#connection.carry(() => this.#arrive(publishes, first))
+    return true
+  }
+
+  async close(): Promise<void> {
+    this.#open = false
+  }
+
+  lost(): void {
+    if (!this.#open) return
+    this.#open = false
+    for (const callback of this.#callbacks.splice(0)) callback(new Error("the channel was lost"))
+    this.emit("close")
+  }
+
+  #arrive(publishes: ReadonlyArray<Publish>, first: number): void {
+    const { broker, machine } = this.#connection
+    const { faults, random } = broker
+    publishes.forEach((publish, index) => {
+      const tell = (run: () => void) =>
+        machine.postAfter(broker.delay(), () => {
+          if (this.#open && this.#connection.open) run()
+        })
+      // A queue over its limit refuses; others have the message all the same.
+      if (publish.exchange === "" && random.chance(faults.refusal)) {
+        broker.trace("refuses a message")
+        return tell(() => this.emit("nack", {}))
+      }
+      const outcome = broker.route(publish)
+      if (outcome === "returned" && publish.mandatory) {
+        broker.trace("returns a message")
+        tell(() => this.emit("return", { fields: { routingKey: publish.routingKey } }))
+      }
+      if (random.chance(faults.confirmLost)) return broker.trace("loses a confirm")
+      tell(() => this.#callbacks[first + index]?.(null))
+    })
+  }
+}

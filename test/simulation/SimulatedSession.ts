@@ -1,0 +1,115 @@
+/** One connection of a device to a simulated gateway: frames in order, on their way for a while, until it is lost. */
+import type { Failure } from "../../src/domain/DeviceState.ts"
+import type { Session, SessionEvent, SessionListener } from "../../src/services/GatewayParts.ts"
+import type { SimulatedPhone } from "./SimulatedPhone.ts"
+import type { Machine, VirtualTime } from "./VirtualTime.ts"
+
+/** What waits in buffers of the network while nobody reads; beyond it the gateway ends the connection. */
+const unreadMax = 200
+
+export class SimulatedSession implements Session {
+  readonly phone: SimulatedPhone
+  open = true
+  /** The gateway writes nothing to it, although it answers pings. */
+  deaf = false
+  /** The other side is gone, and nobody has noticed. */
+  #frozen = false
+  #paused = false
+  #inbox: Array<() => void> = []
+  #arrivesAt = 0
+  readonly machine: Machine
+  readonly #time: VirtualTime
+  readonly #listener: SessionListener
+  readonly #onClosed: () => void
+
+  constructor(
+    phone: SimulatedPhone,
+    machine: Machine,
+    time: VirtualTime,
+    listener: SessionListener,
+    onClosed: () => void
+  ) {
+    this.phone = phone
+    this.machine = machine
+    this.#time = time
+    this.#listener = listener
+    this.#onClosed = onClosed
+  }
+
+  /** Whether a frame that is written now goes on its way. */
+  get hears(): boolean {
+    return this.open && !this.#frozen && this.machine.alive
+  }
+
+  /** `overtakes`: it does not wait for the frames before it. */
+  carry(make: () => SessionEvent, delay: number, overtakes: boolean): void {
+    const arrivesAt = overtakes ? this.#time.now + delay : Math.max(this.#arrivesAt, this.#time.now + delay)
+    if (!overtakes) this.#arrivesAt = arrivesAt
+    this.#time.after(arrivesAt - this.#time.now, () => {
+      if (!this.hears) return
+      this.#arrive(() => this.#listener.onEvent(make()))
+    })
+  }
+
+  /** The connection ends, and this side is told at once. */
+  lose(failure: Failure): void {
+    if (!this.open) return
+    this.open = false
+    this.#onClosed()
+    // What has arrived is read before its end, unless nobody reads.
+    if (this.#paused) this.#inbox = []
+    this.#paused = false
+    this.#arrive(() => this.#listener.onEnd(failure))
+  }
+
+  /** The other side is gone; pings find out after this time. */
+  freeze(noticedAfter: number): void {
+    if (this.#frozen) return
+    this.#frozen = true
+    this.#time.after(
+      noticedAfter,
+      () => this.lose({ class: "transport", code: "ping-timeout", detail: "no answer to pings" })
+    )
+  }
+
+  pause(): boolean {
+    this.#paused = true
+    return true
+  }
+
+  resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    for (let waiting = this.#inbox.length; waiting > 0; waiting--) this.machine.post(() => this.#readOne())
+  }
+
+  end(failure: Failure): void {
+    if (!this.open) return
+    this.open = false
+    this.#onClosed()
+    this.#inbox = []
+    this.#paused = false
+    this.#arrive(() => this.#listener.onEnd(failure))
+  }
+
+  /** This side has closed it: it reports nothing more. */
+  close(): void {
+    if (!this.open) return
+    this.open = false
+    this.#inbox = []
+    this.#onClosed()
+  }
+
+  /** One step each, in order. */
+  #arrive(read: () => void): void {
+    if (this.#paused && this.#inbox.length >= unreadMax) {
+      return this.lose({ class: "transport", code: "socket-closed", detail: "nobody reads" })
+    }
+    this.#inbox.push(read)
+    this.machine.post(() => this.#readOne())
+  }
+
+  #readOne(): void {
+    if (!this.#paused) this.#inbox.shift()?.()
+  }
+}

@@ -1,0 +1,141 @@
+/**
+ * Programs that break a promise on purpose, as in the fault suite (`faults/mutants.ts`), for simulated worlds: a seed must
+ * be found in which each is condemned. What the suite breaks in the sources of Postgres is broken here in the memory stores.
+ */
+import { execFile } from "node:child_process"
+import { join } from "node:path"
+import { Effect } from "effect"
+import * as esbuild from "esbuild"
+import { mutants as suite } from "../../faults/mutants.ts"
+import { changed } from "../../faults/planted.ts"
+import type { Change } from "../../faults/planted.ts"
+import { root } from "../../scripts/stamp.ts"
+import { freshDirectory } from "../support/directory.ts"
+import type { Charge } from "./judge.ts"
+
+export interface Mutant extends Change {
+  readonly title: string
+  /** One of these must be found. */
+  readonly condemned: ReadonlyArray<Charge>
+  /** Within few worlds, so that every test run can look for it. */
+  readonly isQuick: boolean
+}
+
+const ofSuite = (name: string, condemned: ReadonlyArray<Charge>, isQuick: boolean): Mutant => {
+  const { changes, file, title } = suite.find((mutant) => mutant.name === name)!
+  return { name, title, file, changes, condemned, isQuick }
+}
+
+export const mutants: ReadonlyArray<Mutant> = [
+  ofSuite("confirm-not-awaited", ["lost"], true),
+  ofSuite("watermark-before-rows", ["untrue", "unrecovered"], false),
+  // The store of the simulated world wraps its writes in the same place.
+  {
+    ...ofSuite("deduplicated-before-commit", ["unnamed", "untrue", "unrecovered"], true),
+    file: "test/simulation/SimulatedDatabase.ts"
+  },
+  {
+    name: "watermark-reader",
+    title: "rows become visible out of the order of their numbers, and readers go by the highest number",
+    file: "src/layers/memory/MemoryLogStore.ts",
+    changes: [[
+      "            if (!matches(options, event)) continue\n",
+      `            if (event.seq % 3 === 0 && Date.parse(event.recordedAt) > now() - 10) continue
+            if (!matches(options, event)) continue
+`
+    ]],
+    condemned: ["lost", "broken"],
+    isQuick: false
+  },
+  {
+    name: "acknowledged-before-durable",
+    title: "a commit counts before it is on disk: a crash of the database forgets the last second",
+    file: "test/simulation/SimulatedDatabase.ts",
+    changes: [
+      [
+        "    for (const statement of [...this.#inFlight]) statement.cut()\n",
+        "    for (const statement of [...this.#inFlight]) statement.cut()\n    if (onDisk !== null) this.restore(onDisk)\n"
+      ],
+      [
+        "      const perform = (): Exit.Exit<A, E> => {\n",
+        `      const perform = (): Exit.Exit<A, E> => {
+        if (onDisk === null || this.#time.now - onDisk.at > 1000) onDisk = this.snapshot()
+`
+      ],
+      ["interface Statement {", "let onDisk: Snapshot | null = null\n\ninterface Statement {"]
+    ],
+    condemned: ["vanished", "unexpected", "broken", "hole"],
+    isQuick: false
+  },
+  {
+    name: "claim-counts-at-once",
+    title:
+      "a process counts as the owner before it has recorded anything, so a repeated claim shortens the gap of a kill",
+    file: "src/layers/memory/MemoryRepositories.ts",
+    changes: [["const aliveUntil = row.aliveUntil ??\n", "const aliveUntil = null ??\n"]],
+    condemned: ["unnamed"],
+    isQuick: false
+  }
+]
+
+/** The path of the runner in one file, with the mutant's sources. It is removed with the scope. */
+const build = Effect.fnUntraced(function*(mutant: Mutant) {
+  const directory = yield* freshDirectory
+  const outfile = join(directory, "simulate.mjs")
+  const contents = changed(mutant)
+  const file = join(root, mutant.file)
+  yield* Effect.promise(() =>
+    esbuild.build({
+      absWorkingDir: root,
+      entryPoints: ["test/simulation/run.ts"],
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      target: "node22",
+      logLevel: "warning",
+      outfile,
+      banner: {
+        js:
+          "import{createRequire as columbaCreateRequire}from\"node:module\";const require=columbaCreateRequire(import.meta.url);"
+      },
+      external: ["./runMutants.ts"],
+      plugins: [{
+        name: mutant.name,
+        setup: (build) =>
+          build.onLoad({ filter: /\.ts$/ }, ({ path }) => path === file ? { contents, loader: "ts" } : undefined)
+      }]
+    })
+  )
+  return outfile
+})
+
+const run = (file: string, options: ReadonlyArray<string>) =>
+  Effect.callback<{ readonly stdout: string; readonly stderr: string }>((resume) => {
+    const child = execFile(
+      process.execPath,
+      [file, ...options],
+      (_failure, stdout, stderr) => resume(Effect.succeed({ stdout, stderr }))
+    )
+    return Effect.sync(() => child.kill())
+  })
+
+export interface Condemnation {
+  readonly mutant: Mutant
+  /** What the runner printed of the seed that condemns it; null if none of the seeds does. */
+  readonly found: string | null
+  readonly seconds: number
+}
+
+/** Looks for a seed that condemns it, among so many. */
+export const condemn = (mutant: Mutant, seeds: number, hours: number): Effect.Effect<Condemnation> =>
+  Effect.scoped(Effect.gen(function*() {
+    const runner = yield* build(mutant)
+    const started = performance.now()
+    const { stderr, stdout } = yield* run(runner, [
+      ...["--seeds", String(seeds), "--hours", String(hours), "--until-broken"]
+    ])
+    if (stderr !== "") return yield* Effect.die(new Error(stderr))
+    const names = mutant.condemned.map((charge) => charge.toUpperCase()).join("|")
+    const isFound = new RegExp(`^ {2}(${names}):`, "m").test(stdout)
+    return { mutant, found: isFound ? stdout : null, seconds: (performance.now() - started) / 1000 }
+  }))

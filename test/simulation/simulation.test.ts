@@ -1,0 +1,66 @@
+/**
+ * Simulated worlds in every test run: some seeds, all that once were broken, and programs that break a promise on purpose.
+ * `npm run simulate` runs more of them.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { changed } from "../../faults/planted.ts"
+import { isSound } from "./judge.ts"
+import { condemn, mutants } from "./mutants.ts"
+import { simulate } from "./Simulation.ts"
+
+/** How long a world lasts here: faults of a minute strike many times in it, those of hours in some of the seeds. */
+const hours = 3
+
+/** A world takes some seconds of a processor, and a mutant some worlds. On a busy machine that is minutes. */
+const limitMillis = 600_000
+
+/** Seeds among which a quick mutant is found. */
+const quickSeeds = 8
+
+/** Gateways of all shapes, few faults and many. A seed that is found to be broken joins them. */
+const chosen = ["0", "1", "2"]
+
+const show = async (seed: string, hours: number) => {
+  const outcome = await simulate(seed, { hours })
+  const { charges } = outcome.judgement
+  assert(isSound(outcome.judgement), `seed ${seed}: ${JSON.stringify(charges, null, 2)}\n${outcome.plan}`)
+  return outcome
+}
+
+describe("a simulated world", () => {
+  for (const seed of chosen) {
+    it(`keeps every promise (seed ${seed}, ${hours} hours)`, async () => {
+      const { judgement, lives } = await show(seed, hours)
+      assert.isAbove(judgement.counts["emitted"]!, 0)
+      assert.isAbove(judgement.counts["delivered"]!, 0)
+      assert.isAbove(lives, 0)
+    }, limitMillis)
+  }
+
+  it("is the same for the same seed, step by step, and another one for another", async () => {
+    const [first, second, other] = [
+      await simulate("repeated", { hours: 1 }),
+      await simulate("repeated", { hours: 1 }),
+      await simulate("repeated/other", { hours: 1 })
+    ]
+    assert.strictEqual(second.digest, first.digest)
+    assert.strictEqual(second.steps, first.steps)
+    assert.notStrictEqual(other.digest, first.digest)
+  }, limitMillis)
+})
+
+describe("the mutants of simulated worlds", () => {
+  for (const mutant of mutants) {
+    it(`${mutant.name} still finds the place that it breaks`, () => assert.isAbove(changed(mutant).length, 0))
+  }
+
+  // The others need more worlds than a test run has time for: npm run simulate -- --mutants.
+  for (const mutant of mutants.filter(({ isQuick }) => isQuick)) {
+    it.live(
+      `${mutant.name} is condemned`,
+      () => Effect.map(condemn(mutant, quickSeeds, hours), ({ found }) => assert.isNotNull(found)),
+      limitMillis
+    )
+  }
+})
