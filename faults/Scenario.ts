@@ -115,7 +115,7 @@ export interface Scenario {
   readonly title: string
   readonly load: Load
   readonly dialect: SimulatedDialect
-  /** How long the program has to come to rest when all is healed. 150 s unless set. */
+  /** How long nothing may move when all is healed before the row is given up. 150 s unless set. */
   readonly settle?: Duration.Input
   /** Each kind spread over the whole of the load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>

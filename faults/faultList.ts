@@ -18,7 +18,8 @@ export interface ListedFault {
 /** One row in every dialect. */
 const three = (name: string): ReadonlyArray<string> => [name, `gowa-${name}`, `waha-${name}`]
 
-const sends = "There are no sends yet"
+const sends = "the real program has no row yet"
+const queue = "test/actors/sending/SendQueue.test.ts"
 const cluster = "One node: there is no cluster yet"
 
 const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
@@ -28,10 +29,23 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
     rows: ["kill", "gowa-kill", "waha-kill", "crash-loop", "headline", "everything"]
   },
   { number: 2, fault: "the program is stopped by a deployment", rows: ["deploy"] },
-  { number: 3, fault: "it is stopped while a send is stuck", not: sends },
+  {
+    number: 3,
+    fault: "it is stopped while a send is stuck",
+    tests: [[queue, "a process that dies after the claim leaves the message in doubt"]],
+    not: sends
+  },
   { number: 4, fault: "it dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
   { number: 5, fault: "it dies between the broker's confirm and its own record of it", rows: ["die-after-confirm"] },
-  { number: 6, fault: "it dies between the gateway's answer to a send and its own record of it", not: sends },
+  {
+    number: 6,
+    fault: "it dies between the gateway's answer to a send and its own record of it",
+    tests: [[queue, "a message whose answer was lost is in doubt"], [
+      queue,
+      "a message in doubt is found in the history"
+    ]],
+    not: sends
+  },
   { number: 7, fault: "a consumer dies after the effect and before the acknowledgement", rows: ["consumer-killed"] },
   {
     number: 8,
@@ -124,7 +138,8 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 42,
     fault: "bursts of 500, 502, 503 and 504",
     rows: [...three("errors"), ...three("refused")],
-    not: `Sends: ${sends.toLowerCase()}`
+    tests: [[queue, "what was surely not sent keeps its place"]],
+    not: `for sends ${sends}`
   },
   { number: 43, fault: "slow answers, trickling bytes", rows: [...three("slow"), ...three("trickle")] },
   { number: 44, fault: "frames that cannot be read", rows: three("junk") },
@@ -156,7 +171,7 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 54,
     fault: "acks before their message, and for ids that nobody knows",
     rows: three("order"),
-    not: `Acks before the answer to a send: ${sends.toLowerCase()}`
+    tests: [["test/conformance/sendRepository.ts", "acks early, late and doubled"]]
   },
   {
     number: 55,
@@ -170,8 +185,17 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
 const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 57, fault: "the clock is set, ahead and back", rows: ["clock"] },
   { number: 58, fault: "two nodes whose clocks differ", not: cluster },
-  { number: 59, fault: "changes to summer time, leap days", not: "There are no schedules yet" },
-  { number: 60, fault: "schedules that were due while nothing ran", not: "There are no schedules yet" }
+  {
+    number: 59,
+    fault: "changes to summer time, leap days",
+    not: "A message is scheduled for a moment, and not for a local time"
+  },
+  {
+    number: 60,
+    fault: "schedules that were due while nothing ran",
+    tests: [[queue, "a scheduled message starts within two seconds of its time"]],
+    not: sends
+  }
 ]
 
 const listOf = (area: string, faults: ReadonlyArray<Omit<ListedFault, "area">>): ReadonlyArray<ListedFault> =>

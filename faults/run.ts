@@ -45,10 +45,12 @@ const choose = (): ReadonlyArray<Scenario> => {
   const known = values.mutants ? mutants : scenarios
   const unknown = positionals.filter((name) => !known.some((one) => one.name === name))
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
+  // In the order in which they are asked for.
+  if (positionals.length > 0 && !values.mutants) {
+    return positionals.map((name) => scenarios.find((scenario) => scenario.name === name)!)
+  }
   return scenarios.filter((scenario) =>
-    positionals.length > 0 && !values.mutants
-      ? positionals.includes(scenario.name)
-      : values.smoke || values.mutants
+    values.smoke || values.mutants
       ? values.smoke && scenario.smoke
       : values.area !== undefined
       ? scenario.area === values.area && !scenario.name.endsWith("-smoke")
@@ -81,14 +83,17 @@ const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMai
     })
   }))
 
+/** What a mutant has lost it does not find later; one sleeps for ten seconds before it shows what it has. */
+const mutantSettle = "20 seconds"
+
 /** Whether each of its rows condemned it for what it does. */
 const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Servers) {
   const program = yield* buildChanged([mutant])
   const verdicts: Array<boolean> = []
   for (const name of values.smoke ? mutant.rows.slice(0, 1) : mutant.rows) {
     const scenario = scenarios.find((one) => one.name === name)!
-    // A program that has lost something never comes to rest, and what it has lost by then it does not find later.
-    const { broken } = yield* runOne({ ...scenario, name: mutant.name, settle: "30 seconds" }, servers, program)
+    // A program that has lost something never comes to rest.
+    const { broken } = yield* runOne({ ...scenario, name: mutant.name, settle: mutantSettle }, servers, program)
     const found = Object.entries(broken)
     const condemned = found.some(([violation]) => mutant.condemned.some((one) => one === violation))
     const told = found.map(([violation, { length }]) => `${violation} ${length}`).join(", ") || "nothing broken"

@@ -1,12 +1,12 @@
 /** What becomes of RabbitMQ. */
 import type { Scenario } from "../Scenario.ts"
-import { row, seconds, short } from "./row.ts"
+import { brief, row, seconds } from "./row.ts"
 
 export const broker: ReadonlyArray<Scenario> = [
   row("broker", "broker-restart", "RabbitMQ is restarted twice", [[2, { do: "restart broker" }]]),
   row("broker", "broker-kill", "RabbitMQ is killed twice while it takes messages", [[2, { do: "kill broker" }]]),
   row("broker", "broker-kill-smoke", "RabbitMQ is killed while it takes messages", [[1, { do: "kill broker" }]], {
-    load: short,
+    load: brief,
     smoke: true
   }),
   row("broker", "broker-freeze", "RabbitMQ is stopped by SIGSTOP for 20 s: confirms come late, or never", [

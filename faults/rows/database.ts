@@ -1,7 +1,7 @@
 /** What becomes of Postgres. */
 import type { Scenario } from "../Scenario.ts"
 import { laterMigration } from "../plants.ts"
-import { row, seconds, short } from "./row.ts"
+import { brief, row, seconds, short } from "./row.ts"
 
 export const database: ReadonlyArray<Scenario> = [
   row("database", "database-fast", "Postgres is restarted (fast) three times", [[3, {
@@ -13,7 +13,7 @@ export const database: ReadonlyArray<Scenario> = [
   ]),
   row("database", "database-smoke", "Postgres is restarted (immediate, as after a crash)", [
     [1, { do: "restart database", mode: "immediate" }]
-  ], { load: short, smoke: true }),
+  ], { load: brief, smoke: true }),
   row("database", "database-kill", "Postgres is killed (SIGKILL) three times", [[3, { do: "kill database" }]]),
   row("database", "database-freeze", "Postgres is stopped by SIGSTOP for 15 s", [
     [1, { do: "freeze database", millis: seconds(15) }]
@@ -23,7 +23,7 @@ export const database: ReadonlyArray<Scenario> = [
   }]]),
   row("database", "sessions-smoke", "all database sessions are ended by an administrator, three times", [
     [3, { do: "end sessions" }]
-  ], { load: short, smoke: true }),
+  ], { load: brief, smoke: false }),
   row("database", "database-slow", "every answer of Postgres is 300 ms late for 10 s", [
     [1, {
       do: "disturb network",
@@ -60,7 +60,7 @@ export const database: ReadonlyArray<Scenario> = [
   ]),
   row("database", "commit-order", "another process appends too, and its transactions stay open for 300 ms each", [
     [1, { do: "write beside", events: 30, openMillis: 300 }]
-  ], { load: short, smoke: true }),
+  ], { load: short, smoke: false }),
   row(
     "database",
     "deadlock",

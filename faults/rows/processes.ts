@@ -1,7 +1,7 @@
 /** What becomes of the program itself. */
 import type { Scenario } from "../Scenario.ts"
 import { afterCommit, afterConfirm, defect } from "../plants.ts"
-import { dies, hearsLess, row, seconds, short } from "./row.ts"
+import { brief, dies, hearsLess, row, seconds, short } from "./row.ts"
 
 export const processes: ReadonlyArray<Scenario> = [
   row("processes", "kill", "the program is killed (SIGKILL) five times and started again", [[5, {
@@ -12,7 +12,7 @@ export const processes: ReadonlyArray<Scenario> = [
   row("processes", "kill-smoke", "the program is killed (SIGKILL) twice and started again", [[2, {
     do: "kill program"
   }]], {
-    load: short,
+    load: brief,
     expect: dies,
     smoke: true
   }),

@@ -7,6 +7,9 @@ export const seconds = (count: number): number => count * 1000
 export const steady: Load = { devices: 50, events: 8_000, rate: 400 }
 export const short: Load = { devices: 20, events: 4_000, rate: 400 }
 
+/** For every test run. */
+export const brief: Load = { devices: 20, events: 2_400, rate: 400 }
+
 /** Where what happens to a few is what happens to many. */
 export const few: Load = { devices: 10, events: 2_000, rate: 200 }
 
