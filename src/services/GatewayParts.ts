@@ -295,33 +295,65 @@ export interface Send {
 
 export type LoginRequest =
   | { readonly method: "qr" }
+  /** Digits alone, with the country's. */
   | { readonly method: "code"; readonly phone: Redacted.Redacted }
 
-/** The codes are secrets of the login flow: they enter neither log, span nor error. */
-export type LoginStep =
+/**
+ * What links an account with the phone, while it lasts. Secrets of the login flow: they enter neither log, span nor error,
+ * and are stored nowhere.
+ */
+export type LoginCode =
   | {
     readonly _tag: "Qr"
+    /** What the picture says, where it is known. */
     readonly text: Redacted.Redacted | null
+    /** The gateway's picture, where the text is not known. Never both null. */
     readonly png: Redacted.Redacted<Uint8Array> | null
-    readonly expiresAt: Timestamp
+    /** How long it can be scanned, from the moment the gateway gave it. */
+    readonly millis: number
   }
-  | { readonly _tag: "Code"; readonly code: Redacted.Redacted; readonly expiresAt: Timestamp }
-  | { readonly _tag: "LoggedIn"; readonly jid: string | null }
-  | { readonly _tag: "Expired" }
+  | { readonly _tag: "Code"; readonly code: Redacted.Redacted; readonly millis: number }
 
-/** The gateway will not begin a login: the slot is logged in already, or the method does not exist there. */
+/** What has become of an attempt. Only the slot's status proves that an account is logged in. */
+export type LoginProgress =
+  | { readonly _tag: "Waiting" }
+  /** The gateway shows another code by now, or none: what was shown cannot be used any more. */
+  | { readonly _tag: "Ended" }
+  /** WhatsApp asks for a passkey: first for the answer to a challenge, then that a code is compared with the phone. */
+  | {
+    readonly _tag: "Passkey"
+    readonly challenge: Redacted.Redacted<Schema.Json> | null
+    readonly code: Redacted.Redacted | null
+  }
+  /** The phone has accepted: the gateway connects the account. */
+  | { readonly _tag: "Accepted" }
+
+/** The gateway will not begin a login. `logged-in`: the slot has an account already, connected or not. */
 export class LoginRefused extends Schema.TaggedError<LoginRefused>()("LoginRefused", {
   message: Schema.String,
   reason: Schema.Literals(["logged-in", "method", "phone", "other"])
 }) {}
 
+/** One login of a slot at a time: the caller sees to that. */
 export interface Login {
   readonly methods: ReadonlySet<LoginRequest["method"]>
-  /** The steps of one attempt, to `LoggedIn` or `Expired`. Ending the stream gives the attempt up. */
-  readonly attempt: (
+  /** Begins an attempt, or asks for the code that a running one shows by now. Bounded at a minute. */
+  readonly begin: (
     target: SessionTarget,
     request: LoginRequest
-  ) => Stream.Stream<LoginStep, LoginRefused | GatewayUnavailable>
-  /** Unlinks the account and keeps the slot. Repeating it is harmless. */
+  ) => Effect.Effect<LoginCode, LoginRefused | GatewayUnavailable>
+  /** Looks what has become of the attempt that showed this code. Cheap: it is asked every second. */
+  readonly look: (target: SessionTarget, shown: LoginCode) => Effect.Effect<LoginProgress, GatewayUnavailable>
+  /** Unlinks the account and keeps the slot. Repeating it is harmless, and so is a slot without an account. */
   readonly logOut: (target: SessionTarget) => Effect.Effect<void, GatewayUnavailable>
+  /** Absent where the gateway knows no passkeys. Both fail where nothing is asked. */
+  readonly passkey?: {
+    /** Answers the challenge with the assertion of WebAuthn. */
+    readonly answer: (
+      target: SessionTarget,
+      assertion: Redacted.Redacted<Schema.Json>
+    ) => Effect.Effect<void, LoginRefused | GatewayUnavailable>
+    /** Says that the code on the phone is the same. */
+    readonly confirm: (target: SessionTarget) => Effect.Effect<void, LoginRefused | GatewayUnavailable>
+  }
 }

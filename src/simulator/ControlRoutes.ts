@@ -27,6 +27,12 @@ const EventBody = Schema.Struct({
 const RawBody = Schema.Struct({ device: Schema.String, text: Schema.String })
 const DeviceBody = Schema.Struct({ device: Schema.String })
 const RestartBody = Schema.Struct({ millis: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 600_000 })) })
+/** What is scanned or typed in; without it, whatever the slot shows. */
+const ScanBody = Schema.Struct({
+  device: Schema.String,
+  text: Schema.optionalKey(Schema.String),
+  passkey: Schema.optionalKey(Schema.Boolean)
+})
 const StatusBody = Schema.Struct({ device: Schema.String, status: Schema.NullOr(Schema.String) })
 
 const decodeEmit = Schema.decodeUnknownResult(EmitBody)
@@ -35,6 +41,7 @@ const decodeEvent = Schema.decodeUnknownResult(EventBody)
 const decodeRaw = Schema.decodeUnknownResult(RawBody)
 const decodeDevice = Schema.decodeUnknownResult(DeviceBody)
 const decodeRestart = Schema.decodeUnknownResult(RestartBody)
+const decodeScan = Schema.decodeUnknownResult(ScanBody)
 const decodeStatus = Schema.decodeUnknownResult(StatusBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
@@ -125,9 +132,19 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
       const { status } = asked.success
       return core.dialect.force?.(device, status) === true ? json({ status }) : plain(400, "no such status here")
     }
+    case "POST scan": {
+      const asked = decodeScan(body)
+      if (Result.isFailure(asked)) return invalid(asked.failure)
+      const device = core.devices.get(asked.success.device)
+      if (device === undefined) return unknownDevice(asked.success.device)
+      const scanned = core.pairings.scan(device, asked.success.text, asked.success.passkey ?? false)
+      return reply(scanned === "paired" || scanned === "passkey" ? 200 : 409, { scanned, jid: device.jid })
+    }
     case "POST pair":
     case "POST logout":
     case "POST disconnect":
+    case "POST replace":
+    case "POST ban":
       return account(core, path, body)
     default:
       return plain(404, "Not Found")
@@ -141,6 +158,8 @@ const account = (core: SimulatorCore, command: string, body: unknown): Reply => 
   if (device === undefined) return unknownDevice(asked.success.device)
   if (command === "pair") core.pair(device)
   else if (command === "logout") core.logOut(device)
+  else if (command === "replace") core.replace(device)
+  else if (command === "ban") core.ban(device)
   else core.disconnect(device)
   return json({ jid: device.jid })
 }

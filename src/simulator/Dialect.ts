@@ -15,7 +15,8 @@ export type SimulatedDialect = (typeof simulatedDialects)[number]
 
 export type Payload = Readonly<Record<string, unknown>>
 
-export type AccountChange = "connected" | "disconnected" | "login" | "logged-out"
+/** `replaced`: another client has taken the account's session; `banned`: WhatsApp has shut the account out. */
+export type AccountChange = "connected" | "disconnected" | "login" | "logged-out" | "replaced" | "banned"
 
 /** Sockets that a fault strikes together. */
 export interface SocketHolder {
@@ -47,6 +48,8 @@ export interface Dialect {
   readonly force?: (device: SimulatedDevice, status: string | null) => boolean
   /** Says what became of the account, as far as the dialect says such things. */
   readonly tell: (device: SimulatedDevice, change: AccountChange) => void
+  /** WhatsApp wants a passkey, or the next step of one, as `core.pairings` has it. Absent where the dialect has none. */
+  readonly passkey?: (device: SimulatedDevice) => void
   /** The holders of the sockets that concern these devices. */
   readonly holders: (devices: Iterable<SimulatedDevice>) => Iterable<SocketHolder>
   /** The device has been added. */

@@ -7,6 +7,7 @@ import type { Dialect } from "./Dialect.ts"
 import { Emitter } from "./Emitter.ts"
 import { type Fault, FaultPlan } from "./FaultPlan.ts"
 import { Ledger } from "./Ledger.ts"
+import { Pairings } from "./Pairings.ts"
 import { SimulatedDevice } from "./SimulatedDevice.ts"
 
 export interface CoreOptions {
@@ -53,6 +54,7 @@ export class SimulatorCore {
   readonly faults: FaultPlan
   readonly ledger: Ledger
   readonly emitter: Emitter
+  readonly pairings = new Pairings(this)
   readonly #timers = new Set<NodeJS.Timeout>()
   #kept: { readonly pace: Pace; readonly job: number | null } | null = null
   #dialect: Dialect | null = null
@@ -122,6 +124,7 @@ export class SimulatorCore {
   }
 
   pair(device: SimulatedDevice): void {
+    this.pairings.hide(device)
     device.pair()
     this.dialect.tell(device, "connected")
   }
@@ -135,6 +138,18 @@ export class SimulatorCore {
   disconnect(device: SimulatedDevice): void {
     device.connected = false
     this.dialect.tell(device, "disconnected")
+  }
+
+  /** Another client takes the account's session at WhatsApp. The account stays paired. */
+  replace(device: SimulatedDevice): void {
+    device.connected = false
+    this.dialect.tell(device, "replaced")
+  }
+
+  /** WhatsApp shuts the account out. */
+  ban(device: SimulatedDevice): void {
+    device.logOut()
+    this.dialect.tell(device, "banned")
   }
 
   emit(request: EmitRequest, done: () => void = () => {}): number {

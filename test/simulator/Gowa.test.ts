@@ -107,8 +107,12 @@ describe("requests to the simulated GOWA", () => {
       }
       assert.strictEqual((yield* ask("/health")).text, "OK")
       assert.strictEqual((yield* ask("/statics/media/1-a.jpe")).type, "image/jpeg")
-      assert.strictEqual((yield* ask(`/${gowa.files.addQr(60_000)}`)).type, "image/png")
-      assert.strictEqual((yield* ask(`/${gowa.files.addQr(-1)}`)).status, 401, "a QR code that is gone is no file")
+      assert.strictEqual((yield* ask(`/${gowa.files.addQr("code", 60_000)}`)).type, "image/png")
+      assert.strictEqual(
+        (yield* ask(`/${gowa.files.addQr("code", -1)}`)).status,
+        401,
+        "a QR code that is gone is no file"
+      )
     }))
 
   it.live("for a login of an unknown slot create it, and such a slot does not outlive the process", () =>

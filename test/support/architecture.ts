@@ -33,7 +33,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ["domain", ["effect"]],
   ["contracts", ["effect", "effect/rpc", "effect/http-api", "effect/http"]],
   ["client", ["effect", "effect/rpc", "effect/http-api", "effect/http", "effect/socket"]],
-  ["services", ["effect", "effect/*", "node:*"]],
+  ["services", ["effect", "effect/*", "node:*", "qr"]],
   ["log", ["effect", "effect/*", "node:*"]],
   ["actors", ["effect", "effect/*", "node:*"]],
   ["http", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
@@ -48,7 +48,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ]],
   ["layers/rabbitmq", ["effect", "effect/*", "node:*", "amqplib*"]],
   ["layers/telemetry", ["effect", "effect/*", "node:*", "@effect/opentelemetry*", "@opentelemetry/*"]],
-  ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws"]],
+  ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws", "qr/decode.js"]],
   ["layers", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
   ["bin", ["effect", "effect/*", "node:*", "@effect/platform-node*"]]
 ]

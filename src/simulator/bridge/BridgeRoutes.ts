@@ -4,12 +4,14 @@
  * `results: null` for no slots.
  */
 import type { IncomingMessage } from "node:http"
+import { drawPng } from "../../services/qrCode.ts"
 import { envelope, internalError, scopedDevice, sessionNotReady, success } from "../envelope.ts"
 import { plain, type Reply } from "../http.ts"
 import { chatsReply, messagesReply } from "../history.ts"
 import { sendMessage } from "../sending.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
+import { qrSeconds } from "./frames.ts"
 
 /** Null if the gateway does not have this path. `body` is the request's JSON, or undefined. */
 export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url: URL, body: unknown): Reply | null => {
@@ -17,7 +19,7 @@ export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url:
   if (first === "devices") {
     return second === undefined
       ? slotsReply(core, request.method ?? "", body)
-      : slotReply(core, request.method ?? "", second, third)
+      : slotReply(core, `${request.method ?? ""} ${url.pathname.split("/").slice(3).join("/")}`, second, url)
   }
   if (first === "chats" || (first === "chat" && third === "messages")) {
     const device = scopedDevice(core, request, url, (name) => core.devices.get(name))
@@ -53,14 +55,14 @@ const slotsReply = (core: SimulatorCore, method: string, body: unknown): Reply =
   return success("Device added", { ...formatSlot(core.addDevice(id)), display_name: "" })
 }
 
-const slotReply = (core: SimulatorCore, method: string, id: string, action: string | undefined): Reply => {
+const slotReply = (core: SimulatorCore, route: string, id: string, url: URL): Reply => {
   const device = core.devices.get(id)
-  if (method === "DELETE" && action === undefined) {
+  if (route === "DELETE ") {
     core.removeDevice(id)
     return success("Device removed")
   }
   if (device === undefined) return internalError(`device ${id} not found`)
-  switch (`${method} ${action ?? ""}`) {
+  switch (route) {
     case "GET ":
       return success("Device info", formatSlot(device))
     case "GET status":
@@ -77,9 +79,32 @@ const slotReply = (core: SimulatorCore, method: string, id: string, action: stri
     case "POST logout":
       core.logOut(device)
       return success("Logout requested")
+    case "GET login":
+    case "POST login/code":
+      return logIn(core, device, route === "GET login" ? null : url.searchParams.get("phone") ?? "")
     default:
       return plain(404, "Not Found")
   }
+}
+
+/** How long a pairing code can be typed in. */
+const codeMillis = 160_000
+
+/** The code is answered, and a QR code is also told on the slot's sockets. */
+const logIn = (core: SimulatorCore, device: SimulatedDevice, phone: string | null): Reply => {
+  if (device.jid !== null) return envelope(400, "ALREADY_LOGGED_IN", "you are already logged in.")
+  core.pairings.hide(device)
+  if (phone !== null) {
+    if (!/^[1-9]\d{6,14}$/.test(phone)) return envelope(400, "VALIDATION_ERROR", "phone: must be a valid number.")
+    return success("Login with code started", {
+      device_id: device.id,
+      pair_code: core.pairings.showCode(device, codeMillis)
+    })
+  }
+  const text = core.pairings.showQr(device, qrSeconds * 1000)
+  core.dialect.tell(device, "login")
+  const image = `data:image/png;base64,${Buffer.from(drawPng(text)).toString("base64")}`
+  return success("Login success", { device_id: device.id, image, qr_duration: qrSeconds })
 }
 
 const formatSlot = (device: SimulatedDevice) => ({

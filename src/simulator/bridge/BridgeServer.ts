@@ -12,9 +12,7 @@ import { expectedBasic, plain, readJson, send } from "../http.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { gatewayReply } from "./BridgeRoutes.ts"
-import { encodeFrame, junk } from "./frames.ts"
-
-const qrSeconds = 30
+import { encodeFrame, junk, qrSeconds } from "./frames.ts"
 
 export const make = (
   core: SimulatorCore,
@@ -26,7 +24,7 @@ export const make = (
 
   /** Says the state of the account. Such frames are hints, not events: they are not in the ledger. */
   const tell = (device: SimulatedDevice, change: AccountChange, only?: WebSocket): void => {
-    const text = encodeFrame(device.id, controlNames[change], controlPayload(device, change))
+    const text = encodeFrame(device.id, controlNames[change], controlPayload(core, device, change))
     for (const socket of only === undefined ? device.sockets : [only]) socket.send(text)
   }
 
@@ -85,15 +83,27 @@ const controlNames: Readonly<Record<AccountChange, string>> = {
   connected: "connected",
   disconnected: "disconnected",
   login: "qr",
-  "logged-out": "logged_out"
+  "logged-out": "logged_out",
+  replaced: "disconnected",
+  banned: "logged_out"
 }
 
-const controlPayload = (device: SimulatedDevice, change: AccountChange) =>
-  change === "connected"
-    ? { jid: device.jid }
-    : change === "login"
-    ? { qr: `https://wa.me/settings/linked_devices#${device.id}`, qr_duration: qrSeconds }
-    : {}
+const controlPayload = (core: SimulatorCore, device: SimulatedDevice, change: AccountChange) => {
+  switch (change) {
+    case "connected":
+      return { jid: device.jid }
+    case "login": {
+      const qr = core.pairings.current(device, "qr")?.text ?? core.pairings.showQr(device, qrSeconds * 1000)
+      return { qr, qr_duration: qrSeconds }
+    }
+    case "replaced":
+      return { reason: "stream replaced" }
+    case "banned":
+      return { reason: "the account was banned" }
+    default:
+      return {}
+  }
+}
 
 const parseUser = (authorization: string | undefined): string | null =>
   authorization === undefined

@@ -1,6 +1,9 @@
 /** The frames of the `bridge` dialect. */
 import type { Payload } from "../Dialect.ts"
 
+/** How long a QR code can be scanned. */
+export const qrSeconds = 30
+
 export const encodeFrame = (slot: string, event: string, payload: Payload): string =>
   JSON.stringify(
     event === "message.ack" || event === "chat_presence"

@@ -47,8 +47,8 @@ export interface GowaSlot {
   loggedIn: boolean
   /** A client object exists: some requests need one. */
   client: boolean
-  /** A QR code is being shown. */
-  pairing: boolean
+  /** Until when a login waits for the phone, by the core's clock. */
+  pairingUntil: number
   /** Created by a login of an unknown slot: in memory only. */
   ghost: boolean
   /** Connected at least once since the pairing: before, its own webhook has no effect. */
@@ -97,7 +97,7 @@ export class GowaServer implements Dialect {
       webhook: noWebhook,
       loggedIn: device.connected,
       client: device.connected,
-      pairing: false,
+      pairingUntil: 0,
       ghost: false,
       everConnected: device.connected
     }
@@ -148,7 +148,7 @@ export class GowaServer implements Dialect {
     return this.webhooks.pending >= pendingMax
   }
 
-  /** Of all changes GOWA announces only a pairing and a logout. */
+  /** Of all changes GOWA announces only a pairing and a logout. A session that is replaced ends the whole process. */
   tell(device: SimulatedDevice, change: AccountChange): void {
     const slot = this.slotOf(device)
     if (change === "logged-out") {
@@ -158,8 +158,10 @@ export class GowaServer implements Dialect {
         message: "Device logged out (slot kept)",
         result: { device_id: device.id }
       })
+    } else if (change === "replaced") {
+      this.core.crash()
     } else if (change === "connected" && device.jid !== null) {
-      slot.pairing = false
+      slot.pairingUntil = 0
       slot.client = true
       device.connected = false
       void this.hub.broadcast({
@@ -169,6 +171,24 @@ export class GowaServer implements Dialect {
       })
       this.after(pairedMillis, () => this.connect(device))
     }
+  }
+
+  passkey(device: SimulatedDevice): void {
+    const pending = this.core.pairings.passkey(device)
+    if (pending === null) return
+    void this.hub.broadcast(
+      pending.stage === "challenge"
+        ? {
+          code: "PASSKEY_REQUEST",
+          message: "Passkey requested: POST /app/passkey/response",
+          result: { device_id: device.id, challenge: pending.challenge }
+        }
+        : {
+          code: "PASSKEY_CONFIRMATION",
+          message: `Compare this code with the phone: ${pending.code}`,
+          result: { device_id: device.id, code: pending.code, skip_handoff_ux: false }
+        }
+    )
   }
 
   /** The account is connected and authenticated. */
@@ -183,16 +203,15 @@ export class GowaServer implements Dialect {
 
   forgetLogin(device: SimulatedDevice): void {
     device.logOut()
-    Object.assign(this.slotOf(device), { loggedIn: false, client: false, pairing: false, everConnected: false })
+    Object.assign(this.slotOf(device), { loggedIn: false, client: false, pairingUntil: 0, everConnected: false })
   }
 
   beginPairing(device: SimulatedDevice): void {
     const slot = this.slotOf(device)
     slot.client = true
-    slot.pairing = true
-    this.after(pairingMillis, () => {
-      slot.pairing = false
-    })
+    // A socket is dropped and opened anew: what was shown before cannot be used any more.
+    this.core.pairings.hide(device)
+    slot.pairingUntil = this.core.now() + pairingMillis * (this.pace === 0 ? 1 : this.pace)
   }
 
   /** After a wait of the real server's length, or at once where nothing is waited for. */
@@ -262,7 +281,7 @@ export class GowaServer implements Dialect {
       const slot = this.slotOf(device)
       if (slot.ghost) this.core.removeDevice(device.id)
       device.connected = false
-      Object.assign(slot, { loggedIn: false, client: false, pairing: false })
+      Object.assign(slot, { loggedIn: false, client: false, pairingUntil: 0 })
     }
   }
 

@@ -1,11 +1,6 @@
 /** GOWA's public files: QR codes, which are deleted after a while, and media. Nobody needs credentials for them. */
+import { drawPng } from "../../services/qrCode.ts"
 import type { Reply } from "../http.ts"
-
-/** A 1x1 image: what matters is that it is one, and that it is gone later. */
-const png = Buffer.from(
-  "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==",
-  "base64"
-)
 
 const mimeTypes: Readonly<Record<string, string>> = {
   jpe: "image/jpeg",
@@ -22,7 +17,7 @@ export const fileBytes = 2048
 
 export class Files {
   readonly #now: () => number
-  readonly #expires = new Map<string, number>()
+  readonly #pictures = new Map<string, { readonly png: Uint8Array; readonly until: number }>()
   #qrCodes = 0
 
   constructor(now: () => number) {
@@ -30,9 +25,9 @@ export class Files {
   }
 
   /** The path of a new QR code that is there for so many milliseconds. */
-  addQr(millis: number): string {
+  addQr(text: string, millis: number): string {
     const path = `statics/qrcode/scan-qr-${++this.#qrCodes}.png`
-    this.#expires.set(path, this.#now() + millis)
+    this.#pictures.set(path, { png: drawPng(text), until: this.#now() + millis })
     return path
   }
 
@@ -40,9 +35,9 @@ export class Files {
   read(path: string): Reply | null {
     const type = mimeTypes[path.slice(path.lastIndexOf(".") + 1)] ?? "application/octet-stream"
     if (path.startsWith("statics/qrcode/")) {
-      const expires = this.#expires.get(path)
-      if (expires === undefined || expires <= this.#now()) return null
-      return { status: 200, body: png, headers: { "content-type": "image/png" } }
+      const picture = this.#pictures.get(path)
+      if (picture === undefined || picture.until <= this.#now()) return null
+      return { status: 200, body: Buffer.from(picture.png), headers: { "content-type": "image/png" } }
     }
     if (!path.startsWith("statics/media/") || path.includes("..")) return null
     return { status: 200, body: makeContent(path), headers: { "content-type": type } }

@@ -12,7 +12,11 @@ import { refuseWithoutSession, scope } from "./access.ts"
 import { fileBytes } from "./files.ts"
 import type { GowaServer } from "./GowaServer.ts"
 
+/** Half of the time for which the first code of a login can be scanned. */
 const qrSeconds = 30
+
+/** A pairing code lasts as long as the connection on which nobody is logged in. */
+const codeMillis = 160_000
 
 export const answer = async (
   server: GowaServer,
@@ -147,7 +151,8 @@ const addGhost = (server: GowaServer, id: string): SimulatedDevice => {
 
 /** The list believes the flag that authentication once set; the status of one slot looks at the socket. */
 const formatSlot = (server: GowaServer, device: SimulatedDevice) => {
-  const { loggedIn, pairing } = server.slotOf(device)
+  const { loggedIn, pairingUntil } = server.slotOf(device)
+  const pairing = pairingUntil > server.core.now()
   return {
     id: device.id,
     state: loggedIn ? "logged_in" : pairing || device.connected ? "connected" : "disconnected",
@@ -227,19 +232,29 @@ const appReply = async (server: GowaServer, device: SimulatedDevice, route: stri
     case "GET login-with-code":
       return logInWithCode(server, device, url)
     case "GET passkey":
-      return success("Passkey pairing status", {
-        device_id: device.id,
-        status: "none",
-        challenge: null,
-        code: "",
-        skip_handoff_ux: false
-      })
+      return passkeyReply(server, device)
     case "POST passkey/response":
+      return server.core.pairings.answerPasskey(device)
+        ? success("Passkey response sent", { device_id: device.id })
+        : internalError("no passkey pairing is pending")
     case "POST passkey/confirm":
-      return internalError("no passkey pairing is pending")
+      return server.core.pairings.confirmPasskey(device)
+        ? success("Passkey pairing confirmed", { device_id: device.id })
+        : internalError("no passkey pairing is pending")
     default:
       return notFound("GET", url.pathname)
   }
+}
+
+const passkeyReply = (server: GowaServer, device: SimulatedDevice): Reply => {
+  const pending = server.core.pairings.passkey(device)
+  return success("Passkey pairing status", {
+    device_id: device.id,
+    status: pending === null ? "none" : pending.stage === "challenge" ? "awaiting_response" : "awaiting_confirmation",
+    challenge: pending?.challenge ?? null,
+    code: pending?.code ?? "",
+    skip_handoff_ux: false
+  })
 }
 
 /** The frame goes out to everybody before the answer does: a client that does not read holds the logout up. */
@@ -273,7 +288,7 @@ const logIn = (server: GowaServer, device: SimulatedDevice, request: IncomingMes
   const refusal = refuseLogin(server, device)
   if (refusal !== null) return refusal
   server.beginPairing(device)
-  const path = server.files.addQr(qrSeconds * 1000)
+  const path = server.files.addQr(server.core.pairings.showQr(device, 2 * qrSeconds * 1000), qrSeconds * 1000)
   const host = request?.headers.host ?? "wa.internal:3000"
   return success("Login success", {
     device_id: device.id,
@@ -289,7 +304,10 @@ const logInWithCode = (server: GowaServer, device: SimulatedDevice, url: URL): R
   const refusal = refuseLogin(server, device)
   if (refusal !== null) return refusal
   server.beginPairing(device)
-  return success("Login with code success", { device_id: device.id, pair_code: "ABCD-EFGH" })
+  return success("Login with code success", {
+    device_id: device.id,
+    pair_code: server.core.pairings.showCode(device, codeMillis)
+  })
 }
 
 // History and files

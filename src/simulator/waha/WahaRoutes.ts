@@ -4,6 +4,7 @@
  * replaced as a whole and restart the session, and history pages that are shorter than their limit.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
+import { drawPng } from "../../services/qrCode.ts"
 import type { Payload } from "../Dialect.ts"
 import { json, readJson, type Reply, send } from "../http.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
@@ -45,8 +46,8 @@ const engineError = (message: string, now: number): Reply =>
     version: {}
   })
 
-/** A PNG of one pixel. */
-const pixel = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+/** A pairing code lasts as long as the connection on which nobody is logged in. */
+const pairingMillis = 160_000
 
 export const makeRoutes = (options: RouteOptions) => {
   const { core, session } = options
@@ -221,16 +222,37 @@ export const makeRoutes = (options: RouteOptions) => {
     method: string,
     path: ReadonlyArray<string>,
     request: IncomingMessage,
-    url: URL
+    url: URL,
+    body: unknown
   ): Reply => {
     switch (`${method} ${path.join("/")}`) {
-      case "GET qr":
-        if (url.searchParams.get("format") === "raw") return json(200, { value: `2@${device.id},${core.now()}` })
+      case "GET qr": {
+        const text = core.pairings.current(device, "qr")?.text ?? ""
+        if (url.searchParams.get("format") === "raw") return json(200, { value: text })
+        const png = Buffer.from(drawPng(text))
         return request.headers.accept?.includes("application/json")
-          ? json(200, { mimetype: "image/png", data: pixel })
-          : { status: 200, body: Buffer.from(pixel, "base64"), headers: { "content-type": "image/png" } }
-      case "POST request-code":
-        return json(201, { code: "ABCD-EFGH" })
+          ? json(200, { mimetype: "image/png", data: png.toString("base64") })
+          : { status: 200, body: png, headers: { "content-type": "image/png" } }
+      }
+      case "POST request-code": {
+        const phone = (body as { readonly phoneNumber?: unknown } | null | undefined)?.phoneNumber
+        if (typeof phone !== "string" || phone === "") {
+          return failure(400, "phoneNumber should not be empty", "Bad Request")
+        }
+        return options.engine === "WEBJS"
+          ? engineError("Method not supported by WEBJS engine", core.now())
+          : json(201, { code: core.pairings.showCode(device, pairingMillis) })
+      }
+      case "GET passkey/challenge":
+        return json(200, core.pairings.passkey(device)?.challenge ?? {})
+      case "GET passkey/confirmation":
+        return json(200, { code: core.pairings.passkey(device)?.code ?? "" })
+      case "POST passkey":
+        core.pairings.answerPasskey(device)
+        return json(201, {})
+      case "POST passkey/confirm":
+        core.pairings.confirmPasskey(device)
+        return json(201, {})
       default:
         return failure(404, `Cannot ${method} /api/${device.id}/auth/${path.join("/")}`, "Not Found")
     }
@@ -284,7 +306,7 @@ export const makeRoutes = (options: RouteOptions) => {
     if (device === undefined) return done(unknownSession(second))
     switch (third) {
       case "auth":
-        return whenIn(device, ["SCAN_QR_CODE"], () => authReply(device, method, rest, request, url), done)
+        return whenIn(device, [authStatus(rest)], () => authReply(device, method, rest, request, url, body), done)
       case "lids":
         return whenIn(device, working, () => lidReply(device, rest, url), (reply) => {
           setTimeout(() => done(reply), options.lidMillis).unref()
@@ -314,6 +336,14 @@ export const makeRoutes = (options: RouteOptions) => {
     readJson(request, (body) => answer(request, url, body, (reply) => send(response, reply)))
   }
 }
+
+/** The status in which a session answers a request of a login. */
+const authStatus = ([what, step]: ReadonlyArray<string>): WahaStatus =>
+  what !== "passkey"
+    ? "SCAN_QR_CODE"
+    : step === "confirmation" || step === "confirm"
+    ? "PASSKEY_CONFIRMATION_REQUIRED"
+    : "PASSKEY_REQUIRED"
 
 /** The session that a path names, where it names one. */
 const readSlot = (url: URL): string | null => {

@@ -159,6 +159,8 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     if (codes.has(device)) return
     const show = (number: number): void => {
       const millis = (number === 1 ? firstCodeMillis : laterCodeMillis) * (options.codePace ?? 1)
+      // A little longer than it is shown: whoever asks gets the code that is there, not the moment between two.
+      core.pairings.showQr(device, millis + 1000)
       const timer = setTimeout(() => {
         if (session(device).status !== "SCAN_QR_CODE") return hideCodes(device)
         if (number === codesMax) {
@@ -246,9 +248,16 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
       return true
     },
     tell: (device: SimulatedDevice, change: AccountChange) => {
-      // A session that lost its account starts anew and then shows a code.
-      if (change === "logged-out") session(device).force(null)
+      // A session that lost its account starts anew and then shows a code; one that is paired has left its passkey behind.
+      if (change === "logged-out" || change === "connected") session(device).force(null)
+      if (change === "replaced" || change === "banned") return setStatus(device, "FAILED")
       announce(device)
+    },
+    passkey: (device) => {
+      const stage = core.pairings.passkey(device)?.stage
+      if (stage !== undefined) {
+        setStatus(device, stage === "challenge" ? "PASSKEY_REQUIRED" : "PASSKEY_CONFIRMATION_REQUIRED")
+      }
     },
     holders: (devices) => [...devices, everywhere],
     removed: (device) => {

@@ -2,13 +2,13 @@
  * A gateway that speaks the `bridge` dialect: one WebSocket per device that carries `{event, device_id, payload}`, and
  * HTTP for requests about slots, both behind HTTP Basic.
  *
- * Of the gateway's parts it has `open`, `history` and `send`. Its list of slots only repeats what the gateway last believed of
- * each, without saying whether the account is connected, so it has no `statuses`; the dialect has no shared link, no
- * webhooks, and no login that is known to be the same on every such gateway.
+ * Of the gateway's parts it has `open`, `history`, `send` and `login`. Its list of slots only repeats what the gateway last
+ * believed of each, without saying whether the account is connected, so it has no `statuses`; the dialect has no shared
+ * link and no webhooks.
  *
  * History and sending are those of the servers whose envelope the dialect uses. A server at a bridge's address may lack
  * them: it says so when it is first asked (`HistoryAbsent`), and what was missed from it stays unprovable; a message that
- * is given to it fails as unsupported.
+ * is given to it fails as unsupported. So are logins: a server without them says so (`LoginRefused`).
  */
 import { Effect } from "effect"
 import type { Redacted, Scope } from "effect"
@@ -22,6 +22,7 @@ import * as ChatHistory from "../chatHistory.ts"
 import * as EnvelopeSending from "../envelopeSending.ts"
 import * as RestClient from "../RestClient.ts"
 import * as SendRest from "../SendRest.ts"
+import * as SlotLogin from "../slotLogin.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofClose } from "../socketFailures.ts"
 import * as SocketSession from "../SocketSession.ts"
@@ -37,13 +38,20 @@ export interface BridgeOptions extends SocketSession.SocketLimits {
 }
 
 /** The parts of every `bridge` gateway. */
-export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open" | "history" | "send">>
+export type BridgeGateway = WhatsAppGateway & Required<Pick<GatewayParts, "open" | "history" | "send" | "login">>
 
 const capabilities: Capabilities = {
   liveEvents: "session",
   history: "time",
   ackLevels: ["pending", "sent", "delivered", "read", "played", "failed"],
   qrRefresh: true,
+  passkey: false
+}
+
+/** What a slot's state means while a code is shown differs between bridges; an account that it has does not. */
+const loginOptions: SlotLogin.SlotLoginOptions = {
+  lifetime: (seconds) => seconds * 1000,
+  stateTells: false,
   passkey: false
 }
 
@@ -82,6 +90,7 @@ export const make = Effect.fnUntraced(function*(
       }),
     history: ChatHistory.make(options.name, http),
     send: EnvelopeSending.make(http, sending),
+    login: SlotLogin.make(options.name, http, rest, loginOptions),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe
   }

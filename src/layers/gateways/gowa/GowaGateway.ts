@@ -19,6 +19,7 @@ import { type PingWheel, pingWheel } from "../PingWheel.ts"
 import * as EnvelopeSending from "../envelopeSending.ts"
 import * as RestClient from "../RestClient.ts"
 import * as SendRest from "../SendRest.ts"
+import * as SlotLogin from "../slotLogin.ts"
 import * as SlotRest from "../SlotRest.ts"
 import { ofStatus, scopeClosed } from "../socketFailures.ts"
 import * as GowaMedia from "./GowaMedia.ts"
@@ -42,7 +43,7 @@ export interface GowaOptions {
 /** The parts of every GOWA gateway. */
 export type GowaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media" | "send">>
+  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">>
 
 const handshakeMillisDefault = 10_000
 
@@ -51,6 +52,13 @@ const capabilities: Capabilities = {
   history: "time",
   ackLevels: ["delivered", "read"],
   qrRefresh: false,
+  passkey: true
+}
+
+/** The picture of a code is deleted after half of the code's life, and that is the time that GOWA names. */
+const loginOptions: SlotLogin.SlotLoginOptions = {
+  lifetime: (seconds) => 2 * seconds * 1000,
+  stateTells: true,
   passkey: true
 }
 
@@ -133,7 +141,8 @@ export const make = Effect.fnUntraced(function*(
     start: gowa.start,
     media: GowaMedia.make(name, rest, gowa),
     history: ChatHistory.make(name, rest),
-    send: EnvelopeSending.make(rest, sending)
+    send: EnvelopeSending.make(rest, sending),
+    login: SlotLogin.make(name, rest, slots, loginOptions)
   }
 })
 

@@ -21,6 +21,7 @@ import * as SocketSession from "../SocketSession.ts"
 import * as LidMap from "./LidMap.ts"
 import { decodeFrame } from "./WahaDecoder.ts"
 import * as WahaHistory from "./WahaHistory.ts"
+import * as WahaLogin from "./WahaLogin.ts"
 import * as WahaMedia from "./WahaMedia.ts"
 import * as WahaRest from "./WahaRest.ts"
 import * as WahaSending from "./WahaSending.ts"
@@ -37,7 +38,7 @@ export interface WahaOptions extends SocketSession.SocketLimits {
 /** The parts of every WAHA server. */
 export type WahaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media" | "send">>
+  & Required<Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">>
 
 const capabilities: Capabilities = {
   liveEvents: "session",
@@ -96,6 +97,7 @@ export const make = Effect.fnUntraced(function*(
     history: WahaHistory.make(options.name, client, rest, lids),
     media: WahaMedia.make(options.name, client, rest),
     send: WahaSending.make(client, sending),
+    login: WahaLogin.make(options.name, client, rest),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe
   }

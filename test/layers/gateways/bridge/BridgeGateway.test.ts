@@ -18,11 +18,12 @@ import {
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { everything, isMessage, makeClock, pagesConformance, readAll } from "../../../conformance/gateway/history.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { loginConformance } from "../../../conformance/gateway/login.ts"
 import { keyOf } from "../../../conformance/gateway/webhooks.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { record } from "../../../support/gateway.ts"
 
-const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history" | "send">> = {
+const adapter: Omit<SessionAdapter, "make"> & Adapter<Having<"open" | "history" | "send" | "login">> = {
   name: "bridge",
   make: ({ password, ...options }) =>
     BridgeGateway.make({
@@ -59,12 +60,13 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+loginConformance(adapter, { renews: true })
 pagesConformance(adapter)
 
 describe("a bridge gateway", () => {
   it.live("has sessions, and no part that the dialect lacks", () =>
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
-      assert.deepStrictEqual(listParts(gateway), ["open", "history", "send"])
+      assert.deepStrictEqual(listParts(gateway), ["open", "history", "send", "login"])
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["bridge", "bridge at http://gateway/base"])
     }))
 

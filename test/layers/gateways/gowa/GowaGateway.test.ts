@@ -6,6 +6,7 @@ import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
 import { makeTarget } from "../../../support/gateway.ts"
 import { setup, target } from "../../../conformance/gateway/harness.ts"
+import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
 import { mediaConformance } from "../../../conformance/gateway/media.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
@@ -19,6 +20,8 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+loginConformance(adapter, { renews: true })
+passkeyConformance(adapter)
 
 // Files that GOWA has not downloaded by itself: it gets them from WhatsApp when it is asked.
 mediaConformance({
@@ -34,7 +37,7 @@ describe("a gowa gateway", () => {
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
       assert.deepStrictEqual(
         listParts(gateway),
-        ["statuses", "link", "ingest", "webhook", "start", "history", "media", "send"]
+        ["statuses", "link", "ingest", "webhook", "start", "history", "media", "send", "login"]
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["gowa", "gowa at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "webhook")

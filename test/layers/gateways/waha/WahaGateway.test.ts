@@ -8,6 +8,7 @@ import { type Adapter, html, json, type SessionAdapter } from "../../../conforma
 import { completeGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
 import { historyConformance } from "../../../conformance/gateway/history.ts"
+import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
 
 /** The suite compares identities by their spelling, so the simulator uses one; what hidden ids do is tested elsewhere. */
 const waha: WahaOptions = { waitMillis: 100, hiddenIds: false }
@@ -43,6 +44,8 @@ const adapter: SessionAdapter & Adapter<WahaGateway.WahaGateway> = {
 }
 
 completeGatewayConformance(adapter)
+loginConformance(adapter, { renews: false })
+passkeyConformance(adapter)
 
 // The answers differ between engines.
 for (const engine of ["GOWS", "NOWEB", "WEBJS"] as const) {
@@ -65,7 +68,7 @@ describe("a waha gateway", () => {
     Effect.map(adapter.make({ url: "http://gateway/base/" }), (gateway) => {
       assert.deepStrictEqual(
         listParts(gateway),
-        ["statuses", "open", "ingest", "webhook", "start", "history", "media", "send"]
+        ["statuses", "open", "ingest", "webhook", "start", "history", "media", "send", "login"]
       )
       assert.deepStrictEqual([gateway.dialect, gateway.description], ["waha", "waha at http://gateway/base"])
       assert.strictEqual(gateway.capabilities.liveEvents, "session")
