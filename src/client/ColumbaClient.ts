@@ -4,6 +4,7 @@
  * on after the last item they gave out. Runs in browsers too.
  */
 import { Cause, Context, Duration, Effect, Layer, Queue, Schedule, Stream } from "effect"
+import type { Redacted } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
 import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcClientError } from "effect/rpc"
@@ -14,6 +15,7 @@ import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/Columba
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { LoginWay } from "../domain/Login.ts"
 import type { DeviceId, Position } from "../domain/Ids.ts"
 import type { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { makeCalls, serverStopped } from "./calls.ts"
@@ -29,6 +31,13 @@ export interface ColumbaClientOptions {
 
 /** What a stream can end with; all else is waited out. */
 export type StreamFailure = PositionInvalid | EventsExpired | LogReset | Unauthorized | Forbidden
+
+/** How a device is logged in: by QR code, unless it says otherwise; a pairing code needs the phone's number. */
+export interface LoginOptions {
+  readonly id: DeviceId
+  readonly method?: LoginWay
+  readonly phone?: Redacted.Redacted
+}
 
 /** Where and what a stream of events reads. */
 export interface FollowOptions {
@@ -103,6 +112,12 @@ const make = Effect.gen(function*() {
        */
       follow: (options: FollowOptions = {}): Stream.Stream<EventsItem, StreamFailure> => follow(rpc, options)
     },
+    /**
+     * Logs a device in: the steps of its login, the current one first, to the last one. Leaving the stream leaves the login,
+     * and so does a lost connection, with which this stream fails: a login that is begun again shows another code.
+     */
+    login: (asked: LoginOptions) =>
+      Stream.catchCauseIf(rpc.Login(asked), Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),
     /** Every device, `Synced`, then changes; after a lost connection, or a log that went back, every device again. */
     watchDevices: resuming(
       () => rpc.WatchDevices(undefined),

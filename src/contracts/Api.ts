@@ -11,6 +11,7 @@ import { eventsEndpoint } from "./EventOperations.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
+import { loginOperations, qrPngEndpoint, qrSvgEndpoint } from "./LoginOperations.ts"
 import { mediaEndpoint } from "./MediaEndpoint.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
@@ -21,9 +22,15 @@ const apiPrefix = "/api/v1"
 
 export const Api = HttpApi.make("columba")
   .add(
-    HttpApiGroup.make("devices").add(...Array.map(deviceOperations, ({ endpoint }) => endpoint)).annotate(
+    HttpApiGroup.make("devices").add(
+      ...Array.map([...deviceOperations, ...loginOperations] as const, ({ endpoint }) => endpoint)
+    ).annotate(
       OpenApi.Description,
       "WhatsApp accounts that are kept connected."
+    ),
+    HttpApiGroup.make("qr").add(qrPngEndpoint, qrSvgEndpoint).annotate(
+      OpenApi.Description,
+      "The QR codes of logins as pictures."
     ),
     HttpApiGroup.make("gateways").add(...Array.map(gatewayOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,

@@ -1,15 +1,17 @@
 /**
- * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the two streams that
+ * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the streams that
  * HTTP cannot offer as well. `columba/client` wraps this group for other Effect programs.
  */
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { LoginStep } from "../domain/Login.ts"
 import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { RequiredReach, RequiredScope, RpcAuthorization } from "./Authorization.ts"
 import { TooManyStreams } from "./Failures.ts"
+import { loginErrors, LoginFields } from "./LoginOperations.ts"
 import { operations } from "./Operations.ts"
-import { EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
+import { DeviceIdField, EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
 
 const StreamErrors = Schema.Union([EventsExpired, LogReset, StorageUnavailable, TooManyStreams])
 const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])
@@ -21,8 +23,19 @@ const streams = RpcGroup.make(
   Rpc.make("Events", { payload: FollowEventsFields, success: EventsItem, error: EventsErrors, stream: true })
 ).annotateRpcs(RequiredScope, "read").annotateRpcs(RequiredReach, "filter")
 
+/** The steps of a login, its current one first, to the last one. Who leaves may be the last caller: that cancels it. */
+const login = RpcGroup.make(
+  Rpc.make("Login", {
+    payload: { ...DeviceIdField, ...LoginFields },
+    success: LoginStep,
+    error: Schema.Union([...loginErrors, TooManyStreams]),
+    stream: true
+  })
+).annotateRpcs(RequiredScope, "manage").annotateRpcs(RequiredReach, "device")
+
 export const ColumbaRpcs = RpcGroup.make(...Array.map(operations, ({ rpc }) => rpc))
   .merge(streams)
+  .merge(login)
   .middleware(RpcAuthorization)
 
 /** Where the server offers them. The HTTP form takes the trailing slash or leaves it. */

@@ -6,6 +6,7 @@ import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
+import { loginOperations } from "./LoginOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
 import { serverOperations } from "./ServerOperations.ts"
@@ -13,6 +14,7 @@ import { subscriptionOperations } from "./SubscriptionOperations.ts"
 
 export const operations = [
   ...deviceOperations,
+  ...loginOperations,
   ...gatewayOperations,
   ...messageOperations,
   ...gapOperations,

@@ -17,6 +17,7 @@ import {
   SubscriptionTestData
 } from "./EventData.ts"
 import { GapClosedData, GapId, GapOpenedData } from "./Gap.ts"
+import { DeviceLoginData } from "./Login.ts"
 import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
 import { Via } from "./Via.ts"
 
@@ -74,7 +75,7 @@ const [receivedId, sentId] = ["msg_01K5ZQ9D3B7C8E5F6G1H2J4K0M", "msg_01K5ZQ9F6N2
 const gapId = GapId.make("gap_01K5ZQ9H8W6X7Y8Z9A0B1C2D3E")
 const [receivedWaId, sentWaId, actionWaId] = ["3EB0C767D26A1D8E4F2A", "3EB0A1B2C3D4E5F60718", "3EB05D41F7C90A3B6E82"]
 
-/** Every kind of event. `device.login` is reserved: its name is fixed and nothing records it yet. */
+/** Every kind of event. */
 export const eventKinds = [
   define({
     kind: Schema.Literal("message.received"),
@@ -203,9 +204,13 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("device.login"),
-    sentence: "Reserved for the steps of a login; nothing records it yet.",
-    data: OpaqueData,
-    example: { kind: "device.login", via: "columba", data: {} }
+    sentence: "A login of the device has begun, or has ended; no code is in it.",
+    data: DeviceLoginData,
+    example: {
+      kind: "device.login",
+      via: "columba",
+      data: { method: "qr", outcome: "succeeded", reason: null, codes: 2, jid: own }
+    }
   }),
   define({
     kind: Schema.Literal("gap.opened"),

@@ -174,7 +174,8 @@ const verdict = (device: Device, rule: string | null): Verdict => {
           ? "It goes online by itself once an account is logged in"
           : `It goes online by itself once an account is logged in; the code that is shown expires at ${state.expiresAt}`,
         nextAt: null,
-        howToFix: "Log in with the phone: scan the QR code or enter the pairing code of the gateway"
+        howToFix:
+          `Log in with the phone: columba devices login ${device.id}, or POST /api/v1/devices/${device.id}/login`
       }
     case "Online":
       return {
@@ -195,7 +196,7 @@ const verdict = (device: Device, rule: string | null): Verdict => {
         why: `WhatsApp or the gateway logged the account out: ${state.reason}`,
         next: "The gateway is asked from time to time whether an account is logged in again",
         nextAt: null,
-        howToFix: "Log in with the phone again"
+        howToFix: `Log in with the phone again: columba devices login ${device.id}`
       }
     case "Deaf":
       return {

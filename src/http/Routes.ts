@@ -19,6 +19,7 @@ import { HealthRoutes } from "./Health.ts"
 import { MediaHttp } from "./MediaHttp.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { layerGroup, Operations } from "./Operations.ts"
+import { QrHttp } from "./QrHttp.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 import { rpcProtocols } from "./rpcProtocols.ts"
@@ -64,7 +65,8 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("subscriptions"),
     layerGroup("server"),
     EventsHttp,
-    MediaHttp
+    MediaHttp,
+    QrHttp
   ]),
   Layer.provide([AuthorizationHttp.layerHttp, RequestValidationHttp.layer])
 )

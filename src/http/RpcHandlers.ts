@@ -1,10 +1,11 @@
-/** The RPCs: the operations of the table, and the two streams. */
+/** The RPCs: the operations of the table, and the streams. */
 import { Effect, Hash, Option, Schema, Stream } from "effect"
-import { CurrentCaller } from "../contracts/Authorization.ts"
+import { CurrentCaller, isVisible } from "../contracts/Authorization.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { pageLimitMax } from "../contracts/Payloads.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
+import { DeviceNotFound } from "../domain/DeviceErrors.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Device } from "../domain/Device.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -38,6 +39,10 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
     }))
   return ColumbaRpcs.of({
     ...operations,
+    Login: (asked) =>
+      admitted((visible): ReturnType<Manager["followLogin"]> =>
+        isVisible(visible, asked.id) ? manager.followLogin(asked) : Stream.fail(DeviceNotFound.of(asked.id))
+      ),
     WatchDevices: () => admitted((visible, budget) => watchDevices(manager, log, visible, budget)),
     Events: ({ after, device, kinds }) =>
       admitted((visible, budget) =>

@@ -8,6 +8,8 @@ import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 import type { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import type { WebhookState } from "../domain/WebhookState.ts"
 import type { EventDraft } from "../domain/Event.ts"
+import { noLogins } from "./FleetLogins.ts"
+import type { FleetLogins } from "./FleetLogins.ts"
 import type { SessionEvent } from "./GatewayParts.ts"
 
 /** The actor's own view of its connection, read without disturbing it. */
@@ -77,11 +79,19 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
   ) => Effect.Effect<void>
   /** A webhook that was signed for the device was turned away, now. False where no actor lives here to write it down. */
   readonly refused: (id: DeviceId) => Effect.Effect<boolean>
+  /**
+   * The gateway did not answer for the device's slot. Where its process does not answer either, its devices here wait for
+   * it, and are recorded so; a single answer that failed says nothing of a device that hears.
+   */
+  readonly reportSilence: (id: DeviceId, detail: string) => Effect.Effect<void>
+  /** The device's account was logged out at its gateway, by an operator. Returns once the actor has acted on it. */
+  readonly loggedOut: (id: DeviceId) => Effect.Effect<void>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>
   /** Compares desired state with actors now, and returns when starts and stops were handed out. */
   readonly reconcile: Effect.Effect<void>
+  readonly logins: FleetLogins
 }>()("columba/services/DeviceFleet") {
   /** For a process that hosts no actors: they live elsewhere, or nowhere. */
   static readonly layerNoop = Layer.sync(DeviceFleet, () => noFleet)
@@ -93,8 +103,11 @@ export const noFleet: DeviceFleet["Service"] = {
   reportStatus: () => Effect.succeed(false),
   heard: () => Effect.void,
   refused: () => Effect.succeed(false),
+  reportSilence: () => Effect.void,
+  loggedOut: () => Effect.void,
   incidents: Effect.succeed([]),
   backfills: Effect.succeed([]),
   counts: Effect.succeed(noDevices),
-  reconcile: Effect.void
+  reconcile: Effect.void,
+  logins: noLogins
 }

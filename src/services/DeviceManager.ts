@@ -24,6 +24,7 @@ import type { Page } from "./DeviceRepository.ts"
 import { EventLog } from "./EventLog.ts"
 import { GapRepository } from "./GapRepository.ts"
 import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
+import * as LoginManager from "./LoginManager.ts"
 import { gatewayWebhookUrl, PublicAddress } from "./PublicAddress.ts"
 import { MessageMedia } from "./MessageMedia.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
@@ -45,54 +46,57 @@ type OnVisibleDevice<A> = (
   visible: VisibleDevices
 ) => Effect.Effect<A, DeviceNotFound | StorageUnavailable>
 
-export class DeviceManager extends Context.Service<DeviceManager, {
-  /** Creates the slot at the gateway where it lacks it, then the device, active. */
-  readonly register: (device: {
-    readonly name: string
-    readonly gateway?: GatewayName | undefined
-    readonly upstreamId?: UpstreamId | undefined
-  }) => Effect.Effect<
-    Device,
-    GatewayUnknown | GatewayUnusable | GatewayUnavailable | UpstreamIdTaken | StorageUnavailable
-  >
-  readonly get: OnDevice<Device>
-  readonly list: (options: {
-    readonly state?: DeviceStateTag | undefined
-    /** The devices that the caller may see; undefined for all. */
-    readonly visible?: VisibleDevices
-    readonly limit: number
-    readonly cursor?: string | undefined
-  }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
-  /** Devices whose row may have changed by a command; null: any of them. Repeats are possible. */
-  readonly changes: Stream.Stream<DeviceId | null>
-  readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
-  /** Twice changes nothing. */
-  readonly deactivate: OnDevice<Device>
-  readonly reactivate: OnDevice<Device>
-  /** Not for inactive devices, and not out of quarantine: that is `release`. */
-  readonly reconnect: OnDevice<Device, DeviceStateConflict>
-  /** Only out of quarantine. */
-  readonly release: OnDevice<Device, DeviceStateConflict>
-  /** Asks the gateway. Where the device's actor lives in this process, it acts on the answer and records it first. */
-  readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
-  readonly connection: OnVisibleDevice<DeviceConnection>
-  readonly explain: OnVisibleDevice<Explanation>
-  /** Newest first by when they were written down. */
-  readonly gaps: (options: {
-    readonly id: DeviceId
-    readonly status?: GapStatus | undefined
-    readonly unproven?: Provable | undefined
-    readonly limit: number
-    readonly cursor?: string | undefined
-  }) => Effect.Effect<Page<Gap>, DeviceNotFound | StorageUnavailable | CursorInvalid>
-  /**
-   * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
-   * included. What sinks have delivered before is not erased.
-   */
-  readonly eraseChat: (id: DeviceId, chat: string) => Effect.Effect<Erasure, DeviceNotFound | StorageUnavailable>
-  /** The same for all chats of the device; the address and the phone number of its account are forgotten too. */
-  readonly eraseChats: OnDevice<Erasure>
-}>()("columba/services/DeviceManager") {
+export class DeviceManager extends Context.Service<
+  DeviceManager,
+  {
+    /** Creates the slot at the gateway where it lacks it, then the device, active. */
+    readonly register: (device: {
+      readonly name: string
+      readonly gateway?: GatewayName | undefined
+      readonly upstreamId?: UpstreamId | undefined
+    }) => Effect.Effect<
+      Device,
+      GatewayUnknown | GatewayUnusable | GatewayUnavailable | UpstreamIdTaken | StorageUnavailable
+    >
+    readonly get: OnDevice<Device>
+    readonly list: (options: {
+      readonly state?: DeviceStateTag | undefined
+      /** The devices that the caller may see; undefined for all. */
+      readonly visible?: VisibleDevices
+      readonly limit: number
+      readonly cursor?: string | undefined
+    }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
+    /** Devices whose row may have changed by a command; null: any of them. Repeats are possible. */
+    readonly changes: Stream.Stream<DeviceId | null>
+    readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+    /** Twice changes nothing. */
+    readonly deactivate: OnDevice<Device>
+    readonly reactivate: OnDevice<Device>
+    /** Not for inactive devices, and not out of quarantine: that is `release`. */
+    readonly reconnect: OnDevice<Device, DeviceStateConflict>
+    /** Only out of quarantine. */
+    readonly release: OnDevice<Device, DeviceStateConflict>
+    /** Asks the gateway. Where the device's actor lives in this process, it acts on the answer and records it first. */
+    readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
+    readonly connection: OnVisibleDevice<DeviceConnection>
+    readonly explain: OnVisibleDevice<Explanation>
+    /** Newest first by when they were written down. */
+    readonly gaps: (options: {
+      readonly id: DeviceId
+      readonly status?: GapStatus | undefined
+      readonly unproven?: Provable | undefined
+      readonly limit: number
+      readonly cursor?: string | undefined
+    }) => Effect.Effect<Page<Gap>, DeviceNotFound | StorageUnavailable | CursorInvalid>
+    /**
+     * Erases what the log holds of one chat of the device, in both spellings of its account, what waits to be written
+     * included. What sinks have delivered before is not erased.
+     */
+    readonly eraseChat: (id: DeviceId, chat: string) => Effect.Effect<Erasure, DeviceNotFound | StorageUnavailable>
+    /** The same for all chats of the device; the address and the phone number of its account are forgotten too. */
+    readonly eraseChats: OnDevice<Erasure>
+  } & LoginManager.LoginManager
+>()("columba/services/DeviceManager") {
   static readonly layer = Layer.effect(
     DeviceManager,
     Effect.gen(function*() {
@@ -138,7 +142,9 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       const syncStatus: DeviceManager["Service"]["syncStatus"] = Effect.fn("DeviceManager.syncStatus")(function*(id) {
         const device = yield* devices.get(id)
         const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
-        const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target))
+        const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target)).pipe(
+          Effect.tapErrorTag("GatewayUnavailable", ({ message }) => fleet.reportSilence(id, message))
+        )
         // Only the actor records what is known of its device. Where it lives elsewhere, its actor asks the gateway by itself.
         const reported = yield* fleet.reportStatus(id, upstream)
         if (!reported) return { device, upstream }
@@ -229,6 +235,7 @@ export class DeviceManager extends Context.Service<DeviceManager, {
       })
 
       return DeviceManager.of({
+        ...LoginManager.make({ devices, directory, fleet, log, node: identity.node, syncStatus }),
         register,
         get: devices.get,
         list: devices.list,

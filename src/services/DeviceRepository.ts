@@ -92,6 +92,9 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     }
   ) => Effect.Effect<ReadonlyArray<SlotHolder>, StorageUnavailable>
 
+  /** The process that has claimed the device, by host name and start; null where none has. */
+  readonly owner: (id: DeviceId) => Effect.Effect<string | null, DeviceNotFound | StorageUnavailable>
+
   /** Every device that should run, or whose recorded state says that it runs. Without ids, of all devices. */
   readonly desired: (
     ids?: ReadonlyArray<DeviceId>

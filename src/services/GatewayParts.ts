@@ -60,6 +60,8 @@ export type SessionEvent =
   | { readonly _tag: "UpstreamConnected"; readonly jid: string | null }
   /** The gateway says the account lost its own connection to WhatsApp. A hint. */
   | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
+  /** Another client has taken the account's session at WhatsApp: taking it back at once would begin a fight. */
+  | { readonly _tag: "Replaced"; readonly reason: string }
   /** The gateway wants a login. The code itself is a secret of the login flow and never enters the log. */
   | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }

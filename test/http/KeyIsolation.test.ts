@@ -16,6 +16,13 @@ import { ask, makeScript, messageDraft, makeStorage, services, startServer, stat
 
 const all = ["read", "send", "manage"] as const
 
+/** Of operations that need one. */
+const bodies: Readonly<Record<string, { readonly json: unknown }>> = {
+  "Messages.Send": { json: { to: "6281298765432", text: "hello" } },
+  "Devices.InitiateLogin": { json: {} },
+  "Devices.AnswerPasskey": { json: { assertion: {} } }
+}
+
 /** Two devices with two messages each; one key for everything, and one for the first device alone. */
 const setUp = Effect.gen(function*() {
   const storage = yield* makeStorage
@@ -85,8 +92,7 @@ describe("a key that is limited to some devices", () => {
         const call = (id: string) =>
           limited(`/api/v1${endpoint.path.replace(":id", id).replace(":chat", "62811@s.whatsapp.net")}`, {
             method: endpoint.method,
-            ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : {}),
-            ...(name === "Messages.Send" ? { json: { to: "6281298765432", text: "hello" } } : {})
+            ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : bodies[name] ?? {})
           })
         assert.notStrictEqual((yield* call(mine)).status, 404, name)
         const refused = yield* call(other)

@@ -33,7 +33,12 @@ export type GivenGateway = Omit<OwnGateway, "name" | "source">
 
 const secretKeys = [Redacted.make<Uint8Array>(new Uint8Array(32))]
 
-const services = (gateway: GivenGateway, storage: Storage, url: string) => {
+const services = (
+  gateway: GivenGateway,
+  storage: Storage,
+  url: string,
+  keys: ApiKeys["Service"]["keys"] = []
+) => {
   const own: OwnGateway = { ...gateway, name: "default" as GatewayName, source: "environment" }
   const base = Layer.mergeAll(
     storage,
@@ -48,7 +53,7 @@ const services = (gateway: GivenGateway, storage: Storage, url: string) => {
         broker: null
       })
     ),
-    Layer.succeed(ApiKeys, ApiKeys.of({ keys: [] })),
+    Layer.succeed(ApiKeys, ApiKeys.of({ keys })),
     Layer.succeed(PublicAddress, url),
     Readiness.layer
   )
@@ -81,6 +86,7 @@ export interface Logged {
 }
 
 export interface RunningServer {
+  readonly url: string
   readonly register: (slot: string) => Effect.Effect<DeviceId>
   readonly state: (id: DeviceId) => Effect.Effect<DeviceStateTag>
   readonly become: (id: DeviceId, state: DeviceStateTag) => Effect.Effect<void>
@@ -91,19 +97,20 @@ export interface RunningServer {
 
 export const start = Effect.fnUntraced(function*(
   gateway: GivenGateway,
-  options: { readonly port: number; readonly storage?: Storage }
+  options: { readonly port: number; readonly storage?: Storage; readonly keys?: ApiKeys["Service"]["keys"] }
 ) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const storage = options.storage ?? (yield* makeStorage)
   const url = `http://127.0.0.1:${options.port}`
   const layer = HttpServerLayer({ host: "127.0.0.1", port: options.port, corsOrigins: [] }).pipe(
-    Layer.provideMerge(services(gateway, storage, url))
+    Layer.provideMerge(services(gateway, storage, url, options.keys))
   )
   const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
   const manager = Context.get(context, DeviceManager)
   const log = Context.get(context, EventLog)
   const state = (id: DeviceId) => Effect.orDie(Effect.map(manager.get(id), (device) => device.state._tag))
   const running: RunningServer = {
+    url,
     register: (slot) =>
       Effect.orDie(Effect.map(manager.register({ name: slot, upstreamId: slot as UpstreamId }), ({ id }) => id)),
     state,

@@ -11,6 +11,7 @@ import { SessionRefused } from "../../src/services/GatewayParts.ts"
 import type {
   Capabilities,
   Ingest,
+  Login,
   OpenSession,
   SessionEvent,
   SessionListener
@@ -137,6 +138,8 @@ export class ScriptedGateway implements WhatsAppGateway {
       }
     }
   }
+
+  login?: Login
 
   /** Absent where a test takes it away. */
   ingest?: Ingest = scriptedIngest

@@ -28,6 +28,8 @@ import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import type { SecretKey } from "../../src/services/SecretSeal.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
+import { noLogins } from "../../src/services/FleetLogins.ts"
+import type { FleetLogins } from "../../src/services/FleetLogins.ts"
 import type { SessionEvent } from "../../src/services/GatewayParts.ts"
 import { SlotLookup } from "../../src/services/SlotLookup.ts"
 import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
@@ -47,6 +49,7 @@ export interface Script {
   readonly refused: Array<DeviceId>
   /** Whether the actors live in this process. */
   hosts: boolean
+  readonly logins: FleetLogins
 }
 
 export const makeScript = (): Script => ({
@@ -56,7 +59,8 @@ export const makeScript = (): Script => ({
   reportStatus: () => Effect.succeed(false),
   heard: [],
   refused: [],
-  hosts: true
+  hosts: true,
+  logins: noLogins
 })
 
 export type Key = readonly [name: string, scopes: ReadonlyArray<Scope>, key: string, devices?: ReadonlyArray<DeviceId>]
@@ -69,10 +73,13 @@ const makeFleet = (script: Script) =>
       reportStatus: (id, status) => script.reportStatus(id, status),
       heard: (id, events, repeats = []) => Effect.sync(() => void script.heard.push([id, events, repeats.length])),
       refused: (id) => Effect.sync(() => script.hosts && script.refused.push(id) > 0),
+      reportSilence: () => Effect.void,
+      loggedOut: () => Effect.void,
       backfills: Effect.succeed([]),
       incidents: Effect.sync(() => script.incidents),
       counts: Effect.die("not asked here"),
-      reconcile: Effect.void
+      reconcile: Effect.void,
+      logins: script.logins
     })
   )
 

@@ -196,6 +196,13 @@ const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<
   return { ...ended, failure: { ...ended.failure, class: "transport" as const } }
 })
 
+/** The gateway did not answer for the device: what that means, where it means anything. */
+export const confirmSilence = ({ host }: DeviceCell, detail: string): Effect.Effect<Input | null> =>
+  Effect.map(
+    host.incidents.suspect({ class: "upstreamDown", code: "no-status", detail }),
+    (down) => down ? joinIncident(host.incidents) : null
+  )
+
 /** The schedule is driven through one run of failures and forgotten after a stable connection. */
 const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
   const now = monotonicMillis(cell.host.clock)

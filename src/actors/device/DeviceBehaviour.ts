@@ -36,6 +36,7 @@ export type Input =
   | { readonly _tag: "StatusRead"; readonly status: UpstreamStatus }
   | { readonly _tag: "UpstreamConnected"; readonly jid: string | null }
   | { readonly _tag: "UpstreamDisconnected"; readonly reason: string | null }
+  | { readonly _tag: "Replaced"; readonly reason: string }
   | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
   | { readonly _tag: "StatusHint" }
@@ -271,6 +272,8 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
       return actorState.state._tag === "Online"
         ? become(actorState, connecting(actorState.attempt, true), "upstream-disconnected", {}, syncSoon)
         : { transition: null, orders: syncSoon }
+    case "Replaced":
+      return failed(actorState, { class: "conflict", code: "session-replaced", detail: input.reason }, facts, 0)
     case "LoginNeeded":
       return actorState.state._tag === "AwaitingLogin" && actorState.state.method === input.method &&
           actorState.state.expiresAt === input.expiresAt

@@ -218,6 +218,7 @@ export class FrameListener implements SessionListener {
         return noteTraffic(cell, event.draft)
       case "UpstreamConnected":
       case "UpstreamDisconnected":
+      case "Replaced":
       case "LoginNeeded":
       case "LoggedOut":
       case "StatusHint":

@@ -6,7 +6,7 @@
  * stops and readiness says so. It is not started again: two processes with the role `devices` are a mistake of the
  * deployment, which a fight would only hide.
  */
-import { Context, Effect, Exit, Layer, Option, Scope } from "effect"
+import { Context, Effect, Exit, Layer, Option, Scope, Stream } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
@@ -56,10 +56,19 @@ export const make = (): LeasedFleet => {
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),
       heard: (id, events, repeats) => Effect.suspend(() => current.heard(id, events, repeats)),
       refused: (id) => Effect.suspend(() => current.refused(id)),
+      reportSilence: (id, detail) => Effect.suspend(() => current.reportSilence(id, detail)),
+      loggedOut: (id) => Effect.suspend(() => current.loggedOut(id)),
       incidents: Effect.suspend(() => current.incidents),
       backfills: Effect.suspend(() => current.backfills),
       counts: Effect.suspend(() => current.counts),
-      reconcile: Effect.suspend(() => current.reconcile)
+      reconcile: Effect.suspend(() => current.reconcile),
+      logins: {
+        follow: (id, request) => Stream.suspend(() => current.logins.follow(id, request)),
+        begin: (id, request) => Effect.suspend(() => current.logins.begin(id, request)),
+        current: (id) => Effect.suspend(() => current.logins.current(id)),
+        cancel: (id) => Effect.suspend(() => current.logins.cancel(id)),
+        answerPasskey: (id, assertion) => Effect.suspend(() => current.logins.answerPasskey(id, assertion))
+      }
     })
   }
 }

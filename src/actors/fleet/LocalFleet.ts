@@ -52,6 +52,7 @@ import * as SendQueue from "../sending/SendQueue.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
+import * as LoginFlows from "../login/LoginFlows.ts"
 import * as RemoteRefusals from "./RemoteRefusals.ts"
 import * as GapMeter from "./GapMeter.ts"
 import * as Heartbeat from "./Heartbeat.ts"
@@ -96,6 +97,10 @@ const make = Effect.gen(function*() {
   /** Stopped because an older database refused them: until when its log had what they received. Until they start again. */
   const aliveBefore = new Map<DeviceId, Timestamp | null>()
   const changed = new ChangedDevices()
+  const logins = yield* LoginFlows.make((id) => {
+    const cell = cells.get(id)
+    return cell === undefined || cell.fenced ? undefined : cell
+  })
   let closing = false
 
   const readNow = (): Now => ({ wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) })
@@ -119,6 +124,7 @@ const make = Effect.gen(function*() {
   const run = (cell: DeviceCell) => {
     const { id } = cell.device
     const end = Effect.suspend(() => {
+      logins.stop(id)
       if (cell.fenced) {
         if (cell.refusedEpoch === cell.epoch) lost.add(id)
         // Claimed again since.
@@ -345,6 +351,20 @@ const make = Effect.gen(function*() {
       yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
       return true
     }),
+    reportSilence: Effect.fn("LocalFleet.reportSilence")(function*(id, detail) {
+      const cell = cells.get(id)
+      if (cell === undefined) return
+      const input = yield* DeviceActor.confirmSilence(cell, detail)
+      if (input === null) return
+      cell.post(input)
+      yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
+    }),
+    loggedOut: Effect.fnUntraced(function*(id) {
+      const cell = cells.get(id)
+      if (cell === undefined || !cell.actorState.sessionOpen) return
+      cell.post({ _tag: "LoggedOut", reason: "an operator logged it out" })
+      yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
+    }),
     heard: (id, events, repeats = []) =>
       Effect.sync(() => {
         const cell = cells.get(id)
@@ -361,7 +381,8 @@ const make = Effect.gen(function*() {
     incidents: hosts.incidents,
     backfills: hosts.backfills,
     counts: Effect.sync(hosts.counts),
-    reconcile: Effect.asVoid(reconcile())
+    reconcile: Effect.asVoid(reconcile()),
+    logins
   })
 })
 

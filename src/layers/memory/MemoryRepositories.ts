@@ -126,6 +126,11 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             }]]
           }))
         ),
+      owner: (id) =>
+        Effect.suspend(() => {
+          const row = tables.devices.get(id)
+          return row === undefined ? Effect.fail(DeviceNotFound.of(id)) : Effect.succeed(row.owner)
+        }),
       findSlots: (gateway, { accounts, ids, upstreamIds }) =>
         Effect.sync(() =>
           Array.from(tables.devices.values()).flatMap(({ device: { active, gateway: its, id, jid, upstreamId } }) =>

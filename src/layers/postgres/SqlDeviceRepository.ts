@@ -134,6 +134,13 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           where gateway = $1 and (id = any ($2::text[]) or upstream_id = any ($3::text[]) or jid = any ($4::text[]))`,
           [PgTypes.text(gateway), [...ids], [...upstreamIds], [...accounts]]
         ).pipe(answered("find the device of a slot")),
+      owner: Effect.fnUntraced(function*(id) {
+        const [row] = yield* sql.unsafe<{ readonly owner: string | null }>(
+          `select owner from devices where id = $1`,
+          [PgTypes.text(id)]
+        ).pipe(answered("read the owner of a device"))
+        return row === undefined ? yield* DeviceNotFound.of(id) : row.owner
+      }),
       desired: (ids) =>
         sql.unsafe<DesiredDevice>(
           `select id, gateway, upstream_id as "upstreamId", jid, active,

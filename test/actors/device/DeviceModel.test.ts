@@ -41,7 +41,7 @@ type Command =
   | { readonly _tag: "lose"; readonly class: FailureClass }
   | {
     readonly _tag: "say"
-    readonly what: "connected" | "disconnected" | "login" | "loggedOut" | "message" | "nonsense"
+    readonly what: "connected" | "disconnected" | "replaced" | "login" | "loggedOut" | "message" | "nonsense"
   }
   | { readonly _tag: "answer"; readonly answer: "usable" | "offline" | "unpaired" | "none" }
   | { readonly _tag: "pass"; readonly seconds: number }
@@ -71,7 +71,7 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   }),
   fc.record({
     _tag: fc.constant("say" as const),
-    what: fc.constantFrom("connected" as const, "disconnected", "login", "loggedOut", "message", "nonsense")
+    what: fc.constantFrom("connected" as const, "disconnected", "replaced", "login", "loggedOut", "message", "nonsense")
   }),
   fc.record({
     _tag: fc.constant("answer" as const),
@@ -97,6 +97,7 @@ const answers = {
 const said = {
   connected: { _tag: "UpstreamConnected", jid },
   disconnected: { _tag: "UpstreamDisconnected", reason: null },
+  replaced: { _tag: "Replaced", reason: "stream replaced" },
   login: { _tag: "LoginNeeded", method: "qr", expiresAt: null },
   loggedOut: { _tag: "LoggedOut", reason: "by the user" },
   message: { _tag: "Record", draft: { deviceId: deviceId(1), kind: "message.received", data: {} } },

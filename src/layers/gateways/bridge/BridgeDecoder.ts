@@ -47,7 +47,7 @@ const readHint = ({ event, payload }: Envelope, now: number): ReadonlyArray<Sess
     case "connected":
       return [{ _tag: "UpstreamConnected", jid: accountIn(payload) }]
     case "disconnected":
-      return [{ _tag: "UpstreamDisconnected", reason: wordsIn(payload, "reason") }]
+      return [readLoss(wordsIn(payload, "reason"))]
     case "qr":
       return [{ _tag: "LoginNeeded", method: "qr", expiresAt: expiryIn(payload, now) }]
     case "pair_code":
@@ -61,6 +61,13 @@ const readHint = ({ event, payload }: Envelope, now: number): ReadonlyArray<Sess
     default:
       return null
   }
+}
+
+/** Most losses pass by themselves. An account that was taken over or shut out is lost until a person does something. */
+const readLoss = (reason: string | null): SessionEvent => {
+  if (reason !== null && /\breplaced\b|\bconflict\b/i.test(reason)) return { _tag: "Replaced", reason }
+  if (reason !== null && /\bban(ned)?\b/i.test(reason)) return { _tag: "LoggedOut", reason }
+  return { _tag: "UpstreamDisconnected", reason }
 }
 
 const isFor = (envelope: Envelope, named: string, target: SessionTarget): boolean => {

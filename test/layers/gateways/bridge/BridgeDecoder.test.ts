@@ -282,6 +282,16 @@ describe("actions and other events", () => {
     }])
     assert.deepStrictEqual(say("connected", {}), [{ _tag: "UpstreamConnected", jid: null }])
     assert.deepStrictEqual(say("disconnected", { reason: "x" }), [{ _tag: "UpstreamDisconnected", reason: "x" }])
+    for (const reason of ["stream replaced", "Conflict"]) {
+      assert.deepStrictEqual(say("disconnected", { reason }), [{ _tag: "Replaced", reason }])
+    }
+    for (const reason of ["temporary ban", "account banned"]) {
+      assert.deepStrictEqual(say("disconnected", { reason }), [{ _tag: "LoggedOut", reason }])
+    }
+    assert.deepStrictEqual(say("disconnected", { reason: "bandwidth" }), [{
+      _tag: "UpstreamDisconnected",
+      reason: "bandwidth"
+    }])
     assert.deepStrictEqual(say("qr", { qr: "secret", qr_duration: 30 }), [
       { _tag: "LoginNeeded", method: "qr", expiresAt: new Date(now + 30_000).toISOString() }
     ])

@@ -1,0 +1,186 @@
+/**
+ * Logging a device in and out. Answers hold codes, so all of them need the scope `manage`, and none may be cached. The
+ * whole login as one stream is the RPC `Login`; the pictures are endpoints of their own, since they are no JSON.
+ */
+import { Context, Schema } from "effect"
+import { HttpApiEndpoint, HttpApiSchema, OpenApi } from "effect/http-api"
+import { Device } from "../domain/Device.ts"
+import {
+  DeviceNotFound,
+  DeviceStateConflict,
+  GatewayUnavailable,
+  GatewayUnknown,
+  StorageUnavailable
+} from "../domain/DeviceErrors.ts"
+import { GatewayUnusable } from "../domain/GatewayErrors.ts"
+import {
+  DeviceElsewhere,
+  LoginFailed,
+  LoginIncomplete,
+  LoginInProgress,
+  LoginNotFound,
+  LoginStep,
+  LoginWay,
+  PhoneInvalid,
+  TooManyLogins
+} from "../domain/Login.ts"
+import { RequiredReach, RequiredScope } from "./Authorization.ts"
+import { device } from "./examples.ts"
+import * as Operation from "./Operation.ts"
+import { DeviceIdField } from "./Payloads.ts"
+
+/** How an account is to be linked. */
+export const LoginFields = {
+  /** `qr` where left out. */
+  method: Schema.optionalKey(LoginWay),
+  /** For a pairing code: the number of the phone, as people write it. */
+  phone: Schema.optionalKey(Schema.RedactedFromValue(Schema.String.check(Schema.isMaxLength(32))))
+}
+
+/** The body of a WebAuthn assertion is some kilobytes. */
+const AssertionField = { assertion: Schema.RedactedFromValue(Schema.Json) }
+
+const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
+
+/** Why no login begins. Also those of the stream. */
+export const loginErrors = [
+  ...deviceErrors,
+  DeviceStateConflict,
+  DeviceElsewhere,
+  LoginFailed,
+  LoginInProgress,
+  PhoneInvalid,
+  TooManyLogins
+] as const
+
+const currentErrors = [...deviceErrors, DeviceElsewhere, LoginNotFound] as const
+
+/** A picture of some pixels and no code: what is documented is not to be scanned. */
+const step: typeof LoginStep.Encoded = {
+  _tag: "Qr",
+  image: "data:image/png;base64,iVBORw0KGgo…",
+  text: "https://wa.me/settings/linked_devices#…",
+  expiresAt: "2026-11-22T10:01:00Z",
+  attempt: 1
+}
+
+export const loginOperations = [
+  Operation.post("Devices", "InitiateLogin", "/devices/:id/login", {
+    scope: "manage",
+    reach: "device",
+    summary: "Log a device in",
+    description: "Begins a login, or joins the one under way, and gives its step: a QR code or a pairing code, or " +
+      "`Starting` where the gateway takes long. Read `GET /devices/{id}/login` every few seconds for the steps that " +
+      "follow: codes are replaced before they expire. Who does not ask again within 30 s after the code expired has left, and " +
+      "when the last caller has left, the login is cancelled.",
+    params: DeviceIdField,
+    body: LoginFields,
+    bodyExample: { method: "qr" },
+    success: LoginStep,
+    example: step,
+    errors: loginErrors
+  }),
+  Operation.get("Devices", "CurrentLogin", "/devices/:id/login", {
+    scope: "manage",
+    reach: "device",
+    summary: "Get the step of a login",
+    description: "Where the device's login stands, or how the last one ended, for five minutes. Asking keeps it going.",
+    params: DeviceIdField,
+    success: LoginStep,
+    example: step,
+    errors: currentErrors
+  }),
+  Operation.remove("Devices", "CancelLogin", "/devices/:id/login", {
+    scope: "manage",
+    reach: "device",
+    summary: "Cancel a login",
+    description:
+      "Ends the login under way for all its callers, and gives its last step. The gateway's own attempt expires by " +
+      "itself.",
+    params: DeviceIdField,
+    success: LoginStep,
+    example: { _tag: "Failed", reason: "cancelled", message: "Nobody waits for the login any more" },
+    errors: currentErrors
+  }),
+  Operation.act("Devices", "CompleteLogin", "/devices/:id/login/complete", {
+    scope: "manage",
+    reach: "device",
+    summary: "Verify a login",
+    description:
+      "Asks the gateway whether the account is connected and logged in, and if so records its JID and phone " +
+      "number. A login that somebody follows does the same by itself.",
+    params: DeviceIdField,
+    success: Device,
+    example: device,
+    errors: [
+      ...deviceErrors,
+      DeviceStateConflict,
+      DeviceElsewhere,
+      LoginIncomplete,
+      GatewayUnknown,
+      GatewayUnusable,
+      GatewayUnavailable
+    ]
+  }),
+  Operation.post("Devices", "AnswerPasskey", "/devices/:id/login/passkey", {
+    scope: "manage",
+    reach: "device",
+    summary: "Answer the passkey of a login",
+    description:
+      "Where a login's step is `Passkey` with a challenge: gives WhatsApp the assertion that an authenticator " +
+      "made of it, as WebAuthn's `PublicKeyCredential.toJSON()`.",
+    params: DeviceIdField,
+    body: AssertionField,
+    bodyExample: { assertion: { id: "…", rawId: "…", type: "public-key", response: {} } },
+    success: LoginStep,
+    example: { _tag: "Passkey", challenge: null, code: "4711" },
+    errors: [...currentErrors, LoginFailed, GatewayUnavailable]
+  }),
+  Operation.act("Devices", "ConfirmPasskey", "/devices/:id/login/passkey/confirm", {
+    scope: "manage",
+    reach: "device",
+    summary: "Confirm the passkey of a login",
+    description: "Where a login's step is `Passkey` with a code: says that the phone shows the same one.",
+    params: DeviceIdField,
+    success: LoginStep,
+    example: { _tag: "Linking" },
+    errors: [...currentErrors, LoginFailed, GatewayUnavailable]
+  }),
+  Operation.act("Devices", "Disconnect", "/devices/:id/disconnect", {
+    scope: "manage",
+    reach: "device",
+    summary: "Log a device out",
+    description:
+      "Unlinks the account at the gateway and at WhatsApp. The device and its slot stay, and it can be logged in " +
+      "again. Repeating it is harmless.",
+    params: DeviceIdField,
+    success: Device,
+    example: { ...device, jid: null, phone: null, state: { _tag: "LoggedOut", reason: "logged out by an operator" } },
+    errors: [...deviceErrors, LoginFailed, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
+  })
+] as const
+
+const pictureErrors = [...currentErrors] as const
+
+const annotations = (summary: string) =>
+  Context.make(RequiredScope, "manage" as const).pipe(
+    Context.add(RequiredReach, "device" as const),
+    Context.merge(OpenApi.annotations({
+      summary,
+      description:
+        `${summary} of a login that is under way, drawn by Columba, for a page that shows it. It is a secret and ` +
+        "must not be cached. Asking for it keeps the login going. 404 while no QR code is shown."
+    }))
+  )
+
+export const qrPngEndpoint = HttpApiEndpoint.get("qrPng", "/devices/:id/qr.png", {
+  params: DeviceIdField,
+  success: HttpApiSchema.StreamUint8Array({ contentType: "image/png" }),
+  error: pictureErrors
+}).annotateMerge(annotations("The QR code as PNG"))
+
+export const qrSvgEndpoint = HttpApiEndpoint.get("qrSvg", "/devices/:id/qr.svg", {
+  params: DeviceIdField,
+  success: HttpApiSchema.StreamUint8Array({ contentType: "image/svg+xml" }),
+  error: pictureErrors
+}).annotateMerge(annotations("The QR code as SVG"))
