@@ -68,6 +68,8 @@ export class DeviceCell {
   pauseOnOpen = false
   statusAsked = false
   statusHinted = false
+  /** How often the session has said that the account is lost: an answer to a question from before then is out of date. */
+  losses = 0
   /** Why the fiber is interrupted, if it is. */
   stopRule: StopRule = "fleet-stopped"
 
@@ -216,11 +218,13 @@ export class FrameListener implements SessionListener {
       case "Record":
         if (!cell.host.log.push(event.draft)) pauseUntilRoom(cell)
         return noteTraffic(cell, event.draft)
-      case "UpstreamConnected":
       case "UpstreamDisconnected":
       case "Replaced":
-      case "LoginNeeded":
       case "LoggedOut":
+        cell.losses++
+        return cell.post(event)
+      case "UpstreamConnected":
+      case "LoginNeeded":
       case "StatusHint":
         return cell.post(event)
       default:

@@ -8,6 +8,7 @@
  */
 import { Cause, Duration, Effect, Exit, Metric, Random } from "effect"
 import type { Scope } from "effect"
+import type { UpstreamStatus } from "../../domain/Device.ts"
 import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
@@ -84,10 +85,17 @@ export const make = Effect.fnUntraced(function*(
     else plan(cell)
   }
 
+  /** The gateway may have answered before it said that the account is lost: then it is asked again. */
+  const take = (cell: DeviceCell, losses: number, status: UpstreamStatus): void => {
+    if (cell.losses === losses) return cell.post({ _tag: "StatusRead", status })
+    cell.statusHinted = true
+    enqueue(cell)
+  }
+
   /** A whole fleet asks this when its sessions have opened: nothing is around the question that is not needed. */
   const ask = (cell: DeviceCell): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const { session } = cell
+      const { losses, session } = cell
       // When a session has opened, only whether the account is usable; which account it is the regular questions find out.
       const accountKnown = cell.actorState.state._tag === "Connecting"
       const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
@@ -96,17 +104,17 @@ export const make = Effect.fnUntraced(function*(
         answered(cell)
         if (Exit.isFailure(answer)) return Cause.hasFails(answer.cause) ? Metric.update(failed, 1) : Effect.void
         // An answer to a question that was asked under an older session proves nothing about this one.
-        if (cell.session === session) cell.post({ _tag: "StatusRead", status: answer.value })
+        if (cell.session === session) take(cell, losses, answer.value)
         return Metric.update(succeeded, 1)
       }))
     })
 
   const askAll = Effect.fnUntraced(function*(statuses: ReadStatuses, some: ReadonlyArray<DeviceCell>) {
-    const asked = some.map((cell) => ({ cell, session: cell.session }))
+    const asked = some.map((cell) => ({ cell, session: cell.session, losses: cell.losses }))
     for (const cell of some) cell.statusHinted = false
     const answer = yield* Effect.onError(Effect.result(statuses), () => Effect.sync(() => some.forEach(answered)))
     yield* Metric.update(answer._tag === "Success" ? succeeded : failed, 1)
-    for (const { cell, session } of asked) {
+    for (const { cell, losses, session } of asked) {
       const found = answer._tag === "Success" ? answer.success.get(cell.device.upstreamId) ?? noSlot : null
       if (found?.proven === false && cells.has(cell)) {
         unproven.add(cell)
@@ -114,7 +122,7 @@ export const make = Effect.fnUntraced(function*(
         continue
       }
       answered(cell)
-      if (found !== null && cell.session === session) cell.post({ _tag: "StatusRead", status: found.status })
+      if (found !== null && cell.session === session) take(cell, losses, found.status)
     }
   })
 

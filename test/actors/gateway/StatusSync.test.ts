@@ -125,3 +125,28 @@ describe("a gateway whose session carries no events", () => {
       })
     ))
 })
+
+describe("an answer from before a logout", () => {
+  it.effect("does not bring the device back online: the gateway is asked again", () =>
+    withFleet((bench) =>
+      Effect.gen(function*() {
+        yield* pass("5 seconds")
+        const one = deviceId(1)
+        const session = bench.gateway.live(one)[0]!
+        session.say({ _tag: "UpstreamDisconnected", reason: null })
+        const held = bench.gateway.holdStatus()
+        yield* pass("5 seconds")
+        assert.strictEqual(held.open(), 1)
+        session.say({ _tag: "LoggedOut", reason: "by the user" })
+        yield* pass("1 second")
+        assert.strictEqual(bench.readState(one), "LoggedOut")
+        held.release(usable(1))
+        yield* pass("1 second")
+        assert.strictEqual(bench.readState(one), "LoggedOut")
+        assert.strictEqual(held.open(), 1, "and the question is asked again")
+        held.release({ isConnected: false, isLoggedIn: false, jid: null })
+        yield* pass("1 second")
+        assert.strictEqual(bench.readState(one), "LoggedOut")
+      })
+    ))
+})
