@@ -43,7 +43,9 @@ export interface GowaOptions {
 /** The parts of every GOWA gateway. */
 export type GowaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">>
+  & Required<
+    Pick<GatewayParts, "statuses" | "link" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">
+  >
 
 const handshakeMillisDefault = 10_000
 

@@ -38,7 +38,9 @@ export interface WahaOptions extends SocketSession.SocketLimits {
 /** The parts of every WAHA server. */
 export type WahaGateway =
   & WhatsAppGateway
-  & Required<Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">>
+  & Required<
+    Pick<GatewayParts, "statuses" | "open" | "ingest" | "webhook" | "start" | "history" | "media" | "send" | "login">
+  >
 
 const capabilities: Capabilities = {
   liveEvents: "session",
