@@ -36,6 +36,11 @@ const setup = Effect.fnUntraced(function*(dialect: SimulatedDialect, waha: WahaO
   const id = yield* server.register("tenant-7")
   yield* server.become(id, "AwaitingLogin")
   const device = simulator.core.devices.get("tenant-7")!
+  if (dialect === "waha") {
+    // Setting a session's webhook restarts the session, and what it shows is gone.
+    const server = simulator.core.dialect as WahaServer
+    yield* until("its webhook is set", Effect.sync(() => server.session(device).webhooks.length > 0))
+  }
   const client = Context.get(yield* Layer.build(ColumbaClient.layer({ url: server.url })), ColumbaClient)
   const follow = Effect.fnUntraced(
     function*(options: { readonly method?: "qr" | "code"; readonly phone?: Redacted.Redacted } = {}) {
