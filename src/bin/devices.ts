@@ -2,19 +2,15 @@
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
-import type { Device } from "../domain/Device.ts"
 import { DeviceName } from "../domain/Device.ts"
-import type { DeviceState } from "../domain/DeviceState.ts"
 import { DeviceStateTag } from "../domain/DeviceState.ts"
-import type { Explanation } from "../domain/Explanation.ts"
 import { GatewayName, UpstreamId } from "../domain/Ids.ts"
+import { deviceCommands, json } from "./deviceCommands.ts"
+import { deviceSummary, deviceTable, explanation } from "./deviceLines.ts"
+import { login } from "./deviceLogin.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
-import { bold, cyan, dim, fit, green, padEnd, plain, red, styled, countColumns, yellow } from "./styledText.ts"
-import type { Paint, Part } from "./styledText.ts"
-
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 const list = Command.make(
   "list",
@@ -38,7 +34,9 @@ const list = Command.make(
     ).pipe(
       Effect.flatMap(({ items, next }) => {
         if (flags.json) return Effect.forEach(items, printJson, { discard: true })
-        if (items.length > 0) return print(...deviceTable(items), ...(next === null ? [] : moreDevices))
+        if (items.length > 0) {
+          return print(...deviceTable(items, Date.now()), deviceSummary(items), ...(next === null ? [] : moreDevices))
+        }
         return flags.state._tag === "Some"
           ? print(`no device is in the state ${flags.state.value}`)
           : print("no devices; add one with: columba devices add --name 'Front desk'")
@@ -81,7 +79,7 @@ const add = Command.make("add", {
         flags.json
           ? printJson(device)
           : print(
-            `added ${device.id}; it connects by itself. See how it does: columba devices explain ${device.id}`
+            `added ${device.id}; it connects by itself. To link an account: columba devices login ${device.id}`
           )
       )
     )).pipe(
@@ -100,7 +98,7 @@ const explain = Command.make(
   { ...remoteFlags, json, device: deviceArgument },
   (flags) =>
     withClient(flags, (client) => answeredInTime(client.devices.explain({ id: flags.device }))).pipe(
-      Effect.flatMap((found) => flags.json ? printJson(found) : print(...explanation(found)))
+      Effect.flatMap((found) => flags.json ? printJson(found) : print(...explanation(found, Date.now())))
     )
 ).pipe(
   Command.withDescription("Says why a device is in its state, what happens next and when, and what you can do"),
@@ -110,71 +108,6 @@ const explain = Command.make(
 )
 
 export const devices = Command.make("devices").pipe(
-  Command.withDescription("Look at the fleet and add to it"),
-  Command.withSubcommands([list, add, explain])
+  Command.withDescription("Look at the fleet, add to it, log devices in and out"),
+  Command.withSubcommands([list, add, login, explain, ...deviceCommands])
 )
-
-const stateColours: Readonly<Partial<Record<DeviceStateTag, Paint>>> = {
-  Online: green,
-  Quarantined: red,
-  LoggedOut: red,
-  Inactive: dim
-}
-
-const paintState = (tag: DeviceStateTag): Part => (stateColours[tag] ?? yellow)(tag)
-
-const detail = (state: DeviceState): string => {
-  switch (state._tag) {
-    case "Online":
-      return `since ${state.since}`
-    case "Connecting":
-      return state.sessionOpen ? "session open; not confirmed by the gateway" : `attempt ${state.attempt}`
-    case "Backoff":
-      return `${state.reason.code}; next attempt at ${state.retryAt}`
-    case "Quarantined":
-      return `${state.reason.code}; until ${state.until}`
-    case "LoggedOut":
-      return state.reason
-    case "Deaf":
-      return state.evidence
-    default:
-      return ""
-  }
-}
-
-/** Longer names are cut: every other column has a bound of its own. */
-const nameWidthMax = 32
-
-const stateWidth = Math.max(...DeviceStateTag.literals.map((tag) => tag.length))
-
-/** Columns as wide as their widest cell. */
-export const deviceTable = (devices: ReadonlyArray<Device>): ReadonlyArray<Part> => {
-  const rows = devices.map(({ id, jid, name, state }) => ({
-    id,
-    name: fit(name, nameWidthMax),
-    jid: plain(jid ?? "-"),
-    state
-  }))
-  const idWidth = Math.max(...rows.map(({ id }) => id.length))
-  const nameWidth = Math.max("name".length, ...rows.map(({ name }) => countColumns(name)))
-  const jidWidth = Math.max("account".length, ...rows.map(({ jid }) => countColumns(jid)))
-  const header = `${"id".padEnd(idWidth)}  ${"name".padEnd(nameWidth)}  ${"account".padEnd(jidWidth)}  state`
-  return [
-    dim(header),
-    ...rows.map(({ id, jid, name, state }) => {
-      const row = styled`${padEnd(id, idWidth)}  ${padEnd(name, nameWidth)}  ${padEnd(jid, jidWidth)}  `
-      const more = detail(state)
-      return more === ""
-        ? styled`${row}${paintState(state._tag)}`
-        : styled`${row}${padEnd(paintState(state._tag), stateWidth)}  ${dim(more)}`
-    })
-  ]
-}
-
-export const explanation = (found: Explanation): ReadonlyArray<Part> => [
-  styled`${bold(found.deviceId)} is ${paintState(found.state)}`,
-  styled`why    ${found.why}${found.rule === null ? "" : dim(` (rule '${found.rule}')`)}`,
-  styled`next   ${found.next}${found.nextAt === null ? "" : `, at ${found.nextAt}`}`,
-  ...(found.howToFix === null ? [] : [styled`fix    ${cyan(found.howToFix)}`]),
-  ...found.evidence.map((line, index) => styled`${index === 0 ? "seen   " : "       "}${dim(line)}`)
-]

@@ -11,7 +11,9 @@ const codes = {
   red: [31, 39],
   green: [32, 39],
   yellow: [33, 39],
-  cyan: [36, 39]
+  cyan: [36, 39],
+  /** Black on white, whatever the theme makes of its sixteen colours. */
+  paper: ["38;5;16;48;5;231", "39;49"]
 } as const
 
 type Attribute = keyof typeof codes
@@ -58,6 +60,7 @@ export const red = paint("red")
 export const green = paint("green")
 export const yellow = paint("yellow")
 export const cyan = paint("cyan")
+export const paper = paint("paper")
 
 export const plain: Paint = (part) => new StyledText(getSpans(part))
 

@@ -1,6 +1,6 @@
 /** The lines that the commands print about devices and events. */
 import { assert, describe, it } from "@effect/vitest"
-import { deviceTable, explanation } from "../../src/bin/devices.ts"
+import { deviceSummary, deviceTable, explanation } from "../../src/bin/deviceLines.ts"
 import { eventLine } from "../../src/bin/events.ts"
 import { gapTable } from "../../src/bin/gaps.ts"
 import type { Device } from "../../src/domain/Device.ts"
@@ -46,6 +46,8 @@ describe("an event's line", () => {
   })
 })
 
+const now = Date.parse("2026-01-01T00:03:30.000Z")
+
 describe("a device's line", () => {
   const device: Device = {
     id,
@@ -61,7 +63,9 @@ describe("a device's line", () => {
   }
 
   it("stands in columns as wide as the widest cell, escapes of a hostile name included", () => {
-    const lines = deviceTable([device, { ...device, name: "\u001b[2J\u202e", state: { _tag: "Inactive" } }]).map(String)
+    const lines = deviceTable([device, { ...device, name: "\u001b[2J\u202e", state: { _tag: "Inactive" } }], now).map(
+      String
+    )
     assert.deepStrictEqual(lines, [
       `${"id".padEnd(30)}  name             account  state`,
       `${id}  Shop             -        Connecting     attempt 2`,
@@ -70,7 +74,15 @@ describe("a device's line", () => {
   })
 
   it("is cut where a name is long", () => {
-    assert.include(String(deviceTable([{ ...device, name: "x".repeat(120) }])[1]), `${"x".repeat(31)}…  `)
+    assert.include(String(deviceTable([{ ...device, name: "x".repeat(120) }], now)[1]), `${"x".repeat(31)}…  `)
+  })
+
+  it("says since when, as people say it, and the list how many there are of each", () => {
+    const since = "2026-01-01T00:00:00.000Z"
+    const online: Device = { ...device, state: { _tag: "Online", jid: null, since } }
+    assert.match(String(deviceTable([online], now)[1]), /Online {9}since 3 min ago$/)
+    assert.strictEqual(String(deviceSummary([online, device, online])), "3 devices: 1 Connecting, 2 Online")
+    assert.strictEqual(String(deviceSummary([device])), "1 device: 1 Connecting")
   })
 
   it("says how to fix it only where something can be fixed", () => {
@@ -86,7 +98,7 @@ describe("a device's line", () => {
       gaps: { open: 0, closed: 0, unprovable: 0, messagesUnproven: 0, openSince: null },
       seq: null
     }
-    assert.deepStrictEqual(explanation(found).map(String), [
+    assert.deepStrictEqual(explanation(found, now).map(String), [
       `${id} is LoggedOut`,
       "why    logged out (rule 'told')",
       "next   nothing",
@@ -94,7 +106,7 @@ describe("a device's line", () => {
       "seen   first",
       "       second"
     ])
-    assert.notInclude(explanation({ ...found, howToFix: null }).map(String).join("\n"), "fix")
+    assert.notInclude(explanation({ ...found, howToFix: null }, now).map(String).join("\n"), "fix")
   })
 })
 

@@ -1,0 +1,121 @@
+/** `columba devices …`: the commands that change one device, or ask its gateway about it, over the typed client. */
+import { Effect } from "effect"
+import { Argument, Command, Flag } from "effect/cli"
+import type { ColumbaClient } from "../client/ColumbaClient.ts"
+import type { Device } from "../domain/Device.ts"
+import { DeviceName } from "../domain/Device.ts"
+import { deviceTable } from "./deviceLines.ts"
+import { print, printJson } from "./printer.ts"
+import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import { styled } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
+
+export const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("print JSON, one object per line"),
+  Flag.withDefault(false)
+)
+
+/** A failure of a call: every one has a tag, and a sentence for people. */
+type Failure = { readonly _tag: string; readonly message: string }
+
+/** A command on one device that gives the device as it is afterwards. */
+const change = <const Name extends string, E extends Failure>(
+  name: Name,
+  description: string,
+  meaning: string,
+  call: (client: ColumbaClient["Service"], device: Device["id"]) => Effect.Effect<Device, E>,
+  done: (device: Device) => Part
+) =>
+  Command.make(
+    name,
+    { ...remoteFlags, json, device: deviceArgument },
+    (flags) =>
+      withClient(flags, (client) => answeredInTime(call(client, flags.device))).pipe(
+        Effect.flatMap((device) => flags.json ? printJson(device) : print(done(device)))
+      )
+  ).pipe(
+    Command.withDescription(description),
+    Command.withExamples([{ command: `columba devices ${name} dev_01K5ZQ…`, description: meaning }])
+  )
+
+const reconnect = change(
+  "reconnect",
+  "Has a device close its connection and open a new one",
+  "Where a connection seems stuck",
+  (client, id) => client.devices.reconnect({ id }),
+  ({ id }) => styled`${id} reconnects. See how it does: columba devices explain ${id}`
+)
+
+const release = change(
+  "release",
+  "Ends a device's quarantine now",
+  "After the cause was fixed",
+  (client, id) => client.devices.release({ id }),
+  ({ id }) => styled`${id} is released. See how it does: columba devices explain ${id}`
+)
+
+const deactivate = change(
+  "deactivate",
+  "Closes a device's connection for good, and keeps all that is recorded about it",
+  "The account stays logged in at the gateway; 'disconnect' logs it out",
+  (client, id) => client.devices.deactivate({ id }),
+  ({ id, name }) => styled`${name} is deactivated. To have it back: columba devices reactivate ${id}`
+).pipe(Command.withAlias("remove"))
+
+const reactivate = change(
+  "reactivate",
+  "Lets a deactivated device connect again",
+  "It connects by itself",
+  (client, id) => client.devices.reactivate({ id }),
+  ({ id, name }) => styled`${name} is active again. See how it does: columba devices explain ${id}`
+)
+
+const disconnect = change(
+  "disconnect",
+  "Logs a device's account out, at the gateway and at WhatsApp",
+  "The device stays, and can be logged in again",
+  (client, id) => client.devices.disconnect({ id }),
+  ({ id, name }) => styled`${name} is logged out. To log it in again: columba devices login ${id}`
+)
+
+const rename = Command.make(
+  "rename",
+  {
+    ...remoteFlags,
+    json,
+    device: deviceArgument,
+    name: Argument.String("name").pipe(Argument.withDescription("the new name"), Argument.withSchema(DeviceName))
+  },
+  (flags) =>
+    withClient(flags, (client) => answeredInTime(client.devices.rename({ id: flags.device, name: flags.name }))).pipe(
+      Effect.flatMap((device) =>
+        flags.json ? printJson(device) : print(styled`${device.id} is called ${device.name} now`)
+      )
+    )
+).pipe(
+  Command.withDescription("Changes the name that people see"),
+  Command.withExamples([
+    { command: "columba devices rename dev_01K5ZQ… 'Second floor'", description: "The connection is not touched" }
+  ])
+)
+
+const status = Command.make(
+  "status",
+  { ...remoteFlags, json, device: deviceArgument },
+  (flags) =>
+    withClient(flags, (client) => answeredInTime(client.devices.status({ id: flags.device }))).pipe(
+      Effect.flatMap(({ device, upstream }) =>
+        flags.json ? printJson({ device, upstream }) : print(
+          ...deviceTable([device], Date.now()),
+          styled`its gateway says: ${upstream.isConnected ? "connected" : "not connected"}, ${
+            upstream.isLoggedIn ? `logged in as ${upstream.jid ?? "an account that it does not name"}` : "not logged in"
+          }`
+        )
+      )
+    )
+).pipe(
+  Command.withDescription("Asks the gateway about a device, and has the answer recorded"),
+  Command.withExamples([{ command: "columba devices status dev_01K5ZQ…", description: "What the gateway says now" }])
+)
+
+export const deviceCommands = [reconnect, release, deactivate, reactivate, disconnect, rename, status] as const
