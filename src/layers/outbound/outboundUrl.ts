@@ -4,7 +4,7 @@
  */
 import { isIP } from "node:net"
 import { OutboundRefused } from "../../services/OutboundHttp.ts"
-import { isPublicAddress } from "./addresses.ts"
+import { isPublicAddress } from "./publicAddresses.ts"
 
 /** As long as a URL may be in a row, and more than any server needs. */
 export const urlLengthMax = 2048

@@ -10,7 +10,7 @@ import { isIP } from "node:net"
 import type { LookupFunction } from "node:net"
 import { networkInterfaces } from "node:os"
 import { OutboundRefused } from "../../services/OutboundHttp.ts"
-import { isPublicAddress } from "./addresses.ts"
+import { isPublicAddress } from "./publicAddresses.ts"
 import { refusedAddress } from "./outboundUrl.ts"
 
 /** Unused connections are closed before servers usually close them. */

@@ -1,7 +1,7 @@
 /** What a caller may not name, spelling by spelling. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
-import { isPublicAddress } from "../../../src/layers/outbound/addresses.ts"
+import { isPublicAddress } from "../../../src/layers/outbound/publicAddresses.ts"
 import { readOutboundUrl } from "../../../src/layers/outbound/outboundUrl.ts"
 import { OutboundRefused } from "../../../src/services/OutboundHttp.ts"
 
