@@ -8,6 +8,7 @@ import { Duration, Effect, Layer } from "effect"
 import type { Gap } from "../../src/domain/Gap.ts"
 import type { GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
+import * as WahaGateway from "../../src/layers/gateways/waha/WahaGateway.ts"
 import { PingWheel } from "../../src/layers/gateways/PingWheel.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -46,10 +47,15 @@ const shuffle = (random: Seeded) => {
   return faults.map(() => left.splice(Math.floor(random.next() * left.length), 1)[0]!)
 }
 
-const run = Effect.fnUntraced(function*(seed: string) {
+/** Those with a connection per device. */
+const makers = { bridge: BridgeGateway.make, waha: WahaGateway.make }
+type Dialect = keyof typeof makers
+const dialects = Object.keys(makers) as ReadonlyArray<Dialect>
+
+const run = Effect.fnUntraced(function*(seed: string, dialect: Dialect) {
   const random = seeded(`${seed}/unheard`)
-  const { core, url } = yield* Effect.orDie(SimulatedGateway.start({ seed, dialect: "bridge" }))
-  const gateway = yield* BridgeGateway.make({
+  const { core, url } = yield* Effect.orDie(SimulatedGateway.start({ seed, dialect }))
+  const gateway = yield* makers[dialect]({
     name: "default" as GatewayName,
     url,
     wheel: new PingWheel({ turn: 500, slots: 5, missesMax: 2 })
@@ -146,15 +152,15 @@ const run = Effect.fnUntraced(function*(seed: string) {
 })
 
 describe("what was not heard", () => {
-  for (const seed of seeds) {
-    it.live(`is named by the ledger of gaps, and read back where the gateway has it (seed ${seed})`, () =>
+  for (const [seed, dialect] of seeds.flatMap((seed) => dialects.map((dialect) => [seed, dialect] as const))) {
+    it.live(`is named by the ledger of gaps, and read back where ${dialect} has it (seed ${seed})`, () =>
       Effect.gen(function*() {
         const context = yield* Layer.build(layerFreshPostgres)
-        const found = yield* run(seed).pipe(Effect.provideContext(context))
+        const found = yield* run(seed, dialect).pipe(Effect.provideContext(context))
         const causes = Object.entries(Object.groupBy(found.gaps, ({ cause }) => cause))
           .map(([cause, gaps]) => `${cause} ${gaps!.length}`).join(", ")
         console.log(
-          `seed ${seed}: ${found.emitted.length} emitted, ${found.recovered} read back, ${found.missing} missing; ${causes}`
+          `${dialect}, seed ${seed}: ${found.emitted.length} emitted, ${found.recovered} read back, ${found.missing} missing; ${causes}`
         )
         assert.deepStrictEqual(found.unread, [], "kept by the gateway, and not in the log")
         assert.deepStrictEqual(found.unnamed, [], "missing, and in no gap")
