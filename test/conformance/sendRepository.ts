@@ -327,7 +327,9 @@ export const sendRepositoryConformance = (
         )
         yield* Stream.runDrain(Stream.take(sends.changes, 1))
         yield* Effect.raceFirst(
-          Effect.forever(Effect.andThen(sends.accept(newSend(id, "wake")), Effect.sleep("50 millis"))),
+          Effect.forever(
+            Effect.andThen(Effect.suspend(() => sends.accept(newSend(id, "wake"))), Effect.sleep("50 millis"))
+          ),
           Fiber.join(told)
         )
       }).pipe(Effect.timeout("20 seconds")))

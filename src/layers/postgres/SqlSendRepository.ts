@@ -46,19 +46,28 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
     const rows = (statement: string, parameters: ReadonlyArray<unknown>) =>
       Effect.map(sql.unsafe<SendRow>(statement, parameters), (found) => found.map(toSend))
 
-    /** Signals in the same transaction where other processes listen. */
+    /**
+     * The new row, or the one that the key stands for: most repeats cost one statement. Neither, if the key stands for an old
+     * one, or another request with it is just being stored. Signals in the same transaction where other processes listen.
+     */
     const insert = (send: NewSend) =>
-      rows(
-        `with s as (
+      sql.unsafe<SendRow & { readonly fresh: boolean; readonly same: boolean }>(
+        `with known as (
+          select k.* from sends k where k.device_id = $2 and k.idempotency_key = $8
+            and k.created_at >= clock_timestamp() - interval '${idempotencyHours} hours'
+        ), s as (
           insert into sends as s (id, device_id, chat, sender, content, state, on_unknown, head, idempotency_key, digest,
             scheduled_at, due_at, expires_at, created_at, updated_at)
           select $1, $2, $3, $4, $5::json, case when $6::timestamptz > n.now then 'scheduled' else 'pending' end, $7,
             ${headSql}, $8, $9::uuid, $6::timestamptz, n.due, n.due + $10::float8 * interval '1 millisecond', n.now, n.now
           from (select m.now, greatest(m.now, $6::timestamptz) as due from (select ${now} as now) m) n
+          where not exists (select 1 from known)
           on conflict (device_id, idempotency_key) where idempotency_key is not null do nothing
           returning *
         )
-        select ${sendColumns}${signals.shared ? `, pg_notify('${channel}', s.device_id)::text as told` : ""} from s`,
+        select ${sendColumns}, true as fresh, true as same,
+          ${signals.shared ? `pg_notify('${channel}', s.device_id)::text` : "null"} as told from s
+        union all select ${sendColumns}, false, s.digest = $9::uuid, null from known s`,
         [
           PgTypes.text(send.id),
           PgTypes.text(send.deviceId),
@@ -95,10 +104,13 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
 
     const accept: SendRepository["Service"]["accept"] = Effect.fn("SendRepository.accept")(function*(send) {
       while (true) {
-        const [stored] = yield* insert(send)
-        if (stored !== undefined) {
+        const [row] = yield* insert(send)
+        if (row?.fresh === true) {
           if (!signals.shared) yield* signals.notify(channel, send.deviceId)
-          return { send: stored, repeated: false }
+          return { send: toSend(row), repeated: false }
+        }
+        if (row !== undefined) {
+          return row.same ? { send: asAccepted(toSend(row)), repeated: true } : yield* IdempotencyKeyReused.of()
         }
         const { digest, key } = send.idempotency!
         const known = yield* findByKey(send.deviceId, key, digest)
