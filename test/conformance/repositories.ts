@@ -38,6 +38,17 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(desired.filter((id) => ids.includes(id)), ids)
       }))
 
+    it.effect("names the process that has claimed a device", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const id = freshDevice()
+        assert.strictEqual((yield* Effect.flip(devices.owner(id)))._tag, "DeviceNotFound")
+        yield* devices.insert(makeFields(id))
+        assert.isNull(yield* devices.owner(id))
+        yield* devices.claim("node-1 2026-01-01", [id])
+        assert.strictEqual(yield* devices.owner(id), "node-1 2026-01-01")
+      }))
+
     it.effect("keeps the order when devices are changed between two pages", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
+import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { Json } from "../support/surface.ts"
 import { ask, makeScript, messageDraft, startServer, stateDraft } from "../support/surface.ts"
@@ -184,5 +185,19 @@ describe("devices over HTTP", () => {
         assert.include([400, 404], status, path)
       }
       assert.lengthOf((yield* ask(`${url}/api/v1/messages`)).body.items, 1)
+    }))
+
+  it.live("a login is refused by a process that does not run the device, which says who does", () =>
+    Effect.gen(function*() {
+      const { services, url } = yield* startServer()
+      const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
+      const at = `${url}/api/v1/devices/${device.id}/login`
+      const nobody = yield* ask(at, { method: "POST", json: {} })
+      assert.deepStrictEqual([nobody.status, nobody.body._tag, nobody.body.owner], [421, "DeviceElsewhere", null])
+      yield* Context.get(services, DeviceRepository).claim("node-1 2026-01-01", [device.id])
+      for (const [path, method] of [["", "GET"], ["/complete", "POST"], ["/passkey/confirm", "POST"]] as const) {
+        const { body, status } = yield* ask(`${at}${path}`, { method })
+        assert.deepStrictEqual([status, body.node, body.owner], [421, "test-node", "node-1 2026-01-01"], path)
+      }
     }))
 })
