@@ -176,7 +176,10 @@ export const make = Effect.fnUntraced(function*(
     head,
     behind: subscription === null
       ? Effect.succeed(0)
-      : Effect.map(columba.get<Subscription>(`/api/v1/subscriptions/${subscription.id}`), ({ behind }) => behind),
+      : Effect.map(
+        columba.get<Subscription>(`/api/v1/subscriptions/${subscription.id}`),
+        ({ behind, health }) => behind + health.held.length
+      ),
     witness,
     forgetConsumed: Effect.map(head, (seq) => {
       consumed.from = seq
@@ -221,6 +224,8 @@ interface Subscription {
   readonly id: string
   readonly secret: string
   readonly behind: number
+  /** What is behind does not count devices that are held back. */
+  readonly health: { readonly held: ReadonlyArray<unknown> }
 }
 
 interface GapsPage {

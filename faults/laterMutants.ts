@@ -94,18 +94,6 @@ export const later: ReadonlyArray<Mutant> = [
     smoke: false
   },
   {
-    name: "trusts-times",
-    title: "the watermark is the newest time that a row claims",
-    file: "src/actors/gateway/HistoryReader.ts",
-    changes: [[
-      "    const through = new Date(read.through).toISOString()\n    const effects",
-      "    read = { ...read, through: Math.max(read.through, Date.now() + 1_000_000) }\n    const through = new Date(read.through).toISOString()\n    const effects"
-    ]],
-    rows: ["dated"],
-    condemned: ["unrecovered", "untrue", "stuck"],
-    smoke: false
-  },
-  {
     name: "text-is-identity",
     title: "another text under the same id is another message",
     file: "src/log/EventKey.ts",

@@ -204,7 +204,8 @@ export class Emitter {
     }
     const wrong = faults.strike("wrong-device", device.id, now)
     const named = wrong === undefined ? device.id : wrong.as ?? "somebody-else"
-    const dated = faults.strike("dated", device.id, now)
+    // A history knows a reaction by its time alone, which is then the same as the one that came live.
+    const dated = event === "message.reaction" ? undefined : faults.strike("dated", device.id, now)
     const text = dialect.encode(device, event, dated === undefined ? payload : misdate(payload, dated.as, now), named)
     const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
     for (let copy = 0; copy < copies; copy++) this.#hold(device, text, now)

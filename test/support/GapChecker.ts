@@ -7,8 +7,11 @@ import type { TimedEmitted } from "./Ledger.ts"
 import { countBy, listKept, listKeys, listMissing } from "./upstream.ts"
 import type { UpstreamLedgers } from "./upstream.ts"
 
-/** Gaps have the database's time, which the program knows only by asking: half of what a question takes on a busy machine. */
-const clockError = 250
+/**
+ * Gaps have the database's time, which the program knows only by asking. It is off by half of what a question takes: 260 ms were
+ * seen on a machine with twenty times the work that it can do.
+ */
+const clockError = 1_000
 
 export interface GapLedgers extends UpstreamLedgers {
   readonly emitted: ReadonlyArray<TimedEmitted>
@@ -65,7 +68,7 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
     const times = happened.map(({ entry }) => new Date(entry.at).toISOString()).join(", ")
     if (lost > inGaps.length) unnamed.push(`${lost} of ${key} at ${times}`)
     const isProven = (what: Provable) =>
-      inGaps.every(({ entry }) => around(entry).every((gap) => gap.proven.includes(what)))
+      inGaps.length > 0 && inGaps.every(({ entry }) => around(entry).every((gap) => gap.proven.includes(what)))
     if (kept.has(key) && isProven("messages")) untrue.push(`${key} at ${times}`)
     if (isBehind(key) && isProven("acks")) untrue.push(`${key} at ${times}`)
   }

@@ -65,7 +65,11 @@ export const make = (
         { device: device.id, request, socket, head },
         sessionNotReady
       )
-      if (struck !== null) return struck === "taken" ? null : struck
+      if (struck === "taken") {
+        core.refused++
+        return null
+      }
+      if (struck !== null) return struck
       server.handleUpgrade(request, socket, head, (opened) => {
         core.accepted++
         hold(device, opened)

@@ -261,7 +261,11 @@ export class GowaServer implements Dialect {
       { device: device.id, request, socket, head },
       sessionNotReady
     )
-    if (struck !== null) return struck === "taken" ? null : struck
+    if (struck === "taken") {
+      this.core.refused++
+      return null
+    }
+    if (struck !== null) return struck
     this.#sockets.handleUpgrade(request, socket, head, (opened) => {
       this.core.accepted++
       this.hub.attach(opened)

@@ -280,7 +280,11 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
         { device: slot, request, socket, head },
         json(503, { statusCode: 503 })
       )
-      if (struck !== null) return struck === "taken" ? null : struck
+      if (struck === "taken") {
+        core.refused++
+        return null
+      }
+      if (struck !== null) return struck
       server.handleUpgrade(request, socket, head, (opened) => {
         const key = queryKey(url)
         const refusal = judgeKey(options, key, asked.session)
