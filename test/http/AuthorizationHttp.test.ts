@@ -55,6 +55,8 @@ const makePayload = (tag: string): unknown => {
   if (tag.startsWith("Gateways.")) return { name: "none" }
   if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
   if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }
+  if (tag === "Devices.AnswerPasskey") return { id: `dev_${"0".repeat(26)}`, assertion: {} }
+  if (tag === "Login") return { id: `dev_${"0".repeat(26)}`, method: "qr" }
   if (tag === "Messages.Send") return { id: `dev_${"0".repeat(26)}`, to: "62811", text: "a" }
   if (tag === "Messages.Get" || tag === "Messages.Cancel") return { id: `msg_${"0".repeat(26)}` }
   return tag.startsWith("Devices.") && tag !== "Devices.List" ? { id: `dev_${"0".repeat(26)}` } : {}
