@@ -55,7 +55,8 @@ const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null)
   assert.strictEqual(exited.code, 0)
   assertSound(verdict)
   assert.deepStrictEqual([ledger.unnamed, ledger.untrue], [[], []])
-  assert.isAtLeast(gaps.length, devices * kills)
+  // A device that was killed before it was online again has one gap for both kills; the ledgers above say that none is missing.
+  assert.isAtLeast(gaps.length, devices)
   assert.isAbove(ledger.recovered, 0)
   // The run must have been what it claims to be, also where restarts are slow and most goes unheard.
   assert.isAbove(verdict.counts.committed, events / 4)
