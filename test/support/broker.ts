@@ -45,6 +45,11 @@ export const freshVhostOn = (server: string, control: Command): Effect.Effect<st
   }))
 }
 
+/** After a reset of the broker: none of its virtual hosts is there any more. */
+export const forgetVhosts = (server: string): void => {
+  known.delete(server)
+}
+
 /** Deletes old virtual hosts and creates new ones. */
 const exchange = Effect.fnUntraced(function*(control: Command, old: ReadonlyArray<string>) {
   const created = Array.from({ length: createdAtOnce }, () => `columba_${randomBytes(6).toString("hex")}`)

@@ -3,7 +3,7 @@ import { assert, describe, layer as withLayer } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer } from "effect"
 import { BrokerStatus } from "../../../src/services/BrokerStatus.ts"
 import { assertSound } from "../../support/Checker.ts"
-import { freshVhostOn } from "../../support/broker.ts"
+import { forgetVhosts, freshVhostOn } from "../../support/broker.ts"
 import * as RabbitMqServer from "../../support/servers/RabbitMqServer.ts"
 import { appendAll, caughtUp, drafts, drain, layer, theView, verdict } from "./delivery.ts"
 import { untilSo } from "../../support/until.ts"
@@ -93,6 +93,7 @@ describe("a broker that fails", () => {
             // The default virtual host and the user come back with a reset; all else is gone, messages too.
             yield* ctl("stop_app")
             yield* ctl("reset")
+            forgetVhosts(url)
             yield* ctl("start_app")
             yield* appendAll(drafts(200))
             yield* caughtUp
