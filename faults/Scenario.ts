@@ -117,6 +117,8 @@ export interface Scenario {
   readonly dialect: SimulatedDialect
   /** How long nothing may move when all is healed before the row is given up. 150 s unless set. */
   readonly settle?: Duration.Input
+  /** How long coming to rest may take in all, also while something moves. */
+  readonly settleMax?: Duration.Input
   /** Each kind spread over the whole of the load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>
   /** The faults strike in the order in which they are written. */

@@ -1,4 +1,7 @@
-/** Programs that break a promise on purpose, which the long rows condemn: each row was seen to fail on one of them. */
+/**
+ * Programs that break a promise on purpose, which the long rows are to condemn. They are no part of what every test run does;
+ * `npm run faults -- --mutants <name>` shows whether its rows condemn one.
+ */
 import type { Mutant } from "./mutants.ts"
 
 const makeReconnectRows = ["dropped", "unresolved", "refused", "limited", "hang", "errors", "slow", "exit"]

@@ -10,7 +10,7 @@ import type { Scenario } from "./Scenario.ts"
 const stillMax = Duration.seconds(150)
 
 /** Progress on a busy machine may be slow, but not without an end. */
-const settleMax = Duration.minutes(15)
+const settleMaxDefault = Duration.minutes(15)
 
 /** Events that a recorder or a log may still be behind with when nothing more comes. */
 const quietMillis = 1_000
@@ -47,6 +47,7 @@ export const settle = Effect.fnUntraced(function*(on: Arrangement, scenario: Sce
     if (motion !== waiting.for) Object.assign(waiting, { for: motion ?? "", since: performance.now() })
     return motion === null
   })
+  const settleMax = scenario.settleMax ?? settleMaxDefault
   const patience = Duration.toMillis(Duration.fromInputUnsafe(scenario.settle ?? stillMax))
   const still = until(
     "nothing has moved for long",
