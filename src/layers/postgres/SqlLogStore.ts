@@ -281,14 +281,17 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       mergeIdentities,
       shared: signals.shared,
       commits: signals.shared
-        ? Stream.map(
-          signals.listen(channel),
-          (payload) => payload === null ? null : payload === erasedSignal ? erasedSignal : Number(payload)
-        )
+        ? Stream.map(signals.listen(channel), readSignal)
         : Stream.empty
     })
   })
 )
+
+/** Every program that may connect may send anything on the channel. What is no number is a reason to ask for the head. */
+const readSignal = (payload: string | null): number | typeof erasedSignal | null => {
+  if (payload === erasedSignal) return erasedSignal
+  return payload !== null && /^\d{1,15}$/.test(payload) ? Number(payload) : null
+}
 
 const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult, FloorAboveHead> => {
   const bounds = { head: row.head, oldest: row.oldest, logId: row.log_id }

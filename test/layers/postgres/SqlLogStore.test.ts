@@ -365,3 +365,21 @@ it.live("takes the URL of a former system's driver as it is", () =>
     const rows = yield* sql<{ name: string }>`select current_setting('application_name') as name`
     assert.deepStrictEqual(rows, [{ name: "columba" }])
   }).pipe(Effect.scoped))
+
+it.live("a signal that is no number, which any program may send, disturbs no append", () =>
+  Effect.gen(function*() {
+    const url = yield* freshDatabase
+    const sql = yield* clientAt(url)
+    const log = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const other = Context.get(yield* Layer.build(layerPostgresAt(url)), EventLog)
+    const device = freshDevice()
+    yield* log.append([messageDraft({ device })])
+    const heard = yield* Effect.forkScoped(
+      log.follow({ after: 1 }).pipe(Stream.filter(({ events }) => events.length > 0), Stream.runHead)
+    )
+    yield* sql`select pg_notify('columba_log', 'no number')`
+    // Its signal comes after that one.
+    yield* other.append([messageDraft({ device })])
+    yield* Fiber.join(heard)
+    assert.deepStrictEqual(yield* log.append([messageDraft({ device })]), [{ _tag: "Committed", seq: 3 }])
+  }).pipe(Effect.scoped))
