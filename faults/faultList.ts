@@ -169,7 +169,7 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 53, fault: "webhooks cannot reach us", rows: ["gowa-ingress"] },
   {
     number: 54,
-    fault: "acks before their message, and for ids that nobody knows",
+    fault: "acks before their message, and for unknown ids",
     rows: three("order"),
     tests: [["test/conformance/sendRepository.ts", "acks early, late and doubled"]]
   },

@@ -169,7 +169,7 @@ const conclude = (step: LoginStep): Effect.Effect<void, CommandFailed> => {
       return Effect.fail(CommandFailed.of(`not logged in: ${step.message}`, hints[step.reason] ?? null))
     case "Expired":
       return Effect.fail(
-        CommandFailed.of("not logged in: nobody used any of the codes", "begin again when the phone is at hand")
+        CommandFailed.of("not logged in: none of the codes was used", "begin again when the phone is at hand")
       )
     default:
       return Effect.fail(CommandFailed.of("the login ended without a result", "see: columba devices explain"))

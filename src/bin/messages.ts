@@ -98,7 +98,7 @@ const list = Command.make("list", {
       { command: "columba messages list --device dev_01K5ZQ…", description: "Of one device" },
       {
         command: "columba messages list --status unknown",
-        description: "Of which nobody knows yet whether they were sent"
+        description: "Of which it is not known yet whether they were sent"
       }
     ])
   )

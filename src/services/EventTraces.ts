@@ -27,15 +27,15 @@ export const EventTraces: Context.Reference<EventTraces | null> = Context.Refere
   { defaultValue: () => null }
 )
 
-export const traceIdOf = (id: EventId): string => id.replaceAll("-", "")
+export const deriveTraceId = (id: EventId): string => id.replaceAll("-", "")
 
 /**
  * Span ids are the last half of the event's id, which is random, with a first digit of their own. That of a UUID is one of
  * 8, 9, a and b, so the span of the commit keeps it.
  */
-export const commitSpanId = (id: EventId): string => traceIdOf(id).slice(16)
-export const publishSpanId = (id: EventId): string => `c${traceIdOf(id).slice(17)}`
+export const deriveCommitSpanId = (id: EventId): string => deriveTraceId(id).slice(16)
+export const derivePublishSpanId = (id: EventId): string => `c${deriveTraceId(id).slice(17)}`
 
 /** The W3C header that a consumer continues the trace from. */
-export const traceparentOf = (id: EventId, sampled: boolean): string =>
-  `00-${traceIdOf(id)}-${publishSpanId(id)}-${sampled ? "01" : "00"}`
+export const writeTraceparent = (id: EventId, sampled: boolean): string =>
+  `00-${deriveTraceId(id)}-${derivePublishSpanId(id)}-${sampled ? "01" : "00"}`

@@ -123,7 +123,7 @@ export class Emitter {
     this.#distort(device, event, payload, now)
   }
 
-  /** An event that the gateway knows and tells nobody: in the ledger and the history only. */
+  /** An event that the gateway knows and does not say so: in the ledger and the history only. */
   keep(device: SimulatedDevice, event: string, payload: Payload, sent?: LedgerEntry["sent"]): void {
     this.#note(device, event, payload, 0, sent)
   }

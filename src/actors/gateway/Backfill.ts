@@ -1,6 +1,6 @@
 /**
  * Says when the histories of one gateway's devices are read into the log: after every loss of reception, now and then in
- * case something was lost that nobody noticed, and at once where a silent device may be deaf. One timer and a few workers
+ * case something was lost unnoticed, and at once where a silent device may be deaf. One timer and a few workers
  * for all devices of the gateway, at a steady rate of requests: a fleet that comes back does not flood its gateway.
  *
  * `HistoryReader` carries readings out, `Deafness` says what they prove of a device that seemed to hear.

@@ -1,6 +1,6 @@
 /**
  * Rows of a history as facts of the log: in groups that one transaction holds, halved where their texts are too long for
- * one. They need no claim on the device: what the gateway has stored is so, whoever reads it.
+ * one. They need no claim on the device: what the gateway has stored is so, whichever process reads it.
  */
 import { Effect } from "effect"
 import type { EventDraft } from "../../domain/Event.ts"

@@ -21,7 +21,7 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 /** How often the gateway is asked what has become of a code: a person waits for the answer. */
 export const lookInterval = Duration.seconds(1)
 
-/** A code is replaced so long before it expires: nobody scans one that the gateway is about to drop. */
+/** A code is replaced so long before it expires, so that none is scanned that the gateway is about to drop. */
 export const refreshMargin = Duration.seconds(5)
 
 /** Codes of one login. WhatsApp's own clients show as many QR codes; a pairing code lasts almost three minutes. */

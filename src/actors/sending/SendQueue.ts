@@ -4,7 +4,7 @@
  *
  * A message is claimed in the database before its request begins, under the epoch of the device's claim, and its outcome is
  * written by the log in the transaction of its events. When the process dies in between, the next owner of the device
- * finds it claimed under an older epoch: then nobody knows whether it was sent, and it is in doubt (`SendDoubts`). What is
+ * finds it claimed under an older epoch: then it is not known whether it was sent, and it is in doubt (`SendDoubts`). What is
  * known not to have been sent is given back and keeps its place.
  */
 import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"

@@ -1,6 +1,6 @@
 /**
  * The requests that send messages. They differ from all others in what a failure means: one that has not reached the gateway
- * may be made again, and of any other nobody knows what it has done. So each has a connection of its own: on one that was
+ * may be made again, and of any other it is not known what it has done. So each has a connection of its own: on one that was
  * kept, the gateway may have hung up just now, and the request would be lost with no way to tell.
  */
 import { Effect, type Scope } from "effect"

@@ -12,7 +12,7 @@
 import type { ChannelModel, ConfirmChannel as AmqpChannel } from "amqplib"
 import { toWire } from "../../domain/Event.ts"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import { traceparentOf } from "../../services/EventTraces.ts"
+import { writeTraceparent } from "../../services/EventTraces.ts"
 import type { EventTraces } from "../../services/EventTraces.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
 import { closeQuietly } from "./channels.ts"
@@ -140,7 +140,7 @@ export class ConfirmChannel {
     const headers: ReadonlyArray<readonly [string, string]> = [
       ["seq", String(event.seq)],
       ["device", event.deviceId],
-      ["traceparent", traceparentOf(event.id, traces?.sampled(event.id) === true)]
+      ["traceparent", writeTraceparent(event.id, traces?.sampled(event.id) === true)]
     ]
     return { messageId: event.id, type: kind, timestamp: this.#seconds(event.recordedAt), headers }
   }

@@ -8,7 +8,7 @@ import type { IdGenerator } from "@opentelemetry/sdk-trace-base"
 import { ROOT_CONTEXT, SpanKind } from "@opentelemetry/api"
 import { Context, Effect, Exit, Layer, Option, Tracer } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
-import { commitSpanId, EventTraces, publishSpanId, traceIdOf } from "../../services/EventTraces.ts"
+import { deriveCommitSpanId, EventTraces, derivePublishSpanId, deriveTraceId } from "../../services/EventTraces.ts"
 import type { Interval } from "../../services/EventTraces.ts"
 
 export class PinnedIds implements IdGenerator {
@@ -52,7 +52,7 @@ const make = (tracer: Tracer.Tracer, ids: PinnedIds, sampler: Sampler): EventTra
     },
     { from, to }: Interval
   ) => {
-    const traceId = traceIdOf(event.id)
+    const traceId = deriveTraceId(event.id)
     const parent = span.parent === null
       ? Option.none()
       : Option.some(Tracer.externalSpan({ traceId, spanId: span.parent, sampled: true }))
@@ -72,14 +72,23 @@ const make = (tracer: Tracer.Tracer, ids: PinnedIds, sampler: Sampler): EventTra
   }
   return {
     sampled: (id) =>
-      sampler.shouldSample(ROOT_CONTEXT, traceIdOf(id), "columba.event", SpanKind.CONSUMER, {}, []).decision ===
+      sampler.shouldSample(ROOT_CONTEXT, deriveTraceId(id), "columba.event", SpanKind.CONSUMER, {}, []).decision ===
         SamplingDecision.RECORD_AND_SAMPLED,
     committed: (event, interval) =>
-      record(event, { name: "columba.event", kind: "consumer", id: commitSpanId(event.id), parent: null }, interval),
+      record(
+        event,
+        { name: "columba.event", kind: "consumer", id: deriveCommitSpanId(event.id), parent: null },
+        interval
+      ),
     published: (event, sink, interval) =>
       record(
         event,
-        { name: `publish ${sink}`, kind: "producer", id: publishSpanId(event.id), parent: commitSpanId(event.id) },
+        {
+          name: `publish ${sink}`,
+          kind: "producer",
+          id: derivePublishSpanId(event.id),
+          parent: deriveCommitSpanId(event.id)
+        },
         interval
       )
   }
