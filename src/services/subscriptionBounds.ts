@@ -15,7 +15,7 @@ export const windowBytesMax = 256 * 1024
 /** Requests to one endpoint at a time, each for another device: 160 events/s where an answer takes 50 ms. */
 export const concurrencyMax = 8
 
-/** Devices that may be held back at one endpoint. With so many refused, the endpoint is broken and not an event. */
+/** Devices that may be held back at one endpoint. Where so many fail, it is the endpoint after all: the circuit opens. */
 export const heldDevicesMax = 64
 
 /** Events of a held device that are read at a time, and their bytes (or one event): of `concurrencyMax` devices at most. */
@@ -23,32 +23,51 @@ export const heldReadMax = 16
 export const heldReadBytesMax = 16 * 1024
 
 /**
- * The first retry comes soon, since most failures are a restart; the last ones every half hour, since an endpoint that
- * is back must not wait for hours while its events pile up. With the jitter no two subscriptions stay in step.
+ * The first retry of an event comes soon, since most failures are a restart; the last ones every half hour, since an
+ * event that was refused so often is rarely taken later. With the jitter no two subscriptions stay in step.
  */
 const retryDelayBaseMillis = 5_000
 const retryDelayFactor = 3
-export const retryDelayMaxMillis = 30 * 60_000
+const retryDelayMaxMillis = 30 * 60_000
 export const retryJitter = 0.2
+
+/** An endpoint that asks not to be called for longer is called all the same. */
+export const retryAfterMaxMillis = 30 * 60_000
+
+/**
+ * Probes of an endpoint that is down come every minute in the end: one request is nothing to it, and all events wait until
+ * a probe finds that it is back.
+ */
+const probeDelayMaxMillis = 60_000
 
 /** What is waited in all, while the process runs, before a subscription is disabled or an event is given up. */
 const retriesFor = Duration.days(3)
 
-/** The wait after the failure of this number (1, 2, 3 …), without jitter. */
-export const retryDelayMillis = (failures: number): number =>
-  Math.min(retryDelayMaxMillis, retryDelayBaseMillis * retryDelayFactor ** Math.min(failures - 1, 10))
+const delayMillis = (failures: number): number => retryDelayBaseMillis * retryDelayFactor ** Math.min(failures - 1, 10)
+
+/** The wait after the failure of this number (1, 2, 3 …) of one event, without jitter. */
+export const retryDelayMillis = (failures: number): number => Math.min(retryDelayMaxMillis, delayMillis(failures))
+
+/** The wait before the next probe after the failure of this number of an endpoint, without jitter. */
+export const probeDelayMillis = (failures: number): number => Math.min(probeDelayMaxMillis, delayMillis(failures))
 
 /**
  * Failures after which the waits between them add up to three days. Waits are counted and not time: a clock that jumps
  * ahead, and days in which Columba did not run, disable nothing.
  */
-export const attemptsMax: number = (() => {
+const countAttempts = (waitAfter: (failures: number) => number): number => {
   let waited = 0
   for (let failures = 1;; failures++) {
     if (waited >= Duration.toMillis(retriesFor)) return failures
-    waited += retryDelayMillis(failures)
+    waited += waitAfter(failures)
   }
-})()
+}
+
+/** Attempts of one event before it is given up. */
+export const attemptsMax: number = countAttempts(retryDelayMillis)
+
+/** Probes of an endpoint before its subscription is disabled. */
+export const probesMax: number = countAttempts(probeDelayMillis)
 
 /** Failures of so many devices without a success between them open the circuit: it is the endpoint, not an event. */
 export const circuitDevices = 3

@@ -4,8 +4,8 @@
  * Events enter a window in the order of the log, and leave it when they are delivered. Different devices are delivered
  * side by side, one device strictly in order. A device whose event the endpoint does not take is held: the window and the
  * cursor go on without it, and it is tried again on its own schedule, read from the log, until it has caught up. When
- * several devices fail without a success between them, it is the endpoint: the circuit opens, nothing new is taken, and
- * single probes find out when it is back.
+ * several devices fail without a success between them, or very many fail at all, it is the endpoint: the circuit opens,
+ * nothing new is taken, and single probes find out when it is back.
  */
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
@@ -158,7 +158,7 @@ export class DeliveryPlan {
       failing: circuit === null ? null : {
         since: circuit.since,
         attempts: circuit.failures,
-        attemptsMax: bounds.attemptsMax,
+        attemptsMax: bounds.probesMax,
         outcome: circuit.outcome,
         status: circuit.status,
         detail: circuit.detail
@@ -456,7 +456,7 @@ export class DeliveryPlan {
     // Sent before the circuit was opened, and so one of the failures that opened it.
     if (before !== null && !job.probe) return none
     if (before === null) {
-      if (this.#failing.size < bounds.circuitDevices && !endpointWide.has(outcome)) return none
+      if (!this.#isEndpointDown(outcome)) return none
       this.#circuit = { since: at, failures: 1, dueAt: 0, free: false, outcome, status, detail }
     } else {
       // What is our own fault (a key that is missing) disables nothing.
@@ -464,9 +464,15 @@ export class DeliveryPlan {
       Object.assign(before, { free: false, outcome, status, detail })
     }
     const circuit = this.#circuit!
-    const asked = Math.min((reported.retryAfterSeconds ?? 0) * 1000, bounds.retryDelayMaxMillis)
-    circuit.dueAt = now + Math.max(this.#jittered(bounds.retryDelayMillis(circuit.failures)), asked)
-    return circuit.failures >= bounds.attemptsMax ? { _tag: "Disable", reason: "failing" } : none
+    const asked = Math.min((reported.retryAfterSeconds ?? 0) * 1000, bounds.retryAfterMaxMillis)
+    circuit.dueAt = now + Math.max(this.#jittered(bounds.probeDelayMillis(circuit.failures)), asked)
+    return circuit.failures >= bounds.probesMax ? { _tag: "Disable", reason: "failing" } : none
+  }
+
+  /** With as many devices held as there may be, nothing new is sent in any case, and a probe finds out the sooner. */
+  #isEndpointDown(outcome: DeliveryOutcome): boolean {
+    return this.#failing.size >= bounds.circuitDevices || this.#held.size >= bounds.heldDevicesMax ||
+      endpointWide.has(outcome)
   }
 
   /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */

@@ -192,13 +192,18 @@ export const make = Effect.fnUntraced(function*(
 
   const start = Effect.fnUntraced(function*(stored: StoredSubscription) {
     const { id } = stored.subscription
-    const fiber = yield* Effect.forkIn(
-      supervise(stored).pipe(
-        Effect.catchCause((cause) => Effect.logError("A subscription failed by a defect", { subscription: id }, cause)),
-        Effect.asVoid
-      ),
-      scope
+    const again = (defect: unknown) =>
+      Effect.logError("A subscription failed by a defect; it begins again", { subscription: id }, defect).pipe(
+        Effect.andThen(Effect.sleep(defectPause)),
+        Effect.as(false)
+      )
+    const supervised = supervise(stored).pipe(
+      Effect.as(true),
+      Effect.catchDefect(again),
+      Effect.repeat({ until: (over) => over }),
+      Effect.asVoid
     )
+    const fiber = yield* Effect.forkIn(supervised, scope)
     running.set(id, { revision: stored.revision, fiber })
   })
 

@@ -116,7 +116,7 @@ describe("a plan of deliveries", () => {
     const jobs = sendAll(plan, 0)
     assert.lengthOf(jobs, bounds.concurrencyMax)
     for (const job of jobs) assert.strictEqual(plan.report(job, reported("timeout"), 0, at)._tag, "None")
-    assert.deepInclude(plan.health.failing, { attempts: 1, attemptsMax: bounds.attemptsMax, outcome: "timeout" })
+    assert.deepInclude(plan.health.failing, { attempts: 1, attemptsMax: bounds.probesMax, outcome: "timeout" })
     assert.deepStrictEqual(sendAll(plan, 4_999), [])
     assert.strictEqual(plan.room, 0)
     // What waited left the memory: it is offered again when the circuit is closed.
@@ -138,8 +138,30 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(plan.next(20_000)._tag, "ReadHeld")
   })
 
+  it("opens the circuit where as many devices are held as there may be, although others were taken between", () => {
+    const plan = make()
+    let failing = 0
+    for (let number = 1; failing < bounds.heldDevicesMax; number++) {
+      assert.isNull(plan.health.failing)
+      fill(plan, [number])
+      for (const job of sendAll(plan, 0)) {
+        if (number % 2 === 1) failing++
+        plan.report(job, reported(number % 2 === 1 ? "timeout" : "delivered"), 0, at)
+      }
+    }
+    assert.deepInclude(plan.health.failing, { attempts: 1, outcome: "timeout" })
+    // The first probe that is taken lets all of them follow at once, whatever each has waited before.
+    assert.strictEqual(plan.next(5_000)._tag, "ReadHeld")
+    plan.heldRead(device(1), { events: [event(1, 1)], through: plan.through }, 5_000)
+    plan.report(sendAll(plan, 5_000)[0]!, reported("delivered"), 5_000, at)
+    assert.isNull(plan.health.failing)
+    let reading = 0
+    for (let step = plan.next(5_000); step._tag === "ReadHeld"; step = plan.next(5_000)) reading++
+    assert.strictEqual(reading, bounds.concurrencyMax)
+  })
+
   it("opens the circuit at once where an endpoint throttles, and waits as long as it asks, up to half an hour", () => {
-    for (const [asked, waits] of [[null, 5_000], [60, 60_000], [86_400, bounds.retryDelayMaxMillis]] as const) {
+    for (const [asked, waits] of [[null, 5_000], [60, 60_000], [86_400, bounds.retryAfterMaxMillis]] as const) {
       const plan = make()
       fill(plan, [1])
       plan.report(sendAll(plan, 0)[0]!, reported("throttled", asked), 0, at)
@@ -168,8 +190,8 @@ describe("a plan of deliveries", () => {
       if (consequence._tag === "Disable") assert.strictEqual(consequence.reason, "failing")
     }
     assert.isAtLeast(now, 3 * 86_400_000)
-    assert.isBelow(now, 3 * 86_400_000 + bounds.retryDelayMaxMillis)
-    assert.strictEqual(probes, bounds.attemptsMax - 1)
+    assert.isBelow(now, 3 * 86_400_000 + bounds.probeDelayMillis(99))
+    assert.strictEqual(probes, bounds.probesMax - 1)
 
     const gone = make()
     fill(gone, [1])
@@ -206,7 +228,14 @@ describe("a plan of deliveries", () => {
   it("goes on from what another process has left: soon, and without counting the wait", () => {
     const health = {
       ...noHealth,
-      failing: { since: at, attempts: 149, attemptsMax: 150, outcome: "failed" as const, status: 500, detail: null },
+      failing: {
+        since: at,
+        attempts: bounds.probesMax - 1,
+        attemptsMax: bounds.probesMax,
+        outcome: "failed" as const,
+        status: 500,
+        detail: null
+      },
       held: [{ deviceId: device(1), seq: 3, since: at, attempts: 7, outcome: "failed" as const, status: 500 }]
     }
     const plan = make({ cursor: 10, health })
@@ -214,7 +243,7 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual(plan.next(2_500), { _tag: "ReadHeld", device: device(1), after: 2 })
     plan.heldRead(device(1), { events: [event(3, 1)], through: 10 }, 2_500)
     assert.strictEqual(plan.report(sendAll(plan, 2_500)[0]!, reported("failed"), 2_500, at)._tag, "None")
-    assert.deepInclude(plan.health.failing, { attempts: 149 })
+    assert.deepInclude(plan.health.failing, { attempts: bounds.probesMax - 1 })
     assert.deepStrictEqual(plan.health.held.map(({ attempts, seq }) => [attempts, seq]), [[7, 3]])
     // An older database: what was held there is not known here.
     assert.deepStrictEqual(make({ cursor: 2, health: { ...health, failing: null } }).health.held, [])

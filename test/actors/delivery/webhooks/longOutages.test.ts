@@ -1,11 +1,13 @@
 /** Days of failures in a moment: couriers on virtual time, with an endpoint that does what the test says. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer } from "effect"
+import { Context, Duration, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import { fleetDevice } from "../../../../src/domain/Ids.ts"
 import { OutboundFailed, OutboundHttp } from "../../../../src/services/OutboundHttp.ts"
 import type { OutboundPost } from "../../../../src/services/OutboundHttp.ts"
+import * as MemoryStorage from "../../../../src/layers/memory/MemoryStorage.ts"
 import * as bounds from "../../../../src/services/subscriptionBounds.ts"
+import { SubscriptionRepository } from "../../../../src/services/SubscriptionRepository.ts"
 import { freshDevice } from "../../../support/drafts.ts"
 import { withSteppedClock } from "../../../support/steppedClock.ts"
 import * as Rig from "./rig.ts"
@@ -67,8 +69,32 @@ const gathered = <A>(append: Effect.Effect<A>) =>
 
 const hours = (count: number) => count * 3_600_000
 
+describe("a subscription", () => {
+  it.effect("that fails by a defect before it has begun begins again, and delivers everything", () =>
+    Effect.gen(function*() {
+      const endpoint = makeEndpoint(204)
+      const defects = { left: 0 }
+      const storage = Layer.unwrap(Effect.gen(function*() {
+        const whole = yield* Layer.build(MemoryStorage.layerMemory)
+        const repository = Context.get(whole, SubscriptionRepository)
+        const broken = SubscriptionRepository.of({
+          ...repository,
+          get: (id) => Effect.suspend(() => defects.left-- > 0 ? Effect.die("a defect") : repository.get(id))
+        })
+        return Layer.succeedContext(Context.add(whole, SubscriptionRepository, broken))
+      }))
+      const rig = yield* Rig.make({ outbound: endpoint.layer, intervals, storage })
+      yield* rig.subscribe(hook)
+      defects.left = 3
+      yield* rig.dispatch
+      const emitted = yield* rig.emit(3)
+      yield* pass(60_000)
+      assert.deepStrictEqual(endpoint.taken(), emitted)
+    }))
+})
+
 describe("an endpoint that is down", () => {
-  it.effect("for two days gets everything when it is back, within half an hour, in order for each device", () =>
+  it.effect("for two days is tried every minute, and gets everything within two when it is back, in order for each device", () =>
     Effect.gen(function*() {
       const endpoint = makeEndpoint(null)
       const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
@@ -79,10 +105,10 @@ describe("an endpoint that is down", () => {
       yield* pass(hours(48))
       const down = yield* rig.get(id)
       assert.deepStrictEqual([down.state, down.health.failing?.outcome], ["active", "connection"])
-      // A probe now and then, and not a request per event.
-      assert.isBelow(endpoint.posted.length, 150)
+      // A probe per minute, and not a request per event.
+      assert.isBelow(endpoint.posted.length, 48 * 60 / (1 - bounds.retryJitter))
       endpoint.answer = () => 204
-      yield* pass(bounds.retryDelayMaxMillis * (1 + bounds.retryJitter) + 60_000)
+      yield* pass(120_000)
       assert.sameMembers([...new Set(endpoint.taken())], [...emitted])
       for (const device of devices) {
         const seqs = endpoint.posted.filter(({ deviceId, status }) => deviceId === device && status === 204)
