@@ -7,12 +7,14 @@ import { TestClock } from "effect/testing"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { DesiredDevice, Device } from "../../src/domain/Device.ts"
 import { GatewayUnknown } from "../../src/domain/DeviceErrors.ts"
+import type { StorageUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceStateData } from "../../src/domain/EventData.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
 import { GapRepository } from "../../src/services/GapRepository.ts"
@@ -81,12 +83,15 @@ export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Dura
 
 const unused = Effect.die("the fleet bench has no such operation")
 
+type Claims = ReadonlyMap<DeviceId, DeviceClaim>
+
 /** What outlives a fleet: the log's drafts and the `devices` table, with the epoch of each device. */
 export class BenchTables {
   desired: ReadonlyArray<DesiredDevice>
   readonly drafts: Array<EventDraft> = []
   readonly shown = new Map<DeviceId, DeviceState["_tag"]>()
   readonly epochs = new Map<DeviceId, number>()
+  readonly owners = new Map<DeviceId, string>()
   /** The devices of each reading of desired state; undefined where all were read. */
   readonly readings: Array<ReadonlyArray<DeviceId> | undefined> = []
 
@@ -103,17 +108,23 @@ export class BenchTables {
     return this.transitions(id).at(-1)?.state._tag ?? "Inactive"
   }
 
+  /** What becomes of claims; a test may fail or delay them. */
+  claiming: (claim: Effect.Effect<Claims>) => Effect.Effect<Claims, StorageUnavailable> = (claim) => claim
+
+  claim(owner: string, ids: ReadonlyArray<DeviceId>): Claims {
+    return new Map(ids.map((id) => {
+      const epoch = (this.epochs.get(id) ?? 0) + 1
+      this.epochs.set(id, epoch)
+      this.owners.set(id, owner)
+      return [id, { epoch, aliveUntil: null, claimedAt: start }]
+    }))
+  }
+
   repository(changes: Stream.Stream<DeviceId | null>): DeviceRepository["Service"] {
     return DeviceRepository.of({
       ...({} as DeviceRepository["Service"]),
-      claim: (_owner, ids) =>
-        Effect.sync(() =>
-          new Map(ids.map((id) => {
-            const epoch = (this.epochs.get(id) ?? 0) + 1
-            this.epochs.set(id, epoch)
-            return [id, { epoch, aliveUntil: null, claimedAt: start }]
-          }))
-        ),
+      claim: (owner, ids) => Effect.suspend(() => this.claiming(Effect.sync(() => this.claim(owner, ids)))),
+      owner: (id) => Effect.sync(() => this.owners.get(id) ?? null),
       recorded: (ids) =>
         Effect.sync(() =>
           new Map(

@@ -66,10 +66,12 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
 
 /** A running actor ends by itself only when it was refused as stale. */
 const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
-  !cell.fenced ? Effect.void : Effect.logWarning("another process has claimed the device; its actor here stops").pipe(
-    Effect.annotateLogs({ device: cell.device.id, epoch: cell.epoch }),
-    Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
-  )
+  !cell.fenced ?
+    Effect.void :
+    Effect.logWarning("the device has been claimed again, so its actor under the older claim stops").pipe(
+      Effect.annotateLogs({ device: cell.device.id, epoch: cell.epoch }),
+      Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
+    )
 
 const reconnectsIn = (failureClass: FailureClass) => Metric.withAttributes(Metrics.reconnects, { class: failureClass })
 

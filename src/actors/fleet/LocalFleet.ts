@@ -9,6 +9,7 @@
  * module only starts and stops actors and, should the fiber of a device that ought to run ever be gone, starts it again
  * at the next comparison. What an actor needs around it comes from `ActorHosts`.
  */
+import { randomUUID } from "node:crypto"
 import {
   Array as Arr,
   Cause,
@@ -70,6 +71,9 @@ const flushMax = Duration.seconds(5)
 /** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
 const claimMax = 500
 
+/** Questions for the owners of devices at a time, should another process have claimed many. */
+const ownersAtOnce = 8
+
 /** An actor with an open session acts at once; one that is being stopped meanwhile never will. */
 const reportMax = Duration.seconds(1)
 
@@ -83,7 +87,7 @@ const make = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const identity = yield* Effect.serviceOption(ServerIdentity)
   const owner = Option.match(identity, {
-    onNone: () => "unnamed",
+    onNone: () => `unnamed ${randomUUID()}`,
     onSome: ({ node, startedAt }) => `${node} ${startedAt}`
   })
 
@@ -92,6 +96,8 @@ const make = Effect.gen(function*() {
   const warnedAbout = new Set<string>()
   /** Devices without an actor whose end is recorded, with the rule of that record. */
   const recordedInactive = new Map<DeviceId, StopRule>()
+  /** Their actors were refused as stale; by whose claim is looked up before anything else. */
+  const refused = new Set<DeviceId>()
   /** Claimed by another process since. Claiming them back would begin a fight; a new fleet may. */
   const lost = new Set<DeviceId>()
   /** Stopped because an older database refused them: until when its log had what they received. Until they start again. */
@@ -125,13 +131,11 @@ const make = Effect.gen(function*() {
     const { id } = cell.device
     const end = Effect.suspend(() => {
       logins.stop(id)
-      if (cell.fenced) {
-        if (cell.refusedEpoch === cell.epoch) lost.add(id)
-        // Claimed again since.
-        else changed.add(id)
-        if (cells.get(id) === cell) cells.delete(id)
-      }
-      return hosts.dismiss(cell)
+      if (!cell.fenced) return hosts.dismiss(cell)
+      // Else it was claimed again since.
+      if (cell.refusedEpoch === cell.epoch) refused.add(id)
+      if (cells.get(id) === cell) cells.delete(id)
+      return Effect.ensuring(hosts.dismiss(cell), Effect.sync(() => changed.add(id)))
     })
     cells.set(id, cell)
     return FiberMap.run(fibers, id, Effect.ensuring(DeviceActor.run(cell), end))
@@ -211,7 +215,23 @@ const make = Effect.gen(function*() {
     cells.delete(cell.device.id)
   })
 
+  /**
+   * A claim that we had given up, because its answer did not come, may be carried out after the one that followed it. The
+   * device is ours then, under an epoch that nobody knows, and is claimed once more.
+   */
+  const judgeRefused = Effect.suspend(() =>
+    Effect.forEach([...refused], (id) =>
+      repository.owner(id).pipe(
+        Effect.catchTag("DeviceNotFound", () => Effect.succeed(null)),
+        Effect.map((found) => {
+          refused.delete(id)
+          if (found !== null && found !== owner) lost.add(id)
+        })
+      ), { concurrency: ownersAtOnce, discard: true })
+  )
+
   const follow = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId> | undefined) {
+    yield* judgeRefused
     const desired = new Map((yield* repository.desired(ids)).map((device) => [device.id, device]))
     const starting: Array<DesiredDevice> = []
     const ended: Array<Ended> = []

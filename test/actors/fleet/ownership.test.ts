@@ -1,6 +1,7 @@
 /** Two fleets on one database, as after a lock that failed: the one that claimed last goes on, the other one stops. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
+import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle, until } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
@@ -55,6 +56,28 @@ describe("a device that another fleet has claimed", () => {
         tables.epochs.set(one, 99)
       }))
       assert.strictEqual(tables.readState(one), "Online")
+    })))
+})
+
+describe("a claim that was given up, because its answer did not come", () => {
+  it.effect("and is carried out after the one that followed it costs the fleet no device", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const tables = new BenchTables([device(1)])
+      const late: Array<Effect.Effect<unknown>> = []
+      tables.claiming = (claim) =>
+        late.length > 0 ? claim : Effect.suspend(() => {
+          late.push(claim)
+          return Effect.fail(StorageUnavailable.of("claim devices", "no answer"))
+        })
+      const { fleet, gateway } = yield* fleetOn(tables)
+      yield* pass("10 seconds")
+      assert.strictEqual((yield* fleet.view(one))?.state._tag, "Online")
+      yield* late[0]!
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("30 seconds")
+      assert.strictEqual((yield* fleet.view(one))?.state._tag, "Online")
+      assert.strictEqual(gateway.live(one).length, 1)
+      assert.strictEqual(tables.epochs.get(one), 3)
     })))
 })
 
