@@ -88,10 +88,11 @@ export const rejectWithoutDeadLetters: Strike<"reject without dead letters"> = (
       if (message === false) return yield* Effect.die(new Error("the guaranteed queue is empty"))
       channel.nack(message, false, false)
     }
-    // The program declares again what is missing, and nothing that was rejected is gone.
+    // The program declares again what is missing, and nothing that was rejected is gone: the broker tries again by itself,
+    // after three minutes if it is not set to less.
     yield* until(
       "the rejected messages are among the dead letters",
       Effect.map(countIn(on, deadQueue), (count) => count === messages),
-      "120 seconds"
+      "240 seconds"
     )
   })

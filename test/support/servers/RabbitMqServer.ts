@@ -79,6 +79,8 @@ const localRabbit = Effect.fnUntraced(function*(directory: string, port: number)
   chmodSync(inHome(".erlang.cookie"), 0o400)
   writeFileSync(inHome("enabled_plugins"), "[].\n")
   writeFileSync(inHome("environment"), "")
+  // A dead letter whose queue was missing is tried again after this time; three minutes are the default.
+  writeFileSync(inHome("advanced.config"), "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].\n")
   writeFileSync(inHome("rabbitmq.conf"), `listeners.tcp.default = 127.0.0.1:${port}\nlog.console.level = warning\n`)
   const env = {
     PATH: process.env["PATH"] ?? "",
