@@ -2,7 +2,7 @@
  * What an actor needs around it, and what all actors of one gateway share. Made per gateway by `fleet/ActorHosts.ts`;
  * the actor itself does not know whether a local fleet or a cluster runs it.
  */
-import type { Clock } from "effect"
+import type { Clock, Effect } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { OpenSession } from "../../services/GatewayParts.ts"
@@ -30,6 +30,8 @@ export interface ActorHost {
   readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
   readonly backfill: Backfill
+  /** Whoever requests a page of a history waits for this turn: the gateway has one rate for all of them. */
+  readonly historyPace: Effect.Effect<void>
   /** When devices go on by themselves: the end of a back-off or of a quarantine. */
   readonly alarms: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]

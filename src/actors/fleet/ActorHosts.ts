@@ -28,6 +28,7 @@ import * as Backfill from "../gateway/Backfill.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as DueSet from "../gateway/DueSet.ts"
 import * as GatewayIncidents from "../gateway/GatewayIncidents.ts"
+import { makePace } from "../gateway/pace.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as SlotStarter from "../gateway/SlotStarter.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
@@ -77,7 +78,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const starter = yield* SlotStarter.make(gateway, (cell) => status.want(cell, "soon"))
         const secret = gateway.webhook === undefined ? null : yield* directory.webhookSecret(ref)
         const webhooks = yield* WebhookSetup.make(gateway, secret, settings)
-        const backfill = yield* Backfill.make(gateway, { log, ledger, time, settings })
+        const historyPace = makePace(settings.historyRequestsPerSecond)
+        const backfill = yield* Backfill.make(gateway, { log, ledger, time, settings, pace: historyPace })
         const alarms = yield* DueSet.make<DeviceCell>({ grain: alarmGrain, onDue: (cell) => cell.alarm() })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {
@@ -91,6 +93,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           starter,
           webhooks,
           backfill,
+          historyPace,
           alarms,
           time,
           meter,

@@ -53,11 +53,13 @@ export interface BackfillParts {
   readonly ledger: GapRepository["Service"]
   readonly time: DatabaseTime["Service"]
   readonly settings: FleetSettings
+  /** Waits for the turn of the next page. */
+  readonly pace: Effect.Effect<void>
 }
 
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
-  { ledger, log, settings, time }: BackfillParts
+  { ledger, log, pace, settings, time }: BackfillParts
 ): Effect.fn.Return<Backfill, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const random = yield* Random.Random
@@ -134,6 +136,7 @@ export const make = Effect.fnUntraced(function*(
     time,
     settings,
     deafness,
+    pace,
     has: (cell) => cells.has(cell)
   })
 

@@ -25,7 +25,6 @@ import type { GapOrder } from "../device/GapTracker.ts"
 import { gapRecords } from "../device/hearing.ts"
 import { appendFacts } from "./appendFacts.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
-import { makePace } from "./pace.ts"
 import * as Reading from "./Reading.ts"
 import type { ReadingKind } from "./Reading.ts"
 
@@ -62,16 +61,16 @@ export interface HistoryReaderParts {
   readonly time: DatabaseTime["Service"]
   readonly settings: FleetSettings
   readonly deafness: Deafness
+  readonly pace: Effect.Effect<void>
   /** Whether the device is still here. */
   readonly has: (cell: DeviceCell) => boolean
 }
 
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
-  { deafness, has, log, settings, time }: HistoryReaderParts
+  { deafness, has, log, pace, settings, time }: HistoryReaderParts
 ): Effect.fn.Return<HistoryReader> {
   const clock = yield* Clock.Clock
-  const pace = makePace(settings.historyRequestsPerSecond)
   let rows = 0
   let pages = 0
 

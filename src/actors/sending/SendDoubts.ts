@@ -84,13 +84,14 @@ export const make = Effect.fnUntraced(function*(
 
   /** What the history has sent in that time; null where that cannot be said. */
   const readHistory = Effect.fnUntraced(function*(cell: DeviceCell, from: number, to: number) {
-    const { history } = cell.host.gateway
+    const { gateway: { history }, historyPace } = cell.host
     if (history === undefined || !history.covers.has("messages")) return null
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     const window = { from: new Date(from).toISOString(), to: new Date(to).toISOString() }
     const found: Array<Found> = []
     let page: string | null = null
     for (let pages = 0; pages < pagesMax; pages++) {
+      yield* historyPace
       const read: { readonly drafts: ReadonlyArray<EventDraft>; readonly next: string | null } = yield* history.read(
         target,
         window,

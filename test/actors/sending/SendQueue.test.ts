@@ -199,6 +199,26 @@ describe("the queue of messages to send", () => {
   )
 
   test(
+    "looks for messages in doubt at the pace of the gateway's histories",
+    onStorage(Effect.gen(function*() {
+      const { gateway, history, send } = yield* bench
+      send.answer = () => lost
+      history.pageSize = 1
+      const life = yield* live(gateway, { historyRequestsPerSecond: 0.25, historyInterval: Duration.days(1) })
+      yield* pass("20 seconds")
+      yield* accept("doubtful")
+      const now = yield* Clock.currentTimeMillis
+      history.keep(...Array.from({ length: 20 }, (_, n) => own(`other ${n}`, now, `H${n}`)))
+      const before = history.requests.length
+      yield* pass("60 seconds")
+      const times = history.requests.slice(before).map(({ at }) => at)
+      assert.isAbove(times.length, 5)
+      assert.isTrue(times.every((at, index) => index === 0 || at - times[index - 1]! >= 3_999))
+      yield* life.stop
+    }))
+  )
+
+  test(
     "what is proven not to be sent is sent again where the request asked for that",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
