@@ -99,7 +99,7 @@ const localRabbit = Effect.fnUntraced(function*(directory: string, port: number)
     RABBITMQ_ENABLED_PLUGINS_FILE: inHome("enabled_plugins"),
     RABBITMQ_PLUGINS_EXPAND_DIR: inHome("plugins"),
     RABBITMQ_CONFIG_FILE: inHome("rabbitmq"),
-    RABBITMQ_ADVANCED_CONFIG_FILE: inHome("advanced"),
+    RABBITMQ_ADVANCED_CONFIG_FILE: inHome("advanced.config"),
     RABBITMQ_GENERATED_CONFIG_DIR: inHome("generated"),
     RABBITMQ_FEATURE_FLAGS_FILE: inHome("feature_flags"),
     RABBITMQ_PID_FILE: inHome("rabbitmq.pid"),
