@@ -111,9 +111,10 @@ export class Emitter {
   }
 
   /** Emits any event for the device: to the ledger first, then to its receivers. */
-  emit(device: SimulatedDevice, event: string, payload: Payload, sent?: LedgerEntry["sent"]): void {
+  emit(device: SimulatedDevice, event: string, given: Payload, sent?: LedgerEntry["sent"]): void {
     const { faults } = this.#options
     const now = this.#options.now()
+    const payload = event === "message.reaction" ? this.#misdateReaction(device, given, now) : given
     const silent = !faults.quiet && faults.strike("mute", device.id, now) !== undefined
     const dialect = this.#options.dialect()
     const sockets = silent ? 0 : dialect.reach(device, event, payload)
@@ -193,6 +194,13 @@ export class Emitter {
     this.#held = 0
   }
 
+  /** A history knows a reaction by who, what and when: it keeps the wrong time that it was sent with. It always has one. */
+  #misdateReaction(device: SimulatedDevice, payload: Payload, now: number): Payload {
+    const { faults } = this.#options
+    const dated = faults.quiet ? undefined : faults.strike("dated", device.id, now)
+    return dated?.as === "future" || dated?.as === "ancient" ? misdate(payload, dated.as, now) : payload
+  }
+
   #distort(device: SimulatedDevice, event: string, payload: Payload, now: number): void {
     const { faults } = this.#options
     const dialect = this.#options.dialect()
@@ -204,7 +212,6 @@ export class Emitter {
     }
     const wrong = faults.strike("wrong-device", device.id, now)
     const named = wrong === undefined ? device.id : wrong.as ?? "somebody-else"
-    // A history knows a reaction by its time alone, which is then the same as the one that came live.
     const dated = event === "message.reaction" ? undefined : faults.strike("dated", device.id, now)
     const text = dialect.encode(device, event, dated === undefined ? payload : misdate(payload, dated.as, now), named)
     const copies = faults.strike("duplicate", device.id, now)?.copies ?? 1
