@@ -36,6 +36,8 @@ export interface Dialect {
   readonly implies?: (event: string, payload: Payload) => ReadonlyArray<string>
   /** Whether the dialect's history will have this message. Without it, each. */
   readonly keeps?: (payload: Payload) => boolean
+  /** It tries again what was not taken: a reader cannot tell an event from a repeat of the one before that has the same text. */
+  readonly repeats?: true
   /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
   readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
   /** Sends what `encode` gave, or data that is no event at all. */

@@ -56,6 +56,8 @@ const burstMax = 500
  * Checking which of 10,000 accounts is due takes a millisecond, and a delay of 0.1 s does not matter in a conversation.
  */
 const lookMillis = 100
+/** Texts have whole seconds: of a device as many events as these are not of one. */
+const textsMax = 64
 /** Frames held back by `reorder` or `slow`, over all devices. More are sent at once. */
 const heldMax = 100_000
 
@@ -67,6 +69,8 @@ export class Emitter {
   #late: Array<Outgoing & { readonly due: number }> = []
   /** When the last delayed frame of a device is due. Later frames must not overtake it. */
   readonly #lastDue = new Map<SimulatedDevice, number>()
+  /** The newest texts of events without an id, where a repeat looks the same. */
+  readonly #texts = new WeakMap<SimulatedDevice, Array<string>>()
   #held = 0
   #timer: NodeJS.Timeout | undefined
   #ids = 0
@@ -142,23 +146,35 @@ export class Emitter {
     device.remember(event, payload)
     dialect.remember?.(device, event, payload)
     const ids = payload.ids as ReadonlyArray<string> | undefined
+    const id = dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? "")
     const implied = dialect.implies?.(event, payload) ?? []
     ledger.add({
       device: device.id,
       seq: ++device.seq,
       event,
-      id: dialect.idOf?.(event, payload) ?? String(payload.id ?? ids?.[0] ?? ""),
+      id,
       ...(ids === undefined ? undefined : { ids }),
       ...readTarget(payload),
       ...(typeof payload.receipt_type === "string" ? { status: payload.receipt_type } : undefined),
       ...(implied.length === 0 ? undefined : { implied }),
       ...(event === "message" && dialect.keeps?.(payload) === false ? { kept: false as const } : undefined),
+      ...(id === "" && dialect.repeats === true && this.#isAlike(device, event, payload) ? { alike: true } : undefined),
       ...(typeof payload.body === "string" ? { text: payload.body } : undefined),
       ...(sent === undefined ? undefined : { sent }),
       sockets,
       at: this.#options.now()
     })
     ledger.flush()
+  }
+
+  #isAlike(device: SimulatedDevice, event: string, payload: Payload): boolean {
+    const texts = this.#texts.get(device) ?? []
+    this.#texts.set(device, texts)
+    const text = this.#options.dialect().encode(device, event, payload, device.id)
+    if (texts.includes(text)) return true
+    texts.push(text)
+    if (texts.length > textsMax) texts.shift()
+    return false
   }
 
   /** Takes back so many of the newest messages of a device, unheard. */

@@ -24,6 +24,8 @@ export interface LedgerEntry {
   readonly implied?: ReadonlyArray<string>
   /** Of a message that the gateway's history will not have. */
   readonly kept?: false
+  /** Of an event without an id: a reader takes it for a repeat, because one before it had the same text. */
+  readonly alike?: true
   /** Of a message or an edit: its text. */
   readonly text?: string
   /** Of a message that was sent over the API. */

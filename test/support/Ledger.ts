@@ -24,6 +24,8 @@ export interface Emitted {
   readonly implied?: ReadonlyArray<string> | undefined
   /** False for a message that the gateway's history does not have. */
   readonly kept?: boolean | undefined
+  /** True for one that is taken for a repeat of another. */
+  readonly alike?: boolean | undefined
   /** Of a message or an edit. */
   readonly text?: string | undefined
 }
@@ -69,6 +71,7 @@ export const toEmitted = (entry: LedgerEntry): TimedEmitted => ({
   status: entry.status,
   implied: entry.implied,
   kept: entry.kept,
+  alike: entry.alike,
   text: entry.text,
   at: entry.at
 })
@@ -101,24 +104,32 @@ export const toCommitted = (row: LogRow): Committed => ({
 export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
   query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
 
+const ranks = ["pending", "sent", "delivered", "read", "played"]
+
 /** Messages whose status is not the furthest that the acks in the log say of them. */
 export const readRegressed = (url: string): Effect.Effect<ReadonlyArray<string>> =>
-  query<{ readonly message: string; readonly status: string | null; readonly furthest: string }>(
+  query<{ readonly kind: string; readonly message: string; readonly status: string | null; readonly data: string }>(
     url,
-    `with acks as (
-      select data->>'messageId' as message, max(columba_rank(data->>'status')) as furthest
-      from events where kind = 'message.ack' and data->>'messageId' is not null group by 1
-    ), messages as (
-      select distinct on (e.message) e.message, e.data->>'messageId' as id from events e
-      where e.kind = 'message.sent' and e.message is not null
-    )
-    select m.id as message, s.status, columba_status(a.furthest) as furthest
-    from acks a join messages m on m.id = a.message left join message_status s on s.message = m.message
-    where a.furthest > columba_rank(coalesce(s.status, 'sent'))`
+    `select e.kind, e.message::text as message, s.status, e.data::text as data
+    from events e left join message_status s on s.message = e.message
+    where e.kind = 'message.ack' or (e.kind = 'message.sent' and e.message is not null) order by e.seq`
   ).pipe(
-    Effect.map((rows) =>
-      rows.map(({ furthest, message, status }) => `${message} is ${status ?? "sent"} and was ${furthest}`)
-    )
+    Effect.map((rows) => {
+      const read = rows.map((row) => ({ ...row, data: JSON.parse(row.data) as Record<string, unknown> }))
+      const furthest = new Map<string, number>()
+      for (const { data, kind } of read) {
+        if (kind !== "message.ack" || typeof data["messageId"] !== "string") continue
+        const rank = ranks.indexOf(String(data["status"]))
+        furthest.set(data["messageId"], Math.max(furthest.get(data["messageId"]) ?? -1, rank))
+      }
+      const sent = new Map(read.flatMap((row) => row.kind === "message.sent" ? [[row.message, row] as const] : []))
+      return [...sent.values()].flatMap(({ data, message, status }) => {
+        const rank = furthest.get(String(data["messageId"])) ?? -1
+        return rank > ranks.indexOf(status ?? "sent")
+          ? [`${message} is ${status ?? "sent"} and was ${ranks[rank]}`]
+          : []
+      })
+    })
   )
 
 /** One statement on a connection of its own. */

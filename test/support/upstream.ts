@@ -19,7 +19,7 @@ export const joinUpstream = (ledgers: UpstreamLedgers) => {
   const inLog = countLogged(ledgers)
   const happened = new Map(countBy(emitted.flatMap(listKeys)))
   for (const key of emitted.flatMap(listImplied)) happened.set(key, happened.get(key) ?? 1)
-  const heard = countBy(emitted.filter((event) => event.sockets > 0).flatMap(listKeys))
+  const heard = countBy(emitted.filter(({ alike, sockets }) => sockets > 0 && alike !== true).flatMap(listKeys))
   return {
     missed: withoutRecoveredReactions(exceeding(heard, inLog), ledgers),
     invented: exceeding(inLog, happened).filter((key) => !sentTwice || isNamed(key) || !happened.has(key)),
@@ -30,7 +30,10 @@ export const joinUpstream = (ledgers: UpstreamLedgers) => {
 
 /** Emitted, heard or not, and not in the log. */
 export const listMissing = (ledgers: UpstreamLedgers): ReadonlyArray<string> =>
-  withoutRecoveredReactions(exceeding(countBy(ledgers.emitted.flatMap(listKeys)), countLogged(ledgers)), ledgers)
+  withoutRecoveredReactions(
+    exceeding(countBy(ledgers.emitted.filter(({ alike }) => alike !== true).flatMap(listKeys)), countLogged(ledgers)),
+    ledgers
+  )
 
 /** The messages that a history has at the end. What was revoked or deleted is in none. */
 export const listKept = <Event extends Emitted>(emitted: ReadonlyArray<Event>): ReadonlyArray<Event> => {

@@ -65,6 +65,7 @@ export class GowaServer implements Dialect {
   readonly junk = junk
   readonly core: SimulatorCore
   readonly options: GowaOptions
+  readonly repeats = true
   readonly hub: GowaHub
   readonly webhooks: GowaWebhooks
   readonly files: Files
