@@ -78,9 +78,14 @@ export interface FleetSettings {
   readonly deafGrace: Duration.Duration
   /**
    * A message that the gateway has stored is on the session within milliseconds, so one that has not come so long after it
-   * was found was not sent. Where events come by webhook it is the time for which the gateway tries.
+   * was found was not sent. Where events come by webhook, `webhookTries` counts.
    */
   readonly deafArrival: Duration.Duration
+  /**
+   * How long a gateway tries to deliver one event by webhook: GOWA gives up after 30 s. What was lost longer ago is lost, and
+   * what is younger may still come.
+   */
+  readonly webhookTries: Duration.Duration
   /** How far the clocks of WhatsApp and the database may differ where a message's time is compared with a gap's. */
   readonly clockSkew: Duration.Duration
 }
@@ -109,6 +114,7 @@ export const FleetSettings = Context.Reference<FleetSettings>("columba/services/
     heartbeatInterval: Duration.seconds(5),
     deafGrace: Duration.seconds(30),
     deafArrival: Duration.seconds(10),
+    webhookTries: Duration.seconds(35),
     clockSkew: Duration.seconds(5)
   })
 })

@@ -38,6 +38,8 @@ export const begin = Effect.fnUntraced(function*(devices: number) {
 })
 
 export interface Life {
+  /** The log as the process has it. */
+  readonly log: EventLog["Service"]
   readonly fleet: DeviceFleet["Service"]
   /** The log takes no more than it has, as if its callers were stopped at the bound. */
   readonly setFull: (full: boolean) => void
@@ -85,6 +87,7 @@ export const live = Effect.fnUntraced(function*(
           return Effect.never
         })
       }),
+    hasRoom: () => !full && inner.hasRoom(),
     push: (draft, options) => killed || inner.push(draft, options) && !full,
     pushEffects: (effects, options) => {
       if (!killed) inner.pushEffects(effects, options)
@@ -110,6 +113,7 @@ export const live = Effect.fnUntraced(function*(
   )
   const stop = Effect.andThen(Scope.close(scope, Exit.void), drained)
   return {
+    log,
     fleet: Context.get(context, DeviceFleet),
     setFull: (next) => {
       full = next

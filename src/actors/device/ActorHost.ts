@@ -4,6 +4,7 @@
  */
 import type { Clock, Effect } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
+import type { FleetSettings } from "../../services/FleetSettings.ts"
 import type { GatewayRef } from "../../services/GatewayDirectory.ts"
 import type { OpenSession } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
@@ -35,6 +36,7 @@ export interface ActorHost {
   /** When devices go on by themselves: the end of a back-off or of a quarantine. */
   readonly alarms: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]
+  readonly settings: FleetSettings
   readonly meter: FleetMeter
   readonly clock: Clock.Clock
   /** Milliseconds of the monotonic clock. */

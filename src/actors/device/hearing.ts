@@ -2,6 +2,7 @@
  * What transitions of a device mean for its gaps, and how a change of its gaps is written down. A gap is given to the log
  * before the transition that caused it: a record of a device that is not online is never without its gap.
  */
+import { Duration } from "effect"
 import type { DeviceState } from "../../domain/DeviceState.ts"
 import type { EventDraft } from "../../domain/Event.ts"
 import type { GapCause, GapOpenedData } from "../../domain/Gap.ts"
@@ -111,15 +112,15 @@ export const loseReception = (
   return change(cell, { _tag: "Blinded", at: host.time.now(), provenThrough, cause, detail, id })
 }
 
-/** How long a gateway tries to deliver one event by webhook: GOWA gives up after 30 s. */
-export const webhookMax = 35_000
+const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)
 
 /** A webhook was turned away. The gateway may have given up on it, and on the ones before it that we never saw. */
 export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   reception.refusedAt = host.now()
   host.backfill.changed(cell)
-  return loseReception(cell, "webhook-refused", "a webhook was turned away", host.time.now() - webhookMax - transitMax)
+  const from = host.time.now() - webhookMax(cell) - transitMax
+  return loseReception(cell, "webhook-refused", "a webhook was turned away", from)
 }
 
 /** Webhooks that another process has turned away in this time, by the database's clock. */
@@ -128,7 +129,7 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
   if (reception.gaps.reception === "unheard") return none
   const records = change(cell, {
     _tag: "Missed",
-    from: Math.max(reception.floor, first - webhookMax - transitMax),
+    from: Math.max(reception.floor, first - webhookMax(cell) - transitMax),
     to: last,
     cause: "webhook-refused",
     detail: "webhooks were turned away by another process",
@@ -149,10 +150,11 @@ export const endRefusal = (cell: DeviceCell): GapRecords => {
  * is noticed within `unnoticedMax`. What is not read proves nothing. Webhooks come in any order, and one that failed is
  * tried for a while: what came says nothing of the others of that time.
  */
-const findProof = ({ host, reception }: DeviceCell): number => {
+const findProof = (cell: DeviceCell): number => {
+  const { host, reception } = cell
   const now = host.now()
   const alive = host.gateway.capabilities.liveEvents === "webhook"
-    ? now - webhookMax
+    ? now - webhookMax(cell)
     : Math.max(reception.heardAt, now - unnoticedMax)
   return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
 }

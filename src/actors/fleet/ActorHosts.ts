@@ -96,6 +96,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           historyPace,
           alarms,
           time,
+          settings,
           meter,
           clock,
           now

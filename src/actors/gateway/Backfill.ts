@@ -17,7 +17,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { endRefusal, loseReception, pauseMax, push, webhookMax } from "../device/hearing.ts"
+import { endRefusal, loseReception, pauseMax, push } from "../device/hearing.ts"
 import * as Deafness from "./Deafness.ts"
 import * as DueSet from "./DueSet.ts"
 import * as HistoryReader from "./HistoryReader.ts"
@@ -65,6 +65,7 @@ export const make = Effect.fnUntraced(function*(
   const random = yield* Random.Random
   const lookMin = Duration.toMillis(settings.lookMin)
   const lookMax = Duration.toMillis(settings.lookMax)
+  const webhookMax = Duration.toMillis(settings.webhookTries)
   const cells = new Set<DeviceCell>()
   const queue = new ReadingQueue<DeviceCell>()
   let absentUntil = Number.NEGATIVE_INFINITY

@@ -13,7 +13,7 @@ import type { GapRepository } from "../../services/GapRepository.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { change, endDoubt, hear, loseReception, push, transitMax, webhookMax } from "../device/hearing.ts"
+import { change, endDoubt, hear, loseReception, push, transitMax } from "../device/hearing.ts"
 import type { Suspect } from "../device/Reception.ts"
 import * as Reading from "./Reading.ts"
 
@@ -65,7 +65,7 @@ export interface DeafnessParts {
   readonly log: EventLog["Service"]
   readonly ledger: GapRepository["Service"]
   readonly time: DatabaseTime["Service"]
-  readonly settings: Pick<FleetSettings, "clockSkew" | "deafArrival" | "deafGrace">
+  readonly settings: Pick<FleetSettings, "clockSkew" | "deafArrival" | "deafGrace" | "webhookTries">
   /** Suspects of a device have been found: they are to be judged when it is time. */
   readonly onSuspects: (cell: DeviceCell) => void
 }
@@ -76,7 +76,8 @@ export const make = (
 ): Deafness => {
   const skew = Duration.toMillis(settings.clockSkew)
   const grace = Duration.toMillis(settings.deafGrace)
-  const arrival = gateway.capabilities.liveEvents === "webhook" ? webhookMax : Duration.toMillis(settings.deafArrival)
+  const { deafArrival, webhookTries } = settings
+  const arrival = Duration.toMillis(gateway.capabilities.liveEvents === "webhook" ? webhookTries : deafArrival)
   let proofs = 0
 
   /** When the newest events of the device that came live were recorded, newest first. */
