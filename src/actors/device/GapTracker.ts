@@ -64,6 +64,8 @@ export type GapInput =
     readonly _tag: "Accounted"
     readonly from: number
     readonly through: number
+    /** Those that turned out to last longer than was written down. */
+    readonly ends: ReadonlyMap<GapId, number>
     readonly judge: (gap: EndedGap) => Judgement
   }
   /** The device is not meant to hear any more. */
@@ -185,7 +187,8 @@ const accounted = (state: GapState, input: Extract<GapInput, { readonly _tag: "A
   const orders: Array<GapOrder> = []
   const gaps = state.gaps.filter((gap) => {
     if (!isEnded(gap) || gap.endedAt > input.through) return true
-    orders.push({ _tag: "Close", gap, judgement: input.judge(gap) })
+    const whole = { ...gap, endedAt: Math.max(gap.endedAt, input.ends.get(gap.id) ?? gap.endedAt) }
+    orders.push({ _tag: "Close", gap: whole, judgement: input.judge(gap) })
     return false
   })
   return { state: { ...state, gaps }, orders }

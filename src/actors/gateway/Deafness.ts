@@ -171,12 +171,15 @@ export const make = (
         Effect.orElseSucceed(() => [])
       )
       const live = listLive(events)
-      const gaps = [...written, ...reception.gaps.gaps]
+      const unclosed = reception.gaps.gaps
+      const gaps = [...written, ...unclosed]
+      // What was found of a gap when it was closed is in it: what is found later was not on its way then.
+      const isNamed = (at: number) => Reading.isNamed(unclosed, at, skew) || Reading.isNamed(written, at, 0)
       const since = events.length === latestMax
         ? Number.NEGATIVE_INFINITY
         : Math.min(...live, ...gaps.map(({ openedAt }) => openedAt))
       const left = reception.unchecked ? listRead(events).filter((at) => at >= since) : []
-      const missed = [...odd, ...left].filter((at) => at >= reception.floor && !Reading.isNamed(gaps, at, skew))
+      const missed = [...odd, ...left].filter((at) => at >= reception.floor && !isNamed(at))
       return groupByLive(missed.toSorted((one, other) => one - other), live).map(({ first, last }) => {
         const from = live.find((at) => at <= first) ?? first
         const next = Math.min(...gaps.map(({ openedAt }) => openedAt).filter((at) => at > last), time.now())

@@ -22,7 +22,7 @@ import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { track } from "../device/GapTracker.ts"
 import type { GapOrder } from "../device/GapTracker.ts"
-import { gapRecords } from "../device/hearing.ts"
+import { change, gapRecords, push } from "../device/hearing.ts"
 import { appendFacts } from "./appendFacts.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
 import * as Reading from "./Reading.ts"
@@ -121,12 +121,23 @@ export const make = Effect.fnUntraced(function*(
         _tag: "Accounted",
         from: read?.from ?? through,
         through,
+        ends: read?.ends ?? new Map(),
         judge: (gap) => Reading.judge(read, covers, gap)
       })
       reception.gaps = closed.state
       const { drafts, effects } = gapRecords(cell, [...orders, ...closed.orders])
       return decide(cell, drafts, effects)
     })
+
+  /** A look closes no gap: the reading that follows does. */
+  const nameMissed = (cell: DeviceCell, intervals: ReadonlyArray<Interval>): void => {
+    if (intervals.length === 0) return
+    for (const interval of intervals) {
+      const id = makeGapId(clock.currentTimeMillisUnsafe())
+      push(cell, change(cell, { _tag: "Missed", ...interval, cause: "deaf", detail: hindsightDetail, id }))
+    }
+    if (cell.reception.gaps.reception === "hearing") cell.host.backfill.heard(cell)
+  }
 
   const finish = Effect.fnUntraced(function*(cell: DeviceCell, read: Reading.Reading) {
     const { reception } = cell
@@ -136,6 +147,7 @@ export const make = Effect.fnUntraced(function*(
       reception.lookedAt = cell.host.now()
       if (read.fresh === 0 && !read.young) reception.looks++
       if (reception.doubted) deafness.judgeLook(cell, read)
+      if (read.odd.length > 0) nameMissed(cell, yield* deafness.findHindsight(cell, read))
       return
     }
     const hindsight = yield* deafness.findHindsight(cell, read)

@@ -35,6 +35,11 @@ export interface Reading {
   /** Rows that were new to the log: in all, and by the gap that they belong to. */
   fresh: number
   readonly recovered: Map<GapId, number>
+  /**
+   * Gaps that last longer than was written down: a message of a moment after the end had not come either. The clocks may
+   * differ, or the session that ended the gap was deaf: in neither case is that moment proven.
+   */
+  readonly ends: Map<GapId, number>
   /** Rows that are older than every gap, and were counted for the first. */
   early: number
   /** Rows were left out because they are probably on their way. */
@@ -100,6 +105,7 @@ export const begin = (begin: Begin): Reading => {
     pages: 0,
     fresh: 0,
     recovered: new Map(),
+    ends: new Map(),
     early: 0,
     young: false,
     isFirst: watermark === null && gaps.gaps.length === 0,
@@ -137,6 +143,10 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
     if (at < first.openedAt) reading.early++
+    if (of.endedAt !== null && at > of.endedAt && at <= of.endedAt + skew && isTelling(draft)) {
+      const known = reading.ends.get(of.id) ?? of.endedAt
+      reading.ends.set(of.id, Math.max(known, Math.min(reading.through, at + transitMax)))
+    }
   }
   const isSuspect = isSuspicious(gaps, draft, at, skew)
   if (

@@ -165,6 +165,7 @@ class World {
     })
     this.apply({
       _tag: "Accounted",
+      ends: new Map(),
       from,
       through: this.now,
       judge: () => ({ proven: [], recovered: 0, detail: "" })

@@ -27,6 +27,50 @@ const say = (gateway: ScriptedGateway, draft: EventDraft, deaf: ScriptedSession 
 
 const seconds = (time: string | null): number => Date.parse(time ?? "") / 1000
 
+const isNamedBy = (gaps: ReadonlyArray<{ readonly openedAt: string; readonly endedAt: string | null }>, at: number) =>
+  gaps.some(({ endedAt, openedAt }) => Date.parse(openedAt) <= at && at <= Date.parse(endedAt ?? openedAt))
+
+describe("a session that is deaf from its first moment", () => {
+  it.effect("leaves what it misses until the history is read in the gap that it seemed to end", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("10 minutes")
+      yield* say(gateway, yield* arriving(one))
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("2 seconds")
+      const [deaf] = gateway.live(one)
+      const missed = yield* arriving(one)
+      history.keep(missed)
+      yield* pass("10 seconds")
+      yield* say(gateway, yield* arriving(one), null)
+      assert.isDefined(deaf)
+      yield* pass("1 minute")
+      const gaps = yield* gapsOf(one)
+      assert.isTrue(isNamedBy(gaps, Date.parse(missed.occurredAt)), JSON.stringify([missed.occurredAt, gaps]))
+      assert.deepStrictEqual(gaps.map(({ cause }) => cause), ["socket-down"], "no deafness is proven by it")
+    }).pipe(Effect.provide(storage)))
+
+  it.effect("leaves a gap also of what it misses a moment after the history was read", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      yield* live(gateway)
+      yield* pass("10 minutes")
+      yield* say(gateway, yield* arriving(one))
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("5 seconds")
+      const [gap] = yield* gapsOf(one)
+      assert.strictEqual(gap?.status, "closed")
+      const missed = yield* arriving(one)
+      assert.isBelow(Date.parse(missed.occurredAt), Date.parse(gap!.endedAt ?? "") + 5000)
+      history.keep(missed)
+      yield* pass("3 seconds")
+      yield* say(gateway, yield* arriving(one))
+      yield* pass("1 hour", "10 seconds")
+      assert.isTrue(isNamedBy(yield* gapsOf(one), Date.parse(missed.occurredAt)), missed.occurredAt)
+    }).pipe(Effect.provide(storage)))
+})
+
 describe("a device that loses its session", () => {
   it.effect("has a gap from the last proof of reception to the next one, and its history is in the log", () =>
     Effect.gen(function*() {
