@@ -8,6 +8,7 @@ import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
 import { HttpAuthorization } from "./Authorization.ts"
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventsEndpoint } from "./EventOperations.ts"
+import { uploadEndpoint } from "./FileEndpoint.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
@@ -40,6 +41,7 @@ export const Api = HttpApi.make("columba")
       OpenApi.Description,
       "Messages in and out, as stored."
     ),
+    HttpApiGroup.make("files").add(uploadEndpoint).annotate(OpenApi.Description, "Files to send."),
     HttpApiGroup.make("media").add(mediaEndpoint).annotate(OpenApi.Description, "The files of messages."),
     HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,

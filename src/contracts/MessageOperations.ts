@@ -7,10 +7,14 @@ import { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
 import {
   ContentInvalid,
   ContentUnsupported,
+  FileInvalid,
+  FileNotFound,
   IdempotencyKeyReused,
   MessageNotCancellable,
   RecipientInvalid,
-  ScheduleInvalid
+  ScheduleInvalid,
+  UploadMisdirected,
+  UploadRefused
 } from "../domain/SendErrors.ts"
 import { message, outgoing } from "./examples.ts"
 import * as Operation from "./Operation.ts"
@@ -55,7 +59,8 @@ export const messageOperations = [
       "given to the gateway once the device is online and its time has come, in order per chat, and expires 24 hours " +
       "after that time. What becomes of it are events (`message.status`, `message.sent`, `message.ack`), and its " +
       "`status`. If no answer of the gateway comes, the status is `unknown` until the gateway's history tells; it is not " +
-      "sent again unless `onUnknown` says so.",
+      "sent again unless `onUnknown` says so. The file of a message is uploaded before (`POST /devices/{id}/files`) or " +
+      "fetched from its `url` when the message is sent.",
     params: DeviceIdField,
     headers: IdempotencyField,
     body: SendMessageFields,
@@ -70,6 +75,10 @@ export const messageOperations = [
       MessageNotFound,
       DeviceStateConflict,
       ContentUnsupported,
+      FileInvalid,
+      FileNotFound,
+      UploadMisdirected,
+      UploadRefused,
       IdempotencyKeyReused,
       GatewayUnknown,
       GatewayUnusable,

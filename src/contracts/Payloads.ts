@@ -9,7 +9,16 @@ import { Event, ReadableEvent } from "../domain/Event.ts"
 import { Gap, GapCounts, GapStatus, Provable } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
-import { ContactContent, LocationContent, OnUnknown, PollContent, textMax } from "../domain/Send.ts"
+import {
+  CaptionedContent,
+  ContactContent,
+  DocumentContent,
+  FileContent,
+  LocationContent,
+  OnUnknown,
+  PollContent,
+  textMax
+} from "../domain/Send.ts"
 import { WebhookState } from "../domain/WebhookState.ts"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
@@ -150,7 +159,7 @@ export type MessagePage = typeof MessagePage.Type
 const mentionsMax = 256
 const addressMax = 128
 
-/** Exactly one of `text`, `location`, `contact` and `poll`. */
+/** Exactly one of the contents, `text` to `sticker`. */
 export const SendMessageFields = {
   to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
     description: "A phone number with its country code, or the address of a chat as events name it"
@@ -159,6 +168,12 @@ export const SendMessageFields = {
   location: Schema.optionalKey(LocationContent),
   contact: Schema.optionalKey(ContactContent),
   poll: Schema.optionalKey(PollContent),
+  image: Schema.optionalKey(CaptionedContent.annotate({ description: "A JPEG or PNG picture" })),
+  document: Schema.optionalKey(DocumentContent.annotate({ description: "Any file" })),
+  audio: Schema.optionalKey(FileContent.annotate({ description: "A sound file" })),
+  voice: Schema.optionalKey(FileContent.annotate({ description: "A sound file that is shown as a voice note" })),
+  video: Schema.optionalKey(CaptionedContent.annotate({ description: "An MP4, Matroska or AVI film" })),
+  sticker: Schema.optionalKey(FileContent.annotate({ description: "A WebP, PNG, JPEG or GIF picture" })),
   replyTo: Schema.optionalKey(MessageId.annotate({ description: "The message that this one replies to" })),
   mentions: Schema.optionalKey(
     Schema.Array(Schema.String.check(Schema.isMaxLength(addressMax))).check(Schema.isMaxLength(mentionsMax)).annotate({

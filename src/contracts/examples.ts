@@ -61,6 +61,13 @@ export const message: typeof Message.Encoded = {
 }
 
 /** A message that has just been accepted for sending. */
+export const fileToSend = {
+  id: "file_01K5ZQ9F6N2P4R7S8T0V1W3X5Y",
+  size: 48_213,
+  mimeType: "image/jpeg",
+  expiresAt: "2026-11-22T10:20:02.118Z"
+}
+
 export const outgoing: typeof Message.Encoded = {
   id: "msg_01K5ZQ9F6N2P4R7S8T0V1W3X5Y",
   deviceId,

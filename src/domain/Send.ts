@@ -4,6 +4,8 @@
  * have been sent: it is looked for, and never sent again unless the request asked for that.
  */
 import { Schema } from "effect"
+import { FileId } from "./OutgoingFile.ts"
+import type { FileSource, MediaKind } from "./OutgoingFile.ts"
 
 const text = (max: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(max))
 
@@ -35,14 +37,49 @@ export const PollContent = Schema.Struct({
   choices: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pollOptionsMax })))
 })
 
+/** WhatsApp cuts longer ones. */
+const captionMax = 4096
+
+/** Either the id of an uploaded file or a URL: which of them is not left to the schema, whose refusal would say less. */
+const source = {
+  file: Schema.optionalKey(FileId),
+  url: Schema.optionalKey(text(4096).annotate({ description: "Where it is fetched from when the message is sent" }))
+}
+const caption = Schema.optionalKey(text(captionMax).annotate({ description: "The text under it" }))
+
+export const FileContent = Schema.Struct(source)
+export const CaptionedContent = Schema.Struct({ ...source, caption })
+export const DocumentContent = Schema.Struct({
+  ...source,
+  caption,
+  fileName: Schema.optionalKey(text(1024).annotate({ description: "The name that the recipient sees" }))
+})
+
+/** A message with a file. */
+export interface MediaContent {
+  readonly type: MediaKind
+  readonly file: FileSource
+  readonly caption: string | null
+  readonly fileName: string | null
+}
+
 /** What a message says. */
 export type OutgoingContent =
+  | MediaContent
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "location"; readonly location: typeof LocationContent.Type }
   | { readonly type: "contact"; readonly contact: typeof ContactContent.Type }
   | { readonly type: "poll"; readonly poll: typeof PollContent.Type }
 
 export type ContentType = OutgoingContent["type"]
+
+export const isMedia = (content: OutgoingContent): content is MediaContent => "file" in content
+
+/** Whether its file is fetched when it is sent. */
+export const isFetched = (content: OutgoingContent): boolean => isMedia(content) && "url" in content.file
+
+/** The file that a message is sent with; null where it has none. */
+export const fileOf = (content: OutgoingContent): FileSource | null => isMedia(content) ? content.file : null
 
 /** Whom a text mentions in a group: all of it. */
 export const everyone = "everyone"
@@ -79,6 +116,9 @@ export const SendReason = Schema.Literals([
   "no-answer",
   "process-ended",
   "not-in-history",
+  "file-lost",
+  "file-invalid",
+  "file-unavailable",
   "expired"
 ])
 export type SendReason = typeof SendReason.Type

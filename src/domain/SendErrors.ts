@@ -56,6 +56,62 @@ export class ContentUnsupported extends Schema.TaggedError<ContentUnsupported>()
   }
 }
 
+/** The file cannot be sent so. Nothing was stored. */
+export class FileInvalid extends Schema.TaggedError<FileInvalid>()("FileInvalid", {
+  message: Schema.String,
+  /** `url`: requests do not go to this URL. The URL is not repeated: it may hold a secret. */
+  reason: Schema.Literals(["empty", "size", "type", "url"])
+}, { httpApiStatus: 422 }) {
+  static of(reason: FileInvalid["reason"], message: string): FileInvalid {
+    return new FileInvalid({ reason, message })
+  }
+}
+
+/** It was never uploaded for this device, or it was deleted since. Upload it again. */
+export class FileNotFound extends Schema.TaggedError<FileNotFound>()("FileNotFound", {
+  message: Schema.String,
+  id: Schema.String
+}, { httpApiStatus: 404 }) {
+  static of(id: string): FileNotFound {
+    return new FileNotFound({ id, message: `No file ${id} of this device; upload it (again)` })
+  }
+}
+
+/** An upload above the largest file that any message takes. */
+export class FileTooLarge extends Schema.TaggedError<FileTooLarge>()("FileTooLarge", {
+  message: Schema.String,
+  bytesMax: Schema.Int
+}, { httpApiStatus: 413 }) {
+  static of(bytesMax: number): FileTooLarge {
+    return new FileTooLarge({ bytesMax, message: `A file to send may have ${bytesMax} bytes` })
+  }
+}
+
+/**
+ * This process does not take the file now. `full`: so many files wait that there is no room; `busy`: as many uploads as
+ * may be are under way; `broken`: the upload ended early, or stood still; `disk`: it could not be written.
+ */
+export class UploadRefused extends Schema.TaggedError<UploadRefused>()("UploadRefused", {
+  message: Schema.String,
+  reason: Schema.Literals(["full", "busy", "broken", "disk"])
+}, { httpApiStatus: 503 }) {
+  static of(reason: UploadRefused["reason"], message: string): UploadRefused {
+    return new UploadRefused({ reason, message })
+  }
+}
+
+/** This process runs no devices, and what it has on its disk the one that does cannot read. */
+export class UploadMisdirected extends Schema.TaggedError<UploadMisdirected>()("UploadMisdirected", {
+  message: Schema.String
+}, { httpApiStatus: 421 }) {
+  static of(): UploadMisdirected {
+    return new UploadMisdirected({
+      message:
+        "This process runs no devices, and the one that does cannot read its files: upload to that one, or send by URL"
+    })
+  }
+}
+
 /** The key was used for another request of the last 24 hours. Nothing was stored. */
 export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReused>()("IdempotencyKeyReused", {
   message: Schema.String

@@ -15,6 +15,7 @@ import {
 import { Socket } from "effect/socket"
 import { apiKeyHeader } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
+import { isUploadPath } from "../contracts/FileEndpoint.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
@@ -29,8 +30,11 @@ type Request = HttpServerRequest.HttpServerRequest
 /** Ours are a few hundred bytes. */
 export const requestBodyMax = ByteSize.mebibytes(1)
 
-/** The time until an answer begins. Streams begin at once, so they may last longer. */
+/** The time until an answer begins, with all of the request's body. Streams begin at once, so they may last longer. */
 export const answerTimeout = Duration.seconds(30)
+
+/** The same for an upload: the largest file over a line of 3 Mbit/s. */
+export const uploadTimeout = Duration.minutes(5)
 
 export interface EdgeOptions {
   /** No keys are configured: only programs of this machine may call, and no web page in a browser of this machine. */
@@ -69,12 +73,17 @@ const answer = <E>(
     if (isUpgrade(request)) return yield* upgrade(routes, request, options)
     const response = yield* routes.pipe(
       Effect.provideService(HttpIncomingMessage.MaxBodySize, requestBodyMax),
-      Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => Effect.succeed(timedOut) }),
+      Effect.timeoutOrElse({
+        duration: isUpload(request) ? uploadTimeout : answerTimeout,
+        orElse: () => Effect.succeed(timedOut)
+      }),
       Effect.catchCause((cause) => failed(cause, request, options))
     )
     const answered = withSecurityHeaders(asError(response), request)
-    // The server waits for its connections when it stops, so a stream that ends then closes its connection as well.
-    return response.body._tag === "Stream" || options.draining.hasBegun()
+    // The server waits for its connections when it stops, so a stream that ends then closes its connection as well. A file
+    // that was refused is not read to its end.
+    return response.body._tag === "Stream" || options.draining.hasBegun() ||
+        (response.status >= 400 && isUpload(request))
       ? HttpServerResponse.setHeader(answered, "connection", "close")
       : answered
   })
@@ -107,7 +116,9 @@ const tooManySockets = refused(
 const timedOut = refused(
   503,
   "AnswerTimedOut",
-  `No answer within ${Duration.toSeconds(answerTimeout)} s; what was asked may still have been done`
+  `No answer within ${Duration.toSeconds(answerTimeout)} s; what was asked may still have been done`,
+  // Also for a client that is still sending.
+  { connection: "close" }
 )
 
 const tooLarge = refused(
@@ -124,6 +135,7 @@ const isUpgrade = (request: Request): boolean => request.headers["upgrade"]?.toL
 /** Null where the request may go on. Webhooks are judged by their signature, and have bounds of their own. */
 const refuse = (request: Request, options: EdgeOptions): Response | null => {
   if (isWebhookPath(parsePath(request))) return null
+  if (isUpload(request)) return options.open ? foreign(request, options.corsOrigins) : null
   if (Number(request.headers["content-length"] ?? 0) > ByteSize.toNumberUnsafe(requestBodyMax)) return tooLarge
   return options.open ? foreign(request, options.corsOrigins) : null
 }
@@ -165,6 +177,9 @@ const failed = (cause: Cause.Cause<unknown>, request: Request, options: EdgeOpti
     refused(500, "InternalError", InternalError.of().message)
   )
 }
+
+/** What a file is written to, and what refuses it, has bounds of its own. */
+const isUpload = (request: Request): boolean => request.method === "POST" && isUploadPath(parsePath(request))
 
 const parsePath = (request: Request): string => request.url.split("?", 1)[0] ?? ""
 

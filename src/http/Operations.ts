@@ -53,7 +53,7 @@ const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
   })) as unknown as RestrictedHandlers
 
 /** The groups whose endpoints follow from the table alone. */
-type DerivedGroup = Exclude<keyof typeof Api.groups, "events" | "media" | "qr">
+type DerivedGroup = Exclude<keyof typeof Api.groups, "events" | "files" | "media" | "qr">
 
 interface ErasedRequest {
   readonly params?: object

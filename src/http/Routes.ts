@@ -13,8 +13,9 @@ import { Api } from "../contracts/Api.ts"
 import { rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import * as AuthorizationHttp from "./AuthorizationHttp.ts"
 import { Draining } from "./Draining.ts"
-import { guard, requestBodyMax } from "./Edge.ts"
+import { guard, requestBodyMax, uploadTimeout } from "./Edge.ts"
 import { EventsHttp } from "./EventsHttp.ts"
+import { FilesHttp } from "./FilesHttp.ts"
 import { HealthRoutes } from "./Health.ts"
 import { MediaHttp } from "./MediaHttp.ts"
 import { OpenStreams } from "./OpenStreams.ts"
@@ -38,8 +39,8 @@ export interface HttpServerOptions {
 /** A client that takes longer to send its headers is broken or an attacker. */
 const headersTimeout = Duration.seconds(10)
 
-/** The same for a whole request, body included: 1 MiB in this time is 35 KiB/s. */
-const requestTimeout = Duration.seconds(30)
+/** The same for a whole request, body included, where no narrower limit ends it (`Edge`). */
+const requestTimeout = uploadTimeout
 
 /**
  * Longer than common proxies keep an idle connection. So the proxy closes it first, and no request arrives on a closed
@@ -65,6 +66,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("subscriptions"),
     layerGroup("server"),
     EventsHttp,
+    FilesHttp,
     MediaHttp,
     QrHttp
   ]),

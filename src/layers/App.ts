@@ -42,7 +42,7 @@ import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import { describeDatabase, redactedAddress } from "./app/addresses.ts"
 import { databaseReadiness, openStorage } from "./app/database.ts"
 import { makeGateways, startSimulator } from "./app/gateways.ts"
-import { keepMedia, messageMedia } from "./app/media.ts"
+import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
@@ -128,7 +128,8 @@ export const start = Effect.fn("App.start")(function*(
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const outbound = yield* on(stages.foundation, Outbound.layer({ allowPrivate: settings.outboundAllowPrivate }))
-  const ground = Context.mergeAll(database, words, gateways, outbound)
+  const files = yield* on(stages.foundation, filesToSend(settings))
+  const ground = Context.mergeAll(database, words, gateways, outbound, files)
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)

@@ -50,6 +50,8 @@ export interface Settings {
   readonly retention: Duration.Duration | null
   /** Where files of messages are kept, how long and how many bytes; null: they are not kept. */
   readonly media: { readonly directory: string; readonly keep: Duration.Duration; readonly quotaBytes: number } | null
+  /** Where files to send lie until they are sent. */
+  readonly outbox: string
   /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null
   readonly otlpProtocol: (typeof OtlpProtocol)["Type"] | null
@@ -183,6 +185,7 @@ const derive = (values: Values): Settings => ({
     keep: values.mediaRetention,
     quotaBytes: values.mediaQuota
   },
+  outbox: join(values.dataDir, "outbox"),
   otlpEndpoint: values.otlpEndpoint?.href.replace(/\/$/, "") ?? null,
   otlpProtocol: values.otlpProtocol,
   traceSampler: values.traceSampler,

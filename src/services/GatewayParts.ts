@@ -264,9 +264,21 @@ export type FetchMedia = (
 
 // Sending
 
+/** The file of a message, as the gateway is told of it. */
+export interface OutgoingFile {
+  readonly size: number
+  readonly mimeType: string
+  /** Neither a path nor able to break out of a header. */
+  readonly fileName: string
+  /** Exactly `size` bytes. Can be read once. */
+  readonly content: Stream.Stream<Uint8Array, unknown>
+}
+
 export interface OutgoingMessage extends SendBody {
   /** The chat, as a canonical JID. */
   readonly to: string
+  /** Of a message with a file. */
+  readonly file: OutgoingFile | null
 }
 
 /**

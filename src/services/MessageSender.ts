@@ -2,7 +2,7 @@
  * Accepts messages for sending, and takes them back. Accepting is storing: whoever runs the device gives them to its
  * gateway. What can be told to be wrong is told before anything is stored.
  */
-import { Clock, Context, Effect, Layer } from "effect"
+import { Clock, Context, Effect, Layer, Option } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { DeviceStateConflict } from "../domain/DeviceErrors.ts"
@@ -12,22 +12,38 @@ import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { MessageNotFound } from "../domain/MessageErrors.ts"
 import { parseRecipient } from "../domain/Recipient.ts"
-import { everyone } from "../domain/Send.ts"
+import { MediaKind, refuseFile } from "../domain/OutgoingFile.ts"
+import type { FileId } from "../domain/OutgoingFile.ts"
+import { everyone, isMedia } from "../domain/Send.ts"
 import type {
+  CaptionedContent,
   ContactContent,
+  DocumentContent,
+  FileContent,
   LocationContent,
   OnUnknown,
   OutgoingContent,
   PollContent,
   RepliedTo
 } from "../domain/Send.ts"
-import { ContentInvalid, ContentUnsupported, MessageNotCancellable, ScheduleInvalid } from "../domain/SendErrors.ts"
+import {
+  ContentInvalid,
+  ContentUnsupported,
+  FileInvalid,
+  FileNotFound,
+  MessageNotCancellable,
+  ScheduleInvalid,
+  UploadMisdirected,
+  UploadRefused
+} from "../domain/SendErrors.ts"
 import type { IdempotencyKeyReused, RecipientInvalid } from "../domain/SendErrors.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
 import { digest, formatMessageId } from "./EventIdentity.ts"
 import { EventLog } from "./EventLog.ts"
 import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import { MessageRepository } from "./MessageRepository.ts"
+import { OutboundHttp } from "./OutboundHttp.ts"
+import { OutgoingFiles } from "./OutgoingFiles.ts"
 import { recordOutcome } from "./sendDrafts.ts"
 import { SendRepository } from "./SendRepository.ts"
 import { SendSettings } from "./SendSettings.ts"
@@ -48,6 +64,12 @@ export interface SendMessage {
   readonly location?: typeof LocationContent.Type | undefined
   readonly contact?: typeof ContactContent.Type | undefined
   readonly poll?: typeof PollContent.Type | undefined
+  readonly image?: typeof CaptionedContent.Type | undefined
+  readonly document?: typeof DocumentContent.Type | undefined
+  readonly audio?: typeof FileContent.Type | undefined
+  readonly voice?: typeof FileContent.Type | undefined
+  readonly video?: typeof CaptionedContent.Type | undefined
+  readonly sticker?: typeof FileContent.Type | undefined
   readonly replyTo?: MessageId | undefined
   readonly mentions?: ReadonlyArray<string> | undefined
   readonly scheduledAt?: Timestamp | undefined
@@ -63,6 +85,10 @@ export type SendFailure =
   | MessageNotFound
   | DeviceStateConflict
   | ContentUnsupported
+  | FileInvalid
+  | FileNotFound
+  | UploadMisdirected
+  | UploadRefused
   | IdempotencyKeyReused
   | GatewayUnknown
   | GatewayUnusable
@@ -85,6 +111,7 @@ export class MessageSender extends Context.Service<MessageSender, {
       const sends = yield* SendRepository
       const messages = yield* MessageRepository
       const log = yield* EventLog
+      const files = yield* checkFiles
       const { grace } = yield* SendSettings
       const random = yield* SecureRandom.SecureRandom
 
@@ -124,6 +151,21 @@ export class MessageSender extends Context.Service<MessageSender, {
             : Effect.fail(ContentUnsupported.of(name, content.type, [...part?.contents ?? []])))
         const replyTo = request.replyTo === undefined ? null : yield* readReply(device.id, request.replyTo)
         const { idempotencyKey: key, onUnknown = "report" } = request
+        const idempotency = key === undefined ? null : {
+          key,
+          digest: digest(JSON.stringify([chat, content, replyTo, mentions, scheduledAt, onUnknown]))
+        }
+        const known = yield* files.check(device.id, content).pipe(
+          Effect.as(null),
+          // A repeat may come when the file was deleted, because its message has ended, or when its server is away.
+          Effect.catch((error) =>
+            Effect.flatMap(
+              idempotency === null ? Effect.succeed(null) : sends.repeated(device.id, idempotency),
+              (send) => send === null ? Effect.fail(error) : Effect.succeed(send)
+            )
+          )
+        )
+        if (known !== null) return viewSend(known)
         const bytes = yield* random.randomBytes(16)
         const { send: accepted } = yield* sends.accept({
           id: formatMessageId(Buffer.from(bytes).toString("hex")),
@@ -134,10 +176,7 @@ export class MessageSender extends Context.Service<MessageSender, {
           onUnknown,
           scheduledAt,
           grace,
-          idempotency: key === undefined ? null : {
-            key,
-            digest: digest(JSON.stringify([chat, content, replyTo, mentions, scheduledAt, onUnknown]))
-          }
+          idempotency
         })
         return viewSend(accepted)
       })
@@ -160,22 +199,59 @@ export class MessageSender extends Context.Service<MessageSender, {
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }
 
-const readContent = (
-  { contact, location, poll, text }: SendMessage
-): Effect.Effect<OutgoingContent, ContentInvalid> => {
+const readContent = (request: SendMessage): Effect.Effect<OutgoingContent, ContentInvalid> => {
+  const { contact, location, poll, text } = request
   const given: Array<OutgoingContent> = []
   if (text !== undefined) given.push({ type: "text", text })
   if (location !== undefined) given.push({ type: "location", location })
   if (contact !== undefined) given.push({ type: "contact", contact })
   if (poll !== undefined) given.push({ type: "poll", poll })
+  for (const type of MediaKind.literals) {
+    const media: typeof DocumentContent.Type | undefined = request[type]
+    if (media === undefined) continue
+    const { caption = null, file: id, fileName = null, url } = media
+    if ((id === undefined) === (url === undefined)) {
+      return Effect.fail(ContentInvalid.of(`${type}: expected either the id of a file that was uploaded or a url`))
+    }
+    given.push({ type, file: id === undefined ? { url: url! } : { id }, caption, fileName })
+  }
   const [content] = given
   if (content === undefined || given.length > 1) {
-    return Effect.fail(ContentInvalid.of("Expected exactly one of text, location, contact and poll"))
+    return Effect.fail(ContentInvalid.of(`Expected exactly one of ${contents.join(", ")}`))
   }
   return poll !== undefined && (poll.choices ?? 1) > poll.options.length
     ? Effect.fail(ContentInvalid.of("poll.choices: there are not as many options"))
     : Effect.succeed(content)
 }
+
+const contents = ["text", "location", "contact", "poll", ...MediaKind.literals]
+
+/** What can be told of a file before it is sent. */
+const checkFiles = Effect.gen(function*() {
+  const outbound = yield* OutboundHttp
+  const files = Option.getOrNull(yield* Effect.serviceOption(OutgoingFiles))
+
+  const checkUpload = Effect.fnUntraced(function*(device: DeviceId, id: FileId, kind: MediaKind) {
+    if (files === null) return yield* UploadMisdirected.of()
+    const facts = yield* Effect.catch(files.find(device, id), ({ message }) => UploadRefused.of("disk", message))
+    if (facts === null) return yield* FileNotFound.of(id)
+    const refusal = refuseFile(kind, facts)
+    if (refusal !== null) return yield* FileInvalid.of(refusal.reason, `${kind}: ${refusal.detail}`)
+  })
+
+  return {
+    check: (
+      device: DeviceId,
+      content: OutgoingContent
+    ): Effect.Effect<void, UploadMisdirected | UploadRefused | FileNotFound | FileInvalid> => {
+      if (!isMedia(content)) return Effect.void
+      const { file, type } = content
+      return "id" in file
+        ? checkUpload(device, file.id, type)
+        : Effect.catch(outbound.check(file.url), ({ message }) => Effect.fail(FileInvalid.of("url", message)))
+    }
+  }
+})
 
 const readMentions = (
   { mentions = [] }: SendMessage,

@@ -9,6 +9,7 @@ import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import type { OnUnknown, SendBody, SendReason, SendState } from "../domain/Send.ts"
 import type { IdempotencyKeyReused } from "../domain/SendErrors.ts"
+import type { FilesInUse } from "./OutgoingFiles.ts"
 
 export interface NewSend {
   readonly id: MessageId
@@ -93,6 +94,14 @@ export class SendRepository extends Context.Service<SendRepository, {
    */
   readonly claim: (device: DeviceId, epoch: number) => Effect.Effect<ClaimedSend | null, StorageUnavailable>
 
+  /**
+   * The message's file is here, and its request is about to begin. False: the device has another owner by now, and
+   * nothing may be sent. Only for a message whose file is fetched: until then its claim proves that it was not sent.
+   */
+  readonly begin: (
+    claimed: Pick<ClaimedSend, "id" | "deviceId" | "epoch">
+  ) => Effect.Effect<boolean, StorageUnavailable>
+
   /** Back to `pending`: it was not sent. Only under the epoch of its claim. */
   readonly release: (
     claimed: Pick<ClaimedSend, "id" | "epoch">,
@@ -107,7 +116,7 @@ export class SendRepository extends Context.Service<SendRepository, {
 
   /**
    * Makes due what is scheduled for now, ends what is over its time, and puts into doubt what a former owner of its device
-   * had claimed.
+   * had claimed; what that one still fetched the file of is due again.
    */
   readonly sweep: Effect.Effect<SendSweep, StorageUnavailable>
 
@@ -116,6 +125,18 @@ export class SendRepository extends Context.Service<SendRepository, {
     ReadonlyArray<{ readonly send: StoredSend; readonly age: number }>,
     StorageUnavailable
   >
+
+  /** The uploaded files that messages may still be sent with. */
+  readonly filesInUse: Effect.Effect<FilesInUse, StorageUnavailable>
+
+  /**
+   * What the key stands for, as `accept` would answer; null where it would store a new message. For a request that cannot be
+   * checked again as it was at first.
+   */
+  readonly repeated: (
+    device: DeviceId,
+    idempotency: { readonly key: string; readonly digest: string }
+  ) => Effect.Effect<StoredSend | null, IdempotencyKeyReused | StorageUnavailable>
 
   /** Which of these WhatsApp ids are known to be those of messages that Columba has sent. */
   readonly linked: (

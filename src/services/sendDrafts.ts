@@ -1,5 +1,7 @@
 /** What the log records of a message that Columba sends: events and the change of its row, in one transaction. */
 import type { EventDraft } from "../domain/Event.ts"
+import type { MessageData } from "../domain/EventData.ts"
+import { isMedia } from "../domain/Send.ts"
 import type { OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
 import { deriveMessageKey, makeEventId } from "./EventIdentity.ts"
 import type { LogEffect } from "./LogEffect.ts"
@@ -59,13 +61,26 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
       chat,
       sender,
       fromMe: true,
-      type: send.body.content.type,
-      body: readText(send.body.content)
+      type: typeOf(send.body.content),
+      body: readText(send.body.content),
+      ...describeMedia(send.body.content)
     },
     identity: { chat, sender, fromMe: true, waId, rank: "" }
   }
   return { drafts: [sent, status], effects: [effect] }
 }
+
+/** As events and lists name it: a voice note is a sound among others. */
+export const typeOf = ({ type }: OutgoingContent): string => type === "voice" ? "audio" : type
+
+const describeMedia = (content: OutgoingContent): Pick<MessageData, "media"> =>
+  !isMedia(content) ? {} : {
+    media: {
+      kind: typeOf(content),
+      ...(content.fileName === null ? undefined : { fileName: content.fileName }),
+      ...(content.caption === null ? undefined : { caption: content.caption })
+    }
+  }
 
 /** The text that people see of it. */
 export const readText = (content: OutgoingContent): string | null => {
@@ -75,6 +90,6 @@ export const readText = (content: OutgoingContent): string | null => {
     case "poll":
       return content.poll.question
     default:
-      return null
+      return isMedia(content) ? content.caption : null
   }
 }

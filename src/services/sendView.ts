@@ -1,7 +1,7 @@
 /** A message that Columba sends, as readers get it. */
 import type { Message, AckStatus, MessageStatus } from "../domain/Message.ts"
 import type { SendState } from "../domain/Send.ts"
-import { readText } from "./sendDrafts.ts"
+import { readText, typeOf } from "./sendDrafts.ts"
 import type { StoredSend } from "./SendRepository.ts"
 
 /** What acks have said of it since. */
@@ -21,7 +21,7 @@ export const viewSend = (send: StoredSend, moved: Acknowledged | null = null): M
     waId,
     chat,
     sender,
-    type: content.type,
+    type: typeOf(content),
     body: readText(content),
     status: moved === null ? statusOf(send.state) : moved.status,
     via: "columba",

@@ -5,6 +5,22 @@
  */
 import { closeSync, openSync, writeSync } from "node:fs"
 
+/** What was sent over the API, as the gateway got it. */
+export interface SentEntry {
+  readonly chat: string
+  readonly text: string
+  readonly file?: SentFile
+}
+
+export interface SentFile {
+  readonly kind: string
+  readonly name: string
+  readonly type: string
+  readonly size: number
+  /** SHA-256 in hex. */
+  readonly hash: string
+}
+
 export interface LedgerEntry {
   /** 1, 2, 3 … over all devices. */
   readonly n: number
@@ -29,7 +45,7 @@ export interface LedgerEntry {
   /** Of a message or an edit: its text. */
   readonly text?: string
   /** Of a message that was sent over the API. */
-  readonly sent?: { readonly chat: string; readonly text: string }
+  readonly sent?: SentEntry
   /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */

@@ -124,7 +124,7 @@ const makeRow = (payload: Payload): HistoryRow => {
     timestamp,
     is_from_me: payload.is_from_me === true,
     media_type: media,
-    filename: media === "document" ? "price list.pdf" : "",
+    filename: media === "document" ? String(payload.filename ?? "price list.pdf") : "",
     url: media === "" ? "" : `https://mmg.whatsapp.net/${String(payload.id)}.enc`,
     file_length: media === "" ? 0 : 2048,
     created_at: timestamp,

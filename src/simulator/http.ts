@@ -22,8 +22,8 @@ export const json = (status: number, value: unknown): Reply => ({
   headers: { "content-type": "application/json" }
 })
 
-/** Requests carry at most a list of devices or a small file. */
-const bodyBytesMax = 4 * 1024 * 1024
+/** What GOWA takes, for the largest of its files and what surrounds it. */
+const bodyBytesMax = 100_000_000
 
 /** The body as bytes, or null above its bound. */
 export const readBody = (request: IncomingMessage, done: (body: Buffer | null) => void): void => {
@@ -40,6 +40,31 @@ export const readBody = (request: IncomingMessage, done: (body: Buffer | null) =
 /** The body as JSON, or undefined if it is none or above its bound. */
 export const readJson = (request: IncomingMessage, done: (body: unknown) => void): void =>
   readBody(request, (body) => done(parseJson(body)))
+
+/** A file of a form. */
+export interface FormFile {
+  readonly name: string
+  readonly type: string
+  readonly bytes: Buffer
+}
+
+/** The fields of a body in a form or in JSON; undefined if it is neither, or above its bound. */
+export const parseFields = async (request: IncomingMessage, body: Buffer | null): Promise<unknown> => {
+  const type = request.headers["content-type"] ?? ""
+  if (body === null || !type.startsWith("multipart/form-data")) return parseJson(body)
+  try {
+    const form = await new Response(new Uint8Array(body), { headers: { "content-type": type } }).formData()
+    const fields: Record<string, string | FormFile> = {}
+    for (const [name, value] of form.entries()) {
+      fields[name] = typeof value === "string"
+        ? value
+        : { name: value.name, type: value.type, bytes: Buffer.from(await value.arrayBuffer()) }
+    }
+    return fields
+  } catch {
+    return undefined
+  }
+}
 
 export const parseJson = (body: Buffer | null): unknown => {
   if (body === null) return undefined

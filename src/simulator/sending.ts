@@ -4,8 +4,10 @@
  */
 import type { Payload } from "./Dialect.ts"
 import { envelope, internalError, success } from "./envelope.ts"
-import type { Reply } from "./http.ts"
+import type { FormFile, Reply } from "./http.ts"
+import type { SentFile } from "./Ledger.ts"
 import { makeWaId, withSendFaults } from "./sendFaults.ts"
+import { describeMedia, mediaRules, refuseMedia } from "./sentFiles.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
@@ -19,6 +21,7 @@ interface Sent {
   readonly content: Payload
   /** What the ledger shows of it. */
   readonly text: string
+  readonly file?: SentFile
 }
 
 type Fields = Readonly<Record<string, unknown>>
@@ -59,8 +62,14 @@ const read = (kind: string, fields: Fields): Sent | Reply | null => {
       return { content: {}, text: question }
     }
     default:
-      return null
+      return kind in mediaRules ? readMedia(kind, fields[kind], textIn(fields, "caption") ?? "") : null
   }
+}
+
+const readMedia = (field: string, file: unknown, caption: string): Sent | Reply => {
+  if (typeof file !== "object" || file === null || !("bytes" in file)) return invalid(`${field}: cannot be blank.`)
+  const refusal = refuseMedia(field, file as FormFile)
+  return refusal === null ? describeMedia(field, file as FormFile, caption) : invalid(refusal)
 }
 
 /** `refusal`: why the slot cannot send now. Null: there is no such path. */
@@ -90,7 +99,11 @@ export const sendMessage = (
     const id = makeWaId()
     // No webhook tells of it: only the history does, and there in the name of the companion.
     const payload = { id, timestamp, is_from_me: true, chat_id: chat, from: companionJid(device.jid ?? "") }
-    core.emitter.keep(device, "message", { ...payload, ...asked.content }, { chat, text: asked.text })
+    core.emitter.keep(device, "message", { ...payload, ...asked.content }, {
+      chat,
+      text: asked.text,
+      ...(asked.file === undefined ? undefined : { file: asked.file })
+    })
     core.emitter.emit(device, "message.ack", {
       ids: [id],
       chat_id: chat,

@@ -36,6 +36,7 @@ const settings: Settings = {
   debug: false,
   secretKeys: [],
   outboundAllowPrivate: false,
+  outbox: "data/outbox",
   notes: []
 }
 

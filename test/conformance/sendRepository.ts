@@ -4,6 +4,7 @@ import { randomBytes } from "node:crypto"
 import { Duration, Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
+import type { FileId, FileSource } from "../../src/domain/OutgoingFile.ts"
 import type { AckData } from "../../src/domain/EventData.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
 import { digest, formatMessageId } from "../../src/services/EventIdentity.ts"
@@ -32,6 +33,12 @@ export const newSend = (deviceId: DeviceId, text: string, change: Partial<NewSen
 })
 
 const withKey = (key: string, text: string) => ({ idempotency: { key, digest: digest(text) } })
+
+const imageOf = (file: FileSource): NewSend["body"] => ({
+  content: { type: "image", file, caption: null, fileName: null },
+  replyTo: null,
+  mentions: []
+})
 
 const textOf = (send: StoredSend | null): string | null =>
   send?.body.content.type === "text" ? send.body.content.text : null
@@ -139,6 +146,60 @@ export const sendRepositoryConformance = (
         yield* record(taken, sentAs(freshWaId()))
         assert.strictEqual((yield* sends.find(taken.id))?.state, "sent")
         assert.isFalse((yield* sends.doubtful).some(({ send }) => send.id === taken.id))
+      }))
+
+    it.effect("a message whose file was still fetched when its owner ended is due again, and no other is", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { claim, epoch, id } = yield* owned
+        const fetched = (n: number) =>
+          newSend(id, "", { chat: chat(n), body: imageOf({ url: `https://example.com/${n}.jpg` }) })
+        for (const n of [1, 2]) yield* sends.accept(fetched(n))
+        const first = (yield* sends.claim(id, epoch))!
+        const second = (yield* sends.claim(id, epoch))!
+        assert.isTrue(yield* sends.begin(second))
+        const newer = yield* claim
+        assert.isFalse(yield* sends.begin(first), "the device has another owner")
+        const { due, untold } = yield* sends.sweep
+        assert.include(due, id)
+        assert.deepStrictEqual(
+          untold.flatMap((send) => send.deviceId === id ? [[send.id, send.state]] : []),
+          [[second.id, "unknown"]]
+        )
+        const again = (yield* sends.claim(id, newer))!
+        assert.deepStrictEqual([again.id, again.attempts], [first.id, 2])
+        assert.isFalse(yield* sends.begin(first), "nor does a claim of the former one begin")
+        assert.isTrue(yield* sends.begin(again))
+      }))
+
+    it.effect("a file is in use until the last message with it has ended", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        const file = (n: number) => `file_${String(n).padStart(26, "0")}` as FileId
+        const using = Effect.map(sends.filesInUse, (used) => [...used.get(id) ?? []].toSorted())
+        for (const [to, n] of [[1, 1], [2, 1], [3, 2]] as const) {
+          yield* sends.accept(newSend(id, "", { chat: chat(to), body: imageOf({ id: file(n) }) }))
+        }
+        yield* sends.accept(newSend(id, "a text"))
+        assert.deepStrictEqual(yield* using, [file(1), file(2)])
+        yield* record((yield* sends.claim(id, epoch))!, sentAs(freshWaId()))
+        assert.deepStrictEqual(yield* using, [file(1), file(2)])
+        yield* record((yield* sends.claim(id, epoch))!, sentAs(freshWaId()))
+        assert.deepStrictEqual(yield* using, [file(2)])
+      }))
+
+    it.effect("what a key stands for is told without a new message", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        const { idempotency } = withKey("k9", "hello")
+        assert.isNull(yield* sends.repeated(id, idempotency))
+        const { send } = yield* sends.accept(newSend(id, "hello", { idempotency }))
+        yield* record((yield* sends.claim(id, epoch))!, sentAs(freshWaId()))
+        assert.deepStrictEqual(yield* sends.repeated(id, idempotency), send)
+        const other = yield* Effect.flip(sends.repeated(id, withKey("k9", "other").idempotency))
+        assert.strictEqual(other._tag, "IdempotencyKeyReused")
       }))
 
     it.effect("a message in doubt is sent again only when asked, and ends once", () =>

@@ -8,6 +8,7 @@ import type { DeviceStateTag } from "../../src/domain/DeviceState.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
 import * as adapters from "../../src/layers/gateways/adapters.ts"
+import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
@@ -33,11 +34,21 @@ export type GivenGateway = Omit<OwnGateway, "name" | "source">
 
 const secretKeys = [Redacted.make<Uint8Array>(new Uint8Array(32))]
 
+interface Options {
+  readonly port: number
+  readonly storage?: Storage
+  readonly keys?: ApiKeys["Service"]["keys"]
+  /** Where files to send are kept; without it the server takes none. */
+  readonly outbox?: FileOutbox.FileOutboxOptions
+  /** Private addresses are allowed unless a test says otherwise. */
+  readonly outbound?: Partial<Outbound.OutboundOptions>
+}
+
 const services = (
   gateway: GivenGateway,
   storage: Storage,
   url: string,
-  keys: ApiKeys["Service"]["keys"] = []
+  { keys = [], outbound, outbox }: Pick<Options, "keys" | "outbound" | "outbox">
 ) => {
   const own: OwnGateway = { ...gateway, name: "default" as GatewayName, source: "environment" }
   const base = Layer.mergeAll(
@@ -68,11 +79,13 @@ const services = (
     MessageMedia.layer,
     MessageSender.layer,
     Layer.provide(WebhookIngest.layer, SlotLookup.layer),
-    Layer.provide(SubscriptionManager.layer, Outbound.layer({ allowPrivate: true }))
+    SubscriptionManager.layer
   ).pipe(
     Layer.provideMerge(LocalFleet.layer),
     Layer.provideMerge(gateways),
-    Layer.provideMerge(base)
+    Layer.provideMerge(base),
+    Layer.provideMerge(Outbound.layer({ allowPrivate: true, ...outbound })),
+    Layer.provideMerge(outbox === undefined ? Layer.empty : FileOutbox.layer(outbox))
   )
 }
 
@@ -97,13 +110,13 @@ export interface RunningServer {
 
 export const start = Effect.fnUntraced(function*(
   gateway: GivenGateway,
-  options: { readonly port: number; readonly storage?: Storage; readonly keys?: ApiKeys["Service"]["keys"] }
+  options: Options
 ) {
   const scope = yield* Scope.fork(yield* Effect.scope)
   const storage = options.storage ?? (yield* makeStorage)
   const url = `http://127.0.0.1:${options.port}`
   const layer = HttpServerLayer({ host: "127.0.0.1", port: options.port, corsOrigins: [] }).pipe(
-    Layer.provideMerge(services(gateway, storage, url, options.keys))
+    Layer.provideMerge(services(gateway, storage, url, options))
   )
   const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)
   const manager = Context.get(context, DeviceManager)

@@ -9,13 +9,17 @@ export type SendAnswer = Effect.Effect<
 >
 
 export class ScriptedSending implements Send {
-  readonly contents: ReadonlySet<ContentType> = new Set(["text"] as const)
+  readonly contents: ReadonlySet<ContentType>
   /** Every message that the gateway was given, in order. */
   readonly given: Array<OutgoingMessage> = []
   #ids = 0
   #held: Deferred.Deferred<void> | null = null
   /** What becomes of the nth message, from 1; by default it is sent. */
   answer: (message: OutgoingMessage, n: number) => SendAnswer | null = () => null
+
+  constructor(contents: ReadonlyArray<ContentType> = ["text"]) {
+    this.contents = new Set(contents)
+  }
 
   /** From now on answers wait until they are released. */
   hold(): Deferred.Deferred<void> {

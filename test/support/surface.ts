@@ -21,6 +21,7 @@ import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
+import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
 import { GatewayAdapters } from "../../src/services/GatewayAdapters.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
@@ -107,6 +108,8 @@ export const services = (
     readonly webhookSecret?: string
     /** Whether subscriptions may be on this machine; they may unless a test says otherwise. */
     readonly allowPrivate?: boolean
+    /** Where files to send are kept; without it the server takes none, as one that runs no devices. */
+    readonly outbox?: string
   } = {}
 ) => {
   const script = options.script ?? makeScript()
@@ -154,12 +157,15 @@ export const services = (
     Layer.orDie
   )
   const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
-  const subscriptions = SubscriptionManager.layer.pipe(
-    Layer.provide(Outbound.layer({ allowPrivate: options.allowPrivate ?? true }))
-  )
-  return Layer.mergeAll(DeviceManager.layer, MessageMedia.layer, MessageSender.layer, ingest, subscriptions).pipe(
+  const outbound = Outbound.layer({ allowPrivate: options.allowPrivate ?? true })
+  const subscriptions = SubscriptionManager.layer.pipe(Layer.provide(outbound))
+  const sender = Layer.provide(MessageSender.layer, outbound)
+  return Layer.mergeAll(DeviceManager.layer, MessageMedia.layer, sender, ingest, subscriptions).pipe(
     Layer.provideMerge(gateways),
-    Layer.provideMerge(base)
+    Layer.provideMerge(base),
+    Layer.provideMerge(
+      options.outbox === undefined ? Layer.empty : FileOutbox.layer({ directory: options.outbox })
+    )
   )
 }
 

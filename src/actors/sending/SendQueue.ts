@@ -10,7 +10,9 @@
 import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
+import { isFetched } from "../../domain/Send.ts"
 import type { SendReason } from "../../domain/Send.ts"
+import type { OutgoingFile } from "../../services/GatewayParts.ts"
 import { Condition } from "../../services/Condition.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
@@ -23,6 +25,7 @@ import { SendSettings } from "../../services/SendSettings.ts"
 import { describeDefect } from "../device/DeviceCell.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as SendDoubts from "./SendDoubts.ts"
+import * as SendFiles from "./SendFiles.ts"
 
 /** A device with something to send, as far as is known. */
 interface Lane {
@@ -56,6 +59,7 @@ export const make = Effect.fnUntraced(function*(
   const settings = yield* SendSettings
   const clock = yield* Clock.Clock
   const fibers = yield* FiberSet.make<void>()
+  const files = yield* SendFiles.make(sends)
   const lanes = new Map<DeviceId, Lane>()
   const work = new Condition()
   let inFlight = 0
@@ -125,7 +129,26 @@ export const make = Effect.fnUntraced(function*(
     )
   )
 
-  const ask = (cell: DeviceCell, claimed: ClaimedSend, claimedAt: number): Effect.Effect<Answer> => {
+  const ask = Effect.fnUntraced(function*(cell: DeviceCell, claimed: ClaimedSend, claimedAt: number) {
+    const { gateway } = cell.host
+    const takes = gateway.send?.contents.has(claimed.body.content.type) === true && !claimed.limited
+    const file = takes ? yield* files.prepare(claimed) : null
+    if (file === null || !("_tag" in file)) {
+      // A message whose file was fetched has begun anew.
+      return yield* give(cell, claimed, isFetched(claimed.body.content) ? now() : claimedAt, file)
+    }
+    const { detail, permanent, reason } = file
+    return permanent
+      ? { _tag: "Ended" as const, outcome: { state: "failed" as const, waId: null, reason, detail } }
+      : { _tag: "Back" as const, reason, detail }
+  }, Effect.scoped)
+
+  const give = (
+    cell: DeviceCell,
+    claimed: ClaimedSend,
+    claimedAt: number,
+    file: OutgoingFile | null
+  ): Effect.Effect<Answer> => {
     const { content } = claimed.body
     const part = cell.host.gateway.send
     const failed = (reason: SendReason, detail: string): Answer => ({
@@ -147,7 +170,7 @@ export const make = Effect.fnUntraced(function*(
       _tag: "Ended",
       outcome: { state: "unknown", waId: null, reason: "no-answer", detail }
     })
-    return part.message(target, { to: claimed.chat, ...claimed.body }).pipe(
+    return part.message(target, { to: claimed.chat, file, ...claimed.body }).pipe(
       Effect.map(({ waId }): Answer => ({ _tag: "Ended", outcome: sentAs(waId) })),
       Effect.catchTags({
         SendRefused: ({ message, permanent, reason }) =>
@@ -186,7 +209,8 @@ export const make = Effect.fnUntraced(function*(
       const answer = yield* ask(cell, send, claimedAt)
       if (answer._tag === "Ended") {
         lane.pause = Duration.toMillis(settings.pauseMin)
-        return yield* record(send, answer.outcome, cell.actorState.jid ?? send.sender)
+        yield* record(send, answer.outcome, cell.actorState.jid ?? send.sender)
+        return yield* files.ended(send)
       }
       lane.pausedUntil = now() + lane.pause
       lane.pause = Math.min(lane.pause * 2, Duration.toMillis(settings.pauseMax))

@@ -6,7 +6,7 @@
 import type { MessageData } from "../../domain/EventData.ts"
 import type { MessageId } from "../../domain/Ids.ts"
 import { isLid } from "../../domain/Jid.ts"
-import type { OutgoingContent } from "../../domain/Send.ts"
+import type { MediaContent, OutgoingContent } from "../../domain/Send.ts"
 
 export interface Doubt {
   readonly id: MessageId
@@ -25,6 +25,15 @@ export interface Found extends Pick<MessageData, "waId" | "chat" | "type" | "bod
 const mayBeSameChat = (one: string, other: string): boolean =>
   one === other || (isLid(one) !== isLid(other) && !one.endsWith("@g.us") && !other.endsWith("@g.us"))
 
+/**
+ * Of a message with a file, the history has the kind and a line with the caption or the name. Without either, one picture
+ * looks like any other: then nothing is proven.
+ */
+const fitsFile = ({ caption, fileName, type: kind }: MediaContent, type: string, body: string | null): boolean => {
+  const mark = (caption ?? fileName ?? "").trim()
+  return mark !== "" && type === (kind === "voice" ? "audio" : kind) && body?.trim().endsWith(mark) === true
+}
+
 const fits = (content: OutgoingContent, { body, type }: Found): boolean => {
   switch (content.type) {
     case "text":
@@ -35,6 +44,8 @@ const fits = (content: OutgoingContent, { body, type }: Found): boolean => {
       return type === "contact" || body?.startsWith("👤") === true
     case "poll":
       return body === content.poll.question
+    default:
+      return fitsFile(content, type, body)
   }
 }
 

@@ -9,6 +9,7 @@ import { MediaStore } from "../../services/MediaStore.ts"
 import { MessageMedia } from "../../services/MessageMedia.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import * as FileMediaStore from "../files/FileMediaStore.ts"
+import * as FileOutbox from "../files/FileOutbox.ts"
 import type { Settings } from "../Settings.ts"
 import { startFailed } from "./StartFailed.ts"
 import type { StartFailed } from "./StartFailed.ts"
@@ -21,6 +22,13 @@ export const messageMedia = (
     Layer.provideMerge(FileMediaStore.layer(media)),
     Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, "check COLUMBA_DATA_DIR"))))
   )
+
+/**
+ * Files to send are on the disk of the process that runs the devices. Another one could not hand them over, and takes
+ * none.
+ */
+export const filesToSend = ({ outbox, roles }: Settings): Layer.Layer<never> =>
+  roles.has("devices") ? FileOutbox.layer({ directory: outbox }) : Layer.empty
 
 /** Runs with its scope; nothing where files are not kept. */
 export const keepMedia: Effect.Effect<void, never, EventLog | MessageMedia | Scope.Scope> = Effect.flatMap(

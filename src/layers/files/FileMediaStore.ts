@@ -7,10 +7,11 @@ import { createReadStream } from "node:fs"
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises"
 import { join } from "node:path"
 import * as NodeStream from "@effect/platform-node/NodeStream"
-import { Duration, Effect, Layer, Predicate, Schema, Stream } from "effect"
+import { Duration, Effect, Layer, Schema, Stream } from "effect"
 import { DeviceId, MessageId } from "../../domain/Ids.ts"
 import { MediaStore, MediaStoreFailed } from "../../services/MediaStore.ts"
 import type { FileDescription, KeptFile } from "../../services/MediaStore.ts"
+import { codeOf, draftEnding, writeWhole } from "./wholeFile.ts"
 
 export interface FileMediaStoreOptions {
   readonly directory: string
@@ -25,7 +26,6 @@ const headroom = 0.05
 const headBytesMax = 4096
 
 const placeFile = "place"
-const draftEnding = ".part"
 
 /** A draft that nobody has written to for so long was left by a crash. Another process may be writing younger ones. */
 const draftMillisMax = 10 * 60_000
@@ -42,9 +42,7 @@ interface Entry {
 }
 
 const failed = (operation: string) => (cause: unknown): MediaStoreFailed =>
-  MediaStoreFailed.of(operation, isError(cause) && typeof cause.code === "string" ? cause.code : "unknown")
-
-const isError = (cause: unknown): cause is { readonly code?: unknown } => Predicate.isObject(cause)
+  MediaStoreFailed.of(operation, codeOf(cause))
 
 const attempt = <A>(operation: string, run: () => Promise<A>) =>
   Effect.tryPromise({ try: run, catch: failed(operation) })
@@ -114,29 +112,19 @@ const make = Effect.fnUntraced(function*(
 
   const write: MediaStore["Service"]["write"] = (device, id, { content, fileName, mimeType }) =>
     Effect.gen(function*() {
-      const operation = "write a file"
-      const path = formatPath(device, id)
-      const draft = `${path}.${++drafts}${draftEnding}`
       let size = 0
-      yield* Effect.acquireUseRelease(
-        attempt(operation, async () => {
-          await mkdir(join(directory, device), { recursive: true, mode: 0o700 })
-          return await open(draft, "wx", 0o600)
-        }),
-        (file) =>
-          Effect.gen(function*() {
-            const head = encodeHead({ mimeType, fileName })
-            yield* attempt(operation, () => file.appendFile(head))
-            yield* Stream.runForEach(content, (part) => {
-              size += part.length
-              return attempt(operation, () => file.appendFile(part))
-            })
-            yield* attempt(operation, () => file.sync())
-            yield* attempt(operation, () => rename(draft, path))
-            size += head.length
-          }),
-        (file) => Effect.ignore(Effect.andThen(attempt(operation, () => file.close()), deleteFiles([draft])))
-      )
+      yield* writeWhole({
+        directory: join(directory, device),
+        draft: `${id}.${++drafts}`,
+        content: Stream.concat(Stream.make(encodeHead({ mimeType, fileName })), content).pipe(
+          Stream.map((part) => {
+            size += part.length
+            return part
+          })
+        ),
+        name: () => id,
+        failed: failed("write a file")
+      })
       files++
       bytes += size
       if (bytes > quotaBytes) yield* tidy
@@ -211,7 +199,7 @@ const make = Effect.fnUntraced(function*(
 })
 
 const absent = (cause: unknown): null => {
-  if (isError(cause) && cause.code === "ENOENT") return null
+  if (codeOf(cause) === "ENOENT") return null
   throw cause
 }
 

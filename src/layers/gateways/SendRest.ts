@@ -1,14 +1,15 @@
 /**
  * The requests that send messages. They differ from all others in what a failure means: one that has not reached the gateway
- * may be made again, and of any other it is not known what it has done. So each has a connection of its own: on one that was
+ * whole may be made again, and of any other it is not known what it has done. So each has a connection of its own: on one that was
  * kept, the gateway may have hung up just now, and the request would be lost with no way to tell.
  */
-import { Effect, type Scope } from "effect"
+import { Effect, type Scope, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
 import type { HttpClientError, HttpMethod } from "effect/http"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { GatewayName } from "../../domain/Ids.ts"
 import { SendOutcomeUnknown } from "../../services/GatewayParts.ts"
+import type { FileBody } from "./fileBodies.ts"
 import { describeFailure, makeHttpClient } from "./RestClient.ts"
 import type { RestOptions, RestReply } from "./RestClient.ts"
 
@@ -16,8 +17,9 @@ export interface SendRequest {
   readonly method: HttpMethod.HttpMethod
   readonly url: URL
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent as JSON. */
+  /** Sent as JSON, unless it is a file's. */
   readonly body: unknown
+  readonly file?: FileBody
 }
 
 export interface SendRest {
@@ -31,21 +33,41 @@ const connectionsMax = 16
 /** GOWA gives up a message after 45 s, and answers so; an earlier end would leave more of them in doubt. */
 const answerMillis = 60_000
 
+/** A file is given to the gateway at 1 MB/s or more. */
+const bytesPerMilli = 1_000
+
+const operation = "take a message"
+
 export const make = Effect.fnUntraced(function*(
   options: Pick<RestOptions, "name" | "headers">
 ): Effect.fn.Return<SendRest, never, Scope.Scope> {
   const client = yield* makeHttpClient({ keepAlive: false, maxSockets: connectionsMax })
   return {
-    submit: ({ body, headers, method, url }) => {
+    submit: ({ body, file, headers, method, url }) => {
       const request = HttpClientRequest.make(method)(url, {
         headers: { accept: "application/json", ...options.headers, ...headers }
       })
-      return client.execute(HttpClientRequest.bodyJsonUnsafe(request, body)).pipe(
+      const progress = { whole: file === undefined }
+      const millis = answerMillis + Math.ceil((file?.size ?? 0) / bytesPerMilli)
+      const withBody = file === undefined
+        ? HttpClientRequest.bodyJsonUnsafe(request, body)
+        : HttpClientRequest.bodyStream(request, noting(file.content, progress), {
+          contentType: file.contentType,
+          contentLength: file.size
+        })
+      return client.execute(withBody).pipe(
         Effect.flatMap((response) => Effect.map(response.text, (text) => ({ status: response.status, text }))),
-        Effect.mapError((error) => explain(options.name, error)),
+        Effect.mapError((error) => explain(options.name, error, progress.whole)),
         Effect.timeoutOrElse({
-          duration: answerMillis,
-          orElse: () => Effect.fail(new SendOutcomeUnknown({ message: `no answer within ${answerMillis / 1000} s` }))
+          duration: millis,
+          orElse: () => {
+            const detail = `no answer within ${millis / 1000} s`
+            return Effect.fail(
+              progress.whole
+                ? new SendOutcomeUnknown({ message: detail })
+                : GatewayUnavailable.of(options.name, operation, detail)
+            )
+          }
         }),
         Effect.provideService(HttpClient.TracerDisabledWhen, () => true)
       )
@@ -53,13 +75,24 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
+/** Notes when the last of the body was asked for: before that, the gateway cannot have had all of it. */
+const noting = (content: FileBody["content"], progress: { whole: boolean }): FileBody["content"] =>
+  Stream.concat(
+    content,
+    Stream.suspend(() => {
+      progress.whole = true
+      return Stream.empty
+    })
+  )
+
 const explain = (
   name: GatewayName,
-  error: HttpClientError.HttpClientError
+  error: HttpClientError.HttpClientError,
+  whole: boolean
 ): GatewayUnavailable | SendOutcomeUnknown => {
   const detail = describeFailure(error)
-  return hasNotBegun(error)
-    ? GatewayUnavailable.of(name, "take a message", detail)
+  return !whole || hasNotBegun(error)
+    ? GatewayUnavailable.of(name, operation, detail)
     : new SendOutcomeUnknown({ message: `the connection broke while the gateway had the message (${detail})` })
 }
 

@@ -3,9 +3,18 @@
  * GOWA's paths. What an answer means is a table, and everything that the table does not have leaves the message in doubt.
  */
 import { Effect, Result, Schema } from "effect"
-import { everyone } from "../../domain/Send.ts"
-import type { OutgoingMessage, Send, SendOutcomeUnknown, SendRefused } from "../../services/GatewayParts.ts"
+import type { MediaKind } from "../../domain/OutgoingFile.ts"
+import { everyone, isMedia } from "../../domain/Send.ts"
+import type { MediaContent } from "../../domain/Send.ts"
+import type {
+  OutgoingFile,
+  OutgoingMessage,
+  Send,
+  SendOutcomeUnknown,
+  SendRefused
+} from "../../services/GatewayParts.ts"
 import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
+import { type FileBody, formBody } from "./fileBodies.ts"
 import type { RestClient } from "./RestClient.ts"
 import { inDoubt, refusedForGood, refusedForNow } from "./sendAnswers.ts"
 import type { SendRest } from "./SendRest.ts"
@@ -16,14 +25,28 @@ const decodeSent = Schema.decodeUnknownResult(
 )
 
 export const make = (rest: RestClient, sending: SendRest): Send => ({
-  contents: new Set(["text", "location", "contact", "poll"] as const),
+  contents: new Set(
+    [
+      "text",
+      "location",
+      "contact",
+      "poll",
+      "image",
+      "document",
+      "audio",
+      "voice",
+      "video",
+      "sticker"
+    ] as const
+  ),
   message: Effect.fn("EnvelopeSending.message")(function*(target, message) {
-    const { body, kind } = compose(message)
+    const { body, file, kind } = compose(message)
     const { status, text } = yield* sending.submit({
       method: "POST",
       url: rest.at("send", kind),
       headers: { "x-device-id": encodeURIComponent(target.upstreamId) },
-      body: { phone: message.to, ...body }
+      body: { phone: message.to, ...body },
+      ...(file === undefined ? undefined : { file })
     })
     const reply: Reply = { status, envelope: readEnvelope(text) }
     const sent = decodeSent(reply.envelope?.results)
@@ -32,10 +55,41 @@ export const make = (rest: RestClient, sending: SendRest): Send => ({
   })
 })
 
+interface Composed {
+  readonly kind: string
+  readonly body?: Readonly<Record<string, unknown>>
+  readonly file?: FileBody
+}
+
+/** The path, and the field of the file. */
+const mediaPaths: Readonly<Record<MediaKind, string>> = {
+  image: "image",
+  document: "file",
+  audio: "audio",
+  voice: "audio",
+  video: "video",
+  sticker: "sticker"
+}
+
+/** A form of texts. Images are sent as they are: GOWA would make them 600 pixels wide. */
+const composeMedia = (to: string, content: MediaContent, replyTo: OutgoingMessage["replyTo"], file: OutgoingFile) => {
+  const kind = mediaPaths[content.type]
+  const fields = {
+    phone: to,
+    ...(content.caption === null ? undefined : { caption: content.caption }),
+    ...(replyTo === null || content.type === "sticker" ? undefined : { reply_message_id: replyTo.waId }),
+    ...(content.type === "voice" ? { ptt: "true" } : undefined),
+    ...(content.type === "image" ? { compress: "false" } : undefined)
+  }
+  return { kind, file: formBody(fields, kind, file) }
+}
+
 /** The path and the fields of a message. Locations have neither name nor address here. */
-const compose = (
-  { content, mentions, replyTo }: OutgoingMessage
-): { readonly kind: string; readonly body: Readonly<Record<string, unknown>> } => {
+const compose = ({ content, file, mentions, replyTo, to }: OutgoingMessage): Composed => {
+  if (isMedia(content)) {
+    if (file === null) throw new Error("A message with a file was given without it")
+    return composeMedia(to, content, replyTo, file)
+  }
   switch (content.type) {
     case "text":
       return {
@@ -93,6 +147,9 @@ export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutc
 
 /** Of the many failures that share one code, those that say that nothing was sent. */
 const judgeInternal = (status: number, { code, message }: Envelope) => {
+  if (/ffmpeg not installed/i.test(message)) {
+    return refusedForGood("unsupported", "the gateway lacks ffmpeg, which it needs for this file")
+  }
   if (/invalid jid/i.test(message)) return refusedForGood("invalid", "the gateway cannot read the recipient's address")
   const refusal = /server returned error (\d{3})/.exec(message)
   if (refusal !== null) return refusedForGood("refused", `WhatsApp refused the message (${refusal[1]})`)

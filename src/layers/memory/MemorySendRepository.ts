@@ -3,6 +3,7 @@ import { Duration, Effect, Layer, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
+import { fileOf } from "../../domain/Send.ts"
 import type { SendState } from "../../domain/Send.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
 import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
@@ -31,6 +32,8 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
     const iso = (at: number) => new Date(at).toISOString()
     const waits = ({ send }: MemorySend) =>
       (send.state === "pending" || send.state === "scheduled") && Date.parse(send.expiresAt) > now()
+    const mayBeSent = ({ claimedAt, state, updatedAt }: StoredSend) =>
+      !final.has(state) || (state === "unknown" && Date.parse(claimedAt ?? updatedAt) > now() - doubtMillis)
     const change = (row: MemorySend, update: Partial<StoredSend>, more: Partial<MemorySend> = {}): MemorySend => {
       const changed = { ...row, ...more, send: { ...row.send, ...update, updatedAt: iso(now()) } }
       sends.set(row.send.id, changed)
@@ -39,21 +42,26 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
     const findRow = (id: string): MemorySend | undefined =>
       sends.get(id) ?? findByMessage(sends, parseMessageId(id) ?? "")
     const rows = () => [...sends.values()]
+    /** What the key stands for. It stands for an old message no more. */
+    const findByKey = (device: DeviceId, key: string): MemorySend | null => {
+      const known = rows().find((row) => row.send.deviceId === device && row.key === key)
+      if (known === undefined) return null
+      if (Date.parse(known.send.createdAt) >= now() - idempotencyHours * 3_600_000) return known
+      sends.set(known.send.id, { ...known, key: null })
+      return null
+    }
 
     return SendRepository.of({
       accept: (wanted) =>
         Effect.suspend((): Effect.Effect<Accepted, IdempotencyKeyReused> => {
           const at = now()
           const { grace, idempotency, onUnknown, scheduledAt, ...fields } = wanted
-          const known = idempotency === null ?
-            undefined :
-            rows().find(({ key, send }) => send.deviceId === wanted.deviceId && key === idempotency.key)
-          if (known !== undefined && Date.parse(known.send.createdAt) >= at - idempotencyHours * 3_600_000) {
+          const known = idempotency === null ? null : findByKey(wanted.deviceId, idempotency.key)
+          if (known !== null) {
             return known.digest === idempotency?.digest
               ? Effect.succeed({ send: asAccepted(known.send), repeated: true })
               : Effect.fail(IdempotencyKeyReused.of())
           }
-          if (known !== undefined) sends.set(known.send.id, { ...known, key: null })
           const dueAt = scheduledAt === null ? at : Math.max(at, Date.parse(scheduledAt))
           const send: StoredSend = {
             ...fields,
@@ -78,7 +86,8 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
             dueAt,
             epoch: 0,
             message: null,
-            untold: false
+            untold: false,
+            fetching: false
           })
           return Effect.as(PubSub.publish(signals, send.deviceId), { send, repeated: false })
         }),
@@ -109,12 +118,21 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
             send.chat === next.send.chat && send.reason === "reach-out-limit" &&
             Date.parse(send.updatedAt) > now() - limitedMillis
           )
+          const file = fileOf(next.send.body.content)
           const { send } = change(
             next,
             { state: "sending", attempts: next.send.attempts + 1, claimedAt: iso(now()) },
-            { epoch }
+            { epoch, fetching: file !== null && "url" in file }
           )
           return { ...send, epoch, limited }
+        }),
+      begin: ({ deviceId, epoch, id }) =>
+        Effect.sync(() => {
+          const row = sends.get(id)
+          if (row?.send.state !== "sending" || row.epoch !== epoch) return false
+          if (tables.devices.get(deviceId)?.epoch !== epoch) return false
+          change(row, { claimedAt: iso(now()) }, { fetching: false })
+          return true
         }),
       release: ({ epoch, id }, why) =>
         Effect.sync(() => {
@@ -143,6 +161,11 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
             const detail = send.detail ?? "it was not sent in its time"
             untold.push(change(row, { state: "expired", reason: "expired", detail }, { untold: true }).send)
           } else if (send.state === "sending" && tables.devices.get(send.deviceId)?.epoch !== row.epoch) {
+            if (row.fetching) {
+              change(row, { state: "pending" }, { fetching: false })
+              due.add(send.deviceId)
+              continue
+            }
             const detail = "the process that was sending it ended before the gateway's answer was recorded"
             untold.push(change(row, { state: "unknown", reason: "process-ended", detail }, { untold: true }).send)
           }
@@ -156,6 +179,23 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
             : []
         ).sort((one, other) => other.age - one.age)
       ),
+      filesInUse: Effect.sync(() => {
+        const used = new Map<DeviceId, Set<string>>()
+        for (const { send } of rows()) {
+          const file = fileOf(send.body.content)
+          if (file === null || !("id" in file) || !mayBeSent(send)) continue
+          used.set(send.deviceId, (used.get(send.deviceId) ?? new Set()).add(file.id))
+        }
+        return used
+      }),
+      repeated: (device, { digest, key }) =>
+        Effect.suspend(() => {
+          const known = findByKey(device, key)
+          if (known === null) return Effect.succeed(null)
+          return known.digest === digest
+            ? Effect.succeed(asAccepted(known.send))
+            : Effect.fail(IdempotencyKeyReused.of())
+        }),
       linked: (device, waIds) =>
         Effect.sync(() =>
           new Set(waIds.filter((waId) => findByMessage(sends, deriveMessageKey(device, waId)) !== undefined))

@@ -19,6 +19,7 @@ export interface MemorySend {
   /** The key of its WhatsApp id. */
   readonly message: string | null
   readonly untold: boolean
+  readonly fetching: boolean
 }
 
 type Sends = Map<string, MemorySend>

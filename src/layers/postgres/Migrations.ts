@@ -13,6 +13,7 @@ import gaps from "./migrations/0003_gaps.ts"
 import subscriptions from "./migrations/0004_subscriptions.ts"
 import webhookRefusals from "./migrations/0005_webhook_refusals.ts"
 import sends from "./migrations/0006_sends.ts"
+import files from "./migrations/0007_files.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -20,7 +21,8 @@ const loader = Migrator.fromRecord({
   "0003_gaps": gaps,
   "0004_subscriptions": subscriptions,
   "0005_webhook_refusals": webhookRefusals,
-  "0006_sends": sends
+  "0006_sends": sends,
+  "0007_files": files
 })
 
 /** Returns what it ran: number and name of each. */

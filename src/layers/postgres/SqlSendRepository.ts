@@ -3,6 +3,7 @@ import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { DeviceId } from "../../domain/Ids.ts"
+import { fileOf } from "../../domain/Send.ts"
 import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
 import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
@@ -57,9 +58,9 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
             and k.created_at >= clock_timestamp() - interval '${idempotencyHours} hours'
         ), s as (
           insert into sends as s (id, device_id, chat, sender, content, state, on_unknown, head, idempotency_key, digest,
-            scheduled_at, due_at, expires_at, created_at, updated_at)
+            scheduled_at, due_at, expires_at, created_at, updated_at, file)
           select $1, $2, $3, $4, $5::json, case when $6::timestamptz > n.now then 'scheduled' else 'pending' end, $7,
-            ${headSql}, $8, $9::uuid, $6::timestamptz, n.due, n.due + $10::float8 * interval '1 millisecond', n.now, n.now
+            ${headSql}, $8, $9::uuid, $6::timestamptz, n.due, n.due + $10::float8 * interval '1 millisecond', n.now, n.now, $11
           from (select m.now, greatest(m.now, $6::timestamptz) as due from (select ${now} as now) m) n
           where not exists (select 1 from known)
           on conflict (device_id, idempotency_key) where idempotency_key is not null do nothing
@@ -78,7 +79,8 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           PgTypes.text(send.onUnknown),
           PgTypes.text(send.idempotency?.key ?? null),
           PgTypes.text(send.idempotency?.digest ?? null),
-          PgTypes.float8(Duration.toMillis(send.grace))
+          PgTypes.float8(Duration.toMillis(send.grace)),
+          PgTypes.text(uploadOf(send))
         ]
       )
 
@@ -157,7 +159,8 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
               )
             order by n.due_at, n.ordinal limit 1 for update skip locked
           )
-          update sends s set state = 'sending', epoch = $2, attempts = s.attempts + 1, claimed_at = ${now}, updated_at = ${now}
+          update sends s set state = 'sending', epoch = $2, attempts = s.attempts + 1, claimed_at = ${now}, updated_at = ${now},
+            fetching = s.content -> 'content' -> 'file' ->> 'url' is not null
           from next, devices d
           where s.id = next.id and s.state = 'pending' and d.id = $1 and d.epoch = $2
           returning ${sendColumns}, exists (
@@ -169,6 +172,12 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           Effect.map(([row]) => row === undefined ? null : { ...toSend(row), epoch, limited: row.limited }),
           answered("claim a message to send")
         ),
+      begin: ({ deviceId, epoch, id }) =>
+        sql.unsafe(
+          `update sends s set fetching = false, claimed_at = ${now}, updated_at = ${now} from devices d
+          where s.id = $1 and s.state = 'sending' and s.epoch = $2 and d.id = $3 and d.epoch = $2 returning s.id`,
+          [PgTypes.text(id), PgTypes.int4(epoch), PgTypes.text(deviceId)]
+        ).pipe(Effect.map((begun) => begun.length > 0), answered("begin to send a message")),
       release: ({ epoch, id }, { detail, reason }) =>
         sql.unsafe(
           `update sends set state = 'pending', reason = $3, detail = $4, updated_at = ${now}
@@ -194,6 +203,26 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         Effect.map((found) => found.map((row) => ({ send: toSend(row), age: row.age_ms }))),
         answered("read messages in doubt")
       ),
+      filesInUse: sql.unsafe<{ readonly device_id: string; readonly file: string }>(
+        `select distinct s.device_id, s.file from sends s
+        where s.file is not null and s.state in ('scheduled', 'pending', 'sending', 'unknown')
+          and (s.state <> 'unknown' or s.claimed_at > clock_timestamp() - interval '${doubtMax}')`
+      ).pipe(
+        Effect.map((found) => {
+          const used = new Map<DeviceId, Set<string>>()
+          for (const { device_id, file } of found) {
+            const id = device_id as DeviceId
+            used.set(id, (used.get(id) ?? new Set()).add(file))
+          }
+          return used
+        }),
+        answered("read which files are to be sent")
+      ),
+      repeated: (device, { digest, key }) =>
+        findByKey(device, key, digest).pipe(
+          Effect.map((known) => known === null ? null : asAccepted(known)),
+          answered("read a message to send")
+        ),
       linked: Effect.fnUntraced(function*(device, waIds) {
         const keys = new Map(waIds.map((waId) => [deriveMessageKey(device, waId), waId]))
         const found = yield* sql.unsafe<{ readonly message: string }>(
@@ -225,6 +254,12 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
   })
 )
 
+/** The uploaded file that the message is to be sent with. */
+const uploadOf = ({ body }: NewSend): string | null => {
+  const file = fileOf(body.content)
+  return file !== null && "id" in file ? file.id : null
+}
+
 const active = `select 1 from sends a where a.state in ('pending', 'scheduled')
   union all select 1 from sends a where a.state = 'sending'
   union all select 1 from sends a where a.state = 'unknown' and a.claimed_at > clock_timestamp() - interval '${doubtMax}'`
@@ -249,13 +284,19 @@ const sweepStatement = `with due as (
   ), lost as (
     update sends s set state = 'unknown', reason = 'process-ended', untold = true, updated_at = ${now},
       detail = 'the process that was sending it ended before the gateway''s answer was recorded'
-    from devices d where s.state = 'sending' and d.id = s.device_id and d.epoch <> s.epoch returning s.*
+    from devices d
+    where s.state = 'sending' and not s.fetching and d.id = s.device_id and d.epoch <> s.epoch returning s.*
+  ), untouched as (
+    update sends s set state = 'pending', fetching = false, updated_at = ${now}
+    from devices d
+    where s.state = 'sending' and s.fetching and d.id = s.device_id and d.epoch <> s.epoch returning s.*
   ), late as (
     select s.* from sends s
     where s.untold and s.updated_at < clock_timestamp() - interval '${toldAfter}'
       and s.state in ('cancelled', 'expired', 'unknown') limit ${sweepMax}
   )
   select 'due' as what, ${sendColumns} from due s
+  union all select 'due', ${sendColumns} from untouched s
   union all select 'untold', ${sendColumns} from ended s
   union all select 'untold', ${sendColumns} from lost s
   union all select 'untold', ${sendColumns} from late s

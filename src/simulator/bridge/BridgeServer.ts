@@ -8,7 +8,7 @@ import type { WebSocket } from "ws"
 import type { AccountChange, Dialect } from "../Dialect.ts"
 import { anyFull, countOpen, hold, ignoreSent, strikeUpgrade } from "../Dialect.ts"
 import { scopedDevice, sessionNotReady, unauthorized } from "../envelope.ts"
-import { expectedBasic, plain, readJson, send } from "../http.ts"
+import { expectedBasic, parseFields, plain, readBody, send } from "../http.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { gatewayReply } from "./BridgeRoutes.ts"
@@ -47,7 +47,12 @@ export const make = (
     request: (request, response, url) => {
       if (url.pathname === "/health") return send(response, plain(200, "OK"))
       if (!allowed(request)) return send(response, unauthorized)
-      readJson(request, (body) => send(response, gatewayReply(core, request, url, body) ?? plain(404, "Not Found")))
+      readBody(request, (bytes) => {
+        if (bytes === null) return send(response, plain(413, "Request Entity Too Large"))
+        void parseFields(request, bytes).then((body) =>
+          send(response, gatewayReply(core, request, url, body) ?? plain(404, "Not Found"))
+        )
+      })
     },
     upgrade: (request, socket, head, url) => {
       if (url.pathname !== "/ws") return plain(404, "Not Found")

@@ -5,7 +5,7 @@
 import type { IncomingMessage } from "node:http"
 import { envelope, internalError, success } from "../envelope.ts"
 import { chatsReply, messagesReply } from "../history.ts"
-import { parseJson, plain, type Reply } from "../http.ts"
+import { parseFields, parseJson, plain, type Reply } from "../http.ts"
 import type { HistoryRow, SimulatedDevice } from "../SimulatedDevice.ts"
 import { sendMessage } from "../sending.ts"
 import { refuseWithoutSession, scope } from "./access.ts"
@@ -49,7 +49,7 @@ export const answer = async (
         server.core,
         device,
         third === undefined ? second ?? "" : "",
-        parseJson(body),
+        await parseFields(request, body),
         refuseWithoutSession(server, device)
       ) ?? notFound(method, path)
     case "GET message":

@@ -1,14 +1,37 @@
 /** Sending through WAHA: the message object as the engine forms it, its echo as an event, and its acks. */
 import type { Payload } from "../Dialect.ts"
 import { json, type Reply } from "../http.ts"
+import type { SentFile } from "../Ledger.ts"
 import { makeWaId, withSendFaults } from "../sendFaults.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
+import { describeMedia } from "../sentFiles.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { messageObject, type Speaker } from "./events.ts"
 
 interface Sent {
   readonly content: Payload
   readonly text: string
+  readonly file?: SentFile
+}
+
+/** The field of GOWA's form that has the same rules. */
+const mediaFields: ReadonlyMap<string, string> = new Map([
+  ["sendImage", "image"],
+  ["sendFile", "file"],
+  ["sendVoice", "audio"],
+  ["sendVideo", "video"]
+])
+
+const readMedia = (field: string, body: Payload): Sent | null => {
+  const file = asObject(body.file)
+  const data = file === null ? null : textOf(file.data)
+  if (file === null || data === null || !/^[A-Za-z0-9+/]+={0,2}$/.test(data)) return null
+  const given = {
+    name: textOf(file.filename) ?? "",
+    type: textOf(file.mimetype) ?? "",
+    bytes: Buffer.from(data, "base64")
+  }
+  return describeMedia(field, given, textOf(body.caption) ?? "")
 }
 
 const textOf = (value: unknown): string | null => typeof value === "string" && value !== "" ? value : null
@@ -39,12 +62,20 @@ const read = (path: string, body: Payload): Sent | null => {
       const name = textOf(asObject(body.poll)?.name)
       return name === null ? null : { content: { body: name }, text: name }
     }
-    default:
-      return null
+    default: {
+      const field = mediaFields.get(path)
+      return field === undefined ? null : readMedia(field, body)
+    }
   }
 }
 
-export const sendPaths: ReadonlySet<string> = new Set(["sendText", "sendLocation", "sendContactVcard", "sendPoll"])
+export const sendPaths: ReadonlySet<string> = new Set([
+  "sendText",
+  "sendLocation",
+  "sendContactVcard",
+  "sendPoll",
+  ...mediaFields.keys()
+])
 
 const badRequest = (message: string): Reply => json(400, { message: [message], error: "Bad Request", statusCode: 400 })
 
@@ -74,7 +105,11 @@ export const wahaSend = (
       from: device.jid ?? "",
       ...asked.content
     }
-    core.emitter.emit(device, "message", payload, { chat, text: asked.text })
+    core.emitter.emit(device, "message", payload, {
+      chat,
+      text: asked.text,
+      ...(asked.file === undefined ? undefined : { file: asked.file })
+    })
     for (const receipt_type of ["sent", "delivered"]) {
       core.emitter.emit(device, "message.ack", { ids: [id], chat_id: chat, from: chat, receipt_type, timestamp })
     }

@@ -10,15 +10,16 @@ import { type Adapter, type Having, setup, target } from "./harness.ts"
 
 const to = "6281298765432@s.whatsapp.net"
 
-const text = (body: string, change: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
+export const text = (body: string, change: Partial<OutgoingMessage> = {}): OutgoingMessage => ({
   to,
   content: { type: "text", text: body },
+  file: null,
   replyTo: null,
   mentions: [],
   ...change
 })
 
-const sent = (core: SimulatorCore) =>
+export const sent = (core: SimulatorCore) =>
   core.ledger.entries().flatMap(({ id, sent }) => sent === undefined ? [] : [{ id, ...sent }])
 
 /** By answer of the gateway: what the adapter says, as `tag reason`. */
@@ -50,7 +51,7 @@ export const sendingConformance = (adapter: Adapter<Having<"send">>, failures: S
           { type: "contact", contact: { name: "Ayu", phone: "+6281211112222" } },
           { type: "poll", poll: { question: "Tea?", options: ["yes", "no"], choices: 1 } }
         ]
-        assert.sameMembers([...gateway.send.contents], contents.map(({ type }) => type))
+        assert.includeMembers([...gateway.send.contents], contents.map(({ type }) => type))
         for (const content of contents) {
           const { waId } = yield* gateway.send.message(target, text("", { content }))
           const last = sent(core).at(-1)!

@@ -1,44 +1,14 @@
 /** Files fetched from servers that a caller has named, over real sockets and a real name server. */
-import { createServer } from "node:http"
-import type { IncomingMessage, ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Layer, Stream } from "effect"
-import type { Scope } from "effect"
 import * as Outbound from "../../../src/layers/outbound/Outbound.ts"
 import { resolveWith } from "../../../src/layers/outbound/pinnedAgents.ts"
 import { OutboundHttp } from "../../../src/services/OutboundHttp.ts"
 import * as DnsServer from "../../support/dnsServer.ts"
+import { serveFile as serve } from "../../support/fileServer.ts"
 
 const make = (options: Outbound.OutboundOptions) =>
   Effect.map(Layer.build(Outbound.layer(options)), (context) => Context.get(context, OutboundHttp))
-
-interface Server {
-  readonly url: string
-  readonly port: number
-  readonly requests: Array<IncomingMessage>
-}
-
-const serve = (answer: (response: ServerResponse) => void): Effect.Effect<Server, never, Scope.Scope> =>
-  Effect.gen(function*() {
-    const requests: Array<IncomingMessage> = []
-    const server = createServer((request, response) => {
-      requests.push(request)
-      answer(response)
-    })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.close()
-          server.closeAllConnections()
-        })
-    )
-    const { port } = server.address() as AddressInfo
-    return { url: `http://127.0.0.1:${port}/file`, port, requests }
-  })
 
 /** The bytes of a file, or the reason why there are none. */
 const read = (outbound: OutboundHttp["Service"], url: string, bytesMax = 1_000_000) =>

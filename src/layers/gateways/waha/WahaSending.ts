@@ -3,8 +3,10 @@
  * the message in doubt, and its echo or the history tells it.
  */
 import { Effect } from "effect"
-import { everyone } from "../../../domain/Send.ts"
+import type { MediaKind } from "../../../domain/OutgoingFile.ts"
+import { everyone, isMedia } from "../../../domain/Send.ts"
 import type { OutgoingMessage, Send, SendOutcomeUnknown, SendRefused } from "../../../services/GatewayParts.ts"
+import { jsonBody } from "../fileBodies.ts"
 import type { RestClient } from "../RestClient.ts"
 import { inDoubt, refusedForGood, refusedForNow } from "../sendAnswers.ts"
 import type { SendRest } from "../SendRest.ts"
@@ -13,15 +15,23 @@ import { isSuccess, isUnknownSession, readReply } from "./WahaRest.ts"
 import type { Reply } from "./WahaRest.ts"
 
 export const make = (rest: RestClient, sending: SendRest): Send => ({
-  contents: new Set(["text", "location", "contact", "poll"] as const),
+  contents: new Set(["text", "location", "contact", "poll", "image", "document", "voice", "video"] as const),
   message: Effect.fn("WahaSending.message")(function*(target, message) {
     const { body, path } = compose(message)
+    const { file } = message
+    // Without a session the server takes the one named `default`.
+    const whole = { session: target.upstreamId, chatId: toAddress(message.to), ...body }
     const reply = readReply(
       yield* sending.submit({
         method: "POST",
         url: rest.at("api", path),
-        // Without a session the server takes the one named `default`.
-        body: { session: target.upstreamId, chatId: toAddress(message.to), ...body }
+        body: whole,
+        ...(file === null ? undefined : {
+          file: jsonBody(
+            (data) => ({ ...whole, file: { mimetype: file.mimeType, filename: file.fileName, data } }),
+            file
+          )
+        })
       })
     )
     if (!isSuccess(reply)) return yield* judge(reply)
@@ -35,8 +45,18 @@ export const make = (rest: RestClient, sending: SendRest): Send => ({
 /** `628…@s.whatsapp.net` is `628…@c.us` here. */
 const toAddress = (jid: string): string => jid.replace(/@s\.whatsapp\.net$/, "@c.us")
 
+/** Sounds that are no voice notes and stickers have no path of their own, and are not among the contents. */
+const mediaPaths: Readonly<Record<MediaKind, string>> = {
+  image: "sendImage",
+  document: "sendFile",
+  audio: "sendFile",
+  voice: "sendVoice",
+  video: "sendVideo",
+  sticker: "sendFile"
+}
+
 const compose = (
-  { content, mentions, replyTo, to }: OutgoingMessage
+  { content, file, mentions, replyTo, to }: OutgoingMessage
 ): { readonly path: string; readonly body: Readonly<Record<string, unknown>> } => {
   const reply = replyTo === null ? undefined : {
     reply_to: [
@@ -45,6 +65,18 @@ const compose = (
       replyTo.waId,
       ...(to.endsWith("@g.us") && replyTo.sender !== "" ? [toAddress(replyTo.sender)] : [])
     ].join("_")
+  }
+  if (isMedia(content)) {
+    return {
+      path: mediaPaths[content.type],
+      body: {
+        ...(content.caption === null ? undefined : { caption: content.caption }),
+        // WhatsApp plays only its own formats, and the server makes them of others.
+        ...(content.type === "voice" ? { convert: file?.mimeType !== "audio/ogg" } : undefined),
+        ...(content.type === "video" ? { convert: file?.mimeType !== "video/mp4", asNote: false } : undefined),
+        ...reply
+      }
+    }
   }
   switch (content.type) {
     case "text":

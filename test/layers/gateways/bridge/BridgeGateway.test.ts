@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { GatewayName } from "../../../../src/domain/Ids.ts"
+import { MediaKind } from "../../../../src/domain/OutgoingFile.ts"
 import * as BridgeGateway from "../../../../src/layers/gateways/bridge/BridgeGateway.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
 import {
@@ -18,6 +19,7 @@ import {
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { everything, isMessage, makeClock, pagesConformance, readAll } from "../../../conformance/gateway/history.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { sendingFilesConformance } from "../../../conformance/gateway/sendingFiles.ts"
 import { loginConformance } from "../../../conformance/gateway/login.ts"
 import { keyOf } from "../../../conformance/gateway/webhooks.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
@@ -60,6 +62,7 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+sendingFilesConformance(adapter, MediaKind.literals)
 loginConformance(adapter, { renews: true })
 pagesConformance(adapter)
 

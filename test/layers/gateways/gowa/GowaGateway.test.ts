@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { MessageId, UpstreamId } from "../../../../src/domain/Ids.ts"
+import { MediaKind } from "../../../../src/domain/OutgoingFile.ts"
 import { listParts } from "../../../../src/services/WhatsAppGateway.ts"
 import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
 import * as AnsweringServer from "../../../support/answeringServer.ts"
@@ -9,6 +10,7 @@ import { setup, target } from "../../../conformance/gateway/harness.ts"
 import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
 import { mediaConformance } from "../../../conformance/gateway/media.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { sendingFilesConformance } from "../../../conformance/gateway/sendingFiles.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { adapter } from "./adapter.ts"
 
@@ -20,6 +22,7 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+sendingFilesConformance(adapter, MediaKind.literals)
 loginConformance(adapter, { renews: true })
 passkeyConformance(adapter)
 

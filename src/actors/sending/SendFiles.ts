@@ -1,0 +1,159 @@
+/**
+ * The files of messages that are about to be given to a gateway: opened where they were uploaded, fetched where they are
+ * named by a URL. A file is fetched after its message was claimed, so that it is fetched by one process and keeps its place
+ * in its chat, and before the request begins, so that a crash meanwhile leaves no doubt: then it is fetched again.
+ */
+import { Duration, Effect, Option, Schedule, Semaphore } from "effect"
+import type { Scope } from "effect"
+import { kindRules, refuseFile } from "../../domain/OutgoingFile.ts"
+import type { MediaKind } from "../../domain/OutgoingFile.ts"
+import { isFetched, isMedia } from "../../domain/Send.ts"
+import type { SendReason } from "../../domain/Send.ts"
+import { safeFileName, tellType } from "../../services/fileNames.ts"
+import type { OutgoingFile } from "../../services/GatewayParts.ts"
+import { OutboundHttp } from "../../services/OutboundHttp.ts"
+import { OutgoingFiles } from "../../services/OutgoingFiles.ts"
+import type { OpenedFile } from "../../services/OutgoingFiles.ts"
+import type { ClaimedSend, SendRepository } from "../../services/SendRepository.ts"
+
+/** All tries for one file. Its chat waits for it, and one of the places of its device. */
+const fetchMax = Duration.seconds(60)
+
+/** Servers stumble; one that stays away is not waited for. */
+const retries = { times: 2, schedule: Schedule.spaced("3 seconds") }
+
+/** Files that are fetched at once, out of the messages that are on their way: a slow server is not all that is sent. */
+const fetchesMax = 16
+
+/** How often files that no message needs are looked for. */
+const sweepInterval = Duration.minutes(1)
+
+/** The message cannot be sent with its file. `permanent`: it will not be later either. */
+export interface Unsendable {
+  readonly _tag: "Unsendable"
+  readonly reason: SendReason
+  readonly detail: string
+  readonly permanent: boolean
+}
+
+export interface SendFiles {
+  /** The file of a message that has one, for as long as the scope. Null for all others. */
+  readonly prepare: (claimed: ClaimedSend) => Effect.Effect<OutgoingFile | Unsendable | null, never, Scope.Scope>
+  /** The message has ended. */
+  readonly ended: (claimed: ClaimedSend) => Effect.Effect<void>
+}
+
+const unsendable = (reason: SendReason, detail: string, permanent = true): Unsendable => ({
+  _tag: "Unsendable",
+  reason,
+  detail,
+  permanent
+})
+
+const onDisk = ({ message }: { readonly message: string }) => unsendable("file-unavailable", message, false)
+
+/** A failure of a fetch that the next try may not have. */
+interface Stumble {
+  readonly _tag: "Stumble"
+  readonly detail: string
+}
+
+const stumble = (detail: string) => Effect.fail<Stumble>({ _tag: "Stumble", detail })
+
+export const make = Effect.fnUntraced(function*(
+  sends: SendRepository["Service"]
+): Effect.fn.Return<SendFiles, never, Scope.Scope> {
+  const found = Option.all([yield* Effect.serviceOption(OutgoingFiles), yield* Effect.serviceOption(OutboundHttp)])
+  if (Option.isNone(found)) {
+    return {
+      prepare: ({ body: { content } }) =>
+        Effect.succeed(isMedia(content) ? unsendable("unsupported", "this process keeps no files to send") : null),
+      ended: () => Effect.void
+    }
+  }
+  const [files, outbound] = found.value
+  const places = yield* Semaphore.make(fetchesMax)
+
+  const fetchOnce = ({ deviceId, id }: ClaimedSend, kind: MediaKind, url: string) => {
+    const { bytesMax } = kindRules[kind]
+    const tooLarge = unsendable("file-invalid", `the file has more than the ${bytesMax} bytes that this kind takes`)
+    return Effect.scoped(Effect.gen(function*() {
+      const { content, status } = yield* outbound.fetch({ url, bytesMax })
+      if (status === 429 || status >= 500) return yield* stumble(`the server of the file answered ${status}`)
+      if (status !== 200) {
+        return unsendable("file-unavailable", `the server of the file answered ${status}; redirects are not followed`)
+      }
+      yield* files.keep(deviceId, id, content, bytesMax)
+      return null
+    })).pipe(Effect.catchTags({
+      OutboundRefused: ({ message, reason }) =>
+        reason === "unresolved" ? stumble(message) : Effect.succeed(unsendable("file-invalid", message)),
+      OutboundFailed: ({ message }) => stumble(`the file could not be fetched: ${message}`),
+      OutboundTooLarge: () => Effect.succeed(tooLarge),
+      FileTooLarge: () => Effect.succeed(tooLarge),
+      UploadRefused: (error) => Effect.succeed(onDisk(error)),
+      OutgoingFilesFailed: (error) => Effect.succeed(onDisk(error))
+    }))
+  }
+
+  const fetch = (claimed: ClaimedSend, kind: MediaKind, url: string) =>
+    fetchOnce(claimed, kind, url).pipe(
+      Effect.retry(retries),
+      Effect.catchTag("Stumble", ({ detail }) => Effect.succeed(unsendable("file-unavailable", detail))),
+      Effect.timeoutOrElse({
+        duration: fetchMax,
+        orElse: () => {
+          const detail = `the file did not come within ${Duration.toSeconds(fetchMax)} s`
+          return Effect.succeed(unsendable("file-unavailable", detail))
+        }
+      }),
+      places.withPermits(1)
+    )
+
+  const describe = (kind: MediaKind, given: string | null, file: OpenedFile): OutgoingFile | Unsendable => {
+    const refusal = refuseFile(kind, file)
+    if (refusal !== null) return unsendable("file-invalid", refusal.detail)
+    const fileName = safeFileName(given, kind, file.mimeType)
+    const { content, size } = file
+    return { size, content, fileName, mimeType: tellType(kind, file.mimeType, fileName) }
+  }
+
+  const lost = unsendable("file-lost", "the file that was uploaded for it is not there any more")
+
+  const prepare: SendFiles["prepare"] = Effect.fnUntraced(
+    function*(claimed) {
+      const { body: { content }, deviceId, id } = claimed
+      if (!isMedia(content)) return null
+      const { file, type } = content
+      if ("id" in file) {
+        const uploaded = yield* files.open(deviceId, file.id)
+        return uploaded === null ? lost : describe(type, content.fileName, uploaded)
+      }
+      const failure = (yield* files.open(deviceId, id)) === null ? yield* fetch(claimed, type, file.url) : null
+      if (failure !== null) return failure
+      const fetched = yield* files.open(deviceId, id)
+      if (fetched === null) return unsendable("file-unavailable", "the file that was fetched is gone", false)
+      // What was fetched may have taken its time: whether the device is still ours is asked as late as for any message.
+      const begun = yield* sends.begin(claimed)
+      return begun
+        ? describe(type, content.fileName, fetched)
+        : unsendable("gateway-unavailable", "the device has another owner", false)
+    },
+    Effect.catchTags({
+      OutgoingFilesFailed: (error) => Effect.succeed(onDisk(error)),
+      StorageUnavailable: ({ message }) => Effect.succeed(unsendable("gateway-unavailable", message, false))
+    })
+  )
+
+  const sweep = Effect.catch(
+    files.sweep(sends.filesInUse),
+    (error) => Effect.logWarning("Files to send could not be looked over; tried again later", error)
+  )
+  yield* Effect.forkScoped(Effect.repeat(sweep, Schedule.spaced(sweepInterval)))
+
+  return {
+    prepare,
+    ended: ({ body: { content }, deviceId, id }) =>
+      isFetched(content) ? Effect.ignore(files.remove(deviceId, id)) : Effect.void
+  }
+})

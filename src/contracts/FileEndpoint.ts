@@ -1,0 +1,56 @@
+/**
+ * Uploading a file to send. It is no operation of the table: its body is bytes, which go through as they come and would be
+ * held in memory whole in a request over RPC.
+ */
+import { Context, Schema } from "effect"
+import { HttpApiEndpoint, HttpApiSchema, OpenApi } from "effect/http-api"
+import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { Timestamp } from "../domain/Ids.ts"
+import { fileBytesMax, FileId } from "../domain/OutgoingFile.ts"
+import { FileInvalid, FileTooLarge, UploadMisdirected, UploadRefused } from "../domain/SendErrors.ts"
+import { RequiredReach, RequiredScope } from "./Authorization.ts"
+import { fileToSend } from "./examples.ts"
+import { withExamples } from "./openApi.ts"
+import { DeviceIdField } from "./Payloads.ts"
+
+/** A file that messages of the device can be sent with. */
+export const FileToSend = Schema.Struct({
+  id: FileId,
+  size: Schema.Int.annotate({ description: "Bytes" }),
+  mimeType: Schema.NullOr(Schema.String).annotate({
+    description: "The type, by its content; null if that is of no type that is known here"
+  }),
+  expiresAt: Timestamp.annotate({
+    description: "When it is deleted, unless a message is to be sent with it: then soon after that has ended"
+  })
+}).annotate({ identifier: "FileToSend" })
+export type FileToSend = typeof FileToSend.Type
+
+/** The path of an upload: requests there may be larger, and last longer, than all others. */
+export const isUploadPath = (path: string): boolean => /^\/api\/v1\/devices\/[^/]+\/files\/?$/.test(path)
+
+export const uploadEndpoint = HttpApiEndpoint.post("upload", "/devices/:id/files", {
+  params: DeviceIdField,
+  payload: HttpApiSchema.StreamUint8Array({ contentType: "application/octet-stream" }),
+  success: FileToSend.pipe(HttpApiSchema.status(201)),
+  error: [
+    DeviceNotFound,
+    FileInvalid,
+    FileTooLarge,
+    UploadMisdirected,
+    UploadRefused,
+    StorageUnavailable
+  ]
+}).annotateMerge(
+  Context.make(RequiredScope, "send" as const).pipe(
+    Context.add(RequiredReach, "device" as const),
+    Context.merge(OpenApi.annotations({
+      summary: "Upload a file to send",
+      description:
+        `The body is the file itself, of any \`Content-Type\` and at most ${fileBytesMax} bytes. Once it is answered with ` +
+        "201, the file is on the disk. Its id follows from its content, so that a repeat gives the same one; name it in " +
+        "any number of messages of this device.",
+      transform: withExamples(fileToSend)
+    }))
+  )
+)

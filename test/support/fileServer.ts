@@ -1,0 +1,33 @@
+/** A server of files that answers as a test says, and keeps what it was asked. */
+import { createServer } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { Effect } from "effect"
+import type { Scope } from "effect"
+
+export interface FileServer {
+  readonly url: string
+  readonly port: number
+  readonly requests: Array<IncomingMessage>
+}
+
+export const serveFile = (answer: (response: ServerResponse) => void): Effect.Effect<FileServer, never, Scope.Scope> =>
+  Effect.gen(function*() {
+    const requests: Array<IncomingMessage> = []
+    const server = createServer((request, response) => {
+      requests.push(request)
+      answer(response)
+    })
+    yield* Effect.acquireRelease(
+      Effect.callback<void>((resume) => {
+        server.listen(0, "127.0.0.1", () => resume(Effect.void))
+      }),
+      () =>
+        Effect.sync(() => {
+          server.close()
+          server.closeAllConnections()
+        })
+    )
+    const { port } = server.address() as AddressInfo
+    return { url: `http://127.0.0.1:${port}/file`, port, requests }
+  })
