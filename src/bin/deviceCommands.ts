@@ -4,6 +4,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import type { ColumbaClient } from "../client/ColumbaClient.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceName } from "../domain/Device.ts"
+import { formatPacing, isOff } from "../domain/Pacing.ts"
 import { deviceTable } from "./deviceLines.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
@@ -87,7 +88,7 @@ const rename = Command.make(
     name: Argument.String("name").pipe(Argument.withDescription("the new name"), Argument.withSchema(DeviceName))
   },
   (flags) =>
-    withClient(flags, (client) => answeredInTime(client.devices.rename({ id: flags.device, name: flags.name }))).pipe(
+    withClient(flags, (client) => answeredInTime(client.devices.edit({ id: flags.device, name: flags.name }))).pipe(
       Effect.flatMap((device) =>
         flags.json ? printJson(device) : print(styled`${device.id} is called ${device.name} now`)
       )
@@ -96,6 +97,44 @@ const rename = Command.make(
   Command.withDescription("Changes the name that people see"),
   Command.withExamples([
     { command: "columba devices rename dev_01K5ZQ… 'Second floor'", description: "The connection is not touched" }
+  ])
+)
+
+const pace = Command.make(
+  "pace",
+  {
+    ...remoteFlags,
+    json,
+    device: deviceArgument,
+    pacing: Argument.String("pacing").pipe(
+      Argument.withDescription("how fast it may send: off, default, or like '20/min, 500/day'")
+    )
+  },
+  (flags) =>
+    withClient(flags, (client) =>
+      answeredInTime(
+        client.devices.edit({ id: flags.device, pacing: flags.pacing === "default" ? null : flags.pacing })
+      )).pipe(
+        Effect.flatMap((device) =>
+          flags.json ? printJson(device) : print(
+            styled`${device.name} sends ${
+              device.pacing === null
+                ? "as the server's default says"
+                : isOff(device.pacing)
+                ? "as fast as it can"
+                : `at most ${formatPacing(device.pacing)}`
+            } now`
+          )
+        )
+      )
+).pipe(
+  Command.withDescription("Sets how fast a device may send; what waits follows it at once"),
+  Command.withExamples([
+    {
+      command: "columba devices pace dev_01K5ZQ… '20/min, jitter 2s, 500/day, quiet 21:00-07:00 Asia/Jakarta'",
+      description: "Like a person"
+    },
+    { command: "columba devices pace dev_01K5ZQ… default", description: "As COLUMBA_PACING says" }
   ])
 )
 
@@ -118,4 +157,4 @@ const status = Command.make(
   Command.withExamples([{ command: "columba devices status dev_01K5ZQ…", description: "What the gateway says now" }])
 )
 
-export const deviceCommands = [reconnect, release, deactivate, reactivate, disconnect, rename, status] as const
+export const deviceCommands = [reconnect, release, deactivate, reactivate, disconnect, rename, pace, status] as const

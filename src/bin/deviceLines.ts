@@ -73,12 +73,23 @@ export const deviceSummary = (devices: ReadonlyArray<Device>): Part => {
   return styled`${devices.length === 1 ? "1 device" : `${devices.length} devices`}: ${join(counts, ", ")}`
 }
 
+/** Nothing where nothing waits. */
+const describeSending = (sending: Explanation["sending"], now: number): ReadonlyArray<Part> => {
+  if (sending === null || sending.waiting === 0) return []
+  const until = sending.waitsFor?.until ?? null
+  const why = sending.waitsFor === null
+    ? ""
+    : `; the next one waits for: ${sending.waitsFor.reason}${until === null ? "" : `, ${describeTime(until, now)}`}`
+  return [styled`send   ${sending.waiting} to be sent${why}${dim(` (pacing ${sending.pacing})`)}`]
+}
+
 export const explanation = (found: Explanation, now: number): ReadonlyArray<Part> => [
   styled`${bold(found.deviceId)} is ${paintState(found.state)}`,
   styled`why    ${found.why}${found.rule === null ? "" : dim(` (rule '${found.rule}')`)}`,
   styled`next   ${found.next}${
     found.nextAt === null ? "" : `, ${describeTime(found.nextAt, now)} (at ${found.nextAt})`
   }`,
+  ...describeSending(found.sending, now),
   ...(found.howToFix === null ? [] : [styled`fix    ${cyan(found.howToFix)}`]),
   ...found.evidence.map((line, index) => styled`${index === 0 ? "seen   " : "       "}${dim(line)}`)
 ]

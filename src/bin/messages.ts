@@ -4,6 +4,7 @@ import { Argument, Command, Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { DeviceId, MessageId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
+import type { SendWait } from "../domain/Send.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
@@ -142,6 +143,9 @@ const statusWidth = Math.max(...MessageStatus.literals.map((status) => status.le
 /** What a line shows of a text. */
 const textWidth = 40
 
+const describeWait = (wait: SendWait | undefined): string | null =>
+  wait === undefined ? null : `waits: ${wait.reason}${wait.until === null ? "" : ` until ${wait.until}`}`
+
 /** Columns as wide as their widest cell. */
 export const messageTable = (messages: ReadonlyArray<Message>): ReadonlyArray<Part> => {
   const width = (title: string, cells: ReadonlyArray<string>) =>
@@ -156,7 +160,7 @@ export const messageTable = (messages: ReadonlyArray<Message>): ReadonlyArray<Pa
     ...messages.map((message) => {
       const { body, sending, status, type } = message
       const paint = paints[status] ?? plain
-      const why = sending?.reason ?? null
+      const why = describeWait(sending?.waitsFor) ?? sending?.reason ?? null
       const text = fit(body ?? `(${type})`, textWidth)
       return styled`${message.id.padEnd(id)}  ${message.createdAt.padEnd(at)}  ${message.direction.padEnd(3)}  ${
         message.chat.padEnd(chat)

@@ -1,5 +1,5 @@
 /**
- * The client's calls, derived from the table of operations: `Devices.Rename` becomes `devices.rename({ id, name })`.
+ * The client's calls, derived from the table of operations: `Devices.Edit` becomes `devices.edit({ id, name })`.
  * A call fails with the operation's own errors, those of authorization, or `RpcClientError` where no answer came.
  */
 import { Cause, Effect } from "effect"

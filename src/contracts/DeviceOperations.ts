@@ -21,11 +21,11 @@ import {
   DeviceIdField,
   DevicePage,
   DeviceStatus,
+  EditDeviceFields,
   Erasure,
   GapPage,
   ListDeviceGapsFields,
-  ListDevicesFields,
-  RenameDeviceFields
+  ListDevicesFields
 } from "./Payloads.ts"
 
 const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
@@ -63,14 +63,16 @@ export const deviceOperations = [
     example: device,
     errors: deviceErrors
   }),
-  Operation.patch("Devices", "Rename", "/devices/:id", {
+  Operation.patch("Devices", "Edit", "/devices/:id", {
     scope: "manage",
     reach: "device",
-    summary: "Rename a device",
-    description: "Changes the name that people see. The connection is not touched.",
+    summary: "Edit a device",
+    description:
+      "Changes the name that people see, and how fast the device may send. The connection is not touched. A new pacing " +
+      "applies to all that waits.",
     params: DeviceIdField,
-    body: RenameDeviceFields,
-    bodyExample: { name: "Front desk, second floor" },
+    body: EditDeviceFields,
+    bodyExample: { name: "Front desk, second floor", pacing: "20/min, 500/day" },
     success: Device,
     example: device,
     errors: deviceErrors

@@ -19,6 +19,7 @@ import {
   PollContent,
   textMax
 } from "../domain/Send.ts"
+import { parsePacing, Pacing, pacingExpected } from "../domain/Pacing.ts"
 import { WebhookState } from "../domain/WebhookState.ts"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
@@ -65,7 +66,21 @@ export const CreateDeviceFields = {
   /** The gateway's slot; our own id where left out. */
   upstreamId: Schema.optionalKey(UpstreamId)
 }
-export const RenameDeviceFields = { name: DeviceName }
+
+const PacingLine = Schema.String.check(
+  Schema.isMaxLength(256),
+  Schema.makeFilter((line) => parsePacing(line) !== null, { expected: pacingExpected })
+).annotate({ description: "The same as one line: `off`, or like `20/min, 500/day, quiet 21:00-07:00 Asia/Jakarta`" })
+
+/** What is left out stays. */
+export const EditDeviceFields = {
+  name: Schema.optionalKey(DeviceName),
+  pacing: Schema.optionalKey(
+    Schema.NullOr(Schema.Union([Pacing, PacingLine])).annotate({
+      description: "How fast it may send; null: as the server's default says"
+    })
+  )
+}
 
 /** A chat of a device, as events name it. */
 export const ChatFields = {

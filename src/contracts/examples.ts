@@ -27,6 +27,7 @@ export const device: typeof Device.Encoded = {
   jid: "6281234567890@s.whatsapp.net",
   state: { _tag: "Online", jid: "6281234567890@s.whatsapp.net", since: "2026-11-22T10:00:03.120Z" },
   active: true,
+  pacing: null,
   createdAt: "2026-11-22T09:59:58.004Z",
   updatedAt: "2026-11-22T10:00:03.120Z"
 }
@@ -118,6 +119,11 @@ export const explanation: typeof Explanation.Encoded = {
   nextAt: "2026-11-22T10:05:00.000Z",
   howToFix: null,
   gaps: gapCounts,
+  sending: {
+    pacing: "20/min, 500/day",
+    waiting: 3,
+    waitsFor: { reason: "daily-cap", until: "2026-11-23T06:12:40.000Z" }
+  },
   seq: "1040"
 }
 

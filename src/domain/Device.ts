@@ -5,6 +5,7 @@
 import { Schema } from "effect"
 import { DeviceState } from "./DeviceState.ts"
 import { DeviceId, GatewayName, Timestamp, UpstreamId } from "./Ids.ts"
+import { Pacing } from "./Pacing.ts"
 
 /** Written out, because validators of the published schema do not know the class `Cc`. */
 // oxlint-disable-next-line no-control-regex
@@ -31,6 +32,8 @@ export const Device = Schema.Struct({
   state: DeviceState,
   /** Whether the fleet should run it. */
   active: Schema.Boolean,
+  /** How fast it may send; null: as the server's default says. */
+  pacing: Schema.NullOr(Pacing),
   createdAt: Timestamp,
   updatedAt: Timestamp
 }).annotate({ identifier: "Device", description: "A device and the state that was last recorded for it" })
@@ -46,6 +49,7 @@ export interface DesiredDevice {
   readonly upstreamId: UpstreamId
   readonly jid: string | null
   readonly active: boolean
+  readonly pacing: Pacing | null
   readonly reconnectRequests: number
   readonly releaseRequests: number
 }

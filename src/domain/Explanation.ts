@@ -10,7 +10,19 @@ import { DeviceStateTag } from "./DeviceState.ts"
 import type { Device } from "./Device.ts"
 import type { FailureClass } from "./DeviceState.ts"
 import type { RecordedDevice } from "./RecordedDevice.ts"
+import { SendWait } from "./Send.ts"
 import type { WebhookState } from "./WebhookState.ts"
+
+/** How the device's sending stands. */
+const SendingView = Schema.Struct({
+  /** Its pacing in one line, `off` for none. */
+  pacing: Schema.String,
+  /** How many messages are pending, counted up to 10,000. */
+  waiting: Schema.Int,
+  /** Why the next of them waits; null where nothing holds it up. */
+  waitsFor: Schema.NullOr(SendWait)
+})
+export type SendingView = typeof SendingView.Type
 
 export const Explanation = Schema.Struct({
   deviceId: DeviceId,
@@ -27,6 +39,8 @@ export const Explanation = Schema.Struct({
   howToFix: Schema.NullOr(Schema.String),
   /** The intervals in which it could not hear. */
   gaps: GapCounts,
+  /** Null where the answering process cannot tell. */
+  sending: Schema.NullOr(SendingView),
   /** The log number of the newest transition that was used. */
   seq: Schema.NullOr(Seq)
 }).annotate({ identifier: "Explanation", description: "Why a device is in its state, what happens next and when" })
@@ -56,6 +70,7 @@ export interface ExplanationInput extends RecordedDevice {
   readonly incident: OngoingIncident | null
   /** Null where live events come by the session. */
   readonly reception: Reception | null
+  readonly sending: SendingView | null
   readonly gaps: {
     readonly counts: GapCounts
     /** The gaps that are open, in order of their beginning. */
@@ -75,10 +90,11 @@ export const explain = (input: ExplanationInput): Explanation => {
     seq: last?.seq ?? null,
     evidence: listEvidence(input),
     gaps: input.gaps.counts,
+    sending: input.sending,
     ...withHistory(
       incident !== null && device.active && device.state._tag !== "Online"
         ? underIncident(incident)
-        : withReception(verdict(device, last?.data.rule ?? null), input),
+        : withReception(withSending(verdict(device, last?.data.rule ?? null), input), input),
       input
     )
   }
@@ -90,6 +106,17 @@ const withHistory = (verdict: Verdict, { device, gaps }: ExplanationInput): Verd
   if (since === undefined || !device.active) return verdict
   const when = device.state._tag === "Online" ? "" : " once it hears again"
   return { ...verdict, next: `${verdict.next}. The gateway's history is read for the time since ${since}${when}` }
+}
+
+/** A device that is online and does not send looks stuck, unless one knows by which rule it waits. */
+const withSending = (verdict: Verdict, { device, sending }: ExplanationInput): Verdict => {
+  const wait = sending?.waitsFor ?? null
+  if (sending === null || wait === null || !device.active || device.state._tag !== "Online") return verdict
+  const many = `${sending.waiting} message${sending.waiting === 1 ? " waits" : "s wait"} to be sent`
+  return {
+    ...verdict,
+    next: `${verdict.next}. ${many} by its pacing (${wait.reason}; ${sending.pacing}), the next one until ${wait.until}`
+  }
 }
 
 /** A device that is online and to whom nothing is posted looks well and hears nothing: that comes first. */

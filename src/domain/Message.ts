@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
-import { OnUnknown, SendReason } from "./Send.ts"
+import { OnUnknown, SendReason, SendWait } from "./Send.ts"
 import { Via } from "./Via.ts"
 
 /** What an ack can say of a message. */
@@ -44,7 +44,9 @@ const Sending = Schema.Struct({
   attempts: Schema.Int,
   /** Why it failed, is unknown or is still waiting after an attempt. */
   reason: Schema.NullOr(SendReason),
-  detail: Schema.NullOr(Schema.String).annotate({ description: "The reason in one sentence, for people" })
+  detail: Schema.NullOr(Schema.String).annotate({ description: "The reason in one sentence, for people" }),
+  /** Where a list or a read of it finds it waiting. */
+  waitsFor: Schema.optionalKey(SendWait.annotate({ description: "What it waits for, and until when" }))
 }).annotate({ identifier: "MessageSending" })
 
 const MessageDirection = Schema.Literals(["in", "out"])

@@ -6,6 +6,7 @@
 import { Schema } from "effect"
 import { FileId } from "./OutgoingFile.ts"
 import type { FileSource, MediaKind } from "./OutgoingFile.ts"
+import { Timestamp } from "./Ids.ts"
 
 const text = (max: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(max))
 
@@ -122,6 +123,21 @@ export const SendReason = Schema.Literals([
   "expired"
 ])
 export type SendReason = typeof SendReason.Type
+
+/** Rules of pacing by which a message waits. */
+export const PacingReason = Schema.Literals(["rate", "daily-cap", "quiet-hours", "recipient"])
+export type PacingReason = typeof PacingReason.Type
+
+/** What a message waits for that was not given to the gateway. */
+export const SendWait = Schema.Struct({
+  reason: Schema.Literals(["scheduled", "device", "gateway", ...PacingReason.literals]).annotate({
+    description: "`scheduled`: its time; `device`: the device is not online; `gateway`: the answer to its request; " +
+      "else the rule of pacing"
+  }),
+  /** Not before then; null where that is not known. */
+  until: Schema.NullOr(Timestamp)
+}).annotate({ identifier: "SendWait" })
+export type SendWait = typeof SendWait.Type
 
 /** `sending`: it was claimed, and its request may be on its way. Callers see it as `pending`. */
 export type SendState =

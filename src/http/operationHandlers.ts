@@ -9,6 +9,7 @@ import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
+import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { GapRepository } from "../services/GapRepository.ts"
@@ -16,6 +17,9 @@ import { GatewayManager } from "../services/GatewayManager.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
+import { SendRepository } from "../services/SendRepository.ts"
+import { SendSettings } from "../services/SendSettings.ts"
+import * as SendWaits from "../services/sendWaits.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
 import { decoded, readPage } from "./eventStreams.ts"
@@ -25,6 +29,7 @@ export const makeHandlers = Effect.gen(function*() {
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
   const sender = yield* MessageSender
+  const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
   const log = yield* EventLog
@@ -33,7 +38,7 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Create": manager.register,
     "Devices.List": (query, visible) => manager.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Devices.Get": ({ id }) => manager.get(id),
-    "Devices.Rename": ({ id, name }) => manager.rename(id, name),
+    "Devices.Edit": ({ id, ...change }) => manager.edit(id, change),
     "Devices.Deactivate": ({ id }) => manager.deactivate(id),
     "Devices.Reactivate": ({ id }) => manager.reactivate(id),
     "Devices.Reconnect": ({ id }) => manager.reconnect(id),
@@ -56,8 +61,16 @@ export const makeHandlers = Effect.gen(function*() {
     "Gateways.Get": ({ name }) => gateways.get(name),
     "Gateways.Edit": ({ name, ...edit }) => gateways.edit(name, edit),
     "Gateways.Remove": ({ name }) => gateways.remove(name),
-    "Messages.List": (query, visible) => messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
-    "Messages.Get": ({ id }, visible) => messages.get(id, visible),
+    "Messages.List": (query, visible) =>
+      Effect.flatMap(
+        messages.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
+        ({ items, next }) => Effect.map(waits.annotate(items), (annotated) => ({ items: annotated, next }))
+      ),
+    "Messages.Get": ({ id }, visible) =>
+      Effect.flatMap(
+        messages.get(id, visible),
+        (message) => Effect.map(waits.annotate([message]), ([annotated = message]) => annotated)
+      ),
     "Messages.Send": ({ id, ...request }) => sender.send({ ...request, device: id }),
     "Messages.Cancel": ({ id }, visible) => sender.cancel(id, visible),
     "Gaps.List": (query, visible) => ledger.page({ ...query, visible, limit: query.limit ?? pageLimitDefault }),

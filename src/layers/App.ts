@@ -31,6 +31,7 @@ import { MessageSender } from "../services/MessageSender.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
+import { SendSettings } from "../services/SendSettings.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
@@ -104,6 +105,9 @@ const prepareDemo = Effect.fnUntraced(function*(settings: Settings, simulator: S
 
 const apiKeys = ({ apiKeys: keys }: Settings) => Layer.succeed(ApiKeys, ApiKeys.of({ keys }))
 
+const sendSettings = ({ pacing }: Settings) =>
+  Layer.effect(SendSettings, Effect.map(SendSettings, (usual) => ({ ...usual, pacing })))
+
 /**
  * Starts the parts that the roles ask for. Should the scope close without `stop`, the parts end in the same order, each
  * within its own bounds.
@@ -122,6 +126,7 @@ export const start = Effect.fn("App.start")(function*(
       identity(settings, version),
       Readiness.layer,
       apiKeys(settings),
+      sendSettings(settings),
       Layer.succeed(PublicAddress, settings.publicUrl)
     )
   )

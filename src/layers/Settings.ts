@@ -7,6 +7,7 @@ import { join } from "node:path"
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
 import { unusedSecrets } from "../domain/Gateway.ts"
 import type { GatewayDialect, GatewaySecretName } from "../domain/Gateway.ts"
+import type { Pacing } from "../domain/Pacing.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
 import type { SecretKey } from "../services/SecretSeal.ts"
@@ -48,6 +49,8 @@ export interface Settings {
   readonly roles: ReadonlySet<Role>
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
+  /** How fast a device may send that has no pacing of its own. */
+  readonly pacing: Pacing
   /** Where files of messages are kept, how long and how many bytes; null: they are not kept. */
   readonly media: { readonly directory: string; readonly keep: Duration.Duration; readonly quotaBytes: number } | null
   /** Where files to send lie until they are sent. */
@@ -180,6 +183,7 @@ const derive = (values: Values): Settings => ({
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
+  pacing: values.pacing,
   media: values.media === "off" ? null : {
     directory: join(values.dataDir, "media"),
     keep: values.mediaRetention,

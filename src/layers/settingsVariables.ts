@@ -4,6 +4,7 @@
  */
 import { Config, ConfigProvider, Duration } from "effect"
 import { GatewayDialect } from "../domain/Gateway.ts"
+import { pacingExpected, pacingOff, parsePacing } from "../domain/Pacing.ts"
 import { parseSecretKeys } from "../services/SecretSeal.ts"
 import {
   allRoles,
@@ -200,6 +201,11 @@ export const variables = {
     expected: "a size like '10 GiB'",
     about: "how much kept files may take; the oldest are deleted first",
     fallback: "10 GiB"
+  }),
+  pacing: variable("COLUMBA_PACING", parsed(parsePacing), pacingOff, {
+    expected: pacingExpected,
+    about: "how fast each device may send that has no pacing of its own: off, or like 20/min, 500/day",
+    fallback: "off"
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
     expected: `a number from 0 to ${demoDevicesMax}`,

@@ -16,6 +16,8 @@ import type { Explanation, Reception } from "../domain/Explanation.ts"
 import type { Gap, GapStatus, Provable } from "../domain/Gap.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../domain/Ids.ts"
 import { canonical } from "../domain/Jid.ts"
+import { parsePacing } from "../domain/Pacing.ts"
+import type { Pacing } from "../domain/Pacing.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
 import type { ActorView } from "./DeviceFleet.ts"
@@ -27,6 +29,9 @@ import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import * as LoginManager from "./LoginManager.ts"
 import { gatewayWebhookUrl, PublicAddress } from "./PublicAddress.ts"
 import { MessageMedia } from "./MessageMedia.ts"
+import { SendRepository } from "./SendRepository.ts"
+import { SendSettings } from "./SendSettings.ts"
+import * as SendWaits from "./sendWaits.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
 /** Transitions an explanation rests on. */
@@ -68,7 +73,11 @@ export class DeviceManager extends Context.Service<
     }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
     /** Devices whose row may have changed by a command; null: any of them. Repeats are possible. */
     readonly changes: Stream.Stream<DeviceId | null>
-    readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+    /** What is left out stays. `pacing`: null, as the server's default says; text, as one line. */
+    readonly edit: (
+      id: DeviceId,
+      change: { readonly name?: string | undefined; readonly pacing?: Pacing | string | null | undefined }
+    ) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
     /** Twice changes nothing. */
     readonly deactivate: OnDevice<Device>
     readonly reactivate: OnDevice<Device>
@@ -107,6 +116,8 @@ export class DeviceManager extends Context.Service<
       const ledger = yield* GapRepository
       const identity = yield* ServerIdentity
       const media = yield* Effect.serviceOption(MessageMedia)
+      const sends = yield* Effect.serviceOption(SendRepository)
+      const waits = Option.isNone(sends) ? null : SendWaits.make(devices, sends.value, yield* SendSettings)
       const publicAddress = yield* PublicAddress
       const random = yield* SecureRandom.SecureRandom
       // All who listen share one connection to the database, which there is only while somebody does.
@@ -183,6 +194,7 @@ export class DeviceManager extends Context.Service<
             ...recorded,
             incident: yield* findIncident(recorded.device, visible),
             reception: yield* findReception(recorded.device, yield* fleet.view(id)),
+            sending: waits === null ? null : yield* waits.ofDevice(recorded.device),
             gaps: yield* findGaps(id)
           })
         }
@@ -200,6 +212,7 @@ export class DeviceManager extends Context.Service<
           transitions: [],
           incident,
           reception: yield* findReception(device, view),
+          sending: null,
           gaps: yield* findGaps(id)
         })
         return {
@@ -240,7 +253,8 @@ export class DeviceManager extends Context.Service<
         get: devices.get,
         list: devices.list,
         changes,
-        rename: devices.rename,
+        edit: (id, { name, pacing }) =>
+          devices.edit(id, { name, pacing: typeof pacing === "string" ? parsePacing(pacing) : pacing }),
         deactivate: (id) => devices.setActive(id, false),
         reactivate: (id) => devices.setActive(id, true),
         reconnect,

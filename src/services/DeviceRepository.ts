@@ -10,6 +10,7 @@ import type { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../dom
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { DeviceId, GatewayName, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
+import type { Pacing } from "../domain/Pacing.ts"
 import type { RecordedDevice } from "../domain/RecordedDevice.ts"
 import type { SessionTarget } from "./GatewayParts.ts"
 
@@ -55,7 +56,11 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     readonly cursor?: string | undefined
   }) => Effect.Effect<Page<Device>, StorageUnavailable | CursorInvalid>
 
-  readonly rename: (id: DeviceId, name: string) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
+  /** `pacing` null: as the server's default says. What is left out stays. */
+  readonly edit: (
+    id: DeviceId,
+    change: { readonly name?: string | undefined; readonly pacing?: Pacing | null | undefined }
+  ) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
   readonly setActive: (id: DeviceId, active: boolean) => Effect.Effect<Device, DeviceNotFound | StorageUnavailable>
 
   /** Raises the counter that asks the actor, wherever it lives, to drop its connection and open a new one. */

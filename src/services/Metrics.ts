@@ -296,6 +296,10 @@ export const sendsEnded = Metric.counter("columba_sends_total", {
     "Messages that Columba was to send, by what became of them; one in doubt is counted again when it is settled",
   incremental: true
 })
+/** Label `reason`: the rule of pacing. */
+export const devicesPaced = Metric.gauge("columba_devices_paced", {
+  description: "Devices whose messages wait because of their pacing, by rule"
+})
 /** Label `outcome`: `found` or `absent`. */
 export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_total", {
   description: "Messages in doubt that were found to be sent, or proven not to be",

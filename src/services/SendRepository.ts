@@ -8,6 +8,7 @@ import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import type { OnUnknown, SendBody, SendReason, SendState } from "../domain/Send.ts"
+import type { Sent } from "./SendPacing.ts"
 import type { IdempotencyKeyReused } from "../domain/SendErrors.ts"
 import type { FilesInUse } from "./OutgoingFiles.ts"
 
@@ -53,6 +54,28 @@ export interface ClaimedSend extends StoredSend {
   readonly limited: boolean
 }
 
+/** Milliseconds, by the database's clock. */
+export interface SentLately {
+  readonly now: number
+  /** When the device was added. */
+  readonly createdAt: number
+  readonly sent: ReadonlyArray<Sent>
+  /** How many messages of the device are pending; counted up to `waitingMax`. */
+  readonly waiting: number
+}
+
+/** More are as many to a person. */
+export const waitingMax = 10_000
+
+/** No request was made of those that failed so. */
+export const unasked: ReadonlyArray<SendReason> = [
+  "reach-out-pause",
+  "unsupported",
+  "file-lost",
+  "file-invalid",
+  "file-unavailable"
+]
+
 /** What a look at all sends has changed, and what is still to be told. */
 export interface SendSweep {
   /** Devices of which some are due now. */
@@ -90,9 +113,20 @@ export class SendRepository extends Context.Service<SendRepository, {
 
   /**
    * The device's next message that is due, of a chat of which none is on its way, to `sending`; the oldest first. Null
-   * where there is none, or `epoch` is not that of the device's owner. One call per device at a time keeps the order.
+   * where there is none, or `epoch` is not that of the device's owner. One call per device at a time keeps the order. None of
+   * the chats in `resting`.
    */
-  readonly claim: (device: DeviceId, epoch: number) => Effect.Effect<ClaimedSend | null, StorageUnavailable>
+  readonly claim: (
+    device: DeviceId,
+    epoch: number,
+    resting?: ReadonlyArray<string>
+  ) => Effect.Effect<ClaimedSend | null, StorageUnavailable>
+
+  /**
+   * What the device has given to its gateway in the last so many milliseconds, oldest first, at most `perDayMax`: all of
+   * which it is not known that nothing was sent. Null: there is no such device.
+   */
+  readonly pace: (device: DeviceId, millis: number) => Effect.Effect<SentLately | null, StorageUnavailable>
 
   /**
    * The message's file is here, and its request is about to begin. False: the device has another owner by now, and

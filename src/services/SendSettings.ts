@@ -1,5 +1,7 @@
 /** How messages are sent. The defaults suit a gateway that sends one message within some hundred milliseconds. */
 import { Context, Duration } from "effect"
+import { pacingOff } from "../domain/Pacing.ts"
+import type { Pacing } from "../domain/Pacing.ts"
 
 export interface SendSettings {
   /** Chats of one device that are sent to at once: a slow answer for one recipient holds up no other. */
@@ -25,6 +27,8 @@ export interface SendSettings {
    * have it proves that it was not sent: gateways give up a send after 45 s and store what they sent within 15 s.
    */
   readonly looks: ReadonlyArray<Duration.Duration>
+  /** How fast a device may send that has no pacing of its own. */
+  readonly pacing: Pacing
   /** How far the gateway's time of a message may be before and after its claim. */
   readonly matchBefore: Duration.Duration
   readonly matchAfter: Duration.Duration
@@ -41,6 +45,7 @@ export const SendSettings = Context.Reference<SendSettings>("columba/services/Se
     freshMax: Duration.seconds(10),
     grace: Duration.hours(24),
     looks: [Duration.seconds(5), Duration.seconds(20), Duration.seconds(90)],
+    pacing: pacingOff,
     matchBefore: Duration.minutes(1),
     matchAfter: Duration.minutes(3)
   })

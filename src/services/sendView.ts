@@ -29,7 +29,15 @@ export const viewSend = (send: StoredSend, moved: Acknowledged | null = null): M
     occurredAt: createdAt,
     createdAt,
     updatedAt: moved === null ? send.updatedAt : moved.updatedAt,
-    sending: { scheduledAt, expiresAt, onUnknown, attempts, reason, detail }
+    sending: {
+      scheduledAt,
+      expiresAt,
+      onUnknown,
+      attempts,
+      reason,
+      detail,
+      ...(send.state === "sending" ? { waitsFor: { reason: "gateway", until: null } } : {})
+    }
   }
 }
 

@@ -58,6 +58,7 @@ describe("a device's line", () => {
     jid: null,
     state: { _tag: "Connecting", attempt: 2, sessionOpen: false },
     active: true,
+    pacing: null,
     createdAt: "2026-01-01T00:00:00.000Z",
     updatedAt: "2026-01-01T00:00:00.000Z"
   }
@@ -96,6 +97,7 @@ describe("a device's line", () => {
       nextAt: null,
       howToFix: "log in",
       gaps: { open: 0, closed: 0, unprovable: 0, messagesUnproven: 0, openSince: null },
+      sending: null,
       seq: null
     }
     assert.deepStrictEqual(explanation(found, now).map(String), [

@@ -28,6 +28,7 @@ const settings: Settings = {
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
   media: null,
+  pacing: {},
   otlpEndpoint: "http://user:hunter2@collector:4318",
   otlpProtocol: null,
   traceSampler: null,

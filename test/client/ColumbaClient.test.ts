@@ -106,7 +106,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         const created = yield* client.devices.create({ name: "Shop" })
         assert.deepStrictEqual(yield* client.devices.get({ id: created.id }), created)
         assert.deepStrictEqual((yield* client.devices.list()).items, [created])
-        assert.strictEqual((yield* client.devices.rename({ id: created.id, name: "Store" })).name, "Store")
+        assert.strictEqual((yield* client.devices.edit({ id: created.id, name: "Store" })).name, "Store")
         assert.strictEqual((yield* client.devices.explain({ id: created.id })).state, "Inactive")
         assert.strictEqual((yield* client.server.info()).node, "test-node")
         assert.deepStrictEqual((yield* client.events.page({ after: beginning })).items, [])
@@ -233,7 +233,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         const log = Context.get(services, EventLog)
         const client = yield* connectTo(layer, { url })
         const { id } = yield* client.devices.create({ name: "a" })
-        const rename = (name: string) => Effect.orDie(Effect.asVoid(client.devices.rename({ id, name })))
+        const rename = (name: string) => Effect.orDie(Effect.asVoid(client.devices.edit({ id, name })))
         const change = Effect.orDie(Effect.asVoid(log.append([
           stateDraft(id, "Inactive", { _tag: "Hibernating" } as never),
           stateDraft(id, "Inactive", { _tag: "Connecting", attempt: 1, sessionOpen: false })

@@ -54,7 +54,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const devices = yield* DeviceRepository
         const ids = Array.from({ length: 3 }, freshDevice)
         for (const id of ids) yield* devices.insert(makeFields(id))
-        yield* devices.rename(ids[0]!, "renamed")
+        yield* devices.edit(ids[0]!, { name: "renamed" })
         yield* devices.requestReconnect(ids[1]!)
         const { items } = yield* devices.list({ limit: 1000 })
         assert.deepStrictEqual(items.map((device) => device.id).filter((id) => ids.includes(id)), ids)
@@ -72,7 +72,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
           id
         ])
         assert.strictEqual((yield* Effect.flip(devices.get(freshDevice())))._tag, "DeviceNotFound")
-        assert.strictEqual((yield* Effect.flip(devices.rename(freshDevice(), "x")))._tag, "DeviceNotFound")
+        assert.strictEqual((yield* Effect.flip(devices.edit(freshDevice(), { name: "x" })))._tag, "DeviceNotFound")
         assert.strictEqual((yield* Effect.flip(messages.get("msg_x" as never)))._tag, "MessageNotFound")
         assert.strictEqual((yield* Effect.flip(devices.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
         assert.strictEqual((yield* Effect.flip(messages.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
@@ -129,12 +129,13 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
           upstreamId: id as never,
           jid: null,
           active: true,
+          pacing: null,
           reconnectRequests: 2,
           releaseRequests: 1
         })
         yield* devices.insert(makeFields(freshDevice()))
         assert.deepStrictEqual(yield* devices.desired([id, freshDevice()]), [wanted!])
-        assert.strictEqual((yield* devices.rename(id, "baru")).name, "baru")
+        assert.strictEqual((yield* devices.edit(id, { name: "baru" })).name, "baru")
         assert.strictEqual((yield* devices.setActive(id, false)).active, false)
         assert.isUndefined((yield* devices.desired()).find((device) => device.id === id))
       }))

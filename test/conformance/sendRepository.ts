@@ -262,6 +262,49 @@ export const sendRepositoryConformance = (
         assert.isTrue((yield* sends.sweep).active)
       }))
 
+    it.effect("what a device has given to its gateway is counted, and what was surely not sent is not", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        for (const n of [1, 2, 3, 4, 5]) yield* sends.accept(newSend(id, `message ${n}`, { chat: chat(n) }))
+        const take = Effect.map(sends.claim(id, epoch), (claimed) => claimed!)
+        const [sent, doubtful, back, held, onItsWay] = [
+          yield* take,
+          yield* take,
+          yield* take,
+          yield* take,
+          yield* take
+        ]
+        yield* record(sent, sentAs(freshWaId()))
+        yield* record(doubtful, { state: "unknown", waId: null, reason: "no-answer", detail: "reset" })
+        yield* sends.release(back, { reason: "not-connected", detail: "no account" })
+        yield* record(held, { state: "failed", waId: null, reason: "reach-out-pause", detail: "held back" })
+        const { createdAt, now, sent: counted, waiting } = (yield* sends.pace(id, 60_000))!
+        assert.deepStrictEqual(
+          counted,
+          [sent, doubtful, onItsWay].map(({ chat, claimedAt }) => ({
+            at: Date.parse(claimedAt!),
+            chat
+          }))
+        )
+        assert.strictEqual(waiting, 1)
+        assert.isAtLeast(now, counted.at(-1)!.at)
+        assert.isAtMost(createdAt, now)
+        assert.deepStrictEqual((yield* sends.pace(id, 0))?.sent, [])
+        assert.isNull(yield* sends.pace(freshDevice(), 60_000))
+      }))
+
+    it.effect("a chat that rests is passed over, and others of the device are not", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        yield* sends.accept(newSend(id, "rests"))
+        yield* sends.accept(newSend(id, "goes", { chat: chat(2) }))
+        assert.strictEqual(textOf(yield* sends.claim(id, epoch, [chat(1), chat(3)])), "goes")
+        assert.isNull(yield* sends.claim(id, epoch, [chat(1)]))
+        assert.strictEqual(textOf(yield* sends.claim(id, epoch)), "rests")
+      }))
+
     it.effect("a recipient that the gateway refused as one too many is marked for a while, and no other is", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository

@@ -20,6 +20,7 @@ const deviceIn = (state: DeviceState, active = true): Device =>
     jid: null,
     state,
     active,
+    pacing: null,
     createdAt: at,
     updatedAt: at
   })
@@ -57,6 +58,7 @@ describe("explanations", () => {
             transitions: [],
             incident: during,
             gaps: noGaps,
+            sending: null,
             reception: null
           })
           assert.strictEqual(told.state, state._tag)
@@ -83,25 +85,48 @@ describe("explanations", () => {
       detail: ""
     }
     const gaps = { counts: { ...noGaps.counts, open: 1, openSince: at }, open: [gap] }
-    const input = { transitions: [], incident: null, reception: null, gaps }
+    const input = { transitions: [], incident: null, sending: null, reception: null, gaps }
     assert.match(explain({ ...input, device: deviceIn(failing) }).next, /history is read for .* once it hears again$/)
     assert.match(explain({ ...input, device: deviceIn(connected) }).next, new RegExp(`history is read .* since ${at}$`))
     assert.notInclude(explain({ ...input, device: deviceIn(connected, false) }).next, "history")
   })
 
   it("a failure is explained in its own words, with the time of the next attempt", () => {
-    const told = explain({ device: deviceIn(failing), transitions: [], incident: null, gaps: noGaps, reception: null })
+    const told = explain({
+      device: deviceIn(failing),
+      transitions: [],
+      incident: null,
+      gaps: noGaps,
+      sending: null,
+      reception: null
+    })
     assert.include(told.why, reason.detail)
     assert.strictEqual(told.nextAt, at)
   })
 
   it("a gateway that is down is the reason of its devices, but not of one that is deactivated or online", () => {
     const of = (state: DeviceState, active: boolean) =>
-      explain({ device: deviceIn(state, active), transitions: [], incident, gaps: noGaps, reception: null }).why
+      explain({
+        device: deviceIn(state, active),
+        transitions: [],
+        incident,
+        gaps: noGaps,
+        sending: null,
+        reception: null
+      }).why
     assert.include(of(failing, true), "refused")
     assert.include(of(failing, true), "7 device(s)")
     assert.notInclude(of(states[0]!, false), "refused")
     assert.notInclude(of(connected, true), "refused")
+  })
+
+  it("a device that is online and sends slowly says by which rule, and until when", () => {
+    const sending = { pacing: "20/min", waiting: 3, waitsFor: { reason: "rate" as const, until: at } }
+    const input = { transitions: [], incident: null, gaps: noGaps, reception: null, sending }
+    const told = explain({ ...input, device: deviceIn(connected) })
+    assert.include(told.next, `3 messages wait to be sent by its pacing (rate; 20/min), the next one until ${at}`)
+    assert.deepStrictEqual(told.sending, sending)
+    assert.notInclude(explain({ ...input, device: deviceIn(failing) }).next, "pacing")
   })
 
   it("the expiry of a code is not shown as the moment of going online", () => {
@@ -110,6 +135,7 @@ describe("explanations", () => {
       transitions: [],
       incident: null,
       gaps: noGaps,
+      sending: null,
       reception: null
     })
     assert.isNull(told.nextAt)
@@ -123,7 +149,14 @@ describe("explanations", () => {
         at,
         data: { from: "Online", state: failing, rule: `rule-${index}`, failure: reason, jid: null, phone: null, memory }
       }))
-      const told = explain({ device: deviceIn(failing), transitions, incident: null, gaps: noGaps, reception: null })
+      const told = explain({
+        device: deviceIn(failing),
+        transitions,
+        incident: null,
+        gaps: noGaps,
+        sending: null,
+        reception: null
+      })
       assert.strictEqual(told.rule, "rule-0")
       assert.strictEqual(told.seq, 100)
       assert.isAtMost(told.evidence.length, 5)
@@ -155,6 +188,7 @@ describe("an active device that does not run", () => {
       transitions: [{ seq: 1, at, data }],
       incident: null,
       gaps: noGaps,
+      sending: null,
       reception: null
     })
     assert.include(`${found.why}; ${found.howToFix}`, word)
@@ -169,6 +203,7 @@ describe("an active device that does not run", () => {
         transitions: [],
         incident: null,
         gaps: noGaps,
+        sending: null,
         reception: { webhook: { status, checkedAt: null, detail: null }, lastWebhookAt, instructions }
       })
     for (const status of ["unsupported", "no-address", "no-secret"] as const) {

@@ -53,7 +53,7 @@ const makePayload = (tag: string): unknown => {
   if (tag === "Subscriptions.List") return {}
   if (tag.startsWith("Subscriptions.")) return { id: `sub_${"0".repeat(26)}`, after: "0" }
   if (tag.startsWith("Gateways.")) return { name: "none" }
-  if (tag === "Devices.Rename") return { id: `dev_${"0".repeat(26)}`, name: "a" }
+  if (tag === "Devices.Edit") return { id: `dev_${"0".repeat(26)}`, name: "a" }
   if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }
   if (tag === "Devices.AnswerPasskey") return { id: `dev_${"0".repeat(26)}`, assertion: {} }
   if (tag === "Login") return { id: `dev_${"0".repeat(26)}`, method: "qr" }

@@ -48,12 +48,38 @@ describe("sending over HTTP", () => {
         status: "pending",
         waId: null
       })
-      assert.deepStrictEqual((yield* get(`/messages/${body.id}`)).body, body)
-      assert.deepStrictEqual((yield* get(`/messages?device=${device.id}&status=pending`)).body.items, [body])
+      const waiting = { ...body, sending: { ...body.sending, waitsFor: { reason: "device", until: null } } }
+      assert.deepStrictEqual((yield* get(`/messages/${body.id}`)).body, waiting)
+      assert.deepStrictEqual((yield* get(`/messages?device=${device.id}&status=pending`)).body.items, [waiting])
       const at = new Date(Date.now() + 3_600_000).toISOString()
       const later = yield* post({ to, text: "later", scheduledAt: at })
       assert.deepStrictEqual([later.status, later.body.status, later.body.sending.scheduledAt], [202, "scheduled", at])
       assert.strictEqual((yield* get("/messages?status=scheduled")).body.items.length, 1)
+    }))
+
+  it.live("a device's pacing is set, shown and taken back, and one that makes no sense is refused", () =>
+    Effect.gen(function*() {
+      const { device, get, server } = yield* setup()
+      const patch = (json: Json) => ask(`${server.url}/api/v1/devices/${device.id}`, { method: "PATCH", json })
+      const line = "20/min, 500/day, quiet 21:00-07:00 Asia/Jakarta"
+      const pacing = { rate: "20/min", perDay: 500, quiet: { from: "21:00", to: "07:00", zone: "Asia/Jakarta" } }
+      assert.isNull((yield* get(`/devices/${device.id}`)).body.pacing)
+      for (const given of [line, pacing]) {
+        const { body, status } = yield* patch({ pacing: given })
+        assert.deepStrictEqual([status, body.pacing, body.name], [200, pacing, "desk"])
+      }
+      assert.deepStrictEqual((yield* patch({ name: "desk 2" })).body.pacing, pacing, "what is left out stays")
+      assert.strictEqual((yield* get(`/devices/${device.id}/explain`)).body.sending.pacing, line)
+      for (
+        const given of ["fast", { rate: "0/min" }, { burst: 3 }, { perDay: 0 }, {
+          quiet: { ...pacing.quiet, zone: "X" }
+        }]
+      ) {
+        const { body, status } = yield* patch({ pacing: given as Json })
+        assert.deepStrictEqual([status, body._tag], [400, "RequestInvalid"], JSON.stringify(given))
+      }
+      assert.deepStrictEqual((yield* patch({ pacing: "off" })).body.pacing, {})
+      assert.isNull((yield* patch({ pacing: null })).body.pacing)
     }))
 
   it.live("a request that cannot be right is told why, and nothing is stored", () =>

@@ -142,6 +142,17 @@ describe("Settings", () => {
       assert.lengthOf(yield* problems({ COLUMBA_RETENTION: "0 days" }), 1)
     }))
 
+  it.effect("reads how fast devices may send, and refuses what makes no sense", () =>
+    Effect.gen(function*() {
+      assert.deepStrictEqual((yield* parse({})).pacing, {})
+      assert.deepStrictEqual((yield* parse({ COLUMBA_PACING: "20/min, 500/day" })).pacing, {
+        rate: "20/min",
+        perDay: 500
+      })
+      const [problem] = yield* problems({ COLUMBA_PACING: "20 per minute" })
+      assert.include(problem, "expected off, or like 20/min")
+    }))
+
   it.effect("says which settings change nothing in this version", () =>
     Effect.gen(function*() {
       const settings = yield* parse({ REDIS_URL: "redis://cache:6379", COLUMBA_ROLES: "devices" })

@@ -33,6 +33,7 @@ export const device = (n: number, change: Partial<DesiredDevice> = {}): DesiredD
   upstreamId: `slot-${n}` as UpstreamId,
   jid: `62811${String(n).padStart(6, "0")}@s.whatsapp.net`,
   active: true,
+  pacing: null,
   reconnectRequests: 0,
   releaseRequests: 0,
   ...change

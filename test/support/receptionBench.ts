@@ -139,7 +139,7 @@ const untilKilled = (sends: SendRepository["Service"], isKilled: () => boolean):
     Effect.suspend(() => isKilled() ? Effect.never : effect)
   return {
     ...sends,
-    claim: (device, epoch) => alive(sends.claim(device, epoch)),
+    claim: (device, epoch, resting) => alive(sends.claim(device, epoch, resting)),
     release: (claimed, why) => alive(sends.release(claimed, why)),
     retry: (id) => alive(sends.retry(id)),
     sweep: alive(sends.sweep)

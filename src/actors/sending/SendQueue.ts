@@ -24,6 +24,7 @@ import type { ClaimedSend, StoredSend } from "../../services/SendRepository.ts"
 import { SendSettings } from "../../services/SendSettings.ts"
 import { describeDefect } from "../device/DeviceCell.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import * as LanePacing from "./LanePacing.ts"
 import * as SendDoubts from "./SendDoubts.ts"
 import * as SendFiles from "./SendFiles.ts"
 
@@ -74,7 +75,18 @@ export const make = Effect.fnUntraced(function*(
     work.changed()
   }
 
+  const pacing = yield* LanePacing.make(sends, settings, (id) => {
+    remember(id)
+    nudge()
+  })
+
+  /** There may be something new of this device. */
   const mark = (id: DeviceId): void => {
+    pacing.news(id)
+    remember(id)
+  }
+
+  const remember = (id: DeviceId): void => {
     const lane = lanes.get(id)
     if (lane === undefined) {
       lanes.set(id, {
@@ -109,10 +121,11 @@ export const make = Effect.fnUntraced(function*(
       return record(send, { state, waId, reason, detail }, sender)
     }, { discard: true, concurrency: 64 })
 
-  const readWaiting = Effect.map(sends.waiting, (ids) => {
-    for (const id of ids) mark(id)
-    nudge()
-  })
+  const readWaiting = (mark: (id: DeviceId) => void) =>
+    Effect.map(sends.waiting, (ids) => {
+      for (const id of ids) mark(id)
+      nudge()
+    })
 
   const sweep = Effect.gen(function*() {
     const swept = yield* sends.sweep
@@ -120,7 +133,9 @@ export const make = Effect.fnUntraced(function*(
     for (const id of swept.due) mark(id)
     if (swept.due.length > 0) nudge()
     yield* tell(swept.untold)
-    if (active) yield* readWaiting
+    // Nothing new: devices that wait for resting chats go on waiting.
+    if (active) yield* readWaiting(remember)
+    yield* pacing.measure
   }).pipe(
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
@@ -134,7 +149,8 @@ export const make = Effect.fnUntraced(function*(
     const takes = gateway.send?.contents.has(claimed.body.content.type) === true && !claimed.limited
     const file = takes ? yield* files.prepare(claimed) : null
     if (file === null || !("_tag" in file)) {
-      // A message whose file was fetched has begun anew.
+      // A message whose file was fetched has begun anew, and counts from now.
+      if (isFetched(claimed.body.content)) pacing.forget(claimed.deviceId)
       return yield* give(cell, claimed, isFetched(claimed.body.content) ? now() : claimedAt, file)
     }
     const { detail, permanent, reason } = file
@@ -191,18 +207,22 @@ export const make = Effect.fnUntraced(function*(
   const serve = Effect.fnUntraced(function*(id: DeviceId, lane: Lane, cell: DeviceCell) {
     const { heard } = lane
     const claimedAt = now()
-    const claimed = yield* Effect.exit(sends.claim(id, cell.epoch))
+    const claimed = yield* Effect.exit(sends.claim(id, cell.epoch, pacing.resting(id)))
     lane.claiming = false
     if (Exit.isFailure(claimed)) {
       lane.pausedUntil = now() + retryMillis
       return
     }
     if (claimed.value === null) {
-      if (lane.heard === heard) lane.waits = false
+      if (lane.heard === heard) {
+        lane.waits = false
+        pacing.nothing(id)
+      }
       return
     }
     lane.inFlight++
     inFlight++
+    pacing.claimed(claimed.value)
     nudge()
     const send = claimed.value
     yield* Effect.gen(function*() {
@@ -218,6 +238,7 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.retry(sends.release(send, answer), {
         schedule: Schedule.spaced(retryMillis)
       })
+      pacing.forget(id)
     }).pipe(
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause)
@@ -234,6 +255,13 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
+  const readPace = Effect.fnUntraced(function*(lane: Lane, cell: DeviceCell) {
+    const read = yield* Effect.exit(pacing.read(cell))
+    lane.claiming = false
+    if (Exit.isSuccess(read) && read.value) nudge()
+    else lane.pausedUntil = now() + retryMillis
+  })
+
   const startable = (id: DeviceId, lane: Lane): DeviceCell | null => {
     if (!lane.waits || lane.claiming || lane.inFlight >= settings.chatsAtOnce || now() < lane.pausedUntil) return null
     const cell = cells.get(id)
@@ -245,17 +273,22 @@ export const make = Effect.fnUntraced(function*(
     changed = false
     for (const [id, lane] of lanes) {
       if (closing || inFlight >= settings.inFlightMax) return
-      if (!lane.waits && !lane.claiming && lane.inFlight === 0 && now() >= lane.pausedUntil) lanes.delete(id)
+      if (!lane.waits && !lane.claiming && lane.inFlight === 0 && now() >= lane.pausedUntil) {
+        lanes.delete(id)
+        if (!pacing.isClosed(id)) pacing.forget(id)
+      }
       const cell = startable(id, lane)
       if (cell === null) continue
+      const gate = pacing.gate(cell)
+      if (gate === "closed") continue
       lane.claiming = true
-      yield* FiberSet.run(fibers, serve(id, lane, cell))
+      yield* FiberSet.run(fibers, gate === "unread" ? readPace(lane, cell) : serve(id, lane, cell))
     }
   })
 
   yield* Effect.forkScoped(Effect.forever(pump))
   yield* Effect.forkScoped(Stream.runForEach(sends.changes, (id) => {
-    if (id === null) return Effect.ignore(readWaiting)
+    if (id === null) return Effect.ignore(readWaiting(mark))
     mark(id)
     return Effect.sync(nudge)
   }))

@@ -56,6 +56,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             jid: null,
             state: { _tag: "Inactive" },
             active: true,
+            pacing: null,
             createdAt,
             updatedAt: createdAt
           }
@@ -89,7 +90,15 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           next: found.length > limit ? encodeCursor(String(rows[limit - 1]!.ordinal)) : null
         }
       }),
-      rename: (id, name) => change(id, (row) => ({ ...row, device: { ...row.device, name } })),
+      edit: (id, { name, pacing }) =>
+        change(id, (row) => ({
+          ...row,
+          device: {
+            ...row.device,
+            name: name ?? row.device.name,
+            pacing: pacing === undefined ? row.device.pacing : pacing
+          }
+        })),
       setActive: (id, active) => change(id, (row) => ({ ...row, device: { ...row.device, active } })),
       requestReconnect: (id) => change(id, (row) => ({ ...row, reconnectRequests: row.reconnectRequests + 1 })),
       requestRelease: (id) => change(id, (row) => ({ ...row, releaseRequests: row.releaseRequests + 1 })),
@@ -146,6 +155,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             .filter(({ device }) => device.active || device.state._tag !== "Inactive")
             .filter(({ device }) => ids === undefined || ids.includes(device.id))
             .map(({ device, reconnectRequests, releaseRequests }): DesiredDevice => ({
+              pacing: device.pacing,
               id: device.id,
               gateway: device.gateway,
               upstreamId: device.upstreamId,

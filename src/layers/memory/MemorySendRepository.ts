@@ -6,7 +6,7 @@ import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { fileOf } from "../../domain/Send.ts"
 import type { SendState } from "../../domain/Send.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
-import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
+import { asAccepted, idempotencyHours, SendRepository, unasked } from "../../services/SendRepository.ts"
 import type { Accepted, StoredSend } from "../../services/SendRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
@@ -103,11 +103,12 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
           if (!waits(row)) return { done: false, send: row.send }
           return { done: true, send: change(row, { state: "cancelled" }, { untold: true }).send }
         }),
-      claim: (device, epoch) =>
+      claim: (device, epoch, resting = []) =>
         Effect.sync(() => {
           if (tables.devices.get(device)?.epoch !== epoch) return null
           const mine = rows().filter(({ send }) => send.deviceId === device)
-          const busy = new Set(mine.flatMap(({ send }) => send.state === "sending" ? [send.chat] : []))
+          const busy = new Set(resting)
+          for (const chat of mine.flatMap(({ send }) => send.state === "sending" ? [send.chat] : [])) busy.add(chat)
           const [next] = mine
             .filter((row) =>
               row.send.state === "pending" && waits(row) && row.dueAt <= now() && !busy.has(row.send.chat)
@@ -133,6 +134,25 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
           if (tables.devices.get(deviceId)?.epoch !== epoch) return false
           change(row, { claimedAt: iso(now()) }, { fetching: false })
           return true
+        }),
+      pace: (device, millis) =>
+        Effect.sync(() => {
+          const row = tables.devices.get(device)
+          if (row === undefined) return null
+          const mine = rows().flatMap(({ send }) => send.deviceId === device ? [send] : [])
+          const counted = mine.filter(({ reason, state }) =>
+            (state === "sending" || state === "sent" || state === "failed" || state === "unknown") &&
+            (reason === null || !unasked.includes(reason))
+          )
+          return {
+            now: now(),
+            createdAt: Date.parse(row.device.createdAt),
+            waiting: mine.filter(({ state }) => state === "pending").length,
+            sent: counted
+              .flatMap(({ chat, claimedAt }) => claimedAt === null ? [] : [{ at: Date.parse(claimedAt), chat }])
+              .filter(({ at }) => at > now() - millis)
+              .sort((one, other) => one.at - other.at)
+          }
         }),
       release: ({ epoch, id }, why) =>
         Effect.sync(() => {

@@ -14,6 +14,7 @@ import subscriptions from "./migrations/0004_subscriptions.ts"
 import webhookRefusals from "./migrations/0005_webhook_refusals.ts"
 import sends from "./migrations/0006_sends.ts"
 import files from "./migrations/0007_files.ts"
+import pacing from "./migrations/0008_pacing.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -22,7 +23,8 @@ const loader = Migrator.fromRecord({
   "0004_subscriptions": subscriptions,
   "0005_webhook_refusals": webhookRefusals,
   "0006_sends": sends,
-  "0007_files": files
+  "0007_files": files,
+  "0008_pacing": pacing
 })
 
 /** Returns what it ran: number and name of each. */

@@ -1,5 +1,5 @@
 /** The `devices` table. Every change of desired state signals other processes. */
-import { Effect, Layer, Schema, Stream } from "effect"
+import { Effect, Layer, Option, Schema, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
@@ -9,6 +9,7 @@ import { DeviceNotFound, StorageUnavailable, UpstreamIdTaken } from "../../domai
 import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
 import type { DeviceStateData } from "../../domain/EventData.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
+import { Pacing } from "../../domain/Pacing.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim, SlotHolder } from "../../services/DeviceRepository.ts"
@@ -28,12 +29,13 @@ interface DeviceRow {
   readonly jid: string | null
   readonly phone: string | null
   readonly state: string
+  readonly pacing: string | null
   readonly created_ms: number
   readonly updated_ms: number
   readonly ordinal: number
 }
 
-const columns = `id, name, gateway, upstream_id, active, jid, phone, state::text as state,
+const columns = `id, name, gateway, upstream_id, active, jid, phone, state::text as state, pacing::text as pacing,
   (extract(epoch from created_at) * 1000)::float8 as created_ms,
   (extract(epoch from updated_at) * 1000)::float8 as updated_ms, ordinal::float8 as ordinal`
 
@@ -107,7 +109,12 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           next: rows.length > limit ? encodeCursor(String(items[limit - 1]!.ordinal)) : null
         }
       }, answered("list devices")),
-      rename: (id, name) => change(id, "name = $2", [PgTypes.text(name)]),
+      edit: (id, { name, pacing }) =>
+        change(id, "name = coalesce($2, name), pacing = case when $3 then $4::json else pacing end", [
+          PgTypes.text(name ?? null),
+          PgTypes.bool(pacing !== undefined),
+          PgTypes.text(pacing === undefined || pacing === null ? null : JSON.stringify(pacing))
+        ]),
       setActive: (id, active) => change(id, "active = $2", [PgTypes.bool(active)]),
       requestReconnect: (id) => change(id, "reconnect_requests = reconnect_requests + 1", []),
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
@@ -142,13 +149,16 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         return row === undefined ? yield* DeviceNotFound.of(id) : row.owner
       }),
       desired: (ids) =>
-        sql.unsafe<DesiredDevice>(
-          `select id, gateway, upstream_id as "upstreamId", jid, active,
+        sql.unsafe<Omit<DesiredDevice, "pacing"> & { readonly pacing: string | null }>(
+          `select id, gateway, upstream_id as "upstreamId", jid, active, pacing::text as pacing,
             reconnect_requests as "reconnectRequests", release_requests as "releaseRequests"
           from devices where (active or state_tag <> 'Inactive') ${ids === undefined ? "" : "and id = any ($1::text[])"}
           order by ordinal`,
           ids === undefined ? [] : [[...ids]]
-        ).pipe(answered("read the desired devices")),
+        ).pipe(
+          Effect.map((rows) => rows.map((row) => ({ ...row, pacing: readPacing(row.pacing) }))),
+          answered("read the desired devices")
+        ),
       changes: Stream.map(signals.listen(channel), (id) => id as DeviceId | null),
       countByState: sql<{ tag: DeviceStateTag; count: number }>`
         select state_tag as tag, count(*)::integer as count from devices group by state_tag
@@ -207,6 +217,12 @@ const readName = ({ id, name }: DeviceRow): string => {
   return printable === "" ? id : printable
 }
 
+/** The API checks it. One that was written past it and says nothing sensible is none. */
+const readPacing = (stored: string | null): Pacing | null =>
+  stored === null ? null : Option.getOrNull(decodePacing(stored))
+
+const decodePacing = Schema.decodeUnknownOption(Schema.fromJsonString(Pacing))
+
 const toDevice = (row: DeviceRow): Device => ({
   id: row.id as DeviceId,
   name: readName(row),
@@ -216,6 +232,7 @@ const toDevice = (row: DeviceRow): Device => ({
   jid: row.jid,
   state: JSON.parse(row.state) as DeviceState,
   active: row.active,
+  pacing: readPacing(row.pacing),
   createdAt: new Date(row.created_ms).toISOString(),
   updatedAt: new Date(row.updated_ms).toISOString()
 })

@@ -4,10 +4,11 @@ import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { fileOf } from "../../domain/Send.ts"
+import { perDayMax } from "../../domain/Pacing.ts"
 import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
-import { asAccepted, idempotencyHours, SendRepository } from "../../services/SendRepository.ts"
-import type { NewSend, SendSweep, StoredSend } from "../../services/SendRepository.ts"
+import { asAccepted, idempotencyHours, SendRepository, unasked, waitingMax } from "../../services/SendRepository.ts"
+import type { NewSend, SendSweep, SentLately, StoredSend } from "../../services/SendRepository.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
 import { sendColumns, toSend } from "./sendRows.ts"
@@ -29,7 +30,7 @@ const limitedFor = "1 hour"
 const doubtMax = "24 hours"
 
 /** Devices with something to send that are read at once. A fleet has thousands at most. */
-const waitingMax = 100_000
+const devicesMax = 100_000
 
 const deleteRowsMax = 5_000
 
@@ -148,12 +149,12 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         const send = yield* find(id, visible)
         return send === null ? null : { done: false, send }
       }, answered("cancel a message")),
-      claim: (device, epoch) =>
+      claim: (device, epoch, resting = []) =>
         sql.unsafe<SendRow & { readonly limited: boolean }>(
           `with next as (
             select n.id from sends n
             where n.device_id = $1 and n.state = 'pending' and n.due_at <= clock_timestamp()
-              and n.expires_at > clock_timestamp()
+              and n.chat <> all ($3::text[]) and n.expires_at > clock_timestamp()
               and not exists (
                 select 1 from sends o where o.device_id = $1 and o.chat = n.chat and o.state = 'sending'
               )
@@ -167,7 +168,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
             select 1 from sends o where o.device_id = $1 and o.chat = s.chat and o.reason = 'reach-out-limit'
               and o.updated_at > clock_timestamp() - interval '${limitedFor}'
           ) as limited`,
-          [PgTypes.text(device), PgTypes.int4(epoch)]
+          [PgTypes.text(device), PgTypes.int4(epoch), [...resting]]
         ).pipe(
           Effect.map(([row]) => row === undefined ? null : { ...toSend(row), epoch, limited: row.limited }),
           answered("claim a message to send")
@@ -178,6 +179,11 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           where s.id = $1 and s.state = 'sending' and s.epoch = $2 and d.id = $3 and d.epoch = $2 returning s.id`,
           [PgTypes.text(id), PgTypes.int4(epoch), PgTypes.text(deviceId)]
         ).pipe(Effect.map((begun) => begun.length > 0), answered("begin to send a message")),
+      pace: (device, millis) =>
+        sql.unsafe<PaceRow>(paceStatement, [PgTypes.text(device), PgTypes.float8(millis)]).pipe(
+          Effect.map(([row]) => row === undefined ? null : toSentLately(row)),
+          answered("read what a device has sent lately")
+        ),
       release: ({ epoch, id }, { detail, reason }) =>
         sql.unsafe(
           `update sends set state = 'pending', reason = $3, detail = $4, updated_at = ${now}
@@ -190,7 +196,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           [PgTypes.text(id)]
         ).pipe(Effect.asVoid, answered("send a message again")),
       waiting: sql.unsafe<{ readonly device_id: string }>(
-        `select distinct device_id from sends where state = 'pending' limit ${waitingMax}`
+        `select distinct device_id from sends where state = 'pending' limit ${devicesMax}`
       ).pipe(
         Effect.map((found) => found.map(({ device_id }) => device_id as DeviceId)),
         answered("read who has messages to send")
@@ -263,6 +269,38 @@ const uploadOf = ({ body }: NewSend): string | null => {
 const active = `select 1 from sends a where a.state in ('pending', 'scheduled')
   union all select 1 from sends a where a.state = 'sending'
   union all select 1 from sends a where a.state = 'unknown' and a.claimed_at > clock_timestamp() - interval '${doubtMax}'`
+
+interface PaceRow {
+  readonly now_ms: number
+  readonly created_ms: number
+  readonly waiting: number
+  readonly sent: string
+}
+
+const epochMillis = (time: string): string => `(extract(epoch from ${time}) * 1000)::float8`
+
+const paceStatement = `select ${epochMillis(now)} as now_ms, ${epochMillis("d.created_at")} as created_ms,
+    (select count(*)::integer from (
+      select 1 from sends w where w.device_id = $1 and w.state = 'pending' limit ${waitingMax}
+    ) c) as waiting,
+    (select coalesce(json_agg(json_build_array(${
+  epochMillis("s.claimed_at")
+}, s.chat) order by s.claimed_at), '[]')::text
+    from (
+      select l.claimed_at, l.chat from sends l
+      where l.device_id = $1 and l.claimed_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
+        and l.state in ('sending', 'sent', 'failed', 'unknown')
+        and coalesce(l.reason, '') not in (${unasked.map((reason) => `'${reason}'`).join(", ")})
+      order by l.claimed_at desc limit ${perDayMax}
+    ) s) as sent
+  from devices d where d.id = $1`
+
+const toSentLately = ({ created_ms, now_ms, sent, waiting }: PaceRow): SentLately => ({
+  now: now_ms,
+  createdAt: created_ms,
+  waiting,
+  sent: (JSON.parse(sent) as ReadonlyArray<readonly [number, string]>).map(([at, chat]) => ({ at, chat }))
+})
 
 /**
  * Each part changes rows of other states than the others, so their order does not matter. A claim refuses what is over its

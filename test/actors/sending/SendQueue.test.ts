@@ -4,6 +4,8 @@ import { Clock, Deferred, Duration, Effect, Fiber } from "effect"
 import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import { SendOutcomeUnknown, SendRefused } from "../../../src/services/GatewayParts.ts"
 import type { SendReason } from "../../../src/domain/Send.ts"
+import { parsePacing } from "../../../src/domain/Pacing.ts"
+import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { SendRepository } from "../../../src/services/SendRepository.ts"
 import type { NewSend } from "../../../src/services/SendRepository.ts"
 import { newSend } from "../../conformance/sendRepository.ts"
@@ -270,6 +272,120 @@ describe("the queue of messages to send", () => {
       yield* pass("5 seconds")
       assert.deepStrictEqual([early, send.given.length], [0, 1])
       yield* next.stop
+    }))
+  )
+
+  const paced = (line: string) =>
+    Effect.flatMap(DeviceRepository, (devices) => Effect.orDie(devices.edit(id, { pacing: parsePacing(line) })))
+
+  /** When the gateway was given each message, in seconds since `from`. */
+  const timed = (send: ScriptedSending, from: number, clock: Clock.Clock) => {
+    const times: Array<number> = []
+    send.answer = () => {
+      times.push((clock.currentTimeMillisUnsafe() - from) / 1000)
+      return null
+    }
+    return times
+  }
+
+  test(
+    "a paced device sends at its rate, over a restart, and others are not held up",
+    onStorage(Effect.gen(function*() {
+      const { gateway, history: _, send } = yield* bench
+      const devices = yield* DeviceRepository
+      const other = deviceId(2)
+      yield* Effect.orDie(
+        devices.insert({ id: other, name: "2", gateway: "default" as never, upstreamId: "s2" as never })
+      )
+      yield* paced("20/min")
+      const clock = yield* Clock.Clock
+      const times = timed(send, clock.currentTimeMillisUnsafe(), clock)
+      const life = yield* live(gateway)
+      yield* pass("3 seconds")
+      for (const n of [1, 2, 3, 4, 5, 6]) yield* accept(`m${n}`, { chat: chat(n % 3) })
+      const sends = yield* SendRepository
+      for (const n of [1, 2, 3]) yield* Effect.orDie(sends.accept(newSend(other, `other ${n}`)))
+      yield* pass("1 second")
+      assert.sameMembers([...send.texts()], ["m1", "other 1", "other 2", "other 3"])
+      const began = times[0]!
+      yield* pass("6500 millis", "100 millis")
+      assert.strictEqual(send.texts().filter((text) => text.startsWith("m")).length, 3)
+      yield* life.stop
+      const next = yield* live(gateway)
+      yield* pass("20 seconds", "100 millis")
+      yield* next.stop
+      assert.deepStrictEqual(send.texts().filter((text) => text.startsWith("m")), ["m1", "m2", "m3", "m4", "m5", "m6"])
+      const mine = times.filter((_, index) => send.texts()[index]!.startsWith("m"))
+      mine.forEach((time, index) => assert.isAtLeast(time - began, index * 3 - 0.001))
+      assert.isAtMost(mine.at(-1)! - began, 5 * 3 + 3, "and no slower than that and a restart")
+    }))
+  )
+
+  test(
+    "a chat rests after a message and others go on meanwhile; while all rest, the database is not asked again and again",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      yield* paced("10/s, recipient 30s")
+      const sends = yield* SendRepository
+      let claims = 0
+      const counting = {
+        ...sends,
+        claim: (...given: Parameters<typeof sends.claim>) => {
+          claims++
+          return sends.claim(...given)
+        }
+      }
+      const life = yield* Effect.provideService(live(gateway), SendRepository, counting)
+      yield* pass("3 seconds")
+      yield* accept("a1")
+      yield* accept("a2")
+      yield* accept("b1", { chat: chat(2) })
+      yield* pass("3 seconds")
+      assert.deepStrictEqual(send.texts(), ["a1", "b1"])
+      const before = claims
+      yield* pass("20 seconds")
+      assert.isAtMost(claims - before, 1)
+      yield* accept("c1", { chat: chat(3) })
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(send.texts(), ["a1", "b1", "c1"])
+      yield* pass("10 seconds")
+      assert.deepStrictEqual(send.texts(), ["a1", "b1", "c1", "a2"])
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "what was surely not sent does not count, and a new pacing applies to what waits",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      yield* paced("10/s, 2/day")
+      send.answer = (_, n) => n === 1 ? refused("not-connected", false) : null
+      const life = yield* live(gateway)
+      for (const n of [1, 2, 3, 4]) yield* accept(`m${n}`, { grace: Duration.hours(48) })
+      yield* pass("60 seconds")
+      assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2"])
+      yield* paced("10/s, 3/day")
+      yield* pass("3 seconds")
+      assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2", "m3"])
+      yield* pass("24 hours", "10 minutes")
+      assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2", "m3", "m4"])
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "nothing goes in quiet hours, and all that waits goes after them",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      // The test's clock begins at midnight UTC.
+      yield* paced("10/s, quiet 23:00-00:30 UTC")
+      const life = yield* live(gateway)
+      for (const n of [1, 2, 3]) yield* accept(`m${n}`)
+      yield* pass("29 minutes", "10 seconds")
+      assert.deepStrictEqual(send.texts(), [])
+      yield* pass("2 minutes")
+      assert.deepStrictEqual(send.texts(), ["m1", "m2", "m3"])
+      yield* life.stop
     }))
   )
 })
