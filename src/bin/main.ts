@@ -3,6 +3,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Duration, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { shutdownMax } from "../services/shutdownBudget.ts"
+import { dead } from "./dead.ts"
 import { devices } from "./devices.ts"
 import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
@@ -32,6 +33,7 @@ const columba = Command.make("columba").pipe(
     messages,
     events,
     subscriptions,
+    dead,
     simulator,
     migrate,
     doctor

@@ -4,15 +4,28 @@ import { describeDatabase, redactedAddress } from "../layers/app/addresses.ts"
 import type { Settings } from "../layers/Settings.ts"
 
 export interface Part {
-  readonly name: "database" | "broker" | "gateway" | "roles" | "telemetry" | "api" | "docs" | "webhooks" | "health"
+  readonly name:
+    | "database"
+    | "broker"
+    | "gateway"
+    | "roles"
+    | "consumer"
+    | "telemetry"
+    | "api"
+    | "docs"
+    | "webhooks"
+    | "health"
   readonly description: string
 }
 
-export const listParts = ({ gateways, settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
+export const listParts = ({ gateways, handlers, settings, simulatorUrl, url }: App): ReadonlyArray<Part> => [
   { name: "database", description: describeDatabase(settings.database) },
   { name: "broker", description: describeBroker(settings) },
   { name: "gateway", description: describeGateways(settings, simulatorUrl, gateways) },
   { name: "roles", description: [...settings.roles].join(", ") },
+  ...(settings.roles.has("consumer")
+    ? [{ name: "consumer", description: describeConsumer(settings, handlers) } as const]
+    : []),
   ...(settings.otlpEndpoint === null
     ? []
     : [{ name: "telemetry", description: `OTLP to ${new URL(settings.otlpEndpoint).host}` } as const]),
@@ -42,8 +55,8 @@ export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: A
   ...(settings.gateway._tag === "None" && settings.roles.has("devices") && listAdded(gateways).length === 0
     ? ["no gateway is configured, so no device can connect; set WHATSAPP_API_URL, or: columba gateways add --help"]
     : []),
-  ...(settings.roles.size === 1 && settings.roles.has("consumer")
-    ? ["the role 'consumer' hosts nothing in this version: this process answers /healthz and /readyz, and does no work"]
+  ...(settings.handlers.length > 0 && !settings.roles.has("consumer")
+    ? ["COLUMBA_HANDLERS is set and unused: this process does not have the role consumer"]
     : [])
 ]
 
@@ -51,6 +64,15 @@ const describeBroker = (settings: Settings): string => {
   if (settings.rabbitUrl === null) return "none (set RABBITMQ_URL); events are read from the API"
   const where = `RabbitMQ at ${redactedAddress(settings.rabbitUrl)}`
   return settings.roles.has("devices") ? where : `${where}, delivered to by the role devices`
+}
+
+/** Services of others may read the guaranteed queue too, so it is said plainly whether this process does. */
+const describeConsumer = (settings: Settings, handlers: App["handlers"]): string => {
+  if (handlers.length === 0) return "consumes nothing: no handler is configured (COLUMBA_HANDLERS)"
+  const names = handlers.join(", ")
+  return settings.rabbitUrl === null
+    ? `${names}, fed from the log`
+    : `${names}, fed from the queue columba.messages.incoming, which this process consumes`
 }
 
 /** Those that people added; the others come from the settings. */

@@ -6,6 +6,7 @@
 import { Array } from "effect"
 import { HttpApi, HttpApiGroup, OpenApi } from "effect/http-api"
 import { HttpAuthorization } from "./Authorization.ts"
+import { deadLetterOperations } from "./DeadLetterOperations.ts"
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventsEndpoint } from "./EventOperations.ts"
 import { uploadEndpoint } from "./FileEndpoint.ts"
@@ -51,6 +52,10 @@ export const Api = HttpApi.make("columba")
     HttpApiGroup.make("subscriptions").add(...Array.map(subscriptionOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
       "Servers that get events by HTTP."
+    ),
+    HttpApiGroup.make("deadLetters").add(...Array.map(deadLetterOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Incoming messages that could not be handled."
     ),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,

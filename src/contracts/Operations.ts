@@ -2,6 +2,7 @@
  * The table of all operations. To add one: an entry in the table of its group, and a handler of the same name in
  * `http/operationHandlers.ts`. A new group also needs its table here and its name in `Api.ts`.
  */
+import { deadLetterOperations } from "./DeadLetterOperations.ts"
 import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"
 import { gapOperations } from "./GapOperations.ts"
@@ -20,6 +21,7 @@ export const operations = [
   ...gapOperations,
   ...eventOperations,
   ...subscriptionOperations,
+  ...deadLetterOperations,
   ...serverOperations
 ] as const
 

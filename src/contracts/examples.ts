@@ -1,4 +1,5 @@
 /** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
+import type { DeadLetter } from "../domain/DeadLetter.ts"
 import type { Device } from "../domain/Device.ts"
 import { eventKinds } from "../domain/EventKinds.ts"
 import type { Explanation } from "../domain/Explanation.ts"
@@ -193,6 +194,17 @@ export const delivery: typeof Delivery.Encoded = {
   millis: 38,
   detail: null,
   abandoned: false
+}
+
+export const deadLetter: typeof DeadLetter.Encoded = {
+  id: event.id,
+  kind: event.kind,
+  deviceId,
+  seq: event.seq,
+  reason: "rejected",
+  queue: "columba.messages.incoming",
+  diedAt: "2026-11-22T10:09:14.000Z",
+  failures: [{ handler: "orders", attempts: 10, message: "Error: no such product", at: "2026-11-22T10:09:14.020Z" }]
 }
 
 /** Parameters by name. `id` is that of what the path is about. */

@@ -64,6 +64,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("gaps"),
     layerGroup("messages"),
     layerGroup("subscriptions"),
+    layerGroup("deadLetters"),
     layerGroup("server"),
     EventsHttp,
     FilesHttp,

@@ -8,6 +8,7 @@ import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
+import { DeadLetters } from "../services/DeadLetters.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
@@ -32,6 +33,7 @@ export const makeHandlers = Effect.gen(function*() {
   const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
+  const deadLetters = yield* DeadLetters
   const log = yield* EventLog
   const { node } = yield* ServerIdentity
   return {
@@ -91,6 +93,10 @@ export const makeHandlers = Effect.gen(function*() {
     "Subscriptions.Test": ({ id }, visible) => subscriptions.test(id, visible),
     "Subscriptions.Rotate": ({ id, keepSeconds: keep, secret }, visible) =>
       subscriptions.rotate(id, { secret, keep: Duration.seconds(keepSeconds(keep)) }, visible),
+    "DeadLetters.List": ({ limit = pageLimitDefault }) =>
+      Effect.map(deadLetters.list(limit), ({ items, total }) => ({ items, next: null, total })),
+    "DeadLetters.Retry": ({ ids }) => Effect.map(deadLetters.retry(ids ?? null), (changed) => ({ ids: changed })),
+    "DeadLetters.Drop": ({ ids }) => Effect.map(deadLetters.drop(ids), (changed) => ({ ids: changed })),
     "Server.Ping": () => Effect.succeed({ node }),
     "Server.Info": yield* makeServerInfo
   } satisfies OperationHandlers

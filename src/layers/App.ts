@@ -1,13 +1,13 @@
 /**
  * The composition root: which parts run in this process, and in which order they start and stop.
  *
- * They start as foundation (database, log, repositories, gateways), HTTP, relays to sinks, fleet, and stop in the
- * reverse order, so that what is on its way still arrives: readiness says that the process stops, the fleet closes its
- * sockets (no new frames), the log is flushed, the relays wait for their confirms, HTTP ends its streams, and the
- * database goes last. HTTP is there before the fleet: a port that is taken costs no device its connection, and readiness
+ * They start as foundation (database, log, repositories, gateways), the broker's connection, HTTP, relays to sinks and
+ * the consumer, fleet, and stop in the reverse order, so that what is on its way still arrives: readiness says that the
+ * process stops, the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their confirms,
+ * HTTP ends its streams, and the database goes last. HTTP is there before the fleet: a port that is taken costs no device its connection, and readiness
  * tells what is still starting.
  */
-import { Context, DateTime, Effect, Layer, Option, Scope } from "effect"
+import { Context, DateTime, Effect, Layer, Scope } from "effect"
 import { HttpServer } from "effect/http"
 import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
@@ -41,6 +41,8 @@ import { WebhookIngest } from "../services/WebhookIngest.ts"
 import * as Demo from "../simulator/Demo.ts"
 import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import { describeDatabase, redactedAddress } from "./app/addresses.ts"
+import { deadLetters, openBroker, OpenedBroker } from "./app/broker.ts"
+import { consume, loadHandlers } from "./app/consumer.ts"
 import { databaseReadiness, openStorage } from "./app/database.ts"
 import { makeGateways, startSimulator } from "./app/gateways.ts"
 import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
@@ -74,6 +76,8 @@ export interface App {
   readonly demoDevices: number
   /** How many simulated devices the database holds that do not run, because this process runs no simulator. */
   readonly retiredDevices: number
+  /** The names of the consumer's handlers. */
+  readonly handlers: ReadonlyArray<string>
   readonly log: EventLog["Service"]
   readonly stats: Effect.Effect<Stats>
   /** Stops everything in order. Logs each step; bounded by the bounds of the parts. */
@@ -153,16 +157,25 @@ export const start = Effect.fn("App.start")(function*(
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 
+  const handlers = yield* Effect.provideContext(loadHandlers(settings), ground)
+  const broker = Context.get(
+    yield* Effect.provideContext(on(stages.broker, openBroker(settings, handlers.length > 0)), ground),
+    OpenedBroker
+  )
+
+  const dead = yield* Effect.provideContext(on(stages.broker, deadLetters(broker)), ground)
+
   const server = settings.roles.has("api") ? HttpServerLayer(settings) : HealthServerLayer(settings)
   const url = yield* on(stages.http, server).pipe(
     Effect.map((context) => HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)),
-    Effect.provideContext(served),
+    Effect.provideContext(Context.merge(served, dead)),
     Effect.mapError(({ cause }) => listenFailed(settings, cause))
   )
 
   // Before the fleet first looks, so that it starts them all in its first comparison.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
-  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings)), ground)
+  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings, broker)), ground)
+  yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
   if (settings.roles.has("devices")) {
     yield* Effect.provideContext(on(stages.relays, WebhookDispatcher.layer), ground)
     yield* keepMedia.pipe(Scope.provide(stages.relays), Effect.provideContext(Context.merge(ground, media)))
@@ -183,6 +196,7 @@ export const start = Effect.fn("App.start")(function*(
   }
   yield* readiness.contribute("process", Effect.succeed("running"))
   const everything = Context.mergeAll(served, sinks)
+  const status = broker?.guarded === null || broker === null ? null : Context.get(broker.guarded, BrokerStatus)
   return {
     url,
     log: Context.get(everything, EventLog),
@@ -191,7 +205,8 @@ export const start = Effect.fn("App.start")(function*(
     gateways: (yield* Context.get(gateways, GatewayDirectory).list).map(({ gateway }) => gateway),
     demoDevices: demo.added,
     retiredDevices: demo.retired,
-    stats: readStats(everything),
+    handlers: handlers.map(({ name }) => name),
+    stats: readStats(everything, status),
     stop: stopInOrder(stages, everything)
   }
 })
@@ -209,18 +224,20 @@ const listenFailed = (settings: Settings, cause: unknown): StartFailed => {
 
 type Running = EventLog | DeviceRepository | DeviceFleet | SinkRelays | Readiness
 
-const readStats = (context: Context.Context<Running>): Effect.Effect<Stats> => {
+const readStats = (
+  context: Context.Context<Running>,
+  broker: BrokerStatus["Service"] | null
+): Effect.Effect<Stats> => {
   const devices = Context.get(context, DeviceRepository)
   const log = Context.get(context, EventLog)
   const fleet = Context.get(context, DeviceFleet)
   const relayed = Context.get(context, SinkRelays)
-  const broker = Context.getOption(context, BrokerStatus)
   return Effect.all({
     states: devices.countByState.pipe(Effect.catch(() => fleet.counts)),
     committed: log.bounds.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
     sinks: relayed.views,
     incidents: fleet.incidents,
-    broker: Option.isSome(broker) ? broker.value.current : Effect.succeed(null)
+    broker: broker === null ? Effect.succeed(null) : broker.current
   }).pipe(
     Effect.map(({ broker, committed, incidents, sinks, states }) => {
       const counts: Readonly<Partial<Record<DeviceStateTag, number>>> = states

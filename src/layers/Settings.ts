@@ -47,6 +47,8 @@ export interface Settings {
   /** Whether what callers name may be on a private network. */
   readonly outboundAllowPrivate: boolean
   readonly roles: ReadonlySet<Role>
+  /** Paths of modules with handlers of incoming messages. */
+  readonly handlers: ReadonlyArray<string>
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
   /** How fast a device may send that has no pacing of its own. */
@@ -182,6 +184,7 @@ const derive = (values: Values): Settings => ({
   secretKeys: values.secretKeys ?? [],
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
+  handlers: values.handlers,
   retention: Duration.isFinite(values.retention) ? values.retention : null,
   pacing: values.pacing,
   media: values.media === "off" ? null : {

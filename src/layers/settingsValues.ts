@@ -90,6 +90,14 @@ export const corsOrigins = (given: string): ReadonlyArray<string> | null => {
   return origins.length > 0 && origins.every((entry) => httpUrl(entry)?.origin === entry) ? origins : null
 }
 
+/** More modules than this in one process are a mistake. */
+const pathsMax = 16
+
+export const paths = (given: string): ReadonlyArray<string> | null => {
+  const entries = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
+  return entries.length > 0 && entries.length <= pathsMax ? entries : null
+}
+
 /** `off` keeps events forever. */
 export const retention = (given: string): Duration.Duration | null =>
   /^(off|never|forever)$/i.test(given)

@@ -17,6 +17,7 @@ import {
   demoDevicesMax,
   httpUrl,
   OtlpProtocol,
+  paths,
   postgresUrl,
   publicUrl,
   retention,
@@ -178,6 +179,11 @@ export const variables = {
     expected: "a comma list out of api, devices, consumer, scheduler",
     about: "what this process does; the default is everything",
     fallback: [...allRoles].join(",")
+  }),
+  handlers: variable("COLUMBA_HANDLERS", parsed(paths), [], {
+    expected: "a comma list of paths of modules, like ./handlers/orders.ts",
+    about: "modules with handlers of incoming messages, for the role consumer",
+    unset: "none"
   }),
   cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off"], name), "off", {
     expected: "off (several processes sharing one fleet are not part of this version)",

@@ -305,3 +305,14 @@ export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_tot
   description: "Messages in doubt that were found to be sent, or proven not to be",
   incremental: true
 })
+
+// The consumer
+
+/** Labels `handler` and `outcome`: `handled`, `repeated`, `failed` or `dead`. */
+export const consumerMessages = Metric.counter("columba_consumer_messages_total", {
+  description: "Incoming messages that were given to a handler, by what became of them",
+  incremental: true
+})
+export const consumerInFlight = Metric.gauge("columba_consumer_in_flight", {
+  description: "Incoming messages that handlers are working on"
+})

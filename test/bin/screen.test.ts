@@ -27,6 +27,7 @@ const settings: Settings = {
   apiKeys: [],
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
+  handlers: [],
   media: null,
   pacing: {},
   otlpEndpoint: "http://user:hunter2@collector:4318",
@@ -48,6 +49,7 @@ const app = (changes: Partial<Settings>, more: Partial<App> = {}): App =>
     simulatorUrl: null,
     demoDevices: 0,
     retiredDevices: 0,
+    handlers: [],
     gateways: [],
     ...more
   }) as App
@@ -77,6 +79,7 @@ describe("the start screen", () => {
       "broker: RabbitMQ at broker:5672/events",
       "gateway: bridge at http://gateway:3000",
       "roles: api, devices, consumer, scheduler",
+      "consumer: consumes nothing: no handler is configured (COLUMBA_HANDLERS)",
       "telemetry: OTLP to collector:4318",
       "api: http://127.0.0.1:8080",
       "docs: http://127.0.0.1:8080/docs"
@@ -119,8 +122,15 @@ describe("the start screen", () => {
     assert.include(listNotes(app({}, { retiredDevices: 25 })).join(), "25 devices of the built-in simulator")
   })
 
-  it("says plainly that a process with the role consumer alone does no work", () => {
-    assert.include(listNotes(app({ roles: new Set(["consumer"]) })).join(), "does no work")
+  it("says plainly whether it consumes the guaranteed queue, which services of others may read too", () => {
+    const consumer = (settings: Partial<Settings>, handlers: ReadonlyArray<string>) =>
+      listParts(app(settings, { handlers })).find(({ name }) => name === "consumer")?.description
+    assert.include(consumer({}, []), "consumes nothing")
+    assert.include(consumer({}, ["orders"]), "orders, fed from the queue columba.messages.incoming")
+    assert.strictEqual(consumer({ rabbitUrl: null }, ["orders"]), "orders, fed from the log")
+    assert.isUndefined(consumer({ roles: new Set(["api"]) }, []))
+    const unused = app({ roles: new Set(["api"]), handlers: ["./orders.ts"] })
+    assert.include(listNotes(unused).join(), "COLUMBA_HANDLERS is set and unused")
     assert.deepStrictEqual(listNotes(app({})), [])
   })
 })

@@ -3,6 +3,7 @@ import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
+import { messageInboxConformance, messageInboxTransactions } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
@@ -16,3 +17,5 @@ gapRepositoryConformance("on the embedded database", layerFreshEmbedded)
 sendRepositoryConformance("on the embedded database", layerFreshEmbedded)
 subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded)
 webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)
+messageInboxConformance("on the embedded database", layerFreshEmbedded)
+messageInboxTransactions("on the embedded database", layerFreshEmbedded)

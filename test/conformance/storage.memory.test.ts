@@ -3,6 +3,7 @@ import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
+import { messageInboxConformance } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
@@ -16,3 +17,4 @@ gapRepositoryConformance("in memory", layerMemory)
 sendRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
 webhookRefusalsConformance("in memory", layerMemory)
+messageInboxConformance("in memory", layerMemory)

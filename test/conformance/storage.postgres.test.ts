@@ -3,6 +3,7 @@ import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
+import { messageInboxConformance, messageInboxTransactions } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
@@ -16,3 +17,5 @@ gapRepositoryConformance("on Postgres", layerFreshPostgres)
 sendRepositoryConformance("on Postgres", layerFreshPostgres)
 subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
 webhookRefusalsConformance("on Postgres", layerFreshPostgres)
+messageInboxConformance("on Postgres", layerFreshPostgres)
+messageInboxTransactions("on Postgres", layerFreshPostgres)

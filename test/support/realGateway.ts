@@ -12,6 +12,7 @@ import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
 import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
+import { DeadLetters } from "../../src/services/DeadLetters.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
@@ -75,6 +76,7 @@ const services = (
     Layer.orDie
   )
   return Layer.mergeAll(
+    DeadLetters.layerInbox,
     DeviceManager.layer,
     MessageMedia.layer,
     MessageSender.layer,

@@ -11,6 +11,7 @@ import type { DeviceId, EventId, GatewayName } from "../../src/domain/Ids.ts"
 import { HttpServerLayer } from "../../src/http/Routes.ts"
 import { WebhookBodyTimeout } from "../../src/http/WebhooksHttp.ts"
 import { ApiKeys } from "../../src/services/ApiKeys.ts"
+import { DeadLetters } from "../../src/services/DeadLetters.ts"
 import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
 import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
@@ -160,7 +161,14 @@ export const services = (
   const outbound = Outbound.layer({ allowPrivate: options.allowPrivate ?? true })
   const subscriptions = SubscriptionManager.layer.pipe(Layer.provide(outbound))
   const sender = Layer.provide(MessageSender.layer, outbound)
-  return Layer.mergeAll(DeviceManager.layer, MessageMedia.layer, sender, ingest, subscriptions).pipe(
+  return Layer.mergeAll(
+    DeadLetters.layerInbox,
+    DeviceManager.layer,
+    MessageMedia.layer,
+    sender,
+    ingest,
+    subscriptions
+  ).pipe(
     Layer.provideMerge(gateways),
     Layer.provideMerge(base),
     Layer.provideMerge(

@@ -10,6 +10,7 @@ import type { GapRepository } from "../../services/GapRepository.ts"
 import type { SendRepository } from "../../services/SendRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
+import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
@@ -31,6 +32,7 @@ type Storage =
   | GapRepository
   | SendRepository
   | GatewayRepository
+  | MessageInbox
   | MessageRepository
   | SubscriptionRepository
   | WebhookRefusals

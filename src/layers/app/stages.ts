@@ -7,6 +7,8 @@ import { SinkRelays } from "../../services/SinkRelays.ts"
 
 export interface Stages {
   readonly foundation: Scope.Closeable
+  /** Its connection outlives all that uses it. */
+  readonly broker: Scope.Closeable
   readonly http: Scope.Closeable
   readonly relays: Scope.Closeable
   readonly fleet: Scope.Closeable
@@ -17,6 +19,7 @@ export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(
   const outer = yield* Effect.scope
   return {
     foundation: yield* Scope.fork(outer, "sequential"),
+    broker: yield* Scope.fork(outer, "sequential"),
     http: yield* Scope.fork(outer, "sequential"),
     relays: yield* Scope.fork(outer, "sequential"),
     fleet: yield* Scope.fork(outer, "sequential")
@@ -45,8 +48,9 @@ export const stopInOrder = (
     const flushed = yield* Effect.timeoutOption(log.flush, budget.flush)
     if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
     else yield* Effect.timeoutOption(caughtUp, budget.deliver)
-    yield* close(stages.relays, "the relays", budget.relayDrain, budget.relayCursor, budget.broker)
+    yield* close(stages.relays, "the relays", budget.relayDrain, budget.relayCursor)
     yield* close(stages.http, "HTTP", budget.http)
+    yield* close(stages.broker, "the broker's connection", budget.broker)
     yield* close(stages.foundation, "the foundation", budget.foundation)
     yield* Effect.logInfo("Stopped")
   })

@@ -9,12 +9,14 @@ import * as MemoryDatabase from "./MemoryDatabase.ts"
 import * as MemoryGapRepository from "./MemoryGapRepository.ts"
 import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
+import * as MemoryMessageInbox from "./MemoryMessageInbox.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
 import * as MemorySendRepository from "./MemorySendRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
+import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import type { SendRepository } from "../../services/SendRepository.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
@@ -27,6 +29,7 @@ export const layerMemory: Layer.Layer<
   | DeviceRepository
   | GapRepository
   | GatewayRepository
+  | MessageInbox
   | MessageRepository
   | SendRepository
   | SubscriptionRepository
@@ -37,6 +40,7 @@ export const layerMemory: Layer.Layer<
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
+  MemoryMessageInbox.layer,
   MemorySendRepository.layer,
   MemorySubscriptionRepository.layer,
   MemoryWebhookRefusals.layer

@@ -15,6 +15,7 @@ import webhookRefusals from "./migrations/0005_webhook_refusals.ts"
 import sends from "./migrations/0006_sends.ts"
 import files from "./migrations/0007_files.ts"
 import pacing from "./migrations/0008_pacing.ts"
+import messageInbox from "./migrations/0009_message_inbox.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -24,7 +25,8 @@ const loader = Migrator.fromRecord({
   "0005_webhook_refusals": webhookRefusals,
   "0006_sends": sends,
   "0007_files": files,
-  "0008_pacing": pacing
+  "0008_pacing": pacing,
+  "0009_message_inbox": messageInbox
 })
 
 /** Returns what it ran: number and name of each. */

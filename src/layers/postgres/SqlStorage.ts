@@ -6,6 +6,7 @@ import * as SqlGapRepository from "./SqlGapRepository.ts"
 import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
+import * as SqlMessageInbox from "./SqlMessageInbox.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 import * as SqlSendRepository from "./SqlSendRepository.ts"
 import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
@@ -13,13 +14,14 @@ import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
  * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages, messages to send,
- * subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
+ * handled messages, subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
   SqlDeviceRepository.layer,
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
+  SqlMessageInbox.layer,
   SqlMessageRepository.layer,
   SqlSendRepository.layer,
   SqlSubscriptionRepository.layer,

@@ -1,0 +1,29 @@
+/**
+ * A handler of incoming messages that runs inside Columba: COLUMBA_HANDLERS=./examples/messageHandler.ts
+ *
+ * It stores each message exactly once in a table of its own, in Columba's database:
+ *
+ *   create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)
+ *
+ * In a project of your own the type comes from the package: import type { HandlerModule } from "columba/contracts"
+ */
+import type { HandlerModule } from "../src/contracts/HandlerModule.ts"
+
+export default {
+  name: "shop",
+  handle: async ({ data, deviceId }) => {
+    // Whatever takes long, or asks others, belongs here. It may be repeated.
+    if (data.body === null) return
+    const body = data.body.trim()
+
+    // What is returned is committed together with the note that the message is handled: it is there exactly once.
+    return async (query) => {
+      await query("insert into shop_messages (device, chat, wa_id, body) values ($1, $2, $3, $4)", [
+        deviceId,
+        data.chat,
+        data.waId,
+        body
+      ])
+    }
+  }
+} satisfies HandlerModule

@@ -1,0 +1,65 @@
+/**
+ * The program is killed without warning while it hands incoming messages to the handler of examples/messageHandler.ts.
+ * What the handler writes must be there exactly once for each message, with a broker and without one.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { PgClient } from "@effect/sql-pg"
+import { Effect, Redacted } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import { join } from "node:path"
+import { seeded } from "../../src/simulator/Seeded.ts"
+import { freshVhost } from "../support/broker.ts"
+import { freshDatabase } from "../support/database.ts"
+import { readLog } from "../support/Ledger.ts"
+import { until } from "../support/until.ts"
+import * as Rig from "./support/Rig.ts"
+
+const handler = join(import.meta.dirname, "../../examples/messageHandler.ts")
+
+const devices = 10
+const events = 1_500
+const rate = 120
+const kills = 4
+
+const exactlyOnce = Effect.fnUntraced(function*(seed: string, rabbitUrl: string | null) {
+  const databaseUrl = yield* freshDatabase
+  const client = yield* PgClient.makeClient({ url: Redacted.make(databaseUrl) }).pipe(Effect.provide(Reactivity.layer))
+  yield* client.unsafe(
+    "create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)"
+  )
+  const rig = yield* Rig.make({ databaseUrl, rabbitUrl, devices, seed, env: { COLUMBA_HANDLERS: handler } })
+  const { columba, simulator } = rig
+  const stored = Effect.map(
+    client.unsafe<{ id: string }>(`select device || ' ' || wa_id as id from shop_messages`),
+    (rows) => rows.map(({ id }) => id)
+  )
+  let emitted = false
+  simulator.emit({ count: events, rate }, () => emitted = true)
+  const random = seeded(seed)
+  for (let kill = 0; kill < kills; kill++) {
+    yield* rig.emitted(Math.floor((kill + 0.3 + random.next() * 0.6) * events / (kills + 1)))
+    yield* columba.kill
+    yield* columba.start
+  }
+  yield* until("all events were emitted", Effect.sync(() => emitted))
+  yield* rig.settled
+  const wanted = (yield* readLog(databaseUrl)).flatMap((row) => {
+    const { data, deviceId, kind } = row
+    return kind === "message.received" && data["body"] !== null ? [`${deviceId} ${data["waId"]}`] : []
+  })
+  assert.isAbove(wanted.length, 100)
+  yield* until("every message was handled", Effect.map(stored, (ids) => new Set(ids).size >= new Set(wanted).size))
+  assert.deepStrictEqual((yield* stored).toSorted(), wanted.toSorted())
+  const ready = yield* columba.readiness
+  const check = ready?.checks.find(({ name }) => name === "consumer")
+  assert.include(check?.detail, rabbitUrl === null ? "the log is read for shop" : "'columba.messages.incoming'")
+  assert.strictEqual((yield* columba.terminate).code, 0)
+})
+
+describe("killed four times while messages are handled", () => {
+  it.live("what a handler writes is there exactly once for each message of the queue", () =>
+    Effect.flatMap(freshVhost, (url) => exactlyOnce("consumer", url)))
+
+  it.live("what a handler writes is there exactly once for each message of the log, without a broker", () =>
+    exactlyOnce("consumer without a broker", null))
+})
