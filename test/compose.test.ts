@@ -23,7 +23,7 @@ const environment = (service: string): Record<string, string> =>
 describe("docker-compose.yml", () => {
   it("starts nothing without a profile that no other service uses", () => {
     const required = [...services].filter(([, block]) => !block.includes("profiles:")).map(([name]) => name)
-    assert.deepStrictEqual(required.sort(), ["columba", "postgres", "rabbitmq", "scheduler", "telemetry"])
+    assert.deepStrictEqual(required.sort(), ["columba", "consumer", "postgres", "rabbitmq", "scheduler", "telemetry"])
     const dependencies = [...text.matchAll(/^ {4}(\w+): \{ condition:/gm)].map(([, name]) => name)
     assert.deepStrictEqual(dependencies, ["postgres", "rabbitmq"])
   })

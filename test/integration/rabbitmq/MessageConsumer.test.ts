@@ -64,7 +64,7 @@ const consuming = Effect.fnUntraced(function*(options: {
   readonly url: string
   readonly databaseUrl: string
   readonly refuse?: (body: string) => HandlerFailed | null
-  readonly work?: Effect.Effect<void>
+  readonly work?: (body: string) => Effect.Effect<void>
 }): Effect.fn.Return<Consuming, never, Scope.Scope> {
   const { databaseUrl, url } = options
   const base = yield* Layer.build(Layer.fresh(
@@ -85,7 +85,7 @@ const consuming = Effect.fnUntraced(function*(options: {
   const handler: MessageHandler = {
     name: "writer",
     handle: Effect.fnUntraced(function*({ data: { body } }) {
-      yield* options.work ?? Effect.void
+      yield* options.work?.(body ?? "") ?? Effect.void
       const refused = options.refuse?.(body ?? "") ?? null
       if (refused !== null) return yield* refused
       return Effect.orDie(Effect.asVoid(sql.unsafe("insert into handled values ($1)", [body])))
@@ -253,7 +253,8 @@ describe("the consumer", () => {
           seen.push(body)
           return null
         },
-        work: Effect.suspend(() => Effect.sleep(Duration.millis(5)))
+        // The later ones would overtake.
+        work: (body) => body === "other" ? Effect.void : Effect.sleep(Duration.millis(60 - 2 * Number(body)))
       })
       const bodies = Array.from({ length: 30 }, (_, index) => String(index))
       yield* publish(...bodies.flatMap((body) => [makeEvent(body, "621@s.whatsapp.net"), makeEvent("other")]))
@@ -278,7 +279,7 @@ describe("the consumer of a broker that restarts", () => {
         const { publish, readiness, rows } = yield* consuming({
           url,
           databaseUrl,
-          work: Effect.suspend(() => slow ? Effect.sleep("200 millis") : Effect.void)
+          work: () => slow ? Effect.sleep("200 millis") : Effect.void
         })
         const bodies = Array.from({ length: 300 }, (_, index) => String(index).padStart(3, "0"))
         yield* publish(...bodies.map((body) => makeEvent(body)))
