@@ -4,7 +4,7 @@
  * is to publish it to the queue that it came from and, after the broker's confirm, to acknowledge the dead one.
  */
 import type { ConfirmChannel, GetMessage } from "amqplib"
-import { Duration, Effect, Layer, Semaphore } from "effect"
+import { Duration, Effect, Layer, Schedule, Semaphore } from "effect"
 import { createHash } from "node:crypto"
 import type { DeadLetter } from "../../domain/DeadLetter.ts"
 import { DeadLettersUnavailable } from "../../domain/DeadLetter.ts"
@@ -20,6 +20,9 @@ const connectionTimeout = Duration.seconds(10)
 
 /** Ten thousand messages, one confirm each, with room for a busy broker. */
 const operationTimeout = Duration.seconds(60)
+
+/** Somebody else may read the queue too, so there may never be as many again. */
+const returnTimeout = Duration.seconds(2)
 
 type Settled = "put-back" | "taken"
 
@@ -46,14 +49,19 @@ export const layer: Layer.Layer<DeadLetters, never, RabbitMq | MessageInbox> = L
         ),
         Effect.fnUntraced(function*(channel) {
           const { messageCount } = yield* attempt(() => channel.checkQueue(deadQueue))
+          let taken = 0
           for (let seen = 0; seen < Math.min(messageCount, max); seen++) {
             const message = yield* attempt(() => channel.get(deadQueue))
             if (message === false) break
-            if ((yield* use(channel, message)) === "taken") channel.ack(message)
+            if ((yield* use(channel, message)) === "taken") {
+              channel.ack(message)
+              taken++
+            }
           }
+          channel.nackAll(true)
+          yield* Effect.ignore(Effect.timeoutOption(returned(channel, messageCount - taken), returnTimeout))
           return messageCount
         }),
-        // Waited for: only then what was held is in the queue again for the next call.
         (channel) => Effect.timeoutOption(Effect.promise(() => closeQuietly(channel)), connectionTimeout)
       )
     }, (work) =>
@@ -98,6 +106,13 @@ export const layer: Layer.Layer<DeadLetters, never, RabbitMq | MessageInbox> = L
     })
   })
 )
+
+/** A queue takes messages back some time after it was told to. Until then the next call would not see them. */
+const returned = (channel: ConfirmChannel, count: number) =>
+  Effect.repeat(attempt(() => channel.checkQueue(deadQueue)), {
+    until: ({ messageCount }) => messageCount >= count,
+    schedule: Schedule.spaced("20 millis")
+  })
 
 const attempt = <A>(ask: () => PromiseLike<A>): Effect.Effect<A, DeadLettersUnavailable> =>
   Effect.tryPromise({
