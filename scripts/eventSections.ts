@@ -64,7 +64,11 @@ type Row = readonly [field: string, type: string, meaning: string]
 /** The rows of the fields inside a field. The fields of a state are in a table of their own. */
 const innerRows = (prefix: string, field: Node, definitions: Definitions): ReadonlyArray<Row> => {
   return Object.entries(objectIn(field, definitions)?.properties ?? {}).flatMap(([name, node]): ReadonlyArray<Row> => [
-    [`\`${prefix}.${name}\``, typeOf(node, definitions), meaningOf(`${prefix}.${name}`, node.description)],
+    [
+      `\`${prefix}.${name}\``,
+      typeOf(node, definitions),
+      meaningOf(`${prefix}.${name}`, node.description ?? resolve(node, definitions).description)
+    ],
     ...innerRows(`${prefix}.${name}`, node, definitions)
   ])
 }

@@ -91,7 +91,11 @@ const summarize = (event: ReadableEvent): string => {
     case "message.ack":
       return `${event.data.status} ${event.data.waId}`
     case "device.state":
-      return `${event.data.from} -> ${event.data.state._tag} (${event.data.rule})`
+      return [
+        event.data.from,
+        ...(event.data.steps ?? []).map(({ rule, state }) => `${state._tag} (${rule})`),
+        `${event.data.state._tag} (${event.data.rule})`
+      ].join(" -> ")
     case "gap.opened":
       return `${event.data.cause} since ${event.data.openedAt}`
     case "gap.closed":

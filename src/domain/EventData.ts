@@ -4,7 +4,7 @@
  */
 import { Schema } from "effect"
 import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
-import { MessageId } from "./Ids.ts"
+import { MessageId, Timestamp } from "./Ids.ts"
 import { AckStatus } from "./Message.ts"
 import { SendReason, toldStates } from "./Send.ts"
 import { DeliveryOutcome, DisabledReason, SubscriptionId } from "./Subscription.ts"
@@ -89,9 +89,22 @@ export const MessageActionData = Schema.Struct({
 })
 export type MessageActionData = typeof MessageActionData.Type
 
-/** Of `device.state`: a transition of the device's actor. */
+/** A transition that is told as a part of the one that followed it. */
+export const TransitionStep = Schema.Struct({
+  state: DeviceState.annotateKey({ description: "The state after the step" }),
+  rule: Schema.String.annotate({ description: "The stable name of the rule that caused the step" }),
+  at: Timestamp.annotate({ description: "When it happened" })
+})
+export type TransitionStep = typeof TransitionStep.Type
+
+/** Of `device.state`: a transition of the device's actor, with those just before it that lasted only a moment. */
 export const DeviceStateData = Schema.Struct({
-  from: Schema.String.annotate({ description: "The state before the transition" }),
+  from: Schema.String.annotate({ description: "The state before the transition, and before its steps if it has some" }),
+  steps: Schema.optionalKey(
+    Schema.Array(TransitionStep).annotate({
+      description: "States of a moment on the way from `from` to `state`, oldest first"
+    })
+  ),
   state: DeviceState.annotateKey({ description: "The state after the transition" }),
   rule: Schema.String.annotate({ description: "The stable name of the rule that caused the transition" }),
   failure: Schema.NullOr(Failure).annotate({ description: "The failure that caused the transition, if one did" }),

@@ -192,7 +192,19 @@ export const eventKinds = [
       kind: "device.state",
       via: "columba",
       data: {
-        from: "Connecting",
+        from: "Backoff",
+        steps: [
+          {
+            state: { _tag: "Connecting", attempt: 2, sessionOpen: false },
+            rule: "retry-due",
+            at: "2026-11-22T10:04:10.812Z"
+          },
+          {
+            state: { _tag: "Connecting", attempt: 2, sessionOpen: true },
+            rule: "session-open-unproven",
+            at: "2026-11-22T10:04:10.857Z"
+          }
+        ],
         state: { _tag: "Online", jid: own, since: "2026-11-22T10:04:11Z" },
         rule: "status-usable",
         failure: null,

@@ -9,7 +9,7 @@ import { DeviceId, Seq, Timestamp } from "./Ids.ts"
 import { DeviceStateTag } from "./DeviceState.ts"
 import type { Device } from "./Device.ts"
 import type { FailureClass } from "./DeviceState.ts"
-import type { RecordedDevice } from "./RecordedDevice.ts"
+import type { RecordedDevice, RecordedTransition } from "./RecordedDevice.ts"
 import { SendWait } from "./Send.ts"
 import type { WebhookState } from "./WebhookState.ts"
 
@@ -331,8 +331,17 @@ const listEvidence = (
   ...(device.state._tag === "Deaf" ? [device.state.evidence] : []),
   ...(reception === null ? [] : describeReception(reception)),
   ...gaps.open.slice(0, gapsShown).map(describeGap),
-  ...transitions.slice(0, transitionsShown).map(({ at, data, seq }) =>
-    `${at} #${seq} ${data.from} -> ${data.state._tag} by '${data.rule}'` +
-    (data.failure === null ? "" : `: ${data.failure.detail}`)
-  )
+  ...transitions.slice(0, transitionsShown).flatMap(describeTransition).slice(0, transitionsShown)
 ]
+
+/** With its steps, newest first. */
+const describeTransition = ({ at, data, seq }: RecordedTransition): ReadonlyArray<string> => {
+  const steps = data.steps ?? []
+  const before = (index: number) => steps[index - 1]?.state._tag ?? data.from
+  return [
+    `${at} #${seq} ${before(steps.length)} -> ${data.state._tag} by '${data.rule}'` +
+    (data.failure === null ? "" : `: ${data.failure.detail}`),
+    ...steps.map((step, index) => `${step.at} #${seq} ${before(index)} -> ${step.state._tag} by '${step.rule}'`)
+      .toReversed()
+  ]
+}

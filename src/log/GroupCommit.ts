@@ -40,6 +40,13 @@ const batchBytesMax = 4 * 1024 * 1024
 /** Measured: at 1,000 events per second this saves 40 % of the work of writing at once, for 1.2 ms at the median. */
 const linger = Duration.millis(2)
 
+/**
+ * What is patient is written, on its own, no sooner than this after the last batch: nobody waits for it, and a fleet that
+ * comes back at a steady rate fills batches instead of writing hundreds of small ones per second. A process that dies
+ * meanwhile leaves its devices as the record before has them.
+ */
+const patience = Duration.millis(50)
+
 /** A cursor on its own is worth no write of its own until the sink has paused this long. */
 const cursorIdle = Duration.millis(50)
 
@@ -61,6 +68,7 @@ const gaugeInterval = Duration.seconds(1)
 
 const cursorIdleNanos = Duration.toNanosUnsafe(cursorIdle)
 const cursorIntervalNanos = Duration.toNanosUnsafe(cursorInterval)
+const patienceNanos = Duration.toNanosUnsafe(patience)
 const lingerNanos = BigInt(Duration.toMillis(linger)) * 1_000_000n
 
 export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.effectContext(
@@ -83,7 +91,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       ))
     })
     let flushing = 0
-    let lastWriteAt = -2n * lingerNanos
+    let lastWriteAt = -2n * patienceNanos
     let cursorsAt = -cursorIntervalNanos
     /** Since when cursor moves wait; null without any. */
     let movesSince: bigint | null = null
@@ -91,6 +99,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       const left = cursorsAt + cursorIntervalNanos - now
       return left > 0n ? left : 0n
     }
+    /** Whether anything waits that is not patient. */
+    let urgent = false
     /** What the gauges wait on: changes of the queue. */
     const work = new Condition()
     const schedule = new WriteSchedule(clock, Effect.runForkWith(context), {
@@ -98,6 +108,10 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       roomWanted: () => queue.length === 0 && queue.roomWanted,
       releaseRoom: () => queue.releaseRoom()
     })
+    const enqueue = (entry: Entry, patient: boolean | undefined = false): void => {
+      if (!patient) urgent = true
+      queue.push(entry)
+    }
     const nudge = () => {
       work.changed()
       schedule.changed()
@@ -159,7 +173,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
               ? null
               : { fence, effects: prepareEffects(effects), events: count, bytes }
             for (let index = 0; index < count; index++) {
-              queue.push(makeEntry(drafts[index]!, arrivedAt, waiter, index, group))
+              enqueue(makeEntry(drafts[index]!, arrivedAt, waiter, index, group))
             }
             nudge()
           } catch (defect) {
@@ -201,6 +215,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       const oldest = queue.oldest
       if (oldest === undefined && movesSince === null) return null
       if (full()) return now
+      if (oldest !== undefined && !urgent) return lastWriteAt + patienceNanos
       if (oldest !== undefined) return now - lastWriteAt > lingerNanos ? now : oldest.arrivedAt + lingerNanos
       // Since the log's last write too: while events come, the next batch takes the cursor along.
       const idleSince = movesSince! > lastWriteAt ? movesSince! : lastWriteAt
@@ -212,6 +227,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const writeBatch = Effect.suspend(() => {
       const batch = queue.take(batchEventsMax, batchBytesMax)
+      urgent = queue.length > 0
       const entries = batch.filter((entry) => !isBarrier(entry))
       const barriers = batch.filter(isBarrier)
       const now = clock.monotonicTimeNanosUnsafe()
@@ -241,6 +257,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
       Effect.sync(() => {
         lastWriteAt = clock.monotonicTimeNanosUnsafe()
+        if (again.length > 0) urgent = true
         queue.settle(again.length === 0 ? [] : [...again, ...barriers])
         if (again.length === 0) { for (const barrier of barriers) complete(barrier, null) }
         queue.admitWaiting()
@@ -289,14 +306,16 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         const group = options === undefined
           ? null
           : { fence: options.fence, effects: [], events: 1, bytes: prepared.bytes }
-        queue.push(makeEntry(prepared, clock.monotonicTimeNanosUnsafe(), null, 0, group, onFenced))
+        const entry = makeEntry(prepared, clock.monotonicTimeNanosUnsafe(), null, 0, group, onFenced)
+        enqueue(entry, options?.patient === true)
         nudge()
         return !queue.overBound
       },
       hasRoom: () => queue.admitsNow,
-      pushEffects: (effects, { fence, onFenced }) => {
+      pushEffects: (effects, { fence, onFenced, patient }) => {
         const group = { fence, effects: prepareEffects(effects), events: 1, bytes: 0 }
-        queue.push(makeEntry(null, clock.monotonicTimeNanosUnsafe(), null, 0, group, contained(onFenced)))
+        const entry = makeEntry(null, clock.monotonicTimeNanosUnsafe(), null, 0, group, contained(onFenced))
+        enqueue(entry, patient)
         nudge()
       },
       onRoom: (resume) => queue.onRoom(contained(resume)),

@@ -154,7 +154,9 @@ export class DeviceManager extends Context.Service<
         const device = yield* devices.get(id)
         const target = { deviceId: id, upstreamId: device.upstreamId, jid: device.jid }
         const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target)).pipe(
-          Effect.tapErrorTag("GatewayUnavailable", ({ message }) => fleet.reportSilence(id, message))
+          Effect.tapErrorTag("GatewayUnavailable", ({ message }) =>
+            // The caller reads next what is recorded.
+            Effect.andThen(fleet.reportSilence(id, message), Effect.timeoutOption(log.flush, flushMax)))
         )
         // Only the actor records what is known of its device. Where it lives elsewhere, its actor asks the gateway by itself.
         const reported = yield* fleet.reportStatus(id, upstream)

@@ -120,11 +120,12 @@ export class EventLog extends Context.Service<EventLog, {
    * The hot path: takes one draft without waiting, from a socket callback. It is always taken; `false` says that the
    * log is over its bound and that the caller must stop reading now and listen to `onRoom`. Overshoot is what the
    * caller's socket had already read. If the store refuses the draft because its fence is stale, `onFenced` is called
-   * once and the draft is dropped.
+   * once and the draft is dropped. A patient one, for which nobody waits, may be written some ten milliseconds later if
+   * nothing else is to be written, with others of its kind.
    */
   readonly push: (
     draft: EventDraft,
-    decider?: { readonly fence: Fence; onFenced(): void }
+    decider?: { readonly fence: Fence; readonly patient?: boolean; onFenced(): void }
   ) => boolean
 
   /** Whether the log is within its bound and nobody waits for room: what is given to it now waits for the database alone. */
@@ -133,7 +134,7 @@ export class EventLog extends Context.Service<EventLog, {
   /** As `push`, for effects that no draft carries. At most `groupEventsMax` of them. */
   readonly pushEffects: (
     effects: ReadonlyArray<LogEffect>,
-    options: { readonly fence: Fence; readonly onFenced: () => void }
+    options: { readonly fence: Fence; readonly patient?: boolean; readonly onFenced: () => void }
   ) => void
 
   /** Calls back once, when there is room again; at once if there is. Returns the way to withdraw. */

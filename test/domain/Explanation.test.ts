@@ -49,6 +49,37 @@ const incident: OngoingIncident = { gateway: "default", since: at, reason: "refu
 const memory = { failures: [], releaseRequests: 0 }
 
 describe("explanations", () => {
+  it("tell the steps of a transition like transitions of their own, newest first", () => {
+    const step = (rule: string, sessionOpen: boolean) =>
+      ({ state: { _tag: "Connecting", attempt: 1, sessionOpen }, rule, at: "2026-01-01T00:00:01.000Z" }) as const
+    const { evidence } = explain({
+      device: deviceIn(connected),
+      transitions: [{
+        seq: 7,
+        at,
+        data: {
+          from: "Backoff",
+          steps: [step("retry-due", false), step("session-open-unproven", true)],
+          state: connected,
+          rule: "status-usable",
+          failure: null,
+          jid: null,
+          phone: null,
+          memory
+        }
+      }],
+      incident: null,
+      sending: null,
+      gaps: noGaps,
+      reception: null
+    })
+    assert.deepStrictEqual(evidence, [
+      `${at} #7 Connecting -> Online by 'status-usable'`,
+      "2026-01-01T00:00:01.000Z #7 Connecting -> Connecting by 'session-open-unproven'",
+      "2026-01-01T00:00:01.000Z #7 Backoff -> Connecting by 'retry-due'"
+    ])
+  })
+
   for (const state of states) {
     it(`of ${JSON.stringify(state)} say why, what comes next and what can be done`, () => {
       for (const active of [true, false]) {

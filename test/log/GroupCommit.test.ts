@@ -97,6 +97,31 @@ it.effect("writes at once when idle, and lets a write within two milliseconds of
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 5, bodies: ["fourth"], moves: 0 })
   }))
 
+it.effect("lets what nobody waits for gather for longer, and takes it along with what somebody waits for", () =>
+  Effect.gen(function*() {
+    const { batches, log } = yield* makeLog
+    const device = freshDevice()
+    const note = (body: string) =>
+      log.push(say(body, device), { fence: { deviceId: device, epoch: 1 }, patient: true, onFenced: () => {} })
+    note("first")
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 0, bodies: ["first"], moves: 0 })
+    note("second")
+    yield* TestClock.adjust("30 millis")
+    note("third")
+    yield* TestClock.adjust("20 millis")
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 50, bodies: ["second", "third"], moves: 0 })
+    yield* TestClock.adjust("10 millis")
+    note("fourth")
+    yield* log.append([say("fifth")])
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 60, bodies: ["fourth", "fifth"], moves: 0 })
+    note("sixth")
+    yield* log.flush
+    assert.deepStrictEqual(yield* Queue.take(batches), { at: 60, bodies: ["sixth"], moves: 0 })
+    yield* TestClock.adjust("1 minute")
+    note("seventh")
+    assert.deepStrictEqual((yield* Queue.take(batches)).bodies, ["seventh"], "at once after a pause")
+  }))
+
 it.effect("does not wait with a full batch, and splits what is more than one", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog

@@ -101,8 +101,9 @@ export class BenchTables {
   }
 
   transitions(id?: DeviceId): ReadonlyArray<Recorded> {
-    return this.drafts.filter((draft) => draft.kind === "device.state" && (id === undefined || draft.deviceId === id))
-      .map((draft) => ({ deviceId: draft.deviceId, ...draft.data } as Recorded))
+    return this.drafts.filter((draft) => id === undefined || draft.deviceId === id).flatMap((draft) =>
+      draft.kind === "device.state" ? tellSteps(draft.deviceId, draft.data) : []
+    )
   }
 
   readState(id: DeviceId): DeviceState["_tag"] {
@@ -147,6 +148,12 @@ export class BenchTables {
       changes
     })
   }
+}
+
+/** An event as the transitions that it tells: its steps, then its own. */
+const tellSteps = (deviceId: DeviceId, { steps = [], ...last }: DeviceStateData): ReadonlyArray<Recorded> => {
+  const states = [...steps.map(({ rule, state }) => ({ ...last, failure: null, rule, state })), last]
+  return states.map((data, index) => ({ deviceId, ...data, from: states[index - 1]?.state._tag ?? last.from }))
 }
 
 export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<FleetSettings> = {}) =>

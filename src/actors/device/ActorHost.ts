@@ -35,6 +35,8 @@ export interface ActorHost {
   readonly historyPace: Effect.Effect<void>
   /** When devices go on by themselves: the end of a back-off or of a quarantine. */
   readonly alarms: DueSet<DeviceCell>
+  /** When transitions that are held back are told by themselves. */
+  readonly holds: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]
   readonly settings: FleetSettings
   readonly meter: FleetMeter

@@ -9,10 +9,7 @@
  * state that was not carried out; the next actor begins with a connection, not with what the last one was about to do.
  */
 import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
-import type { DesiredDevice } from "../../domain/Device.ts"
-import type { DeviceState, FailureClass } from "../../domain/DeviceState.ts"
-import type { EventDraft } from "../../domain/Event.ts"
-import { makeEventId } from "../../services/EventIdentity.ts"
+import type { FailureClass } from "../../domain/DeviceState.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
@@ -20,13 +17,13 @@ import type { SessionRefused } from "../../services/GatewayParts.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
 import { reconnectSchedule } from "../Supervision.ts"
 import { evolve, nextStep, wasStable } from "./ActorState.ts"
-import type { ActorState, Now, Transition } from "./ActorState.ts"
-import { decide, phoneFor } from "./DeviceBehaviour.ts"
+import type { Now, Transition } from "./ActorState.ts"
+import { decide } from "./DeviceBehaviour.ts"
 import type { Input } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 import { noteTransition, push } from "./hearing.ts"
-import { remember } from "./memory.ts"
+import { forgetHeld, tell } from "./telling.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
 export const run = (cell: DeviceCell): Effect.Effect<void> =>
@@ -131,8 +128,10 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   cell.actorState = evolve(cell.actorState, transition, now)
   if (transition.rule === "gateway-down") host.incidents.wait(cell)
   else host.incidents.leave(cell)
-  if (transition.rule === "fenced") cell.fenced = true
-  else pushState(cell, from, transition, now.wall)
+  if (transition.rule === "fenced") {
+    cell.fenced = true
+    forgetHeld(cell)
+  } else tell(cell, from, transition, now.wall)
   push(cell, { drafts: [], effects })
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)
@@ -140,51 +139,6 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   host.webhooks.moved(cell)
   host.backfill.changed(cell)
 }
-
-const pushState = (
-  cell: DeviceCell,
-  from: DeviceState,
-  transition: Pick<Transition, "rule" | "failure">,
-  now: number
-): void => {
-  const fence = { deviceId: cell.device.id, epoch: cell.epoch }
-  cell.host.log.push(
-    stateDraft(cell.device, from, cell.actorState, transition, now),
-    { fence, onFenced: cell.onFenced }
-  )
-}
-
-/** Records the state that the device is in, for a log that has lost it. No transition. */
-export const recordAgain = (cell: DeviceCell): void => {
-  const { state } = cell.actorState
-  pushState(cell, state, { rule: "log-reset", failure: null }, cell.host.clock.currentTimeMillisUnsafe())
-}
-
-/** The log's record of a transition. */
-export const stateDraft = (
-  device: Pick<DesiredDevice, "id" | "releaseRequests">,
-  from: DeviceState,
-  actorState: ActorState,
-  transition: Pick<Transition, "rule" | "failure">,
-  now: number
-): EventDraft => ({
-  id: makeEventId(now),
-  kind: "device.state",
-  deviceId: device.id,
-  occurredAt: new Date(now).toISOString(),
-  via: "columba",
-  data: {
-    from: from._tag,
-    state: actorState.state,
-    rule: transition.rule,
-    failure: transition.failure,
-    jid: actorState.jid,
-    phone: phoneFor(actorState),
-    memory: remember(actorState, device.releaseRequests)
-  },
-  identity: null,
-  aliases: []
-})
 
 /**
  * A gateway that seems down is probed once for all its devices. If it answers, this device's failure is its own after

@@ -18,6 +18,7 @@ import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
 import { endDoubt, endRefusal, hear, push } from "./hearing.ts"
 import { Reception } from "./Reception.ts"
+import type { HeldSteps } from "./telling.ts"
 
 /** Advances the reconnect schedule by one failure and says how long to wait. */
 type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
@@ -51,6 +52,10 @@ export class DeviceCell {
   session: Session | null = null
   sessionScope: Scope.Closeable | null = null
   listener: FrameListener | null = null
+  /** Transitions that the log does not have yet; null: it has all. */
+  held: HeldSteps | null = null
+  /** Whether transitions to `Connecting` may be held back. */
+  mayHold = false
   delayStep: DelayStep | null = null
   framesReceived = 0
   lastFrameAt = 0

@@ -78,7 +78,7 @@ const iso = (at: number): string => new Date(at).toISOString()
 /** Gives them to the log under the actor's claim, without waiting. */
 export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void => {
   const { log } = cell.host
-  const options = { fence: { deviceId: cell.device.id, epoch: cell.epoch }, onFenced: cell.onFenced }
+  const options = { fence: { deviceId: cell.device.id, epoch: cell.epoch }, patient: true, onFenced: cell.onFenced }
   for (const draft of drafts) log.push(draft, options)
   if (effects.length > 0) log.pushEffects(effects, options)
 }

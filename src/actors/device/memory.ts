@@ -18,6 +18,8 @@ export interface Restored {
   readonly actorState: ActorState
   /** The releases that the last actor knew of: more than these in the row are requests that are still open. */
   readonly releaseRequests: number
+  /** Whether transitions to `Connecting` may be held back, by what the log says of the device. */
+  readonly mayHold: boolean
 }
 
 /**
@@ -25,7 +27,7 @@ export interface Restored {
  * what it says is bounded: nothing is in the future, and no quarantine lasts longer than its budget gives.
  */
 export const restore = (recorded: RecordedDevice | undefined, jid: string | null, now: Now): Restored => {
-  if (recorded === undefined) return { actorState: initial(jid), releaseRequests: 0 }
+  if (recorded === undefined) return { actorState: initial(jid), releaseRequests: 0, mayHold: mayHold(recorded) }
   const fresh = initial(recorded.device.jid)
   const memory = recorded.transitions[0]?.data.memory
   const failures = (memory?.failures ?? []).flatMap(({ at, ...failure }): ReadonlyArray<PastFailure> => {
@@ -36,7 +38,8 @@ export const restore = (recorded: RecordedDevice | undefined, jid: string | null
   const quarantine = restoreQuarantine(recorded.device.state, now)
   return {
     actorState: { ...fresh, failures, ...quarantine },
-    releaseRequests: memory?.releaseRequests ?? 0
+    releaseRequests: memory?.releaseRequests ?? 0,
+    mayHold: mayHold(recorded)
   }
 }
 
@@ -46,3 +49,18 @@ const restoreQuarantine = (state: DeviceState, now: Now): Pick<ActorState, "stat
   const left = Math.min(Math.max(0, Date.parse(state.until) - now.wall), Duration.toMillis(longest))
   return { state, wakeAt: now.monotonic + left }
 }
+
+/**
+ * Whether the log's last word on the device is that it is on its way to a connection: what follows on that way can be told
+ * a moment later. What stopped a device otherwise (by an operator, with its gateway) is corrected at once.
+ */
+const mayHold = (recorded: RecordedDevice | undefined): boolean => {
+  if (recorded === undefined) return true
+  const { device, transitions } = recorded
+  return device.state._tag === "Inactive"
+    ? transitions[0] === undefined || transitions[0].data.rule === "fleet-stopped"
+    : isOnTheWay(device.state)
+}
+
+/** To a connection, by its own words: nobody takes it for one that hears. */
+export const isOnTheWay = ({ _tag }: DeviceState): boolean => _tag === "Backoff" || _tag === "Connecting"

@@ -24,6 +24,7 @@ import { push } from "../device/hearing.ts"
 import type { Restored } from "../device/memory.ts"
 import { resume } from "../device/restoreReception.ts"
 import type { RestoredReception } from "../device/restoreReception.ts"
+import { holdGrain, tellHeld } from "../device/telling.ts"
 import * as Backfill from "../gateway/Backfill.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as DueSet from "../gateway/DueSet.ts"
@@ -81,6 +82,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const historyPace = makePace(settings.historyRequestsPerSecond)
         const backfill = yield* Backfill.make(gateway, { log, ledger, time, settings, pace: historyPace })
         const alarms = yield* DueSet.make<DeviceCell>({ grain: alarmGrain, onDue: (cell) => cell.alarm() })
+        const holds = yield* DueSet.make<DeviceCell>({ grain: holdGrain, onDue: tellHeld })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {
           log,
@@ -95,6 +97,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           backfill,
           historyPace,
           alarms,
+          holds,
           time,
           settings,
           meter,
@@ -157,10 +160,11 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           if (Result.isFailure(now)) return stopRuleFor(now.failure)
           return now.success === host.ref ? null : "gateway-changed"
         },
-        activate: (cell, epoch, { actorState, releaseRequests }, reception) => {
+        activate: (cell, epoch, { actorState, mayHold, releaseRequests }, reception) => {
           meter.moved(cell.actorState.state._tag, actorState.state._tag)
           cell.claimed(epoch)
           cell.actorState = actorState
+          cell.mayHold = mayHold
           push(cell, resume(cell, reception))
           if (cell.device.releaseRequests > releaseRequests) cell.post({ _tag: "ReleaseRequested" })
         },

@@ -42,13 +42,13 @@ import { ServerIdentity } from "../../services/ServerIdentity.ts"
 import { initial } from "../device/ActorState.ts"
 import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
-import { stateDraft } from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { hearWebhook } from "../device/DeviceCell.ts"
 import { push, refuseWebhook } from "../device/hearing.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
 import { forget, restoreReception } from "../device/restoreReception.ts"
+import { recordAgain, stateDraft, tellHeld } from "../device/telling.ts"
 import * as SendQueue from "../sending/SendQueue.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
@@ -315,7 +315,7 @@ const make = Effect.gen(function*() {
           const from = forgotten.from === null ? null : Date.parse(forgotten.from)
           const older = { from, to: Date.parse(forgotten.to), gaps: gaps.get(id) ?? [], watermark: watermarks.get(id) }
           push(cell, forget(cell, older))
-          DeviceActor.recordAgain(cell)
+          recordAgain(cell)
         }
       }
       for (const id of lost) aliveBefore.set(id, forgotten.from)
@@ -369,6 +369,8 @@ const make = Effect.gen(function*() {
       if (cell === undefined || !cell.actorState.sessionOpen) return false
       cell.post({ _tag: "StatusRead", status })
       yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
+      // The caller reads what is recorded.
+      tellHeld(cell)
       return true
     }),
     reportSilence: Effect.fn("LocalFleet.reportSilence")(function*(id, detail) {
@@ -446,7 +448,7 @@ const pushInactive = (
   now: number
 ): void => {
   const actorState = initial(device.jid)
-  const draft = stateDraft(device, actorState.state, actorState, { rule, failure: null }, now)
+  const draft = stateDraft(device, { from: actorState.state._tag, rule, failure: null, steps: [] }, actorState, now)
   // Refused: another process has claimed the device, and records its state.
   log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }

@@ -39,6 +39,61 @@ describe("the local fleet", () => {
       })
     ))
 
+  it.effect("tells a quick reconnect in two events, with every state on the way", () =>
+    within(
+      [device(1)],
+      Effect.fnUntraced(function*(bench) {
+        const events = () => bench.drafts.filter(({ kind }) => kind === "device.state")
+        yield* pass("1 second")
+        assert.strictEqual(events().length, 1)
+        bench.gateway.live(one)[0]!.lose("transport")
+        yield* settle
+        assert.strictEqual(bench.readState(one), "Backoff", "a loss is told at once")
+        yield* pass("2 seconds")
+        assert.strictEqual(events().length, 3)
+        const { from, rule, state, steps } = ofKind(events().at(-1), "device.state").data
+        assert.deepStrictEqual([from, state._tag, rule], ["Backoff", "Online", "status-usable"])
+        assert.deepStrictEqual(steps?.map((step) => [step.rule, step.state]), [
+          ["retry-due", { _tag: "Connecting", attempt: 2, sessionOpen: false }],
+          ["session-open-unproven", { _tag: "Connecting", attempt: 2, sessionOpen: true }]
+        ])
+      })
+    ))
+
+  it.effect("tells what a device waits for within seconds, where it does not come back quickly", () =>
+    within(
+      [device(1)],
+      Effect.fnUntraced(function*(bench) {
+        const asked = bench.gateway.holdStatus()
+        yield* pass("1 second")
+        assert.deepStrictEqual(bench.transitions(one), [], "it may still come within a moment")
+        yield* pass("2 seconds")
+        assert.deepStrictEqual(bench.transitions(one).map(({ rule }) => rule), ["started", "session-open-unproven"])
+        asked.release({ isConnected: true, isLoggedIn: true, jid: null })
+        yield* settle
+        assert.deepStrictEqual(bench.transitions(one).at(-1)!.from, "Connecting")
+        assert.strictEqual(bench.readState(one), "Online")
+      })
+    ))
+
+  it.effect("tells all of many attempts in a moment, in events of a bounded size", () =>
+    within(
+      [device(1)],
+      Effect.fnUntraced(function*(bench) {
+        bench.gateway.holdStatus()
+        yield* pass("1 second")
+        for (let requests = 1; requests <= 30; requests++) {
+          yield* bench.want([device(1, { reconnectRequests: requests })])
+          yield* pass("20 millis", "10 millis")
+        }
+        yield* pass("3 seconds")
+        assert.strictEqual(bench.transitions(one).filter(({ rule }) => rule === "reconnect-requested").length, 30)
+        for (const draft of bench.drafts) {
+          if (draft.kind === "device.state") assert.isAtMost(draft.data.steps?.length ?? 0, 8)
+        }
+      })
+    ))
+
   it.effect("quarantines a flapping device with its evidence, and releases it when asked", () =>
     within(
       [device(1)],
@@ -234,7 +289,7 @@ describe("the local fleet", () => {
       Effect.fnUntraced(function*(bench) {
         bench.gateway.mode = "hang"
         yield* bench.want([device(1)])
-        yield* pass("1 second")
+        yield* pass("3 seconds")
         assert.strictEqual(bench.readState(one), "Connecting")
         yield* bench.want([device(1, { active: false })])
         assert.strictEqual(bench.readState(one), "Inactive")
@@ -266,7 +321,7 @@ describe("the local fleet", () => {
       Effect.fnUntraced(function*(bench) {
         const asked = bench.gateway.holdStatus()
         yield* bench.want([device(1), device(2)])
-        yield* pass("1 second")
+        yield* pass("3 seconds")
         assert.strictEqual(asked.count(), 2, "each is asked about at once")
         const unproven = { _tag: "Connecting", attempt: 1, sessionOpen: true } as const
         assert.deepStrictEqual(bench.transitions(one).at(-1)!.state, unproven)
@@ -321,9 +376,8 @@ describe("the local fleet", () => {
         yield* bench.want([device(1, { reconnectRequests: 1 })])
         yield* settle
         asked.release({ isConnected: true, isLoggedIn: true, jid: null })
-        yield* settle
+        yield* pass("3 seconds")
         assert.strictEqual(bench.readState(one), "Connecting")
-        yield* pass("2 seconds")
         asked.release({ isConnected: true, isLoggedIn: true, jid: null })
         yield* settle
         assert.strictEqual(bench.readState(one), "Online")
