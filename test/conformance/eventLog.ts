@@ -102,7 +102,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const log = yield* EventLog
         const device = freshDevice()
         const alias = { lid: "9911@lid", jid: "62811@s.whatsapp.net" }
-        const [early, late, both] = [freshWaId(), freshWaId(), freshWaId()]
+        const [early, late, both, group] = [freshWaId(), freshWaId(), freshWaId(), freshWaId()]
         const results = yield* Effect.forEach([
           messageDraft({ device, waId: early, chat: alias.lid }),
           // Teaches that the two spellings are one.
@@ -120,6 +120,12 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
           "Duplicate",
           "Duplicate"
         ])
+        // In a group the chat has one spelling, and its sender two.
+        const [inGroup, repeated] = yield* Effect.forEach(
+          [alias.jid, alias.lid],
+          (sender) => log.append([messageDraft({ device, waId: group, chat: "1@g.us", sender })])
+        )
+        assert.deepStrictEqual([inGroup![0]!._tag, repeated![0]!._tag], ["Committed", "Duplicate"])
         const other = freshDevice()
         const elsewhere = yield* log.append([
           messageDraft({ device: other, waId: early, chat: alias.lid }),

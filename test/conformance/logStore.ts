@@ -57,6 +57,58 @@ export const logStoreConformance = (
         assert.deepStrictEqual(yield* store.bounds, before)
       }))
 
+    // The usual batch, for which a store may have a shorter way.
+    it.effect("knows repeats and conflicts of single messages, within a batch, over batches and of the batch itself", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const floor = (yield* store.bounds).head
+        const device = freshDevice()
+        const [one, two] = [freshWaId(), freshWaId()]
+        const single = (waId: string, body: string) => group([messageDraft({ device, waId, body })])
+        const batch = { groups: [single(one, "first"), single(two, "other")], moves: [], floor }
+        const written = yield* store.write(batch)
+        const numbers = (fresh: boolean) => [1, 2].map((index) => ({ _tag: "Committed", seq: floor + index, fresh }))
+        assert.deepStrictEqual([written.written, written.head], [numbers(true), floor + 2])
+
+        const within = {
+          groups: [single("new", "a"), single("new", "a"), single("new", "b")],
+          moves: [],
+          floor: floor + 2
+        }
+        const tags = (result: { readonly written: ReadonlyArray<{ readonly _tag: string }> }) =>
+          result.written.map(({ _tag }) => _tag)
+        assert.deepStrictEqual(tags(yield* store.write(within)), ["Committed", "Duplicate", "Conflict"])
+        const over = { groups: [single(one, "first"), single(two, "changed")], moves: [], floor: floor + 3 }
+        assert.deepStrictEqual(tags(yield* store.write(over)), ["Duplicate", "Conflict"])
+
+        const again = yield* store.write(batch)
+        assert.deepStrictEqual([again.written, again.head], [numbers(false), floor + 3])
+        const beyond = yield* Effect.flip(
+          store.write({ ...batch, groups: [single(freshWaId(), "")], floor: floor + 4 })
+        )
+        assert.deepInclude(beyond, { _tag: "FloorAboveHead", head: floor + 3 })
+        assert.strictEqual((yield* store.bounds).head, floor + 3)
+      }))
+
+    it.effect("moves a cursor with a batch of single messages, for its newest claim only", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const sink = freshWaId()
+        const { epoch } = yield* store.claimCursor(sink, "beginning")
+        const write = (epoch: number, seq: number, floor: number) =>
+          store.write({
+            groups: [group([messageDraft({ device: freshDevice() })])],
+            moves: [{ sink, epoch, seq, id: null }],
+            floor
+          })
+        const { head } = yield* store.bounds
+        const first = yield* write(epoch, head, head)
+        const stale = yield* write(epoch - 1, head + 1, head + 1)
+        assert.deepStrictEqual([first.lost, stale.lost], [[], [0]])
+        const row = (yield* store.cursors).find((cursor) => cursor.sink === sink)
+        assert.deepStrictEqual(row?.seq, head)
+      }))
+
     it.effect("commits a group with its effects or refuses all of it, and the groups beside it go on", () =>
       Effect.gen(function*() {
         const store = yield* LogStore

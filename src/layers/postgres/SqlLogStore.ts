@@ -1,5 +1,5 @@
 /** The log's store in Postgres or the embedded database: one function call per batch, one statement per read. */
-import { Duration, Effect, Layer, Stream } from "effect"
+import { Duration, Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
@@ -12,14 +12,12 @@ import { EventsExpired } from "../../domain/MessageErrors.ts"
 import type { EventFilter, LogBounds, SinkCursor } from "../../services/EventLog.ts"
 import { BatchRefused, FloorAboveHead, LogStore } from "../../log/LogStore.ts"
 import type { WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
+import { channel, erasedSignal, makeCommitSignals } from "./CommitSignals.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered, makeSchemaRepair } from "./Migrations.ts"
 import { appendStatement } from "./appendStatement.ts"
 import { describe, isDataError, isNumberTaken } from "./sqlErrors.ts"
 import { makeWriterConnection } from "./WriterConnection.ts"
-
-/** As the append function names it. */
-const channel = "columba_log"
 
 /**
  * Events that one read looks at when it filters by kind, for which there is no index: a reader of something rare comes
@@ -38,8 +36,6 @@ const mergePause = Duration.millis(40)
 
 /** Events of a device that one transaction of an erasure looks at. */
 const eraseRowsMax = 5_000
-
-const erasedSignal = "erased"
 
 interface EraseRow {
   readonly erased: number
@@ -62,8 +58,9 @@ interface AppendRow {
   readonly oldest: number
   readonly log_id: string
   readonly recorded_ms: number
-  readonly outcomes: ReadonlyArray<number>
-  readonly seqs: ReadonlyArray<number>
+  /** Null where every draft is new: the numbers end at the head. */
+  readonly outcomes: ReadonlyArray<number> | null
+  readonly seqs: ReadonlyArray<number> | null
   readonly lost: ReadonlyArray<string>
   readonly refused: ReadonlyArray<number>
   readonly named: ReadonlyArray<number>
@@ -97,9 +94,10 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     const answered = yield* makeAnswered
 
     const execute = yield* makeWriterConnection
+    const { commits, listener } = yield* makeCommitSignals()
 
     const write: LogStore["Service"]["write"] = (batch) =>
-      Effect.matchEffect(Effect.suspend(() => execute(appendStatement(batch))), {
+      Effect.matchEffect(Effect.suspend(() => execute(appendStatement(batch, listener))), {
         onSuccess: (rows) => toResult(batch, rows[0] as AppendRow),
         onFailure: (error) => Effect.andThen(repairSchema(error), writeFailure(error))
       })
@@ -280,18 +278,10 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       deleteOlderThan,
       mergeIdentities,
       shared: signals.shared,
-      commits: signals.shared
-        ? Stream.map(signals.listen(channel), readSignal)
-        : Stream.empty
+      commits
     })
   })
 )
-
-/** Every program that may connect may send anything on the channel. What is no number is a reason to ask for the head. */
-const readSignal = (payload: string | null): number | typeof erasedSignal | null => {
-  if (payload === erasedSignal) return erasedSignal
-  return payload !== null && /^\d{1,15}$/.test(payload) ? Number(payload) : null
-}
 
 const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult, FloorAboveHead> => {
   const bounds = { head: row.head, oldest: row.oldest, logId: row.log_id }
@@ -299,12 +289,19 @@ const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult,
   const lost = new Set(row.lost)
   return Effect.succeed({
     ...bounds,
-    written: row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs[index]!)),
+    written: row.outcomes === null
+      ? numberNew(batch, row.head)
+      : row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs![index]!)),
     recordedAt: new Date(row.recorded_ms).toISOString(),
     lost: batch.moves.flatMap((move, index) => lost.has(`${move.sink} ${move.epoch}`) ? [index] : []),
     refused: row.refused.map((group) => group - 1),
     named: new Map(row.named.map((draft, index) => [draft - 1, row.names[index]!]))
   })
+}
+
+const numberNew = ({ groups }: WriteBatch, head: number): ReadonlyArray<Written> => {
+  const before = head - groups.length
+  return groups.map((_, index) => ({ _tag: "Committed", seq: before + index + 1, fresh: true }))
 }
 
 const toWritten = (outcome: number, seq: number): Written => {

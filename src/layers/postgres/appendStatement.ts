@@ -7,8 +7,8 @@ import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
 import { effectColumns, effectValues, frequentTags, isRare } from "../../services/LogEffect.ts"
 import type { FrequentTag, LogEffect, RareTag } from "../../services/LogEffect.ts"
-import type { PreparedDraft, WriteBatch } from "../../log/LogStore.ts"
-import { appendArrays } from "./migrations/appendFunction.ts"
+import type { CursorMove, PreparedDraft, WriteBatch } from "../../log/LogStore.ts"
+import { appendArrays, draftArrays, moveArrays } from "./migrations/appendFunction.ts"
 
 const elementOids = { "text[]": PgTypes.OID.text, "integer[]": PgTypes.OID.int4, "float8[]": PgTypes.OID.float8 }
 
@@ -34,6 +34,37 @@ class Columns {
   }
 }
 
+const pushDraft = (columns: Columns, draft: PreparedDraft): void =>
+  columns.push(
+    draft.id,
+    draft.kind,
+    draft.deviceId,
+    draft.occurredAt,
+    draft.via,
+    draft.data,
+    draft.key,
+    draft.content,
+    draft.keyParts?.base ?? null,
+    draft.keyParts?.chat ?? null,
+    draft.keyParts?.sender ?? null,
+    draft.message,
+    draft.chat
+  )
+
+const pushMove = (columns: Columns, move: CursorMove): void => columns.push(move.sink, move.epoch, move.seq, move.id)
+
+type ArrayTypes = typeof appendArrays
+
+/** Typed by element, so that an array of nulls alone has a type too. */
+const addArrays = (
+  parameters: Array<PgTypes.Parameter>,
+  arrays: ReadonlyArray<ReadonlyArray<Value>>,
+  types: ArrayTypes
+): void =>
+  arrays.forEach((values, index) => {
+    parameters.push(Result.getOrThrow(PgTypes.array(values, elementOids[types[index]![1]])))
+  })
+
 class Batch {
   readonly groups = new Columns(2)
   readonly draftGroups = new Columns(1)
@@ -57,27 +88,13 @@ class Batch {
       for (const draft of drafts) this.#addDraft(draft, single ? null : index + 1)
       for (const effect of effects) this.#addEffect(effect, index + 1, null)
     })
-    for (const move of moves) this.moves.push(move.sink, move.epoch, move.seq, move.id)
+    for (const move of moves) pushMove(this.moves, move)
   }
 
   #addDraft(draft: PreparedDraft, group: number | null): void {
     this.#count++
     if (group !== null) this.draftGroups.push(group)
-    this.drafts.push(
-      draft.id,
-      draft.kind,
-      draft.deviceId,
-      draft.occurredAt,
-      draft.via,
-      draft.data,
-      draft.key,
-      draft.content,
-      draft.keyParts?.base ?? null,
-      draft.keyParts?.chat ?? null,
-      draft.keyParts?.sender ?? null,
-      draft.message,
-      draft.chat
-    )
+    pushDraft(this.drafts, draft)
     for (const alias of draft.aliases) this.aliases.push(draft.deviceId, alias.lid, alias.jid)
     for (const effect of draft.effects) this.#addEffect(effect, group, this.#count)
   }
@@ -110,21 +127,48 @@ export interface AppendStatement {
   readonly parameters: ReadonlyArray<PgTypes.Parameter>
 }
 
-/** By which parameters it has. At most 64: each part of a batch (groups, drafts, effects …) has its arrays or lacks them. */
+/** By which parameters it has. At most 66: each part of a batch (groups, drafts, effects …) has its arrays or lacks them. */
 const statements = new Map<string, string>()
 
-export const appendStatement = (writeBatch: WriteBatch): AppendStatement => {
+/** `listener`: by which this process is told of the commits of others, and not of its own; null where it is not told. */
+export const appendStatement = (writeBatch: WriteBatch, listener: string | null = null): AppendStatement =>
+  isPlain(writeBatch) ? plainStatement(writeBatch, listener) : fullStatement(writeBatch, listener)
+
+/** Whether the batch is what `columba_append_plain_v1` takes: new events alone, as far as can be seen from here. */
+const isPlain = ({ groups }: WriteBatch): boolean => {
+  const keys = new Set<string>()
+  let keyed = 0
+  for (const { drafts, effects, fence } of groups) {
+    if (drafts.length !== 1 || fence !== null || effects.length > 0) return false
+    const draft = drafts[0]!
+    if (draft.effects.length > 0 || draft.aliases.length > 0) return false
+    if (draft.key === null) continue
+    keyed++
+    keys.add(draft.key)
+  }
+  return groups.length > 0 && keys.size === keyed
+}
+
+const plainStatement = ({ floor, groups, moves }: WriteBatch, listener: string | null): AppendStatement => {
+  const drafts = new Columns(draftArrays.length)
+  for (const group of groups) pushDraft(drafts, group.drafts[0]!)
+  const columns = new Columns(moveArrays.length)
+  for (const move of moves) pushMove(columns, move)
+  const parameters = [PgTypes.float8(floor), PgTypes.text(listener)]
+  addArrays(parameters, drafts.arrays, draftArrays)
+  if (moves.length > 0) addArrays(parameters, columns.arrays, moveArrays)
+  return { sql: moves.length > 0 ? plainWithMoves : plainAlone, parameters }
+}
+
+const fullStatement = (writeBatch: WriteBatch, listener: string | null): AppendStatement => {
   const batch = new Batch(writeBatch)
-  const parameters = [PgTypes.float8(writeBatch.floor)]
+  const parameters = [PgTypes.float8(writeBatch.floor), PgTypes.text(listener)]
   const { rare } = batch
   if (rare !== null) parameters.push(PgTypes.text(rare))
   let present = rare === null ? "-" : "r"
   batch.arrays.forEach((values, index) => {
     present += values.length === 0 ? "-" : "a"
-    // Typed by element, so that an array of nulls alone has a type too.
-    if (values.length > 0) {
-      parameters.push(Result.getOrThrow(PgTypes.array(values, elementOids[appendArrays[index]![1]])))
-    }
+    if (values.length > 0) addArrays(parameters, [values], [appendArrays[index]!])
   })
   const known = statements.get(present)
   if (known !== undefined) return { sql: known, parameters }
@@ -133,13 +177,21 @@ export const appendStatement = (writeBatch: WriteBatch): AppendStatement => {
   return { sql, parameters }
 }
 
+const answerColumns = `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused, named, names`
+
+const makePlain = (given: number): string =>
+  `${answerColumns} from columba_append_plain_v1($1::float8, $2::text, ${
+    [...draftArrays, ...moveArrays].map(([, type], index) => index < given ? `$${index + 3}::${type}` : `'{}'::${type}`)
+      .join(", ")
+  })`
+const plainAlone = makePlain(draftArrays.length)
+const plainWithMoves = makePlain(draftArrays.length + moveArrays.length)
+
 const makeStatement = (present: string): string => {
-  let number = 1
+  let number = 2
   const rare = present[0] === "r" ? `$${++number}::text` : "null"
   const arrays = appendArrays.map(([, type], index) =>
     present[index + 1] === "a" ? `$${++number}::${type}` : `'{}'::${type}`
   )
-  return `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused,
-    named, names
-  from columba_append_v1($1::float8, ${[rare, ...arrays].join(", ")})`
+  return `${answerColumns} from columba_append_v1($1::float8, ${[rare, "$2::text", ...arrays].join(", ")})`
 }

@@ -94,7 +94,7 @@ it.live("no reader skips a row that commits late; a reader of a plain sequence d
 const killWriter = (sql: Sql) =>
   Effect.map(
     sql`select pg_terminate_backend(pid) from pg_stat_activity
-      where datname = current_database() and pid <> pg_backend_pid() and query like '%columba_append_v1(%'`,
+      where datname = current_database() and pid <> pg_backend_pid() and query like '%columba_append_%'`,
     (rows) => rows.length
   )
 

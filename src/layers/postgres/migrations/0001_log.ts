@@ -15,8 +15,10 @@ import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { appendFunction } from "./appendFunction.ts"
 import { eraseFunctions } from "./eraseFunction.ts"
+import { listenFunction } from "./listenFunction.ts"
 import { mergeFunction } from "./mergeFunction.ts"
 import { partitionFunctions } from "./partitionFunctions.ts"
+import { plainAppendFunction } from "./plainAppendFunction.ts"
 
 /**
  * Events of one partition: at 1 KB each some 10 GB, which a server can drop, vacuum or copy in one go. A year at ten
@@ -121,6 +123,8 @@ const statements = [
     seq bigint not null,
     keep interval
   ) with (fillfactor = 10)`,
+  // Processes that want a signal of each commit, and for how long; a few rows, each written every few seconds.
+  `create table log_listeners (listener uuid primary key, until timestamptz not null) with (fillfactor = 10)`,
   `create table devices (
     id text collate "C" primary key,
     ordinal bigint generated always as identity unique,
@@ -159,7 +163,9 @@ const statements = [
   ...partitionFunctions,
   mergeFunction,
   `select columba_extend(0)`,
+  listenFunction,
   appendFunction,
+  plainAppendFunction,
   ...eraseFunctions
 ]
 

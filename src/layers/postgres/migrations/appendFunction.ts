@@ -40,32 +40,69 @@ type ArrayType = "text[]" | "integer[]" | "float8[]"
 const names = (type: ArrayType, text: string): ReadonlyArray<readonly [string, ArrayType]> =>
   text.split(" ").map((name) => [name, type] as const)
 
-/** Every array parameter in order; the scalars `p_floor` and `p_rare` come before them. */
-export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
-  ...names("text[]", "g_device"),
-  ...names("integer[]", "g_epoch p_group"),
+/** The columns of the drafts. */
+export const draftArrays = [
   ...names("text[]", "p_id p_kind p_device p_occurred p_via p_data p_key p_content p_base p_from p_sender"),
-  ...names("text[]", "p_message p_chat"),
-  ...frequentTags.flatMap((tag) => [
-    ...names("integer[]", `${effectPrefix[tag]}_group ${effectPrefix[tag]}_index`),
-    ...names("text[]", Object.keys(effectColumns[tag]).map((column) => `${effectPrefix[tag]}_${column}`).join(" "))
-  ]),
-  ...names("text[]", "a_device a_lid a_jid"),
+  ...names("text[]", "p_message p_chat")
+]
+
+/** The columns of the cursor moves. */
+export const moveArrays = [
   ...names("text[]", "c_sink"),
   ...names("integer[]", "c_epoch"),
   ...names("float8[]", "c_seq"),
   ...names("text[]", "c_id")
 ]
 
+/** Every array parameter in order; the scalars `p_floor` and `p_rare` come before them. */
+export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
+  ...names("text[]", "g_device"),
+  ...names("integer[]", "g_epoch p_group"),
+  ...draftArrays,
+  ...frequentTags.flatMap((tag) => [
+    ...names("integer[]", `${effectPrefix[tag]}_group ${effectPrefix[tag]}_index`),
+    ...names("text[]", Object.keys(effectColumns[tag]).map((column) => `${effectPrefix[tag]}_${column}`).join(" "))
+  ]),
+  ...names("text[]", "a_device a_lid a_jid"),
+  ...moveArrays
+]
+
+/** Whether another process wants to hear of commits (see `columba_listen_v1`), and the signal. */
+export const signalOthers = {
+  condition: `exists (
+        select 1 from log_listeners s where s.until > clock_timestamp() and s.listener is distinct from p_listener::uuid
+      )`,
+  statement: "perform pg_notify('columba_log', (v_head + v_new)::text);"
+}
+
+/** Moves the cursors that the batch brings, and names those that were not moved in `v_lost`. */
+export const movedCursors = `    if cardinality(c_sink) > 0 then
+      with move as (
+        select c.sink, c.epoch, c.seq::bigint as seq, c.seq <= v_head and not exists (
+            select 1 from events e where e.seq = c.seq::bigint and e.id <> c.id::uuid
+          ) as known
+        from unnest(c_sink, c_epoch, c_seq, c_id) c(sink, epoch, seq, id)
+      ), moved as (
+        update sink_cursors s set seq = greatest(s.seq, m.seq)
+        from move m where s.sink = m.sink and s.epoch = m.epoch and m.known
+        returning s.sink, s.epoch
+      )
+      select array_agg(m.sink || ' ' || m.epoch) into v_lost from move m
+      where not exists (select 1 from moved d where d.sink = m.sink and d.epoch = m.epoch);
+    end if;`
+
+/** Of both functions that append; see above. */
+export const settings = `set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+  set plan_cache_mode = force_generic_plan set jit = off`
+
 export const appendFunction = `create function columba_append_v1(
-    p_floor float8, p_rare text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
+    p_floor float8, p_rare text, p_listener text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
   ) returns table (
     log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
     outcomes integer[], seqs float8[], lost text[], refused integer[], named integer[], names text[]
   )
   language plpgsql volatile
-  set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-  set plan_cache_mode = force_generic_plan set jit = off
+  ${settings}
   as $columba$
   declare
     v_log log_identity;
@@ -253,24 +290,11 @@ ${frequentTags.map((tag) => effectStatements[tag]).join("\n")}
       perform columba_rare_effects_v1(p_rare::json, v_open, v_outcome, v_now);
     end if;
 
-    if v_new > 0 then
-      perform pg_notify('columba_log', (v_head + v_new)::text);
+    if v_new > 0 and ${signalOthers.condition} then
+      ${signalOthers.statement}
     end if;
 
-    if cardinality(c_sink) > 0 then
-      with move as (
-        select c.sink, c.epoch, c.seq::bigint as seq, c.seq <= v_head and not exists (
-            select 1 from events e where e.seq = c.seq::bigint and e.id <> c.id::uuid
-          ) as known
-        from unnest(c_sink, c_epoch, c_seq, c_id) c(sink, epoch, seq, id)
-      ), moved as (
-        update sink_cursors s set seq = greatest(s.seq, m.seq)
-        from move m where s.sink = m.sink and s.epoch = m.epoch and m.known
-        returning s.sink, s.epoch
-      )
-      select array_agg(m.sink || ' ' || m.epoch) into v_lost from move m
-      where not exists (select 1 from moved d where d.sink = m.sink and d.epoch = m.epoch);
-    end if;
+${movedCursors}
 
     return query select v_log.log_id::text, v_log.oldest::float8, (v_head + v_new)::float8, false,
       (extract(epoch from v_now) * 1000)::float8,
