@@ -10,6 +10,7 @@ import { events } from "./events.ts"
 import { exitCode, chooseExitCode, report } from "./failures.ts"
 import { gaps } from "./gaps.ts"
 import { messages } from "./messages.ts"
+import { schedules } from "./schedules.ts"
 import { gateways } from "./gateways.ts"
 import { migrate } from "./migrate.ts"
 import { printError } from "./printer.ts"
@@ -31,6 +32,7 @@ const columba = Command.make("columba").pipe(
     gateways,
     gaps,
     messages,
+    schedules,
     events,
     subscriptions,
     dead,

@@ -17,6 +17,7 @@ import { loginOperations, qrPngEndpoint, qrSvgEndpoint } from "./LoginOperations
 import { mediaEndpoint } from "./MediaEndpoint.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
+import { scheduleOperations } from "./ScheduleOperations.ts"
 import { serverOperations } from "./ServerOperations.ts"
 import { subscriptionOperations } from "./SubscriptionOperations.ts"
 
@@ -43,6 +44,10 @@ export const Api = HttpApi.make("columba")
       "Messages in and out, as stored."
     ),
     HttpApiGroup.make("files").add(uploadEndpoint).annotate(OpenApi.Description, "Files to send."),
+    HttpApiGroup.make("schedules").add(...Array.map(scheduleOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Messages that are sent again and again."
+    ),
     HttpApiGroup.make("media").add(mediaEndpoint).annotate(OpenApi.Description, "The files of messages."),
     HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,

@@ -10,6 +10,7 @@ import { gatewayOperations } from "./GatewayOperations.ts"
 import { loginOperations } from "./LoginOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
+import { scheduleOperations } from "./ScheduleOperations.ts"
 import { serverOperations } from "./ServerOperations.ts"
 import { subscriptionOperations } from "./SubscriptionOperations.ts"
 
@@ -18,6 +19,7 @@ export const operations = [
   ...loginOperations,
   ...gatewayOperations,
   ...messageOperations,
+  ...scheduleOperations,
   ...gapOperations,
   ...eventOperations,
   ...subscriptionOperations,

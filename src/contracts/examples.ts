@@ -7,6 +7,7 @@ import type { Gap } from "../domain/Gap.ts"
 import type { Gateway } from "../domain/Gateway.ts"
 import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
+import type { Schedule } from "../domain/Schedule.ts"
 import type { Delivery, Subscription } from "../domain/Subscription.ts"
 import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
 
@@ -60,6 +61,23 @@ export const message: typeof Message.Encoded = {
   occurredAt: "2026-11-22T10:04:11Z",
   createdAt: "2026-11-22T10:04:11.402Z",
   updatedAt: "2026-11-22T10:04:11.402Z"
+}
+
+export const schedule: typeof Schedule.Encoded = {
+  id: "sch_01K5ZQB2V4X6Y8Z0A1C3E5G7J9",
+  deviceId,
+  message: { to: contact, text: "We open at nine.", onUnknown: "report" },
+  cron: "30 8 * * 1-6",
+  zone: "Asia/Jakarta",
+  until: null,
+  graceSeconds: 3600,
+  paused: false,
+  next: { at: "2026-11-23T01:30:00.000Z", messageId: "msg_01K5ZQC0G2K4M6P8R0T2V4X6Z8" },
+  last: null,
+  skipped: 0,
+  ended: null,
+  createdAt: "2026-11-22T10:05:40.000Z",
+  updatedAt: "2026-11-22T10:05:40.000Z"
 }
 
 /** A message that has just been accepted for sending. */

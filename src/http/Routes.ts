@@ -63,6 +63,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("gateways"),
     layerGroup("gaps"),
     layerGroup("messages"),
+    layerGroup("schedules"),
     layerGroup("subscriptions"),
     layerGroup("deadLetters"),
     layerGroup("server"),

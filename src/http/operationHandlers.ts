@@ -18,6 +18,7 @@ import { GatewayManager } from "../services/GatewayManager.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
+import { ScheduleManager } from "../services/ScheduleManager.ts"
 import { SendRepository } from "../services/SendRepository.ts"
 import { SendSettings } from "../services/SendSettings.ts"
 import * as SendWaits from "../services/sendWaits.ts"
@@ -30,6 +31,7 @@ export const makeHandlers = Effect.gen(function*() {
   const gateways = yield* GatewayManager
   const messages = yield* MessageRepository
   const sender = yield* MessageSender
+  const schedules = yield* ScheduleManager
   const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
@@ -75,6 +77,11 @@ export const makeHandlers = Effect.gen(function*() {
       ),
     "Messages.Send": ({ id, ...request }) => sender.send({ ...request, device: id }),
     "Messages.Cancel": ({ id }, visible) => sender.cancel(id, visible),
+    "Schedules.Create": schedules.create,
+    "Schedules.List": (query, visible) => schedules.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
+    "Schedules.Get": ({ id }, visible) => schedules.get(id, visible),
+    "Schedules.Edit": ({ id, ...edit }, visible) => schedules.edit(id, edit, visible),
+    "Schedules.Remove": ({ id }, visible) => schedules.remove(id, visible),
     "Gaps.List": (query, visible) => ledger.page({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Events.Page": (query, visible) =>
       Effect.map(

@@ -14,6 +14,7 @@ import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
 import * as IdentityMerges from "../actors/delivery/IdentityMerges.ts"
 import * as Retention from "../actors/delivery/Retention.ts"
 import * as WebhookDispatcher from "../actors/delivery/webhooks/WebhookDispatcher.ts"
+import * as SendScheduler from "../actors/sending/SendScheduler.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Gateway } from "../domain/Gateway.ts"
@@ -31,6 +32,7 @@ import { MessageSender } from "../services/MessageSender.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
 import { Readiness } from "../services/Readiness.ts"
+import { ScheduleManager } from "../services/ScheduleManager.ts"
 import { SendSettings } from "../services/SendSettings.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
@@ -151,7 +153,10 @@ export const start = Effect.fn("App.start")(function*(
     on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
     Context.merge(ground, fleet)
   )
-  const sender = yield* Effect.provideContext(on(stages.foundation, MessageSender.layer), ground)
+  const sender = yield* Effect.provideContext(
+    on(stages.foundation, Layer.provideMerge(ScheduleManager.layer, MessageSender.layer)),
+    ground
+  )
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
   const served = Context.mergeAll(ground, fleet, manager, webhooks, sender, subscriptions, media)
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
@@ -189,6 +194,7 @@ export const start = Effect.fn("App.start")(function*(
     )
   }
   if (settings.roles.has("scheduler")) {
+    yield* SendScheduler.make.pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
     yield* IdentityMerges.make.pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
     if (settings.retention !== null) {
       yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))

@@ -46,6 +46,7 @@ import { OutboundHttp } from "./OutboundHttp.ts"
 import { OutgoingFiles } from "./OutgoingFiles.ts"
 import { recordOutcome } from "./sendDrafts.ts"
 import { SendRepository } from "./SendRepository.ts"
+import type { NewSend } from "./SendRepository.ts"
 import { SendSettings } from "./SendSettings.ts"
 import { viewSend } from "./sendView.ts"
 
@@ -77,7 +78,8 @@ export interface SendMessage {
   readonly idempotencyKey?: string | undefined
 }
 
-export type SendFailure =
+/** What is wrong with a request. */
+export type RequestFailure =
   | RecipientInvalid
   | ContentInvalid
   | ScheduleInvalid
@@ -85,16 +87,24 @@ export type SendFailure =
   | MessageNotFound
   | DeviceStateConflict
   | ContentUnsupported
-  | FileInvalid
-  | FileNotFound
-  | UploadMisdirected
-  | UploadRefused
-  | IdempotencyKeyReused
   | GatewayUnknown
   | GatewayUnusable
   | StorageUnavailable
 
+export type SendFailure =
+  | RequestFailure
+  | IdempotencyKeyReused
+  | FileInvalid
+  | FileNotFound
+  | UploadMisdirected
+  | UploadRefused
+
+/** A message that was checked, and not stored. */
+export type PreparedSend = Omit<NewSend, "id" | "grace" | "idempotency">
+
 export class MessageSender extends Context.Service<MessageSender, {
+  /** All that can be told to be wrong with a request without looking for its file; stores nothing. */
+  readonly prepare: (request: SendMessage) => Effect.Effect<PreparedSend, RequestFailure>
   /** Returns once it is stored. A repeat with the same key gets the same message, as it was answered first. */
   readonly send: (request: SendMessage) => Effect.Effect<Message, SendFailure>
   /** Only while it waits. */
@@ -138,7 +148,7 @@ export class MessageSender extends Context.Service<MessageSender, {
           : new Date(at).toISOString()
       })
 
-      const send: MessageSender["Service"]["send"] = Effect.fn("MessageSender.send")(function*(request) {
+      const prepare: MessageSender["Service"]["prepare"] = Effect.fn("MessageSender.prepare")(function*(request) {
         const chat = yield* Effect.fromResult(parseRecipient(request.to))
         const content = yield* readContent(request)
         const mentions = yield* readMentions(request, content, chat)
@@ -150,17 +160,30 @@ export class MessageSender extends Context.Service<MessageSender, {
             ? Effect.void
             : Effect.fail(ContentUnsupported.of(name, content.type, [...part?.contents ?? []])))
         const replyTo = request.replyTo === undefined ? null : yield* readReply(device.id, request.replyTo)
-        const { idempotencyKey: key, onUnknown = "report" } = request
+        return {
+          deviceId: device.id,
+          chat,
+          sender: device.jid ?? "",
+          body: { content, replyTo, mentions },
+          onUnknown: request.onUnknown ?? "report",
+          scheduledAt
+        }
+      })
+
+      const send: MessageSender["Service"]["send"] = Effect.fn("MessageSender.send")(function*(request) {
+        const prepared = yield* prepare(request)
+        const { body: { content, mentions, replyTo }, chat, deviceId, onUnknown, scheduledAt } = prepared
+        const { idempotencyKey: key } = request
         const idempotency = key === undefined ? null : {
           key,
           digest: digest(JSON.stringify([chat, content, replyTo, mentions, scheduledAt, onUnknown]))
         }
-        const known = yield* files.check(device.id, content).pipe(
+        const known = yield* files.check(deviceId, content).pipe(
           Effect.as(null),
           // A repeat may come when the file was deleted, because its message has ended, or when its server is away.
           Effect.catch((error) =>
             Effect.flatMap(
-              idempotency === null ? Effect.succeed(null) : sends.repeated(device.id, idempotency),
+              idempotency === null ? Effect.succeed(null) : sends.repeated(deviceId, idempotency),
               (send) => send === null ? Effect.fail(error) : Effect.succeed(send)
             )
           )
@@ -168,13 +191,8 @@ export class MessageSender extends Context.Service<MessageSender, {
         if (known !== null) return viewSend(known)
         const bytes = yield* random.randomBytes(16)
         const { send: accepted } = yield* sends.accept({
+          ...prepared,
           id: formatMessageId(Buffer.from(bytes).toString("hex")),
-          deviceId: device.id,
-          chat,
-          sender: device.jid ?? "",
-          body: { content, replyTo, mentions },
-          onUnknown,
-          scheduledAt,
           grace,
           idempotency
         })
@@ -194,7 +212,7 @@ export class MessageSender extends Context.Service<MessageSender, {
         return viewSend(send)
       })
 
-      return MessageSender.of({ send, cancel })
+      return MessageSender.of({ prepare, send, cancel })
     })
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
 }

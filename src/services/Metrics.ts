@@ -300,6 +300,10 @@ export const sendsEnded = Metric.counter("columba_sends_total", {
 export const devicesPaced = Metric.gauge("columba_devices_paced", {
   description: "Devices whose messages wait because of their pacing, by rule"
 })
+export const occurrencesSkipped = Metric.counter("columba_schedule_occurrences_skipped_total", {
+  description: "Occurrences of recurring sends that were left out, because nothing ran that could have stored them",
+  incremental: true
+})
 /** Label `outcome`: `found` or `absent`. */
 export const sendDoubtsSettled = Metric.counter("columba_send_doubts_settled_total", {
   description: "Messages in doubt that were found to be sent, or proven not to be",

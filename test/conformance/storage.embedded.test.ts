@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { messageInboxConformance, messageInboxTransactions } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { scheduleRepositoryConformance } from "./scheduleRepository.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
@@ -14,6 +15,7 @@ logStoreConformance("on the embedded database", layerFreshEmbedded)
 repositoriesConformance("on the embedded database", layerFreshEmbedded)
 gatewayRepositoryConformance("on the embedded database", layerFreshEmbedded)
 gapRepositoryConformance("on the embedded database", layerFreshEmbedded)
+scheduleRepositoryConformance("on the embedded database", layerFreshEmbedded)
 sendRepositoryConformance("on the embedded database", layerFreshEmbedded)
 subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded)
 webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)

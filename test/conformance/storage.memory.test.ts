@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { messageInboxConformance } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { scheduleRepositoryConformance } from "./scheduleRepository.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
@@ -14,6 +15,7 @@ logStoreConformance("in memory", layerMemory)
 repositoriesConformance("in memory", layerMemory)
 gatewayRepositoryConformance("in memory", layerMemory)
 gapRepositoryConformance("in memory", layerMemory)
+scheduleRepositoryConformance("in memory", layerMemory)
 sendRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
 webhookRefusalsConformance("in memory", layerMemory)

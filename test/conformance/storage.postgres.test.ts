@@ -5,6 +5,7 @@ import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
 import { logStoreConformance } from "./logStore.ts"
 import { messageInboxConformance, messageInboxTransactions } from "./messageInbox.ts"
 import { repositoriesConformance } from "./repositories.ts"
+import { scheduleRepositoryConformance } from "./scheduleRepository.ts"
 import { sendRepositoryConformance } from "./sendRepository.ts"
 import { subscriptionRepositoryConformance } from "./subscriptionRepository.ts"
 import { webhookRefusalsConformance } from "./webhookRefusals.ts"
@@ -14,6 +15,7 @@ logStoreConformance("on Postgres", layerFreshPostgres)
 repositoriesConformance("on Postgres", layerFreshPostgres)
 gatewayRepositoryConformance("on Postgres", layerFreshPostgres)
 gapRepositoryConformance("on Postgres", layerFreshPostgres)
+scheduleRepositoryConformance("on Postgres", layerFreshPostgres)
 sendRepositoryConformance("on Postgres", layerFreshPostgres)
 subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
 webhookRefusalsConformance("on Postgres", layerFreshPostgres)

@@ -19,6 +19,7 @@ import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
 import { MessageSender } from "../../src/services/MessageSender.ts"
+import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { PublicAddress } from "../../src/services/PublicAddress.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
@@ -79,7 +80,7 @@ const services = (
     DeadLetters.layerInbox,
     DeviceManager.layer,
     MessageMedia.layer,
-    MessageSender.layer,
+    Layer.provideMerge(ScheduleManager.layer, MessageSender.layer),
     Layer.provide(WebhookIngest.layer, SlotLookup.layer),
     SubscriptionManager.layer
   ).pipe(

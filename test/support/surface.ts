@@ -21,6 +21,7 @@ import { MessageSender } from "../../src/services/MessageSender.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
+import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
 import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
 import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
@@ -160,7 +161,7 @@ export const services = (
   const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
   const outbound = Outbound.layer({ allowPrivate: options.allowPrivate ?? true })
   const subscriptions = SubscriptionManager.layer.pipe(Layer.provide(outbound))
-  const sender = Layer.provide(MessageSender.layer, outbound)
+  const sender = Layer.provide(Layer.provideMerge(ScheduleManager.layer, MessageSender.layer), outbound)
   return Layer.mergeAll(
     DeadLetters.layerInbox,
     DeviceManager.layer,

@@ -7,6 +7,7 @@ import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { FleetLease } from "../../services/FleetLease.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
+import type { ScheduleRepository } from "../../services/ScheduleRepository.ts"
 import type { SendRepository } from "../../services/SendRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
@@ -30,6 +31,7 @@ type Storage =
   | LogStatus
   | DeviceRepository
   | GapRepository
+  | ScheduleRepository
   | SendRepository
   | GatewayRepository
   | MessageInbox

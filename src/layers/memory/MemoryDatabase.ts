@@ -17,6 +17,8 @@ import { renameMessage } from "../../log/PreparedDraft.ts"
 import { deriveKey } from "../../services/EventIdentity.ts"
 import type { Deletion } from "../../services/EventLog.ts"
 import type { EffectOf, EffectTag, LogEffect } from "../../services/LogEffect.ts"
+import { eraseSchedules } from "./memorySchedules.ts"
+import type { MemorySchedules } from "./memorySchedules.ts"
 import { applySend, eraseSends, nameAck } from "./memorySends.ts"
 import type { MemorySend } from "./memorySends.ts"
 
@@ -103,6 +105,7 @@ export class MemoryTables {
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
   readonly sends = new Map<string, MemorySend>()
+  readonly schedules: MemorySchedules = new Map()
 
   write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
     const bounds = { oldest: this.oldest, logId: this.logId }
@@ -262,6 +265,7 @@ export class MemoryTables {
       if (erased.has(row.seq)) this.identities.set(key, { ...row, content: null })
     }
     eraseSends(this.sends, device, chat === null ? null : spellings)
+    eraseSchedules(this.schedules, device, chat === null ? null : spellings, now)
     if (chat === null && row !== undefined) {
       const state = JSON.parse(redact(JSON.stringify(row.device.state), account)) as Device["state"]
       this.devices.set(device, { ...row, device: { ...row.device, jid: null, phone: null, state } })

@@ -12,12 +12,14 @@ import * as MemoryLogStore from "./MemoryLogStore.ts"
 import * as MemoryMessageInbox from "./MemoryMessageInbox.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
+import * as MemoryScheduleRepository from "./MemoryScheduleRepository.ts"
 import * as MemorySendRepository from "./MemorySendRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
+import type { ScheduleRepository } from "../../services/ScheduleRepository.ts"
 import type { SendRepository } from "../../services/SendRepository.ts"
 import type { SubscriptionRepository } from "../../services/SubscriptionRepository.ts"
 import type { WebhookRefusals } from "../../services/WebhookRefusals.ts"
@@ -31,6 +33,7 @@ export const layerMemory: Layer.Layer<
   | GatewayRepository
   | MessageInbox
   | MessageRepository
+  | ScheduleRepository
   | SendRepository
   | SubscriptionRepository
   | WebhookRefusals
@@ -41,6 +44,7 @@ export const layerMemory: Layer.Layer<
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
   MemoryMessageInbox.layer,
+  MemoryScheduleRepository.layer,
   MemorySendRepository.layer,
   MemorySubscriptionRepository.layer,
   MemoryWebhookRefusals.layer

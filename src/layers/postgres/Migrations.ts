@@ -16,6 +16,7 @@ import sends from "./migrations/0006_sends.ts"
 import files from "./migrations/0007_files.ts"
 import pacing from "./migrations/0008_pacing.ts"
 import messageInbox from "./migrations/0009_message_inbox.ts"
+import schedules from "./migrations/0010_schedules.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -26,7 +27,8 @@ const loader = Migrator.fromRecord({
   "0006_sends": sends,
   "0007_files": files,
   "0008_pacing": pacing,
-  "0009_message_inbox": messageInbox
+  "0009_message_inbox": messageInbox,
+  "0010_schedules": schedules
 })
 
 /** Returns what it ran: number and name of each. */

@@ -256,6 +256,15 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         ))`,
         [PgTypes.text(device), spellings]
       ).pipe(answered("erase messages to send"))
+      yield* sql.unsafe(
+        `update schedules s set content = null, chat = '', next_at = null, next_id = null, last_at = null, last_id = null,
+          ended_at = coalesce(s.ended_at, clock_timestamp()), end_reason = coalesce(s.end_reason, 'erased'),
+          updated_at = clock_timestamp()
+        where s.device_id = $1 and ($2::text[] is null or s.chat = any ($2::text[]) or s.chat in (
+          select a.other from jid_aliases a where a.device_id = $1 and a.spelling = any ($2::text[])
+        ))`,
+        [PgTypes.text(device), spellings]
+      ).pipe(answered("erase recurring sends"))
       if (!named) {
         yield* sql.unsafe(
           `update jid_aliases set erased_at = clock_timestamp() where device_id = $1 and erased_at is null

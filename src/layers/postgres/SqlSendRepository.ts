@@ -15,7 +15,8 @@ import { sendColumns, toSend } from "./sendRows.ts"
 import type { SendRow } from "./sendRows.ts"
 import { headSql } from "./SqlLogStore.ts"
 
-const channel = "columba_sends"
+/** The devices of which some may be pending. */
+export const sendsChannel = "columba_sends"
 
 /** Rows that one sweep changes of each kind; the next one comes soon. */
 const sweepMax = 500
@@ -68,7 +69,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           returning *
         )
         select ${sendColumns}, true as fresh, true as same,
-          ${signals.shared ? `pg_notify('${channel}', s.device_id)::text` : "null"} as told from s
+          ${signals.shared ? `pg_notify('${sendsChannel}', s.device_id)::text` : "null"} as told from s
         union all select ${sendColumns}, false, s.digest = $9::uuid, null from known s`,
         [
           PgTypes.text(send.id),
@@ -109,7 +110,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
       while (true) {
         const [row] = yield* insert(send)
         if (row?.fresh === true) {
-          if (!signals.shared) yield* signals.notify(channel, send.deviceId)
+          if (!signals.shared) yield* signals.notify(sendsChannel, send.deviceId)
           return { send: toSend(row), repeated: false }
         }
         if (row !== undefined) {
@@ -237,7 +238,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         )
         return new Set(found.flatMap(({ message }) => keys.get(message.replaceAll("-", "")) ?? []))
       }, answered("read which messages were sent")),
-      changes: Stream.map(signals.listen(channel), (payload) => payload === null ? null : payload as DeviceId),
+      changes: Stream.map(signals.listen(sendsChannel), (payload) => payload === null ? null : payload as DeviceId),
       deleteOlderThan: Effect.fn("SendRepository.deleteOlderThan")(function*(keep) {
         let count = 0
         while (true) {

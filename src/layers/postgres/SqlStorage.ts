@@ -8,6 +8,7 @@ import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
 import * as SqlMessageInbox from "./SqlMessageInbox.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
+import * as SqlScheduleRepository from "./SqlScheduleRepository.ts"
 import * as SqlSendRepository from "./SqlSendRepository.ts"
 import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
 import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
@@ -23,6 +24,7 @@ export const layer = Layer.mergeAll(
   SqlGatewayRepository.layer,
   SqlMessageInbox.layer,
   SqlMessageRepository.layer,
+  SqlScheduleRepository.layer,
   SqlSendRepository.layer,
   SqlSubscriptionRepository.layer,
   SqlWebhookRefusals.layer

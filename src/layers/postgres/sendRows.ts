@@ -29,7 +29,7 @@ export const sendColumns = `s.id, s.device_id, s.chat, s.sender, s.content::text
   s.attempts, s.wa_id, s.reason, s.detail, ${millis("scheduled_at", "scheduled")}, ${millis("expires_at", "expires")},
   ${millis("claimed_at", "claimed")}, ${millis("created_at", "created")}, ${millis("updated_at", "updated")}`
 
-const toTime = (ms: number | null): string | null => ms === null ? null : new Date(ms).toISOString()
+export const toTime = (ms: number | null): string | null => ms === null ? null : new Date(ms).toISOString()
 
 export const toSend = (row: SendRow): StoredSend => ({
   id: row.id as MessageId,

@@ -1,0 +1,75 @@
+/** A recurring send: a message, and when it is sent by a cron expression in a time zone. */
+import { Schema } from "effect"
+import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
+import { Zone } from "./Pacing.ts"
+import { ContactContent, LocationContent, OnUnknown, PollContent, textMax } from "./Send.ts"
+
+/** `sch_` and 26 Crockford characters. */
+export const ScheduleId = Schema.String.check(Schema.isPattern(/^sch_[0-9A-Z]{26}$/u, {
+  message: "Expected a schedule id like sch_01K…"
+})).pipe(Schema.brand("ScheduleId")).annotate({ description: "The id of a schedule" })
+export type ScheduleId = typeof ScheduleId.Type
+
+const addressMax = 128
+
+/** More than WhatsApp shows. */
+const mentionsMax = 256
+
+/** Exactly one of `text`, `location`, `contact` and `poll`. What belongs to one moment, as a reply does, cannot recur. */
+export const ScheduledMessage = Schema.Struct({
+  to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
+    description: "A phone number with its country code, or the address of a chat as events name it"
+  }),
+  text: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax))),
+  location: Schema.optionalKey(LocationContent),
+  contact: Schema.optionalKey(ContactContent),
+  poll: Schema.optionalKey(PollContent),
+  mentions: Schema.optionalKey(
+    Schema.Array(Schema.String.check(Schema.isMaxLength(addressMax))).check(Schema.isMaxLength(mentionsMax))
+  ),
+  onUnknown: Schema.optionalKey(OnUnknown)
+}).annotate({
+  identifier: "ScheduledMessage",
+  description: "What is sent each time, as a request for one message says it"
+})
+export type ScheduledMessage = typeof ScheduledMessage.Type
+
+/** Five fields of a line; longer ones are lists that a range says better. */
+export const CronText = Schema.String.check(Schema.isBetweenLength(9, 200)).annotate({
+  description: "Minute, hour, day of the month, month and day of the week, as `0 9 * * 1-5`"
+})
+
+export const graceSecondsDefault = 3600
+export const GraceSeconds = Schema.Int.check(Schema.isBetween({ minimum: 60, maximum: 86_400 })).annotate({
+  description: "How long after its time an occurrence may still be sent; afterwards it has expired. 3600 where left out"
+})
+
+/**
+ * `until`: no occurrence is left before it · `never`: the expression names no more times · `device-deactivated`: the device
+ * is no longer looked after · `erased`: its chat was erased, and the message with it.
+ */
+export const ScheduleEndReason = Schema.Literals(["until", "never", "device-deactivated", "erased"])
+export type ScheduleEndReason = typeof ScheduleEndReason.Type
+
+export const Schedule = Schema.Struct({
+  id: ScheduleId,
+  deviceId: DeviceId,
+  /** Null once it was erased. */
+  message: Schema.NullOr(ScheduledMessage),
+  cron: CronText,
+  zone: Zone,
+  /** No occurrence is later. */
+  until: Schema.NullOr(Timestamp),
+  graceSeconds: GraceSeconds,
+  paused: Schema.Boolean,
+  /** The next occurrence, which is stored as a scheduled message already; null where there is none. */
+  next: Schema.NullOr(Schema.Struct({ at: Timestamp, messageId: MessageId })),
+  /** The occurrence before it. */
+  last: Schema.NullOr(Schema.Struct({ at: Timestamp, messageId: MessageId })),
+  /** Occurrences that were left out, because nothing ran that could have stored them. At most 100 of each time are counted. */
+  skipped: Schema.Int,
+  ended: Schema.NullOr(Schema.Struct({ at: Timestamp, reason: ScheduleEndReason })),
+  createdAt: Timestamp,
+  updatedAt: Timestamp
+}).annotate({ identifier: "Schedule", description: "A recurring send" })
+export type Schedule = typeof Schedule.Type

@@ -1,0 +1,118 @@
+/**
+ * Recurring sends, as they are stored. Any process may plan an occurrence: a compare-and-set on the place of the schedule and
+ * the message's row are one statement, so each occurrence is made once. All times are the database's.
+ */
+import { Context } from "effect"
+import type { Effect, Stream } from "effect"
+import type { VisibleDevices } from "../contracts/Authorization.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
+import type { CursorInvalid } from "../domain/MessageErrors.ts"
+import type { ScheduleEndReason, ScheduleId } from "../domain/Schedule.ts"
+import type { TooManySchedules } from "../domain/ScheduleErrors.ts"
+import type { OnUnknown, SendBody } from "../domain/Send.ts"
+import { digest, formatMessageId } from "./EventIdentity.ts"
+import type { Page } from "./DeviceRepository.ts"
+import { planOccurrence } from "./occurrences.ts"
+
+/** What a schedule says. `until` in milliseconds. */
+export interface ScheduleFields {
+  readonly chat: string
+  readonly body: SendBody
+  readonly onUnknown: OnUnknown
+  readonly cron: string
+  readonly zone: string
+  readonly until: Timestamp | null
+  readonly graceSeconds: number
+  readonly paused: boolean
+}
+
+export interface StoredSchedule extends Omit<ScheduleFields, "body"> {
+  readonly id: ScheduleId
+  readonly deviceId: DeviceId
+  /** Null once it was erased. */
+  readonly body: SendBody | null
+  /** Grows with each change, so that a changed schedule makes messages of their own for the same times. */
+  readonly revision: number
+  readonly nextAt: Timestamp | null
+  readonly nextId: MessageId | null
+  readonly lastAt: Timestamp | null
+  readonly lastId: MessageId | null
+  readonly skipped: number
+  readonly endedAt: Timestamp | null
+  readonly endReason: ScheduleEndReason | null
+  readonly createdAt: Timestamp
+  readonly updatedAt: Timestamp
+}
+
+/** From one occurrence to the next. */
+export interface ScheduleMove {
+  readonly schedule: StoredSchedule
+  readonly next: { readonly at: number; readonly id: MessageId } | null
+  readonly skipped: number
+  readonly end: ScheduleEndReason | null
+}
+
+/** Everybody who plans from the same place comes to the same move. */
+export const planMove = (schedule: StoredSchedule, now: number): ScheduleMove => {
+  const { cron, graceSeconds, id, nextAt, revision, until, zone } = schedule
+  const plan = planOccurrence(
+    { cron, zone, until: until === null ? null : Date.parse(until), graceMillis: graceSeconds * 1000 },
+    nextAt === null ? null : Date.parse(nextAt),
+    now
+  )
+  return plan._tag === "Ended"
+    ? { schedule, next: null, skipped: 0, end: plan.reason }
+    : {
+      schedule,
+      next: { at: plan.at, id: formatMessageId(digest(`schedule ${id} ${revision} ${plan.at}`)) },
+      skipped: plan.skipped,
+      end: null
+    }
+}
+
+/** More are a mistake of a program. Those that have ended count until they are deleted. */
+export const schedulesMax = 10_000
+
+/** How many are planned by one look. */
+export const dueMax = 200
+
+export class ScheduleRepository extends Context.Service<ScheduleRepository, {
+  /** Without an occurrence yet. */
+  readonly insert: (
+    schedule: ScheduleFields & { readonly id: ScheduleId; readonly deviceId: DeviceId }
+  ) => Effect.Effect<StoredSchedule, TooManySchedules | StorageUnavailable>
+  /** Null: there is none, or not for this caller. */
+  readonly get: (
+    id: ScheduleId,
+    visible?: VisibleDevices
+  ) => Effect.Effect<StoredSchedule | null, StorageUnavailable>
+  /** Oldest first. `limit` 1-1000. */
+  readonly list: (options: {
+    readonly device?: DeviceId | undefined
+    readonly visible?: VisibleDevices
+    readonly limit: number
+    readonly cursor?: string | undefined
+  }) => Effect.Effect<Page<StoredSchedule>, StorageUnavailable | CursorInvalid>
+  /** Takes back the occurrences that wait; it has no next one then. Null: there is none that has not ended. */
+  readonly edit: (
+    id: ScheduleId,
+    change: { readonly [Field in keyof ScheduleFields]?: ScheduleFields[Field] | undefined }
+  ) => Effect.Effect<StoredSchedule | null, StorageUnavailable>
+  /** With the occurrences that wait. */
+  readonly remove: (id: ScheduleId) => Effect.Effect<void, StorageUnavailable>
+  /**
+   * If the schedule is still where the move begins: makes the next occurrence, and ends the one before the last, or if the
+   * next one is due already the last one too, where it still waits. Whether this call has moved it.
+   */
+  readonly advance: (move: ScheduleMove) => Effect.Effect<boolean, StorageUnavailable>
+  /** Ends those of deactivated devices, with the occurrences that wait. How many. */
+  readonly endInactive: Effect.Effect<number, StorageUnavailable>
+  /** Those whose next occurrence is to be planned, at most `dueMax`, and in how many milliseconds there are more. */
+  readonly due: Effect.Effect<
+    { readonly now: number; readonly schedules: ReadonlyArray<StoredSchedule>; readonly wait: number | null },
+    StorageUnavailable
+  >
+  /** Something was changed. Repeats are possible. */
+  readonly changes: Stream.Stream<void>
+}>()("columba/services/ScheduleRepository") {}

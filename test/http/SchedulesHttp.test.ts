@@ -1,0 +1,121 @@
+/** Recurring sends over HTTP: what is accepted, what is refused and how, and what a key may do. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { ScriptedSending } from "../support/scriptedSending.ts"
+import { ask, makeScript, makeStorage, startServer } from "../support/surface.ts"
+import type { Json, Key } from "../support/surface.ts"
+
+const message = { to: "+62 812-9876-5432", text: "We open at nine." }
+const wanted = { message, cron: "30 8 * * 1-6", zone: "Asia/Jakarta" }
+
+const setup = Effect.fnUntraced(function*(keys?: (device: string) => ReadonlyArray<Key>) {
+  const script = makeScript()
+  Object.assign(script.gateway, { send: new ScriptedSending() })
+  const storage = yield* makeStorage
+  const first = yield* startServer({ script, storage })
+  const manager = yield* Effect.provideContext(DeviceManager, first.services)
+  const device = yield* Effect.orDie(manager.register({ name: "desk" }))
+  const server = keys === undefined ? first : yield* startServer({ script, storage, keys: keys(device.id) })
+  const call = (method: string, path: string, json?: Json, headers: Record<string, string> = {}) =>
+    ask(`${server.url}/api/v1${path}`, { method, headers, ...(json === undefined ? {} : { json }) })
+  return { device, server, manager, call }
+})
+
+describe("recurring sends over HTTP", () => {
+  it.live("are stored with their next occurrence, which is a scheduled message", () =>
+    Effect.gen(function*() {
+      const { call, device } = yield* setup()
+      const { body, status } = yield* call("POST", "/schedules", { device: device.id, ...wanted })
+      assert.strictEqual(status, 201)
+      assert.deepInclude(body, {
+        deviceId: device.id,
+        message: { to: "6281298765432@s.whatsapp.net", text: "We open at nine.", onUnknown: "report" },
+        cron: "30 8 * * 1-6",
+        zone: "Asia/Jakarta",
+        paused: false,
+        graceSeconds: 3600,
+        ended: null
+      })
+      const next = (yield* call("GET", `/messages/${body.next.messageId}`)).body
+      assert.deepStrictEqual([next.status, next.sending.scheduledAt, next.body], [
+        "scheduled",
+        body.next.at,
+        message.text
+      ])
+      assert.deepStrictEqual(next.sending.waitsFor, { reason: "scheduled", until: body.next.at })
+      assert.strictEqual(new Date(body.next.at).getUTCHours(), 1, "half past eight in Jakarta")
+      assert.deepStrictEqual((yield* call("GET", `/schedules?device=${device.id}`)).body, { items: [body], next: null })
+      const paused = (yield* call("PATCH", `/schedules/${body.id}`, { paused: true })).body
+      assert.deepStrictEqual([paused.paused, paused.next], [true, null])
+      assert.strictEqual((yield* call("GET", `/messages/${body.next.messageId}`)).body.status, "cancelled")
+      const resumed = (yield* call("PATCH", `/schedules/${body.id}`, { paused: false, zone: "UTC", until: null })).body
+      assert.strictEqual(new Date(resumed.next.at).getUTCHours(), 8)
+      const removed = yield* call("DELETE", `/schedules/${body.id}`)
+      assert.deepStrictEqual([removed.status, removed.body.id], [200, body.id])
+      assert.strictEqual((yield* call("GET", `/messages/${resumed.next.messageId}`)).body.status, "cancelled")
+      assert.strictEqual((yield* call("GET", `/schedules/${body.id}`)).status, 404)
+    }))
+
+  it.live("that cannot be right are refused with the reason, and nothing is stored", () =>
+    Effect.gen(function*() {
+      const { call, device, manager } = yield* setup()
+      const wrong: ReadonlyArray<readonly [change: Json, status: number, tag: string]> = [
+        [{ cron: "0 0 30 2 *" }, 400, "CronInvalid"],
+        [{ cron: "0 9 * * * *" }, 400, "CronInvalid"],
+        [{ cron: "99 9 * * *" }, 400, "CronInvalid"],
+        [{ zone: "Mars/Olympus" }, 400, "RequestInvalid"],
+        [{ until: "2020-01-01T00:00:00Z" }, 400, "CronInvalid"],
+        [{ until: "soon" }, 400, "CronInvalid"],
+        [{ graceSeconds: 1 }, 400, "RequestInvalid"],
+        [{ message: { to: "0812", text: "x" } }, 400, "RecipientInvalid"],
+        [{ message: { to: message.to } }, 400, "ContentInvalid"],
+        [{ message: { ...message, scheduledAt: "2030-01-01T00:00:00Z" } }, 400, "RequestInvalid"],
+        [{ message: { to: message.to, location: { latitude: 1, longitude: 2 } } }, 422, "ContentUnsupported"],
+        [{ device: `dev_${"0".repeat(25)}1` }, 404, "DeviceNotFound"]
+      ]
+      for (const [change, status, tag] of wrong) {
+        const answer = yield* call("POST", "/schedules", { device: device.id, ...wanted, ...change as object })
+        assert.deepStrictEqual([answer.status, answer.body._tag], [status, tag], JSON.stringify(change))
+      }
+      yield* Effect.orDie(manager.deactivate(device.id))
+      assert.strictEqual((yield* call("POST", "/schedules", { device: device.id, ...wanted })).status, 409)
+      assert.deepStrictEqual((yield* call("GET", "/schedules")).body.items, [])
+      assert.deepStrictEqual((yield* call("GET", "/messages")).body.items, [])
+    }))
+
+  it.live("belong to their device: a key that is limited to others sees none of them", () =>
+    Effect.gen(function*() {
+      const other = `dev_${"0".repeat(25)}9` as never
+      const { call, device } = yield* setup((id) => [
+        ["all", ["read", "send"], "all-key-0123456789abc"],
+        ["mine", ["read", "send"], "mine-key-0123456789ab", [id as never]],
+        ["other", ["read", "send"], "other-key-0123456789a", [other]]
+      ])
+      const as = (key: string) => ({ authorization: `Bearer ${key}` })
+      const request = { device: device.id, ...wanted }
+      const refused = yield* call("POST", "/schedules", request, as("other-key-0123456789a"))
+      assert.deepStrictEqual([refused.status, refused.body._tag], [404, "DeviceNotFound"])
+      const { body } = yield* call("POST", "/schedules", request, as("mine-key-0123456789ab"))
+      const path = `/schedules/${body.id}`
+      for (const [method, json] of [["GET"], ["PATCH", { paused: true }], ["DELETE"]] as const) {
+        assert.strictEqual((yield* call(method, path, json, as("other-key-0123456789a"))).status, 404, method)
+      }
+      assert.deepStrictEqual((yield* call("GET", "/schedules", undefined, as("other-key-0123456789a"))).body.items, [])
+      assert.strictEqual((yield* call("GET", path, undefined, as("all-key-0123456789abc"))).status, 200)
+    }))
+
+  it.live("have the same operations in the typed client", () =>
+    Effect.gen(function*() {
+      const { device, server } = yield* setup()
+      yield* Effect.gen(function*() {
+        const client = yield* ColumbaClient
+        const created = yield* client.schedules.create({ device: device.id, ...wanted })
+        assert.strictEqual((yield* client.schedules.edit({ id: created.id, paused: true })).paused, true)
+        assert.lengthOf((yield* client.schedules.list({})).items, 1)
+        yield* client.schedules.remove({ id: created.id })
+        assert.strictEqual((yield* Effect.flip(client.schedules.get({ id: created.id })))._tag, "ScheduleNotFound")
+      }).pipe(Effect.provide(ColumbaClient.layerHttp({ url: server.url })), Effect.orDie)
+    }))
+})

@@ -1,0 +1,130 @@
+/**
+ * Many messages are due within one minute, and the program is killed three times in it. The gateway's ledger and the
+ * database's times are the witnesses: none is sent before its time, none twice, and none is missing; and what is due while
+ * the program runs starts within two seconds.
+ *
+ * `COLUMBA_TEST_DUE` makes it larger, such as 10,000.
+ */
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { PgClient } from "@effect/sql-pg"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Redacted } from "effect"
+import * as Reactivity from "effect/reactivity/Reactivity"
+import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
+import type { SimulatorCore } from "../../src/simulator/SimulatorCore.ts"
+import { freshDatabase } from "../support/database.ts"
+import { until } from "../support/until.ts"
+import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+
+const messages = Number(process.env["COLUMBA_TEST_DUE"] ?? 300)
+const devices = 20
+const recipients = 40
+const minute = 60_000
+/** Requests of the client under way at once. */
+const clients = 16
+
+/** What is due in the first part of the minute has an undisturbed program. */
+const undisturbed = 12_000
+const kills = [undisturbed, 2 * undisturbed, 3 * undisturbed]
+const latenessMax = 2000
+
+interface Row {
+  readonly text: string
+  readonly state: string
+  readonly due_ms: number
+  readonly claimed_ms: number | null
+  readonly attempts: number
+}
+
+const rowsOf = (url: string): Effect.Effect<ReadonlyArray<Row>> =>
+  Effect.scoped(Effect.flatMap(PgClient.makeClient({ url: Redacted.make(url) }), (client) =>
+    client.unsafe<Row>(
+      `select content->'content'->>'text' as text, state, attempts, (extract(epoch from due_at) * 1000)::float8 as due_ms,
+        (extract(epoch from claimed_at) * 1000)::float8 as claimed_ms from sends`
+    ))).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
+
+/** What the gateway has sent, and when. */
+const sentBy = (core: SimulatorCore): ReadonlyArray<readonly [text: string, at: number]> =>
+  core.ledger.entries().flatMap(({ at, sent }) => sent === undefined ? [] : [[sent.text, at] as const])
+
+const setup = Effect.fnUntraced(function*(databaseUrl: string) {
+  const directory = yield* Effect.acquireRelease(
+    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-due-"))),
+    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
+  )
+  const { core, url } = yield* Effect.orDie(startSimulator({ seed: "due" }))
+  const columba = yield* ColumbaProcess.make({
+    directory,
+    env: { WHATSAPP_API_URL: url, DATABASE_URL: databaseUrl }
+  })
+  yield* columba.start
+  const ids = yield* Effect.forEach(
+    Array.from({ length: devices }, (_, index) => `slot-${index + 1}`),
+    (upstreamId) =>
+      Effect.map(
+        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
+        ({ id }) => id
+      )
+  )
+  yield* until("every device is online", Effect.sync(() => core.stats().sockets === devices))
+  return { core, columba, ids }
+})
+
+describe(`${messages} messages that are due within one minute, in which the program is killed ${kills.length} times`, () => {
+  it.live(
+    "none is early, none is sent twice, none is missing, and each starts within two seconds",
+    () =>
+      Effect.gen(function*() {
+        const databaseUrl = yield* freshDatabase
+        const { columba, core, ids } = yield* setup(databaseUrl)
+        // Stored before the first is due: some hundred requests per second, and some more for a busy machine.
+        const start = Date.now() + 20_000 + messages * 12
+        yield* Effect.forEach(
+          Array.from({ length: messages }, (_, n) => n),
+          (n) =>
+            columba.post(`/api/v1/devices/${ids[n % devices]}/messages`, {
+              to: `62812000${String(n % recipients).padStart(4, "0")}`,
+              text: `message ${n}`,
+              onUnknown: "retry",
+              scheduledAt: new Date(start + Math.floor(n * minute / messages)).toISOString()
+            }),
+          { concurrency: clients, discard: true }
+        )
+        assert.isBelow(Date.now(), start, "the messages were stored too late for the test to mean something")
+        assert.lengthOf(sentBy(core), 0)
+        for (const kill of kills) {
+          yield* Effect.sleep(start + kill - Date.now())
+          yield* columba.kill
+          yield* columba.start
+        }
+        yield* until(
+          "everything is sent",
+          Effect.map(rowsOf(databaseUrl), (rows) => rows.every(({ state }) => state === "sent")),
+          "10 minutes"
+        )
+        const rows = yield* rowsOf(databaseUrl)
+        const sent = sentBy(core)
+        const texts = sent.map(([text]) => text)
+        const sentAt = new Map(sent)
+        const early = rows.filter(({ due_ms, text }) => (sentAt.get(text) ?? 0) < due_ms)
+        const punctual = rows.filter(({ due_ms }) => due_ms < start + undisturbed - latenessMax)
+        const lateness = punctual.map(({ claimed_ms, due_ms }) => (claimed_ms ?? Infinity) - due_ms)
+        console.log(
+          `${messages} messages, ${kills.length} kills: ${texts.length} sent, ${early.length} early, ` +
+            `${texts.length - new Set(texts).size} twice, ${rows.length - new Set(texts).size} missing; ` +
+            `${
+              rows.filter(({ attempts }) => attempts > 1).length
+            } were tried again; of ${punctual.length} before the first ` +
+            `kill the latest was ${Math.max(...lateness)} ms late`
+        )
+        assert.strictEqual(rows.length, messages)
+        assert.deepStrictEqual(early, [])
+        assert.deepStrictEqual([...texts].sort(), rows.map(({ text }) => text).sort(), "each once")
+        assert.isAtMost(Math.max(...lateness), latenessMax)
+        yield* columba.terminate
+      }),
+    1_800_000
+  )
+})
