@@ -13,6 +13,7 @@ import WebSocket from "ws"
 import { makeUpstreamId } from "../support/frames.ts"
 import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers } from "../support/subjects.ts"
+import { longestBlock, startBlocks } from "../support/loopBlocks.ts"
 import { serveParent } from "../support/worker.ts"
 
 /** The flush rule: at once if nothing is being written and the last write is older than this, else within this time. */
@@ -232,6 +233,8 @@ const handlers: PipelineHandlers = {
       if (published >= count) resolve()
       else publishedWanted = { count, reached: resolve }
     }),
+  startBlocks,
+  longestBlock,
   startLatencies: () => {
     stored.clear()
     confirmed.clear()

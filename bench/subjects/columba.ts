@@ -30,6 +30,7 @@ import * as GroupCommit from "../../src/log/GroupCommit.ts"
 import { LogStore } from "../../src/log/LogStore.ts"
 import { Latencies } from "../support/statistics.ts"
 import type { PipelineHandlers, SocketsHandlers, SocketsOptions } from "../support/subjects.ts"
+import { longestBlock, startBlocks } from "../support/loopBlocks.ts"
 import { serveParent } from "../support/worker.ts"
 
 /** Times at which frames arrived, by event id: of events not yet committed, and of events not yet confirmed. */
@@ -217,6 +218,8 @@ const handlers = {
       if (publishedCount >= count) resolve()
       else publishedWanted = { count, reached: resolve }
     }),
+  startBlocks,
+  longestBlock,
   startLatencies: (): void => {
     timing = true
     stored.clear()

@@ -43,6 +43,9 @@ export interface PipelineHandlers extends Handlers {
   readonly awaitPublished: (count: number) => Promise<void>
   /** Drops the latencies so far and records those of all events from now on. */
   readonly startLatencies: () => void
+  readonly startBlocks: () => void
+  /** The longest block of the event loop since then, in milliseconds. */
+  readonly longestBlock: () => number
   readonly latencies: () => { readonly stored: LatencySummary; readonly published: LatencySummary }
   /** For the check that nothing was lost: stored messages, unconfirmed events, queued messages. */
   readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>

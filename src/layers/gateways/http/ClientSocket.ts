@@ -4,9 +4,14 @@
  *
  * `ws` offers this to its own server only. Its version is pinned, and the conformance suites would show a change: a frame
  * that is not masked is refused by every server.
+ *
+ * What the socket has read goes to `ws` in turns (`ReadTurns`). What waits stays in the socket's own buffer, which is at
+ * most what two reads of the system bring, 128 KiB.
  */
 import type { Socket } from "node:net"
 import { WebSocket } from "ws"
+import { readTurns } from "./ReadTurns.ts"
+import type { TurnReader } from "./ReadTurns.ts"
 
 interface Framing {
   readonly allowSynchronousEvents: boolean
@@ -30,10 +35,22 @@ const withoutAddress = [
   { autoPong: true, maxPendingAutoPongs: pendingPongsMax, closeTimeout }
 ] as unknown as [null]
 
-export class ClientSocket extends WebSocket {
+type Read = (this: Socket, chunk: Buffer) => void
+
+interface OwnedSocket extends Socket {
+  owner?: ClientSocket
+}
+
+export class ClientSocket extends WebSocket implements TurnReader {
   /** Of `ws`: says which side masks. */
   declare protected _isServer: boolean
   declare protected setSocket: (socket: Socket, head: Buffer, framing: Framing) => void
+
+  #socket: Socket | null = null
+  /** How `ws` reads a chunk. */
+  #read: Read | null = null
+  #waits = false
+  #hasTurn = false
 
   constructor() {
     super(...withoutAddress)
@@ -48,5 +65,44 @@ export class ClientSocket extends WebSocket {
       maxFragments: fragmentsMax,
       maxBufferedChunks: bufferedChunksMax
     })
+    this.#socket = socket
+    this.#read = socket.listeners("data")[0] as Read
+    ;(socket as OwnedSocket).owner = this
+    socket.removeListener("data", this.#read)
+    socket.on("data", onData)
+    socket.prependListener("close", onClose)
   }
+
+  onChunk(chunk: Buffer): void {
+    if (this.#hasTurn) return this.#read!.call(this.#socket!, chunk)
+    if (!this.#waits && readTurns.begin()) {
+      this.#read!.call(this.#socket!, chunk)
+      return readTurns.done()
+    }
+    // Back into the socket's own buffer: its end, its close and a pause by the reader then come in their order.
+    this.#socket!.pause()
+    this.#socket!.unshift(chunk)
+    if (this.#waits) return
+    this.#waits = true
+    readTurns.wait(this)
+  }
+
+  onTurn(): void {
+    this.#waits = false
+    // When the reader resumes, the chunk comes again.
+    if (this.isPaused) return
+    this.#hasTurn = true
+    this.#socket!.read()
+    this.#hasTurn = false
+    if (!this.isPaused) this.#socket!.resume()
+  }
+}
+
+function onData(this: OwnedSocket, chunk: Buffer): void {
+  this.owner!.onChunk(chunk)
+}
+
+/** `ws` takes what is left in the buffer for itself. */
+function onClose(this: OwnedSocket): void {
+  this.removeListener("data", onData)
 }
