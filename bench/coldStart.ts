@@ -67,6 +67,13 @@ report({
       floor: bare.wallMillis,
       columba: shipped.wallMillis,
       target: null
+    },
+    {
+      name: "CPU per connect of a cold start, with the ramp",
+      unit: "µs",
+      floor: bare.cpuMillis * 1000 / count,
+      columba: shipped.cpuMillis * 1000 / count,
+      target: null
     }
   ],
   details: cells

@@ -9,7 +9,7 @@ import { join } from "node:path"
 import { meets, progress, readResults, formatTable } from "./support/report.ts"
 import { quick } from "./support/settings.ts"
 
-const benchmarks = ["decode", "idle", "storm", "coldStart", "pipeline"]
+const benchmarks = ["decode", "idle", "storm", "coldStart", "tls", "pipeline"]
 const page = join(import.meta.dirname, "..", "docs", "performance.md")
 const [begin, end] = ["<!-- figures: written by npm run bench -->", "<!-- /figures -->"]
 

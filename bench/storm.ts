@@ -79,6 +79,13 @@ report({
       floor: bare.wallMillis,
       columba: shipped.wallMillis,
       target: null
+    },
+    {
+      name: "CPU per connect in a storm, with the ramp",
+      unit: "µs",
+      floor: bare.cpuMillis * 1000 / count,
+      columba: shipped.cpuMillis * 1000 / count,
+      target: null
     }
   ],
   details: cells

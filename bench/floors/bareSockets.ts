@@ -108,7 +108,7 @@ const run = (upstreamIds: ReadonlyArray<string>): void => {
 }
 
 const begin = (options: SocketsOptions): void => {
-  url = `ws://127.0.0.1:${options.gatewayPort}/ws`
+  url = `${options.secure === true ? "wss" : "ws"}://127.0.0.1:${options.gatewayPort}/ws`
 }
 
 const handlers: SocketsHandlers = {

@@ -116,7 +116,7 @@ const makeLayer = (options: Options) => {
   const log = GroupCommit.layer.pipe(Layer.provide(store), Layer.provide(Migrations.layer))
   const gateway = BridgeGateway.make({
     name: "default" as GatewayName,
-    url: `http://127.0.0.1:${options.gatewayPort}`,
+    url: `${options.secure === true ? "https" : "http"}://127.0.0.1:${options.gatewayPort}`,
     user: "bench",
     password: Redacted.make("bench")
   })

@@ -6,10 +6,12 @@
  * the gateway, so that the measured process cannot report better times than it has.
  */
 import { createServer } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import type { Duplex } from "node:stream"
 import { WebSocketServer } from "ws"
+import { localhost } from "../../test/support/certificate.ts"
 import { frameText, wireFrame } from "./frames.ts"
 import { serveParent } from "./worker.ts"
 
@@ -32,7 +34,8 @@ const waiting = new Set<{ readonly count: number; readonly reached: (atMillis: n
 const now = (): number => Number(process.hrtime.bigint()) / 1e6
 
 const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false, clientTracking: false })
-const server = createServer((request, response) => answerHttp(request, response))
+const answer = (request: IncomingMessage, response: ServerResponse): void => answerHttp(request, response)
+const server = process.env["BENCH_TLS"] === undefined ? createServer(answer) : createSecureServer(localhost, answer)
 server.on("upgrade", (request, socket, head) => {
   const upstreamId = request.headers["x-device-id"]
   if (typeof upstreamId !== "string") return void socket.destroy()

@@ -1,6 +1,9 @@
 /**
  * The two subjects of every figure, floor and Columba, and their gateway, as processes to start.
  */
+import { mkdirSync, writeFileSync } from "node:fs"
+import { join } from "node:path"
+import { localhost } from "../../test/support/certificate.ts"
 import type { ColumbaHandlers } from "../subjects/columba.ts"
 import { bundle } from "./bundle.ts"
 import type { GatewayHandlers } from "./gatewayProcess.ts"
@@ -19,6 +22,8 @@ export interface SocketsOptions {
   readonly gatewayPort: number
   /** Whether Columba spreads connects over time, as shipped. Without it the rest of the cost is visible. */
   readonly paced: boolean
+  /** Whether the gateway speaks TLS. */
+  readonly secure?: boolean
 }
 
 /**
@@ -51,16 +56,30 @@ export interface PipelineHandlers extends Handlers {
   readonly ledger: () => Promise<{ readonly rows: number; readonly unsettled: number; readonly queued: number }>
 }
 
-export const startGateway = async (): Promise<Gateway> => {
-  const worker = await startWorker<GatewayHandlers>(await bundle("support/gatewayProcess.ts"))
+export const startGateway = async (secure = false): Promise<Gateway> => {
+  const worker = await startWorker<GatewayHandlers>(await bundle("support/gatewayProcess.ts"), {
+    env: secure ? { BENCH_TLS: "on" } : {}
+  })
   const { port } = await worker.ask("listen")
   return { ...worker, port }
+}
+
+/** The gateway's certificate as a file, for processes that are to trust it. */
+const writeCertificate = (): string => {
+  const directory = join(import.meta.dirname, "..", "..", ".tmp", "bench")
+  const path = join(directory, "gateway.pem")
+  mkdirSync(directory, { recursive: true })
+  writeFileSync(path, localhost.cert)
+  return path
 }
 
 /** A process that connects on its own as soon as it runs, or on request if no cold start is measured. */
 const starter = <H extends Handlers>(module: string) => async (coldStart?: SocketsOptions): Promise<Worker<H>> =>
   startWorker(await bundle(module), {
-    env: coldStart === undefined ? {} : { BENCH_COLD_START: JSON.stringify(coldStart) }
+    env: {
+      NODE_EXTRA_CA_CERTS: writeCertificate(),
+      ...(coldStart === undefined ? {} : { BENCH_COLD_START: JSON.stringify(coldStart) })
+    }
   })
 
 export const startBareSockets = starter<SocketsHandlers>("floors/bareSockets.ts")
