@@ -16,12 +16,17 @@ import type { SocketsHandlers } from "./support/subjects.ts"
 const counts = quick ? [1_000] : [1_000, 5_000, 10_000]
 /** The garbage collector needs some idle time to free what connecting allocated. */
 const settleMillis = 10_000
+/** V8 gives memory back by itself when it has been quiet for longer. */
+const restMillis = quick ? 0 : 50_000
 /** A little more than four ping intervals of 10 s. */
 const windowMillis = quick ? 5_000 : 41_000
 
 interface Cell {
   readonly perDeviceKiB: number
   readonly totalMiB: number
+  /** After `restMillis` more. */
+  readonly restedKiB: number
+  readonly restedMiB: number
   readonly idleCpuPercent: number
 }
 
@@ -38,7 +43,10 @@ const measure = async (start: () => Promise<Worker<SocketsHandlers>>, count: num
   await sleep(settleMillis)
   const settled = residentBytes(subject.pid)
   let idleCpuPercent = 0
+  let rested = settled
   if (count === counts.at(-1)) {
+    await sleep(restMillis)
+    rested = residentBytes(subject.pid)
     const start = performance.now()
     const used = cpuMicros([subject.pid])
     await sleep(windowMillis)
@@ -46,7 +54,13 @@ const measure = async (start: () => Promise<Worker<SocketsHandlers>>, count: num
   }
   const open = await gateway.ask("openCount")
   if (open !== count) throw new Error(`${count - open} of ${count} devices were lost while nothing happened`)
-  return { perDeviceKiB: (settled - before) / count / 1024, totalMiB: settled / 2 ** 20, idleCpuPercent }
+  return {
+    perDeviceKiB: (settled - before) / count / 1024,
+    totalMiB: settled / 2 ** 20,
+    restedKiB: (rested - before) / count / 1024,
+    restedMiB: rested / 2 ** 20,
+    idleCpuPercent
+  }
 }
 
 requireSockets(counts.at(-1)!)
@@ -78,13 +92,18 @@ for (const count of counts) {
   figures.push(cell(`memory per idle device, ${many}`, "KiB", "perDeviceKiB", last ? 1.75 : null))
   if (last) {
     figures.push(cell(`memory in all, ${many} idle`, "MiB", "totalMiB", null))
+    figures.push(cell(`memory per idle device, ${many}, a minute later`, "KiB", "restedKiB", 1.5))
+    figures.push(cell(`memory in all, ${many} idle, a minute later`, "MiB", "restedMiB", null))
     figures.push(cell(`CPU, ${many} idle, pings every 10 s`, "%", "idleCpuPercent", 1.25))
   }
 }
 report({
   benchmark: "idle",
   runs: readRuns(3),
-  conditions: `resident memory ${settleMillis / 1000} s after one event a device; CPU over ${windowMillis / 1000} s; ` +
+  conditions:
+    `resident memory ${settleMillis / 1000} s after one event a device, and ${
+      restMillis / 1000
+    } s after that; CPU over ${windowMillis / 1000} s; ` +
     "Columba with its log on Postgres",
   figures,
   details

@@ -54,8 +54,13 @@ for (let run = 1; run <= runs; run++) {
 }
 const [bare, ours] = [medians(cells.floor), medians(cells.columba)]
 const many = count.toLocaleString("en-US")
-const figure = (name: string, unit: string, key: keyof Cell) =>
-  ({ name, unit, floor: bare[key], columba: ours[key], target: null })
+const figure = (name: string, unit: string, key: keyof Cell) => ({
+  name,
+  unit,
+  floor: bare[key],
+  columba: ours[key],
+  target: null
+})
 report({
   benchmark: "tls",
   runs,

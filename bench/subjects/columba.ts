@@ -12,6 +12,7 @@ import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
+import * as HeapReturn from "../../src/layers/HeapReturn.ts"
 import * as BridgeGateway from "../../src/layers/gateways/bridge/BridgeGateway.ts"
 import * as Migrations from "../../src/layers/postgres/Migrations.ts"
 import * as Postgres from "../../src/layers/postgres/Postgres.ts"
@@ -138,7 +139,7 @@ const makeLayer = (options: Options) => {
     Layer.provide(TopologyGuard.layer),
     Layer.provide(RabbitMq.layer({ url: Redacted.make(options.brokerUrl) }))
   )
-  return Layer.mergeAll(fleet, sinks).pipe(
+  return Layer.mergeAll(fleet, sinks, Layer.effectDiscard(HeapReturn.make)).pipe(
     Layer.provideMerge(log),
     Layer.provideMerge(Postgres.layer(Redacted.make(options.databaseUrl))),
     Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn")),

@@ -51,6 +51,7 @@ import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
+import * as HeapReturn from "./HeapReturn.ts"
 import * as Outbound from "./outbound/Outbound.ts"
 import type { Settings } from "./Settings.ts"
 
@@ -200,6 +201,7 @@ export const start = Effect.fn("App.start")(function*(
       yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
     }
   }
+  yield* Scope.provide(HeapReturn.make, stages.foundation)
   yield* readiness.contribute("process", Effect.succeed("running"))
   const everything = Context.mergeAll(served, sinks)
   const status = broker?.guarded === null || broker === null ? null : Context.get(broker.guarded, BrokerStatus)
