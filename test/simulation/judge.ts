@@ -61,8 +61,12 @@ export const judge = (evidence: Evidence): Judgement => {
     upstreamOf,
     witnessed: streamed.map(({ id }) => id)
   })
+  const revoked = new Set(phones.flatMap(({ phone }) => [...phone.revoked].map((id) => `${phone.upstreamId} ${id}`)))
   const ledger = checkGaps({
-    emitted: selectProvable(emitted, gaps, upstreamOf).map(toEmitted),
+    // A revocation that nobody can know to be missing is not selected, and the history has not what it revoked all the same.
+    emitted: selectProvable(emitted, gaps, upstreamOf).map(toEmitted).map((entry) =>
+      revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry
+    ),
     committed,
     gaps,
     upstreamOf
