@@ -101,7 +101,7 @@ export const scenario = (seed: string, device: string, conversation = seed): Sce
         ? receiveInGroup(writing, random.pick(groups), now)
         : kind < 0.97
         ? answer(writing, contact, now)
-        : typing(writing, contact)
+        : typing(writing, contact, now)
       return { ...event, at: clock }
     }
   }
@@ -163,9 +163,10 @@ const answer = (writing: Writing, contact: Contact, now: number): Omit<ScenarioE
   return { event: "message", payload: { id, timestamp: formatSeconds(now), is_from_me: true, ...where, ...text } }
 }
 
-const typing = ({ random }: Writing, contact: Contact): Omit<ScenarioEvent, "at"> => ({
+const typing = ({ random }: Writing, contact: Contact, now: number): Omit<ScenarioEvent, "at"> => ({
   event: "chat_presence",
   payload: {
+    timestamp: formatSeconds(now),
     ...place(contact, null),
     state: random.chance(0.7) ? "composing" : "paused",
     media: random.chance(0.9) ? "" : "audio",
