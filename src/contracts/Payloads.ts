@@ -302,7 +302,7 @@ export type ReadinessCheck = typeof ReadinessCheck.Type
 /** `node` is the host name of the answering process. */
 export const Pong = Schema.Struct({ node: Schema.String }).annotate({ identifier: "Pong" })
 
-/** A key that is limited to some devices gets no gateways, no head, and checks without details. */
+/** A key that is limited to some devices gets no gateways, no histories, no head, and checks without details. */
 export const ServerInfo = Schema.Struct({
   version: Schema.String,
   /** Host name of the answering process. */
@@ -313,6 +313,19 @@ export const ServerInfo = Schema.Struct({
   database: Schema.String,
   broker: Schema.NullOr(Schema.String),
   gateways: Schema.Array(Schema.Struct({ name: GatewayName, description: Schema.String })),
+  /** How far the histories of gateways are read by this process: empty where it runs no devices. */
+  histories: Schema.Array(Schema.Struct({
+    gateway: GatewayName,
+    /** Devices whose history waits to be read, or is being read. */
+    devicesToGo: Schema.Int,
+    reading: Schema.Int,
+    /** Since the process began to use the gateway: rows that were new to the log, and pages. */
+    rows: Schema.Int,
+    pages: Schema.Int,
+    /** Over the last ten seconds. */
+    rowsPerSecond: Schema.Number,
+    pagesPerSecond: Schema.Number
+  })),
   checks: Schema.Array(ReadinessCheck),
   /** The last committed number of the log; null where the database does not answer, and for a limited key. */
   head: Schema.NullOr(Seq)

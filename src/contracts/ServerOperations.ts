@@ -18,8 +18,9 @@ export const serverOperations = [
     reach: "filter",
     summary: "Describe the server",
     description:
-      "Version, parts and readiness of the process that answers. A key that is limited to some devices gets " +
-      "no gateways, no head of the log, and checks without details.",
+      "Version, parts and readiness of the process that answers, and how far it has read the histories of gateways after a " +
+      "loss. A key that is limited to some devices gets no gateways, no histories, no head of the log, and checks without " +
+      "details.",
     success: ServerInfo,
     example: serverInfo,
     errors: []

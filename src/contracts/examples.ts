@@ -175,6 +175,17 @@ export const serverInfo: typeof ServerInfo.Encoded = {
   database: "Postgres at db:5432/columba",
   broker: "RabbitMQ at broker:5672",
   gateways: [{ name: "default", description: "bridge at https://gateway.example" }],
+  histories: [
+    {
+      gateway: "default",
+      devicesToGo: 212,
+      reading: 4,
+      rows: 5120,
+      pages: 840,
+      rowsPerSecond: 61.4,
+      pagesPerSecond: 49.9
+    }
+  ],
   checks: [{ name: "database", ready: true, detail: "the log stands at 1042" }],
   head: "1042"
 }

@@ -9,6 +9,7 @@ import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
 import { DeadLetters } from "../services/DeadLetters.ts"
+import { DeviceFleet } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
@@ -114,6 +115,7 @@ const makeServerInfo = Effect.gen(function*() {
   const directory = yield* GatewayDirectory
   const readiness = yield* Readiness
   const log = yield* EventLog
+  const fleet = yield* DeviceFleet
   return Effect.fnUntraced(function*(_: {}, visible: VisibleDevices) {
     const checks = yield* readiness.report
     if (visible !== undefined) {
@@ -121,6 +123,7 @@ const makeServerInfo = Effect.gen(function*() {
       return {
         ...identity,
         gateways: [],
+        histories: [],
         checks: checks.map((check) => ({ ...check, detail: "" })),
         head: null
       } satisfies ServerInfo
@@ -132,6 +135,7 @@ const makeServerInfo = Effect.gen(function*() {
         name: gateway.name,
         description: describeGateway(gateway)
       })),
+      histories: yield* fleet.backfills,
       checks,
       head
     } satisfies ServerInfo

@@ -45,6 +45,9 @@ export interface BackfillView {
   /** Rows that were new to the log, and pages read. */
   readonly rows: number
   readonly pages: number
+  /** Over the last ten seconds. */
+  readonly rowsPerSecond: number
+  readonly pagesPerSecond: number
 }
 
 /** A count of devices by state, before any is counted. */

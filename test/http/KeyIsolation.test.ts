@@ -137,6 +137,7 @@ describe("a key that is limited to some devices", () => {
       assert.deepInclude(server, {
         node: "test-node",
         gateways: [],
+        histories: [],
         checks: [{ name: "fleet", ready: true, detail: "" }],
         head: null
       })

@@ -160,5 +160,6 @@ describe("streams over RPC", () => {
       const info = yield* client["Server.Info"]({})
       assert.deepInclude(info, { version: "0.0.0-test", node: "test-node", database: "memory", broker: null, head: 0 })
       assert.deepStrictEqual(info.gateways, [{ name: "default" as never, description: "bridge at http://scripted" }])
+      assert.deepStrictEqual(info.histories, [])
     })))
 })

@@ -9,6 +9,7 @@ import { Clock, Duration, Effect, Metric } from "effect"
 import type { Cause } from "effect"
 import type { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventDraft } from "../../domain/Event.ts"
+import type { BackfillView } from "../../services/DeviceFleet.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import { groupEventsMax } from "../../services/EventLog.ts"
 import type { EventLog, Fenced, GroupTooLarge } from "../../services/EventLog.ts"
@@ -16,6 +17,7 @@ import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as GapDrafts from "../../services/GapDrafts.ts"
 import type { History, HistoryAbsent } from "../../services/GatewayParts.ts"
 import type { LogEffect } from "../../services/LogEffect.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
@@ -25,6 +27,7 @@ import type { GapOrder } from "../device/GapTracker.ts"
 import { change, gapRecords, push } from "../device/hearing.ts"
 import { appendFacts } from "./appendFacts.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
+import { RecentRate } from "./RecentRate.ts"
 import * as Reading from "./Reading.ts"
 import type { ReadingKind } from "./Reading.ts"
 
@@ -52,8 +55,8 @@ export interface HistoryReader {
   >
   /** Nothing can be read: what has ended is as known as it will ever be. */
   readonly settleWithout: (cell: DeviceCell) => Effect.Effect<void, Fenced | GroupTooLarge>
-  /** Since it was made: rows that were new to the log, and pages. */
-  readonly counts: () => { readonly rows: number; readonly pages: number }
+  /** Since it was made: rows that were new to the log, and pages; and how many of each there were lately. */
+  readonly counts: () => Pick<BackfillView, "pages" | "pagesPerSecond" | "rows" | "rowsPerSecond">
 }
 
 export interface HistoryReaderParts {
@@ -73,6 +76,7 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   let rows = 0
   let pages = 0
+  const recent = { rows: new RecentRate(), pages: new RecentRate() }
 
   const findFloor = (cell: DeviceCell): number => {
     const { historyAgeMax } = settings
@@ -183,6 +187,7 @@ export const make = Effect.fnUntraced(function*(
       yield* pace
       const answer = yield* Effect.timeout(history.read(target, read.window, read.page), pageMax)
       pages++
+      recent.pages.add(1, cell.host.now())
       read.pages++
       yield* Metric.update(Metrics.backfillPages, 1)
       if (answer.next !== null && answer.next === read.page) {
@@ -202,6 +207,7 @@ export const make = Effect.fnUntraced(function*(
         : yield* appendFacts(log, drafts)
       const fresh = yield* deafness.count(cell, read, drafts, appended)
       rows += fresh
+      recent.rows.add(fresh, cell.host.now())
       yield* Metric.update(freshRows, fresh)
       yield* Metric.update(knownRows, drafts.length - fresh)
       read.page = answer.next
@@ -222,6 +228,14 @@ export const make = Effect.fnUntraced(function*(
         reception.lookedAt = cell.host.now()
         return reception.gaps.gaps.length === 0 ? Effect.void : Effect.asVoid(close(cell, null, time.now(), []))
       }),
-    counts: () => ({ rows, pages })
+    counts: () => {
+      const now = monotonicMillis(clock)
+      return {
+        rows,
+        pages,
+        rowsPerSecond: recent.rows.perSecond(now),
+        pagesPerSecond: recent.pages.perSecond(now)
+      }
+    }
   }
 })

@@ -71,6 +71,32 @@ describe("a session that is deaf from its first moment", () => {
     }).pipe(Effect.provide(storage)))
 })
 
+describe("a fleet that comes back", () => {
+  it.effect("shows how far the histories are read: devices to go, rows, pages, and how fast", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(3)
+      history.pageSize = 5
+      const { fleet } = yield* live(gateway, { historyRequestsPerSecond: 2, historyInterval: Duration.days(1) })
+      yield* pass("1 minute")
+      const [before] = yield* fleet.backfills
+      for (const session of gateway.live()) session.lose("transport")
+      for (let n = 1; n <= 3; n++) {
+        for (let row = 0; row < 40; row++) {
+          history.keep(yield* arriving(deviceId(n), { chat: `62811${row}@s.whatsapp.net` }))
+        }
+      }
+      yield* pass("10 seconds")
+      const [during] = yield* fleet.backfills
+      assert.isAtLeast(during!.devicesToGo, 1)
+      assert.isAbove(during!.rowsPerSecond, 1)
+      assert.isAbove(during!.pagesPerSecond, 1)
+      yield* pass("1 minute")
+      const [after] = yield* fleet.backfills
+      assert.deepInclude(after, { devicesToGo: 0, reading: 0, rowsPerSecond: 0, pagesPerSecond: 0 })
+      assert.strictEqual(after!.rows - before!.rows, 120)
+    }).pipe(Effect.provide(storage)))
+})
+
 describe("a device that loses its session", () => {
   it.effect("has a gap from the last proof of reception to the next one, and its history is in the log", () =>
     Effect.gen(function*() {
