@@ -177,13 +177,13 @@ export class Emitter {
     return false
   }
 
-  /** Takes back so many of the newest messages of a device, unheard. */
+  /** Takes back so many of the newest messages of a device, as their senders would. */
   takeBack(device: SimulatedDevice, count: number): void {
     const timestamp = `${new Date(this.#options.now()).toISOString().slice(0, 19)}Z`
     const newest = device.history.slice(-count * 2)
     for (let taken = 0; taken < count && newest.length > 0; taken++) {
       const [row] = newest.splice(Math.floor(this.#random.next() * newest.length), 1)
-      this.keep(device, "message.revoked", {
+      this.emit(device, "message.revoked", {
         id: `3EB0${this.#random.hex(16)}`,
         timestamp,
         is_from_me: row!.is_from_me,
