@@ -18,6 +18,7 @@ import { buildProgram, isProgramCurrent } from "../scripts/build.ts"
 import { mutants } from "./mutants.ts"
 import type { Mutant } from "./mutants.ts"
 import { buildChanged } from "./planted.ts"
+import type { Planted } from "./planted.ts"
 import { builtMain } from "./program.ts"
 import { keep, line, write } from "./report.ts"
 import { isSound, runScenario } from "./runScenario.ts"
@@ -71,9 +72,13 @@ const makeProgress = (scenario: Scenario) => {
   }
 }
 
-const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMain) =>
+/** A mutant of the file that a row plants something in brings that along. */
+const buildPlanted = (plant: Planted, mutant: Mutant | null) =>
+  mutant === null ? buildChanged([plant]) : buildChanged(plant.file === mutant.file ? [mutant] : [plant, mutant])
+
+const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMain, mutant: Mutant | null = null) =>
   Effect.scoped(Effect.gen(function*() {
-    const planted = scenario.plant === undefined ? null : yield* buildChanged([scenario.plant])
+    const planted = scenario.plant === undefined ? null : yield* buildPlanted(scenario.plant, mutant)
     return yield* runScenario(scenario, {
       seed: values.seed ?? scenario.name,
       servers,
@@ -105,7 +110,7 @@ const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Serve
     for (let attempt = 1; attempt <= triesMax && !condemned; attempt++) {
       // A program that has lost something never comes to rest.
       const bounds = { name: `${mutant.name}-${attempt}`, settle: mutantSettle, settleMax: mutantSettleMax }
-      const { broken } = yield* runOne({ ...scenario, ...bounds }, servers, program)
+      const { broken } = yield* runOne({ ...scenario, ...bounds }, servers, program, mutant)
       const found = Object.entries(broken)
       condemned = found.some(([violation]) => mutant.condemned.some((one) => one === violation))
       const told = found.map(([violation, { length }]) => `${violation} ${length}`).join(", ") || "nothing broken"
