@@ -8,7 +8,7 @@
  *
  * What could not wait (its socket has closed, the server did not answer) is in the log under the hidden id alone. Such ids
  * are asked about once more before a history is read, whose rows name the phone address: those that have been found are
- * told with the rows, so that the log knows the message again.
+ * told with the rows, so that the log knows the message again. While the server does not tell, the history is not read.
  */
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -26,10 +26,11 @@ export interface LidMap {
   /** Asks about these, and returns when there are answers, or when it has taken too long. Never fails. */
   readonly resolve: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<void>
   /**
-   * Asks about the hidden ids under which something of a session is in the log, and returns which phone addresses they have
-   * turned out to be. Never fails.
+   * Asks about these, and about the hidden ids under which something of a session is in the log. Returns which phone
+   * addresses those have turned out to be, or null while the server does not tell and may do so later: what is read without
+   * it would be another message to the log. A server that never tells is not waited for beyond `troubleMax`. Never fails.
    */
-  readonly settle: (target: SessionTarget) => Effect.Effect<FindLids>
+  readonly settle: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<FindLids | null>
   /** As `resolve`, for callers outside of a fiber. */
   readonly resolveThen: (target: SessionTarget, lids: Iterable<string>, done: () => void) => void
 }
@@ -62,6 +63,9 @@ const unknownFor = Duration.toMillis(Duration.minutes(10))
 /** A server that did not answer is asked nothing for so long: frame after frame would wait for it otherwise. */
 const troubleFor = Duration.toMillis(Duration.minutes(1))
 
+/** A server that has told nothing for so long has no such question, or never will: histories are read all the same. */
+const troubleMax = Duration.toMillis(Duration.minutes(10))
+
 /** What may wait: a frame with its session's later ones, a webhook with its answer. The server answers from memory. */
 const waitMax = Duration.seconds(3)
 
@@ -79,6 +83,8 @@ export const make = Effect.fnUntraced(function*(
   const alone = new Map<string, Map<string, true>>()
   /** Monotonic time until which the server is asked nothing. */
   let troubleUntil = 0
+  /** Since when it has told nothing that it was asked; null: its last answer was one. */
+  let troubleSince: number | null = null
 
   const noteAlone = ({ upstreamId }: SessionTarget, lid: string): void => {
     const known = alone.get(upstreamId) ?? new Map<string, true>()
@@ -95,7 +101,9 @@ export const make = Effect.fnUntraced(function*(
   const mayAsk = (key: string): boolean => monotonicMillis(clock) >= troubleUntil && mayHave(key)
 
   const noteTrouble = Effect.sync(() => {
-    troubleUntil = monotonicMillis(clock) + troubleFor
+    const now = monotonicMillis(clock)
+    troubleUntil = now + troubleFor
+    troubleSince ??= now
   })
 
   const lookUp = Effect.fnUntraced(function*(target: SessionTarget, lid: string) {
@@ -108,6 +116,7 @@ export const make = Effect.fnUntraced(function*(
     if (answer._tag === "Failure") return yield* noteTrouble
     // A server without the question answers 404: it has no number. One that fails may have it.
     if (!isSuccess(answer.success) && answer.success.status !== 404) return yield* noteTrouble
+    troubleSince = null
     const phone = readPhone(answer.success.own)
     if (phone === null) {
       unanswered.set(key, monotonicMillis(clock) + unknownFor)
@@ -143,9 +152,12 @@ export const make = Effect.fnUntraced(function*(
       return { find, missing, keep: () => vain.forEach((lid) => noteAlone(target, lid)) }
     },
     resolve,
-    settle: (target) =>
+    settle: (target, lids) => {
+      const asked = [...lids, ...alone.get(target.upstreamId)?.keys() ?? []].map(canonical)
       // Also of a server that was in trouble: it is about to answer with a history.
-      Effect.map(ask(target, alone.get(target.upstreamId)?.keys() ?? [], mayHave), () => {
+      return Effect.map(ask(target, asked, mayHave), () => {
+        const isTold = asked.every((lid) => phones.has(lid) || !mayHave(formatKey(target, lid)))
+        if (!isTold && troubleSince !== null && monotonicMillis(clock) - troubleSince < troubleMax) return null
         const found = new Map<string, Array<string>>()
         for (const lid of alone.get(target.upstreamId)?.keys() ?? []) {
           const phone = phones.get(lid)
@@ -155,7 +167,8 @@ export const make = Effect.fnUntraced(function*(
           found.set(phone, lids)
         }
         return (phone) => found.get(phone) ?? []
-      }),
+      })
+    },
     resolveThen: (target, lids, done) => {
       Effect.runForkWith(context)(
         Effect.forkIn(Effect.ensuring(resolve(target, lids), Effect.sync(done)), scope, { startImmediately: true })

@@ -131,9 +131,11 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
     target: SessionTarget,
     bounds: Bounds
   ) {
-    yield* lids.resolve(target, rows.flatMap(listLids))
+    const findLids = yield* lids.settle(target, rows.flatMap(listLids))
+    if (findLids === null) {
+      return yield* GatewayUnavailable.of(name, operation, "it does not tell who its hidden ids are")
+    }
     const now = yield* Clock.currentTimeMillis
-    const findLids = yield* lids.settle(target)
     const findPhone = lids.finder(target).find
     return rows.filter((row) => isWithin(row, bounds))
       .sort((one, other) => (readTime(one) ?? 0) - (readTime(other) ?? 0))

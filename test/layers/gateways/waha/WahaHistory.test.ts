@@ -97,6 +97,29 @@ describe("the history of a WAHA session", () => {
       }
     }))
 
+  it.live("is not read while the server does not tell who a hidden id is, because the log may have its phone number", () =>
+    Effect.gen(function*() {
+      const lid = "99887766554433@lid"
+      const rows = [row("A", { id: `false_${lid}_A`, from: lid })]
+      const lids = { answer: json({ message: "busy" }, 500) }
+      const server = yield* serve((query, path) =>
+        isMessages(path)
+          ? json(query.get("offset") === "0" ? rows : [])
+          : path.includes("/lids/")
+          ? lids.answer
+          : null
+      )
+      const gateway = yield* makeGateway(server.url)
+      const failure = yield* Effect.flip(gateway.history.read(target, window, null))
+      assert.strictEqual(failure._tag, "GatewayUnavailable")
+      lids.answer = json({ lid, pn: "628999000111@c.us" })
+      const [draft] = (yield* readAll(gateway)).drafts
+      assert.strictEqual(ofKind(draft!, "message.received").data.chat, peer)
+      // A definite answer, also that there is no such number or question, is not waited for.
+      lids.answer = json({ message: "Not Found" }, 404)
+      assert.lengthOf((yield* readAll(yield* makeGateway(server.url))).drafts, 1)
+    }))
+
   it.live("is absent for a session whose engine keeps no messages, whichever way it is asked for them", () =>
     Effect.gen(function*() {
       const message =
