@@ -76,6 +76,9 @@ export const scheduleRepositoryConformance = (
           const next = (yield* schedules.get(schedule.id))!
           assert.deepStrictEqual([next.lastAt, next.lastId], [schedule.nextAt, schedule.nextId])
           assert.isAbove(Date.parse(next.nextAt!), Date.parse(schedule.nextAt!))
+          if (Date.parse(next.nextAt!) <= now) {
+            assert.strictEqual(yield* stateOf(schedule.nextId), "expired", "no burst")
+          }
           schedule = next
           if (Date.parse(schedule.nextAt!) > now) break
         }

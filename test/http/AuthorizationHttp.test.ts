@@ -58,6 +58,10 @@ const makePayload = (tag: string): unknown => {
   if (tag === "Devices.AnswerPasskey") return { id: `dev_${"0".repeat(26)}`, assertion: {} }
   if (tag === "Login") return { id: `dev_${"0".repeat(26)}`, method: "qr" }
   if (tag === "Messages.Send") return { id: `dev_${"0".repeat(26)}`, to: "62811", text: "a" }
+  if (tag === "Schedules.Create") {
+    return { device: `dev_${"0".repeat(26)}`, message: { to: "62811", text: "a" }, cron: "0 9 * * *", zone: "UTC" }
+  }
+  if (tag.startsWith("Schedules.") && tag !== "Schedules.List") return { id: `sch_${"0".repeat(26)}` }
   if (tag === "Messages.Get" || tag === "Messages.Cancel") return { id: `msg_${"0".repeat(26)}` }
   return tag.startsWith("Devices.") && tag !== "Devices.List" ? { id: `dev_${"0".repeat(26)}` } : {}
 }
