@@ -145,7 +145,7 @@ const listUnusedSecrets = (values: Values): ReadonlyArray<readonly [string, unkn
 
 const listNotes = (values: Values): ReadonlyArray<string> => {
   const unused = [
-    ["REDIS_URL", values.redisUrl, "send-rate limits come with sending"],
+    ["REDIS_URL", values.redisUrl, "pacing is kept in the database, which all processes share"],
     ...(values.gatewayUrl === null ? [] : listUnusedSecrets(values))
   ] as const
   const notes = unused.flatMap(([name, value, why]) => value === null ? [] : [`${name} is set and unused: ${why}`])

@@ -102,7 +102,7 @@ export const variables = {
   }),
   redisUrl: variable("REDIS_URL", parsed(urlWith(["redis:", "rediss:"])), null, {
     expected: "a URL like redis://host:6379",
-    about: "not used in this version; meant for send limits over several processes",
+    about: "not used in this version: pacing is kept in the database, which all processes share",
     unset: "nothing",
     secret: true
   }),
