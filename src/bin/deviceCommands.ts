@@ -4,11 +4,14 @@ import { Argument, Command, Flag } from "effect/cli"
 import type { ColumbaClient } from "../client/ColumbaClient.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceName } from "../domain/Device.ts"
+import { autoReplyFields } from "../domain/AutoReply.ts"
+import { CommandFailed, exitCode } from "./failures.ts"
 import { formatPacing, isOff } from "../domain/Pacing.ts"
 import { deviceTable } from "./deviceLines.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
-import { styled } from "./styledText.ts"
+import { given } from "./settingsFlags.ts"
+import { plain, styled } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
 export const json = Flag.Boolean("json").pipe(
@@ -157,4 +160,67 @@ const status = Command.make(
   Command.withExamples([{ command: "columba devices status dev_01K5ZQ…", description: "What the gateway says now" }])
 )
 
-export const deviceCommands = [reconnect, release, deactivate, reactivate, disconnect, rename, pace, status] as const
+const autoReply = Command.make("auto-reply", {
+  ...remoteFlags,
+  json,
+  device: deviceArgument,
+  on: Flag.Boolean("on").pipe(Flag.withDescription("have messages answered"), Flag.withDefault(false)),
+  off: Flag.Boolean("off").pipe(Flag.withDescription("leave messages to people"), Flag.withDefault(false)),
+  prompt: Flag.String("prompt").pipe(
+    Flag.withDescription("what the model is told before each conversation"),
+    Flag.withSchema(autoReplyFields.prompt),
+    Flag.optional
+  ),
+  window: Flag.Int("window").pipe(
+    Flag.withDescription("how many earlier messages of the chat it is shown"),
+    Flag.withSchema(autoReplyFields.window),
+    Flag.optional
+  ),
+  daily: Flag.Int("daily-limit").pipe(
+    Flag.withDescription("answers to one chat within 24 hours, at most"),
+    Flag.withSchema(autoReplyFields.dailyLimit),
+    Flag.optional
+  )
+}, (flags) =>
+  Effect.gen(function*() {
+    if (flags.on && flags.off) return yield* CommandFailed.of("--on or --off, not both", null, exitCode.misused)
+    const change = {
+      ...(flags.on || flags.off ? { enabled: flags.on } : {}),
+      ...given("prompt", flags.prompt),
+      ...given("window", flags.window),
+      ...given("dailyLimit", flags.daily)
+    }
+    const { dailyLimit, enabled, prompt, window } = yield* withClient(flags, ({ devices }) =>
+      answeredInTime(
+        Object.keys(change).length === 0
+          ? devices.autoReply({ id: flags.device })
+          : devices.editAutoReply({ id: flags.device, ...change })
+      ))
+    if (flags.json) return yield* printJson({ deviceId: flags.device, enabled, prompt, window, dailyLimit })
+    yield* print(
+      enabled
+        ? styled`${flags.device} answers: shown ${window} messages, at most ${dailyLimit} answers a day to a chat`
+        : styled`${flags.device} does not answer`,
+      ...(prompt === "" ? [] : [styled`  told: ${plain(prompt)}`])
+    )
+  })).pipe(
+    Command.withDescription("Shows or changes how a device answers messages by a language model"),
+    Command.withExamples([
+      {
+        command: "columba devices auto-reply dev_01K5ZQ… --on --prompt 'You are the front desk of a bicycle shop.'",
+        description: "Needs OPENAI_API_KEY at the server"
+      }
+    ])
+  )
+
+export const deviceCommands = [
+  autoReply,
+  reconnect,
+  release,
+  deactivate,
+  reactivate,
+  disconnect,
+  rename,
+  pace,
+  status
+] as const

@@ -55,9 +55,10 @@ export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: A
   ...(settings.gateway._tag === "None" && settings.roles.has("devices") && listAdded(gateways).length === 0
     ? ["no gateway is configured, so no device can connect; set WHATSAPP_API_URL, or: columba gateways add --help"]
     : []),
-  ...(settings.handlers.length > 0 && !settings.roles.has("consumer")
-    ? ["COLUMBA_HANDLERS is set and unused: this process does not have the role consumer"]
-    : [])
+  ...(settings.roles.has("consumer") ? [] : [
+    ...(settings.handlers.length > 0 ? ["COLUMBA_HANDLERS"] : []),
+    ...(settings.openAi === null ? [] : ["OPENAI_API_KEY"])
+  ].map((name) => `${name} is set and unused: this process does not have the role consumer`))
 ]
 
 const describeBroker = (settings: Settings): string => {
@@ -68,7 +69,7 @@ const describeBroker = (settings: Settings): string => {
 
 /** Services of others may read the guaranteed queue too, so it is said plainly whether this process does. */
 const describeConsumer = (settings: Settings, handlers: App["handlers"]): string => {
-  if (handlers.length === 0) return "consumes nothing: no handler is configured (COLUMBA_HANDLERS)"
+  if (handlers.length === 0) return "consumes nothing: no handler is configured (COLUMBA_HANDLERS, OPENAI_API_KEY)"
   const names = handlers.join(", ")
   return settings.rabbitUrl === null
     ? `${names}, fed from the log`

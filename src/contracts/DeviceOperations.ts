@@ -1,5 +1,7 @@
 /** The operations on devices. */
+import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
+import { AutoReply, autoReplyFields } from "../domain/AutoReply.ts"
 import { Device } from "../domain/Device.ts"
 import {
   DeviceNotFound,
@@ -12,7 +14,7 @@ import {
 import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { Explanation } from "../domain/Explanation.ts"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
-import { connection, device, explanation, gap } from "./examples.ts"
+import { autoReply, connection, device, explanation, gap } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import {
   ChatFields,
@@ -27,6 +29,14 @@ import {
   ListDeviceGapsFields,
   ListDevicesFields
 } from "./Payloads.ts"
+
+/** What is left out stays. */
+const EditAutoReplyFields = {
+  enabled: Schema.optionalKey(autoReplyFields.enabled),
+  prompt: Schema.optionalKey(autoReplyFields.prompt),
+  window: Schema.optionalKey(autoReplyFields.window),
+  dailyLimit: Schema.optionalKey(autoReplyFields.dailyLimit)
+}
 
 const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
 
@@ -174,6 +184,31 @@ export const deviceOperations = [
     params: ChatFields,
     success: Erasure,
     example: { erased: 42 },
+    errors: deviceErrors
+  }),
+  Operation.get("Devices", "AutoReply", "/devices/:id/auto-reply", {
+    scope: "read",
+    reach: "device",
+    summary: "Get how a device answers",
+    description:
+      "Whether and how messages to the device are answered by a language model. Off until it is switched on.",
+    params: DeviceIdField,
+    success: AutoReply,
+    example: autoReply,
+    errors: deviceErrors
+  }),
+  Operation.patch("Devices", "EditAutoReply", "/devices/:id/auto-reply", {
+    scope: "manage",
+    reach: "device",
+    summary: "Change how a device answers",
+    description:
+      "Switches answers by a language model on or off, and says what the model is told and shown. The server answers only " +
+      "where it has the key of a model. Texts of single persons are answered, at most ten minutes old, each once.",
+    params: DeviceIdField,
+    body: EditAutoReplyFields,
+    bodyExample: { enabled: true, prompt: autoReply.prompt },
+    success: AutoReply,
+    example: autoReply,
     errors: deviceErrors
   }),
   // Not at `/chats`: a caller whose chat is empty text would ask for that path, and lose all chats.

@@ -1,4 +1,5 @@
 /** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
+import type { AutoReply } from "../domain/AutoReply.ts"
 import type { DeadLetter } from "../domain/DeadLetter.ts"
 import type { Device } from "../domain/Device.ts"
 import { eventKinds } from "../domain/EventKinds.ts"
@@ -223,6 +224,16 @@ export const delivery: typeof Delivery.Encoded = {
   millis: 38,
   detail: null,
   abandoned: false
+}
+
+export const autoReply: typeof AutoReply.Encoded = {
+  deviceId,
+  enabled: true,
+  prompt:
+    "You are the front desk of a bicycle shop. Answer in two sentences. Send people with complaints to +62 21 555 0100.",
+  window: 10,
+  dailyLimit: 50,
+  updatedAt: "2026-11-22T10:00:00.000Z"
 }
 
 export const deadLetter: typeof DeadLetter.Encoded = {

@@ -1,4 +1,5 @@
 /** All that crosses a wire, for programs that import `columba/contracts`: the API's definitions and the domain's words. */
+export * from "../domain/AutoReply.ts"
 export * from "../domain/DeadLetter.ts"
 export * from "../domain/Device.ts"
 export * from "../domain/DeviceErrors.ts"

@@ -8,6 +8,7 @@ import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
+import { AutoReplyRepository } from "../services/AutoReplyRepository.ts"
 import { DeadLetters } from "../services/DeadLetters.ts"
 import { DeviceFleet } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
@@ -36,6 +37,7 @@ export const makeHandlers = Effect.gen(function*() {
   const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
+  const autoReplies = yield* AutoReplyRepository
   const deadLetters = yield* DeadLetters
   const log = yield* EventLog
   const { node } = yield* ServerIdentity
@@ -52,6 +54,8 @@ export const makeHandlers = Effect.gen(function*() {
     "Devices.Connection": ({ id }, visible) => manager.connection(id, visible),
     "Devices.Explain": ({ id }, visible) => manager.explain(id, visible),
     "Devices.Gaps": (query) => manager.gaps({ ...query, limit: query.limit ?? pageLimitDefault }),
+    "Devices.AutoReply": ({ id }) => autoReplies.get(id),
+    "Devices.EditAutoReply": ({ id, ...change }) => autoReplies.edit(id, change),
     "Devices.EraseChat": ({ chat, id }) => manager.eraseChat(id, chat),
     "Devices.EraseChats": ({ id }) => manager.eraseChats(id),
     "Devices.InitiateLogin": manager.initiateLogin,

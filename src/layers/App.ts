@@ -163,7 +163,7 @@ export const start = Effect.fn("App.start")(function*(
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 
-  const handlers = yield* Effect.provideContext(loadHandlers(settings), ground)
+  const handlers = yield* Effect.provideContext(loadHandlers(settings), Context.merge(ground, sender))
   const broker = Context.get(
     yield* Effect.provideContext(on(stages.broker, openBroker(settings, handlers.length > 0)), ground),
     OpenedBroker

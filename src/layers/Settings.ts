@@ -49,6 +49,10 @@ export interface Settings {
   readonly roles: ReadonlySet<Role>
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
+  /** The language model that answers messages; null: none. */
+  readonly openAi:
+    | { readonly apiKey: Redacted.Redacted<string>; readonly baseUrl: string; readonly model: string }
+    | null
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
   /** How fast a device may send that has no pacing of its own. */
@@ -185,6 +189,9 @@ const derive = (values: Values): Settings => ({
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
   handlers: values.handlers,
+  openAi: values.openaiKey === null
+    ? null
+    : { apiKey: values.openaiKey, baseUrl: values.openaiUrl, model: values.openaiModel },
   retention: Duration.isFinite(values.retention) ? values.retention : null,
   pacing: values.pacing,
   media: values.media === "off" ? null : {

@@ -185,6 +185,21 @@ export const variables = {
     about: "modules with handlers of incoming messages, for the role consumer",
     unset: "none"
   }),
+  openaiKey: variable("OPENAI_API_KEY", secretText, null, {
+    expected: "a key",
+    about:
+      "key of the language model that answers messages, for devices where that is switched on; needs the role consumer",
+    unset: "no message is answered",
+    secret: true
+  }),
+  openaiUrl: variable("OPENAI_BASE_URL", parsed(publicUrl), "https://api.openai.com/v1", {
+    expected: "a URL like https://api.openai.com/v1, without user, query and fragment",
+    about: "server of the language model: OpenAI's, or another one that speaks its chat completions"
+  }),
+  openaiModel: variable("OPENAI_MODEL", text, "gpt-4o-mini", {
+    expected: "the name of a model",
+    about: "which language model answers"
+  }),
   cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off"], name), "off", {
     expected: "off (several processes sharing one fleet are not part of this version)",
     about: "whether several processes share the fleet; only off in this version"

@@ -320,3 +320,8 @@ export const consumerMessages = Metric.counter("columba_consumer_messages_total"
 export const consumerInFlight = Metric.gauge("columba_consumer_in_flight", {
   description: "Incoming messages that handlers are working on"
 })
+/** Label `outcome`: `answered`, or why not. */
+export const autoReplies = Metric.counter("columba_auto_replies_total", {
+  description: "Messages to devices that answer by a language model, by what became of them",
+  incremental: true
+})

@@ -28,6 +28,7 @@ const settings: Settings = {
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
   handlers: [],
+  openAi: null,
   media: null,
   pacing: {},
   otlpEndpoint: "http://user:hunter2@collector:4318",
@@ -79,7 +80,7 @@ describe("the start screen", () => {
       "broker: RabbitMQ at broker:5672/events",
       "gateway: bridge at http://gateway:3000",
       "roles: api, devices, consumer, scheduler",
-      "consumer: consumes nothing: no handler is configured (COLUMBA_HANDLERS)",
+      "consumer: consumes nothing: no handler is configured (COLUMBA_HANDLERS, OPENAI_API_KEY)",
       "telemetry: OTLP to collector:4318",
       "api: http://127.0.0.1:8080",
       "docs: http://127.0.0.1:8080/docs"

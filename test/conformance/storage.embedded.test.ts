@@ -1,4 +1,5 @@
 import { layerFreshEmbedded } from "../support/storage.ts"
+import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
@@ -21,3 +22,4 @@ subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded
 webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)
 messageInboxConformance("on the embedded database", layerFreshEmbedded)
 messageInboxTransactions("on the embedded database", layerFreshEmbedded)
+autoRepliesConformance("on the embedded database", layerFreshEmbedded)

@@ -1,4 +1,5 @@
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
+import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
@@ -20,3 +21,4 @@ sendRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
 webhookRefusalsConformance("in memory", layerMemory)
 messageInboxConformance("in memory", layerMemory)
+autoRepliesConformance("in memory", layerMemory)

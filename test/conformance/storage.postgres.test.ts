@@ -1,4 +1,5 @@
 import { layerFreshPostgres } from "../support/storage.ts"
+import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
 import { gatewayRepositoryConformance } from "./gatewayRepository.ts"
@@ -21,3 +22,4 @@ subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
 webhookRefusalsConformance("on Postgres", layerFreshPostgres)
 messageInboxConformance("on Postgres", layerFreshPostgres)
 messageInboxTransactions("on Postgres", layerFreshPostgres)
+autoRepliesConformance("on Postgres", layerFreshPostgres)

@@ -7,9 +7,13 @@ import type { Context, Scope } from "effect"
 import type { SqlClient } from "effect/sql"
 import * as LogSource from "../../actors/consuming/LogSource.ts"
 import * as MessageConsumer from "../../actors/consuming/MessageConsumer.ts"
+import * as AutoReply from "../../services/AutoReply.ts"
+import type { AutoReplyRepository } from "../../services/AutoReplyRepository.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { MessageHandler } from "../../services/MessageHandler.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
+import type { MessageRepository } from "../../services/MessageRepository.ts"
+import type { MessageSender } from "../../services/MessageSender.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import type { Settings } from "../Settings.ts"
 import type { Broker } from "./broker.ts"
@@ -19,10 +23,25 @@ import type { StartFailed } from "./StartFailed.ts"
 /** The handlers of this process: none without the role. */
 export const loadHandlers = Effect.fnUntraced(function*(
   settings: Settings
-): Effect.fn.Return<ReadonlyArray<MessageHandler>, StartFailed, SqlClient.SqlClient> {
-  if (!settings.roles.has("consumer") || settings.handlers.length === 0) return []
+): Effect.fn.Return<
+  ReadonlyArray<MessageHandler>,
+  StartFailed,
+  SqlClient.SqlClient | AutoReplyRepository | MessageRepository | MessageSender
+> {
+  if (!settings.roles.has("consumer")) return []
+  return [...yield* loadModules(settings.handlers), ...yield* loadAutoReply(settings.openAi)]
+})
+
+const loadModules = Effect.fnUntraced(function*(paths: Settings["handlers"]) {
+  if (paths.length === 0) return []
   const HandlerModules = yield* Effect.promise(() => import("../handlers/HandlerModules.ts"))
-  return yield* Effect.mapError(HandlerModules.load(settings.handlers), (error) => startFailed(error, null))
+  return yield* Effect.mapError(HandlerModules.load(paths), (error) => startFailed(error, null))
+})
+
+const loadAutoReply = Effect.fnUntraced(function*(options: Settings["openAi"]) {
+  if (options === null) return []
+  const OpenAiReplyModel = yield* Effect.promise(() => import("../openai/OpenAiReplyModel.ts"))
+  return [yield* Effect.provide(AutoReply.make, OpenAiReplyModel.layer(options))]
 })
 
 /** Runs with its scope. */

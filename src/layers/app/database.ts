@@ -11,6 +11,7 @@ import type { ScheduleRepository } from "../../services/ScheduleRepository.ts"
 import type { SendRepository } from "../../services/SendRepository.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { LogStatus } from "../../services/LogStatus.ts"
+import type { AutoReplyRepository } from "../../services/AutoReplyRepository.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import { Readiness } from "../../services/Readiness.ts"
@@ -34,6 +35,7 @@ type Storage =
   | ScheduleRepository
   | SendRepository
   | GatewayRepository
+  | AutoReplyRepository
   | MessageInbox
   | MessageRepository
   | SubscriptionRepository

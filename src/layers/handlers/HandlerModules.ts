@@ -9,6 +9,7 @@ import { pathToFileURL } from "node:url"
 import type { HandlerModule, Query } from "../../contracts/HandlerModule.ts"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import { Event } from "../../domain/Event.ts"
+import { handlerName } from "../../services/AutoReply.ts"
 import { HandlerFailed } from "../../services/MessageHandler.ts"
 import type { HandlerFailure, MessageHandler } from "../../services/MessageHandler.ts"
 
@@ -24,7 +25,7 @@ export class HandlerModuleInvalid extends Schema.TaggedError<HandlerModuleInvali
 const namePattern = /^[a-z0-9][a-z0-9-]{0,63}$/
 
 /** Handlers of Columba's own. */
-const reservedNames: ReadonlySet<string> = new Set(["auto-reply"])
+const reservedNames: ReadonlySet<string> = new Set([handlerName])
 
 const encodeEvent = Schema.encodeSync(Event)
 

@@ -9,6 +9,7 @@ import * as MemoryDatabase from "./MemoryDatabase.ts"
 import * as MemoryGapRepository from "./MemoryGapRepository.ts"
 import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
+import * as MemoryAutoReplyRepository from "./MemoryAutoReplyRepository.ts"
 import * as MemoryMessageInbox from "./MemoryMessageInbox.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
@@ -17,6 +18,7 @@ import * as MemorySendRepository from "./MemorySendRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
+import type { AutoReplyRepository } from "../../services/AutoReplyRepository.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
 import type { ScheduleRepository } from "../../services/ScheduleRepository.ts"
@@ -31,6 +33,7 @@ export const layerMemory: Layer.Layer<
   | DeviceRepository
   | GapRepository
   | GatewayRepository
+  | AutoReplyRepository
   | MessageInbox
   | MessageRepository
   | ScheduleRepository
@@ -43,6 +46,7 @@ export const layerMemory: Layer.Layer<
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
+  MemoryAutoReplyRepository.layer,
   MemoryMessageInbox.layer,
   MemoryScheduleRepository.layer,
   MemorySendRepository.layer,

@@ -17,6 +17,7 @@ import files from "./migrations/0007_files.ts"
 import pacing from "./migrations/0008_pacing.ts"
 import messageInbox from "./migrations/0009_message_inbox.ts"
 import schedules from "./migrations/0010_schedules.ts"
+import autoReplies from "./migrations/0011_auto_replies.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -28,7 +29,8 @@ const loader = Migrator.fromRecord({
   "0007_files": files,
   "0008_pacing": pacing,
   "0009_message_inbox": messageInbox,
-  "0010_schedules": schedules
+  "0010_schedules": schedules,
+  "0011_auto_replies": autoReplies
 })
 
 /** Returns what it ran: number and name of each. */

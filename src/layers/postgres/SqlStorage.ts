@@ -6,6 +6,7 @@ import * as SqlGapRepository from "./SqlGapRepository.ts"
 import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
+import * as SqlAutoReplyRepository from "./SqlAutoReplyRepository.ts"
 import * as SqlMessageInbox from "./SqlMessageInbox.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
 import * as SqlScheduleRepository from "./SqlScheduleRepository.ts"
@@ -22,6 +23,7 @@ export const layer = Layer.mergeAll(
   SqlDeviceRepository.layer,
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
+  SqlAutoReplyRepository.layer,
   SqlMessageInbox.layer,
   SqlMessageRepository.layer,
   SqlScheduleRepository.layer,
