@@ -30,12 +30,16 @@ const commands = [
   "devices rename",
   "devices disconnect",
   "devices status",
+  "devices auto-reply",
   "gaps list",
   "messages send",
   "messages cancel",
   "events tail",
   "subscriptions add",
   "subscriptions rotate",
+  "dead list",
+  "dead retry",
+  "dead drop",
   "migrate",
   "doctor"
 ]

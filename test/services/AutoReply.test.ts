@@ -146,7 +146,7 @@ describe("a device that answers", () => {
     Effect.gen(function*() {
       const { handle, receive, register, server, settings } = yield* setup
       const [device, other] = [yield* register, yield* register]
-      yield* settings.edit(device, { enabled: true, prompt: "Be brief.", window: 3 })
+      yield* settings.edit(device, { enabled: true, prompt: "Be brief.", window: 10 })
       const at = new Date().toISOString()
       yield* receive(device, "SECRET of another chat", "628222000222@s.whatsapp.net", at)
       yield* receive(device, "SECRET of a group", "12036@g.us", at)
@@ -157,6 +157,7 @@ describe("a device that answers", () => {
       const said = server.asked.map(({ messages }) => messages)
       assert.deepStrictEqual(said, [[
         { role: "system", content: "Be brief." },
+        { role: "user", content: "one" },
         { role: "user", content: "two" },
         { role: "user", content: "three" },
         { role: "user", content: "four" },
