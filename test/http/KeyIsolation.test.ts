@@ -18,6 +18,7 @@ const all = ["read", "send", "manage"] as const
 
 /** Of operations that need one. */
 const bodies: Readonly<Record<string, { readonly json: unknown }>> = {
+  "Devices.EditAutoReply": { json: { enabled: true } },
   "Messages.Send": { json: { to: "6281298765432", text: "hello" } },
   "Devices.InitiateLogin": { json: {} },
   "Devices.AnswerPasskey": { json: { assertion: {} } }
@@ -92,7 +93,7 @@ describe("a key that is limited to some devices", () => {
         const call = (id: string) =>
           limited(`/api/v1${endpoint.path.replace(":id", id).replace(":chat", "62811@s.whatsapp.net")}`, {
             method: endpoint.method,
-            ...(endpoint.method === "PATCH" ? { json: { name: "changed" } } : bodies[name] ?? {})
+            ...bodies[name] ?? (endpoint.method === "PATCH" ? { json: { name: "changed" } } : {})
           })
         assert.notStrictEqual((yield* call(mine)).status, 404, name)
         const refused = yield* call(other)
