@@ -77,7 +77,7 @@ describe("a message", () => {
       const answers: Array<number> = []
       let count = 0
       for (let at = 0; at < 24 * 60 * minute; at += pace) {
-        const ages = answers.map((time) => at - time).filter((ago) => ago < 24 * 60 * minute).reverse()
+        const ages = answers.map((time) => at - time).filter((ago) => ago < 24 * 60 * minute).toReversed()
         if (findLimit(ages, 50) !== null) continue
         answers.push(at)
         count++
