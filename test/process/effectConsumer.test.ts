@@ -1,0 +1,65 @@
+/** The program of examples/effectConsumer, killed and started again beside a Columba that is killed too. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { spawn } from "node:child_process"
+import type { ChildProcess } from "node:child_process"
+import { join } from "node:path"
+import { DatabaseSync } from "node:sqlite"
+import { freshDatabase } from "../support/database.ts"
+import { freshDirectory } from "../support/directory.ts"
+import { readLog } from "../support/Ledger.ts"
+import { until } from "../support/until.ts"
+import * as Rig from "./support/Rig.ts"
+
+const example = join(import.meta.dirname, "../../examples/effectConsumer/main.ts")
+
+const events = 600
+
+describe("the example of an Effect program that consumes", () => {
+  it.live("stores each incoming message once, over kills of itself and of Columba", () =>
+    Effect.gen(function*() {
+      const databaseUrl = yield* freshDatabase
+      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: null, devices: 5, seed: "effect-consumer" })
+      const { columba, simulator } = rig
+      const path = join(yield* freshDirectory, "consumer.db")
+      let child: ChildProcess | undefined
+      const start = Effect.sync(() => {
+        child = spawn(process.execPath, [example], {
+          stdio: "ignore",
+          env: { PATH: process.env["PATH"], COLUMBA_URL: columba.url, DATABASE: path }
+        })
+      })
+      const kill = Effect.sync(() => void child?.kill("SIGKILL"))
+      yield* Effect.addFinalizer(() => kill)
+      const stored = Effect.sync((): ReadonlyArray<string> => {
+        const database = new DatabaseSync(path, { timeout: 5_000 })
+        try {
+          return database.prepare("select event_id from messages").all().map((row) => String(row["event_id"]))
+        } catch {
+          // Not created yet, or locked by its owner for a moment.
+          return []
+        } finally {
+          database.close()
+        }
+      })
+      yield* start
+      let emitted = false
+      simulator.emit({ count: events, rate: 100 }, () => emitted = true)
+      yield* rig.emitted(150)
+      yield* kill
+      yield* rig.emitted(250)
+      yield* start
+      yield* rig.emitted(350)
+      yield* columba.kill
+      yield* columba.start
+      yield* rig.emitted(450)
+      yield* kill
+      yield* start
+      yield* until("all events were emitted", Effect.sync(() => emitted))
+      yield* rig.settled
+      const wanted = (yield* readLog(databaseUrl)).filter(({ kind }) => kind === "message.received").map(({ id }) => id)
+      assert.isAbove(wanted.length, 100)
+      yield* until("it has them all", Effect.map(stored, (ids) => ids.length >= wanted.length))
+      assert.deepStrictEqual((yield* stored).toSorted(), wanted.toSorted())
+    }))
+})
