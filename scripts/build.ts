@@ -4,10 +4,11 @@
  * - `dist/main.js`: the whole program in one file, the embedded database's assets beside it. Built-in modules are
  *   required instead of imported, because static imports run before any code and could fail on an old Node before
  *   `src/bin/runtimeGuard.ts` has run.
+ * - `dist/web/`: the pages for browsers (`scripts/buildWeb.ts`).
  * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
  *   so that both share the same service classes.
  *
- * `node scripts/build.ts` builds all, with `--program` the program alone, which `npm ci` does too (`scripts/prepare.ts`);
+ * `node scripts/build.ts` builds all, with `--program` the program and its pages, which `npm ci` does too (`scripts/prepare.ts`);
  * `scripts/start.ts` builds the program where its sources changed.
  */
 import { spawnSync } from "node:child_process"
@@ -15,6 +16,7 @@ import * as fs from "node:fs"
 import { builtinModules, createRequire } from "node:module"
 import * as path from "node:path"
 import * as esbuild from "esbuild"
+import { buildWeb } from "./buildWeb.ts"
 import { dist, root, writeStamp } from "./stamp.ts"
 import { ensureTool } from "./tools.ts"
 
@@ -94,7 +96,9 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
     banner: { js: `#!/usr/bin/env node\n${await guard()}\n${requireLine}` }
   })
   copyEmbeddedDatabase(directory)
-  if (variant === null) writeStamp()
+  if (variant !== null) return
+  await buildWeb()
+  writeStamp()
 }
 
 export const buildLibrary = async (): Promise<void> => {

@@ -16,6 +16,7 @@ const sourceFiles = (): ReadonlyArray<string> => [
     .map((file) => path.join("src", file))
     .filter((file) => fs.statSync(path.join(root, file)).isFile()),
   "scripts/build.ts",
+  "scripts/buildWeb.ts",
   "package.json",
   "package-lock.json"
 ]
@@ -29,5 +30,5 @@ const sourceHash = (): string => {
 export const writeStamp = (): void => fs.writeFileSync(stampFile, sourceHash())
 
 export const isProgramCurrent = (): boolean =>
-  fs.existsSync(path.join(dist, "main.js")) && fs.existsSync(stampFile) &&
+  ["main.js", "web/manifest.json"].every((file) => fs.existsSync(path.join(dist, file))) && fs.existsSync(stampFile) &&
   fs.readFileSync(stampFile, "utf8") === sourceHash()

@@ -7,7 +7,7 @@ const root = path.resolve(import.meta.dirname, "../src")
 
 const sources = fs.readdirSync(root, { recursive: true, encoding: "utf8" })
   .map((file) => file.split(path.sep).join("/"))
-  .filter((file) => file.endsWith(".ts"))
+  .filter((file) => /\.tsx?$/.test(file))
   .sort()
 
 const shown = (breaches: ReadonlyArray<Breach>): string =>

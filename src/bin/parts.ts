@@ -11,6 +11,7 @@ export interface Part {
     | "roles"
     | "consumer"
     | "telemetry"
+    | "dashboard"
     | "api"
     | "docs"
     | "webhooks"
@@ -31,7 +32,8 @@ export const listParts = ({ gateways, handlers, settings, simulatorUrl, url }: A
     : [{ name: "telemetry", description: `OTLP to ${new URL(settings.otlpEndpoint).host}` } as const]),
   ...(settings.roles.has("api")
     ? [
-      { name: "api", description: url },
+      { name: "dashboard", description: `${url}/` },
+      { name: "api", description: `${url}/api/v1` },
       { name: "docs", description: `${url}/docs` },
       ...(settings.publicUrl === null
         ? []

@@ -11,7 +11,7 @@ import { HttpApiEndpoint, OpenApi } from "effect/http-api"
 import type { HttpRouter } from "effect/http"
 import { Rpc } from "effect/rpc"
 import { RequiredReach, RequiredScope } from "./Authorization.ts"
-import type { Reach, Scope, VisibleDevices } from "./Authorization.ts"
+import type { CurrentCaller, Reach, Scope, VisibleDevices } from "./Authorization.ts"
 import { withExamples } from "./openApi.ts"
 
 type Fields = Schema.Struct.Fields
@@ -88,7 +88,7 @@ export interface Any {
 export type Handler<Op extends Any> = (
   ...args: Op["reach"] extends "device" | "filter" ? [payload: Rpc.Payload<Op["rpc"]>, visible: VisibleDevices]
     : [payload: Rpc.Payload<Op["rpc"]>]
-) => Effect.Effect<Rpc.Success<Op["rpc"]>, Rpc.Error<Op["rpc"]>>
+) => Effect.Effect<Rpc.Success<Op["rpc"]>, Rpc.Error<Op["rpc"]>, CurrentCaller>
 
 /** One handler per operation, by name. */
 export type Handlers<Op extends Any> = { readonly [Each in Op as Each["name"]]: Handler<Each> }

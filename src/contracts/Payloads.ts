@@ -6,7 +6,7 @@ import { Schema } from "effect"
 import { Device, DeviceName, UpstreamStatus } from "../domain/Device.ts"
 import { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import { Event, ReadableEvent } from "../domain/Event.ts"
-import { Gap, GapCounts, GapStatus, Provable } from "../domain/Gap.ts"
+import { Gap, GapCause, GapCounts, GapStatus, Provable } from "../domain/Gap.ts"
 import { DeviceId, GatewayName, MessageId, Position, Seq, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 import {
@@ -21,6 +21,7 @@ import {
 } from "../domain/Send.ts"
 import { parsePacing, Pacing, pacingExpected } from "../domain/Pacing.ts"
 import { WebhookState } from "../domain/WebhookState.ts"
+import { Scope } from "./Authorization.ts"
 
 /** Page sizes. A page is held in memory as a whole, so it has a bound. */
 export const pageLimitDefault = 100
@@ -295,6 +296,44 @@ export const WatchItem = Schema.Union([
 export type WatchItem = typeof WatchItem.Type
 
 // The server
+
+/** How far one sink has come, and what keeps it. */
+const SinkProgress = Schema.Struct({
+  sink: Schema.String,
+  state: Schema.Literals(["starting", "running", "waiting", "stopped"]),
+  /** The number up to which the other side has confirmed every event. */
+  confirmed: Schema.Int,
+  /** Committed events that are not confirmed, as of a few seconds ago. */
+  lag: Schema.Int,
+  /** Events that retention deleted before this sink read them. */
+  expired: Schema.Int,
+  failure: Schema.NullOr(Schema.Struct({ reason: Schema.String, message: Schema.String, since: Timestamp }))
+}).annotate({ identifier: "SinkProgress" })
+
+/** The fleet in figures. What only a process with devices knows, `sinks` and `incidents`, is empty elsewhere. */
+export const Overview = Schema.Struct({
+  /** The database's clock is not asked: this is the answering process's. */
+  at: Timestamp,
+  /** The last committed number of the log; null where the database does not answer. */
+  head: Schema.NullOr(Seq),
+  /** Devices by state; null where the database does not answer. */
+  states: Schema.NullOr(Schema.Record(DeviceStateTag, Schema.Int)),
+  /** Open gaps by cause, of the causes that have any; null where the database does not answer. */
+  openGaps: Schema.NullOr(Schema.Array(Schema.Struct({ cause: GapCause, count: Schema.Int }))),
+  sinks: Schema.Array(SinkProgress),
+  incidents: Schema.Array(GatewayIncident)
+}).annotate({ identifier: "Overview" })
+export type Overview = typeof Overview.Type
+
+/** Who calls, as the key says. */
+export const Caller = Schema.Struct({
+  /** The configured name of the key; `anonymous` on a server without keys. */
+  name: Schema.String,
+  scopes: Schema.Array(Scope),
+  /** The devices that the key is limited to; null for all. */
+  devices: Schema.NullOr(Schema.Array(DeviceId))
+}).annotate({ identifier: "Caller" })
+export type Caller = typeof Caller.Type
 
 export const ReadinessCheck = Schema.Struct({ name: Schema.String, ready: Schema.Boolean, detail: Schema.String })
 export type ReadinessCheck = typeof ReadinessCheck.Type

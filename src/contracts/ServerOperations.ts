@@ -1,7 +1,7 @@
 /** The operations on the server itself. */
-import { serverInfo } from "./examples.ts"
+import { caller, overview, serverInfo } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { Pong, ServerInfo } from "./Payloads.ts"
+import { Caller, Overview, Pong, ServerInfo } from "./Payloads.ts"
 
 export const serverOperations = [
   Operation.get("Server", "Ping", "/server/ping", {
@@ -23,6 +23,26 @@ export const serverOperations = [
       "details.",
     success: ServerInfo,
     example: serverInfo,
+    errors: []
+  }),
+  Operation.get("Server", "Overview", "/server/overview", {
+    scope: "read",
+    reach: "fleet",
+    summary: "Read the fleet in figures",
+    description:
+      "Devices by state, open gaps, the head of the log, how far each sink has come and which gateways are " +
+      "down. Sinks and incidents are those of the process that answers: only one that runs devices has any.",
+    success: Overview,
+    example: overview,
+    errors: []
+  }),
+  Operation.get("Server", "Caller", "/server/caller", {
+    scope: "read",
+    reach: "server",
+    summary: "Describe the key of the caller",
+    description: "The name of the key that was sent, its scopes and the devices that it is limited to.",
+    success: Caller,
+    example: caller,
     errors: []
   })
 ] as const

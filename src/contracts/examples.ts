@@ -10,7 +10,7 @@ import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { Schedule } from "../domain/Schedule.ts"
 import type { Delivery, Subscription } from "../domain/Subscription.ts"
-import type { DeviceConnection, ServerInfo } from "./Payloads.ts"
+import type { Caller, DeviceConnection, Overview, ServerInfo } from "./Payloads.ts"
 
 /** A message from a contact. */
 export const event = eventKinds[0].example
@@ -190,6 +190,26 @@ export const serverInfo: typeof ServerInfo.Encoded = {
   checks: [{ name: "database", ready: true, detail: "the log stands at 1042" }],
   head: "1042"
 }
+
+export const overview: typeof Overview.Encoded = {
+  at: "2026-11-22T10:04:12.000Z",
+  head: "1042",
+  states: {
+    Inactive: 1,
+    Connecting: 0,
+    AwaitingLogin: 1,
+    Online: 22,
+    Backoff: 1,
+    LoggedOut: 0,
+    Deaf: 0,
+    Quarantined: 0
+  },
+  openGaps: [{ cause: "socket-down", count: 1 }],
+  sinks: [{ sink: "rabbitmq", state: "running", confirmed: 1040, lag: 2, expired: 0, failure: null }],
+  incidents: []
+}
+
+export const caller: typeof Caller.Encoded = { name: "operator", scopes: ["read", "manage"], devices: null }
 
 export const subscription: typeof Subscription.Encoded = {
   id: "sub_01K5ZR0M4T6V8X0Z2B4D6F8H0J",

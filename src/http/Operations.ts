@@ -23,12 +23,13 @@ import { makeHandlers } from "./operationHandlers.ts"
 
 type Restricted<Op extends AnyOperation> = (
   payload: Rpc.Payload<Op["rpc"]>
-) => ReturnType<Handler<Op>> extends Effect.Effect<infer A, infer E> ? Effect.Effect<A, E, CurrentCaller> : never
+) => ReturnType<Handler<Op>> extends Effect.Effect<infer A, infer E, CurrentCaller> ? Effect.Effect<A, E, CurrentCaller>
+  : never
 
 /** The handlers with the limits of the caller's key applied. */
 export type RestrictedHandlers = { readonly [Op in AnyOperation as Op["name"]]: Restricted<Op> }
 
-type ErasedHandler = (payload: object, visible?: VisibleDevices) => Effect.Effect<unknown, unknown>
+type ErasedHandler = (payload: object, visible?: VisibleDevices) => Effect.Effect<unknown, unknown, CurrentCaller>
 type ErasedCall = (payload: object) => Effect.Effect<unknown, unknown, CurrentCaller>
 
 export class Operations extends Context.Service<Operations, RestrictedHandlers>()("columba/http/Operations") {

@@ -4,8 +4,8 @@
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { Duration, Effect, Layer } from "effect"
-import { HttpRouter, HttpServer, HttpServerResponse } from "effect/http"
-import { HttpApiBuilder, HttpApiScalar, OpenApi } from "effect/http-api"
+import { HttpRouter, HttpServer } from "effect/http"
+import { HttpApiBuilder, OpenApi } from "effect/http-api"
 import { RpcSerialization } from "effect/rpc"
 import { createServer } from "node:http"
 import type { Socket } from "node:net"
@@ -21,6 +21,7 @@ import { MediaHttp } from "./MediaHttp.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { layerGroup, Operations } from "./Operations.ts"
 import { QrHttp } from "./QrHttp.ts"
+import { assetsPath, pagePaths, PageRoutes } from "./PagesHttp.ts"
 import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 import { rpcProtocols } from "./rpcProtocols.ts"
@@ -79,30 +80,15 @@ const RpcRoutes = rpcProtocols.pipe(
   Layer.provide([RpcHandlers, AuthorizationHttp.layerRpc, RpcSerialization.layerNdjson])
 )
 
-/** The script is part of the page, so the page works without access to the internet. */
-const DocsRoute = HttpApiScalar.layer(Api, { path: "/docs", scalar: { withDefaultFonts: false } })
-
-const IndexRoute = HttpRouter.add(
-  "GET",
-  "/",
-  HttpServerResponse.text(
-    "Columba keeps WhatsApp devices connected and turns what they receive into a durable event log.\n\n" +
-      "  /docs            the HTTP API, to read and to try\n" +
-      "  /openapi.json    the same for programs\n" +
-      `  ${rpcWebSocketPath}          typed RPC and streams (npm: columba/client), ${rpcHttpPath} over plain HTTP\n` +
-      "  /healthz /readyz /metrics\n"
-  )
-)
-
 /** All routes. They need a router and the services behind the handlers. */
-export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, WebhookRoutes, DocsRoute, IndexRoute).pipe(
+export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, WebhookRoutes, ...PageRoutes).pipe(
   Layer.provide(Operations.layer)
 )
 
-/** Paths outside the HTTP API, by the methods they take. */
+/** Paths outside the HTTP API, as expressions, by the methods they take. */
 const otherRoutes: ReadonlyArray<readonly [path: string, method: string]> = [
-  ["/", "GET"],
-  ["/docs", "GET"],
+  ...pagePaths.map((path) => [path, "GET"] as const),
+  [`${assetsPath}[^/]+`, "GET"],
   ["/openapi.json", "GET"],
   ["/healthz", "GET"],
   ["/readyz", "GET"],

@@ -2,15 +2,17 @@
  * What implements the operations: one handler each, the same for HTTP and RPC. Handlers call services and choose
  * defaults; they know nothing of a transport.
  */
-import { Duration, Effect } from "effect"
+import { DateTime, Duration, Effect } from "effect"
+import { CurrentCaller } from "../contracts/Authorization.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
+import { gapCauses } from "../domain/Gap.ts"
 import { AutoReplyRepository } from "../services/AutoReplyRepository.ts"
 import { DeadLetters } from "../services/DeadLetters.ts"
-import { DeviceFleet } from "../services/DeviceFleet.ts"
+import { DeviceFleet, noDevices } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
@@ -25,6 +27,7 @@ import { SendRepository } from "../services/SendRepository.ts"
 import { SendSettings } from "../services/SendSettings.ts"
 import * as SendWaits from "../services/sendWaits.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
+import { SinkRelays } from "../services/SinkRelays.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
 import { decoded, readPage } from "./eventStreams.ts"
 
@@ -110,8 +113,40 @@ export const makeHandlers = Effect.gen(function*() {
     "DeadLetters.Retry": ({ ids }) => Effect.map(deadLetters.retry(ids ?? null), (changed) => ({ ids: changed })),
     "DeadLetters.Drop": ({ ids }) => Effect.map(deadLetters.drop(ids), (changed) => ({ ids: changed })),
     "Server.Ping": () => Effect.succeed({ node }),
-    "Server.Info": yield* makeServerInfo
+    "Server.Info": yield* makeServerInfo,
+    "Server.Overview": yield* makeOverview,
+    "Server.Caller": () =>
+      Effect.map(CurrentCaller, ({ devices, name, scopes }) => ({
+        name,
+        scopes: [...scopes],
+        devices: devices ?? null
+      }))
   } satisfies OperationHandlers
+})
+
+const makeOverview = Effect.gen(function*() {
+  const devices = yield* DeviceRepository
+  const ledger = yield* GapRepository
+  const fleet = yield* DeviceFleet
+  const relays = yield* SinkRelays
+  const log = yield* EventLog
+  return () =>
+    Effect.all({
+      at: Effect.map(DateTime.now, DateTime.formatIso),
+      head: log.bounds.pipe(Effect.map(({ head }) => head), Effect.orElseSucceed(() => null)),
+      states: devices.countByState.pipe(
+        Effect.map((counted) => ({ ...noDevices, ...counted })),
+        Effect.orElseSucceed(() => null)
+      ),
+      openGaps: ledger.countOpen.pipe(
+        Effect.map((counted) =>
+          gapCauses.flatMap((cause) => counted[cause] === undefined ? [] : [{ cause, count: counted[cause] }])
+        ),
+        Effect.orElseSucceed(() => null)
+      ),
+      sinks: relays.views,
+      incidents: fleet.incidents
+    }, { concurrency: "unbounded" })
 })
 
 const makeServerInfo = Effect.gen(function*() {

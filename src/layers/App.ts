@@ -36,9 +36,10 @@ import { ScheduleManager } from "../services/ScheduleManager.ts"
 import { SendSettings } from "../services/SendSettings.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
-import { SinkRelays } from "../services/SinkRelays.ts"
+import { makeLateRelays, SinkRelays } from "../services/SinkRelays.ts"
 import type { SinkView } from "../services/SinkRelays.ts"
 import { SlotLookup } from "../services/SlotLookup.ts"
+import { WebAssets } from "../services/WebAssets.ts"
 import { WebhookIngest } from "../services/WebhookIngest.ts"
 import * as Demo from "../simulator/Demo.ts"
 import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
@@ -51,6 +52,7 @@ import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
+import { readBuiltPages } from "./files/builtPages.ts"
 import * as HeapReturn from "./HeapReturn.ts"
 import * as Outbound from "./outbound/Outbound.ts"
 import type { Settings } from "./Settings.ts"
@@ -159,7 +161,18 @@ export const start = Effect.fn("App.start")(function*(
     ground
   )
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)
-  const served = Context.mergeAll(ground, fleet, manager, webhooks, sender, subscriptions, media)
+  const late = makeLateRelays()
+  const served = Context.mergeAll(
+    ground,
+    fleet,
+    manager,
+    webhooks,
+    sender,
+    subscriptions,
+    media,
+    Context.make(SinkRelays, late.relays),
+    Context.make(WebAssets, yield* readBuiltPages)
+  )
   yield* Effect.provideContext(on(stages.foundation, Layer.merge(databaseReadiness, LogStatus.readiness)), ground)
   yield* readiness.contribute("process", Effect.fail("starting"))
 
@@ -181,6 +194,7 @@ export const start = Effect.fn("App.start")(function*(
   // Before the fleet first looks, so that it starts them all in its first comparison.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
   const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings, broker)), ground)
+  late.follow(Context.get(sinks, SinkRelays))
   yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
   if (settings.roles.has("devices")) {
     yield* Effect.provideContext(on(stages.relays, WebhookDispatcher.layer), ground)

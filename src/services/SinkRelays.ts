@@ -1,6 +1,5 @@
 /** How far every sink has come, for readiness, metrics and people. Each relay has its own view; this collects them. */
-import { Context } from "effect"
-import type { Effect } from "effect"
+import { Context, Effect } from "effect"
 import type { SinkUnavailable } from "./EventSink.ts"
 
 export interface SinkView {
@@ -27,3 +26,14 @@ export interface SinkView {
 export class SinkRelays extends Context.Service<SinkRelays, {
   readonly views: Effect.Effect<ReadonlyArray<SinkView>>
 }>()("columba/services/SinkRelays") {}
+
+/** For readers that start before the relays do: none, until there are some. */
+export const makeLateRelays = () => {
+  let views: SinkRelays["Service"]["views"] = Effect.succeed([])
+  return {
+    relays: SinkRelays.of({ views: Effect.suspend(() => views) }),
+    follow: (started: SinkRelays["Service"]): void => {
+      views = started.views
+    }
+  }
+}

@@ -82,7 +82,8 @@ describe("the start screen", () => {
       "roles: api, devices, consumer, scheduler",
       "consumer: consumes nothing: no handler is configured (COLUMBA_HANDLERS, OPENAI_API_KEY)",
       "telemetry: OTLP to collector:4318",
-      "api: http://127.0.0.1:8080",
+      "dashboard: http://127.0.0.1:8080/",
+      "api: http://127.0.0.1:8080/api/v1",
       "docs: http://127.0.0.1:8080/docs"
     ])
   })

@@ -15,6 +15,7 @@ const rungs: Readonly<Record<string, number>> = {
   domain: 0,
   contracts: 1,
   client: 2,
+  dashboard: 3,
   services: 2,
   log: 3,
   actors: 4,
@@ -26,13 +27,14 @@ const rungs: Readonly<Record<string, number>> = {
 }
 
 /** Ends of the graph: only the composition root and the entry points import them. */
-const ends: ReadonlySet<string> = new Set(["layers", "simulator", "client"])
+const ends: ReadonlySet<string> = new Set(["layers", "simulator", "client", "dashboard"])
 
 /** Packages and built-ins beside `effect` that a folder may name; a trailing `*` matches any ending. */
 const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<string>]> = [
   ["domain", ["effect"]],
   ["contracts", ["effect", "effect/rpc", "effect/http-api", "effect/http"]],
   ["client", ["effect", "effect/rpc", "effect/http-api", "effect/http", "effect/socket"]],
+  ["dashboard", ["effect", "effect/reactivity", "react", "react-dom/client", "@tanstack/react-virtual"]],
   ["services", ["effect", "effect/*", "node:*", "qr"]],
   ["log", ["effect", "effect/*", "node:*"]],
   ["actors", ["effect", "effect/*", "node:*"]],
@@ -62,7 +64,7 @@ const impure: ReadonlyArray<readonly [pattern: RegExp, instead: string]> = [
   [/\bMath\.random\s*\(/, "Random"],
   [/\bset(?:Timeout|Interval)\s*\(/, "Effect.sleep or a Schedule"]
 ]
-const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin", "client"])
+const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin", "client", "dashboard"])
 
 /** `domain`, `layers`, `layers/App.ts` (with its parts in `layers/app/`) …: the part of the tree that has a rung. */
 const findFolder = (file: string): string =>
@@ -107,6 +109,12 @@ const ownImport = (file: string, target: string): string | null => {
   if (from === to) return null
   if (to === "log" && from !== "layers" && from !== "layers/App.ts") {
     return `imports ${target}: outside of log/ only adapters see more of the log than services/EventLog.ts`
+  }
+  if (from === "dashboard") {
+    // It runs in a browser, and knows of the server what crosses a wire.
+    return ["client", "contracts", "domain"].includes(to)
+      ? null
+      : `imports ${target}: the dashboard knows the client alone`
   }
   if (ends.has(to) && fromRung < (rungs["layers/App.ts"] ?? 0)) {
     return `imports ${target}: only layers/App.ts and bin import ${to}`

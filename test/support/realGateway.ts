@@ -25,6 +25,7 @@ import { PublicAddress } from "../../src/services/PublicAddress.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
+import { makeLateRelays, SinkRelays } from "../../src/services/SinkRelays.ts"
 import { SlotLookup } from "../../src/services/SlotLookup.ts"
 import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
 import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
@@ -68,7 +69,8 @@ const services = (
     ),
     Layer.succeed(ApiKeys, ApiKeys.of({ keys })),
     Layer.succeed(PublicAddress, url),
-    Readiness.layer
+    Readiness.layer,
+    Layer.succeed(SinkRelays, makeLateRelays().relays)
   )
   const gateways = GatewayManager.layer.pipe(
     Layer.provideMerge(GatewayDirectory.layer([own])),

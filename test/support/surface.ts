@@ -22,6 +22,7 @@ import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
+import { makeLateRelays, SinkRelays } from "../../src/services/SinkRelays.ts"
 import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
 import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
@@ -35,6 +36,8 @@ import { noLogins } from "../../src/services/FleetLogins.ts"
 import type { FleetLogins } from "../../src/services/FleetLogins.ts"
 import type { SessionEvent } from "../../src/services/GatewayParts.ts"
 import { SlotLookup } from "../../src/services/SlotLookup.ts"
+import { readBuiltPages } from "../../src/layers/files/builtPages.ts"
+import { WebAssets } from "../../src/services/WebAssets.ts"
 import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
 import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
@@ -141,7 +144,8 @@ export const services = (
         }))
       })
     ),
-    Readiness.layer
+    Readiness.layer,
+    Layer.succeed(SinkRelays, makeLateRelays().relays)
   )
   const seal = AesSecretSeal.layer(secretKeys)
   const gateways = GatewayManager.layer.pipe(
@@ -200,6 +204,8 @@ export const startServer = (
     readonly host?: string
     readonly corsOrigins?: ReadonlyArray<string>
     readonly webhookBodyTimeout?: Duration.Duration
+    /** Also serves the pages for browsers, which must have been built. */
+    readonly pages?: boolean
   } = {}
 ): Effect.Effect<RunningServer, never, EffectScope.Scope> =>
   Effect.gen(function*() {
@@ -213,6 +219,7 @@ export const startServer = (
         WebhookBodyTimeout,
         Effect.map(WebhookBodyTimeout, (usual) => options.webhookBodyTimeout ?? usual)
       )),
+      Layer.provide(Layer.effect(WebAssets, options.pages === true ? readBuiltPages : Effect.succeed(new Map()))),
       Layer.provideMerge(services(options))
     )
     const context = yield* Layer.buildWithScope(Layer.fresh(layer), scope)

@@ -24,6 +24,15 @@ export class ServerMissing extends Schema.TaggedError<ServerMissing>()("ServerMi
         `programs are in PATH; run the tests as root on Debian or Ubuntu.`
     })
   }
+
+  static withoutContainer(server: string, detail: string): ServerMissing {
+    return new ServerMissing({
+      server,
+      message:
+        `The tests need ${server}, did not find its programs here, and could not install them (${detail}). Fix it ` +
+        `by one of: install ${server} so that its programs are in PATH; run the tests as root on Debian or Ubuntu.`
+    })
+  }
 }
 
 /** Installing waits for a package mirror; all other commands here answer at once. */
@@ -56,6 +65,14 @@ export const findServer = Effect.fn("findServer")(function*(wanted: Wanted) {
   return yield* ServerMissing.of(wanted.server, failure)
 })
 
+/** Programs of this machine, else packages of Debian: for what cannot run in a container beside the tests. */
+export const findPrograms = Effect.fn("findPrograms")(function*(wanted: Omit<Wanted, "image">) {
+  const found = localDirectory(wanted)
+  if (found !== undefined) return found
+  const failure = yield* installing.withPermit(Effect.uninterruptible(installDebianPackage(wanted.debianPackage)))
+  return localDirectory(wanted) ?? (yield* ServerMissing.withoutContainer(wanted.server, failure))
+})
+
 /** The user for servers that refuse to run as root. Undefined if this process is not root. */
 export const unprivilegedOwner = (names: ReadonlyArray<string>): Effect.Effect<Owner | undefined> =>
   process.getuid?.() !== 0 ? Effect.as(Effect.void, undefined) : Effect.gen(function*() {
@@ -66,7 +83,7 @@ export const unprivilegedOwner = (names: ReadonlyArray<string>): Effect.Effect<O
     return { uid: 65_534, gid: 65_534 }
   })
 
-const localDirectory = (wanted: Wanted): string | undefined =>
+const localDirectory = (wanted: Pick<Wanted, "programs" | "directories">): string | undefined =>
   [...(process.env["PATH"] ?? "").split(":"), ...wanted.directories.flatMap(expand)]
     // The Debian wrappers in /usr/sbin change user and home, and with them the node they speak to.
     .filter((directory) => directory !== "" && !directory.endsWith("/sbin"))

@@ -1,0 +1,56 @@
+/** Asks for an API key, where the server wants one. A password manager may keep it; this page does not. */
+import { useState } from "react"
+import { Cause, Effect, Exit } from "effect"
+import { keyWantedAtom, sessionAtom, signIn } from "./session.ts"
+import { useAtomSet, useAtomValue } from "./ui/atoms.ts"
+import { describeCause } from "./ui/commands.ts"
+import { Button, Failure, Field } from "./ui/parts.tsx"
+
+export const SignIn = () => {
+  const wanted = useAtomValue(keyWantedAtom)
+  const setSession = useAtomSet(sessionAtom)
+  const [key, setKey] = useState("")
+  const [pending, setPending] = useState(false)
+  const [failure, setFailure] = useState<string | null>(wanted === "" ? null : wanted)
+  const submit = async () => {
+    setPending(true)
+    const exit = await Effect.runPromiseExit(signIn(key.trim()))
+    setPending(false)
+    if (Exit.isSuccess(exit)) return setSession(exit.value)
+    setFailure(describeSignIn(exit.cause))
+  }
+  return (
+    <main className="page sign-in">
+      <form
+        className="panel form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          void submit()
+        }}
+      >
+        <h1>Columba</h1>
+        <p>This server asks for an API key.</p>
+        <Field
+          label="API key"
+          type="password"
+          required
+          autoFocus
+          value={key}
+          onChange={setKey}
+          autoComplete="current-password"
+          hint="It stays in the memory of this page, and is gone when you close or reload it."
+        />
+        <Failure message={failure} />
+        <Button submit kind="primary" pending={pending}>Sign in</Button>
+      </form>
+    </main>
+  )
+}
+
+/** A key may be known and still not be allowed to read. */
+export const describeSignIn = (cause: Cause.Cause<unknown>): string => {
+  const error = Cause.squash(cause) as { readonly _tag?: string }
+  if (error._tag === "Unauthorized") return "This server does not know this key."
+  if (error._tag === "Forbidden") return "This key may not read: the dashboard needs the scope read."
+  return describeCause(cause)
+}

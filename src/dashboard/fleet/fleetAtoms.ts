@@ -1,0 +1,100 @@
+/** The live data of the fleet: every device, and the figures of the server. */
+import { DateTime, Effect, Schedule, Stream } from "effect"
+import { Atom } from "effect/reactivity"
+import { ColumbaClient } from "../../client/ColumbaClient.ts"
+import type { Overview } from "../../contracts/Payloads.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { client, mayAtom } from "../session.ts"
+import { FleetModel } from "./FleetModel.ts"
+import type { RowFilter } from "./FleetModel.ts"
+
+/** Changes are drawn together: faster than eyes follow, and one drawing for all that came in the meantime. */
+const drawEvery = "100 millis"
+
+/** The first part brings every device at once. */
+const drawAtMost = 2000
+
+export const fleetAtom = client.atom(
+  Stream.unwrap(Effect.map(ColumbaClient, ({ watchDevices }) => watchDevices)).pipe(
+    Stream.groupedWithin(drawAtMost, drawEvery),
+    Stream.mapAccum(() => new FleetModel(), (model, items) => [model, [model.apply(items)]])
+  )
+).pipe(Atom.keepAlive)
+
+export const filterAtom = Atom.make<RowFilter>({ search: "", state: "all", gateway: "" }).pipe(Atom.keepAlive)
+
+/** Two seconds: often enough to see a rate, seldom enough to cost nothing. */
+const askEvery = "2 seconds"
+const answerWithin = "5 seconds"
+
+/** Two minutes. */
+const readingsKept = 60
+
+export interface Figures {
+  readonly overview: Overview | null
+  /** Events per second between readings, oldest first. */
+  readonly rates: ReadonlyArray<number>
+  /** Null while the server answers; else since when it does not, by this machine's clock. */
+  readonly lostSince: number | null
+}
+
+const nothing: Figures = { overview: null, rates: [], lostSince: null }
+
+const addRate = (rates: ReadonlyArray<number>, before: Overview | null, now: Overview): ReadonlyArray<number> => {
+  if (before === null || before.head === null || now.head === null) return rates
+  const seconds = (Date.parse(now.at) - Date.parse(before.at)) / 1000
+  // A log that went back has no rate.
+  return seconds <= 0 || now.head < before.head
+    ? rates
+    : [...rates, (now.head - before.head) / seconds].slice(-readingsKept)
+}
+
+/** A limited key may not see figures of the whole fleet; whether the server answers is asked all the same. */
+const ask = (whole: boolean) =>
+  Effect.flatMap(
+    ColumbaClient,
+    ({ server }): Effect.Effect<Overview | null, unknown> => whole ? server.overview() : Effect.as(server.ping(), null)
+  ).pipe(Effect.timeout(answerWithin), Effect.exit)
+
+export const figuresAtom = client.atom((get) => {
+  const whole = get(mayAtom).readFleet
+  return Stream.fromEffectSchedule(ask(whole), Schedule.spaced(askEvery)).pipe(
+    Stream.mapEffect((answer) => Effect.map(DateTime.now, (now) => ({ answer, now: now.epochMilliseconds }))),
+    Stream.mapAccum(() => nothing, (figures, { answer, now }) => {
+      const next: Figures = answer._tag === "Failure"
+        ? { ...figures, lostSince: figures.lostSince ?? now }
+        : {
+          overview: answer.value,
+          rates: answer.value === null ? [] : addRate(figures.rates, figures.overview, answer.value),
+          lostSince: null
+        }
+      return [next, [next]]
+    })
+  )
+}).pipe(Atom.keepAlive)
+
+/** What a device needs is said again when its state has changed, and from time to time, since causes change too. */
+const explainEvery = "20 seconds"
+
+export const explanationAtom = Atom.family((id: DeviceId) =>
+  client.atom(
+    Stream.fromEffectSchedule(
+      Effect.flatMap(ColumbaClient, ({ devices }) => devices.explain({ id })),
+      Schedule.spaced(explainEvery)
+    )
+  )
+)
+
+export const subscriptionsAtom = client.atom(
+  Stream.fromEffectSchedule(
+    Effect.flatMap(ColumbaClient, ({ subscriptions }) => subscriptions.list()).pipe(Effect.timeout(answerWithin)),
+    Schedule.spaced("5 seconds")
+  ).pipe(Stream.retry(Schedule.spaced("5 seconds")))
+)
+
+export const serverAtom = client.atom(
+  Stream.fromEffectSchedule(
+    Effect.flatMap(ColumbaClient, ({ server }) => server.info()).pipe(Effect.timeout(answerWithin)),
+    Schedule.spaced("10 seconds")
+  ).pipe(Stream.retry(Schedule.spaced("10 seconds")))
+)

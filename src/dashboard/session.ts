@@ -1,0 +1,58 @@
+/**
+ * Who uses the dashboard, and the client that it calls the server with. A key is held in the memory of this page alone:
+ * it is in no URL, no cookie and no storage, and is gone when the page is.
+ */
+import { Context, Effect, Layer } from "effect"
+import { AsyncResult, Atom } from "effect/reactivity"
+import { ColumbaClient } from "../client/ColumbaClient.ts"
+import type { Scope } from "../contracts/Authorization.ts"
+import type { Caller } from "../contracts/Payloads.ts"
+
+export interface Session {
+  /** Undefined on a server without keys. */
+  readonly apiKey: string | undefined
+  readonly caller: Caller
+}
+
+const url = location.origin
+
+/** The server does not answer in this time: say so, rather than wait. */
+const signInTimeout = "10 seconds"
+
+/** Over plain requests: a WebSocket without a valid key would be closed and opened again and again. */
+export const signIn = (apiKey: string | undefined) =>
+  Effect.flatMap(ColumbaClient, ({ server }) => server.caller()).pipe(
+    Effect.map((caller): Session => ({ apiKey, caller })),
+    Effect.timeout(signInTimeout),
+    Effect.provide(ColumbaClient.layerHttp({ url, apiKey }))
+  )
+
+/** Null before the sign-in and after the sign-out. */
+export const sessionAtom = Atom.make<Session | null>(null).pipe(Atom.keepAlive)
+
+/** Set once the server asks for a key; the words say why the last one was not enough. */
+export const keyWantedAtom = Atom.make<string | null>(null).pipe(Atom.keepAlive)
+
+/** Only pages behind the sign-in read it, so without a session it is not asked for. */
+export const client = Atom.runtime((get) =>
+  get(sessionAtom) === null
+    ? Layer.effectContext<ColumbaClient, never, never>(Effect.never)
+    : ColumbaClient.layer({ url, apiKey: get(sessionAtom)?.apiKey })
+)
+
+export const clientContext = (
+  result: AsyncResult.AsyncResult<Context.Context<ColumbaClient>, never>
+): Context.Context<ColumbaClient> | null => AsyncResult.isSuccess(result) ? result.value : null
+
+/** What the caller may do. A limited key may do nothing that concerns the whole fleet. */
+export const mayAtom = Atom.make((get) => {
+  const caller = get(sessionAtom)?.caller
+  const has = (scope: Scope): boolean => caller?.scopes.includes(scope) === true
+  const limited = caller !== undefined && caller.devices !== null
+  return {
+    send: has("send"),
+    manage: has("manage"),
+    manageFleet: has("manage") && !limited,
+    readFleet: has("read") && !limited
+  }
+})

@@ -1,0 +1,129 @@
+/** The servers that get events by HTTP, and a form for another one. */
+import { Redacted } from "effect"
+import { useState } from "react"
+import type { Subscription } from "../../domain/Subscription.ts"
+import { subscriptionsAtom } from "../fleet/fleetAtoms.ts"
+import { mayAtom } from "../session.ts"
+import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
+import { useCommand } from "../ui/commands.ts"
+import { Button, Choice, count, Empty, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
+import { hrefs } from "../ui/route.ts"
+import { Ago } from "../ui/time.tsx"
+
+export const SubscriptionState = (
+  { subscription: { disabled, health, state } }: { readonly subscription: Subscription }
+) => {
+  if (state === "disabled") {
+    return <span className="tone-bad">disabled{disabled === null ? "" : `: ${disabled.reason}`}</span>
+  }
+  if (state === "paused") return <span className="tone-off">paused</span>
+  if (health.failing !== null) {
+    return (
+      <span className="tone-bad">
+        failing since <Ago at={health.failing.since} />
+      </span>
+    )
+  }
+  return health.held.length > 0
+    ? <span className="tone-wait">{count(health.held.length)} devices wait</span>
+    : <span className="tone-good">active</span>
+}
+
+const AddSubscription = () => {
+  const refresh = useAtomRefresh(subscriptionsAtom)
+  const [url, setUrl] = useState("")
+  const [name, setName] = useState("")
+  const [kinds, setKinds] = useState("")
+  const [from, setFrom] = useState<"now" | "beginning">("now")
+  const [secret, setSecret] = useState<string | null>(null)
+  const add = useCommand(
+    (client) => {
+      const wanted = kinds.split(/[\s,]+/).filter((kind) => kind !== "")
+      return client.subscriptions.create({
+        url: Redacted.make(url.trim()),
+        from,
+        ...(name.trim() === "" ? {} : { name: name.trim() }),
+        ...(wanted.length === 0 ? {} : { kinds: wanted })
+      })
+    },
+    (created) => {
+      setSecret(Redacted.value(created.secret))
+      setUrl("")
+      setName("")
+      refresh()
+    }
+  )
+  return (
+    <Panel title="Add a subscription">
+      {secret === null ? null : (
+        <Notice tone="good">
+          It was added. Its secret, which signs what it is sent, is shown this once:{" "}
+          <code className="secret">{secret}</code>
+        </Notice>
+      )}
+      <form
+        className="form"
+        onSubmit={(event) => {
+          event.preventDefault()
+          setSecret(null)
+          add.run()
+        }}
+      >
+        <Field label="URL" value={url} onChange={setUrl} required placeholder="https://hooks.example.com/columba" />
+        <Field label="Name" value={name} onChange={setName} placeholder="Orders" />
+        <Field
+          label="Kinds of events"
+          value={kinds}
+          onChange={setKinds}
+          placeholder="message.received, message.ack"
+          hint="All where left empty."
+        />
+        <Choice
+          label="It begins"
+          value={from}
+          onChange={setFrom}
+          options={[["now", "with what comes from now on"], ["beginning", "with the oldest event that is kept"]]}
+        />
+        <Failure message={add.failure} />
+        <Button submit kind="primary" pending={add.pending}>Add the subscription</Button>
+      </form>
+    </Panel>
+  )
+}
+
+const Entry = ({ subscription }: { readonly subscription: Subscription }) => (
+  <li className="entry">
+    <div className="entry-main">
+      <h3>
+        <a href={hrefs.subscription(subscription.id)}>{subscription.name ?? subscription.url}</a>
+      </h3>
+      <p className="break">{subscription.url}</p>
+      <p className="note">
+        {subscription.kinds === null ? "all kinds" : subscription.kinds.join(", ")}
+        {subscription.devices === null ? "" : ` · of ${count(subscription.devices.length)} devices`}
+      </p>
+    </div>
+    <p className="entry-state">
+      <SubscriptionState subscription={subscription} />
+    </p>
+    <p className="entry-number num">{count(subscription.behind)} behind</p>
+  </li>
+)
+
+export const SubscriptionsPage = () => {
+  const { manage } = useAtomValue(mayAtom)
+  return (
+    <main className="page columns">
+      <h1 className="unseen">Subscriptions</h1>
+      <Panel title="Subscriptions">
+        <Loaded result={useAtomValue(subscriptionsAtom)}>
+          {({ items }) =>
+            items.length === 0
+              ? <Empty>There is none. A subscription posts events to a URL, signed and in order.</Empty>
+              : <ul className="entries">{items.map((one) => <Entry key={one.id} subscription={one} />)}</ul>}
+        </Loaded>
+      </Panel>
+      {manage ? <AddSubscription /> : null}
+    </main>
+  )
+}

@@ -1,0 +1,8 @@
+/** A sentence of the server's, with the times in it as people read them. */
+import { Clock } from "./time.tsx"
+
+const time = /(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z)/
+
+export const Words = ({ text }: { readonly text: string }) => (
+  <>{text.split(time).map((part, index) => index % 2 === 1 ? <Clock key={index} at={part} /> : part)}</>
+)

@@ -1,0 +1,220 @@
+/** Keys, words of others, the content security policy and accessibility, on every page. */
+import { assert, describe, it } from "@effect/vitest"
+import axe from "axe-core"
+import { Context, Effect } from "effect"
+import type { Page } from "playwright-core"
+import { DeviceId, GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
+import type { Device } from "../../../src/domain/Device.ts"
+import { gapOpened } from "../../../src/services/GapDrafts.ts"
+import { DeviceManager } from "../../../src/services/DeviceManager.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
+import { opened } from "../../conformance/gapRepository.ts"
+import { ask, makeScript, messageDraft, startServer, stateDraft } from "../../support/surface.ts"
+import type { Key } from "../../support/surface.ts"
+import { launch, visit } from "./support/Browser.ts"
+
+/** Would run, in any place where text becomes markup, an attribute, a link or a style. */
+const hostile =
+  `"'><img src=x onerror="window.owned='img'"><svg onload=window.owned='svg'>javascript:window.owned='url'` +
+  `{{7*7}}\u202e</style><script>window.owned='script'</script>`
+
+const failure = { class: "auth", code: hostile, detail: hostile } as const
+const until = "2099-01-01T00:00:00.000Z"
+
+/** A server whose every user, gateway and correspondent says what is hostile. */
+const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
+  const script = makeScript()
+  const { services, url } = yield* startServer({ script, keys, pages: true })
+  const manager = Context.get(services, DeviceManager)
+  const log = Context.get(services, EventLog)
+  const device = yield* manager.register({
+    name: hostile.slice(0, 110),
+    gateway: GatewayName.make("default"),
+    upstreamId: UpstreamId.make("shop")
+  })
+  const message = messageDraft(device.id, 1, hostile)
+  yield* log.append([
+    { ...message, data: { ...message.data, chat: hostile, type: hostile, sender: hostile } },
+    gapOpened(device.id, { ...opened(), detail: hostile }, 0),
+    {
+      ...stateDraft(
+        device.id,
+        "Connecting",
+        { _tag: "Quarantined", reason: failure, evidence: [hostile], until },
+        hostile
+      ),
+      data: {
+        from: hostile,
+        state: { _tag: "Quarantined", reason: failure, evidence: [hostile], until },
+        rule: hostile,
+        failure,
+        jid: hostile,
+        phone: hostile,
+        memory: { failures: [], releaseRequests: 0 }
+      }
+    },
+    {
+      ...stateDraft(device.id, "Quarantined", { _tag: "Inactive" }),
+      kind: "frame.rejected",
+      data: { reason: "unreadable", detail: hostile, raw: hostile, rawLength: 5 }
+    }
+  ])
+  script.incidents = [{
+    gateway: GatewayName.make("default"),
+    since: "2026-01-01T00:00:00.000Z",
+    reason: hostile,
+    nextProbeAt: until,
+    waiting: 1
+  }]
+  const authorization: Record<string, string> = keys[0] === undefined ? {} : { authorization: `Bearer ${keys[0][2]}` }
+  const subscription = yield* ask(`${url}/api/v1/subscriptions`, {
+    method: "POST",
+    headers: authorization,
+    json: { url: "http://127.0.0.1:9/hook?x=%22%3E%3Cimg%20src=x%3E", name: hostile.slice(0, 110) }
+  })
+  return { url, device, subscription: String(subscription.body.id) }
+})
+
+type World = Effect.Success<ReturnType<typeof makeServer>>
+
+/** Every page, and what shows that it is there. */
+const pagesOf = ({ device, subscription }: { readonly device: Device; readonly subscription: string }) =>
+  [
+    ["#/", ".scroller a"],
+    ["#/gateways", ".entry"],
+    [`#/devices/${device.id}`, ".timeline li"],
+    [`#/devices/${device.id}/login`, "h1"],
+    ["#/subscriptions", ".entry"],
+    [`#/subscriptions/${subscription}`, ".facts"],
+    ["#/devices/none", "h1"]
+  ] as const
+
+const goTo = async (page: Page, hash: string, sign: string): Promise<void> => {
+  await page.evaluate((to) => {
+    location.hash = to
+  }, hash)
+  await page.locator(sign).first().waitFor()
+  await page.waitForFunction(() => document.querySelector(".skeleton") === null)
+}
+
+const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
+  await page.evaluate(axe.source)
+  const found = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run(document))
+  return found.violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .map(({ id, nodes }) =>
+      `${id}: ${nodes.slice(0, 3).map(({ html, failureSummary }) => `${html} ${failureSummary}`).join(" | ")}`
+    )
+}
+
+const visitAll = Effect.fnUntraced(function*(world: World, page: Page) {
+  for (const [hash, sign] of pagesOf(world)) {
+    yield* Effect.promise(() => goTo(page, hash, sign))
+    const overflow = yield* Effect.promise(() =>
+      page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+    )
+    assert.isAtMost(overflow, 0, `${hash} is wider than the window`)
+    assert.deepStrictEqual(yield* Effect.promise(() => violations(page)), [], hash)
+    assert.strictEqual(
+      yield* Effect.promise(() => page.locator("img[src=x], #app script, #app style").count()),
+      0,
+      hash
+    )
+  }
+})
+
+describe("every page", () => {
+  it.live("shows what others say as text, keeps to its policy, and can be used by everybody", () =>
+    Effect.gen(function*() {
+      const world = yield* makeServer()
+      const browser = yield* launch
+      for (const look of [{ scheme: "light" }, { scheme: "dark", width: 390, height: 844 }] as const) {
+        const { page, problems } = yield* visit(browser, world.url, look)
+        yield* visitAll(world, page)
+        yield* Effect.promise(async () => {
+          await goTo(page, `#/devices/${world.device.id}`, ".message-body")
+          assert.strictEqual(await page.locator(".message-body").first().textContent(), hostile)
+          assert.deepStrictEqual(await problems(), [])
+        })
+      }
+    }))
+})
+
+const keys: ReadonlyArray<Key> = [
+  ["operator", ["read", "send", "manage"], "operator-key-0123456789"],
+  ["auditor", ["read"], "auditor-key-0123456789"],
+  ["sender", ["send"], "sender-key-0123456789"]
+]
+
+/** Buttons and links that look like buttons, outside of the frame. */
+const listButtons = (page: Page) =>
+  page.locator("main button, main a.button").evaluateAll((found) =>
+    found.map((one) => one.getAttribute("aria-label") ?? one.textContent ?? "")
+  )
+
+/** What only looks at things. */
+const harmless = /^(Clear|Fewer|\d+ more|Show them in the list|1 h|24 h|7 d|30 d|\D+\d+)$/
+
+describe("the sign-in", () => {
+  it.live("takes a key that may read, keeps it out of sight, and shows no button that would fail", () =>
+    Effect.gen(function*() {
+      const world = yield* makeServer(keys)
+      const browser = yield* launch
+      const { context, page, problems } = yield* visit(browser, world.url)
+      const addresses: Array<string> = []
+      page.on("request", (request) => addresses.push(request.url()))
+      page.on("websocket", (socket) => addresses.push(socket.url()))
+      const signIn = async (key: string) => {
+        await page.getByLabel("API key").fill(key)
+        await page.getByRole("button", { name: "Sign in" }).click()
+      }
+      yield* Effect.promise(async () => {
+        await signIn("nobody's key")
+        await page.getByText("This server does not know this key.").waitFor()
+        await signIn("sender-key-0123456789")
+        await page.getByText("This key may not read").waitFor()
+        await signIn("auditor-key-0123456789")
+        await page.getByText("1 of 1").waitFor()
+      })
+      for (const [hash, sign] of pagesOf(world)) {
+        yield* Effect.promise(() => goTo(page, hash, sign))
+        const buttons = yield* Effect.promise(() => listButtons(page))
+        assert.deepStrictEqual(buttons.filter((name) => !harmless.test(name)), [], hash)
+        assert.strictEqual(yield* Effect.promise(() => page.locator("main form").count()), 0, hash)
+      }
+      const kept = yield* Effect.promise(async () => [
+        ...addresses,
+        page.url(),
+        await page.evaluate(() =>
+          JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, history.state])
+        ),
+        JSON.stringify(await context.cookies())
+      ])
+      assert.deepStrictEqual(kept.filter((text) => text.includes("auditor-key")), [])
+      yield* Effect.promise(async () => {
+        await page.getByRole("button", { name: "Sign out" }).click()
+        await page.getByLabel("API key").waitFor()
+        await signIn("operator-key-0123456789")
+        await goTo(page, "#/", ".scroller a")
+        await goTo(page, `#/devices/${world.device.id}`, ".timeline li")
+        const buttons = await listButtons(page)
+        for (const name of ["Release", "Reconnect", "Rename", "Send"]) assert.include(buttons, name)
+        assert.deepStrictEqual(await problems(), [])
+      })
+    }))
+
+  it.live("offers a key of some devices nothing that concerns the fleet", () =>
+    Effect.gen(function*() {
+      const mine = DeviceId.make(`dev_${"0".repeat(25)}1`)
+      const { url } = yield* startServer({ pages: true, keys: [["mine", ["read", "manage"], "my-key", [mine]]] })
+      const { page, problems } = yield* visit(yield* launch, url)
+      yield* Effect.promise(async () => {
+        await page.getByLabel("API key").fill("my-key")
+        await page.getByRole("button", { name: "Sign in" }).click()
+        await page.getByText("This key sees no device.").waitFor()
+        assert.strictEqual(await page.getByRole("link", { name: "Gateways" }).count(), 0)
+        assert.strictEqual(await page.locator("main form").count(), 0)
+        assert.deepStrictEqual(await problems(), [])
+      })
+    }))
+})

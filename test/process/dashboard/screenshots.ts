@@ -1,0 +1,77 @@
+/**
+ * Takes the pictures of the documentation: starts the built program with its demo, disturbs some devices, and photographs
+ * the pages in a real browser. `npm run screenshots`.
+ */
+import * as fs from "node:fs"
+import { join, resolve } from "node:path"
+import { Effect } from "effect"
+import type { Page } from "playwright-core"
+import { freshDirectory } from "../../support/directory.ts"
+import { untilSo } from "../../support/until.ts"
+import * as ColumbaProcess from "../support/ColumbaProcess.ts"
+import { launch, visit } from "./support/Browser.ts"
+
+const folder = resolve(import.meta.dirname, "../../../docs/images")
+
+interface Device {
+  readonly id: string
+  readonly name: string
+  readonly upstreamId: string
+}
+
+const devices = (columba: ColumbaProcess.ColumbaProcess) =>
+  Effect.map(columba.get<{ readonly items: ReadonlyArray<Device> }>("/api/v1/devices?limit=1000"), ({ items }) => items)
+
+/** A control of the built-in simulator. */
+const disturb = (simulator: string, path: string, body: object) =>
+  Effect.promise(() => fetch(`${simulator}/__sim/${path}`, { method: "POST", body: JSON.stringify(body) }))
+
+const take = (page: Page, name: string) =>
+  Effect.promise(() => page.screenshot({ path: join(folder, `${name}.png`), animations: "disabled" }))
+
+const settle = (page: Page, hash: string, sign: string) =>
+  Effect.promise(async () => {
+    await page.evaluate((to) => {
+      location.hash = to
+    }, hash)
+    await page.locator(sign).first().waitFor()
+    await page.waitForFunction(() => document.querySelector(".skeleton") === null)
+  })
+
+const program = Effect.gen(function*() {
+  fs.mkdirSync(folder, { recursive: true })
+  const columba = yield* ColumbaProcess.make({ directory: yield* freshDirectory, env: { COLUMBA_DEMO_DEVICES: "60" } })
+  yield* columba.start
+  const gateways = yield* columba.get<{ readonly items: ReadonlyArray<{ readonly url: string }> }>("/api/v1/gateways")
+  const simulator = (gateways.items[0]?.url ?? "").replace(/^ws/, "http")
+  const browser = yield* launch
+  const { page } = yield* visit(browser, columba.url, { height: 860 })
+  // So that there is something to see: a rate, some messages, some gaps.
+  yield* Effect.sleep("40 seconds")
+  const all = yield* devices(columba)
+  for (const device of all.slice(3, 5)) yield* disturb(simulator, "logout", { device: device.upstreamId })
+  yield* disturb(simulator, "faults", { kind: "drop", devices: all.slice(6, 12).map(({ upstreamId }) => upstreamId) })
+  yield* untilSo(
+    "the devices that were disturbed show it",
+    Effect.promise(() => page.locator(".attention-item").count()),
+    (count) => count >= 2
+  )
+  yield* Effect.sleep("12 seconds")
+  yield* settle(page, "#/", ".scroller a")
+  yield* take(page, "fleet-light")
+  const dark = yield* visit(browser, columba.url, { height: 860, scheme: "dark" })
+  yield* settle(dark.page, "#/", ".scroller a")
+  const disturbed = all[7]?.id ?? ""
+  yield* settle(dark.page, `#/devices/${disturbed}`, ".tail li")
+  yield* Effect.sleep("2 seconds")
+  yield* take(dark.page, "device-dark")
+  const phone = yield* visit(browser, columba.url, { width: 390, height: 844 })
+  yield* settle(phone.page, "#/", ".attention-item")
+  yield* Effect.sleep("2 seconds")
+  yield* take(phone.page, "fleet-phone")
+  yield* settle(page, `#/devices/${all[3]?.id ?? ""}/login`, ".qr")
+  yield* Effect.sleep("2 seconds")
+  yield* take(page, "login")
+})
+
+await Effect.runPromise(Effect.scoped(program))
