@@ -78,6 +78,17 @@ const connections = 20
 const frames = 50
 /** More than a slice per connection. */
 const frameMillis = 0.4
+const pauseMillis = 100
+/** So long that what a connection has to read is several chunks. */
+const frameBytes = 8_000
+
+const name = (frame: number): string => `frame ${frame} `.padEnd(frameBytes, "-")
+
+const encode = (text: string): Buffer => {
+  const head = Buffer.from([0x81, 126, 0, 0])
+  head.writeUInt16BE(text.length, 2)
+  return Buffer.concat([head, Buffer.from(text)])
+}
 
 describe("sockets in a burst", () => {
   it.live("give the loop its turn, keep the order, and give all that came before the end", () =>
@@ -100,13 +111,18 @@ describe("sockets in a burst", () => {
             client.on("message", (data: Buffer) => {
               received[index]!.push(data.toString())
               busyWait(frameMillis)
+              // Several chunks wait in its buffer by the time at which it reads again.
+              if (received[index]!.length === 1) {
+                client.pause()
+                setTimeout(() => client.resume(), pauseMillis)
+              }
             })
             client.on("close", () => {
               received[index]!.push("end")
               resume(Effect.void)
             })
             client.on("error", () => {})
-            client.take(socket, Buffer.alloc(0), 1000)
+            client.take(socket, Buffer.alloc(0), frameBytes)
           })
         }))
       let turns = 0
@@ -124,8 +140,7 @@ describe("sockets in a burst", () => {
           // All of it, and the end, before the first is read.
           for (const socket of opened) {
             for (let frame = 0; frame < frames; frame++) {
-              const text = Buffer.from(`frame ${frame}`)
-              socket.write(Buffer.concat([Buffer.from([0x81, text.length]), text]))
+              socket.write(encode(name(frame)))
             }
             socket.end()
           }
@@ -136,7 +151,7 @@ describe("sockets in a burst", () => {
       })
       yield* Effect.all([...ended, send], { concurrency: "unbounded", discard: true })
       clearImmediate(counting)
-      const expected = [...Array.from({ length: frames }, (_, frame) => `frame ${frame}`), "end"]
+      const expected = [...Array.from({ length: frames }, (_, frame) => name(frame)), "end"]
       for (const one of received) assert.deepStrictEqual(one, expected)
       // Reading takes 400 ms at least, and a turn has two slices of 10 ms and the chunk that was begun in each.
       assert.isAbove(turns, 5)
