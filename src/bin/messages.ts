@@ -1,13 +1,17 @@
 /** `columba messages …`: sends messages, shows what became of them and takes them back, over the typed client. */
-import { Effect, Schema } from "effect"
+import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { DeviceId, MessageId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
+import { MediaKind } from "../domain/OutgoingFile.ts"
 import type { SendWait } from "../domain/Send.ts"
+import { CommandFailed, exitCode } from "./failures.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import type { Remote } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
+import { makeSource, nameOf } from "./uploadFile.ts"
 import { cyan, dim, fit, green, padEnd, plain, red, styled, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
 
@@ -19,12 +23,82 @@ const printMessage = (message: Message) => printJson(Schema.encodeSync(Message)(
 const say = (flags: { readonly json: boolean }, message: Message) =>
   flags.json ? printMessage(message) : print(`${message.id} is ${message.status}`)
 
+const fileFlag = (kind: MediaKind, what: string) =>
+  Flag.String(kind).pipe(
+    Flag.withDescription(`${what}: a file of this machine, or a URL`),
+    Flag.withMetavar("file"),
+    Flag.optional
+  )
+
+type FileFlags = { readonly [Kind in MediaKind]: Option.Option<string> }
+
+interface SendFlags extends Remote, FileFlags {
+  readonly device: DeviceId
+  readonly text: Option.Option<string>
+}
+
+/** The text, or the one file with the text under it. */
+const readContent = Effect.fnUntraced(function*(flags: SendFlags) {
+  const files = MediaKind.literals.flatMap((kind) =>
+    Option.isSome(flags[kind]) ? [{ kind, path: flags[kind].value }] : []
+  )
+  const text = Option.getOrUndefined(flags.text)
+  const [file] = files
+  if (file === undefined) {
+    return text === undefined
+      ? yield* CommandFailed.of(
+        "there is nothing to send",
+        "give a text, or a file with --image, --document …",
+        exitCode.misused
+      )
+      : { text }
+  }
+  const { kind, path } = file
+  const takesText = kind === "image" || kind === "document" || kind === "video"
+  if (files.length > 1 || (text !== undefined && !takesText)) {
+    return yield* CommandFailed.of(
+      files.length > 1 ? "a message has one file" : `a message with --${kind} has no text`,
+      "send them one after another",
+      exitCode.misused
+    )
+  }
+  const source = yield* makeSource(flags, flags.device, path)
+  const fileName = kind === "document" ? nameOf(path) : undefined
+  return {
+    [kind]: {
+      ...source,
+      ...(text === undefined ? {} : { caption: text }),
+      ...(fileName === undefined ? {} : { fileName })
+    }
+  }
+})
+
+const messageArgument = Argument.String("message").pipe(
+  Argument.withDescription("the message's id, msg_…"),
+  Argument.withSchema(MessageId)
+)
+
+const keyFlag = Flag.String("idempotency-key").pipe(
+  Flag.withDescription("makes repeats of the command one message, for 24 hours"),
+  Flag.withMetavar("key"),
+  Flag.optional
+)
+
 const send = Command.make("send", {
   ...remoteFlags,
   json,
   device: deviceArgument,
   to: Argument.String("to").pipe(Argument.withDescription("a phone number with its country code, or a chat's address")),
-  text: Argument.String("text").pipe(Argument.withDescription("what it says")),
+  text: Argument.String("text").pipe(
+    Argument.withDescription("what it says; with an image, a document or a video the text under it"),
+    Argument.optional
+  ),
+  image: fileFlag("image", "a JPEG or PNG picture"),
+  document: fileFlag("document", "any file"),
+  audio: fileFlag("audio", "a sound file"),
+  voice: fileFlag("voice", "a sound file, as a voice note"),
+  video: fileFlag("video", "a film"),
+  sticker: fileFlag("sticker", "a picture, as a sticker"),
   at: Flag.String("at").pipe(
     Flag.withDescription("when it is sent, as 2026-12-24T18:00:00Z (default: as soon as possible)"),
     Flag.withMetavar("time"),
@@ -35,24 +109,30 @@ const send = Command.make("send", {
     Flag.withSchema(MessageId),
     Flag.optional
   ),
-  key: Flag.String("idempotency-key").pipe(
-    Flag.withDescription("makes repeats of the command one message, for 24 hours"),
-    Flag.withMetavar("key"),
-    Flag.optional
-  )
+  key: keyFlag
 }, (flags) =>
-  withClient(flags, (client) =>
-    answeredInTime(client.messages.send({
-      id: flags.device,
-      to: flags.to,
-      text: flags.text,
-      ...given("scheduledAt", flags.at),
-      ...given("replyTo", flags.replyTo),
-      ...given("idempotencyKey", flags.key)
-    }))).pipe(Effect.flatMap((message) => say(flags, message)))).pipe(
-    Command.withDescription("Sends a text: returns once it is stored, and the device sends it as soon as it can"),
+  Effect.gen(function*() {
+    const content = yield* readContent(flags)
+    const message = yield* withClient(flags, (client) =>
+      answeredInTime(client.messages.send({
+        id: flags.device,
+        to: flags.to,
+        ...content,
+        ...given("scheduledAt", flags.at),
+        ...given("replyTo", flags.replyTo),
+        ...given("idempotencyKey", flags.key)
+      })))
+    yield* say(flags, message)
+  })).pipe(
+    Command.withDescription(
+      "Sends a text or a file: returns once it is stored, and the device sends it as soon as it can"
+    ),
     Command.withExamples([
       { command: "columba messages send dev_01K5ZQ… 6281298765432 \"Yes, until six.\"", description: "Now" },
+      {
+        command: "columba messages send dev_01K5ZQ… 6281298765432 \"The list of May\" --document \"price list.pdf\"",
+        description: "A file, with a text under it"
+      },
       {
         command: "columba messages send dev_01K5ZQ… 6281298765432 \"We open again\" --at 2026-12-27T02:00:00Z",
         description: "Later"
@@ -107,10 +187,7 @@ const list = Command.make("list", {
 const cancel = Command.make("cancel", {
   ...remoteFlags,
   json,
-  message: Argument.String("message").pipe(
-    Argument.withDescription("the message's id, msg_…"),
-    Argument.withSchema(MessageId)
-  )
+  message: messageArgument
 }, (flags) =>
   withClient(flags, (client) => answeredInTime(client.messages.cancel({ id: flags.message }))).pipe(
     Effect.flatMap((message) => say(flags, message))
@@ -119,9 +196,100 @@ const cancel = Command.make("cancel", {
     Command.withExamples([{ command: "columba messages cancel msg_01K5ZQ…", description: "Before it is sent" }])
   )
 
+const react = Command.make("react", {
+  ...remoteFlags,
+  json,
+  message: messageArgument,
+  emoji: Argument.String("emoji").pipe(
+    Argument.withDescription("one emoji; without it the reaction is taken back"),
+    Argument.withDefault("")
+  ),
+  key: keyFlag
+}, (flags) =>
+  withClient(flags, (client) =>
+    answeredInTime(
+      client.messages.react({ id: flags.message, emoji: flags.emoji, ...given("idempotencyKey", flags.key) })
+    )).pipe(Effect.flatMap((message) => say(flags, message)))).pipe(
+    Command.withDescription("Reacts to a message, or takes the reaction back"),
+    Command.withExamples([{ command: "columba messages react msg_01K5ZQ… 👍", description: "With a thumb" }])
+  )
+
+const edit = Command.make("edit", {
+  ...remoteFlags,
+  json,
+  message: messageArgument,
+  text: Argument.String("text").pipe(Argument.withDescription("what it says from now on")),
+  key: keyFlag
+}, (flags) =>
+  withClient(flags, (client) =>
+    answeredInTime(
+      client.messages.edit({ id: flags.message, text: flags.text, ...given("idempotencyKey", flags.key) })
+    )).pipe(Effect.flatMap((message) => say(flags, message)))).pipe(
+    Command.withDescription("Gives a text that was sent another text; WhatsApp takes that for about 15 minutes"),
+    Command.withExamples([{
+      command: "columba messages edit msg_01K5ZQ… \"Yes, until seven.\"",
+      description: "Puts it right"
+    }])
+  )
+
+const revoke = Command.make(
+  "revoke",
+  {
+    ...remoteFlags,
+    json,
+    message: messageArgument,
+    key: keyFlag
+  },
+  (flags) =>
+    withClient(
+      flags,
+      (client) => answeredInTime(client.messages.revoke({ id: flags.message, ...given("idempotencyKey", flags.key) }))
+    ).pipe(
+      Effect.flatMap((message) => say(flags, message))
+    )
+).pipe(
+  Command.withDescription("Deletes a message that was sent, for everyone in the chat"),
+  Command.withExamples([{ command: "columba messages revoke msg_01K5ZQ…", description: "For everyone" }])
+)
+
+const read = Command.make(
+  "read",
+  { ...remoteFlags, message: messageArgument },
+  (flags) =>
+    withClient(flags, (client) => answeredInTime(client.messages.markRead({ id: flags.message }))).pipe(
+      Effect.andThen(print(`${flags.message} is marked as read`))
+    )
+).pipe(
+  Command.withDescription("Shows the sender of a message that it was read"),
+  Command.withExamples([{ command: "columba messages read msg_01K5ZQ…", description: "Two blue ticks" }])
+)
+
+const typing = Command.make(
+  "typing",
+  {
+    ...remoteFlags,
+    device: deviceArgument,
+    chat: Argument.String("chat").pipe(Argument.withDescription("the chat's address, as events name it")),
+    stop: Flag.Boolean("stop").pipe(Flag.withDescription("nobody types any more"), Flag.withDefault(false))
+  },
+  (flags) =>
+    withClient(
+      flags,
+      (client) => answeredInTime(client.messages.typing({ id: flags.device, chat: flags.chat, active: !flags.stop }))
+    ).pipe(
+      Effect.andThen(print(flags.stop ? "the chat sees that nobody types" : "the chat sees that somebody types"))
+    )
+).pipe(
+  Command.withDescription("Shows a chat that somebody types, for some seconds"),
+  Command.withExamples([{
+    command: "columba messages typing dev_01K5ZQ… 6281298765432@s.whatsapp.net",
+    description: "Before a reply"
+  }])
+)
+
 export const messages = Command.make("messages").pipe(
   Command.withDescription("Send messages, and look at them"),
-  Command.withSubcommands([send, list, cancel])
+  Command.withSubcommands([send, list, cancel, react, edit, revoke, read, typing])
 )
 
 const moreMessages = ["there are more; raise --limit, or read them page by page over the API"]

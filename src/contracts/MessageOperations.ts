@@ -1,6 +1,12 @@
 /** The operations on messages: reads of what the log has recorded, and sending. */
 import { HttpApiSchema } from "effect/http-api"
-import { DeviceNotFound, DeviceStateConflict, GatewayUnknown, StorageUnavailable } from "../domain/DeviceErrors.ts"
+import {
+  DeviceNotFound,
+  DeviceStateConflict,
+  GatewayUnavailable,
+  GatewayUnknown,
+  StorageUnavailable
+} from "../domain/DeviceErrors.ts"
 import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { Message } from "../domain/Message.ts"
 import { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
@@ -19,13 +25,32 @@ import {
 import { message, outgoing } from "./examples.ts"
 import * as Operation from "./Operation.ts"
 import {
+  ChatFields,
   DeviceIdField,
+  EditFields,
   IdempotencyField,
   ListMessagesFields,
   MessageIdField,
   MessagePage,
-  SendMessageFields
+  ReactionFields,
+  SendMessageFields,
+  TypingFields
 } from "./Payloads.ts"
+
+const unable = [
+  DeviceNotFound,
+  DeviceStateConflict,
+  ContentUnsupported,
+  GatewayUnknown,
+  GatewayUnusable,
+  StorageUnavailable
+] as const
+
+const actionErrors = [MessageNotFound, ContentInvalid, IdempotencyKeyReused, ...unable] as const
+
+const signalErrors = [MessageNotFound, RecipientInvalid, ContentInvalid, GatewayUnavailable, ...unable] as const
+
+const reaction = { ...outgoing, type: "reaction", body: "👍" }
 
 export const messageOperations = [
   Operation.get("Messages", "List", "/messages", {
@@ -84,6 +109,74 @@ export const messageOperations = [
       GatewayUnusable,
       StorageUnavailable
     ]
+  }),
+  Operation.post("Messages", "React", "/messages/:id/reaction", {
+    scope: "send",
+    reach: "filter",
+    summary: "React to a message",
+    description:
+      "Reacts to a message with an emoji, in place of the account's reaction before; an empty one takes it back. It is " +
+      "accepted and sent as messages are, in order with those of the chat, and has an id and a status of its own.",
+    params: MessageIdField,
+    headers: IdempotencyField,
+    body: ReactionFields,
+    bodyExample: { emoji: "👍" },
+    success: Message.pipe(HttpApiSchema.status(202)),
+    example: reaction,
+    errors: actionErrors
+  }),
+  Operation.post("Messages", "Edit", "/messages/:id/edit", {
+    scope: "send",
+    reach: "filter",
+    summary: "Edit a message",
+    description:
+      "Gives a text that this account has sent another text. WhatsApp takes edits for about 15 minutes. It is accepted and " +
+      "sent as messages are, and has an id and a status of its own.",
+    params: MessageIdField,
+    headers: IdempotencyField,
+    body: EditFields,
+    bodyExample: { text: "Yes, until seven." },
+    success: Message.pipe(HttpApiSchema.status(202)),
+    example: { ...outgoing, type: "edit", body: "Yes, until seven." },
+    errors: actionErrors
+  }),
+  Operation.act("Messages", "Revoke", "/messages/:id/revoke", {
+    scope: "send",
+    reach: "filter",
+    summary: "Revoke a message",
+    description:
+      "Deletes a message for everyone in the chat: one of this account, or as an administrator one of a group. It is accepted " +
+      "and sent as messages are, and has an id and a status of its own. What the log has of the message stays.",
+    params: MessageIdField,
+    headers: IdempotencyField,
+    success: Message.pipe(HttpApiSchema.status(202)),
+    example: { ...outgoing, type: "revoke", body: null },
+    errors: actionErrors
+  }),
+  Operation.act("Messages", "MarkRead", "/messages/:id/read", {
+    scope: "send",
+    reach: "filter",
+    summary: "Mark a message as read",
+    description:
+      "Shows the sender of a message that it was read. The gateway is asked at once, and nothing is stored: where it cannot " +
+      "be asked now, ask again.",
+    params: MessageIdField,
+    success: HttpApiSchema.NoContent,
+    example: undefined,
+    errors: signalErrors
+  }),
+  Operation.post("Messages", "Typing", "/devices/:id/chats/:chat/typing", {
+    scope: "send",
+    reach: "device",
+    summary: "Show that somebody types",
+    description:
+      "Shows a chat that somebody types, or not any more. The gateway is asked at once, and nothing is stored.",
+    params: ChatFields,
+    body: TypingFields,
+    bodyExample: { active: true },
+    success: HttpApiSchema.NoContent,
+    example: undefined,
+    errors: signalErrors
   }),
   Operation.remove("Messages", "Cancel", "/messages/:id", {
     scope: "send",

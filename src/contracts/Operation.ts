@@ -121,7 +121,7 @@ export const get = <
     { ...options.params, ...options.query } as Part<Params> & Part<Query>
   )
 
-/** Commands without a body: all fields travel in the path. */
+/** Commands without a body: all fields travel in the path and in headers. */
 const command = <const Method extends "POST" | "DELETE">(method: Method) =>
 <
   const Group extends string,
@@ -130,12 +130,13 @@ const command = <const Method extends "POST" | "DELETE">(method: Method) =>
   Success extends Schema.Top,
   const Errors extends Failures,
   const R extends Reach,
-  Params extends Fields = never
+  Params extends Fields = never,
+  Headers extends Fields = never
 >(
   group: Group,
   name: Name,
   path: Path,
-  options: { readonly params?: Params } & Common<Success, Errors, R>
+  options: { readonly params?: Params; readonly headers?: Headers } & Common<Success, Errors, R>
 ) =>
   declare(
     group,
@@ -144,9 +145,15 @@ const command = <const Method extends "POST" | "DELETE">(method: Method) =>
     HttpApiEndpoint.make(method)<Uncapitalize<Name>, Path, Params, never, never, never, Success, Errors>(
       String.uncapitalize(name),
       path,
-      { params: options.params, success: options.success, error: declared(options.errors) }
+      {
+        params: options.params,
+        ...declareHeaders(options.headers),
+        success: options.success,
+        error: declared(options.errors)
+      }
     ).annotateMerge(annotate(options)),
-    { ...options.params } as Part<Params>
+    { ...options.params, ...options.headers } as Part<Params> & Part<Headers>,
+    options.headers
   )
 
 export const act = command("POST")

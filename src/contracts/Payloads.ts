@@ -13,6 +13,7 @@ import {
   CaptionedContent,
   ContactContent,
   DocumentContent,
+  Emoji,
   FileContent,
   LocationContent,
   OnUnknown,
@@ -206,6 +207,17 @@ export const SendMessageFields = {
       "What to do if no answer came and it is then proven that it was not sent: `report` it as failed, which " +
       "is the default, or `retry`"
   }))
+}
+export const ReactionFields = {
+  emoji: Emoji.annotate({ description: "One emoji; empty to take the reaction back" })
+}
+export const EditFields = {
+  text: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax)).annotate({
+    description: "The new text"
+  })
+}
+export const TypingFields = {
+  active: Schema.Boolean.annotate({ description: "Whether somebody types; it ends by itself after some seconds" })
 }
 export const IdempotencyField = {
   idempotencyKey: Schema.optionalKey(

@@ -108,6 +108,7 @@ export const outgoing: typeof Message.Encoded = {
     scheduledAt: null,
     expiresAt: "2026-11-23T10:05:02.118Z",
     onUnknown: "report",
+    target: null,
     attempts: 0,
     reason: null,
     detail: null

@@ -40,6 +40,8 @@ const Sending = Schema.Struct({
   /** If it is not sent by then, it expires. */
   expiresAt: Timestamp,
   onUnknown: OnUnknown,
+  /** Of a reaction, an edit or a revocation: the message that it is done to. */
+  target: Schema.NullOr(MessageId),
   /** How often it was given to the gateway, or was about to be. */
   attempts: Schema.Int,
   /** Why it failed, is unknown or is still waiting after an attempt. */

@@ -7,6 +7,7 @@ import { Schema } from "effect"
 import { FileId } from "./OutgoingFile.ts"
 import type { FileSource, MediaKind } from "./OutgoingFile.ts"
 import { Timestamp } from "./Ids.ts"
+import type { MessageId } from "./Ids.ts"
 
 const text = (max: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(max))
 
@@ -64,15 +65,46 @@ export interface MediaContent {
   readonly fileName: string | null
 }
 
+/** The message that something is done to. */
+export interface ActionTarget extends RepliedTo {
+  readonly message: MessageId
+}
+
+/** Something that is done to a message of the chat. */
+export type ActionContent =
+  /** Empty: the reaction is taken back. */
+  | { readonly type: "reaction"; readonly target: ActionTarget; readonly emoji: string }
+  | { readonly type: "edit"; readonly target: ActionTarget; readonly text: string }
+  /** For everyone. */
+  | { readonly type: "revoke"; readonly target: ActionTarget }
+
 /** What a message says. */
-export type OutgoingContent =
+export type MessageContent =
   | MediaContent
   | { readonly type: "text"; readonly text: string }
   | { readonly type: "location"; readonly location: typeof LocationContent.Type }
   | { readonly type: "contact"; readonly contact: typeof ContactContent.Type }
   | { readonly type: "poll"; readonly poll: typeof PollContent.Type }
 
+/** What is sent: a message, or something that is done to one. */
+export type OutgoingContent = MessageContent | ActionContent
+
 export type ContentType = OutgoingContent["type"]
+
+export const isAction = (content: OutgoingContent): content is ActionContent => "target" in content
+
+/** What WhatsApp shows as one sign. */
+const signs = new Intl.Segmenter("en", { granularity: "grapheme" })
+const emojiPattern = /\p{Extended_Pictographic}|\p{Emoji_Presentation}|\p{Regional_Indicator}|\u20e3/u
+
+/** One emoji, or nothing. */
+export const Emoji = Schema.String.check(
+  Schema.isMaxLength(64),
+  Schema.makeFilter(
+    (given) => given === "" || (emojiPattern.test(given) && [...signs.segment(given)].length === 1),
+    { expected: "one emoji, or nothing to take the reaction back" }
+  )
+)
 
 export const isMedia = (content: OutgoingContent): content is MediaContent => "file" in content
 

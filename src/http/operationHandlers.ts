@@ -19,6 +19,7 @@ import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { GapRepository } from "../services/GapRepository.ts"
 import { GatewayManager } from "../services/GatewayManager.ts"
+import { MessageActions } from "../services/MessageActions.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
@@ -38,6 +39,7 @@ export const makeHandlers = Effect.gen(function*() {
   const sender = yield* MessageSender
   const schedules = yield* ScheduleManager
   const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
+  const actions = yield* MessageActions
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
   const autoReplies = yield* AutoReplyRepository
@@ -84,6 +86,11 @@ export const makeHandlers = Effect.gen(function*() {
         (message) => Effect.map(waits.annotate([message]), ([annotated = message]) => annotated)
       ),
     "Messages.Send": ({ id, ...request }) => sender.send({ ...request, device: id }),
+    "Messages.React": actions.react,
+    "Messages.Edit": actions.edit,
+    "Messages.Revoke": actions.revoke,
+    "Messages.MarkRead": ({ id }, visible) => actions.markRead(id, visible),
+    "Messages.Typing": ({ active, chat, id }) => actions.typing(id, chat, active),
     "Messages.Cancel": ({ id }, visible) => sender.cancel(id, visible),
     "Schedules.Create": schedules.create,
     "Schedules.List": (query, visible) => schedules.list({ ...query, visible, limit: query.limit ?? pageLimitDefault }),

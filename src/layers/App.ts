@@ -28,6 +28,7 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
+import { MessageActions } from "../services/MessageActions.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { LogStatus } from "../services/LogStatus.ts"
 import { PublicAddress } from "../services/PublicAddress.ts"
@@ -157,7 +158,10 @@ export const start = Effect.fn("App.start")(function*(
     Context.merge(ground, fleet)
   )
   const sender = yield* Effect.provideContext(
-    on(stages.foundation, Layer.provideMerge(ScheduleManager.layer, MessageSender.layer)),
+    on(
+      stages.foundation,
+      Layer.merge(Layer.provideMerge(ScheduleManager.layer, MessageSender.layer), MessageActions.layer)
+    ),
     ground
   )
   const subscriptions = yield* Effect.provideContext(on(stages.foundation, SubscriptionManager.layer), ground)

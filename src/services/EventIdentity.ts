@@ -8,6 +8,7 @@
 import { hash, randomFillSync } from "node:crypto"
 import type { GapId } from "../domain/Gap.ts"
 import type { DeviceId, EventId, MessageId } from "../domain/Ids.ts"
+import type { EventIdentity } from "../domain/Event.ts"
 import { canonical } from "../domain/Jid.ts"
 
 const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -147,3 +148,21 @@ const base32 = (hex: string): string => {
   // Eight bits are left, and two zeros end the last character.
   return text + pairs[bits << 2]
 }
+
+/**
+ * A history keeps reactions as a state and without an id of their own: who reacted to which message, with what and in
+ * which second.
+ */
+export const identifyReaction = (
+  { chat, sender }: Pick<MessageIdentity, "chat" | "sender">,
+  fromMe: boolean,
+  targetWaId: string,
+  emoji: string,
+  occurredAt: string
+): EventIdentity => ({
+  chat,
+  sender,
+  fromMe,
+  waId: targetWaId,
+  rank: `${Math.floor(Date.parse(occurredAt) / 1000)} ${emoji}`
+})

@@ -26,7 +26,7 @@ import type { Provable } from "../domain/Gap.ts"
 import type { DeviceId, Timestamp, UpstreamId } from "../domain/Ids.ts"
 import type { AckStatus } from "../domain/Message.ts"
 import { SendReason } from "../domain/Send.ts"
-import type { ContentType, SendBody } from "../domain/Send.ts"
+import type { ContentType, RepliedTo, SendBody } from "../domain/Send.ts"
 
 export interface SessionTarget {
   readonly deviceId: DeviceId
@@ -298,11 +298,22 @@ export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()
 
 export interface Send {
   readonly contents: ReadonlySet<ContentType>
-  /** Gives the WhatsApp id. `GatewayUnavailable`: the request never reached the gateway, nothing was sent. */
+  /**
+   * Gives the WhatsApp id; of what is done to a message null, where the gateway's own event tells of it instead.
+   * `GatewayUnavailable`: the request never reached the gateway whole, and nothing was sent.
+   */
   readonly message: (
     target: SessionTarget,
     message: OutgoingMessage
-  ) => Effect.Effect<{ readonly waId: string }, SendRefused | SendOutcomeUnknown | GatewayUnavailable>
+  ) => Effect.Effect<{ readonly waId: string | null }, SendRefused | SendOutcomeUnknown | GatewayUnavailable>
+  /** Tells the sender of a message that it was read. Bounded at 10 s. */
+  readonly read?: (
+    target: SessionTarget,
+    chat: string,
+    message: RepliedTo
+  ) => Effect.Effect<void, GatewayUnavailable>
+  /** Shows a chat that somebody types, or not any more. Bounded at 10 s. */
+  readonly typing?: (target: SessionTarget, chat: string, active: boolean) => Effect.Effect<void, GatewayUnavailable>
 }
 
 // Login

@@ -3,11 +3,8 @@
  * gateway. What can be told to be wrong is told before anything is stored.
  */
 import { Clock, Context, Effect, Layer, Option } from "effect"
-import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
-import { DeviceStateConflict } from "../domain/DeviceErrors.ts"
-import type { DeviceNotFound, GatewayUnknown, StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { MessageNotFound } from "../domain/MessageErrors.ts"
@@ -28,7 +25,6 @@ import type {
 } from "../domain/Send.ts"
 import {
   ContentInvalid,
-  ContentUnsupported,
   FileInvalid,
   FileNotFound,
   MessageNotCancellable,
@@ -37,17 +33,14 @@ import {
   UploadRefused
 } from "../domain/SendErrors.ts"
 import type { IdempotencyKeyReused, RecipientInvalid } from "../domain/SendErrors.ts"
-import { DeviceRepository } from "./DeviceRepository.ts"
-import { digest, formatMessageId } from "./EventIdentity.ts"
+import { makeAcceptance } from "./acceptSend.ts"
+import type { PreparedSend, Unable } from "./acceptSend.ts"
 import { EventLog } from "./EventLog.ts"
-import { GatewayDirectory, useGateway } from "./GatewayDirectory.ts"
 import { MessageRepository } from "./MessageRepository.ts"
 import { OutboundHttp } from "./OutboundHttp.ts"
 import { OutgoingFiles } from "./OutgoingFiles.ts"
 import { recordOutcome } from "./sendDrafts.ts"
 import { SendRepository } from "./SendRepository.ts"
-import type { NewSend } from "./SendRepository.ts"
-import { SendSettings } from "./SendSettings.ts"
 import { viewSend } from "./sendView.ts"
 
 /** A year ahead, with a day for leap years. */
@@ -80,16 +73,11 @@ export interface SendMessage {
 
 /** What is wrong with a request. */
 export type RequestFailure =
+  | Unable
   | RecipientInvalid
   | ContentInvalid
   | ScheduleInvalid
-  | DeviceNotFound
   | MessageNotFound
-  | DeviceStateConflict
-  | ContentUnsupported
-  | GatewayUnknown
-  | GatewayUnusable
-  | StorageUnavailable
 
 export type SendFailure =
   | RequestFailure
@@ -98,9 +86,6 @@ export type SendFailure =
   | FileNotFound
   | UploadMisdirected
   | UploadRefused
-
-/** A message that was checked, and not stored. */
-export type PreparedSend = Omit<NewSend, "id" | "grace" | "idempotency">
 
 export class MessageSender extends Context.Service<MessageSender, {
   /** All that can be told to be wrong with a request without looking for its file; stores nothing. */
@@ -116,28 +101,17 @@ export class MessageSender extends Context.Service<MessageSender, {
   static readonly layer = Layer.effect(
     MessageSender,
     Effect.gen(function*() {
-      const devices = yield* DeviceRepository
-      const directory = yield* GatewayDirectory
       const sends = yield* SendRepository
       const messages = yield* MessageRepository
       const log = yield* EventLog
       const files = yield* checkFiles
-      const { grace } = yield* SendSettings
-      const random = yield* SecureRandom.SecureRandom
+      const { able, accept, find } = yield* makeAcceptance
 
-      const readReply = Effect.fnUntraced(function*(
-        device: DeviceId,
-        id: MessageId
-      ): Effect.fn.Return<RepliedTo, MessageNotFound | ContentInvalid | StorageUnavailable> {
-        const send = yield* sends.find(id, [device])
-        if (send !== null) {
-          return send.waId === null
-            ? yield* ContentInvalid.of("replyTo: this message has not been sent yet")
-            : { waId: send.waId, fromMe: true, sender: send.sender }
-        }
-        const { data: { fromMe, sender, waId } } = yield* messages.content(id, [device])
-        return { waId, fromMe, sender }
-      })
+      const readReply = (device: DeviceId, id: MessageId) =>
+        Effect.map(
+          find("replyTo", id, [device]),
+          ({ target: { fromMe, sender, waId } }): RepliedTo => ({ waId, fromMe, sender })
+        )
 
       const readSchedule = Effect.fnUntraced(function*(scheduledAt: Timestamp | undefined) {
         if (scheduledAt === undefined) return null
@@ -153,12 +127,7 @@ export class MessageSender extends Context.Service<MessageSender, {
         const content = yield* readContent(request)
         const mentions = yield* readMentions(request, content, chat)
         const scheduledAt = yield* readSchedule(request.scheduledAt)
-        const device = yield* devices.get(request.device)
-        if (!device.active) return yield* DeviceStateConflict.of(device.id, "send a message from", "Inactive")
-        yield* useGateway(directory, device.gateway, ({ name, send: part }) =>
-          part?.contents.has(content.type) === true
-            ? Effect.void
-            : Effect.fail(ContentUnsupported.of(name, content.type, [...part?.contents ?? []])))
+        const device = yield* able(request.device, content.type, ({ contents }) => contents.has(content.type))
         const replyTo = request.replyTo === undefined ? null : yield* readReply(device.id, request.replyTo)
         return {
           deviceId: device.id,
@@ -172,31 +141,9 @@ export class MessageSender extends Context.Service<MessageSender, {
 
       const send: MessageSender["Service"]["send"] = Effect.fn("MessageSender.send")(function*(request) {
         const prepared = yield* prepare(request)
-        const { body: { content, mentions, replyTo }, chat, deviceId, onUnknown, scheduledAt } = prepared
-        const { idempotencyKey: key } = request
-        const idempotency = key === undefined ? null : {
-          key,
-          digest: digest(JSON.stringify([chat, content, replyTo, mentions, scheduledAt, onUnknown]))
-        }
-        const known = yield* files.check(deviceId, content).pipe(
-          Effect.as(null),
-          // A repeat may come when the file was deleted, because its message has ended, or when its server is away.
-          Effect.catch((error) =>
-            Effect.flatMap(
-              idempotency === null ? Effect.succeed(null) : sends.repeated(deviceId, idempotency),
-              (send) => send === null ? Effect.fail(error) : Effect.succeed(send)
-            )
-          )
-        )
-        if (known !== null) return viewSend(known)
-        const bytes = yield* random.randomBytes(16)
-        const { send: accepted } = yield* sends.accept({
-          ...prepared,
-          id: formatMessageId(Buffer.from(bytes).toString("hex")),
-          grace,
-          idempotency
-        })
-        return viewSend(accepted)
+        const { body: { content }, deviceId } = prepared
+        // The file of a repeat may be deleted, because its message has ended, or its server away.
+        return viewSend(yield* accept(prepared, request.idempotencyKey, files.check(deviceId, content)))
       })
 
       const cancel: MessageSender["Service"]["cancel"] = Effect.fn("MessageSender.cancel")(function*(id, visible) {
@@ -214,7 +161,7 @@ export class MessageSender extends Context.Service<MessageSender, {
 
       return MessageSender.of({ prepare, send, cancel })
     })
-  ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
+  )
 }
 
 const readContent = (request: SendMessage): Effect.Effect<OutgoingContent, ContentInvalid> => {

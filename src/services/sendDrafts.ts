@@ -1,9 +1,9 @@
 /** What the log records of a message that Columba sends: events and the change of its row, in one transaction. */
 import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
-import { isMedia } from "../domain/Send.ts"
-import type { OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
-import { deriveMessageKey, makeEventId } from "./EventIdentity.ts"
+import { isAction, isMedia } from "../domain/Send.ts"
+import type { ActionContent, OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
+import { deriveMessageKey, identifyReaction, makeEventId } from "./EventIdentity.ts"
 import type { LogEffect } from "./LogEffect.ts"
 import type { StoredSend } from "./SendRepository.ts"
 
@@ -19,7 +19,7 @@ export interface SendRecords {
   readonly effects: ReadonlyArray<LogEffect>
 }
 
-export const sentAs = (waId: string): SendOutcome => ({ state: "sent", waId, reason: null, detail: null })
+export const sentAs = (waId: string | null): SendOutcome => ({ state: "sent", waId, reason: null, detail: null })
 
 /**
  * Repeating it is harmless: the events have identities. Of a message that the gateway has echoed before, the log has the
@@ -51,6 +51,16 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
     detail
   }
   if (waId === null || state !== "sent") return { drafts: [status], effects: [effect] }
+  const { content } = send.body
+  if (isAction(content)) {
+    return {
+      drafts: [
+        { ...common, id: makeEventId(now), ...describeAction(content, chat, sender, waId, common.occurredAt) },
+        status
+      ],
+      effects: [effect]
+    }
+  }
   const sent: EventDraft = {
     ...common,
     id: makeEventId(now),
@@ -68,6 +78,21 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
     identity: { chat, sender, fromMe: true, waId, rank: "" }
   }
   return { drafts: [sent, status], effects: [effect] }
+}
+
+const actionKinds = { reaction: "message.reaction", edit: "message.edited", revoke: "message.revoked" } as const
+
+/** Under the identity by which gateways tell of it: a reaction has none of its own in their histories. */
+const describeAction = (content: ActionContent, chat: string, sender: string, waId: string, occurredAt: string) => {
+  const targetWaId = content.target.waId
+  const body = readText(content)
+  return {
+    kind: actionKinds[content.type],
+    data: { waId, targetWaId, chat, sender, fromMe: true, body },
+    identity: content.type === "reaction"
+      ? identifyReaction({ chat, sender }, true, targetWaId, content.emoji, occurredAt)
+      : { chat, sender, fromMe: true, waId, rank: "" }
+  }
 }
 
 /** As events and lists name it: a voice note is a sound among others. */
@@ -89,6 +114,10 @@ export const readText = (content: OutgoingContent): string | null => {
       return content.text
     case "poll":
       return content.poll.question
+    case "reaction":
+      return content.emoji
+    case "edit":
+      return content.text
     default:
       return isMedia(content) ? content.caption : null
   }

@@ -1,5 +1,6 @@
 /** A message that Columba sends, as readers get it. */
 import type { Message, AckStatus, MessageStatus } from "../domain/Message.ts"
+import { isAction } from "../domain/Send.ts"
 import type { SendState } from "../domain/Send.ts"
 import { readText, typeOf } from "./sendDrafts.ts"
 import type { StoredSend } from "./SendRepository.ts"
@@ -33,6 +34,7 @@ export const viewSend = (send: StoredSend, moved: Acknowledged | null = null): M
       scheduledAt,
       expiresAt,
       onUnknown,
+      target: isAction(content) ? content.target.message : null,
       attempts,
       reason,
       detail,

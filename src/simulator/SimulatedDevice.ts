@@ -34,6 +34,9 @@ export interface HistoryReaction {
 /** Covers every gap that a test opens. 10,000 devices with the usual few messages each stay below 100 MB. */
 const historyMax = 1000
 
+/** Enough to see what was told just now. */
+const signalsMax = 100
+
 const mediaTypes = ["image", "video", "video_note", "audio", "document", "sticker"]
 
 export class SimulatedDevice implements SocketHolder {
@@ -48,6 +51,8 @@ export class SimulatedDevice implements SocketHolder {
     null
   /** The number of the last event. */
   seq = 0
+  /** What chats were told without a message, the last ones: `read 3EB0… in 628…`, `typing start in 628…`. */
+  readonly signals: Array<string> = []
   /** The account, once paired. */
   jid: string | null
   connected: boolean
@@ -74,6 +79,11 @@ export class SimulatedDevice implements SocketHolder {
 
   get history(): ReadonlyArray<HistoryRow> {
     return this.#history
+  }
+
+  signal(what: string): void {
+    this.signals.push(what)
+    if (this.signals.length > signalsMax) this.signals.shift()
   }
 
   pair(): string {

@@ -62,6 +62,10 @@ const makePayload = (tag: string): unknown => {
     return { device: `dev_${"0".repeat(26)}`, message: { to: "62811", text: "a" }, cron: "0 9 * * *", zone: "UTC" }
   }
   if (tag.startsWith("Schedules.") && tag !== "Schedules.List") return { id: `sch_${"0".repeat(26)}` }
+  if (tag === "Messages.Typing") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net", active: true }
+  if (tag === "Messages.React") return { id: `msg_${"0".repeat(26)}`, emoji: "👍" }
+  if (tag === "Messages.Edit") return { id: `msg_${"0".repeat(26)}`, text: "a" }
+  if (tag === "Messages.Revoke" || tag === "Messages.MarkRead") return { id: `msg_${"0".repeat(26)}` }
   if (tag === "Messages.Get" || tag === "Messages.Cancel") return { id: `msg_${"0".repeat(26)}` }
   return tag.startsWith("Devices.") && tag !== "Devices.List" ? { id: `dev_${"0".repeat(26)}` } : {}
 }

@@ -19,6 +19,7 @@ const all = ["read", "send", "manage"] as const
 /** Of operations that need one. */
 const bodies: Readonly<Record<string, { readonly json: unknown }>> = {
   "Devices.EditAutoReply": { json: { enabled: true } },
+  "Messages.Typing": { json: { active: true } },
   "Messages.Send": { json: { to: "6281298765432", text: "hello" } },
   "Devices.InitiateLogin": { json: {} },
   "Devices.AnswerPasskey": { json: { assertion: {} } }

@@ -18,6 +18,7 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
+import { MessageActions } from "../../src/services/MessageActions.ts"
 import { MessageSender } from "../../src/services/MessageSender.ts"
 import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
@@ -82,6 +83,7 @@ const services = (
     DeadLetters.layerInbox,
     DeviceManager.layer,
     MessageMedia.layer,
+    MessageActions.layer,
     Layer.provideMerge(ScheduleManager.layer, MessageSender.layer),
     Layer.provide(WebhookIngest.layer, SlotLookup.layer),
     SubscriptionManager.layer

@@ -17,6 +17,7 @@ import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
+import { MessageActions } from "../../src/services/MessageActions.ts"
 import { MessageSender } from "../../src/services/MessageSender.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
 import { Readiness } from "../../src/services/Readiness.ts"
@@ -165,7 +166,10 @@ export const services = (
   const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
   const outbound = Outbound.layer({ allowPrivate: options.allowPrivate ?? true })
   const subscriptions = SubscriptionManager.layer.pipe(Layer.provide(outbound))
-  const sender = Layer.provide(Layer.provideMerge(ScheduleManager.layer, MessageSender.layer), outbound)
+  const sender = Layer.merge(
+    MessageActions.layer,
+    Layer.provide(Layer.provideMerge(ScheduleManager.layer, MessageSender.layer), outbound)
+  )
   return Layer.mergeAll(
     DeadLetters.layerInbox,
     DeviceManager.layer,

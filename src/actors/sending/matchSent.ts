@@ -44,6 +44,11 @@ const fits = (content: OutgoingContent, { body, type }: Found): boolean => {
       return type === "contact" || body?.startsWith("👤") === true
     case "poll":
       return body === content.poll.question
+    // Nothing tells one reaction from another, or that a text was edited by us.
+    case "reaction":
+    case "edit":
+    case "revoke":
+      return false
     default:
       return fitsFile(content, type, body)
   }

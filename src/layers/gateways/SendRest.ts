@@ -17,7 +17,7 @@ export interface SendRequest {
   readonly method: HttpMethod.HttpMethod
   readonly url: URL
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent as JSON, unless it is a file's. */
+  /** Sent as JSON, unless it is a file's. Undefined: there is none. */
   readonly body: unknown
   readonly file?: FileBody
 }
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function*(
       const progress = { whole: file === undefined }
       const millis = answerMillis + Math.ceil((file?.size ?? 0) / bytesPerMilli)
       const withBody = file === undefined
-        ? HttpClientRequest.bodyJsonUnsafe(request, body)
+        ? body === undefined ? request : HttpClientRequest.bodyJsonUnsafe(request, body)
         : HttpClientRequest.bodyStream(request, noting(file.content, progress), {
           contentType: file.contentType,
           contentLength: file.size

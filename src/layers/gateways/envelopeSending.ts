@@ -3,6 +3,8 @@
  * GOWA's paths. What an answer means is a table, and everything that the table does not have leaves the message in doubt.
  */
 import { Effect, Result, Schema } from "effect"
+import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
+import type { GatewayName } from "../../domain/Ids.ts"
 import type { MediaKind } from "../../domain/OutgoingFile.ts"
 import { everyone, isMedia } from "../../domain/Send.ts"
 import type { MediaContent } from "../../domain/Send.ts"
@@ -11,52 +13,85 @@ import type {
   OutgoingMessage,
   Send,
   SendOutcomeUnknown,
-  SendRefused
+  SendRefused,
+  SessionTarget
 } from "../../services/GatewayParts.ts"
 import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
 import { type FileBody, formBody } from "./fileBodies.ts"
 import type { RestClient } from "./RestClient.ts"
 import { inDoubt, refusedForGood, refusedForNow } from "./sendAnswers.ts"
 import type { SendRest } from "./SendRest.ts"
+import { describeRefusal } from "./SlotRest.ts"
 import type { Reply } from "./SlotRest.ts"
 
 const decodeSent = Schema.decodeUnknownResult(
   Schema.Struct({ message_id: Schema.String.check(Schema.isMinLength(1)) })
 )
 
-export const make = (rest: RestClient, sending: SendRest): Send => ({
-  contents: new Set(
-    [
-      "text",
-      "location",
-      "contact",
-      "poll",
-      "image",
-      "document",
-      "audio",
-      "voice",
-      "video",
-      "sticker"
-    ] as const
-  ),
-  message: Effect.fn("EnvelopeSending.message")(function*(target, message) {
-    const { body, file, kind } = compose(message)
-    const { status, text } = yield* sending.submit({
-      method: "POST",
-      url: rest.at("send", kind),
-      headers: { "x-device-id": encodeURIComponent(target.upstreamId) },
-      body: { phone: message.to, ...body },
-      ...(file === undefined ? undefined : { file })
-    })
-    const reply: Reply = { status, envelope: readEnvelope(text) }
-    const sent = decodeSent(reply.envelope?.results)
-    if (status === 200 && Result.isSuccess(sent)) return { waId: sent.success.message_id }
-    return yield* judge(reply)
+/** GOWA answers for these as for sends, after WhatsApp has. */
+const signalMillis = 10_000
+
+export const make = (name: GatewayName, rest: RestClient, sending: SendRest): Send => {
+  const scope = (target: SessionTarget) => ({ "x-device-id": encodeURIComponent(target.upstreamId) })
+
+  const signal = Effect.fn("EnvelopeSending.signal")(function*(
+    operation: string,
+    target: SessionTarget,
+    path: ReadonlyArray<string>,
+    body: unknown
+  ) {
+    const request = { operation, method: "POST", url: rest.at(...path), headers: scope(target), body } as const
+    const { status, text } = yield* rest.ask({ ...request, millis: signalMillis })
+    const envelope = readEnvelope(text)
+    if (status !== 200 || envelope === null) {
+      return yield* GatewayUnavailable.of(name, operation, describeRefusal({ status, envelope }))
+    }
   })
-})
+
+  return {
+    contents: new Set(
+      [
+        "text",
+        "location",
+        "contact",
+        "poll",
+        "image",
+        "document",
+        "audio",
+        "voice",
+        "video",
+        "sticker",
+        "reaction",
+        "edit",
+        "revoke"
+      ] as const
+    ),
+    message: Effect.fn("EnvelopeSending.message")(function*(target, message) {
+      const { body, file, path } = compose(message)
+      const { status, text } = yield* sending.submit({
+        method: "POST",
+        url: rest.at(...path),
+        headers: scope(target),
+        body: { phone: message.to, ...body },
+        ...(file === undefined ? undefined : { file })
+      })
+      const reply: Reply = { status, envelope: readEnvelope(text) }
+      const sent = decodeSent(reply.envelope?.results)
+      if (status === 200 && Result.isSuccess(sent)) return { waId: sent.success.message_id }
+      return yield* judge(reply)
+    }),
+    read: (target, chat, { waId }) =>
+      signal("mark a message as read", target, ["message", waId, "read"], { phone: chat }),
+    typing: (target, chat, active) =>
+      signal("show a chat that somebody types", target, ["send", "chat-presence"], {
+        phone: chat,
+        action: active ? "start" : "stop"
+      })
+  }
+}
 
 interface Composed {
-  readonly kind: string
+  readonly path: ReadonlyArray<string>
   readonly body?: Readonly<Record<string, unknown>>
   readonly file?: FileBody
 }
@@ -81,7 +116,7 @@ const composeMedia = (to: string, content: MediaContent, replyTo: OutgoingMessag
     ...(content.type === "voice" ? { ptt: "true" } : undefined),
     ...(content.type === "image" ? { compress: "false" } : undefined)
   }
-  return { kind, file: formBody(fields, kind, file) }
+  return { path: ["send", kind], file: formBody(fields, kind, file) }
 }
 
 /** The path and the fields of a message. Locations have neither name nor address here. */
@@ -91,9 +126,15 @@ const compose = ({ content, file, mentions, replyTo, to }: OutgoingMessage): Com
     return composeMedia(to, content, replyTo, file)
   }
   switch (content.type) {
+    case "reaction":
+      return { path: ["message", content.target.waId, "reaction"], body: { emoji: content.emoji } }
+    case "edit":
+      return { path: ["message", content.target.waId, "update"], body: { message: content.text } }
+    case "revoke":
+      return { path: ["message", content.target.waId, "revoke"], body: {} }
     case "text":
       return {
-        kind: "message",
+        path: ["send", "message"],
         body: {
           message: content.text,
           ...(replyTo === null ? undefined : { reply_message_id: replyTo.waId }),
@@ -102,17 +143,22 @@ const compose = ({ content, file, mentions, replyTo, to }: OutgoingMessage): Com
       }
     case "location":
       return {
-        kind: "location",
+        path: ["send", "location"],
         body: { latitude: String(content.location.latitude), longitude: String(content.location.longitude) }
       }
     case "contact":
-      return { kind: "contact", body: { contact_name: content.contact.name, contact_phone: content.contact.phone } }
+      return {
+        path: ["send", "contact"],
+        body: { contact_name: content.contact.name, contact_phone: content.contact.phone }
+      }
     case "poll": {
       const { choices = 1, options, question } = content.poll
-      return { kind: "poll", body: { question, options, max_answer: choices } }
+      return { path: ["send", "poll"], body: { question, options, max_answer: choices } }
     }
   }
 }
+
+const reachOutLimit = "WhatsApp does not let this account write to this recipient now"
 
 /** What an answer other than success means. Messages of the gateway name numbers, so none is quoted. */
 export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutcomeUnknown> => {
@@ -128,7 +174,7 @@ export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutc
         "the gateway says that the recipient is not on WhatsApp, or could not find out"
       )
     case "WA_REACHOUT_TIMELOCK":
-      return refusedForGood("reach-out-limit", "WhatsApp does not let this account write to this recipient now")
+      return refusedForGood("reach-out-limit", reachOutLimit)
     case "AUTHENTICATION_ERROR":
     case "INVALID_WA_CLI":
       return refusedForNow("not-connected", `the gateway's account is not connected (${envelope.code})`)
@@ -152,6 +198,7 @@ const judgeInternal = (status: number, { code, message }: Envelope) => {
   }
   if (/invalid jid/i.test(message)) return refusedForGood("invalid", "the gateway cannot read the recipient's address")
   const refusal = /server returned error (\d{3})/.exec(message)
+  if (refusal?.[1] === "463") return refusedForGood("reach-out-limit", reachOutLimit)
   if (refusal !== null) return refusedForGood("refused", `WhatsApp refused the message (${refusal[1]})`)
   return inDoubt(`the gateway answered ${status} ${code}`)
 }

@@ -11,9 +11,9 @@ import type { MediaData, MessageActionData, RejectedData } from "../../domain/Ev
 import type { EventId } from "../../domain/Ids.ts"
 import type { AckStatus } from "../../domain/Message.ts"
 import { canonical } from "../../domain/Jid.ts"
-import { deriveMessageId } from "../../services/EventIdentity.ts"
+import { deriveMessageId, identifyReaction } from "../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts"
-import { findPlace, listAliases, noAliases, type Place } from "./places.ts"
+import { findPlace, listAliases, noAliases } from "./places.ts"
 import { depthMax, isTooDeep } from "./depth.ts"
 import { decodeAck, decodeAction, decodeMessage, type Envelope, type Payload, readEnvelope } from "./eventPayloads.ts"
 import { mayLoseNumbers, parseExact } from "./exactNumbers.ts"
@@ -290,24 +290,6 @@ export const identifyCall = (callId: string): EventIdentity => ({
   fromMe: false,
   waId: `call:${callId}`,
   rank: ""
-})
-
-/**
- * A history keeps reactions as a state and without an id of their own: who reacted to which message, with what and in
- * which second.
- */
-export const identifyReaction = (
-  { chat, sender }: Place,
-  fromMe: boolean,
-  targetWaId: string,
-  emoji: string,
-  occurredAt: string
-): EventIdentity => ({
-  chat,
-  sender,
-  fromMe,
-  waId: targetWaId,
-  rank: `${Math.floor(Date.parse(occurredAt) / 1000)} ${emoji}`
 })
 
 /** Routing keys hold 255 bytes and a device id besides. */

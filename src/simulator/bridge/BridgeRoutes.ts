@@ -8,6 +8,7 @@ import { drawPng } from "../../services/qrCode.ts"
 import { envelope, internalError, scopedDevice, sessionNotReady, success } from "../envelope.ts"
 import { plain, type Reply } from "../http.ts"
 import { chatsReply, messagesReply } from "../history.ts"
+import { actOnMessage, showPresence } from "../actions.ts"
 import { sendMessage } from "../sending.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
@@ -28,10 +29,17 @@ export const gatewayReply = (core: SimulatorCore, request: IncomingMessage, url:
       ? chatsReply(device.history, url)
       : messagesReply(device.history, decodeURIComponent(second ?? ""), url)
   }
-  if (first === "send" && request.method === "POST" && third === undefined) {
+  if ((first === "send" && third === undefined) || first === "message") {
+    if (request.method !== "POST") return null
     const device = scopedDevice(core, request, url, (name) => core.devices.get(name))
     if ("status" in device) return device
-    return sendMessage(core, device, second ?? "", body, refuseWithoutAccount(device))
+    const refusal = refuseWithoutAccount(device)
+    if (first === "message") {
+      return actOnMessage(core, device, decodeURIComponent(second ?? ""), third ?? "", body, refusal)
+    }
+    return second === "chat-presence"
+      ? showPresence(device, body, refusal)
+      : sendMessage(core, device, second ?? "", body, refusal)
   }
   return null
 }

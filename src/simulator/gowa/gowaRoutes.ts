@@ -7,6 +7,7 @@ import { envelope, internalError, success } from "../envelope.ts"
 import { chatsReply, messagesReply } from "../history.ts"
 import { parseFields, parseJson, plain, type Reply } from "../http.ts"
 import type { HistoryRow, SimulatedDevice } from "../SimulatedDevice.ts"
+import { actOnMessage, showPresence } from "../actions.ts"
 import { sendMessage } from "../sending.ts"
 import { refuseWithoutSession, scope } from "./access.ts"
 import { fileBytes } from "./files.ts"
@@ -44,14 +45,25 @@ export const answer = async (
       return historyReply(device, url, null)
     case "GET chat":
       return third === "messages" ? historyReply(device, url, decode(second)) : notFound(method, path)
-    case "POST send":
-      return sendMessage(
+    case "POST send": {
+      const refusal = refuseWithoutSession(server, device)
+      const fields = await parseFields(request, body)
+      if (second === "chat-presence") return showPresence(device, fields, refusal)
+      const kind = third === undefined ? second ?? "" : ""
+      return sendMessage(server.core, device, kind, fields, refusal) ?? notFound(method, path)
+    }
+    case "POST message": {
+      const refusal = refuseWithoutSession(server, device)
+      return actOnMessage(
         server.core,
         device,
-        third === undefined ? second ?? "" : "",
+        decode(second),
+        third ?? "",
         await parseFields(request, body),
-        refuseWithoutSession(server, device)
-      ) ?? notFound(method, path)
+        refusal
+      ) ??
+        notFound(method, path)
+    }
     case "GET message":
       return third === "download" ? downloadReply(server, device, decode(second), url, request) : notFound(method, path)
     case "GET ws":

@@ -11,6 +11,7 @@ import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import type { SimulatorCore } from "../SimulatorCore.ts"
 import { formatAccount, fileName, readFile, messageObject, nameAck, type Speaker, wahaAddress } from "./events.ts"
 import { queryKey } from "./queryKey.ts"
+import { signalPaths, wahaAct, wahaSignal } from "./wahaActions.ts"
 import { sendPaths, wahaSend } from "./wahaSending.ts"
 import type { HistoryMessage, WahaSession, WahaStatus } from "./WahaSession.ts"
 
@@ -302,6 +303,21 @@ export const makeRoutes = (options: RouteOptions) => {
       const send = () => wahaSend(core, sender, options.speaker(sender), options.engine, second, body)
       return whenIn(sender, working, send, done)
     }
+    if (signalPaths.has(second) || second === "reaction") {
+      const asked = (typeof body === "object" && body !== null ? body : {}) as Payload
+      const slot = typeof asked.session === "string" && asked.session !== "" ? asked.session : "default"
+      const actor = core.devices.get(slot)
+      if (actor === undefined) return done(unknownSession(slot))
+      const act = () =>
+        second === "reaction"
+          ? wahaAct(core, actor, {
+            event: "message.reaction",
+            ref: String(asked.messageId),
+            text: String(asked.reaction ?? "")
+          })
+          : wahaSignal(actor, second, asked)
+      return whenIn(actor, working, act, done)
+    }
     const device = core.devices.get(second)
     if (device === undefined) return done(unknownSession(second))
     switch (third) {
@@ -312,10 +328,30 @@ export const makeRoutes = (options: RouteOptions) => {
           setTimeout(() => done(reply), options.lidMillis).unref()
         })
       case "chats":
-        return whenIn(device, working, () => chatRoute(device, rest, url), done)
+        return whenIn(
+          device,
+          working,
+          () => changeMessage(device, method, rest, body) ?? chatRoute(device, rest, url),
+          done
+        )
       default:
         return done(failure(404, `Cannot ${method} ${url.pathname}`, "Not Found"))
     }
+  }
+
+  /** Null: it is only read. */
+  const changeMessage = (
+    device: SimulatedDevice,
+    method: string,
+    [, what, ref]: ReadonlyArray<string>,
+    body: unknown
+  ): Reply | null => {
+    if (what !== "messages" || ref === undefined) return null
+    if (method === "DELETE") return wahaAct(core, device, { event: "message.revoked", ref, text: "" })
+    const { text } = (typeof body === "object" && body !== null ? body : {}) as Payload
+    return method === "PUT" && typeof text === "string"
+      ? wahaAct(core, device, { event: "message.edited", ref, text })
+      : null
   }
 
   const chatRoute = (device: SimulatedDevice, [chat, what, id]: ReadonlyArray<string>, url: URL): Reply => {

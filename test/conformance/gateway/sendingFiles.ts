@@ -44,7 +44,7 @@ export const sendingFilesConformance = (
               : null
             const { waId } = yield* gateway.send.message(target, withFile(kind, makeFile(kind, bytes), caption))
             const last = sent(core).at(-1)!
-            assert.deepInclude(last, { id: waId, text: caption ?? "" }, kind)
+            assert.deepStrictEqual([last.id, last.text], [waId, caption ?? ""], kind)
             assert.deepInclude(last.file, { type: typeOfFile(kind), size, hash: hashOf(bytes) }, kind)
             assert.strictEqual(last.file?.name, kind === "image" ? "image.jpg" : `${kind}.bin`)
           }
@@ -80,6 +80,21 @@ export const sendingFilesConformance = (
         const { core, gateway } = yield* setup(adapter)
         const bytes = fileBytes("document", 100_000)
         const content = Stream.concat(inParts(bytes.subarray(0, 50_000)), Stream.fail("the disk"))
+        const refusal = yield* Effect.flip(
+          gateway.send.message(target, withFile("document", makeFile("document", bytes, { content })))
+        )
+        assert.strictEqual(refusal._tag, "GatewayUnavailable")
+        assert.deepStrictEqual(sent(core), [])
+      }))
+
+    it.live("a connection that breaks before all of the file was sent leaves no doubt, and it may be sent later", () =>
+      Effect.gen(function*() {
+        const { core, gateway, proxy } = yield* setup(adapter)
+        const bytes = fileBytes("document", 100_000)
+        const content = Stream.concat(
+          inParts(bytes.subarray(0, 50_000)),
+          Stream.unwrap(Effect.as(proxy.disable, Stream.concat(Stream.never, inParts(bytes.subarray(50_000)))))
+        )
         const refusal = yield* Effect.flip(
           gateway.send.message(target, withFile("document", makeFile("document", bytes, { content })))
         )

@@ -89,7 +89,7 @@ export const make = Effect.fnUntraced(function*(
         return Effect.void
       }),
     history: ChatHistory.make(options.name, http),
-    send: EnvelopeSending.make(http, sending),
+    send: EnvelopeSending.make(options.name, http, sending),
     login: SlotLogin.make(options.name, http, rest, loginOptions),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe

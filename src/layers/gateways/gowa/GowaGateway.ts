@@ -143,7 +143,7 @@ export const make = Effect.fnUntraced(function*(
     start: gowa.start,
     media: GowaMedia.make(name, rest, gowa),
     history: ChatHistory.make(name, rest),
-    send: EnvelopeSending.make(rest, sending),
+    send: EnvelopeSending.make(name, rest, sending),
     login: SlotLogin.make(name, rest, slots, loginOptions)
   }
 })

@@ -98,7 +98,7 @@ export const make = Effect.fnUntraced(function*(
     webhook: makeWebhook(options.name, rest),
     history: WahaHistory.make(options.name, client, rest, lids),
     media: WahaMedia.make(options.name, client, rest),
-    send: WahaSending.make(client, sending),
+    send: WahaSending.make(rest, client, sending),
     login: WahaLogin.make(options.name, client, rest),
     ensureSlot: rest.ensureSlot,
     probe: rest.probe

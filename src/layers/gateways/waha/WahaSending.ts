@@ -4,43 +4,103 @@
  */
 import { Effect } from "effect"
 import type { MediaKind } from "../../../domain/OutgoingFile.ts"
-import { everyone, isMedia } from "../../../domain/Send.ts"
-import type { OutgoingMessage, Send, SendOutcomeUnknown, SendRefused } from "../../../services/GatewayParts.ts"
+import { everyone, isAction, isMedia } from "../../../domain/Send.ts"
+import type { ActionContent, MessageContent, RepliedTo } from "../../../domain/Send.ts"
+import type {
+  OutgoingMessage,
+  Send,
+  SendOutcomeUnknown,
+  SendRefused,
+  SessionTarget
+} from "../../../services/GatewayParts.ts"
 import { jsonBody } from "../fileBodies.ts"
 import type { RestClient } from "../RestClient.ts"
 import { inDoubt, refusedForGood, refusedForNow } from "../sendAnswers.ts"
 import type { SendRest } from "../SendRest.ts"
 import { asPayload, readMessageRef, textIn } from "./payloads.ts"
 import { isSuccess, isUnknownSession, readReply } from "./WahaRest.ts"
-import type { Reply } from "./WahaRest.ts"
+import type { Reply, WahaRest } from "./WahaRest.ts"
 
-export const make = (rest: RestClient, sending: SendRest): Send => ({
-  contents: new Set(["text", "location", "contact", "poll", "image", "document", "voice", "video"] as const),
-  message: Effect.fn("WahaSending.message")(function*(target, message) {
-    const { body, path } = compose(message)
-    const { file } = message
-    // Without a session the server takes the one named `default`.
-    const whole = { session: target.upstreamId, chatId: toAddress(message.to), ...body }
-    const reply = readReply(
-      yield* sending.submit({
-        method: "POST",
-        url: rest.at("api", path),
-        body: whole,
-        ...(file === null ? undefined : {
-          file: jsonBody(
-            (data) => ({ ...whole, file: { mimetype: file.mimeType, filename: file.fileName, data } }),
-            file
-          )
-        })
-      })
+/** The server answers when WhatsApp has. */
+const signalMillis = 10_000
+
+export const make = (waha: WahaRest, rest: RestClient, sending: SendRest): Send => {
+  /** The server's own event tells of it, with ids that its answer does not have. */
+  const act = Effect.fnUntraced(function*({ upstreamId: session }: SessionTarget, to: string, content: ActionContent) {
+    const messageId = formatRef(content.target, to)
+    const message = rest.at("api", session, "chats", toAddress(to), "messages", messageId)
+    const answer = yield* sending.submit(
+      content.type === "reaction"
+        ? { method: "PUT", url: rest.at("api", "reaction"), body: { session, messageId, reaction: content.emoji } }
+        : content.type === "edit"
+        ? { method: "PUT", url: message, body: { text: content.text } }
+        : { method: "DELETE", url: message, body: undefined }
     )
-    if (!isSuccess(reply)) return yield* judge(reply)
-    const waId = readSentId(reply.own)
-    return waId === null
-      ? yield* inDoubt("the gateway answered with success and without the message's id")
-      : { waId }
+    const reply = readReply(answer)
+    const done = reply.status >= 200 && reply.status < 300 && (answer.text === "" || reply.own !== null)
+    return done ? { waId: null } : yield* judge(reply)
   })
-})
+
+  const signal = Effect.fn("WahaSending.signal")(function*(operation: string, path: string, body: unknown) {
+    const question = { operation, method: "POST", url: rest.at("api", path), body, millis: signalMillis } as const
+    const reply = yield* waha.ask(question)
+    if (reply.status < 200 || reply.status >= 300) return yield* waha.refused(operation, reply)
+  })
+
+  return {
+    contents: new Set(
+      [
+        "text",
+        "location",
+        "contact",
+        "poll",
+        "image",
+        "document",
+        "voice",
+        "video",
+        "reaction",
+        "edit",
+        "revoke"
+      ] as const
+    ),
+    message: Effect.fn("WahaSending.message")(function*(target, message) {
+      const { content, file, to } = message
+      if (isAction(content)) return yield* act(target, to, content)
+      const { body, path } = compose({ ...message, content })
+      // Without a session the server takes the one named `default`.
+      const whole = { session: target.upstreamId, chatId: toAddress(to), ...body }
+      const reply = readReply(
+        yield* sending.submit({
+          method: "POST",
+          url: rest.at("api", path),
+          body: whole,
+          ...(file === null ? undefined : {
+            file: jsonBody(
+              (data) => ({ ...whole, file: { mimetype: file.mimeType, filename: file.fileName, data } }),
+              file
+            )
+          })
+        })
+      )
+      if (!isSuccess(reply)) return yield* judge(reply)
+      const waId = readSentId(reply.own)
+      return waId === null
+        ? yield* inDoubt("the gateway answered with success and without the message's id")
+        : { waId }
+    }),
+    read: ({ upstreamId: session }, chat, message) =>
+      signal("mark a message as read", "sendSeen", {
+        session,
+        chatId: toAddress(chat),
+        messageIds: [formatRef(message, chat)]
+      }),
+    typing: ({ upstreamId: session }, chat, active) =>
+      signal("show a chat that somebody types", active ? "startTyping" : "stopTyping", {
+        session,
+        chatId: toAddress(chat)
+      })
+  }
+}
 
 /** `628…@s.whatsapp.net` is `628…@c.us` here. */
 const toAddress = (jid: string): string => jid.replace(/@s\.whatsapp\.net$/, "@c.us")
@@ -55,17 +115,20 @@ const mediaPaths: Readonly<Record<MediaKind, string>> = {
   sticker: "sendFile"
 }
 
+/** The id of a message as the server has it: `{true|false}_{chat}_{raw}[_{participant}]`. */
+const formatRef = ({ fromMe, sender, waId }: RepliedTo, chat: string): string =>
+  [
+    String(fromMe),
+    toAddress(chat),
+    waId,
+    ...(chat.endsWith("@g.us") && sender !== "" ? [toAddress(sender)] : [])
+  ].join("_")
+
+/** Of a message; what is done to one has paths of its own. */
 const compose = (
-  { content, file, mentions, replyTo, to }: OutgoingMessage
+  { content, file, mentions, replyTo, to }: OutgoingMessage & { readonly content: MessageContent }
 ): { readonly path: string; readonly body: Readonly<Record<string, unknown>> } => {
-  const reply = replyTo === null ? undefined : {
-    reply_to: [
-      String(replyTo.fromMe),
-      toAddress(to),
-      replyTo.waId,
-      ...(to.endsWith("@g.us") && replyTo.sender !== "" ? [toAddress(replyTo.sender)] : [])
-    ].join("_")
-  }
+  const reply = replyTo === null ? undefined : { reply_to: formatRef(replyTo, to) }
   if (isMedia(content)) {
     return {
       path: mediaPaths[content.type],

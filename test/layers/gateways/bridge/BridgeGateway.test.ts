@@ -19,6 +19,7 @@ import {
 import { gatewayConformance } from "../../../conformance/gateway/index.ts"
 import { everything, isMessage, makeClock, pagesConformance, readAll } from "../../../conformance/gateway/history.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { actionsConformance } from "../../../conformance/gateway/actions.ts"
 import { sendingFilesConformance } from "../../../conformance/gateway/sendingFiles.ts"
 import { loginConformance } from "../../../conformance/gateway/login.ts"
 import { keyOf } from "../../../conformance/gateway/webhooks.ts"
@@ -62,6 +63,7 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+actionsConformance(adapter, { echoes: false })
 sendingFilesConformance(adapter, MediaKind.literals)
 loginConformance(adapter, { renews: true })
 pagesConformance(adapter)

@@ -10,6 +10,7 @@ import { setup, target } from "../../../conformance/gateway/harness.ts"
 import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
 import { mediaConformance } from "../../../conformance/gateway/media.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { actionsConformance } from "../../../conformance/gateway/actions.ts"
 import { sendingFilesConformance } from "../../../conformance/gateway/sendingFiles.ts"
 import { webhookGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { adapter } from "./adapter.ts"
@@ -22,6 +23,7 @@ sendingConformance(adapter, {
     ["6280112345678@s.whatsapp.net", "SendRefused reach-out-limit"]
   ]
 })
+actionsConformance(adapter, { echoes: false })
 sendingFilesConformance(adapter, MediaKind.literals)
 loginConformance(adapter, { renews: true })
 passkeyConformance(adapter)

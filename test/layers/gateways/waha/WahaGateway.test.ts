@@ -7,6 +7,7 @@ import type { WahaOptions } from "../../../../src/simulator/waha/WahaServer.ts"
 import { type Adapter, html, json, type SessionAdapter } from "../../../conformance/gateway/harness.ts"
 import { completeGatewayConformance } from "../../../conformance/gateway/index.ts"
 import { sendingConformance } from "../../../conformance/gateway/sending.ts"
+import { actionsConformance } from "../../../conformance/gateway/actions.ts"
 import { sendingFilesConformance } from "../../../conformance/gateway/sendingFiles.ts"
 import { historyConformance } from "../../../conformance/gateway/history.ts"
 import { loginConformance, passkeyConformance } from "../../../conformance/gateway/login.ts"
@@ -47,6 +48,7 @@ const adapter: SessionAdapter & Adapter<WahaGateway.WahaGateway> = {
 completeGatewayConformance(adapter)
 loginConformance(adapter, { renews: false })
 passkeyConformance(adapter)
+actionsConformance(adapter, { echoes: true })
 sendingFilesConformance(adapter, ["image", "document", "voice", "video"])
 
 // The answers differ between engines.

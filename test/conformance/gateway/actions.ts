@@ -1,0 +1,102 @@
+/** What is done to messages, and what a chat is told without one: at the right message, in the right chat, and never twice. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import type { MessageId } from "../../../src/domain/Ids.ts"
+import type { ActionContent, ActionTarget } from "../../../src/domain/Send.ts"
+import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
+import { makeTarget } from "../../support/gateway.ts"
+import { type Adapter, type Having, setup, target } from "./harness.ts"
+import { text } from "./sending.ts"
+
+const chat = "6281298765432@s.whatsapp.net"
+const group = "120363025246125486@g.us"
+
+const message = (change: Partial<ActionTarget> = {}): ActionTarget => ({
+  message: "msg_0" as MessageId,
+  waId: "3EB0AA",
+  fromMe: false,
+  sender: chat,
+  ...change
+})
+
+const acts: ReadonlyArray<readonly [event: string, content: ActionContent, text: string]> = [
+  ["message.reaction", { type: "reaction", target: message(), emoji: "👍🏽" }, "👍🏽"],
+  ["message.reaction", { type: "reaction", target: message(), emoji: "" }, ""],
+  [
+    "message.edited",
+    { type: "edit", target: message({ fromMe: true }), text: "until \"seven\"\n" },
+    "until \"seven\"\n"
+  ],
+  ["message.revoked", { type: "revoke", target: message({ fromMe: true }) }, ""]
+]
+
+const done = (core: SimulatorCore) =>
+  core.ledger.entries().flatMap(({ event, id, sent, target }) =>
+    sent === undefined ? [] : [{ event, id, target, ...sent }]
+  )
+
+/** `echoes`: the gateway's own event tells of it, and the answer has no id. */
+export const actionsConformance = (
+  adapter: Adapter<Having<"send">>,
+  { echoes }: { readonly echoes: boolean }
+): void => {
+  describe(`${adapter.name}: what is done to messages`, () => {
+    it.live("is done to that message of that chat", () =>
+      Effect.gen(function*() {
+        const { core, gateway } = yield* setup(adapter)
+        for (const [event, content, said] of acts) {
+          for (const to of [chat, group]) {
+            const { waId } = yield* gateway.send.message(target, text("", { to, content }))
+            const last = done(core).at(-1)!
+            assert.deepStrictEqual(
+              [last.event, last.target, last.chat, last.text],
+              [event, "3EB0AA", to, said],
+              content.type
+            )
+            assert.strictEqual(waId === null, echoes)
+            if (!echoes) assert.strictEqual(waId, last.id)
+          }
+        }
+      }))
+
+    it.live("is in doubt where no answer came, refused where there is no account, and never tried again", () =>
+      Effect.gen(function*() {
+        const { core, device, gateway } = yield* setup(adapter)
+        for (const [, content] of acts) {
+          core.applyFault({ kind: "send", when: "after", answer: "reset", times: 1 })
+          const before = done(core).length
+          const doubt = yield* Effect.flip(gateway.send.message(target, text("", { to: chat, content })))
+          assert.deepStrictEqual([doubt._tag, done(core).length - before], ["SendOutcomeUnknown", 1], content.type)
+        }
+        const before = done(core).length
+        device.connected = false
+        for (const [, content] of acts) {
+          const refusal = yield* Effect.flip(gateway.send.message(target, text("", { to: chat, content })))
+          assert.strictEqual(refusal._tag === "SendRefused" && !refusal.permanent, true, content.type)
+        }
+        assert.strictEqual(done(core).length, before)
+      }))
+
+    it.live("a message is marked as read and a chat sees that somebody types, or it is said that it could not be", () =>
+      Effect.gen(function*() {
+        const { device, gateway, proxy } = yield* setup(adapter)
+        const { read, typing } = gateway.send
+        if (read === undefined || typing === undefined) return yield* Effect.die("the gateway has both")
+        yield* read(target, chat, message())
+        yield* typing(target, group, true)
+        yield* typing(target, group, false)
+        assert.deepStrictEqual(device.signals, [
+          `read 3EB0AA in ${chat}`,
+          `typing start in ${group}`,
+          `typing stop in ${group}`
+        ])
+        const refused = yield* Effect.flip(typing(makeTarget("nobody"), chat, true))
+        assert.strictEqual(refused._tag, "GatewayUnavailable")
+        yield* proxy.disable
+        const away = yield* Effect.flip(read(target, chat, message()))
+        assert.strictEqual(away._tag, "GatewayUnavailable")
+        assert.notInclude(away.message, "62812")
+        assert.strictEqual(device.signals.length, 3)
+      }))
+  })
+}
