@@ -57,6 +57,7 @@ const makePayload = (tag: string): unknown => {
   if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }
   if (tag === "Devices.AnswerPasskey") return { id: `dev_${"0".repeat(26)}`, assertion: {} }
   if (tag === "Login") return { id: `dev_${"0".repeat(26)}`, method: "qr" }
+  if (tag === "DeadLetters.Drop") return { ids: ["a"] }
   if (tag === "Messages.Send") return { id: `dev_${"0".repeat(26)}`, to: "62811", text: "a" }
   if (tag === "Schedules.Create") {
     return { device: `dev_${"0".repeat(26)}`, message: { to: "62811", text: "a" }, cron: "0 9 * * *", zone: "UTC" }
