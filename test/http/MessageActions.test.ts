@@ -84,6 +84,8 @@ describe("what is done to messages", () => {
           ], path)
           yield* sent(answer.body)
         }
+        const own = yield* api(`/messages/${message}/read`)
+        assert.deepStrictEqual([own.status, own.body._tag], [400, "ContentInvalid"], "nobody marks what is their own")
         assert.deepStrictEqual(done(), [
           ["message.reaction", waId, "👍"],
           ["message.reaction", waId, ""],
@@ -110,6 +112,17 @@ describe("what is done to messages", () => {
       }),
     60_000
   )
+
+  it.live("is nothing that something else is done to", () =>
+    Effect.gen(function*() {
+      const { api, id, sent } = yield* begin("bridge")
+      const { id: message } = yield* sent((yield* api(`/devices/${id}/messages`, { to, text: "hello" })).body)
+      const reaction = yield* sent((yield* api(`/messages/${message}/reaction`, { emoji: "👍" })).body)
+      for (const [path, json] of [["reaction", { emoji: "👎" }], ["revoke", undefined], ["read", undefined]] as const) {
+        const { body, status } = yield* api(`/messages/${reaction.id}/${path}`, json)
+        assert.deepStrictEqual([status, body._tag], [400, "ContentInvalid"], path)
+      }
+    }))
 
   it.live("a key makes repeats one, and another emoji another request", () =>
     Effect.gen(function*() {
@@ -198,7 +211,7 @@ describe("what is done to messages", () => {
   it.live("only a key with the scope send may, for messages of its own devices alone; over RPC as well", () =>
     Effect.gen(function*() {
       const limited = `dev_${"Z".repeat(26)}` as DeviceId
-      const { post, received, server } = yield* setup({
+      const { device, post, received, server } = yield* setup({
         keys: [["all", ["send"], "all"], ["reader", ["read"], "reader"], ["limited", ["send"], "limited", [limited]]]
       })
       const as = (key: string) => ({ authorization: `Bearer ${key}` })
@@ -207,6 +220,9 @@ describe("what is done to messages", () => {
         const foreign = yield* post(`/messages/${received}/${path}`, json, as("limited"))
         assert.deepStrictEqual([foreign.status, foreign.body._tag], [404, "MessageNotFound"])
       }
+      const mine = yield* post(`/devices/${device}/messages`, { to, text: "to be sent" }, as("all"))
+      const foreign = yield* post(`/messages/${mine.body.id}/reaction`, { emoji: "👍" }, as("limited"))
+      assert.deepStrictEqual([foreign.status, foreign.body._tag], [404, "MessageNotFound"])
       const accepted = yield* Effect.flatMap(
         ColumbaClient,
         ({ messages }) => messages.react({ id: received, emoji: "👍", idempotencyKey: "r1" })
