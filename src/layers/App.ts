@@ -50,6 +50,7 @@ import { consume, loadHandlers } from "./app/consumer.ts"
 import { databaseReadiness, openStorage } from "./app/database.ts"
 import { makeGateways, startSimulator } from "./app/gateways.ts"
 import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
+import { sharedPacing } from "./app/pacing.ts"
 import { relays } from "./app/sinks.ts"
 import { makeStages, stopInOrder } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
@@ -205,10 +206,11 @@ export const start = Effect.fn("App.start")(function*(
     yield* keepMedia.pipe(Scope.provide(stages.relays), Effect.provideContext(Context.merge(ground, media)))
   }
   if (settings.roles.has("devices")) {
+    const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), ground)
     yield* leased.start(stages.foundation).pipe(
       Scope.provide(stages.fleet),
       Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
-      Effect.provideContext(ground),
+      Effect.provideContext(Context.merge(ground, shared)),
       Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
     )
   }

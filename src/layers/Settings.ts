@@ -21,6 +21,7 @@ export interface Settings {
     | { readonly _tag: "Embedded"; readonly dataDir: string }
     | { readonly _tag: "Postgres"; readonly url: Redacted.Redacted<string> }
   readonly rabbitUrl: Redacted.Redacted<string> | null
+  readonly redisUrl: Redacted.Redacted<string> | null
   /** Without one, the embedded database gets the built-in simulator and Postgres gets none. */
   readonly gateway:
     | { readonly _tag: "Simulator"; readonly demoDevices: number }
@@ -149,7 +150,6 @@ const listUnusedSecrets = (values: Values): ReadonlyArray<readonly [string, unkn
 
 const listNotes = (values: Values): ReadonlyArray<string> => {
   const unused = [
-    ["REDIS_URL", values.redisUrl, "pacing is kept in the database, which all processes share"],
     ...(values.gatewayUrl === null ? [] : listUnusedSecrets(values))
   ] as const
   const notes = unused.flatMap(([name, value, why]) => value === null ? [] : [`${name} is set and unused: ${why}`])
@@ -179,6 +179,7 @@ const derive = (values: Values): Settings => ({
     ? { _tag: "Embedded", dataDir: values.dataDir }
     : { _tag: "Postgres", url: values.databaseUrl },
   rabbitUrl: values.rabbitUrl,
+  redisUrl: values.redisUrl,
   gateway: chooseGateway(values),
   publicUrl: values.publicUrl,
   host: values.host,

@@ -30,6 +30,9 @@ export const postgresUrl = (given: string): Redacted.Redacted<string> | null => 
 export const amqpUrl = (given: string): Redacted.Redacted<string> | null =>
   urlWith(["amqp:", "amqps:"])(given) === null ? null : Redacted.make(given)
 
+export const redisUrl = (given: string): Redacted.Redacted<string> | null =>
+  urlWith(["redis:", "rediss:"])(given) === null ? null : Redacted.make(given)
+
 const isRole = Schema.is(Role)
 const isScope = Schema.is(Scope)
 const isDeviceId = Schema.is(DeviceId)

@@ -20,11 +20,11 @@ import {
   paths,
   postgresUrl,
   publicUrl,
+  redisUrl,
   retention,
   roles,
   share,
-  TraceSampler,
-  urlWith
+  TraceSampler
 } from "./settingsValues.ts"
 
 /** One environment variable and its command line flag. */
@@ -100,10 +100,10 @@ export const variables = {
     unset: "no broker; readers use the streams of the API",
     secret: true
   }),
-  redisUrl: variable("REDIS_URL", parsed(urlWith(["redis:", "rediss:"])), null, {
+  redisUrl: variable("REDIS_URL", parsed(redisUrl), null, {
     expected: "a URL like redis://host:6379",
-    about: "not used in this version: pacing is kept in the database, which all processes share",
-    unset: "nothing",
+    about: "Redis that shares the rates of accounts with installations that have another database",
+    unset: "each installation keeps to its own pacing",
     secret: true
   }),
   gatewayUrl: variable("WHATSAPP_API_URL", parsed(httpUrl), null, {

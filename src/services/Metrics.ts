@@ -296,6 +296,9 @@ export const sendsEnded = Metric.counter("columba_sends_total", {
     "Messages that Columba was to send, by what became of them; one in doubt is counted again when it is settled",
   incremental: true
 })
+export const redisConnected = Metric.gauge("columba_redis_connected", {
+  description: "Whether Redis has answered when it was last asked for the rate of an account"
+})
 /** Label `reason`: the rule of pacing. */
 export const devicesPaced = Metric.gauge("columba_devices_paced", {
   description: "Devices whose messages wait because of their pacing, by rule"

@@ -31,6 +31,7 @@ const settings: Settings = {
   openAi: null,
   media: null,
   pacing: {},
+  redisUrl: null,
   otlpEndpoint: "http://user:hunter2@collector:4318",
   otlpProtocol: null,
   traceSampler: null,

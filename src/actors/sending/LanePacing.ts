@@ -3,7 +3,7 @@
  * has something to send, so that a restart resets nothing, and then kept up with each claim. Time is the database's, as the
  * last statement gave it, carried on by the monotonic clock: the wall clock of this machine plays no part.
  */
-import { Clock, Duration, Effect, Metric } from "effect"
+import { Clock, Duration, Effect, Metric, Option } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -15,6 +15,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { historyMillis, nextSendAt, record, restingChats, restore } from "../../services/SendPacing.ts"
 import type { Pace } from "../../services/SendPacing.ts"
 import type { ClaimedSend, SendRepository } from "../../services/SendRepository.ts"
+import { SharedPacing } from "../../services/SharedPacing.ts"
 import type { SendSettings } from "../../services/SendSettings.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as DueSet from "../gateway/DueSet.ts"
@@ -40,6 +41,8 @@ export interface LanePacing {
   readonly read: (cell: DeviceCell) => Effect.Effect<boolean, StorageUnavailable>
   /** Chats that are not to be written to yet. */
   readonly resting: (id: DeviceId) => ReadonlyArray<string>
+  /** The turn among processes that keep the account's rate together; false: the device is closed until it may have it. */
+  readonly turn: (cell: DeviceCell) => Effect.Effect<boolean>
   readonly claimed: (send: ClaimedSend) => void
   /** All that waits is for resting chats, or nothing waits. */
   readonly nothing: (id: DeviceId) => void
@@ -57,6 +60,7 @@ export const make = Effect.fnUntraced(function*(
   due: (id: DeviceId) => void
 ): Effect.fn.Return<LanePacing, never, Scope.Scope> {
   const clock = yield* Clock.Clock
+  const shared = yield* Effect.serviceOption(SharedPacing)
   const all = new Map<DeviceId, Paced>()
   const timers = yield* DueSet.make<DeviceId>({ grain, onDue: due })
   const mono = () => monotonicMillis(clock)
@@ -116,6 +120,13 @@ export const make = Effect.fnUntraced(function*(
       const paced = all.get(id)
       return paced === undefined ? [] : [...restingChats(paced.pace, mono() + paced.offset).keys()]
     },
+    turn: Effect.fnUntraced(function*({ actorState, device: { id } }) {
+      const paced = all.get(id)
+      if (paced === undefined || Option.isNone(shared)) return true
+      const wait = yield* shared.value.take(actorState.jid ?? id, paced.pace.pacing)
+      if (wait > 0) close(id, paced, "rate", mono() + paced.offset + wait)
+      return wait === 0
+    }),
     claimed: ({ chat, claimedAt, deviceId }) => {
       const paced = all.get(deviceId)
       if (paced === undefined || claimedAt === null) return

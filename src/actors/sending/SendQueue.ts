@@ -206,6 +206,10 @@ export const make = Effect.fnUntraced(function*(
 
   const serve = Effect.fnUntraced(function*(id: DeviceId, lane: Lane, cell: DeviceCell) {
     const { heard } = lane
+    if (!(yield* pacing.turn(cell))) {
+      lane.claiming = false
+      return
+    }
     const claimedAt = now()
     const claimed = yield* Effect.exit(sends.claim(id, cell.epoch, pacing.resting(id)))
     lane.claiming = false

@@ -1,0 +1,12 @@
+/** The rates of accounts, shared over Redis if there is one. */
+import { Effect, Layer } from "effect"
+import type { Readiness } from "../../services/Readiness.ts"
+import type { Settings } from "../Settings.ts"
+
+/** `SharedPacing`, or nothing without the setting. Building does not wait for Redis. */
+export const sharedPacing = ({ redisUrl }: Settings): Layer.Layer<never, never, Readiness> =>
+  redisUrl === null
+    ? Layer.empty
+    : Layer.unwrap(
+      Effect.map(Effect.promise(() => import("../redis/RedisPacing.ts")), (RedisPacing) => RedisPacing.layer(redisUrl))
+    )
