@@ -1,7 +1,8 @@
 /**
  * Three kinds of tests. `unit` needs nothing and starts nothing. `servers` get a Postgres and a RabbitMQ, which vitest
- * starts only when a file of the kinds that use them is in the run. `process` runs the built program and kills it. The
- * last two wait for other processes most of the time, so they run beside each other.
+ * starts only when a file of the kinds that use them is in the run; tests of Redis start one for themselves. `process`
+ * runs the built program and kills it. The last two wait for other processes most of the time, so they run beside each
+ * other.
  *
  * Files that run in one worker share the modules that they import: loading them anew for every file would be half of all
  * the computing. So a file must leave nothing behind that another one sees.

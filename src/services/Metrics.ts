@@ -297,7 +297,7 @@ export const sendsEnded = Metric.counter("columba_sends_total", {
   incremental: true
 })
 export const redisConnected = Metric.gauge("columba_redis_connected", {
-  description: "Whether Redis has answered when it was last asked for the rate of an account"
+  description: "Whether Redis answers, which shares the rates of accounts with other installations"
 })
 /** Label `reason`: the rule of pacing. */
 export const devicesPaced = Metric.gauge("columba_devices_paced", {

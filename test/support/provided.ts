@@ -5,11 +5,12 @@ export const outsideServers = (asked: string): never => {
   )
 }
 
-/** The folders whose tests get a Postgres and a RabbitMQ. All other tests run without them. */
+/** The folders whose tests use servers. They get a Postgres and a RabbitMQ; those of Redis start one of their own each. */
 export const serverFolders = [
   "test/conformance",
   "test/integration",
   "test/layers/postgres",
   "test/layers/rabbitmq",
+  "test/layers/redis",
   "test/support/servers"
 ]

@@ -7,6 +7,7 @@ import { Clock, Duration, Effect, Metric, Option } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
+import { canonical } from "../../domain/Jid.ts"
 import { formatPacing, isOff } from "../../domain/Pacing.ts"
 import type { Pacing } from "../../domain/Pacing.ts"
 import { PacingReason } from "../../domain/Send.ts"
@@ -41,8 +42,10 @@ export interface LanePacing {
   readonly read: (cell: DeviceCell) => Effect.Effect<boolean, StorageUnavailable>
   /** Chats that are not to be written to yet. */
   readonly resting: (id: DeviceId) => ReadonlyArray<string>
-  /** The turn among processes that keep the account's rate together; false: the device is closed until it may have it. */
+  /** The turn among installations that share the account's rate; false: the device is closed until it may ask again. */
   readonly turn: (cell: DeviceCell) => Effect.Effect<boolean>
+  /** Nothing was sent in the turn. To be called before `forget`. */
+  readonly giveBack: (cell: DeviceCell) => Effect.Effect<void>
   readonly claimed: (send: ClaimedSend) => void
   /** All that waits is for resting chats, or nothing waits. */
   readonly nothing: (id: DeviceId) => void
@@ -120,13 +123,20 @@ export const make = Effect.fnUntraced(function*(
       const paced = all.get(id)
       return paced === undefined ? [] : [...restingChats(paced.pace, mono() + paced.offset).keys()]
     },
-    turn: Effect.fnUntraced(function*({ actorState, device: { id } }) {
+    turn: Effect.fnUntraced(function*(cell) {
+      const { id } = cell.device
       const paced = all.get(id)
       if (paced === undefined || Option.isNone(shared)) return true
-      const wait = yield* shared.value.take(actorState.jid ?? id, paced.pace.pacing)
+      const wait = yield* shared.value.take(accountOf(cell), paced.pace.pacing)
       if (wait > 0) close(id, paced, "rate", mono() + paced.offset + wait)
       return wait === 0
     }),
+    giveBack: (cell) => {
+      const paced = all.get(cell.device.id)
+      return paced === undefined || Option.isNone(shared)
+        ? Effect.void
+        : shared.value.giveBack(accountOf(cell), paced.pace.pacing)
+    },
     claimed: ({ chat, claimedAt, deviceId }) => {
       const paced = all.get(deviceId)
       if (paced === undefined || claimedAt === null) return
@@ -156,3 +166,6 @@ export const make = Effect.fnUntraced(function*(
     })
   }
 })
+
+/** What the installations that are linked to one WhatsApp account have in common. */
+const accountOf = ({ actorState: { jid }, device }: DeviceCell): string => jid === null ? device.id : canonical(jid)

@@ -212,6 +212,7 @@ export const make = Effect.fnUntraced(function*(
     }
     const claimedAt = now()
     const claimed = yield* Effect.exit(sends.claim(id, cell.epoch, pacing.resting(id)))
+    if (Exit.isFailure(claimed) || claimed.value === null) yield* pacing.giveBack(cell)
     lane.claiming = false
     if (Exit.isFailure(claimed)) {
       lane.pausedUntil = now() + retryMillis
@@ -242,6 +243,7 @@ export const make = Effect.fnUntraced(function*(
       yield* Effect.retry(sends.release(send, answer), {
         schedule: Schedule.spaced(retryMillis)
       })
+      yield* pacing.giveBack(cell)
       pacing.forget(id)
     }).pipe(
       Effect.catchCause((cause) =>

@@ -1,105 +1,194 @@
 /**
- * `SharedPacing` over Redis: one token bucket per account, by `effect/persistence`. Redis holds up nothing: while it does not
- * answer within a moment, devices keep to their own pacing, and readiness and a metric say so.
+ * `SharedPacing` over Redis: one token bucket per account, kept by a script under Redis's clock, so that the clocks of the
+ * machines that share it play no part. Redis holds up nothing: while it does not answer within a moment it is not asked, each
+ * installation keeps to its own pacing, and readiness and a metric say so.
  */
-import { Duration, Effect, Exit, Layer, Metric, Redacted } from "effect"
-import { RateLimiter } from "effect/persistence"
-import { NodeRedis } from "@effect/platform-node"
+import { createClient } from "@redis/client"
+import { Cause, Effect, Layer, Metric, Redacted } from "effect"
+import type { Scope } from "effect"
 import { readRate } from "../../domain/Pacing.ts"
+import type { Pacing } from "../../domain/Pacing.ts"
 import { digest } from "../../services/EventIdentity.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { SharedPacing } from "../../services/SharedPacing.ts"
 
-/** A message waits no longer for Redis. */
+/** A message waits no longer for Redis, and only the first ones when it has stopped answering. */
 const answerMax = "300 millis"
 
-const connectMillis = 2000
+/** A connection is tried out so often, with the same script as devices use. */
+const probeEvery = "1 second"
 
-/** From one attempt to connect to the next. */
-const reconnectMillis = 1000
+/** For connecting and logging in. */
+const connectMax = "3 seconds"
+
+const reconnectAfter = "1 second"
+
+/** Requests of one connection without an answer. As long as it answers there is one per device at most. */
+const requestsMax = 20_000
+
+const prefix = "columba:pacing:"
+
+/**
+ * The time at which the account's bucket is full again says all of it. It is never further away than an empty bucket takes
+ * to fill, also where Redis's clock was set back or the pacing was a slower one. Answers the milliseconds to wait; at 0 the
+ * turns are taken. Negative turns are given back.
+ */
+const script = `
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local interval, burst, turns = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local full = math.max(now, math.min(tonumber(redis.call('GET', KEYS[1]) or 0), now + math.ceil(burst * interval)))
+local wait = 0
+if turns > 0 then wait = math.max(0, math.ceil(full - (burst - turns) * interval - now)) end
+if wait == 0 then full = math.max(now, math.ceil(full + turns * interval)) end
+if full > now then
+  redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', string.format('%.0f', full - now))
+else
+  redis.call('DEL', KEYS[1])
+end
+return wait
+`
+
+type Client = ReturnType<typeof open>
+
+interface Bucket {
+  readonly key: string
+  readonly interval: number
+  readonly burst: number
+}
+
+/** Takes the bucket of this key, which is none of an account, for probing: it is full again after a millisecond. */
+const probe: Bucket = { key: "probe", interval: 1, burst: 1000 }
 
 export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing, never, Readiness> =>
   Layer.effect(
     SharedPacing,
     Effect.gen(function*() {
       const readiness = yield* Readiness
-      const scope = yield* Effect.scope
-      let limiter: RateLimiter.RateLimiter | null = null
-      let isThere: boolean | null = null
+      /** The connection that has answered when it was last asked. */
+      let current: Client | null = null
+      let missing: string | null = "not connected yet"
+      let told = false
 
-      const note = (answered: boolean): Effect.Effect<void> =>
+      const answers = (client: Client): Effect.Effect<void> =>
         Effect.suspend(() => {
-          if (isThere === answered) return Effect.void
-          isThere = answered
+          current = client
+          if (missing === null) return Effect.void
+          missing = null
+          told = false
           return Effect.andThen(
-            Metric.update(Metrics.redisConnected, answered ? 1 : 0),
-            answered
-              ? Effect.logInfo("Redis answers: the rates of accounts are shared")
-              : Effect.logWarning("Redis does not answer: each process keeps to the pacing of its own devices")
+            Metric.update(Metrics.redisConnected, 1),
+            Effect.logInfo("Redis answers: the rates of accounts are shared")
           )
         })
 
-      const client = NodeRedis.layer({
-        url: Redacted.value(url),
-        // What cannot be asked now is not asked later: the message has gone by then.
-        disableOfflineQueue: true,
-        socket: { connectTimeout: connectMillis, reconnectStrategy: () => reconnectMillis }
-      })
-      const limiting = RateLimiter.layer.pipe(
-        Layer.provide(RateLimiter.layerStoreRedis({ prefix: "columba:pacing:" })),
-        Layer.provide(client)
-      )
-      // Connecting may take for ever, and the start of the process does not wait for it.
-      yield* Effect.forkScoped(
-        Layer.buildWithScope(limiting, scope).pipe(
-          Effect.flatMap((context) => Effect.provideContext(RateLimiter.RateLimiter, context)),
-          Effect.flatMap((built) => {
-            limiter = built
-            return note(true)
-          }),
-          Effect.catchCause(() => note(false))
+      const isAway = (reason: string): Effect.Effect<void> =>
+        Effect.suspend(() => {
+          current = null
+          missing = reason
+          if (told) return Effect.void
+          told = true
+          return Effect.andThen(
+            Metric.update(Metrics.redisConnected, 0),
+            Effect.logWarning(`Redis does not answer (${reason}): this installation keeps to its own pacing alone`)
+          )
+        })
+
+      const connected = Effect.gen(function*() {
+        const client = yield* connect(url)
+        return yield* ask(client, probe, 1).pipe(
+          Effect.andThen(answers(client)),
+          Effect.andThen(Effect.sleep(probeEvery)),
+          Effect.forever
         )
+      }).pipe(Effect.scoped)
+
+      yield* Metric.update(Metrics.redisConnected, 0)
+      // The start of the process does not wait for Redis.
+      yield* connected.pipe(
+        Effect.catchCause((cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : isAway(describe(cause))),
+        Effect.andThen(Effect.sleep(reconnectAfter)),
+        Effect.forever,
+        Effect.forkScoped
       )
       yield* readiness.contribute(
         "redis",
-        Effect.sync(() => isThere === true ? "rates are shared" : "no answer; each process keeps to its own pacing")
+        Effect.sync(() =>
+          missing === null ? "rates are shared" : `${missing}; this installation keeps to its own pacing`
+        )
       )
-      return SharedPacing.of({
-        take: Effect.fnUntraced(function*(account, { burst = 1, rate }) {
-          const interval = rate === undefined ? null : readRate(rate)
-          if (interval === null) return 0
-          if (limiter === null) {
-            yield* note(false)
-            return 0
-          }
-          const taken = yield* Effect.exit(Effect.timeout(
-            limiter.consume({
-              algorithm: "token-bucket",
-              onExceeded: "fail",
-              window: Duration.millis(interval * burst),
-              limit: burst,
-              key: digest(account)
-            }),
-            answerMax
-          ))
-          if (Exit.isSuccess(taken)) {
-            yield* note(true)
-            return 0
-          }
-          const wait = readWait(taken)
-          yield* note(wait !== null)
-          return wait ?? 0
+
+      const request = (account: string, pacing: Pacing, turns: number): Effect.Effect<number> =>
+        Effect.suspend(() => {
+          const bucket = bucketOf(account, pacing)
+          const client = current
+          if (bucket === null || client === null) return Effect.succeed(0)
+          return Effect.catchCause(
+            ask(client, bucket, turns),
+            (cause) => Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.as(isAway(describe(cause)), 0)
+          )
         })
+
+      return SharedPacing.of({
+        take: (account, pacing) => request(account, pacing, 1),
+        giveBack: (account, pacing) => Effect.asVoid(request(account, pacing, -1))
       })
     })
   )
 
-/** Null where it is no answer of Redis. */
-const readWait = (
-  exit: Exit.Failure<unknown, RateLimiter.RateLimiterError | { readonly _tag: string }>
-): number | null => {
-  const error = exit.cause.reasons.find((reason) => reason._tag === "Fail")?.error
-  if (error === undefined || !("reason" in error) || error.reason._tag !== "RateLimitExceeded") return null
-  return Math.max(1, Duration.toMillis(error.reason.retryAfter))
+const bucketOf = (account: string, { burst = 1, rate }: Pacing): Bucket | null => {
+  const interval = rate === undefined ? null : readRate(rate)
+  return interval === null ? null : { key: digest(account), interval, burst }
+}
+
+const ask = (client: Client, { burst, interval, key }: Bucket, turns: number): Effect.Effect<number, string> =>
+  Effect.tryPromise({
+    try: () =>
+      client.eval(script, {
+        keys: [`${prefix}${key}`],
+        arguments: [String(interval), String(burst), String(turns)]
+      }),
+    catch: reasonOf
+  }).pipe(
+    Effect.timeoutOrElse({ duration: answerMax, orElse: () => Effect.fail(`no answer within ${answerMax}`) }),
+    Effect.map(Number)
+  )
+
+/** A connection does not repair itself: it ends with its scope, and the next one is a new one. */
+const open = (url: Redacted.Redacted<string>) =>
+  createClient({
+    url: Redacted.value(url),
+    // What cannot be asked now is not asked later: the message has gone by then.
+    disableOfflineQueue: true,
+    commandsQueueMaxLength: requestsMax,
+    socket: { reconnectStrategy: false }
+  })
+
+const connect = Effect.fnUntraced(
+  function*(url: Redacted.Redacted<string>): Effect.fn.Return<Client, string, Scope.Scope> {
+    const client = yield* Effect.acquireRelease(
+      Effect.try({ try: () => open(url), catch: reasonOf }),
+      // Not `close`, which waits for the answers of a Redis that gives none.
+      (opened) => Effect.sync(() => opened.destroy())
+    )
+    // Without a listener Node throws it. Whoever asks next gets the failure.
+    client.on("error", () => {})
+    yield* Effect.tryPromise({ try: () => client.connect(), catch: reasonOf }).pipe(
+      Effect.timeoutOrElse({ duration: connectMax, orElse: () => Effect.fail(`no connection within ${connectMax}`) })
+    )
+    return client
+  }
+)
+
+/** The message alone: other properties of such errors may hold the URL. */
+const reasonOf = (error: unknown): string => {
+  // Of several addresses each has an error of its own, and the whole has no message.
+  const first: unknown = error instanceof AggregateError ? error.errors[0] : error
+  return first instanceof Error ? first.message : "an unknown error"
+}
+
+const describe = (cause: Cause.Cause<string>): string => {
+  const failure = Cause.squash(cause)
+  return typeof failure === "string" ? failure : reasonOf(failure)
 }

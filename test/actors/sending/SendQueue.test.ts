@@ -8,6 +8,7 @@ import { parsePacing } from "../../../src/domain/Pacing.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { SendRepository } from "../../../src/services/SendRepository.ts"
 import type { NewSend } from "../../../src/services/SendRepository.ts"
+import { SharedPacing } from "../../../src/services/SharedPacing.ts"
 import { newSend } from "../../conformance/sendRepository.ts"
 import { messageDraft } from "../../support/drafts.ts"
 import { deviceId, pass } from "../../support/fleetBench.ts"
@@ -369,6 +370,40 @@ describe("the queue of messages to send", () => {
       assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2", "m3"])
       yield* pass("24 hours", "10 minutes")
       assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2", "m3", "m4"])
+      yield* life.stop
+    }))
+  )
+
+  test(
+    "a turn of the shared rate is taken for each message, waited for, and given back where nothing was sent",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      yield* paced("10/s")
+      send.answer = (_, n) => n === 1 ? refused("not-connected", false) : null
+      let taken = 0
+      let wait = 0
+      const accounts = new Set<string>()
+      const shared = SharedPacing.of({
+        take: (account) =>
+          Effect.sync(() => {
+            accounts.add(account)
+            if (wait === 0) taken++
+            return wait
+          }),
+        giveBack: () => Effect.sync(() => void taken--)
+      })
+      const life = yield* Effect.provideService(live(gateway), SharedPacing, shared)
+      for (const n of [1, 2, 3]) yield* accept(`m${n}`)
+      yield* pass("60 seconds")
+      assert.deepStrictEqual(send.texts(), ["m1", "m1", "m2", "m3"])
+      assert.deepStrictEqual([taken, accounts.size], [3, 1], "one turn per message that was sent, none for looking")
+      wait = 5000
+      yield* accept("m4")
+      yield* pass("12 seconds")
+      assert.strictEqual(send.given.length, 4, "others have the account's turns")
+      wait = 0
+      yield* pass("6 seconds")
+      assert.deepStrictEqual([send.texts().at(-1), taken], ["m4", 4])
       yield* life.stop
     }))
   )
