@@ -49,6 +49,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
     "@electric-sql/pglite*"
   ]],
   ["layers/rabbitmq", ["effect", "effect/*", "node:*", "amqplib*"]],
+  ["layers/redis", ["effect", "effect/*", "node:*", "@redis/client"]],
   ["layers/openai", ["effect", "effect/*", "node:*", "openai"]],
   ["layers/telemetry", ["effect", "effect/*", "node:*", "@effect/opentelemetry*", "@opentelemetry/*"]],
   ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws", "qr/decode.js"]],
