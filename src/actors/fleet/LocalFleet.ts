@@ -318,8 +318,10 @@ const make = Effect.gen(function*() {
           recordAgain(cell)
         }
       }
-      for (const id of lost) aliveBefore.set(id, forgotten.from)
+      // Whoever has them by the older database had them before us.
+      for (const id of [...lost, ...refused]) aliveBefore.set(id, forgotten.from)
       lost.clear()
+      refused.clear()
       recordedInactive.clear()
       changed.add(null)
     },

@@ -39,7 +39,8 @@ export const layer: Layer.Layer<AutoReplyRepository, never, SqlClient.SqlClient>
         const initial = autoReplyDefaults(device)
         return sql.unsafe<Row>(
           `insert into auto_replies as a (device_id, enabled, prompt, history, daily_limit, updated_at)
-          select d.id, coalesce($2, $6), coalesce($3, $7), coalesce($4, $8), coalesce($5, $9), clock_timestamp()
+          select d.id, coalesce($2::boolean, $6), coalesce($3::text, $7), coalesce($4::int, $8), coalesce($5::int, $9),
+            clock_timestamp()
           from devices d where d.id = $1
           on conflict (device_id) do update set enabled = coalesce($2, a.enabled), prompt = coalesce($3, a.prompt),
             history = coalesce($4, a.history), daily_limit = coalesce($5, a.daily_limit), updated_at = clock_timestamp()
