@@ -268,9 +268,11 @@ export const deadLetter: typeof DeadLetter.Encoded = {
   failures: [{ handler: "orders", attempts: 10, message: "Error: no such product", at: "2026-11-22T10:09:14.020Z" }]
 }
 
+const ids = [["/messages/", messageId], ["/subscriptions/", subscription.id], ["/schedules/", schedule.id]] as const
+
 /** Parameters by name. `id` is that of what the path is about. */
 export const parameters = (path: string): Readonly<Record<string, unknown>> => ({
-  id: path.includes("/messages/") ? messageId : path.includes("/subscriptions/") ? subscription.id : deviceId,
+  id: ids.find(([part]) => path.includes(part))?.[1] ?? deviceId,
   outcome: "failed",
   name: gateway.name,
   device: deviceId,
