@@ -49,6 +49,8 @@ export interface Rig {
   readonly emitted: (count: number) => Effect.Effect<void>
   /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
   readonly settled: Effect.Effect<void>
+  /** Returns once the first event has come through the broker. */
+  readonly delivering: Effect.Effect<void>
   /** Keeps the events that are committed now. They must never be missing later. */
   readonly witness: Effect.Effect<void>
   /** Stops the program in order and checks the ledgers. */
@@ -108,7 +110,7 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
     )
     if (recorder === null) return
     // The checker names what has not arrived within this time.
-    yield* Effect.timeoutOption(until("the broker has given out the whole log", delivered(recorder)), "30 seconds")
+    yield* Effect.timeoutOption(until("the broker has given out the whole log", delivered(recorder)), "150 seconds")
   })
   const committed = databaseUrl === null ? readEmbedded(join(directory, "data/pgdata")) : readLog(databaseUrl)
   const verdict = Effect.gen(function*() {
@@ -132,6 +134,10 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
     emitted: (count) =>
       until(`${count} events were emitted`, Effect.sync(() => simulator.ledger.count >= count), "120 seconds"),
     settled,
+    delivering: until(
+      "the broker gives out events",
+      recorder === null ? Effect.succeed(true) : Effect.map(recorder.highest, (seq) => seq > 0)
+    ),
     witness: witness.look,
     finish: Effect.gen(function*() {
       const exited = yield* columba.terminate
