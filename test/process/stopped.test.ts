@@ -1,7 +1,6 @@
 /** A stop in order leaves nothing half done, and a start after it goes on where it ended. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect } from "effect"
-import { shutdownBudget } from "../../src/services/shutdownBudget.ts"
+import { Effect } from "effect"
 import { assertSound, report } from "../support/Checker.ts"
 import { freshVhost } from "../support/broker.ts"
 import { freshDirectory } from "../support/directory.ts"
@@ -14,8 +13,10 @@ import { until } from "../support/until.ts"
 const devices = 50
 const stopWithinMillis = 20_000
 
-/** `rate`: events per second, of which the database must be able to keep up with twice as many on a busy machine. */
-const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null, rate: number) {
+/** Events per second: so many that the embedded database keeps up on a busy machine, where the rest of a stop has its time. */
+const rate = 200
+
+const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null) {
   const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed: "stopped" })
   const codes: Array<number> = []
   for (const device of rig.simulator.devices.values()) {
@@ -32,9 +33,8 @@ const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null,
   assert.deepStrictEqual([...new Set(codes)], [1001])
   const stopped = yield* rig.verdict
   console.log(`stopped in ${Math.round(first.millis)} ms; ${report(stopped)}`)
-  // Confirms were awaited: with a broker that answers, what is committed is delivered before the end. On a machine so busy
-  // that this takes longer than a stop waits for it, the next start delivers the rest, which is checked at the end.
-  if (first.millis < Duration.toMillis(shutdownBudget.deliver)) assertSound(stopped)
+  // Confirms were awaited: with a broker that answers, what is committed is delivered before the end.
+  assertSound(stopped)
 
   yield* rig.columba.start
   yield* rig.online
@@ -51,11 +51,11 @@ const stoppedUnderLoad = Effect.fnUntraced(function*(databaseUrl: string | null,
 describe("SIGTERM under load", () => {
   it.live("ends in order and in time on Postgres, and the next start goes on", () =>
     Effect.gen(function*() {
-      yield* stoppedUnderLoad(yield* freshDatabase, 600)
+      yield* stoppedUnderLoad(yield* freshDatabase)
     }))
 
   it.live("ends in order and in time on the embedded database, and the next start goes on", () =>
-    stoppedUnderLoad(null, 200))
+    stoppedUnderLoad(null))
 })
 
 describe("SIGTERM while the database does not answer", () => {
