@@ -116,6 +116,18 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )
 
+const redis = (url: Redacted.Redacted<string>): Check =>
+  bounded(
+    "redis",
+    Effect.gen(function*() {
+      const { check } = yield* Effect.promise(() => import("../layers/redis/RedisPacing.ts"))
+      yield* Effect.mapError(check(url), (message) => ({ message }))
+      return ok("redis", `Redis at ${redactedAddress(url)} keeps the rates of accounts`)
+    }),
+    "check REDIS_URL: host, port, user and password, and that the user may run EVAL, GET, SET, DEL and TIME on " +
+      "columba:pacing:*; each installation keeps to its own pacing meanwhile"
+  )
+
 const gateway = (settings: Settings.Settings): ReadonlyArray<Check> => {
   switch (settings.gateway._tag) {
     case "Simulator":
@@ -213,6 +225,7 @@ export const doctor = Command.make(
       "databaseUrl",
       "dataDir",
       "rabbitUrl",
+      "redisUrl",
       "gatewayUrl",
       "gatewayUser",
       "gatewayPassword",
@@ -238,6 +251,7 @@ export const doctor = Command.make(
         runtime,
         database._tag === "Embedded" ? embeddedDatabase(database.dataDir) : postgresDatabase(database.url),
         broker(settings.rabbitUrl),
+        ...(settings.redisUrl === null ? [] : [redis(settings.redisUrl)]),
         ...gateway(settings),
         fileLimit,
         port(settings.host, settings.port)
@@ -255,7 +269,7 @@ export const doctor = Command.make(
     })
 ).pipe(
   Command.withDescription(
-    "Checks database, broker, gateway, clock, limits and port, and says how to fix what is wrong. Changes nothing. " +
+    "Checks database, broker, Redis, gateway, clock, limits and port, and says how to fix what is wrong. Changes nothing. " +
       "Exit code 3 when a check failed"
   ),
   Command.withShortDescription("Checks what Columba needs, and says how to fix it"),

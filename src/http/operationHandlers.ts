@@ -25,7 +25,6 @@ import { MessageRepository } from "../services/MessageRepository.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ScheduleManager } from "../services/ScheduleManager.ts"
 import { SendRepository } from "../services/SendRepository.ts"
-import { SendSettings } from "../services/SendSettings.ts"
 import * as SendWaits from "../services/sendWaits.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
@@ -38,7 +37,7 @@ export const makeHandlers = Effect.gen(function*() {
   const messages = yield* MessageRepository
   const sender = yield* MessageSender
   const schedules = yield* ScheduleManager
-  const waits = SendWaits.make(yield* DeviceRepository, yield* SendRepository, yield* SendSettings)
+  const waits = yield* SendWaits.make(yield* DeviceRepository, yield* SendRepository)
   const actions = yield* MessageActions
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager

@@ -145,7 +145,8 @@ export const start = Effect.fn("App.start")(function*(
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const outbound = yield* on(stages.foundation, Outbound.layer({ allowPrivate: settings.outboundAllowPrivate }))
   const files = yield* on(stages.foundation, filesToSend(settings))
-  const ground = Context.mergeAll(database, words, gateways, outbound, files)
+  const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), words)
+  const ground = Context.mergeAll(database, words, gateways, outbound, files, shared)
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)
@@ -206,11 +207,10 @@ export const start = Effect.fn("App.start")(function*(
     yield* keepMedia.pipe(Scope.provide(stages.relays), Effect.provideContext(Context.merge(ground, media)))
   }
   if (settings.roles.has("devices")) {
-    const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), ground)
     yield* leased.start(stages.foundation).pipe(
       Scope.provide(stages.fleet),
       Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
-      Effect.provideContext(Context.merge(ground, shared)),
+      Effect.provideContext(ground),
       Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
     )
   }

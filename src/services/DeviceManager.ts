@@ -30,7 +30,6 @@ import * as LoginManager from "./LoginManager.ts"
 import { gatewayWebhookUrl, PublicAddress } from "./PublicAddress.ts"
 import { MessageMedia } from "./MessageMedia.ts"
 import { SendRepository } from "./SendRepository.ts"
-import { SendSettings } from "./SendSettings.ts"
 import * as SendWaits from "./sendWaits.ts"
 import { ServerIdentity } from "./ServerIdentity.ts"
 
@@ -117,7 +116,7 @@ export class DeviceManager extends Context.Service<
       const identity = yield* ServerIdentity
       const media = yield* Effect.serviceOption(MessageMedia)
       const sends = yield* Effect.serviceOption(SendRepository)
-      const waits = Option.isNone(sends) ? null : SendWaits.make(devices, sends.value, yield* SendSettings)
+      const waits = Option.isNone(sends) ? null : yield* SendWaits.make(devices, sends.value)
       const publicAddress = yield* PublicAddress
       const random = yield* SecureRandom.SecureRandom
       // All who listen share one connection to the database, which there is only while somebody does.

@@ -1,17 +1,22 @@
-/** What messages wait for, computed when somebody asks: from the same rows and rules by which the device's actor goes. */
-import { Effect } from "effect"
+/**
+ * What messages wait for, computed when somebody asks: from the same rows and rules by which the device's actor goes, and
+ * from the account's turn where its rate is shared.
+ */
+import { Effect, Option } from "effect"
 import type { Device } from "../domain/Device.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { SendingView } from "../domain/Explanation.ts"
 import { formatPacing } from "../domain/Pacing.ts"
+import type { Pacing } from "../domain/Pacing.ts"
 import type { SendWait } from "../domain/Send.ts"
 import type { DeviceRepository } from "./DeviceRepository.ts"
 import { historyMillis, nextSendAt, restingChats, restore } from "./SendPacing.ts"
 import type { Pace } from "./SendPacing.ts"
 import type { SendRepository } from "./SendRepository.ts"
-import type { SendSettings } from "./SendSettings.ts"
+import { SendSettings } from "./SendSettings.ts"
+import { accountOf, SharedPacing } from "./SharedPacing.ts"
 
 /** Devices of one page whose pacing is read at once. */
 const concurrency = 4
@@ -25,20 +30,31 @@ export interface SendWaits {
 interface State {
   readonly device: Device
   readonly pace: Pace
+  /** Not before this time by what the account has sent elsewhere too. */
+  readonly turn: number
   readonly now: number
   readonly waiting: number
 }
 
-export const make = (
+export const make = Effect.fnUntraced(function*(
   devices: DeviceRepository["Service"],
-  sends: SendRepository["Service"],
-  settings: SendSettings
-): SendWaits => {
+  sends: SendRepository["Service"]
+): Effect.fn.Return<SendWaits> {
+  const settings = yield* SendSettings
+  const shared = yield* Effect.serviceOption(SharedPacing)
+
+  /** When the account's turn may come; the past where nothing is shared. */
+  const readTurn = (device: Device, pacing: Pacing, now: number) =>
+    Option.isNone(shared)
+      ? Effect.succeed(now)
+      : Effect.map(shared.value.wait(accountOf(device), pacing), (wait) => now + wait)
+
   const readState = Effect.fnUntraced(function*(device: Device) {
     const pacing = device.pacing ?? settings.pacing
     const { createdAt, now, sent, waiting } = (yield* sends.pace(device.id, historyMillis(pacing))) ??
       { createdAt: 0, now: 0, sent: [], waiting: 0 }
-    return { device, pace: restore(pacing, createdAt, sent, now), now, waiting } satisfies State
+    const turn = yield* readTurn(device, pacing, now)
+    return { device, pace: restore(pacing, createdAt, sent, now), turn, now, waiting } satisfies State
   })
 
   const states = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
@@ -66,7 +82,7 @@ export const make = (
       }
     })
   }
-}
+})
 
 /** Those on their way say so already. */
 const isPending = ({ direction, sending, status }: Message): boolean =>
@@ -77,9 +93,10 @@ const findWait = (message: Message, state: State | undefined): SendWait | null =
   return state === undefined || !isPending(message) ? null : waitOf(state, message.chat)
 }
 
-const waitOf = ({ device, now, pace }: State, chat?: string): SendWait | null => {
+const waitOf = ({ device, now, pace, turn }: State, chat?: string): SendWait | null => {
   if (device.state._tag !== "Online") return { reason: "device", until: null }
-  const wait = nextSendAt(pace, now)
+  const own = nextSendAt(pace, now)
+  const wait = turn > (own?.until ?? now) ? { reason: "rate" as const, until: turn } : own
   const rested = chat === undefined ? undefined : restingChats(pace, now).get(chat)
   if (rested !== undefined && rested > (wait?.until ?? now)) return { reason: "recipient", until: iso(rested) }
   return wait === null ? null : { reason: wait.reason, until: iso(wait.until) }

@@ -1,24 +1,33 @@
 /** Sending over HTTP and RPC: what is accepted, what is refused and how, and what a key may do. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Context, Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { EventLog } from "../../src/services/EventLog.ts"
 import { SendRepository } from "../../src/services/SendRepository.ts"
+import { SharedPacing } from "../../src/services/SharedPacing.ts"
 import { ScriptedSending } from "../support/scriptedSending.ts"
-import { ask, type Key, makeScript, makeStorage, startServer } from "../support/surface.ts"
+import { ask, type Key, makeScript, makeStorage, startServer, stateDraft } from "../support/surface.ts"
 import type { Json } from "../support/surface.ts"
 
 const to = "+62 812-9876-5432"
 
 const setup = Effect.fnUntraced(
-  function*(options: { readonly sends?: boolean; readonly keys?: ReadonlyArray<Key> } = {}) {
+  function*(
+    options: {
+      readonly sends?: boolean
+      readonly keys?: ReadonlyArray<Key>
+      readonly sharedPacing?: SharedPacing["Service"]
+    } = {}
+  ) {
     const script = makeScript()
     if (options.sends !== false) Object.assign(script.gateway, { send: new ScriptedSending() })
     const storage = yield* makeStorage
     const server = yield* startServer({
       script,
       storage,
+      ...(options.sharedPacing === undefined ? {} : { sharedPacing: options.sharedPacing }),
       ...(options.keys === undefined ? {} : { keys: options.keys })
     })
     const manager = yield* Effect.provideContext(DeviceManager, server.services)
@@ -55,6 +64,34 @@ describe("sending over HTTP", () => {
       const later = yield* post({ to, text: "later", scheduledAt: at })
       assert.deepStrictEqual([later.status, later.body.status, later.body.sending.scheduledAt], [202, "scheduled", at])
       assert.strictEqual((yield* get("/messages?status=scheduled")).body.items.length, 1)
+    }))
+
+  it.live("what the account has sent elsewhere is what a message waits for, where that is longer", () =>
+    Effect.gen(function*() {
+      let wait = 0
+      const asked = new Set<string>()
+      const sharedPacing = SharedPacing.of({
+        take: () => Effect.die("looking takes no turn"),
+        wait: (account) => Effect.sync(() => (asked.add(account), wait)),
+        giveBack: () => Effect.void
+      })
+      const { device, get, post, server } = yield* setup({ sharedPacing })
+      yield* ask(`${server.url}/api/v1/devices/${device.id}`, { method: "PATCH", json: { pacing: "1/min" } })
+      const { body } = yield* post({ to, text: "x" })
+      const waitsFor = Effect.map(get(`/messages/${body.id}`), ({ body: { sending } }) => sending.waitsFor)
+      assert.deepStrictEqual(yield* waitsFor, { reason: "device", until: null })
+      const jid = "628111222333@s.whatsapp.net"
+      const online = { _tag: "Online", jid, since: "2026-01-01T00:00:00.000Z" } as const
+      yield* Context.get(server.services, EventLog).append([
+        stateDraft(device.id, "Connecting", online, "status-usable", jid)
+      ])
+      assert.isUndefined(yield* waitsFor)
+      wait = 90_000
+      const { reason, until } = yield* waitsFor
+      assert.strictEqual(reason, "rate")
+      assert.closeTo(Date.parse(until) - Date.now(), wait, 10_000)
+      assert.strictEqual((yield* get(`/devices/${device.id}/explain`)).body.sending.waitsFor.reason, "rate")
+      assert.isTrue(asked.has(jid), "the account, not the device, is what others know")
     }))
 
   it.live("a device's pacing is set, shown and taken back, and one that makes no sense is refused", () =>

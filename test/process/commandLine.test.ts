@@ -7,6 +7,7 @@ import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import { Webhook } from "standardwebhooks"
 import { freshDirectory } from "../support/directory.ts"
 import * as Subscriber from "../support/subscriber.ts"
+import * as RedisServer from "../support/servers/RedisServer.ts"
 import { freePort } from "../support/servers/ServerHome.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { program, runProgram } from "./support/runProgram.ts"
@@ -191,6 +192,23 @@ describe("what is not there", () => {
       assert.deepInclude(findings.map(({ name, state }) => [name, state]), ["broker", "failed"])
       assert.deepInclude(findings.map(({ fix, name }) => [name, fix]), ["runtime", null])
       assert.notInclude(json.out, "hunter2")
+    }))
+
+  it.live("is a Redis: the doctor tells one that is away or refuses from one that does what it is asked", () =>
+    Effect.gen(function*() {
+      const redis = yield* Effect.orDie(RedisServer.make)
+      const doctor = (url: string) => run(["doctor"], { REDIS_URL: url })
+      assert.include((yield* doctor(redis.url)).out, `ok   redis      Redis at ${new URL(redis.url).host} keeps`)
+      const unknown = yield* doctor(redis.url.replace("//", "//shop:hunter2@"))
+      assert.strictEqual(unknown.code, 3)
+      assert.include(unknown.out, "fail redis      WRONGPASS")
+      const away = yield* doctor(`redis://:hunter2@127.0.0.1:${yield* freePort}`)
+      assert.include(away.out, "ECONNREFUSED")
+      for (const { err, out } of [unknown, away]) {
+        assert.include(out, "check REDIS_URL")
+        assert.include(err, "failed: redis")
+        assert.notInclude(out + err, "hunter2")
+      }
     }))
 
   it.live("is found by the doctor also where the gateway answers and refuses the key", () =>

@@ -24,6 +24,7 @@ import { Readiness } from "../../src/services/Readiness.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
 import { makeLateRelays, SinkRelays } from "../../src/services/SinkRelays.ts"
+import { SharedPacing } from "../../src/services/SharedPacing.ts"
 import { SubscriptionManager } from "../../src/services/SubscriptionManager.ts"
 import * as FileOutbox from "../../src/layers/files/FileOutbox.ts"
 import * as Outbound from "../../src/layers/outbound/Outbound.ts"
@@ -114,6 +115,8 @@ export const services = (
     readonly webhookSecret?: string
     /** Whether subscriptions may be on this machine; they may unless a test says otherwise. */
     readonly allowPrivate?: boolean
+    /** The rates that other installations share; none without it. */
+    readonly sharedPacing?: SharedPacing["Service"]
     /** Where files to send are kept; without it the server takes none, as one that runs no devices. */
     readonly outbox?: string
   } = {}
@@ -146,6 +149,7 @@ export const services = (
       })
     ),
     Readiness.layer,
+    options.sharedPacing === undefined ? Layer.empty : Layer.succeed(SharedPacing, options.sharedPacing),
     Layer.succeed(SinkRelays, makeLateRelays().relays)
   )
   const seal = AesSecretSeal.layer(secretKeys)

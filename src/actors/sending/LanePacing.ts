@@ -7,7 +7,6 @@ import { Clock, Duration, Effect, Metric, Option } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
-import { canonical } from "../../domain/Jid.ts"
 import { formatPacing, isOff } from "../../domain/Pacing.ts"
 import type { Pacing } from "../../domain/Pacing.ts"
 import { PacingReason } from "../../domain/Send.ts"
@@ -16,7 +15,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { historyMillis, nextSendAt, record, restingChats, restore } from "../../services/SendPacing.ts"
 import type { Pace } from "../../services/SendPacing.ts"
 import type { ClaimedSend, SendRepository } from "../../services/SendRepository.ts"
-import { SharedPacing } from "../../services/SharedPacing.ts"
+import { accountOf as accountOfDevice, SharedPacing } from "../../services/SharedPacing.ts"
 import type { SendSettings } from "../../services/SendSettings.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as DueSet from "../gateway/DueSet.ts"
@@ -167,5 +166,4 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** What the installations that are linked to one WhatsApp account have in common. */
-const accountOf = ({ actorState: { jid }, device }: DeviceCell): string => jid === null ? device.id : canonical(jid)
+const accountOf = ({ actorState: { jid }, device: { id } }: DeviceCell): string => accountOfDevice({ id, jid })

@@ -31,8 +31,8 @@ const prefix = "columba:pacing:"
 
 /**
  * The time at which the account's bucket is full again says all of it. It is never further away than an empty bucket takes
- * to fill, also where Redis's clock was set back or the pacing was a slower one. Answers the milliseconds to wait; at 0 the
- * turns are taken. Negative turns are given back.
+ * to fill, also where Redis's clock was set back or the pacing was a slower one. Answers the milliseconds to wait for one
+ * turn. If these are 0 the turns are taken: one, none to look only, or minus one to give one back.
  */
 const script = `
 local time = redis.call('TIME')
@@ -40,7 +40,8 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local interval, burst, turns = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local full = math.max(now, math.min(tonumber(redis.call('GET', KEYS[1]) or 0), now + math.ceil(burst * interval)))
 local wait = 0
-if turns > 0 then wait = math.max(0, math.ceil(full - (burst - turns) * interval - now)) end
+if turns >= 0 then wait = math.max(0, math.ceil(full - (burst - 1) * interval - now)) end
+if turns == 0 then return wait end
 if wait == 0 then full = math.max(now, math.ceil(full + turns * interval)) end
 if full > now then
   redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', string.format('%.0f', full - now))
@@ -51,6 +52,8 @@ return wait
 `
 
 type Client = ReturnType<typeof open>
+
+type Turns = 1 | 0 | -1
 
 interface Bucket {
   readonly key: string
@@ -119,7 +122,7 @@ export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing,
         )
       )
 
-      const request = (account: string, pacing: Pacing, turns: number): Effect.Effect<number> =>
+      const request = (account: string, pacing: Pacing, turns: Turns): Effect.Effect<number> =>
         Effect.suspend(() => {
           const bucket = bucketOf(account, pacing)
           const client = current
@@ -132,6 +135,7 @@ export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing,
 
       return SharedPacing.of({
         take: (account, pacing) => request(account, pacing, 1),
+        wait: (account, pacing) => request(account, pacing, 0),
         giveBack: (account, pacing) => Effect.asVoid(request(account, pacing, -1))
       })
     })
@@ -142,7 +146,7 @@ const bucketOf = (account: string, { burst = 1, rate }: Pacing): Bucket | null =
   return interval === null ? null : { key: digest(account), interval, burst }
 }
 
-const ask = (client: Client, { burst, interval, key }: Bucket, turns: number): Effect.Effect<number, string> =>
+const ask = (client: Client, { burst, interval, key }: Bucket, turns: Turns): Effect.Effect<number, string> =>
   Effect.tryPromise({
     try: () =>
       client.eval(script, {
@@ -180,6 +184,10 @@ const connect = Effect.fnUntraced(
     return client
   }
 )
+
+/** Whether that Redis does all that is asked of it; fails with the reason. Changes no account's rate. */
+export const check = (url: Redacted.Redacted<string>): Effect.Effect<void, string, Scope.Scope> =>
+  Effect.flatMap(connect(url), (client) => Effect.asVoid(ask(client, probe, 1)))
 
 /** The message alone: other properties of such errors may hold the URL. */
 const reasonOf = (error: unknown): string => {

@@ -390,6 +390,7 @@ describe("the queue of messages to send", () => {
             if (wait === 0) taken++
             return wait
           }),
+        wait: () => Effect.succeed(0),
         giveBack: () => Effect.sync(() => void taken--)
       })
       const life = yield* Effect.provideService(live(gateway), SharedPacing, shared)

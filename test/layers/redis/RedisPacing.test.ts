@@ -20,13 +20,14 @@ const join = (url: string) =>
     const context = yield* Layer.build(
       Layer.fresh(RedisPacing.layer(Redacted.make(url)).pipe(Layer.provideMerge(Layer.fresh(Readiness.layer))))
     )
-    const { giveBack, take } = Context.get(context, SharedPacing)
+    const { giveBack, take, wait } = Context.get(context, SharedPacing)
     const detail = Effect.map(
       Context.get(context, Readiness).report,
       (checks) => checks.find(({ name, ready }) => name === "redis" && ready)?.detail ?? ""
     )
     return {
       take: (name = account, how = pacing) => take(name, how),
+      wait: (how = pacing) => wait(account, how),
       giveBack: giveBack(account, pacing),
       detail,
       isShared: Effect.map(detail, (text) => text === "rates are shared")
@@ -68,6 +69,18 @@ describe("rates of accounts over Redis", () => {
       yield* one.giveBack
       assert.strictEqual(yield* two.take(), 0, "what was given back is the other's")
       assertOneTurn(yield* one.take())
+    }))
+
+  it.live("looking at the wait for a turn takes none, and changes nothing for others", () =>
+    Effect.gen(function*() {
+      const redis = yield* Effect.orDie(RedisServer.make)
+      const [one, two] = [yield* joined(redis.url), yield* joined(redis.url)]
+      for (let n = 0; n < 5; n++) assert.strictEqual(yield* one.wait(), 0)
+      assert.deepStrictEqual([yield* one.take(), yield* two.take()], [0, 0])
+      for (const each of [one, two]) assertOneTurn(yield* each.wait())
+      // By a pacing whose bucket is smaller, the other one's would look nearly full.
+      assert.isAtMost(yield* two.wait(parsePacing("60/min")!), 1000)
+      assertOneTurn(yield* one.wait())
     }))
 
   it.live("a bucket fills again by the clock of Redis, at its rate", () =>
