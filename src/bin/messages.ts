@@ -2,6 +2,7 @@
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
 import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
+import type { MessagePage } from "../contracts/Payloads.ts"
 import { DeviceId, MessageId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 import { MediaKind } from "../domain/OutgoingFile.ts"
@@ -140,49 +141,57 @@ const send = Command.make("send", {
     ])
   )
 
-const list = Command.make("list", {
-  ...remoteFlags,
-  json,
-  device: Flag.String("device").pipe(
-    Flag.withDescription("only messages of this device"),
-    Flag.withSchema(DeviceId),
-    Flag.optional
-  ),
-  chat: Flag.String("chat").pipe(Flag.withDescription("only messages of this chat, by its address"), Flag.optional),
-  status: Flag.Literals("status", MessageStatus.literals).pipe(
-    Flag.withDescription("only messages with this status"),
-    Flag.optional
-  ),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-    Flag.withSchema(PageLimit),
-    Flag.withDefault(pageLimitDefault)
-  )
-}, (flags) =>
-  withClient(flags, (client) =>
-    answeredInTime(client.messages.list({
-      ...given("device", flags.device),
-      ...given("chat", flags.chat),
-      ...given("status", flags.status),
-      limit: flags.limit
-    }))).pipe(
-      Effect.flatMap(({ items, next }) => {
-        if (flags.json) return Effect.forEach(items, printMessage, { discard: true })
-        return items.length === 0
-          ? print("no messages")
-          : print(...messageTable(items), ...(next === null ? [] : moreMessages))
-      })
-    )).pipe(
-    Command.withAlias("ls"),
-    Command.withDescription("Shows messages in and out, newest first, with their status"),
-    Command.withExamples([
-      { command: "columba messages list --device dev_01K5ZQ…", description: "Of one device" },
-      {
-        command: "columba messages list --status unknown",
-        description: "Of which it is not known yet whether they were sent"
-      }
-    ])
-  )
+const list = Command.make(
+  "list",
+  {
+    ...remoteFlags,
+    json,
+    device: Flag.String("device").pipe(
+      Flag.withDescription("only messages of this device"),
+      Flag.withSchema(DeviceId),
+      Flag.optional
+    ),
+    chat: Flag.String("chat").pipe(Flag.withDescription("only messages of this chat, by its address"), Flag.optional),
+    status: Flag.Literals("status", MessageStatus.literals).pipe(
+      Flag.withDescription("only messages with this status"),
+      Flag.optional
+    ),
+    waId: Flag.String("wa-id").pipe(Flag.withDescription("only messages with this WhatsApp id"), Flag.optional),
+    limit: Flag.Int("limit").pipe(
+      Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
+      Flag.withSchema(PageLimit),
+      Flag.withDefault(pageLimitDefault)
+    )
+  },
+  (flags) =>
+    withClient(flags, (client) =>
+      readPages(flags.limit, (limit, cursor) =>
+        answeredInTime(client.messages.list({
+          ...given("device", flags.device),
+          ...given("chat", flags.chat),
+          ...given("status", flags.status),
+          ...given("waId", flags.waId),
+          ...given("cursor", cursor),
+          limit
+        })))).pipe(
+        Effect.flatMap(({ items, next }) => {
+          if (flags.json) return Effect.forEach(items, printMessage, { discard: true })
+          if (items.length > 0) return print(...messageTable(items), ...(next === null ? [] : moreMessages))
+          return print(next === null ? "no messages" : "none among the newest; give the device and the chat")
+        })
+      )
+).pipe(
+  Command.withAlias("ls"),
+  Command.withDescription("Shows messages in and out, newest first, with their status"),
+  Command.withExamples([
+    { command: "columba messages list --device dev_01K5ZQ…", description: "Of one device" },
+    {
+      command: "columba messages list --status unknown",
+      description: "Of which it is not known yet whether they were sent"
+    },
+    { command: "columba messages list --device dev_01K5ZQ… --wa-id 3EB0C7", description: "As WhatsApp names it" }
+  ])
+)
 
 const cancel = Command.make("cancel", {
   ...remoteFlags,
@@ -291,6 +300,21 @@ export const messages = Command.make("messages").pipe(
   Command.withDescription("Send messages, and look at them"),
   Command.withSubcommands([send, list, cancel, react, edit, revoke, read, typing])
 )
+
+/** A page of what is rare may be empty, after 50,000 events that were looked at: so many pages are asked for. */
+const pagesMax = 20
+
+const readPages = Effect.fnUntraced(function*<E, R>(
+  limit: number,
+  read: (limit: number, cursor: Option.Option<string>) => Effect.Effect<MessagePage, E, R>
+) {
+  let page = yield* read(limit, Option.none())
+  for (let count = 1; count < pagesMax && page.next !== null && page.items.length < limit; count++) {
+    const { items, next } = yield* read(limit - page.items.length, Option.some(page.next))
+    page = { items: [...page.items, ...items], next }
+  }
+  return page
+})
 
 const moreMessages = ["there are more; raise --limit, or read them page by page over the API"]
 

@@ -160,12 +160,22 @@ export type DeviceConnection = typeof DeviceConnection.Type
 // Messages
 
 export const MessageIdField = { id: MessageId }
+/** WhatsApp's have up to 32 characters; those of gateways may be longer. */
+const waIdMax = 256
+
 export const ListMessagesFields = {
   device: Schema.optionalKey(DeviceId.annotate({ description: "Only messages of this device" })),
   chat: Schema.optionalKey(
     Schema.String.check(Schema.isMaxLength(256)).annotate({ description: "Only messages of this chat, by its JID" })
   ),
   status: Schema.optionalKey(MessageStatus.annotate({ description: "Only messages with this status" })),
+  waId: Schema.optionalKey(
+    Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(waIdMax)).annotate({
+      description:
+        "Only messages with this WhatsApp id. It is looked for in steps, from the newest message on: give the " +
+        "device, and where known the chat"
+    })
+  ),
   limit: Schema.optionalKey(PageLimit),
   cursor: Schema.optionalKey(Cursor)
 }

@@ -38,6 +38,7 @@ export class MessageRepository extends Context.Service<MessageRepository, {
     readonly device?: DeviceId | undefined
     readonly chat?: string | undefined
     readonly status?: MessageStatus | undefined
+    readonly waId?: string | undefined
     readonly visible?: VisibleDevices
     readonly limit: number
     readonly cursor?: string | undefined

@@ -187,6 +187,43 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.isUndefined((yield* devices.countByState).Online)
       }))
 
+    it.effect("finds messages by their WhatsApp id, which is not theirs alone, whatever characters it has", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const messages = yield* MessageRepository
+        const [device, other] = [freshDevice(), freshDevice()]
+        const waId = `3EB0 "quoted" \u0000 \\ \ud800 ${device}`
+        const drafts = [
+          messageDraft({ device, waId, body: "from one" }),
+          messageDraft({ device, waId, chat: "1@g.us", body: "\u0000 from a group" }),
+          messageDraft({ device, waId, fromMe: true, body: "of ours" }),
+          messageDraft({ device: other, waId, body: "of another device" }),
+          messageDraft({ device, body: `has not ${waId}` }),
+          ...Array.from({ length: 3 }, () => {
+            const draft = messageDraft({ device, body: "has another" })
+            return { ...draft, data: { ...draft.data, extra: { quoted: { waId } } } }
+          })
+        ]
+        yield* log.append(drafts)
+        const find = (options: Partial<Parameters<typeof messages.list>[0]>) =>
+          Effect.map(
+            messages.list({ waId, limit: 10, visible: [device, other], ...options }),
+            ({ items }) => items.map(({ body }) => body)
+          )
+        assert.deepStrictEqual(yield* find({}), [
+          "of another device",
+          "of ours",
+          "\u0000 from a group",
+          "from one"
+        ])
+        assert.deepStrictEqual(yield* find({ device }), ["of ours", "\u0000 from a group", "from one"])
+        assert.deepStrictEqual(yield* find({ device, chat: "1@g.us" }), ["\u0000 from a group"])
+        const page = yield* messages.list({ waId, device, limit: 1 })
+        const rest = yield* messages.list({ waId, device, limit: 10, cursor: page.next ?? "" })
+        assert.deepStrictEqual([...page.items, ...rest.items].map(({ body }) => body), yield* find({ device }))
+        assert.deepStrictEqual(yield* find({ waId: waId.toLowerCase() }), [])
+      }))
+
     it.effect("lists messages newest first, by device, chat and status, page by page", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

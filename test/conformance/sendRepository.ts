@@ -394,6 +394,11 @@ export const sendRepositoryConformance = (
           } while (cursor !== undefined)
           assert.deepStrictEqual(seen, expected, `pages of ${limit}`)
         }
+        const told = (yield* messages.list({ device: id, limit: 100, status: "sent" })).items
+        for (const message of told) {
+          const found = yield* messages.list({ device: id, limit: 100, waId: message.waId ?? "" })
+          assert.deepStrictEqual(found.items, [message])
+        }
         const statuses = (yield* messages.list({ device: id, limit: 100, chat: chat(1) })).items.map(({ status }) =>
           status
         )

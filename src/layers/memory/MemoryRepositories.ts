@@ -243,10 +243,11 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
           place: { seq: row.head, ordinal: row.ordinal },
           message: viewSent(row)
         }))
-        const isAsked = ({ chat, deviceId, status }: Message): boolean =>
+        const isAsked = ({ chat, deviceId, status, waId }: Message): boolean =>
           (options.device === undefined || deviceId === options.device) && isVisible(options.visible, deviceId) &&
           (options.chat === undefined || chat === options.chat) &&
-          (options.status === undefined || status === options.status)
+          (options.status === undefined || status === options.status) &&
+          (options.waId === undefined || waId === options.waId)
         const rows = [...logged, ...sent].filter(({ message, place }) => isOlder(place, before) && isAsked(message))
         const { items, next } = mergePages(pageLimit(options.limit), { rows, through: null })
         return { items, next: next === null ? null : encodeCursor(formatPlace(next)) }

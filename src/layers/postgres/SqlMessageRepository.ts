@@ -17,7 +17,7 @@ import { viewMessage } from "../../log/messageView.ts"
 import { formatMessageId, parseMessageId } from "../../services/EventIdentity.ts"
 import { MessageRepository } from "../../services/MessageRepository.ts"
 import { eventsBelow, formatPlace, mergePages, newest, parsePlace, placePattern } from "../../services/messagePlaces.ts"
-import type { Found, Place } from "../../services/messagePlaces.ts"
+import type { Found, Place, Placed } from "../../services/messagePlaces.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
 import { readText } from "../../services/sendDrafts.ts"
 import { makeAnswered } from "./Migrations.ts"
@@ -109,6 +109,12 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
           PgTypes.text(options.status)
         )
       }
+      if (options.waId !== undefined) {
+        // The functions of JSON refuse data with an escaped NUL or half a surrogate pair anywhere in it. The text may also
+        // have such a field deeper down: `isAsked` tells.
+        parameters.push(PgTypes.text(`"waId":${JSON.stringify(options.waId)}`))
+        sought.push(`strpos(e.data::text, $${parameters.length}) > 0`)
+      }
       const order = ofChat ? "e.block desc, e.seq desc" : "e.seq desc"
       const within = `from ${
         ofChat
@@ -121,11 +127,17 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
         where ${["true", ...sought].join(" and ")} order by ${order} limit $1`,
         parameters
       )
-      const next = rows.length > limit
+      const isAsked = ({ message }: Placed) => options.waId === undefined || message.waId === options.waId
+      const found = rows.map((row) => ({ place: { seq: row.seq, ordinal: 0 }, message: toMessage(row) })).filter(
+        isAsked
+      )
+      const next = rows.length <= limit
+        ? yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
+        : found.length === rows.length
         ? null
-        : yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
+        : rows[limit]!.seq
       return {
-        rows: rows.map((row) => ({ place: { seq: row.seq, ordinal: 0 }, message: toMessage(row) })),
+        rows: found,
         through: next === null ? null : { seq: next, ordinal: 0 }
       } satisfies Found
     })

@@ -37,7 +37,7 @@ type Options = Parameters<MessageRepository["Service"]["list"]>[0]
 /** Older than `before`, newest first, at most one more than the limit. */
 export const listSends = Effect.fnUntraced(function*(
   sql: SqlClient.SqlClient,
-  options: Pick<Options, "device" | "chat" | "status" | "visible">,
+  options: Pick<Options, "device" | "chat" | "status" | "visible" | "waId">,
   limit: number,
   before: Place
 ) {
@@ -56,6 +56,9 @@ export const listSends = Effect.fnUntraced(function*(
   if (options.visible !== undefined) indexed.push(`s.device_id = any(${parameter([...options.visible])}::text[])`)
   if (options.chat !== undefined) {
     sought.push(`s.chat = ${parameter(PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))}`)
+  }
+  if (options.waId !== undefined) {
+    sought.push(`s.wa_id = ${parameter(PgTypes.text(options.waId.replaceAll("\u0000", "\ufffd")))}`)
   }
   if (options.status !== undefined) sought.push(`${shown} = ${parameter(PgTypes.text(options.status))}`)
   const rows = yield* sql.unsafe<(ListedRow | { readonly id: null }) & { readonly end: string | null }>(
