@@ -8,13 +8,13 @@
 import { mkdtempSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { PgClient, PgTypes } from "@effect/sql-pg"
+import { PgTypes } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Redacted } from "effect"
-import * as Reactivity from "effect/reactivity/Reactivity"
+import { Effect } from "effect"
 import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../src/simulator/SimulatorCore.ts"
 import { freshDatabase } from "../support/database.ts"
+import { query } from "../support/Ledger.ts"
 import { until } from "../support/until.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 
@@ -32,26 +32,31 @@ const latenessMax = 2000
 
 interface Row {
   readonly text: string
-  readonly state: string
   readonly due_ms: number
   readonly claimed_ms: number | null
   readonly attempts: number
 }
 
 const rowsOf = (url: string): Effect.Effect<ReadonlyArray<Row>> =>
-  Effect.scoped(Effect.flatMap(PgClient.makeClient({ url: Redacted.make(url) }), (client) =>
-    client.unsafe<Row>(
-      `select content->'content'->>'text' as text, state, attempts, (extract(epoch from due_at) * 1000)::float8 as due_ms,
-        (extract(epoch from claimed_at) * 1000)::float8 as claimed_ms from sends`
-    ))).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
+  query<Row>(
+    url,
+    `select content->'content'->>'text' as text, attempts, (extract(epoch from due_at) * 1000)::float8 as due_ms,
+      (extract(epoch from claimed_at) * 1000)::float8 as claimed_ms from sends`
+  )
+
+const areAllSent = (url: string): Effect.Effect<boolean> =>
+  Effect.map(query(url, "select from sends where state <> 'sent' limit 1"), (left) => left.length === 0)
 
 const bringForward = (url: string, millis: number): Effect.Effect<void> =>
-  Effect.scoped(Effect.flatMap(PgClient.makeClient({ url: Redacted.make(url) }), (client) =>
-    client.unsafe(
-      `update sends set due_at = due_at - m.by, scheduled_at = scheduled_at - m.by, expires_at = expires_at - m.by
-      from (select $1::float8 * interval '1 millisecond' as by) m`,
-      [PgTypes.float8(millis)]
-    ))).pipe(Effect.provide(Reactivity.layer), Effect.asVoid, Effect.orDie)
+  Effect.asVoid(query(
+    url,
+    `update sends set due_at = due_at - m.by, scheduled_at = scheduled_at - m.by, expires_at = expires_at - m.by
+    from (select $1::float8 * interval '1 millisecond' as by) m`,
+    [PgTypes.float8(millis)]
+  ))
+
+const atMost = (sorted: ReadonlyArray<number>, share: number): number =>
+  Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0)
 
 /** What the gateway has sent, and when. */
 const sentBy = (core: SimulatorCore): ReadonlyArray<readonly [text: string, at: number]> =>
@@ -111,7 +116,7 @@ describe(`${messages} messages that are due within one minute, in which the prog
         }
         yield* until(
           "everything is sent",
-          Effect.map(rowsOf(databaseUrl), (rows) => rows.every(({ state }) => state === "sent")),
+          areAllSent(databaseUrl),
           "10 minutes"
         )
         const rows = yield* rowsOf(databaseUrl)
@@ -120,19 +125,23 @@ describe(`${messages} messages that are due within one minute, in which the prog
         const sentAt = new Map(sent)
         const early = rows.filter(({ due_ms, text }) => (sentAt.get(text) ?? 0) < due_ms)
         const punctual = rows.filter(({ due_ms }) => due_ms < start + undisturbed - latenessMax)
-        const lateness = punctual.map(({ claimed_ms, due_ms }) => (claimed_ms ?? Infinity) - due_ms)
+        // What was on its way when a kill came is claimed again after the doubt has passed.
+        const lateness = punctual.filter(({ attempts }) => attempts === 1)
+          .map(({ claimed_ms, due_ms }) => (claimed_ms ?? Infinity) - due_ms).sort((one, other) => one - other)
+        const late = atMost(lateness, 1)
         console.log(
           `${messages} messages, ${kills.length} kills: ${texts.length} sent, ${early.length} early, ` +
             `${texts.length - new Set(texts).size} twice, ${rows.length - new Set(texts).size} missing; ` +
             `${
               rows.filter(({ attempts }) => attempts > 1).length
-            } were tried again; of ${punctual.length} before the first ` +
-            `kill the latest was ${Math.max(...lateness)} ms late`
+            } were tried again; of ${lateness.length} before the first ` +
+            `kill half were at most ${atMost(lateness, 0.5)} ms late, 99 % ${atMost(lateness, 0.99)} ms, all ${late} ms`
         )
         assert.strictEqual(rows.length, messages)
         assert.deepStrictEqual(early, [])
         assert.deepStrictEqual([...texts].sort(), rows.map(({ text }) => text).sort(), "each once")
-        assert.isAtMost(Math.max(...lateness), latenessMax)
+        assert.isAtMost(late, latenessMax)
+        assert.strictEqual(lateness.length, punctual.length, "what was due two seconds before the kill had been sent")
         yield* columba.terminate
       }),
     1_800_000

@@ -133,10 +133,14 @@ export const readRegressed = (url: string): Effect.Effect<ReadonlyArray<string>>
   )
 
 /** One statement on a connection of its own. */
-export const query = <Row>(url: string, text: string): Effect.Effect<ReadonlyArray<Row>> =>
+export const query = <Row>(
+  url: string,
+  text: string,
+  parameters: ReadonlyArray<unknown> = []
+): Effect.Effect<ReadonlyArray<Row>> =>
   Effect.scoped(Effect.flatMap(
     PgClient.makeClient({ url: Redacted.make(url) }),
-    (client) => client.unsafe<Row & object>(text)
+    (client) => client.unsafe<Row & object>(text, parameters)
   )).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
 
 /** The lines of the recorder. A last line that is cut by a crash of the recorder is an error. */
