@@ -148,21 +148,33 @@ const pipe = (
   let passed = 0
   /** When the last piece of this direction is sent. Later pieces must not overtake it. */
   let dueAt = 0
-  const send = (data: Buffer | null) => {
+  const held: Array<{ readonly dueAt: number; readonly run: () => void }> = []
+  /** One timer for all: timers of one millisecond are not due in the order in which they were set. */
+  const release = () => {
     const now = performance.now()
+    while (held.length > 0 && held[0]!.dueAt <= now) held.shift()!.run()
+    if (held.length > 0) later(link, held[0]!.dueAt - now, release)
+  }
+  const inTurn = (run: () => void) => {
+    const now = performance.now()
+    if (held.length === 0 && dueAt <= now) return run()
+    if (held.push({ dueAt, run }) === 1) later(link, dueAt - now, release)
+  }
+  const send = (data: Buffer | null) => {
     const { bytesPerSecond, delay, limit, pieces, swallow } = chooseEffect(toxics)
     // A black hole swallows an end as well as data: neither side learns that the other is gone.
     if (swallow) return data === null ? undefined : onSwallowed(data)
-    if (data === null) return later(link, Math.max(0, Math.max(dueAt, now + delay) - now), () => to.end())
+    dueAt = Math.max(dueAt, performance.now() + delay)
+    if (data === null) return inTurn(() => to.end())
     const allowed = data.subarray(0, limit - passed)
     passed += data.length
     for (let at = 0; at < allowed.length; at += pieces) {
       const piece = allowed.subarray(at, at + pieces)
-      dueAt = Math.max(dueAt, now + delay) + piece.length / bytesPerSecond * 1000
-      if (dueAt <= now) to.write(piece)
-      else later(link, dueAt - now, () => to.write(piece))
+      dueAt += piece.length / bytesPerSecond * 1000
+      inTurn(() => to.write(piece))
     }
-    if (passed >= limit) later(link, Math.max(0, dueAt - now), () => close(link))
+    // What was written last is on its way then.
+    if (passed >= limit) inTurn(() => later(link, 0, () => close(link)))
   }
   for (const toxic of toxics) strike(link, toxic)
   from.on("data", send)
