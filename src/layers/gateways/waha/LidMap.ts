@@ -1,6 +1,6 @@
 /**
  * Which phone address a hidden id (LID) stands for, as one WAHA server tells: frames name one or the other, and only a
- * request for each hidden id tells that they are one account.
+ * request for each hidden id, or for each phone address, tells that they are one account.
  *
  * What names an unknown hidden id waits for the answer, once: read without it, a message could come again under the phone
  * address and be taken for another one. A hidden id for which the server has no number is not asked for again for a
@@ -8,11 +8,13 @@
  *
  * What could not wait (its socket has closed, the server did not answer) is in the log under the hidden id alone. Such ids
  * are asked about once more before a history is read, whose rows name the phone address: those that have been found are
- * told with the rows, so that the log knows the message again. While the server does not tell, the history is not read.
+ * told with the rows, so that the log knows the message again. The other way round a frame may come after its row, and while
+ * the server does not answer: so the hidden ids of the phone addresses in the rows are asked for too, and told with them. While
+ * the server does not tell, the history is not read.
  */
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
-import { canonical } from "../../../domain/Jid.ts"
+import { canonical, isLid } from "../../../domain/Jid.ts"
 import type { SessionTarget } from "../../../services/GatewayParts.ts"
 import { monotonicMillis } from "../../../services/monotonic.ts"
 import type { RestClient } from "../RestClient.ts"
@@ -26,11 +28,12 @@ export interface LidMap {
   /** Asks about these, and returns when there are answers, or when it has taken too long. Never fails. */
   readonly resolve: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<void>
   /**
-   * Asks about these, and about the hidden ids under which something of a session is in the log. Returns which phone
-   * addresses those have turned out to be, or null while the server does not tell and may do so later: what is read without
-   * it would be another message to the log. A server that never tells is not waited for beyond `troubleMax`. Never fails.
+   * Asks about these hidden ids and phone addresses, and about the hidden ids under which something of a session is in the log.
+   * Returns which hidden ids a phone address has turned out to have, or null while the server does not tell and may do so
+   * later: what is read without it would be another message to the log. A server that never tells is not waited for beyond
+   * `troubleMax`. Never fails.
    */
-  readonly settle: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<FindLids | null>
+  readonly settle: (target: SessionTarget, addresses: Iterable<string>) => Effect.Effect<FindLids | null>
   /** As `resolve`, for callers outside of a fiber. */
   readonly resolveThen: (target: SessionTarget, lids: Iterable<string>, done: () => void) => void
 }
@@ -46,7 +49,7 @@ export interface Finder {
 /** Pairs hold for good. Some 10 MB; the oldest is forgotten first and asked for again. */
 const pairsMax = 100_000
 
-/** Hidden ids without an answer that are remembered as such. */
+/** Addresses without an answer that are remembered as such. */
 const unansweredMax = 10_000
 
 /** Hidden ids of one session under which something is in the log. The oldest is forgotten first. */
@@ -69,6 +72,9 @@ const troubleMax = Duration.toMillis(Duration.minutes(10))
 /** What may wait: a frame with its session's later ones, a webhook with its answer. The server answers from memory. */
 const waitMax = Duration.seconds(3)
 
+/** What the page of a history may wait, which nobody stands behind: it names a hundred accounts at most. */
+const settleMax = Duration.seconds(10)
+
 export const make = Effect.fnUntraced(function*(
   rest: RestClient,
   waha: Pick<WahaRest, "ask">
@@ -77,7 +83,9 @@ export const make = Effect.fnUntraced(function*(
   const scope = yield* Effect.scope
   const context = yield* Effect.context<never>()
   const phones = new Map<string, string>()
-  /** By session and hidden id; monotonic time until which it is not asked again. */
+  /** By phone address. */
+  const hidden = new Map<string, string>()
+  /** By session and address; monotonic time until which it is not asked again. */
   const unanswered = new Map<string, number>()
   /** By session: hidden ids under which something is in the log, without a phone address. */
   const alone = new Map<string, Map<string, true>>()
@@ -94,7 +102,9 @@ export const make = Effect.fnUntraced(function*(
     forgetOldest(alone, aloneSessionsMax)
   }
 
-  const formatKey = ({ upstreamId }: SessionTarget, lid: string): string => `${upstreamId} ${lid}`
+  const formatKey = ({ upstreamId }: SessionTarget, address: string): string => `${upstreamId} ${address}`
+
+  const isKnown = (address: string): boolean => phones.has(address) || hidden.has(address)
 
   const mayHave = (key: string): boolean => monotonicMillis(clock) >= (unanswered.get(key) ?? 0)
 
@@ -106,37 +116,51 @@ export const make = Effect.fnUntraced(function*(
     troubleSince ??= now
   })
 
-  const lookUp = Effect.fnUntraced(function*(target: SessionTarget, lid: string) {
-    const key = formatKey(target, lid)
+  const notePair = (lid: string, phone: string): void => {
+    phones.set(lid, phone)
+    hidden.set(phone, lid)
+    forgetOldest(phones, pairsMax)
+    forgetOldest(hidden, pairsMax)
+  }
+
+  const lookUp = Effect.fnUntraced(function*(target: SessionTarget, address: string) {
+    const key = formatKey(target, address)
+    const isHidden = isLid(address)
     const answer = yield* Effect.result(waha.ask({
-      operation: "tell the phone number of a hidden id",
+      operation: isHidden ? "tell the phone number of a hidden id" : "tell the hidden id of a phone number",
       method: "GET",
-      url: rest.at("api", target.upstreamId, "lids", lid)
+      url: rest.at("api", target.upstreamId, "lids", ...isHidden ? [address] : ["pn", address.split("@")[0]!])
     }))
     if (answer._tag === "Failure") return yield* noteTrouble
     // A server without the question answers 404: it has no number. One that fails may have it.
     if (!isSuccess(answer.success) && answer.success.status !== 404) return yield* noteTrouble
     troubleSince = null
-    const phone = readPhone(answer.success.own)
-    if (phone === null) {
+    const other = isHidden ? readPhone(answer.success.own) : readLid(answer.success.own)
+    if (other === null) {
       unanswered.set(key, monotonicMillis(clock) + unknownFor)
       return forgetOldest(unanswered, unansweredMax)
     }
     unanswered.delete(key)
-    phones.set(lid, phone)
-    forgetOldest(phones, pairsMax)
+    if (isHidden) notePair(address, other)
+    else notePair(other, address)
   })
 
-  const ask = (target: SessionTarget, lids: Iterable<string>, may: (key: string) => boolean): Effect.Effect<void> =>
+  const ask = (
+    target: SessionTarget,
+    addresses: Iterable<string>,
+    may: (key: string) => boolean,
+    within: Duration.Duration
+  ): Effect.Effect<void> =>
     Effect.suspend(() => {
-      const missing = [...new Set([...lids].map(canonical))]
-        .filter((lid) => !phones.has(lid) && may(formatKey(target, lid)))
-      return Effect.forEach(missing, (lid) => lookUp(target, lid), { concurrency: requestsMax, discard: true }).pipe(
-        Effect.timeoutOrElse({ duration: waitMax, orElse: () => noteTrouble })
-      )
+      const missing = [...new Set([...addresses].map(canonical))]
+        .filter((address) => !isKnown(address) && may(formatKey(target, address)))
+      return Effect.forEach(missing, (address) => lookUp(target, address), {
+        concurrency: requestsMax,
+        discard: true
+      }).pipe(Effect.timeoutOrElse({ duration: within, orElse: () => noteTrouble }))
     })
 
-  const resolve: LidMap["resolve"] = (target, lids) => ask(target, lids, mayAsk)
+  const resolve: LidMap["resolve"] = (target, lids) => ask(target, lids, mayAsk, waitMax)
 
   return {
     finder: (target) => {
@@ -152,11 +176,11 @@ export const make = Effect.fnUntraced(function*(
       return { find, missing, keep: () => vain.forEach((lid) => noteAlone(target, lid)) }
     },
     resolve,
-    settle: (target, lids) => {
-      const asked = [...lids, ...alone.get(target.upstreamId)?.keys() ?? []].map(canonical)
+    settle: (target, addresses) => {
+      const asked = [...addresses, ...alone.get(target.upstreamId)?.keys() ?? []].map(canonical)
       // Also of a server that was in trouble: it is about to answer with a history.
-      return Effect.map(ask(target, asked, mayHave), () => {
-        const isTold = asked.every((lid) => phones.has(lid) || !mayHave(formatKey(target, lid)))
+      return Effect.map(ask(target, asked, mayHave, settleMax), () => {
+        const isTold = asked.every((address) => isKnown(address) || !mayHave(formatKey(target, address)))
         if (!isTold && troubleSince !== null && monotonicMillis(clock) - troubleSince < troubleMax) return null
         const found = new Map<string, Array<string>>()
         for (const lid of alone.get(target.upstreamId)?.keys() ?? []) {
@@ -166,7 +190,10 @@ export const make = Effect.fnUntraced(function*(
           lids.push(lid)
           found.set(phone, lids)
         }
-        return (phone) => found.get(phone) ?? []
+        return (phone) => {
+          const lid = hidden.get(phone)
+          return [...found.get(phone) ?? [], ...lid === undefined ? [] : [lid]]
+        }
       })
     },
     resolveThen: (target, lids, done) => {
@@ -183,6 +210,12 @@ const readPhone = (body: unknown): string | null => {
   if (pn === null) return null
   const phone = canonical(pn.includes("@") ? pn : `${pn}@s.whatsapp.net`)
   return /^\d+@s\.whatsapp\.net$/.test(phone) ? phone : null
+}
+
+const readLid = (body: unknown): string | null => {
+  const answer = asPayload(body)
+  const lid = answer === null ? null : textIn(answer, "lid")
+  return lid !== null && isLid(lid) ? canonical(lid) : null
 }
 
 /** Maps keep the order of insertion. */

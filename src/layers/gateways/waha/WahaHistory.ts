@@ -8,7 +8,7 @@
 import { Clock, Effect, Result, Schema } from "effect"
 import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
 import type { GatewayName, UpstreamId } from "../../../domain/Ids.ts"
-import { isLid } from "../../../domain/Jid.ts"
+import { isLid, parsePhone } from "../../../domain/Jid.ts"
 import { digest } from "../../../services/EventIdentity.ts"
 import { HistoryAbsent } from "../../../services/GatewayParts.ts"
 import type {
@@ -131,7 +131,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
     target: SessionTarget,
     bounds: Bounds
   ) {
-    const findLids = yield* lids.settle(target, rows.flatMap(listLids))
+    const findLids = yield* lids.settle(target, rows.flatMap(listUsers))
     if (findLids === null) {
       return yield* GatewayUnavailable.of(name, operation, "it does not tell who its hidden ids are")
     }
@@ -234,11 +234,13 @@ const readChat = (row: unknown): { readonly id: string; readonly lastAt: number 
   return id === null ? null : { id, lastAt: readTime(chat.lastMessage) }
 }
 
-/** The hidden ids that a row names. */
-const listLids = (row: unknown): ReadonlyArray<string> => {
+/** The hidden ids and the phone addresses that a row names. */
+const listUsers = (row: unknown): ReadonlyArray<string> => {
   const message = asPayload(row)
   if (message === null) return []
   const ref = readMessageRef(message.id)
   return [ref?.chat, ref?.participant, message.from, message.to, message.participant]
-    .flatMap((address) => typeof address === "string" && isLid(address) ? [address] : [])
+    .flatMap((address) => typeof address === "string" && isUser(address) ? [address] : [])
 }
+
+const isUser = (address: string): boolean => isLid(address) || parsePhone(address) !== null

@@ -97,6 +97,35 @@ describe("the history of a WAHA session", () => {
       }
     }))
 
+  it.live("asks for the hidden ids of its senders, since a frame may come later than its row and while the server tells nothing", () =>
+    Effect.gen(function*() {
+      const { core, device, gateway, waha } = yield* setup()
+      const lid = "99887766554433@lid"
+      const emit = (count: number, prefix: string) => {
+        for (let number = 0; number < count; number++) {
+          core.emitter.emit(device, "message", say(`${prefix}${number}`, { from_lid: lid }))
+        }
+      }
+      emit(2, "A")
+      for (const draft of (yield* readAll(gateway)).drafts) {
+        assert.strictEqual(ofKind(draft, "message.received").data.chat, peer)
+        assert.deepStrictEqual(draft.aliases, [{ lid, jid: peer }])
+      }
+      const asked = () => waha.requests.filter((line) => line.includes("/lids/")).length
+      const before = asked()
+      assert.isAbove(before, 0)
+      yield* readAll(gateway)
+      const listener = record()
+      yield* gateway.open(target, listener)
+      core.applyFault({ kind: "http", status: 500 })
+      emit(12, "B")
+      yield* listener.until(() => listener.drafts().length === 12)
+      for (const draft of listener.drafts()) assert.strictEqual(ofKind(draft, "message.received").data.chat, peer)
+      assert.isAbove(listener.drafts().filter(({ aliases }) => aliases.length > 0).length, 0)
+      // Each was asked about once.
+      assert.strictEqual(asked(), before)
+    }))
+
   it.live("is not read while the server does not tell who a hidden id is, because the log may have its phone number", () =>
     Effect.gen(function*() {
       const lid = "99887766554433@lid"
