@@ -141,7 +141,11 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     tests: [[queue, "what was surely not sent keeps its place"]],
     not: `for sends ${sends}`
   },
-  { number: 43, fault: "slow answers, trickling bytes", rows: [...three("slow"), ...three("trickle")] },
+  {
+    number: 43,
+    fault: "slow answers, trickling bytes",
+    rows: [...three("slow"), ...three("trickle"), ...three("delayed")]
+  },
   { number: 44, fault: "frames that cannot be read", rows: three("junk") },
   { number: 45, fault: "enormous frames", rows: three("huge") },
   {

@@ -164,6 +164,15 @@ export const gateway: ReadonlyArray<Scenario> = [
       millis: seconds(15)
     }]
   ]),
+  ...inDialects("delayed", "what the gateway sends comes 6 s late on each connection for 10 s", [
+    [1, {
+      do: "disturb network",
+      to: "gateway",
+      direction: "downstream",
+      toxic: { type: "latency", millis: seconds(6) },
+      millis: seconds(10)
+    }]
+  ]),
   ...inDialects("exit", "the gateway's process ends and starts again after 10 s, with all its devices", [
     [1, { do: "restart gateway", millis: seconds(10) }]
   ], fleet),
