@@ -16,7 +16,8 @@ import * as Rig from "./support/Rig.ts"
 
 const seed = "auto-reply"
 const devices = 5
-const events = 500
+/** Events emitted between two kills. */
+const each = 150
 const rate = 60
 const kills = 3
 const key = "sk-canary-9f8e7d"
@@ -57,14 +58,7 @@ describe("killed three times while messages are answered", () => {
           })
         ))
       )
-      let emitted = false
-      simulator.emit({ count: events, rate }, () => emitted = true)
-      for (let kill = 0; kill < kills; kill++) {
-        yield* rig.emitted(Math.floor((kill + 0.5) * events / kills))
-        yield* columba.kill
-        yield* columba.start
-      }
-      yield* until("all events were emitted", Effect.sync(() => emitted))
+      yield* rig.killedUnderLoad({ kills, each, rate })
       yield* rig.settled
       const counts = query<{ readonly received: string; readonly done: string; readonly open: string }>(
         databaseUrl,

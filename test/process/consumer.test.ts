@@ -7,7 +7,6 @@ import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
 import * as Reactivity from "effect/reactivity/Reactivity"
 import { join } from "node:path"
-import { seeded } from "../../src/simulator/Seeded.ts"
 import { freshVhost } from "../support/broker.ts"
 import { freshDatabase } from "../support/database.ts"
 import { readLog } from "../support/Ledger.ts"
@@ -17,7 +16,8 @@ import * as Rig from "./support/Rig.ts"
 const handler = join(import.meta.dirname, "../../examples/messageHandler.ts")
 
 const devices = 10
-const events = 1_500
+/** Events emitted between two kills. */
+const each = 300
 const rate = 120
 const kills = 4
 
@@ -28,20 +28,14 @@ const exactlyOnce = Effect.fnUntraced(function*(seed: string, rabbitUrl: string 
     "create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)"
   )
   const rig = yield* Rig.make({ databaseUrl, rabbitUrl, devices, seed, env: { COLUMBA_HANDLERS: handler } })
-  const { columba, simulator } = rig
+  const { columba } = rig
   const stored = Effect.map(
     client.unsafe<{ id: string }>(`select device || ' ' || wa_id as id from shop_messages`),
     (rows) => rows.map(({ id }) => id)
   )
-  let emitted = false
-  simulator.emit({ count: events, rate }, () => emitted = true)
-  const random = seeded(seed)
-  for (let kill = 0; kill < kills; kill++) {
-    yield* rig.emitted(Math.floor((kill + 0.3 + random.next() * 0.6) * events / (kills + 1)))
-    yield* columba.kill
-    yield* columba.start
-  }
-  yield* until("all events were emitted", Effect.sync(() => emitted))
+  yield* rig.killedUnderLoad({ kills, each, rate })
+  // What the kills took is in the log once its history was read.
+  yield* rig.gaps
   yield* rig.settled
   const wanted = (yield* readLog(databaseUrl)).flatMap((row) => {
     const { data, deviceId, kind } = row

@@ -13,7 +13,8 @@ import * as Rig from "./support/Rig.ts"
 
 const example = join(import.meta.dirname, "../../examples/effectConsumer/main.ts")
 
-const events = 600
+/** Events emitted between two kills. */
+const each = 150
 
 describe("the example of an Effect program that consumes", () => {
   it.live("stores each incoming message once, over kills of itself and of Columba", () =>
@@ -43,19 +44,24 @@ describe("the example of an Effect program that consumes", () => {
         }
       })
       yield* start
-      let emitted = false
-      simulator.emit({ count: events, rate: 100 }, () => emitted = true)
-      yield* rig.emitted(150)
+      const load = Effect.gen(function*() {
+        simulator.emit({ count: each, rate: 100 })
+        yield* rig.logged(each / 2)
+      })
+      yield* load
       yield* kill
-      yield* rig.emitted(250)
+      yield* load
       yield* start
-      yield* rig.emitted(350)
+      yield* load
       yield* columba.kill
       yield* columba.start
-      yield* rig.emitted(450)
+      yield* rig.online
+      yield* load
       yield* kill
       yield* start
-      yield* until("all events were emitted", Effect.sync(() => emitted))
+      yield* until("everything was emitted", Effect.sync(() => simulator.stats().jobs.length === 0))
+      // What the kill took is in the log once its history was read.
+      yield* rig.gaps
       yield* rig.settled
       const wanted = (yield* readLog(databaseUrl)).filter(({ kind }) => kind === "message.received").map(({ id }) => id)
       assert.isAbove(wanted.length, 100)

@@ -1,5 +1,5 @@
 /**
- * The program is killed without warning, again and again, while its devices hear 20,000 events. Whatever it had
+ * The program is killed without warning, again and again, while its devices hear 20,000 events and more. Whatever it had
  * committed must be in the log for good and must come out of the broker. What was on its way into the dying process, and
  * what was emitted while there was none, is read from the gateway's history as far as that has it, and the ledger of gaps
  * names the time of all the rest.
@@ -9,11 +9,10 @@ import { Effect } from "effect"
 import { assertSound, report } from "../support/Checker.ts"
 import { freshVhost } from "../support/broker.ts"
 import { freshDatabase } from "../support/database.ts"
-import { seeded } from "../../src/simulator/Seeded.ts"
 import * as Rig from "./support/Rig.ts"
-import { until } from "../support/until.ts"
 
-const events = 20_000
+/** Events emitted between two kills. */
+const each = 3_300
 const kills = 5
 const devices = 50
 /** A minute's load: far from the limits, so that what is seen is the crash and not a queue. */
@@ -22,27 +21,9 @@ const rate = 400
 /** Chooses the moments of the kills. Another one may be tried by `COLUMBA_TEST_SEED`. */
 const seed = process.env["COLUMBA_TEST_SEED"] ?? "killed"
 
-/** One moment in each of five equal parts of the run, anywhere but at its very end. */
-const moments = (): ReadonlyArray<number> => {
-  const random = seeded(seed)
-  const part = events / (kills + 1)
-  return Array.from({ length: kills }, (_, index) => Math.floor((index + 0.2 + random.next() * 0.8) * part))
-}
-
 const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null) {
   const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices, seed })
-  const restarts: Array<number> = []
-  let emitted = false
-  rig.simulator.emit({ count: events, rate }, () => emitted = true)
-  for (const moment of moments()) {
-    yield* rig.emitted(moment)
-    yield* rig.witness
-    yield* rig.columba.kill
-    const killedAt = performance.now()
-    yield* rig.columba.start
-    restarts.push(Math.round(performance.now() - killedAt))
-  }
-  yield* until("all events were emitted", Effect.sync(() => emitted), "120 seconds")
+  const restarts = yield* rig.killedUnderLoad({ kills, each, rate, before: rig.witness })
   yield* rig.online
   yield* rig.settled
   const gaps = yield* rig.gaps
@@ -58,13 +39,12 @@ const killedAndStarted = Effect.fnUntraced(function*(databaseUrl: string | null)
   // A device that was killed before it was online again has one gap for both kills; the ledgers above say that none is missing.
   assert.isAtLeast(gaps.length, devices)
   assert.isAbove(ledger.recovered, 0)
-  // The run must have been what it claims to be, also where restarts are slow and most goes unheard.
-  assert.isAbove(verdict.counts.committed, events / 4)
-  assert.strictEqual(verdict.counts.emitted, events)
+  // The run must have been what it claims to be.
+  assert.isAtLeast(verdict.counts.committed, kills * each / 2)
 })
 
 // Both at once: what takes the time is the load, which is the same over a minute.
-describe.concurrent("killed five times in the middle of 20,000 events", () => {
+describe.concurrent("killed five times under load", () => {
   it.live("loses nothing that was committed to Postgres", () =>
     Effect.gen(function*() {
       yield* killedAndStarted(yield* freshDatabase)

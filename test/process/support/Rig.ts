@@ -4,8 +4,9 @@
  */
 import { join } from "node:path"
 import { PGlite } from "@electric-sql/pglite"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { Scope } from "effect"
+import { seeded } from "../../../src/simulator/Seeded.ts"
 import { start as startSimulator } from "../../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorOptions } from "../../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
@@ -36,6 +37,16 @@ export interface RigOptions {
   readonly apart?: boolean
 }
 
+export interface KillsUnderLoad {
+  readonly kills: number
+  /** Events emitted between two kills. */
+  readonly each: number
+  /** Events per second. */
+  readonly rate: number
+  /** Before each kill. */
+  readonly before?: Effect.Effect<void>
+}
+
 export interface Rig {
   /** The process that answers requests. */
   readonly columba: ColumbaProcess.ColumbaProcess
@@ -47,6 +58,14 @@ export interface Rig {
   readonly online: Effect.Effect<void>
   /** Returns when so many events were emitted since the start. */
   readonly emitted: (count: number) => Effect.Effect<void>
+  /** Returns when so many more events are in the log than now. Needs a program that answers. */
+  readonly logged: (more: number) => Effect.Effect<void>
+  /**
+   * Emits `kills + 1` times `each` events. In the middle of each part but the last the program is killed and started,
+   * once about half of the part is in the log: so it works between the kills, however slow the machine is. Returns the
+   * milliseconds that each start took.
+   */
+  readonly killedUnderLoad: (load: KillsUnderLoad) => Effect.Effect<ReadonlyArray<number>>
   /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
   readonly settled: Effect.Effect<void>
   /** Returns once the first event has come through the broker. */
@@ -102,6 +121,30 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
       const { items } = yield* readEvents(columba, yield* read.highest, 1)
       return items.length === 0
     })
+  const head = Effect.map(
+    columba.get<{ readonly head: string }>("/api/v1/server/overview"),
+    (overview) => Number(overview.head)
+  )
+  const logged = Effect.fnUntraced(function*(more: number) {
+    const wanted = (yield* head) + more
+    yield* until(`${more} more events are in the log`, Effect.map(head, (reached) => reached >= wanted))
+  })
+  const random = seeded(seed)
+  const killedUnderLoad = Effect.fnUntraced(function*({ before = Effect.void, each, kills, rate }: KillsUnderLoad) {
+    const restarts: Array<number> = []
+    for (let kill = 0; kill < kills; kill++) {
+      simulator.emit({ count: each, rate })
+      yield* logged(Math.floor((0.3 + random.next() * 0.5) * each))
+      yield* before
+      yield* columba.kill
+      const [duration] = yield* Effect.timed(columba.start)
+      restarts.push(Math.round(Duration.toMillis(duration)))
+      yield* online
+    }
+    simulator.emit({ count: each, rate })
+    yield* until("everything was emitted", Effect.sync(() => simulator.stats().jobs.length === 0))
+    return restarts
+  })
   const settled = Effect.gen(function*() {
     yield* until("nothing is on its way to the program", Effect.sync(() => waiting(simulator) === 0))
     yield* until(
@@ -133,6 +176,8 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
     online,
     emitted: (count) =>
       until(`${count} events were emitted`, Effect.sync(() => simulator.ledger.count >= count), "120 seconds"),
+    logged,
+    killedUnderLoad,
     settled,
     delivering: until(
       "the broker gives out events",
