@@ -4,8 +4,9 @@
  *
  * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at
  * once with a failure that concerns the gateway, so that it is looked at as one incident and burns no device's budget.
+ * Refused credentials are those of all its devices, too: they are told together.
  */
-import { Effect, RcMap, Scope } from "effect"
+import { Clock, Duration, Effect, RcMap, Scope } from "effect"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { canonical } from "../../domain/Jid.ts"
@@ -18,7 +19,14 @@ import type {
   SessionListener,
   SessionTarget
 } from "../../services/GatewayParts.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
+
+/**
+ * How long the answer that the credentials of a link are refused holds for all devices. They ask within half a second of each
+ * other once the link is lost; an operator who has changed something does not wait longer than this.
+ */
+const refusalHolds = Duration.toMillis(Duration.seconds(5))
 
 /** The way for the devices of this gateway. The link, if there is one, lives at most as long as the scope. */
 export const make = (gateway: WhatsAppGateway): Effect.Effect<OpenSession, never, Scope.Scope> => {
@@ -110,6 +118,11 @@ const makeMembers = Effect.sync(() => {
 
 const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
   const members = yield* makeMembers
+  const clock = yield* Clock.Clock
+  let refusal: { readonly error: SessionRefused; readonly until: number } | null = null
+  const noteRefusal = (error: SessionRefused) => {
+    if (error.class === "auth") refusal = { error, until: monotonicMillis(clock) + refusalHolds }
+  }
   // A link that is lost or was refused is never handed out again: the next device opens one under the next number.
   let number = 1
   const retire = (mine: number): boolean => mine === number && number++ > 0
@@ -126,9 +139,13 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
   })
   const open: OpenSession = (target, listener) =>
     Effect.suspend(() => {
+      if (refusal !== null && monotonicMillis(clock) < refusal.until) return Effect.fail(refusal.error)
       const mine = number
       return Effect.andThen(
-        Effect.onError(RcMap.get(links, mine), () => Effect.sync(() => retire(mine))),
+        RcMap.get(links, mine).pipe(
+          Effect.tapError((error) => Effect.sync(() => noteRefusal(error))),
+          Effect.onError(() => Effect.sync(() => retire(mine)))
+        ),
         Effect.suspend(() => mine === number ? members.join(target, listener) : Effect.fail(lostMeanwhile))
       )
     })

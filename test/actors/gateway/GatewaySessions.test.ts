@@ -1,6 +1,7 @@
 /** How devices share what a gateway has: a link of one connection, or a connection per device. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
+import { TestClock } from "effect/testing"
 import * as GatewaySessions from "../../../src/actors/gateway/GatewaySessions.ts"
 import { findBudget } from "../../../src/actors/Supervision.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
@@ -19,6 +20,7 @@ const makeTarget = (n: number): SessionTarget => ({
 const linked = () => {
   const links: Array<LinkListener> = []
   let open = 0
+  let asked = 0
   let refusal: SessionRefused | null = null
   const gateway: WhatsAppGateway = {
     name: "default" as GatewayName,
@@ -29,7 +31,10 @@ const linked = () => {
     ensureSlot: () => Effect.die("not asked"),
     probe: Effect.void,
     link: (listener) =>
-      Effect.suspend(() => refusal === null ? Effect.void : Effect.fail(refusal)).pipe(
+      Effect.suspend(() => {
+        asked++
+        return refusal === null ? Effect.void : Effect.fail(refusal)
+      }).pipe(
         Effect.andThen(Effect.acquireRelease(
           Effect.sync(() => {
             open++
@@ -39,7 +44,13 @@ const linked = () => {
         ))
       )
   }
-  return { gateway, links, open: () => open, refuse: (with_: SessionRefused | null) => (refusal = with_) }
+  return {
+    gateway,
+    links,
+    open: () => open,
+    asked: () => asked,
+    refuse: (with_: SessionRefused | null) => (refusal = with_)
+  }
 }
 
 const hint = { _tag: "UpstreamDisconnected", reason: null } as const
@@ -124,11 +135,26 @@ describe("devices of a gateway with a link", () => {
     Effect.gen(function*() {
       const { gateway, open, refuse } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
-      refuse(new SessionRefused({ message: "no", class: "auth", code: "unauthorized", retryAfter: null }))
-      assert.strictEqual((yield* Effect.flip(join(sessions, 1))).code, "unauthorized")
+      refuse(new SessionRefused({ message: "no", class: "upstreamDown", code: "refused", retryAfter: null }))
+      assert.strictEqual((yield* Effect.flip(join(sessions, 1))).code, "refused")
       refuse(null)
       yield* join(sessions, 1)
       assert.strictEqual(open(), 1)
+    }))
+
+  it.effect("are told together that the credentials are refused, which the gateway is asked once in a while", () =>
+    Effect.gen(function*() {
+      const { asked, gateway, refuse } = linked()
+      const sessions = yield* GatewaySessions.make(gateway)
+      refuse(new SessionRefused({ message: "no", class: "auth", code: "http-401", retryAfter: null }))
+      for (let device = 1; device <= 10; device++) {
+        assert.strictEqual((yield* Effect.flip(join(sessions, device))).class, "auth")
+      }
+      assert.strictEqual(asked(), 1)
+      yield* TestClock.adjust("5 seconds")
+      refuse(null)
+      yield* join(sessions, 1)
+      assert.strictEqual(asked(), 2)
     }))
 })
 
