@@ -113,7 +113,7 @@ export const later: ReadonlyArray<Mutant> = [
     name: "believes-names",
     title: "a webhook that another device has signed is taken for the device that it names",
     file: "src/services/WebhookIngest.ts",
-    changes: [["  if (foreign) return refused(\"wrong-device\")\n", ""]],
+    changes: [["      foreign = true\n      return null\n", "      return peek(name)\n"]],
     rows: ["gowa-wrong-device"],
     condemned: ["invented"],
     smoke: false
