@@ -9,6 +9,7 @@ import { doctor } from "./doctor.ts"
 import { events } from "./events.ts"
 import { exitCode, chooseExitCode, report } from "./failures.ts"
 import { gaps } from "./gaps.ts"
+import { keys } from "./keys.ts"
 import { messages } from "./messages.ts"
 import { schedules } from "./schedules.ts"
 import { gateways } from "./gateways.ts"
@@ -36,6 +37,7 @@ const columba = Command.make("columba").pipe(
     events,
     subscriptions,
     dead,
+    keys,
     simulator,
     migrate,
     doctor

@@ -13,6 +13,7 @@ import { uploadEndpoint } from "./FileEndpoint.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
 import { RequestValidation } from "./Failures.ts"
+import { keyOperations } from "./KeyOperations.ts"
 import { loginOperations, qrPngEndpoint, qrSvgEndpoint } from "./LoginOperations.ts"
 import { mediaEndpoint } from "./MediaEndpoint.ts"
 import { messageOperations } from "./MessageOperations.ts"
@@ -61,6 +62,10 @@ export const Api = HttpApi.make("columba")
     HttpApiGroup.make("deadLetters").add(...Array.map(deadLetterOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
       "Incoming messages that could not be handled."
+    ),
+    HttpApiGroup.make("keys").add(...Array.map(keyOperations, ({ endpoint }) => endpoint)).annotate(
+      OpenApi.Description,
+      "Who may call, and what for."
     ),
     HttpApiGroup.make("server").add(...Array.map(serverOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,

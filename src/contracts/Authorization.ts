@@ -7,13 +7,13 @@
  * headers, because a browser cannot set headers on a WebSocket.
  */
 import { Context, Schema } from "effect"
+import type { Effect } from "effect"
 import { HttpApiMiddleware, HttpApiSecurity } from "effect/http-api"
 import { RpcMiddleware } from "effect/rpc"
+import { Scope } from "../domain/ApiKey.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 
-/** `read`: read everything. `send`: send messages. `manage`: change devices and gateways. None includes another. */
-export const Scope = Schema.Literals(["read", "send", "manage"])
-export type Scope = typeof Scope.Type
+export { Scope }
 
 /** The annotation on an endpoint or RPC that names the scope its caller needs. */
 export class RequiredScope extends Context.Service<RequiredScope, Scope>()(
@@ -43,10 +43,14 @@ export const isVisible = (visible: VisibleDevices, id: DeviceId): boolean =>
 
 /** The caller of this request, as its key identifies it. */
 export class CurrentCaller extends Context.Service<CurrentCaller, {
-  /** The configured name of the key, or `anonymous` where no keys are configured. */
+  /** Of the key; a rotation keeps it. Null where no keys are configured. */
+  readonly id: string | null
+  /** The name of the key, or `anonymous` where no keys are configured. */
   readonly name: string
   readonly scopes: ReadonlySet<Scope>
   readonly devices: VisibleDevices
+  /** Returns when the key is not accepted any more. Streams that were opened with it end then. */
+  readonly ended: Effect.Effect<void>
 }>()("columba/contracts/Authorization/CurrentCaller") {}
 
 export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthorized", {
@@ -62,7 +66,7 @@ export class Unauthorized extends Schema.TaggedError<Unauthorized>()("Unauthoriz
   /** The key is none of the configured ones. */
   static unknown(): Unauthorized {
     return new Unauthorized({
-      message: "This server does not know this API key; compare it with COLUMBA_API_KEYS of the server"
+      message: "This server does not know this API key: it was mistyped, revoked, or has expired"
     })
   }
 }

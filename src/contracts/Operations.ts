@@ -7,6 +7,7 @@ import { deviceOperations } from "./DeviceOperations.ts"
 import { eventOperations } from "./EventOperations.ts"
 import { gapOperations } from "./GapOperations.ts"
 import { gatewayOperations } from "./GatewayOperations.ts"
+import { keyOperations } from "./KeyOperations.ts"
 import { loginOperations } from "./LoginOperations.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import type * as Operation from "./Operation.ts"
@@ -24,6 +25,7 @@ export const operations = [
   ...eventOperations,
   ...subscriptionOperations,
   ...deadLetterOperations,
+  ...keyOperations,
   ...serverOperations
 ] as const
 

@@ -1,4 +1,5 @@
 /** Values for the documents of the API, as they travel: one fleet of one device. A test decodes them all. */
+import type { ApiKey } from "../domain/ApiKey.ts"
 import type { AutoReply } from "../domain/AutoReply.ts"
 import type { DeadLetter } from "../domain/DeadLetter.ts"
 import type { Device } from "../domain/Device.ts"
@@ -257,6 +258,22 @@ export const autoReply: typeof AutoReply.Encoded = {
   updatedAt: "2026-11-22T10:00:00.000Z"
 }
 
+export const apiKey: typeof ApiKey.Encoded = {
+  id: "key_01K5ZR4Q8S0V2X4Z6B8D0F2H4K",
+  name: "shop",
+  scopes: ["read", "send"],
+  devices: [deviceId],
+  requestsPerSecond: null,
+  createdBy: "operator",
+  createdAt: "2026-11-22T10:00:00.000Z",
+  expiresAt: "2027-11-22T00:00:00.000Z",
+  rotatedAt: null,
+  previousUntil: null
+}
+
+/** In the form of a key, and none. */
+export const apiKeySecret = `columba_01K5ZR4Q8S0V2X4Z6B8D0F2H4K_${"0".repeat(64)}`
+
 export const deadLetter: typeof DeadLetter.Encoded = {
   id: event.id,
   kind: event.kind,
@@ -268,7 +285,12 @@ export const deadLetter: typeof DeadLetter.Encoded = {
   failures: [{ handler: "orders", attempts: 10, message: "Error: no such product", at: "2026-11-22T10:09:14.020Z" }]
 }
 
-const ids = [["/messages/", messageId], ["/subscriptions/", subscription.id], ["/schedules/", schedule.id]] as const
+const ids = [
+  ["/messages/", messageId],
+  ["/subscriptions/", subscription.id],
+  ["/schedules/", schedule.id],
+  ["/keys/", apiKey.id]
+] as const
 
 /** Parameters by name. `id` is that of what the path is about. */
 export const parameters = (path: string): Readonly<Record<string, unknown>> => ({

@@ -1,7 +1,6 @@
 /** Checks keys and scopes, for HTTP and RPC alike. */
-import { Context, Effect, Layer, Redacted } from "effect"
+import { Context, Effect, Layer } from "effect"
 import { Headers, HttpServerRequest } from "effect/http"
-import { createHash, timingSafeEqual } from "node:crypto"
 import {
   apiKeyHeader,
   CurrentCaller,
@@ -15,8 +14,8 @@ import {
 } from "../contracts/Authorization.ts"
 import type { Reach } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
-import { ApiKeys } from "../services/ApiKeys.ts"
-import type { ApiKey } from "../services/ApiKeys.ts"
+import { KeyDirectory } from "../services/KeyDirectory.ts"
+import type { KnownKey } from "../services/KeyDirectory.ts"
 import { socketHeader, UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
 
 type Caller = CurrentCaller["Service"]
@@ -24,47 +23,38 @@ type Caller = CurrentCaller["Service"]
 export class Authorizer extends Context.Service<Authorizer, {
   /** No keys are configured: every caller may do everything. */
   readonly open: boolean
-  /** Carries a key of ours, whatever it allows. */
-  readonly carriesKey: (headers: Headers.Headers) => boolean
+  /** The key of ours that the request carries, whatever it allows. */
+  readonly findKey: (headers: Headers.Headers) => KnownKey | null
   readonly authorize: (
     headers: Headers.Headers,
     required: { readonly scope: Scope; readonly reach: Reach }
   ) => Effect.Effect<Caller, Unauthorized | Forbidden>
 }>()("columba/http/AuthorizationHttp/Authorizer") {
-  static readonly layer = Layer.effect(Authorizer, Effect.map(ApiKeys, ({ keys }) => make(keys)))
+  static readonly layer = Layer.effect(Authorizer, Effect.map(KeyDirectory, (directory) => make(directory)))
 }
 
-const make = (keys: ReadonlyArray<ApiKey>): Authorizer["Service"] => {
-  if (keys.length === 0) {
+const make = (directory: KeyDirectory["Service"]): Authorizer["Service"] => {
+  if (directory.open) {
     const anonymous = Effect.succeed<Caller>({
+      id: null,
       name: "anonymous",
       scopes: new Set(Scope.literals),
-      devices: undefined
+      devices: undefined,
+      ended: Effect.never
     })
-    return Authorizer.of({ open: true, carriesKey: () => true, authorize: () => anonymous })
-  }
-  const known = keys.map(({ devices, key, name, scopes }) => ({
-    digest: digestKey(Redacted.value(key)),
-    caller: { name, scopes: new Set(scopes), devices } satisfies Caller
-  }))
-  const find = (presented: string): Caller | null => {
-    const digest = digestKey(presented)
-    let found: Caller | null = null
-    // All are compared, as digests of equal length, so the time it takes does not depend on which key is similar.
-    for (const key of known) if (timingSafeEqual(digest, key.digest)) found = key.caller
-    return found
+    return Authorizer.of({ open: true, findKey: () => null, authorize: () => anonymous })
   }
   return Authorizer.of({
     open: false,
-    carriesKey: (headers) => {
+    findKey: (headers) => {
       const presented = presentedKey(headers)
-      return presented !== null && find(presented) !== null
+      return presented === null ? null : directory.find(presented)
     },
     authorize: (headers, required) =>
       Effect.suspend((): Effect.Effect<Caller, Unauthorized | Forbidden> => {
         const presented = presentedKey(headers)
         if (presented === null) return Effect.fail(Unauthorized.of())
-        const caller = find(presented)
+        const caller = directory.find(presented)
         if (caller === null) return Effect.fail(Unauthorized.unknown())
         if (!caller.scopes.has(required.scope)) return Effect.fail(Forbidden.of(caller.name, required.scope))
         return required.reach === "fleet" && caller.devices !== undefined
@@ -79,8 +69,6 @@ const readRequired = (annotations: Context.Context<never>) => ({
   scope: Context.getUnsafe(annotations, RequiredScope),
   reach: Context.getUnsafe(annotations, RequiredReach)
 })
-
-const digestKey = (key: string): Buffer => createHash("sha256").update(key).digest()
 
 const presentedKey = (headers: Headers.Headers): string | null => {
   const bearer = /^bearer +(\S.*)$/i.exec(headers["authorization"] ?? "")
@@ -111,10 +99,13 @@ export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Laye
 export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer | UnauthenticatedSockets> = Layer.effect(
   RpcAuthorization,
   Effect.gen(function*() {
-    const { authorize } = yield* Authorizer
+    const { authorize, findKey } = yield* Authorizer
     const sockets = yield* UnauthenticatedSockets
     return RpcAuthorization.of((handler, { headers, rpc }) => {
-      const authenticated = Effect.sync(() => sockets.authenticated(headers[socketHeader]))
+      const authenticated = Effect.sync(() => {
+        const key = findKey(headers)
+        if (key !== null) sockets.authenticated(headers[socketHeader], key.ended)
+      })
       return authorize(headers, readRequired(rpc.annotations)).pipe(
         Effect.tap(authenticated),
         Effect.tapErrorTag("Forbidden", () => authenticated),

@@ -17,6 +17,7 @@ import { apiKeyHeader } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
 import { isUploadPath } from "../contracts/FileEndpoint.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
+import type { KnownKey } from "../services/KeyDirectory.ts"
 import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
 import { hideAddresses } from "./tracing.ts"
@@ -43,8 +44,8 @@ export interface EdgeOptions {
   readonly methodsAt: (path: string) => ReadonlyArray<string>
   readonly draining: Draining["Service"]
   readonly sockets: UnauthenticatedSockets["Service"]
-  /** The request carries a key of ours. */
-  readonly carriesKey: (headers: Headers.Headers) => boolean
+  /** The key of ours that the request carries. */
+  readonly findKey: (headers: Headers.Headers) => KnownKey | null
   /** Origins whose web pages may call, such as `https://app.example`. None for a server that only programs call. */
   readonly corsOrigins: ReadonlyArray<string>
 }
@@ -88,7 +89,10 @@ const answer = <E>(
       : answered
   })
 
-/** A WebSocket lasts until its client leaves, the server stops, or no key was presented on it in time. */
+/**
+ * A WebSocket lasts until its client leaves, the server stops, no key was presented on it in time, or the first one that
+ * was is not accepted any more.
+ */
 const upgrade = Effect.fnUntraced(function*<E>(
   routes: Effect.Effect<Response, E, Request | Scope.Scope>,
   request: Request,
@@ -96,7 +100,11 @@ const upgrade = Effect.fnUntraced(function*<E>(
 ) {
   const serve = Effect.catchCause(routes, (cause) => failed(cause, request, options))
   const stopped = Effect.as(options.draining.begun, HttpServerResponse.empty({ status: 503 }))
-  if (options.open || options.carriesKey(request.headers)) return yield* Effect.raceFirst(serve, stopped)
+  if (options.open) return yield* Effect.raceFirst(serve, stopped)
+  const key = options.findKey(request.headers)
+  if (key !== null) {
+    return yield* Effect.raceAllFirst([serve, stopped, Effect.as(key.ended, HttpServerResponse.empty({ status: 401 }))])
+  }
   const socket = yield* options.sockets.admit
   if (socket === null) return tooManySockets
   const marked = request.modify({ headers: Headers.set(request.headers, socketHeader, socket.id) })

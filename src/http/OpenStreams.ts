@@ -9,6 +9,7 @@
  */
 import { Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
 import type { Scope } from "effect"
+import { CurrentCaller } from "../contracts/Authorization.ts"
 import { TooManyStreams } from "../contracts/Failures.ts"
 import { Condition } from "../services/Condition.ts"
 import type { ReadBudget } from "../services/EventLog.ts"
@@ -37,13 +38,16 @@ const sweepInterval = Duration.seconds(5)
 /** One open stream. */
 export interface OpenStream {
   readonly budget: ReadBudget
-  /** Ends the stream when its reader takes nothing of what it was given for `stallMax`. */
+  /**
+   * Ends the stream when its reader takes nothing of what it was given for `stallMax`, and when the key that it was
+   * opened with is not accepted any more.
+   */
   readonly guard: <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
 }
 
 export class OpenStreams extends Context.Service<OpenStreams, {
   /** Takes a place until the scope closes. */
-  readonly admit: Effect.Effect<OpenStream, TooManyStreams, Scope.Scope>
+  readonly admit: Effect.Effect<OpenStream, TooManyStreams, Scope.Scope | CurrentCaller>
 }>()("columba/http/OpenStreams") {
   static readonly layer = Layer.effect(
     OpenStreams,
@@ -51,9 +55,9 @@ export class OpenStreams extends Context.Service<OpenStreams, {
       const clock = yield* Clock.Clock
       const pool = new Pool()
       const open = new Set<Place>()
-      const take = Effect.suspend(() => {
+      const take = Effect.flatMap(CurrentCaller, ({ ended }) => {
         if (open.size >= openStreamsMax) return TooManyStreams.of(openStreamsMax)
-        const place = new Place(pool, clock)
+        const place = new Place(pool, clock, ended)
         open.add(place)
         return Effect.succeed(place)
       })
@@ -157,13 +161,15 @@ class StreamBudget implements ReadBudget {
 class Place implements OpenStream {
   readonly budget: StreamBudget
   readonly #clock: Clock.Clock
+  readonly #ended: Effect.Effect<void>
   /** Since when the client has something to take; null while the stream has nothing for it. */
   #givenAt: bigint | null = null
   #fiber: Fiber.Fiber<unknown, unknown> | null = null
 
-  constructor(pool: Pool, clock: Clock.Clock) {
+  constructor(pool: Pool, clock: Clock.Clock, ended: Effect.Effect<void>) {
     this.budget = new StreamBudget(pool)
     this.#clock = clock
+    this.#ended = ended
   }
 
   get isStalled(): boolean {
@@ -178,13 +184,16 @@ class Place implements OpenStream {
   }
 
   readonly guard: OpenStream["guard"] = (stream) =>
-    Stream.transformPull(stream, (pull) =>
-      Effect.succeed(Effect.withFiber((fiber) => {
-        this.#fiber = fiber
-        this.#givenAt = null
-        return Effect.tap(pull, () =>
-          Effect.sync(() => {
-            this.#givenAt = this.#clock.monotonicTimeNanosUnsafe()
-          }))
-      })))
+    Stream.transformPull(
+      Stream.interruptWhen(stream, this.#ended),
+      (pull) =>
+        Effect.succeed(Effect.withFiber((fiber) => {
+          this.#fiber = fiber
+          this.#givenAt = null
+          return Effect.tap(pull, () =>
+            Effect.sync(() => {
+              this.#givenAt = this.#clock.monotonicTimeNanosUnsafe()
+            }))
+        }))
+    )
 }

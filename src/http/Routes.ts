@@ -67,6 +67,7 @@ const ApiRoutes = HttpApiBuilder.layer(Api, { openapiPath: "/openapi.json" }).pi
     layerGroup("schedules"),
     layerGroup("subscriptions"),
     layerGroup("deadLetters"),
+    layerGroup("keys"),
     layerGroup("server"),
     EventsHttp,
     FilesHttp,
@@ -124,11 +125,11 @@ type Answering = Effect.Success<ReturnType<typeof HttpRouter.toHttpEffect<never,
 const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: HttpServerOptions) => {
   const served = Layer.unwrap(Effect.gen(function*() {
     const routes = yield* answering
-    const { carriesKey, open } = yield* AuthorizationHttp.Authorizer
+    const { findKey, open } = yield* AuthorizationHttp.Authorizer
     const draining = yield* Draining
     const sockets = yield* UnauthenticatedSockets
     const { corsOrigins } = options
-    return HttpServer.serve(guard(routes, { open, carriesKey, methodsAt, draining, sockets, corsOrigins }))
+    return HttpServer.serve(guard(routes, { open, findKey, methodsAt, draining, sockets, corsOrigins }))
   }))
   // Built last, so taken down first: streams end before the server waits for its connections.
   const drainFirst = Layer.effectDiscard(

@@ -8,6 +8,7 @@ import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
 import type { ServerInfo } from "../contracts/Payloads.ts"
 import type { OperationHandlers } from "../contracts/Operations.ts"
+import { keepKeySeconds } from "../contracts/KeyOperations.ts"
 import { keepSeconds } from "../contracts/SubscriptionOperations.ts"
 import { gapCauses } from "../domain/Gap.ts"
 import { AutoReplyRepository } from "../services/AutoReplyRepository.ts"
@@ -19,6 +20,7 @@ import { EventLog } from "../services/EventLog.ts"
 import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { GapRepository } from "../services/GapRepository.ts"
 import { GatewayManager } from "../services/GatewayManager.ts"
+import { KeyManager } from "../services/KeyManager.ts"
 import { MessageActions } from "../services/MessageActions.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
@@ -43,6 +45,7 @@ export const makeHandlers = Effect.gen(function*() {
   const subscriptions = yield* SubscriptionManager
   const autoReplies = yield* AutoReplyRepository
   const deadLetters = yield* DeadLetters
+  const keys = yield* KeyManager
   const log = yield* EventLog
   const { node } = yield* ServerIdentity
   return {
@@ -118,6 +121,12 @@ export const makeHandlers = Effect.gen(function*() {
       Effect.map(deadLetters.list(limit), ({ items, total }) => ({ items, next: null, total })),
     "DeadLetters.Retry": ({ ids }) => Effect.map(deadLetters.retry(ids ?? null), (changed) => ({ ids: changed })),
     "DeadLetters.Drop": ({ ids }) => Effect.map(deadLetters.drop(ids), (changed) => ({ ids: changed })),
+    "Keys.Create": (wanted) => Effect.flatMap(CurrentCaller, (caller) => keys.create(wanted, caller)),
+    "Keys.List": () => Effect.map(keys.list, (items) => ({ items, next: null })),
+    "Keys.Get": ({ id }) => keys.get(id),
+    "Keys.Revoke": ({ id }) => keys.revoke(id),
+    "Keys.Rotate": ({ id, keepSeconds: keep }) =>
+      Effect.flatMap(CurrentCaller, (caller) => keys.rotate(id, Duration.seconds(keepKeySeconds(keep)), caller)),
     "Server.Ping": () => Effect.succeed({ node }),
     "Server.Info": yield* makeServerInfo,
     "Server.Overview": yield* makeOverview,

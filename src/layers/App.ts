@@ -28,6 +28,8 @@ import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
+import { KeyDirectory } from "../services/KeyDirectory.ts"
+import { KeyManager } from "../services/KeyManager.ts"
 import { MessageActions } from "../services/MessageActions.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { LogStatus } from "../services/LogStatus.ts"
@@ -141,12 +143,16 @@ export const start = Effect.fn("App.start")(function*(
       Layer.succeed(PublicAddress, settings.publicUrl)
     )
   )
+  const keys = yield* Effect.provideContext(
+    on(stages.foundation, Layer.provideMerge(KeyManager.layer, KeyDirectory.layer)),
+    Context.merge(database, words)
+  ).pipe(Effect.mapError((error) => startFailed(error, null)))
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const outbound = yield* on(stages.foundation, Outbound.layer({ allowPrivate: settings.outboundAllowPrivate }))
   const files = yield* on(stages.foundation, filesToSend(settings))
   const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), words)
-  const ground = Context.mergeAll(database, words, gateways, outbound, files, shared)
+  const ground = Context.mergeAll(database, words, keys, gateways, outbound, files, shared)
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)

@@ -165,8 +165,10 @@ export const variables = {
   }),
   apiKeys: variable("COLUMBA_API_KEYS", parsed(apiKeys), null, {
     expected: "a comma list of name:scope+scope:key or name:scope+scope:device+device:key, scopes out of read, send, " +
-      `manage, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
-    about: "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …",
+      `manage, admin, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
+    about:
+      "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …; a key with the scope admin " +
+      "makes others while it runs",
     unset: "no keys, and then only a loopback HOST is accepted",
     secret: true
   }),

@@ -1,4 +1,5 @@
 import { layerFreshEmbedded } from "../support/storage.ts"
+import { apiKeyRepositoryConformance } from "./apiKeyRepository.ts"
 import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
@@ -22,4 +23,5 @@ subscriptionRepositoryConformance("on the embedded database", layerFreshEmbedded
 webhookRefusalsConformance("on the embedded database", layerFreshEmbedded)
 messageInboxConformance("on the embedded database", layerFreshEmbedded)
 messageInboxTransactions("on the embedded database", layerFreshEmbedded)
+apiKeyRepositoryConformance("on the embedded database", layerFreshEmbedded)
 autoRepliesConformance("on the embedded database", layerFreshEmbedded)

@@ -1,4 +1,5 @@
 import { layerMemory } from "../../src/layers/memory/MemoryStorage.ts"
+import { apiKeyRepositoryConformance } from "./apiKeyRepository.ts"
 import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
@@ -21,4 +22,5 @@ sendRepositoryConformance("in memory", layerMemory)
 subscriptionRepositoryConformance("in memory", layerMemory)
 webhookRefusalsConformance("in memory", layerMemory)
 messageInboxConformance("in memory", layerMemory)
+apiKeyRepositoryConformance("in memory", layerMemory)
 autoRepliesConformance("in memory", layerMemory)

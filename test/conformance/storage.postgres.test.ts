@@ -1,4 +1,5 @@
 import { layerFreshPostgres } from "../support/storage.ts"
+import { apiKeyRepositoryConformance } from "./apiKeyRepository.ts"
 import { autoRepliesConformance } from "./autoReplies.ts"
 import { eventLogConformance } from "./eventLog.ts"
 import { gapRepositoryConformance } from "./gapRepository.ts"
@@ -22,4 +23,5 @@ subscriptionRepositoryConformance("on Postgres", layerFreshPostgres)
 webhookRefusalsConformance("on Postgres", layerFreshPostgres)
 messageInboxConformance("on Postgres", layerFreshPostgres)
 messageInboxTransactions("on Postgres", layerFreshPostgres)
+apiKeyRepositoryConformance("on Postgres", layerFreshPostgres)
 autoRepliesConformance("on Postgres", layerFreshPostgres)

@@ -56,6 +56,8 @@ const makePayload = (tag: string): unknown => {
   if (tag === "Devices.Edit") return { id: `dev_${"0".repeat(26)}`, name: "a" }
   if (tag === "Devices.EraseChat") return { id: `dev_${"0".repeat(26)}`, chat: "62811@s.whatsapp.net" }
   if (tag === "Devices.AnswerPasskey") return { id: `dev_${"0".repeat(26)}`, assertion: {} }
+  if (tag === "Keys.Create") return { name: "none", scopes: ["read"] }
+  if (tag.startsWith("Keys.") && tag !== "Keys.List") return { id: `key_${"0".repeat(26)}` }
   if (tag === "Login") return { id: `dev_${"0".repeat(26)}`, method: "qr" }
   if (tag === "DeadLetters.Drop") return { ids: ["a"] }
   if (tag === "Messages.Send") return { id: `dev_${"0".repeat(26)}`, to: "62811", text: "a" }

@@ -284,7 +284,7 @@ describe("the edge", () => {
       const sockets = yield* UnauthenticatedSockets
       const answering = yield* guard(routes, {
         open: false,
-        carriesKey: () => false,
+        findKey: () => null,
         methodsAt: () => [],
         draining,
         sockets,

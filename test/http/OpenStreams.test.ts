@@ -5,6 +5,7 @@ import { TestClock } from "effect/testing"
 import { connect } from "node:net"
 import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
+import { CurrentCaller } from "../../src/contracts/Authorization.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import {
   OpenStreams,
@@ -17,8 +18,20 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import { openSse } from "../support/sse.ts"
 import { messageDraft, startServer } from "../support/surface.ts"
 
-const admitAll = (count: number) =>
-  Effect.flatMap(OpenStreams, ({ admit }) => Effect.forEach(Array.from({ length: count }), () => admit))
+const anonymous = CurrentCaller.of({
+  id: null,
+  name: "anonymous",
+  scopes: new Set(),
+  devices: undefined,
+  ended: Effect.never
+})
+
+const admitAll = (count: number, caller = anonymous) =>
+  Effect.flatMap(
+    OpenStreams,
+    ({ admit }) =>
+      Effect.forEach(Array.from({ length: count }), () => Effect.provideService(admit, CurrentCaller, caller))
+  )
 
 describe("the budget of all open streams", () => {
   it.effect("never grants more than the reserved pages and the pool, and each stream its reserved page", () =>

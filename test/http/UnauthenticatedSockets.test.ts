@@ -17,8 +17,16 @@ import { untilSo } from "../support/until.ts"
 
 const keys = [["reader", ["read"], "secret"]] as const
 
+const reader = {
+  id: "key_reader",
+  name: "reader",
+  scopes: new Set(["read"] as const),
+  devices: undefined,
+  requestsPerSecond: null
+}
+
 /** One socket at the edge of a server with keys, held open by the routes behind it until it is ended. */
-const openAtEdge = (headers: Record<string, string>) =>
+const openAtEdge = (headers: Record<string, string>, revoked = Deferred.makeUnsafe<void>()) =>
   Effect.gen(function*() {
     const opened = yield* Deferred.make<string | undefined>()
     const ended = yield* Deferred.make<void>()
@@ -29,7 +37,7 @@ const openAtEdge = (headers: Record<string, string>) =>
     )
     const answering = yield* guard(routes, {
       open: false,
-      carriesKey: (given) => given["x-api-key"] === "secret",
+      findKey: (given) => given["x-api-key"] === "secret" ? { ...reader, ended: Deferred.await(revoked) } : null,
       methodsAt: () => [],
       draining: yield* Draining,
       sockets: yield* UnauthenticatedSockets,
@@ -70,9 +78,25 @@ describe("a WebSocket on a server with keys", () => {
       const late = yield* openAtEdge({})
       const early = yield* openAtEdge({ "x-api-key": "secret" })
       assert.isUndefined(early.id)
-      sockets.authenticated(late.id)
+      sockets.authenticated(late.id, Effect.never)
       yield* TestClock.adjust("1 hour")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
+    }).pipe(Effect.scoped, Effect.provide(parts)))
+
+  it.effect("is closed when the key that it was opened with, or that came first, is not accepted any more", () =>
+    Effect.gen(function*() {
+      const sockets = yield* UnauthenticatedSockets
+      const revoked = yield* Deferred.make<void>()
+      const late = yield* openAtEdge({})
+      const early = yield* openAtEdge({ "x-api-key": "secret" }, revoked)
+      sockets.authenticated(late.id, Deferred.await(revoked))
+      yield* TestClock.adjust("1 hour")
+      for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
+      yield* Deferred.succeed(revoked, undefined)
+      for (const { answering, ended } of [late, early]) {
+        yield* ended
+        yield* Fiber.join(answering)
+      }
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
   it.live(

@@ -18,6 +18,8 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import type { OwnGateway } from "../../src/services/GatewayDirectory.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import { GatewayManager } from "../../src/services/GatewayManager.ts"
+import { KeyDirectory } from "../../src/services/KeyDirectory.ts"
+import { KeyManager } from "../../src/services/KeyManager.ts"
 import { MessageActions } from "../../src/services/MessageActions.ts"
 import { MessageSender } from "../../src/services/MessageSender.ts"
 import { ScheduleManager } from "../../src/services/ScheduleManager.ts"
@@ -86,7 +88,8 @@ const services = (
     MessageActions.layer,
     Layer.provideMerge(ScheduleManager.layer, MessageSender.layer),
     Layer.provide(WebhookIngest.layer, SlotLookup.layer),
-    SubscriptionManager.layer
+    SubscriptionManager.layer,
+    Layer.orDie(Layer.provideMerge(KeyManager.layer, KeyDirectory.layer))
   ).pipe(
     Layer.provideMerge(LocalFleet.layer),
     Layer.provideMerge(gateways),

@@ -17,6 +17,8 @@ import type { ActorView, IncidentView } from "../../src/services/DeviceFleet.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { makeEventId, deriveMessageId } from "../../src/services/EventIdentity.ts"
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
+import { KeyDirectory } from "../../src/services/KeyDirectory.ts"
+import { KeyManager } from "../../src/services/KeyManager.ts"
 import { MessageActions } from "../../src/services/MessageActions.ts"
 import { MessageSender } from "../../src/services/MessageSender.ts"
 import { MessageMedia } from "../../src/services/MessageMedia.ts"
@@ -167,6 +169,7 @@ export const services = (
     Layer.provideMerge(Layer.merge(seal, WebhookSecrets.layer(secretKeys))),
     Layer.orDie
   )
+  const keys = KeyManager.layer.pipe(Layer.provideMerge(KeyDirectory.layer), Layer.orDie)
   const ingest = Layer.provide(WebhookIngest.layer, SlotLookup.layer)
   const outbound = Outbound.layer({ allowPrivate: options.allowPrivate ?? true })
   const subscriptions = SubscriptionManager.layer.pipe(Layer.provide(outbound))
@@ -179,6 +182,7 @@ export const services = (
     DeviceManager.layer,
     MessageMedia.layer,
     sender,
+    keys,
     ingest,
     subscriptions
   ).pipe(

@@ -3,6 +3,7 @@ import { Effect, Exit, Layer, Schedule, Scope } from "effect"
 import type { Context, Redacted } from "effect"
 import { SqlError } from "effect/sql"
 import type { SqlClient } from "effect/sql"
+import type { ApiKeyRepository } from "../../services/ApiKeyRepository.ts"
 import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { FleetLease } from "../../services/FleetLease.ts"
@@ -35,6 +36,7 @@ type Storage =
   | ScheduleRepository
   | SendRepository
   | GatewayRepository
+  | ApiKeyRepository
   | AutoReplyRepository
   | MessageInbox
   | MessageRepository

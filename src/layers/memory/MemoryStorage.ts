@@ -9,6 +9,7 @@ import * as MemoryDatabase from "./MemoryDatabase.ts"
 import * as MemoryGapRepository from "./MemoryGapRepository.ts"
 import * as MemoryGatewayRepository from "./MemoryGatewayRepository.ts"
 import * as MemoryLogStore from "./MemoryLogStore.ts"
+import * as MemoryApiKeyRepository from "./MemoryApiKeyRepository.ts"
 import * as MemoryAutoReplyRepository from "./MemoryAutoReplyRepository.ts"
 import * as MemoryMessageInbox from "./MemoryMessageInbox.ts"
 import * as MemoryRepositories from "./MemoryRepositories.ts"
@@ -18,6 +19,7 @@ import * as MemorySendRepository from "./MemorySendRepository.ts"
 import * as MemorySubscriptionRepository from "./MemorySubscriptionRepository.ts"
 import * as MemoryWebhookRefusals from "./MemoryWebhookRefusals.ts"
 import type { GatewayRepository } from "../../services/GatewayRepository.ts"
+import type { ApiKeyRepository } from "../../services/ApiKeyRepository.ts"
 import type { AutoReplyRepository } from "../../services/AutoReplyRepository.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
 import type { MessageRepository } from "../../services/MessageRepository.ts"
@@ -33,6 +35,7 @@ export const layerMemory: Layer.Layer<
   | DeviceRepository
   | GapRepository
   | GatewayRepository
+  | ApiKeyRepository
   | AutoReplyRepository
   | MessageInbox
   | MessageRepository
@@ -46,6 +49,7 @@ export const layerMemory: Layer.Layer<
   MemoryRepositories.layerMessages,
   MemoryGapRepository.layer,
   MemoryGatewayRepository.layer,
+  MemoryApiKeyRepository.layer,
   MemoryAutoReplyRepository.layer,
   MemoryMessageInbox.layer,
   MemoryScheduleRepository.layer,

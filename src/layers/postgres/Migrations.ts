@@ -18,6 +18,7 @@ import pacing from "./migrations/0008_pacing.ts"
 import messageInbox from "./migrations/0009_message_inbox.ts"
 import schedules from "./migrations/0010_schedules.ts"
 import autoReplies from "./migrations/0011_auto_replies.ts"
+import apiKeys from "./migrations/0012_api_keys.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -30,7 +31,8 @@ const loader = Migrator.fromRecord({
   "0008_pacing": pacing,
   "0009_message_inbox": messageInbox,
   "0010_schedules": schedules,
-  "0011_auto_replies": autoReplies
+  "0011_auto_replies": autoReplies,
+  "0012_api_keys": apiKeys
 })
 
 /** Returns what it ran: number and name of each. */

@@ -6,6 +6,7 @@ import * as SqlGapRepository from "./SqlGapRepository.ts"
 import * as SqlGatewayRepository from "./SqlGatewayRepository.ts"
 import * as SqlDeviceRepository from "./SqlDeviceRepository.ts"
 import * as SqlLogStore from "./SqlLogStore.ts"
+import * as SqlApiKeyRepository from "./SqlApiKeyRepository.ts"
 import * as SqlAutoReplyRepository from "./SqlAutoReplyRepository.ts"
 import * as SqlMessageInbox from "./SqlMessageInbox.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
@@ -15,7 +16,7 @@ import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
 import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
- * Provides `EventLog` over its `LogStore`, and the repositories of devices, gaps, gateways, messages, messages to send,
+ * Provides `EventLog` over its `LogStore`, and the repositories of API keys, devices, gaps, gateways, messages, messages to send,
  * handled messages, subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
@@ -23,6 +24,7 @@ export const layer = Layer.mergeAll(
   SqlDeviceRepository.layer,
   SqlGapRepository.layer,
   SqlGatewayRepository.layer,
+  SqlApiKeyRepository.layer,
   SqlAutoReplyRepository.layer,
   SqlMessageInbox.layer,
   SqlMessageRepository.layer,
