@@ -299,6 +299,7 @@ export const parameters = (path: string): Readonly<Record<string, unknown>> => (
   name: gateway.name,
   device: deviceId,
   chat: contact,
+  waId,
   status: path.includes("/gaps") ? "open" : "read",
   unproven: "messages",
   state: "Online",
