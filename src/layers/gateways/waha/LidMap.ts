@@ -49,8 +49,8 @@ export interface Finder {
 /** Pairs hold for good. Some 10 MB; the oldest is forgotten first and asked for again. */
 const pairsMax = 100_000
 
-/** Addresses without an answer that are remembered as such. */
-const unansweredMax = 10_000
+/** Addresses without an answer that are remembered as such, by session: of a thousand sessions a hundred each. */
+const unansweredMax = 100_000
 
 /** Hidden ids of one session under which something is in the log. The oldest is forgotten first. */
 const aloneMax = 1000
