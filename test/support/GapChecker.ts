@@ -58,7 +58,9 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   const isBehind = (key: string): boolean => {
     const [device, event, id, status = ""] = key.split(" ")
     const message = `${device} ${id}`
-    return event === "message.ack" && own.has(message) && rankOf(status) > (furthest.get(message) ?? -1)
+    // What the history does not have, such as a message that was revoked, has no ack there.
+    return event === "message.ack" && own.has(message) && kept.has(`${device} message ${id}`) &&
+      rankOf(status) > (furthest.get(message) ?? -1)
   }
   const [unnamed, untrue] = [[] as Array<string>, [] as Array<string>]
   for (const [key, lost] of missing) {

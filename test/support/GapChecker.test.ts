@@ -1,0 +1,57 @@
+/** What the ledger of gaps is found untrue of. */
+import { assert, it } from "@effect/vitest"
+import type { Gap } from "../../src/domain/Gap.ts"
+import { checkGaps } from "./GapChecker.ts"
+import type { Committed, TimedEmitted } from "./Ledger.ts"
+
+const at = Date.parse("2026-11-26T18:59:30Z")
+
+const gap = {
+  deviceId: "dev_1",
+  openedAt: "2026-11-26T18:59:20Z",
+  endedAt: "2026-11-26T18:59:40Z",
+  proven: ["messages", "other-messages", "acks"]
+} as unknown as Gap
+
+/** An own message that is in the log with its first ack; how it was read happened in the gap. */
+const check = (more: ReadonlyArray<TimedEmitted>) => {
+  const emit = (event: string, change: object): TimedEmitted => ({
+    device: "slot-1",
+    event,
+    ids: ["OWN"],
+    sockets: 1,
+    at: at - 60_000,
+    ...change
+  })
+  const commit = (seq: number, kind: string, data: object): Committed => ({
+    seq,
+    id: `id-${seq}`,
+    kind,
+    deviceId: "dev_1",
+    via: "live",
+    data: { waId: "OWN", ...data }
+  })
+  return checkGaps({
+    gaps: [gap],
+    emitted: [
+      emit("message", { text: "hello" }),
+      emit("message.ack", { status: "delivered" }),
+      emit("message.ack", { status: "read", sockets: 0, at }),
+      ...more
+    ],
+    committed: [commit(1, "message.sent", { body: "hello" }), commit(2, "message.ack", { status: "delivered" })],
+    upstreamOf: new Map([["dev_1", "slot-1"]])
+  })
+}
+
+it("an ack is missing where the gap says that it has all", () => {
+  const { unnamed, untrue } = check([])
+  assert.deepStrictEqual([unnamed.length, untrue.length], [0, 1])
+  assert.include(untrue[0], "message.ack OWN read")
+})
+
+it("no history has the ack of a message that was revoked", () => {
+  const revoked = { device: "slot-1", event: "message.revoked", ids: ["R"], target: "OWN", sockets: 0, at }
+  const { untrue } = check([revoked])
+  assert.deepStrictEqual(untrue, [])
+})
