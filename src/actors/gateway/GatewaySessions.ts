@@ -4,7 +4,7 @@
  *
  * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at
  * once with a failure that concerns the gateway, so that it is looked at as one incident and burns no device's budget.
- * Refused credentials are those of all its devices, too: they are told together.
+ * When the link is refused, that is the answer for all who ask next, for a while.
  */
 import { Clock, Duration, Effect, RcMap, Scope } from "effect"
 import type { Failure } from "../../domain/DeviceState.ts"
@@ -23,10 +23,11 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 
 /**
- * How long the answer that the credentials of a link are refused holds for all devices. They ask within half a second of each
- * other once the link is lost; an operator who has changed something does not wait longer than this.
+ * How long a refusal of the link holds for all devices, so that it is asked for once in that time however many they are: each
+ * tries again by itself. Refused credentials hold for longer, and not for longer than an operator who has changed them waits.
  */
-const refusalHolds = Duration.toMillis(Duration.seconds(5))
+const refusalHolds = ({ class: kind }: SessionRefused): number =>
+  Duration.toMillis(Duration.seconds(kind === "auth" ? 5 : 1))
 
 /** The way for the devices of this gateway. The link, if there is one, lives at most as long as the scope. */
 export const make = (gateway: WhatsAppGateway): Effect.Effect<OpenSession, never, Scope.Scope> => {
@@ -121,7 +122,7 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
   const clock = yield* Clock.Clock
   let refusal: { readonly error: SessionRefused; readonly until: number } | null = null
   const noteRefusal = (error: SessionRefused) => {
-    if (error.class === "auth") refusal = { error, until: monotonicMillis(clock) + refusalHolds }
+    refusal = { error, until: monotonicMillis(clock) + refusalHolds(error) }
   }
   // A link that is lost or was refused is never handed out again: the next device opens one under the next number.
   let number = 1

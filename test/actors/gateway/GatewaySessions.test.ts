@@ -131,13 +131,15 @@ describe("devices of a gateway with a link", () => {
       assert.deepStrictEqual([listener.ends(), listener.events.length], [1, 0])
     }))
 
-  it.effect("a link that is refused is tried again by the next device", () =>
+  it.effect("a link that is refused is tried again by the next device after a second", () =>
     Effect.gen(function*() {
       const { gateway, open, refuse } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
       refuse(new SessionRefused({ message: "no", class: "upstreamDown", code: "refused", retryAfter: null }))
       assert.strictEqual((yield* Effect.flip(join(sessions, 1))).code, "refused")
       refuse(null)
+      assert.strictEqual((yield* Effect.flip(join(sessions, 2))).code, "refused")
+      yield* TestClock.adjust("1 second")
       yield* join(sessions, 1)
       assert.strictEqual(open(), 1)
     }))

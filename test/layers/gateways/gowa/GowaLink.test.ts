@@ -1,6 +1,6 @@
 /** The link as devices have it: through the sessions that share it. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Scope } from "effect"
+import { Effect, Exit, Fiber, Schedule, Scope } from "effect"
 import * as GatewaySessions from "../../../../src/actors/gateway/GatewaySessions.ts"
 import type { DeviceId } from "../../../../src/domain/Ids.ts"
 import { asGowa } from "../../../../src/simulator/gowa/GowaServer.ts"
@@ -40,7 +40,7 @@ describe("opening the link", () => {
       const error = yield* Effect.flip(open(target, record()))
       assert.deepStrictEqual([error.class, error.code, error.retryAfter], [kind, code, retryAfter])
       assert.deepStrictEqual([core.stats().sockets, wheel.size], [0, 0])
-      // Refused credentials hold for a while for all who share the link.
+      // A refusal holds for a while for all who share the link.
       yield* (yield* GatewaySessions.make(gateway))(target, record())
       yield* proxy.connected
     }))
@@ -208,7 +208,8 @@ describe("an open link", () => {
       for (const listener of [one, two]) assert.strictEqual((yield* listener.ended).code, "link-lost")
       assert.strictEqual((yield* Effect.flip(open(target, record()))).class, "upstreamDown")
       yield* simulator.revive
-      yield* open(target, record())
+      // A refusal holds for a while.
+      yield* Effect.retry(open(target, record()), Schedule.spaced("25 millis"))
       assert.strictEqual(core.stats().sockets, 1)
     }))
 })
