@@ -321,11 +321,11 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,
-      claimCursor: (sink, from) =>
+      claimCursor: (sink, from, keep = null) =>
         Effect.suspend(() => {
           // As known before the answer: if it is of an older log, the reader of the claim ends and claims again.
           const { generation } = tail.now
-          return Effect.map(store.claimCursor(sink, from), (claim) => ({ ...claim, generation }))
+          return Effect.map(store.claimCursor(sink, from, keep), (claim) => ({ ...claim, generation }))
         }),
       resumeCursor: (sink) =>
         Effect.suspend(() => {

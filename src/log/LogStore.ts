@@ -142,7 +142,8 @@ export class LogStore extends Context.Service<LogStore, {
 
   readonly claimCursor: (
     sink: string,
-    from: "beginning" | "now"
+    from: "beginning" | "now",
+    keep: Duration.Duration | null
   ) => Effect.Effect<Omit<CursorClaim, "generation">, StorageUnavailable>
 
   readonly resumeCursor: (sink: string) => Effect.Effect<Omit<CursorClaim, "generation"> | null, StorageUnavailable>

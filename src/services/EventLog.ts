@@ -186,11 +186,13 @@ export class EventLog extends Context.Service<EventLog, {
 
   /**
    * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. A cursor beyond the
-   * head, which only a log that went back can have, starts at the head.
+   * head, which only a log that went back can have, starts at the head. Retention waits for the sink without end, or with
+   * `keep` for events that were recorded no longer ago than that.
    */
   readonly claimCursor: (
     sink: string,
-    from: "beginning" | "now"
+    from: "beginning" | "now",
+    keep?: Duration.Duration | null
   ) => Effect.Effect<CursorClaim, StorageUnavailable>
 
   /** The same for a sink that has a cursor, and null for one that has none: it is gone, and must not come back. */

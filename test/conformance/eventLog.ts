@@ -655,5 +655,26 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual(again!._tag, "Duplicate")
         assert.strictEqual((yield* log.latest({ device, limit: 10 })).length, 1)
       }))
+
+    it.effect("retention waits for a sink no longer than it has claimed to be waited for", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const others = yield* log.cursors
+        const sink = `sink-${freshWaId()}`
+        const claim = yield* log.claimCursor(sink, "now", Duration.days(1))
+        yield* log.append([messageDraft({ device: freshDevice() }), messageDraft({ device: freshDevice() })])
+        assert.deepInclude(yield* log.cursors, { sink, epoch: claim.epoch, seq: claim.seq, limited: true })
+        for (const { sink } of others) {
+          yield* log.moveCursor(yield* log.claimCursor(sink, "now"), claim.seq + 2)
+        }
+        const oldest = log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) }).pipe(
+          Effect.andThen(Effect.map(log.bounds, (bounds) => bounds.oldest))
+        )
+        assert.strictEqual(yield* oldest, claim.seq + 1)
+        yield* log.claimCursor(sink, "now", Duration.zero)
+        assert.strictEqual(yield* oldest, claim.seq + 2, "the newest event stays in any case")
+        assert.deepInclude(yield* log.claimCursor(sink, "now"), { seq: claim.seq })
+        assert.include((yield* log.cursors).filter(({ limited }) => !limited).map((row) => row.sink), sink)
+      }))
   })
 }

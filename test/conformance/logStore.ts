@@ -94,7 +94,7 @@ export const logStoreConformance = (
       Effect.gen(function*() {
         const store = yield* LogStore
         const sink = freshWaId()
-        const { epoch } = yield* store.claimCursor(sink, "beginning")
+        const { epoch } = yield* store.claimCursor(sink, "beginning", null)
         const write = (epoch: number, seq: number, floor: number) =>
           store.write({
             groups: [group([messageDraft({ device: freshDevice() })])],

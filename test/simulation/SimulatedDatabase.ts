@@ -149,7 +149,7 @@ export class SimulatedDatabase {
         read: (options) => ask(`read after ${options.after}`, log.read(options)),
         latest: (options) => ask("latest", log.latest(options)),
         bounds: ask("bounds", log.bounds),
-        claimCursor: (sink, from) => ask(`claim cursor ${sink}`, log.claimCursor(sink, from), true),
+        claimCursor: (sink, from, keep) => ask(`claim cursor ${sink}`, log.claimCursor(sink, from, keep), true),
         resumeCursor: (sink) => ask(`resume cursor ${sink}`, log.resumeCursor(sink), true),
         cursors: ask("cursors", log.cursors),
         deleteOlderThan: (keep, options) => ask("delete", log.deleteOlderThan(keep, options)),

@@ -1,6 +1,7 @@
 /**
  * Incoming messages out of the log, for a consumer without a broker. The cursor `consumer` says how far they are
- * handled; it begins with what comes after the first start. What failed is tried again from the inbox, so that it holds
+ * handled; it begins with what comes after the first start. Retention waits for it, but not for ever: nobody tells the log
+ * that there is to be no consumer any more. What failed is tried again from the inbox, so that it holds
  * up nothing behind it, and what was given up stays there as a dead letter.
  */
 import { Duration, Effect, Schema } from "effect"
@@ -15,6 +16,9 @@ import * as SinkRelay from "../delivery/SinkRelay.ts"
 
 /** The name of the cursor. */
 export const cursorName = "consumer"
+
+/** Events wait so long for a consumer that does not run. One that comes back later goes on with the oldest that is kept. */
+const unhandledKeepMax = Duration.days(7)
 
 /** Each may wait for another service; the database has room for as many. */
 const inFlightMax = 32
@@ -49,9 +53,10 @@ export const make = Effect.gen(function*() {
       (due) => Effect.forEach(due, again, { concurrency: inFlightMax, discard: true })
     ).pipe(Effect.catch((error) => Effect.logDebug("What is to be tried again could not be read", error)))
 
-    view = yield* SinkRelay.make({ name: cursorName, publish: handleAll }, "now").pipe(
-      Effect.provideService(EventLog, log)
-    )
+    view = yield* SinkRelay.make({ name: cursorName, publish: handleAll }, { from: "now", keep: unhandledKeepMax })
+      .pipe(
+        Effect.provideService(EventLog, log)
+      )
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(lookInterval), look)))
   })
 

@@ -53,10 +53,16 @@ export interface SinkRelay {
   readonly view: Effect.Effect<SinkView>
 }
 
-/** Runs until its scope closes. `from` is where a sink begins that has no cursor yet. */
+/** `from`: where a sink begins that has no cursor yet. `keep`: how long retention waits for it; without end unless set. */
+export interface RelayOptions {
+  readonly from?: "beginning" | "now"
+  readonly keep?: Duration.Duration
+}
+
+/** Runs until its scope closes. */
 export const make = Effect.fnUntraced(function*(
   sink: EventSink,
-  from: "beginning" | "now" = "beginning"
+  options: RelayOptions = {}
 ): Effect.fn.Return<SinkRelay, never, EventLog | Scope.Scope> {
   const log = yield* EventLog
   const context = yield* Effect.context<never>()
@@ -83,7 +89,7 @@ export const make = Effect.fnUntraced(function*(
     yield* Effect.timeoutOption(settleCursor(log, claim, progress), shutdownBudget.relayCursor)
   })
 
-  const relay = claimCursor(log, sink.name, from, progress).pipe(
+  const relay = claimCursor(log, sink.name, options, progress).pipe(
     Effect.flatMap(relayWith),
     // A reader that moves the cursor keeps it, so two relays that both work do not take it from each other.
     Effect.tapError((error) =>
@@ -144,10 +150,10 @@ const describe = ({ failure, lag, sink, state }: SinkView): string =>
 const claimCursor = (
   log: EventLog["Service"],
   sink: string,
-  from: "beginning" | "now",
+  { from = "beginning", keep }: RelayOptions,
   progress: SinkProgress
 ): Effect.Effect<CursorClaim> =>
-  log.claimCursor(sink, from).pipe(
+  log.claimCursor(sink, from, keep).pipe(
     Effect.tapCause(progress.failed),
     Effect.retry(retryDelays),
     Effect.tap((claim) => progress.claimed(claim)),

@@ -1,5 +1,5 @@
 /** The log's store in memory: for tests, and for trying the log without a database. Keeps everything. */
-import { Effect, Layer, Stream } from "effect"
+import { Duration, Effect, Layer, Stream } from "effect"
 import { EventsExpired } from "../../domain/MessageErrors.ts"
 import { LogStore } from "../../log/LogStore.ts"
 import { matches } from "../../log/LogTail.ts"
@@ -48,12 +48,13 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
         const { head, logId, oldest } = tables
         return { head, headId: tables.findId(head), oldest, logId }
       }),
-      claimCursor: (sink, from) =>
+      claimCursor: (sink, from, keepFor) =>
         Effect.sync(() => {
           const row = tables.cursors.get(sink)
+          const keep = keepFor === null ? null : Duration.toMillis(keepFor)
           const claimed = row === undefined
-            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1, keep: null }
-            : { ...row, epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
+            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1, keep }
+            : { epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head), keep }
           tables.cursors.set(sink, claimed)
           return { sink, epoch: claimed.epoch, seq: claimed.seq }
         }),

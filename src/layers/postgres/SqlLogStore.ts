@@ -172,13 +172,14 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       from log_identity l left join lateral (select seq, id from events order by seq desc limit 1) n on true`
     ).pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
 
-    const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from) =>
+    const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from, keep) =>
       sql.unsafe<{ epoch: number; seq: number }>(
-        `insert into sink_cursors as c (sink, epoch, seq)
-        select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end from log_identity l
-        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, ${headSql})
+        `insert into sink_cursors as c (sink, epoch, seq, keep)
+        select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
+        from log_identity l
+        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}), keep = excluded.keep
         returning c.epoch, c.seq::float8 as seq`,
-        [PgTypes.text(sink), PgTypes.text(from)]
+        [PgTypes.text(sink), PgTypes.text(from), PgTypes.float8(keep === null ? null : Duration.toMillis(keep))]
       ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), answered("claim a sink's cursor"))
 
     const resumeCursor: LogStore["Service"]["resumeCursor"] = (sink) =>
