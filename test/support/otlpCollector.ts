@@ -3,11 +3,14 @@
  * a protobuf library that the program does not use, and keeps the raw bytes too. It can be silent, or refuse.
  */
 import { createServer } from "node:http"
+import type { IncomingMessage, ServerResponse } from "node:http"
+import { createServer as createSecureServer } from "node:https"
 import type { AddressInfo } from "node:net"
 import { gunzipSync } from "node:zlib"
 import * as grpc from "@grpc/grpc-js"
 import { Effect } from "effect"
 import protobuf from "protobufjs"
+import { localhost } from "./certificate.ts"
 import { until } from "./until.ts"
 
 const { root } = protobuf.parse(
@@ -161,10 +164,17 @@ const services = {
   logs: "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 }
 
+interface Tls {
+  readonly cert: string
+  readonly key: string
+  /** The authority of the certificates that clients must have; null where they need none. */
+  readonly clients: string | null
+}
+
 /** Listens on a port of its own for each protocol, and closes with the scope. */
-export const make = Effect.gen(function*() {
+const makeOver = Effect.fnUntraced(function*(tls: Tls | null) {
   const collector = new OtlpCollector()
-  const http = createServer((request, response) => {
+  const listener = (request: IncomingMessage, response: ServerResponse) => {
     const chunks: Array<Buffer> = []
     request.on("data", (chunk: Buffer) => chunks.push(chunk)).on("end", () => {
       if (collector.silent) return
@@ -174,7 +184,12 @@ export const make = Effect.gen(function*() {
       collector.take("http", (request.url ?? "").split("/").at(-1) ?? "", body, headers)
       response.writeHead(200).end()
     })
-  })
+  }
+  const http = tls === null ? createServer(listener) : createSecureServer({
+    cert: tls.cert,
+    key: tls.key,
+    ...(tls.clients === null ? {} : { ca: tls.clients, requestCert: true, rejectUnauthorized: true })
+  }, listener)
   yield* Effect.acquireRelease(
     Effect.callback<void>((resume) => void http.listen(0, "127.0.0.1", () => resume(Effect.void))),
     () => Effect.sync(() => http.close().closeAllConnections())
@@ -196,15 +211,27 @@ export const make = Effect.gen(function*() {
     Effect.callback<number>((resume) =>
       server.bindAsync(
         "127.0.0.1:0",
-        grpc.ServerCredentials.createInsecure(),
+        tls === null ? grpc.ServerCredentials.createInsecure() : grpc.ServerCredentials.createSsl(
+          tls.clients === null ? null : Buffer.from(tls.clients),
+          [{ cert_chain: Buffer.from(tls.cert), private_key: Buffer.from(tls.key) }],
+          tls.clients !== null
+        ),
         (_error, port) => resume(Effect.succeed(port))
       )
     ),
     () => Effect.sync(() => server.forceShutdown())
   )
+  // With TLS the gRPC library connects to names alone.
+  const origin = tls === null ? "http://127.0.0.1" : "https://localhost"
   return {
     collector,
-    httpUrl: `http://127.0.0.1:${(http.address() as AddressInfo).port}`,
-    grpcUrl: `http://127.0.0.1:${grpcPort}`
+    httpUrl: `${origin}:${(http.address() as AddressInfo).port}`,
+    grpcUrl: `${origin}:${grpcPort}`
   }
 })
+
+export const make = makeOver(null)
+
+/** With a certificate of nobody's authority; with `clients` for those alone who have one too, the same one. */
+export const makeSecure = ({ clients }: { readonly clients: boolean }) =>
+  makeOver({ ...localhost, clients: clients ? localhost.cert : null })

@@ -105,7 +105,9 @@ const tellFailures = Effect.gen(function*() {
     Effect.sync(() => {
       setGlobalErrorHandler((error) => tell(describe(error)))
       const ignore = () => {}
-      const log = (message: string) => tell(message.slice(0, reasonMax).split(/[:\n]/, 1)[0] ?? "")
+      const log = (message: string) => {
+        if (!message.startsWith(withoutClientCertificate)) tell(message.slice(0, reasonMax).split(/[:\n]/, 1)[0] ?? "")
+      }
       diag.setLogger({ error: log, warn: log, info: ignore, debug: ignore, verbose: ignore }, {
         logLevel: DiagLogLevel.WARN,
         suppressOverrideMessage: true
@@ -120,6 +122,9 @@ const tellFailures = Effect.gen(function*() {
 })
 
 const reasonMax = 200
+
+/** The SDK complains so of every authority of one's own, also where the collector asks for no certificate. */
+const withoutClientCertificate = "Client key and certificate must both be provided"
 
 /** Several exports fail together as a list. */
 const describe = (error: unknown): string => {

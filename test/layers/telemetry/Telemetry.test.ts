@@ -1,7 +1,11 @@
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Metric } from "effect"
 import * as Settings from "../../../src/layers/Settings.ts"
 import * as Telemetry from "../../../src/layers/telemetry/Telemetry.ts"
+import { localhost } from "../../support/certificate.ts"
+import { freshDirectory } from "../../support/directory.ts"
 import * as OtlpCollector from "../../support/otlpCollector.ts"
 
 /** What a program writes to stdout while it runs. */
@@ -74,6 +78,36 @@ describe("Telemetry", () => {
         assert.include(collector.logs, "hello")
         assert.strictEqual(collector.metrics.get("columba_test_total"), "")
         assert.strictEqual(collector.metrics.get("columba_test_seconds"), "s")
+      }))
+  }
+
+  for (const [protocol, port] of [["grpc", "grpcUrl"], ["http/protobuf", "httpUrl"]] as const) {
+    it.live(`takes the authority and the certificate of the standard variables, over ${protocol} with TLS`, () =>
+      Effect.gen(function*() {
+        const directory = yield* freshDirectory
+        const [cert, key] = ["cert.pem", "key.pem"].map((name) => join(directory, name)) as [string, string]
+        writeFileSync(cert, localhost.cert)
+        writeFileSync(key, localhost.key)
+        const authority = { OTEL_EXPORTER_OTLP_CERTIFICATE: cert }
+        const client = { OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE: cert, OTEL_EXPORTER_OTLP_CLIENT_KEY: key }
+        const send = Effect.fnUntraced(function*(clients: boolean, env: Record<string, string>) {
+          const made = yield* OtlpCollector.makeSecure({ clients })
+          const lines = yield* exported(work, {
+            OTEL_EXPORTER_OTLP_ENDPOINT: made[port],
+            OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+            OTEL_EXPORTER_OTLP_TIMEOUT: "2000",
+            ...env
+          })
+          return { signals: new Set(made.collector.calls).size, told: lines.join("") }
+        })
+        for (const taken of [yield* send(false, authority), yield* send(true, { ...authority, ...client })]) {
+          assert.strictEqual(taken.signals, 3)
+          assert.notInclude(taken.told, "does not take telemetry")
+        }
+        for (const refused of [yield* send(false, {}), yield* send(true, authority)]) {
+          assert.strictEqual(refused.signals, 0)
+          assert.include(refused.told, "The OTLP collector does not take telemetry")
+        }
       }))
   }
 
