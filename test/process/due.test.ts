@@ -1,7 +1,7 @@
 /**
- * Many messages are due within one minute, and the program is killed three times in it. The gateway's ledger and the
- * database's times are the witnesses: none is sent before its time, none twice, and none is missing; and what is due while
- * the program runs starts within two seconds.
+ * Many messages are due within one minute, and the program is killed three times in it, each time before it has heard of the
+ * last ones that the gateway has sent. The gateway's ledger and the database's times are the witnesses: none is sent before
+ * its time, none twice, and none is missing; and what is due while the program runs starts within two seconds.
  *
  * `COLUMBA_TEST_DUE` makes it larger, such as 10,000.
  */
@@ -29,6 +29,10 @@ const clients = 16
 const undisturbed = 12_000
 const kills = [undisturbed, 2 * undisturbed, 3 * undisturbed]
 const latenessMax = 2000
+
+/** Before each kill some messages are sent whose answers do not come: the next process must not send them again. */
+const lastMoment = 1000
+const sentInLastMoment = 3
 
 interface Row {
   readonly text: string
@@ -110,8 +114,11 @@ describe(`${messages} messages that are due within one minute, in which the prog
         yield* bringForward(databaseUrl, tomorrow - start)
         assert.isBelow(Date.now(), start, "the times were changed too late for the test to mean something")
         for (const kill of kills) {
+          yield* Effect.sleep(start + kill - lastMoment - Date.now())
+          core.applyFault({ kind: "send", when: "after", answer: "none", times: sentInLastMoment })
           yield* Effect.sleep(start + kill - Date.now())
           yield* columba.kill
+          core.clearFaults()
           yield* columba.start
         }
         yield* until(
