@@ -36,11 +36,6 @@ const setup = Effect.fnUntraced(function*(dialect: SimulatedDialect, waha: WahaO
   const id = yield* server.register("tenant-7")
   yield* server.become(id, "AwaitingLogin")
   const device = simulator.core.devices.get("tenant-7")!
-  if (dialect === "waha") {
-    // Setting a session's webhook restarts the session, and what it shows is gone.
-    const server = simulator.core.dialect as WahaServer
-    yield* until("its webhook is set", Effect.sync(() => server.session(device).webhooks.length > 0))
-  }
   const client = Context.get(yield* Layer.build(ColumbaClient.layer({ url: server.url })), ColumbaClient)
   const follow = Effect.fnUntraced(
     function*(options: { readonly method?: "qr" | "code"; readonly phone?: Redacted.Redacted } = {}) {
@@ -215,6 +210,18 @@ describe("a login", () => {
       assert.strictEqual(waha.session(device).status, "SCAN_QR_CODE")
       yield* use({ core, device }, login)
       yield* login.reach("LoggedIn")
+    }))
+
+  it.live("at WAHA, whose session restarts when its webhook is set, keeps the code that it shows first", () =>
+    Effect.gen(function*() {
+      const { core, device, follow } = yield* setup("waha")
+      const session = (core.dialect as WahaServer).session(device)
+      const login = yield* follow()
+      yield* login.reach("Qr")
+      assert.lengthOf(session.webhooks, 1, "it was set before the code was asked for")
+      yield* use({ core, device }, login)
+      yield* login.reach("LoggedIn")
+      assert.deepStrictEqual(login.steps.flatMap((step) => step._tag === "Qr" ? [step.attempt] : []), [1])
     }))
 
   it.live("is gone with the process that ran it, and the next one begins anew", () =>

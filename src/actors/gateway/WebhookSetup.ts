@@ -9,6 +9,7 @@ import type { WebhookState, WebhookStatus } from "../../domain/WebhookState.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import type { WebhookAddress } from "../../services/GatewayParts.ts"
 import * as Metrics from "../../services/Metrics.ts"
+import { Condition } from "../../services/Condition.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { deviceWebhookUrl, gatewayWebhookUrl, PublicAddress } from "../../services/PublicAddress.ts"
 import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
@@ -37,11 +38,22 @@ export interface WebhookSetup {
   readonly remove: (cell: DeviceCell) => void
   /** The device made a transition: its session may have opened. */
   readonly moved: (cell: DeviceCell) => void
+  /**
+   * Runs a login of the device. A gateway may restart a slot whose webhook is set, and what the slot shows is gone: what was
+   * never asked about is asked before, within a bound, and the rest after it.
+   */
+  readonly around: <A>(cell: DeviceCell, login: Effect.Effect<A>) => Effect.Effect<A>
   /** Devices to which nothing is posted, as far as is known, by how their webhooks stand. */
   readonly unposted: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }
 
-const none: WebhookSetup = { add: () => {}, remove: () => {}, moved: () => {}, unposted: () => ({}) }
+const none: WebhookSetup = {
+  add: () => {},
+  remove: () => {},
+  moved: () => {},
+  around: (_, login) => login,
+  unposted: () => ({})
+}
 
 /** `secret`: the gateway's own, for an installation that has no key to derive one from. */
 export const make = Effect.fnUntraced(function*(
@@ -59,6 +71,10 @@ export const make = Effect.fnUntraced(function*(
   const askedAt = new WeakMap<DeviceCell, number>()
   const cells = new Set<DeviceCell>()
   const due = new Set<DeviceCell>()
+  /** Those in a login, and which: they wait, but for what is asked about them already. */
+  const held = new Map<DeviceCell, object>()
+  const asking = new Set<DeviceCell>()
+  const answered = new Condition()
   const counts = new Map<WebhookStatus, number>()
   /** Whether the metrics show these counts. */
   let shown = true
@@ -94,7 +110,19 @@ export const make = Effect.fnUntraced(function*(
     if (cell.actorState.sessionOpen) planIn(cell, status === "failed" ? retryInterval : settings.webhookInterval)
   }
 
-  const ask = Effect.fnUntraced(function*(cell: DeviceCell, address: WebhookAddress) {
+  const ask = (cell: DeviceCell, address: WebhookAddress): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      asking.add(cell)
+      return Effect.ensuring(
+        askNow(cell, address),
+        Effect.sync(() => {
+          asking.delete(cell)
+          answered.changed()
+        })
+      )
+    })
+
+  const askNow = Effect.fnUntraced(function*(cell: DeviceCell, address: WebhookAddress) {
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
     askedAt.set(cell, monotonicMillis(clock))
     const answer = yield* ensure(target, address).pipe(
@@ -139,8 +167,13 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
+  const findDue = (): DeviceCell | undefined => {
+    for (const cell of due) if (!held.has(cell) && !asking.has(cell)) return cell
+    return undefined
+  }
+
   const next = (): Effect.Effect<void> | null => {
-    const [cell] = due
+    const cell = findDue()
     if (cell === undefined) return shown ? null : showCounts
     due.delete(cell)
     const address = findAddress(cell)
@@ -179,6 +212,27 @@ export const make = Effect.fnUntraced(function*(
       const rested = asked === undefined || monotonicMillis(clock) - asked >= Duration.toMillis(askAgainMin)
       planIn(cell, rested ? spread : askAgainMin)
     },
+    around: (cell, login) =>
+      Effect.acquireUseRelease(
+        Effect.sync(() => {
+          const login = {}
+          held.set(cell, login)
+          return login
+        }),
+        () =>
+          Effect.gen(function*() {
+            yield* answered.waitUntil(() => !asking.has(cell))
+            const address = findAddress(cell)
+            if (cell.webhook?.status === "pending" && typeof address !== "string") yield* ask(cell, address)
+            return yield* login
+          }),
+        (login) =>
+          Effect.sync(() => {
+            // A login that follows at once has begun by now.
+            if (held.get(cell) === login) held.delete(cell)
+            wake()
+          })
+      ),
     unposted: () => {
       const found: Partial<Record<WebhookStatus, number>> = {}
       for (const { lastWebhookAt, webhook } of cells) {

@@ -111,7 +111,8 @@ export const failed = (reason: LoginFailure, message: string): End => ({ _tag: "
 export const run = (flow: LoginFlow, login: Login): Effect.Effect<void> =>
   Effect.suspend(() => {
     record(flow, { outcome: "begun", reason: null, jid: null })
-    return Effect.onExit(live(flow, login), (exit) => {
+    const { host } = flow.cell
+    return Effect.onExit(host.webhooks.around(flow.cell, live(flow, login)), (exit) => {
       if (Exit.isSuccess(exit)) finish(flow, exit.value)
       else if (Cause.hasInterruptsOnly(exit.cause)) finish(flow, actorStopped)
       else {

@@ -1,12 +1,13 @@
 /** When a gateway is told where to post, and what is known of it; and what webhooks do to a device's actor. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Redacted, Result } from "effect"
+import { Duration, Effect, Layer, Redacted, Result } from "effect"
 import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import type { SessionTarget, Webhook, WebhookAddress } from "../../../src/services/GatewayParts.ts"
 import { Readiness } from "../../../src/services/Readiness.ts"
 import { PublicAddress } from "../../../src/services/PublicAddress.ts"
 import { WebhookSecrets } from "../../../src/services/WebhookSecrets.ts"
 import { device, deviceId, FleetBench, layer, pass, settle } from "../../support/fleetBench.ts"
+import { ScriptedLogin } from "../../support/scriptedLogin.ts"
 import { messageDraft } from "../../support/drafts.ts"
 
 const one = deviceId(1)
@@ -38,6 +39,8 @@ interface Options {
   readonly address?: string | null
   readonly keys?: number
   readonly devices?: number
+  /** Set where its slots have no account. */
+  readonly login?: ScriptedLogin
 }
 
 const within = (
@@ -49,6 +52,10 @@ const within = (
     const told = new Told()
     const capabilities = { ...bench.gateway.capabilities, liveEvents: "webhook" as const }
     Object.assign(bench.gateway, { webhook: told.webhook, capabilities })
+    if (options.login !== undefined) {
+      Object.assign(bench.gateway, { login: options.login })
+      bench.gateway.answer = { isConnected: false, isLoggedIn: false, jid: null }
+    }
     // Its devices leave the gateway as it was and come to the one that takes webhooks.
     yield* bench.setGateway(Result.succeed(2))
     yield* pass("1 second")
@@ -154,6 +161,32 @@ describe("the webhook of a device", () => {
         assert.strictEqual(new Set(told.asked.map(({ target }) => target.deviceId)).size, 200)
         assert.strictEqual(told.underWayMax, 4)
       })))
+
+  it.effect("is set before a login asks for its first code, and not touched until the login is over", () => {
+    const login = new ScriptedLogin()
+    login.millis = Duration.toMillis(Duration.minutes(5))
+    return within({ login }, (bench, told) =>
+      Effect.gen(function*() {
+        const codesAtFirst: Array<number> = []
+        told.answer = Effect.suspend(() => {
+          codesAtFirst.push(login.begun.length)
+          return Effect.as(Effect.sleep("3 seconds"), "set")
+        })
+        yield* Effect.orDie(bench.fleet.logins.begin(one, { method: "qr" })).pipe(Effect.forkChild)
+        yield* pass("5 seconds")
+        assert.deepStrictEqual([codesAtFirst, login.begun.length], [[0], 1])
+        // It would be checked again by now.
+        for (let minutes = 0; minutes < 9; minutes++) {
+          yield* Effect.ignore(bench.fleet.logins.current(one))
+          yield* pass("1 minute", "10 seconds")
+        }
+        const during = told.asked.length
+        yield* Effect.ignore(bench.fleet.logins.cancel(one))
+        yield* pass("20 minutes", "10 seconds")
+        assert.strictEqual(during, 1)
+        assert.isAbove(told.asked.length, during)
+      }))
+  })
 
   it.effect("of a device that connects again and again is not asked about each time", () =>
     within({}, (bench, told) =>
