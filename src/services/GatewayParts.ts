@@ -299,13 +299,16 @@ export class SendOutcomeUnknown extends Schema.TaggedError<SendOutcomeUnknown>()
 export interface Send {
   readonly contents: ReadonlySet<ContentType>
   /**
-   * Gives the WhatsApp id; of what is done to a message null, where the gateway's own event tells of it instead.
+   * Gives the WhatsApp id, and WhatsApp's time where the gateway tells it; of what is done to a message null, where the gateway's own event tells of it instead.
    * `GatewayUnavailable`: the request never reached the gateway whole, and nothing was sent.
    */
   readonly message: (
     target: SessionTarget,
     message: OutgoingMessage
-  ) => Effect.Effect<{ readonly waId: string | null }, SendRefused | SendOutcomeUnknown | GatewayUnavailable>
+  ) => Effect.Effect<
+    { readonly waId: string | null; readonly sentAt?: Timestamp | null },
+    SendRefused | SendOutcomeUnknown | GatewayUnavailable
+  >
   /** Tells the sender of a message that it was read. Bounded at 10 s. */
   readonly read?: (
     target: SessionTarget,

@@ -1,6 +1,7 @@
 /** What the log records of a message that Columba sends: events and the change of its row, in one transaction. */
 import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
+import type { Timestamp } from "../domain/Ids.ts"
 import { isAction, isMedia } from "../domain/Send.ts"
 import type { ActionContent, OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
 import { deriveMessageKey, identifyReaction, makeEventId } from "./EventIdentity.ts"
@@ -10,6 +11,8 @@ import type { StoredSend } from "./SendRepository.ts"
 export interface SendOutcome {
   readonly state: ToldState
   readonly waId: string | null
+  /** WhatsApp's time of a message that was sent; left out where nobody tells it. */
+  readonly sentAt?: Timestamp | null
   readonly reason: SendReason | null
   readonly detail: string | null
 }
@@ -19,7 +22,13 @@ export interface SendRecords {
   readonly effects: ReadonlyArray<LogEffect>
 }
 
-export const sentAs = (waId: string | null): SendOutcome => ({ state: "sent", waId, reason: null, detail: null })
+export const sentAs = (waId: string | null, sentAt: Timestamp | null = null): SendOutcome => ({
+  state: "sent",
+  waId,
+  sentAt,
+  reason: null,
+  detail: null
+})
 
 /**
  * Repeating it is harmless: the events have identities. Of a message that the gateway has echoed before, the log has the
@@ -52,10 +61,12 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
   }
   if (waId === null || state !== "sent") return { drafts: [status], effects: [effect] }
   const { content } = send.body
+  // As the gateway's history has it.
+  const occurredAt = outcome.sentAt ?? common.occurredAt
   if (isAction(content)) {
     return {
       drafts: [
-        { ...common, id: makeEventId(now), ...describeAction(content, chat, sender, waId, common.occurredAt) },
+        { ...common, occurredAt, id: makeEventId(now), ...describeAction(content, chat, sender, waId, occurredAt) },
         status
       ],
       effects: [effect]
@@ -63,6 +74,7 @@ export const recordOutcome = (send: StoredSend, outcome: SendOutcome, sender: st
   }
   const sent: EventDraft = {
     ...common,
+    occurredAt,
     id: makeEventId(now),
     kind: "message.sent",
     data: {

@@ -6,7 +6,7 @@ import type { Payload } from "./Dialect.ts"
 import { envelope, internalError, success } from "./envelope.ts"
 import type { Reply } from "./http.ts"
 import { makeWaId, withSendFaults } from "./sendFaults.ts"
-import { companionJid } from "./sending.ts"
+import { companionJid, serverTime } from "./sending.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
@@ -58,7 +58,7 @@ export const actOnMessage = (
     const timestamp = `${new Date(core.now()).toISOString().slice(0, 19)}Z`
     const payload = { id: own, timestamp, is_from_me: true, chat_id: phone, from: companionJid(device.jid ?? "") }
     core.emitter.keep(device, asked.event, { ...payload, ...asked.content }, { chat: phone, text: asked.text })
-    const status = `Message ${action} to ${phone}`
+    const status = `Message ${action} to ${phone} ${serverTime(timestamp)}`
     return success(status, { message_id: own, status })
   })
 }

@@ -112,10 +112,14 @@ export const sendMessage = (
       receipt_type_description: "the message was delivered",
       timestamp
     })
-    const status = `Message sent to ${chat} (server timestamp: ${now.slice(0, 10)} ${now.slice(11, 19)} +0000 UTC)`
+    const status = `Message sent to ${chat} ${serverTime(now)}`
     return success(status, { message_id: id, status })
   })
 }
+
+/** As Go writes a time of whole seconds. */
+export const serverTime = (iso: string): string =>
+  `(server timestamp: ${iso.slice(0, 10)} ${iso.slice(11, 19)} +0000 UTC)`
 
 /** The account as the companion device that GOWA is. */
 export const companionJid = (jid: string): string => jid.replace("@", ":12@")

@@ -187,7 +187,7 @@ export const make = Effect.fnUntraced(function*(
       outcome: { state: "unknown", waId: null, reason: "no-answer", detail }
     })
     return part.message(target, { to: claimed.chat, file, ...claimed.body }).pipe(
-      Effect.map(({ waId }): Answer => ({ _tag: "Ended", outcome: sentAs(waId) })),
+      Effect.map(({ sentAt, waId }): Answer => ({ _tag: "Ended", outcome: sentAs(waId, sentAt) })),
       Effect.catchTags({
         SendRefused: ({ message, permanent, reason }) =>
           Effect.succeed(permanent ? failed(reason, message) : { _tag: "Back" as const, reason, detail: message }),

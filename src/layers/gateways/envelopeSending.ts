@@ -4,7 +4,7 @@
  */
 import { Effect, Result, Schema } from "effect"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
-import type { GatewayName } from "../../domain/Ids.ts"
+import type { GatewayName, Timestamp } from "../../domain/Ids.ts"
 import type { MediaKind } from "../../domain/OutgoingFile.ts"
 import { everyone, isMedia } from "../../domain/Send.ts"
 import type { MediaContent } from "../../domain/Send.ts"
@@ -19,14 +19,26 @@ import type {
 import { type Envelope, isUnknownSlot, readEnvelope } from "./envelope.ts"
 import { type FileBody, formBody } from "./fileBodies.ts"
 import type { RestClient } from "./RestClient.ts"
+import { readTimestamp } from "./timestamps.ts"
 import { inDoubt, refusedForGood, refusedForNow } from "./sendAnswers.ts"
 import type { SendRest } from "./SendRest.ts"
 import { describeRefusal } from "./SlotRest.ts"
 import type { Reply } from "./SlotRest.ts"
 
 const decodeSent = Schema.decodeUnknownResult(
-  Schema.Struct({ message_id: Schema.String.check(Schema.isMinLength(1)) })
+  Schema.Struct({
+    message_id: Schema.String.check(Schema.isMinLength(1)),
+    status: Schema.optionalKey(Schema.Unknown)
+  })
 )
+
+/** WhatsApp's time at the end of what GOWA says of a message, as Go writes times. */
+const serverTime = /\(server timestamp: (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)? ([+-]\d\d)(\d\d) [^)]*\)$/
+
+const readServerTime = (status: unknown): Timestamp | null => {
+  const [, date, time, hours, minutes] = serverTime.exec(typeof status === "string" ? status : "") ?? []
+  return date === undefined ? null : readTimestamp(`${date}T${time}${hours}:${minutes}`)
+}
 
 /** GOWA answers for these as for sends, after WhatsApp has. */
 const signalMillis = 10_000
@@ -77,7 +89,9 @@ export const make = (name: GatewayName, rest: RestClient, sending: SendRest): Se
       })
       const reply: Reply = { status, envelope: readEnvelope(text) }
       const sent = decodeSent(reply.envelope?.results)
-      if (status === 200 && Result.isSuccess(sent)) return { waId: sent.success.message_id }
+      if (status === 200 && Result.isSuccess(sent)) {
+        return { waId: sent.success.message_id, sentAt: readServerTime(sent.success.status) }
+      }
       return yield* judge(reply)
     }),
     read: (target, chat, { waId }) =>
