@@ -56,8 +56,9 @@ const onMessage = (channel: Channel, message: ConsumeMessage): void => {
     const { headers, type } = message.properties
     console.log(isNew ? "handled" : "repeated", headers?.["seq"], type)
   } catch (error) {
-    // Delivered again at once; after the limit of deliveries the broker moves it to the dead letters.
-    channel.nack(message, false, true)
+    // Delivered again at once; after the limit of deliveries the broker moves it to the dead letters. `nack` would not
+    // count as a delivery since RabbitMQ 4.3.
+    channel.reject(message, true)
     console.error("failed", message.properties.messageId, error instanceof Error ? error.message : error)
   }
 }
@@ -65,7 +66,11 @@ const onMessage = (channel: Channel, message: ConsumeMessage): void => {
 const declare = async (channel: Channel): Promise<void> => {
   // As Columba declares it, so that either may start first.
   await channel.assertExchange("columba.events", "topic", { durable: true })
-  await channel.assertQueue(deadQueue, { durable: true, arguments: { "x-queue-type": "quorum" } })
+  // RabbitMQ 4 drops what was looked at and put back 20 times, where no other limit is set.
+  await channel.assertQueue(deadQueue, {
+    durable: true,
+    arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000 }
+  })
   await channel.assertQueue(queue, {
     durable: true,
     arguments: {

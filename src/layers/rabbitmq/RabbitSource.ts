@@ -4,7 +4,8 @@
  * again; one that is given up is rejected, and the broker moves it to the dead letters.
  *
  * The broker counts deliveries too, also those that ended with the process: a message that kills every process that
- * reads it becomes a dead letter without ever having failed.
+ * reads it becomes a dead letter without ever having failed. What failed is returned by `reject`, which every version counts as a
+ * failure; RabbitMQ 4.3 takes `nack` for a consumer that has not tried.
  */
 import type { Channel, ChannelModel, ConsumeMessage } from "amqplib"
 import { Deferred, Duration, Effect, FiberSet, Option, Queue, Schedule, Schema } from "effect"
@@ -37,13 +38,13 @@ export const make = Effect.gen(function*() {
       const event = readMessage(message.content)
       if (event === null) {
         yield* Effect.logWarning(`A message in '${incomingQueue}' cannot be read; it becomes a dead letter`)
-        return channel.nack(message, false, false)
+        return channel.reject(message, false)
       }
       const handled = yield* take(event)
       if (handled._tag === "Done") return channel.ack(message)
-      if (handled.verdict._tag === "Dead") return channel.nack(message, false, false)
+      if (handled.verdict._tag === "Dead") return channel.reject(message, false)
       yield* Effect.sleep(handled.verdict.after)
-      channel.nack(message, false, true)
+      channel.reject(message, true)
     })
 
     /** One channel from its opening to its end; its messages come again then. */

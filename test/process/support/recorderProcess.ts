@@ -52,7 +52,11 @@ const record = async (): Promise<void> => {
   const opened = await connection.createChannel()
   opened.on("error", () => {})
   await opened.assertExchange("columba.events", "topic", { durable: true })
-  await opened.assertQueue(queue, { durable: true, arguments: { "x-queue-type": "quorum" } })
+  // A recorder that is started again and again must lose nothing by the limit of 20 deliveries that RabbitMQ 4 has.
+  await opened.assertQueue(queue, {
+    durable: true,
+    arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000 }
+  })
   await opened.bindQueue(queue, "columba.events", "#")
   await opened.prefetch(prefetch)
   let unacknowledged: ConsumeMessage | undefined
