@@ -9,6 +9,7 @@ import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSource from "../../../src/layers/rabbitmq/RabbitSource.ts"
 import { deadQueue, incomingQueue } from "../../../src/layers/rabbitmq/Topology.ts"
 import * as TopologyGuard from "../../../src/layers/rabbitmq/TopologyGuard.ts"
+import { Condition } from "../../../src/services/Condition.ts"
 import { ConsumerSettings } from "../../../src/services/ConsumerSettings.ts"
 import { DeadLetters } from "../../../src/services/DeadLetters.ts"
 import { HandlerFailed } from "../../../src/services/MessageHandler.ts"
@@ -246,15 +247,22 @@ describe("the consumer", () => {
   it.live("handles the messages of one chat in order, and of other chats meanwhile", () =>
     Effect.gen(function*() {
       const seen: Array<string> = []
+      const changes = new Condition()
       const { publish } = yield* consuming({
         url: yield* freshVhost,
         databaseUrl: yield* freshDatabase,
         refuse: (body) => {
           seen.push(body)
+          changes.changed()
           return null
         },
-        // The later ones would overtake.
-        work: (body) => body === "other" ? Effect.void : Effect.sleep(Duration.millis(60 - 2 * Number(body)))
+        // The first one waits for all of the other chat; the later ones of its own would overtake.
+        work: (body) =>
+          body === "other"
+            ? Effect.void
+            : body === "0"
+            ? changes.waitUntil(() => seen.filter((one) => one === "other").length === 30)
+            : Effect.sleep(Duration.millis(60 - 2 * Number(body)))
       })
       const bodies = Array.from({ length: 30 }, (_, index) => String(index))
       yield* publish(...bodies.flatMap((body) => [makeEvent(body, "621@s.whatsapp.net"), makeEvent("other")]))
