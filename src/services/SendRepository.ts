@@ -2,8 +2,8 @@
  * Messages that Columba sends, as they are stored. Each change of a state is one compare-and-set; the outcome of a send is
  * written by the log, in the transaction of its events (effect `Send`). All times are the database's.
  */
-import { Context } from "effect"
-import type { Duration, Effect, Stream } from "effect"
+import { Context, Duration } from "effect"
+import type { Effect, Stream } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
@@ -86,6 +86,9 @@ export interface SendSweep {
   readonly active: boolean
 }
 
+/** Longer than the answer to a claim is waited for. */
+export const heldAfter = Duration.seconds(30)
+
 /** For so long the same idempotency key means the same message. */
 export const idempotencyHours = 24
 
@@ -136,11 +139,16 @@ export class SendRepository extends Context.Service<SendRepository, {
     claimed: Pick<ClaimedSend, "id" | "deviceId" | "epoch">
   ) => Effect.Effect<boolean, StorageUnavailable>
 
-  /** Back to `pending`: it was not sent. Only under the epoch of its claim. */
+  /** Back to `pending`: it was not sent. Only under the epoch of its claim. `why`: null where nothing has failed. */
   readonly release: (
     claimed: Pick<ClaimedSend, "id" | "epoch">,
-    why: { readonly reason: SendReason; readonly detail: string }
+    why: { readonly reason: SendReason; readonly detail: string } | null
   ) => Effect.Effect<void, StorageUnavailable>
+
+  /**
+   * Claimed under the epochs that their devices have now, so long ago that no answer to a claim is still awaited. At most 500.
+   */
+  readonly held: Effect.Effect<ReadonlyArray<Pick<ClaimedSend, "id" | "deviceId" | "epoch">>, StorageUnavailable>
 
   /** From `unknown` to `pending`: it is proven that it was not sent, and the request asked for it. */
   readonly retry: (id: MessageId) => Effect.Effect<void, StorageUnavailable>

@@ -9,7 +9,7 @@
  */
 import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import { isFetched } from "../../domain/Send.ts"
 import type { SendReason } from "../../domain/Send.ts"
 import type { OutgoingFile } from "../../services/GatewayParts.ts"
@@ -19,7 +19,7 @@ import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { recordOutcome, sentAs } from "../../services/sendDrafts.ts"
 import type { SendOutcome } from "../../services/sendDrafts.ts"
-import { SendRepository } from "../../services/SendRepository.ts"
+import { heldAfter, SendRepository } from "../../services/SendRepository.ts"
 import type { ClaimedSend, StoredSend } from "../../services/SendRepository.ts"
 import { SendSettings } from "../../services/SendSettings.ts"
 import { describeDefect } from "../device/DeviceCell.ts"
@@ -42,6 +42,9 @@ interface Lane {
 /** The database is away: claims are tried again after this time. */
 const retryMillis = 1000
 
+/** After a claim without an answer, or a defect, it is looked for so long what was claimed: the claim may still be carried out. */
+const unansweredMillis = 3 * Duration.toMillis(heldAfter)
+
 /** What is on its way when the process stops may still be answered. The whole fleet has 2 s to stop. */
 const drainMax = Duration.seconds(1)
 
@@ -63,6 +66,11 @@ export const make = Effect.fnUntraced(function*(
   const files = yield* SendFiles.make(sends)
   const lanes = new Map<DeviceId, Lane>()
   const work = new Condition()
+  /** What was claimed and has not ended. */
+  const taken = new Set<MessageId>()
+  /** Those that the gateway has, and whose outcome could not be recorded. */
+  const unrecorded = new Map<MessageId, Effect.Effect<void>>()
+  let unansweredUntil = Number.NEGATIVE_INFINITY
   let inFlight = 0
   let closing = false
   let changed = false
@@ -121,6 +129,23 @@ export const make = Effect.fnUntraced(function*(
       return record(send, { state, waId, reason, detail }, sender)
     }, { discard: true, concurrency: 64 })
 
+  /** What a claim has claimed whose answer was lost: nobody here knows of it, and it would hold up its chat for ever. */
+  const takeBack = Effect.gen(function*() {
+    for (const claimed of yield* sends.held) {
+      if (taken.has(claimed.id) || unrecorded.has(claimed.id)) continue
+      yield* sends.release(claimed, null)
+      pacing.forget(claimed.deviceId)
+      mark(claimed.deviceId)
+      nudge()
+    }
+  })
+
+  const recordAgain = Effect.suspend(() =>
+    Effect.forEach([...unrecorded], ([id, again]) => Effect.andThen(again, Effect.sync(() => unrecorded.delete(id))), {
+      discard: true
+    })
+  )
+
   const readWaiting = (mark: (id: DeviceId) => void) =>
     Effect.map(sends.waiting, (ids) => {
       for (const id of ids) mark(id)
@@ -133,6 +158,8 @@ export const make = Effect.fnUntraced(function*(
     for (const id of swept.due) mark(id)
     if (swept.due.length > 0) nudge()
     yield* tell(swept.untold)
+    if (now() < unansweredUntil) yield* takeBack
+    yield* recordAgain
     // Nothing new: devices that wait for resting chats go on waiting.
     if (active) yield* readWaiting(remember)
     yield* pacing.measure
@@ -215,6 +242,8 @@ export const make = Effect.fnUntraced(function*(
     if (Exit.isFailure(claimed) || claimed.value === null) yield* pacing.giveBack(cell)
     lane.claiming = false
     if (Exit.isFailure(claimed)) {
+      unansweredUntil = now() + unansweredMillis
+      active = true
       lane.pausedUntil = now() + retryMillis
       return
     }
@@ -225,17 +254,22 @@ export const make = Effect.fnUntraced(function*(
       }
       return
     }
+    taken.add(claimed.value.id)
     lane.inFlight++
     inFlight++
     pacing.claimed(claimed.value)
     nudge()
     const send = claimed.value
+    let recorded: Effect.Effect<void> | null = null
     yield* Effect.gen(function*() {
       const answer = yield* ask(cell, send, claimedAt)
       if (answer._tag === "Ended") {
         lane.pause = Duration.toMillis(settings.pauseMin)
-        yield* record(send, answer.outcome, cell.actorState.jid ?? send.sender)
-        return yield* files.ended(send)
+        recorded = Effect.andThen(
+          record(send, answer.outcome, cell.actorState.jid ?? send.sender),
+          files.ended(send)
+        )
+        return yield* recorded
       }
       lane.pausedUntil = now() + lane.pause
       lane.pause = Math.min(lane.pause * 2, Duration.toMillis(settings.pauseMax))
@@ -246,12 +280,14 @@ export const make = Effect.fnUntraced(function*(
       yield* pacing.giveBack(cell)
       pacing.forget(id)
     }).pipe(
-      Effect.catchCause((cause) =>
-        Cause.hasInterruptsOnly(cause)
-          ? Effect.interrupt
-          : Effect.logError("The outcome of a message could not be recorded; it is in doubt", cause)
-      ),
+      Effect.catchCause((cause) => {
+        if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
+        if (recorded === null) unansweredUntil = now() + unansweredMillis
+        else unrecorded.set(send.id, recorded)
+        return Effect.logError("A message could not be sent, or its outcome not be recorded; tried again", cause)
+      }),
       Effect.ensuring(Effect.sync(() => {
+        taken.delete(send.id)
         lane.inFlight--
         inFlight--
         lane.heard++

@@ -6,7 +6,7 @@ import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { fileOf } from "../../domain/Send.ts"
 import type { SendState } from "../../domain/Send.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
-import { asAccepted, idempotencyHours, SendRepository, unasked } from "../../services/SendRepository.ts"
+import { asAccepted, heldAfter, idempotencyHours, SendRepository, unasked } from "../../services/SendRepository.ts"
 import type { Accepted, StoredSend } from "../../services/SendRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
@@ -159,6 +159,14 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
           const row = sends.get(id)
           if (row?.send.state === "sending" && row.epoch === epoch) change(row, { state: "pending", ...why })
         }),
+      held: Effect.sync(() =>
+        rows().flatMap(({ epoch, send }) =>
+          send.state === "sending" && tables.devices.get(send.deviceId)?.epoch === epoch &&
+            Date.parse(send.claimedAt ?? "") < now() - Duration.toMillis(heldAfter)
+            ? [{ id: send.id, deviceId: send.deviceId, epoch }]
+            : []
+        )
+      ),
       retry: (id) =>
         Effect.sync(() => {
           const row = sends.get(id)

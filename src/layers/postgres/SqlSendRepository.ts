@@ -2,12 +2,19 @@
 import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import { fileOf } from "../../domain/Send.ts"
 import { perDayMax } from "../../domain/Pacing.ts"
 import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
-import { asAccepted, idempotencyHours, SendRepository, unasked, waitingMax } from "../../services/SendRepository.ts"
+import {
+  asAccepted,
+  heldAfter,
+  idempotencyHours,
+  SendRepository,
+  unasked,
+  waitingMax
+} from "../../services/SendRepository.ts"
 import type { NewSend, SendSweep, SentLately, StoredSend } from "../../services/SendRepository.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
@@ -185,12 +192,22 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
           Effect.map(([row]) => row === undefined ? null : toSentLately(row)),
           answered("read what a device has sent lately")
         ),
-      release: ({ epoch, id }, { detail, reason }) =>
+      release: ({ epoch, id }, why) =>
         sql.unsafe(
-          `update sends set state = 'pending', reason = $3, detail = $4, updated_at = ${now}
+          `update sends set state = 'pending', reason = coalesce($3, reason), detail = coalesce($4, detail), updated_at = ${now}
           where id = $1 and state = 'sending' and epoch = $2`,
-          [PgTypes.text(id), PgTypes.int4(epoch), PgTypes.text(reason), PgTypes.text(detail)]
+          [PgTypes.text(id), PgTypes.int4(epoch), PgTypes.text(why?.reason ?? null), PgTypes.text(why?.detail ?? null)]
         ).pipe(Effect.asVoid, answered("give a message back")),
+      held: sql.unsafe<{ readonly id: string; readonly device_id: string; readonly epoch: number }>(
+        `select s.id, s.device_id, s.epoch from sends s join devices d on d.id = s.device_id and d.epoch = s.epoch
+        where s.state = 'sending'
+          and s.claimed_at < clock_timestamp() - interval '${Duration.toSeconds(heldAfter)} seconds' limit ${sweepMax}`
+      ).pipe(
+        Effect.map((found) =>
+          found.map(({ device_id, epoch, id }) => ({ id: id as MessageId, deviceId: device_id as DeviceId, epoch }))
+        ),
+        answered("read messages that are claimed")
+      ),
       retry: (id) =>
         sql.unsafe(
           `update sends set state = 'pending', updated_at = ${now} where id = $1 and state = 'unknown'`,

@@ -1,11 +1,12 @@
 /** What the queue of messages promises, over lives of a fleet on a scripted gateway and one storage in memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Fiber } from "effect"
-import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import { GatewayUnavailable, StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import { SendOutcomeUnknown, SendRefused } from "../../../src/services/GatewayParts.ts"
 import type { SendReason } from "../../../src/domain/Send.ts"
 import { parsePacing } from "../../../src/domain/Pacing.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
+import { EventLog } from "../../../src/services/EventLog.ts"
 import { SendRepository } from "../../../src/services/SendRepository.ts"
 import type { NewSend } from "../../../src/services/SendRepository.ts"
 import { SharedPacing } from "../../../src/services/SharedPacing.ts"
@@ -100,6 +101,60 @@ describe("the queue of messages to send", () => {
       yield* pass("5 seconds")
       assert.deepStrictEqual(send.texts(), ["slow", "elsewhere"])
       yield* passing(life.stop)
+    }))
+  )
+
+  test(
+    "a claim whose answer was lost is taken back: the message is sent once, and its chat goes on",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      const sends = yield* SendRepository
+      let left = 1
+      const losing = SendRepository.of({
+        ...sends,
+        claim: (...asked) =>
+          Effect.flatMap(
+            sends.claim(...asked),
+            (claimed) =>
+              claimed !== null && claimed.body.content.type === "text" && claimed.body.content.text === "lost" &&
+                left-- > 0
+                ? Effect.fail(StorageUnavailable.of("claim a message to send"))
+                : Effect.succeed(claimed)
+          )
+      })
+      send.answer = ({ to }) => to === chat(2) ? Effect.never : null
+      const life = yield* Effect.provideService(live(gateway), SendRepository, losing)
+      yield* accept("slow", { chat: chat(2) })
+      const first = yield* accept("lost")
+      yield* accept("behind it")
+      yield* pass("20 seconds")
+      assert.deepStrictEqual(send.texts(), ["slow"], "its answer may still come")
+      yield* pass("60 seconds")
+      assert.deepStrictEqual(send.texts(), ["slow", "lost", "behind it"], "what the gateway has is not taken back")
+      assert.strictEqual((yield* stateOf(first))?.state, "sent")
+      yield* passing(life.stop)
+    }))
+  )
+
+  test(
+    "an outcome that a defect kept from being recorded is recorded later, and the gateway is not asked again",
+    onStorage(Effect.gen(function*() {
+      const { gateway, send } = yield* bench
+      const log = yield* EventLog
+      let left = 2
+      const failing = EventLog.of({
+        ...log,
+        append: (drafts, options) =>
+          drafts.some(({ kind }) => kind === "message.status") && left-- > 0
+            ? Effect.die(new Error("planted"))
+            : log.append(drafts, options)
+      })
+      const life = yield* Effect.provideService(live(gateway), EventLog, failing)
+      const first = yield* accept("one")
+      yield* pass("20 seconds")
+      assert.deepStrictEqual([send.texts(), yield* statuses], [["one"], ["sent"]])
+      assert.strictEqual((yield* stateOf(first))?.state, "sent")
+      yield* life.stop
     }))
   )
 
