@@ -32,6 +32,12 @@ const withoutForeignWords = Effect.map((protocol: RpcServer.Protocol["Service"])
   })
 )
 
+/**
+ * Pieces of a stream that wait for a reader over HTTP, beside those in its socket. A piece is up to 64 KiB, or one event that is
+ * larger, and no budget counts it once it is encoded: a thousand readers that take nothing must not hold sixteen each.
+ */
+const piecesAhead = 1
+
 /** A defect ends its own call, not the connection with all others on it. */
 const server = RpcServer.layer(ColumbaRpcs, { disableFatalDefects: true })
 
@@ -39,7 +45,10 @@ const server = RpcServer.layer(ColumbaRpcs, { disableFatalDefects: true })
 export const rpcProtocols = Layer.mergeAll(
   Layer.provide(
     server,
-    Layer.effect(RpcServer.Protocol, withoutForeignWords(RpcServer.makeProtocolHttp({ path: rpcHttpPath })))
+    Layer.effect(
+      RpcServer.Protocol,
+      withoutForeignWords(RpcServer.makeProtocolHttp({ path: rpcHttpPath, streamBufferSize: piecesAhead }))
+    )
   ),
   Layer.provide(
     Layer.fresh(server),
