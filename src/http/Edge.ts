@@ -59,7 +59,8 @@ export const guard = <E>(
 ): Effect.Effect<Response, never, Request | Scope.Scope> =>
   options.corsOrigins.length === 0 ? answer(routes, options) : HttpMiddleware.cors({
     allowedOrigins: (origin) => options.corsOrigins.includes(origin),
-    allowedHeaders: ["authorization", apiKeyHeader, "content-type", "last-event-id"],
+    // The last two are the trace of the caller: Effect's client sends both with each request.
+    allowedHeaders: ["authorization", apiKeyHeader, "content-type", "last-event-id", "traceparent", "b3"],
     maxAge: preflightAge
   })(answer(routes, options))
 
