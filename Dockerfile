@@ -7,7 +7,7 @@ WORKDIR /columba
 COPY package.json package-lock.json .npmrc ./
 # Without scripts: the one that matters fetches a Node of the project's own, and here the image's is as new.
 RUN npm ci --ignore-scripts
-COPY tsconfig.json tsconfig.build.json ./
+COPY tsconfig.json ./
 COPY scripts scripts
 COPY src src
 RUN node scripts/build.ts --program

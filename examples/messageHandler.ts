@@ -5,9 +5,9 @@
  *
  *   create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)
  *
- * In a project of your own the type comes from the package: import type { HandlerModule } from "columba/contracts"
+ * The type comes from the package of the client, which a handler needs for nothing else.
  */
-import type { HandlerModule } from "../src/contracts/HandlerModule.ts"
+import type { HandlerModule } from "columba-client"
 
 export default {
   name: "shop",

@@ -5,20 +5,18 @@
  *   required instead of imported, because static imports run before any code and could fail on an old Node before
  *   `src/bin/runtimeGuard.ts` has run.
  * - `dist/web/`: the pages for browsers (`scripts/buildWeb.ts`).
- * - `dist/client.js`, `dist/contracts.js` and their types: what other programs import. Effect stays outside of them,
- *   so that both share the same service classes.
+ * - `dist/client/`: the package that other programs install (`scripts/buildClient.ts`).
  *
  * `node scripts/build.ts` builds all, with `--program` the program and its pages, which `npm ci` does too (`scripts/prepare.ts`);
  * `scripts/start.ts` builds the program where its sources changed.
  */
-import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { builtinModules, createRequire } from "node:module"
 import * as path from "node:path"
 import * as esbuild from "esbuild"
+import { buildClient } from "./buildClient.ts"
 import { buildWeb } from "./buildWeb.ts"
 import { dist, root, writeStamp } from "./stamp.ts"
-import { ensureTool } from "./tools.ts"
 
 export { isProgramCurrent } from "./stamp.ts"
 
@@ -55,17 +53,6 @@ const copyEmbeddedDatabase = (directory: string): void => {
   }
 }
 
-const shared: esbuild.BuildOptions = {
-  absWorkingDir: root,
-  bundle: true,
-  platform: "node",
-  format: "esm",
-  target: "node22",
-  sourcemap: true,
-  logLevel: "warning",
-  legalComments: "none"
-}
-
 const version = (JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as { version: string }).version
 
 /** Another build than the one that ships, for tests of the tests: in another directory, with changed sources. */
@@ -80,7 +67,13 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
   const requireLine =
     "import{createRequire as columbaCreateRequire}from\"node:module\";const require=columbaCreateRequire(import.meta.url);"
   await esbuild.build({
-    ...shared,
+    absWorkingDir: root,
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    sourcemap: true,
+    logLevel: "warning",
+    legalComments: "none",
     entryPoints: { main: "src/bin/main.ts" },
     outdir: directory,
     // Old enough to be parsed by the Nodes that the guard refuses.
@@ -101,29 +94,11 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
   writeStamp()
 }
 
-export const buildLibrary = async (): Promise<void> => {
-  fs.mkdirSync(dist, { recursive: true })
-  for (const name of fs.readdirSync(dist).filter((file) => /^(types$|shared-)/.test(file))) {
-    fs.rmSync(path.join(dist, name), { recursive: true })
-  }
-  await esbuild.build({
-    ...shared,
-    platform: "neutral",
-    entryPoints: { client: "src/client/ColumbaClient.ts", contracts: "src/contracts/index.ts" },
-    outdir: dist,
-    splitting: true,
-    chunkNames: "shared-[hash]",
-    packages: "external"
-  })
-  const types = spawnSync(ensureTool("tsc"), ["-p", "tsconfig.build.json"], { cwd: root, encoding: "utf8" })
-  if (types.status !== 0) throw new Error(`the types of the client could not be written:\n${types.stdout}`)
-}
-
 if (import.meta.main) {
   const started = performance.now()
   const programOnly = process.argv.includes("--program")
   await buildProgram()
-  if (!programOnly) await buildLibrary()
+  if (!programOnly) await buildClient()
   const size = (fs.statSync(path.join(dist, "main.js")).size / 1e6).toFixed(1)
   const seconds = ((performance.now() - started) / 1000).toFixed(1)
   console.log(`built dist/main.js (${size} MB)${programOnly ? "" : " and the client"} in ${seconds} s`)

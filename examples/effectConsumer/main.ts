@@ -1,17 +1,18 @@
 /**
- * An Effect program that consumes events through the typed client, without a broker: node examples/effectConsumer/main.ts
+ * An Effect program that consumes events through the typed client, without a broker.
+ *
+ *   npm run pack:client && cd examples/effectConsumer && npm install && node main.ts
  *
  * It keeps its place in a database of its own, in the transaction of its work, so that each event is handled exactly
  * once, over restarts of both sides. SQLite stands for any database with transactions. It answers "price" with a
  * message, whose idempotency key is the event's id: a repeat sends nothing.
  *
- * In a project of your own: npm install effect columba, and import from "columba/client" and "columba/contracts".
+ * In a project of your own: npm install columba-client effect
  */
-import { Config, Effect, Layer, Option, Redacted, Schema, Stream } from "effect"
+import { beginning, ColumbaClient, Position } from "columba-client"
+import type { ReadableEvent } from "columba-client"
+import { Config, Effect, Layer, Option, Schema, Stream } from "effect"
 import { DatabaseSync } from "node:sqlite"
-import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
-import { beginning, Position } from "../../src/domain/Ids.ts"
-import type { ReadableEvent } from "../../src/domain/Event.ts"
 
 const database = new DatabaseSync(process.env["DATABASE"] ?? "effect-consumer.db", { timeout: 5_000 })
 database.exec("create table if not exists place (one integer primary key check (one = 1), position text not null)")
@@ -72,7 +73,7 @@ const program = Effect.gen(function*() {
 const client = Layer.unwrap(Effect.gen(function*() {
   const url = yield* Config.String("COLUMBA_URL").pipe(Config.withDefault("http://127.0.0.1:8080"))
   const apiKey = yield* Config.option(Config.Redacted("COLUMBA_API_KEY"))
-  return ColumbaClient.layer({ url, apiKey: Option.getOrUndefined(Option.map(apiKey, Redacted.value)) })
+  return ColumbaClient.layer({ url, apiKey: Option.getOrUndefined(apiKey) })
 }))
 
 await Effect.runPromise(Effect.provide(program, client))

@@ -1,5 +1,6 @@
 /** What the commands that talk to a running Columba share: its address, the key, and what to say when a call fails. */
-import { Config, Effect, Option, Redacted, Schema } from "effect"
+import { Config, Effect, Option, Schema } from "effect"
+import type { Redacted } from "effect"
 import { Argument, Flag } from "effect/cli"
 import { ColumbaClient } from "../client/ColumbaClient.ts"
 import { DeviceId } from "../domain/Ids.ts"
@@ -60,7 +61,9 @@ export const withClient = <A, E extends { readonly _tag: string; readonly messag
   Effect.flatMap(ColumbaClient, use).pipe(
     Effect.provide(ColumbaClient.layerHttp({
       url: remote.url,
-      apiKey: Option.getOrUndefined(Option.map(remote.apiKey, Redacted.value))
+      apiKey: Option.getOrUndefined(remote.apiKey),
+      // A person wants to know now.
+      retryFor: 0
     })),
     Effect.catch((error) => Effect.flatMap(advise(remote.url, error), Effect.fail))
   )

@@ -1,10 +1,9 @@
 /**
- * The typed client that other Effect programs import. Calls fail with typed errors and are not repeated.
- * Streams do not end when the connection does: they reconnect by themselves, after a growing and scattered wait, and go
- * on after the last item they gave out. Runs in browsers too.
+ * The typed client that other Effect programs import. Calls fail with typed errors; those that are safe to repeat are
+ * repeated for a while first. Streams do not end when the connection does: they reconnect by themselves, after a growing
+ * and scattered wait, and go on after the last item they gave out. Runs in browsers too.
  */
-import { Cause, Context, Duration, Effect, Layer, Queue, Schedule, Stream } from "effect"
-import type { Redacted } from "effect"
+import { Cause, Context, Duration, Effect, Layer, Queue, Redacted, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
 import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcClientError } from "effect/rpc"
@@ -13,21 +12,38 @@ import { RpcAuthorization } from "../contracts/Authorization.ts"
 import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import type { TooManyStreams } from "../contracts/Failures.ts"
+import type { loginErrors } from "../contracts/LoginOperations.ts"
 import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
-import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { LoginWay } from "../domain/Login.ts"
+import type { LoginStep, LoginWay } from "../domain/Login.ts"
 import type { DeviceId, Position } from "../domain/Ids.ts"
 import type { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
-import { makeCalls, serverStopped } from "./calls.ts"
-import type { Rpcs } from "./calls.ts"
+import { makeCalls } from "./calls.ts"
+import type { Calls, Rpcs } from "./calls.ts"
 import { EarlierPositions } from "./EarlierPositions.ts"
+import { endSilence, reconnectPolicy, resuming, serverStopped } from "./reconnecting.ts"
+import type { Connection, Interruption } from "./reconnecting.ts"
 
 export interface ColumbaClientOptions {
   /** Where Columba listens: `http://host:port` or `https://…`. */
   readonly url: string
   /** Where the server asks for one. */
-  readonly apiKey?: string | undefined
+  readonly apiKey?: string | Redacted.Redacted | undefined
+  /**
+   * For how long a call that is safe to repeat is repeated while no answer comes or the database is away; zero: it is
+   * not. Reads are safe, and so is what takes an `idempotencyKey`: where the caller gives none, the client makes one.
+   */
+  readonly retryFor?: Duration.Input | undefined
+  /** Is told each time that a stream is to be opened again, with the reason: nothing else shows that it stands still. */
+  readonly onReconnect?: ((reason: Interruption | LogReset) => void) | undefined
 }
+
+export interface WebSocketOptions extends ColumbaClientOptions {
+  /** For a runtime that has none, such as Node 20: the class `WebSocket` of the package `ws`. */
+  readonly webSocket?: (new(url: string) => Socket.WebSocketLike) | undefined
+}
+
+/** A server that restarts is back within it, and a caller that waits for an answer still does. */
+const retryForDefault = Duration.seconds(15)
 
 /** What a stream can end with; all else is waited out. */
 export type StreamFailure = PositionInvalid | EventsExpired | LogReset | Unauthorized | Forbidden
@@ -54,41 +70,41 @@ export interface FollowOptions {
   readonly onReset?: "fail" | "resume" | undefined
 }
 
-/** Short, so that a restart of the server is hardly noticed. */
-const reconnectDelayMin = Duration.millis(250)
+/** Why a login does not begin, or that the connection was lost. */
+export type LoginStreamFailure =
+  | (typeof loginErrors)[number]["Type"]
+  | TooManyStreams
+  | Unauthorized
+  | Forbidden
+  | RpcClientError.RpcClientError
 
-/** Long enough that a server that is down is not flooded. */
-const reconnectDelayMax = Duration.seconds(10)
-
-/**
- * After a connection that lasted this long the wait starts anew. With less, a server that fails again and again would
- * be flooded.
- */
-const stableAfter = Duration.seconds(10)
-
-/** A growing wait with jitter, so that a thousand clients of one server do not reconnect at the same moment. */
-const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
-  let wait = 0
-  return ({ elapsedSincePrevious }: Schedule.InputMetadata<unknown>) => {
-    const stood = elapsedSincePrevious - wait > Duration.toMillis(stableAfter)
-    wait = stood || wait === 0
-      ? Duration.toMillis(reconnectDelayMin)
-      : Math.min(wait * 1.7, Duration.toMillis(reconnectDelayMax))
-    return Effect.succeed<[number, Duration.Duration]>([wait, Duration.millis(wait)])
+/** The calls of the table of operations, and the streams. */
+export interface Columba extends Calls {
+  readonly events: Calls["events"] & {
+    /**
+     * Replays what follows `after`, then goes on live; without `after`, what comes from now on. Over lost connections
+     * no event is missing and none comes twice. Heartbeats say how far everything has been given out.
+     */
+    readonly follow: (options?: FollowOptions) => Stream.Stream<EventsItem, StreamFailure>
   }
-})).pipe(Schedule.jittered)
+  /**
+   * Logs a device in: the steps of its login, the current one first, to the last one. Leaving the stream leaves the login,
+   * and so does a lost connection, with which this stream fails: a login that is begun again shows another code.
+   */
+  readonly login: (asked: LoginOptions) => Stream.Stream<LoginStep, LoginStreamFailure>
+  /** Every device, `Synced`, then changes; after a lost connection, or a log that went back, every device again. */
+  readonly watchDevices: Stream.Stream<WatchItem, StreamFailure>
+}
 
-export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success<typeof make>>()(
-  "columba/client/ColumbaClient"
-) {
+export class ColumbaClient extends Context.Service<ColumbaClient, Columba>()("columba/client/ColumbaClient") {
   /** Over one WebSocket: streams with backpressure, and the cheapest calls. */
-  static readonly layer = (options: ColumbaClientOptions): Layer.Layer<ColumbaClient> =>
+  static readonly layer = (options: WebSocketOptions): Layer.Layer<ColumbaClient> =>
     presentKey.pipe(
       Layer.provideMerge(layerWith(options)),
       Layer.provide(RpcClient.layerProtocolSocket({ retryPolicy: reconnectPolicy })),
       Layer.provideMerge(Layer.effectContext(makeConnections)),
       Layer.provide(Socket.layerWebSocket(`${trimmed(options.url).replace(/^http/, "ws")}${rpcWebSocketPath}`)),
-      Layer.provide([Socket.layerWebSocketConstructorGlobal, RpcSerialization.layerNdjson])
+      Layer.provide([webSocketConstructor(options.webSocket), RpcSerialization.layerNdjson])
     )
 
   /** Over plain HTTP requests, for networks that let no WebSocket through. */
@@ -99,35 +115,34 @@ export class ColumbaClient extends Context.Service<ColumbaClient, Effect.Success
     )
 }
 
-const make = Effect.gen(function*() {
+const make = Effect.fnUntraced(function*(options: ColumbaClientOptions) {
   const rpc = yield* RpcClient.make(ColumbaRpcs)
-  const calls = makeCalls(rpc)
-  return {
+  let closed = false
+  yield* Effect.addFinalizer(() => Effect.sync(() => void (closed = true)))
+  const connection: Connection = { isClosed: () => closed, onReconnect: options.onReconnect }
+  const calls = makeCalls(rpc, Duration.fromInputUnsafe(options.retryFor ?? retryForDefault), connection.isClosed)
+  return ColumbaClient.of({
     ...calls,
-    events: {
-      ...calls.events,
-      /**
-       * Replays what follows `after`, then goes on live; without `after`, what comes from now on. Over lost connections
-       * no event is missing and none comes twice. Heartbeats say how far everything has been given out.
-       */
-      follow: (options: FollowOptions = {}): Stream.Stream<EventsItem, StreamFailure> => follow(rpc, options)
-    },
-    /**
-     * Logs a device in: the steps of its login, the current one first, to the last one. Leaving the stream leaves the login,
-     * and so does a lost connection, with which this stream fails: a login that is begun again shows another code.
-     */
-    login: (asked: LoginOptions) =>
+    events: { ...calls.events, follow: (options = {}) => follow(rpc, options, connection) },
+    login: (asked) =>
       Stream.catchCauseIf(rpc.Login(asked), Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),
-    /** Every device, `Synced`, then changes; after a lost connection, or a log that went back, every device again. */
-    watchDevices: resuming(
-      () => rpc.WatchDevices(undefined),
-      ({ _tag }) => _tag === "LogReset"
-    ) satisfies Stream.Stream<WatchItem, StreamFailure>
-  }
+    watchDevices: resuming(() => endSilence(rpc.WatchDevices(undefined)), ({ _tag }) => _tag === "LogReset", connection)
+  })
 })
 
 const layerWith = (options: ColumbaClientOptions) =>
-  Layer.effect(ColumbaClient, make).pipe(Layer.provide(authorization(options.apiKey)))
+  Layer.effect(ColumbaClient, make(options)).pipe(Layer.provide(authorization(options.apiKey)))
+
+const webSocketConstructor = (given: WebSocketOptions["webSocket"]) =>
+  given === undefined
+    ? Layer.unwrap(Effect.sync(() => {
+      if (globalThis.WebSocket === undefined) throw new Error(noWebSocket)
+      return Socket.layerWebSocketConstructorGlobal
+    }))
+    : Layer.succeed(Socket.WebSocketConstructor, (url) => new given(url))
+
+const noWebSocket =
+  "This runtime has no WebSocket: give one as `webSocket`, such as that of the package ws, or use plain requests"
 
 /** Has one element after a new connection. */
 class Connections extends Context.Service<Connections, Queue.Dequeue<void>>()("columba/client/Connections") {}
@@ -153,17 +168,23 @@ const presentKey = Layer.effectDiscard(Effect.gen(function*() {
 }))
 
 /** Every request carries the key, because a browser cannot set headers on a WebSocket. */
-const authorization = (apiKey: string | undefined) =>
-  RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) =>
+const authorization = (apiKey: ColumbaClientOptions["apiKey"]) => {
+  const key = Redacted.isRedacted(apiKey) ? Redacted.value(apiKey) : apiKey
+  return RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) =>
     next(
-      apiKey === undefined
+      key === undefined
         ? request
-        : { ...request, headers: Headers.set(request.headers, "authorization", `Bearer ${apiKey}`) }
+        : { ...request, headers: Headers.set(request.headers, "authorization", `Bearer ${key}`) }
     ))
+}
 
 const trimmed = (url: string): string => url.replace(/\/+$/, "")
 
-const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, StreamFailure> =>
+const follow = (
+  rpc: Rpcs,
+  options: FollowOptions,
+  connection: Connection
+): Stream.Stream<EventsItem, StreamFailure> =>
   Stream.suspend(() => {
     let after = options.after
     const earlier = new EarlierPositions()
@@ -173,7 +194,7 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
       ...(options.kinds === undefined ? {} : { kinds: options.kinds })
     }
     const open = (): Stream.Stream<EventsItem, StreamFailure | Interruption> =>
-      rpc.Events(after === undefined ? filter : { ...filter, after }).pipe(
+      endSilence(rpc.Events(after === undefined ? filter : { ...filter, after })).pipe(
         Stream.map((item) => {
           after = item._tag === "Event" ? item.position : item.through
           earlier.add(after)
@@ -186,28 +207,5 @@ const follow = (rpc: Rpcs, options: FollowOptions): Stream.Stream<EventsItem, St
           return next === null ? Stream.fail(error) : open()
         })
       )
-    return resuming(open, (error) => options.onReset === "resume" && error._tag === "LogReset")
+    return resuming(open, (error) => options.onReset === "resume" && error._tag === "LogReset", connection)
   })
-
-/** Failures that end one connection of a stream but not the stream. */
-type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams
-
-/**
- * Opens the stream again, whenever it ends or fails for a reason that may pass or that `passes` accepts. A server that stops interrupts its
- * streams, which arrives here as an interruption that is not ours; it counts as a lost connection.
- */
-const resuming = <A, E extends { readonly _tag: string }>(
-  open: () => Stream.Stream<A, E | Interruption>,
-  passes: (error: { readonly _tag: string }) => boolean
-): Stream.Stream<A, Exclude<E, Interruption>> =>
-  Stream.suspend(open).pipe(
-    Stream.concat(Stream.fail(serverStopped(Cause.empty))),
-    Stream.catchCauseIf(Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),
-    Stream.retry(Schedule.while(reconnectPolicy, ({ input }) => {
-      const error = input as { readonly _tag: string }
-      return mayPass(error) || passes(error)
-    }))
-  ) as Stream.Stream<A, Exclude<E, Interruption>>
-
-const mayPass = (error: { readonly _tag: string }): boolean =>
-  error._tag === "RpcClientError" || error._tag === "StorageUnavailable" || error._tag === "TooManyStreams"

@@ -2,13 +2,13 @@
  * The client's calls, derived from the table of operations: `Devices.Edit` becomes `devices.edit({ id, name })`.
  * A call fails with the operation's own errors, those of authorization, or `RpcClientError` where no answer came.
  */
-import { Cause, Effect } from "effect"
-import { RpcClientError } from "effect/rpc"
-import type { Rpc, RpcClient, RpcGroup } from "effect/rpc"
+import { Cause, Duration, Effect, Schedule } from "effect"
+import type { Rpc, RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
 import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
 import type { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation } from "../contracts/Operations.ts"
+import { mayPass, reconnectPolicy, serverStopped } from "./reconnecting.ts"
 
 export type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcClientError.RpcClientError>
 
@@ -31,25 +31,51 @@ export type Calls = {
 type ErasedCall = (payload: object) => Effect.Effect<unknown, RpcClientError.RpcClientError>
 
 /** The compiler cannot see in a loop that a name and its RPC belong together, so the loop works on erased forms. */
-export const makeCalls = (rpc: Rpcs): Calls => {
+export const makeCalls = (rpc: Rpcs, retryFor: Duration.Duration, isClosed: () => boolean): Calls => {
   const groups: Record<string, Record<string, ErasedCall>> = {}
-  for (const { endpoint, group, name } of operations) {
+  for (const operation of operations) {
+    const { endpoint, group, name } = operation
     // A union of the calls of all operations: none of its payloads is known to be this operation's.
     const send = rpc[name] as ErasedCall
+    const call: ErasedCall = (payload) => failWhenStopped(send(payload), isClosed)
+    const repeated = Duration.isZero(retryFor) ? call : repeatSafely(operation, call, retryFor)
     const calls = (groups[group] ??= {})
-    calls[endpoint.identifier] = (payload = {}) => failWhenStopped(send(payload))
+    calls[endpoint.identifier] = (payload = {}) => repeated(payload)
   }
   // Filled by name from the same table that `Calls` is derived from.
   return groups as unknown as Calls
 }
 
-/** A call whose server stopped before it answered fails like any other lost connection. */
-const failWhenStopped = <A, E, R>(
-  effect: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | RpcClientError.RpcClientError, R> =>
-  Effect.catchCauseIf(effect, Cause.hasInterruptsOnly, (cause) => Effect.fail(serverStopped(cause)))
+/** A read changes nothing, and what has an idempotency key is done once, however often it is asked for. */
+const repeatSafely = (operation: AnyOperation, call: ErasedCall, retryFor: Duration.Duration): ErasedCall => {
+  const takesKey = Object.values(operation.headers).includes("idempotencyKey")
+  if (operation.endpoint.method !== "GET" && !takesKey) return call
+  const policy = Schedule.upTo(reconnectPolicy, { duration: retryFor })
+  return (payload) =>
+    Effect.suspend(() =>
+      Effect.retry(call(takesKey ? withKey(payload) : payload), { schedule: policy, while: mayPass })
+    )
+}
 
-export const serverStopped = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError =>
-  new RpcClientError.RpcClientError({
-    reason: new RpcClientError.RpcClientDefect({ message: "The server stopped before it was done", cause })
-  })
+const withKey = (payload: { readonly idempotencyKey?: string | undefined }): object => ({
+  ...payload,
+  idempotencyKey: payload.idempotencyKey ?? makeKey()
+})
+
+/** 128 random bits. `crypto.randomUUID` is missing in pages that came over plain HTTP. */
+const makeKey = (): string =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("")
+
+/**
+ * A call whose server stopped before it answered fails like any other lost connection. Once the client is closed it is
+ * interrupted.
+ */
+const failWhenStopped = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  isClosed: () => boolean
+): Effect.Effect<A, E | RpcClientError.RpcClientError, R> =>
+  Effect.catchCauseIf(
+    effect,
+    (cause) => Cause.hasInterruptsOnly(cause) && !isClosed(),
+    (cause) => Effect.fail(serverStopped(cause))
+  )

@@ -1,6 +1,6 @@
 /**
  * The RPCs: one per operation of the table, with the same request and answer as over HTTP, and the streams that
- * HTTP cannot offer as well. `columba/client` wraps this group for other Effect programs.
+ * HTTP cannot offer as well. `columba-client` wraps this group for other programs.
  */
 import { Array, Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
@@ -9,9 +9,9 @@ import { LoginStep } from "../domain/Login.ts"
 import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import { RequiredReach, RequiredScope, RpcAuthorization } from "./Authorization.ts"
 import { TooManyStreams } from "./Failures.ts"
-import { loginErrors, LoginFields } from "./LoginOperations.ts"
+import { FollowLoginFields, loginErrors } from "./LoginOperations.ts"
 import { operations } from "./Operations.ts"
-import { DeviceIdField, EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
+import { EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
 
 const StreamErrors = Schema.Union([EventsExpired, LogReset, StorageUnavailable, TooManyStreams])
 const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])
@@ -26,7 +26,7 @@ const streams = RpcGroup.make(
 /** The steps of a login, its current one first, to the last one. Who leaves may be the last caller: that cancels it. */
 const login = RpcGroup.make(
   Rpc.make("Login", {
-    payload: { ...DeviceIdField, ...LoginFields },
+    payload: FollowLoginFields,
     success: LoginStep,
     error: Schema.Union([...loginErrors, TooManyStreams]),
     stream: true

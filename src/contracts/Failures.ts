@@ -2,7 +2,7 @@
  * Failures of the API itself and not of an operation: requests that cannot be read, and defects. Every answer that is not a
  * success has `_tag` and `message`.
  */
-import { Schema } from "effect"
+import { Schema, SchemaIssue } from "effect"
 import { HttpApiMiddleware } from "effect/http-api"
 
 /**
@@ -25,6 +25,26 @@ export class RequestInvalid extends Schema.TaggedError<RequestInvalid>()("Reques
     const more = issues.length > 1 ? ` (and ${issues.length - 1} more)` : ""
     return new RequestInvalid({ issues, message: `${where}: ${first?.message ?? "could not be read"}${more}` })
   }
+
+  /** What is wrong with one part of a request, field by field. */
+  static ofIssue(part: string, issue: SchemaIssue.Issue): RequestInvalid {
+    return RequestInvalid.of(
+      format(issue).issues.slice(0, issuesShown).map(({ message, path }) => ({
+        path: [part, ...(path ?? []).map(formatSegment)],
+        message
+      }))
+    )
+  }
+}
+
+/** Enough to fix a request by. A body can be wrong in a million places, so there is a bound. */
+const issuesShown = 20
+
+const format = SchemaIssue.makeFormatterStandardSchemaV1()
+
+const formatSegment = (segment: PropertyKey | { readonly key: PropertyKey }): string | number => {
+  const key = typeof segment === "object" ? segment.key : segment
+  return typeof key === "number" ? key : String(key)
 }
 
 /** A defect in this program. The server's log has the details; the answer has none. */

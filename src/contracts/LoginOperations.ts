@@ -37,6 +37,9 @@ export const LoginFields = {
   phone: Schema.optionalKey(Schema.RedactedFromValue(Schema.String.check(Schema.isMaxLength(32))))
 }
 
+/** What the stream of a login's steps is asked with. */
+export const FollowLoginFields = { ...DeviceIdField, ...LoginFields }
+
 /** The body of a WebAuthn assertion is some kilobytes. */
 const AssertionField = { assertion: Schema.RedactedFromValue(Schema.Json) }
 

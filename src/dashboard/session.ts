@@ -14,7 +14,8 @@ export interface Session {
   readonly caller: Caller
 }
 
-const url = location.origin
+/** The page itself shows what failed, and has a button to try again. */
+const server = { url: location.origin, retryFor: 0 }
 
 /** The server does not answer in this time: say so, rather than wait. */
 const signInTimeout = "10 seconds"
@@ -24,7 +25,7 @@ export const signIn = (apiKey: string | undefined) =>
   Effect.flatMap(ColumbaClient, ({ server }) => server.caller()).pipe(
     Effect.map((caller): Session => ({ apiKey, caller })),
     Effect.timeout(signInTimeout),
-    Effect.provide(ColumbaClient.layerHttp({ url, apiKey }))
+    Effect.provide(ColumbaClient.layerHttp({ ...server, apiKey }))
   )
 
 /** Null before the sign-in and after the sign-out. */
@@ -37,7 +38,7 @@ export const keyWantedAtom = Atom.make<string | null>(null).pipe(Atom.keepAlive)
 export const client = Atom.runtime((get) =>
   get(sessionAtom) === null
     ? Layer.effectContext<ColumbaClient, never, never>(Effect.never)
-    : ColumbaClient.layer({ url, apiKey: get(sessionAtom)?.apiKey })
+    : ColumbaClient.layer({ ...server, apiKey: get(sessionAtom)?.apiKey })
 )
 
 export const clientContext = (

@@ -18,7 +18,7 @@ const words = "Columba keeps WhatsApp devices connected and turns what they rece
   "  /                the dashboard, in a browser\n" +
   "  /docs            the HTTP API, to read and to try\n" +
   "  /openapi.json    the same for programs\n" +
-  `  ${rpcWebSocketPath}          typed RPC and streams (npm: columba/client), ${rpcHttpPath} over plain HTTP\n` +
+  `  ${rpcWebSocketPath}          typed RPC and streams (npm: columba-client), ${rpcHttpPath} over plain HTTP\n` +
   "  /healthz /readyz /metrics\n"
 
 const notBuilt = `${words}\nThe pages for browsers are not built here: npm run build\n`

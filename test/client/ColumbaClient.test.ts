@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Option, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import type { ColumbaClientOptions } from "../../src/client/ColumbaClient.ts"
 import type { EventsItem } from "../../src/contracts/Payloads.ts"
 import { beginning, Position, positionAfter } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -9,7 +10,8 @@ import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import { makeLogs } from "../support/logsOverOneStore.ts"
-import { ask, makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
+import { ScriptedSending } from "../support/scriptedSending.ts"
+import { ask, makeScript, makeStorage, messageDraft, services, startServer, stateDraft } from "../support/surface.ts"
 
 const numbers = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, index) => from + index)
 
@@ -17,9 +19,19 @@ const device = "dev_00000000000000000000000001" as DeviceId
 
 const transports = { WebSocket: ColumbaClient.layer, HTTP: ColumbaClient.layerHttp }
 
+/** A server that takes messages to send, behind a network, and a device of it. */
+const startSending = Effect.gen(function*() {
+  const script = makeScript()
+  Object.assign(script.gateway, { send: new ScriptedSending() })
+  const server = yield* startServer({ script })
+  const network = yield* FaultProxy.make({ host: "127.0.0.1", port: server.port })
+  const { body } = yield* ask(`${server.url}/api/v1/devices`, { method: "POST", json: { name: "desk" } })
+  return { ...server, network, direct: server.url, url: `http://127.0.0.1:${network.port}`, id: body.id as DeviceId }
+})
+
 const connectTo = (
   layer: typeof ColumbaClient.layer,
-  options: { readonly url: string; readonly apiKey?: string }
+  options: ColumbaClientOptions
 ) => Effect.map(Layer.build(Layer.fresh(layer(options))), (context) => Context.get(context, ColumbaClient))
 
 const append = (log: EventLog["Service"], from: number, to: number) =>
@@ -261,11 +273,55 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepInclude(Option.getOrThrow(watched), { _tag: "Changed", seq: 2, deviceId: id })
       }))
 
-    it.live("calls fail typed while the server is away, and work again when it is back", () =>
+    it.live("a read waits for a server that restarts", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const server = yield* startServer({ storage })
         const client = yield* connectTo(layer, { url: server.url })
+        const { id } = yield* client.devices.create({ name: "Shop" })
+        yield* server.stop
+        const waiting = yield* Effect.forkChild(client.devices.get({ id }), { startImmediately: true })
+        yield* startServer({ storage, port: server.port })
+        assert.strictEqual((yield* Fiber.join(waiting)).name, "Shop")
+      }))
+
+    it.live("a message whose answer is lost is asked for again, and exists once", () =>
+      Effect.gen(function*() {
+        const { direct, id, network, url } = yield* startSending
+        const client = yield* connectTo(layer, { url })
+        yield* client.server.ping()
+        const remove = network.add("downstream", { type: "timeout", millis: 0 })
+        const sending = yield* Effect.forkChild(client.messages.send({ id, to: "6281298765432", text: "once" }))
+        yield* network.swallowed(/once/g, 1)
+        yield* network.disable
+        remove()
+        yield* network.enable
+        const sent = yield* Fiber.join(sending)
+        const { body } = yield* ask(`${direct}/api/v1/messages`)
+        assert.deepStrictEqual(body.items.map((message: { id: string }) => message.id), [sent.id])
+      }))
+
+    it.live("a command whose answer is lost fails, and is not repeated", () =>
+      Effect.gen(function*() {
+        const { direct, network, url } = yield* startSending
+        const client = yield* connectTo(layer, { url })
+        yield* client.server.ping()
+        const remove = network.add("downstream", { type: "timeout", millis: 0 })
+        const creating = yield* Effect.forkChild(Effect.flip(client.devices.create({ name: "second" })))
+        yield* network.swallowed(/second/g, 1)
+        yield* network.disable
+        remove()
+        yield* network.enable
+        assert.strictEqual((yield* Fiber.join(creating))._tag, "RpcClientError")
+        const { body } = yield* ask(`${direct}/api/v1/devices`)
+        assert.deepStrictEqual(body.items.map(({ name }: { name: string }) => name).toSorted(), ["desk", "second"])
+      }))
+
+    it.live("calls fail typed while the server is away, and work again when it is back", () =>
+      Effect.gen(function*() {
+        const storage = yield* makeStorage
+        const server = yield* startServer({ storage })
+        const client = yield* connectTo(layer, { url: server.url, retryFor: 0 })
         assert.deepStrictEqual((yield* client.devices.list()).items, [])
         yield* server.stop
         assert.strictEqual((yield* Effect.flip(client.devices.list()))._tag, "RpcClientError")

@@ -1,26 +1,38 @@
-/** The program of examples/effectConsumer, killed and started again beside a Columba that is killed too. */
-import { assert, describe, it } from "@effect/vitest"
+/** The examples that use the client, installed from its package, killed and started again beside a Columba that is killed too. */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { DatabaseSync } from "node:sqlite"
 import { freshDatabase } from "../support/database.ts"
 import { freshDirectory } from "../support/directory.ts"
 import { readLog } from "../support/Ledger.ts"
 import { until } from "../support/until.ts"
+import { installExample, packClient } from "./support/clientPackage.ts"
 import * as Rig from "./support/Rig.ts"
 
-const example = join(import.meta.dirname, "../../examples/effectConsumer/main.ts")
+let project = ""
+
+/** Once for both: it takes seconds, and neither changes it. */
+beforeAll(async () => {
+  project = mkdtempSync(join(tmpdir(), "columba-examples-"))
+  await packClient(project)
+})
+
+afterAll(() => rmSync(project, { recursive: true, force: true }))
 
 /** Events emitted between two kills. */
 const each = 150
 
-describe("the example of an Effect program that consumes", () => {
+describe.for(["effectConsumer", "plainConsumer"])("the example %s", (name) => {
   it.live("stores each incoming message once, over kills of itself and of Columba", () =>
     Effect.gen(function*() {
+      const example = join(installExample(project, name), "main.ts")
       const databaseUrl = yield* freshDatabase
-      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: null, devices: 5, seed: "effect-consumer" })
+      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: null, devices: 5, seed: name })
       const { columba, simulator } = rig
       const path = join(yield* freshDirectory, "consumer.db")
       let child: ChildProcess | undefined
@@ -63,6 +75,8 @@ describe("the example of an Effect program that consumes", () => {
       // What the kill took is in the log once its history was read.
       yield* rig.gaps
       yield* rig.settled
+      // Histories have been read too, so nothing more comes.
+      yield* rig.gaps
       const wanted = (yield* readLog(databaseUrl)).filter(({ kind }) => kind === "message.received").map(({ id }) => id)
       assert.isAbove(wanted.length, 100)
       yield* until("it has them all", Effect.map(stored, (ids) => ids.length >= wanted.length))

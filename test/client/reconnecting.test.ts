@@ -1,0 +1,62 @@
+/** What ends one connection of a stream and what ends the stream, on virtual time. */
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { TestClock } from "effect/testing"
+import { endSilence, resuming } from "../../src/client/reconnecting.ts"
+
+const never = (): boolean => false
+
+const connection = { isClosed: never, onReconnect: undefined }
+
+describe("a stream that reconnects", () => {
+  it.effect("takes a connection on which nothing comes, not even a heartbeat, for lost", () =>
+    Effect.gen(function*() {
+      const opened = yield* Deferred.make<void>()
+      let connections = 0
+      const open = () => {
+        connections++
+        if (connections > 1) Deferred.doneUnsafe(opened, Effect.void)
+        return endSilence(Stream.concat(Stream.make(connections), Stream.never))
+      }
+      const reasons: Array<string> = []
+      const told = { ...connection, onReconnect: ({ message }: Error) => void reasons.push(message) }
+      const reading = yield* resuming(open, never, told).pipe(
+        Stream.take(2),
+        Stream.runCollect,
+        Effect.forkChild({ startImmediately: true })
+      )
+      yield* TestClock.adjust("44 seconds")
+      assert.strictEqual(connections, 1)
+      yield* TestClock.adjust("10 seconds")
+      yield* Deferred.await(opened)
+      assert.deepStrictEqual(yield* Fiber.join(reading), [1, 2])
+      assert.deepStrictEqual(reasons, ["RpcClientDefect: Nothing came, not even a heartbeat"])
+    }))
+
+  it.effect("does not count the time in which its reader is busy", () =>
+    Effect.gen(function*() {
+      let connections = 0
+      const open = () => {
+        connections++
+        return endSilence(Stream.fromArrays([1], [2], [3]))
+      }
+      const seen = yield* resuming(open, never, connection).pipe(
+        Stream.take(3),
+        Stream.tap(() => TestClock.adjust("5 minutes")),
+        Stream.runCollect
+      )
+      assert.deepStrictEqual([seen, connections], [[1, 2, 3], 1])
+    }))
+
+  it.effect("is interrupted once its client is closed, instead of trying for ever", () =>
+    Effect.gen(function*() {
+      let closed = false
+      const open = () =>
+        Stream.unwrap(Effect.sync(() => {
+          closed = true
+          return Stream.fromEffect(Effect.interrupt)
+        }))
+      const exit = yield* Effect.exit(Stream.runDrain(resuming(open, never, { ...connection, isClosed: () => closed })))
+      assert.isTrue(Exit.hasInterrupts(exit))
+    }))
+})
