@@ -9,7 +9,7 @@ import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcClientError } from "effect/rpc"
 import { Socket } from "effect/socket"
 import { RpcAuthorization } from "../contracts/Authorization.ts"
-import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
+import type { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { loginErrors } from "../contracts/LoginOperations.ts"
@@ -73,6 +73,7 @@ export interface FollowOptions {
 /** Why a login does not begin, or that the connection was lost. */
 export type LoginStreamFailure =
   | (typeof loginErrors)[number]["Type"]
+  | TooManyRequests
   | TooManyStreams
   | Unauthorized
   | Forbidden

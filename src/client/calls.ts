@@ -4,7 +4,7 @@
  */
 import { Cause, Duration, Effect, Schedule } from "effect"
 import type { Rpc, RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
-import type { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
+import type { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
 import type { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation } from "../contracts/Operations.ts"
@@ -19,7 +19,7 @@ type Call<Op extends AnyOperation> = (
   ...payload: {} extends Input<Op> ? [payload?: Input<Op>] : [payload: Input<Op>]
 ) => Effect.Effect<
   Rpc.Success<Op["rpc"]>,
-  Rpc.Error<Op["rpc"]> | Unauthorized | Forbidden | RpcClientError.RpcClientError
+  Rpc.Error<Op["rpc"]> | Unauthorized | Forbidden | TooManyRequests | RpcClientError.RpcClientError
 >
 
 export type Calls = {

@@ -1,7 +1,7 @@
 /** `columba-client`: the client for Effect programs, and all words that cross the wire. */
 export * from "./ColumbaClient.ts"
 export type { Calls } from "./calls.ts"
-export { Forbidden, Unauthorized } from "../contracts/Authorization.ts"
+export { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
 export { InternalError, RequestInvalid, RequestIssue, TooManyStreams } from "../contracts/Failures.ts"
 export { FileToSend } from "../contracts/FileEndpoint.ts"
 export type * from "../contracts/HandlerModule.ts"

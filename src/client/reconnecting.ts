@@ -4,6 +4,7 @@
  */
 import { Cause, Duration, Effect, Schedule, Stream } from "effect"
 import { RpcClientError } from "effect/rpc"
+import type { TooManyRequests } from "../contracts/Authorization.ts"
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LogReset } from "../domain/MessageErrors.ts"
@@ -39,11 +40,17 @@ export const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
 })).pipe(Schedule.jittered)
 
 /** Failures that end one connection of a stream but not the stream. */
-export type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams
+export type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams | TooManyRequests
 
 /** Whether the same request may succeed a little later, without anybody's help. */
-export const mayPass = (error: { readonly _tag: string }): boolean =>
-  error._tag === "RpcClientError" || error._tag === "StorageUnavailable" || error._tag === "TooManyStreams"
+export const mayPass = (error: { readonly _tag: string }): boolean => passing.includes(error._tag)
+
+const passing: ReadonlyArray<string> = [
+  "RpcClientError",
+  "StorageUnavailable",
+  "TooManyStreams",
+  "TooManyRequests"
+] satisfies ReadonlyArray<Interruption["_tag"]>
 
 const lost = (message: string, cause: unknown): RpcClientError.RpcClientError =>
   new RpcClientError.RpcClientError({ reason: new RpcClientError.RpcClientDefect({ message, cause }) })

@@ -85,12 +85,33 @@ export class Forbidden extends Schema.TaggedError<Forbidden>()("Forbidden", {
   }
 }
 
+/** Asked too often: the key has used up its rate, or too many keys came from here that are none. */
+export class TooManyRequests extends Schema.TaggedError<TooManyRequests>()("TooManyRequests", {
+  message: Schema.String,
+  /** Over HTTP also as the header `Retry-After`. */
+  retryAfterSeconds: Schema.Int
+}, { httpApiStatus: 429 }) {
+  static ofKey(caller: string, perSecond: number, waitMillis: number): TooManyRequests {
+    return new TooManyRequests({
+      retryAfterSeconds: Math.ceil(waitMillis / 1000),
+      message: `Key '${caller}' may make ${perSecond} requests per second, and has made more`
+    })
+  }
+
+  static failures(waitMillis: number): TooManyRequests {
+    return new TooManyRequests({
+      retryAfterSeconds: Math.ceil(waitMillis / 1000),
+      message: "Too many unknown API keys came from this address; a right one is answered at once"
+    })
+  }
+}
+
 export const apiKeyHeader = "x-api-key"
 
 export class HttpAuthorization extends HttpApiMiddleware.Service<HttpAuthorization, { provides: CurrentCaller }>()(
   "columba/contracts/Authorization/HttpAuthorization",
   {
-    error: [Unauthorized, Forbidden],
+    error: [Unauthorized, Forbidden, TooManyRequests],
     security: {
       bearer: HttpApiSecurity.http({ scheme: "bearer" }),
       apiKey: HttpApiSecurity.apiKey({ key: apiKeyHeader })
@@ -100,5 +121,5 @@ export class HttpAuthorization extends HttpApiMiddleware.Service<HttpAuthorizati
 
 export class RpcAuthorization extends RpcMiddleware.Service<RpcAuthorization, { provides: CurrentCaller }>()(
   "columba/contracts/Authorization/RpcAuthorization",
-  { error: Schema.Union([Unauthorized, Forbidden]), requiredForClient: true }
+  { error: Schema.Union([Unauthorized, Forbidden, TooManyRequests]), requiredForClient: true }
 ) {}

@@ -56,13 +56,17 @@ export class InternalError extends Schema.TaggedError<InternalError>()("Internal
   }
 }
 
-/** This process has as many streams open as it may have. Another process may have room, or this one later. */
+/** This process, or this key at it, has as many streams open as it may have. Another process may have room, or this one later. */
 export class TooManyStreams extends Schema.TaggedError<TooManyStreams>()("TooManyStreams", {
   message: Schema.String,
   max: Schema.Int
 }, { httpApiStatus: 503 }) {
   static of(max: number): TooManyStreams {
     return new TooManyStreams({ max, message: `This server has ${max} streams open already` })
+  }
+
+  static ofKey(caller: string, max: number): TooManyStreams {
+    return new TooManyStreams({ max, message: `Key '${caller}' has ${max} streams open at this server already` })
   }
 }
 

@@ -1,6 +1,6 @@
 /** Checks keys and scopes, for HTTP and RPC alike. */
 import { Context, Effect, Layer } from "effect"
-import { Headers, HttpServerRequest } from "effect/http"
+import { Headers, HttpEffect, HttpServerRequest, HttpServerResponse } from "effect/http"
 import {
   apiKeyHeader,
   CurrentCaller,
@@ -10,30 +10,41 @@ import {
   RequiredScope,
   RpcAuthorization,
   Scope,
+  TooManyRequests,
   Unauthorized
 } from "../contracts/Authorization.ts"
 import type { Reach } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
 import { KeyDirectory } from "../services/KeyDirectory.ts"
 import type { KnownKey } from "../services/KeyDirectory.ts"
-import { socketHeader, UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
+import { CallLimits } from "./CallLimits.ts"
+import { readPeer } from "./peer.ts"
+import { socketHeader, CallerSockets } from "./CallerSockets.ts"
 
 type Caller = CurrentCaller["Service"]
+
+type Refusal = Unauthorized | Forbidden | TooManyRequests
 
 export class Authorizer extends Context.Service<Authorizer, {
   /** No keys are configured: every caller may do everything. */
   readonly open: boolean
   /** The key of ours that the request carries, whatever it allows. */
   readonly findKey: (headers: Headers.Headers) => KnownKey | null
+  /** Counts as a request of the key, or as a failure of the address. */
   readonly authorize: (
     headers: Headers.Headers,
     required: { readonly scope: Scope; readonly reach: Reach }
-  ) => Effect.Effect<Caller, Unauthorized | Forbidden>
+  ) => Effect.Effect<Caller, Refusal>
 }>()("columba/http/AuthorizationHttp/Authorizer") {
-  static readonly layer = Layer.effect(Authorizer, Effect.map(KeyDirectory, (directory) => make(directory)))
+  static readonly layer = Layer.effect(
+    Authorizer,
+    Effect.gen(function*() {
+      return make(yield* KeyDirectory, yield* CallLimits)
+    })
+  ).pipe(Layer.provide(CallLimits.layer))
 }
 
-const make = (directory: KeyDirectory["Service"]): Authorizer["Service"] => {
+const make = (directory: KeyDirectory["Service"], limits: CallLimits["Service"]): Authorizer["Service"] => {
   if (directory.open) {
     const anonymous = Effect.succeed<Caller>({
       id: null,
@@ -50,17 +61,18 @@ const make = (directory: KeyDirectory["Service"]): Authorizer["Service"] => {
       const presented = presentedKey(headers)
       return presented === null ? null : directory.find(presented)
     },
-    authorize: (headers, required) =>
-      Effect.suspend((): Effect.Effect<Caller, Unauthorized | Forbidden> => {
-        const presented = presentedKey(headers)
-        if (presented === null) return Effect.fail(Unauthorized.of())
-        const caller = directory.find(presented)
-        if (caller === null) return Effect.fail(Unauthorized.unknown())
-        if (!caller.scopes.has(required.scope)) return Effect.fail(Forbidden.of(caller.name, required.scope))
-        return required.reach === "fleet" && caller.devices !== undefined
-          ? Effect.fail(Forbidden.limited(caller.name, required.scope))
-          : Effect.succeed(caller)
-      })
+    authorize: Effect.fnUntraced(function*(headers, required): Effect.fn.Return<Caller, Refusal> {
+      const presented = presentedKey(headers)
+      if (presented === null) return yield* Unauthorized.of()
+      const caller = directory.find(presented)
+      if (caller === null) return yield* limits.refuse(readPeer(headers))
+      yield* limits.take(caller)
+      if (!caller.scopes.has(required.scope)) return yield* Forbidden.of(caller.name, required.scope)
+      if (required.reach === "fleet" && caller.devices !== undefined) {
+        return yield* Forbidden.limited(caller.name, required.scope)
+      }
+      return caller
+    })
   })
 }
 
@@ -77,38 +89,52 @@ const presentedKey = (headers: Headers.Headers): string | null => {
 
 /**
  * Both schemes run the same check over both headers. The framework tries them in turn and reports the last failure. If
- * each looked at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope.
+ * each looked at its own header only, a missing `X-Api-Key` would hide that the bearer key lacks a scope. The second one
+ * repeats what the first one found, so that a request counts once.
  */
 export const layerHttp: Layer.Layer<HttpAuthorization, never, Authorizer> = Layer.effect(
   HttpAuthorization,
   Effect.map(Authorizer, ({ authorize }) => {
-    const check: HttpAuthorization["Service"]["bearer"] = (handler, { endpoint }) =>
+    const refused = new WeakMap<object, Refusal>()
+    const bearer: HttpAuthorization["Service"]["bearer"] = (handler, { endpoint }) =>
       Effect.gen(function*() {
         const request = yield* HttpServerRequest.HttpServerRequest
-        const caller = yield* authorize(request.headers, readRequired(endpoint.annotations))
+        const caller = yield* authorize(request.headers, readRequired(endpoint.annotations)).pipe(
+          Effect.tapError((refusal) => Effect.sync(() => refused.set(request.source, refusal)))
+        )
         return yield* Effect.provideService(handler, CurrentCaller, caller)
       })
-    return HttpAuthorization.of({ bearer: check, apiKey: check })
+    const apiKey: HttpAuthorization["Service"]["apiKey"] = (handler, given) =>
+      Effect.gen(function*() {
+        const request = yield* HttpServerRequest.HttpServerRequest
+        const refusal = refused.get(request.source)
+        if (refusal === undefined) return yield* bearer(handler, given)
+        if (refusal._tag === "TooManyRequests") yield* HttpEffect.appendPreResponseHandler(sayWhen(refusal))
+        return yield* refusal
+      })
+    return HttpAuthorization.of({ bearer, apiKey })
   })
 )
+
+const sayWhen =
+  ({ retryAfterSeconds }: TooManyRequests) => (_: unknown, response: HttpServerResponse.HttpServerResponse) =>
+    Effect.succeed(HttpServerResponse.setHeader(response, "retry-after", String(retryAfterSeconds)))
 
 /**
  * Also keeps defects to ourselves: the framework would give a caller what was thrown. A request with a valid key
  * authenticates the WebSocket that it came by, also when the key lacks the scope.
  */
-export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer | UnauthenticatedSockets> = Layer.effect(
+export const layerRpc: Layer.Layer<RpcAuthorization, never, Authorizer | CallerSockets> = Layer.effect(
   RpcAuthorization,
   Effect.gen(function*() {
     const { authorize, findKey } = yield* Authorizer
-    const sockets = yield* UnauthenticatedSockets
+    const sockets = yield* CallerSockets
     return RpcAuthorization.of((handler, { headers, rpc }) => {
-      const authenticated = Effect.sync(() => {
+      if (sockets.isWaiting(headers[socketHeader])) {
         const key = findKey(headers)
-        if (key !== null) sockets.authenticated(headers[socketHeader], key.ended)
-      })
+        if (key !== null) sockets.authenticated(headers[socketHeader], key)
+      }
       return authorize(headers, readRequired(rpc.annotations)).pipe(
-        Effect.tap(authenticated),
-        Effect.tapErrorTag("Forbidden", () => authenticated),
         Effect.flatMap((caller) => Effect.provideService(handler, CurrentCaller, caller)),
         Effect.catchDefect((defect) =>
           Effect.andThen(Effect.logError(`Defect while answering ${rpc._tag}`, defect), Effect.die(InternalError.of()))

@@ -20,9 +20,10 @@ import { isLoopback } from "../services/ApiKeys.ts"
 import type { KnownKey } from "../services/KeyDirectory.ts"
 import type { Draining } from "./Draining.ts"
 import { refused } from "./errorResponses.ts"
+import { withPeer } from "./peer.ts"
 import { hideAddresses } from "./tracing.ts"
-import { socketHeader } from "./UnauthenticatedSockets.ts"
-import type { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
+import { socketHeader, socketsPerKeyMax } from "./CallerSockets.ts"
+import type { CallerSockets } from "./CallerSockets.ts"
 import { isWebhookPath } from "./WebhooksHttp.ts"
 
 type Response = HttpServerResponse.HttpServerResponse
@@ -43,7 +44,7 @@ export interface EdgeOptions {
   /** The methods some route takes at this path; empty where none does. */
   readonly methodsAt: (path: string) => ReadonlyArray<string>
   readonly draining: Draining["Service"]
-  readonly sockets: UnauthenticatedSockets["Service"]
+  readonly sockets: CallerSockets["Service"]
   /** The key of ours that the request carries. */
   readonly findKey: (headers: Headers.Headers) => KnownKey | null
   /** Origins whose web pages may call, such as `https://app.example`. None for a server that only programs call. */
@@ -69,11 +70,12 @@ const answer = <E>(
   options: EdgeOptions
 ): Effect.Effect<Response, never, Request | Scope.Scope> =>
   Effect.gen(function*() {
-    const request = yield* HttpServerRequest.HttpServerRequest
+    const request = withPeer(yield* HttpServerRequest.HttpServerRequest)
     const refusal = refuse(request, options)
     if (refusal !== null) return withSecurityHeaders(refusal, request)
     if (isUpgrade(request)) return yield* upgrade(routes, request, options)
     const response = yield* routes.pipe(
+      Effect.provideService(HttpServerRequest.HttpServerRequest, request),
       Effect.provideService(HttpIncomingMessage.MaxBodySize, requestBodyMax),
       Effect.timeoutOrElse({
         duration: isUpload(request) ? uploadTimeout : answerTimeout,
@@ -90,10 +92,7 @@ const answer = <E>(
       : answered
   })
 
-/**
- * A WebSocket lasts until its client leaves, the server stops, no key was presented on it in time, or the first one that
- * was is not accepted any more.
- */
+/** A WebSocket lasts until its client leaves, the server stops, or it is over (`CallerSockets`). */
 const upgrade = Effect.fnUntraced(function*<E>(
   routes: Effect.Effect<Response, E, Request | Scope.Scope>,
   request: Request,
@@ -103,23 +102,26 @@ const upgrade = Effect.fnUntraced(function*<E>(
   const stopped = Effect.as(options.draining.begun, HttpServerResponse.empty({ status: 503 }))
   if (options.open) return yield* Effect.raceFirst(serve, stopped)
   const key = options.findKey(request.headers)
-  if (key !== null) {
-    return yield* Effect.raceAllFirst([serve, stopped, Effect.as(key.ended, HttpServerResponse.empty({ status: 401 }))])
-  }
-  const socket = yield* options.sockets.admit
-  if (socket === null) return tooManySockets
+  const socket = yield* options.sockets.admit(key)
+  if (socket === null) return key === null ? tooManyUnauthenticated : tooManyOfKey
   const marked = request.modify({ headers: Headers.set(request.headers, socketHeader, socket.id) })
   return yield* Effect.raceAllFirst([
     Effect.provideService(serve, HttpServerRequest.HttpServerRequest, marked),
     stopped,
-    Effect.as(socket.expired, HttpServerResponse.empty({ status: 408 }))
+    Effect.as(socket.over, HttpServerResponse.empty({ status: 408 }))
   ])
 })
 
-const tooManySockets = refused(
+const tooManyUnauthenticated = refused(
   503,
   "TooManyUnauthenticated",
   "Too many connections wait for their first request with a key; try again, or send the key when connecting"
+)
+
+const tooManyOfKey = refused(
+  429,
+  "TooManySockets",
+  `This key has ${socketsPerKeyMax} WebSockets open; one carries any number of calls and streams`
 )
 
 const timedOut = refused(

@@ -57,6 +57,11 @@ const metrics = HttpRouter.use(Effect.fnUntraced(function*(router) {
       Effect.catchTags({
         Unauthorized: ({ _tag, message }) =>
           Effect.succeed(HttpServerResponse.jsonUnsafe({ _tag, message }, { status: 401 })),
+        TooManyRequests: ({ _tag, message, retryAfterSeconds }) =>
+          Effect.succeed(HttpServerResponse.jsonUnsafe({ _tag, message, retryAfterSeconds }, {
+            status: 429,
+            headers: { "retry-after": String(retryAfterSeconds) }
+          })),
         Forbidden: ({ _tag, message, required }) =>
           Effect.succeed(HttpServerResponse.jsonUnsafe({ _tag, message, required }, { status: 403 }))
       })

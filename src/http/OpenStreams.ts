@@ -17,6 +17,9 @@ import type { ReadBudget } from "../services/EventLog.ts"
 /** Dashboards and integrations need tens. A thousand with nothing but their small page hold 16 MiB. */
 export const openStreamsMax = 1000
 
+/** A fifth of them: one key leaves room for others. */
+export const streamsPerKeyMax = 200
+
 /** What each stream may hold without asking: some tens of usual events. */
 export const pageBytesReserved = 16 * 1024
 
@@ -55,12 +58,14 @@ export class OpenStreams extends Context.Service<OpenStreams, {
       const clock = yield* Clock.Clock
       const pool = new Pool()
       const open = new Set<Place>()
-      const take = Effect.flatMap(CurrentCaller, ({ ended }) => {
+      const take = Effect.flatMap(CurrentCaller, ({ ended, id, name }) => {
         if (open.size >= openStreamsMax) return TooManyStreams.of(openStreamsMax)
-        const place = new Place(pool, clock, ended)
+        if (id !== null && countOf(id) >= streamsPerKeyMax) return TooManyStreams.ofKey(name, streamsPerKeyMax)
+        const place = new Place(pool, clock, id, ended)
         open.add(place)
         return Effect.succeed(place)
       })
+      const countOf = (key: string): number => [...open].filter((place) => place.key === key).length
       const giveBack = (place: Place) =>
         Effect.sync(() => {
           open.delete(place)
@@ -160,15 +165,18 @@ class StreamBudget implements ReadBudget {
 
 class Place implements OpenStream {
   readonly budget: StreamBudget
+  /** Whose it is; null on a server without keys. */
+  readonly key: string | null
   readonly #clock: Clock.Clock
   readonly #ended: Effect.Effect<void>
   /** Since when the client has something to take; null while the stream has nothing for it. */
   #givenAt: bigint | null = null
   #fiber: Fiber.Fiber<unknown, unknown> | null = null
 
-  constructor(pool: Pool, clock: Clock.Clock, ended: Effect.Effect<void>) {
+  constructor(pool: Pool, clock: Clock.Clock, key: string | null, ended: Effect.Effect<void>) {
     this.budget = new StreamBudget(pool)
     this.#clock = clock
+    this.key = key
     this.#ended = ended
   }
 

@@ -26,7 +26,7 @@ import * as RequestValidationHttp from "./RequestValidationHttp.ts"
 import { RpcHandlers } from "./RpcHandlers.ts"
 import { rpcProtocols } from "./rpcProtocols.ts"
 import { withoutAddresses } from "./tracing.ts"
-import { UnauthenticatedSockets } from "./UnauthenticatedSockets.ts"
+import { CallerSockets } from "./CallerSockets.ts"
 import { WebhookRoutes } from "./WebhooksHttp.ts"
 
 export interface HttpServerOptions {
@@ -127,7 +127,7 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
     const routes = yield* answering
     const { findKey, open } = yield* AuthorizationHttp.Authorizer
     const draining = yield* Draining
-    const sockets = yield* UnauthenticatedSockets
+    const sockets = yield* CallerSockets
     const { corsOrigins } = options
     return HttpServer.serve(guard(routes, { open, findKey, methodsAt, draining, sockets, corsOrigins }))
   }))
@@ -142,7 +142,7 @@ const makeServer = <R>(answering: Effect.Effect<Answering, never, R>, options: H
       AuthorizationHttp.Authorizer.layer,
       Draining.layer,
       OpenStreams.layer,
-      UnauthenticatedSockets.layer
+      CallerSockets.layer
     ]),
     Layer.provide(withoutAddresses),
     Layer.provide(Layer.succeed(HttpRouter.RouterConfig, { ignoreTrailingSlash: true }))

@@ -70,6 +70,13 @@ export const logResets = Metric.counter("columba_log_resets_total", {
 })
 export const logHead = Metric.gauge("columba_log_head", { description: "The last committed number" })
 
+// Callers
+
+export const authenticationFailures = Metric.counter("columba_authentication_failures_total", {
+  description: "Requests with an API key that is none; without any key does not count",
+  incremental: true
+})
+
 // Sinks; label `sink`
 
 export const confirmLatency = Metric.histogram("columba_confirm_seconds", {

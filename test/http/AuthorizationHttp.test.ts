@@ -83,9 +83,9 @@ describe("authorization", () => {
         assert.deepStrictEqual([nobody.status, nobody.body._tag], [401, "Unauthorized"], name)
         assert.strictEqual(nobody.headers.get("www-authenticate"), "Bearer", name)
         const wrong = yield* knock({ authorization: "Bearer wrong", "x-api-key": "secret-" })
-        assert.deepStrictEqual([wrong.status, wrong.body._tag], [401, "Unauthorized"], name)
+        assert.include(["401 Unauthorized", "429 TooManyRequests"], `${wrong.status} ${wrong.body._tag}`, name)
         assert.include(nobody.body.message, "asks for an API key", name)
-        assert.include(wrong.body.message, "does not know this API key", name)
+        assert.match(wrong.body.message, /does not know this API key|Too many unknown API keys/, name)
         for (const [caller, scopes, key] of keys) {
           for (const headers of [{ authorization: `Bearer ${key}` }, { "x-api-key": key }]) {
             const { body, status } = yield* knock(headers)
@@ -110,7 +110,8 @@ describe("authorization", () => {
       for (const rpc of ColumbaRpcs.requests.values()) {
         const scope = readScope(rpc.annotations)
         assert.include(yield* callRpc(url, rpc._tag, {}), "\"Unauthorized\"", rpc._tag)
-        assert.include(yield* callRpc(url, rpc._tag, { "x-api-key": "wrong" }), "\"Unauthorized\"", rpc._tag)
+        const wrong = yield* callRpc(url, rpc._tag, { "x-api-key": "wrong" })
+        assert.match(wrong, /"(Unauthorized|TooManyRequests)"/, rpc._tag)
         for (const [caller, scopes, key] of keys) {
           for (const headers of [{ authorization: `Bearer ${key}` }, { "x-api-key": key }]) {
             const answer = yield* callRpc(url, rpc._tag, headers)

@@ -7,7 +7,7 @@ import { request } from "node:http"
 import { connect } from "node:net"
 import { Draining } from "../../src/http/Draining.ts"
 import { answerTimeout, guard } from "../../src/http/Edge.ts"
-import { UnauthenticatedSockets } from "../../src/http/UnauthenticatedSockets.ts"
+import { CallerSockets } from "../../src/http/CallerSockets.ts"
 import { isLoopback } from "../../src/services/ApiKeys.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
@@ -282,7 +282,7 @@ describe("the edge", () => {
       const interrupted = yield* Deferred.make<void>()
       const routes = Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)))
       const draining = yield* Draining
-      const sockets = yield* UnauthenticatedSockets
+      const sockets = yield* CallerSockets
       const answering = yield* guard(routes, {
         open: false,
         findKey: () => null,
@@ -300,7 +300,7 @@ describe("the edge", () => {
       yield* TestClock.adjust(answerTimeout)
       assert.strictEqual((yield* Fiber.join(answering)).status, 503)
       yield* Deferred.await(interrupted)
-    }).pipe(Effect.provide(Layer.merge(Draining.layer, UnauthenticatedSockets.layer))))
+    }).pipe(Effect.provide(Layer.merge(Draining.layer, CallerSockets.layer))))
 
   it("tells loopback host names from those that others can reach", () => {
     for (const host of ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9", "::ffff:127.0.0.1"]) {

@@ -13,7 +13,7 @@ import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
 import { Draining } from "../../src/http/Draining.ts"
 import { OpenStreams } from "../../src/http/OpenStreams.ts"
 import { Operations } from "../../src/http/Operations.ts"
-import { UnauthenticatedSockets } from "../../src/http/UnauthenticatedSockets.ts"
+import { CallerSockets } from "../../src/http/CallerSockets.ts"
 import { RpcHandlers } from "../../src/http/RpcHandlers.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
@@ -32,7 +32,7 @@ const layer = Layer.mergeAll(
 ).pipe(
   Layer.provide(Operations.layer),
   Layer.provideMerge(
-    Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer, UnauthenticatedSockets.layer)
+    Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer, CallerSockets.layer)
   ),
   Layer.provideMerge(services())
 )

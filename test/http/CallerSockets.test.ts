@@ -1,6 +1,6 @@
-/** WebSockets of callers that present no key: few at a time, and not for long. */
+/** WebSockets of a server with keys: of callers that present none, few and not for long; of each key, a bounded number. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -8,10 +8,11 @@ import { Draining } from "../../src/http/Draining.ts"
 import { guard } from "../../src/http/Edge.ts"
 import {
   authenticationTimeout,
+  CallerSockets,
   socketHeader,
-  unauthenticatedMax,
-  UnauthenticatedSockets
-} from "../../src/http/UnauthenticatedSockets.ts"
+  socketsPerKeyMax,
+  unauthenticatedMax
+} from "../../src/http/CallerSockets.ts"
 import { startServer } from "../support/surface.ts"
 import { untilSo } from "../support/until.ts"
 
@@ -40,7 +41,7 @@ const openAtEdge = (headers: Record<string, string>, revoked = Deferred.makeUnsa
       findKey: (given) => given["x-api-key"] === "secret" ? { ...reader, ended: Deferred.await(revoked) } : null,
       methodsAt: () => [],
       draining: yield* Draining,
-      sockets: yield* UnauthenticatedSockets,
+      sockets: yield* CallerSockets,
       corsOrigins: []
     }).pipe(
       Effect.provideService(
@@ -54,7 +55,7 @@ const openAtEdge = (headers: Record<string, string>, revoked = Deferred.makeUnsa
     return { id: yield* Deferred.await(opened), answering, ended: Deferred.await(ended) }
   })
 
-const parts = Layer.merge(Draining.layer, UnauthenticatedSockets.layer)
+const parts = Layer.merge(Draining.layer, CallerSockets.layer)
 
 const openSocket = (url: string) =>
   Effect.callback<WebSocket | null>((resume) => {
@@ -74,22 +75,24 @@ describe("a WebSocket on a server with keys", () => {
 
   it.effect("stays when one came, or when it was opened with a key", () =>
     Effect.gen(function*() {
-      const sockets = yield* UnauthenticatedSockets
+      const sockets = yield* CallerSockets
       const late = yield* openAtEdge({})
       const early = yield* openAtEdge({ "x-api-key": "secret" })
-      assert.isUndefined(early.id)
-      sockets.authenticated(late.id, Effect.never)
+      assert.isFalse(sockets.isWaiting(early.id))
+      assert.isTrue(sockets.isWaiting(late.id))
+      sockets.authenticated(late.id, { ...reader, ended: Effect.never })
+      assert.isFalse(sockets.isWaiting(late.id))
       yield* TestClock.adjust("1 hour")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
   it.effect("is closed when the key that it was opened with, or that came first, is not accepted any more", () =>
     Effect.gen(function*() {
-      const sockets = yield* UnauthenticatedSockets
+      const sockets = yield* CallerSockets
       const revoked = yield* Deferred.make<void>()
       const late = yield* openAtEdge({})
       const early = yield* openAtEdge({ "x-api-key": "secret" }, revoked)
-      sockets.authenticated(late.id, Deferred.await(revoked))
+      sockets.authenticated(late.id, { ...reader, ended: Deferred.await(revoked) })
       yield* TestClock.adjust("1 hour")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
       yield* Deferred.succeed(revoked, undefined)
@@ -97,6 +100,26 @@ describe("a WebSocket on a server with keys", () => {
         yield* ended
         yield* Fiber.join(answering)
       }
+    }).pipe(Effect.scoped, Effect.provide(parts)))
+
+  it.effect("is closed when its first request shows that its key has too many, and gives its place back", () =>
+    Effect.gen(function*() {
+      const sockets = yield* CallerSockets
+      const places = yield* Scope.make()
+      const key = { ...reader, ended: Effect.never }
+      for (let count = 0; count < socketsPerKeyMax; count++) {
+        assert.isNotNull(yield* Scope.provide(sockets.admit(key), places))
+      }
+      assert.isNull(yield* sockets.admit(key))
+      assert.isNotNull(yield* sockets.admit({ ...key, id: "key_other" }))
+      const late = yield* openAtEdge({})
+      sockets.authenticated(late.id, key)
+      yield* late.ended
+      yield* Scope.close(places, Exit.void)
+      const next = yield* openAtEdge({})
+      sockets.authenticated(next.id, key)
+      yield* TestClock.adjust("1 hour")
+      assert.isUndefined(next.answering.pollUnsafe())
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
   it.live(

@@ -1,0 +1,67 @@
+/**
+ * How often a key may call, and how often an address may present a key that is none. Both are counted in this process
+ * alone, in bounded memory. A request with a right key is never refused for the failures of its address: behind a proxy all
+ * callers have one address, and whoever knows it could shut them out. What makes guessing hopeless is the length of keys
+ * and not this limit; it bounds what guessing costs, and says that somebody does.
+ */
+import { Clock, Context, Effect, Layer, Metric } from "effect"
+import { TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
+import type { KnownKey } from "../services/KeyDirectory.ts"
+import { authenticationFailures } from "../services/Metrics.ts"
+import { monotonicMillis } from "../services/monotonic.ts"
+import { RateBuckets } from "../services/RateBuckets.ts"
+import { RepeatedWarnings } from "../services/RepeatedWarnings.ts"
+
+/** What a key may do that does not say otherwise: more than dashboards and integrations need, less than a process can. */
+export const requestsPerSecondDefault = 100
+
+/** How many seconds of its rate a key may use at once: a page that loads asks for many things together. */
+const burstSeconds = 2
+
+/** Failures of one address: a person who mistypes, or a program with an old key that tries again now and then. */
+export const failuresBurst = 20
+const failuresPerSecond = 10 / 60
+
+/** Some hundred bytes each. Who has more addresses than this is not held up by a limit per address. */
+export const addressesMax = 10_000
+
+/** Far more than there can be keys. */
+const keysMax = 2_000
+
+export class CallLimits extends Context.Service<CallLimits, {
+  /** Takes a request of the key, or fails where it has used up its rate. */
+  readonly take: (key: KnownKey) => Effect.Effect<void, TooManyRequests>
+  /** A key was presented from this address that is none of ours: says how to refuse it. */
+  readonly refuse: (address: string) => Effect.Effect<never, Unauthorized | TooManyRequests>
+}>()("columba/http/CallLimits") {
+  static readonly layer = Layer.effect(
+    CallLimits,
+    Effect.map(Clock.Clock, (clock) => {
+      const calls = new RateBuckets(keysMax)
+      const failures = new RateBuckets(addressesMax)
+      const warnings = new RepeatedWarnings()
+      return CallLimits.of({
+        take: ({ id, name, requestsPerSecond }) =>
+          Effect.suspend(() => {
+            const perSecond = requestsPerSecond ?? requestsPerSecondDefault
+            const wait = calls.take(id, { perSecond, burst: perSecond * burstSeconds }, monotonicMillis(clock))
+            return wait === 0 ? Effect.void : Effect.fail(TooManyRequests.ofKey(name, perSecond, wait))
+          }),
+        refuse: (address) =>
+          Effect.suspend(() => {
+            const rate = { perSecond: failuresPerSecond, burst: failuresBurst }
+            const wait = failures.take(address, rate, monotonicMillis(clock))
+            const outcome = wait === 0 ? Unauthorized.unknown() : TooManyRequests.failures(wait)
+            return Metric.update(authenticationFailures, 1).pipe(
+              Effect.andThen(
+                wait === 0
+                  ? Effect.void
+                  : warnings.warn("failures", "API keys that are none are presented again and again", { address })
+              ),
+              Effect.andThen(Effect.fail(outcome))
+            )
+          })
+      })
+    })
+  )
+}
