@@ -78,7 +78,11 @@ export const runScenario = Effect.fnUntraced(function*(
     figures.emitted = (yield* on.simulator.stats).events
     if (yield* on.columba.running) {
       samples.push({ resident: yield* on.columba.residentMegabytes, files: yield* on.columba.openFiles })
-    } else figures.deaths++
+    } else {
+      figures.deaths++
+      // As its supervisor would do: what else a program breaks that ends by itself is judged too.
+      if (scenario.expect.survives) yield* on.columba.start
+    }
     onProgress({
       emitted: figures.emitted,
       of: load.events,
