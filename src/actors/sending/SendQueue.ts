@@ -132,6 +132,8 @@ export const make = Effect.fnUntraced(function*(
   /** What a claim has claimed whose answer was lost: nobody here knows of it, and it would hold up its chat for ever. */
   const takeBack = Effect.gen(function*() {
     for (const claimed of yield* sends.held) {
+      // Of another process, which knows what it has claimed.
+      if (!cells.has(claimed.deviceId)) continue
       if (taken.has(claimed.id) || unrecorded.has(claimed.id)) continue
       yield* sends.release(claimed, null)
       pacing.forget(claimed.deviceId)
@@ -184,7 +186,7 @@ export const make = Effect.fnUntraced(function*(
     return permanent
       ? { _tag: "Ended" as const, outcome: { state: "failed" as const, waId: null, reason, detail } }
       : { _tag: "Back" as const, reason, detail }
-  }, Effect.scoped)
+  })
 
   const give = (
     cell: DeviceCell,
@@ -280,6 +282,8 @@ export const make = Effect.fnUntraced(function*(
       yield* pacing.giveBack(cell)
       pacing.forget(id)
     }).pipe(
+      // Its file is closed once the outcome is recorded: whatever goes wrong then cannot send it a second time.
+      Effect.scoped,
       Effect.catchCause((cause) => {
         if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
         if (recorded === null) unansweredUntil = now() + unansweredMillis
