@@ -104,6 +104,9 @@ const summarize = (event: ReadableEvent): string => {
         `${event.data.recovered} recovered`
     case "frame.rejected":
       return `${event.data.reason}: ${event.data.detail}`
+    case "audit.changed":
+      return `${event.data.operation} ${event.data.subject ?? ""} by ${event.data.by}` +
+        (event.data.outcome === "done" ? "" : ", outcome unknown")
     case unreadableKind:
       return `this version cannot read ${JSON.stringify(event.data.stored["kind"])}; --json shows all of it`
     default:

@@ -78,6 +78,7 @@ export const keyOperations = [
       "the caller's own key lacks. Every process accepts it within five seconds, the one that answers at once.",
     body: CreateFields,
     bodyExample: { name: apiKey.name, scopes: apiKey.scopes },
+    audited: ["name", "scopes", "devices", "expiresAt", "requestsPerSecond"],
     success: ApiKeyWithKey.pipe(HttpApiSchema.status(201)),
     example: { ...apiKey, key: apiKeySecret },
     errors: [ApiKeyNameTaken, TooManyApiKeys, ScopeNotHeld, ExpiryPassed, KeysNotAsked, StorageUnavailable]
@@ -123,6 +124,7 @@ export const keyOperations = [
     params: IdField,
     body: RotateFields,
     bodyExample: { keepSeconds: keepSecondsDefault },
+    audited: ["keepSeconds"],
     success: ApiKeyWithKey,
     example: { ...apiKey, key: apiKeySecret },
     errors: [ScopeNotHeld, ...missing]

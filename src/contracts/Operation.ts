@@ -32,6 +32,8 @@ interface Common<Success extends Schema.Top, Errors extends Failures, R extends 
   /** A typical answer, as it travels. */
   readonly example: Success["Encoded"]
   readonly errors: Errors
+  /** Fields whose values the audit trail holds, besides the names of all that were given. Never what may be secret. */
+  readonly audited?: ReadonlyArray<string>
 }
 
 interface WithoutBody<Params extends Fields, Query extends Fields> {
@@ -63,7 +65,9 @@ export interface Operation<
   /** `Devices.Create`: the tag of the RPC; over HTTP the endpoint `create` of the group `devices`. */
   readonly name: `${Group}.${Name}`
   readonly group: Uncapitalize<Group>
+  readonly scope: Scope
   readonly reach: R
+  readonly audited: ReadonlyArray<string>
   readonly example: Success["Encoded"]
   /** The fields that travel over HTTP in headers, by the header's name. */
   readonly headers: Readonly<Record<string, string>>
@@ -75,7 +79,9 @@ export interface Operation<
 export interface Any {
   readonly name: string
   readonly group: string
+  readonly scope: Scope
   readonly reach: Reach
+  readonly audited: ReadonlyArray<string>
   readonly headers: Readonly<Record<string, string>>
   readonly endpoint: HttpApiEndpoint.Constraint
   readonly rpc: Rpc.Any
@@ -260,7 +266,9 @@ const declare = <
   return {
     name: tag,
     group: String.uncapitalize(group),
+    scope: options.scope,
     reach: options.reach,
+    audited: options.audited ?? [],
     example: options.example,
     headers: Object.fromEntries(Object.keys(headers).map((field) => [nameHeader(field), field])),
     endpoint,

@@ -6,6 +6,7 @@ import { Schema } from "effect"
 import { HttpApiSchema } from "effect/http-api"
 import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { SecretKeyMissing } from "../domain/GatewayErrors.ts"
+import { auditKind } from "../domain/EventKinds.ts"
 import { DeviceId, Position } from "../domain/Ids.ts"
 import { CursorInvalid, EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"
 import {
@@ -52,7 +53,12 @@ const HeadersField = Schema.Record(
   Schema.String.check(Schema.isBetweenLength(1, headerNameLengthMax)),
   Schema.RedactedFromValue(Schema.String.check(Schema.isMaxLength(headerLengthMax)))
 ).check(Schema.isMaxProperties(headersMax))
-const KindsField = Kinds.check(Schema.isMinLength(1))
+const KindsField = Kinds.check(
+  Schema.isMinLength(1),
+  Schema.makeFilter((kinds) =>
+    !kinds.includes(auditKind) || `${auditKind} is not delivered: read it with the scope admin`
+  )
+)
 const DevicesField = Schema.Array(DeviceId).check(Schema.isBetweenLength(1, devicesMax))
 const RateLimit = Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: rateLimitMax }))
 
@@ -118,6 +124,7 @@ export const subscriptionOperations = [
       "The answer holds the secret that signs them, which no other answer does. Secret and headers are stored sealed.",
     body: CreateFields,
     bodyExample: { url: subscription.url, name: "Orders", kinds: ["message.received"] },
+    audited: ["kinds", "devices", "rateLimit", "from"],
     success: SubscriptionWithSecret.pipe(HttpApiSchema.status(201)),
     example: { ...subscription, secret: subscriptionSecret },
     errors: [...refused, SecretInvalid, TooManySubscriptions, StorageUnavailable]
@@ -151,6 +158,7 @@ export const subscriptionOperations = [
     params: IdField,
     body: EditFields,
     bodyExample: { paused: true },
+    audited: ["kinds", "devices", "rateLimit", "paused"],
     success: Subscription,
     example: subscription,
     errors: [...refused, ...missing]

@@ -159,6 +159,24 @@ export const SubscriptionDisabledData = Schema.Struct({
 })
 export type SubscriptionDisabledData = typeof SubscriptionDisabledData.Type
 
+/**
+ * Of `audit.changed`. Values of fields are given only where a declaration of an operation says so: none of those can hold a
+ * secret, a text or a phone number.
+ */
+export const AuditData = Schema.Struct({
+  by: Schema.String.annotate({ description: "The name of the caller's key" }),
+  operation: Schema.String.annotate({ description: "The operation, as RPC names it" }),
+  subject: Schema.NullOr(Schema.String).annotate({
+    description: "The id of what was changed, or the name of a gateway; null where it was several, or nothing was made"
+  }),
+  outcome: Schema.Literals(["done", "unknown"]).annotate({
+    description: "`unknown`: it was cut off or failed on the way, and may have been done"
+  }),
+  fields: Schema.Array(Schema.String).annotate({ description: "The names of the fields that were given" }),
+  values: Schema.Record(Schema.String, Schema.Json).annotate({ description: "What some of them were" })
+})
+export type AuditData = typeof AuditData.Type
+
 /** Of `subscription.test`. */
 export const SubscriptionTestData = Schema.Struct({ subscriptionId: SubscriptionId })
 export type SubscriptionTestData = typeof SubscriptionTestData.Type

@@ -6,6 +6,7 @@
 import { Schema } from "effect"
 import {
   AckData,
+  AuditData,
   DeviceStateData,
   ErasedData,
   MessageActionData,
@@ -20,6 +21,9 @@ import { GapClosedData, GapId, GapOpenedData } from "./Gap.ts"
 import { DeviceLoginData } from "./Login.ts"
 import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
 import { Via } from "./Via.ts"
+
+/** Who has changed what. Not every reader of the log may see these. */
+export const auditKind = "audit.changed"
 
 /** The fields that every event has, whatever its kind. */
 export const eventFields = {
@@ -274,6 +278,24 @@ export const eventKinds = [
     sentence: "The content of this event has been erased at the request of a caller; its number stays.",
     data: ErasedData,
     example: { kind: "event.erased", via: "live", data: { erased: true } }
+  }),
+  define({
+    kind: Schema.Literal(auditKind),
+    sentence: "A caller has changed something; only readers with the scope `admin` get it; it concerns no device, so " +
+      "`deviceId` is `dev_00000000000000000000000000`.",
+    data: AuditData,
+    example: {
+      kind: "audit.changed",
+      via: "columba",
+      data: {
+        by: "operator",
+        operation: "Keys.Create",
+        subject: "key_01K5ZR4Q8S0V2X4Z6B8D0F2H4K",
+        outcome: "done",
+        fields: ["name", "scopes"],
+        values: { name: "shop", scopes: ["read", "send"] }
+      }
+    }
   }),
   define({
     kind: Schema.Literal("subscription.disabled"),

@@ -17,7 +17,7 @@ import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
-import { findStart, pieces, readPage } from "./eventStreams.ts"
+import { findStart, hiddenFrom, pieces, readPage } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
 
 /** What a browser waits before it reconnects. */
@@ -45,8 +45,8 @@ export const EventsHttp = HttpApiBuilder.group(
       // The request's scope closes when all of its answer is sent, or its client is gone.
       const { budget, guard } = yield* admit
       const { after, mark, position } = yield* findStart(log, query.after)
-      const { device, kind: kinds, visible } = query
-      const body = log.follow({ after, mark, device, visible, kinds, budget }).pipe(
+      const { device, hidden, kind: kinds, visible } = query
+      const body = log.follow({ after, mark, device, visible, kinds, hidden, budget }).pipe(
         Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
         // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
         Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
@@ -68,12 +68,11 @@ export const EventsHttp = HttpApiBuilder.group(
     return handlers.handle(
       "page",
       Effect.fnUntraced(function*({ headers, query, request }) {
-        const { devices: visible } = yield* CurrentCaller
-        if (!acceptsStream(request.headers["accept"])) return yield* page({ ...query, visible })
+        const caller = yield* CurrentCaller
+        const asked = { ...query, visible: caller.devices, hidden: hiddenFrom(caller) }
+        if (!acceptsStream(request.headers["accept"])) return yield* page(asked)
         const last = headers["last-event-id"]
-        return yield* stream(
-          last === undefined || last === "" ? { ...query, visible } : { ...query, visible, after: last }
-        )
+        return yield* stream(last === undefined || last === "" ? asked : { ...asked, after: last })
       })
     )
   })

@@ -1,6 +1,6 @@
 /**
- * Serves the table of operations over both transports, and applies the limits of the caller's key on the way, so that
- * no operation can forget them.
+ * Serves the table of operations over both transports. On the way it applies the limits of the caller's key and records
+ * who has changed what, so that no operation can forget either.
  *
  * The compiler cannot follow a loop over the table: it does not see that the name, the payload and the handler of one
  * iteration belong together. So the loops work on the erased forms below, and this module is the only place that casts.
@@ -19,6 +19,7 @@ import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation, OperationHandlers } from "../contracts/Operations.ts"
 import { DeviceNotFound } from "../domain/DeviceErrors.ts"
 import type { DeviceId } from "../domain/Ids.ts"
+import { AuditTrail, isAudited } from "./AuditTrail.ts"
 import { makeHandlers } from "./operationHandlers.ts"
 
 type Restricted<Op extends AnyOperation> = (
@@ -33,10 +34,15 @@ type ErasedHandler = (payload: object, visible?: VisibleDevices) => Effect.Effec
 type ErasedCall = (payload: object) => Effect.Effect<unknown, unknown, CurrentCaller>
 
 export class Operations extends Context.Service<Operations, RestrictedHandlers>()("columba/http/Operations") {
-  static readonly layer = Layer.effect(Operations, Effect.suspend(() => Effect.map(makeHandlers, restrict)))
+  static readonly layer = Layer.effect(
+    Operations,
+    Effect.gen(function*() {
+      return restrict(yield* makeHandlers, yield* AuditTrail)
+    })
+  )
 }
 
-const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
+const restrict = (handlers: OperationHandlers, trail: AuditTrail["Service"]): RestrictedHandlers =>
   Object.fromEntries(operations.map((operation) => {
     // A union of all handlers: none of their payloads is known to be this operation's.
     const handler = handlers[operation.name] as ErasedHandler
@@ -47,7 +53,8 @@ const restrict = (handlers: OperationHandlers): RestrictedHandlers =>
           const { id } = payload as { readonly id: DeviceId }
           if (!devices.includes(id)) return Effect.fail(DeviceNotFound.of(id))
         }
-        return handler(payload, devices)
+        const handled = handler(payload, devices)
+        return isAudited(operation) ? trail.audit(operation, payload, handled) : handled
       })
     return [operation.name, call]
     // `fromEntries` forgets names: these are all operations, each with its own handler.

@@ -11,6 +11,7 @@ import { createServer } from "node:http"
 import type { Socket } from "node:net"
 import { Api } from "../contracts/Api.ts"
 import { rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
+import { AuditTrail } from "./AuditTrail.ts"
 import * as AuthorizationHttp from "./AuthorizationHttp.ts"
 import { Draining } from "./Draining.ts"
 import { guard, requestBodyMax, uploadTimeout } from "./Edge.ts"
@@ -83,7 +84,8 @@ const RpcRoutes = rpcProtocols.pipe(
 
 /** All routes. They need a router and the services behind the handlers. */
 export const Routes = Layer.mergeAll(ApiRoutes, RpcRoutes, HealthRoutes, WebhookRoutes, ...PageRoutes).pipe(
-  Layer.provide(Operations.layer)
+  Layer.provide(Operations.layer),
+  Layer.provide(AuditTrail.layer)
 )
 
 /** Paths outside the HTTP API, as expressions, by the methods they take. */

@@ -16,15 +16,17 @@ import { ChangedDevices } from "../actors/fleet/ChangedDevices.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage, ReadBudget } from "../services/EventLog.ts"
+import { AuditTrail } from "./AuditTrail.ts"
 import { Draining } from "./Draining.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { Operations } from "./Operations.ts"
-import { decoded, findStart, pieces } from "./eventStreams.ts"
+import { decoded, findStart, hiddenFrom, pieces } from "./eventStreams.ts"
 
 export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
   const manager = yield* DeviceManager
   const operations = yield* Operations
   const log = yield* EventLog
+  const trail = yield* AuditTrail
   const draining = yield* Draining
   const { admit } = yield* OpenStreams
   /**
@@ -37,20 +39,23 @@ export const RpcHandlers = ColumbaRpcs.toLayer(Effect.gen(function*() {
       const { devices } = yield* CurrentCaller
       return guard(Stream.interruptWhen(open(devices, budget), draining.begun))
     }))
+  const hidden = Effect.map(CurrentCaller, hiddenFrom)
   return ColumbaRpcs.of({
     ...operations,
     Login: (asked) =>
-      admitted((visible): ReturnType<Manager["followLogin"]> =>
-        isVisible(visible, asked.id) ? manager.followLogin(asked) : Stream.fail(DeviceNotFound.of(asked.id))
-      ),
+      admitted((visible) => {
+        if (!isVisible(visible, asked.id)) return Stream.fail(DeviceNotFound.of(asked.id))
+        const login: ReturnType<Manager["followLogin"]> = manager.followLogin(asked)
+        return Stream.unwrap(Effect.as(trail.begun("Login", asked), login))
+      }),
     WatchDevices: () => admitted((visible, budget) => watchDevices(manager, log, visible, budget)),
     Events: ({ after, device, kinds }) =>
       admitted((visible, budget) =>
-        Stream.unwrap(Effect.map(findStart(log, after), ({ position, ...from }) =>
+        Stream.unwrap(Effect.map(Effect.all([findStart(log, after), hidden]), ([{ position, ...from }, hidden]) =>
           // The first item says where the stream begins: a client that is cut off at once knows where to go on.
           Stream.concat(
             Stream.make<EventsItem[]>({ _tag: "Heartbeat", through: position }),
-            Stream.flatMap(log.follow({ ...from, device, visible, kinds, budget }), eventItems)
+            Stream.flatMap(log.follow({ ...from, device, visible, kinds, hidden, budget }), eventItems)
           )))
       )
   })

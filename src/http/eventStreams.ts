@@ -7,7 +7,8 @@ import { PositionInvalid } from "../domain/MessageErrors.ts"
 import type { EventsExpired, LogReset } from "../domain/MessageErrors.ts"
 import type { EventLog, EventPage, ReadFrom } from "../services/EventLog.ts"
 import { pageLimitDefault } from "../contracts/Payloads.ts"
-import type { VisibleDevices } from "../contracts/Authorization.ts"
+import type { CurrentCaller, VisibleDevices } from "../contracts/Authorization.ts"
+import { auditKind } from "../domain/EventKinds.ts"
 import { Position, positionAfter, readPosition } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 
@@ -60,11 +61,17 @@ const resolvePosition = (position: string) => {
     : Effect.succeed(toStart(Position.make(position), place))
 }
 
+/** Who has changed what is for those alone who may change who may call. */
+export const hiddenFrom = ({ scopes }: CurrentCaller["Service"]): ReadonlyArray<string> =>
+  scopes.has("admin") ? [] : [auditKind]
+
 export interface ReadQuery {
   readonly after?: string | undefined
   readonly device?: DeviceId | undefined
   /** The devices that the caller may see. */
   readonly visible: VisibleDevices
+  /** The kinds that the caller may not see. */
+  readonly hidden: ReadonlyArray<string>
   readonly kind?: ReadonlyArray<string> | undefined
   readonly limit?: number | undefined
 }
@@ -75,8 +82,8 @@ export const readPage = Effect.fn("events.readPage")(function*(log: Log, query: 
   const start = query.after === undefined
     ? toStart(positionAfter((yield* log.bounds).oldest - 1))
     : yield* resolvePosition(query.after)
-  const { device, kind: kinds, visible } = query
-  const page = yield* log.read({ after: start.after, mark: start.mark, limit, device, visible, kinds })
+  const { device, hidden, kind: kinds, visible } = query
+  const page = yield* log.read({ after: start.after, mark: start.mark, limit, device, visible, kinds, hidden })
   // What was asked for says more than the number of an event that is no longer kept.
   const through = page.through === start.after ? start.position : positionAfter(page.through, page.throughId)
   if (page.events.length === limit) return { events: page.events, through, next: through }

@@ -31,7 +31,7 @@ import * as SendWaits from "../services/sendWaits.ts"
 import { ServerIdentity } from "../services/ServerIdentity.ts"
 import { SinkRelays } from "../services/SinkRelays.ts"
 import { SubscriptionManager } from "../services/SubscriptionManager.ts"
-import { decoded, readPage } from "./eventStreams.ts"
+import { decoded, hiddenFrom, readPage } from "./eventStreams.ts"
 
 export const makeHandlers = Effect.gen(function*() {
   const manager = yield* DeviceManager
@@ -101,9 +101,9 @@ export const makeHandlers = Effect.gen(function*() {
     "Schedules.Remove": ({ id }, visible) => schedules.remove(id, visible),
     "Gaps.List": (query, visible) => ledger.page({ ...query, visible, limit: query.limit ?? pageLimitDefault }),
     "Events.Page": (query, visible) =>
-      Effect.map(
-        readPage(log, { ...query, visible }),
-        ({ events, next, through }) => ({ items: events.map(decoded), next, through })
+      CurrentCaller.pipe(
+        Effect.flatMap((caller) => readPage(log, { ...query, visible, hidden: hiddenFrom(caller) })),
+        Effect.map(({ events, next, through }) => ({ items: events.map(decoded), next, through }))
       ),
     "Subscriptions.Create": subscriptions.create,
     "Subscriptions.List": (_, visible) => Effect.map(subscriptions.list(visible), (items) => ({ items, next: null })),

@@ -55,7 +55,8 @@ export interface ResetDetail {
 export const matches = (filter: EventFilter, event: LoggedEvent): boolean =>
   (filter.device === undefined || filter.device === event.deviceId) &&
   isVisible(filter.visible, event.deviceId) &&
-  (filter.kinds === undefined || filter.kinds.includes(event.kind))
+  (filter.kinds === undefined || filter.kinds.includes(event.kind)) &&
+  filter.hidden?.includes(event.kind) !== true
 
 export class LogTail {
   /** Contiguous numbers; `start` is where the live part begins, so that dropping from the front is cheap. */

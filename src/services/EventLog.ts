@@ -27,6 +27,8 @@ export interface EventFilter {
   /** The devices that the reader may see. */
   readonly visible?: VisibleDevices
   readonly kinds?: ReadonlyArray<string> | undefined
+  /** Kinds that the reader may not see, whatever it asks for. Rare ones: they are read and left out. */
+  readonly hidden?: ReadonlyArray<string> | undefined
 }
 
 /**

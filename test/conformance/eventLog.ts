@@ -330,6 +330,27 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(none, { events: [], through: head + 3, throughId: (yield* log.bounds).headId })
       }))
 
+    it.effect("leaves out what is hidden from the reader, whatever it asks for, and says that it has looked at it", () =>
+      Effect.gen(function*() {
+        const log = yield* EventLog
+        const device = freshDevice()
+        const { head } = yield* log.bounds
+        const waId = freshWaId()
+        yield* log.append([messageDraft({ device, waId, fromMe: true }), ackDraft(device, waId, "delivered")])
+        const hidden = ["message.ack"]
+        // The tail in memory answers the first, the store the second.
+        for (const after of [head, 0]) {
+          const kindsOf = (filter: { readonly kinds?: ReadonlyArray<string> }) =>
+            log.read({ after, limit: 1000, device, hidden, ...filter }).pipe(
+              Effect.map(({ events, through }) => [events.map(({ kind }) => kind), through === head + 2])
+            )
+          assert.deepStrictEqual(yield* kindsOf({}), [["message.sent"], true])
+          assert.deepStrictEqual((yield* kindsOf({ kinds: hidden }))[0], [])
+        }
+        const latest = yield* log.latest({ device, hidden, limit: 10 })
+        assert.deepStrictEqual(latest.map(({ kind }) => kind), ["message.sent"])
+      }))
+
     it.effect("bounds a page in bytes too, with at least one event, and skips none", () =>
       Effect.gen(function*() {
         const log = yield* EventLog

@@ -9,6 +9,7 @@ import { ColumbaRpcs } from "../../src/contracts/ColumbaRpcs.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import { positionAfter, readPosition } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
+import { AuditTrail } from "../../src/http/AuditTrail.ts"
 import * as AuthorizationHttp from "../../src/http/AuthorizationHttp.ts"
 import { Draining } from "../../src/http/Draining.ts"
 import { OpenStreams } from "../../src/http/OpenStreams.ts"
@@ -31,6 +32,7 @@ const layer = Layer.mergeAll(
   RpcMiddleware.layerClient(RpcAuthorization, ({ next, request }) => next(request))
 ).pipe(
   Layer.provide(Operations.layer),
+  Layer.provide(AuditTrail.layer),
   Layer.provideMerge(
     Layer.mergeAll(AuthorizationHttp.Authorizer.layer, Draining.layer, OpenStreams.layer, CallerSockets.layer)
   ),

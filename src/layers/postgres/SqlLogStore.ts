@@ -367,7 +367,11 @@ const filterSql = (filter: EventFilter, first: number): Filter => {
   if (filter.visible !== undefined) sought.push(`e.device_id = any(${parameter([...filter.visible])}::text[])`)
   const states = device !== null && filter.kinds?.length === 1 && filter.kinds[0] === stateKind
   if (filter.kinds !== undefined && !states) sought.push(`e.kind = any(${parameter([...filter.kinds])}::text[])`)
-  const conditions = [device, states ? `e.kind = '${stateKind}'` : null, ...sought]
+  // No reason to look at fewer events at a time: hardly any are hidden.
+  const hidden = filter.hidden === undefined
+    ? null
+    : `e.kind <> all(${parameter([...filter.hidden])}::text[])`
+  const conditions = [device, states ? `e.kind = '${stateKind}'` : null, ...sought, hidden]
     .map((condition) => condition === null ? "" : ` and ${condition}`).join("")
   // One device is seen by its reader or not at all, so that condition alone leaves nothing to look for.
   const indexed = sought.length === 0 || states || (device !== null && filter.kinds === undefined)

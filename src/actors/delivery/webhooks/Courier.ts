@@ -7,6 +7,7 @@
  */
 import { Cause, Clock, DateTime, Deferred, Duration, Effect, Exit, Metric, Random, Scope } from "effect"
 import type { Semaphore } from "effect"
+import { auditKind } from "../../../domain/EventKinds.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DisabledReason } from "../../../domain/Subscription.ts"
 import { Condition } from "../../../services/Condition.ts"
@@ -153,13 +154,13 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  const filter = { kinds: kinds ?? undefined, visible: devices ?? undefined }
+  const filter = { kinds: kinds ?? undefined, visible: devices ?? undefined, hidden: [auditKind] }
 
   const readHeld = (device: LoggedEvent["deviceId"], after: number) =>
     parts.catchUp.withPermit(
       log.read({
+        ...filter,
         device,
-        kinds: kinds ?? undefined,
         after,
         limit: bounds.heldReadMax,
         bytesMax: bounds.heldReadBytesMax

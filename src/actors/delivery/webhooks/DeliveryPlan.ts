@@ -7,6 +7,7 @@
  * several devices fail without a success between them, or very many fail at all, it is the endpoint: the circuit opens,
  * nothing new is taken, and single probes find out when it is back.
  */
+import { auditKind } from "../../../domain/EventKinds.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
 import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscription.ts"
@@ -193,7 +194,7 @@ export class DeliveryPlan {
   }
 
   #wants(event: LoggedEvent): boolean {
-    return (this.#kinds === null || this.#kinds.has(event.kind)) &&
+    return event.kind !== auditKind && (this.#kinds === null || this.#kinds.has(event.kind)) &&
       (this.#devices === null || this.#devices.has(event.deviceId))
   }
 

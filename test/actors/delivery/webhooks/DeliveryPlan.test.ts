@@ -4,6 +4,7 @@ import fc from "fast-check"
 import { DeliveryPlan } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
 import type { Job, PlanOptions, Reported } from "../../../../src/actors/delivery/webhooks/deliverySteps.ts"
 import type { LoggedEvent } from "../../../../src/domain/Event.ts"
+import { auditKind } from "../../../../src/domain/EventKinds.ts"
 import type { DeviceId, EventId } from "../../../../src/domain/Ids.ts"
 import { noHealth } from "../../../../src/domain/Subscription.ts"
 import type { DeliveryOutcome } from "../../../../src/domain/Subscription.ts"
@@ -78,6 +79,18 @@ describe("a plan of deliveries", () => {
     const third = sendAll(plan, 0)
     plan.report(third[0]!, reported("delivered"), 0, at)
     assert.deepStrictEqual([plan.cursor, plan.cursorId], [5, "id-5"])
+  })
+
+  it("leaves out who has changed what, also where all kinds are wanted or a list names it", () => {
+    for (const kinds of [null, [auditKind, "message.received"]]) {
+      const plan = make({ kinds })
+      const events: ReadonlyArray<LoggedEvent> = [event(1, 1), { ...event(2, 0), kind: auditKind }, event(3, 2)]
+      plan.offer(0, events, 3, events[2]!.id)
+      const sent = sendAll(plan, 0)
+      assert.deepStrictEqual(seqsOf(sent), [1, 3])
+      for (const job of sent) plan.report(job, reported("delivered"), 0, at)
+      assert.strictEqual(plan.cursor, 3)
+    }
   })
 
   it("holds a device whose event is refused: the others and the cursor go on, and its events follow later in order", () => {
