@@ -19,6 +19,7 @@ import messageInbox from "./migrations/0009_message_inbox.ts"
 import schedules from "./migrations/0010_schedules.ts"
 import autoReplies from "./migrations/0011_auto_replies.ts"
 import apiKeys from "./migrations/0012_api_keys.ts"
+import identityFilters from "./migrations/0013_identity_filters.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -32,7 +33,8 @@ const loader = Migrator.fromRecord({
   "0009_message_inbox": messageInbox,
   "0010_schedules": schedules,
   "0011_auto_replies": autoReplies,
-  "0012_api_keys": apiKeys
+  "0012_api_keys": apiKeys,
+  "0013_identity_filters": identityFilters
 })
 
 /** Returns what it ran: number and name of each. */

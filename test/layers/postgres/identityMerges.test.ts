@@ -7,13 +7,16 @@ import { Context, Deferred, Duration, Effect, Fiber, Layer, Redacted } from "eff
 import { SqlClient } from "effect/sql"
 import { migrate } from "../../../src/layers/postgres/Migrations.ts"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
+import { appendStatement } from "../../../src/layers/postgres/appendStatement.ts"
+import { prepare } from "../../../src/log/PreparedDraft.ts"
+import { makeEventId } from "../../../src/services/EventIdentity.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { MessageRepository } from "../../../src/services/MessageRepository.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, freshWaId, messageDraft, ownMessageId } from "../../support/drafts.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
 
-/** Generations of fifty, of which two make the next size, up to two hundred. */
+/** Generations of fifty, of which two make the next size, up to two hundred; and filters of a hundred numbers. */
 const smallGenerations = Effect.gen(function*() {
   const url = yield* freshDatabase
   const sql = Context.get(yield* Layer.build(PostgresDatabase.layer(Redacted.make(url))), SqlClient.SqlClient)
@@ -21,7 +24,7 @@ const smallGenerations = Effect.gen(function*() {
   yield* sql`drop table events_1, identities_1`
   yield* sql`delete from log_partitions`
   yield* sql`update log_identity set events_end = 1, events_span = 100, identities_end = 1, identities_span = 50,
-    identities_fanin = 2, identities_max = 200`
+    identities_fanin = 2, identities_max = 200, filters_span = 100`
   yield* sql`select columba_extend(0)`
   const context = yield* Layer.build(layerPostgresAt(url))
   return { sql, log: Context.get(context, EventLog), messages: Context.get(context, MessageRepository) }
@@ -59,6 +62,13 @@ const append = Effect.fnUntraced(function*(log: EventLog["Service"], count: numb
 
 const step = (sql: SqlClient.SqlClient, rows: number) =>
   Effect.map(sql<{ step: string }>`select columba_merge_v1(${rows}) as step`, ([row]) => row!.step)
+
+/** The filters of what is full, and the first part of a merge. */
+const beginMerge = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, rows: number) {
+  do {
+    assert.strictEqual(yield* step(sql, rows), "working")
+  } while ((yield* sql`select 1 from identity_merge where through is not null`).length === 0)
+})
 
 /** Each is known once, by one row, and a repeat of it is a duplicate. */
 const knownOnce = Effect.fnUntraced(function*(
@@ -107,7 +117,8 @@ it.live(
       const steps: Array<string> = []
       while (steps.at(-1) !== "idle") {
         // A process that dies right there: the step is done, and its transaction never ends.
-        const before = yield* sql`select * from identity_merge`
+        const readState = sql`select m.*, w.* from identity_filter_work w left join identity_merge m on true`
+        const before = yield* readState
         const [done, dead] = [yield* Deferred.make<void>(), yield* Deferred.make<void>()]
         const dying = yield* Effect.forkChild(sql.withTransaction(
           step(sql, 7).pipe(
@@ -120,8 +131,8 @@ it.live(
         where l.locktype = 'advisory' and l.classid = 4341001 and l.objid = 3`
         yield* Deferred.succeed(dead, undefined)
         yield* Fiber.await(dying)
-        assert.deepStrictEqual(yield* sql`select * from identity_merge`, before)
-        drafts.push(...yield* append(log, 3))
+        assert.deepStrictEqual(yield* readState, before)
+        drafts.push(...yield* append(log, 1))
         steps.push(yield* step(sql, 7))
       }
       assert.include(steps, "merged")
@@ -133,7 +144,7 @@ it.live("a step of a merge reads about as much as it copies, wherever it has com
   Effect.gen(function*() {
     const { log, sql } = yield* smallGenerations
     yield* append(log, 130)
-    for (let count = 0; count < 4; count++) yield* step(sql, 10)
+    yield* beginMerge(sql, 10)
     const countRead = Effect.map(
       sql<{ read: number }>`select coalesce(sum(idx_tup_fetch + seq_tup_read), 0)::float8 as read
         from pg_stat_xact_user_tables where relname like 'identities\\_%'`,
@@ -167,7 +178,7 @@ it.live("retention that drops a generation under a merge ends that merge, and no
     const device = freshDevice()
     const old = yield* append(log, 60, device)
     const kept = yield* append(log, 150, device)
-    for (let count = 0; count < 4; count++) assert.strictEqual(yield* step(sql, 20), "working")
+    yield* beginMerge(sql, 20)
     yield* sql`update events set recorded_at = recorded_at - interval '10 days' where seq <= 60`
     assert.deepStrictEqual(yield* log.deleteOlderThan(Duration.days(5), { stepMax: Duration.days(1) }), {
       _tag: "Deleted",
@@ -206,11 +217,81 @@ it.live("an erasure under a merge leaves nothing of the text, and a repeat of it
     const { log, sql } = yield* smallGenerations
     const device = freshDevice()
     const drafts = [...yield* append(log, 60, device), ...yield* append(log, 90)]
-    for (let count = 0; count < 3; count++) yield* step(sql, 20)
+    yield* beginMerge(sql, 20)
     assert.strictEqual(yield* log.eraseDevice(device), 60)
     yield* log.mergeIdentities
     assert.deepStrictEqual(yield* sql`select 1 from events where device_id = ${device} and content is not null`, [])
     yield* knownOnce({ log, sql }, drafts)
     const other = drafts.slice(0, 1).map((draft) => ({ ...draft, data: { ...draft.data, body: "another text" } }))
     assert.deepStrictEqual((yield* log.append(other as never)).map((result) => result._tag), ["Duplicate"])
+  }).pipe(Effect.scoped))
+
+/** How often an append of new messages looks into each generation. */
+const countProbes = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
+  const [{ head }] = (yield* sql`select max(seq)::float8 as head from events`) as unknown as [{ head: number }]
+  const groups = Array.from({ length: 20 }, () => ({
+    drafts: [prepare(messageDraft({ device: freshDevice() }), () => makeEventId(Date.now()))],
+    fence: null,
+    effects: []
+  }))
+  const statement = appendStatement({ groups, moves: [], floor: head })
+  return yield* sql.withTransaction(Effect.gen(function*() {
+    yield* sql.unsafe(statement.sql, statement.parameters)
+    const rows = yield* sql<{ relation: string; probes: number }>`
+      select relname as relation, idx_scan::float8 as probes from pg_stat_xact_user_tables
+      where relname in (select relation from log_partitions where parent = 'identities') and idx_scan > 0`
+    return rows.map(({ relation }) => relation)
+  }))
+})
+
+it.live("an append probes no generation that is in the filters for a key that they do not have", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const drafts = [...yield* append(log, 220)]
+    assert.deepStrictEqual(
+      (yield* countProbes(sql)).sort(),
+      ["identities_1", "identities_101", "identities_151", "identities_201", "identities_51"]
+    )
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* countProbes(sql), ["identities_201"])
+    const [first] = yield* log.append(drafts.slice(0, 1))
+    assert.strictEqual(first?._tag, "Duplicate")
+  }).pipe(Effect.scoped))
+
+it.live("filters whose generations are all gone are deleted, and the others are kept", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const ranges = Effect.map(
+      sql<{ range: number }>`select distinct range::float8 as range from identity_filters order by 1`,
+      (rows) => rows.map(({ range }) => range)
+    )
+    const drafts = yield* append(log, 399)
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* ranges, [0, 1, 2, 3])
+    yield* sql`update events set recorded_at = recorded_at - interval '10 days' where seq <= 260`
+    yield* log.deleteOlderThan(Duration.days(5), { stepMax: Duration.days(1) })
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* ranges, [2, 3])
+    const again = yield* log.append(drafts.slice(260))
+    assert.deepStrictEqual(new Set(again.map(({ _tag }) => _tag)), new Set(["Duplicate"]))
+  }).pipe(Effect.scoped))
+
+it.live("a message that the filters have is known by each spelling of its chat", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    const device = freshDevice()
+    const alias = { lid: "9911@lid", jid: "62811@s.whatsapp.net" }
+    const [early, late] = [freshWaId(), freshWaId()]
+    yield* log.append([messageDraft({ device, waId: early, chat: alias.lid })])
+    yield* log.append([messageDraft({ device, chat: alias.jid, aliases: [alias] })])
+    yield* log.append([messageDraft({ device, waId: late, chat: alias.lid })])
+    yield* append(log, 150)
+    yield* log.mergeIdentities
+    assert.deepStrictEqual(yield* sql`select identities_filtered::float8 as past from log_identity`, [{ past: 151 }])
+    for (
+      const [waId, chat] of [[early, alias.jid], [early, alias.lid], [late, alias.jid], [late, alias.lid]] as const
+    ) {
+      const [again] = yield* log.append([messageDraft({ device, waId, chat })])
+      assert.strictEqual(again?._tag, "Duplicate", `${waId} in ${chat}`)
+    }
   }).pipe(Effect.scoped))

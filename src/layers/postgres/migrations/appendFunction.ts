@@ -32,6 +32,7 @@
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned plans
  * look expensive enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
  */
+import { maybeKnown } from "./filterFunctions.ts"
 import { effectColumns, frequentTags } from "../../../services/LogEffect.ts"
 import { effectPrefix, effectStatements } from "../effectStatements.ts"
 
@@ -95,7 +96,7 @@ export const movedCursors = `    if cardinality(c_sink) > 0 then
 export const settings = `set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
   set plan_cache_mode = force_generic_plan set jit = off`
 
-export const appendFunction = `create function columba_append_v1(
+export const appendFunction = `create or replace function columba_append_v1(
     p_floor float8, p_rare text, p_listener text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}
   ) returns table (
     log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
@@ -192,9 +193,15 @@ export const appendFunction = `create function columba_append_v1(
           end as spellings
         from draft d
       ), identity as materialized (
-        -- One scan of each generation for the whole batch: a scan per draft would cost several times as much.
+        -- One scan of each generation for the whole batch: a scan per draft would cost several times as much. In those that
+        -- have filters, only of keys that may be there.
         select n.key, n.seq from identities n
         where n.key = any (array(select unnest(k.spellings) from keyed k where k.key is not null))
+          and n.seq >= v_log.identities_filtered and n.seq <= v_head
+        union all
+        select n.key, n.seq from identities n
+        where n.key = any (${maybeKnown("array(select unnest(k.spellings) from keyed k where k.key is not null)")})
+          and n.seq < v_log.identities_filtered
       ), seen as (
         select k.i, k.key, k.content, k.refused, k.same_seq, known.seq as known_seq,
           first_value(k.i) over same_key as first_i, first_value(k.content) over same_key as first_content

@@ -1,13 +1,15 @@
 /**
- * Merges generations of identities into larger ones, so that an append has few of them to probe.
+ * Adds full generations of identities to the filters, and merges them into larger ones, so that an append has few of them
+ * to probe.
  *
- * One step per call and per transaction. First the plan: `identities_fanin` generations of one size that lie next to each other and
- * that no event is numbered into any more. Then their identities are copied in key order, `p_rows` at a time, into a table that
+ * One step per call and per transaction. Filters come first, because every append probes a generation that is in none. A merge
+ * begins with a plan: `identities_fanin` generations of one size that lie next to each other and that no event is numbered into
+ * any more. Then their identities are copied in key order, `p_rows` at a time, into a table that
  * nobody reads yet, with the key that it has come to in the same transaction; so a process that dies leaves a merge that the next
  * one goes on with. At last the table takes their place, under the append's lock. Identities never change, so appends and
  * erasures go on meanwhile.
  *
- * Answers `idle` (nothing to merge), `working`, `merged`, or `busy`: another process merges, or somebody reads the whole
+ * Answers `idle` (nothing to do), `working`, `merged`, or `busy`: another process merges, or somebody reads the whole
  * table for long.
  */
 
@@ -17,7 +19,7 @@ const takeTurn = "pg_try_advisory_xact_lock(4341001, 3)"
 /** As for dropping a partition: appends wait that long with it. */
 const swapWait = "200ms"
 
-export const mergeFunction = `create function columba_merge_v1(p_rows integer) returns text
+export const mergeFunction = `create or replace function columba_merge_v1(p_rows integer) returns text
   language plpgsql volatile
   set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set jit = off
   as $columba$
@@ -28,6 +30,7 @@ export const mergeFunction = `create function columba_merge_v1(p_rows integer) r
     v_wait text := current_setting('lock_timeout');
   begin
     if not ${takeTurn} then return 'busy'; end if;
+    if columba_filter_step(p_rows) then return 'working'; end if;
     select * into v_log from log_identity;
     select * into v_merge from identity_merge;
 

@@ -9,6 +9,7 @@
  *
  * `outcomes` is null in the answer: every draft is new, and the last number is the head.
  */
+import { maybeKnown } from "./filterFunctions.ts"
 import { appendArrays, draftArrays, movedCursors, moveArrays, settings, signalOthers } from "./appendFunction.ts"
 
 const parameters = [...draftArrays, ...moveArrays]
@@ -18,7 +19,7 @@ const handOver = `columba_append_v1(p_floor, null, p_listener, ${
   appendArrays.map(([name, type]) => parameters.some(([given]) => given === name) ? name : `'{}'::${type}`).join(", ")
 })`
 
-export const plainAppendFunction = `create function columba_append_plain_v1(
+export const plainAppendFunction = `create or replace function columba_append_plain_v1(
     p_floor float8, p_listener text, ${parameters.map(([name, type]) => `${name} ${type}`).join(", ")}
   ) returns table (
     log_id text, oldest float8, head float8, behind boolean, recorded_ms float8,
@@ -30,20 +31,34 @@ export const plainAppendFunction = `create function columba_append_plain_v1(
   declare
     v_floor bigint := p_floor;
     v_new integer := cardinality(p_id);
+    v_keys uuid[] := p_key::uuid[];
+    v_known uuid[];
+    v_repeated boolean := false;
     v_head bigint; v_last timestamptz; v_now timestamptz; v_lost text[];
     v_log record;
   begin
     perform pg_advisory_xact_lock(4341001, 1);
-    select l.log_id, l.oldest, l.identities_span, least(l.events_end, l.identities_end) as past, n.seq, n.recorded_at,
-      ${signalOthers.condition} as heard
+    select l.log_id, l.oldest, l.identities_span, l.identities_filtered, least(l.events_end, l.identities_end) as past,
+      n.seq, n.recorded_at, ${signalOthers.condition} as heard
     into v_log
     from log_identity l left join lateral (
       select e.seq, e.recorded_at from events e where e.seq >= v_floor order by e.seq desc limit 1
     ) n on true;
     v_head := coalesce(v_log.seq, 0);
-    if v_head <> v_floor or v_head + v_new >= v_log.past
+    if v_log.identities_filtered > 1 then
+      v_known := ${maybeKnown("v_keys")};
+      if cardinality(v_known) > 0 then
+        v_repeated := exists (
+          select 1 from identities n where n.key = any (v_known) and n.seq < v_log.identities_filtered
+        );
+      end if;
+    end if;
+    if v_repeated or v_head <> v_floor or v_head + v_new >= v_log.past
       or (v_head + v_new) / greatest(1, v_log.identities_span / 16) <> v_head / greatest(1, v_log.identities_span / 16)
-      or exists (select 1 from identities n where n.key = any (p_key::uuid[]))
+      or exists (
+        select 1 from identities n
+        where n.key = any (v_keys) and n.seq >= v_log.identities_filtered and n.seq <= v_head
+      )
       or exists (
         select 1 from unnest(p_device, p_from) u(device, spelling)
         join jid_aliases a on a.device_id = u.device and a.spelling = u.spelling
@@ -66,7 +81,7 @@ export const plainAppendFunction = `create function columba_append_plain_v1(
     from unnest(p_id, p_kind, p_device, p_occurred, p_via, p_message, p_content, p_chat, p_data) with ordinality
       u(id, kind, device, occurred, via, message, content, chat, data, i);
     insert into identities (key, seq)
-    select u.key::uuid, v_head + u.i from unnest(p_key) with ordinality u(key, i) where u.key is not null;
+    select u.key, v_head + u.i from unnest(v_keys) with ordinality u(key, i) where u.key is not null;
     if v_log.heard then
       ${signalOthers.statement}
     end if;

@@ -1,0 +1,134 @@
+/**
+ * Filters over full generations of identities: an append asks them which of its keys may be known there, and looks up those
+ * alone. Most keys of a batch are new, and a look into the filters costs less than a probe of one large index.
+ *
+ * They are Bloom filters: a key that is known has all its bits set, so a filter hides none, and of the other keys few
+ * have. There is one for each range of `filters_span` numbers, however its generations are merged, cut into `bucketCount` rows
+ * by the first bits of the key. Rows of one bucket lie next to each other in the index, so one descent finds those of
+ * all ranges. A generation is added once it is full, bucket by bucket, and only then does `identities_filtered` move past
+ * it: identities of lower numbers are all in filters, the others are probed by every append. Bits are only ever set, so a part
+ * that is added twice changes nothing.
+ *
+ * Bits come from the key itself, which is a digest, and not from a hash function of the server: a log that is
+ * restored on another server keeps its filters.
+ */
+
+/** A row of 300 bytes for each bucket: 8 MB per range, which are written again for each generation that is added. */
+const bucketBits = 15
+const bucketCount = 2 ** bucketBits
+
+/** Of one row: 8 for each key of a full range. Of 50 keys that are not known, one seems to be. */
+const rowBits = 2 ** 11
+const probes = [0, 1, 2, 3]
+
+/** Numbers of one filter. Each range costs an append one row per key: 10^8 identities have 13. */
+export const filtersSpan = 8_000_000
+
+/** The first key of a bucket. */
+const bucketStart = `create or replace function columba_filter_start(bucket integer) returns uuid
+  language sql immutable parallel safe as $$
+    select rpad(lpad(to_hex(bucket << 1), 4, '0'), 32, '0')::uuid
+  $$`
+
+/** The first half of the keys that `from` gives: its first bits are the bucket, and its last ones the bits of a row. */
+const hashed = (from: string): string =>
+  `(
+          select t.*, ('x' || substr(t.text, 1, 8) || substr(t.text, 10, 4) || substr(t.text, 15, 4))::bit(64)::bigint as hash
+          from (${from} offset 0) t offset 0
+        )`
+
+const bucketOf = `((k.hash >> ${64 - bucketBits}) & ${bucketCount - 1})::integer`
+
+const bitAt = (probe: number): string => `((k.hash >> ${Math.log2(rowBits) * probe}) & ${rowBits - 1})::integer`
+
+/** A row in which the bits of one key alone are set. */
+const rowOfKey = probes.reduce((row, probe) => `set_bit(${row}, ${bitAt(probe)}, 1)`, "v_none")
+
+/** Those of the keys in the array `keys` that may be known by a generation that is in the filters. */
+export const maybeKnown = (keys: string): string =>
+  `array(
+        select k.key
+        from ${hashed(`select u.key, u.key::text as text from unnest(${keys}) u(key) where u.key is not null`)} k
+        where exists (
+          select 1 from identity_filters f where f.bucket = ${bucketOf} and ${
+    probes.map((probe) => `get_bit(f.bits, ${bitAt(probe)}) = 1`).join(" and ")
+  }
+        )
+      )`
+
+/**
+ * One step: about `p_rows` identities of the oldest full generation that is not in the filters, or rows of filters whose
+ * generations have all been dropped. Answers whether there was anything to do.
+ */
+const step = `create or replace function columba_filter_step(p_rows integer) returns boolean
+  language plpgsql volatile
+  set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_custom_plan set jit = off
+  as $columba$
+  declare
+    v_log log_identity;
+    v_work identity_filter_work;
+    v_past bigint; v_next integer; v_oldest bigint; v_count integer;
+    v_from uuid; v_to uuid;
+    v_none bit(${rowBits}) := repeat('0', ${rowBits})::bit(${rowBits});
+  begin
+    select * into v_log from log_identity;
+    select * into v_work from identity_filter_work;
+
+    select min(p.first) / v_log.filters_span into v_oldest from log_partitions p where p.parent = 'identities';
+    if v_oldest > v_work.oldest then
+      delete from identity_filters f where (f.bucket, f.range) in (
+        select g.bucket, g.range from identity_filters g where g.range < v_oldest limit p_rows
+      );
+      get diagnostics v_count = row_count;
+      if v_count < p_rows then update identity_filter_work set oldest = v_oldest; end if;
+      return true;
+    end if;
+
+    select p.past into v_past from log_partitions p
+    where p.parent = 'identities' and p.past > v_log.identities_filtered order by p.past limit 1;
+    if not found or v_past > (select e.seq from events e order by e.seq desc limit 1) then return false; end if;
+    if v_past <> v_work.past then v_work.buckets := 0; end if;
+    v_next := least(${bucketCount}, v_work.buckets
+      + greatest(1, p_rows::bigint * ${bucketCount} / (v_past - v_log.identities_filtered)));
+    v_from := columba_filter_start(v_work.buckets);
+    v_to := case when v_next < ${bucketCount} then columba_filter_start(v_next) end;
+    insert into identity_filters (bucket, range, bits)
+    select ${bucketOf}, k.range, bit_or(${rowOfKey})
+    from ${
+  hashed(`
+      select n.key::text as text, n.seq / v_log.filters_span as range from identities n
+      where n.seq >= v_log.identities_filtered and n.seq < v_past and n.key >= v_from and (v_to is null or n.key < v_to)`)
+} k
+    group by 1, 2
+    on conflict (bucket, range) do update set bits = identity_filters.bits | excluded.bits;
+    if v_next = ${bucketCount} then
+      update log_identity set identities_filtered = v_past;
+      v_next := 0;
+    end if;
+    update identity_filter_work set past = v_past, buckets = v_next;
+    return true;
+  end
+$columba$`
+
+export const filterFunctions = [bucketStart, step]
+
+export const filterTables = [
+  `alter table log_identity
+    add column filters_span bigint not null default ${filtersSpan},
+    add column identities_filtered bigint not null default 1`,
+  // Room for the next version of a row on its own page.
+  `create table identity_filters (
+    bucket integer not null,
+    range bigint not null,
+    bits bit(${rowBits}) not null,
+    primary key (bucket, range)
+  ) with (fillfactor = 45)`,
+  // The generation before `past` that is being added, how many buckets of it are done, and the oldest range that is kept.
+  `create table identity_filter_work (
+    one boolean primary key default true check (one),
+    past bigint not null default 0,
+    buckets integer not null default 0,
+    oldest bigint not null default 0
+  )`,
+  `insert into identity_filter_work default values`
+]
