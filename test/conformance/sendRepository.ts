@@ -1,7 +1,7 @@
 /** What every store of messages to send keeps. Outcomes are written through the log, as the program does. */
 import { assert, layer } from "@effect/vitest"
 import { randomBytes } from "node:crypto"
-import { Duration, Effect, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Fiber, Option, Stream } from "effect"
 import type { Layer } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import type { FileId, FileSource } from "../../src/domain/OutgoingFile.ts"
@@ -15,6 +15,7 @@ import type { SendOutcome } from "../../src/services/sendDrafts.ts"
 import { asAccepted, SendRepository } from "../../src/services/SendRepository.ts"
 import type { NewSend, StoredSend } from "../../src/services/SendRepository.ts"
 import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId } from "../support/drafts.ts"
+import { until } from "../support/until.ts"
 
 const chat = (n: number): string => `62811100${n}@s.whatsapp.net`
 const account = "6281999@s.whatsapp.net"
@@ -419,9 +420,13 @@ export const sendRepositoryConformance = (
         assert.isNull(yield* sends.find(send.id))
         yield* record((yield* sends.claim(id, epoch))!, sentAs(freshWaId()))
         const { send: waiting } = yield* sends.accept(newSend(id, "waits", { chat: chat(3) }))
-        yield* Effect.sleep("20 millis")
-        yield* sends.deleteOlderThan(Duration.millis(1))
-        assert.isNull(yield* sends.find(other.id))
+        yield* until(
+          "what was sent is deleted, a moment later",
+          Effect.andThen(
+            sends.deleteOlderThan(Duration.millis(1)),
+            Effect.map(sends.find(other.id), (found) => found === null)
+          )
+        )
         assert.isNotNull(yield* sends.find(waiting.id))
         yield* log.eraseDevice(id)
         assert.isNull(yield* sends.find(waiting.id))
@@ -431,16 +436,17 @@ export const sendRepositoryConformance = (
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { id } = yield* owned
+        const listens = yield* Deferred.make<void>()
         const told = yield* Effect.forkChild(
-          Stream.runHead(Stream.filter(sends.changes, (device) => device === id))
+          sends.changes.pipe(
+            Stream.tap((device) => device === null ? Deferred.succeed(listens, undefined) : Effect.void),
+            Stream.filter((device) => device === id),
+            Stream.runHead
+          )
         )
-        yield* Stream.runDrain(Stream.take(sends.changes, 1))
-        yield* Effect.raceFirst(
-          Effect.forever(
-            Effect.andThen(Effect.suspend(() => sends.accept(newSend(id, "wake"))), Effect.sleep("50 millis"))
-          ),
-          Fiber.join(told)
-        )
+        yield* Deferred.await(listens)
+        yield* sends.accept(newSend(id, "wake"))
+        assert.isTrue(Option.isSome(yield* Fiber.join(told)))
       }).pipe(Effect.timeout("20 seconds")))
   })
 }

@@ -1,6 +1,6 @@
 /** The consumer over a real broker and a real database: poison, dead letters, and either of them away. */
 import { assert, describe, it, layer as withLayer } from "@effect/vitest"
-import { Context, Duration, Effect, Layer, Redacted } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Latch, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as MessageConsumer from "../../../src/actors/consuming/MessageConsumer.ts"
@@ -9,7 +9,6 @@ import * as RabbitMq from "../../../src/layers/rabbitmq/RabbitMq.ts"
 import * as RabbitSource from "../../../src/layers/rabbitmq/RabbitSource.ts"
 import { deadQueue, incomingQueue } from "../../../src/layers/rabbitmq/Topology.ts"
 import * as TopologyGuard from "../../../src/layers/rabbitmq/TopologyGuard.ts"
-import { Condition } from "../../../src/services/Condition.ts"
 import { ConsumerSettings } from "../../../src/services/ConsumerSettings.ts"
 import { DeadLetters } from "../../../src/services/DeadLetters.ts"
 import { HandlerFailed } from "../../../src/services/MessageHandler.ts"
@@ -49,9 +48,16 @@ const makeEvent = (body = "hello", chat = `62${++made}@s.whatsapp.net`) => {
 
 type Event = ReturnType<typeof makeEvent>
 
-const quick = { attemptsMax: 4, retryMin: Duration.millis(20), retryMax: Duration.millis(100) }
+/** A handler may be held for as long as a test lasts. */
+const quick = {
+  attemptsMax: 4,
+  retryMin: Duration.millis(20),
+  retryMax: Duration.millis(100),
+  handlerTimeout: Duration.minutes(5)
+}
 
 interface Consuming {
+  /** Returns once the broker has them. */
   readonly publish: (...events: ReadonlyArray<Event | string>) => Effect.Effect<void>
   readonly dead: DeadLetters["Service"]
   /** Ready in both queues. */
@@ -102,7 +108,7 @@ const consuming = Effect.fnUntraced(function*(options: {
   const channel = yield* openChannel(url)
   return {
     publish: (...events) =>
-      Effect.sync(() => {
+      Effect.promise(async () => {
         for (const event of events) {
           const body = typeof event === "string" ? event : JSON.stringify(event)
           channel.sendToQueue(incomingQueue, Buffer.from(body), {
@@ -114,6 +120,7 @@ const consuming = Effect.fnUntraced(function*(options: {
             })
           })
         }
+        await channel.waitForConfirms()
       }),
     dead,
     depths: Effect.flatMap(Effect.orDie(rabbit.usable("1 minute")), (connection) =>
@@ -246,28 +253,27 @@ describe("the consumer", () => {
 
   it.live("handles the messages of one chat in order, and of other chats meanwhile", () =>
     Effect.gen(function*() {
+      const bodies = Array.from({ length: 30 }, (_, index) => String(index))
+      const [others, all, first] = [yield* Deferred.make<void>(), yield* Deferred.make<void>(), yield* Latch.make()]
       const seen: Array<string> = []
-      const changes = new Condition()
       const { publish } = yield* consuming({
         url: yield* freshVhost,
         databaseUrl: yield* freshDatabase,
         refuse: (body) => {
           seen.push(body)
-          changes.changed()
+          if (seen.length === bodies.length) Deferred.doneUnsafe(others, Exit.void)
+          if (seen.length === 2 * bodies.length) Deferred.doneUnsafe(all, Exit.void)
           return null
         },
-        // The first one waits for all of the other chat; the later ones of its own would overtake.
-        work: (body) =>
-          body === "other"
-            ? Effect.void
-            : body === "0"
-            ? changes.waitUntil(() => seen.filter((one) => one === "other").length === 30)
-            : Effect.sleep(Duration.millis(60 - 2 * Number(body)))
+        // Those of its chat that come after it would overtake.
+        work: (body) => body === "0" ? first.await : Effect.void
       })
-      const bodies = Array.from({ length: 30 }, (_, index) => String(index))
       yield* publish(...bodies.flatMap((body) => [makeEvent(body, "621@s.whatsapp.net"), makeEvent("other")]))
-      yield* until("all were seen", Effect.sync(() => seen.length === 60))
-      assert.deepStrictEqual(seen.filter((body) => body !== "other"), bodies)
+      yield* Deferred.await(others)
+      assert.deepStrictEqual(new Set(seen), new Set(["other"]))
+      yield* first.open
+      yield* Deferred.await(all)
+      assert.deepStrictEqual(seen.slice(bodies.length), bodies)
     }))
 })
 
@@ -283,17 +289,19 @@ describe("the consumer of a broker that restarts", () => {
         const { ctlCommand, restart, url: server } = yield* Broker
         const url = yield* freshVhostOn(server, ctlCommand)
         const databaseUrl = yield* freshDatabase
-        let slow = true
+        const [some, rest] = [yield* Deferred.make<void>(), yield* Latch.make()]
+        let begun = 0
         const { publish, readiness, rows } = yield* consuming({
           url,
           databaseUrl,
-          work: () => slow ? Effect.sleep("200 millis") : Effect.void
+          // Those after the first twenty are in flight until the broker is back.
+          work: () => ++begun <= 20 ? Effect.void : Effect.andThen(Deferred.succeed(some, undefined), rest.await)
         })
         const bodies = Array.from({ length: 300 }, (_, index) => String(index).padStart(3, "0"))
         yield* publish(...bodies.map((body) => makeEvent(body)))
-        yield* until("some are handled", Effect.map(rows, (all) => all.length > 20))
+        yield* Deferred.await(some)
         yield* restart
-        slow = false
+        yield* rest.open
         yield* until("all are handled", Effect.map(rows, (all) => all.length >= 300))
         assert.deepStrictEqual(yield* rows, bodies)
         yield* until("it consumes", Effect.map(readiness, (words) => words.includes("running")))

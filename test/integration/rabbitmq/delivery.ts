@@ -1,6 +1,6 @@
 /** A log in memory, relayed to a real broker, and what came out of the broker's queue. */
 import { connect } from "amqplib"
-import type { Channel, ConsumeMessage } from "amqplib"
+import type { ConfirmChannel, ConsumeMessage } from "amqplib"
 import { Duration, Effect, Layer, Redacted } from "effect"
 import type { Scope } from "effect"
 import * as SinkRelay from "../../../src/actors/delivery/SinkRelay.ts"
@@ -79,12 +79,12 @@ export const caughtUp = Effect.gen(function*() {
   )
 })
 
-export const openChannel = (url: string): Effect.Effect<Channel, never, Scope.Scope> =>
+export const openChannel = (url: string): Effect.Effect<ConfirmChannel, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.promise(async () => {
       const connection = await connect(url)
       connection.on("error", () => {})
-      const channel = await connection.createChannel()
+      const channel = await connection.createConfirmChannel()
       channel.on("error", () => {})
       return { channel, connection }
     }),
