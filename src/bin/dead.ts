@@ -1,22 +1,18 @@
 /** `columba dead …`: incoming messages that could not be handled, over the typed client. */
 import { Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { DeadLetter, DeadLetterId } from "../domain/DeadLetter.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+import { limitFlag } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { bold, dim, plain, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
 const list = Command.make("list", {
   ...remoteFlags,
-  json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false)),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-    Flag.withSchema(PageLimit),
-    Flag.withDefault(pageLimitDefault)
-  )
+  json,
+  limit: limitFlag()
 }, (flags) =>
   withClient(flags, (client) => answeredInTime(client.deadLetters.list({ limit: flags.limit }))).pipe(
     Effect.flatMap(({ items, total }) => {

@@ -9,15 +9,10 @@ import { CommandFailed, exitCode } from "./failures.ts"
 import { formatPacing, isOff } from "../domain/Pacing.ts"
 import { deviceTable } from "./deviceLines.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, deviceArgument, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { plain, styled } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
-
-export const json = Flag.Boolean("json").pipe(
-  Flag.withDescription("print JSON, one object per line"),
-  Flag.withDefault(false)
-)
 
 /** A failure of a call: every one has a tag, and a sentence for people. */
 type Failure = { readonly _tag: string; readonly message: string }

@@ -1,15 +1,15 @@
 /** `columba devices …`: the fleet from the terminal, over the typed client. */
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { DeviceName } from "../domain/Device.ts"
 import { DeviceStateTag } from "../domain/DeviceState.ts"
 import { GatewayName, UpstreamId } from "../domain/Ids.ts"
-import { deviceCommands, json } from "./deviceCommands.ts"
+import { deviceCommands } from "./deviceCommands.ts"
 import { deviceSummary, deviceTable, explanation } from "./deviceLines.ts"
 import { login } from "./deviceLogin.ts"
+import { limitFlag, moreLines } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, deviceArgument, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 
 const list = Command.make(
@@ -21,11 +21,7 @@ const list = Command.make(
       Flag.withDescription("only devices in this state"),
       Flag.optional
     ),
-    limit: Flag.Int("limit").pipe(
-      Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-      Flag.withSchema(PageLimit),
-      Flag.withDefault(pageLimitDefault)
-    )
+    limit: limitFlag()
   },
   (flags) =>
     withClient(
@@ -35,7 +31,7 @@ const list = Command.make(
       Effect.flatMap(({ items, next }) => {
         if (flags.json) return Effect.forEach(items, printJson, { discard: true })
         if (items.length > 0) {
-          return print(...deviceTable(items, Date.now()), deviceSummary(items), ...(next === null ? [] : moreDevices))
+          return print(...deviceTable(items, Date.now()), deviceSummary(items), ...(next === null ? [] : moreLines))
         }
         return flags.state._tag === "Some"
           ? print(`no device is in the state ${flags.state.value}`)
@@ -51,8 +47,6 @@ const list = Command.make(
     { command: "columba devices list --json | jq .state._tag", description: "For scripts" }
   ])
 )
-
-const moreDevices = ["there are more; raise --limit, or read them page by page over the API"]
 
 const add = Command.make("add", {
   ...remoteFlags,

@@ -1,19 +1,19 @@
 /** `columba gaps …`: when devices could not hear, and what is known about it, over the typed client. */
 import { Effect } from "effect"
 import { Command, Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { GapStatus, provables } from "../domain/Gap.ts"
 import type { Gap } from "../domain/Gap.ts"
 import { DeviceId } from "../domain/Ids.ts"
+import { limitFlag, moreLines } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { dim, green, padEnd, red, styled, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
 
 const list = Command.make("list", {
   ...remoteFlags,
-  json: Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false)),
+  json,
   device: Flag.String("device").pipe(
     Flag.withDescription("only gaps of this device"),
     Flag.withSchema(DeviceId),
@@ -27,11 +27,7 @@ const list = Command.make("list", {
     Flag.withDescription("only gaps that are accounted for without this being proven"),
     Flag.optional
   ),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-    Flag.withSchema(PageLimit),
-    Flag.withDefault(pageLimitDefault)
-  )
+  limit: limitFlag()
 }, (flags) =>
   withClient(
     flags,
@@ -47,7 +43,7 @@ const list = Command.make("list", {
   ).pipe(
     Effect.flatMap(({ items, next }) => {
       if (flags.json) return Effect.forEach(items, printJson, { discard: true })
-      return items.length === 0 ? print("no gaps") : print(...gapTable(items), ...(next === null ? [] : moreGaps))
+      return items.length === 0 ? print("no gaps") : print(...gapTable(items), ...(next === null ? [] : moreLines))
     })
   )).pipe(
     Command.withAlias("ls"),
@@ -67,8 +63,6 @@ export const gaps = Command.make("gaps").pipe(
   Command.withDescription("Look at the ledger of what devices could not hear"),
   Command.withSubcommands([list])
 )
-
-const moreGaps = ["there are more; raise --limit, or read them page by page over the API"]
 
 const paints: Readonly<Record<GapStatus, Paint>> = { open: yellow, closed: green, unprovable: red }
 

@@ -5,15 +5,10 @@ import type { Gateway } from "../domain/Gateway.ts"
 import { GatewayDialect } from "../domain/Gateway.ts"
 import { GatewayName } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { dim, green, padEnd, plain, styled, countColumns, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
-
-const json = Flag.Boolean("json").pipe(
-  Flag.withDescription("print JSON, one object per line"),
-  Flag.withDefault(false)
-)
 
 const nameArgument = Argument.String("name").pipe(
   Argument.withDescription("the gateway's name"),

@@ -5,13 +5,11 @@ import { keepKeySeconds } from "../contracts/KeyOperations.ts"
 import { ApiKey, ApiKeyId, ApiKeyName, Scope } from "../domain/ApiKey.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { bold, countColumns, cyan, dim, plain, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 import { describeTime } from "./times.ts"
-
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 const idArgument = Argument.String("key").pipe(
   Argument.withDescription("the key's id, key_…; it is also the middle part of the key itself"),

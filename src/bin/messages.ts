@@ -1,22 +1,20 @@
 /** `columba messages …`: sends messages, shows what became of them and takes them back, over the typed client. */
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import type { MessagePage } from "../contracts/Payloads.ts"
 import { DeviceId, MessageId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 import { MediaKind } from "../domain/OutgoingFile.ts"
 import type { SendWait } from "../domain/Send.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+import { limitFlag, moreLines } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, deviceArgument, json, remoteFlags, withClient } from "./remote.ts"
 import type { Remote } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { makeSource, nameOf } from "./uploadFile.ts"
 import { cyan, dim, fit, green, padEnd, plain, red, styled, yellow } from "./styledText.ts"
 import type { Paint, Part } from "./styledText.ts"
-
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 /** The form in which the API gives it. */
 const printMessage = (message: Message) => printJson(Schema.encodeSync(Message)(message))
@@ -157,11 +155,7 @@ const list = Command.make(
       Flag.optional
     ),
     waId: Flag.String("wa-id").pipe(Flag.withDescription("only messages with this WhatsApp id"), Flag.optional),
-    limit: Flag.Int("limit").pipe(
-      Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-      Flag.withSchema(PageLimit),
-      Flag.withDefault(pageLimitDefault)
-    )
+    limit: limitFlag()
   },
   (flags) =>
     withClient(flags, (client) =>
@@ -176,7 +170,7 @@ const list = Command.make(
         })))).pipe(
         Effect.flatMap(({ items, next }) => {
           if (flags.json) return Effect.forEach(items, printMessage, { discard: true })
-          if (items.length > 0) return print(...messageTable(items), ...(next === null ? [] : moreMessages))
+          if (items.length > 0) return print(...messageTable(items), ...(next === null ? [] : moreLines))
           return print(next === null ? "no messages" : "none among the newest; give the device and the chat")
         })
       )
@@ -315,8 +309,6 @@ const readPages = Effect.fnUntraced(function*<E, R>(
   }
   return page
 })
-
-const moreMessages = ["there are more; raise --limit, or read them page by page over the API"]
 
 const paints: Readonly<Partial<Record<MessageStatus, Paint>>> = {
   scheduled: cyan,

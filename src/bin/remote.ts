@@ -28,6 +28,11 @@ export const remoteFlags = {
   )
 }
 
+export const json = Flag.Boolean("json").pipe(
+  Flag.withDescription("print JSON, one object per line"),
+  Flag.withDefault(false)
+)
+
 export interface Remote {
   readonly url: string
   readonly apiKey: Option.Option<Redacted.Redacted<string>>

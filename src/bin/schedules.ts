@@ -1,18 +1,16 @@
 /** `columba schedules …`: recurring sends, over the typed client. */
 import { Effect, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
 import { DeviceId } from "../domain/Ids.ts"
 import { Schedule, ScheduleId } from "../domain/Schedule.ts"
 import type { ColumbaClient } from "../client/ColumbaClient.ts"
+import { limitFlag, moreLines } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, deviceArgument, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, deviceArgument, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { bold, cyan, dim, fit, green, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 import { describeTime } from "./times.ts"
-
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 const idArgument = Argument.String("schedule").pipe(
   Argument.withDescription("the schedule's id, sch_…"),
@@ -87,11 +85,7 @@ const list = Command.make("list", {
     Flag.withSchema(DeviceId),
     Flag.optional
   ),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${pageLimitDefault})`),
-    Flag.withSchema(PageLimit),
-    Flag.withDefault(pageLimitDefault)
-  )
+  limit: limitFlag()
 }, (flags) =>
   withClient(
     flags,
@@ -103,7 +97,7 @@ const list = Command.make("list", {
         ? print("no recurring sends; add one with: columba schedules add")
         : print(
           ...scheduleLines(items, Date.now()),
-          ...(next === null ? [] : ["there are more; raise --limit, or read them page by page over the API"])
+          ...(next === null ? [] : moreLines)
         )
     })
   )).pipe(

@@ -1,18 +1,17 @@
 /** `columba subscriptions …`: the servers that get events by HTTP, over the typed client. */
 import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { EventKindFilter, PageLimit, pageLimitMax } from "../contracts/Payloads.ts"
+import { EventKindFilter } from "../contracts/Payloads.ts"
 import { beginning, DeviceId, Position } from "../domain/Ids.ts"
 import { DeliveryOutcome, Subscription, SubscriptionId, SubscriptionName } from "../domain/Subscription.ts"
 import type { Delivery } from "../domain/Subscription.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
+import { limitFlag } from "./pages.ts"
 import { print, printJson } from "./printer.ts"
-import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
+import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
 import { bold, countColumns, cyan, dim, fit, green, padEnd, plain, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
-
-const json = Flag.Boolean("json").pipe(Flag.withDescription("print JSON, one object per line"), Flag.withDefault(false))
 
 const idArgument = Argument.String("subscription").pipe(
   Argument.withDescription("the subscription's id, sub_…"),
@@ -228,11 +227,7 @@ const deliveries = Command.make("deliveries", {
     Flag.withDescription("only attempts with this outcome"),
     Flag.optional
   ),
-  limit: Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default 20)`),
-    Flag.withSchema(PageLimit),
-    Flag.withDefault(20)
-  )
+  limit: limitFlag(20)
 }, (flags) =>
   withClient(flags, (client) =>
     answeredInTime(

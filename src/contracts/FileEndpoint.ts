@@ -2,15 +2,14 @@
  * Uploading a file to send. It is no operation of the table: its body is bytes, which go through as they come and would be
  * held in memory whole in a request over RPC.
  */
-import { Context, Schema } from "effect"
-import { HttpApiEndpoint, HttpApiSchema, OpenApi } from "effect/http-api"
+import { Schema } from "effect"
+import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Timestamp } from "../domain/Ids.ts"
 import { fileBytesMax, FileId } from "../domain/OutgoingFile.ts"
 import { FileInvalid, FileTooLarge, UploadMisdirected, UploadRefused } from "../domain/SendErrors.ts"
-import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import { fileToSend } from "./examples.ts"
-import { withExamples } from "./openApi.ts"
+import { annotate } from "./Operation.ts"
 import { DeviceIdField } from "./Payloads.ts"
 
 /** A file that messages of the device can be sent with. */
@@ -41,16 +40,13 @@ export const uploadEndpoint = HttpApiEndpoint.post("upload", "/devices/:id/files
     UploadRefused,
     StorageUnavailable
   ]
-}).annotateMerge(
-  Context.make(RequiredScope, "send" as const).pipe(
-    Context.add(RequiredReach, "device" as const),
-    Context.merge(OpenApi.annotations({
-      summary: "Upload a file to send",
-      description:
-        `The body is the file itself, of any \`Content-Type\` and at most ${fileBytesMax} bytes. Once it is answered with ` +
-        "201, the file is on the disk. Its id follows from its content, so that a repeat gives the same one; name it in " +
-        "any number of messages of this device.",
-      transform: withExamples(fileToSend)
-    }))
-  )
-)
+}).annotateMerge(annotate({
+  scope: "send",
+  reach: "device",
+  summary: "Upload a file to send",
+  description:
+    `The body is the file itself, of any \`Content-Type\` and at most ${fileBytesMax} bytes. Once it is answered with ` +
+    "201, the file is on the disk. Its id follows from its content, so that a repeat gives the same one; name it in " +
+    "any number of messages of this device.",
+  example: fileToSend
+}))

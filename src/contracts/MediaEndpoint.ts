@@ -2,14 +2,13 @@
  * The file of a message. It is no operation of the table: its answer is bytes, which go through as they come and would
  * be held in memory whole as an answer over RPC.
  */
-import { Context } from "effect"
-import { HttpApiEndpoint, HttpApiSchema, OpenApi } from "effect/http-api"
+import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { DeviceNotFound, GatewayUnavailable, GatewayUnknown, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import { MediaAbsent, MediaTooLarge } from "../domain/MediaErrors.ts"
 import { MessageNotFound } from "../domain/MessageErrors.ts"
-import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import { TooManyStreams } from "./Failures.ts"
+import { annotate } from "./Operation.ts"
 import { MessageIdField } from "./Payloads.ts"
 
 export const mediaEndpoint = HttpApiEndpoint.get("download", "/messages/:id/media", {
@@ -26,16 +25,13 @@ export const mediaEndpoint = HttpApiEndpoint.get("download", "/messages/:id/medi
     StorageUnavailable,
     TooManyStreams
   ]
-}).annotateMerge(
-  Context.make(RequiredScope, "read" as const).pipe(
-    Context.add(RequiredReach, "filter" as const),
-    Context.merge(OpenApi.annotations({
-      summary: "Get the file of a message",
-      description:
-        "The picture, sound, film or document of a message, as the gateway gives it, with its type where that is a " +
-        "harmless one and else as `application/octet-stream`. Gateways delete files after minutes and get them again from " +
-        "WhatsApp, which deletes them after weeks; what Columba keeps it gives out itself. An answer that breaks off is " +
-        "no file."
-    }))
-  )
-)
+}).annotateMerge(annotate({
+  scope: "read",
+  reach: "filter",
+  summary: "Get the file of a message",
+  description:
+    "The picture, sound, film or document of a message, as the gateway gives it, with its type where that is a " +
+    "harmless one and else as `application/octet-stream`. Gateways delete files after minutes and get them again from " +
+    "WhatsApp, which deletes them after weeks; what Columba keeps it gives out itself. An answer that breaks off is " +
+    "no file."
+}))

@@ -19,8 +19,8 @@ type Fields = Schema.Struct.Fields
 /** Failures are tagged errors: each names its own status, and none is a stream. */
 type Failures = ReadonlyArray<Schema.Codec<{ readonly _tag: string; readonly message: string }, unknown>>
 
-/** What every operation declares, wherever its fields travel. */
-interface Common<Success extends Schema.Top, Errors extends Failures, R extends Reach> {
+/** What authorization and the documents say of an endpoint. */
+interface Described<R extends Reach> {
   readonly scope: Scope
   /** What the operation means for a key that is limited to some devices. */
   readonly reach: R
@@ -28,6 +28,10 @@ interface Common<Success extends Schema.Top, Errors extends Failures, R extends 
   readonly summary: string
   /** What a caller should know before the call. */
   readonly description: string
+}
+
+/** What every operation declares, wherever its fields travel. */
+interface Common<Success extends Schema.Top, Errors extends Failures, R extends Reach> extends Described<R> {
   readonly success: Success
   /** A typical answer, as it travels. */
   readonly example: Success["Encoded"]
@@ -236,7 +240,7 @@ const declareHeaders = (fields: Fields | undefined): { readonly headers?: never 
 }
 
 /** What is written at an endpoint and an RPC besides their schemas. Authorization and the documents read it there. */
-const annotate = (options: Common<Schema.Top, Failures, Reach> & { readonly bodyExample?: unknown }) =>
+export const annotate = (options: Described<Reach> & { readonly example?: unknown; readonly bodyExample?: unknown }) =>
   Context.make(RequiredScope, options.scope).pipe(
     Context.add(RequiredReach, options.reach),
     Context.merge(OpenApi.annotations({
