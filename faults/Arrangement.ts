@@ -16,6 +16,7 @@ import * as FaultProxy from "../test/support/FaultProxy.ts"
 import { readLog, readRegressed } from "../test/support/Ledger.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
 import * as Recorder from "../test/process/support/Recorder.ts"
+import { addDevices } from "../test/process/support/viaApi.ts"
 import { until } from "../test/support/until.ts"
 import type { Part, Scenario } from "./Scenario.ts"
 import * as Servers from "./Servers.ts"
@@ -259,17 +260,3 @@ const through = (url: string, proxy: FaultProxy.FaultProxy): string => {
   changed.port = String(proxy.port)
   return changed.href
 }
-
-const addDevices = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess, count: number) {
-  const upstreamIds = Array.from({ length: count }, (_, index) => `slot-${index + 1}`)
-  const pairs = yield* Effect.forEach(
-    upstreamIds,
-    (upstreamId) =>
-      Effect.map(
-        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
-        ({ id }) => [id, upstreamId] as const
-      ),
-    { concurrency: 8 }
-  )
-  return new Map(pairs)
-})

@@ -5,18 +5,14 @@
  *
  * `COLUMBA_TEST_DUE` makes it larger, such as 10,000.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { PgTypes } from "@effect/sql-pg"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../src/simulator/SimulatorCore.ts"
 import { freshDatabase } from "../support/database.ts"
 import { query } from "../support/Ledger.ts"
 import { until } from "../support/until.ts"
-import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import { startSimulated } from "./support/simulated.ts"
 
 const messages = Number(process.env["COLUMBA_TEST_DUE"] ?? 300)
 const devices = 20
@@ -66,36 +62,13 @@ const atMost = (sorted: ReadonlyArray<number>, share: number): number =>
 const sentBy = (core: SimulatorCore): ReadonlyArray<readonly [text: string, at: number]> =>
   core.ledger.entries().flatMap(({ at, sent }) => sent === undefined ? [] : [[sent.text, at] as const])
 
-const setup = Effect.fnUntraced(function*(databaseUrl: string) {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-due-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
-  const { core, url } = yield* Effect.orDie(startSimulator({ seed: "due" }))
-  const columba = yield* ColumbaProcess.make({
-    directory,
-    env: { WHATSAPP_API_URL: url, DATABASE_URL: databaseUrl }
-  })
-  yield* columba.start
-  const ids = yield* Effect.forEach(
-    Array.from({ length: devices }, (_, index) => `slot-${index + 1}`),
-    (upstreamId) =>
-      Effect.map(
-        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
-        ({ id }) => id
-      )
-  )
-  yield* until("every device is online", Effect.sync(() => core.stats().sockets === devices))
-  return { core, columba, ids }
-})
-
 describe(`${messages} messages that are due within one minute, in which the program is killed ${kills.length} times`, () => {
   it.live(
     "none is early, none is sent twice, none is missing, and each starts within two seconds",
     () =>
       Effect.gen(function*() {
         const databaseUrl = yield* freshDatabase
-        const { columba, core, ids } = yield* setup(databaseUrl)
+        const { columba, core, ids } = yield* startSimulated({ seed: "due", devices, databaseUrl })
         // Stored for tomorrow, however long that takes, and then brought forward all at once.
         const tomorrow = Date.now() + 24 * 60 * minute
         yield* Effect.forEach(

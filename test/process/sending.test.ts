@@ -6,17 +6,14 @@
  *
  * `COLUMBA_TEST_SENDS` and `COLUMBA_TEST_KILLS` make it larger, such as 10,000 and 20.
  */
-import { mkdtempSync, rmSync } from "node:fs"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import { start as startSimulator } from "../../src/simulator/SimulatedGateway.ts"
 import type { SimulatorCore } from "../../src/simulator/SimulatorCore.ts"
 import { seeded } from "../../src/simulator/Seeded.ts"
 import { freshDatabase } from "../support/database.ts"
 import { until, untilSo } from "../support/until.ts"
-import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import type * as ColumbaProcess from "./support/ColumbaProcess.ts"
+import { startSimulated } from "./support/simulated.ts"
 
 const count = (name: string, usual: number): number => Number(process.env[name] ?? usual)
 
@@ -51,29 +48,6 @@ const ledgerOf = (core: SimulatorCore): ReadonlyMap<string, ReadonlyArray<string
   }
   return byText
 }
-
-const setup = Effect.fnUntraced(function*(databaseUrl: string | null) {
-  const directory = yield* Effect.acquireRelease(
-    Effect.sync(() => mkdtempSync(join(tmpdir(), "columba-test-sending-"))),
-    (path) => Effect.sync(() => rmSync(path, { recursive: true, force: true }))
-  )
-  const { core, url } = yield* Effect.orDie(startSimulator({ seed }))
-  const columba = yield* ColumbaProcess.make({
-    directory,
-    env: { WHATSAPP_API_URL: url, ...(databaseUrl === null ? undefined : { DATABASE_URL: databaseUrl }) }
-  })
-  yield* columba.start
-  const ids = yield* Effect.forEach(
-    Array.from({ length: devices }, (_, index) => `slot-${index + 1}`),
-    (upstreamId) =>
-      Effect.map(
-        columba.post<{ readonly id: string }>("/api/v1/devices", { name: upstreamId, upstreamId }),
-        ({ id }) => id
-      )
-  )
-  yield* until("every device is online", Effect.sync(() => core.stats().sockets === devices))
-  return { core, columba, ids }
-})
 
 /** Repeated with the same key until it is answered, as a client does whose connection broke. */
 const post = (url: string, device: string, n: number): Effect.Effect<string> =>
@@ -110,7 +84,7 @@ const countOf = (columba: ColumbaProcess.ColumbaProcess, status: string) =>
   Effect.map(columba.get<Page>(`/api/v1/messages?status=${status}&limit=1000`), ({ items }) => items.length)
 
 const killedWhileSending = Effect.fnUntraced(function*(databaseUrl: string | null) {
-  const { columba, core, ids } = yield* setup(databaseUrl)
+  const { columba, core, ids } = yield* startSimulated({ seed, devices, databaseUrl })
   const half = ids.length / 2
   const slots = ids.map((_, index) => `slot-${index + 1}`)
   // On half of the slots the message is sent and the answer lost, on the others it is not sent.

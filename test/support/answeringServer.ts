@@ -1,8 +1,7 @@
 /** An HTTP server that gives one answer to everything, upgrades included: what a proxy without its gateway does. */
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
-import type { Duplex } from "node:stream"
 import { Effect, type Scope } from "effect"
+import { listen } from "./listening.ts"
 
 export interface Answer {
   readonly status: number
@@ -28,14 +27,12 @@ export const start = (answer: AnsweringServer["answer"]): Effect.Effect<Answerin
       asked.push(path)
       return typeof running.answer === "function" ? running.answer(path) : running.answer
     }
-    const upgraded = new Set<Duplex>()
     const server = createServer((request, response) => {
       const { body = "", headers, status } = read(request.url ?? "")
       response.writeHead(status, headers).end(body)
     })
     server.on("upgrade", (request, socket) => {
-      upgraded.add(socket)
-      socket.on("error", () => {}).on("close", () => upgraded.delete(socket))
+      socket.on("error", () => {})
       const { body = "", headers, status, unfinished = false } = read(request.url ?? "")
       const length = unfinished ? 100 : Buffer.byteLength(body)
       const lines = Object.entries({ ...headers, "content-length": length, connection: "close" })
@@ -44,17 +41,6 @@ export const start = (answer: AnsweringServer["answer"]): Effect.Effect<Answerin
       if (unfinished) socket.write(text)
       else socket.end(text)
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.close()
-          server.closeAllConnections()
-          for (const socket of upgraded) socket.destroy()
-        })
-    )
-    const { port } = server.address() as AddressInfo
+    const port = yield* listen(server)
     return Object.assign(running, { url: `http://127.0.0.1:${port}`, asked })
   })

@@ -1,9 +1,9 @@
 /** A server of files that answers as a test says, and keeps what it was asked. */
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect } from "effect"
 import type { Scope } from "effect"
+import { listen } from "./listening.ts"
 
 export interface FileServer {
   readonly url: string
@@ -18,16 +18,6 @@ export const serveFile = (answer: (response: ServerResponse) => void): Effect.Ef
       requests.push(request)
       answer(response)
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.close()
-          server.closeAllConnections()
-        })
-    )
-    const { port } = server.address() as AddressInfo
+    const port = yield* listen(server)
     return { url: `http://127.0.0.1:${port}/file`, port, requests }
   })

@@ -1,9 +1,9 @@
 /** A server that speaks as much of OpenAI's chat completions as we use, and misbehaves on request. */
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import type { ServerResponse } from "node:http"
 import { Effect } from "effect"
 import type { Scope } from "effect"
+import { listen } from "./listening.ts"
 
 export interface Asked {
   readonly path: string
@@ -100,16 +100,6 @@ export const start = (behaviour: Behaviour): Effect.Effect<OpenAiServer, never, 
         running.behaviour(response, one)
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.callback<void>((resume) => {
-          server.closeAllConnections()
-          server.close(() => resume(Effect.void))
-        })
-    )
-    const { port } = server.address() as AddressInfo
+    const port = yield* listen(server)
     return Object.assign(running, { url: `http://127.0.0.1:${port}/v1`, asked, abandoned: () => abandoned })
   })

@@ -3,6 +3,7 @@
  * in the storage, and a life may end in order or by a kill.
  */
 import { Clock, Context, Effect, Exit, Layer, Scope } from "effect"
+import type { Duration } from "effect"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { EventDraft, LoggedEvent } from "../../src/domain/Event.ts"
 import type { Gap } from "../../src/domain/Gap.ts"
@@ -131,6 +132,14 @@ export const live = Effect.fnUntraced(function*(
     }),
     stop
   }
+})
+
+/** One device whose process has run for a time. */
+export const runFor = Effect.fnUntraced(function*(time: Duration.Input) {
+  const { gateway, history } = yield* begin(1)
+  const life = yield* live(gateway)
+  yield* pass(time)
+  return { gateway, history, life }
 })
 
 /** A process that is gone changes nothing more. */

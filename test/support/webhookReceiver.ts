@@ -1,7 +1,7 @@
 /** An HTTP server in Columba's place: keeps what a gateway posts, and answers as a test says. */
 import { createServer } from "node:http"
-import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
+import { listen } from "./listening.ts"
 
 export interface Received {
   readonly path: string
@@ -35,17 +35,7 @@ export const start: Effect.Effect<WebhookReceiver, never, Scope.Scope> = Effect.
       for (const look of [...waiting]) look()
     })
   })
-  yield* Effect.acquireRelease(
-    Effect.callback<void>((resume) => {
-      server.listen(0, "127.0.0.1", () => resume(Effect.void))
-    }),
-    () =>
-      Effect.sync(() => {
-        server.close()
-        server.closeAllConnections()
-      })
-  )
-  const { port } = server.address() as AddressInfo
+  const port = yield* listen(server)
   return Object.assign(running, {
     url: `http://127.0.0.1:${port}/webhooks/default`,
     received,

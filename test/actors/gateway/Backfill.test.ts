@@ -10,7 +10,7 @@ import type { Provable } from "../../../src/domain/Gap.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { HistoryAbsent } from "../../../src/services/GatewayParts.ts"
 import { deviceId, pass, settle } from "../../support/fleetBench.ts"
-import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../support/receptionBench.ts"
+import { arriving, begin, gapsOf, live, logged, runFor, storage, waIdsIn } from "../../support/receptionBench.ts"
 import type { ScriptedHistory } from "../../support/scriptedHistory.ts"
 import type { ScriptedGateway, ScriptedSession } from "../../support/scriptedGateway.ts"
 
@@ -33,9 +33,7 @@ const isNamedBy = (gaps: ReadonlyArray<{ readonly openedAt: string; readonly end
 describe("a session that is deaf from its first moment", () => {
   it.effect("leaves what it misses until the history is read in the gap that it seemed to end", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("10 minutes")
+      const { gateway, history } = yield* runFor("10 minutes")
       yield* say(gateway, yield* arriving(one))
       gateway.live(one)[0]!.lose("transport")
       yield* pass("2 seconds")
@@ -53,9 +51,7 @@ describe("a session that is deaf from its first moment", () => {
 
   it.effect("leaves a gap also of what it misses a moment after the history was read", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("10 minutes")
+      const { gateway, history } = yield* runFor("10 minutes")
       yield* say(gateway, yield* arriving(one))
       gateway.live(one)[0]!.lose("transport")
       yield* pass("5 seconds")
@@ -100,9 +96,7 @@ describe("a fleet that comes back", () => {
 describe("a device that loses its session", () => {
   it.effect("has a gap from the last proof of reception to the next one, and its history is in the log", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("10 minutes")
+      const { gateway, history } = yield* runFor("10 minutes")
       assert.deepStrictEqual(yield* gapsOf(one), [], "nothing was lost while it connected for the first time")
       const before = yield* arriving(one)
       history.keep(before)
@@ -148,9 +142,7 @@ describe("a device that loses its session", () => {
 
   it.effect("is unprovable where what the gateway keeps lacks a kind of messages or the acks, and says what is proven", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history } = yield* runFor("1 minute")
       const kept: ReadonlyArray<ReadonlyArray<Provable>> = [["acks"], ["messages"], ["messages", "acks"]]
       for (const covers of kept) {
         history.covers = new Set(covers)
@@ -196,9 +188,7 @@ describe("a device that loses its session", () => {
 
   it.effect("keeps its gap open while the history cannot be read, and tries again less and less often", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history } = yield* runFor("1 minute")
       history.mode = "fail"
       const asked = history.requests.length
       gateway.live(one)[0]!.lose("transport")
@@ -214,9 +204,7 @@ describe("a device that loses its session", () => {
 
   it.effect("has one gap under the gravest cause, when the gateway turns out to be down", () =>
     Effect.gen(function*() {
-      const { gateway } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway } = yield* runFor("1 minute")
       gateway.mode = "upstreamDown"
       gateway.up = false
       gateway.live(one)[0]!.lose("transport")
@@ -234,9 +222,7 @@ describe("a device that loses its session", () => {
 
   it.effect("does not fill the ledger while it flaps and its history cannot be read", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history } = yield* runFor("1 minute")
       history.mode = "fail"
       for (let loss = 0; loss < 30; loss++) {
         gateway.live(one)[0]?.lose("transport")
@@ -266,9 +252,7 @@ describe("a device that is deaf", () => {
 
   it.effect("is found within 60 s where messages come often, connects anew, and misses nothing", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const life = yield* live(gateway)
-      yield* pass("5 seconds")
+      const { gateway, history, life } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 30, null)
       const deafAt = 5 + 30 * 4
       yield* chatter(gateway, history, 15, gateway.live(one)[0]!)
@@ -317,9 +301,7 @@ describe("a device that is deaf", () => {
 
   it.effect("is deaf until something comes, however often a session is opened that delivers nothing", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const life = yield* live(gateway)
-      yield* pass("5 seconds")
+      const { gateway, history, life } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
       yield* chatter(gateway, history, 30, "all")
       assert.isAbove(gateway.openedAt.length, 1)
@@ -336,9 +318,7 @@ describe("a device that is deaf", () => {
 
   it.effect("hears again where a look finds nothing that had not come, although nothing comes", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("5 seconds")
+      const { gateway, history } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
       yield* chatter(gateway, history, 15, "all")
       yield* pass("3 minutes")
@@ -347,9 +327,7 @@ describe("a device that is deaf", () => {
 
   it.effect("is not taken for deaf where messages only take some seconds longer than the history", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("5 seconds")
+      const { gateway, history } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
       // Delivered late to the gateway: stored with an old time, on its way to us for 8 s.
       for (let n = 0; n < 5; n++) {
@@ -397,9 +375,7 @@ describe("a device that is deaf", () => {
     "connects anew less and less often where the gateway withholds messages for good, and still misses nothing",
     () =>
       Effect.gen(function*() {
-        const { gateway, history } = yield* begin(1)
-        yield* live(gateway)
-        yield* pass("5 seconds")
+        const { gateway, history } = yield* runFor("5 seconds")
         yield* chatter(gateway, history, 20, null)
         const opened = gateway.openedAt.length
         yield* chatter(gateway, history, 900, "all")
@@ -414,9 +390,7 @@ describe("a device that is deaf", () => {
 
   it.effect("costs a silent device a request in a quarter of an hour", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { history } = yield* runFor("1 minute")
       const asked = history.requests.length
       yield* pass("2 hours", "5 seconds")
       assert.isAtMost(history.requests.length - asked, 15)
@@ -426,9 +400,7 @@ describe("a device that is deaf", () => {
 describe("a process that ends", () => {
   it.effect("leaves a gap from its last sign of life, also if it is killed, and the next one closes it", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("10 minutes")
+      const { gateway, history, life: first } = yield* runFor("10 minutes")
       yield* first.kill
       history.keep(yield* arriving(one, { waId: "MISSED" }))
       yield* TestClock.adjust("5 minutes")
@@ -445,9 +417,7 @@ describe("a process that ends", () => {
   it.effect("leaves no gap of a time before the device was added", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1 hour")
-      const { gateway, history } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("10 seconds")
+      const { gateway, history, life: first } = yield* runFor("10 seconds")
       yield* first.kill
       history.keep(yield* arriving(one))
       yield* TestClock.adjust("1 minute")
@@ -478,9 +448,7 @@ describe("a process that ends", () => {
 
   it.effect("writes its gap down itself where it is stopped in order", () =>
     Effect.gen(function*() {
-      const { gateway } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("10 minutes")
+      const { gateway, life: first } = yield* runFor("10 minutes")
       yield* first.stop
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [[
         "process-down",
@@ -493,9 +461,7 @@ describe("a process that ends", () => {
 
   it.effect("that is killed while it reads a history leaves the gap open, and the next one reads again", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history, life: first } = yield* runFor("1 minute")
       gateway.live(one)[0]!.lose("transport")
       history.mode = "hang"
       for (let n = 0; n < 3; n++) history.keep(yield* arriving(one))
@@ -511,9 +477,7 @@ describe("a process that ends", () => {
 
   it.effect("that dies when it has read rows and judged none leaves the verdict to the next one", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history, life: first } = yield* runFor("1 minute")
       for (const waId of ["HEARD", "UNHEARD", "HEARD LATER"]) {
         const draft = yield* arriving(one, { waId })
         history.keep(draft)
@@ -538,9 +502,7 @@ describe("a process that ends", () => {
 
   it.effect("finds that a device was deaf between two of its gaps, whose histories could not be read", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history } = yield* runFor("1 minute")
       const heard = yield* arriving(one)
       history.keep(heard)
       yield* say(gateway, heard)
@@ -563,9 +525,7 @@ describe("a process that ends", () => {
 
   it.effect("finds afterwards that a device was deaf before it was killed", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const first = yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history, life: first } = yield* runFor("1 minute")
       const heard = yield* arriving(one)
       history.keep(heard)
       yield* say(gateway, heard)
@@ -589,9 +549,7 @@ describe("a process that ends", () => {
 describe("a log that is full", () => {
   it.effect("leaves a gap where a socket is not read for long, and none where it is for a moment", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const life = yield* live(gateway)
-      yield* pass("1 minute")
+      const { gateway, history, life } = yield* runFor("1 minute")
       life.setFull(true)
       yield* say(gateway, yield* arriving(one))
       yield* pass("3 seconds")
@@ -674,9 +632,7 @@ describe("a fleet that comes back", () => {
 describe("a webhook that is turned away", () => {
   it.effect("leaves a gap, until one is taken again or the gateway has given up on it", () =>
     Effect.gen(function*() {
-      const { gateway, history } = yield* begin(1)
-      const life = yield* live(gateway)
-      yield* pass("5 minutes")
+      const { history, life } = yield* runFor("5 minutes")
       yield* life.fleet.refused(one)
       history.keep(yield* arriving(one, { waId: "REFUSED" }))
       yield* pass("10 seconds")

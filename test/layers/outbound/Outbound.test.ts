@@ -1,7 +1,7 @@
 /** Requests on behalf of callers, over real sockets and a real name server. */
 import { createServer as createSecureServer } from "node:https"
 import { createServer } from "node:net"
-import type { AddressInfo, Socket } from "node:net"
+import type { Socket } from "node:net"
 import { networkInterfaces } from "node:os"
 import * as tls from "node:tls"
 import { assert, describe, it } from "@effect/vitest"
@@ -12,6 +12,7 @@ import { resolveWith } from "../../../src/layers/outbound/pinnedAgents.ts"
 import { OutboundHttp } from "../../../src/services/OutboundHttp.ts"
 import { cert, key } from "../../support/certificate.ts"
 import * as DnsServer from "../../support/dnsServer.ts"
+import { listen } from "../../support/listening.ts"
 import * as Receiver from "../../support/subscriber.ts"
 
 const make = (options: Outbound.OutboundOptions) =>
@@ -20,29 +21,17 @@ const make = (options: Outbound.OutboundOptions) =>
 const body = Buffer.from(`{"seq":"1","id":"x","kind":"message.received","deviceId":"dev"}`)
 
 /** A TCP server that does with each connection what the test says, and counts them. */
-const listen = (
+const countConnections = (
   use: (socket: Socket) => void = () => {}
 ): Effect.Effect<{ readonly port: number; readonly connections: () => number }, never, Scope.Scope> =>
   Effect.gen(function*() {
-    const sockets = new Set<Socket>()
     let connections = 0
-    const server = createServer((socket) => {
+    const port = yield* listen(createServer((socket) => {
       connections++
-      sockets.add(socket)
       socket.on("error", () => {})
       use(socket)
-    })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.close()
-          for (const socket of sockets) socket.destroy()
-        })
-    )
-    return { port: (server.address() as AddressInfo).port, connections: () => connections }
+    }))
+    return { port, connections: () => connections }
   })
 
 const post = (outbound: OutboundHttp["Service"], url: string) => outbound.post({ url, headers: {}, body })
@@ -55,7 +44,7 @@ describe("a name that leads to a private address", () => {
 
   it.live("is refused when it is given and when it is called, and nothing is connected", () =>
     Effect.gen(function*() {
-      const target = yield* listen()
+      const target = yield* countConnections()
       for (const address of forbidden) {
         const dns = yield* DnsServer.start(() => [address])
         const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
@@ -68,7 +57,7 @@ describe("a name that leads to a private address", () => {
 
   it.live("is refused when it was public at registration and is bound to another address later", () =>
     Effect.gen(function*() {
-      const target = yield* listen()
+      const target = yield* countConnections()
       const dns = yield* DnsServer.start((_, count) => [count === 1 ? "1.1.1.1" : "127.0.0.1"])
       const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
       const url = `https://rebound.example.com:${target.port}/`
@@ -79,7 +68,7 @@ describe("a name that leads to a private address", () => {
 
   it.live("is refused where only one of its addresses is private", () =>
     Effect.gen(function*() {
-      const target = yield* listen()
+      const target = yield* countConnections()
       const dns = yield* DnsServer.start(() => ["1.1.1.1", "127.0.0.1"])
       const outbound = yield* make({ allowPrivate: false, resolve: resolveWith([dns.address]) })
       assert.strictEqual(yield* failure(post(outbound, `https://both.example.com:${target.port}/`)), "address")
@@ -139,19 +128,19 @@ describe("a request", () => {
   it.live("that is not answered ends in time: silence, one byte per second, an endless head, a closed connection", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true, requestMillis: 700 })
-      const silent = yield* listen()
-      const slow = yield* listen((socket) => {
+      const silent = yield* countConnections()
+      const slow = yield* countConnections((socket) => {
         let at = 0
         const text = "HTTP/1.1 200 OK\r\n\r\n"
         const timer = setInterval(() => socket.write(text[at++ % text.length]!), 100)
         socket.on("close", () => clearInterval(timer))
       })
-      const endless = yield* listen((socket) => {
+      const endless = yield* countConnections((socket) => {
         socket.write("HTTP/1.1 200 OK\r\n")
         const timer = setInterval(() => socket.write(`x-${"a".repeat(1000)}: b\r\n`), 1)
         socket.on("close", () => clearInterval(timer))
       })
-      const closing = yield* listen((socket) => socket.on("data", () => socket.destroy()))
+      const closing = yield* countConnections((socket) => socket.on("data", () => socket.destroy()))
       const reasons = yield* Effect.forEach(
         [silent, slow, endless, closing],
         ({ port }) => failure(post(outbound, `http://127.0.0.1:${port}/`)),
@@ -164,7 +153,7 @@ describe("a request", () => {
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
       let sent = 0
-      const huge = yield* listen((socket) => {
+      const huge = yield* countConnections((socket) => {
         const chunk = Buffer.alloc(64 * 1024, 120)
         socket.write(`HTTP/1.1 200 OK\r\ncontent-length: ${2 * 1024 ** 3}\r\n\r\n`)
         const fill = () => {
@@ -175,7 +164,7 @@ describe("a request", () => {
       })
       assert.strictEqual((yield* post(outbound, `http://127.0.0.1:${huge.port}/`)).status, 200)
       assert.isBelow(sent, 64 * 1024 * 1024)
-      const dripping = yield* listen((socket) => {
+      const dripping = yield* countConnections((socket) => {
         socket.write("HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 1000\r\n\r\n")
         const timer = setInterval(() => socket.write("x"), 50)
         socket.on("close", () => clearInterval(timer))
@@ -191,22 +180,12 @@ describe("a request", () => {
         _,
         response
       ) => response.writeHead(204).end())
-      yield* Effect.acquireRelease(
-        Effect.callback<void>((resume) => {
-          server.listen(0, "127.0.0.1", () => resume(Effect.void))
-        }),
-        () =>
-          Effect.sync(() => {
-            server.close()
-            server.closeAllConnections()
-          })
-      )
+      const port = yield* listen(server)
       const trusted = tls.getCACertificates("default")
       yield* Effect.acquireRelease(
         Effect.sync(() => tls.setDefaultCACertificates([...trusted, cert])),
         () => Effect.sync(() => tls.setDefaultCACertificates(trusted))
       )
-      const { port } = server.address() as AddressInfo
       const outbound = yield* make({ allowPrivate: true, resolve: async () => ["127.0.0.1"] })
       assert.strictEqual((yield* post(outbound, `https://hooks.example.com:${port}/`)).status, 204)
       assert.deepStrictEqual(names, ["hooks.example.com"])
@@ -221,7 +200,7 @@ describe("a request", () => {
   it.live("takes an answer that comes before its body is sent", () =>
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
-      const early = yield* listen((socket) =>
+      const early = yield* countConnections((socket) =>
         socket.once("data", () => {
           socket.end("HTTP/1.1 413 Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
           socket.pause()
@@ -235,7 +214,7 @@ describe("a request", () => {
     Effect.gen(function*() {
       const outbound = yield* make({ allowPrivate: true })
       const answered: Array<Socket> = []
-      const server = yield* listen((socket) =>
+      const server = yield* countConnections((socket) =>
         socket.on("data", () => {
           if (answered.includes(socket)) socket.destroy()
           else {

@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, type Scope } from "effect"
 import * as net from "node:net"
-import type { AddressInfo } from "node:net"
 import { Origin } from "../../../../src/layers/gateways/http/Origin.ts"
 import { type PooledRequest, RequestPool } from "../../../../src/layers/gateways/http/RequestPool.ts"
+import { listen } from "../../../support/listening.ts"
 
 interface Server {
   readonly pool: (options?: { readonly connectionsMax?: number; readonly idleMillisMax?: number }) => RequestPool
@@ -31,17 +31,7 @@ const serve = (onRequest: (socket: net.Socket, text: string) => void): Effect.Ef
         onRequest(socket, data.toString("latin1"))
       })
     })
-    yield* Effect.acquireRelease(
-      Effect.callback<void>((resume) => {
-        server.listen(0, "127.0.0.1", () => resume(Effect.void))
-      }),
-      () =>
-        Effect.sync(() => {
-          server.close()
-          for (const socket of open) socket.destroy()
-        })
-    )
-    const { port } = server.address() as AddressInfo
+    const port = yield* listen(server)
     const pools: Array<RequestPool> = []
     yield* Effect.addFinalizer(() => Effect.sync(() => pools.forEach((pool) => pool.close())))
     return {
