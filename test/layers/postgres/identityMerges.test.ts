@@ -226,8 +226,8 @@ it.live("an erasure under a merge leaves nothing of the text, and a repeat of it
     assert.deepStrictEqual((yield* log.append(other as never)).map((result) => result._tag), ["Duplicate"])
   }).pipe(Effect.scoped))
 
-/** How often an append of new messages looks into each generation. */
-const countProbes = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
+/** The generations that an append of twenty new messages looks into, and the rows of filters that it reads. */
+const readByAppend = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const [{ head }] = (yield* sql`select max(seq)::float8 as head from events`) as unknown as [{ head: number }]
   const groups = Array.from({ length: 20 }, () => ({
     drafts: [prepare(messageDraft({ device: freshDevice() }), () => makeEventId(Date.now()))],
@@ -237,10 +237,14 @@ const countProbes = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const statement = appendStatement({ groups, moves: [], floor: head })
   return yield* sql.withTransaction(Effect.gen(function*() {
     yield* sql.unsafe(statement.sql, statement.parameters)
-    const rows = yield* sql<{ relation: string; probes: number }>`
-      select relname as relation, idx_scan::float8 as probes from pg_stat_xact_user_tables
-      where relname in (select relation from log_partitions where parent = 'identities') and idx_scan > 0`
-    return rows.map(({ relation }) => relation)
+    const rows = yield* sql<{ relation: string; probes: number; rows: number }>`
+      select relname as relation, idx_scan::float8 as probes, idx_tup_fetch::float8 as rows from pg_stat_xact_user_tables
+      where relname = 'identity_filters' or relname in (select relation from log_partitions where parent = 'identities')`
+    return {
+      generations: rows.flatMap((row) => row.probes > 0 && row.relation !== "identity_filters" ? [row.relation] : [])
+        .sort(),
+      filterRows: rows.find(({ relation }) => relation === "identity_filters")?.rows
+    }
   }))
 })
 
@@ -249,11 +253,13 @@ it.live("an append probes no generation that is in the filters for a key that th
     const { log, sql } = yield* smallGenerations
     const drafts = [...yield* append(log, 220)]
     assert.deepStrictEqual(
-      (yield* countProbes(sql)).sort(),
+      (yield* readByAppend(sql)).generations,
       ["identities_1", "identities_101", "identities_151", "identities_201", "identities_51"]
     )
     yield* log.mergeIdentities
-    assert.deepStrictEqual(yield* countProbes(sql), ["identities_201"])
+    const { filterRows, generations } = yield* readByAppend(sql)
+    assert.deepStrictEqual(generations, ["identities_201"])
+    assert.isAtMost(filterRows!, 5, "of each key its own bucket, most of which are empty")
     const [first] = yield* log.append(drafts.slice(0, 1))
     assert.strictEqual(first?._tag, "Duplicate")
   }).pipe(Effect.scoped))
@@ -294,4 +300,19 @@ it.live("a message that the filters have is known by each spelling of its chat",
       const [again] = yield* log.append([messageDraft({ device, waId, chat })])
       assert.strictEqual(again?._tag, "Duplicate", `${waId} in ${chat}`)
     }
+  }).pipe(Effect.scoped))
+
+it.live("an append starts no parallel workers, whatever the planner believes of tables that were never analyzed", () =>
+  Effect.gen(function*() {
+    const { log, sql } = yield* smallGenerations
+    yield* sql`create table seen (workers text)`
+    yield* sql`create function note_workers() returns trigger language plpgsql as $$ begin
+      insert into seen values (current_setting('max_parallel_workers_per_gather')); return null;
+    end $$`
+    yield* sql`create trigger note_workers after insert on identities execute function note_workers()`
+    const [device, waId] = [freshDevice(), freshWaId()]
+    yield* log.append([messageDraft({ device, waId })])
+    // A batch with a repeat is written by the other function.
+    yield* log.append([messageDraft({ device, waId }), messageDraft({ device })])
+    assert.deepStrictEqual(yield* sql`select workers from seen`, [{ workers: "0" }, { workers: "0" }])
   }).pipe(Effect.scoped))

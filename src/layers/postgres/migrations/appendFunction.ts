@@ -30,7 +30,8 @@
  *
  * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned plans
- * look expensive enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch).
+ * look expensive enough to be compiled at every call, which takes longer than running them (measured: 46 ms per batch). For the
+ * same reason there are no parallel workers: over tables that were never analyzed, each append started two (1.3 ms).
  */
 import { maybeKnown } from "./filterFunctions.ts"
 import { effectColumns, frequentTags } from "../../../services/LogEffect.ts"
@@ -94,7 +95,7 @@ export const movedCursors = `    if cardinality(c_sink) > 0 then
 
 /** Of both functions that append; see above. */
 export const settings = `set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
-  set plan_cache_mode = force_generic_plan set jit = off`
+  set plan_cache_mode = force_generic_plan set jit = off set max_parallel_workers_per_gather = 0`
 
 export const appendFunction = `create or replace function columba_append_v1(
     p_floor float8, p_rare text, p_listener text, ${appendArrays.map(([name, type]) => `${name} ${type}`).join(", ")}

@@ -44,7 +44,10 @@ const bitAt = (probe: number): string => `((k.hash >> ${Math.log2(rowBits) * pro
 /** A row in which the bits of one key alone are set. */
 const rowOfKey = probes.reduce((row, probe) => `set_bit(${row}, ${bitAt(probe)}, 1)`, "v_none")
 
-/** Those of the keys in the array `keys` that may be known by a generation that is in the filters. */
+/**
+ * Those of the keys in the array `keys` that may be known by a generation that is in the filters. The offset keeps the
+ * planner from joining the two: while the table is small, it would read all of it, and keep that plan.
+ */
 export const maybeKnown = (keys: string): string =>
   `array(
         select k.key
@@ -53,6 +56,7 @@ export const maybeKnown = (keys: string): string =>
           select 1 from identity_filters f where f.bucket = ${bucketOf} and ${
     probes.map((probe) => `get_bit(f.bits, ${bitAt(probe)}) = 1`).join(" and ")
   }
+          offset 0
         )
       )`
 
