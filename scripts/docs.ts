@@ -5,6 +5,10 @@
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { Context } from "effect"
+import { Api } from "../src/contracts/Api.ts"
+import { RequiredReach, RequiredScope } from "../src/contracts/Authorization.ts"
+import type { Reach } from "../src/contracts/Authorization.ts"
 import { variables } from "../src/layers/settingsVariables.ts"
 import type { Variable } from "../src/layers/settingsVariables.ts"
 import * as dashboard from "./dashboard.ts"
@@ -23,7 +27,27 @@ const settings = (): string =>
     ])
   )
 
-const sections: Readonly<Record<string, () => string>> = { catalogue, envelope, kinds, settings }
+/** What a limited key gets, in the words of the page. */
+const limited = {
+  device: "its devices; others look unknown",
+  filter: "what belongs to its devices",
+  fleet: "no",
+  server: "yes"
+} as const satisfies Record<Reach, string>
+
+const scopes = (): string =>
+  table(
+    ["operation", "scope", "for a key with a list of devices"],
+    Object.values(Api.groups).flatMap((group) =>
+      Object.values(group.endpoints).map(({ annotations, method, path }) => [
+        `\`${method} ${path.replace(/:(\w+)/g, "{$1}")}\``,
+        `\`${Context.getUnsafe(annotations as Context.Context<RequiredScope>, RequiredScope)}\``,
+        limited[Context.getUnsafe(annotations as Context.Context<RequiredReach>, RequiredReach)]
+      ])
+    )
+  )
+
+const sections: Readonly<Record<string, () => string>> = { catalogue, envelope, kinds, scopes, settings }
 
 const marked = /(<!-- (\w+): generated[^\n]*-->\n)[\s\S]*?(<!-- \/\2 -->)/g
 

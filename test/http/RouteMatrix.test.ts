@@ -22,7 +22,7 @@ import { ask, makeScript, messageDraft, startServer } from "../support/surface.t
 import type { Json } from "../support/surface.ts"
 
 /** Documented, and judged by the signature of what is posted and not by a key. */
-const signed = ["webhooks.receive"]
+const signed = new Set(["webhooks.receive"])
 
 /** Bodies that their examples are not good for: these name a host that would be looked up. */
 const bodies: Readonly<Record<string, object>> = {
@@ -91,7 +91,7 @@ const httpTargets = (url: string, document: Json): ReadonlyArray<Target> => {
       )
     )
   )
-  return routesOf(document).filter(({ id }) => !signed.includes(id)).map(({ body, id, method, path }): Target => {
+  return routesOf(document).filter(({ id }) => !signed.has(id)).map(({ body, id, method, path }): Target => {
     const needs = declared.get(id)
     if (needs === undefined) throw new Error(`${method} ${path} is documented and declares no scope`)
     return {
