@@ -26,11 +26,9 @@ import {
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
-import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { DeviceFleet } from "../../services/DeviceFleet.ts"
 import type { ActorView } from "../../services/DeviceFleet.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
-import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { FleetSettings } from "../../services/FleetSettings.ts"
 import { GapRepository } from "../../services/GapRepository.ts"
@@ -39,7 +37,6 @@ import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { ServerIdentity } from "../../services/ServerIdentity.ts"
-import { initial } from "../device/ActorState.ts"
 import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
@@ -48,7 +45,7 @@ import { push, refuseWebhook } from "../device/hearing.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { restore } from "../device/memory.ts"
 import { forget, restoreReception } from "../device/restoreReception.ts"
-import { recordAgain, stateDraft, tellHeld } from "../device/telling.ts"
+import { recordAgain, tellHeld } from "../device/telling.ts"
 import * as SendQueue from "../sending/SendQueue.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
@@ -56,6 +53,9 @@ import { DatabaseTime } from "./DatabaseTime.ts"
 import * as LoginFlows from "../login/LoginFlows.ts"
 import * as RemoteRefusals from "./RemoteRefusals.ts"
 import * as GapMeter from "./GapMeter.ts"
+import * as InactiveDevices from "./InactiveDevices.ts"
+import { claimMax } from "./InactiveDevices.ts"
+import type { Ended } from "./InactiveDevices.ts"
 import * as Heartbeat from "./Heartbeat.ts"
 import type { Forgotten } from "./Heartbeat.ts"
 
@@ -67,9 +67,6 @@ const retryDelay = Duration.seconds(5)
 
 /** What is given to the log is committed within milliseconds; longer means that the database is away. */
 const flushMax = Duration.seconds(5)
-
-/** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
-const claimMax = 500
 
 /** Questions for the owners of devices at a time, should another process have claimed many. */
 const ownersAtOnce = 8
@@ -94,8 +91,7 @@ const make = Effect.gen(function*() {
   const cells = new Map<DeviceId, DeviceCell>()
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
   const warnedAbout = new Set<string>()
-  /** Devices without an actor whose end is recorded, with the rule of that record. */
-  const recordedInactive = new Map<DeviceId, StopRule>()
+  const inactive = yield* InactiveDevices.make(owner)
   /** Their actors were refused as stale; by whose claim is looked up before anything else. */
   const refused = new Set<DeviceId>()
   /** Claimed by another process since. Claiming them back would begin a fight; a new fleet may. */
@@ -116,7 +112,7 @@ const make = Effect.gen(function*() {
     function*(device: DesiredDevice) {
       const cell = yield* hosts.admit(device)
       warnedAbout.delete(device.gateway)
-      recordedInactive.delete(device.id)
+      inactive.recorded.delete(device.id)
       return { admitted: [cell], absent: [] }
     },
     (effect, device) =>
@@ -188,29 +184,9 @@ const make = Effect.gen(function*() {
     return absent
   })
 
-  /**
-   * Devices that stopped while no process ran them still show their last state. Recorded once per rule: until the record
-   * is committed, the table goes on listing the device as it was. What an earlier process recorded stands.
-   */
-  const recordInactive = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
-    const news = ended.filter(({ device, rule }) => recordedInactive.get(device.id) !== rule)
-    for (const some of Arr.chunksOf(news, claimMax)) {
-      const recorded = yield* repository.recorded(some.map(({ device }) => device.id), 1)
-      const missing = some.filter(({ device, rule }) => !isRecorded(recorded.get(device.id), rule))
-      const claims = missing.length === 0
-        ? new Map<DeviceId, DeviceClaim>()
-        : yield* repository.claim(owner, missing.map(({ device }) => device.id))
-      for (const { device, rule } of missing) {
-        const claimed = claims.get(device.id)
-        if (claimed !== undefined) pushInactive(log, device, claimed.epoch, rule, clock.currentTimeMillisUnsafe())
-      }
-      for (const { device, rule } of some) recordedInactive.set(device.id, rule)
-    }
-  })
-
   const stop = Effect.fnUntraced(function*(cell: DeviceCell, rule: StopRule) {
     cell.stopRule = rule
-    recordedInactive.set(cell.device.id, rule)
+    inactive.recorded.set(cell.device.id, rule)
     yield* FiberMap.remove(fibers, cell.device.id)
     cells.delete(cell.device.id)
   })
@@ -248,16 +224,16 @@ const make = Effect.gen(function*() {
       if (device.active && (cell === undefined || rule !== null)) starting.push(device)
       if (!device.active && cell === undefined) ended.push({ device, rule: "deactivated" })
     }
-    for (const id of ids ?? [...cells.keys(), ...recordedInactive.keys()]) {
+    for (const id of ids ?? [...cells.keys(), ...inactive.recorded.keys()]) {
       const cell = cells.get(id)
       if (desired.has(id)) continue
       if (cell !== undefined) yield* stop(cell, "deactivated")
-      recordedInactive.delete(id)
+      inactive.recorded.delete(id)
     }
     // A new claim would refuse what the actors that stopped have just given to the log: their state and their gaps.
     if (stopped && starting.length > 0) yield* Effect.timeoutOption(log.flush, flushMax)
     for (const some of Arr.chunksOf(starting, claimMax)) if (!closing) ended.push(...(yield* start(some)))
-    if (!closing) yield* recordInactive(ended)
+    if (!closing) yield* inactive.record(ended)
   })
 
   const turn = Semaphore.makeUnsafe(1)
@@ -322,7 +298,7 @@ const make = Effect.gen(function*() {
       for (const id of [...lost, ...refused]) aliveBefore.set(id, forgotten.from)
       lost.clear()
       refused.clear()
-      recordedInactive.clear()
+      inactive.recorded.clear()
       changed.add(null)
     },
     Semaphore.withPermit(turn),
@@ -410,12 +386,6 @@ const make = Effect.gen(function*() {
   })
 })
 
-/** A device without an actor, and why. */
-interface Ended {
-  readonly device: DesiredDevice
-  readonly rule: StopRule
-}
-
 /** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
 export const layer = Layer.effect(DeviceFleet, make).pipe(
   Layer.provide(ActorHosts.layer),
@@ -437,22 +407,6 @@ const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   if (device.reconnectRequests > cell.device.reconnectRequests) cell.post({ _tag: "ReconnectRequested" })
   if (device.releaseRequests > cell.device.releaseRequests) cell.post({ _tag: "ReleaseRequested" })
   cell.device = device
-}
-
-const isRecorded = (recorded: RecordedDevice | undefined, rule: StopRule): boolean =>
-  recorded?.device.state._tag === "Inactive" && recorded.transitions[0]?.data.rule === rule
-
-const pushInactive = (
-  log: EventLog["Service"],
-  device: DesiredDevice,
-  epoch: number,
-  rule: StopRule,
-  now: number
-): void => {
-  const actorState = initial(device.jid)
-  const draft = stateDraft(device, { from: actorState.state._tag, rule, failure: null, steps: [] }, actorState, now)
-  // Refused: another process has claimed the device, and records its state.
-  log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }
 
 /** What is not as it should be; a device without a webhook hears nothing where live events come by webhook. */

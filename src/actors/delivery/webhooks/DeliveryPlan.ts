@@ -14,28 +14,8 @@ import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscr
 import * as bounds from "../../../services/subscriptionBounds.ts"
 import { DeliveryWindow } from "./DeliveryWindow.ts"
 import type { Entry } from "./DeliveryWindow.ts"
+import { HeldDevice } from "./HeldDevice.ts"
 import type { Consequence, Job, PlanOptions, Reported, Step } from "./deliverySteps.ts"
-
-interface Held {
-  readonly device: DeviceId
-  /** The first number of the device that is not delivered. */
-  seq: number
-  failures: number
-  dueAt: number
-  /** The wait before the next attempt is not one of the schedule (a new process tries soon), so it does not count. */
-  free: boolean
-  outcome: DeliveryOutcome
-  status: number | null
-  /** No read before: storage was away. */
-  readAt: number
-  /** As far as its events were read, and those that were. */
-  after: number
-  loaded: Array<LoggedEvent>
-  state: "waiting" | "reading" | "sending"
-  since: string
-  /** How many successes there had been when it failed first: without another one, the endpoint itself is down. */
-  successes: number
-}
 
 interface Circuit {
   readonly since: string
@@ -47,9 +27,6 @@ interface Circuit {
   detail: string | null
 }
 
-/** Storage was away while a held device was read. */
-const readAgainAfterMillis = 1_000
-
 /** A new process tries again within this time, however long the last wait was. */
 const resumeWithinMillis = 5_000
 
@@ -59,7 +36,7 @@ const endpointWide: ReadonlySet<DeliveryOutcome> = new Set(["throttled", "forbid
 export class DeliveryPlan {
   readonly #window: DeliveryWindow
   readonly #busy = new Set<DeviceId>()
-  readonly #held = new Map<DeviceId, Held>()
+  readonly #held = new Map<DeviceId, HeldDevice>()
   #circuit: Circuit | null = null
   /** Devices that have failed since the last success. */
   readonly #failing = new Set<DeviceId>()
@@ -93,21 +70,15 @@ export class DeliveryPlan {
     for (const { attempts, deviceId, outcome, seq, since, status } of health.held) {
       // Beyond the cursor only where an older database has come back.
       if (seq > cursor) continue
-      this.#held.set(deviceId, {
+      const held = new HeldDevice({
         device: deviceId,
         seq,
-        failures: attempts,
-        dueAt: soon(),
-        free: true,
-        outcome,
-        status,
-        readAt: now,
-        after: seq - 1,
-        loaded: [],
-        state: "waiting",
+        now,
         since,
         successes: (health.lastDeliveredAt ?? "") > since ? -1 : 0
       })
+      held.tryFreely(soon())
+      this.#held.set(deviceId, Object.assign(held, { failures: attempts, outcome, status }))
     }
     if (health.failing !== null) {
       const { attempts, attemptsMax: _, ...failing } = health.failing
@@ -221,7 +192,7 @@ export class DeliveryPlan {
     const room = bounds.concurrencyMax - this.#countLoaded()
     for (const held of this.#held.values()) {
       if (held.state !== "waiting" || (held.loaded.length === 0 && room <= 0)) continue
-      const dueAt = Math.max(held.dueAt, readableAt(held))
+      const dueAt = Math.max(held.dueAt, held.readableAt)
       if (dueAt <= now) return this.#tryHeld(held)
       wakeAt = earlier(wakeAt, dueAt)
     }
@@ -234,7 +205,7 @@ export class DeliveryPlan {
   /** Held devices that have events in memory, or are about to. */
   #countLoaded(): number {
     let count = 0
-    for (const held of this.#held.values()) if (held.state !== "waiting" || held.loaded.length > 0) count++
+    for (const held of this.#held.values()) if (held.isLoaded) count++
     return count
   }
 
@@ -247,7 +218,7 @@ export class DeliveryPlan {
     let wakeAt: number | null = null
     for (const held of this.#held.values()) {
       if (held.state === "reading") return idle
-      if (readableAt(held) <= now) return this.#tryHeld(held)
+      if (held.readableAt <= now) return this.#tryHeld(held)
       wakeAt = earlier(wakeAt, held.readAt)
     }
     const waiting = this.#firstWaiting()
@@ -262,7 +233,7 @@ export class DeliveryPlan {
     return this.#window.firstWaiting(this.#busy)
   }
 
-  #tryHeld(held: Held): Step {
+  #tryHeld(held: HeldDevice): Step {
     const event = held.loaded[0]
     if (event === undefined) {
       held.state = "reading"
@@ -295,19 +266,8 @@ export class DeliveryPlan {
   ): void {
     const held = this.#held.get(device)
     if (held === undefined) return
-    held.state = "waiting"
-    if (page === null) {
-      held.readAt = now + readAgainAfterMillis
-      return
-    }
-    // What is beyond the window comes by the window, once the device is released.
-    held.loaded = page.events.filter(({ seq }) => seq <= this.through)
-    held.after = Math.min(page.through, this.through)
-    if (held.loaded[0] !== undefined && held.loaded[0].seq !== held.seq) {
-      // Its event is gone: erased from the log by retention, or moved past.
-      held.seq = held.loaded[0].seq
-      held.failures = 0
-    }
+    held.read(page, this.through, now)
+    if (page === null) return
     this.#releaseIfCaughtUp(held)
   }
 
@@ -315,17 +275,14 @@ export class DeliveryPlan {
   heldExpired(device: DeviceId, oldest: number): void {
     const held = this.#held.get(device)
     if (held === undefined) return
-    held.state = "waiting"
-    held.after = Math.max(held.after, oldest - 1)
-    held.seq = held.after + 1
-    held.failures = 0
+    held.expired(oldest)
     this.#expired++
     this.#healthVersion++
     this.#releaseIfCaughtUp(held)
   }
 
-  #releaseIfCaughtUp(held: Held): void {
-    if (held.loaded.length > 0 || held.after < this.through) return
+  #releaseIfCaughtUp(held: HeldDevice): void {
+    if (!held.hasCaughtUp(this.through)) return
     this.#held.delete(held.device)
     this.#healthVersion++
   }
@@ -345,14 +302,11 @@ export class DeliveryPlan {
       return { _tag: "Disable", reason: "gone" }
     }
     const failed = held ?? this.#hold(job.event, now, at)
-    failed.state = "waiting"
-    // Read again when it is due, because it may be erased meanwhile.
-    failed.loaded = []
-    failed.after = failed.seq - 1
-    failed.outcome = reported.outcome
-    failed.status = reported.status
+    failed.failed(reported)
     // A probe that fails leaves its device as it was: what counts is the circuit's own count.
-    if (this.#circuit === null || held === undefined) this.#count(failed, now)
+    if (this.#circuit === null || held === undefined) {
+      failed.countFailure(now, (failures) => this.#jittered(bounds.retryDelayMillis(failures)))
+    }
     if (this.#circuit !== null) this.#moveToEnd(failed)
     this.#healthVersion++
     const consequence = reported.outcome === "refused"
@@ -367,20 +321,12 @@ export class DeliveryPlan {
   /** What was not sent leaves the memory, and is read again once the circuit is closed. */
   #forgetWaiting(): void {
     for (const held of this.#held.values()) {
-      if (held.state !== "waiting") continue
-      held.loaded = []
-      held.after = held.seq - 1
+      if (held.state === "waiting") held.forgetEvents()
     }
     this.#window.forgetWaiting()
   }
 
-  #count(failed: Held, now: number): void {
-    if (!failed.free) failed.failures++
-    failed.free = false
-    failed.dueAt = now + this.#jittered(bounds.retryDelayMillis(Math.max(1, failed.failures)))
-  }
-
-  #moveToEnd(held: Held): void {
+  #moveToEnd(held: HeldDevice): void {
     this.#held.delete(held.device)
     this.#held.set(held.device, held)
   }
@@ -397,49 +343,24 @@ export class DeliveryPlan {
     this.#circuit = null
     this.#healthVersion++
     // All that waited, soon: the endpoint is back.
-    for (const held of this.#held.values()) {
-      held.dueAt = now
-      held.free = true
-    }
+    for (const held of this.#held.values()) held.tryFreely(now)
   }
 
-  #heldAdvances(held: Held, now: number, at: string): void {
-    const [delivered, ...rest] = held.loaded
-    held.loaded = rest
-    held.seq = rest[0]?.seq ?? Math.max(held.after, delivered?.seq ?? 0) + 1
-    held.failures = 0
-    held.free = false
-    held.dueAt = now
-    held.state = "waiting"
-    held.since = at
-    held.successes = this.#successes
+  #heldAdvances(held: HeldDevice, now: number, at: string): void {
+    held.delivered(now, at, this.#successes)
     this.#healthVersion++
     this.#releaseIfCaughtUp(held)
   }
 
   /** The device leaves the window. Its events are read from the log again, because they may be many. */
-  #hold(event: LoggedEvent, now: number, at: string): Held {
-    const held: Held = {
-      device: event.deviceId,
-      seq: event.seq,
-      failures: 0,
-      dueAt: now,
-      free: false,
-      outcome: "failed",
-      status: null,
-      readAt: now,
-      after: event.seq - 1,
-      loaded: [],
-      state: "waiting",
-      since: at,
-      successes: this.#successes
-    }
-    this.#held.set(event.deviceId, held)
-    this.#window.dropDevice(event.deviceId)
+  #hold({ deviceId, seq }: LoggedEvent, now: number, at: string): HeldDevice {
+    const held = new HeldDevice({ device: deviceId, seq, now, since: at, successes: this.#successes })
+    this.#held.set(deviceId, held)
+    this.#window.dropDevice(deviceId)
     return held
   }
 
-  #putBack(job: Job, held: Held | undefined): void {
+  #putBack(job: Job, held: HeldDevice | undefined): void {
     if (held !== undefined) held.state = "waiting"
     if (job.from === "window") this.#window.putBack(job.event)
   }
@@ -477,15 +398,10 @@ export class DeliveryPlan {
   }
 
   /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */
-  #exhausted(held: Held, now: number, at: string): Consequence {
+  #exhausted(held: HeldDevice, now: number, at: string): Consequence {
     if (held.successes === this.#successes) return { _tag: "Disable", reason: "failing" }
     this.#abandoned++
-    held.seq += 1
-    held.after = held.seq - 1
-    held.failures = 0
-    held.dueAt = now
-    held.since = at
-    held.successes = this.#successes
+    held.abandon(now, at, this.#successes)
     return { _tag: "Abandoned" }
   }
 
@@ -493,9 +409,6 @@ export class DeliveryPlan {
     return millis * (1 - bounds.retryJitter + 2 * bounds.retryJitter * this.#random())
   }
 }
-
-/** A device whose event is in memory needs no read. */
-const readableAt = (held: Held): number => held.loaded.length > 0 ? 0 : held.readAt
 
 const earlier = (one: number | null, other: number): number => one === null ? other : Math.min(one, other)
 

@@ -19,7 +19,7 @@ import type { SessionTarget } from "../../../services/GatewayParts.ts"
 import { monotonicMillis } from "../../../services/monotonic.ts"
 import type { RestClient } from "../RestClient.ts"
 import { asPayload, textIn } from "./payloads.ts"
-import type { FindLids, FindPhone } from "./WahaDecoder.ts"
+import type { FindLids, FindPhone } from "./messagePlace.ts"
 import { isSuccess, type WahaRest } from "./WahaRest.ts"
 
 export interface LidMap {

@@ -8,20 +8,19 @@
 import type { Schema } from "effect"
 import type { Alias, EventDraft, EventIdentity } from "../../../domain/Event.ts"
 import type { MediaData, MessageActionData } from "../../../domain/EventData.ts"
-import { canonical, isLid } from "../../../domain/Jid.ts"
+import { canonical } from "../../../domain/Jid.ts"
 import type { AckStatus } from "../../../domain/Message.ts"
 import { deriveMessageId, makeEventId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
-import type { Place } from "../places.ts"
 import { depthMax, isTooDeep } from "../depth.ts"
 import { type Frame, gatewayKind, rejected } from "../eventDecoder.ts"
 import { mayLoseNumbers, parseExact } from "../exactNumbers.ts"
 import { liveOrigin, type MakeEventId, repeatableOrigin } from "../rejects.ts"
 import { readTimestamp } from "../timestamps.ts"
+import { type FindLids, type FindPhone, locate, type MessagePlace, pickSpelling, type Source } from "./messagePlace.ts"
 import {
   asPayload,
   type Envelope,
-  type MessageRef,
   type Payload,
   readAckStatus,
   readEnvelope,
@@ -29,12 +28,6 @@ import {
   readSeconds,
   textIn
 } from "./payloads.ts"
-
-/** The phone address that a hidden id stands for, as far as the gateway has told. Both canonical. */
-export type FindPhone = (lid: string) => string | null
-
-/** The other way round: hidden ids of a phone address. All canonical. */
-export type FindLids = (phone: string) => ReadonlyArray<string>
 
 /** What a text is decoded against. */
 export interface Reading {
@@ -44,20 +37,6 @@ export interface Reading {
   /** Hidden ids under which a phone address may stand in the log already. */
   readonly findLids?: FindLids | undefined
   readonly makeId?: MakeEventId | undefined
-}
-
-/** A payload to decode, with what its surroundings say. */
-interface Source extends Frame {
-  readonly findPhone: FindPhone
-  readonly findLids?: FindLids | undefined
-  readonly payload: Payload
-  /** The payload with the text of numbers that a double cannot hold. */
-  readonly exact: Payload
-  /** The account's own address, canonical. */
-  readonly account: string | null
-  readonly accountLid: string | null
-  /** When it happened, as the gateway claims; null if it claims nothing. */
-  readonly claimed: string | null
 }
 
 /** The session events of one socket frame. */
@@ -191,61 +170,6 @@ const readStatus = ({ payload }: Source, { me }: Envelope): ReadonlyArray<Sessio
       // `STARTING`, `STOPPED`, `FAILED`, and what later versions may add.
       return [{ _tag: "UpstreamDisconnected", reason: `the session is ${(status ?? "?").slice(0, statusMax)}` }]
   }
-}
-
-/** Who a message object is about. */
-interface MessagePlace extends Place {
-  readonly waId: string
-  readonly fromMe: boolean
-  readonly aliases: ReadonlyArray<Alias>
-}
-
-/**
- * Chat and sender of a message object. The id says the most: for messages of our own and for acks, engines differ in
- * whether `from` is the account or the chat, so only of somebody else's message `from` is another spelling of the chat.
- */
-const locate = (source: Source, payload: Payload, ref: MessageRef, isAck = false): MessagePlace | null => {
-  const fromMe = typeof payload.fromMe === "boolean" ? payload.fromMe : ref.fromMe ?? false
-  const aliases = new Map<string, Alias>()
-  const spelledTwice = !fromMe && !isAck
-  const pick = (first: string | null, second: string | null) =>
-    pickSpelling(source, spelledTwice ? [first, second] : [first ?? second], aliases)
-  const chat = pick(ref.chat, otherSide(source, payload, fromMe))
-  if (chat === null) return null
-  const author = pick(ref.participant, textIn(payload, "participant"))
-  const sender = fromMe
-    ? source.account ?? author ?? ""
-    : author ?? (chat.endsWith("@g.us") ? "" : chat)
-  return { waId: ref.waId, fromMe, chat, sender, aliases: [...aliases.values()] }
-}
-
-/** `from` or `to`: the one that is not the account, and the one that should be it where both are. */
-const otherSide = ({ account }: Source, payload: Payload, fromMe: boolean): string | null => {
-  const sides = (fromMe ? ["to", "from"] : ["from", "to"]).flatMap((key) => textIn(payload, key) ?? [])
-  return sides.find((side) => canonical(side) !== account) ?? sides[0] ?? null
-}
-
-/**
- * One address out of its spellings, a phone address before a hidden id. Where both are known, in the message or by the
- * gateway's own list, the pair is an alias. The account itself has no other hidden id than its own.
- */
-const pickSpelling = (
-  source: Source,
-  spellings: ReadonlyArray<string | null>,
-  aliases: Map<string, Alias>
-): string | null => {
-  const known = spellings.flatMap((spelling) => spelling === null ? [] : [canonical(spelling)])
-  const lid = known.find(isLid)
-  if (lid === undefined) {
-    const [only = null] = known
-    if (only !== null) { for (const one of source.findLids?.(only) ?? []) aliases.set(one, { lid: one, jid: only }) }
-    return only
-  }
-  const spelled = known.find((spelling) => spelling.endsWith("@s.whatsapp.net") && spelling !== source.account)
-  const phone = spelled ?? (lid === source.accountLid ? source.account : null) ?? source.findPhone(lid)
-  if (phone === null) return known[0] ?? null
-  aliases.set(lid, { lid, jid: phone })
-  return phone
 }
 
 const messageFields = new Set(["id", "from", "to", "fromMe", "participant", "body"])

@@ -1,0 +1,72 @@
+/**
+ * The record that a device has no actor. Devices that stopped while no process ran them still show their last state, and get
+ * the one that says why they do not run.
+ */
+import { Array as Arr, Clock, Effect } from "effect"
+import type { DesiredDevice } from "../../domain/Device.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../services/DeviceRepository.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import { initial } from "../device/ActorState.ts"
+import type { StopRule } from "../device/DeviceBehaviour.ts"
+import { stateDraft } from "../device/telling.ts"
+
+/** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
+export const claimMax = 500
+
+/** A device without an actor, and why. */
+export interface Ended {
+  readonly device: DesiredDevice
+  readonly rule: StopRule
+}
+
+export const make = Effect.fnUntraced(function*(owner: string) {
+  const log = yield* EventLog
+  const repository = yield* DeviceRepository
+  const clock = yield* Clock.Clock
+  const recorded = new Map<DeviceId, StopRule>()
+
+  /**
+   * Once per rule: until the record is committed, the table goes on listing the device as it was. What an earlier process
+   * recorded stands.
+   */
+  const record = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
+    const news = ended.filter(({ device, rule }) => recorded.get(device.id) !== rule)
+    for (const some of Arr.chunksOf(news, claimMax)) {
+      const found = yield* repository.recorded(some.map(({ device }) => device.id), 1)
+      const missing = some.filter(({ device, rule }) => !isRecorded(found.get(device.id), rule))
+      const claims = missing.length === 0
+        ? new Map<DeviceId, DeviceClaim>()
+        : yield* repository.claim(owner, missing.map(({ device }) => device.id))
+      for (const { device, rule } of missing) {
+        const claimed = claims.get(device.id)
+        if (claimed !== undefined) pushInactive(log, device, claimed.epoch, rule, clock.currentTimeMillisUnsafe())
+      }
+      for (const { device, rule } of some) recorded.set(device.id, rule)
+    }
+  })
+
+  return {
+    /** Devices without an actor whose end is recorded, with the rule of that record. */
+    recorded,
+    record
+  }
+})
+
+const isRecorded = (recorded: RecordedDevice | undefined, rule: StopRule): boolean =>
+  recorded?.device.state._tag === "Inactive" && recorded.transitions[0]?.data.rule === rule
+
+const pushInactive = (
+  log: EventLog["Service"],
+  device: DesiredDevice,
+  epoch: number,
+  rule: StopRule,
+  now: number
+): void => {
+  const actorState = initial(device.jid)
+  const draft = stateDraft(device, { from: actorState.state._tag, rule, failure: null, steps: [] }, actorState, now)
+  // Refused: another process has claimed the device, and records its state.
+  log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
+}
