@@ -9,7 +9,7 @@
 import { Effect, Redacted, Scope } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { Failure } from "../../src/domain/DeviceState.ts"
-import type { DeviceId, GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
+import type { GatewayName, UpstreamId } from "../../src/domain/Ids.ts"
 import { SessionRefused } from "../../src/services/GatewayParts.ts"
 import type {
   History,
@@ -25,6 +25,7 @@ import { webhookOutcomes } from "../../src/services/webhookOutcomes.ts"
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 import type { Emission } from "./silence.ts"
+import { SimulatedLink } from "./SimulatedLink.ts"
 import { SimulatedSession } from "./SimulatedSession.ts"
 import { toDraft } from "./SimulatedPhone.ts"
 import type { Fact, SimulatedPhone } from "./SimulatedPhone.ts"
@@ -495,40 +496,5 @@ export class SimulatedGateway {
       this.#handshake(machine, open, (link) => link.close()),
       (link) => Effect.sync(() => link.close())
     ))
-  }
-}
-
-/** The one connection of a gateway for all slots. It carries no events here: only its loss matters. */
-class SimulatedLink {
-  #open = true
-  readonly machine: Machine
-  readonly #listener: LinkListener
-  readonly #onClosed: () => void
-
-  constructor(machine: Machine, listener: LinkListener, onClosed: () => void) {
-    this.machine = machine
-    this.#listener = listener
-    this.#onClosed = onClosed
-  }
-
-  lose(detail: string): void {
-    if (!this.#open) return
-    this.close()
-    this.machine.post(() => this.#listener.onEnd({ class: "transport", code: "socket-closed", detail }))
-  }
-
-  tell(deviceId: DeviceId, event: SessionEvent): void {
-    this.machine.post(() => {
-      if (this.#open) this.#listener.onEvent(deviceId, event)
-    })
-  }
-
-  freeze(noticedAfter: number): void {
-    this.machine.time.after(noticedAfter, () => this.lose("ping timeout"))
-  }
-
-  close(): void {
-    this.#open = false
-    this.#onClosed()
   }
 }
