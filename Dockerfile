@@ -19,6 +19,8 @@ RUN addgroup -S -g 10001 columba && adduser -S -D -H -u 10001 -G columba columba
 WORKDIR /columba
 COPY --from=build /columba/dist/main.js /columba/dist/pglite.data /columba/dist/*.wasm dist/
 COPY --from=build /columba/dist/web dist/web/
+# What is in it (CycloneDX): docker run --rm --entrypoint cat columba sbom.cdx.json
+COPY --from=build /columba/dist/sbom.cdx.json ./
 USER 10001:10001
 # Reachable from outside the container, so COLUMBA_API_KEYS must be set. /data is used where DATABASE_URL is not.
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 COLUMBA_DATA_DIR=/data COLUMBA_LOG=json

@@ -4,6 +4,7 @@
  * - `dist/main.js`: the whole program in one file, the embedded database's assets beside it. Built-in modules are
  *   required instead of imported, because static imports run before any code and could fail on an old Node before
  *   `src/bin/runtimeGuard.ts` has run.
+ * - `dist/sbom.cdx.json`: the packages whose code is in the program (`scripts/sbom.ts`).
  * - `dist/web/`: the pages for browsers (`scripts/buildWeb.ts`).
  * - `dist/client/`: the package that other programs install (`scripts/buildClient.ts`).
  *
@@ -16,6 +17,7 @@ import * as path from "node:path"
 import * as esbuild from "esbuild"
 import { buildClient } from "./buildClient.ts"
 import { buildWeb } from "./buildWeb.ts"
+import { writeSbom } from "./sbom.ts"
 import { dist, root, writeStamp } from "./stamp.ts"
 
 export { isProgramCurrent } from "./stamp.ts"
@@ -66,8 +68,9 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
   fs.mkdirSync(directory, { recursive: true })
   const requireLine =
     "import{createRequire as columbaCreateRequire}from\"node:module\";const require=columbaCreateRequire(import.meta.url);"
-  await esbuild.build({
+  const { metafile } = await esbuild.build({
     absWorkingDir: root,
+    metafile: true,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -90,7 +93,8 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
   })
   copyEmbeddedDatabase(directory)
   if (variant !== null) return
-  await buildWeb()
+  const pages = await buildWeb()
+  writeSbom([...Object.keys(metafile.inputs), ...pages], version)
   writeStamp()
 }
 

@@ -29,7 +29,10 @@ interface Page {
 
 const hash = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex").slice(0, 16)
 
-const buildDashboard = async (): Promise<ReadonlyArray<Page>> => {
+/** The pages, and the files that their scripts were made of. */
+const buildDashboard = async (): Promise<
+  { readonly pages: ReadonlyArray<Page>; readonly sources: ReadonlyArray<string> }
+> => {
   const { build } = await import("vite")
   const source = path.join(root, "src/dashboard")
   // React and Vite choose their forms by it, and a test run has set it to another.
@@ -55,10 +58,13 @@ const buildDashboard = async (): Promise<ReadonlyArray<Page>> => {
     else process.env["NODE_ENV"] = environment
   })
   if (!("output" in built)) throw new Error("Vite built several outputs or watches, and was asked for one")
-  return built.output.map((file) => ({
-    path: file.fileName === "index.html" ? "/" : `/${file.fileName}`,
-    content: Buffer.from(file.type === "chunk" ? file.code : file.source)
-  }))
+  return {
+    sources: built.output.flatMap((file) => file.type === "chunk" ? file.moduleIds : []),
+    pages: built.output.map((file) => ({
+      path: file.fileName === "index.html" ? "/" : `/${file.fileName}`,
+      content: Buffer.from(file.type === "chunk" ? file.code : file.source)
+    }))
+  }
 }
 
 /** Effect has the script as a string, in a module that it does not export. */
@@ -99,10 +105,11 @@ const gzip = promisify(zlib.gzip)
 /** The best level takes ten seconds for the script of the documents page; this one is a few per cent larger. */
 const brotliQuality = 9
 
-/** Writes `web/` anew. */
-export const buildWeb = async (): Promise<void> => {
+/** Writes `web/` anew, and returns the files of packages that are in it. */
+export const buildWeb = async (): Promise<ReadonlyArray<string>> => {
   const folder = path.join(dist, "web")
-  const pages = [...await buildDashboard(), ...await buildDocs()]
+  const dashboard = await buildDashboard()
+  const pages = [...dashboard.pages, ...await buildDocs()]
   fs.rmSync(folder, { recursive: true, force: true })
   fs.mkdirSync(folder, { recursive: true })
   const manifest = await Promise.all(pages.map(async ({ content, path: address }) => {
@@ -123,4 +130,5 @@ export const buildWeb = async (): Promise<void> => {
   }))
   // Written last: a folder without it is no build.
   fs.writeFileSync(path.join(folder, "manifest.json"), JSON.stringify(manifest, null, 1))
+  return dashboard.sources
 }

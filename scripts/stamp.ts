@@ -17,6 +17,7 @@ const sourceFiles = (): ReadonlyArray<string> => [
     .filter((file) => fs.statSync(path.join(root, file)).isFile()),
   "scripts/build.ts",
   "scripts/buildWeb.ts",
+  "scripts/sbom.ts",
   "package.json",
   "package-lock.json"
 ]
