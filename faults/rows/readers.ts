@@ -8,15 +8,19 @@ export const readers: ReadonlyArray<Scenario> = [
   row("readers", "endpoint-cut", "the network to a subscription's endpoint is cut for 10 s, twice", [
     [2, { do: "cut network", to: "endpoint", millis: seconds(10) }]
   ], { load: few }),
-  row("readers", "endpoint-black-hole", "the endpoint swallows requests for 20 s", [
-    [1, {
+  row(
+    "readers",
+    "endpoint-black-hole",
+    "the network swallows what is posted to the endpoint for 15 s, then its answers for 15 s",
+    (["upstream", "downstream"] as const).map((direction) => [1, {
       do: "disturb network",
       to: "endpoint",
-      direction: "downstream",
+      direction,
       toxic: { type: "timeout", millis: 0 },
-      millis: seconds(20)
-    }]
-  ], { load: few }),
+      millis: seconds(15)
+    }]),
+    { load: few, inOrder: true }
+  ),
   row("readers", "endpoint-slow", "every answer of the endpoint is 500 ms late for 10 s", [
     [1, {
       do: "disturb network",
