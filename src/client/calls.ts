@@ -2,13 +2,13 @@
  * The client's calls, derived from the table of operations: `Devices.Edit` becomes `devices.edit({ id, name })`.
  * A call fails with the operation's own errors, those of authorization, or `RpcClientError` where no answer came.
  */
-import { Cause, Duration, Effect, Schedule } from "effect"
+import { Cause, Clock, Duration, Effect } from "effect"
 import type { Rpc, RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
 import type { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Authorization.ts"
 import type { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation } from "../contracts/Operations.ts"
-import { mayPass, reconnectPolicy, serverStopped } from "./reconnecting.ts"
+import { endWaiting, mayPass, reconnectPolicy, serverStopped } from "./reconnecting.ts"
 
 export type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcClientError.RpcClientError>
 
@@ -37,7 +37,7 @@ export const makeCalls = (rpc: Rpcs, retryFor: Duration.Duration, isClosed: () =
     const { endpoint, group, name } = operation
     // A union of the calls of all operations: none of its payloads is known to be this operation's.
     const send = rpc[name] as ErasedCall
-    const call: ErasedCall = (payload) => failWhenStopped(send(payload), isClosed)
+    const call: ErasedCall = (payload) => failWhenStopped(endWaiting(send(payload)), isClosed)
     const repeated = Duration.isZero(retryFor) ? call : repeatSafely(operation, call, retryFor)
     const calls = (groups[group] ??= {})
     calls[endpoint.identifier] = (payload = {}) => repeated(payload)
@@ -50,11 +50,14 @@ export const makeCalls = (rpc: Rpcs, retryFor: Duration.Duration, isClosed: () =
 const repeatSafely = (operation: AnyOperation, call: ErasedCall, retryFor: Duration.Duration): ErasedCall => {
   const takesKey = Object.values(operation.headers).includes("idempotencyKey")
   if (operation.endpoint.method !== "GET" && !takesKey) return call
-  const policy = Schedule.upTo(reconnectPolicy, { duration: retryFor })
   return (payload) =>
-    Effect.suspend(() =>
-      Effect.retry(call(takesKey ? withKey(payload) : payload), { schedule: policy, while: mayPass })
-    )
+    Effect.flatMap(Clock.currentTimeMillis, (began) => {
+      const inTime = Effect.map(Clock.currentTimeMillis, (now) => now - began < Duration.toMillis(retryFor))
+      return Effect.retry(call(takesKey ? withKey(payload) : payload), {
+        schedule: reconnectPolicy,
+        while: (error) => mayPass(error) ? inTime : Effect.succeed(false)
+      })
+    })
 }
 
 const withKey = (payload: { readonly idempotencyKey?: string | undefined }): object => ({

@@ -22,10 +22,11 @@ const reconnectDelayMax = Duration.seconds(10)
 const stableAfter = Duration.seconds(10)
 
 /**
- * A stream on which nothing came for so long lost its connection unnoticed: three heartbeats of the server. A WebSocket
- * notices by its pings; a response over HTTP would be waited for without end.
+ * A connection on which nothing comes for so long was lost unnoticed. A WebSocket notices by its pings; a response over
+ * HTTP would be waited for without end. It is three heartbeats of a stream, and longer than the server takes to answer a
+ * call.
  */
-const silenceMax = Duration.seconds(45)
+export const silenceMax = Duration.seconds(45)
 
 /** A growing wait with jitter, so that a thousand clients of one server do not reconnect at the same moment. */
 export const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
@@ -59,7 +60,14 @@ const lost = (message: string, cause: unknown): RpcClientError.RpcClientError =>
 export const serverStopped = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError =>
   lost("The server stopped before it was done", cause)
 
-/** Fails when nothing comes for too long. It may read ahead: what is to be known of items handed out is noted after it. */
+/** Fails a call whose answer does not come. */
+export const endWaiting = <A, E>(call: Effect.Effect<A, E>): Effect.Effect<A, E | RpcClientError.RpcClientError> =>
+  Effect.timeoutOrElse(call, {
+    duration: silenceMax,
+    orElse: () => Effect.fail(lost(`No answer came within ${Duration.format(silenceMax)}`, Cause.empty))
+  })
+
+/** Fails a stream when nothing comes for too long. It may read ahead: what is to be known of items handed out is noted after it. */
 export const endSilence = <A, E>(stream: Stream.Stream<A, E>): Stream.Stream<A, E | RpcClientError.RpcClientError> =>
   Stream.timeoutOrElse(stream, {
     duration: silenceMax,
@@ -73,7 +81,8 @@ export interface Connection {
 }
 
 /**
- * Opens the stream again, whenever it ends or fails for a reason that may pass or that `passes` accepts. Once the client is closed nothing can be opened: the stream is interrupted.
+ * Opens the stream again, whenever it ends or fails for a reason that may pass or that `passes` accepts. Once the client
+ * is closed nothing can be opened: the stream is interrupted.
  */
 export const resuming = <A, E extends { readonly _tag: string }>(
   open: () => Stream.Stream<A, E | Interruption>,

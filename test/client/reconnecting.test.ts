@@ -1,8 +1,12 @@
-/** What ends one connection of a stream and what ends the stream, on virtual time. */
+/** What ends a call, one connection of a stream, and the stream itself, on virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
 import { TestClock } from "effect/testing"
-import { endSilence, resuming } from "../../src/client/reconnecting.ts"
+import { makeCalls } from "../../src/client/calls.ts"
+import type { Rpcs } from "../../src/client/calls.ts"
+import { endSilence, resuming, silenceMax } from "../../src/client/reconnecting.ts"
+import { answerTimeout } from "../../src/http/Edge.ts"
+import { heartbeat } from "../../src/log/LogReader.ts"
 
 const never = (): boolean => false
 
@@ -58,5 +62,38 @@ describe("a stream that reconnects", () => {
         }))
       const exit = yield* Effect.exit(Stream.runDrain(resuming(open, never, { ...connection, isClosed: () => closed })))
       assert.isTrue(Exit.hasInterrupts(exit))
+    }))
+})
+
+describe("a call", () => {
+  it.effect("fails when its answer does not come, after the server has had its time", () =>
+    Effect.gen(function*() {
+      assert.isTrue(Duration.isGreaterThan(silenceMax, answerTimeout))
+      assert.isTrue(Duration.isGreaterThanOrEqualTo(silenceMax, Duration.times(heartbeat, 3)))
+      let asked = 0
+      const rpc = { "Server.Ping": () => Effect.suspend(() => (asked++, Effect.never)) } as unknown as Rpcs
+      const { server } = makeCalls(rpc, Duration.seconds(15), never)
+      const waiting = yield* Effect.forkChild(Effect.flip(server.ping()), { startImmediately: true })
+      yield* TestClock.adjust("44 seconds")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust("1 second")
+      assert.include(yield* Fiber.join(waiting), { _tag: "RpcClientError" })
+      assert.strictEqual(asked, 1, "the time for repeats is over")
+    }))
+
+  it.effect("that is safe to repeat is repeated for its time, and then fails", () =>
+    Effect.gen(function*() {
+      let asked = 0
+      const fail = Effect.suspend(() => (asked++, Effect.fail({ _tag: "RpcClientError" })))
+      const rpc = { "Server.Ping": () => fail, "Devices.Create": () => fail } as unknown as Rpcs
+      const { devices, server } = makeCalls(rpc, Duration.seconds(15), never)
+      yield* Effect.flip(devices.create({ name: "not repeated" }))
+      assert.strictEqual(asked, 1)
+      const waiting = yield* Effect.forkChild(Effect.flip(server.ping()), { startImmediately: true })
+      yield* TestClock.adjust("14 seconds")
+      assert.isUndefined(waiting.pollUnsafe())
+      yield* TestClock.adjust("10 seconds")
+      assert.include(yield* Fiber.join(waiting), { _tag: "RpcClientError" })
+      assert.isBelow(asked, 12)
     }))
 })

@@ -201,15 +201,22 @@ describe("the client's package", () => {
       const names = ["websocket", "http", "promise"]
       const handedOut = Effect.sync(() => names.reduce((sum, name) => sum + linesOf(name).length, 0))
       const job = rig.simulator.emit({ rate: 150 })
+      const cut = new Map(names.map((name) => [name, 0]))
       for (let kill = 0; kill < kills; kill++) {
         const before = yield* handedOut
+        const counts = names.map((name) => linesOf(name).length)
         yield* until(
           "the readers are in the middle of their streams",
           Effect.map(handedOut, (now) => now > before + 30)
         )
         yield* rig.columba.kill
+        names.forEach((name, index) => {
+          if (linesOf(name).length > (counts[index] ?? 0)) cut.set(name, (cut.get(name) ?? 0) + 1)
+        })
         yield* rig.columba.start
       }
+      console.log("killed in the middle of the streams of", Object.fromEntries(cut))
+      for (const [name, times] of cut) assert.isAbove(times, 1, `${name} was in the middle of its stream`)
       rig.simulator.emitter.stop(job)
       yield* rig.settled
       const log = (yield* readLog(databaseUrl)).map(({ id, seq }) => `${seq} ${id}`)
