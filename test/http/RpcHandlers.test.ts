@@ -1,11 +1,13 @@
 /** The streams over RPC: replay, the switch to live, and what a watcher of devices sees. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { Deferred, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import type { Scope } from "effect"
 import { RpcMiddleware, RpcTest } from "effect/rpc"
+import { TestClock } from "effect/testing"
 import fc from "fast-check"
 import { RpcAuthorization } from "../../src/contracts/Authorization.ts"
 import { ColumbaRpcs } from "../../src/contracts/ColumbaRpcs.ts"
+import type { EventsItem } from "../../src/contracts/Payloads.ts"
 import type { DeviceState } from "../../src/domain/DeviceState.ts"
 import { positionAfter, readPosition } from "../../src/domain/Ids.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -105,6 +107,26 @@ describe("streams over RPC", () => {
       const [first] = yield* client.Events({}).pipe(Stream.take(1), Stream.runCollect)
       assert.deepStrictEqual(first, { _tag: "Heartbeat", through: positionAfter(2, (yield* log.bounds).headId) })
     })))
+
+  it.effect("a stream that has nothing to give out says every 15 seconds how far it has looked", () =>
+    Effect.gen(function*() {
+      const log = yield* EventLog
+      const client = yield* RpcTest.makeClient(ColumbaRpcs)
+      const items = yield* Queue.unbounded<EventsItem>()
+      yield* client.Events({ after: positionAfter(0), device: makeDeviceId(1) }).pipe(
+        Stream.runForEach((item) => Queue.offer(items, item)),
+        Effect.forkScoped
+      )
+      assert.deepStrictEqual(yield* Queue.take(items), { _tag: "Heartbeat", through: positionAfter(0) })
+      for (let round = 1; round <= 3; round++) {
+        yield* log.append([messageDraft(makeDeviceId(2), round)])
+        const { head, headId } = yield* log.bounds
+        yield* TestClock.adjust("14 seconds")
+        assert.strictEqual(yield* Queue.size(items), 0)
+        yield* TestClock.adjust("1 second")
+        assert.deepStrictEqual(yield* Queue.take(items), { _tag: "Heartbeat", through: positionAfter(head, headId) })
+      }
+    }).pipe(Effect.provide(Layer.fresh(layer))))
 
   it("a watcher ends with every device's newest state, whenever it changed", () =>
     fc.assert(
