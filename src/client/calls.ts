@@ -8,7 +8,7 @@ import type { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Auth
 import type { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation } from "../contracts/Operations.ts"
-import { endWaiting, mayPass, reconnectPolicy, serverStopped } from "./reconnecting.ts"
+import { endWaiting, mayPass, repeatPolicy, serverStopped } from "./reconnecting.ts"
 
 export type Rpcs = RpcClient.RpcClient<RpcGroup.Rpcs<typeof ColumbaRpcs>, RpcClientError.RpcClientError>
 
@@ -54,7 +54,7 @@ const repeatSafely = (operation: AnyOperation, call: ErasedCall, retryFor: Durat
     Effect.flatMap(Clock.currentTimeMillis, (began) => {
       const inTime = Effect.map(Clock.currentTimeMillis, (now) => now - began < Duration.toMillis(retryFor))
       return Effect.retry(call(takesKey ? withKey(payload) : payload), {
-        schedule: reconnectPolicy,
+        schedule: repeatPolicy,
         while: (error) => mayPass(error) ? inTime : Effect.succeed(false)
       })
     })

@@ -40,6 +40,11 @@ export const reconnectPolicy = Schedule.fromStepWithMetadata(Effect.sync(() => {
   }
 })).pipe(Schedule.jittered)
 
+/** The longest wait before a repeat of a call: somebody waits for it, and not for long. */
+const repeatDelayMax = Duration.seconds(2)
+
+export const repeatPolicy = Schedule.min([reconnectPolicy, Schedule.spaced(repeatDelayMax)])
+
 /** Failures that end one connection of a stream but not the stream. */
 export type Interruption = RpcClientError.RpcClientError | StorageUnavailable | TooManyStreams | TooManyRequests
 
