@@ -4,7 +4,6 @@
  */
 import type { Change } from "./planted.ts"
 import type { Broken } from "./judge.ts"
-import { sendMutants } from "./sendMutants.ts"
 import { later } from "./laterMutants.ts"
 
 export interface Mutant extends Change {
@@ -111,6 +110,5 @@ export const mutants: ReadonlyArray<Mutant> = [
     condemned: ["unrecovered"],
     smoke: true
   },
-  ...later,
-  ...sendMutants
+  ...later
 ]

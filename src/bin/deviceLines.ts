@@ -16,7 +16,8 @@ const stateColours: Readonly<Partial<Record<DeviceStateTag, Paint>>> = {
 
 export const paintState = (tag: DeviceStateTag): Part => (stateColours[tag] ?? yellow)(tag)
 
-const detail = (state: DeviceState, now: number): string => {
+/** What there is to say of a state besides its name; empty where there is nothing. */
+export const describeState = (state: DeviceState, now: number): string => {
   switch (state._tag) {
     case "Online":
       return `since ${describeTime(state.since, now)}`
@@ -56,7 +57,7 @@ export const deviceTable = (devices: ReadonlyArray<Device>, now: number): Readon
     dim(header),
     ...rows.map(({ id, jid, name, state }) => {
       const row = styled`${padEnd(id, idWidth)}  ${padEnd(name, nameWidth)}  ${padEnd(jid, jidWidth)}  `
-      const more = detail(state, now)
+      const more = describeState(state, now)
       return more === ""
         ? styled`${row}${paintState(state._tag)}`
         : styled`${row}${padEnd(paintState(state._tag), stateWidth)}  ${dim(more)}`

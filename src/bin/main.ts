@@ -19,6 +19,7 @@ import { serve } from "./serve.ts"
 import { simulator } from "./simulator.ts"
 import { subscriptions } from "./subscriptions.ts"
 import { dim, red, styled } from "./styledText.ts"
+import { top } from "./top.ts"
 import { version } from "./version.ts"
 
 const shutdownMillis = Duration.toMillis(shutdownMax)
@@ -29,6 +30,7 @@ const columba = Command.make("columba").pipe(
   ),
   Command.withSubcommands([
     serve,
+    top,
     devices,
     gateways,
     gaps,
@@ -44,6 +46,7 @@ const columba = Command.make("columba").pipe(
   ]),
   Command.withExamples([
     { command: "columba", description: "Runs everything: embedded database, built-in simulator, API and docs" },
+    { command: "columba top", description: "The fleet of a running Columba, live in the terminal" },
     { command: "columba devices list", description: "The devices of a running Columba and their states" },
     { command: "columba gateways list", description: "The WhatsApp gateways that its devices use" },
     { command: "columba gaps list --status unprovable", description: "When something may have been missed for good" },

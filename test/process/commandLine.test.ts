@@ -19,6 +19,7 @@ const run = Effect.fnUntraced(function*(args: ReadonlyArray<string>, env: Readon
 
 const commands = [
   "serve",
+  "top",
   "simulator",
   "devices list",
   "devices add",

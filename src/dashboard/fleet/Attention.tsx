@@ -11,7 +11,7 @@ import { hrefs } from "../ui/route.ts"
 import { StateBadge } from "../ui/StateBadge.tsx"
 import { Ago } from "../ui/time.tsx"
 import { Words } from "../ui/Words.tsx"
-import type { DeviceRow, FleetView } from "./FleetModel.ts"
+import type { DeviceRow, FleetView } from "../../client/FleetModel.ts"
 import { explanationAtom, figuresAtom, filterAtom, serverAtom, subscriptionsAtom } from "./fleetAtoms.ts"
 
 /** Each is a question to the server; the rest are one press away. */

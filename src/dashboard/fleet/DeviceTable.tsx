@@ -5,7 +5,7 @@ import { Empty } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { StateBadge } from "../ui/StateBadge.tsx"
 import { Ago } from "../ui/time.tsx"
-import type { DeviceRow } from "./FleetModel.ts"
+import type { DeviceRow } from "../../client/FleetModel.ts"
 
 /** As in the style sheet: a row never depends on what is in it, or the list would jump. */
 const rowHeight = 34

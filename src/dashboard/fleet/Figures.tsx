@@ -7,7 +7,7 @@ import { hrefs } from "../ui/route.ts"
 import { looks, states, StateSign } from "../ui/StateBadge.tsx"
 import { figuresAtom, filterAtom, subscriptionsAtom } from "./fleetAtoms.ts"
 import type { Figures } from "./fleetAtoms.ts"
-import type { FleetView } from "./FleetModel.ts"
+import type { FleetView } from "../../client/FleetModel.ts"
 
 const [width, height] = [120, 24]
 

@@ -11,8 +11,8 @@ import { Attention } from "./Attention.tsx"
 import { DeviceTable } from "./DeviceTable.tsx"
 import { FleetFigures, StateCounts } from "./Figures.tsx"
 import { fleetAtom, filterAtom } from "./fleetAtoms.ts"
-import { filterRows } from "./FleetModel.ts"
-import type { FleetView, RowFilter } from "./FleetModel.ts"
+import { filterRows } from "../../client/FleetModel.ts"
+import type { FleetView, RowFilter } from "../../client/FleetModel.ts"
 
 const everything: RowFilter = { search: "", state: "all", gateway: "" }
 

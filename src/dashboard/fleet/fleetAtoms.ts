@@ -5,8 +5,8 @@ import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import type { Overview } from "../../contracts/Payloads.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { client, mayAtom } from "../session.ts"
-import { FleetModel } from "./FleetModel.ts"
-import type { RowFilter } from "./FleetModel.ts"
+import { FleetModel } from "../../client/FleetModel.ts"
+import type { RowFilter } from "../../client/FleetModel.ts"
 
 /** Changes are drawn together: faster than eyes follow, and one drawing for all that came in the meantime. */
 const drawEvery = "100 millis"

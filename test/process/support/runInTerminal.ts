@@ -11,10 +11,18 @@ export const hasTerminal = existsSync(scriptFile)
 
 const quote = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
+/** The command line that runs the built program in a terminal; what it is given on stdin is typed there. */
+export const commandInTerminal = (args: ReadonlyArray<string>): ReadonlyArray<string> => [
+  scriptFile,
+  "--quiet",
+  "--return",
+  "--command",
+  [process.execPath, program, ...args].map(quote).join(" "),
+  "/dev/null"
+]
+
 /** A terminal has one stream: `out` holds what went to stdout and stderr, in the order in which it was written. */
-export const runInTerminal = (args: ReadonlyArray<string>, options: { readonly cwd: string }): Effect.Effect<Ran> =>
-  runProgram([[process.execPath, program, ...args].map(quote).join(" "), "/dev/null"], {
-    cwd: options.cwd,
-    env: { TERM: "xterm-256color" },
-    command: [scriptFile, "--quiet", "--return", "--command"]
-  })
+export const runInTerminal = (args: ReadonlyArray<string>, options: { readonly cwd: string }): Effect.Effect<Ran> => {
+  const [file = "", ...rest] = commandInTerminal(args)
+  return runProgram(rest, { cwd: options.cwd, env: { TERM: "xterm-256color" }, command: [file] })
+}

@@ -1,11 +1,12 @@
 /**
- * All devices as the page shows them, kept from the items of `WatchDevices`: pure, and made for ten thousand devices and
- * hundreds of changes a second. A row that has not changed stays the same object, so it is not drawn again.
+ * All devices as the dashboard and the terminal show them, kept from the items of `WatchDevices`: pure, and made for ten
+ * thousand devices and hundreds of changes a second. A row that has not changed stays the same object, so it is not drawn
+ * again.
  */
-import type { WatchItem } from "../../contracts/Payloads.ts"
-import type { Device } from "../../domain/Device.ts"
-import type { DeviceState, DeviceStateTag } from "../../domain/DeviceState.ts"
-import type { DeviceId } from "../../domain/Ids.ts"
+import type { WatchItem } from "../contracts/Payloads.ts"
+import type { Device } from "../domain/Device.ts"
+import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
+import type { DeviceId } from "../domain/Ids.ts"
 
 export interface DeviceRow {
   readonly id: DeviceId

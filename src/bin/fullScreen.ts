@@ -1,0 +1,43 @@
+/**
+ * The whole terminal, for a view that is drawn again and again. What was there before comes back when the scope closes,
+ * and also where the process is ended without closing it.
+ */
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import { fit, render } from "./styledText.ts"
+import type { Part } from "./styledText.ts"
+
+/** Another page than that of the shell, without a cursor, on which long lines are cut instead of going on below. */
+const enter = "\u001b[?1049h\u001b[?25l\u001b[?7l"
+const leave = "\u001b[?7h\u001b[?25h\u001b[?1049l"
+
+export interface FullScreen {
+  readonly draw: (lines: ReadonlyArray<Part>, size: { readonly columns: number; readonly rows: number }) => void
+}
+
+export const open = (stream: NodeJS.WriteStream, colours: boolean): Effect.Effect<FullScreen, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.sync(() => {
+      const restore = () => void stream.write(leave)
+      process.once("exit", restore)
+      stream.write(enter)
+      let shown = ""
+      return {
+        draw: (lines: ReadonlyArray<Part>, size: { readonly columns: number; readonly rows: number }): void => {
+          const text = lines.slice(0, size.rows)
+            .map((line) => `${render(fit(line, size.columns), colours)}\u001b[K`)
+            .join("\r\n")
+          // A terminal that does not take what it was given gets no more: the next drawing shows all that came meanwhile.
+          if (text === shown || stream.writableNeedDrain) return
+          shown = text
+          stream.write(`\u001b[H${text}\u001b[J`)
+        },
+        restore
+      }
+    }),
+    ({ restore }) =>
+      Effect.sync(() => {
+        process.off("exit", restore)
+        restore()
+      })
+  )
