@@ -24,6 +24,7 @@ import {
   PhoneInvalid,
   TooManyLogins
 } from "../domain/Login.ts"
+import { deeperThan, depthMax } from "../domain/nesting.ts"
 import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import { device } from "./examples.ts"
 import * as Operation from "./Operation.ts"
@@ -41,7 +42,13 @@ export const LoginFields = {
 export const FollowLoginFields = { ...DeviceIdField, ...LoginFields }
 
 /** The body of a WebAuthn assertion is some kilobytes. */
-const AssertionField = { assertion: Schema.RedactedFromValue(Schema.Json) }
+const AssertionField = {
+  assertion: Schema.RedactedFromValue(Schema.Json.check(
+    Schema.makeFilter((json) =>
+      typeof json !== "object" || json === null || !deeperThan(json, depthMax) || `Expected at most ${depthMax} levels`
+    )
+  ))
+}
 
 const deviceErrors = [DeviceNotFound, StorageUnavailable] as const
 

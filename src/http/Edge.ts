@@ -73,7 +73,7 @@ const answer = <E>(
     const request = withPeer(yield* HttpServerRequest.HttpServerRequest)
     const refusal = refuse(request, options)
     if (refusal !== null) return withSecurityHeaders(refusal, request)
-    if (isUpgrade(request)) return yield* upgrade(routes, request, options)
+    if (isUpgrade(request)) return withSecurityHeaders(asError(yield* upgrade(routes, request, options)), request)
     const response = yield* routes.pipe(
       Effect.provideService(HttpServerRequest.HttpServerRequest, request),
       Effect.provideService(HttpIncomingMessage.MaxBodySize, requestBodyMax),
@@ -232,6 +232,9 @@ const choosePolicy = (path: string): string => {
   }
 }
 
+/** Of the browser, that no page of ours uses. */
+const unusedFeatures = "camera=(), microphone=(), geolocation=(), payment=(), usb=(), display-capture=()"
+
 const withSecurityHeaders = (response: Response, request: Request): Response =>
   HttpServerResponse.setHeaders(response, {
     // A 401 must say how to authenticate, and clients look for it.
@@ -239,6 +242,10 @@ const withSecurityHeaders = (response: Response, request: Request): Response =>
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
+    // No page of another origin holds a handle of ours, or embeds what we answer; CORS decides about reading it.
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": unusedFeatures,
     "content-security-policy": choosePolicy(parsePath(request)),
     "cache-control": response.headers["cache-control"] ?? "no-store"
   })
