@@ -94,6 +94,20 @@ export const readRate = (rate: string): number | null => {
   return unitSeconds[unit as keyof typeof unitSeconds] * 1000 / Number(count)
 }
 
+const dayMillis = 86_400_000
+
+/** What the daily cap with its ramp allows at that time, and when it allows more; all times are milliseconds. */
+export const capAt = (
+  { perDay = 0, rampDays }: Pacing,
+  rampFrom: number,
+  at: number
+): { readonly cap: number; readonly next: number } => {
+  if (rampDays === undefined) return { cap: perDay, next: Number.POSITIVE_INFINITY }
+  const day = Math.max(0, Math.floor((at - rampFrom) / dayMillis))
+  if (day + 1 >= rampDays) return { cap: perDay, next: Number.POSITIVE_INFINITY }
+  return { cap: Math.max(1, Math.floor(perDay * (day + 1) / rampDays)), next: rampFrom + (day + 1) * dayMillis }
+}
+
 const units = [["h", 3600], ["m", 60], ["s", 1]] as const
 
 /** `90s`, `2m`, `1h`; a plain number is seconds. */

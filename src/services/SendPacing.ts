@@ -7,7 +7,7 @@
  * was sent now, so that no wait becomes longer than its rule makes it.
  */
 import { DateTime } from "effect"
-import { readRate } from "../domain/Pacing.ts"
+import { capAt, readRate } from "../domain/Pacing.ts"
 import type { Pacing } from "../domain/Pacing.ts"
 import type { PacingReason } from "../domain/Send.ts"
 
@@ -112,17 +112,9 @@ const rateOpens = (pace: Pace, now: number): number => {
   return Math.max(last, token) + draw(pace.last) * (pace.pacing.jitterSeconds ?? 0) * 1000
 }
 
-/** What the ramp allows at that time, and when it allows more. */
-const capAt = ({ pacing: { perDay = 0, rampDays }, rampFrom }: Pace, at: number) => {
-  if (rampDays === undefined) return { cap: perDay, next: Number.POSITIVE_INFINITY }
-  const day = Math.max(0, Math.floor((at - rampFrom) / dayMillis))
-  if (day + 1 >= rampDays) return { cap: perDay, next: Number.POSITIVE_INFINITY }
-  return { cap: Math.max(1, Math.floor(perDay * (day + 1) / rampDays)), next: rampFrom + (day + 1) * dayMillis }
-}
-
 const dayOpens = (pace: Pace, now: number, at: number): number => {
   if (pace.pacing.perDay === undefined) return at
-  const { cap, next } = capAt(pace, at)
+  const { cap, next } = capAt(pace.pacing, pace.rampFrom, at)
   const within = pace.times.map((time) => Math.min(time, now)).filter((time) => time > at - dayMillis)
   const freeing = within[within.length - cap]
   return freeing === undefined ? at : Math.min(freeing + dayMillis, Math.max(next, at + 1))
