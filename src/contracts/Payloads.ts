@@ -153,7 +153,12 @@ export const DeviceConnection = Schema.Struct({
   hosted: Schema.NullOr(HostedConnection),
   evidence: Schema.Array(Schema.String),
   gaps: GapCounts,
-  incident: Schema.NullOr(GatewayIncident)
+  incident: Schema.NullOr(GatewayIncident),
+  sends: Schema.Array(Schema.String).annotate({
+    description:
+      "What its gateway can be given: the contents of a message, `text` to `sticker`, and what is done to messages, " +
+      "`reaction`, `edit` and `revoke`. Empty where the gateway cannot be used"
+  })
 }).annotate({ identifier: "DeviceConnection" })
 export type DeviceConnection = typeof DeviceConnection.Type
 

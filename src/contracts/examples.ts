@@ -167,7 +167,8 @@ export const connection: typeof DeviceConnection.Encoded = {
   },
   evidence: [],
   gaps: gapCounts,
-  incident: null
+  incident: null,
+  sends: ["text", "location", "contact", "poll", "image", "document", "voice", "video", "reaction", "edit", "revoke"]
 }
 
 export const serverInfo: typeof ServerInfo.Encoded = {

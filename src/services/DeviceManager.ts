@@ -19,6 +19,7 @@ import { canonical } from "../domain/Jid.ts"
 import { parsePacing } from "../domain/Pacing.ts"
 import type { Pacing } from "../domain/Pacing.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
+import type { ContentType } from "../domain/Send.ts"
 import { DeviceFleet } from "./DeviceFleet.ts"
 import type { ActorView } from "./DeviceFleet.ts"
 import { DeviceRepository } from "./DeviceRepository.ts"
@@ -187,6 +188,11 @@ export class DeviceManager extends Context.Service<
             }
           )).pipe(Effect.orElseSucceed(() => null))
 
+      const listContents = (device: Device): Effect.Effect<ReadonlyArray<ContentType>> =>
+        useGateway(directory, device.gateway, ({ send }) => Effect.succeed([...send?.contents ?? []])).pipe(
+          Effect.orElseSucceed(() => [])
+        )
+
       const explanation: DeviceManager["Service"]["explain"] = Effect.fn("DeviceManager.explain")(
         function*(id, visible) {
           const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
@@ -226,7 +232,8 @@ export class DeviceManager extends Context.Service<
             ? [...evidence, `this process (${identity.node}) hosts no actor of the device`]
             : evidence,
           gaps,
-          incident
+          incident,
+          sends: yield* listContents(device)
         }
       })
 

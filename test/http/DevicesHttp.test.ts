@@ -134,7 +134,7 @@ describe("devices over HTTP", () => {
       assert.include(explained.howToFix, "release")
 
       const connection = (yield* ask(`${url}/api/v1/devices/${device.id}/connection`)).body
-      assert.deepInclude(connection, { node: "test-node", hosted: null, incident: null })
+      assert.deepInclude(connection, { node: "test-node", hosted: null, incident: null, sends: [] })
       assert.isTrue(connection.evidence.some((line: string) => line.includes("hosts no actor")))
 
       script.incidents = [{
