@@ -5,8 +5,7 @@ import { useAtom, useAtomValue } from "../ui/atoms.ts"
 import { count } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { looks, states, StateSign } from "../ui/StateBadge.tsx"
-import { figuresAtom, filterAtom, subscriptionsAtom } from "./fleetAtoms.ts"
-import type { Figures } from "./fleetAtoms.ts"
+import { figuresAtom, filterAtom, noFigures, subscriptionsAtom } from "./fleetAtoms.ts"
 import type { FleetView } from "../../client/FleetModel.ts"
 
 const [width, height] = [120, 24]
@@ -49,10 +48,8 @@ const mean = (rates: ReadonlyArray<number>): number | null => {
   return last.length === 0 ? null : last.reduce((sum, rate) => sum + rate, 0) / last.length
 }
 
-const none: Figures = { overview: null, rates: [], lostSince: null }
-
 export const FleetFigures = ({ view }: { readonly view: FleetView }) => {
-  const { overview, rates } = AsyncResult.getOrElse(useAtomValue(figuresAtom), () => none)
+  const { overview, rates } = AsyncResult.getOrElse(useAtomValue(figuresAtom), () => noFigures)
   const listed = AsyncResult.value(useAtomValue(subscriptionsAtom))
   const active = view.rows.length - view.counts.Inactive
   const rate = mean(rates)

@@ -13,6 +13,7 @@ import { FleetFigures, StateCounts } from "./Figures.tsx"
 import { fleetAtom, filterAtom } from "./fleetAtoms.ts"
 import { filterRows } from "../../client/FleetModel.ts"
 import type { FleetView, RowFilter } from "../../client/FleetModel.ts"
+import { OverTime } from "./OverTime.tsx"
 
 const everything: RowFilter = { search: "", state: "all", gateway: "" }
 
@@ -95,6 +96,7 @@ export const FleetPage = () => {
             <>
               <Attention view={view} />
               <FleetFigures view={view} />
+              <OverTime />
               <Devices view={view} />
             </>
           )}

@@ -5,6 +5,8 @@ import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import type { Overview } from "../../contracts/Payloads.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { client, mayAtom } from "../session.ts"
+import { addReading } from "./FleetHistory.ts"
+import type { Reading } from "./FleetHistory.ts"
 import { FleetModel } from "../../client/FleetModel.ts"
 import type { RowFilter } from "../../client/FleetModel.ts"
 
@@ -34,11 +36,13 @@ export interface Figures {
   readonly overview: Overview | null
   /** Events per second between readings, oldest first. */
   readonly rates: ReadonlyArray<number>
+  /** Oldest first. */
+  readonly history: ReadonlyArray<Reading>
   /** Null while the server answers; else since when it does not, by this machine's clock. */
   readonly lostSince: number | null
 }
 
-const nothing: Figures = { overview: null, rates: [], lostSince: null }
+export const noFigures: Figures = { overview: null, rates: [], history: [], lostSince: null }
 
 const addRate = (rates: ReadonlyArray<number>, before: Overview | null, now: Overview): ReadonlyArray<number> => {
   if (before === null || before.head === null || now.head === null) return rates
@@ -60,12 +64,13 @@ export const figuresAtom = client.atom((get) => {
   const whole = get(mayAtom).readFleet
   return Stream.fromEffectSchedule(ask(whole), Schedule.spaced(askEvery)).pipe(
     Stream.mapEffect((answer) => Effect.map(DateTime.now, (now) => ({ answer, now: now.epochMilliseconds }))),
-    Stream.mapAccum(() => nothing, (figures, { answer, now }) => {
+    Stream.mapAccum(() => noFigures, (figures, { answer, now }) => {
       const next: Figures = answer._tag === "Failure"
         ? { ...figures, lostSince: figures.lostSince ?? now }
         : {
           overview: answer.value,
           rates: answer.value === null ? [] : addRate(figures.rates, figures.overview, answer.value),
+          history: answer.value === null ? [] : addReading(figures.history, answer.value, now),
           lostSince: null
         }
       return [next, [next]]
@@ -77,24 +82,15 @@ export const figuresAtom = client.atom((get) => {
 const explainEvery = "20 seconds"
 
 export const explanationAtom = Atom.family((id: DeviceId) =>
-  client.atom(
-    Stream.fromEffectSchedule(
-      Effect.flatMap(ColumbaClient, ({ devices }) => devices.explain({ id })),
-      Schedule.spaced(explainEvery)
-    )
+  client.atom(Effect.flatMap(ColumbaClient, ({ devices }) => devices.explain({ id }))).pipe(
+    Atom.withRefresh(explainEvery)
   )
 )
 
 export const subscriptionsAtom = client.atom(
-  Stream.fromEffectSchedule(
-    Effect.flatMap(ColumbaClient, ({ subscriptions }) => subscriptions.list()).pipe(Effect.timeout(answerWithin)),
-    Schedule.spaced("5 seconds")
-  ).pipe(Stream.retry(Schedule.spaced("5 seconds")))
-)
+  Effect.flatMap(ColumbaClient, ({ subscriptions }) => subscriptions.list()).pipe(Effect.timeout(answerWithin))
+).pipe(Atom.withRefresh("5 seconds"))
 
 export const serverAtom = client.atom(
-  Stream.fromEffectSchedule(
-    Effect.flatMap(ColumbaClient, ({ server }) => server.info()).pipe(Effect.timeout(answerWithin)),
-    Schedule.spaced("10 seconds")
-  ).pipe(Stream.retry(Schedule.spaced("10 seconds")))
-)
+  Effect.flatMap(ColumbaClient, ({ server }) => server.info()).pipe(Effect.timeout(answerWithin))
+).pipe(Atom.withRefresh("10 seconds"))

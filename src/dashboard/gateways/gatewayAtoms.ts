@@ -1,11 +1,9 @@
 /** The gateways of this installation. */
-import { Effect, Schedule, Stream } from "effect"
+import { Effect } from "effect"
+import { Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import { client } from "../session.ts"
 
 export const gatewaysAtom = client.atom(
-  Stream.fromEffectSchedule(
-    Effect.flatMap(ColumbaClient, ({ gateways }) => gateways.list()).pipe(Effect.timeout("5 seconds")),
-    Schedule.spaced("10 seconds")
-  )
-)
+  Effect.flatMap(ColumbaClient, ({ gateways }) => gateways.list()).pipe(Effect.timeout("5 seconds"))
+).pipe(Atom.withRefresh("10 seconds"))

@@ -6,7 +6,7 @@ import { subscriptionsAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, ConfirmButton, count, Empty, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
+import { Button, ConfirmButton, count, Empty, Facts, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
 import { go, hrefs } from "../ui/route.ts"
 import { Ago, Clock } from "../ui/time.tsx"
 import { subscriptionAtom } from "./subscriptionAtoms.ts"
@@ -106,44 +106,24 @@ const Attempt = ({ delivery }: { readonly delivery: Delivery }) => (
   </tr>
 )
 
-const Facts = ({ subscription }: { readonly subscription: Subscription }) => (
-  <dl className="facts">
-    <div>
-      <dt>State</dt>
-      <dd>
-        <SubscriptionState subscription={subscription} />
-      </dd>
-    </div>
-    <div>
-      <dt>Behind</dt>
-      <dd className="num">{count(subscription.behind)} events</dd>
-    </div>
-    <div>
-      <dt>Last delivered</dt>
-      <dd>
-        {subscription.health.lastDeliveredAt === null ? "never" : <Ago at={subscription.health.lastDeliveredAt} />}
-      </dd>
-    </div>
-    <div>
-      <dt>Kinds</dt>
-      <dd>{subscription.kinds === null ? "all" : subscription.kinds.join(", ")}</dd>
-    </div>
-    <div>
-      <dt>Headers</dt>
-      <dd>{subscription.headers.length === 0 ? "none" : subscription.headers.join(", ")}</dd>
-    </div>
-    <div>
-      <dt>Given up</dt>
-      <dd className="num">{count(subscription.health.abandoned)}</dd>
-    </div>
-    {subscription.health.expired === 0 ? null : (
-      <div>
-        <dt>Expired</dt>
-        <dd className="num tone-bad">{count(subscription.health.expired)}</dd>
-      </div>
-    )}
-  </dl>
-)
+const SubscriptionFacts = ({ subscription }: { readonly subscription: Subscription }) => {
+  const { behind, headers, health, kinds } = subscription
+  return (
+    <Facts
+      facts={[
+        ["State", <SubscriptionState key="s" subscription={subscription} />],
+        ["Behind", <span className="num" key="b">{count(behind)} events</span>],
+        ["Last delivered", health.lastDeliveredAt === null ? "never" : <Ago key="l" at={health.lastDeliveredAt} />],
+        ["Kinds", kinds === null ? "all" : kinds.join(", ")],
+        ["Headers", headers.length === 0 ? "none" : headers.join(", ")],
+        ["Given up", <span className="num" key="g">{count(health.abandoned)}</span>],
+        ...(health.expired === 0
+          ? []
+          : [["Expired", <span className="num tone-bad" key="e">{count(health.expired)}</span>] as const])
+      ]}
+    />
+  )
+}
 
 export const SubscriptionPage = ({ id }: { readonly id: SubscriptionId }) => {
   const { manage } = useAtomValue(mayAtom)
@@ -163,7 +143,7 @@ export const SubscriptionPage = ({ id }: { readonly id: SubscriptionId }) => {
             </header>
             <div>
               <Panel title="Deliveries">
-                <Facts subscription={subscription} />
+                <SubscriptionFacts subscription={subscription} />
               </Panel>
               {manage
                 ? (

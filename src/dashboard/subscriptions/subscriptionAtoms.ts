@@ -1,5 +1,5 @@
 /** One subscription and its attempts. */
-import { Effect, Schedule, Stream } from "effect"
+import { Effect } from "effect"
 import { Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import type { SubscriptionId } from "../../domain/Subscription.ts"
@@ -10,13 +10,10 @@ const attemptsShown = 100
 
 export const subscriptionAtom = Atom.family((id: SubscriptionId) =>
   client.atom(
-    Stream.fromEffectSchedule(
-      Effect.flatMap(ColumbaClient, ({ subscriptions }) =>
-        Effect.all({
-          subscription: subscriptions.get({ id }),
-          attempts: subscriptions.deliveries({ id, limit: attemptsShown })
-        }, { concurrency: 2 })),
-      Schedule.spaced(askEvery)
-    )
-  )
+    Effect.flatMap(ColumbaClient, ({ subscriptions }) =>
+      Effect.all({
+        subscription: subscriptions.get({ id }),
+        attempts: subscriptions.deliveries({ id, limit: attemptsShown })
+      }, { concurrency: 2 }))
+  ).pipe(Atom.withRefresh(askEvery))
 )

@@ -188,6 +188,19 @@ export const Segments = <Value extends string>({ label, onChange, options, value
   </div>
 )
 
+export type Fact = readonly [name: string, value: ReactNode]
+
+export const Facts = ({ facts }: { readonly facts: ReadonlyArray<Fact> }) => (
+  <dl className="facts">
+    {facts.map(([name, value]) => (
+      <div key={name}>
+        <dt>{name}</dt>
+        <dd className="break">{value}</dd>
+      </div>
+    ))}
+  </dl>
+)
+
 export const Empty = ({ children }: { readonly children: ReactNode }) => <div className="empty">{children}</div>
 
 /** As many grey lines as the content will about have, so that nothing moves when it comes. */

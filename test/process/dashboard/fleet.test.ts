@@ -122,6 +122,10 @@ describe("the fleet page", () => {
       yield* Effect.promise(async () => {
         const help = page.getByRole("link", { name: "Log in Desk 9" })
         assert.strictEqual(await help.getAttribute("href"), `#/devices/${nine.id}/login`)
+        // It has collected figures since it was opened.
+        await page.getByText("Over time", { exact: true }).click()
+        await page.getByRole("img", { name: /^Logged out: 1 now, between [01] and 1 before$/ }).waitFor()
+        await page.getByRole("img", { name: /^Events per second: / }).waitFor()
         assert.deepStrictEqual(await problems(), [])
       })
     }))

@@ -1,0 +1,70 @@
+/**
+ * What the figures of the fleet were while the page has been open: pure, and bounded. The server keeps no such history;
+ * who needs a longer one reads `/metrics` with Prometheus.
+ */
+import type { Overview } from "../../contracts/Payloads.ts"
+import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+
+export interface Reading {
+  /** By this machine's clock, in milliseconds. */
+  readonly at: number
+  readonly head: number | null
+  readonly states: Readonly<Partial<Record<DeviceStateTag, number>>> | null
+  readonly lags: Readonly<Record<string, number>>
+}
+
+export interface Point {
+  readonly at: number
+  readonly value: number
+}
+
+/** Seldom enough that an hour is little, often enough that an interruption of a minute is seen. */
+export const readingMillis = 10_000
+
+/** One hour. */
+export const readingsKept = 360
+
+/** Without a reading for so long nothing is known of the time between two of them. */
+const gapMillis = 3 * readingMillis
+
+export const addReading = (
+  history: ReadonlyArray<Reading>,
+  { head, sinks, states }: Overview,
+  at: number
+): ReadonlyArray<Reading> => {
+  const last = history.at(-1)
+  if (last !== undefined && at >= last.at && at - last.at < readingMillis) return history
+  // A clock that was set back would draw over what is there.
+  const before = last !== undefined && at < last.at ? [] : history
+  const lags = Object.fromEntries(sinks.map(({ lag, sink }) => [sink, lag]))
+  return [...before, { at, head, states, lags }].slice(-readingsKept)
+}
+
+export const seriesOf = (
+  history: ReadonlyArray<Reading>,
+  read: (reading: Reading) => number | null | undefined
+): ReadonlyArray<Point> =>
+  history.flatMap((reading) => {
+    const value = read(reading)
+    return value === null || value === undefined ? [] : [{ at: reading.at, value }]
+  })
+
+/** Events per second between readings. A log that went back has no rate, and neither has a time without readings. */
+export const ratesOf = (history: ReadonlyArray<Reading>): ReadonlyArray<Point> =>
+  history.flatMap(({ at, head }, index) => {
+    const before = history[index - 1]
+    if (before === undefined || before.head === null || head === null || head < before.head) return []
+    return at - before.at > gapMillis ? [] : [{ at, value: (head - before.head) * 1000 / (at - before.at) }]
+  })
+
+/** Stretches without a hole, each of which is one line. */
+export const stretchesOf = (points: ReadonlyArray<Point>): ReadonlyArray<ReadonlyArray<Point>> => {
+  const stretches: Array<Array<Point>> = []
+  for (const point of points) {
+    const last = stretches.at(-1)
+    const before = last?.at(-1)
+    if (last === undefined || before === undefined || point.at - before.at > gapMillis) stretches.push([point])
+    else last.push(point)
+  }
+  return stretches
+}
