@@ -4,6 +4,7 @@ import { AsyncResult } from "effect/reactivity"
 import { useEffect, useState } from "react"
 import { DeviceId } from "../domain/Ids.ts"
 import { SubscriptionId } from "../domain/Subscription.ts"
+import { DeadLettersPage } from "./dead/DeadLettersPage.tsx"
 import { DevicePage } from "./device/DevicePage.tsx"
 import { FleetPage } from "./fleet/FleetPage.tsx"
 import { figuresAtom } from "./fleet/fleetAtoms.ts"
@@ -11,6 +12,7 @@ import { GatewaysPage } from "./gateways/GatewaysPage.tsx"
 import { LoginPage } from "./login/LoginPage.tsx"
 import { keyWantedAtom, mayAtom, sessionAtom, signIn } from "./session.ts"
 import { describeSignIn, SignIn } from "./SignIn.tsx"
+import { SchedulesPage } from "./schedules/SchedulesPage.tsx"
 import { SubscriptionPage } from "./subscriptions/SubscriptionPage.tsx"
 import { SubscriptionsPage } from "./subscriptions/SubscriptionsPage.tsx"
 import { useAtom, useAtomValue } from "./ui/atoms.ts"
@@ -27,6 +29,10 @@ const Page = ({ route }: { readonly route: Route }) => {
       return <FleetPage />
     case "gateways":
       return <GatewaysPage />
+    case "dead":
+      return <DeadLettersPage />
+    case "schedules":
+      return <SchedulesPage />
     case "subscriptions":
       return <SubscriptionsPage />
     case "subscription":
@@ -74,7 +80,7 @@ const Connection = () => {
 const Frame = () => {
   const route = useAtomValue(routeAtom)
   const session = useAtomValue(sessionAtom)
-  const { readFleet } = useAtomValue(mayAtom)
+  const { manageFleet, readFleet } = useAtomValue(mayAtom)
   const here = (page: string): "page" | undefined => route.page.startsWith(page) ? "page" : undefined
   return (
     <>
@@ -83,7 +89,10 @@ const Frame = () => {
         href="#content"
         onClick={(event) => {
           event.preventDefault()
-          document.querySelector<HTMLElement>("main")?.focus()
+          const main = document.querySelector("main")
+          // It takes the focus by this link alone.
+          main?.setAttribute("tabindex", "-1")
+          main?.focus()
         }}
       >
         To the content
@@ -93,7 +102,9 @@ const Frame = () => {
         <nav aria-label="Pages">
           <a href={hrefs.fleet} aria-current={here("fleet")}>Fleet</a>
           {readFleet ? <a href={hrefs.gateways} aria-current={here("gateways")}>Gateways</a> : null}
+          <a href={hrefs.schedules} aria-current={here("schedules")}>Schedules</a>
           <a href={hrefs.subscriptions} aria-current={here("subscription")}>Subscriptions</a>
+          {manageFleet ? <a href={hrefs.dead} aria-current={here("dead")}>Dead letters</a> : null}
           <a href="/docs">API</a>
         </nav>
         <div className="bar-end">

@@ -1,15 +1,16 @@
 /** One device: its state and why, what happened to it, what it could not hear, and what it says and hears now. */
 import { AsyncResult } from "effect/reactivity"
-import { useState } from "react"
-import type { ReactNode } from "react"
+import { useMemo, useState } from "react"
 import type { Device } from "../../domain/Device.ts"
 import type { ReadableEvent } from "../../domain/Event.ts"
 import type { Explanation } from "../../domain/Explanation.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
+import { AddSchedule } from "../schedules/AddSchedule.tsx"
+import { DueList, ScheduleList } from "../schedules/Schedules.tsx"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, ConfirmButton, count, Empty, Failure, Field, Loaded, Panel } from "../ui/parts.tsx"
+import { Button, ConfirmButton, count, Empty, Facts, Failure, Field, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { StateBadge } from "../ui/StateBadge.tsx"
 import { Ago, Clock } from "../ui/time.tsx"
@@ -19,6 +20,7 @@ import { describeEvent } from "./DeviceLog.ts"
 import type { Transition } from "./DeviceLog.ts"
 import { GapAxis } from "./GapAxis.tsx"
 import { Messages } from "./Messages.tsx"
+import { PacingOf } from "./Pacing.tsx"
 import { SendBox } from "./SendBox.tsx"
 
 const Rename = ({ device, done }: { readonly device: Device; readonly done: () => void }) => {
@@ -78,17 +80,6 @@ const Actions = ({ changed, device }: { readonly device: Device; readonly change
     </div>
   )
 }
-
-const Facts = ({ facts }: { readonly facts: ReadonlyArray<readonly [name: string, value: ReactNode]> }) => (
-  <dl className="facts">
-    {facts.map(([name, value]) => (
-      <div key={name}>
-        <dt>{name}</dt>
-        <dd className="break">{value}</dd>
-      </div>
-    ))}
-  </dl>
-)
 
 const Why = ({ explanation }: { readonly explanation: Explanation }) => (
   <div className="why-panel">
@@ -236,48 +227,86 @@ const Head = ({ device }: { readonly device: Device }) => {
   )
 }
 
-export const DevicePage = ({ id }: { readonly id: DeviceId }) => {
+/** Not there until it is wanted: most come to send one message. */
+const ScheduleForm = ({ id }: { readonly id: DeviceId }) => {
+  const [open, setOpen] = useState(false)
+  return (
+    <>
+      <div className="actions">
+        <Button kind="quiet" onClick={() => setOpen(!open)}>{open ? "Close the form" : "Add a recurring send"}</Button>
+      </div>
+      {open ? <AddSchedule device={id} /> : null}
+    </>
+  )
+}
+
+const nothing: ReadonlyArray<string> = []
+
+const Parts = ({ id }: { readonly id: DeviceId }) => {
   const { send } = useAtomValue(mayAtom)
   const device = useAtomValue(deviceAtom(id))
-  // The page's parts read again as the log moves, so it is followed from the beginning.
-  useAtomValue(deviceLogAtom(id))
-  if (AsyncResult.isFailure(device) && AsyncResult.value(device)._tag === "None") {
-    return (
-      <main className="page narrow">
-        <Loaded result={device}>{() => null}</Loaded>
-        <p>
-          <a href={hrefs.fleet}>To the fleet</a>
-        </p>
-      </main>
-    )
-  }
+  const explanation = useAtomValue(explanationNowAtom(id))
+  const gaps = useAtomValue(gapsAtom(id))
+  const messages = useAtomValue(messagesAtom(id))
+  const connection = AsyncResult.value(useAtomValue(connectionAtom(id)))
+  const listed = connection._tag === "Some" ? connection.value.sends : nothing
+  const sends = useMemo(() => new Set(listed), [listed])
   return (
     <main className="page device">
       <Loaded result={device} lines={4}>{(value) => <Head device={value} />}</Loaded>
       <Panel title="Why" className="area-why">
-        <Loaded result={useAtomValue(explanationNowAtom(id))} lines={4}>
-          {(explanation) => <Why explanation={explanation} />}
+        <Loaded result={explanation} lines={4}>
+          {(value) => <Why explanation={value} />}
         </Loaded>
       </Panel>
       <Panel title="Connection" className="area-connection">
         <Connection id={id} />
       </Panel>
       <Panel title="Gaps" className="area-gaps">
-        <Loaded result={useAtomValue(gapsAtom(id))} lines={4}>{({ items }) => <GapAxis gaps={items} />}</Loaded>
+        <Loaded result={gaps} lines={4}>{({ items }) => <GapAxis gaps={items} />}</Loaded>
       </Panel>
       <Panel title="Messages" className="area-messages">
-        <Loaded result={useAtomValue(messagesAtom(id))} lines={8}>
-          {({ items }) => <Messages messages={items} />}
+        <Loaded result={messages} lines={8}>
+          {({ items }) => <Messages messages={items} sends={sends} />}
         </Loaded>
       </Panel>
       {send
         ? (
           <Panel title="Send" className="area-send">
-            <SendBox id={id} />
+            <SendBox id={id} sends={sends} />
           </Panel>
         )
         : null}
+      <Panel title="Later, and again and again" className="area-schedules">
+        <DueList of={id} />
+        <ScheduleList of={id} />
+        {send ? <ScheduleForm id={id} /> : null}
+      </Panel>
+      <Panel title="Pacing" className="area-pacing">
+        <Loaded result={device} lines={4}>
+          {(value) => (
+            <Loaded result={explanation} lines={4}>
+              {({ sending }) => <PacingOf device={value} sending={sending} />}
+            </Loaded>
+          )}
+        </Loaded>
+      </Panel>
       <Log id={id} />
+    </main>
+  )
+}
+
+export const DevicePage = ({ id }: { readonly id: DeviceId }) => {
+  const device = useAtomValue(deviceAtom(id))
+  // The page's parts read again as the log moves, so it is followed from the beginning.
+  useAtomValue(deviceLogAtom(id))
+  if (!AsyncResult.isFailure(device) || AsyncResult.value(device)._tag === "Some") return <Parts id={id} />
+  return (
+    <main className="page narrow">
+      <Loaded result={device}>{() => null}</Loaded>
+      <p>
+        <a href={hrefs.fleet}>To the fleet</a>
+      </p>
     </main>
   )
 }

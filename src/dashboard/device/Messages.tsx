@@ -1,9 +1,14 @@
 /** The newest messages of a device, with how far each has come. */
+import { useState } from "react"
 import type { Message, MessageStatus } from "../../domain/Message.ts"
+import { hasFile, Media } from "../messages/Media.tsx"
+import { canActOn, MessageActions } from "../messages/MessageActions.tsx"
 import { mayAtom } from "../session.ts"
-import { useAtomValue } from "../ui/atoms.ts"
+import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
 import { Button, Empty } from "../ui/parts.tsx"
+import { messagesAtom } from "./deviceAtoms.ts"
+import { Waits } from "./Pacing.tsx"
 import { Clock } from "../ui/time.tsx"
 
 /** A sign for each status; the word is there for who does not see it. */
@@ -32,8 +37,8 @@ const Tick = ({ status }: { readonly status: MessageStatus }) => {
   )
 }
 
-const CancelButton = ({ id }: Pick<Message, "id">) => {
-  const cancel = useCommand((client) => client.messages.cancel({ id }))
+const CancelButton = ({ deviceId, id }: Pick<Message, "deviceId" | "id">) => {
+  const cancel = useCommand((client) => client.messages.cancel({ id }), useAtomRefresh(messagesAtom(deviceId)))
   return (
     <>
       <Button kind="quiet" onClick={cancel.run} pending={cancel.pending}>Cancel</Button>
@@ -44,31 +49,68 @@ const CancelButton = ({ id }: Pick<Message, "id">) => {
 
 const waits: ReadonlySet<MessageStatus> = new Set(["scheduled", "pending"])
 
-const Entry = ({ message }: { readonly message: Message }) => {
+/** Of a text nobody needs to be told that it is one. */
+const Body = ({ message: { body, type } }: { readonly message: Message }) => (
+  <span className="message-body break">
+    {type === "text" && body !== null ? null : <em>{type}{body === null ? "" : " "}</em>}
+    {body}
+  </span>
+)
+
+const Entry = ({ message, sends }: { readonly message: Message; readonly sends: ReadonlySet<string> }) => {
   const { send } = useAtomValue(mayAtom)
-  const { body, chat, direction, id, sending, status, type } = message
+  const [open, setOpen] = useState(false)
+  const changed = useAtomRefresh(messagesAtom(message.deviceId))
+  const { chat, direction, id, sending, status } = message
   const detail = sending?.detail ?? null
+  const wait = sending?.waitsFor
   return (
     <li className={`message ${direction}`}>
       <span className="message-time">
         <Clock at={message.occurredAt} />
       </span>
       <span className="message-chat break">{direction === "in" ? "from" : "to"} {chat}</span>
-      <span className="message-body break">{body ?? <em>{type}</em>}</span>
+      <Body message={message} />
       <span className="message-end">
         {direction === "out" ? <Tick status={status} /> : null}
-        {send && direction === "out" && sending !== undefined && waits.has(status) ? <CancelButton id={id} /> : null}
+        {send && direction === "out" && sending !== undefined && waits.has(status)
+          ? <CancelButton id={id} deviceId={message.deviceId} />
+          : null}
+        {send && canActOn(message, sends)
+          ? (
+            <Button
+              kind="quiet"
+              onClick={() => setOpen(!open)}
+              label={open ? "Close what can be done" : "More: react, edit, revoke"}
+            >
+              {open ? "Close" : "More"}
+            </Button>
+          )
+          : null}
       </span>
+      {hasFile(message) ? <Media message={message} /> : null}
+      {open ? <MessageActions message={message} sends={sends} changed={changed} /> : null}
+      {wait === undefined ? null : (
+        <span className="message-detail note">
+          waits for <Waits wait={wait} />
+        </span>
+      )}
       {detail === null ? null : <span className="message-detail note break">{detail}</span>}
     </li>
   )
 }
 
-export const Messages = ({ messages }: { readonly messages: ReadonlyArray<Message> }) =>
+interface MessagesProps {
+  readonly messages: ReadonlyArray<Message>
+  /** What the gateway of the device can be given. */
+  readonly sends: ReadonlySet<string>
+}
+
+export const Messages = ({ messages, sends }: MessagesProps) =>
   messages.length === 0 ?
     <Empty>No message yet.</Empty> :
     (
       <ul className="messages" tabIndex={0} aria-label="Messages, newest first">
-        {messages.map((message) => <Entry key={message.id} message={message} />)}
+        {messages.map((message) => <Entry key={message.id} message={message} sends={sends} />)}
       </ul>
     )

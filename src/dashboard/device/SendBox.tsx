@@ -1,124 +1,147 @@
 /** Sends a message. A press that is repeated, or whose answer was lost, sends no second one. */
+import { Effect } from "effect"
 import { useState } from "react"
 import type { DeviceId } from "../../domain/Ids.ts"
+import { MediaKind } from "../../domain/OutgoingFile.ts"
+import { ContentFields, contentOf, noDraft, typedKinds } from "../messages/Draft.tsx"
+import type { TypedKind } from "../messages/Draft.tsx"
+import { fileContent, FileField, refuseChosen } from "../messages/FileField.tsx"
+import type { ChosenFile } from "../messages/FileField.tsx"
+import { uploadFile, uploadTimeout } from "../messages/transfers.ts"
+import { sessionAtom } from "../session.ts"
+import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
 import { Button, Failure, Field, Notice, Segments } from "../ui/parts.tsx"
+import { messagesAtom } from "./deviceAtoms.ts"
 
-/** What can be typed. Files are sent over the API and from the command line. */
-type Kind = "text" | "location" | "contact" | "poll"
+type Kind = TypedKind | "file"
 
-const kinds: ReadonlyArray<readonly [Kind, string]> = [
-  ["text", "Text"],
-  ["location", "Location"],
-  ["contact", "Contact"],
-  ["poll", "Poll"]
-]
-
-const none = { text: "", latitude: "", longitude: "", place: "", name: "", phone: "", question: "", options: "" }
-type Draft = typeof none
-
-const contentOf = (kind: Kind, draft: Draft) => {
-  switch (kind) {
-    case "text":
-      return { text: draft.text }
-    case "location":
-      return {
-        location: {
-          latitude: Number(draft.latitude.replace(",", ".")),
-          longitude: Number(draft.longitude.replace(",", ".")),
-          ...(draft.place === "" ? {} : { name: draft.place })
-        }
-      }
-    case "contact":
-      return { contact: { name: draft.name, phone: draft.phone.replace(/[\s().-]/g, "") } }
-    case "poll":
-      return {
-        poll: {
-          question: draft.question,
-          options: draft.options.split("\n").map((one) => one.trim()).filter((one) => one !== "")
-        }
-      }
-  }
+interface SendBoxProps {
+  readonly id: DeviceId
+  /** What its gateway can be given; empty where that is not known. */
+  readonly sends: ReadonlySet<string>
 }
 
-export const SendBox = ({ id }: { readonly id: DeviceId }) => {
+export const SendBox = ({ id, sends }: SendBoxProps) => {
+  const session = useAtomValue(sessionAtom)
+  // That a message is accepted makes no event.
+  const listed = useAtomRefresh(messagesAtom(id))
   const [kind, setKind] = useState<Kind>("text")
   const [to, setTo] = useState("")
   const [at, setAt] = useState("")
-  const [draft, setDraft] = useState(none)
+  const [draft, setDraft] = useState(noDraft)
+  const [file, setFile] = useState<ChosenFile | null>(null)
+  const [progress, setProgress] = useState<number | null>(null)
   const [key, setKey] = useState(() => crypto.randomUUID())
-  const [accepted, setAccepted] = useState<string | null>(null)
-  const set = (field: keyof Draft) => (value: string) => {
-    setDraft({ ...draft, [field]: value })
-    setKey(crypto.randomUUID())
-  }
+  const [accepted, setAccepted] = useState<{ readonly words: string; readonly count: number } | null>(null)
+  const offered = (one: string): boolean => sends.size === 0 || sends.has(one)
+  const files = MediaKind.literals.filter(offered)
+  const kinds: ReadonlyArray<readonly [Kind, string]> = [
+    ...typedKinds.filter(([one]) => offered(one)),
+    ...(files.length === 0 ? [] : [["file", "File"] as const])
+  ]
+  /** What is changed is another message. */
+  const renew = () => setKey(crypto.randomUUID())
+  const upload = (chosen: ChosenFile) =>
+    uploadFile(session, id, chosen.content, setProgress).pipe(
+      Effect.map(({ id: uploaded }) => fileContent(chosen, uploaded)),
+      Effect.ensuring(Effect.sync(() => setProgress(null)))
+    )
   const send = useCommand(
     (client) =>
-      client.messages.send({
-        id,
-        to: to.trim(),
-        idempotencyKey: key,
-        ...contentOf(kind, draft),
-        ...(at === "" ? {} : { scheduledAt: new Date(at).toISOString() })
+      Effect.gen(function*() {
+        const content = kind !== "file" ? contentOf(kind, draft) : file === null ? {} : yield* upload(file)
+        return yield* client.messages.send({
+          id,
+          to: to.trim(),
+          idempotencyKey: key,
+          ...content,
+          ...(at === "" ? {} : { scheduledAt: new Date(at).toISOString() })
+        })
       }),
     ({ status }) => {
-      setAccepted(
-        status === "scheduled" ? "It is stored, and sent when its time has come." : "It is stored, and on its way."
-      )
-      setDraft(none)
-      setKey(crypto.randomUUID())
-    }
+      setAccepted({
+        words: status === "scheduled"
+          ? "It is stored, and sent when its time has come."
+          : "It is stored, and on its way.",
+        count: (accepted?.count ?? 0) + 1
+      })
+      setDraft(noDraft)
+      setFile(null)
+      renew()
+      listed()
+    },
+    uploadTimeout
   )
+  const sendable = kind !== "file" || (file !== null && refuseChosen(file) === null)
   return (
     <form
       className="form send"
       onSubmit={(event) => {
         event.preventDefault()
-        setAccepted(null)
         send.run()
       }}
     >
-      <Segments label="Kind of message" value={kind} options={kinds} onChange={setKind} />
+      <Segments
+        label="Kind of message"
+        value={kind}
+        options={kinds}
+        onChange={(value) => {
+          setKind(value)
+          renew()
+        }}
+      />
       <Field
         label="To"
         value={to}
-        onChange={setTo}
+        onChange={(value) => {
+          setTo(value)
+          renew()
+        }}
         required
         hint="A number with its country's code, or the address of a chat."
       />
-      {kind === "text" ? <Field label="Text" value={draft.text} onChange={set("text")} required rows={3} /> : null}
-      {kind === "location"
+      {kind === "file"
         ? (
-          <div className="pair">
-            <Field label="Latitude" value={draft.latitude} onChange={set("latitude")} required />
-            <Field label="Longitude" value={draft.longitude} onChange={set("longitude")} required />
-            <Field label="Name of the place" value={draft.place} onChange={set("place")} />
-          </div>
+          <FileField
+            // A field for files cannot be emptied: there is another one once the file was sent.
+            key={accepted?.count ?? 0}
+            chosen={file}
+            onChange={(value) => {
+              setFile(value)
+              renew()
+            }}
+            kinds={files}
+            progress={progress}
+          />
         )
-        : null}
-      {kind === "contact"
-        ? (
-          <div className="pair">
-            <Field label="Name of the contact" value={draft.name} onChange={set("name")} required />
-            <Field label="Number of the contact" type="tel" value={draft.phone} onChange={set("phone")} required />
-          </div>
-        )
-        : null}
-      {kind === "poll"
-        ? (
-          <>
-            <Field label="Question" value={draft.question} onChange={set("question")} required />
-            <Field label="Options, one a line" value={draft.options} onChange={set("options")} required rows={3} />
-          </>
-        )
-        : null}
+        : (
+          <ContentFields
+            kind={kind}
+            draft={draft}
+            onChange={(value) => {
+              setDraft(value)
+              renew()
+            }}
+          />
+        )}
       <details>
         <summary>Send it later</summary>
-        <Field label="Time" type="datetime-local" value={at} onChange={setAt} />
+        <Field
+          label="Time"
+          type="datetime-local"
+          value={at}
+          onChange={(value) => {
+            setAt(value)
+            renew()
+          }}
+        />
       </details>
       <Failure message={send.failure} />
-      {accepted === null ? null : <Notice tone="good">{accepted}</Notice>}
-      <Button submit kind="primary" pending={send.pending}>Send</Button>
+      {accepted === null || send.pending || send.failure !== null
+        ? null
+        : <Notice tone="good">{accepted.words}</Notice>}
+      <Button submit kind="primary" pending={send.pending} disabled={!sendable}>Send</Button>
     </form>
   )
 }

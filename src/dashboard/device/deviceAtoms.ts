@@ -1,5 +1,6 @@
 /** The live data of one device's page. */
-import { Effect, Schedule, Stream } from "effect"
+import { Effect, identity, Schedule, Stream } from "effect"
+import type { Duration } from "effect"
 import { AsyncResult, Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import type { ReadableEvent } from "../../domain/Event.ts"
@@ -78,6 +79,14 @@ export const deviceLogAtom = Atom.family((device: DeviceId) =>
   )
 )
 
+/** Asked from time to time too, since what an actor counts and what a message waits for make no event. */
+const askEvery = "5 seconds"
+
+const passing = new Set(["RpcClientError", "StorageUnavailable", "TimeoutError"])
+
+const mayPass = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && passing.has(String(error._tag))
+
 /** Reads again when the events of some kinds have come; not more often than this, however many come. */
 const readEvery = "1 second"
 
@@ -86,15 +95,19 @@ const changesOf = (kind: "messages" | "gaps" | "states") => (device: DeviceId) =
 
 const rereading = <A, E>(
   kind: "messages" | "gaps" | "states",
-  read: (client: Client, device: DeviceId) => Effect.Effect<A, E>
+  read: (client: Client, device: DeviceId) => Effect.Effect<A, E>,
+  atLeastEvery?: Duration.Input
 ) =>
   Atom.family((device: DeviceId) => {
     const changes = changesOf(kind)(device)
     return client.atom((get) =>
       get.stream(changes).pipe(
+        atLeastEvery === undefined ? identity : Stream.merge(Stream.drop(Stream.tick(atLeastEvery), 1)),
         Stream.buffer({ capacity: 1, strategy: "sliding" }),
         Stream.throttle({ cost: (changed) => changed.length, units: 1, duration: readEvery, strategy: "shape" }),
-        Stream.mapEffect(() => withClient((client) => read(client, device)))
+        Stream.mapEffect(() => withClient((client) => read(client, device))),
+        // What failed for a reason that may pass is read again; the page says meanwhile that the server is away.
+        Stream.retry(Schedule.while(Schedule.spaced(askEvery), ({ input }) => mayPass(input)))
       )
     )
   })
@@ -120,11 +133,8 @@ export const deviceAtom = Atom.family((id: DeviceId) =>
 
 const rowAtom = Atom.family((id: DeviceId) => Atom.mapResult(fleetAtom, ({ byId }) => byId.get(id)))
 
-export const explanationNowAtom = rereading("states", ({ devices }, id) => devices.explain({ id }))
+export const explanationNowAtom = rereading("states", ({ devices }, id) => devices.explain({ id }), askEvery)
 
-/** Asked from time to time, since what an actor counts makes no event. */
 export const connectionAtom = Atom.family((id: DeviceId) =>
-  client.atom(
-    Stream.fromEffectSchedule(withClient(({ devices }) => devices.connection({ id })), Schedule.spaced("5 seconds"))
-  )
+  client.atom(withClient(({ devices }) => devices.connection({ id }))).pipe(Atom.withRefresh(askEvery))
 )

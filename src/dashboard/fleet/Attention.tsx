@@ -2,6 +2,7 @@
 import { AsyncResult } from "effect/reactivity"
 import { useState } from "react"
 import type { ReactNode } from "react"
+import { deadLetterCountAtom } from "../dead/deadLetterAtoms.ts"
 import type { Subscription } from "../../domain/Subscription.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomSet, useAtomValue } from "../ui/atoms.ts"
@@ -111,6 +112,7 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
   const figures = AsyncResult.value(useAtomValue(figuresAtom))
   const server = AsyncResult.value(useAtomValue(serverAtom))
   const listed = AsyncResult.value(useAtomValue(subscriptionsAtom))
+  const dead = AsyncResult.getOrElse(useAtomValue(deadLetterCountAtom), () => 0)
   const overview = figures._tag === "Some" ? figures.value.overview : null
   const incidents = overview?.incidents ?? []
   const sinks = (overview?.sinks ?? []).filter(({ expired, failure }) => failure !== null || expired > 0)
@@ -121,7 +123,8 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
   })
   const devices = all ? view.needy.slice(0, 50) : view.needy.slice(0, devicesShown)
   const hidden = view.needy.length - devices.length
-  const total = incidents.length + sinks.length + checks.length + subscriptions.length + view.needy.length
+  const total = incidents.length + sinks.length + checks.length + subscriptions.length + (dead === 0 ? 0 : 1) +
+    view.needy.length
   return (
     <Panel
       title="Needs you"
@@ -174,6 +177,17 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
               </p>
             </Item>
           ))}
+          {dead === 0 ? null : (
+            <Item
+              sign={<Alarm word="Dead letters" />}
+              action={<a className="button" href={hrefs.dead}>Look at them</a>}
+            >
+              <p>
+                <strong>{count(dead)}</strong> <span className="why">incoming messages could not be handled</span>
+              </p>
+              <p className="fix">Put the cause right, then have them handled again.</p>
+            </Item>
+          )}
           {devices.map((row) => <NeedyDevice key={row.id} row={row} />)}
         </ul>
       )}

@@ -1,5 +1,6 @@
 /** Runs one call of the client for a button or a form, with what it needs to show: that it is on its way, and why not. */
 import { Cause, Effect, Exit } from "effect"
+import type { Duration } from "effect"
 import { useCallback, useContext, useEffect, useRef, useState } from "react"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import { client, clientContext } from "../session.ts"
@@ -29,13 +30,14 @@ export interface Command<Args extends ReadonlyArray<unknown>> {
 /** `done` is called with the answer, if the component is still there. */
 export const useCommand = <Args extends ReadonlyArray<unknown>, A, E>(
   call: (client: Client, ...args: Args) => Effect.Effect<A, E>,
-  done: (answer: A) => void = () => {}
+  done: (answer: A) => void = () => {},
+  timeout: Duration.Input = commandTimeout
 ): Command<Args> => {
   const registry = useContext(RegistryContext)
   const [state, setState] = useState<{ readonly pending: boolean; readonly failure: string | null }>(idle)
-  const latest = useRef({ call, done })
+  const latest = useRef({ call, done, timeout })
   const alive = useRef(true)
-  latest.current = { call, done }
+  latest.current = { call, done, timeout }
   useEffect(() => {
     alive.current = true
     return () => {
@@ -47,7 +49,7 @@ export const useCommand = <Args extends ReadonlyArray<unknown>, A, E>(
     if (context === null) return
     setState({ pending: true, failure: null })
     const calling = Effect.flatMap(ColumbaClient, (service) => latest.current.call(service, ...args)).pipe(
-      Effect.timeout(commandTimeout),
+      Effect.timeout(latest.current.timeout),
       Effect.provideContext(context)
     )
     void Effect.runPromiseExit(calling).then((exit) => {

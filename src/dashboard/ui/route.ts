@@ -4,6 +4,8 @@ import { Atom } from "effect/reactivity"
 export type Route =
   | { readonly page: "fleet" }
   | { readonly page: "gateways" }
+  | { readonly page: "dead" }
+  | { readonly page: "schedules" }
   | { readonly page: "subscriptions" }
   | { readonly page: "subscription"; readonly id: string }
   | { readonly page: "device"; readonly id: string }
@@ -13,12 +15,14 @@ export const parseRoute = (hash: string): Route => {
   const [first = "", second = "", third = ""] = hash.replace(/^#\/?/, "").split("/")
   if (first === "devices" && second !== "") return { page: third === "login" ? "login" : "device", id: second }
   if (first === "subscriptions") return second === "" ? { page: "subscriptions" } : { page: "subscription", id: second }
-  return first === "gateways" ? { page: "gateways" } : { page: "fleet" }
+  return first === "gateways" || first === "dead" || first === "schedules" ? { page: first } : { page: "fleet" }
 }
 
 export const hrefs = {
   fleet: "#/",
   gateways: "#/gateways",
+  dead: "#/dead",
+  schedules: "#/schedules",
   subscriptions: "#/subscriptions",
   subscription: (id: string): string => `#/subscriptions/${encodeURIComponent(id)}`,
   device: (id: string): string => `#/devices/${encodeURIComponent(id)}`,

@@ -121,6 +121,19 @@ describe("the dashboard of the built program", () => {
         await page.getByText("live", { exact: true }).waitFor()
         assert.strictEqual(await page.getByText("The server has not answered since").count(), 0)
         await page.waitForFunction((seq) => Number(document.querySelector(".tail .seq")?.textContent) > seq, before)
+        // So do the parts that are asked for from time to time, and those that are read again after events.
+        await page.waitForFunction(() => document.querySelectorAll("main [role=alert]").length === 0)
+        const frames = page.locator(".area-connection dd").first()
+        const heard = await frames.textContent()
+        await page.waitForFunction(
+          (old) => document.querySelector(".area-connection dd")?.textContent !== old,
+          heard
+        )
+        const newest = await page.locator(".message-time time").first().getAttribute("datetime")
+        await page.waitForFunction(
+          (old) => document.querySelector(".message-time time")?.getAttribute("datetime") !== old,
+          newest
+        )
         const shown = await page.locator(".tail .seq").allTextContents()
         const numbers = shown.map(Number)
         assert.deepStrictEqual(

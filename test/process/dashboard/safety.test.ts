@@ -8,7 +8,10 @@ import type { Device } from "../../../src/domain/Device.ts"
 import { gapOpened } from "../../../src/services/GapDrafts.ts"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
+import { makeEventId } from "../../../src/services/EventIdentity.ts"
+import { MessageInbox } from "../../../src/services/MessageInbox.ts"
 import { opened } from "../../conformance/gapRepository.ts"
+import { ScriptedSending } from "../../support/scriptedSending.ts"
 import { ask, makeScript, messageDraft, startServer, stateDraft } from "../../support/surface.ts"
 import type { Key } from "../../support/surface.ts"
 import { launch, visit } from "./support/Browser.ts"
@@ -24,6 +27,7 @@ const until = "2099-01-01T00:00:00.000Z"
 /** A server whose every user, gateway and correspondent says what is hostile. */
 const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
   const script = makeScript()
+  Object.assign(script.gateway, { send: new ScriptedSending(["text", "image", "document", "reaction", "revoke"]) })
   const { services, url } = yield* startServer({ script, keys, pages: true })
   const manager = Context.get(services, DeviceManager)
   const log = Context.get(services, EventLog)
@@ -72,6 +76,17 @@ const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
     headers: authorization,
     json: { url: "http://127.0.0.1:9/hook?x=%22%3E%3Cimg%20src=x%3E", name: hostile.slice(0, 110) }
   })
+  const schedule = yield* ask(`${url}/api/v1/schedules`, {
+    method: "POST",
+    headers: authorization,
+    json: { device: device.id, message: { to: "6281298765432", text: hostile }, cron: "30 8 * * *", zone: "UTC" }
+  })
+  assert.strictEqual(schedule.status, 201, JSON.stringify(schedule.body))
+  yield* Context.get(services, MessageInbox).fail({ handler: hostile, eventId: makeEventId(0), seq: 1 }, {
+    message: hostile,
+    keep: true,
+    decide: () => ({ _tag: "Dead" })
+  })
   return { url, device, subscription: String(subscription.body.id) }
 })
 
@@ -84,9 +99,12 @@ const pagesOf = ({ device, subscription }: { readonly device: Device; readonly s
     ["#/gateways", ".entry"],
     [`#/devices/${device.id}`, ".timeline li"],
     [`#/devices/${device.id}/login`, "h1"],
+    ["#/dead", ".panel"],
+    ["#/schedules", ".entry"],
     ["#/subscriptions", ".entry"],
     [`#/subscriptions/${subscription}`, ".facts"],
-    ["#/devices/none", "h1"]
+    ["#/devices/none", "h1"],
+    [`#/devices/dev_${"0".repeat(25)}9`, ".narrow [role=alert]"]
   ] as const
 
 const goTo = async (page: Page, hash: string, sign: string): Promise<void> => {
@@ -107,9 +125,25 @@ const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
     )
 }
 
+/** What is there only once somebody wants it. */
+const unfolding = [/^More: /, /^File$/, /^Change the pacing$/, /^Add a recurring send$/, /^Look at it/]
+
+const unfold = async (page: Page): Promise<void> => {
+  for (const name of unfolding) {
+    const button = page.getByRole("button", { name }).first()
+    if ((await button.count()) > 0) await button.click()
+  }
+  await page.evaluate(() => {
+    for (const one of document.querySelectorAll("details")) one.open = true
+  })
+  await page.waitForFunction(() => document.querySelector(".skeleton") === null)
+}
+
 const visitAll = Effect.fnUntraced(function*(world: World, page: Page) {
   for (const [hash, sign] of pagesOf(world)) {
     yield* Effect.promise(() => goTo(page, hash, sign))
+    yield* Effect.promise(() => unfold(page))
+    assert.strictEqual(yield* Effect.promise(() => page.getByText("could not be drawn").count()), 0, hash)
     const overflow = yield* Effect.promise(() =>
       page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
     )
@@ -133,7 +167,9 @@ describe("every page", () => {
         yield* visitAll(world, page)
         yield* Effect.promise(async () => {
           await goTo(page, `#/devices/${world.device.id}`, ".message-body")
-          assert.strictEqual(await page.locator(".message-body").first().textContent(), hostile)
+          const bodies = await page.locator(".message-body").allTextContents()
+          // Its type besides its text, and the text that is to be sent again and again.
+          assert.deepStrictEqual(bodies.toSorted(), [hostile, `${hostile} ${hostile}`])
           assert.deepStrictEqual(await problems(), [])
         })
       }

@@ -38,6 +38,25 @@ const settle = (page: Page, hash: string, sign: string) =>
     await page.waitForFunction(() => document.querySelector(".skeleton") === null)
   })
 
+/** So that its page has something of everything. */
+const fillDevice = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess, device: string) {
+  yield* Effect.promise(() =>
+    fetch(`${columba.url}/api/v1/devices/${device}`, {
+      method: "PATCH",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ pacing: "20/min, jitter 2s, 500/day, ramp 14d, quiet 21:00-07:00 Asia/Jakarta" })
+    })
+  )
+  const to = "6281298765432"
+  yield* columba.post("/api/v1/schedules", {
+    device,
+    message: { to, text: "We open at nine." },
+    cron: "30 8 * * 1-6",
+    zone: "Asia/Jakarta"
+  })
+  yield* columba.post(`/api/v1/devices/${device}/messages`, { to, text: "Your table is ready." })
+})
+
 const program = Effect.gen(function*() {
   fs.mkdirSync(folder, { recursive: true })
   const columba = yield* ColumbaProcess.make({ directory: yield* freshDirectory, env: { COLUMBA_DEMO_DEVICES: "60" } })
@@ -65,6 +84,11 @@ const program = Effect.gen(function*() {
   yield* settle(dark.page, `#/devices/${disturbed}`, ".tail li")
   yield* Effect.sleep("2 seconds")
   yield* take(dark.page, "device-dark")
+  yield* fillDevice(columba, all[1]?.id ?? "")
+  yield* settle(page, `#/devices/${all[1]?.id ?? ""}`, ".area-schedules .entry")
+  yield* Effect.promise(() => page.locator(".area-messages").evaluate((place) => place.scrollIntoView()))
+  yield* Effect.sleep("2 seconds")
+  yield* take(page, "device-messages")
   const phone = yield* visit(browser, columba.url, { width: 390, height: 844 })
   yield* settle(phone.page, "#/", ".attention-item")
   yield* Effect.sleep("2 seconds")

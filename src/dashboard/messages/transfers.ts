@@ -1,0 +1,85 @@
+/**
+ * Files on their way to the server and from it. They are bytes of any size and therefore no calls of the client; the
+ * key goes in a header as with those.
+ */
+import { Data, Effect, Schema } from "effect"
+import { FileToSend } from "../../contracts/FileEndpoint.ts"
+import type { DeviceId, MessageId } from "../../domain/Ids.ts"
+import type { Session } from "../session.ts"
+
+/** The server gives an upload up after five minutes, and has then to accept the message. */
+export const uploadTimeout = "6 minutes"
+
+/** Gateways fetch old files from WhatsApp first. */
+export const downloadTimeout = "3 minutes"
+
+class TransferFailed extends Data.TaggedError("TransferFailed")<{ readonly message: string }> {}
+
+const lost = new TransferFailed({ message: "The connection to the server was lost before all of the file was over." })
+
+const Refusal = Schema.fromJsonString(Schema.Struct({ message: Schema.String }))
+const readRefusal = Schema.decodeUnknownOption(Refusal)
+const readUploaded = Schema.decodeUnknownEffect(Schema.fromJsonString(FileToSend))
+
+const refused = (status: number, text: string): TransferFailed => {
+  const said = readRefusal(text)
+  return new TransferFailed({
+    message: said._tag === "Some" ? said.value.message : `The server refused the file with status ${status}.`
+  })
+}
+
+const headersOf = (session: Session | null): Readonly<Record<string, string>> =>
+  session?.apiKey === undefined ? {} : { authorization: `Bearer ${session.apiKey}` }
+
+/** By `XMLHttpRequest`: no other way of browsers tells how much of a body is over. `progress` goes from 0 to 1. */
+export const uploadFile = (
+  session: Session | null,
+  device: DeviceId,
+  file: Blob,
+  progress: (part: number) => void
+): Effect.Effect<FileToSend, TransferFailed> =>
+  Effect.callback<string, TransferFailed>((resume) => {
+    const request = new XMLHttpRequest()
+    request.open("POST", `/api/v1/devices/${encodeURIComponent(device)}/files`)
+    for (const [name, value] of Object.entries(headersOf(session))) request.setRequestHeader(name, value)
+    request.setRequestHeader("content-type", "application/octet-stream")
+    request.upload.addEventListener("progress", ({ loaded, total }) => progress(total === 0 ? 0 : loaded / total))
+    request.addEventListener("error", () => resume(Effect.fail(lost)))
+    request.addEventListener("load", () =>
+      resume(
+        request.status === 201
+          ? Effect.succeed(request.responseText)
+          : Effect.fail(refused(request.status, request.responseText))
+      ))
+    request.send(file)
+    return Effect.sync(() => request.abort())
+  }).pipe(Effect.flatMap((text) => Effect.orDie(readUploaded(text))))
+
+export interface MessageFile {
+  readonly content: Blob
+  /** As the sender named it; null where it has no name. */
+  readonly name: string | null
+}
+
+/** The name that the server gives out, escaped as RFC 8187 says. */
+const readName = (disposition: string | null): string | null => {
+  const [, name] = /filename\*=UTF-8''([^;]+)/.exec(disposition ?? "") ?? []
+  try {
+    return name === undefined ? null : decodeURIComponent(name)
+  } catch {
+    return null
+  }
+}
+
+export const downloadFile = (session: Session | null, message: MessageId): Effect.Effect<MessageFile, TransferFailed> =>
+  Effect.tryPromise({
+    try: async (signal) => {
+      const answer = await fetch(`/api/v1/messages/${encodeURIComponent(message)}/media`, {
+        headers: headersOf(session),
+        signal
+      })
+      if (!answer.ok) return refused(answer.status, await answer.text())
+      return { content: await answer.blob(), name: readName(answer.headers.get("content-disposition")) }
+    },
+    catch: () => lost
+  }).pipe(Effect.flatMap((got) => got instanceof TransferFailed ? Effect.fail(got) : Effect.succeed(got)))
