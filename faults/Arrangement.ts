@@ -10,19 +10,21 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import type { Gap } from "../src/domain/Gap.ts"
-import type { Ledgers } from "../test/support/Checker.ts"
+import type { Handled, Ledgers } from "../test/support/Checker.ts"
 import type { GapLedgers } from "../test/support/GapChecker.ts"
 import * as FaultProxy from "../test/support/FaultProxy.ts"
-import { readLog, readRegressed } from "../test/support/Ledger.ts"
+import { query, readLog, readRegressed } from "../test/support/Ledger.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
 import * as Recorder from "../test/process/support/Recorder.ts"
 import { addDevices } from "../test/process/support/viaApi.ts"
 import { until } from "../test/support/until.ts"
+import type { SendLedgers } from "../test/support/SendChecker.ts"
 import type { Part, Scenario } from "./Scenario.ts"
 import * as Servers from "./Servers.ts"
 import { plantVariable } from "./planted.ts"
 import * as Endpoint from "./parties/Endpoint.ts"
 import * as SampleConsumer from "./parties/SampleConsumer.ts"
+import * as SendingClient from "./parties/SendingClient.ts"
 import * as SimulatorProcess from "./parties/SimulatorProcess.ts"
 import * as StreamReader from "./parties/StreamReader.ts"
 
@@ -37,12 +39,16 @@ export interface Arrangement {
   readonly reader: StreamReader.StreamReader
   readonly endpoint: Endpoint.Endpoint | null
   readonly consumer: SampleConsumer.SampleConsumer | null
+  /** Who has messages sent; null in rows without. It begins with the load. */
+  readonly sending: Effect.Effect<SendingClient.SendingClient, never, Scope.Scope> | null
   readonly proxies: Readonly<Record<Part, FaultProxy.FaultProxy>>
   readonly devices: ReadonlyMap<string, string>
   /** Sets the program's wall clock off by so many seconds. */
   readonly stepClock: (seconds: number) => Effect.Effect<void>
   /** While it exists, the planted place acts. */
   readonly plantFile: string
+  /** While it exists, the handler refuses what it gets. */
+  readonly refusesFile: string
   /** While it exists, the name of the gateway has no address. */
   readonly namesFile: string
   /** Where the program writes what is in its heap, when it is asked to. */
@@ -64,7 +70,24 @@ export interface Arrangement {
   readonly ledgers: Effect.Effect<AllLedgers>
 }
 
-export type AllLedgers = Ledgers & GapLedgers
+export type AllLedgers = Ledgers & GapLedgers & {
+  /** What a client has had sent; null where there is none. */
+  readonly sends: SendLedgers | null
+}
+
+const handlerModule = join(import.meta.dirname, "program/handler.mjs")
+
+const readHandled = (databaseUrl: string): Effect.Effect<Handled> =>
+  Effect.all({
+    noted: query<{ readonly id: string }>(
+      databaseUrl,
+      "select event_id::text as id from message_inbox where state = 'done'"
+    ),
+    written: query<{ readonly id: string }>(databaseUrl, "select device || ' ' || wa_id as id from shop_messages")
+  }).pipe(Effect.map(({ noted, written }) => ({
+    noted: noted.map(({ id }) => id),
+    written: written.map(({ id }) => id)
+  })))
 
 const preloads = ["clockShift.mjs", "names.mjs", "probe.mjs"]
   .map((name) => `--import=${join(import.meta.dirname, "program", name)}`).join(" ")
@@ -95,12 +118,13 @@ export const make = Effect.fnUntraced(function*(
     endpoint: yield* before(`http://127.0.0.1:${endpoint?.port ?? simulator.port}`)
   }
   const file = (name: string) => join(directory, name)
-  const [clockFile, plantFile, namesFile, heapFile] = ["clock", "plant", "names", "heap"].map(file) as [
-    string,
-    string,
-    string,
-    string
-  ]
+  const [clockFile, plantFile, namesFile, heapFile, refusesFile] = [
+    file("clock"),
+    file("plant"),
+    file("names"),
+    file("heap"),
+    file("refuses")
+  ] as const
   const recorder = yield* Recorder.make(rabbitUrl, directory)
   const env: Record<string, string> = {
     DATABASE_URL: through(databaseUrl, toServers.database),
@@ -114,12 +138,21 @@ export const make = Effect.fnUntraced(function*(
     COLUMBA_FAULTS_NAMES: namesFile,
     COLUMBA_FAULTS_HEAP: heapFile,
     [plantVariable]: plantFile,
+    ...(scenario.handler === true
+      ? { COLUMBA_HANDLERS: handlerModule, COLUMBA_FAULTS_REFUSES: refusesFile }
+      : undefined),
     ...scenario.env,
     NODE_OPTIONS: `${preloads} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
   }
   const columba = yield* ColumbaProcess.make({ directory, program, wrapper: scenario.wrapper, env })
   const proxies = { ...toServers, webhooks: yield* before(columba.url) }
   if (dialect === "gowa") env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${proxies.webhooks.port}`
+  if (scenario.handler === true) {
+    yield* query(
+      databaseUrl,
+      "create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)"
+    )
+  }
   yield* columba.start
   const consumer = scenario.consumer === true ? yield* SampleConsumer.make(rabbitUrl, directory) : null
   const devices = yield* addDevices(columba, scenario.load.devices)
@@ -129,6 +162,20 @@ export const make = Effect.fnUntraced(function*(
   })
   const reader = yield* StreamReader.make(columba.url)
   const consumed = { from: 0 }
+  let client: SendingClient.SendingClient | null = null
+  const sending = scenario.sends === undefined ? null : Effect.map(
+    SendingClient.make({
+      columba,
+      devices: [...devices.keys()],
+      count: scenario.sends,
+      millis: scenario.load.events / scenario.load.rate * 1000
+    }),
+    (made) => client = made
+  )
+  const readSends = (sent: SendLedgers["sent"]) =>
+    client === null
+      ? Effect.succeed(null)
+      : Effect.all({ accepted: client.accepted, statuses: client.statuses, sent: Effect.succeed(sent) })
   const witnessed = new Set<string>()
   let witnessedTo = 0
 
@@ -165,9 +212,11 @@ export const make = Effect.fnUntraced(function*(
     reader,
     endpoint,
     consumer,
+    sending,
     proxies,
     devices,
     plantFile,
+    refusesFile,
     namesFile,
     heapFile,
     plantedProgram: programs.planted,
@@ -188,9 +237,12 @@ export const make = Effect.fnUntraced(function*(
     ledgers: consistent(
       head,
       Effect.gen(function*() {
+        const { emitted, sent } = yield* simulator.ledger
         return {
           gaps: yield* readGaps(columba),
-          emitted: yield* simulator.emitted,
+          emitted,
+          sends: yield* readSends(sent),
+          handled: scenario.handler === true ? yield* readHandled(databaseUrl) : null,
           committed: yield* readLog(databaseUrl),
           regressed: yield* readRegressed(databaseUrl),
           delivered: yield* recorder.entries,

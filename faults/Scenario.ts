@@ -83,6 +83,11 @@ export type Fault =
   | { readonly do: "delete consumer's queue" }
   /** Messages that the consumer cannot read. */
   | { readonly do: "poison queue"; readonly messages: number }
+  /**
+   * The handler refuses messages until so many are dead letters; then an operator has them handled again, and the program dies
+   * at the planted place meanwhile.
+   */
+  | { readonly do: "retry dead letters"; readonly messages: number }
   /** Messages of the guaranteed queue are rejected while the queue of dead letters does not exist. */
   | { readonly do: "reject without dead letters"; readonly messages: number }
   /** The wall clock of the program is set; its monotonic clock goes on. */
@@ -105,7 +110,17 @@ export interface Load {
   readonly rate: number
 }
 
-export const areas = ["processes", "broker", "database", "gateway", "readers", "time", "all"] as const
+export const areas = [
+  "processes",
+  "broker",
+  "database",
+  "gateway",
+  "readers",
+  "sends",
+  "handlers",
+  "time",
+  "all"
+] as const
 
 export interface Scenario {
   /** As it is asked for on the command line. */
@@ -142,6 +157,10 @@ export interface Scenario {
   readonly noEndpoint?: boolean
   /** Whether the sample consumer reads too. */
   readonly consumer?: boolean
+  /** So many messages that a client has sent while the load runs. */
+  readonly sends?: number
+  /** Whether the program's own consumer hands messages to a handler. */
+  readonly handler?: boolean
   /** Built into the program for this row: a place that acts while a fault says so. */
   readonly plant?: Planted
   /** For the program, beyond what every row has. */

@@ -2,6 +2,7 @@
 import { check } from "../test/support/Checker.ts"
 import type { Violation } from "../test/support/Checker.ts"
 import { checkGaps } from "../test/support/GapChecker.ts"
+import { checkSends } from "../test/support/SendChecker.ts"
 import type { AllLedgers } from "./Arrangement.ts"
 import type { Scenario } from "./Scenario.ts"
 import { findGrowth } from "./trend.ts"
@@ -12,6 +13,11 @@ type Own =
   | "unrecovered"
   | "unnamed"
   | "untrue"
+  | "resent"
+  | "unaccounted"
+  | "misreported"
+  | "unasked"
+  | "doubtful"
   | "unmet"
   | "stuck"
   | "died"
@@ -37,11 +43,18 @@ export interface Findings {
   readonly exitCode: number | null
 }
 
+/** Messages that may be left in doubt for good, of all that were accepted. */
+export const doubtfulShare = 0.005
+
+const nothingSent = { resent: [], unaccounted: [], misreported: [], unasked: [], doubtful: 0 }
+
 const when = (broken: boolean, text: string): ReadonlyArray<string> => broken ? [text] : []
 
 export const judge = ({ expect, load }: Scenario, found: Findings): Partial<Broken> => {
   const verdict = check(found.ledgers)
   const { untrue, unnamed } = checkGaps(found.ledgers)
+  const { sends } = found.ledgers
+  const { doubtful, ...sent } = sends === null ? nothingSent : checkSends(sends)
   const { attempts, exitCode, residentMax, trend, unsettled } = found
   const { committed, emitted } = verdict.counts
   const broken: Broken = {
@@ -50,6 +63,11 @@ export const judge = ({ expect, load }: Scenario, found: Findings): Partial<Brok
     unrecovered: verdict.unrecovered,
     unnamed,
     untrue,
+    ...sent,
+    doubtful: when(
+      doubtful > Math.floor((sends?.accepted.length ?? 0) * doubtfulShare),
+      `${doubtful} messages are in doubt for good`
+    ),
     unmet: found.unmet,
     stuck: unsettled === null ? [] : [unsettled],
     died: when(expect.survives && found.died, "the program ended during the row"),

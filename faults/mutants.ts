@@ -4,6 +4,7 @@
  */
 import type { Change } from "./planted.ts"
 import type { Broken } from "./judge.ts"
+import { sendMutants } from "./sendMutants.ts"
 import { later } from "./laterMutants.ts"
 
 export interface Mutant extends Change {
@@ -110,5 +111,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     condemned: ["unrecovered"],
     smoke: true
   },
-  ...later
+  ...later,
+  ...sendMutants
 ]

@@ -20,6 +20,25 @@ export const afterConfirm: Planted = {
   ]]
 }
 
+export const afterAnswer: Planted = {
+  name: "after-answer",
+  file: "src/actors/sending/SendQueue.ts",
+  changes: [[
+    "      const answer = yield* ask(cell, send, claimedAt)\n",
+    `      const answer = yield* ask(cell, send, claimedAt)\n      ${dieThere}`
+  ]]
+}
+
+/** A dead letter is in its queue again, and is still a dead letter. */
+export const afterRetry: Planted = {
+  name: "after-retry",
+  file: "src/layers/rabbitmq/RabbitDeadLetters.ts",
+  changes: [[
+    "          yield* how(channel, message)\n",
+    `          yield* how(channel, message)\n          ${dieThere}`
+  ]]
+}
+
 /** The slot whose frames make its actor fail. */
 export const defectiveSlot = "slot-1"
 

@@ -99,6 +99,7 @@ export const runScenario = Effect.fnUntraced(function*(
   const weighAt = [0.2, 0.6].map((share) => Math.floor(share * load.events))
   const recoveries: Array<number> = []
   const unmet: Array<string> = []
+  const client = on.sending === null ? null : yield* on.sending
   const moments = planMoments(scenario, seed)
   const emitted = Effect.map(on.simulator.stats, ({ jobs }) => jobs.length === 0)
   let begun = 0
@@ -131,8 +132,12 @@ export const runScenario = Effect.fnUntraced(function*(
     yield* until("the part of the load was emitted", emitted, "15 minutes")
   }
   yield* on.ready
+  if (client !== null) {
+    phase.now = "messages are accepted"
+    yield* client.finished
+  }
   phase.now = "settling"
-  const unsettled = yield* settle(on, scenario)
+  const unsettled = yield* settle(on, scenario, client)
   yield* weigh
   phase.now = "checking"
   const ledgers = yield* on.ledgers

@@ -4,6 +4,8 @@ import type { Gap } from "../src/domain/Gap.ts"
 import { check } from "../test/support/Checker.ts"
 import { until } from "../test/support/until.ts"
 import type { Arrangement } from "./Arrangement.ts"
+import { doubtfulShare } from "./judge.ts"
+import type { SendingClient } from "./parties/SendingClient.ts"
 import type { Scenario } from "./Scenario.ts"
 
 /** Longer than the longest waits of the program's own: it looks at what was away, or is silent, every minute. */
@@ -20,12 +22,21 @@ const quietMillis = 1_000
  * except where nothing came without our notice, which is found by looking, within a minute. Returns what it still waits for
  * once nothing has moved for the time that the row gives it; null if nothing.
  */
-export const settle = Effect.fnUntraced(function*(on: Arrangement, scenario: Scenario) {
+export const settle = Effect.fnUntraced(function*(
+  on: Arrangement,
+  scenario: Scenario,
+  client: SendingClient | null
+) {
   const waiting = { for: "an answer", since: performance.now() }
   const findMotion = Effect.gen(function*() {
     if (!(yield* on.online)) return "devices that are not online"
     const queued = yield* on.columba.metric("columba_log_queue_events")
     if (queued > 0) return `${queued} events that wait for the log`
+    if (client !== null) {
+      const { doubtful, waiting } = yield* client.open
+      if (waiting > 0) return `${waiting} messages that wait to be sent`
+      if (doubtful > Math.floor((scenario.sends ?? 0) * doubtfulShare)) return `${doubtful} messages in doubt`
+    }
     const before = yield* on.head
     yield* Effect.sleep(quietMillis)
     const head = yield* on.head
@@ -39,8 +50,8 @@ export const settle = Effect.fnUntraced(function*(on: Arrangement, scenario: Sce
     if (gap !== undefined) return `${items.length} open gaps, one ${gap.cause} since ${gap.openedAt}: ${gap.detail}`
     // Deafness leaves no gap before it is found, and a consumer has no place at which one could look.
     const { unrecovered, violations } = check(yield* on.ledgers)
-    const unhandled = violations.lost.filter((one) => one.startsWith("consumer"))
-    if (unhandled.length > 0) return `the consumer, which has not handled ${unhandled.length} events`
+    const unhandled = violations.lost.filter((one) => /^(consumer|handler)/.test(one))
+    if (unhandled.length > 0) return `a consumer that has not handled ${unhandled.length} events`
     return unrecovered.length === 0 ? null : `${unrecovered.length} messages of the history`
   })
   const quiet = Effect.map(findMotion, (motion) => {

@@ -11,6 +11,8 @@ import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 import type { SimulatorStats } from "../../src/simulator/SimulatorCore.ts"
 import { toEmitted } from "../../test/support/Ledger.ts"
 import type { TimedEmitted } from "../../test/support/Ledger.ts"
+import { listSent } from "../../test/support/SendChecker.ts"
+import type { SendLedgers } from "../../test/support/SendChecker.ts"
 import { freePort } from "../../test/support/servers/ServerHome.ts"
 import { until } from "../../test/support/until.ts"
 
@@ -35,8 +37,11 @@ export interface SimulatorProcess {
   readonly clearFaults: Effect.Effect<void>
   /** Its process ends, as it seems, and starts again after so long. Returns when it answers again. */
   readonly restart: (millis: number) => Effect.Effect<void>
-  /** All that it has emitted. */
-  readonly emitted: Effect.Effect<ReadonlyArray<TimedEmitted>>
+  /** All that it has emitted, and of it what it was asked to send. */
+  readonly ledger: Effect.Effect<{
+    readonly emitted: ReadonlyArray<TimedEmitted>
+    readonly sent: SendLedgers["sent"]
+  }>
 }
 
 const timeoutMillis = 30_000
@@ -91,9 +96,10 @@ export const make = Effect.fnUntraced(function*(options: {
         Effect.andThen(Effect.sleep(Duration.millis(millis))),
         Effect.andThen(answers)
       ),
-    emitted: Effect.sync(() =>
-      readFileSync(ledger, "utf8").split("\n").filter((line) => line !== "")
-        .map((line) => toEmitted(JSON.parse(line) as LedgerEntry))
-    )
+    ledger: Effect.sync(() => {
+      const entries = readFileSync(ledger, "utf8").split("\n").filter((line) => line !== "")
+        .map((line) => JSON.parse(line) as LedgerEntry)
+      return { emitted: entries.map(toEmitted), sent: listSent(entries) }
+    })
   }
 })

@@ -4,8 +4,10 @@ import { all } from "./all.ts"
 import { broker } from "./broker.ts"
 import { database } from "./database.ts"
 import { gateway } from "./gateway.ts"
+import { handlers } from "./handlers.ts"
 import { processes } from "./processes.ts"
 import { readers } from "./readers.ts"
+import { sends } from "./sends.ts"
 
 export { makeSoak } from "./soak.ts"
 
@@ -15,5 +17,7 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ...database,
   ...gateway,
   ...readers,
+  ...sends,
+  ...handlers,
   ...all
 ]

@@ -1,4 +1,5 @@
 /** Strikes at those who read from RabbitMQ: the sample consumer, its queue, and the guaranteed queue. */
+import { rmSync, writeFileSync } from "node:fs"
 import { connect } from "amqplib"
 import type { Channel } from "amqplib"
 import { Effect } from "effect"
@@ -7,6 +8,7 @@ import { deadQueue, incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
 import { until } from "../../test/support/until.ts"
 import type { Arrangement } from "../Arrangement.ts"
 import { consumerQueue } from "../parties/SampleConsumer.ts"
+import { dieThere } from "./program.ts"
 import { inVhost, wait } from "./shared.ts"
 import type { Strike } from "./shared.ts"
 
@@ -95,4 +97,22 @@ export const rejectWithoutDeadLetters: Strike<"reject without dead letters"> = (
       Effect.map(countIn(on, deadQueue), (count) => count === messages),
       "240 seconds"
     )
+  })
+
+/** The handler refuses what comes until enough is dead; what is retried then dies with the program, once, in between. */
+export const retryDeadLetters: Strike<"retry dead letters"> = (on, { messages }) =>
+  Effect.gen(function*() {
+    const dead = Effect.map(
+      on.columba.get<{ readonly total: number }>("/api/v1/dead-letters?limit=1"),
+      ({ total }) => total
+    )
+    const retry = Effect.ignoreCause(on.columba.post("/api/v1/dead-letters/retry", {}))
+    yield* Effect.acquireUseRelease(
+      Effect.sync(() => writeFileSync(on.refusesFile, "")),
+      () => until(`${messages} messages are dead letters`, Effect.map(dead, (count) => count >= messages)),
+      () => Effect.sync(() => rmSync(on.refusesFile, { force: true }))
+    )
+    yield* dieThere(on, retry)
+    yield* on.ready
+    yield* until("no dead letter is left", Effect.andThen(retry, Effect.map(dead, (count) => count === 0)))
   })

@@ -48,6 +48,7 @@ const strikes: { readonly [Do in Fault["do"]]: Strike<Do> } = {
   "freeze consumer": Consumer.freeze,
   "delete consumer's queue": Consumer.deleteConsumersQueue,
   "poison queue": Consumer.poison,
+  "retry dead letters": Consumer.retryDeadLetters,
   "reject without dead letters": Consumer.rejectWithoutDeadLetters,
   "step clock": (on, { seconds }) => on.stepClock(seconds)
 }

@@ -26,10 +26,14 @@ const planted = <A, E, R>(on: Arrangement, during: Effect.Effect<A, E, R>) =>
     () => Effect.sync(() => rmSync(on.plantFile, { force: true }))
   )
 
-export const dieWherePlanted: Strike<"die where planted"> = (on) =>
-  planted(on, until("the program dies", Effect.map(on.columba.running, (running) => !running))).pipe(
-    Effect.andThen(on.columba.start)
-  )
+/** `leading`: what leads it to the planted place, where nothing does by itself. */
+export const dieThere = (on: Arrangement, leading: Effect.Effect<void> = Effect.void) =>
+  planted(
+    on,
+    Effect.andThen(leading, until("the program dies", Effect.map(on.columba.running, (running) => !running)))
+  ).pipe(Effect.andThen(on.columba.start))
+
+export const dieWherePlanted: Strike<"die where planted"> = (on) => dieThere(on)
 
 export const actWherePlanted: Strike<"act where planted"> = (on, { millis }) => planted(on, wait(millis))
 

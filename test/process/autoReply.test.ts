@@ -6,10 +6,11 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import { replyKeyPrefix } from "../../src/services/AutoReplyRepository.ts"
 import { seeded } from "../../src/simulator/Seeded.ts"
 import { freshVhost } from "../support/broker.ts"
 import { freshDatabase } from "../support/database.ts"
-import { query } from "../support/Ledger.ts"
+import { query, readLog } from "../support/Ledger.ts"
 import * as OpenAiServer from "../support/openAiServer.ts"
 import { until } from "../support/until.ts"
 import * as Rig from "./support/Rig.ts"
@@ -75,7 +76,15 @@ describe("killed three times while messages are answered", () => {
         `select idempotency_key as key, state, content->'content'->>'text' as text from sends`
       )
       assert.isAbove(sends.length, 10)
-      assert.strictEqual(new Set(sends.map((send) => send.key)).size, sends.length)
+      // One answer per message: each has the key of another one that came in.
+      const keys = sends.map((send) => send.key)
+      const wanted = new Set(
+        (yield* readLog(databaseUrl)).flatMap(({ id, kind }) =>
+          kind === "message.received" ? [replyKeyPrefix + id] : []
+        )
+      )
+      assert.deepStrictEqual(keys.filter((key) => !wanted.has(key)), [])
+      assert.strictEqual(new Set(keys).size, keys.length)
       const sent = simulator.ledger.entries().flatMap((entry) => entry.sent === undefined ? [] : [entry.sent.text])
       // Each answer's text is another: one that was sent twice would be there twice.
       assert.strictEqual(new Set(sent).size, sent.length)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { assertNothingMissed, assertSound, check, report } from "./Checker.ts"
-import type { Consumed, Ledgers, Violation } from "./Checker.ts"
+import type { Consumed, Handled, Ledgers, Violation } from "./Checker.ts"
 import type { Committed, Delivered, Emitted, Streamed } from "./Ledger.ts"
 
 /** Two devices with five messages each, all committed and delivered, and one ack of two messages. */
@@ -169,6 +169,33 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).violations.lost, ["consumer: 1 message.received dev_even"])
     ledgers.consumed = { ...ledgers.consumed, from: 1 }
     assertSound(check(ledgers))
+  })
+
+  it("asks the handler for each message that came in, noted and written once", () => {
+    const ledgers = sound()
+    const received = ledgers.committed.filter(({ kind }) => kind === "message.received")
+    for (const row of received) Object.assign(row.data, { body: "hello" })
+    const noted = received.map(({ id }) => id)
+    const written = received.map(({ data, deviceId }) => `${deviceId} ${String(data["waId"])}`)
+    const judge = (handled: Handled) => {
+      const { lost, repeated, unexpected } = check({ ...ledgers, handled }).violations
+      return { lost, repeated, unexpected }
+    }
+    const none = { lost: [], repeated: [], unexpected: [] }
+    assert.deepStrictEqual(judge({ noted, written }), none)
+    assert.deepStrictEqual(judge({ noted: noted.slice(1), written: written.slice(1) }), {
+      ...none,
+      lost: ["handler: 1 message.received dev_even"]
+    })
+    assert.deepStrictEqual(judge({ noted, written: written.slice(1) }), {
+      ...none,
+      lost: ["handler: 1 message.received dev_even, which is noted"]
+    })
+    assert.deepStrictEqual(judge({ noted, written: [...written, "dev_even WA0", "dev_even none"] }), {
+      lost: [],
+      repeated: ["handler: dev_even WA0, 2 times"],
+      unexpected: ["handler: dev_even none"]
+    })
   })
 
   it("asks for no message of a history that the gateway does not keep", () => {

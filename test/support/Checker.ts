@@ -19,6 +19,8 @@ export interface Ledgers extends UpstreamLedgers {
   readonly forged?: ReadonlyArray<string>
   /** What a consumer with a database of its own has done; null or absent without one. */
   readonly consumed?: Consumed | null
+  /** What the handler of the program's own consumer has done; null or absent without one. */
+  readonly handled?: Handled | null
   /** Messages whose status is not the furthest of their acks. */
   readonly regressed?: ReadonlyArray<string>
 }
@@ -32,8 +34,15 @@ export interface Consumed {
   readonly stored: ReadonlyArray<string>
 }
 
+export interface Handled {
+  /** Ids of the events that are noted as handled. */
+  readonly noted: ReadonlyArray<string>
+  /** Device and WhatsApp id of each message that it has written, as often as it has. */
+  readonly written: ReadonlyArray<string>
+}
+
 export type Violation =
-  /** Committed, but never delivered by the broker, never taken by the endpoint, or never handled by the consumer. */
+  /** Committed, but never delivered by the broker, never taken by the endpoint, or never handled by the consumer or the handler. */
   | "lost"
   /** Delivered, and not in the log, or different there. */
   | "unexpected"
@@ -43,7 +52,7 @@ export type Violation =
   | "reordered"
   /** A delivery to the endpoint is not signed with its secret. */
   | "forged"
-  /** The consumer did twice what one event asks for. */
+  /** The consumer or the handler did twice what one event asks for. */
   | "repeated"
   /** A message's status is not the furthest that its acks say. */
   | "regressed"
@@ -96,7 +105,8 @@ export const check = (ledgers: Ledgers): Verdict => {
   const broker = ledgers.delivered === null ? nothing : judgeReader(committed, delivered, "")
   const endpoint = ledgers.posted ? judgeReader(committed, ledgers.posted, "endpoint: ") : nothing
   const consumer = ledgers.consumed ? judgeConsumer(committed, ledgers.consumed) : nothing
-  const all = (name: keyof typeof nothing) => [...broker[name], ...endpoint[name], ...consumer[name]]
+  const handler = ledgers.handled ? judgeHandler(committed, ledgers.handled) : nothing
+  const all = (name: keyof typeof nothing) => [broker, endpoint, consumer, handler].flatMap((reader) => reader[name])
   return {
     violations: {
       lost: all("lost"),
@@ -201,6 +211,24 @@ const judgeConsumer = (committed: ReadonlyArray<Committed>, { from, handled, sto
       .map((row) => `consumer: ${describeRow(row)}`),
     unexpected: handled.filter((id) => !inLog.has(id)).map((id) => `consumer: ${id}`),
     repeated: twice.map(([message, count]) => `consumer: ${message}, ${count} times`)
+  }
+}
+
+/** It writes each incoming message that has a text, in the transaction of its note. */
+const judgeHandler = (committed: ReadonlyArray<Committed>, { noted, written }: Handled): Judged => {
+  const received = committed.filter(({ kind }) => kind === "message.received")
+  const nameOf = ({ data, deviceId }: Committed) => `${deviceId} ${String(data["waId"])}`
+  const times = countBy(written)
+  const known = new Set(noted)
+  const names = new Set(received.map(nameOf))
+  return {
+    ...nothing,
+    lost: received.filter((row) =>
+      !known.has(row.id) || (typeof row.data["body"] === "string" && !times.has(nameOf(row)))
+    )
+      .map((row) => `handler: ${describeRow(row)}${known.has(row.id) ? ", which is noted" : ""}`),
+    unexpected: written.filter((name) => !names.has(name)).map((name) => `handler: ${name}`),
+    repeated: [...times].filter(([, count]) => count > 1).map(([name, count]) => `handler: ${name}, ${count} times`)
   }
 }
 

@@ -114,10 +114,15 @@ const listImplied = ({ device, ids, implied = [] }: Emitted): ReadonlyArray<stri
 /** The account's own reading is a reading. */
 const toStatus = (status: string): string => status === "read-self" ? "read" : status
 
-/** Null for Columba's own events, and for a reaction of a history, which has no id: what was emitted has nothing else. */
+/**
+ * Null for Columba's own events, but for the message that it has sent: the gateway has that too. Null also for a reaction of a
+ * history, which has no id: what was emitted has nothing else.
+ */
 export const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
   const { status, waId } = row.data
-  if (row.via === "columba" || (row.kind === "message.reaction" && waId === "")) return null
+  if ((row.via === "columba" && row.kind !== "message.sent") || (row.kind === "message.reaction" && waId === "")) {
+    return null
+  }
   // Kept for somebody to look at: no event. What it should have been is missed.
   if (row.kind === "frame.rejected") return null
   const event = row.kind === "message.received" || row.kind === "message.sent"
