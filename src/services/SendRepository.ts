@@ -86,6 +86,9 @@ export interface SendSweep {
   readonly active: boolean
 }
 
+/** Of more than so many messages in doubt the oldest are not looked for: nothing has told of them for long. */
+export const doubtfulMax = 500
+
 /** Longer than the answer to a claim is waited for. */
 export const heldAfter = Duration.seconds(30)
 
@@ -162,7 +165,10 @@ export class SendRepository extends Context.Service<SendRepository, {
    */
   readonly sweep: Effect.Effect<SendSweep, StorageUnavailable>
 
-  /** In doubt since at most a day, the oldest first, at most 500, with how long ago each was claimed, in milliseconds. */
+  /**
+   * In doubt since at most a day, with how long ago each was claimed, in milliseconds: the newest `doubtfulMax`, of these the
+   * oldest first.
+   */
   readonly doubtful: Effect.Effect<
     ReadonlyArray<{ readonly send: StoredSend; readonly age: number }>,
     StorageUnavailable

@@ -12,7 +12,7 @@ import { EventLog } from "../../src/services/EventLog.ts"
 import { MessageRepository } from "../../src/services/MessageRepository.ts"
 import { recordOutcome, sentAs } from "../../src/services/sendDrafts.ts"
 import type { SendOutcome } from "../../src/services/sendDrafts.ts"
-import { asAccepted, SendRepository } from "../../src/services/SendRepository.ts"
+import { asAccepted, doubtfulMax, SendRepository } from "../../src/services/SendRepository.ts"
 import type { NewSend, StoredSend } from "../../src/services/SendRepository.ts"
 import { ackDraft, freshDevice, freshWaId, messageDraft, ownMessageId } from "../support/drafts.ts"
 import { until } from "../support/until.ts"
@@ -222,6 +222,25 @@ export const sendRepositoryConformance = (
         const { state, waId: known } = (yield* sends.find(claimed.id))!
         assert.deepStrictEqual([state, known], ["sent", waId])
         assert.deepStrictEqual([...yield* sends.linked(id, [waId, "other"])], [waId])
+      }))
+
+    it.effect("of too many messages in doubt the newest are looked for: older ones have had their looks", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        const unknown = { state: "unknown", waId: null, reason: "no-answer", detail: "reset" } as const
+        const claimed = yield* Effect.forEach(
+          Array.from({ length: doubtfulMax + 1 }, (_, n) => n),
+          (n) =>
+            Effect.andThen(
+              sends.accept(newSend(id, `doubt ${n}`)),
+              Effect.tap(Effect.map(sends.claim(id, epoch), (one) => one!), (one) => record(one, unknown))
+            )
+        )
+        const doubtful = yield* sends.doubtful
+        assert.lengthOf(doubtful, doubtfulMax)
+        assert.strictEqual(doubtful.at(-1)!.send.id, claimed.at(-1)!.id)
+        assert.isAtLeast(doubtful[0]!.age, doubtful.at(-1)!.age, "the oldest of them first")
       }))
 
     it.effect("what waits can be cancelled, and nothing else", () =>

@@ -6,7 +6,14 @@ import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { fileOf } from "../../domain/Send.ts"
 import type { SendState } from "../../domain/Send.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
-import { asAccepted, heldAfter, idempotencyHours, SendRepository, unasked } from "../../services/SendRepository.ts"
+import {
+  asAccepted,
+  doubtfulMax,
+  heldAfter,
+  idempotencyHours,
+  SendRepository,
+  unasked
+} from "../../services/SendRepository.ts"
 import type { Accepted, StoredSend } from "../../services/SendRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
@@ -205,7 +212,7 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
           send.state === "unknown" && Date.parse(send.claimedAt ?? send.updatedAt) > now() - doubtMillis
             ? [{ send, age: now() - Date.parse(send.claimedAt ?? send.updatedAt) }]
             : []
-        ).sort((one, other) => other.age - one.age)
+        ).sort((one, other) => other.age - one.age).slice(-doubtfulMax)
       ),
       filesInUse: Effect.sync(() => {
         const used = new Map<DeviceId, Set<string>>()

@@ -9,6 +9,7 @@ import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { deriveMessageKey, parseMessageId } from "../../services/EventIdentity.ts"
 import {
   asAccepted,
+  doubtfulMax,
   heldAfter,
   idempotencyHours,
   SendRepository,
@@ -222,7 +223,10 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
       sweep: sql.unsafe<SweepRow>(sweepStatement).pipe(Effect.map(toSweep), answered("look over messages to send")),
       doubtful: sql.unsafe<SendRow & { readonly age_ms: number }>(
         `select ${sendColumns}, (extract(epoch from clock_timestamp() - s.claimed_at) * 1000)::float8 as age_ms
-        from sends s where s.state = 'unknown' and s.claimed_at > clock_timestamp() - interval '${doubtMax}' order by s.claimed_at limit 500`
+        from (
+          select * from sends u where u.state = 'unknown' and u.claimed_at > clock_timestamp() - interval '${doubtMax}'
+          order by u.claimed_at desc limit ${doubtfulMax}
+        ) s order by s.claimed_at`
       ).pipe(
         Effect.map((found) => found.map((row) => ({ send: toSend(row), age: row.age_ms }))),
         answered("read messages in doubt")
