@@ -40,7 +40,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
       "        return yield* Effect.timeoutOption(recorded, \"200 millis\")\n"
     ]],
     rows: ["sends-database"],
-    condemned: ["stuck", "unaccounted"],
+    condemned: ["resent", "stuck", "unaccounted"],
     smoke: false
   },
   {
