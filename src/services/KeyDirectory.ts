@@ -114,22 +114,24 @@ const make: Effect.Effect<
     }
   })
   let warned = false
+  const failed = (error: unknown): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      const first = !warned
+      warned = true
+      return Effect.andThen(
+        first ? Effect.logWarning("API keys could not be read; those known stay as they are", error) : Effect.void,
+        expire
+      )
+    })
+  // A defect too: who does not follow the table any more accepts what was revoked.
   const refresh = read.pipe(
     Effect.tap(() =>
       Effect.sync(() => {
         warned = false
       })
     ),
-    Effect.catch((error) =>
-      Effect.suspend(() => {
-        if (warned) return expire
-        warned = true
-        return Effect.andThen(
-          Effect.logWarning("API keys could not be read; those known stay as they are", error),
-          expire
-        )
-      })
-    )
+    Effect.catch(failed),
+    Effect.catchDefect(failed)
   )
 
   // A server that asks nobody for a key has no use for them.

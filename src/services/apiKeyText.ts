@@ -25,5 +25,6 @@ export const readKeyId = (text: string): ApiKeyId | null => {
 /** What is kept of a key. */
 export const digestKey = (text: string): Buffer => createHash("sha256").update(text).digest()
 
-/** Takes the same time whatever the digests have in common. */
-export const isSameDigest = (one: Uint8Array, other: Uint8Array): boolean => timingSafeEqual(one, other)
+/** Takes the same time whatever the digests have in common. What has another length is no digest of ours. */
+export const isSameDigest = (one: Uint8Array, other: Uint8Array): boolean =>
+  one.length === other.length && timingSafeEqual(one, other)

@@ -16,10 +16,20 @@ const id = `key_${"0".repeat(26)}` as ApiKeyId
 /** A directory that hears of no change, over a table that another process writes. */
 const setUp = Effect.gen(function*() {
   const table = Context.get(yield* Layer.build(layerMemory), ApiKeyRepository)
-  const state = { away: false }
+  const state: { away: boolean; broken: "digest" | "defect" | null } = { away: false, broken: null }
   const seen = ApiKeyRepository.of({
     ...table,
-    list: Effect.suspend(() => state.away ? Effect.fail(StorageUnavailable.of("list the keys")) : table.list),
+    list: Effect.suspend(() => {
+      if (state.away) return Effect.fail(StorageUnavailable.of("list the keys"))
+      if (state.broken === "defect") return Effect.die("a row that cannot be read")
+      if (state.broken === null) return table.list
+      return Effect.map(table.list, (rows) =>
+        rows.concat(rows.map((row) => ({
+          ...row,
+          apiKey: { ...row.apiKey, id: `key_${"1".repeat(26)}` as ApiKeyId, name: "odd" },
+          digest: new Uint8Array(3)
+        }))))
+    }),
     changes: Stream.never
   })
   const directory = Context.get(
@@ -114,6 +124,24 @@ describe("the directory of keys", () => {
       yield* TestClock.adjust("1 hour")
       assert.isNotNull(directory.find(text))
       state.away = false
+      yield* TestClock.adjust(keyRefreshInterval)
+      assert.isNull(directory.find(text))
+    }))
+
+  it.effect("goes on following beside a row that no version of this program has written, and after a defect", () =>
+    Effect.gen(function*() {
+      const { add, directory, state, table } = yield* setUp
+      const text = yield* add()
+      state.broken = "digest"
+      yield* TestClock.adjust(keyRefreshInterval)
+      const key = directory.find(text)
+      assert.isNotNull(key)
+      assert.isNull(directory.find(text.replace(/0{26}/, "1".repeat(26))))
+      state.broken = "defect"
+      yield* TestClock.adjust(keyRefreshInterval)
+      assert.strictEqual(directory.find(text), key)
+      state.broken = null
+      yield* table.delete(id)
       yield* TestClock.adjust(keyRefreshInterval)
       assert.isNull(directory.find(text))
     }))
