@@ -113,7 +113,7 @@ export const PacingOf = (
   const facts: ReadonlyArray<Fact> = [
     ["Set by", device.pacing === null ? "the server, for all devices" : "this device"],
     ...(pacing === null ? [] : rules(pacing, device.createdAt)),
-    ...(sending === null ? [] : [["Waiting", `${count(sending.waiting)} messages`] as const]),
+    ...(sending === null ? [] : [["Messages waiting", count(sending.waiting)] as const]),
     ...(sending === null || sending.waitsFor === null
       ? []
       : [["The next for", <Waits key="w" wait={sending.waitsFor} />] as const])

@@ -40,11 +40,11 @@ export const formatMoment = (time: string): string => {
   return at === null ? time : moment.format(at)
 }
 
-/** The time of today, the day before it otherwise. */
+/** The time alone within half a day of now, the day before it otherwise. */
 export const formatClock = (time: string, now: number): string => {
   const at = parse(time)
   if (at === null) return time
-  return now - at < 86_400_000 / 2 ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`
+  return Math.abs(now - at) < 86_400_000 / 2 ? clock.format(at) : `${day.format(at)} ${clock.format(at)}`
 }
 
 export const Clock = ({ at }: { readonly at: string }) => (

@@ -242,6 +242,8 @@ describe("the pacing of a device on its page", () => {
         await panel.getByRole("button", { name: "Save" }).click()
         await panel.getByText("this device", { exact: true }).waitFor()
         await panel.getByText("50 in any 24 hours, warming up to 500 in 10 days").waitFor()
+        // That is tomorrow, so its day is named.
+        await panel.getByText(/more from \D+ \d\d? \d\d:\d\d:\d\d/).waitFor()
       })
       assert.deepStrictEqual((yield* read(`/devices/${device.id}`)).pacing, {
         rate: "20/min",

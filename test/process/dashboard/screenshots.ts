@@ -86,7 +86,7 @@ const program = Effect.gen(function*() {
   yield* take(dark.page, "device-dark")
   yield* fillDevice(columba, all[1]?.id ?? "")
   yield* settle(page, `#/devices/${all[1]?.id ?? ""}`, ".area-schedules .entry")
-  yield* Effect.promise(() => page.locator(".area-messages").evaluate((place) => place.scrollIntoView()))
+  yield* Effect.promise(() => page.locator(".area-send").evaluate((place) => place.scrollIntoView({ block: "center" })))
   yield* Effect.sleep("2 seconds")
   yield* take(page, "device-messages")
   const phone = yield* visit(browser, columba.url, { width: 390, height: 844 })
