@@ -6,6 +6,7 @@ import { SqlClient } from "effect/sql"
 import { Socket } from "node:net"
 import { DialectUnsupported } from "../domain/GatewayErrors.ts"
 import { DeviceId, UpstreamId } from "../domain/Ids.ts"
+import { isLoopback } from "../services/ApiKeys.ts"
 import { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import type { SessionTarget } from "../services/GatewayParts.ts"
 import * as Settings from "../layers/Settings.ts"
@@ -202,21 +203,44 @@ const fileLimit: Check = Effect.gen(function*() {
   return limit >= fileLimitMin ? ok("open files", detail) : warning("open files", detail, "raise it: ulimit -n 65536")
 })
 
-const port = (host: string, wanted: number): Check =>
+/** `variable` chooses another one; `free` is said of it where nothing listens there. */
+const port = (
+  name: string,
+  { host, wanted, variable, free }: {
+    readonly host: string
+    readonly wanted: number
+    readonly variable: string
+    readonly free: Finding
+  }
+): Check =>
   Effect.callback<Finding>((resume) => {
-    const name = "port"
     const socket = new Socket()
     const done = (finding: Finding) => {
       socket.destroy()
       resume(Effect.succeed(finding))
     }
     socket.once("connect", () =>
-      done(warning(name, `something listens on ${wanted}`, "if it is not Columba, choose another with PORT")))
+      done(warning(name, `something listens on ${wanted}`, `if it is not Columba, choose another with ${variable}`)))
     socket.once("error", () =>
-      done(ok(name, `${wanted} is free`)))
+      done(free))
     socket.connect(wanted, host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host)
     return Effect.sync(() => socket.destroy())
-  }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(ok("port", `${wanted} is free`)) }))
+  }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(free) }))
+
+/** Whoever can connect to a node's port can act as a node. */
+const clusterNode = ({ host, port: wanted }: NonNullable<Settings.Settings["cluster"]>): Check =>
+  port("cluster", {
+    host,
+    wanted,
+    variable: "COLUMBA_NODE_PORT",
+    free: isLoopback(host)
+      ? warning(
+        "cluster",
+        `nodes on other machines cannot reach this one at ${host}`,
+        "set COLUMBA_NODE_HOST to an address that they reach"
+      )
+      : ok("cluster", `other nodes reach this one at ${host}:${wanted}; keep everybody else from that port`)
+  })
 
 export const doctor = Command.make(
   "doctor",
@@ -236,7 +260,10 @@ export const doctor = Command.make(
       "secretKeys",
       "host",
       "port",
-      "apiKeys"
+      "apiKeys",
+      "cluster",
+      "nodeHost",
+      "nodePort"
     ]),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("print JSON, one check per line: name, state (ok, warning, failed), detail, fix"),
@@ -254,7 +281,13 @@ export const doctor = Command.make(
         ...(settings.redisUrl === null ? [] : [redis(settings.redisUrl)]),
         ...gateway(settings),
         fileLimit,
-        port(settings.host, settings.port)
+        port("port", {
+          host: settings.host,
+          wanted: settings.port,
+          variable: "PORT",
+          free: ok("port", `${settings.port} is free`)
+        }),
+        ...(settings.cluster === null ? [] : [clusterNode(settings.cluster)])
       ], { concurrency: "unbounded" }).pipe(
         // A finding says what a part would log; standard output belongs to the findings.
         Effect.provide(Logger.layer([]))

@@ -1,4 +1,5 @@
 /** What runs in this process, in words for people: the head of the start screen and the first log lines. */
+import { Duration } from "effect"
 import type { App } from "../layers/App.ts"
 import { describeDatabase, redactedAddress } from "../layers/app/addresses.ts"
 import type { Settings } from "../layers/Settings.ts"
@@ -9,6 +10,7 @@ export interface Part {
     | "broker"
     | "gateway"
     | "roles"
+    | "cluster"
     | "consumer"
     | "telemetry"
     | "dashboard"
@@ -24,6 +26,9 @@ export const listParts = ({ gateways, handlers, settings, simulatorUrl, url }: A
   { name: "broker", description: describeBroker(settings) },
   { name: "gateway", description: describeGateways(settings, simulatorUrl, gateways) },
   { name: "roles", description: [...settings.roles].join(", ") },
+  ...(settings.cluster === null
+    ? []
+    : [{ name: "cluster", description: describeNode(settings.cluster, settings.roles) } as const]),
   ...(settings.roles.has("consumer")
     ? [{ name: "consumer", description: describeConsumer(settings, handlers) } as const]
     : []),
@@ -41,6 +46,14 @@ export const listParts = ({ gateways, handlers, settings, simulatorUrl, url }: A
     ] as const
     : [{ name: "health", description: `${url}/readyz` } as const])
 ]
+
+const describeNode = (
+  { host, lease, port }: NonNullable<Settings["cluster"]>,
+  roles: Settings["roles"]
+): string =>
+  roles.has("devices")
+    ? `node ${host}:${port}; its devices stay with it for ${Duration.format(lease)} when it is killed`
+    : "asks the nodes that run devices"
 
 /** What an operator should know. */
 export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: App): ReadonlyArray<string> => [

@@ -6,6 +6,7 @@ import { Device } from "../domain/Device.ts"
 import {
   DeviceNotFound,
   DeviceStateConflict,
+  DeviceUnreachable,
   GatewayUnavailable,
   GatewayUnknown,
   StorageUnavailable,
@@ -136,7 +137,7 @@ export const deviceOperations = [
     params: DeviceIdField,
     success: DeviceStatus,
     example: { device, upstream: { isConnected: true, isLoggedIn: true, jid: device.jid } },
-    errors: [...deviceErrors, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
+    errors: [...deviceErrors, DeviceUnreachable, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
   }),
   Operation.get("Devices", "Connection", "/devices/:id/connection", {
     scope: "read",

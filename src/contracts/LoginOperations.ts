@@ -8,6 +8,7 @@ import { Device } from "../domain/Device.ts"
 import {
   DeviceNotFound,
   DeviceStateConflict,
+  DeviceUnreachable,
   GatewayUnavailable,
   GatewayUnknown,
   StorageUnavailable
@@ -57,13 +58,14 @@ export const loginErrors = [
   ...deviceErrors,
   DeviceStateConflict,
   DeviceElsewhere,
+  DeviceUnreachable,
   LoginFailed,
   LoginInProgress,
   PhoneInvalid,
   TooManyLogins
 ] as const
 
-const currentErrors = [...deviceErrors, DeviceElsewhere, LoginNotFound] as const
+const currentErrors = [...deviceErrors, DeviceElsewhere, DeviceUnreachable, LoginNotFound] as const
 
 /** A picture of some pixels and no code: what is documented is not to be scanned. */
 const step: typeof LoginStep.Encoded = {
@@ -126,6 +128,7 @@ export const loginOperations = [
       ...deviceErrors,
       DeviceStateConflict,
       DeviceElsewhere,
+      DeviceUnreachable,
       LoginIncomplete,
       GatewayUnknown,
       GatewayUnusable,
@@ -166,7 +169,7 @@ export const loginOperations = [
     params: DeviceIdField,
     success: Device,
     example: { ...device, jid: null, phone: null, state: { _tag: "LoggedOut", reason: "logged out by an operator" } },
-    errors: [...deviceErrors, LoginFailed, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
+    errors: [...deviceErrors, DeviceUnreachable, LoginFailed, GatewayUnknown, GatewayUnusable, GatewayUnavailable]
   })
 ] as const
 

@@ -116,7 +116,7 @@ export const DeviceStatus = Schema.Struct({ device: Device, upstream: UpstreamSt
 export type DeviceStatus = typeof DeviceStatus.Type
 
 /** A gateway that is down: one incident for all its devices. */
-const GatewayIncident = Schema.Struct({
+export const GatewayIncident = Schema.Struct({
   gateway: GatewayName,
   since: Timestamp,
   reason: Schema.String,
@@ -126,8 +126,8 @@ const GatewayIncident = Schema.Struct({
 }).annotate({ identifier: "GatewayIncident" })
 export type GatewayIncident = typeof GatewayIncident.Type
 
-/** What the actor knows, where the answering process hosts it. */
-const HostedConnection = Schema.Struct({
+/** What the actor knows. */
+export const HostedConnection = Schema.Struct({
   state: DeviceState,
   attempts: Schema.Int,
   restarts: Schema.Int,
@@ -147,9 +147,9 @@ export const DeviceConnection = Schema.Struct({
   /** As last recorded in the database. */
   state: DeviceState,
   active: Schema.Boolean,
-  /** The process that answered, by host name. */
+  /** The node that runs the device where its actor is in reach; else the process that answered. */
   node: Schema.String,
-  /** Null where the answering process hosts no actor of this device. */
+  /** Null where no actor of this device is in reach. */
   hosted: Schema.NullOr(HostedConnection),
   evidence: Schema.Array(Schema.String),
   gaps: GapCounts,
@@ -351,6 +351,24 @@ export const Overview = Schema.Struct({
   incidents: Schema.Array(GatewayIncident)
 }).annotate({ identifier: "Overview" })
 export type Overview = typeof Overview.Type
+
+/** A process that runs devices. */
+export const Node = Schema.Struct({
+  /** In a cluster, where the other nodes reach it; else the host's name. */
+  name: Schema.String,
+  startedAt: Timestamp,
+  /** When it last wrote down that it was alive; by the database's clock. */
+  aliveAt: Timestamp,
+  /** False: it has ended or cannot write, and still has devices that no other process has taken over. */
+  alive: Schema.Boolean,
+  /** Active devices that it has. */
+  devices: Schema.Int
+}).annotate({ identifier: "Node" })
+export type Node = typeof Node.Type
+
+export const NodeList = Schema.Struct({ items: Schema.Array(Node), next: Schema.Null }).annotate({
+  identifier: "NodeList"
+})
 
 /** Who calls, as the key says. */
 export const Caller = Schema.Struct({

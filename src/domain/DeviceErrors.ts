@@ -53,6 +53,22 @@ export class DeviceStateConflict extends Schema.TaggedError<DeviceStateConflict>
   }
 }
 
+/**
+ * The node of the cluster that holds the device did not answer in time: it may have ended a moment ago, and another one takes
+ * over. Whether it has acted on the request is not known.
+ */
+export class DeviceUnreachable extends Schema.TaggedError<DeviceUnreachable>()("DeviceUnreachable", {
+  message: Schema.String,
+  id: Schema.String
+}, { httpApiStatus: 503 }) {
+  static of(id: string): DeviceUnreachable {
+    return new DeviceUnreachable({
+      id,
+      message: `The node that holds device ${id} did not answer in time; try again in some seconds`
+    })
+  }
+}
+
 /** The gateway did not answer, or its answer could not be understood. A later retry may succeed. */
 export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()("GatewayUnavailable", {
   message: Schema.String,

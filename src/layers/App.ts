@@ -11,10 +11,8 @@ import { Context, DateTime, Effect, Layer, Scope } from "effect"
 import { HttpServer } from "effect/http"
 import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
-import * as IdentityMerges from "../actors/delivery/IdentityMerges.ts"
-import * as Retention from "../actors/delivery/Retention.ts"
-import * as WebhookDispatcher from "../actors/delivery/webhooks/WebhookDispatcher.ts"
-import * as SendScheduler from "../actors/sending/SendScheduler.ts"
+import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
+import type { Part } from "../actors/fleet/singletons.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Gateway } from "../domain/Gateway.ts"
@@ -48,13 +46,15 @@ import * as Demo from "../simulator/Demo.ts"
 import type { SimulatorHandle } from "../simulator/SimulatedGateway.ts"
 import { describeDatabase, redactedAddress } from "./app/addresses.ts"
 import { deadLetters, openBroker, OpenedBroker } from "./app/broker.ts"
+import { clusterClient, clusterFleet } from "./app/cluster.ts"
 import { consume, loadHandlers } from "./app/consumer.ts"
 import { databaseReadiness, openStorage } from "./app/database.ts"
 import { makeGateways, startSimulator } from "./app/gateways.ts"
-import { filesToSend, keepMedia, messageMedia } from "./app/media.ts"
+import { filesToSend, messageMedia } from "./app/media.ts"
 import { sharedPacing } from "./app/pacing.ts"
-import { relays } from "./app/sinks.ts"
-import { makeStages, stopInOrder } from "./app/stages.ts"
+import { listChores, listDeliveries } from "./app/parts.ts"
+import { fleetStopMax, makeStages, nodeStopMax, stopInOrder } from "./app/stages.ts"
+import type { Stages } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
 import { readBuiltPages } from "./files/builtPages.ts"
 import * as HeapReturn from "./HeapReturn.ts"
@@ -93,13 +93,17 @@ export interface App {
   readonly stop: Effect.Effect<void>
 }
 
+/** A node of a cluster that runs devices is known by where the others reach it. */
+const nodeName = ({ cluster, roles }: Pick<Settings, "cluster" | "roles">): string =>
+  cluster !== null && roles.has("devices") ? `${cluster.host}:${cluster.port}` : hostname()
+
 const identity = (settings: Settings, version: string): Layer.Layer<ServerIdentity> =>
   Layer.effect(
     ServerIdentity,
     Effect.map(DateTime.now, (now) =>
       ServerIdentity.of({
         version,
-        node: hostname(),
+        node: nodeName(settings),
         startedAt: DateTime.formatIso(now),
         roles: [...settings.roles],
         database: describeDatabase(settings.database),
@@ -205,47 +209,69 @@ export const start = Effect.fn("App.start")(function*(
 
   // Before the fleet first looks, so that it starts them all in its first comparison.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
-  const sinks = yield* Effect.provideContext(on(stages.relays, relays(settings, broker)), ground)
-  late.follow(Context.get(sinks, SinkRelays))
-  yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
-  if (settings.roles.has("devices")) {
-    yield* Effect.provideContext(on(stages.relays, WebhookDispatcher.layer), ground)
-    yield* keepMedia.pipe(Scope.provide(stages.relays), Effect.provideContext(Context.merge(ground, media)))
-  }
-  if (settings.roles.has("devices")) {
-    yield* leased.start(stages.foundation).pipe(
-      Scope.provide(stages.fleet),
-      Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
-      Effect.provideContext(ground),
-      Effect.mapError((error) => error._tag === "LeaseTaken" ? startFailed(error, leaseHint) : startFailed(error, null))
-    )
-  }
-  if (settings.roles.has("scheduler")) {
-    yield* SendScheduler.make.pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
-    yield* IdentityMerges.make.pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
-    if (settings.retention !== null) {
-      yield* Retention.make(settings.retention).pipe(Scope.provide(stages.foundation), Effect.provideContext(ground))
+  const deliveries = listDeliveries(settings, broker, late)
+  const chores = listChores(settings)
+  const { cluster, roles } = settings
+  const isNode = cluster !== null && roles.has("devices")
+  const parts = Context.merge(ground, media)
+  if (!isNode) {
+    for (const { run } of deliveries) {
+      yield* run.pipe(Scope.provide(stages.relays), Effect.provideContext(parts))
     }
+  }
+  yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
+  yield* startFleet(settings, leased, stages, [...deliveries, ...chores]).pipe(
+    Scope.provide(stages.fleet),
+    Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
+    Effect.provideContext(parts)
+  )
+  if (!isNode) {
+    for (const { run } of chores) yield* run.pipe(Scope.provide(stages.foundation), Effect.provideContext(parts))
   }
   yield* Scope.provide(HeapReturn.make, stages.foundation)
   yield* readiness.contribute("process", Effect.succeed("running"))
-  const everything = Context.mergeAll(served, sinks)
   const status = broker?.guarded === null || broker === null ? null : Context.get(broker.guarded, BrokerStatus)
   return {
     url,
-    log: Context.get(everything, EventLog),
+    log: Context.get(ground, EventLog),
     settings,
     simulatorUrl: simulator?.url ?? null,
     gateways: (yield* Context.get(gateways, GatewayDirectory).list).map(({ gateway }) => gateway),
     demoDevices: demo.added,
     retiredDevices: demo.retired,
     handlers: handlers.map(({ name }) => name),
-    stats: readStats(everything, status),
-    stop: stopInOrder(stages, everything)
+    stats: readStats(served, status),
+    stop: stopInOrder(stages, served, isNode ? nodeStopMax : fleetStopMax)
   }
 })
 
-const leaseHint = "stop the other process, or run this one without the role 'devices' (COLUMBA_ROLES)"
+/** The parts run on one node of a cluster at a time, and elsewhere not by this. */
+const startFleet = <R, E>(
+  { cluster, roles }: Settings,
+  leased: LeasedFleet.LeasedFleet,
+  { foundation }: Stages,
+  parts: ReadonlyArray<Part<R, E>>
+) => {
+  if (roles.has("devices")) {
+    return leased.start({
+      leaseScope: foundation,
+      use: cluster === null ? "alone" : { node: nodeName({ cluster, roles }) },
+      layer: cluster === null ? LocalFleet.layer : clusterFleet(cluster, parts)
+    }).pipe(
+      Effect.mapError((error) =>
+        startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
+      )
+    )
+  }
+  return cluster === null ? Effect.void : leased.ask(clusterClient(cluster))
+}
+
+const nodeHint =
+  "give each node its own COLUMBA_NODE_HOST and COLUMBA_NODE_PORT, and all processes of the database COLUMBA_CLUSTER=on"
+
+const leaseHint =
+  "stop the other process, or run this one without the role 'devices' (COLUMBA_ROLES); several processes share the devices " +
+  "where all of them have COLUMBA_CLUSTER=on"
 
 const listenFailed = (settings: Settings, cause: unknown): StartFailed => {
   const code = cause instanceof Error && "code" in cause ? cause.code : undefined

@@ -48,6 +48,8 @@ export interface Settings {
   /** Whether what callers name may be on a private network. */
   readonly outboundAllowPrivate: boolean
   readonly roles: ReadonlySet<Role>
+  /** As one of several processes that share the fleet; null: alone. */
+  readonly cluster: { readonly host: string; readonly port: number; readonly lease: Duration.Duration } | null
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
   /** The language model that answers messages; null: none. */
@@ -127,6 +129,12 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   if (values.gatewayUrl === null && values.gatewayUser !== "") {
     problems.push("WHATSAPP_API_USER is set but WHATSAPP_API_URL is not; set both, or neither")
   }
+  if (values.cluster === "on" && values.databaseUrl === null) {
+    problems.push(
+      "COLUMBA_CLUSTER is on, so DATABASE_URL must name the Postgres that its nodes share; the embedded database serves " +
+        "one process alone"
+    )
+  }
   if (
     values.gatewayUrl === null && values.databaseUrl === null && values.roles.has("api") && !values.roles.has("devices")
   ) {
@@ -189,6 +197,9 @@ const derive = (values: Values): Settings => ({
   secretKeys: values.secretKeys ?? [],
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,
+  cluster: values.cluster === "off"
+    ? null
+    : { host: values.nodeHost, port: values.nodePort, lease: values.clusterLease },
   handlers: values.handlers,
   openAi: values.openaiKey === null
     ? null

@@ -118,3 +118,25 @@ export const count = (max: number) => (given: string): number | null =>
 
 /** The demo is to be watched; a load test brings its own devices. */
 export const demoDevicesMax = 10_000
+
+/** A name or an address of another machine, as a socket takes it. */
+export const nodeHost = (given: string): string | null => /^[\w.:-]+$/.test(given) ? given : null
+
+/** The system gives ports from 32768 on to connections, of which a process with thousands of sockets has many. */
+const nodePortMax = 32_767
+
+export const nodePort = (given: string): number | null => {
+  const port = count(nodePortMax)(given)
+  return port === 0 ? null : port
+}
+
+/** Below, a third of it is less than one attempt at a database that does not answer takes. */
+const clusterLeaseMin = Duration.seconds(6)
+const clusterLeaseMax = Duration.minutes(5)
+
+export const clusterLease = (given: string): Duration.Duration | null => {
+  const lease = Option.getOrNull(Duration.fromInput(given as Duration.Input))
+  return lease !== null && Duration.between(lease, { minimum: clusterLeaseMin, maximum: clusterLeaseMax })
+    ? lease
+    : null
+}

@@ -12,10 +12,13 @@ import {
   apiKeyLengthMin,
   apiKeys,
   byteSize,
+  clusterLease,
   corsOrigins,
   count,
   demoDevicesMax,
   httpUrl,
+  nodeHost,
+  nodePort,
   OtlpProtocol,
   paths,
   postgresUrl,
@@ -202,9 +205,24 @@ export const variables = {
     expected: "the name of a model",
     about: "which language model answers"
   }),
-  cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off"], name), "off", {
-    expected: "off (several processes sharing one fleet are not part of this version)",
-    about: "whether several processes share the fleet; only off in this version"
+  cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off", "on"], name), "off", {
+    expected: "off or on",
+    about: "on: several processes share the devices of one Postgres, and each takes over when another ends"
+  }),
+  nodeHost: variable("COLUMBA_NODE_HOST", parsed(nodeHost), "127.0.0.1", {
+    expected: "a host name or an address, without a port",
+    about: "of a cluster: where the other nodes reach this one; they trust whoever can connect there"
+  }),
+  nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
+    expected: "a port from 1 to 32767 (the system gives higher ones to connections)",
+    about: "of a cluster: this node's port for the other nodes"
+  }),
+  clusterLease: variable("COLUMBA_CLUSTER_LEASE", parsed(clusterLease), Duration.seconds(20), {
+    expected: "a time from '6 seconds' to '5 minutes'",
+    about:
+      "of a cluster: how long the devices of a node that was killed stay with it, the same on all nodes; a third of it is " +
+      "how long the database may be away without any device losing its connection",
+    fallback: "20 seconds"
   }),
   retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(90), {
     expected: "a time like '90 days', or off",

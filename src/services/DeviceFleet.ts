@@ -4,6 +4,7 @@
  */
 import { Context, Effect, Layer } from "effect"
 import type { UpstreamStatus } from "../domain/Device.ts"
+import type { DeviceUnreachable } from "../domain/DeviceErrors.ts"
 import type { DeviceId, GatewayName } from "../domain/Ids.ts"
 import type { DeviceState, DeviceStateTag, Failure } from "../domain/DeviceState.ts"
 import type { WebhookState } from "../domain/WebhookState.ts"
@@ -14,6 +15,10 @@ import type { SessionEvent } from "./GatewayParts.ts"
 
 /** The actor's own view of its connection, read without disturbing it. */
 export interface ActorView {
+  /** Where the actor lives. */
+  readonly node: string
+  /** Its gateway is down, as far as the actor's process knows. */
+  readonly incident: IncidentView | null
   readonly state: DeviceState
   readonly attempts: number
   readonly lastFrameAt: string | null
@@ -63,13 +68,13 @@ export const noDevices: Readonly<Record<DeviceStateTag, number>> = {
 }
 
 export class DeviceFleet extends Context.Service<DeviceFleet, {
-  /** Null where this process hosts no actor of that device. */
-  readonly view: (id: DeviceId) => Effect.Effect<ActorView | null>
+  /** Null where no actor of that device is in reach: outside of a cluster, where this process hosts none. */
+  readonly view: (id: DeviceId) => Effect.Effect<ActorView | null, DeviceUnreachable>
   /**
    * Gives the device's actor what the gateway answered about its slot, and returns once the actor has acted on it.
-   * False where no actor with an open session lives here: then nothing is recorded.
+   * False where no actor with an open session is in reach: then nothing is recorded.
    */
-  readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean>
+  readonly reportStatus: (id: DeviceId, status: UpstreamStatus) => Effect.Effect<boolean, DeviceUnreachable>
   /**
    * Events of the device that came by a webhook, and are in the log by now. They show its actor that it is heard. Hints
    * among them only make it ask the gateway: webhooks come late, twice and in any order. `repeats` were in the log before:
@@ -86,9 +91,9 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
    * The gateway did not answer for the device's slot. Where its process does not answer either, its devices here wait for
    * it, and are recorded so; a single answer that failed says nothing of a device that hears.
    */
-  readonly reportSilence: (id: DeviceId, detail: string) => Effect.Effect<void>
+  readonly reportSilence: (id: DeviceId, detail: string) => Effect.Effect<void, DeviceUnreachable>
   /** The device's account was logged out at its gateway, by an operator. Returns once the actor has acted on it. */
-  readonly loggedOut: (id: DeviceId) => Effect.Effect<void>
+  readonly loggedOut: (id: DeviceId) => Effect.Effect<void, DeviceUnreachable>
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   readonly counts: Effect.Effect<Readonly<Record<DeviceStateTag, number>>>

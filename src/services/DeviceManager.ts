@@ -2,13 +2,13 @@
  * What people and programs do with devices. Commands are written as desired state and return once that is durable;
  * the fleet follows, wherever the device's actor lives.
  */
-import { Context, Effect, Layer, Option, Stream } from "effect"
+import { Context, Effect, Layer, Option, Stream, Struct } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DeviceConnection, DeviceStatus, Erasure } from "../contracts/Payloads.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceNotFound, DeviceStateConflict, StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
+import type { DeviceUnreachable, GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../domain/DeviceErrors.ts"
 import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import { explain } from "../domain/Explanation.ts"
@@ -85,8 +85,11 @@ export class DeviceManager extends Context.Service<
     readonly reconnect: OnDevice<Device, DeviceStateConflict>
     /** Only out of quarantine. */
     readonly release: OnDevice<Device, DeviceStateConflict>
-    /** Asks the gateway. Where the device's actor lives in this process, it acts on the answer and records it first. */
-    readonly syncStatus: OnDevice<DeviceStatus, GatewayUnknown | GatewayUnusable | GatewayUnavailable>
+    /** Asks the gateway. Where the device's actor is in reach, it acts on the answer and records it first. */
+    readonly syncStatus: OnDevice<
+      DeviceStatus,
+      DeviceUnreachable | GatewayUnknown | GatewayUnusable | GatewayUnavailable
+    >
     readonly connection: OnVisibleDevice<DeviceConnection>
     readonly explain: OnVisibleDevice<Explanation>
     /** Newest first by when they were written down. */
@@ -156,7 +159,7 @@ export class DeviceManager extends Context.Service<
         const upstream = yield* useGateway(directory, device.gateway, ({ status }) => status(target)).pipe(
           Effect.tapErrorTag("GatewayUnavailable", ({ message }) =>
             // The caller reads next what is recorded.
-            Effect.andThen(fleet.reportSilence(id, message), Effect.timeoutOption(log.flush, flushMax)))
+            Effect.andThen(Effect.ignore(fleet.reportSilence(id, message)), Effect.timeoutOption(log.flush, flushMax)))
         )
         // Only the actor records what is known of its device. Where it lives elsewhere, its actor asks the gateway by itself.
         const reported = yield* fleet.reportStatus(id, upstream)
@@ -166,9 +169,21 @@ export class DeviceManager extends Context.Service<
         return { device: yield* devices.get(id), upstream }
       })
 
-      const findIncident = Effect.fnUntraced(function*(device: Device, visible: VisibleDevices) {
-        const incident = (yield* fleet.incidents).find(({ gateway }) => gateway === device.gateway)
-        if (incident === undefined) return null
+      /** What is recorded of a device is told also where its actor does not answer; `silence` says that it did not. */
+      const findActor = (id: DeviceId) =>
+        Effect.map(fleet.view(id), (view) => ({ view, silence: null })).pipe(
+          Effect.catchTag("DeviceUnreachable", ({ message }) => Effect.succeed({ view: null, silence: message }))
+        )
+
+      const findIncident = Effect.fnUntraced(function*(
+        device: Device,
+        view: ActorView | null,
+        visible: VisibleDevices
+      ) {
+        const incident = view === null
+          ? (yield* fleet.incidents).find(({ gateway }) => gateway === device.gateway) ?? null
+          : view.incident
+        if (incident === null) return null
         return visible === undefined ? incident : { ...incident, waiting: null }
       })
 
@@ -197,10 +212,11 @@ export class DeviceManager extends Context.Service<
         function*(id, visible) {
           const recorded = (yield* devices.recorded([id], transitionsRead)).get(id)
           if (recorded === undefined) return yield* DeviceNotFound.of(id)
+          const { view } = yield* findActor(id)
           return explain({
             ...recorded,
-            incident: yield* findIncident(recorded.device, visible),
-            reception: yield* findReception(recorded.device, yield* fleet.view(id)),
+            incident: yield* findIncident(recorded.device, view, visible),
+            reception: yield* findReception(recorded.device, view),
             sending: waits === null ? null : yield* waits.ofDevice(recorded.device),
             gaps: yield* findGaps(id)
           })
@@ -212,8 +228,8 @@ export class DeviceManager extends Context.Service<
         visible
       ) {
         const device = yield* devices.get(id)
-        const view = yield* fleet.view(id)
-        const incident = yield* findIncident(device, visible)
+        const { silence, view } = yield* findActor(id)
+        const incident = yield* findIncident(device, view, visible)
         const { evidence, gaps } = explain({
           device,
           transitions: [],
@@ -226,10 +242,10 @@ export class DeviceManager extends Context.Service<
           deviceId: id,
           state: device.state,
           active: device.active,
-          node: identity.node,
-          hosted: view,
+          node: view?.node ?? identity.node,
+          hosted: view === null ? null : Struct.omit(view, ["incident", "node"]),
           evidence: view === null
-            ? [...evidence, `this process (${identity.node}) hosts no actor of the device`]
+            ? [...evidence, silence ?? `this process (${identity.node}) hosts no actor of the device`]
             : evidence,
           gaps,
           incident,

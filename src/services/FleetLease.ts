@@ -1,6 +1,7 @@
 /**
- * The right to run the fleet of a database. While Columba is not clustered, one process has it at a time: two would
- * each open a session for every device. The epochs of the devices guard what is decided; the lease prevents the fight.
+ * The right to run the fleet of a database. A process that is not part of a cluster has it alone: two such would each open
+ * a session for every device. The nodes of a cluster share it, and together exclude a process that is none of them. The
+ * epochs of the devices guard what is decided; the lease prevents the fight.
  */
 import { Context, Effect, Layer, Schema } from "effect"
 import type { Scope } from "effect"
@@ -15,7 +16,19 @@ export class LeaseTaken extends Schema.TaggedError<LeaseTaken>()("LeaseTaken", {
     const message = `another process runs the devices of this database: ${holder}`
     return new LeaseTaken({ holder, message })
   }
+
+  static ofNode(node: string, holder: string): LeaseTaken {
+    const message =
+      `this node cannot be ${node}: another process is, or runs the devices of this database alone: ${holder}`
+    return new LeaseTaken({ holder, message })
+  }
 }
+
+/**
+ * `node`: shared with the other nodes of a cluster, each of which has a name of its own: two of one name would take each
+ * other's devices for theirs.
+ */
+export type LeaseUse = "alone" | { readonly node: string }
 
 export interface Lease {
   /**
@@ -27,11 +40,11 @@ export interface Lease {
 
 export class FleetLease extends Context.Service<FleetLease, {
   /** Takes the lease and holds it for as long as the scope. */
-  readonly acquire: Effect.Effect<Lease, LeaseTaken | StorageUnavailable, Scope.Scope>
+  readonly acquire: (use: LeaseUse) => Effect.Effect<Lease, LeaseTaken | StorageUnavailable, Scope.Scope>
 }>()("columba/services/FleetLease") {
   /** For a database that no other process can open. */
   static readonly layerAlone = Layer.succeed(
     FleetLease,
-    FleetLease.of({ acquire: Effect.succeed({ lost: Effect.never }) })
+    FleetLease.of({ acquire: () => Effect.succeed({ lost: Effect.never }) })
   )
 }

@@ -3,7 +3,7 @@ import { Effect, Redacted, Stream } from "effect"
 import type { Schema } from "effect"
 import type { Device } from "../domain/Device.ts"
 import { DeviceStateConflict, StorageUnavailable } from "../domain/DeviceErrors.ts"
-import type { DeviceNotFound, GatewayUnavailable, GatewayUnknown } from "../domain/DeviceErrors.ts"
+import type { DeviceNotFound, DeviceUnreachable, GatewayUnavailable, GatewayUnknown } from "../domain/DeviceErrors.ts"
 import type { GatewayUnusable } from "../domain/GatewayErrors.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import { DeviceElsewhere, LoginFailed, LoginIncomplete, parseNumber, PhoneInvalid } from "../domain/Login.ts"
@@ -27,9 +27,11 @@ export interface AskedLogin {
 }
 
 type Missing = DeviceNotFound | StorageUnavailable
+/** Its actor cannot be asked. */
+type Away = DeviceElsewhere | DeviceUnreachable
 type LoginRefusals =
   | DeviceStateConflict
-  | DeviceElsewhere
+  | Away
   | LoginFailed
   | LoginInProgress
   | PhoneInvalid
@@ -41,20 +43,23 @@ export interface LoginManager {
   readonly initiateLogin: (asked: AskedLogin) => Effect.Effect<LoginStep, Missing | LoginRefusals>
   /** The same as a stream of steps, the current one first. Leaving it may cancel the login. */
   readonly followLogin: (asked: AskedLogin) => Stream.Stream<LoginStep, Missing | LoginRefusals>
-  readonly currentLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | DeviceElsewhere | LoginNotFound>
+  readonly currentLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | Away | LoginNotFound>
   /** Ends the login under way, for all its callers. */
-  readonly cancelLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | DeviceElsewhere | LoginNotFound>
+  readonly cancelLogin: (id: DeviceId) => Effect.Effect<LoginStep, Missing | Away | LoginNotFound>
   /** Asks the gateway, and has the account recorded where it is connected and logged in. */
   readonly completeLogin: (
     id: DeviceId
-  ) => Effect.Effect<Device, Missing | GatewayFailure | DeviceStateConflict | DeviceElsewhere | LoginIncomplete>
+  ) => Effect.Effect<Device, Missing | GatewayFailure | DeviceStateConflict | Away | LoginIncomplete>
   /** Without an assertion: confirms that the codes are the same. */
   readonly answerPasskey: (
     id: DeviceId,
     assertion: Redacted.Redacted<Schema.Json> | null
-  ) => Effect.Effect<LoginStep, Missing | DeviceElsewhere | LoginNotFound | LoginFailed | GatewayUnavailable>
+  ) => Effect.Effect<LoginStep, Missing | Away | LoginNotFound | LoginFailed | GatewayUnavailable>
   /** Logs the account out at its gateway, wherever the device's actor lives. */
-  readonly disconnect: (id: DeviceId) => Effect.Effect<Device, Missing | GatewayFailure | LoginFailed>
+  readonly disconnect: (id: DeviceId) => Effect.Effect<
+    Device,
+    Missing | GatewayFailure | DeviceUnreachable | LoginFailed
+  >
 }
 
 export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
@@ -63,7 +68,7 @@ export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
   readonly fleet: DeviceFleet["Service"]
   readonly log: EventLog["Service"]
   readonly node: string
-  readonly syncStatus: (id: DeviceId) => Effect.Effect<DeviceStatus, Missing | GatewayFailure>
+  readonly syncStatus: (id: DeviceId) => Effect.Effect<DeviceStatus, Missing | DeviceUnreachable | GatewayFailure>
 }): LoginManager => {
   const elsewhere = Effect.fnUntraced(function*(id: DeviceId): Effect.fn.Return<never, Missing | DeviceElsewhere> {
     return yield* DeviceElsewhere.of(id, node, yield* devices.owner(id))
@@ -113,10 +118,8 @@ export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
       return yield* findNoActor(id, fleet.logins.cancel(id))
     }),
     completeLogin: Effect.fn("DeviceManager.completeLogin")(function*(id) {
-      if ((yield* fleet.view(id)) === null) {
-        yield* devices.get(id)
-        return yield* elsewhere(id)
-      }
+      yield* devices.get(id)
+      if ((yield* fleet.view(id)) === null) return yield* elsewhere(id)
       const { device, upstream } = yield* syncStatus(id)
       if (!upstream.isConnected || !upstream.isLoggedIn) return yield* LoginIncomplete.of(id, upstream)
       // Its actor has no session now, and learns of the account with the next one.

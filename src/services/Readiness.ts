@@ -13,6 +13,8 @@ const checkTimeout = Duration.seconds(2)
 
 export class Readiness extends Context.Service<Readiness, {
   readonly contribute: (name: string, check: Check) => Effect.Effect<void>
+  /** Withdraws this check, unless another has taken its place. */
+  readonly withdraw: (name: string, check: Check) => Effect.Effect<void>
   /** Runs all checks at once. In the order they were contributed; never fails. */
   readonly report: Effect.Effect<ReadonlyArray<ReadinessCheck>>
 }>()("columba/services/Readiness") {
@@ -20,13 +22,17 @@ export class Readiness extends Context.Service<Readiness, {
     const checks = new Map<string, Check>()
     return Readiness.of({
       contribute: (name, check) => Effect.sync(() => checks.set(name, check)),
+      withdraw: (name, check) =>
+        Effect.sync(() => {
+          if (checks.get(name) === check) checks.delete(name)
+        }),
       report: Effect.suspend(() =>
         Effect.forEach(checks, ([name, check]) => run(name, check), { concurrency: "unbounded" })
       )
     })
   })
 
-  /** A layer that adds one check. */
+  /** A layer that adds one check, for as long as it is there. */
   static readonly check = <R>(
     name: string,
     check: Effect.Effect<string, string, R>
@@ -34,7 +40,9 @@ export class Readiness extends Context.Service<Readiness, {
     Layer.effectDiscard(Effect.gen(function*() {
       const readiness = yield* Readiness
       const context = yield* Effect.context<R>()
-      yield* readiness.contribute(name, Effect.provideContext(check, context))
+      const provided = Effect.provideContext(check, context)
+      yield* readiness.contribute(name, provided)
+      yield* Effect.addFinalizer(() => readiness.withdraw(name, provided))
     }))
 }
 

@@ -29,11 +29,13 @@ export class SinkRelays extends Context.Service<SinkRelays, {
 
 /** For readers that start before the relays do: none, until there are some. */
 export const makeLateRelays = () => {
-  let views: SinkRelays["Service"]["views"] = Effect.succeed([])
+  const none: SinkRelays["Service"]["views"] = Effect.succeed([])
+  let views = none
   return {
     relays: SinkRelays.of({ views: Effect.suspend(() => views) }),
-    follow: (started: SinkRelays["Service"]): void => {
-      views = started.views
+    /** Null: they run here no more. */
+    follow: (started: SinkRelays["Service"] | null): void => {
+      views = started?.views ?? none
     }
   }
 }

@@ -26,3 +26,15 @@ export const shutdownBudget = {
   /** The database's connections: statements that run may end, then they are cut. */
   foundation: Duration.seconds(3)
 } as const satisfies Readonly<Record<string, Duration.Duration>>
+
+/**
+ * What a device that moves to another node gave to the log is committed first: the next owner's claim refuses what comes
+ * after it.
+ */
+export const handOverMax = Duration.seconds(2)
+
+/**
+ * A node of a cluster ends its relays within this, before it gives its shards away. What its sinks do not take in time is
+ * delivered by the next node, so it does not wait as long as a process alone (`deliver`).
+ */
+export const nodeDeliverMax = Duration.seconds(1)

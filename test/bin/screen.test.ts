@@ -25,6 +25,7 @@ const settings: Settings = {
   port: 8080,
   corsOrigins: [],
   apiKeys: [],
+  cluster: null,
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
   handlers: [],

@@ -170,9 +170,29 @@ describe("Settings", () => {
       assert.include(problem, "WHATSAPP_API_URL must name the gateway")
     }))
 
-  it.effect("refuses a cluster, and dialects that nobody speaks", () =>
+  it.effect("refuses dialects that nobody speaks", () =>
     Effect.gen(function*() {
-      assert.lengthOf(yield* problems({ COLUMBA_CLUSTER: "on", WHATSAPP_API_DIALECT: "morse" }), 2)
+      assert.lengthOf(yield* problems({ WHATSAPP_API_DIALECT: "morse" }), 1)
+    }))
+
+  it.effect("takes a cluster over Postgres, with its defaults, and none over the embedded database", () =>
+    Effect.gen(function*() {
+      const on = { COLUMBA_CLUSTER: "on", DATABASE_URL: "postgres://localhost/columba" }
+      const { cluster } = yield* parse(on)
+      assert.deepStrictEqual(cluster, { host: "127.0.0.1", port: 7800, lease: Duration.seconds(20) })
+      assert.isNull((yield* parse({ ...on, COLUMBA_CLUSTER: "off" })).cluster)
+      const [problem] = yield* problems({ COLUMBA_CLUSTER: "on" })
+      assert.include(problem, "DATABASE_URL must name the Postgres")
+      for (
+        const wrong of [
+          { COLUMBA_NODE_HOST: "http://one" },
+          // The system gives it to connections.
+          { COLUMBA_NODE_PORT: "34431" },
+          { COLUMBA_NODE_PORT: "0" },
+          { COLUMBA_CLUSTER_LEASE: "5 seconds" },
+          { COLUMBA_CLUSTER_LEASE: "off" }
+        ]
+      ) assert.lengthOf(yield* problems({ ...on, ...wrong }), 1, JSON.stringify(wrong))
     }))
 
   it.effect("takes an address that gateways can post to, and no other", () =>

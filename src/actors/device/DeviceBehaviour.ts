@@ -12,12 +12,14 @@ import { recent, wasStable } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure, Transition } from "./ActorState.ts"
 
 /**
- * Why an actor stops. By all but the first two the device should run, and its gateway has changed or cannot be used. A
- * device of the built-in simulator has a rule of its own, because that gateway is missing on purpose.
+ * Why an actor stops. By all but the first three the device should run, and its gateway has changed or cannot be used. A
+ * device of the built-in simulator has a rule of its own, because that gateway is missing on purpose. `moved`: another node
+ * of the cluster runs it from now on.
  */
 export type StopRule =
   | "deactivated"
   | "fleet-stopped"
+  | "moved"
   | "gateway-changed"
   | "gateway-inactive"
   | "gateway-unknown"
@@ -140,18 +142,21 @@ const endSession = (code: string, detail: string, forget = true): ReadonlyArray<
 const holdsNoSession = (actorState: ActorState): boolean =>
   actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.state._tag === "Backoff"
 
+/** The device goes on with another actor, in another process. */
+export const outlives = (rule: string): boolean => rule === "fleet-stopped" || rule === "moved"
+
 /**
  * The end of the process ends no quarantine: it stays recorded, and the next actor goes on from it. Deactivating a
  * device or changing its gateway ends it and forgets the failures: the device starts afresh after that.
  */
 const stopped = (actorState: ActorState, rule: StopRule): Decision => {
   const { _tag } = actorState.state
-  if (_tag === "Inactive" || _tag === "Quarantined" && rule === "fleet-stopped") return nothing
+  if (_tag === "Inactive" || _tag === "Quarantined" && outlives(rule)) return nothing
   return become(
     actorState,
     { _tag: "Inactive" },
     rule,
-    { sessionOpen: false, budget: rule === "fleet-stopped" ? "keep" : "clear" },
+    { sessionOpen: false, budget: outlives(rule) ? "keep" : "clear" },
     endSession("stopped", rule)
   )
 }

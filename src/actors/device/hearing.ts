@@ -194,6 +194,8 @@ const explain = (
     case "Inactive":
       return rule === "fleet-stopped"
         ? { cause: "process-down", detail: "the process that runs it was stopped" }
+        : rule === "moved"
+        ? { cause: "process-down", detail: "it moved to another node" }
         : { cause: "gateway-down", detail: `its gateway could not be used (${rule})` }
     case "Connecting":
       return rule.startsWith("upstream-")

@@ -8,6 +8,7 @@ import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import { failureMemory, findBudget } from "../Supervision.ts"
 import { initial } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure } from "./ActorState.ts"
+import { outlives } from "./DeviceBehaviour.ts"
 
 export const remember = (actorState: ActorState, releaseRequests: number): DeviceMemory => ({
   failures: actorState.failures.map(({ failure, wall }) => ({ ...failure, at: new Date(wall).toISOString() })),
@@ -58,7 +59,7 @@ const mayHold = (recorded: RecordedDevice | undefined): boolean => {
   if (recorded === undefined) return true
   const { device, transitions } = recorded
   return device.state._tag === "Inactive"
-    ? transitions[0] === undefined || transitions[0].data.rule === "fleet-stopped"
+    ? transitions[0] === undefined || outlives(transitions[0].data.rule)
     : isOnTheWay(device.state)
 }
 

@@ -9,36 +9,41 @@
 import { Context, Effect, Exit, Layer, Option, Scope, Stream } from "effect"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
-import { DeviceRepository } from "../../services/DeviceRepository.ts"
-import { EventLog } from "../../services/EventLog.ts"
 import { FleetLease } from "../../services/FleetLease.ts"
-import type { LeaseTaken } from "../../services/FleetLease.ts"
-import type { GapRepository } from "../../services/GapRepository.ts"
-import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import type { LeaseTaken, LeaseUse } from "../../services/FleetLease.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import * as LocalFleet from "./LocalFleet.ts"
+
+export interface LeasedFleetOptions<E, R> {
+  /** The lease is given back with it, and not before the fleet has stopped. */
+  readonly leaseScope: Scope.Scope
+  readonly use: LeaseUse
+  /** What runs under the lease. */
+  readonly layer: Layer.Layer<DeviceFleet, E, R>
+}
 
 export interface LeasedFleet {
   /** The fleet that runs now, or none. */
   readonly fleet: DeviceFleet["Service"]
-  /** Takes the lease and starts the fleet. It stops with the scope, the lease is given back with the other one. */
-  readonly start: (
-    leaseScope: Scope.Scope
-  ) => Effect.Effect<
-    void,
-    LeaseTaken | StorageUnavailable,
-    FleetLease | EventLog | DeviceRepository | GapRepository | GatewayDirectory | Scope.Scope
-  >
+  /** Takes the lease and starts the fleet. It stops with the scope. */
+  readonly start: <E, R>(
+    options: LeasedFleetOptions<E, R>
+  ) => Effect.Effect<void, E | LeaseTaken | StorageUnavailable, R | FleetLease | Scope.Scope>
+  /** Only asks the fleets of others, for as long as the scope. */
+  readonly ask: <E, R>(layer: Layer.Layer<DeviceFleet, E, R>) => Effect.Effect<void, E, R | Scope.Scope>
 }
 
 export const make = (): LeasedFleet => {
   let current = noFleet
 
-  const start = Effect.fn("LeasedFleet.start")(function*(leaseScope: Scope.Scope) {
+  const ask = Effect.fnUntraced(function*<E, R>(layer: Layer.Layer<DeviceFleet, E, R>) {
+    current = Context.get(yield* Layer.build(layer), DeviceFleet)
+  })
+
+  const start = Effect.fn("LeasedFleet.start")(function*<E, R>(options: LeasedFleetOptions<E, R>) {
     const { acquire } = yield* FleetLease
-    const lease = yield* Scope.provide(acquire, leaseScope)
+    const lease = yield* Scope.provide(acquire(options.use), options.leaseScope)
     const running = yield* Scope.fork(yield* Effect.scope)
-    current = Context.get(yield* Layer.buildWithScope(LocalFleet.layer, running), DeviceFleet)
+    yield* Scope.provide(ask(options.layer), running)
     const stop = Effect.fnUntraced(function*(taken: LeaseTaken) {
       current = noFleet
       const readiness = yield* Effect.serviceOption(Readiness)
@@ -51,6 +56,7 @@ export const make = (): LeasedFleet => {
 
   return {
     start,
+    ask,
     fleet: DeviceFleet.of({
       view: (id) => Effect.suspend(() => current.view(id)),
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),

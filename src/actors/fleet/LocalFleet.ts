@@ -1,6 +1,6 @@
 /**
- * The fleet in one process: an actor for every device that should run. Rows of the `devices` table are compared with the
- * actors: all at start and every few minutes, and those that a change notice names soon after it.
+ * The fleet in one process: an actor for every device that should run here (`Placement`). Rows of the `devices` table are
+ * compared with the actors: all at start and every few minutes, and those that a change notice names soon after it.
  *
  * Before an actor starts, its device is claimed: what it decides carries the epoch of that claim, and once another
  * process has claimed the device, the log refuses the actor and it stops.
@@ -23,6 +23,7 @@ import {
   Semaphore,
   Stream
 } from "effect"
+import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
@@ -37,6 +38,7 @@ import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { ServerIdentity } from "../../services/ServerIdentity.ts"
+import { handOverMax } from "../../services/shutdownBudget.ts"
 import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
@@ -58,6 +60,7 @@ import { claimMax } from "./InactiveDevices.ts"
 import type { Ended } from "./InactiveDevices.ts"
 import * as Heartbeat from "./Heartbeat.ts"
 import type { Forgotten } from "./Heartbeat.ts"
+import { Placement } from "./Placement.ts"
 
 /** Changed devices are followed in rounds: four per second at most, and the first one at once. */
 const roundSpacing = Duration.millis(250)
@@ -74,22 +77,48 @@ const ownersAtOnce = 8
 /** An actor with an open session acts at once; one that is being stopped meanwhile never will. */
 const reportMax = Duration.seconds(1)
 
-const make = Effect.gen(function*() {
+/** What a cluster does with the fleet of its node, beside asking it. */
+export interface HostedFleet {
+  readonly fleet: DeviceFleet["Service"]
+  /** The rows of these devices are compared soon; null: all. */
+  readonly look: (id: DeviceId | null) => void
+  /** The placement holds the device, and has not before: whoever claimed it until now is not its owner any more. */
+  readonly entered: (id: DeviceId) => void
+  /**
+   * Stops the device's actor, which the placement no longer holds. Returns once its socket is closed and what it gave to
+   * the log is committed, or could not be in time.
+   */
+  readonly leave: (id: DeviceId) => Effect.Effect<void>
+  /** The same for all at once, for a process that stops. Nothing starts any more. */
+  readonly close: Effect.Effect<void>
+}
+
+export const make: Effect.Effect<
+  HostedFleet,
+  never,
+  | ActorHosts
+  | DatabaseTime
+  | DeviceRepository
+  | EventLog
+  | GapRepository
+  | GatewayDirectory
+  | Scope.Scope
+> = Effect.gen(function*() {
   const log = yield* EventLog
   const repository = yield* DeviceRepository
   const ledger = yield* GapRepository
   const hosts = yield* ActorHosts
   const directory = yield* GatewayDirectory
   const settings = yield* FleetSettings
+  const placement = yield* Placement
   const clock = yield* Clock.Clock
   const identity = yield* Effect.serviceOption(ServerIdentity)
-  const owner = Option.match(identity, {
-    onNone: () => `unnamed ${randomUUID()}`,
-    onSome: ({ node, startedAt }) => `${node} ${startedAt}`
-  })
+  const node = Option.match(identity, { onNone: () => `unnamed ${randomUUID()}`, onSome: ({ node }) => node })
+  const owner = Option.match(identity, { onNone: () => node, onSome: ({ startedAt }) => `${node} ${startedAt}` })
 
   const cells = new Map<DeviceId, DeviceCell>()
   const fibers = yield* FiberMap.make<DeviceId, void, never>()
+  const scope = yield* Effect.scope
   const warnedAbout = new Set<string>()
   const inactive = yield* InactiveDevices.make(owner)
   /** Their actors were refused as stale; by whose claim is looked up before anything else. */
@@ -133,8 +162,10 @@ const make = Effect.gen(function*() {
       if (cells.get(id) === cell) cells.delete(id)
       return Effect.ensuring(hosts.dismiss(cell), Effect.sync(() => changed.add(id)))
     })
+    // The placement may have let it go since.
+    const actor = Effect.suspend(() => placement.holds(id) ? DeviceActor.run(cell) : Effect.void)
     cells.set(id, cell)
-    return FiberMap.run(fibers, id, Effect.ensuring(DeviceActor.run(cell), end))
+    return FiberMap.run(fibers, id, Effect.ensuring(actor, end))
   }
 
   /** Claims first and reads then: what is read is the last that an older owner could record. */
@@ -150,7 +181,8 @@ const make = Effect.gen(function*() {
 
   /** Returns the devices that cannot start because of their gateway. */
   const start = Effect.fnUntraced(function*(devices: ReadonlyArray<DesiredDevice>) {
-    const asked = yield* Effect.forEach(devices, admit)
+    yield* placement.enter(devices.map(({ id }) => id))
+    const asked = yield* Effect.forEach(devices.filter(({ id }) => placement.holds(id)), admit)
     const admitted = asked.flatMap((one): ReadonlyArray<DeviceCell> => one.admitted)
     const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
     if (admitted.length === 0) return absent
@@ -161,7 +193,7 @@ const make = Effect.gen(function*() {
     for (const cell of admitted) {
       const { id } = cell.device
       const claimed = claims.get(id)
-      if (closing || claimed === undefined) {
+      if (closing || claimed === undefined || !placement.holds(id)) {
         yield* hosts.dismiss(cell)
         continue
       }
@@ -201,10 +233,21 @@ const make = Effect.gen(function*() {
         Effect.catchTag("DeviceNotFound", () => Effect.succeed(null)),
         Effect.map((found) => {
           refused.delete(id)
-          if (found !== null && found !== owner) lost.add(id)
-        })
+          return found !== null && found !== owner && placement.owns(id)
+        }),
+        Effect.flatMap((byOthers) => byOthers ? lose(id) : Effect.void)
       ), { concurrency: ownersAtOnce, discard: true })
   )
+
+  const lose = (id: DeviceId): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      lost.add(id)
+      if (placement.reclaimAfter === null) return Effect.void
+      const again = Effect.sync(() => {
+        if (lost.delete(id)) changed.add(id)
+      })
+      return Effect.asVoid(Effect.forkIn(Effect.delay(again, placement.reclaimAfter), scope))
+    })
 
   const follow = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId> | undefined) {
     yield* judgeRefused
@@ -220,7 +263,7 @@ const make = Effect.gen(function*() {
         yield* stop(cell, rule)
         stopped = true
       }
-      if (lost.has(device.id)) continue
+      if (lost.has(device.id) || !placement.owns(device.id)) continue
       if (device.active && (cell === undefined || rule !== null)) starting.push(device)
       if (!device.active && cell === undefined) ended.push({ device, rule: "deactivated" })
     }
@@ -234,6 +277,17 @@ const make = Effect.gen(function*() {
     if (stopped && starting.length > 0) yield* Effect.timeoutOption(log.flush, flushMax)
     for (const some of Arr.chunksOf(starting, claimMax)) if (!closing) ended.push(...(yield* start(some)))
     if (!closing) yield* inactive.record(ended)
+  })
+
+  const leave = Effect.fnUntraced(function*(id: DeviceId) {
+    const cell = cells.get(id)
+    lost.delete(id)
+    inactive.recorded.delete(id)
+    if (cell === undefined) return
+    cell.stopRule = "moved"
+    yield* FiberMap.remove(fibers, id)
+    if (cells.get(id) === cell) cells.delete(id)
+    yield* Effect.timeoutOption(log.flush, handOverMax)
   })
 
   const turn = Semaphore.makeUnsafe(1)
@@ -329,19 +383,18 @@ const make = Effect.gen(function*() {
     if (!followed) changed.add(null)
     yield* Effect.sleep(followed ? roundSpacing : retryDelay)
   })))
+  const close = Effect.suspend(() => {
+    closing = true
+    return FiberMap.clear(fibers)
+  })
   // Added last, so it runs first: sockets close before anything that may have to wait for a database.
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      closing = true
-      return FiberMap.clear(fibers)
-    })
-  )
+  yield* Effect.addFinalizer(() => close)
 
   yield* RemoteRefusals.follow(cells)
   yield* SendQueue.make(cells)
 
-  return DeviceFleet.of({
-    view: (id) => Effect.sync(() => view(cells.get(id))),
+  const fleet = DeviceFleet.of({
+    view: (id) => Effect.sync(() => view(cells.get(id), node)),
     reportStatus: Effect.fn("LocalFleet.reportStatus")(function*(id, status) {
       const cell = cells.get(id)
       if (cell === undefined || !cell.actorState.sessionOpen) return false
@@ -384,10 +437,20 @@ const make = Effect.gen(function*() {
     reconcile: Effect.asVoid(reconcile()),
     logins
   })
+  return {
+    fleet,
+    look: (id) => changed.add(id),
+    entered: (id) => {
+      lost.delete(id)
+      changed.add(id)
+    },
+    leave,
+    close: Effect.andThen(close, Effect.asVoid(Effect.timeoutOption(log.flush, handOverMax)))
+  }
 })
 
 /** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
-export const layer = Layer.effect(DeviceFleet, make).pipe(
+export const layer = Layer.effect(DeviceFleet, Effect.map(make, ({ fleet }) => fleet)).pipe(
   Layer.provide(ActorHosts.layer),
   Layer.provide(DatabaseTime.layer)
 )
@@ -424,8 +487,10 @@ const webhookAdvice: Readonly<Record<WebhookStatus, string>> = {
   "no-secret": "set COLUMBA_SECRET_KEY"
 }
 
-const view = (cell: DeviceCell | undefined): ActorView | null =>
+const view = (cell: DeviceCell | undefined, node: string): ActorView | null =>
   cell === undefined ? null : {
+    node,
+    incident: cell.host.incidents.view() ?? null,
     state: cell.actorState.state,
     attempts: cell.actorState.attempt,
     lastFrameAt: cell.lastFrameAt === 0 ? null : new Date(cell.lastFrameAt).toISOString(),

@@ -2,7 +2,7 @@
 import { Context, Duration, Effect, Exit, Fiber, Option, Schedule, Scope } from "effect"
 import { EventLog } from "../../services/EventLog.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import { shutdownBudget } from "../../services/shutdownBudget.ts"
+import { handOverMax, nodeDeliverMax, shutdownBudget } from "../../services/shutdownBudget.ts"
 import { SinkRelays } from "../../services/SinkRelays.ts"
 
 export interface Stages {
@@ -26,28 +26,48 @@ export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(
   }
 })
 
-export const stopInOrder = (
-  stages: Stages,
-  context: Context.Context<EventLog | SinkRelays | Readiness>
-): Effect.Effect<void> => {
-  const log = Context.get(context, EventLog)
-  const { views } = Context.get(context, SinkRelays)
-  const budget = shutdownBudget
-  // Against the head as it is now: a view's `lag` is some seconds old, and the last events are of this very moment.
-  const caughtUp = Effect.flatMap(log.bounds, ({ head }) =>
+/** A fleet alone closes its sockets. */
+export const fleetStopMax = shutdownBudget.fleet
+
+/** A node also has its devices' last words committed, ends its relays, and gives its shards away. */
+export const nodeStopMax = [
+  shutdownBudget.fleet,
+  handOverMax,
+  nodeDeliverMax,
+  shutdownBudget.relayDrain,
+  shutdownBudget.relayCursor
+].reduce(Duration.sum)
+
+/**
+ * Returns when all that is committed by now has been delivered, where sinks take it. Against the head as it is now: a view's
+ * `lag` is some seconds old, and the last events are of this very moment.
+ */
+export const awaitDelivered = (
+  log: EventLog["Service"],
+  { views }: SinkRelays["Service"]
+): Effect.Effect<void> =>
+  Effect.flatMap(log.bounds, ({ head }) =>
     Effect.repeat(views, {
       until: (views) => views.every(({ confirmed, state }) => state !== "running" || confirmed >= head),
       schedule: Schedule.spaced("50 millis")
     })).pipe(Effect.ignore)
+
+export const stopInOrder = (
+  stages: Stages,
+  context: Context.Context<EventLog | SinkRelays | Readiness>,
+  fleetMax: Duration.Duration
+): Effect.Effect<void> => {
+  const log = Context.get(context, EventLog)
+  const budget = shutdownBudget
   const close = (stage: Scope.Closeable, what: string, ...parts: ReadonlyArray<Duration.Duration>) =>
     within(parts.reduce(Duration.sum), what, Scope.close(stage, Exit.void))
   return Effect.gen(function*() {
     yield* Context.get(context, Readiness).contribute("process", Effect.fail("stopping"))
     yield* Effect.logInfo("Stopping: no new frames")
-    yield* close(stages.fleet, "the fleet", budget.fleet)
+    yield* close(stages.fleet, "the fleet", fleetMax)
     const flushed = yield* Effect.timeoutOption(log.flush, budget.flush)
     if (Option.isNone(flushed)) yield* Effect.logWarning("The log could not be flushed; the database does not answer")
-    else yield* Effect.timeoutOption(caughtUp, budget.deliver)
+    else yield* Effect.timeoutOption(awaitDelivered(log, Context.get(context, SinkRelays)), budget.deliver)
     yield* close(stages.relays, "the relays", budget.relayDrain, budget.relayCursor)
     yield* close(stages.http, "HTTP", budget.http)
     yield* close(stages.broker, "the broker's connection", budget.broker)

@@ -8,14 +8,18 @@
  */
 import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
-import { PgConnection } from "@effect/sql-pg"
+import { PgConnection, PgTypes } from "@effect/sql-pg"
 import { Deferred, Duration, Effect, Exit, Layer, Queue, Scope } from "effect"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import { FleetLease, LeaseTaken } from "../../services/FleetLease.ts"
+import type { LeaseUse } from "../../services/FleetLease.ts"
 import { ListenConfig } from "./DatabaseSignals.ts"
 
 /** The first number is the log's, as in the lock of its appends; the second tells the locks apart. */
 const lockKey = "4341001, 2"
+
+/** The lock of a node's name; the second number is the name's. */
+const nodeLock = "4341002, hashtext($1)"
 
 /** A process that was killed a moment ago may still seem to hold the lock. Any other one will hold it for longer. */
 const firstTries = 5
@@ -44,11 +48,35 @@ interface Holder {
   readonly since: string
 }
 
-const findHolder = `select a.pid, a.application_name as name, host(a.client_addr) as address,
+/** As statements: take all locks of this use, and find who has one that excludes it. */
+interface Locks {
+  readonly take: string
+  readonly find: string
+  readonly parameters: ReadonlyArray<string>
+}
+
+const findHolder = (excludes: string): string =>
+  `select a.pid, a.application_name as name, host(a.client_addr) as address,
     to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
   from pg_locks l join pg_stat_activity a on a.pid = l.pid
-  where l.locktype = 'advisory' and l.granted and l.classid = 4341001 and l.objid = 2 and l.objsubid = 2
+  where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and (${excludes})
     and l.database = (select oid from pg_database where datname = current_database())`
+
+const locksOf = (use: LeaseUse): Locks =>
+  use === "alone"
+    ? {
+      take: `select pg_try_advisory_lock(${lockKey}) as locked`,
+      find: findHolder("l.classid = 4341001 and l.objid = 2"),
+      parameters: []
+    }
+    : {
+      take: `select pg_try_advisory_lock_shared(${lockKey}) and pg_try_advisory_lock(${nodeLock}) as locked`,
+      find: findHolder(
+        `l.classid = 4341001 and l.objid = 2 and l.mode = 'ExclusiveLock'
+          or l.classid = 4341002 and l.objid::bigint = hashtext($1)::bigint & 4294967295`
+      ),
+      parameters: [use.node]
+    }
 
 export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
   FleetLease,
@@ -57,45 +85,46 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     const name = `columba devices ${hostname().slice(0, hostNameMax)} ${process.pid} ${randomUUID().slice(0, 8)}`
 
     /** The lock on a connection of its own, for as long as the scope; or who else holds it, if there is one. */
-    const lock = Effect.fnUntraced(function*() {
+    const lock = Effect.fnUntraced(function*(use: LeaseUse) {
       const listening = yield* Scope.fork(yield* Effect.scope)
       // Acquired after the scope of the listening, so released before it: then nothing is left to wait for.
       const single = yield* PgConnection.make({ ...config, applicationName: name, multiplex: false })
       const connection = yield* Scope.provide(single.pin, listening)
-      const { rows } = yield* connection.query(`select pg_try_advisory_lock(${lockKey}) as locked`)
+      const { find, parameters, take } = locksOf(use)
+      const { rows } = yield* connection.query(take, parameters.map(PgTypes.text))
       if (rows[0]?.["locked"] === true) {
         const ended = yield* Scope.provide(connection.listen(silentChannel), listening)
         return { broken: waitUntilBroken(connection, ended), holder: null }
       }
-      const holder = toHolder((yield* connection.query(findHolder)).rows[0])
+      const holder = toHolder((yield* connection.query(find, parameters.map(PgTypes.text))).rows[0])
       // Our own older session: the server has not noticed yet that its connection is gone.
       if (holder?.name === name) yield* connection.query(`select pg_terminate_backend(${holder.pid})`)
       return { broken: null, holder: holder?.name === name ? null : holder }
     })
 
     /** One attempt in a scope of its own. */
-    const attempt = Effect.fnUntraced(function*() {
+    const attempt = Effect.fnUntraced(function*(use: LeaseUse) {
       const scope = yield* Scope.fork(yield* Effect.scope)
       const close = Scope.close(scope, Exit.void)
-      const found = yield* Scope.provide(lock(), scope).pipe(Effect.onError(() => close))
+      const found = yield* Scope.provide(lock(use), scope).pipe(Effect.onError(() => close))
       if (found.broken !== null) return { _tag: "Held" as const, broken: found.broken, close }
       yield* close
       return { _tag: "Taken" as const, holder: found.holder }
     })
 
-    const firstAttempt = Effect.gen(function*() {
+    const firstAttempt = Effect.fnUntraced(function*(use: LeaseUse) {
       for (let tries = 1;; tries++) {
-        const found = yield* attempt().pipe(Effect.mapError(() => StorageUnavailable.of("take the fleet's lease")))
+        const found = yield* attempt(use).pipe(Effect.mapError(() => StorageUnavailable.of("take the fleet's lease")))
         if (found._tag === "Held") return found
-        if (tries >= firstTries) return yield* LeaseTaken.of(describe(found.holder))
+        if (tries >= firstTries) return yield* taken(use, found.holder)
         yield* Effect.sleep(tryInterval)
       }
     })
 
     return FleetLease.of({
-      acquire: Effect.gen(function*() {
+      acquire: Effect.fnUntraced(function*(use) {
         const lost = yield* Deferred.make<never, LeaseTaken>()
-        let held: Held | null = yield* firstAttempt
+        let held: Held | null = yield* firstAttempt(use)
         yield* Effect.addFinalizer(() => Effect.suspend(() => held?.close ?? Effect.void))
         const keep = Effect.gen(function*() {
           while (true) {
@@ -105,10 +134,10 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
               yield* held.close
               held = null
             }
-            const found = yield* attempt().pipe(Effect.orElseSucceed(() => unknown))
+            const found = yield* attempt(use).pipe(Effect.orElseSucceed(() => unknown))
             if (found._tag === "Held") held = found
             else if (found.holder === null) yield* Effect.sleep(tryInterval)
-            else return yield* Deferred.fail(lost, LeaseTaken.of(describe(found.holder)))
+            else return yield* Deferred.fail(lost, taken(use, found.holder))
           }
         })
         yield* Effect.forkScoped(keep)
@@ -142,6 +171,9 @@ const toHolder = (row: PgConnection.Row | undefined): Holder | null =>
     address: row["address"] === null ? null : String(row["address"]),
     since: String(row["since"])
   }
+
+const taken = (use: LeaseUse, holder: Holder | null): LeaseTaken =>
+  use === "alone" ? LeaseTaken.of(describe(holder)) : LeaseTaken.ofNode(use.node, describe(holder))
 
 const describe = (holder: Holder | null): string =>
   holder === null

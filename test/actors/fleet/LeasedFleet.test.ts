@@ -2,6 +2,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer } from "effect"
 import * as LeasedFleet from "../../../src/actors/fleet/LeasedFleet.ts"
+import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
 import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
 import { FleetLease, LeaseTaken } from "../../../src/services/FleetLease.ts"
 import { Readiness } from "../../../src/services/Readiness.ts"
@@ -10,16 +11,16 @@ import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from
 const one = deviceId(1)
 
 /** The leased fleet, with a lease that the test gives and takes. */
-const fleetUnder = (lease: FleetLease["Service"]["acquire"]) =>
+const fleetUnder = (lease: ReturnType<FleetLease["Service"]["acquire"]>) =>
   Layer.effect(
     DeviceFleet,
     Effect.gen(function*() {
       const leased = LeasedFleet.make()
       assert.isNull(yield* leased.fleet.view(one), "before it is started it answers for no device")
-      yield* leased.start(yield* Effect.scope)
+      yield* leased.start({ leaseScope: yield* Effect.scope, use: "alone", layer: LocalFleet.layer })
       return leased.fleet
     })
-  ).pipe(Layer.orDie, Layer.provide(Layer.succeed(FleetLease, FleetLease.of({ acquire: lease }))))
+  ).pipe(Layer.orDie, Layer.provide(Layer.succeed(FleetLease, FleetLease.of({ acquire: () => lease }))))
 
 describe("a fleet under a lease", () => {
   it.effect("stops when another process has taken the lease: sessions closed, nothing hosted, not ready", () =>

@@ -28,7 +28,7 @@ describe("a fleet after a restart of the process", () => {
         Effect.gen(function*() {
           yield* pass("3 minutes")
           assert.deepStrictEqual(bench.gateway.openedAt, [])
-          assert.strictEqual((yield* bench.fleet.view(one))?.state._tag, "Quarantined")
+          assert.strictEqual((yield* Effect.orDie(bench.fleet.view(one)))?.state._tag, "Quarantined")
           assert.strictEqual((yield* bench.fleet.counts).Quarantined, 1)
           yield* pass("70 seconds")
           assert.strictEqual(bench.readState(one), "Online")

@@ -76,7 +76,8 @@ const within = (
     Effect.scoped
   )
 
-const readWebhook = (bench: FleetBench["Service"]) => Effect.map(bench.fleet.view(one), (view) => view?.webhook ?? null)
+const readWebhook = (bench: FleetBench["Service"]) =>
+  Effect.orDie(Effect.map(bench.fleet.view(one), (view) => view?.webhook ?? null))
 
 describe("the webhook of a device", () => {
   it.effect("is set when its session has opened, with an address and a secret of its own, and checked again", () =>
@@ -212,7 +213,7 @@ describe("an actor that is told of webhooks", () => {
         yield* bench.fleet.heard(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
         yield* settle
         assert.strictEqual(bench.readState(one), "Online")
-        assert.isNotNull((yield* bench.fleet.view(one))!.lastWebhookAt)
+        assert.isNotNull((yield* Effect.orDie(bench.fleet.view(one)))!.lastWebhookAt)
         bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid: null }
         yield* pass("30 seconds")
         const held = bench.gateway.holdStatus()

@@ -4,15 +4,16 @@ import { Context, Effect, Exit, Fiber, Layer, Redacted, Scope } from "effect"
 import { SqlClient } from "effect/sql"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
 import { FleetLease } from "../../../src/services/FleetLease.ts"
+import type { LeaseUse } from "../../../src/services/FleetLease.ts"
 import { freshDatabase } from "../../support/database.ts"
 
 /** A process, as far as the database can tell. */
 const processOn = (url: string) => Effect.orDie(Layer.build(Layer.fresh(PostgresDatabase.layer(Redacted.make(url)))))
 
 /** Takes the lease; `release` gives it back. */
-const take = Effect.fnUntraced(function*(process: Context.Context<FleetLease>) {
+const take = Effect.fnUntraced(function*(process: Context.Context<FleetLease>, use: LeaseUse = "alone") {
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const lease = yield* Scope.provide(Context.get(process, FleetLease).acquire, scope)
+  const lease = yield* Scope.provide(Context.get(process, FleetLease).acquire(use), scope)
   return { lease, release: Scope.close(scope, Exit.void) }
 })
 
@@ -38,6 +39,30 @@ describe("the fleet's lease on Postgres", () => {
       assert.match(refused.message, /another process runs the devices of this database: 'columba devices .+ \d+ \w+'/)
       yield* release
       yield* take(second)
+    }).pipe(Effect.scoped))
+
+  it.live("is shared by the nodes of a cluster, which exclude a process that is none of them, and it them", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second, alone] = [yield* processOn(url), yield* processOn(url), yield* processOn(url)]
+      const one = yield* take(first, { node: "10.0.0.1:7800" })
+      const two = yield* take(second, { node: "10.0.0.2:7800" })
+      yield* one.release
+      assert.strictEqual((yield* Effect.flip(take(alone)))._tag, "LeaseTaken")
+      yield* two.release
+      yield* take(alone)
+      assert.strictEqual((yield* Effect.flip(take(first, { node: "10.0.0.1:7800" })))._tag, "LeaseTaken")
+    }).pipe(Effect.scoped))
+
+  it.live("is refused to a second node of one name, which would take the first one's devices for its own", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second] = [yield* processOn(url), yield* processOn(url)]
+      const { release } = yield* take(first, { node: "127.0.0.1:7800" })
+      const refused = yield* Effect.flip(take(second, { node: "127.0.0.1:7800" }))
+      assert.match(refused.message, /this node cannot be 127.0.0.1:7800: another process is.*'columba devices /)
+      yield* release
+      yield* take(second, { node: "127.0.0.1:7800" })
     }).pipe(Effect.scoped))
 
   it.live("is taken again when its connection has broken", () =>

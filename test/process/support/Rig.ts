@@ -22,7 +22,7 @@ import type { Committed, LogRow } from "../../support/Ledger.ts"
 import * as ColumbaProcess from "./ColumbaProcess.ts"
 import * as Recorder from "./Recorder.ts"
 import { until } from "../../support/until.ts"
-import { addDevices, makeWitness, readEvents, webhooksAreSet } from "./viaApi.ts"
+import { addDevices, makeWitness, readEvents, readGaps, webhooksAreSet } from "./viaApi.ts"
 
 export interface RigOptions {
   /** Null: the embedded database. */
@@ -110,7 +110,7 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
   yield* columba.start
   if (apart) yield* fleet.start
   const upstreamOf = yield* addDevices(columba, devices)
-  const witness = makeWitness(columba)
+  const witness = makeWitness()
 
   const online = until(
     "every device is online",
@@ -183,7 +183,7 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
       "the broker gives out events",
       recorder === null ? Effect.succeed(true) : Effect.map(recorder.highest, (seq) => seq > 0)
     ),
-    witness: witness.look,
+    witness: witness.lookAt(columba),
     finish: Effect.gen(function*() {
       const exited = yield* columba.terminate
       if (apart) yield* fleet.terminate
@@ -196,25 +196,6 @@ export const make = Effect.fnUntraced(function*(options: RigOptions): Effect.fn.
         committed,
         (rows) => checkGaps({ emitted: simulator.ledger.entries().map(toEmitted), committed: rows, gaps, upstreamOf })
       )
-  }
-})
-
-interface GapPage {
-  readonly items: ReadonlyArray<Gap>
-  readonly next: string | null
-}
-
-const readGaps = Effect.fnUntraced(function*(columba: ColumbaProcess.ColumbaProcess) {
-  yield* until(
-    "no gap is open",
-    Effect.map(columba.get<GapPage>("/api/v1/gaps?status=open&limit=1"), ({ items }) => items.length === 0)
-  )
-  const all: Array<Gap> = []
-  for (let cursor = "";;) {
-    const { items, next } = yield* columba.get<GapPage>(`/api/v1/gaps?limit=1000${cursor}`)
-    all.push(...items)
-    if (next === null) return all
-    cursor = `&cursor=${next}`
   }
 })
 

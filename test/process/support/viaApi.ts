@@ -1,5 +1,7 @@
 /** What a harness does at the program and learns from it, as any client of its API would. */
 import { Effect } from "effect"
+import type { Gap } from "../../../src/domain/Gap.ts"
+import { until } from "../../support/until.ts"
 import type { ColumbaProcess } from "./ColumbaProcess.ts"
 
 export interface LoggedEvent {
@@ -39,13 +41,13 @@ export const webhooksAreSet = (columba: ColumbaProcess, devices: number) =>
   Effect.map(columba.metric(`columba_device_webhooks{gateway="default",status="set"}`), (set) => set === devices)
 
 /** Remembers what was committed at some time during a run. It must never be missing later. */
-export const makeWitness = (columba: ColumbaProcess) => {
+export const makeWitness = () => {
   const events: Array<LoggedEvent> = []
   let position = "0"
   return {
     events: events as ReadonlyArray<LoggedEvent>,
-    /** Reads what has been committed since the last time. */
-    look: Effect.gen(function*() {
+    /** Reads what has been committed since the last time, from whichever process. */
+    lookAt: Effect.fnUntraced(function*(columba: ColumbaProcess) {
       for (;;) {
         const { items, through } = yield* readEvents(columba, position, pageMax)
         events.push(...items)
@@ -58,7 +60,27 @@ export const makeWitness = (columba: ColumbaProcess) => {
 
 /** The whole log. */
 export const readAllEvents = Effect.fnUntraced(function*(columba: ColumbaProcess) {
-  const { events, look } = makeWitness(columba)
-  yield* look
+  const { events, lookAt } = makeWitness()
+  yield* lookAt(columba)
   return events
+})
+
+interface GapPage {
+  readonly items: ReadonlyArray<Gap>
+  readonly next: string | null
+}
+
+/** Every gap that the program has written down, once it has accounted for all of them. */
+export const readGaps = Effect.fnUntraced(function*(columba: ColumbaProcess) {
+  yield* until(
+    "no gap is open",
+    Effect.map(columba.get<GapPage>("/api/v1/gaps?status=open&limit=1"), ({ items }) => items.length === 0)
+  )
+  const all: Array<Gap> = []
+  for (let cursor = "";;) {
+    const { items, next } = yield* columba.get<GapPage>(`/api/v1/gaps?limit=1000${cursor}`)
+    all.push(...items)
+    if (next === null) return all
+    cursor = `&cursor=${next}`
+  }
 })

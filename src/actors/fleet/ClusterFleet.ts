@@ -1,0 +1,218 @@
+/**
+ * A fleet that several processes share. Every device belongs to a shard, and every shard to one node at a time. The node
+ * runs the same `LocalFleet` as a process alone, for the devices of its shards. A device's entity is the bracket around its
+ * actor: the actor runs here from when the entity is activated until it closes, and a shard is given away only after all
+ * entities of it have closed.
+ *
+ * What should run is in the `devices` table alone. A node looks when its shards change, at notices and now and then, and
+ * activates the entities of what it finds, so no device depends on a message that arrives. Calls about a device of another
+ * node go to its entity there.
+ */
+import { Duration, Effect, Layer, Schedule, Stream } from "effect"
+import type { Scope } from "effect"
+import { ClusterError, Entity, EntityId, Sharding, ShardId, ShardingConfig } from "effect/cluster"
+import { DeviceUnreachable } from "../../domain/DeviceErrors.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import { ActorHosts } from "./ActorHosts.ts"
+import { DatabaseTime } from "./DatabaseTime.ts"
+import { DeviceEntity } from "./DeviceProtocol.ts"
+import type { Heard } from "./DeviceProtocol.ts"
+import * as LocalFleet from "./LocalFleet.ts"
+import { Placement } from "./Placement.ts"
+
+/** The only group of shards. Singletons are in it too. */
+const group = "default"
+
+/** How soon a node notices that its shards have changed. Looking costs some microseconds per shard. */
+const shardsLookedAt = Duration.millis(250)
+
+/** Activations at once, each of which is immediate; and how long one may wait for a shard that is moving away. */
+const entersAtOnce = 64
+const enterMax = Duration.seconds(2)
+
+/** The holder acts at once and then waits for the log, which has as long as a caller gives it here. */
+const flushMax = Duration.seconds(5)
+
+/** How long an answer may take: the flush, and a retry or two where a node has just ended. */
+const answerMax = Duration.seconds(8)
+
+/** The first step of a login takes as long as the gateway's answer; see `LoginFlows`. */
+const beginMax = Duration.seconds(25)
+
+/** A login shows its next code within a minute. A node that has ended sends nothing more. */
+const stepMax = Duration.minutes(5)
+
+/** Webhooks of devices that others hold, on their way to them. What is more is not told: it is in the log already. */
+const heardInFlightMax = 1000
+
+type Ask = Effect.Success<typeof DeviceEntity.client>
+
+/** The entity of a device, on the node that holds it. */
+const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet.HostedFleet) =>
+  DeviceEntity.toLayer(
+    Effect.gen(function*() {
+      const log = yield* EventLog
+      const id = (yield* Entity.CurrentAddress).entityId as string as DeviceId
+      yield* Effect.acquireRelease(
+        Effect.sync(() => {
+          const activation = {}
+          held.set(id, activation)
+          entered(id)
+          return activation
+        }),
+        (activation) =>
+          Effect.suspend(() => {
+            if (held.get(id) !== activation) return Effect.void
+            held.delete(id)
+            return leave(id)
+          })
+      )
+      const { logins } = fleet
+      /** The caller reads what is recorded, from its own node. */
+      const recorded = <A, E>(act: Effect.Effect<A, E>) =>
+        Effect.tap(act, () =>
+          Effect.timeoutOrElse(log.flush, {
+            duration: flushMax,
+            orElse: () => Effect.fail(DeviceUnreachable.of(id))
+          }))
+      /** A device that was added or came here a moment ago has no actor yet. */
+      const awaitActor = Effect.flatMap(fleet.view(id), (view) => view === null ? fleet.reconcile : Effect.void)
+      return DeviceEntity.of({
+        Hold: () => Effect.void,
+        View: () => Effect.orDie(fleet.view(id)),
+        ReportStatus: ({ payload: { status } }) => recorded(fleet.reportStatus(id, status)),
+        ReportSilence: ({ payload: { detail } }) => recorded(fleet.reportSilence(id, detail)),
+        LoggedOut: () => recorded(fleet.loggedOut(id)),
+        Heard: ({ payload: { json } }) => {
+          const { events, repeats } = JSON.parse(json) as Heard
+          return fleet.heard(id, events, repeats)
+        },
+        FollowLogin: ({ payload: { request } }) => Stream.unwrap(Effect.as(awaitActor, logins.follow(id, request))),
+        BeginLogin: ({ payload: { request } }) => Effect.andThen(awaitActor, logins.begin(id, request)),
+        CurrentLogin: () => logins.current(id),
+        CancelLogin: () => logins.cancel(id),
+        AnswerPasskey: ({ payload: { assertion } }) => logins.answerPasskey(id, assertion)
+      })
+    }),
+    // A defect of one call must not stop the device; it stops when the shard moves, and only then.
+    { concurrency: "unbounded", maxIdleTime: Duration.infinity, disableFatalDefects: true }
+  )
+
+/** The fleet of this node for the devices that it holds, and the holder of each other device. */
+const routed = Effect.fnUntraced(function*(
+  local: DeviceFleet["Service"],
+  holds: (id: DeviceId) => boolean
+): Effect.fn.Return<DeviceFleet["Service"], never, Sharding.Sharding | Scope.Scope> {
+  const ask: Ask = yield* DeviceEntity.client
+  const scope = yield* Effect.scope
+  let heardInFlight = 0
+
+  const choose = <A, E, E2>(
+    id: DeviceId,
+    here: Effect.Effect<A, E>,
+    there: (holder: ReturnType<Ask>) => Effect.Effect<A, E2>,
+    max = answerMax
+  ): Effect.Effect<A, E | Exclude<E2, Unreached> | DeviceUnreachable> =>
+    Effect.suspend((): Effect.Effect<A, E | Exclude<E2, Unreached> | DeviceUnreachable> =>
+      holds(id) ? here : there(ask(id)).pipe(
+        Effect.catchIf(isUnreached, () => Effect.fail(DeviceUnreachable.of(id))),
+        Effect.timeoutOrElse({ duration: max, orElse: () => Effect.fail(DeviceUnreachable.of(id)) })
+      ) as Effect.Effect<A, Exclude<E2, Unreached> | DeviceUnreachable>
+    )
+
+  const tellHeard = (id: DeviceId, heard: Heard) =>
+    Effect.suspend(() => {
+      if (heardInFlight >= heardInFlightMax) return Effect.void
+      heardInFlight++
+      return ask(id).Heard({ json: JSON.stringify(heard) }).pipe(
+        Effect.timeoutOption(answerMax),
+        Effect.ignore,
+        Effect.ensuring(Effect.sync(() => heardInFlight--)),
+        Effect.forkIn(scope),
+        Effect.asVoid
+      )
+    })
+
+  const { logins } = local
+  return DeviceFleet.of({
+    ...local,
+    view: (id) => choose(id, local.view(id), (holder) => holder.View()),
+    reportStatus: (id, status) =>
+      choose(id, local.reportStatus(id, status), (holder) => holder.ReportStatus({ status })),
+    reportSilence: (id, detail) =>
+      choose(id, local.reportSilence(id, detail), (holder) => holder.ReportSilence({ detail })),
+    loggedOut: (id) => choose(id, local.loggedOut(id), (holder) => holder.LoggedOut()),
+    heard: (id, events, repeats = []) =>
+      holds(id) ? local.heard(id, events, repeats) : tellHeard(id, { events, repeats }),
+    logins: {
+      follow: (id, request) =>
+        Stream.suspend(() =>
+          holds(id) ? logins.follow(id, request) : ask(id).FollowLogin({ request }).pipe(
+            Stream.catchIf(isUnreached, () => Stream.fail(DeviceUnreachable.of(id))),
+            Stream.timeoutOrElse({ duration: stepMax, orElse: () => Stream.fail(DeviceUnreachable.of(id)) })
+          )
+        ),
+      begin: (id, request) =>
+        choose(id, logins.begin(id, request), (holder) => holder.BeginLogin({ request }), beginMax),
+      current: (id) => choose(id, logins.current(id), (holder) => holder.CurrentLogin()),
+      cancel: (id) => choose(id, logins.cancel(id), (holder) => holder.CancelLogin()),
+      answerPasskey: (id, assertion) =>
+        choose(id, logins.answerPasskey(id, assertion), (holder) => holder.AnswerPasskey({ assertion }), beginMax)
+    }
+  })
+})
+
+const make = Effect.gen(function*() {
+  const sharding = yield* Sharding.Sharding
+  const { shardLockExpiration, shardsPerGroup } = yield* ShardingConfig.ShardingConfig
+  const held = new Map<DeviceId, object>()
+  const shards = Array.from({ length: shardsPerGroup }, (_, index) => ShardId.make(group, index + 1))
+  const ask: Ask = yield* DeviceEntity.client
+  const enter = (id: DeviceId) => Effect.ignore(Effect.timeoutOption(ask(id).Hold(), enterMax))
+  const placement: Placement = {
+    owns: (id) => sharding.hasShardId(sharding.getShardId(EntityId.make(id), group)),
+    holds: (id) => held.has(id),
+    enter: (ids) =>
+      Effect.forEach(ids.filter((id) => !held.has(id)), enter, { concurrency: entersAtOnce, discard: true }),
+    // An earlier owner has noticed by then that it is none.
+    reclaimAfter: Duration.fromInputUnsafe(shardLockExpiration)
+  }
+  const local = yield* Effect.provideService(LocalFleet.make, Placement, placement)
+  yield* Layer.build(host(held, local))
+
+  let seen = ""
+  yield* Effect.forkScoped(Effect.repeat(
+    Effect.sync(() => {
+      const now = shards.flatMap((shard) => sharding.hasShardId(shard) ? [shard.id] : []).join()
+      if (now === seen) return
+      seen = now
+      local.look(null)
+    }),
+    Schedule.spaced(shardsLookedAt)
+  ))
+  // Added last, so it runs first: all devices are handed over by one flush, and not each by its own.
+  yield* Effect.addFinalizer(() => local.close)
+  return yield* routed(local.fleet, placement.holds)
+})
+
+/** For a node that runs devices. */
+export const layer = Layer.effect(DeviceFleet, make).pipe(
+  Layer.provide(ActorHosts.layer),
+  Layer.provide(DatabaseTime.layer)
+)
+
+/** For a node that runs none, and asks those that do. */
+export const layerClient = Layer.effect(DeviceFleet, routed(noFleet, () => false))
+
+const unreachedBy = [
+  ClusterError.AlreadyProcessingMessage,
+  ClusterError.EntityNotAssignedToRunner,
+  ClusterError.MailboxFull,
+  ClusterError.PersistenceError
+] as const
+type Unreached = InstanceType<(typeof unreachedBy)[number]>
+
+/** The call did not get to the device's entity. */
+const isUnreached = (error: unknown): error is Unreached => unreachedBy.some((reason) => error instanceof reason)

@@ -1,0 +1,25 @@
+/**
+ * Which devices the fleet of this process runs. Alone it runs all; in a cluster those of the shards that this node holds,
+ * each from the moment in which its entity is there until that closes.
+ */
+import { Context, Effect } from "effect"
+import type { Duration } from "effect"
+import type { DeviceId } from "../../domain/Ids.ts"
+
+export interface Placement {
+  /** Whether it is on this fleet to decide about the device. */
+  readonly owns: (id: DeviceId) => boolean
+  /** Whether the device may run here, now. Never true where `owns` is not. */
+  readonly holds: (id: DeviceId) => boolean
+  /** Makes it hold these devices, as far as it owns them when their turn comes. */
+  readonly enter: (ids: ReadonlyArray<DeviceId>) => Effect.Effect<void>
+  /**
+   * How long after another claim of a device that this fleet owns it claims it once more. A claim that an earlier owner had
+   * begun may be carried out after ours; by then the earlier owner knows that it is none. Null: never.
+   */
+  readonly reclaimAfter: Duration.Duration | null
+}
+
+export const Placement = Context.Reference<Placement>("columba/actors/fleet/Placement", {
+  defaultValue: () => ({ owns: () => true, holds: () => true, enter: () => Effect.void, reclaimAfter: null })
+})

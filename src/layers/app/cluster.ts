@@ -1,0 +1,54 @@
+/** A process as one of several that share the fleet. Loaded only where that is switched on. */
+import { Effect, Layer } from "effect"
+import type { SqlClient } from "effect/sql"
+import type { Part } from "../../actors/fleet/singletons.ts"
+import type { DeviceFleet } from "../../services/DeviceFleet.ts"
+import type { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { EventLog } from "../../services/EventLog.ts"
+import type { GapRepository } from "../../services/GapRepository.ts"
+import type { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import type { NodeSettings } from "../cluster/ClusterSocket.ts"
+import { StartFailed } from "./StartFailed.ts"
+
+/** This node's fleet, and the parts that run on one node at a time. */
+export const clusterFleet = <R, E>(
+  node: NodeSettings,
+  parts: ReadonlyArray<Part<R, E>>
+): Layer.Layer<
+  DeviceFleet,
+  StartFailed,
+  R | DeviceRepository | EventLog | GapRepository | GatewayDirectory | SqlClient.SqlClient
+> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { ClusterFleet, ClusterSocket, singletons } = yield* load
+    // The devices stop first, and then what delivers what they said last.
+    return ClusterFleet.layer.pipe(
+      Layer.provide(singletons.layer(parts)),
+      Layer.provide(ClusterSocket.layer(node)),
+      Layer.catch((error) => Layer.effectContext(Effect.fail(nodeFailed(node, error))))
+    )
+  }))
+
+/** For a node that runs no devices, and asks those that do. */
+export const clusterClient = (
+  node: NodeSettings
+): Layer.Layer<DeviceFleet, StartFailed, SqlClient.SqlClient> =>
+  Layer.unwrap(Effect.gen(function*() {
+    const { ClusterFleet, ClusterSocket } = yield* load
+    return ClusterFleet.layerClient.pipe(
+      Layer.provide(ClusterSocket.layerClient(node)),
+      Layer.catch((error) => Layer.effectContext(Effect.fail(nodeFailed(node, error))))
+    )
+  }))
+
+const load = Effect.promise(async () => ({
+  ClusterFleet: await import("../../actors/fleet/ClusterFleet.ts"),
+  ClusterSocket: await import("../cluster/ClusterSocket.ts"),
+  singletons: await import("../../actors/fleet/singletons.ts")
+}))
+
+const nodeFailed = ({ host, port }: NodeSettings, error: { readonly message: string }): StartFailed =>
+  StartFailed.of(
+    `this node could not join the cluster as ${host}:${port} (${error.message})`,
+    "COLUMBA_NODE_HOST must be an address of this machine that the other nodes reach, and COLUMBA_NODE_PORT free there"
+  )

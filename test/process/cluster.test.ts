@@ -1,0 +1,201 @@
+/**
+ * Three processes share one fleet. They are killed, stopped and joined again under load, and their database restarts. The
+ * gateway is the witness of the sockets: no device has two for longer than it takes to close one, and none that was
+ * committed is lost; the ledger of gaps names what was not heard.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect } from "effect"
+import { freshVhost } from "../support/broker.ts"
+import { assertSound, report } from "../support/Checker.ts"
+import { freshDatabaseOn } from "../support/database.ts"
+import * as PostgresServer from "../support/servers/PostgresServer.ts"
+import * as FaultProxy from "../support/FaultProxy.ts"
+import { until } from "../support/until.ts"
+import * as ClusterRig from "./support/ClusterRig.ts"
+
+const devices = 300
+/** The default. */
+const lease = Duration.seconds(20)
+
+/** Events per second: what a machine with other work takes beside three processes. */
+const rate = 150
+
+/** One closes before the other opens; the gateway may learn of it a moment later. */
+const overlapMax = 250
+
+/** Stopping and starting the server on a loaded machine adds up to some seconds; a third of the lease is allowed. */
+const outage = "1 second"
+
+/** A loaded machine. The figure itself is printed. */
+const slack = 20_000
+
+const timed = (effect: Effect.Effect<void>) =>
+  Effect.map(Effect.timed(effect), ([duration]) => Math.round(Duration.toMillis(duration)))
+
+describe("three nodes that share a fleet", () => {
+  it.live("are killed, stopped, joined again and lose their database, and no device is lost or held twice", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const rig = yield* ClusterRig.make({
+        databaseUrl: yield* freshDatabaseOn(database.url),
+        rabbitUrl: yield* freshVhost,
+        devices,
+        nodes: 3,
+        seed: "cluster",
+        lease: `${Duration.toSeconds(lease)} seconds`
+      })
+      const [one, two, three] = rig.nodes as [ClusterRig.ClusterNode, ClusterRig.ClusterNode, ClusterRig.ClusterNode]
+      yield* rig.online
+      yield* rig.shared
+      const spread = [yield* rig.spread]
+      rig.simulator.emit({ rate })
+      yield* rig.emitted(1000)
+
+      // Each answers for the devices of all.
+      for (const node of rig.nodes) yield* findHeldBy(one, rig.devices, node.name)
+
+      // A node is killed: its devices are back with the others once its lease has ended.
+      yield* rig.witness(one)
+      yield* three.kill
+      yield* until("the gateway has seen it", Effect.sync(() => rig.sockets.connected() < devices))
+      const killed = yield* timed(rig.online)
+      assert.isBelow(killed, Duration.toMillis(lease) + slack)
+      spread.push(yield* rig.spread)
+
+      // It joins again, and gets a share back.
+      yield* three.start
+      yield* rig.shared
+      spread.push(yield* rig.spread)
+
+      // A node is stopped in order: its devices are with the others in seconds.
+      yield* rig.witness(two)
+      const [stopped, { code, millis }] = yield* Effect.all([
+        Effect.andThen(
+          until("the gateway has seen it", Effect.sync(() => rig.sockets.connected() < devices)),
+          timed(rig.online)
+        ),
+        two.terminate
+      ], { concurrency: "unbounded" })
+      assert.strictEqual(code, 0)
+      assert.isBelow(stopped, Duration.toMillis(lease) + slack)
+      spread.push(yield* rig.spread)
+      yield* two.start
+      yield* rig.shared
+
+      // The database restarts: no device loses its socket.
+      yield* rig.witness(three)
+      const before = rig.sockets.closed()
+      const away = yield* timed(Effect.gen(function*() {
+        yield* database.stop("fast")
+        yield* Effect.sleep(outage)
+        yield* database.start
+      }))
+      yield* rig.emitted(rig.simulator.ledger.count + 10 * rate)
+      assert.strictEqual(rig.sockets.closed(), before, `no socket closes while the database is away for ${away} ms`)
+
+      rig.simulator.emitter.stop()
+      yield* rig.online
+      yield* rig.settled
+      const { exits, gapVerdict, gaps, verdict } = yield* rig.finish
+      const overlaps = rig.sockets.overlaps()
+      console.log(
+        `back ${killed} ms after kill -9, ${stopped} ms after SIGTERM (which took ${Math.round(millis)} ms); ` +
+          `database away for ${away} ms; spread ${spread.map((counts) => counts.join("/")).join(", ")}; ` +
+          `${overlaps.devices} devices with two sockets, for at most ${Math.round(overlaps.longest)} ms; ` +
+          `${
+            report(verdict)
+          }; ${gaps.length} gaps, ${gapVerdict.recovered} events recovered, ${gapVerdict.missing} missing`
+      )
+      assert.deepStrictEqual(exits.map((exit) => exit.code), [0, 0, 0])
+      assert.isBelow(overlaps.longest, overlapMax)
+      assertSound(verdict)
+      assert.deepStrictEqual([gapVerdict.unnamed, gapVerdict.untrue], [[], []])
+    }))
+
+  it.live("one that cannot reach the database lets its devices go before others take them; one that was frozen writes nothing", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const url = new URL(yield* freshDatabaseOn(database.url))
+      const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: Number(url.port) })
+      const proxied = new URL(url)
+      proxied.port = String(proxy.port)
+      const few = 90
+      const rig = yield* ClusterRig.make({
+        databaseUrl: url.href,
+        lastDatabaseUrl: proxied.href,
+        rabbitUrl: yield* freshVhost,
+        devices: few,
+        nodes: 3,
+        seed: "cut off",
+        lease: "12 seconds"
+      })
+      const [one, two, three] = rig.nodes as [ClusterRig.ClusterNode, ClusterRig.ClusterNode, ClusterRig.ClusterNode]
+      const runningBy = (nodes: ReadonlyArray<ClusterRig.ClusterNode>) =>
+        Effect.map(
+          Effect.forEach(nodes, (node) => node.metric(`columba_devices{state="Online"}`)),
+          (counts) => counts.reduce((sum, count) => sum + count) === few
+        )
+      yield* rig.shared
+      rig.simulator.emit({ rate: 50 })
+
+      // Its packets to the database get no answer any more.
+      const heal = [
+        proxy.add("upstream", { type: "timeout", millis: 0 }),
+        proxy.add("downstream", {
+          type: "timeout",
+          millis: 0
+        })
+      ]
+      const cut = yield* timed(until("it has closed its sockets", Effect.sync(() => rig.sockets.connected() < few)))
+      const takenOver = cut + (yield* timed(until("the others run all", runningBy([one, two]))))
+      assert.strictEqual(rig.sockets.overlaps().devices, 0, "it closed them before the others opened theirs")
+      for (const remove of heal) remove()
+      yield* rig.shared
+      const afterCut = rig.sockets.overlaps()
+
+      // Frozen, it holds its sockets and does not answer; the others cannot know, and take over when its lease ends.
+      const held = yield* findHeldBy(one, rig.devices, three.name)
+      yield* three.freeze
+      const answer = yield* Effect.promise(() => fetch(`${one.url}/api/v1/devices/${held}/status`))
+      const { _tag } = (yield* Effect.promise(() => answer.json())) as { readonly _tag: string }
+      assert.deepStrictEqual([answer.status, _tag], [503, "DeviceUnreachable"])
+      yield* until("the others run all", runningBy([one, two]))
+      yield* three.thaw
+      const dual = yield* timed(until(
+        "each device has one socket",
+        Effect.sync(() => [...rig.simulator.devices.values()].every(({ sockets }) => sockets.size === 1))
+      ))
+      yield* rig.shared
+      rig.simulator.emitter.stop()
+      yield* rig.settled
+      const { exits, gapVerdict, verdict } = yield* rig.finish
+      console.log(
+        `closed its sockets ${cut} ms after it was cut off, taken over after ${takenOver} ms; ` +
+          `two sockets for ${dual} ms after a thaw; ${report(verdict)}`
+      )
+      assert.isBelow(afterCut.longest, overlapMax)
+      assert.deepStrictEqual(exits.map((exit) => exit.code), [0, 0, 0])
+      // What it decided in its sleep is not recorded: no device is stopped that nobody has started since its last stop.
+      for (const [device, rules] of yield* rig.rules) {
+        const turns = rules.filter((rule) => rule === "started" || rule === "moved" || rule === "fleet-stopped")
+        const twice = turns.findIndex((rule, index) => rule !== "started" && turns[index - 1] !== "started")
+        assert.strictEqual(twice, -1, `${device}: ${turns.join(", ")}`)
+      }
+      assertSound(verdict)
+      assert.deepStrictEqual([gapVerdict.unnamed, gapVerdict.untrue], [[], []])
+    }))
+})
+
+const findHeldBy = Effect.fnUntraced(function*(
+  asked: ClusterRig.ClusterNode,
+  devices: ReadonlyArray<string>,
+  node: string
+) {
+  for (const id of devices) {
+    const connection = yield* asked.get<{ readonly node: string; readonly hosted: object | null }>(
+      `/api/v1/devices/${id}/connection`
+    )
+    if (connection.node === node && connection.hosted !== null) return id
+  }
+  return yield* Effect.die(new Error(`${node} runs no device`))
+})

@@ -1,0 +1,230 @@
+/**
+ * Several processes that share one fleet, over a Postgres and a broker of their own tests, and a simulated gateway that is
+ * the witness of which sockets each device had, and when.
+ */
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import type { SimulatedDevice } from "../../../src/simulator/SimulatedDevice.ts"
+import type { SimulatorCore } from "../../../src/simulator/SimulatorCore.ts"
+import { start as startSimulator } from "../../../src/simulator/SimulatedGateway.ts"
+import type { Gap } from "../../../src/domain/Gap.ts"
+import { check } from "../../support/Checker.ts"
+import type { Verdict } from "../../support/Checker.ts"
+import { freshDirectory } from "../../support/directory.ts"
+import { checkGaps } from "../../support/GapChecker.ts"
+import type { GapVerdict } from "../../support/GapChecker.ts"
+import { readLog, toEmitted } from "../../support/Ledger.ts"
+import { freePort } from "../../support/servers/ServerHome.ts"
+import { until } from "../../support/until.ts"
+import * as ColumbaProcess from "./ColumbaProcess.ts"
+import * as Recorder from "./Recorder.ts"
+import { addDevices, makeWitness, readEvents, readGaps } from "./viaApi.ts"
+
+export interface ClusterNode extends ColumbaProcess.ColumbaProcess {
+  /** As the cluster knows it. */
+  readonly name: string
+}
+
+/** What the gateway saw of the sockets of all devices. Milliseconds of the monotonic clock. */
+export interface SocketWitness {
+  /** How many devices have a socket now. */
+  readonly connected: () => number
+  /** Sockets that have closed since the start. */
+  readonly closed: () => number
+  /** The longest time for which one device had two sockets, and how many devices ever had. */
+  readonly overlaps: () => { readonly longest: number; readonly devices: number }
+}
+
+export interface ClusterRig {
+  readonly nodes: ReadonlyArray<ClusterNode>
+  readonly simulator: SimulatorCore
+  readonly sockets: SocketWitness
+  /** Our ids of the devices. */
+  readonly devices: ReadonlyArray<string>
+  /** Returns when every device has a socket. */
+  readonly online: Effect.Effect<void>
+  /** Returns when every node runs a share of the devices. */
+  readonly shared: Effect.Effect<void>
+  /** The rules by which each device changed its state, in the order of the log. */
+  readonly rules: Effect.Effect<ReadonlyMap<string, ReadonlyArray<string>>>
+  /** Devices that each node runs, in the order of `nodes`. Null: it does not run. */
+  readonly spread: Effect.Effect<ReadonlyArray<number | null>>
+  /** Returns when so many events were emitted since the start. */
+  readonly emitted: (count: number) => Effect.Effect<void>
+  /** Keeps the events that are committed now. They must never be missing later. */
+  readonly witness: (node: ClusterNode) => Effect.Effect<void>
+  /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
+  readonly settled: Effect.Effect<void>
+  /** Stops all nodes in order and checks the ledgers. */
+  readonly finish: Effect.Effect<{
+    readonly verdict: Verdict
+    readonly gaps: ReadonlyArray<Gap>
+    readonly gapVerdict: GapVerdict
+    readonly exits: ReadonlyArray<ColumbaProcess.Exited>
+  }>
+}
+
+const auth = { user: "columba", password: "gateway-password" }
+
+export const make = Effect.fnUntraced(function*(options: {
+  readonly databaseUrl: string
+  readonly rabbitUrl: string
+  readonly devices: number
+  readonly nodes: number
+  readonly seed: string
+  /** How long a killed node keeps its devices. */
+  readonly lease: string
+  /** Instead of `databaseUrl`, for the last node. */
+  readonly lastDatabaseUrl?: string
+}): Effect.fn.Return<ClusterRig, never, Scope.Scope> {
+  const { databaseUrl, rabbitUrl, seed } = options
+  const { core: simulator, url } = yield* Effect.orDie(startSimulator({ seed, auth }))
+  simulator.addDevices(options.devices, "slot-")
+  const sockets = watchSockets([...simulator.devices.values()])
+  const recorder = yield* Recorder.make(rabbitUrl, yield* freshDirectory)
+  const makeNode = Effect.fnUntraced(function*(nodeDatabaseUrl: string) {
+    const port = yield* freePort
+    const node = yield* ColumbaProcess.make({
+      directory: yield* freshDirectory,
+      env: {
+        DATABASE_URL: nodeDatabaseUrl,
+        RABBITMQ_URL: rabbitUrl,
+        WHATSAPP_API_URL: url,
+        WHATSAPP_API_USER: auth.user,
+        WHATSAPP_API_PASSWORD: auth.password,
+        COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
+        COLUMBA_CLUSTER: "on",
+        COLUMBA_NODE_PORT: String(port),
+        COLUMBA_CLUSTER_LEASE: options.lease
+      }
+    })
+    return { ...node, name: `127.0.0.1:${port}` }
+  })
+  const nodes: Array<ClusterNode> = []
+  for (let index = 1; index < options.nodes; index++) nodes.push(yield* makeNode(databaseUrl))
+  nodes.push(yield* makeNode(options.lastDatabaseUrl ?? databaseUrl))
+  const [first] = nodes as [ClusterNode]
+  yield* first.start
+  yield* Effect.forEach(nodes.slice(1), ({ start }) => start, { concurrency: "unbounded" })
+  const upstreamOf = yield* addDevices(first, options.devices)
+  const witness = makeWitness()
+
+  const online = until(
+    "every device has a socket",
+    Effect.sync(() => sockets.connected() === options.devices)
+  )
+  const anyNode = Effect.gen(function*() {
+    for (const node of nodes) if (yield* node.running) return node
+    return yield* Effect.die(new Error("no node runs"))
+  })
+  const delivered = Effect.gen(function*() {
+    const { items } = yield* readEvents(yield* anyNode, yield* recorder.highest, 1)
+    return items.length === 0
+  })
+  const settled = Effect.gen(function*() {
+    for (const node of nodes) {
+      if (!(yield* node.running)) continue
+      yield* until(
+        "the log has written everything",
+        Effect.map(node.metric("columba_log_queue_events"), (count) => count === 0)
+      )
+    }
+    yield* until("the broker has given out the whole log", delivered)
+  })
+  const spread: ClusterRig["spread"] = Effect.forEach(
+    nodes,
+    (node) =>
+      Effect.flatMap(
+        node.running,
+        (running) => running ? node.metric(`columba_devices{state="Online"}`) : Effect.succeed(null)
+      )
+  )
+  return {
+    nodes,
+    simulator,
+    sockets,
+    devices: [...upstreamOf.keys()],
+    online,
+    spread,
+    shared: until(
+      "every node runs a share of the devices",
+      Effect.map(spread, (counts) =>
+        counts.every((count) => count !== null && count >= options.devices / 10) &&
+        counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === options.devices)
+    ),
+    rules: Effect.map(readLog(databaseUrl), (rows) => {
+      const rules = new Map<string, Array<string>>()
+      for (const { data, deviceId, kind } of rows) {
+        if (kind !== "device.state") continue
+        const steps = (data["steps"] ?? []) as ReadonlyArray<{ readonly rule: string }>
+        const told = rules.get(deviceId) ?? []
+        told.push(...steps.map(({ rule }) => rule), String(data["rule"]))
+        rules.set(deviceId, told)
+      }
+      return rules
+    }),
+    emitted: (count) => until(`${count} events were emitted`, Effect.sync(() => simulator.ledger.count >= count)),
+    witness: witness.lookAt,
+    settled,
+    finish: Effect.gen(function*() {
+      const gaps = yield* readGaps(yield* anyNode)
+      const running = yield* Effect.filter(nodes, ({ running }) => running)
+      const exits = yield* Effect.forEach(running, (node, index) =>
+        // The last one delivers what it says last, if the relay has come to it by then.
+        Effect.andThen(
+          index === running.length - 1 ? until("the last node relays", relays(node)) : Effect.void,
+          node.terminate
+        ))
+      yield* recorder.drained
+      const emitted = simulator.ledger.entries().map(toEmitted)
+      const committed = yield* readLog(databaseUrl)
+      return {
+        exits,
+        gaps,
+        gapVerdict: checkGaps({ emitted, committed, gaps, upstreamOf }),
+        verdict: check({
+          emitted,
+          committed,
+          delivered: yield* recorder.entries,
+          streamed: null,
+          witnessed: witness.events.map(({ id }) => id),
+          upstreamOf
+        })
+      }
+    })
+  }
+})
+
+const relays = (node: ClusterNode) =>
+  Effect.map(
+    node.get<{ readonly sinks: ReadonlyArray<{ readonly state: string }> }>("/api/v1/server/overview"),
+    ({ sinks }) => sinks.some(({ state }) => state === "running")
+  )
+
+const watchSockets = (devices: ReadonlyArray<SimulatedDevice>): SocketWitness => {
+  const overlaps = new Map<string, number>()
+  let closed = 0
+  for (const { id, sockets } of devices) {
+    let doubleSince = 0
+    const add = sockets.add.bind(sockets)
+    sockets.add = (socket) => {
+      add(socket)
+      if (sockets.size === 2) {
+        doubleSince = performance.now()
+        overlaps.set(id, overlaps.get(id) ?? 0)
+      }
+      socket.once("close", () => {
+        closed++
+        // It is still counted.
+        if (sockets.size !== 2) return
+        overlaps.set(id, Math.max(overlaps.get(id) ?? 0, performance.now() - doubleSince))
+      })
+      return sockets
+    }
+  }
+  return {
+    connected: () => devices.filter(({ sockets }) => sockets.size > 0).length,
+    closed: () => closed,
+    overlaps: () => ({ longest: Math.max(0, ...overlaps.values()), devices: overlaps.size })
+  }
+}
