@@ -14,6 +14,7 @@ import { messages } from "./messages.ts"
 import { schedules } from "./schedules.ts"
 import { gateways } from "./gateways.ts"
 import { migrate } from "./migrate.ts"
+import { nodes } from "./nodes.ts"
 import { printError } from "./printer.ts"
 import { serve } from "./serve.ts"
 import { simulator } from "./simulator.ts"
@@ -40,6 +41,7 @@ const columba = Command.make("columba").pipe(
     subscriptions,
     dead,
     keys,
+    nodes,
     simulator,
     migrate,
     doctor

@@ -1,7 +1,8 @@
 /** The operations on the server itself. */
-import { caller, overview, serverInfo } from "./examples.ts"
+import { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { caller, node, overview, serverInfo } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { Caller, Overview, Pong, ServerInfo } from "./Payloads.ts"
+import { Caller, NodeList, Overview, Pong, ServerInfo } from "./Payloads.ts"
 
 export const serverOperations = [
   Operation.get("Server", "Ping", "/server/ping", {
@@ -35,6 +36,17 @@ export const serverOperations = [
     success: Overview,
     example: overview,
     errors: []
+  }),
+  Operation.get("Server", "Nodes", "/server/nodes", {
+    scope: "read",
+    reach: "fleet",
+    summary: "List the nodes",
+    description:
+      "The processes that run devices, and how many each has: one, or the nodes of a cluster. One that has ended is listed " +
+      "until all its devices have been taken over.",
+    success: NodeList,
+    example: { items: [node], next: null },
+    errors: [StorageUnavailable]
   }),
   Operation.get("Server", "Caller", "/server/caller", {
     scope: "read",

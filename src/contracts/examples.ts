@@ -11,7 +11,7 @@ import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { Schedule } from "../domain/Schedule.ts"
 import type { Delivery, Subscription } from "../domain/Subscription.ts"
-import type { Caller, DeviceConnection, Overview, ServerInfo } from "./Payloads.ts"
+import type { Caller, DeviceConnection, Node, Overview, ServerInfo } from "./Payloads.ts"
 
 /** A message from a contact. */
 export const event = eventKinds[0].example
@@ -210,6 +210,14 @@ export const overview: typeof Overview.Encoded = {
   openGaps: [{ cause: "socket-down", count: 1 }],
   sinks: [{ sink: "rabbitmq", state: "running", confirmed: 1040, lag: 2, expired: 0, failure: null }],
   incidents: []
+}
+
+export const node: typeof Node.Encoded = {
+  name: "10.0.0.11:7800",
+  startedAt: "2026-11-22T10:00:00.000Z",
+  aliveAt: "2026-11-22T10:04:10.000Z",
+  alive: true,
+  devices: 12
 }
 
 export const caller: typeof Caller.Encoded = { name: "operator", scopes: ["read", "manage"], devices: null }

@@ -39,7 +39,8 @@ export const makeHandlers = Effect.gen(function*() {
   const messages = yield* MessageRepository
   const sender = yield* MessageSender
   const schedules = yield* ScheduleManager
-  const waits = yield* SendWaits.make(yield* DeviceRepository, yield* SendRepository)
+  const devices = yield* DeviceRepository
+  const waits = yield* SendWaits.make(devices, yield* SendRepository)
   const actions = yield* MessageActions
   const ledger = yield* GapRepository
   const subscriptions = yield* SubscriptionManager
@@ -128,6 +129,14 @@ export const makeHandlers = Effect.gen(function*() {
     "Keys.Rotate": ({ id, keepSeconds: keep }) =>
       Effect.flatMap(CurrentCaller, (caller) => keys.rotate(id, Duration.seconds(keepKeySeconds(keep)), caller)),
     "Server.Ping": () => Effect.succeed({ node }),
+    "Server.Nodes": () =>
+      Effect.map(devices.owners, (owners) => ({
+        items: owners.map(({ owner, ...rest }) => {
+          const [name = owner, startedAt = rest.aliveAt] = owner.split(" ")
+          return { name, startedAt, ...rest }
+        }),
+        next: null
+      })),
     "Server.Info": yield* makeServerInfo,
     "Server.Overview": yield* makeOverview,
     "Server.Caller": () =>

@@ -2,7 +2,7 @@
  * The `devices` table: what should run, and what its actors last recorded. Any process may write desired state; the
  * fleet reads it and follows.
  */
-import { Context } from "effect"
+import { Context, Duration } from "effect"
 import type { Effect, Stream } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { DesiredDevice, Device } from "../domain/Device.ts"
@@ -30,6 +30,20 @@ export interface DeviceClaim {
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp
 }
+
+/** A process that runs devices, or did when it was last heard of. */
+export interface DeviceOwner {
+  /** By name and start. */
+  readonly owner: string
+  readonly aliveAt: Timestamp
+  /** It was, moments ago. */
+  readonly alive: boolean
+  /** Active devices that it has claimed and no other process since. */
+  readonly devices: number
+}
+
+/** A process writes down that it is alive every few seconds (`FleetSettings`), and not while the log cannot be written. */
+export const aliveFor = Duration.seconds(20)
 
 /** A device as its gateway knows it. */
 export interface SlotHolder extends SessionTarget {
@@ -99,6 +113,9 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
 
   /** The process that has claimed the device, by host name and start; null where none has. */
   readonly owner: (id: DeviceId) => Effect.Effect<string | null, DeviceNotFound | StorageUnavailable>
+
+  /** The processes that are alive or have devices, by name. */
+  readonly owners: Effect.Effect<ReadonlyArray<DeviceOwner>, StorageUnavailable>
 
   /** Every device that should run, or whose recorded state says that it runs. Without ids, of all devices. */
   readonly desired: (

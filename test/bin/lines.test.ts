@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { deviceSummary, deviceTable, explanation } from "../../src/bin/deviceLines.ts"
 import { eventLine } from "../../src/bin/events.ts"
 import { gapTable } from "../../src/bin/gaps.ts"
+import { nodeTable } from "../../src/bin/nodes.ts"
 import type { Device } from "../../src/domain/Device.ts"
 import type { Event } from "../../src/domain/Event.ts"
 import type { MessageData } from "../../src/domain/EventData.ts"
@@ -145,5 +146,18 @@ describe("a gap's line", () => {
       }  open                               0  \\x1b[2J\\n`,
       `${id}  socket-down  2026-01-01T00:00:00.000Z  2026-01-01T00:01:00.000Z  unprovable  messages,acks         12  no history`
     ])
+  })
+})
+
+describe("a node's line", () => {
+  it("says how many devices it has, and since when it is not heard of", () => {
+    const now = Date.parse("2026-01-01T00:10:00.000Z")
+    const node = { name: "10.0.0.1:7800", startedAt: "2026-01-01T00:00:00.000Z", alive: true, devices: 12 }
+    const [, first, second] = nodeTable([
+      { ...node, aliveAt: "2026-01-01T00:09:58.000Z" },
+      { ...node, name: "10.0.0.12:7800", aliveAt: "2026-01-01T00:09:00.000Z", alive: false }
+    ], now).map(String)
+    assert.strictEqual(first, "10.0.0.1:7800   alive       12  10 min ago")
+    assert.strictEqual(second, "10.0.0.12:7800  gone        12  10 min ago, last heard of 1 min ago")
   })
 })

@@ -49,6 +49,22 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual(yield* devices.owner(id), "node-1 2026-01-01")
       }))
 
+    it.effect("lists the processes that are alive or have devices, with how many active ones each has", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const ids = Array.from({ length: 3 }, freshDevice)
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        yield* devices.setActive(ids[2]!, false)
+        const [first, second] = [`${ids[0]} 2026-01-01`, `${ids[1]} 2026-01-01`]
+        yield* devices.claim(first, ids)
+        yield* devices.claim(second, [ids[1]!])
+        const found = (yield* devices.owners).filter(({ owner }) => owner === first || owner === second)
+        assert.sameDeepMembers(found.map(({ alive, devices, owner }) => [owner, alive, devices]), [
+          [first, true, 1],
+          [second, true, 1]
+        ])
+      }))
+
     it.effect("keeps the order when devices are changed between two pages", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

@@ -1,5 +1,5 @@
 /** Devices and messages in memory, over the tables that the memory log writes. */
-import { Effect, Layer, Option, PubSub, Stream } from "effect"
+import { Clock, Duration, Effect, Layer, Option, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { VisibleDevices } from "../../contracts/Authorization.ts"
 import type { Device, DesiredDevice } from "../../domain/Device.ts"
@@ -11,7 +11,7 @@ import type { LoggedEvent } from "../../domain/Event.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
-import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
@@ -172,6 +172,13 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           (subscription) => Stream.concat(Stream.make(null), Stream.fromSubscription(subscription))
         )
       ),
+      owners: Effect.map(Clock.currentTimeMillis, (now) =>
+        [...tables.heartbeats].map(([owner, aliveAt]) => ({
+          owner,
+          aliveAt,
+          alive: Date.parse(aliveAt) > now - Duration.toMillis(aliveFor),
+          devices: [...tables.devices.values()].filter((row) => row.owner === owner && row.device.active).length
+        })).filter(({ alive, devices }) => alive || devices > 0)),
       countByState: Effect.sync(() => {
         const counts: Partial<Record<DeviceStateTag, number>> = {}
         for (const { device } of tables.devices.values()) {

@@ -1,5 +1,5 @@
 /** The `devices` table. Every change of desired state signals other processes. */
-import { Effect, Layer, Option, Schema, Stream } from "effect"
+import { Duration, Effect, Layer, Option, Schema, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
@@ -11,8 +11,8 @@ import type { DeviceStateData } from "../../domain/EventData.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import { Pacing } from "../../domain/Pacing.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
-import { DeviceRepository } from "../../services/DeviceRepository.ts"
-import type { DeviceClaim, SlotHolder } from "../../services/DeviceRepository.ts"
+import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim, DeviceOwner, SlotHolder } from "../../services/DeviceRepository.ts"
 import { toPrintable } from "../../services/printableText.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
@@ -148,6 +148,19 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         ).pipe(answered("read the owner of a device"))
         return row === undefined ? yield* DeviceNotFound.of(id) : row.owner
       }),
+      owners: sql.unsafe<Omit<DeviceOwner, "aliveAt"> & { readonly alive_ms: number }>(
+        `select owner, (extract(epoch from alive_at) * 1000)::float8 as alive_ms, alive, devices from (
+          select h.owner, h.alive_at, h.alive_at > clock_timestamp() - $1::float8 * interval '1 millisecond' as alive,
+            (select count(*)::integer from devices d where d.owner = h.owner and d.active) as devices
+          from process_heartbeats h
+        ) o where alive or devices > 0 order by owner`,
+        [PgTypes.float8(Duration.toMillis(aliveFor))]
+      ).pipe(
+        Effect.map((rows) =>
+          rows.map(({ alive_ms, ...row }) => ({ ...row, aliveAt: new Date(alive_ms).toISOString() }))
+        ),
+        answered("list the processes that run devices")
+      ),
       desired: (ids) =>
         sql.unsafe<Omit<DesiredDevice, "pacing"> & { readonly pacing: string | null }>(
           `select id, gateway, upstream_id as "upstreamId", jid, active, pacing::text as pacing,
