@@ -8,10 +8,12 @@ import { Duration, Effect } from "effect"
 import { freshVhost } from "../support/broker.ts"
 import { assertSound, report } from "../support/Checker.ts"
 import { freshDatabaseOn } from "../support/database.ts"
+import { freshDirectory } from "../support/directory.ts"
 import * as PostgresServer from "../support/servers/PostgresServer.ts"
 import * as FaultProxy from "../support/FaultProxy.ts"
 import { until } from "../support/until.ts"
 import * as ClusterRig from "./support/ClusterRig.ts"
+import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 
 const devices = 300
 /** The default. */
@@ -32,7 +34,7 @@ const slack = 20_000
 const timed = (effect: Effect.Effect<void>) =>
   Effect.map(Effect.timed(effect), ([duration]) => Math.round(Duration.toMillis(duration)))
 
-describe("three nodes that share a fleet", () => {
+describe("nodes that share a fleet", () => {
   it.live("are killed, stopped, joined again and lose their database, and no device is lost or held twice", () =>
     Effect.gen(function*() {
       const database = yield* PostgresServer.make
@@ -181,6 +183,53 @@ describe("three nodes that share a fleet", () => {
         const twice = turns.findIndex((rule, index) => rule !== "started" && turns[index - 1] !== "started")
         assert.strictEqual(twice, -1, `${device}: ${turns.join(", ")}`)
       }
+      assertSound(verdict)
+      assert.deepStrictEqual([gapVerdict.unnamed, gapVerdict.untrue], [[], []])
+    }))
+
+  it.live("let all devices go when the database stays away, and connect them again when it is back; strangers are refused", () =>
+    Effect.gen(function*() {
+      const database = yield* PostgresServer.make
+      const databaseUrl = yield* freshDatabaseOn(database.url)
+      const few = 60
+      const rig = yield* ClusterRig.make({
+        databaseUrl,
+        rabbitUrl: yield* freshVhost,
+        devices: few,
+        nodes: 2,
+        seed: "long outage",
+        lease: "6 seconds"
+      })
+      yield* rig.shared
+
+      // One that is no node, and one that would be the first node a second time.
+      const [one] = rig.nodes as [ClusterRig.ClusterNode]
+      const env = { DATABASE_URL: databaseUrl, WHATSAPP_API_URL: "http://127.0.0.1:9" }
+      const alone = yield* ColumbaProcess.make({ directory: yield* freshDirectory, env })
+      assert.notStrictEqual((yield* alone.runToEnd).code, 0)
+      assert.match(yield* alone.log, /another process runs the devices of this database: 'columba devices /)
+      const twin = yield* ColumbaProcess.make({
+        directory: yield* freshDirectory,
+        env: { ...env, COLUMBA_CLUSTER: "on", COLUMBA_NODE_PORT: one.name.split(":")[1] ?? "" }
+      })
+      assert.notStrictEqual((yield* twin.runToEnd).code, 0)
+      assert.include(yield* twin.log, `this node cannot be ${one.name}`)
+
+      rig.simulator.emit({ rate: 50 })
+      yield* rig.emitted(200)
+      yield* database.stop("fast")
+      const dropped = yield* timed(until("all sockets are closed", Effect.sync(() => rig.sockets.connected() === 0)))
+      yield* database.start
+      const back = yield* timed(rig.online)
+      yield* rig.shared
+      rig.simulator.emitter.stop()
+      yield* rig.settled
+      const { exits, gapVerdict, verdict } = yield* rig.finish
+      console.log(
+        `closed all sockets after ${dropped} ms without a database, back ${back} ms after it; ${report(verdict)}`
+      )
+      assert.strictEqual(rig.sockets.overlaps().devices, 0)
+      assert.deepStrictEqual(exits.map((exit) => exit.code), [0, 0])
       assertSound(verdict)
       assert.deepStrictEqual([gapVerdict.unnamed, gapVerdict.untrue], [[], []])
     }))
