@@ -20,6 +20,7 @@ import schedules from "./migrations/0010_schedules.ts"
 import autoReplies from "./migrations/0011_auto_replies.ts"
 import apiKeys from "./migrations/0012_api_keys.ts"
 import identityFilters from "./migrations/0013_identity_filters.ts"
+import deviceBlocks from "./migrations/0014_device_blocks.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -34,7 +35,8 @@ const loader = Migrator.fromRecord({
   "0010_schedules": schedules,
   "0011_auto_replies": autoReplies,
   "0012_api_keys": apiKeys,
-  "0013_identity_filters": identityFilters
+  "0013_identity_filters": identityFilters,
+  "0014_device_blocks": deviceBlocks
 })
 
 /** Returns what it ran: number and name of each. */

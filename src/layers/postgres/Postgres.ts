@@ -25,13 +25,15 @@ const closeMax = Duration.seconds(2)
 /**
  * The settings of every session. Waiting for a lock ends before the statement timeout. The server ends an abandoned
  * transaction, which would block every append. Keep-alives detect a peer that is gone. The append relies on a fresh
- * snapshot for every statement, whatever the default of the database is.
+ * snapshot for every statement, whatever the default of the database is. No plan is compiled (JIT): the estimated cost of a
+ * read over many blocks of the log is high, and compiling it took a second where reading took a millisecond.
  */
 const startupParameters = {
   statement_timeout: String(Duration.toMillis(statementMax)),
   lock_timeout: "8000",
   idle_in_transaction_session_timeout: "10000",
   default_transaction_isolation: "read committed",
+  jit: "off",
   tcp_keepalives_idle: "15",
   tcp_keepalives_interval: "5",
   tcp_keepalives_count: "3"

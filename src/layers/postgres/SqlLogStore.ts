@@ -16,6 +16,7 @@ import { channel, erasedSignal, makeCommitSignals } from "./CommitSignals.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered, makeSchemaRepair } from "./Migrations.ts"
 import { appendStatement } from "./appendStatement.ts"
+import { lastOfBlocks, reachOf, readBlocks } from "./deviceBlocks.ts"
 import { describe, isDataError, isNumberTaken } from "./sqlErrors.ts"
 import { makeWriterConnection } from "./WriterConnection.ts"
 
@@ -103,7 +104,8 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       })
 
     const read: LogStore["Service"]["read"] = Effect.fnUntraced(function*(options) {
-      const { bound, conditions, parameters } = filterSql(options, 5)
+      const { conditions, parameters, seeks, way } = filterSql(options, 5)
+      const ofDevice = { index: "device", lowest: "w.lowest", highest: "w.highest", newestFirst: false } as const
       const rows = yield* sql.unsafe<
         & {
           readonly head: number
@@ -112,25 +114,41 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
           readonly anchor_id: string | null
           readonly after_id: string | null
           readonly through_id: string | null
-          readonly upto: number | null
+          readonly upto: number
         }
         & (EventRow | { readonly seq: null })
       >(
-        `select h.head::float8 as head, l.oldest::float8 as oldest, l.log_id::text as log_id, b.upto::float8 as upto,
+        `with h as materialized (select l.*, ${headSql} as head, greatest($1 + 1, l.oldest) as lowest from log_identity l),
+        w as materialized (
+          select h.*, least(h.head, ${
+          way._tag === "Device" ? lastOfBlocks("h.lowest") : seeks ? `$1 + ${scanSpan}` : "h.head"
+        }) as highest from h
+        ),
+        u as materialized (
+          select w.*, ${
+          way._tag === "Device" && seeks
+            ? `coalesce(${reachOf(scanSpan, { ...ofDevice, conditions: [way.condition] })}, w.highest)`
+            : "w.highest"
+        } as upto from w
+        ),
+        v as materialized (
+          select u.*, (select t.id::text from events t where t.seq = greatest($1, u.upto)) as through_id from u
+        )
+        select v.head::float8 as head, v.oldest::float8 as oldest, v.log_id::text as log_id, v.upto::float8 as upto, v.through_id,
           (select a.id::text from events a where a.seq = $3) as anchor_id,
           (select a.id::text from events a where a.seq = $1) as after_id,
-          (select t.id::text from events t where t.seq = greatest($1, least(h.head, coalesce(b.upto, h.head)))) as through_id,
           ${columns}
-        from log_identity l
-        cross join lateral (select ${headSql} as head) h
-        cross join lateral (select ${bound ?? "null::bigint"} as upto) b
+        from v
         left join lateral (
           select * from (
-            select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from (
-              select * from events e
-              where e.seq > $1 ${bound === null ? "" : "and e.seq <= coalesce(b.upto, h.head)"} ${conditions}
+            select e.*, sum(e.bytes) over (order by e.seq) - e.bytes as ahead from ${
+          way._tag === "Device"
+            ? readBlocks({ ...ofDevice, lowest: "v.lowest", highest: "v.upto", conditions, limit: "$2" })
+            : `(
+              select * from events e where e.seq > $1 and e.seq <= v.upto and ${conditions.join(" and ")}
               order by e.seq limit $2
-            ) e
+            )`
+        } e
           ) e where e.ahead < $4
         ) e on true order by e.seq`,
         [
@@ -148,7 +166,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       const last = events.length === options.limit || bytes >= options.bytesMax ? events.at(-1)! : null
       return {
         events,
-        through: last === null ? Math.max(options.after, Math.min(head, upto ?? head)) : last.seq,
+        through: last === null ? Math.max(options.after, upto) : last.seq,
         throughId: last === null ? through_id as EventId | null : last.id,
         head,
         oldest,
@@ -159,9 +177,23 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
     }, answered("read the log"))
 
     const latest: LogStore["Service"]["latest"] = (options) => {
-      const { among, conditions, parameters } = filterSql(options, 2)
+      const { conditions, parameters, seeks, way } = filterSql(options, 2)
+      const ofDevice = { index: "device", lowest: "h.oldest", highest: "h.head", newestFirst: true } as const
+      const text = way._tag !== "Device"
+        ? `select ${columns} from ${
+          seeks ? `(select * from events e order by e.seq desc limit ${scanSpan})` : "events"
+        } e where ${conditions.join(" and ")} order by e.seq desc limit $1`
+        : `with h as materialized (select l.oldest, ${headSql} as head from log_identity l),
+        w as materialized (
+          select h.head, coalesce(${
+          seeks ? reachOf(scanSpan, { ...ofDevice, conditions: [way.condition] }) : "null"
+        }, h.oldest) as lowest from h
+        )
+        select ${columns} from w cross join lateral ${
+          readBlocks({ ...ofDevice, lowest: "w.lowest", highest: "w.head", conditions, limit: "$1" })
+        } e order by e.seq desc`
       return sql.unsafe<EventRow>(
-        `select ${columns} from ${among} e where true ${conditions} order by e.seq desc limit $1`,
+        text,
         [PgTypes.int8(BigInt(options.limit)), ...parameters]
       ).pipe(Effect.map((rows) => rows.map(toEvent)), answered("read the log's newest events"))
     }
@@ -342,14 +374,19 @@ const writeFailure = (error: SqlError.SqlError): Effect.Effect<never, StorageUna
 /** Has an index of its own, which only a statement that names it can use: a device's few states among its messages. */
 const stateKind = "device.state"
 
+/** What leads to the events of a filter: the device's blocks, the index of its states, or the numbers alone. */
+type Way =
+  | { readonly _tag: "Device"; readonly condition: string }
+  | { readonly _tag: "States" }
+  | { readonly _tag: "Numbers" }
+
 interface Filter {
-  readonly conditions: string
+  readonly conditions: ReadonlyArray<string>
   /** Numbered from `first`. */
   readonly parameters: ReadonlyArray<unknown>
-  /** Where a read must stop looking, as an expression of `$1`; null where an index leads to what is asked for. */
-  readonly bound: string | null
-  /** The relation in which the newest events are searched. */
-  readonly among: string
+  readonly way: Way
+  /** Whether what is asked for may be rare on this way, so that a reader looks at a bounded number of events. */
+  readonly seeks: boolean
 }
 
 /**
@@ -363,26 +400,20 @@ const filterSql = (filter: EventFilter, first: number): Filter => {
     return `$${first + parameters.length - 1}`
   }
   const device = filter.device === undefined ? null : `e.device_id = ${parameter(PgTypes.text(filter.device))}`
-  const sought: Array<string> = []
-  if (filter.visible !== undefined) sought.push(`e.device_id = any(${parameter([...filter.visible])}::text[])`)
   const states = device !== null && filter.kinds?.length === 1 && filter.kinds[0] === stateKind
-  if (filter.kinds !== undefined && !states) sought.push(`e.kind = any(${parameter([...filter.kinds])}::text[])`)
+  const conditions = device === null ? [] : [device]
+  if (states) conditions.push(`e.kind = '${stateKind}'`)
+  if (filter.visible !== undefined) conditions.push(`e.device_id = any(${parameter([...filter.visible])}::text[])`)
+  if (filter.kinds !== undefined && !states) conditions.push(`e.kind = any(${parameter([...filter.kinds])}::text[])`)
   // No reason to look at fewer events at a time: hardly any are hidden.
-  const hidden = filter.hidden === undefined
-    ? null
-    : `e.kind <> all(${parameter([...filter.hidden])}::text[])`
-  const conditions = [device, states ? `e.kind = '${stateKind}'` : null, ...sought, hidden]
-    .map((condition) => condition === null ? "" : ` and ${condition}`).join("")
-  // One device is seen by its reader or not at all, so that condition alone leaves nothing to look for.
-  const indexed = sought.length === 0 || states || (device !== null && filter.kinds === undefined)
-  if (indexed) return { conditions, parameters, bound: null, among: "events" }
+  if (filter.hidden !== undefined) conditions.push(`e.kind <> all(${parameter([...filter.hidden])}::text[])`)
+  if (conditions.length === 0) conditions.push("true")
   return {
     conditions,
     parameters,
-    bound: device === null
-      ? `$1 + ${scanSpan}`
-      : `(select e.seq from events e where ${device} and e.seq > $1 order by e.seq offset ${scanSpan - 1} limit 1)`,
-    among: `(select * from events e where ${device ?? "true"} order by e.seq desc limit ${scanSpan})`
+    way: device === null ? { _tag: "Numbers" } : states ? { _tag: "States" } : { _tag: "Device", condition: device },
+    // One device is seen by its reader or not at all, so that condition alone leaves nothing to look for.
+    seeks: !states && (filter.kinds !== undefined || (device === null && filter.visible !== undefined))
   }
 }
 

@@ -21,7 +21,8 @@ import type { Found, Place, Placed } from "../../services/messagePlaces.ts"
 import { decodeCursor, encodeCursor, pageLimit } from "../../services/pageCursor.ts"
 import { readText } from "../../services/sendDrafts.ts"
 import { makeAnswered } from "./Migrations.ts"
-import { blockBits } from "./migrations/0001_log.ts"
+import { headSql } from "./SqlLogStore.ts"
+import { firstOfBlocks, reachOf, readBlocks } from "./deviceBlocks.ts"
 import { listedColumns, listSends, toMessage as toSentMessage } from "./sendLists.ts"
 import type { ListedRow } from "./sendLists.ts"
 import { toSend } from "./sendRows.ts"
@@ -51,18 +52,23 @@ const columns = `e.seq::float8 as seq, e.message::text as message, e.kind, e.dev
  */
 const scanMax = 50_000
 
+/** How many times more events of a device are looked at when those before did not fill the page. */
+const lookGrowth = 8
+
+type Asked = Parameters<MessageRepository["Service"]["list"]>[0]
+
+interface Looked {
+  /** The last of the events of a device that were looked at; null where it has fewer, or without a device. */
+  readonly reach: number | null
+  /** Where the look ended if not there; null at the oldest event of the log. */
+  readonly lowest: number | null
+}
+
 export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> = Layer.effect(
   MessageRepository,
   Effect.gen(function*() {
     const sql = yield* SqlClient.SqlClient
     const answered = yield* makeAnswered
-
-    /** Null where the scan reached the oldest event. */
-    const lastLookedAt = (within: string, parameters: ReadonlyArray<unknown>) =>
-      sql.unsafe<{ readonly seq: number }>(
-        `select e.seq::float8 as seq ${within} offset ${scanMax - 1} limit $1`,
-        [PgTypes.int8(1n), ...parameters]
-      ).pipe(Effect.map((rows) => rows[0]?.seq ?? null))
 
     const find = Effect.fnUntraced(function*(id: MessageId, visible: VisibleDevices) {
       const key = parseMessageId(id)
@@ -76,66 +82,105 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       return rows[0] === undefined ? yield* MessageNotFound.of(id) : rows[0]
     })
 
-    /** Older than the place, newest first. Those that Columba has sent are listed as such. */
-    const listLogged = Effect.fnUntraced(function*(
-      options: Parameters<MessageRepository["Service"]["list"]>[0],
-      limit: number,
-      place: Place | null
-    ) {
-      const before = place === null ? null : eventsBelow(place)
-      // What an index leads to, and what must be looked for among those.
-      const indexed: Array<string> = ["true"]
-      const sought = ["not (e.kind = 'message.sent' and exists (select 1 from sends l where l.message = e.message))"]
+    /**
+     * One look at what is older than the place, newest first. Those that Columba has sent are listed as such. Of one device
+     * or one chat it looks at so many events; without a device, at `scanMax` of all.
+     */
+    const look = Effect.fnUntraced(function*(options: Asked, limit: number, place: Place | null, rowsMax: number) {
       const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
-      const where = (conditions: Array<string>, condition: string, value: unknown) => {
+      const parameter = (value: unknown): string => {
         parameters.push(value)
-        conditions.push(`${condition} $${parameters.length}`)
+        return `$${parameters.length}`
       }
-      if (before !== null) where(indexed, "e.seq <", PgTypes.int8(BigInt(before)))
-      if (options.device !== undefined) where(indexed, "e.device_id =", PgTypes.text(options.device))
-      const ofChat = options.device !== undefined && options.chat !== undefined
-      if (options.chat !== undefined) {
-        where(ofChat ? indexed : sought, "e.chat =", PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))
+      const highest = place === null
+        ? "h.head"
+        : `least(h.head, ${parameter(PgTypes.int8(BigInt(eventsBelow(place) - 1)))})`
+      // What an index leads to, and what must be looked for among those.
+      const indexed: Array<string> = []
+      const sought = ["not (e.kind = 'message.sent' and exists (select 1 from sends l where l.message = e.message))"]
+      const chat = options.chat === undefined
+        ? null
+        : `e.chat = ${parameter(PgTypes.text(options.chat.replaceAll("\u0000", "\ufffd")))}`
+      if (options.device !== undefined) {
+        indexed.push(`e.device_id = ${parameter(PgTypes.text(options.device))}`)
+        if (chat !== null) indexed.push(chat, "e.message is not null")
+        else sought.push("e.message is not null")
+      } else {
+        if (chat !== null) sought.push(chat)
+        sought.push("e.message is not null")
       }
-      if (options.visible !== undefined) {
-        parameters.push([...options.visible])
-        sought.push(`e.device_id = any($${parameters.length}::text[])`)
-      }
-      ;(ofChat ? indexed : sought).push("e.message is not null")
+      if (options.visible !== undefined) sought.push(`e.device_id = any(${parameter([...options.visible])}::text[])`)
       if (options.status !== undefined) {
-        where(
-          sought,
-          "coalesce(s.status, case e.kind when 'message.sent' then 'sent' else 'delivered' end) =",
-          PgTypes.text(options.status)
-        )
+        sought.push(`coalesce(
+          (select m.status from message_status m where m.message = e.message),
+          case e.kind when 'message.sent' then 'sent' else 'delivered' end
+        ) = ${parameter(PgTypes.text(options.status))}`)
       }
+      // The functions of JSON refuse data with an escaped NUL or half a surrogate pair anywhere in it. The text may also
+      // have such a field deeper down: `isAsked` tells.
       if (options.waId !== undefined) {
-        // The functions of JSON refuse data with an escaped NUL or half a surrogate pair anywhere in it. The text may also
-        // have such a field deeper down: `isAsked` tells.
-        parameters.push(PgTypes.text(`"waId":${JSON.stringify(options.waId)}`))
-        sought.push(`strpos(e.data::text, $${parameters.length}) > 0`)
+        sought.push(`strpos(e.data::text, ${parameter(PgTypes.text(`"waId":${JSON.stringify(options.waId)}`))}) > 0`)
       }
-      const order = ofChat ? "e.block desc, e.seq desc" : "e.seq desc"
-      const within = `from ${
-        ofChat
-          ? blockwise(indexed, before === null ? "h.head" : "least(h.head, $2)")
-          : `events e where ${indexed.join(" and ")}`
-      } order by ${order}`
-      const rows = yield* sql.unsafe<MessageRow>(
-        `select ${columns} from (select e.* ${within} limit ${scanMax}) e
+      const conditions = [...indexed, ...sought]
+      const index = chat === null ? "device" : "chat"
+      const rows = yield* sql.unsafe<Looked & (MessageRow | { readonly seq: null })>(
+        `with h as materialized (select l.oldest, ${headSql} as head from log_identity l),
+        t as materialized (select h.oldest, ${highest} as highest from h),
+        w as materialized (
+          select t.*, greatest(t.oldest, ${
+          options.device === undefined ? `t.highest - ${scanMax - 1}` : firstOfBlocks("t.highest")
+        }) as lowest from t
+        ),
+        r as materialized (
+          select w.*, ${
+          options.device === undefined ? "null::bigint" : reachOf(rowsMax, {
+            index,
+            conditions: indexed,
+            lowest: "w.lowest",
+            highest: "w.highest",
+            newestFirst: true
+          })
+        } as reach from w
+        )
+        select ${columns}, r.reach::float8 as reach, nullif(r.lowest, r.oldest)::float8 as lowest
+        from r
+        left join lateral ${
+          options.device === undefined
+            ? `(
+              select e.* from events e where e.seq >= r.lowest and e.seq <= r.highest and ${conditions.join(" and ")}
+              order by e.seq desc limit $1
+            )`
+            : readBlocks({
+              index,
+              conditions,
+              lowest: "coalesce(r.reach, r.lowest)",
+              highest: "r.highest",
+              newestFirst: true,
+              limit: "$1"
+            })
+        } e on true
         left join message_status s on s.message = e.message
-        where ${["true", ...sought].join(" and ")} order by ${order} limit $1`,
+        order by e.seq desc`,
         parameters
       )
+      const { lowest, reach } = rows[0]!
+      return { rows: rows.flatMap((row) => row.seq === null ? [] : [row]), reach, lowest }
+    })
+
+    /** Few events are looked at first, since most of a device's are asked for as a rule; then more, up to the bound. */
+    const listLogged = Effect.fnUntraced(function*(options: Asked, limit: number, place: Place | null) {
+      let rowsMax = 2 * (limit + 1)
+      let looked = yield* look(options, limit, place, rowsMax)
+      while (looked.rows.length <= limit && looked.reach !== null && rowsMax < scanMax) {
+        rowsMax = Math.min(scanMax, rowsMax * lookGrowth)
+        looked = yield* look(options, limit, place, rowsMax)
+      }
+      const { lowest, reach, rows } = looked
       const isAsked = ({ message }: Placed) => options.waId === undefined || message.waId === options.waId
       const found = rows.map((row) => ({ place: { seq: row.seq, ordinal: 0 }, message: toMessage(row) })).filter(
         isAsked
       )
-      const next = rows.length <= limit
-        ? yield* lastLookedAt(within, parameters.slice(1, 1 + indexed.filter((one) => one.includes("$")).length))
-        : found.length === rows.length
-        ? null
-        : rows[limit]!.seq
+      const next = rows.length <= limit ? reach ?? lowest : found.length === rows.length ? null : rows[limit]!.seq
       return {
         rows: found,
         through: next === null ? null : { seq: next, ordinal: 0 }
@@ -191,21 +236,6 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
     })
   })
 )
-
-/**
- * The index of chats goes by blocks of numbers, so each block is asked, newest first, until the page is full. The bounds of
- * the number lead to the block's partition. `newest` is the expression of the number to begin with.
- */
-const blockwise = (conditions: ReadonlyArray<string>, newest: string): string =>
-  `(
-    select b.block, e.* from log_identity l
-    cross join lateral (select n.seq as head from events n order by n.seq desc limit 1) h
-    cross join lateral generate_series(columba_block(${newest}), columba_block(l.oldest), -1) b(block)
-    cross join lateral (
-      select * from events e where columba_block(e.seq) = b.block
-        and e.seq >= b.block << ${blockBits} and e.seq < (b.block + 1) << ${blockBits} and ${conditions.join(" and ")}
-    ) e
-  ) e`
 
 const toMessage = (row: MessageRow): Message =>
   viewMessage(

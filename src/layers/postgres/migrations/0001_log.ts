@@ -13,6 +13,7 @@
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
+import { blockBits } from "../deviceBlocks.ts"
 import { appendFunction } from "./appendFunction.ts"
 import { eraseFunctions } from "./eraseFunction.ts"
 import { listenFunction } from "./listenFunction.ts"
@@ -25,9 +26,6 @@ import { plainAppendFunction } from "./plainAppendFunction.ts"
  * events per second is thirty partitions.
  */
 const eventsSpan = 10_000_000
-
-/** 65,536 events of a block: its part of the index has some 5 MB, and the 90 days of 200 numbers have 700 blocks. */
-export const blockBits = 16
 
 /**
  * Events of a new generation of identities. Keys are hashes, so the index of the generation that is written to is

@@ -1,8 +1,11 @@
+/** The erasure of a chat or of a device, in place: numbers stay. */
+import { lastOfBlocks, readBlocks } from "../deviceBlocks.ts"
+
 /**
  * What a transition says without the device's own account: the address and the phone number are null, and the number is
  * replaced where a sentence of the gateway has it. By the text, because JSON functions refuse an escaped NUL.
  */
-const redactFunction = `create function columba_redact(p_data text, p_account text[]) returns text
+const redactFunction = `create or replace function columba_redact(p_data text, p_account text[]) returns text
   language plpgsql immutable as $columba$
   declare
     v_field text := '"(jid|phone)":"([^"\\\\]+)"';
@@ -30,7 +33,8 @@ $columba$`
 const stepBytesMax = 8 * 1024 * 1024
 
 /**
- * One step of an erasure: the next `p_rows` events of a device after `p_after`, or fewer large ones. `p_chats` null: all of the device.
+ * One step of an erasure: the next `p_rows` events of a device after `p_after`, or fewer large ones, within a bounded number
+ * of blocks. `p_chats` null: all of the device.
  *
  * An erased event keeps its number, id, time and device. Its data and its chat go, and it is no message any more; the
  * digests by which a repeat with other content would be told go as well. Transitions of the device (`device.*`) and
@@ -39,7 +43,7 @@ const stepBytesMax = 8 * 1024 * 1024
  *
  * `named`: an event that stays names the chat, such as a message of its account in a group.
  */
-const eraseStep = `create function columba_erase_v1(
+const eraseStep = `create or replace function columba_erase_v1(
     p_device text, p_chats text[], p_after float8, p_rows integer
   ) returns table (erased float8, named boolean, through float8)
   language plpgsql volatile as $columba$
@@ -47,6 +51,7 @@ const eraseStep = `create function columba_erase_v1(
     v_chats text[] := p_chats;
     v_seqs bigint[]; v_targets bigint[]; v_messages uuid[];
     v_account text[]; v_named boolean; v_more boolean;
+    v_lowest bigint; v_highest bigint; v_head bigint;
   begin
     -- A status, an alias or a device is not to be written by an append of the same moment.
     perform pg_advisory_xact_lock(4341001, 1);
@@ -55,6 +60,9 @@ const eraseStep = `create function columba_erase_v1(
         select a.other from jid_aliases a where a.device_id = p_device and a.spelling = any (p_chats)
       );
     end if;
+    select greatest(p_after::bigint + 1, l.oldest) into v_lowest from log_identity l;
+    v_head := coalesce((select e.seq from events e order by e.seq desc limit 1), 0);
+    v_highest := least(v_head, ${lastOfBlocks("v_lowest")});
     select array_agg(e.seq order by e.seq) filter (where e.within),
       array_agg(e.seq) filter (where e.target), array_agg(e.message) filter (where e.target and e.message is not null),
       coalesce(bool_or(not e.target and e.said), false), coalesce(count(*) = p_rows or not bool_and(e.within), false)
@@ -69,9 +77,16 @@ const eraseStep = `create function columba_erase_v1(
         end as target
       from (
         select l.*, sum(l.bytes) over (order by l.seq) - l.bytes < ${stepBytesMax} as within
-        from (
-          select * from events where device_id = p_device and seq > p_after::bigint order by seq limit p_rows
-        ) l
+        from ${
+  readBlocks({
+    index: "device",
+    conditions: ["e.device_id = p_device"],
+    lowest: "v_lowest",
+    highest: "v_highest",
+    newestFirst: false,
+    limit: "p_rows"
+  })
+} l
       ) d
       cross join lateral (
         select d.within and exists (
@@ -79,6 +94,12 @@ const eraseStep = `create function columba_erase_v1(
         ) as said
       ) s
     ) e;
+    -- Where the step ended: at the last event that it has looked at, or with its last block.
+    if v_more then
+      v_highest := v_seqs[cardinality(v_seqs)];
+    else
+      v_more := v_highest < v_head;
+    end if;
 
     if cardinality(v_targets) > 0 then
       update events e
@@ -102,7 +123,7 @@ const eraseStep = `create function columba_erase_v1(
       end if;
     end if;
     return query select coalesce(cardinality(v_targets), 0)::float8, v_named,
-      case when v_more then v_seqs[cardinality(v_seqs)]::float8 end;
+      case when v_more then v_highest::float8 end;
   end
 $columba$`
 

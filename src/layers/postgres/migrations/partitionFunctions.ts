@@ -4,6 +4,7 @@
  * A partition is made as a table of its own and then attached, and a waiting drop gives up early: both so that nothing
  * ever waits long for a reader of the whole table (such as `pg_dump`), with appends and reads queued up behind it.
  */
+import { readBlocks } from "../deviceBlocks.ts"
 
 /** The same lock as the appends': partitions change between two appends, never under one. */
 const takeLock = "perform pg_advisory_xact_lock(4341001, 1)"
@@ -75,7 +76,8 @@ $columba$`
  *
  * Identities go only as whole generations, so an identity is never dropped before its event.
  */
-const retain = `create function columba_delete_v1(p_keep interval, p_step_max interval, p_rows integer)
+export const deleteFunction =
+  `create or replace function columba_delete_v1(p_keep interval, p_step_max interval, p_rows integer)
   returns table (refused boolean, elapsed_ms float8, removed float8, more boolean)
   language plpgsql volatile as $columba$
   declare
@@ -144,7 +146,17 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
     -- What the pair kept from coming back is older by now than anything that is taken from a gateway.
     delete from jid_aliases a
     where a.erased_at <= v_now - p_keep and not exists (
-      select 1 from events e where e.device_id = a.device_id and e.chat in (a.spelling, a.other) and e.message is not null
+      select 1 from ${
+    readBlocks({
+      index: "chat",
+      columns: "e.seq",
+      conditions: ["e.device_id = a.device_id", "e.chat in (a.spelling, a.other)", "e.message is not null"],
+      lowest: "v_log.oldest",
+      highest: "v_head",
+      newestFirst: true,
+      limit: "1"
+    })
+  } e
     );
 
     update log_identity l set oldest = v_log.oldest, retained_at = case when v_more then l.retained_at else v_now end;
@@ -152,4 +164,4 @@ const retain = `create function columba_delete_v1(p_keep interval, p_step_max in
   end
 $columba$`
 
-export const partitionFunctions = [attach, extend, drop, retain]
+export const partitionFunctions = [attach, extend, drop, deleteFunction]
