@@ -2,6 +2,7 @@
  * The history of a scripted gateway: exactly the rows that a test has put there, in pages, with every request on record.
  */
 import { Clock, Effect } from "effect"
+import type { Duration } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -22,6 +23,8 @@ export class ScriptedHistory implements History {
   absent: "gateway" | "slot" = "gateway"
   mode: "answer" | "fail" | "absent" | "hang" = "answer"
   pageSize = 100
+  /** How long an answer takes. */
+  answersAfter: Duration.Input = 0
   readonly #rows = new Map<DeviceId, Array<EventDraft>>()
 
   /** The gateway stores what it has received, whether or not any session delivers it. */
@@ -39,6 +42,7 @@ export class ScriptedHistory implements History {
       if (this.mode === "hang") return yield* Effect.never
       if (this.mode === "fail") return yield* GatewayUnavailable.of("default", "read a history", "down by the script")
       if (this.mode === "absent") return yield* HistoryAbsent.of("default", this.absent)
+      yield* Effect.sleep(this.answersAfter)
       const { from, to } = window
       const rows = (this.#rows.get(target.deviceId) ?? []).filter(({ occurredAt }) =>
         Date.parse(occurredAt) >= Date.parse(from) && Date.parse(occurredAt) <= Date.parse(to)

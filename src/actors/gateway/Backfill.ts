@@ -129,6 +129,17 @@ export const make = Effect.fnUntraced(function*(
     else changed(cell)
   }
 
+  /**
+   * A gap that was found by a reading may end after that reading's beginning, so another one accounts for it. Not before its
+   * end, which is ahead where the database's clock was set back.
+   */
+  const planAfter = (cell: DeviceCell): void => {
+    const ends = cell.reception.gaps.gaps.flatMap(({ endedAt }) => endedAt ?? [])
+    if (ends.length === 0 || findHistory(cell) === undefined) return planNext(cell)
+    const wait = Math.max(settleMax, Math.min(...ends) - time.now())
+    plan(cell, "connect", Math.min(wait, Duration.toMillis(settings.historyInterval)))
+  }
+
   // The readings
 
   const deafness = Deafness.make(gateway, { log, ledger, time, settings, onSuspects: changed })
@@ -212,7 +223,7 @@ export const make = Effect.fnUntraced(function*(
           cell.reception.busy = false
           if (!cells.has(cell)) return
           if (exit._tag === "Success" && exit.value === "more") return enqueue(cell, kind)
-          if (kind !== "look" && !Number.isFinite(cell.reception.dueAt)) planNext(cell)
+          if (kind !== "look" && !Number.isFinite(cell.reception.dueAt)) planAfter(cell)
           changed(cell)
         })
       ),

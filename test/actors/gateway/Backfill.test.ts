@@ -65,6 +65,28 @@ describe("a session that is deaf from its first moment", () => {
       yield* pass("1 hour", "10 seconds")
       assert.isTrue(isNamedBy(yield* gapsOf(one), Date.parse(missed.occurredAt)), missed.occurredAt)
     }).pipe(Effect.provide(storage)))
+
+  it.effect("leaves a gap that is closed soon after it was found, although nothing comes any more", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      const never = Duration.days(1)
+      yield* live(gateway, { lookMin: never, lookMax: never, historyInterval: Duration.minutes(30) })
+      yield* pass("10 minutes")
+      yield* say(gateway, yield* arriving(one))
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("5 seconds")
+      let open = yield* gapsOf(one)
+      assert.deepStrictEqual(open.map(({ status }) => status), ["closed"])
+      history.keep(yield* arriving(one))
+      history.answersAfter = Duration.seconds(3)
+      for (let minute = 0; minute < 60 && open.length === 1; minute++) {
+        yield* pass("1 minute", "1 second")
+        open = yield* gapsOf(one)
+      }
+      assert.deepInclude(open.map(({ cause }) => cause), "deaf")
+      yield* pass("1 minute", "1 second")
+      assert.notInclude((yield* gapsOf(one)).map(({ status }) => status), "open")
+    }).pipe(Effect.provide(storage)))
 })
 
 describe("a fleet that comes back", () => {
@@ -644,6 +666,6 @@ describe("a webhook that is turned away", () => {
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ recovered, status }) => [recovered, status]), [[1, "closed"]])
       yield* life.fleet.refused(one)
       yield* pass("50 seconds")
-      assert.deepStrictEqual((yield* gapsOf(one)).map(({ status }) => status), ["closed", "closed"])
+      assert.notInclude((yield* gapsOf(one)).map(({ status }) => status), "open")
     }).pipe(Effect.provide(storage)))
 })
