@@ -194,6 +194,8 @@ const compare = withDatabase((sql) =>
     const [empty, full]: [Array<Figures>, Array<Figures>] = [[], []]
     for (let round = 0; round < rounds; round++) {
       empty.push(yield* measureEmpty)
+      // A round fills a fifth of a generation, and a full one is soon in the filters.
+      yield* merge(sql)
       full.push(yield* measure(sql))
       process.stderr.write(`${JSON.stringify({ round, empty: empty.at(-1), full: full.at(-1) })}\n`)
     }
