@@ -69,7 +69,7 @@ const add = Command.make("add", {
       zone: flags.zone,
       ...given("until", flags.until)
     }))).pipe(Effect.flatMap((schedule) => say(flags, schedule)))).pipe(
-    Command.withDescription("Sends a text again and again"),
+    Command.withDescription("Sends a text at recurring times"),
     Command.withExamples([{
       command:
         "columba schedules add dev_01K5ZQ… 6281298765432 'We open at nine.' --cron '30 8 * * 1-6' --zone Asia/Jakarta",
@@ -127,7 +127,7 @@ const change = <const Name extends string, E extends Failure>(
   )
 
 export const schedules = Command.make("schedules").pipe(
-  Command.withDescription("Send messages again and again"),
+  Command.withDescription("Send messages at recurring times"),
   Command.withSubcommands([
     add,
     list,

@@ -47,7 +47,7 @@ export const Api = HttpApi.make("columba")
     HttpApiGroup.make("files").add(uploadEndpoint).annotate(OpenApi.Description, "Files to send."),
     HttpApiGroup.make("schedules").add(...Array.map(scheduleOperations, ({ endpoint }) => endpoint)).annotate(
       OpenApi.Description,
-      "Messages that are sent again and again."
+      "Messages that are sent at recurring times."
     ),
     HttpApiGroup.make("media").add(mediaEndpoint).annotate(OpenApi.Description, "The files of messages."),
     HttpApiGroup.make("gaps").add(...Array.map(gapOperations, ({ endpoint }) => endpoint)).annotate(

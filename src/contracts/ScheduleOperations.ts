@@ -70,7 +70,7 @@ export const scheduleOperations = [
     reach: "filter",
     summary: "Add a recurring send",
     description:
-      "Sends a message again and again, at the times that a cron expression names by the clock on the wall of a zone. " +
+      "Sends a message at recurring times, those that a cron expression names by the clock on the wall of a zone. " +
       "The next occurrence is stored as a scheduled message, which can be read, and cancelled to leave it out. One that " +
       "is not sent within its grace, or before the occurrence after it is due, has expired: there is never a burst of old " +
       "ones.",

@@ -277,7 +277,7 @@ const Parts = ({ id }: { readonly id: DeviceId }) => {
           </Panel>
         )
         : null}
-      <Panel title="Later, and again and again" className="area-schedules">
+      <Panel title="Scheduled and recurring" className="area-schedules">
         <DueList of={id} />
         <ScheduleList of={id} />
         {send ? <ScheduleForm id={id} /> : null}

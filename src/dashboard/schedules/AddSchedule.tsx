@@ -1,4 +1,4 @@
-/** A form for a message that is to be sent again and again. */
+/** A form for a message that is sent at recurring times. */
 import { useState } from "react"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { ContentFields, contentOf, noDraft, typedKinds } from "../messages/Draft.tsx"
@@ -62,7 +62,7 @@ export const AddSchedule = ({ device }: { readonly device: DeviceId }) => {
       </details>
       <Failure message={add.failure} />
       {added === null ? null : <Notice tone="good">{added}</Notice>}
-      <Button submit kind="primary" pending={add.pending}>Send it again and again</Button>
+      <Button submit kind="primary" pending={add.pending}>Add the recurring send</Button>
     </form>
   )
 }

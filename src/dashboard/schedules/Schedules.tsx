@@ -114,7 +114,7 @@ export const ScheduleList = ({ of }: { readonly of: Of }) => {
       {({ items, next }) => (
         <>
           {items.length === 0 ?
-            <Empty>Nothing is sent again and again.</Empty> :
+            <Empty>No recurring sends.</Empty> :
             (
               <ul className="entries tall" tabIndex={0} aria-label="Recurring sends">
                 {items.map((schedule) => (

@@ -168,7 +168,7 @@ describe("every page", () => {
         yield* Effect.promise(async () => {
           await goTo(page, `#/devices/${world.device.id}`, ".message-body")
           const bodies = await page.locator(".message-body").allTextContents()
-          // Its type besides its text, and the text that is to be sent again and again.
+          // Its type besides its text, and the text of the recurring send.
           assert.deepStrictEqual(bodies.toSorted(), [hostile, `${hostile} ${hostile}`])
           assert.deepStrictEqual(await problems(), [])
         })
