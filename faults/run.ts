@@ -1,16 +1,6 @@
 /**
  * `npm run faults`: runs rows of the suite against the built program, shows what happens while it happens, and ends with one
- * line per row. Results are kept and written into docs/faults.md.
- *
- *     npm run faults                        # every row but the soak; about an hour
- *     npm run faults -- kill headline       # these rows
- *     npm run faults -- --area broker       # the rows of one area
- *     npm run faults -- --smoke             # the rows of every test run
- *     npm run faults -- kill --seed other   # the same with other choices
- *     npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
- *     npm run faults -- --soak 30           # a fault per minute, for so many minutes
- *     npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
- *     npm run faults -- --list
+ * line per row. Results are kept and written into docs/faults.md. `--help` says what it can be asked for.
  */
 import { parseArgs } from "node:util"
 import { Cause, Duration, Effect, Exit } from "effect"
@@ -27,6 +17,16 @@ import type { Scenario } from "./Scenario.ts"
 import { makeSoak, scenarios } from "./rows/index.ts"
 import * as Servers from "./Servers.ts"
 
+const usage = `npm run faults                        # every row but the soak; about an hour
+npm run faults -- kill headline       # these rows
+npm run faults -- --area broker       # the rows of one area
+npm run faults -- --smoke             # the rows of every test run
+npm run faults -- kill --seed other   # the same with other choices
+npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
+npm run faults -- --soak 30           # a fault per minute, for so many minutes
+npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
+npm run faults -- --list`
+
 const { positionals, values } = parseArgs({
   allowPositionals: true,
   options: {
@@ -37,6 +37,7 @@ const { positionals, values } = parseArgs({
     soak: { type: "string" },
     ledgers: { type: "string" },
     list: { type: "boolean", default: false },
+    help: { type: "boolean", short: "h", default: false },
     "no-results": { type: "boolean", default: false }
   }
 })
@@ -125,6 +126,10 @@ const chosen = choose()
 const chosenMutants = values.mutants
   ? mutants.filter(({ name, smoke }) => positionals.length === 0 ? smoke || !values.smoke : positionals.includes(name))
   : []
+if (values.help) {
+  process.stdout.write(`${usage}\n`)
+  process.exit(0)
+}
 if (values.list) {
   for (const { area, load, name, smoke, title } of chosen) {
     console.log(`${name.padEnd(20)} ${area.padEnd(10)} ${smoke ? "smoke" : "     "} ${load.events} events · ${title}`)
