@@ -188,7 +188,9 @@ export const make = Effect.fnUntraced(function*(options: {
           delivered: yield* recorder.entries,
           streamed: null,
           witnessed: witness.events.map(({ id }) => id),
-          upstreamOf
+          upstreamOf,
+          // Each socket of a device gets its events.
+          sentTwice: sockets.overlaps().devices > 0
         })
       }
     })
