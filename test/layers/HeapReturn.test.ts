@@ -3,7 +3,8 @@ import { assert, describe, it } from "@effect/vitest"
 import { HeapWatch } from "../../src/layers/HeapReturn.ts"
 
 const mib = 1024 * 1024
-const [idle, busy] = [0.05, 0.9]
+/** A fleet that only pings, and one with a thousand events per second. */
+const [idle, busy] = [0.05, 0.2]
 
 /** The answers to looks of one kind in a row. */
 const looks = (watch: HeapWatch, count: number, heap: number, share: number): ReadonlyArray<boolean> =>
