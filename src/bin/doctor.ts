@@ -227,7 +227,7 @@ const port = (
     return Effect.sync(() => socket.destroy())
   }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(free) }))
 
-/** Whoever can connect to a node's port can act as a node. */
+/** A program that can connect to a node's port can act as a node. */
 const clusterNode = ({ host, port: wanted }: NonNullable<Settings.Settings["cluster"]>): Check =>
   port("cluster", {
     host,

@@ -1,7 +1,7 @@
 /**
  * How often a key may call, and how often an address may present a key that is none. Both are counted in this process
  * alone, in bounded memory. A request with a right key is never refused for the failures of its address: behind a proxy all
- * callers have one address, and whoever knows it could shut them out. What makes guessing hopeless is the length of keys
+ * callers have one address, and one of them could shut the others out. What makes guessing hopeless is the length of keys
  * and not this limit; it bounds what guessing costs, and says that somebody does.
  */
 import { Clock, Context, Effect, Layer, Metric } from "effect"

@@ -211,7 +211,7 @@ export const variables = {
   }),
   nodeHost: variable("COLUMBA_NODE_HOST", parsed(nodeHost), "127.0.0.1", {
     expected: "a host name or an address, without a port",
-    about: "of a cluster: where the other nodes reach this one; they trust whoever can connect there"
+    about: "of a cluster: where the other nodes reach this one; every program that can connect there is trusted"
   }),
   nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
     expected: "a port from 1 to 32767 (the system gives higher ones to connections)",

@@ -1,6 +1,6 @@
 /**
  * The text of API keys and what is kept of it. A key is `columba_`, the 26 characters of its id and 256 random bits in
- * hexadecimal: scanners for secrets recognise it (`keyPattern`), and whoever finds one can say which to revoke.
+ * hexadecimal: scanners for secrets recognise it (`keyPattern`), and a person who finds one can say which to revoke.
  *
  * What is kept is its SHA-256. A slow hash is for passwords, which can be guessed; 256 random bits cannot.
  */

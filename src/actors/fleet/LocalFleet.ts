@@ -82,7 +82,7 @@ export interface HostedFleet {
   readonly fleet: DeviceFleet["Service"]
   /** The rows of these devices are compared soon; null: all. */
   readonly look: (id: DeviceId | null) => void
-  /** The placement holds the device, and has not before: whoever claimed it until now is not its owner any more. */
+  /** The placement holds the device, and has not before: a process that claimed it until now is not its owner any more. */
   readonly entered: (id: DeviceId) => void
   /**
    * Stops the device's actor, which the placement no longer holds. Returns once its socket is closed and what it gave to

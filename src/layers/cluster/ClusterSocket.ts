@@ -3,7 +3,7 @@
  * has which shard. Shards are rows with a lease; the lease is long enough for a database that restarts, and is given back
  * at once by a node that stops in order.
  *
- * Nodes trust whoever can connect to their port.
+ * Nodes trust every program that can connect to their port.
  */
 import { layerClientProtocol, layerSocketServer } from "@effect/platform-node/NodeClusterSocket"
 import { Duration, Effect, Layer, Option, Schedule } from "effect"
