@@ -1,11 +1,21 @@
 /**
- * Turns at a steady rate, first come, first served. A turn is a time on the monotonic clock: no timer runs while nothing
+ * Turns at a limited rate, first come, first served. A turn is a time on the monotonic clock: no timer runs while nothing
  * waits, and no permit is lost when one that waits is stopped.
  */
 import { Clock, Effect } from "effect"
 import { monotonicMillis } from "../../services/monotonic.ts"
 
-/** Waits for the next turn. The first one is at once. */
+/**
+ * Turns that have to be waited for come together at multiples of this time: what a group of fibers does in one turn of
+ * the event loop shares its writes, its batches and its wake-ups. Connecting a fleet at 500 per second took 912 µs of CPU
+ * per device one by one, and 490 to 546 µs in groups of 50 (`bench/coldStart.ts`, on a machine with other work).
+ */
+const groupMillis = 100
+
+/**
+ * Waits for the next turn. The first one is at once. In any second there are at most `perSecond` turns and those of one group
+ * (a tenth of it) more.
+ */
 export const makePace = (perSecond: number): Effect.Effect<void> => {
   const spacing = 1000 / perSecond
   let nextTurn = Number.NEGATIVE_INFINITY
@@ -13,6 +23,6 @@ export const makePace = (perSecond: number): Effect.Effect<void> => {
     const now = monotonicMillis(clock)
     const mine = Math.max(now, nextTurn)
     nextTurn = mine + spacing
-    return mine - now < 1 ? Effect.void : Effect.sleep(mine - now)
+    return mine - now < 1 ? Effect.void : Effect.sleep(Math.ceil(mine / groupMillis) * groupMillis - now)
   })
 }

@@ -94,6 +94,26 @@ describe("the gate to a gateway", () => {
       assert.strictEqual(begun, 20)
     }))
 
+  it.effect("opens those that wait for their turn in groups, ten per second", () =>
+    Effect.gen(function*() {
+      const gate = ConnectGate.make({ handshakesInFlight: 1_000, connectsPerSecond: 500 })
+      let begun = 0
+      yield* Effect.forEach(
+        Array.from({ length: 500 }),
+        () => Effect.forkChild(gate.enter(Effect.sync(() => begun++))),
+        { discard: true }
+      )
+      yield* settle
+      const groups: Array<number> = []
+      for (let tenth = 0; tenth < 9; tenth++) {
+        yield* TestClock.adjust("99 millis")
+        const before = begun
+        yield* TestClock.adjust("1 milli")
+        groups.push(begun - before)
+      }
+      assert.deepStrictEqual(groups, Array.from({ length: 9 }, () => 50))
+    }))
+
   it.effect("lets requests that can wait go on once a place is free", () =>
     Effect.gen(function*() {
       const { end, gate } = yield* arrive(3, 2)
