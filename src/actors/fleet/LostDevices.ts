@@ -1,0 +1,86 @@
+/**
+ * Devices that another process has claimed while this fleet ran them. An actor that the log refuses as stale only knows
+ * that a later claim exists. Whose claim it is, is looked up here, and with it whether this fleet may start the device again.
+ */
+import { Effect } from "effect"
+import type { Scope } from "effect"
+import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { Placement } from "./Placement.ts"
+
+/** Owners looked up at a time, should another process have claimed many. */
+const ownersAtOnce = 8
+
+export interface LostDevices {
+  /** The log has refused the device's actor as stale. */
+  readonly refused: (id: DeviceId) => void
+  /** Looks up who owns the devices that were refused since the last call. */
+  readonly settle: Effect.Effect<void, StorageUnavailable>
+  /** Claimed by another process since. Claiming it back would begin a fight; a new fleet may. */
+  readonly has: (id: DeviceId) => boolean
+  readonly count: () => number
+  /** The device may be claimed again: it has come or gone by the placement. */
+  readonly forget: (id: DeviceId) => void
+  /**
+   * All may be claimed again: the claims that refused them are gone with the database that had them. The older database
+   * has what they received until then.
+   */
+  readonly forgetAll: (aliveUntil: Timestamp | null) => void
+  /** Once per device that `forgetAll` has released: until when the log has what it received. Undefined for all others. */
+  readonly takeAliveUntil: (id: DeviceId) => Timestamp | null | undefined
+}
+
+/** `onAgain` is called with a device that may be claimed once more after some time (`Placement.reclaimAfter`). */
+export const make = Effect.fnUntraced(function*(
+  owner: string,
+  onAgain: (id: DeviceId) => void
+): Effect.fn.Return<LostDevices, never, DeviceRepository | Scope.Scope> {
+  const repository = yield* DeviceRepository
+  const placement = yield* Placement
+  const scope = yield* Effect.scope
+  const refused = new Set<DeviceId>()
+  const lost = new Set<DeviceId>()
+  const aliveUntil = new Map<DeviceId, Timestamp | null>()
+
+  const lose = (id: DeviceId): Effect.Effect<void> =>
+    Effect.suspend(() => {
+      lost.add(id)
+      if (placement.reclaimAfter === null) return Effect.void
+      const again = Effect.sync(() => {
+        if (lost.delete(id)) onAgain(id)
+      })
+      return Effect.asVoid(Effect.forkIn(Effect.delay(again, placement.reclaimAfter), scope))
+    })
+
+  /**
+   * A claim that we had given up, because its answer did not come, may be carried out after the one that followed it. The
+   * device is ours then, under an epoch that no actor has, and is claimed once more.
+   */
+  const settleOne = (id: DeviceId) =>
+    repository.owner(id).pipe(
+      Effect.catchTag("DeviceNotFound", () => Effect.succeed(null)),
+      Effect.flatMap((found) => {
+        refused.delete(id)
+        return found !== null && found !== owner && placement.owns(id) ? lose(id) : Effect.void
+      })
+    )
+
+  return {
+    refused: (id) => void refused.add(id),
+    settle: Effect.suspend(() => Effect.forEach([...refused], settleOne, { concurrency: ownersAtOnce, discard: true })),
+    has: (id) => lost.has(id),
+    count: () => lost.size,
+    forget: (id) => void lost.delete(id),
+    forgetAll: (until) => {
+      for (const id of [...lost, ...refused]) aliveUntil.set(id, until)
+      lost.clear()
+      refused.clear()
+    },
+    takeAliveUntil: (id) => {
+      const until = aliveUntil.get(id)
+      aliveUntil.delete(id)
+      return until
+    }
+  }
+})

@@ -1,0 +1,219 @@
+/**
+ * The actors of this process: claims devices, starts an actor for each and stops it. It runs what it is told to; which devices
+ * should run is decided by `LocalFleet`.
+ */
+import { Array as Arr, Clock, Effect, FiberMap } from "effect"
+import type { Scope } from "effect"
+import type { DesiredDevice } from "../../domain/Device.ts"
+import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import { GapRepository } from "../../services/GapRepository.ts"
+import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import { handOverMax } from "../../services/shutdownBudget.ts"
+import type { Now } from "../device/ActorState.ts"
+import * as DeviceActor from "../device/DeviceActor.ts"
+import type { StopRule } from "../device/DeviceBehaviour.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { push } from "../device/hearing.ts"
+import { restore } from "../device/memory.ts"
+import { forget, restoreReception } from "../device/restoreReception.ts"
+import { recordAgain } from "../device/telling.ts"
+import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
+import type { Forgotten } from "./Heartbeat.ts"
+import { claimMax } from "./InactiveDevices.ts"
+import type { Ended } from "./InactiveDevices.ts"
+import type { LostDevices } from "./LostDevices.ts"
+import { Placement } from "./Placement.ts"
+
+interface Options {
+  /** As in `DeviceRepository.claim`. */
+  readonly owner: string
+  readonly lost: LostDevices
+  /** The device has an actor from now on. */
+  readonly onStart: (id: DeviceId) => void
+  /** Its actor is ending, for whatever reason. Before the device leaves its host. */
+  readonly onEnd: (id: DeviceId) => void
+  /** Its actor was refused as stale and has ended: the device is to be looked at again. */
+  readonly onFenced: (id: DeviceId) => void
+}
+
+export interface RunningActors {
+  /** Every device with an actor, and those whose actor has ended by a defect of its own. */
+  readonly cells: ReadonlyMap<DeviceId, DeviceCell>
+  /** The cell whose fiber is running. */
+  readonly running: (id: DeviceId) => DeviceCell | undefined
+  /** Claims the devices and starts their actors. Returns those that cannot start because of their gateway. */
+  readonly start: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<ReadonlyArray<Ended>, StorageUnavailable>
+  /** Ends the actor, which records the rule as the reason. */
+  readonly stop: (cell: DeviceCell, rule: StopRule) => Effect.Effect<void>
+  /** As `HostedFleet.leave`. */
+  readonly leave: (id: DeviceId) => Effect.Effect<void>
+  /**
+   * An older database has taken the place of ours: its epochs, and what it records of our devices, are of before. They are
+   * claimed again, which is no fight: any other process that wants them needs the lease that we hold.
+   */
+  readonly reclaim: (forgotten: Forgotten) => Effect.Effect<void, StorageUnavailable>
+  readonly closing: () => boolean
+  /** Ends all actors. None starts any more. */
+  readonly close: Effect.Effect<void>
+}
+
+export const make = Effect.fnUntraced(function*(
+  { lost, onEnd, onFenced, onStart, owner }: Options
+): Effect.fn.Return<
+  RunningActors,
+  never,
+  ActorHosts | DeviceRepository | EventLog | GapRepository | Scope.Scope
+> {
+  const log = yield* EventLog
+  const repository = yield* DeviceRepository
+  const ledger = yield* GapRepository
+  const hosts = yield* ActorHosts
+  const placement = yield* Placement
+  const clock = yield* Clock.Clock
+
+  const cells = new Map<DeviceId, DeviceCell>()
+  const fibers = yield* FiberMap.make<DeviceId, void, never>()
+  const warnedAbout = new Set<string>()
+  let closing = false
+
+  const readNow = (): Now => ({ wall: clock.currentTimeMillisUnsafe(), monotonic: monotonicMillis(clock) })
+
+  /** The actor holds its place at the host for as long as its fiber runs. */
+  const admit = Effect.fnUntraced(
+    function*(device: DesiredDevice) {
+      const cell = yield* hosts.admit(device)
+      warnedAbout.delete(device.gateway)
+      onStart(device.id)
+      return { admitted: [cell], absent: [] }
+    },
+    (effect, device) =>
+      Effect.catch(
+        effect,
+        (absent) =>
+          Effect.as(warnOnce(warnedAbout, absent), { admitted: [], absent: [{ device, rule: stopRuleFor(absent) }] })
+      )
+  )
+
+  const run = (cell: DeviceCell) => {
+    const { id } = cell.device
+    const end = Effect.suspend(() => {
+      onEnd(id)
+      if (!cell.fenced) return hosts.dismiss(cell)
+      // Else it was claimed again since.
+      if (cell.refusedEpoch === cell.epoch) lost.refused(id)
+      if (cells.get(id) === cell) cells.delete(id)
+      return Effect.ensuring(hosts.dismiss(cell), Effect.sync(() => onFenced(id)))
+    })
+    // The placement may have let it go since.
+    const actor = Effect.suspend(() => placement.holds(id) ? DeviceActor.run(cell) : Effect.void)
+    cells.set(id, cell)
+    return FiberMap.run(fibers, id, Effect.ensuring(actor, end))
+  }
+
+  /** Claims first and reads then: what is read is the last that an older owner could record. */
+  const claim = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
+    const claims = yield* repository.claim(owner, ids)
+    return {
+      claims,
+      recorded: yield* repository.recorded(ids, 1),
+      gaps: yield* ledger.openOf(ids),
+      watermarks: yield* ledger.watermarks(ids)
+    }
+  })
+
+  const start = Effect.fnUntraced(function*(devices: ReadonlyArray<DesiredDevice>) {
+    yield* placement.enter(devices.map(({ id }) => id))
+    const asked = yield* Effect.forEach(devices.filter(({ id }) => placement.holds(id)), admit)
+    const admitted = asked.flatMap((one): ReadonlyArray<DeviceCell> => one.admitted)
+    const absent = asked.flatMap((one): ReadonlyArray<Ended> => one.absent)
+    if (admitted.length === 0) return absent
+    const dismissAll = Effect.forEach(admitted, hosts.dismiss, { discard: true })
+    const { claims, gaps, recorded, watermarks } = yield* claim(admitted.map(({ device }) => device.id)).pipe(
+      Effect.onError(() => dismissAll)
+    )
+    for (const cell of admitted) {
+      const { id } = cell.device
+      const claimed = claims.get(id)
+      if (closing || claimed === undefined || !placement.holds(id)) {
+        yield* hosts.dismiss(cell)
+        continue
+      }
+      const row = recorded.get(id)
+      const aliveUntil = lost.takeAliveUntil(id)
+      hosts.activate(
+        cell,
+        claimed.epoch,
+        restore(row, cell.device.jid, readNow()),
+        restoreReception(
+          row,
+          aliveUntil === undefined ? claimed : { ...claimed, aliveUntil },
+          gaps.get(id) ?? [],
+          watermarks.get(id)
+        )
+      )
+      yield* run(cell)
+    }
+    return absent
+  })
+
+  const stop = Effect.fnUntraced(function*(cell: DeviceCell, rule: StopRule) {
+    cell.stopRule = rule
+    yield* FiberMap.remove(fibers, cell.device.id)
+    cells.delete(cell.device.id)
+  })
+
+  const leave = Effect.fnUntraced(function*(id: DeviceId) {
+    const cell = cells.get(id)
+    if (cell === undefined) return
+    cell.stopRule = "moved"
+    yield* FiberMap.remove(fibers, id)
+    if (cells.get(id) === cell) cells.delete(id)
+    yield* Effect.timeoutOption(log.flush, handOverMax)
+  })
+
+  const reclaim = Effect.fnUntraced(function*(forgotten: Forgotten) {
+    const found = yield* Effect.forEach(Arr.chunksOf([...cells.keys()], claimMax), claim)
+    // From here on at once: what is decided meanwhile must neither be refused nor come twice.
+    for (const { claims, gaps, watermarks } of found) {
+      for (const [id, { epoch }] of claims) {
+        const cell = cells.get(id)
+        if (cell === undefined) continue
+        cell.claimed(epoch)
+        const from = forgotten.from === null ? null : Date.parse(forgotten.from)
+        const older = { from, to: Date.parse(forgotten.to), gaps: gaps.get(id) ?? [], watermark: watermarks.get(id) }
+        push(cell, forget(cell, older))
+        recordAgain(cell)
+      }
+    }
+    // The processes that own them by the older database had them before us.
+    lost.forgetAll(forgotten.from)
+  })
+
+  return {
+    cells,
+    running: (id) => FiberMap.hasUnsafe(fibers, id) ? cells.get(id) : undefined,
+    start,
+    stop,
+    leave,
+    reclaim,
+    closing: () => closing,
+    close: Effect.suspend(() => {
+      closing = true
+      return FiberMap.clear(fibers)
+    })
+  }
+})
+
+/** Once per gateway, until a device of it could be started. */
+const warnOnce = (warnedAbout: Set<string>, absent: GatewayAbsent): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    if (warnedAbout.has(absent.gateway)) return Effect.void
+    warnedAbout.add(absent.gateway)
+    return Effect.logWarning("devices do not run, because their gateway cannot be used").pipe(
+      Effect.annotateLogs({ gateway: absent.gateway, reason: absent.message })
+    )
+  })
