@@ -14,6 +14,7 @@ import type { DeviceId } from "../domain/Ids.ts"
 import { AppendQueue, complete, isBarrier } from "./AppendQueue.ts"
 import type { Entry, Group, Waiter } from "./AppendQueue.ts"
 import { makeBatchWriter } from "./BatchWriter.ts"
+import { makeCursorClaims } from "./CursorClaims.ts"
 import { CursorMoves } from "./CursorMoves.ts"
 import { prepare, prepareEffects } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
@@ -321,17 +322,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       onRoom: (resume) => queue.onRoom(contained(resume)),
       flush,
       ...reader,
-      claimCursor: (sink, from, keep = null) =>
-        Effect.suspend(() => {
-          // As known before the answer: if it is of an older log, the reader of the claim ends and claims again.
-          const { generation } = tail.now
-          return Effect.map(store.claimCursor(sink, from, keep), (claim) => ({ ...claim, generation }))
-        }),
-      resumeCursor: (sink) =>
-        Effect.suspend(() => {
-          const { generation } = tail.now
-          return Effect.map(store.resumeCursor(sink), (claim) => claim === null ? null : { ...claim, generation })
-        }),
+      ...makeCursorClaims(store, () => tail.now.generation),
       moveCursor: (claim, seq, id = null) =>
         moves.move(claim, seq, id, () => {
           movesSince ??= clock.monotonicTimeNanosUnsafe()

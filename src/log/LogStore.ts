@@ -140,13 +140,19 @@ export class LogStore extends Context.Service<LogStore, {
 
   readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 
+  /** The epoch of the newest claim of a sink's cursor; null where it has none. */
+  readonly cursorEpoch: (sink: string) => Effect.Effect<number | null, StorageUnavailable>
+
+  /**
+   * Claims a cursor that still has the epoch `known`, or with null none yet, and answers null where that is not so. `start`
+   * as in `EventLog.claimCursor`: where a new cursor begins, and how long retention waits for it from now on. Null: a
+   * cursor that exists keeps what it has, and none is made.
+   */
   readonly claimCursor: (
     sink: string,
-    from: "beginning" | "now",
-    keep: Duration.Duration | null
-  ) => Effect.Effect<Omit<CursorClaim, "generation">, StorageUnavailable>
-
-  readonly resumeCursor: (sink: string) => Effect.Effect<Omit<CursorClaim, "generation"> | null, StorageUnavailable>
+    known: number | null,
+    start: { readonly from: "beginning" | "now"; readonly keep: Duration.Duration | null } | null
+  ) => Effect.Effect<Omit<CursorClaim, "generation"> | null, StorageUnavailable>
 
   readonly cursors: Effect.Effect<ReadonlyArray<SinkCursor>, StorageUnavailable>
 

@@ -187,7 +187,8 @@ export class EventLog extends Context.Service<EventLog, {
   readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 
   /**
-   * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. A cursor beyond the
+   * Takes over a sink's cursor; a new sink starts at `from`: the beginning, or only what comes now. A claim whose answer
+   * was lost is repeated by its caller, and ends no claim that came after it, however late it is carried out. A cursor beyond the
    * head, which only a log that went back can have, starts at the head. Retention waits for the sink without end, or with
    * `keep` for events that were recorded no longer ago than that.
    */

@@ -1,6 +1,6 @@
 /** What every store under the log keeps: what a writer may repeat, and what is committed together. */
 import { assert, layer } from "@effect/vitest"
-import { Effect } from "effect"
+import { Duration, Effect } from "effect"
 import type { Layer } from "effect"
 import { LogStore } from "../../src/log/LogStore.ts"
 import type { PreparedGroup } from "../../src/log/LogStore.ts"
@@ -94,7 +94,7 @@ export const logStoreConformance = (
       Effect.gen(function*() {
         const store = yield* LogStore
         const sink = freshWaId()
-        const { epoch } = yield* store.claimCursor(sink, "beginning", null)
+        const { epoch } = (yield* store.claimCursor(sink, null, { from: "beginning", keep: null }))!
         const write = (epoch: number, seq: number, floor: number) =>
           store.write({
             groups: [group([messageDraft({ device: freshDevice() })])],
@@ -107,6 +107,30 @@ export const logStoreConformance = (
         assert.deepStrictEqual([first.lost, stale.lost], [[], [0]])
         const row = (yield* store.cursors).find((cursor) => cursor.sink === sink)
         assert.deepStrictEqual(row?.seq, head)
+      }))
+
+    it.effect("gives a cursor to the claim that knows its newest epoch, and to no other", () =>
+      Effect.gen(function*() {
+        const store = yield* LogStore
+        const sink = freshWaId()
+        const start = { from: "now", keep: Duration.days(1) } as const
+        const { head } = yield* store.bounds
+        assert.deepStrictEqual(
+          [
+            yield* store.cursorEpoch(sink),
+            yield* store.claimCursor(sink, null, null),
+            yield* store.claimCursor(sink, 1, start)
+          ],
+          [null, null, null]
+        )
+        assert.deepStrictEqual(yield* store.claimCursor(sink, null, start), { sink, epoch: 1, seq: head })
+        const refused = [yield* store.claimCursor(sink, null, start), yield* store.claimCursor(sink, 2, start)]
+        assert.deepStrictEqual([refused, yield* store.cursorEpoch(sink)], [[null, null], 1])
+        assert.deepStrictEqual(yield* store.claimCursor(sink, 1, null), { sink, epoch: 2, seq: head })
+        const find = Effect.map(store.cursors, (cursors) => cursors.find((cursor) => cursor.sink === sink))
+        assert.deepStrictEqual(yield* find, { sink, epoch: 2, seq: head, limited: true })
+        yield* store.claimCursor(sink, 2, { from: "beginning", keep: null })
+        assert.deepStrictEqual(yield* find, { sink, epoch: 3, seq: head, limited: false })
       }))
 
     it.effect("commits a group with its effects or refuses all of it, and the groups beside it go on", () =>

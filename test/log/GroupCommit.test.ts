@@ -40,10 +40,26 @@ const makeLog = Effect.gen(function*() {
     /** No batch with cursors in it is taken. */
     refuseMoves: false,
     /** The next write is committed, and its answer is nonsense that the writer stumbles over. */
-    nonsense: false
+    nonsense: false,
+    /** The next claim of a cursor is not answered, and not carried out before the test says so. */
+    delayClaim: false,
+    /** Each is run right before a claim. */
+    beforeClaims: [] as Array<Effect.Effect<unknown, StorageUnavailable>>,
+    delayed: Effect.void as Effect.Effect<unknown, StorageUnavailable>
   }
   const store = LogStore.of({
     ...inner,
+    claimCursor: (sink, known, start) =>
+      Effect.suspend(() => {
+        const claim = Effect.andThen(
+          control.beforeClaims.pop() ?? Effect.void,
+          inner.claimCursor(sink, known, start)
+        )
+        if (!control.delayClaim) return claim
+        control.delayClaim = false
+        control.delayed = claim
+        return Effect.fail(StorageUnavailable.of("claim a cursor"))
+      }),
     write: Effect.fnUntraced(function*(batch) {
       const { groups, moves } = batch
       const bodies = groups.flatMap(({ drafts }) => drafts).map((draft) => readBody(draft.data))
@@ -331,6 +347,37 @@ it.effect("writes a cursor with the next batch or alone after a short idle time,
     yield* Fiber.join(alone)
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 260, bodies: [], moves: 1 })
     assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2, limited: false }])
+  }))
+
+it.effect("a claim that is carried out after it was given up does not end the one that followed it", () =>
+  Effect.gen(function*() {
+    const { control, log } = yield* makeLog
+    yield* log.append([say("x"), say("y")])
+    for (const seq of [1, 2]) {
+      control.delayClaim = true
+      yield* Effect.flip(log.claimCursor("sink", "beginning"))
+      const claim = yield* log.claimCursor("sink", "beginning")
+      assert.strictEqual(claim.epoch, seq)
+      yield* control.delayed
+      const moved = yield* Effect.forkChild(log.moveCursor(claim, seq), { startImmediately: true })
+      yield* TestClock.adjust("300 millis")
+      yield* Fiber.join(moved)
+    }
+    assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 2, seq: 2, limited: false }])
+  }))
+
+it.effect("claims a cursor that others claim at the same time, until eight of them were faster", () =>
+  Effect.gen(function*() {
+    const { control, log, store } = yield* makeLog
+    const claimByOther = Effect.flatMap(
+      store.cursorEpoch("sink"),
+      (epoch) => store.claimCursor("sink", epoch, { from: "beginning", keep: null })
+    )
+    control.beforeClaims = Array.from({ length: 7 }, () => claimByOther)
+    assert.strictEqual((yield* log.claimCursor("sink", "beginning")).epoch, 8)
+    control.beforeClaims = Array.from({ length: 8 }, () => claimByOther)
+    assert.strictEqual((yield* Effect.flip(log.resumeCursor("sink")))._tag, "StorageUnavailable")
+    assert.strictEqual((yield* log.resumeCursor("sink"))?.epoch, 17)
   }))
 
 it.effect("tells an idle follower how far it has everything, every fifteen seconds", () =>

@@ -48,23 +48,23 @@ export const layer: Layer.Layer<LogStore, never, MemoryDatabase> = Layer.effect(
         const { head, logId, oldest } = tables
         return { head, headId: tables.findId(head), oldest, logId }
       }),
-      claimCursor: (sink, from, keepFor) =>
+      cursorEpoch: (sink) => Effect.sync(() => tables.cursors.get(sink)?.epoch ?? null),
+      claimCursor: (sink, known, start) =>
         Effect.sync(() => {
           const row = tables.cursors.get(sink)
-          const keep = keepFor === null ? null : Duration.toMillis(keepFor)
-          const claimed = row === undefined
-            ? { epoch: 1, seq: from === "now" ? tables.head : tables.oldest - 1, keep }
-            : { epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head), keep }
-          tables.cursors.set(sink, claimed)
-          return { sink, epoch: claimed.epoch, seq: claimed.seq }
-        }),
-      resumeCursor: (sink) =>
-        Effect.sync(() => {
-          const row = tables.cursors.get(sink)
-          if (row === undefined) return null
-          const claimed = { ...row, epoch: row.epoch + 1, seq: Math.min(row.seq, tables.head) }
-          tables.cursors.set(sink, claimed)
-          return { sink, epoch: claimed.epoch, seq: claimed.seq }
+          if ((row?.epoch ?? null) !== known) return null
+          const kept = start?.keep ?? null
+          const keep = kept === null ? null : Duration.toMillis(kept)
+          if (row === undefined) {
+            if (start === null) return null
+            const seq = start.from === "now" ? tables.head : tables.oldest - 1
+            tables.cursors.set(sink, { epoch: 1, seq, keep })
+            return { sink, epoch: 1, seq }
+          }
+          const epoch = row.epoch + 1
+          const seq = Math.min(row.seq, tables.head)
+          tables.cursors.set(sink, { epoch, seq, keep: start === null ? row.keep : keep })
+          return { sink, epoch, seq }
         }),
       cursors: Effect.sync(() =>
         Array.from(tables.cursors, ([sink, { epoch, keep, seq }]) => ({ sink, epoch, seq, limited: keep !== null }))

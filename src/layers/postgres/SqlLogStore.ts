@@ -204,25 +204,34 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       from log_identity l left join lateral (select seq, id from events order by seq desc limit 1) n on true`
     ).pipe(Effect.map((rows) => rows[0]!), answered("read the log's head"))
 
-    const claimCursor: LogStore["Service"]["claimCursor"] = (sink, from, keep) =>
-      sql.unsafe<{ epoch: number; seq: number }>(
-        `insert into sink_cursors as c (sink, epoch, seq, keep)
-        select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
-        from log_identity l
-        on conflict (sink) do update set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}), keep = excluded.keep
-        returning c.epoch, c.seq::float8 as seq`,
-        [PgTypes.text(sink), PgTypes.text(from), PgTypes.float8(keep === null ? null : Duration.toMillis(keep))]
-      ).pipe(Effect.map((rows) => ({ sink, ...rows[0]! })), answered("claim a sink's cursor"))
+    const cursorEpoch: LogStore["Service"]["cursorEpoch"] = (sink) =>
+      sql<{ epoch: number }>`select epoch from sink_cursors where sink = ${sink}`.pipe(
+        Effect.map((rows) => rows[0]?.epoch ?? null),
+        answered("read a sink's cursor")
+      )
 
-    const resumeCursor: LogStore["Service"]["resumeCursor"] = (sink) =>
-      sql.unsafe<{ epoch: number; seq: number }>(
-        `update sink_cursors as c set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}) where c.sink = $1
-        returning c.epoch, c.seq::float8 as seq`,
-        [PgTypes.text(sink)]
-      ).pipe(
-        Effect.map((rows) => rows[0] === undefined ? null : { sink, ...rows[0] }),
+    const claimCursor: LogStore["Service"]["claimCursor"] = (sink, known, start) => {
+      const kept = start?.keep ?? null
+      const keep = PgTypes.float8(kept === null ? null : Duration.toMillis(kept))
+      const rows = known === null
+        ? sql.unsafe<{ epoch: number; seq: number }>(
+          `insert into sink_cursors as c (sink, epoch, seq, keep)
+          select $1, 1, case $2 when 'now' then ${headSql} else l.oldest - 1 end, $3::float8 * interval '1 millisecond'
+          from log_identity l where $2 is not null
+          on conflict (sink) do nothing returning c.epoch, c.seq::float8 as seq`,
+          [PgTypes.text(sink), PgTypes.text(start?.from ?? null), keep]
+        )
+        : sql.unsafe<{ epoch: number; seq: number }>(
+          `update sink_cursors as c set epoch = c.epoch + 1, seq = least(c.seq, ${headSql}),
+            keep = case when $3 then $4::float8 * interval '1 millisecond' else c.keep end
+          where c.sink = $1 and c.epoch = $2 returning c.epoch, c.seq::float8 as seq`,
+          [PgTypes.text(sink), PgTypes.int4(known), PgTypes.bool(start !== null), keep]
+        )
+      return rows.pipe(
+        Effect.map(([row]) => row === undefined ? null : { sink, ...row }),
         answered("claim a sink's cursor")
       )
+    }
 
     const cursors = sql<SinkCursor>`
       select sink, epoch, seq::float8 as seq, keep is not null as limited from sink_cursors order by sink
@@ -314,8 +323,8 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       read,
       latest,
       bounds,
+      cursorEpoch,
       claimCursor,
-      resumeCursor,
       cursors,
       deleteOlderThan,
       mergeIdentities,
