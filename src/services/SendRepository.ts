@@ -59,6 +59,7 @@ export interface SentLately {
   readonly now: number
   /** When the device was added. */
   readonly createdAt: number
+  /** Oldest first; those of one millisecond in the order in which they were accepted. */
   readonly sent: ReadonlyArray<Sent>
   /** How many messages of the device are pending; counted up to `waitingMax`. */
   readonly waiting: number

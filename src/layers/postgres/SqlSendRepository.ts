@@ -307,9 +307,9 @@ const paceStatement = `select ${epochMillis(now)} as now_ms, ${epochMillis("d.cr
     ) c) as waiting,
     (select coalesce(json_agg(json_build_array(${
   epochMillis("s.claimed_at")
-}, s.chat) order by s.claimed_at), '[]')::text
+}, s.chat) order by s.claimed_at, s.ordinal), '[]')::text
     from (
-      select l.claimed_at, l.chat from sends l
+      select l.claimed_at, l.ordinal, l.chat from sends l
       where l.device_id = $1 and l.claimed_at > clock_timestamp() - $2::float8 * interval '1 millisecond'
         and l.state in ('sending', 'sent', 'failed', 'unknown')
         and coalesce(l.reason, '') not in (${unasked.map((reason) => `'${reason}'`).join(", ")})
