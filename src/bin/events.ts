@@ -1,7 +1,7 @@
 /** `columba events tail`: the log as it grows, over the typed client, which reconnects and resumes by itself. */
 import { Effect, identity, Option, Result, Schema, Stream } from "effect"
 import { Command, Flag } from "effect/cli"
-import { EventKindFilter } from "../contracts/Payloads.ts"
+import { EventKindFilter } from "../contracts/EventPayloads.ts"
 import { ReadableEvent, unreadableKind } from "../domain/Event.ts"
 import { DeviceId, Position } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"

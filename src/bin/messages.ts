@@ -1,7 +1,7 @@
 /** `columba messages …`: sends messages, shows what became of them and takes them back, over the typed client. */
 import { Effect, Option, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import type { MessagePage } from "../contracts/Payloads.ts"
+import type { MessagePage } from "../contracts/MessagePayloads.ts"
 import { DeviceId, MessageId } from "../domain/Ids.ts"
 import { Message, MessageStatus } from "../domain/Message.ts"
 import { MediaKind } from "../domain/OutgoingFile.ts"

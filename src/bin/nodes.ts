@@ -1,7 +1,7 @@
 /** `columba nodes`: the processes that run devices, over the typed client. */
 import { Clock, Effect } from "effect"
 import { Command } from "effect/cli"
-import type { Node } from "../contracts/Payloads.ts"
+import type { Node } from "../contracts/ServerPayloads.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, json, remoteFlags, withClient } from "./remote.ts"
 import { dim, green, padEnd, red, styled } from "./styledText.ts"

@@ -1,6 +1,6 @@
 /** What the commands share that print a page of a list. */
 import { Flag } from "effect/cli"
-import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Payloads.ts"
+import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Paging.ts"
 
 export const limitFlag = (usual: number = pageLimitDefault) =>
   Flag.Int("limit").pipe(

@@ -1,7 +1,7 @@
 /** `columba subscriptions …`: the servers that get events by HTTP, over the typed client. */
 import { Config, Effect, Option, Redacted, Schema } from "effect"
 import { Argument, Command, Flag } from "effect/cli"
-import { EventKindFilter } from "../contracts/Payloads.ts"
+import { EventKindFilter } from "../contracts/EventPayloads.ts"
 import { beginning, DeviceId, Position } from "../domain/Ids.ts"
 import { DeliveryOutcome, Subscription, SubscriptionId, SubscriptionName } from "../domain/Subscription.ts"
 import type { Delivery } from "../domain/Subscription.ts"

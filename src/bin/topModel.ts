@@ -4,7 +4,7 @@
 import type { Terminal } from "effect"
 import { filterRows, FleetModel, rankNeed } from "../client/FleetModel.ts"
 import type { DeviceRow, FleetView, RowFilter } from "../client/FleetModel.ts"
-import type { Overview } from "../contracts/Payloads.ts"
+import type { Overview } from "../contracts/ServerPayloads.ts"
 import { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Explanation } from "../domain/Explanation.ts"
 import type { DeviceId } from "../domain/Ids.ts"

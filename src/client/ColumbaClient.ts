@@ -13,7 +13,7 @@ import type { Forbidden, TooManyRequests, Unauthorized } from "../contracts/Auth
 import { ColumbaRpcs, rpcHttpPath, rpcWebSocketPath } from "../contracts/ColumbaRpcs.ts"
 import type { TooManyStreams } from "../contracts/Failures.ts"
 import type { loginErrors } from "../contracts/LoginOperations.ts"
-import type { EventsItem, WatchItem } from "../contracts/Payloads.ts"
+import type { EventsItem, WatchItem } from "../contracts/EventPayloads.ts"
 import type { LoginStep, LoginWay } from "../domain/Login.ts"
 import type { DeviceId, Position } from "../domain/Ids.ts"
 import type { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageErrors.ts"

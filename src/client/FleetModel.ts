@@ -3,7 +3,7 @@
  * thousand devices and hundreds of changes a second. A row that has not changed stays the same object, so it is not drawn
  * again.
  */
-import type { WatchItem } from "../contracts/Payloads.ts"
+import type { WatchItem } from "../contracts/EventPayloads.ts"
 import type { Device } from "../domain/Device.ts"
 import type { DeviceState, DeviceStateTag } from "../domain/DeviceState.ts"
 import type { DeviceId } from "../domain/Ids.ts"

@@ -11,7 +11,7 @@ import { RequiredReach, RequiredScope, RpcAuthorization } from "./Authorization.
 import { TooManyStreams } from "./Failures.ts"
 import { FollowLoginFields, loginErrors } from "./LoginOperations.ts"
 import { operations } from "./Operations.ts"
-import { EventsItem, FollowEventsFields, WatchItem } from "./Payloads.ts"
+import { EventsItem, FollowEventsFields, WatchItem } from "./EventPayloads.ts"
 
 const StreamErrors = Schema.Union([EventsExpired, LogReset, StorageUnavailable, TooManyStreams])
 const EventsErrors = Schema.Union([PositionInvalid, ...StreamErrors.members])

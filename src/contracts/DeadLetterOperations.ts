@@ -7,7 +7,7 @@ import { DeadLetter, DeadLetterId, DeadLettersUnavailable } from "../domain/Dead
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { deadLetter } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { PageLimit } from "./Payloads.ts"
+import { PageLimit } from "./Paging.ts"
 
 /** More at once is better all of them. */
 const idsMax = 1_000

@@ -26,10 +26,9 @@ import {
   DeviceStatus,
   EditDeviceFields,
   Erasure,
-  GapPage,
-  ListDeviceGapsFields,
   ListDevicesFields
-} from "./Payloads.ts"
+} from "./DevicePayloads.ts"
+import { GapPage, ListDeviceGapsFields } from "./GapPayloads.ts"
 
 /** What is left out stays. */
 const EditAutoReplyFields = {

@@ -11,7 +11,7 @@ import { EventsExpired, LogReset, PositionInvalid } from "../domain/MessageError
 import { event, position } from "./examples.ts"
 import { TooManyStreams } from "./Failures.ts"
 import * as Operation from "./Operation.ts"
-import { EventsPage, ReadableEventsPage, ReadEventsFields } from "./Payloads.ts"
+import { EventsPage, ReadableEventsPage, ReadEventsFields } from "./EventPayloads.ts"
 
 const pageErrors = [PositionInvalid, EventsExpired, LogReset, StorageUnavailable] as const
 

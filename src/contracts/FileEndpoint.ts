@@ -10,7 +10,7 @@ import { fileBytesMax, FileId } from "../domain/OutgoingFile.ts"
 import { FileInvalid, FileTooLarge, UploadMisdirected, UploadRefused } from "../domain/SendErrors.ts"
 import { fileToSend } from "./examples.ts"
 import { annotate } from "./Operation.ts"
-import { DeviceIdField } from "./Payloads.ts"
+import { DeviceIdField } from "./DevicePayloads.ts"
 
 /** A file that messages of the device can be sent with. */
 export const FileToSend = Schema.Struct({

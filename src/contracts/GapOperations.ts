@@ -3,7 +3,7 @@ import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { CursorInvalid } from "../domain/MessageErrors.ts"
 import { gap } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { GapPage, ListGapsFields } from "./Payloads.ts"
+import { GapPage, ListGapsFields } from "./GapPayloads.ts"
 
 export const gapOperations = [
   Operation.get("Gaps", "List", "/gaps", {

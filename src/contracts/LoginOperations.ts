@@ -29,7 +29,7 @@ import { deeperThan, depthMax } from "../domain/nesting.ts"
 import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import { device } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { DeviceIdField } from "./Payloads.ts"
+import { DeviceIdField } from "./DevicePayloads.ts"
 
 /** How an account is to be linked. */
 export const LoginFields = {

@@ -9,7 +9,7 @@ import { MediaAbsent, MediaTooLarge } from "../domain/MediaErrors.ts"
 import { MessageNotFound } from "../domain/MessageErrors.ts"
 import { TooManyStreams } from "./Failures.ts"
 import { annotate } from "./Operation.ts"
-import { MessageIdField } from "./Payloads.ts"
+import { MessageIdField } from "./MessagePayloads.ts"
 
 export const mediaEndpoint = HttpApiEndpoint.get("download", "/messages/:id/media", {
   params: MessageIdField,

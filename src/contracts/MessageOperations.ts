@@ -24,9 +24,8 @@ import {
 } from "../domain/SendErrors.ts"
 import { message, outgoing } from "./examples.ts"
 import * as Operation from "./Operation.ts"
+import { ChatFields, DeviceIdField } from "./DevicePayloads.ts"
 import {
-  ChatFields,
-  DeviceIdField,
   EditFields,
   IdempotencyField,
   ListMessagesFields,
@@ -35,7 +34,7 @@ import {
   ReactionFields,
   SendMessageFields,
   TypingFields
-} from "./Payloads.ts"
+} from "./MessagePayloads.ts"
 
 const unable = [
   DeviceNotFound,

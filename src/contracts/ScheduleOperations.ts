@@ -11,7 +11,7 @@ import { CronInvalid, ScheduleEnded, ScheduleNotFound, TooManySchedules } from "
 import { ContentInvalid, ContentUnsupported, RecipientInvalid, ScheduleInvalid } from "../domain/SendErrors.ts"
 import { schedule } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { Cursor, PageLimit } from "./Payloads.ts"
+import { Cursor, PageLimit } from "./Paging.ts"
 
 const IdField = { id: ScheduleId }
 

@@ -2,7 +2,7 @@
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { caller, node, overview, serverInfo } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { Caller, NodeList, Overview, Pong, ServerInfo } from "./Payloads.ts"
+import { Caller, NodeList, Overview, Pong, ServerInfo } from "./ServerPayloads.ts"
 
 export const serverOperations = [
   Operation.get("Server", "Ping", "/server/ping", {

@@ -27,7 +27,8 @@ import {
 } from "../domain/SubscriptionErrors.ts"
 import { delivery, subscription, subscriptionSecret } from "./examples.ts"
 import * as Operation from "./Operation.ts"
-import { Cursor, Kinds, PageLimit } from "./Payloads.ts"
+import { Kinds } from "./EventPayloads.ts"
+import { Cursor, PageLimit } from "./Paging.ts"
 
 /** A filter over more devices is better none; a list of all subscriptions stays small. */
 const devicesMax = 256

@@ -11,7 +11,8 @@ import { EventId, positionAfter } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { Schedule } from "../domain/Schedule.ts"
 import type { Delivery, Subscription } from "../domain/Subscription.ts"
-import type { Caller, DeviceConnection, Node, Overview, ServerInfo } from "./Payloads.ts"
+import type { DeviceConnection } from "./DevicePayloads.ts"
+import type { Caller, Node, Overview, ServerInfo } from "./ServerPayloads.ts"
 
 /** A message from a contact. */
 export const event = eventKinds[0].example

@@ -4,7 +4,7 @@
  * Applied to the generated document as a whole, and to each operation for its examples.
  */
 import * as examples from "./examples.ts"
-import { pageLimitDefault, pageLimitMax } from "./Payloads.ts"
+import { pageLimitDefault, pageLimitMax } from "./Paging.ts"
 import { webhookPaths, webhookSchemas, webhookTag } from "./webhookDocument.ts"
 
 interface Node {

@@ -6,7 +6,7 @@ import { Context, Effect, Layer } from "effect"
 import { AsyncResult, Atom } from "effect/reactivity"
 import { ColumbaClient } from "../client/ColumbaClient.ts"
 import type { Scope } from "../contracts/Authorization.ts"
-import type { Caller } from "../contracts/Payloads.ts"
+import type { Caller } from "../contracts/ServerPayloads.ts"
 
 export interface Session {
   /** Undefined on a server without keys. */

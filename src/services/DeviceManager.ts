@@ -5,7 +5,7 @@
 import { Context, Effect, Layer, Option, Stream, Struct } from "effect"
 import { SecureRandom } from "effect/crypto"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
-import type { DeviceConnection, DeviceStatus, Erasure } from "../contracts/Payloads.ts"
+import type { DeviceConnection, DeviceStatus, Erasure } from "../contracts/DevicePayloads.ts"
 import type { Device } from "../domain/Device.ts"
 import { DeviceNotFound, DeviceStateConflict, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceUnreachable, GatewayUnavailable, GatewayUnknown, UpstreamIdTaken } from "../domain/DeviceErrors.ts"

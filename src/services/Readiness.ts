@@ -3,7 +3,7 @@
  * asks them all and names the ones that are not ready.
  */
 import { Cause, Context, Duration, Effect, Layer } from "effect"
-import type { ReadinessCheck } from "../contracts/Payloads.ts"
+import type { ReadinessCheck } from "../contracts/ServerPayloads.ts"
 
 /** Succeeds with a few words on how it is; fails with what is missing. */
 export type Check = Effect.Effect<string, string>

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { OpenApi } from "effect/http-api"
 import { Api } from "../../src/contracts/Api.ts"
-import { pageLimitMax } from "../../src/contracts/Payloads.ts"
+import { pageLimitMax } from "../../src/contracts/Paging.ts"
 import { operations } from "../../src/contracts/Operations.ts"
 import type { Json } from "../support/surface.ts"
 

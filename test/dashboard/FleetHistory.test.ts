@@ -1,6 +1,6 @@
 /** What the fleet's page keeps of its figures: bounded, and without a line where nothing was read. */
 import { assert, describe, it } from "@effect/vitest"
-import type { Overview } from "../../src/contracts/Payloads.ts"
+import type { Overview } from "../../src/contracts/ServerPayloads.ts"
 import {
   addReading,
   ratesOf,

@@ -5,7 +5,7 @@
 import { Schema } from "effect"
 import { Entity } from "effect/cluster"
 import { Rpc } from "effect/rpc"
-import { GatewayIncident, HostedConnection } from "../../contracts/Payloads.ts"
+import { GatewayIncident, HostedConnection } from "../../contracts/DevicePayloads.ts"
 import { UpstreamStatus } from "../../domain/Device.ts"
 import { DeviceStateConflict, DeviceUnreachable, GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { EventDraft } from "../../domain/Event.ts"

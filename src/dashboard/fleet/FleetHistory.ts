@@ -2,7 +2,7 @@
  * What the figures of the fleet were while the page has been open: pure, and bounded. The server keeps no such history;
  * who needs a longer one reads `/metrics` with Prometheus.
  */
-import type { Overview } from "../../contracts/Payloads.ts"
+import type { Overview } from "../../contracts/ServerPayloads.ts"
 import type { DeviceStateTag } from "../../domain/DeviceState.ts"
 
 export interface Reading {

@@ -2,7 +2,7 @@
 import { DateTime, Effect, Schedule, Stream } from "effect"
 import { Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
-import type { Overview } from "../../contracts/Payloads.ts"
+import type { Overview } from "../../contracts/ServerPayloads.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { client, mayAtom } from "../session.ts"
 import { addReading } from "./FleetHistory.ts"

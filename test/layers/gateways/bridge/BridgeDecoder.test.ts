@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
 import type { EventDraft } from "../../../../src/domain/Event.ts"
-import { EventKindFilter } from "../../../../src/contracts/Payloads.ts"
+import { EventKindFilter } from "../../../../src/contracts/EventPayloads.ts"
 import type { EventId } from "../../../../src/domain/Ids.ts"
 import { Schema } from "effect"
 import { decodeFrame } from "../../../../src/layers/gateways/bridge/BridgeDecoder.ts"
