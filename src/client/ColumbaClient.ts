@@ -3,7 +3,7 @@
  * repeated for a while first. Streams do not end when the connection does: they reconnect by themselves, after a growing
  * and scattered wait, and go on after the last item they gave out. Runs in browsers too.
  */
-import { Cause, Context, Duration, Effect, Layer, Queue, Redacted, Stream } from "effect"
+import { Cause, Context, Deferred, Duration, Effect, Layer, Queue, Redacted, Stream } from "effect"
 import { FetchHttpClient, Headers } from "effect/http"
 import { RpcClient, RpcMiddleware, RpcSerialization } from "effect/rpc"
 import type { RpcClientError } from "effect/rpc"
@@ -120,7 +120,9 @@ const make = Effect.fnUntraced(function*(options: ColumbaClientOptions) {
   const rpc = yield* RpcClient.make(ColumbaRpcs)
   let closed = false
   yield* Effect.addFinalizer(() => Effect.sync(() => void (closed = true)))
-  const connection: Connection = { isClosed: () => closed, onReconnect: options.onReconnect }
+  const connections = yield* Effect.serviceOption(Connections)
+  const connected = connections._tag === "Some" ? connections.value.next : Effect.never
+  const connection: Connection = { isClosed: () => closed, onReconnect: options.onReconnect, connected }
   const calls = makeCalls(rpc, Duration.fromInputUnsafe(options.retryFor ?? retryForDefault), connection.isClosed)
   return ColumbaClient.of({
     ...calls,
@@ -145,26 +147,35 @@ const webSocketConstructor = (given: WebSocketOptions["webSocket"]) =>
 const noWebSocket =
   "This runtime has no WebSocket: give one as `webSocket`, such as that of the package ws, or use plain requests"
 
-/** Has one element after a new connection. */
-class Connections extends Context.Service<Connections, Queue.Dequeue<void>>()("columba/client/Connections") {}
+/** Tells of new connections of the WebSocket. */
+class Connections extends Context.Service<Connections, {
+  /** Has one element after a new connection. */
+  readonly opened: Queue.Dequeue<void>
+  /** Returns once there is another one than now. */
+  readonly next: Effect.Effect<void>
+}>()("columba/client/Connections") {}
 
-const makeConnections = Effect.map(Queue.sliding<void>(1), (connections) =>
-  Context.make(Connections, connections).pipe(
-    Context.add(RpcClient.ConnectionHooks, {
-      onConnect: Effect.asVoid(Queue.offer(connections, undefined)),
-      onDisconnect: Effect.void
-    })
-  ))
+const makeConnections = Effect.map(Queue.sliding<void>(1), (opened) => {
+  let next = Deferred.makeUnsafe<void>()
+  const tell = Effect.sync(() => {
+    Queue.offerUnsafe(opened, undefined)
+    Deferred.doneUnsafe(next, Effect.void)
+    next = Deferred.makeUnsafe()
+  })
+  return Context.make(Connections, { opened, next: Effect.suspend(() => Deferred.await(next)) }).pipe(
+    Context.add(RpcClient.ConnectionHooks, { onConnect: tell, onDisconnect: Effect.void })
+  )
+})
 
 /**
  * A server with keys closes a WebSocket by which no request with a key comes soon. So that an idle client keeps its
  * connection, each new one begins with a request.
  */
 const presentKey = Layer.effectDiscard(Effect.gen(function*() {
-  const connections = yield* Connections
+  const { opened } = yield* Connections
   const { server } = yield* ColumbaClient
   yield* Effect.forkScoped(
-    Effect.forever(Effect.andThen(Queue.take(connections), Effect.ignore(server.ping())))
+    Effect.forever(Effect.andThen(Queue.take(opened), Effect.ignore(server.ping())))
   )
 }))
 

@@ -1,6 +1,7 @@
 /** The client over real sockets: typed answers, typed failures, and streams that outlive the server. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Option, Stream } from "effect"
+import { Clock, Context, Deferred, Effect, Fiber, Layer, Option, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { ColumbaClientOptions } from "../../src/client/ColumbaClient.ts"
 import type { EventsItem } from "../../src/contracts/EventPayloads.ts"
@@ -60,6 +61,55 @@ const collecting = Effect.fnUntraced(function*(stream: Stream.Stream<EventsItem,
       return Effect.raceFirst(Deferred.await(waiter), Effect.andThen(Fiber.join(fiber), Effect.die("the stream ended")))
     })
   return { seen, reach }
+})
+
+/** WebSockets that count the attempts to connect, and tell how the last one ended. */
+const watchedSockets = () => {
+  const watched = { attempts: 0, ended: Promise.resolve(false) }
+  class Watched extends WebSocket {
+    constructor(url: string) {
+      super(url)
+      watched.attempts++
+      watched.ended = new Promise((resolve) => {
+        this.addEventListener("open", () => resolve(true))
+        this.addEventListener("close", () => resolve(false))
+      })
+    }
+  }
+  return { watched, webSocket: Watched }
+}
+
+describe("the client over WebSocket", () => {
+  it.live("opens its streams as soon as it is connected again, without a wait of their own", () =>
+    Effect.gen(function*() {
+      const storage = yield* makeStorage
+      const log = Context.get(yield* Layer.build(services({ storage })), EventLog)
+      const server = yield* startServer({ storage })
+      // The time of the client alone.
+      const clock = yield* TestClock.make()
+      const withClock = Effect.provideService(Clock.Clock, clock)
+      const { watched, webSocket } = watchedSockets()
+      let failures = 0
+      const options = { url: server.url, webSocket, onReconnect: () => void failures++ }
+      const client = yield* withClock(connectTo(ColumbaClient.layer, options))
+      const { reach } = yield* withClock(collecting(client.events.follow({ after: beginning })))
+      yield* append(log, 1, 1)
+      yield* reach(1)
+      yield* server.stop
+      /** Lets a little time pass, and an attempt to connect that begins in it end. */
+      const pass = Effect.gen(function*() {
+        const before = watched.attempts
+        yield* clock.adjust("100 millis")
+        for (let turn = 0; turn < 20; turn++) yield* Effect.yieldNow
+        return yield* Effect.promise(async () => watched.attempts > before && (await watched.ended))
+      })
+      while (failures < 15) yield* pass
+      yield* startServer({ storage, port: server.port })
+      while (!(yield* pass));
+      yield* append(log, 2, 2)
+      // No time passes any more for the client.
+      yield* reach(2)
+    }))
 })
 
 for (const [transport, layer] of Object.entries(transports)) {

@@ -1,16 +1,19 @@
 /** What ends a call, one connection of a stream, and the stream itself, on virtual time. */
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Option, Queue, Random, Schedule, Stream } from "effect"
+import type { RpcClientError } from "effect/rpc"
 import { TestClock } from "effect/testing"
 import { makeCalls } from "../../src/client/calls.ts"
 import type { Rpcs } from "../../src/client/calls.ts"
-import { endSilence, resuming, silenceMax } from "../../src/client/reconnecting.ts"
+import { endSilence, reconnectPolicy, resuming, silenceMax } from "../../src/client/reconnecting.ts"
 import { answerTimeout } from "../../src/http/Edge.ts"
 import { heartbeat } from "../../src/log/LogReader.ts"
 
 const never = (): boolean => false
 
-const connection = { isClosed: never, onReconnect: undefined }
+const connection = { isClosed: never, onReconnect: undefined, connected: Effect.never }
+
+const lost = { _tag: "RpcClientError" } as RpcClientError.RpcClientError
 
 describe("a stream that reconnects", () => {
   it.effect("takes a connection on which nothing comes, not even a heartbeat, for lost", () =>
@@ -62,6 +65,104 @@ describe("a stream that reconnects", () => {
         }))
       const exit = yield* Effect.exit(Stream.runDrain(resuming(open, never, { ...connection, isClosed: () => closed })))
       assert.isTrue(Exit.hasInterrupts(exit))
+    }))
+
+  it.effect("is opened again as soon as there is a new connection, whatever is left of its wait", () =>
+    Effect.gen(function*() {
+      const asked = yield* Queue.unbounded<number>()
+      const connections = yield* Queue.unbounded<void>()
+      let attempts = 0
+      const open = () =>
+        Stream.unwrap(Effect.gen(function*() {
+          yield* Queue.offer(asked, ++attempts)
+          return attempts < 20 ? Stream.fail(lost) : Stream.make("open")
+        }))
+      const told = { ...connection, connected: Queue.take(connections) }
+      const reading = yield* resuming(open, never, told).pipe(
+        Stream.runHead,
+        Effect.forkChild({ startImmediately: true })
+      )
+      // No time passes.
+      for (let attempt = 1; attempt < 20; attempt++) {
+        assert.strictEqual(yield* Queue.take(asked), attempt)
+        yield* Queue.offer(connections, undefined)
+      }
+      assert.deepStrictEqual(yield* Fiber.join(reading), Option.some("open"))
+    }))
+
+  it.effect("ends at once with a failure that does not pass", () =>
+    Effect.gen(function*() {
+      const refused = { _tag: "Forbidden" } as const
+      const ended = yield* Effect.flip(Stream.runDrain(resuming(() => Stream.fail(refused), never, connection)))
+      assert.strictEqual(ended, refused)
+    }))
+})
+
+/** When a client tries to connect to a server that is away from 0 to `outage`, in milliseconds; the last time it succeeds. */
+const attemptsOver = Effect.fnUntraced(function*(outage: number, input: unknown = lost) {
+  const step = yield* Schedule.toStep(reconnectPolicy)
+  const attempts: Array<number> = []
+  let now = 0
+  do {
+    const [, wait] = yield* Effect.orDie(step(now, input))
+    now += Duration.toMillis(wait)
+    attempts.push(now)
+  } while (now < outage)
+  return attempts
+})
+
+describe("a client whose server was away", () => {
+  const seeds = Array.from({ length: 1000 }, (_, index) => index)
+  const clients = (outage: number) => Effect.forEach(seeds, (seed) => Random.withSeed(attemptsOver(outage), seed))
+
+  it.effect("tries at once, and is back soon after the server is", () =>
+    Effect.gen(function*() {
+      for (const attempts of yield* clients(0)) assert.isAtMost(attempts[0]!, 250)
+      for (const outage of [250, 1_000, 3_000, 8_000, 20_000]) {
+        const late = (yield* clients(outage)).map((attempts) => attempts.at(-1)! - outage)
+        assert.isAtMost(Math.max(...late), 500 + outage * 0.75, `away for ${outage} ms`)
+        assert.isAtMost(
+          late.reduce((sum, one) => sum + one, 0) / late.length,
+          250 + outage * 0.3,
+          `away for ${outage} ms`
+        )
+      }
+    }))
+
+  it.effect("does not come back with all others at the same moment, nor ask a dead server often", () =>
+    Effect.gen(function*() {
+      for (const outage of [0, 1_000, 3_000, 8_000, 20_000, 60_000]) {
+        const all = yield* clients(outage)
+        const window = Math.max(50, outage / 50)
+        const back = all.map((attempts) => Math.floor(attempts.at(-1)! / window))
+        const most = Math.max(...back.map((place) => back.filter((other) => other === place).length))
+        // In a fiftieth of the time that the server was away come a fifth of all at most.
+        assert.isAtMost(most, outage === 0 ? 300 : 200, `away for ${outage} ms`)
+        assert.isAtMost(Math.max(...all.map(({ length }) => length)), 8 + outage / 4_000, `away for ${outage} ms`)
+      }
+    }))
+
+  it.effect("begins anew after a connection that stood, and not after one that was closed at once", () =>
+    Effect.gen(function*() {
+      const restarts = Effect.fnUntraced(function*(lasted: number) {
+        const step = yield* Schedule.toStep(reconnectPolicy)
+        const waits: Array<number> = []
+        let now = 0
+        for (let round = 0; round < 20; round++) {
+          const [, wait] = yield* Effect.orDie(step(now, lost))
+          waits.push(Duration.toMillis(wait))
+          now += Duration.toMillis(wait) + lasted
+        }
+        return waits
+      })
+      assert.isAtMost(Math.max(...(yield* restarts(1_500))), 250)
+      assert.isAtLeast((yield* restarts(100)).at(-1)!, 5_000)
+    }))
+
+  it.effect("is not asked again at once by what it refused itself", () =>
+    Effect.gen(function*() {
+      const [first] = yield* attemptsOver(0, { _tag: "TooManyStreams" })
+      assert.isAtLeast(first!, 250)
     }))
 })
 
