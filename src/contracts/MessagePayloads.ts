@@ -9,6 +9,7 @@ import {
   Emoji,
   FileContent,
   LocationContent,
+  messageText,
   OnUnknown,
   PollContent,
   textMax
@@ -47,7 +48,7 @@ export const SendMessageFields = {
   to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
     description: "A phone number with its country code, or the address of a chat as events name it"
   }),
-  text: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax))),
+  text: Schema.optionalKey(messageText(textMax)),
   location: Schema.optionalKey(LocationContent),
   contact: Schema.optionalKey(ContactContent),
   poll: Schema.optionalKey(PollContent),
@@ -78,7 +79,7 @@ export const ReactionFields = {
   emoji: Emoji.annotate({ description: "One emoji; empty to take the reaction back" })
 }
 export const EditFields = {
-  text: Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax)).annotate({
+  text: messageText(textMax).annotate({
     description: "The new text"
   })
 }

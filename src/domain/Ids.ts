@@ -52,6 +52,20 @@ export type UpstreamId = typeof UpstreamId.Type
 export const Timestamp = Schema.String.annotate({ format: "date-time" })
 export type Timestamp = typeof Timestamp.Type
 
+const timePattern = /^\d{4}-\d\d-(\d\d)T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/
+
+/**
+ * A time that a caller gives, in milliseconds since 1970; null unless it is a date of the calendar with a time of day and
+ * its zone (RFC 3339, where the seconds may be left out). Without the zone it would mean the server's, and `Date.parse` by
+ * itself takes `05/12/2026`, `5` and the 30th of February.
+ */
+export const parseTimestamp = (text: string): number | null => {
+  const [, day] = timePattern.exec(text) ?? []
+  const at = day === undefined ? Number.NaN : Date.parse(text)
+  const isOfCalendar = new Date(Date.parse(`${text.slice(0, 10)}T00:00:00Z`)).getUTCDate() === Number(day)
+  return Number.isNaN(at) || !isOfCalendar ? null : at
+}
+
 /**
  * The number of an event in the log: 1, 2, 3 … without holes, in commit order over all devices and processes. It is a
  * decimal string in JSON, because some readers lose the precision of large numbers.

@@ -3,7 +3,7 @@
  * one line, such as `20/min, 500/day, jitter 2s, recipient 10s, quiet 21:00-07:00 Asia/Jakarta`, and programs as an object.
  */
 import { DateTime, Option, Result, Schema } from "effect"
-import { Timestamp } from "./Ids.ts"
+import { parseTimestamp, Timestamp } from "./Ids.ts"
 
 /** A rate below one message in an hour is a daily cap. */
 const rateMax = 1000
@@ -53,7 +53,9 @@ export const Pacing = Schema.Struct({
   rampFrom: Schema.optionalKey(
     Timestamp.check(
       Schema.isMaxLength(64),
-      Schema.makeFilter((at) => !Number.isNaN(Date.parse(at)), { expected: "a time" })
+      Schema.makeFilter((at) => (parseTimestamp(at) ?? parseTimestamp(`${at}T00:00:00Z`)) !== null, {
+        expected: "a date, or a time with its zone"
+      })
     ).annotate({ description: "When the ramp begins; when the device was added where left out" })
   ),
   recipientSeconds: Schema.optionalKey(

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
 import { Zone } from "./Pacing.ts"
-import { ContactContent, LocationContent, OnUnknown, PollContent, textMax } from "./Send.ts"
+import { ContactContent, LocationContent, messageText, OnUnknown, PollContent, textMax } from "./Send.ts"
 
 /** `sch_` and 26 Crockford characters. */
 export const ScheduleId = Schema.String.check(Schema.isPattern(/^sch_[0-9A-Z]{26}$/u, {
@@ -20,7 +20,7 @@ export const ScheduledMessage = Schema.Struct({
   to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
     description: "A phone number with its country code, or the address of a chat as events name it"
   }),
-  text: Schema.optionalKey(Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(textMax))),
+  text: Schema.optionalKey(messageText(textMax)),
   location: Schema.optionalKey(LocationContent),
   contact: Schema.optionalKey(ContactContent),
   poll: Schema.optionalKey(PollContent),

@@ -9,7 +9,18 @@ import type { FileSource, MediaKind } from "./OutgoingFile.ts"
 import { Timestamp } from "./Ids.ts"
 import type { MessageId } from "./Ids.ts"
 
-const text = (max: number) => Schema.String.check(Schema.isMinLength(1), Schema.isMaxLength(max))
+/**
+ * What is sent is whole characters: half of a surrogate pair has no bytes to send, and U+0000 no database has in its
+ * texts.
+ */
+export const messageText = (max: number) =>
+  Schema.String.check(
+    Schema.isMinLength(1),
+    Schema.isMaxLength(max),
+    Schema.makeFilter((given) =>
+      (given.isWellFormed() && !given.includes("\0")) || "Expected whole characters, none of which is U+0000"
+    )
+  )
 
 /** WhatsApp cuts or refuses longer texts. */
 export const textMax = 65_536
@@ -20,17 +31,17 @@ const pollOptionsMax = 12
 export const LocationContent = Schema.Struct({
   latitude: Schema.Finite.check(Schema.isBetween({ minimum: -90, maximum: 90 })),
   longitude: Schema.Finite.check(Schema.isBetween({ minimum: -180, maximum: 180 })),
-  name: Schema.optionalKey(text(1000))
+  name: Schema.optionalKey(messageText(1000))
 })
 export const ContactContent = Schema.Struct({
-  name: text(256),
+  name: messageText(256),
   phone: Schema.String.check(Schema.isPattern(/^\+?[1-9]\d{6,14}$/u, {
     message: "Expected a phone number in international form"
   }))
 })
 export const PollContent = Schema.Struct({
-  question: text(255),
-  options: Schema.Array(text(100)).check(
+  question: messageText(255),
+  options: Schema.Array(messageText(100)).check(
     Schema.isMinLength(2),
     Schema.isMaxLength(pollOptionsMax),
     Schema.makeFilter((options) => new Set(options).size === options.length || "Expected options that differ")
@@ -45,16 +56,18 @@ const captionMax = 4096
 /** Either the id of an uploaded file or a URL: which of them is not left to the schema, whose refusal would say less. */
 const source = {
   file: Schema.optionalKey(FileId),
-  url: Schema.optionalKey(text(4096).annotate({ description: "Where it is fetched from when the message is sent" }))
+  url: Schema.optionalKey(
+    messageText(4096).annotate({ description: "Where it is fetched from when the message is sent" })
+  )
 }
-const caption = Schema.optionalKey(text(captionMax).annotate({ description: "The text under it" }))
+const caption = Schema.optionalKey(messageText(captionMax).annotate({ description: "The text under it" }))
 
 export const FileContent = Schema.Struct(source)
 export const CaptionedContent = Schema.Struct({ ...source, caption })
 export const DocumentContent = Schema.Struct({
   ...source,
   caption,
-  fileName: Schema.optionalKey(text(1024).annotate({ description: "The name that the recipient sees" }))
+  fileName: Schema.optionalKey(messageText(1024).annotate({ description: "The name that the recipient sees" }))
 })
 
 /** A message with a file. */

@@ -33,7 +33,9 @@ export class ScheduleInvalid extends Schema.TaggedError<ScheduleInvalid>()("Sche
   message: Schema.String
 }, { httpApiStatus: 400 }) {
   static of(daysMax: number): ScheduleInvalid {
-    return new ScheduleInvalid({ message: `scheduledAt: expected a time of the next ${daysMax} days` })
+    return new ScheduleInvalid({
+      message: `scheduledAt: expected a time of the next ${daysMax} days with its zone, like 2026-12-31T09:00:00+07:00`
+    })
   }
 }
 

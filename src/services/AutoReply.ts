@@ -12,6 +12,7 @@ import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { Message, MessageStatus } from "../domain/Message.ts"
 import { AutoReplyRepository, replyKeyPrefix } from "./AutoReplyRepository.ts"
 import { findLimit, findObstacle } from "./autoReplyRules.ts"
+import { cutText } from "./cutText.ts"
 import { HandlerFailed } from "./MessageHandler.ts"
 import type { HandlerFailure, MessageHandler, MessageReceived } from "./MessageHandler.ts"
 import { MessageRepository } from "./MessageRepository.ts"
@@ -116,11 +117,11 @@ const toFailure = ({ message, reason, retryAfter }: ReplyFailed): HandlerFailed 
 
 /** `before` is newest first. The newest that fit are kept. */
 export const makeTurns = (before: ReadonlyArray<Message>, body: string): ReadonlyArray<Turn> => {
-  const turns: Array<Turn> = [{ role: "user", text: body.slice(0, turnLengthMax) }]
+  const turns: Array<Turn> = [{ role: "user", text: cutText(body, turnLengthMax) }]
   let length = turns[0]!.text.length
   for (const { body: said, direction } of before) {
     if (said === null || said === "") continue
-    const text = said.slice(0, turnLengthMax)
+    const text = cutText(said, turnLengthMax)
     length += text.length
     if (length > conversationLengthMax) break
     turns.unshift({ role: direction === "out" ? "assistant" : "user", text })

@@ -11,6 +11,7 @@ import type { ApiKey, Scope } from "../domain/ApiKey.ts"
 import { ApiKeyNameTaken, ExpiryPassed, KeysNotAsked, ScopeNotHeld } from "../domain/ApiKeyErrors.ts"
 import type { ApiKeyNotFound, TooManyApiKeys } from "../domain/ApiKeyErrors.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { parseTimestamp } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import { digestKey, makeKeyText } from "./apiKeyText.ts"
 import { ApiKeyRepository } from "./ApiKeyRepository.ts"
@@ -61,7 +62,7 @@ export class KeyManager extends Context.Service<KeyManager, {
         if (directory.brings(wanted.name)) return yield* ApiKeyNameTaken.of(wanted.name)
         const expiresAt = wanted.expiresAt ?? null
         // Also refuses what is no time.
-        if (expiresAt !== null && !(Date.parse(expiresAt) > (yield* Clock.currentTimeMillis))) {
+        if (expiresAt !== null && !((parseTimestamp(expiresAt) ?? 0) > (yield* Clock.currentTimeMillis))) {
           return yield* ExpiryPassed.instance
         }
         const id = ApiKeyId.make(`key_${yield* random.ulid}`)

@@ -5,6 +5,7 @@
 import { Clock, Context, Effect, Layer, Option } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { parseTimestamp } from "../domain/Ids.ts"
 import type { DeviceId, MessageId, Timestamp } from "../domain/Ids.ts"
 import type { Message } from "../domain/Message.ts"
 import type { MessageNotFound } from "../domain/MessageErrors.ts"
@@ -115,9 +116,9 @@ export class MessageSender extends Context.Service<MessageSender, {
 
       const readSchedule = Effect.fnUntraced(function*(scheduledAt: Timestamp | undefined) {
         if (scheduledAt === undefined) return null
-        const at = Date.parse(scheduledAt)
+        const at = parseTimestamp(scheduledAt)
         const latest = (yield* Clock.currentTimeMillis) + scheduleDaysMax * dayMillis
-        return Number.isNaN(at) || at < 0 || at > latest
+        return at === null || at < 0 || at > latest
           ? yield* ScheduleInvalid.of(scheduleDaysMax)
           : new Date(at).toISOString()
       })

@@ -8,6 +8,7 @@ import { isVisible } from "../contracts/Authorization.ts"
 import type { VisibleDevices } from "../contracts/Authorization.ts"
 import { DeviceNotFound } from "../domain/DeviceErrors.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
+import { parseTimestamp } from "../domain/Ids.ts"
 import type { DeviceId } from "../domain/Ids.ts"
 import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import { graceSecondsDefault, ScheduleId } from "../domain/Schedule.ts"
@@ -74,8 +75,10 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
         Effect.map(sender.prepare({ device, ...message }), ({ body, chat, onUnknown }) => ({ body, chat, onUnknown }))
 
       const readUntil = (until: string) => {
-        const at = Date.parse(until)
-        return Number.isNaN(at) ? CronInvalid.of("until: expected a time") : Effect.succeed(new Date(at).toISOString())
+        const at = parseTimestamp(until)
+        return at === null
+          ? CronInvalid.of("until: expected a time with its zone, like 2026-12-31T09:00:00+07:00")
+          : Effect.succeed(new Date(at).toISOString())
       }
 
       const check = (

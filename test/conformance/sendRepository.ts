@@ -123,6 +123,18 @@ export const sendRepositoryConformance = (
         assert.notInclude(yield* Effect.map(sends.doubtful, (all) => all.map((one) => one.send.deviceId)), id)
       }))
 
+    it.effect("what holds characters that no database text can have is claimed, and holds up nothing", () =>
+      Effect.gen(function*() {
+        const sends = yield* SendRepository
+        const { epoch, id } = yield* owned
+        const texts = ["a\0b", "\ud83d", "says \"file\":{\"url\":\"x\"}", "behind them"]
+        for (const [at, text] of texts.entries()) yield* sends.accept(newSend(id, text, { chat: chat(at) }))
+        const claimed = yield* Effect.forEach(texts, () => sends.claim(id, epoch))
+        assert.deepStrictEqual(claimed.map(textOf), texts)
+        const swept = yield* claimed.length === 0 ? Effect.succeed([]) : sends.held
+        assert.deepStrictEqual(swept.filter(({ deviceId }) => deviceId === id), [], "none of them is fetched")
+      }))
+
     it.effect("an owner whose claim of the device is over claims nothing, and gives nothing back", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository

@@ -66,6 +66,69 @@ describe("sending over HTTP", () => {
       assert.strictEqual((yield* get("/messages?status=scheduled")).body.items.length, 1)
     }))
 
+  it.live("refuses texts that are no whole characters, wherever a message has one, and stores nothing", () =>
+    Effect.gen(function*() {
+      const { device, get, post, server } = yield* setup()
+      const file = { url: "https://example.com/x" }
+      for (const text of ["a\0b", "\ud83d", "\udc4d then", "cut \ud83d"]) {
+        const messages: ReadonlyArray<Json> = [
+          { text },
+          { location: { latitude: 1, longitude: 1, name: text } },
+          { contact: { name: text, phone: "+6281298765432" } },
+          { poll: { question: text, options: ["a", "b"] } },
+          { poll: { question: "which", options: ["a", text] } },
+          { image: { ...file, caption: text } },
+          { document: { ...file, fileName: text } }
+        ]
+        for (const message of messages) {
+          const { body, status } = yield* post({ to, ...message as object })
+          assert.deepStrictEqual([status, body._tag], [400, "RequestInvalid"], JSON.stringify(message))
+          assert.include(body.message, "whole characters")
+        }
+        const url = `${server.url}/api/v1`
+        const again = { device: device.id, message: { to, text }, cron: "0 9 * * *", zone: "UTC" }
+        const edit = `${url}/messages/msg_${"0".repeat(25)}1/edit`
+        for (const [path, json] of [[`${url}/schedules`, again], [edit, { text }]] as const) {
+          assert.strictEqual((yield* ask(path, { method: "POST", json })).body._tag, "RequestInvalid", path)
+        }
+      }
+      assert.strictEqual((yield* post({ to, text: "👍🏽 whole, and a \u200d joiner" })).status, 202)
+      assert.lengthOf((yield* get("/messages")).body.items, 1)
+    }))
+
+  it.live("takes a time only with its date and its zone, so that nothing goes at another time than was meant", () =>
+    Effect.gen(function*() {
+      const { get, post } = yield* setup()
+      const day = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10)
+      const wrong = [
+        "5",
+        "2026",
+        day,
+        "05/12/2026",
+        `${day} 09:00`,
+        `${day}T09:00:00`,
+        `${day}T09`,
+        `${day}T25:00:00Z`,
+        "2026-02-30T09:00:00Z",
+        `${day}T09:00:00+0700 (WIB)`,
+        "tomorrow",
+        ""
+      ]
+      for (const scheduledAt of wrong) {
+        const { body, status } = yield* post({ to, text: "x", scheduledAt })
+        assert.deepStrictEqual([status, body._tag], [400, "ScheduleInvalid"], scheduledAt)
+      }
+      assert.deepStrictEqual((yield* get("/messages")).body.items, [])
+      const right: ReadonlyArray<readonly [given: string, stored: string]> = [
+        [`${day}T09:00:00Z`, `${day}T09:00:00.000Z`],
+        [`${day}T09:00:00.123456Z`, `${day}T09:00:00.123Z`],
+        [`${day}T09:00+07:00`, `${day}T02:00:00.000Z`]
+      ]
+      for (const [scheduledAt, stored] of right) {
+        assert.strictEqual((yield* post({ to, text: "x", scheduledAt })).body.sending?.scheduledAt, stored, scheduledAt)
+      }
+    }))
+
   it.live("what the account has sent elsewhere is what a message waits for, where that is longer", () =>
     Effect.gen(function*() {
       let wait = 0

@@ -9,6 +9,7 @@
  */
 import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
+import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import { isFetched } from "../../domain/Send.ts"
 import type { SendReason } from "../../domain/Send.ts"
@@ -17,6 +18,7 @@ import { Condition } from "../../services/Condition.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
+import { RepeatedWarnings } from "../../services/RepeatedWarnings.ts"
 import { recordOutcome, sentAs } from "../../services/sendDrafts.ts"
 import type { SendOutcome } from "../../services/sendDrafts.ts"
 import { heldAfter, SendRepository } from "../../services/SendRepository.ts"
@@ -64,6 +66,7 @@ export const make = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const fibers = yield* FiberSet.make<void>()
   const files = yield* SendFiles.make(sends)
+  const warnings = new RepeatedWarnings()
   const lanes = new Map<DeviceId, Lane>()
   const work = new Condition()
   /** What was claimed and has not ended. */
@@ -244,6 +247,10 @@ export const make = Effect.fnUntraced(function*(
     if (Exit.isFailure(claimed) || claimed.value === null) yield* pacing.giveBack(cell)
     lane.claiming = false
     if (Exit.isFailure(claimed)) {
+      yield* warnings.warn("claim", "Messages could not be claimed for sending; tried again", {
+        device: id,
+        reason: describeCause(claimed.cause)
+      })
       unansweredUntil = now() + unansweredMillis
       active = true
       lane.pausedUntil = now() + retryMillis
@@ -366,3 +373,8 @@ export const make = Effect.fnUntraced(function*(
     })
   )
 })
+
+const describeCause = (cause: Cause.Cause<StorageUnavailable>): string => {
+  const error = Cause.squash(cause)
+  return error instanceof StorageUnavailable ? error.message : describeDefect(error)
+}

@@ -5,6 +5,7 @@
  */
 import { Duration, Effect, Layer, Redacted } from "effect"
 import OpenAI, { APIConnectionError, APIConnectionTimeoutError, APIError, APIUserAbortError } from "openai"
+import { cutText } from "../../services/cutText.ts"
 import { ReplyFailed, replyLengthMax, ReplyModel } from "../../services/ReplyModel.ts"
 
 /** A long answer of a slow model. */
@@ -77,7 +78,7 @@ const read = async (
       ? failed("unreadable", "the model's answer is not in the form of chat completions")
       : failed("unavailable", "the model's answer broke off")
   }
-  const answer = text.slice(0, replyLengthMax).replaceAll("\0", "").trim()
+  const answer = cutText(text, replyLengthMax).replaceAll("\0", "").trim()
   if (answer === "") throw failed("unreadable", "the model's answer is empty")
   return answer
 }

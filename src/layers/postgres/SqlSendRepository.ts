@@ -158,6 +158,8 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         const send = yield* find(id, visible)
         return send === null ? null : { done: false, send }
       }, answered("cancel a message")),
+      // Whether there is a URL is seen in the text of the content: to take it apart fails for texts with U+0000 and the like, and
+      // quotes within texts are escaped.
       claim: (device, epoch, resting = []) =>
         sql.unsafe<SendRow & { readonly limited: boolean }>(
           `with next as (
@@ -170,7 +172,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
             order by n.due_at, n.ordinal limit 1 for update skip locked
           )
           update sends s set state = 'sending', epoch = $2, attempts = s.attempts + 1, claimed_at = ${now}, updated_at = ${now},
-            fetching = s.content -> 'content' -> 'file' ->> 'url' is not null
+            fetching = s.content::text like '%"file":{"url":%'
           from next, devices d
           where s.id = next.id and s.state = 'pending' and d.id = $1 and d.epoch = $2
           returning ${sendColumns}, exists (

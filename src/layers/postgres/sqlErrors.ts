@@ -84,6 +84,6 @@ export const unavailable = (operation: string) =>
     (error) =>
       Effect.andThen(
         Effect.logDebug(`The database did not ${operation}: ${describe(error)}`),
-        Effect.fail(StorageUnavailable.of(operation))
+        Effect.fail(StorageUnavailable.of(operation, isDataError(error) ? describe(error) : null))
       )
   ) as Effect.Effect<A, Exclude<E, SqlError.SqlError> | StorageUnavailable, R>

@@ -56,6 +56,14 @@ describe("the model's answer", () => {
       yield* until("the request was ended", Effect.sync(() => server.abandoned() === 1))
     }))
 
+  it.live("that is cut ends with a whole character", () =>
+    Effect.gen(function*() {
+      const server = yield* OpenAiServer.start(OpenAiServer.says(`x${"😀".repeat(replyLengthMax)}`))
+      const answer = yield* ask(server)
+      assert.isTrue(answer.isWellFormed())
+      assert.lengthOf(answer, replyLengthMax - 1)
+    }))
+
   it.live("that is none has a reason, which says whether to ask again, and repeats nothing that was said", () =>
     Effect.gen(function*() {
       const echoing = { error: { message: `${secret} ${key}`, code: `bad ${secret}` } }
