@@ -52,6 +52,8 @@ export interface Settings {
   readonly cluster: { readonly host: string; readonly port: number; readonly lease: Duration.Duration } | null
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
+  /** How long a handler may take for a message. */
+  readonly handlerTimeout: Duration.Duration
   /** The language model that answers messages; null: none. */
   readonly openAi:
     | { readonly apiKey: Redacted.Redacted<string>; readonly baseUrl: string; readonly model: string }
@@ -201,6 +203,7 @@ const derive = (values: Values): Settings => ({
     ? null
     : { host: values.nodeHost, port: values.nodePort, lease: values.clusterLease },
   handlers: values.handlers,
+  handlerTimeout: values.handlerTimeout,
   openAi: values.openaiKey === null
     ? null
     : { apiKey: values.openaiKey, baseUrl: values.openaiUrl, model: values.openaiModel },

@@ -130,13 +130,24 @@ export const nodePort = (given: string): number | null => {
   return port === 0 ? null : port
 }
 
+/** Above, a message would be returned to the broker before its handler has failed. */
+const handlerTimeoutMax = Duration.minutes(15)
+
+export const handlerTimeout = (given: string): Duration.Duration | null =>
+  durationWithin(given, Duration.seconds(1), handlerTimeoutMax)
+
 /** Below, a third of it is less than one attempt at a database that does not answer takes. */
 const clusterLeaseMin = Duration.seconds(6)
 const clusterLeaseMax = Duration.minutes(5)
 
-export const clusterLease = (given: string): Duration.Duration | null => {
-  const lease = Option.getOrNull(Duration.fromInput(given as Duration.Input))
-  return lease !== null && Duration.between(lease, { minimum: clusterLeaseMin, maximum: clusterLeaseMax })
-    ? lease
-    : null
+export const clusterLease = (given: string): Duration.Duration | null =>
+  durationWithin(given, clusterLeaseMin, clusterLeaseMax)
+
+const durationWithin = (
+  given: string,
+  minimum: Duration.Duration,
+  maximum: Duration.Duration
+): Duration.Duration | null => {
+  const time = Option.getOrNull(Duration.fromInput(given as Duration.Input))
+  return time !== null && Duration.between(time, { minimum, maximum }) ? time : null
 }

@@ -13,6 +13,7 @@ import {
   apiKeys,
   byteSize,
   clusterLease,
+  handlerTimeout,
   corsOrigins,
   count,
   demoDevicesMax,
@@ -189,6 +190,11 @@ export const variables = {
     expected: "a comma list of paths of modules, like ./handlers/orders.ts",
     about: "modules with handlers of incoming messages, for the role consumer",
     unset: "none"
+  }),
+  handlerTimeout: variable("COLUMBA_HANDLER_TIMEOUT", parsed(handlerTimeout), Duration.minutes(2), {
+    expected: "a time from '1 second' to '15 minutes'",
+    about: "how long a handler may take for a message until that counts as a failure; ten of them make a dead letter",
+    fallback: "2 minutes"
   }),
   openaiKey: variable("OPENAI_API_KEY", secretText, null, {
     expected: "a key",

@@ -9,8 +9,15 @@ export interface ConsumerSettings {
   readonly retryMax: Duration.Duration
   /** Whoever asks for more patience is not followed: a message holds a place among those that are in flight. */
   readonly retryAfterMax: Duration.Duration
-  /** A handler that calls others is given their time and more; then it has failed. */
+  /** A handler that calls others is given their time and more; then it has failed. `COLUMBA_HANDLER_TIMEOUT`. */
   readonly handlerTimeout: Duration.Duration
+  /** Of what it writes: a transaction is open meanwhile. Less than what the database has to answer in. */
+  readonly commitTimeout: Duration.Duration
+  /**
+   * A message that was delivered so long ago goes back to the broker, whatever it waits for. Brokers close the channel of a
+   * consumer that holds one for 30 minutes, and then all that it holds has been delivered once more.
+   */
+  readonly holdMax: Duration.Duration
 }
 
 export const ConsumerSettings = Context.Reference<ConsumerSettings>("columba/services/ConsumerSettings", {
@@ -19,6 +26,8 @@ export const ConsumerSettings = Context.Reference<ConsumerSettings>("columba/ser
     retryMin: Duration.seconds(1),
     retryMax: Duration.minutes(1),
     retryAfterMax: Duration.minutes(5),
-    handlerTimeout: Duration.minutes(2)
+    handlerTimeout: Duration.minutes(2),
+    commitTimeout: Duration.seconds(10),
+    holdMax: Duration.minutes(25)
   })
 })

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Redacted } from "effect"
+import { Duration, Redacted } from "effect"
 import { listNotes, listParts } from "../../src/bin/parts.ts"
 import { Screen, statLines } from "../../src/bin/screen.ts"
 import type { Reading } from "../../src/bin/screen.ts"
@@ -29,6 +29,7 @@ const settings: Settings = {
   roles: new Set(["api", "devices", "consumer", "scheduler"]),
   retention: null,
   handlers: [],
+  handlerTimeout: Duration.minutes(2),
   openAi: null,
   media: null,
   pacing: {},

@@ -10,12 +10,21 @@ export class ChatOrder {
       const before = this.#tails.get(chat)
       const done = Deferred.makeUnsafe<void>()
       this.#tails.set(chat, done)
-      return (before === undefined ? work : Effect.andThen(Deferred.await(before), work)).pipe(
-        Effect.ensuring(Effect.sync(() => {
-          Deferred.doneUnsafe(done, Effect.void)
-          if (this.#tails.get(chat) === done) this.#tails.delete(chat)
-        }))
+      const end = Effect.sync(() => {
+        Deferred.doneUnsafe(done, Effect.void)
+        if (this.#tails.get(chat) === done) this.#tails.delete(chat)
+      })
+      if (before === undefined) return Effect.ensuring(work, end)
+      let begun = false
+      const begin = Effect.suspend(() => {
+        begun = true
+        return work
+      })
+      // Given up while it waits: those behind it go on waiting for the one before.
+      const leave = Effect.suspend(() =>
+        begun ? end : Effect.asVoid(Effect.forkDetach(Effect.andThen(Deferred.await(before), end)))
       )
+      return Effect.ensuring(Effect.andThen(Deferred.await(before), begin), leave)
     })
   }
 }

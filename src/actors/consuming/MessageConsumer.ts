@@ -43,8 +43,8 @@ export const make = Effect.fnUntraced(function*(
 
   const attempt = Effect.fnUntraced(function*(handler: MessageHandler, event: MessageReceived, entry: InboxEntry) {
     if (yield* inbox.isDone(handler.name, event.id)) return yield* count(handler, "repeated")
-    const commit = yield* within(handler.handle(event), settings.handlerTimeout)
-    const ran = yield* inbox.once(entry, commit)
+    const commit = yield* within(handler.handle(event), settings.handlerTimeout, "no answer")
+    const ran = yield* inbox.once(entry, within(commit, settings.commitTimeout, "the commit did not end"))
     yield* count(handler, ran ? "handled" : "repeated")
   })
 
@@ -105,10 +105,14 @@ export const make = Effect.fnUntraced(function*(
   yield* source.start(take)
 })
 
-const within = <A>(work: Effect.Effect<A, HandlerFailure>, time: Duration.Duration): Effect.Effect<A, HandlerFailure> =>
+const within = <A>(
+  work: Effect.Effect<A, HandlerFailure>,
+  time: Duration.Duration,
+  otherwise: string
+): Effect.Effect<A, HandlerFailure> =>
   Effect.timeoutOrElse(work, {
     duration: time,
-    orElse: () => Effect.fail(HandlerFailed.of(`no answer within ${Duration.format(time)}`))
+    orElse: () => Effect.fail(HandlerFailed.of(`${otherwise} within ${Duration.format(time)}`))
   })
 
 /** Given up by one handler counts most, so that it becomes a dead letter; the handlers that are done stay so. */

@@ -9,6 +9,7 @@ import * as LogSource from "../../actors/consuming/LogSource.ts"
 import * as MessageConsumer from "../../actors/consuming/MessageConsumer.ts"
 import * as AutoReply from "../../services/AutoReply.ts"
 import type { AutoReplyRepository } from "../../services/AutoReplyRepository.ts"
+import { ConsumerSettings } from "../../services/ConsumerSettings.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { MessageHandler } from "../../services/MessageHandler.ts"
 import type { MessageInbox } from "../../services/MessageInbox.ts"
@@ -57,7 +58,10 @@ export const consume = Effect.fnUntraced(function*(
   }
   const guarded = broker?.guarded ?? null
   const source = guarded === null ? yield* LogSource.make : yield* makeRabbitSource(guarded)
-  yield* MessageConsumer.make(source, handlers)
+  yield* Effect.provideService(MessageConsumer.make(source, handlers), ConsumerSettings, {
+    ...(yield* ConsumerSettings),
+    handlerTimeout: settings.handlerTimeout
+  })
 })
 
 const makeRabbitSource = (guarded: NonNullable<Broker["guarded"]>) =>

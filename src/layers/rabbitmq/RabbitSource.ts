@@ -11,6 +11,7 @@ import type { Channel, ChannelModel, ConsumeMessage } from "amqplib"
 import { Deferred, Duration, Effect, FiberSet, Option, Queue, Schedule, Schema } from "effect"
 import type { Scope } from "effect"
 import { Event } from "../../domain/Event.ts"
+import { ConsumerSettings } from "../../services/ConsumerSettings.ts"
 import type { MessageReceived } from "../../services/MessageHandler.ts"
 import type { MessageSource } from "../../services/MessageSource.ts"
 import { closeQuietly } from "./channels.ts"
@@ -31,6 +32,7 @@ const reopen = Schedule.min([Schedule.exponential("200 millis", 2), Schedule.spa
 export const make = Effect.gen(function*() {
   const rabbit = yield* RabbitMq
   const guard = yield* TopologyGuard
+  const settings = yield* ConsumerSettings
   let state = "connecting"
 
   const start: MessageSource["start"] = Effect.fnUntraced(function*(take) {
@@ -40,11 +42,18 @@ export const make = Effect.gen(function*() {
         yield* Effect.logWarning(`A message in '${incomingQueue}' cannot be read; it becomes a dead letter`)
         return channel.reject(message, false)
       }
-      const handled = yield* take(event)
-      if (handled._tag === "Done") return channel.ack(message)
-      if (handled.verdict._tag === "Dead") return channel.reject(message, false)
-      yield* Effect.sleep(handled.verdict.after)
-      channel.reject(message, true)
+      const settled = Effect.flatMap(take(event), (handled) => {
+        if (handled._tag === "Done") return Effect.succeed("ack" as const)
+        return handled.verdict._tag === "Dead"
+          ? Effect.succeed("dead" as const)
+          : Effect.as(Effect.sleep(handled.verdict.after), "again" as const)
+      })
+      const next = yield* Effect.timeoutOrElse(settled, {
+        duration: settings.holdMax,
+        orElse: () => Effect.succeed("again" as const)
+      })
+      if (next === "ack") channel.ack(message)
+      else channel.reject(message, next === "again")
     })
 
     /** One channel from its opening to its end; its messages come again then. */

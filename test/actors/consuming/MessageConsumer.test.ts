@@ -1,7 +1,8 @@
 /** What becomes of messages whose handlers fail, hang and crash, on the virtual clock; and when they are tried again. */
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer } from "effect"
+import { Duration, Effect, Fiber, Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { ChatOrder } from "../../../src/actors/consuming/ChatOrder.ts"
 import { judge, retryDelay } from "../../../src/actors/consuming/attempts.ts"
 import * as LogSource from "../../../src/actors/consuming/LogSource.ts"
 import * as MessageConsumer from "../../../src/actors/consuming/MessageConsumer.ts"
@@ -96,6 +97,48 @@ describe("a message", () => {
       const [failure] = yield* inbox.failures([first.id])
       assert.strictEqual(failure?.message, "no answer within 2m")
     }).pipe(Effect.provide(services)))
+})
+
+describe("the messages of a chat", () => {
+  it.effect("whose commit never ends has failed too, and those behind it come next", () =>
+    Effect.gen(function*() {
+      const give = yield* handOver([
+        handlerOf("writer", ({ data: { body } }) => Effect.succeed(body === "message 1" ? Effect.never : Effect.void))
+      ])
+      const chat = (event: MessageReceived): MessageReceived => ({ ...event, data: { ...event.data, chat: "one" } })
+      const first = chat(eventOf(1))
+      const hanging = yield* Effect.forkChild(give(first))
+      const behind = yield* Effect.forkChild(give(chat(eventOf(2))))
+      yield* TestClock.adjust("10 seconds")
+      assert.deepInclude(yield* Fiber.join(hanging), { _tag: "Failed", attempts: 1 })
+      assert.deepStrictEqual(yield* Fiber.join(behind), { _tag: "Done" })
+      const inbox = yield* MessageInbox
+      const [failure] = yield* inbox.failures([first.id])
+      assert.strictEqual(failure?.message, "the commit did not end within 10s")
+    }).pipe(Effect.provide(services)))
+
+  it.effect("are handled one after another also when one of them is given up while it waits", () =>
+    Effect.gen(function*() {
+      const order = new ChatOrder()
+      const told: Array<string> = []
+      const open = yield* Latch.make()
+      const begin = (name: string, work: Effect.Effect<void>) =>
+        Effect.forkChild(
+          order.run("chat", Effect.andThen(work, Effect.sync(() => void told.push(name)))),
+          { startImmediately: true }
+        )
+      const first = yield* begin("first", open.await)
+      const second = yield* begin("second", Effect.void)
+      const third = yield* begin("third", Effect.void)
+      yield* Fiber.interrupt(second)
+      yield* TestClock.adjust("1 second")
+      assert.deepStrictEqual(told, [], "the third waits for the first")
+      yield* open.open
+      yield* Effect.forEach([first, third], Fiber.join)
+      assert.deepStrictEqual(told, ["first", "third"])
+      yield* begin("fourth", Effect.void)
+      assert.deepStrictEqual(told, ["first", "third", "fourth"], "nothing is left behind")
+    }))
 })
 
 describe("a consumer of the log", () => {

@@ -72,6 +72,7 @@ const consuming = Effect.fnUntraced(function*(options: {
   readonly databaseUrl: string
   readonly refuse?: (body: string) => HandlerFailed | null
   readonly work?: (body: string) => Effect.Effect<void>
+  readonly holdMax?: Duration.Duration
 }): Effect.fn.Return<Consuming, never, Scope.Scope> {
   const { databaseUrl, url } = options
   const base = yield* Layer.build(Layer.fresh(
@@ -99,7 +100,11 @@ const consuming = Effect.fnUntraced(function*(options: {
     })
   }
   yield* Effect.flatMap(RabbitSource.make, (source) => MessageConsumer.make(source, [handler])).pipe(
-    Effect.provideService(ConsumerSettings, { ...(yield* ConsumerSettings), ...quick }),
+    Effect.provideService(ConsumerSettings, {
+      ...(yield* ConsumerSettings),
+      ...quick,
+      ...(options.holdMax === undefined ? {} : { holdMax: options.holdMax })
+    }),
     Effect.provideContext(base)
   )
   const rabbit = Context.get(base, RabbitMq.RabbitMq)
@@ -249,6 +254,30 @@ describe("the consumer", () => {
       yield* until("all are handled", Effect.map(rows, (all) => all.length >= 200))
       assert.deepStrictEqual(yield* rows, bodies)
       yield* until("all are acknowledged", Effect.map(depths, ([incoming, gone]) => incoming + gone === 0))
+    }))
+
+  it.live("what is held too long goes back to the broker by itself, before that closes the channel with all it holds", () =>
+    Effect.gen(function*() {
+      const twice = yield* Deferred.make<void>()
+      const begun: Array<string> = []
+      let hangs = true
+      const { depths, publish, readiness, rows } = yield* consuming({
+        url: yield* freshVhost,
+        databaseUrl: yield* freshDatabase,
+        holdMax: Duration.seconds(1),
+        work: (body) => {
+          begun.push(body)
+          if (begun.filter((one) => one === "hangs").length === 2) Deferred.doneUnsafe(twice, Exit.void)
+          return hangs && body === "hangs" ? Effect.never : Effect.void
+        }
+      })
+      yield* publish(makeEvent("hangs", "621@s.whatsapp.net"), makeEvent("elsewhere"))
+      yield* Deferred.await(twice)
+      assert.deepStrictEqual(yield* rows, ["elsewhere"])
+      hangs = false
+      yield* until("both are handled", Effect.map(rows, (all) => all.length === 2))
+      yield* until("both are acknowledged", Effect.map(depths, ([incoming, gone]) => incoming + gone === 0))
+      assert.include(yield* readiness, "running")
     }))
 
   it.live("handles the messages of one chat in order, and of other chats meanwhile", () =>
