@@ -59,6 +59,11 @@ const add = Command.make("add", {
     Flag.withDescription("no occurrence is later than this time"),
     Flag.withMetavar("time"),
     Flag.optional
+  ),
+  key: Flag.String("idempotency-key").pipe(
+    Flag.withDescription("makes repeats of the command one recurring send, for 24 hours"),
+    Flag.withMetavar("key"),
+    Flag.optional
   )
 }, (flags) =>
   withClient(flags, (client) =>
@@ -67,7 +72,8 @@ const add = Command.make("add", {
       message: { to: flags.to, text: flags.text },
       cron: flags.cron,
       zone: flags.zone,
-      ...given("until", flags.until)
+      ...given("until", flags.until),
+      ...given("idempotencyKey", flags.key)
     }))).pipe(Effect.flatMap((schedule) => say(flags, schedule)))).pipe(
     Command.withDescription("Sends a text at recurring times"),
     Command.withExamples([{

@@ -8,8 +8,15 @@ import { CursorInvalid, MessageNotFound } from "../domain/MessageErrors.ts"
 import { Zone } from "../domain/Pacing.ts"
 import { CronText, GraceSeconds, Schedule, ScheduledMessage, ScheduleId } from "../domain/Schedule.ts"
 import { CronInvalid, ScheduleEnded, ScheduleNotFound, TooManySchedules } from "../domain/ScheduleErrors.ts"
-import { ContentInvalid, ContentUnsupported, RecipientInvalid, ScheduleInvalid } from "../domain/SendErrors.ts"
+import {
+  ContentInvalid,
+  ContentUnsupported,
+  IdempotencyKeyReused,
+  RecipientInvalid,
+  ScheduleInvalid
+} from "../domain/SendErrors.ts"
 import { schedule } from "./examples.ts"
+import { IdempotencyField } from "./MessagePayloads.ts"
 import * as Operation from "./Operation.ts"
 import { Cursor, PageLimit } from "./Paging.ts"
 
@@ -74,6 +81,11 @@ export const scheduleOperations = [
       "The next occurrence is stored as a scheduled message, which can be read, and cancelled to leave it out. One that " +
       "is not sent within its grace, or before the occurrence after it is due, has expired: there is never a burst of old " +
       "ones.",
+    headers: {
+      idempotencyKey: IdempotencyField.idempotencyKey.annotate({
+        description: "Makes repeats of the request one recurring send, for 24 hours: each gets the answer of the first"
+      })
+    },
     body: CreateFields,
     bodyExample: {
       device: schedule.deviceId,
@@ -83,7 +95,7 @@ export const scheduleOperations = [
     },
     success: Schedule.pipe(HttpApiSchema.status(201)),
     example: schedule,
-    errors: [...refused, TooManySchedules, StorageUnavailable]
+    errors: [...refused, IdempotencyKeyReused, TooManySchedules, StorageUnavailable]
   }),
   Operation.get("Schedules", "List", "/schedules", {
     scope: "read",

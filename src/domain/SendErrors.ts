@@ -120,7 +120,7 @@ export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReuse
 }, { httpApiStatus: 422 }) {
   static of(): IdempotencyKeyReused {
     return new IdempotencyKeyReused({
-      message: "This Idempotency-Key was used for another message of this device; use a new one for a new message"
+      message: "This Idempotency-Key was used for another request of this device; use a new one for a new request"
     })
   }
 }

@@ -16,12 +16,14 @@ import type { Schedule, ScheduledMessage } from "../domain/Schedule.ts"
 import { CronInvalid, ScheduleEnded, ScheduleNotFound } from "../domain/ScheduleErrors.ts"
 import type { TooManySchedules } from "../domain/ScheduleErrors.ts"
 import type { SendBody } from "../domain/Send.ts"
+import type { IdempotencyKeyReused } from "../domain/SendErrors.ts"
 import type { Page } from "./DeviceRepository.ts"
+import { digest } from "./EventIdentity.ts"
 import { MessageSender } from "./MessageSender.ts"
 import type { RequestFailure } from "./MessageSender.ts"
 import { parseCron, planOccurrence } from "./occurrences.ts"
-import { planMove, ScheduleRepository } from "./ScheduleRepository.ts"
-import type { StoredSchedule } from "./ScheduleRepository.ts"
+import { asInserted, planMove, ScheduleRepository } from "./ScheduleRepository.ts"
+import type { Inserted, ScheduleFields, StoredSchedule } from "./ScheduleRepository.ts"
 
 export interface NewSchedule {
   readonly device: DeviceId
@@ -30,6 +32,7 @@ export interface NewSchedule {
   readonly zone: string
   readonly until?: string | undefined
   readonly graceSeconds?: number | undefined
+  readonly idempotencyKey?: string | undefined
 }
 
 export interface ScheduleEdit {
@@ -44,10 +47,11 @@ export interface ScheduleEdit {
 type Missing = ScheduleNotFound | StorageUnavailable
 
 export class ScheduleManager extends Context.Service<ScheduleManager, {
+  /** Returns once it is stored. A repeat with the same key gets the same schedule, as it was answered first. */
   readonly create: (
     schedule: NewSchedule,
     visible: VisibleDevices
-  ) => Effect.Effect<Schedule, RequestFailure | CronInvalid | TooManySchedules>
+  ) => Effect.Effect<Schedule, RequestFailure | CronInvalid | TooManySchedules | IdempotencyKeyReused>
   readonly list: (options: {
     readonly device?: DeviceId | undefined
     readonly visible?: VisibleDevices
@@ -104,22 +108,38 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
       })
 
       return ScheduleManager.of({
-        create: Effect.fn("ScheduleManager.create")(function*(wanted, visible) {
+        create: Effect.fn("ScheduleManager.create")(function*({ idempotencyKey: key, ...wanted }, visible) {
           if (!isVisible(visible, wanted.device)) return yield* DeviceNotFound.of(wanted.device)
           const until = wanted.until === undefined ? null : yield* readUntil(wanted.until)
-          yield* check({ ...wanted, until }, yield* Clock.currentTimeMillis)
-          const message = yield* prepare(wanted.device, wanted.message)
-          const stored = yield* schedules.insert({
-            ...message,
-            id: ScheduleId.make(`sch_${yield* random.ulid}`),
+          const fields = {
+            ...(yield* prepare(wanted.device, wanted.message)),
             deviceId: wanted.device,
             cron: wanted.cron.trim(),
             zone: wanted.zone,
             until,
             graceSeconds: wanted.graceSeconds ?? graceSecondsDefault,
             paused: false
-          })
-          return yield* plan(stored)
+          }
+          const idempotency = key === undefined ? undefined : { key, digest: digestOf(fields) }
+          // What had times to come when it was asked for first may have none any more.
+          const known = yield* Effect.catch(
+            Effect.as(check(fields, yield* Clock.currentTimeMillis), null),
+            (error) =>
+              Effect.flatMap(
+                idempotency === undefined ? Effect.succeed(null) : schedules.repeated(wanted.device, idempotency),
+                (found) => found === null ? Effect.fail(error) : Effect.succeed(found)
+              )
+          )
+          const id = ScheduleId.make(`sch_${yield* random.ulid}`)
+          const inserted: Inserted = known === null
+            ? yield* schedules.insert({ ...fields, id }, idempotency)
+            : { _tag: "Repeated", known }
+          // Of a repeat too: the process may have died before it was planned.
+          const stored = inserted._tag === "New" ? inserted.schedule : yield* schedules.get(inserted.known.id)
+          if (stored !== null && isUnplanned(stored)) {
+            yield* schedules.advance(planMove(stored, Date.parse(stored.createdAt)))
+          }
+          return firstAnswer(asInserted(fields, inserted._tag === "New" ? inserted.schedule : inserted.known))
         }),
         list: (options) =>
           Effect.map(schedules.list(options), ({ items, next }) => ({ items: items.map(toSchedule), next })),
@@ -150,6 +170,25 @@ export class ScheduleManager extends Context.Service<ScheduleManager, {
       })
     })
   ).pipe(Layer.provide(SecureRandom.layerWebCrypto))
+}
+
+/** Equal for requests that say the same. */
+const digestOf = ({ body: { content, mentions }, chat, cron, graceSeconds, onUnknown, until, zone }: ScheduleFields) =>
+  digest(JSON.stringify([chat, content, mentions, onUnknown, cron, zone, until, graceSeconds]))
+
+const isUnplanned = ({ endReason, lastAt, nextAt, revision }: StoredSchedule): boolean =>
+  revision === 0 && nextAt === null && lastAt === null && endReason === null
+
+/** What was answered when it was made: everybody who plans from its creation comes to the same occurrence. */
+const firstAnswer = (stored: StoredSchedule): Schedule => {
+  const { end, next } = planMove(stored, Date.parse(stored.createdAt))
+  return toSchedule({
+    ...stored,
+    nextAt: next === null ? null : new Date(next.at).toISOString(),
+    nextId: next?.id ?? null,
+    endReason: end,
+    endedAt: end === null ? null : stored.createdAt
+  })
 }
 
 const place = (at: string | null, messageId: StoredSchedule["nextId"]) =>

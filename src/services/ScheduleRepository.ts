@@ -11,6 +11,7 @@ import type { CursorInvalid } from "../domain/MessageErrors.ts"
 import type { ScheduleEndReason, ScheduleId } from "../domain/Schedule.ts"
 import type { TooManySchedules } from "../domain/ScheduleErrors.ts"
 import type { OnUnknown, SendBody } from "../domain/Send.ts"
+import type { IdempotencyKeyReused } from "../domain/SendErrors.ts"
 import { digest, formatMessageId } from "./EventIdentity.ts"
 import type { Page } from "./DeviceRepository.ts"
 import { planOccurrence } from "./occurrences.ts"
@@ -45,6 +46,41 @@ export interface StoredSchedule extends Omit<ScheduleFields, "body"> {
   readonly updatedAt: Timestamp
 }
 
+export interface Idempotency {
+  readonly key: string
+  /** Of all that the request says, as a UUID. */
+  readonly digest: string
+}
+
+/** What is left of the first request with a key. */
+export interface KnownSchedule {
+  readonly id: ScheduleId
+  readonly createdAt: Timestamp
+}
+
+export type Inserted =
+  | { readonly _tag: "New"; readonly schedule: StoredSchedule }
+  | { readonly _tag: "Repeated"; readonly known: KnownSchedule }
+
+/** As it was inserted, out of a request that says the same. */
+export const asInserted = (
+  fields: ScheduleFields & { readonly deviceId: DeviceId },
+  { createdAt, id }: KnownSchedule
+): StoredSchedule => ({
+  ...fields,
+  id,
+  revision: 0,
+  nextAt: null,
+  nextId: null,
+  lastAt: null,
+  lastId: null,
+  skipped: 0,
+  endedAt: null,
+  endReason: null,
+  createdAt,
+  updatedAt: createdAt
+})
+
 /** From one occurrence to the next. */
 export interface ScheduleMove {
   readonly schedule: StoredSchedule
@@ -78,10 +114,19 @@ export const schedulesMax = 10_000
 export const dueMax = 200
 
 export class ScheduleRepository extends Context.Service<ScheduleRepository, {
-  /** Without an occurrence yet. */
+  /**
+   * Without an occurrence yet. All requests of 24 hours with one key for one device are one schedule: a repeat gets which one it
+   * is, also where it was deleted since.
+   */
   readonly insert: (
-    schedule: ScheduleFields & { readonly id: ScheduleId; readonly deviceId: DeviceId }
-  ) => Effect.Effect<StoredSchedule, TooManySchedules | StorageUnavailable>
+    schedule: ScheduleFields & { readonly id: ScheduleId; readonly deviceId: DeviceId },
+    idempotency?: Idempotency
+  ) => Effect.Effect<Inserted, TooManySchedules | IdempotencyKeyReused | StorageUnavailable>
+  /** What the key stands for; null: nothing. For a request that cannot be checked again as it was at first. */
+  readonly repeated: (
+    device: DeviceId,
+    idempotency: Idempotency
+  ) => Effect.Effect<KnownSchedule | null, IdempotencyKeyReused | StorageUnavailable>
   /** Null: there is none, or not for this caller. */
   readonly get: (
     id: ScheduleId,

@@ -6,6 +6,7 @@ import type { Layer } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { ScheduleId } from "../../src/domain/Schedule.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { digest } from "../../src/services/EventIdentity.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
 import { planMove, ScheduleRepository } from "../../src/services/ScheduleRepository.ts"
 import type { ScheduleFields, ScheduleMove, StoredSchedule } from "../../src/services/ScheduleRepository.ts"
@@ -36,10 +37,16 @@ const addDevice = Effect.gen(function*() {
   return { id, epoch: (yield* devices.claim("node-a", [id])).get(id)!.epoch }
 })
 
+const insert = Effect.fnUntraced(function*(deviceId: DeviceId, change: Partial<ScheduleFields> = {}) {
+  const schedules = yield* ScheduleRepository
+  const inserted = yield* schedules.insert({ ...fields, ...change, id: scheduleId(), deviceId })
+  return inserted._tag === "New" ? inserted.schedule : yield* Effect.die("without a key nothing is a repeat")
+})
+
 /** Stored, with its first occurrence at that time. */
 const begin = Effect.fnUntraced(function*(deviceId: DeviceId, at: number, change: Partial<ScheduleFields> = {}) {
   const schedules = yield* ScheduleRepository
-  const stored = yield* schedules.insert({ ...fields, ...change, id: scheduleId(), deviceId })
+  const stored = yield* insert(deviceId, change)
   const { next } = planMove(stored, at - 1)
   assert.isTrue(yield* schedules.advance({ schedule: stored, next, skipped: 0, end: null }))
   return (yield* schedules.get(stored.id))!
@@ -90,6 +97,35 @@ export const scheduleRepositoryConformance = (
         assert.isNull(yield* sends.claim(id, epoch))
       }))
 
+    it.effect("many requests with one key at once are one schedule, also after it is deleted, for a day", () =>
+      Effect.gen(function*() {
+        const schedules = yield* ScheduleRepository
+        const { id: deviceId } = yield* addDevice
+        const key = { key: `k-${deviceId}`, digest: digest("the request") }
+        const ask = (own: typeof key, device = deviceId) =>
+          schedules.insert({ ...fields, id: scheduleId(), deviceId: device }, own)
+        const answers = yield* Effect.forEach(Array.from({ length: 200 }, () => key), (one) => ask(one), {
+          concurrency: "unbounded"
+        })
+        const [made, ...others] = answers.filter(({ _tag }) => _tag === "New")
+        assert.lengthOf(others, 0)
+        if (made?._tag !== "New") return assert.fail("none is new")
+        const { createdAt, id } = made.schedule
+        for (const answer of answers) {
+          if (answer._tag === "Repeated") assert.deepStrictEqual(answer.known, { id, createdAt })
+        }
+        assert.lengthOf((yield* schedules.list({ device: deviceId, limit: 10 })).items, 1)
+        assert.deepStrictEqual(yield* schedules.repeated(deviceId, key), { id, createdAt })
+        const other = { ...key, digest: digest("another request") }
+        assert.strictEqual((yield* Effect.flip(ask(other)))._tag, "IdempotencyKeyReused")
+        assert.strictEqual((yield* Effect.flip(schedules.repeated(deviceId, other)))._tag, "IdempotencyKeyReused")
+        const elsewhere = (yield* addDevice).id
+        assert.isNull(yield* schedules.repeated(elsewhere, key))
+        assert.strictEqual((yield* ask(other, elsewhere))._tag, "New", "a key belongs to its device")
+        yield* schedules.remove(id)
+        assert.deepStrictEqual(yield* ask(key), { _tag: "Repeated", known: { id, createdAt } })
+      }))
+
     it.effect("those that are to be planned are named, and how long the next one takes", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
@@ -97,7 +133,7 @@ export const scheduleRepositoryConformance = (
         const due = yield* begin(id, thisMinute())
         const later = yield* begin(id, Date.now() + minute)
         const paused = yield* schedules.edit((yield* begin(id, thisMinute())).id, { paused: true })
-        const unplanned = yield* schedules.insert({ ...fields, id: scheduleId(), deviceId: id })
+        const unplanned = yield* insert(id)
         const found = yield* schedules.due
         const mine = found.schedules.filter(({ deviceId }) => deviceId === id).map((one) => one.id)
         assert.sameMembers(mine, [due.id, unplanned.id])

@@ -58,6 +58,40 @@ describe("recurring sends over HTTP", () => {
       assert.strictEqual((yield* call("GET", `/schedules/${body.id}`)).status, 404)
     }))
 
+  it.live("that are asked for again under the same key are one, and each is answered as the first was", () =>
+    Effect.gen(function*() {
+      const { call, device } = yield* setup()
+      const request = { device: device.id, ...wanted, until: new Date(Date.now() + 86_400_000 * 30).toISOString() }
+      const key = { "idempotency-key": "opening-hours" }
+      const ask = (json: Json, headers: Record<string, string> = key) => call("POST", "/schedules", json, headers)
+      const answers = yield* Effect.forEach(Array.from({ length: 50 }), () => ask(request), {
+        concurrency: "unbounded"
+      })
+      const [first] = answers
+      assert.strictEqual(first?.status, 201)
+      for (const answer of answers) {
+        assert.deepStrictEqual([answer.status, JSON.stringify(answer.body)], [201, JSON.stringify(first!.body)])
+      }
+      const path = `/schedules/${first!.body.id}`
+      assert.deepStrictEqual((yield* call("GET", path)).body, first!.body)
+      assert.lengthOf((yield* call("GET", "/messages")).body.items, 1, "one occurrence waits")
+      const { cron, message: { text }, zone } = wanted
+      const reordered = { until: request.until, zone, cron, message: { text, to: "6281298765432" }, device: device.id }
+      assert.deepStrictEqual((yield* ask(reordered)).body, first!.body, "it says the same")
+      for (const change of [{ cron: "0 9 * * *" }, { message: { ...message, text: "other" } }, { graceSeconds: 60 }]) {
+        const other = yield* ask({ ...request, ...change })
+        assert.deepStrictEqual([other.status, other.body._tag], [422, "IdempotencyKeyReused"], JSON.stringify(change))
+      }
+      yield* call("PATCH", path, { paused: true, cron: "0 9 * * *" })
+      assert.deepStrictEqual((yield* ask(request)).body, first!.body, "whatever has become of it")
+      yield* call("DELETE", path)
+      assert.deepStrictEqual((yield* ask(request)).body, first!.body, "a late repeat does not bring it back")
+      assert.deepStrictEqual((yield* call("GET", "/schedules")).body.items, [])
+      assert.notStrictEqual((yield* ask(request, { "idempotency-key": "another" })).body.id, first!.body.id)
+      assert.notStrictEqual((yield* ask(request, {})).body.id, first!.body.id)
+      assert.strictEqual((yield* ask(request, { "idempotency-key": "a b" })).status, 400)
+    }))
+
   it.live("that cannot be right are refused with the reason, and nothing is stored", () =>
     Effect.gen(function*() {
       const { call, device, manager } = yield* setup()

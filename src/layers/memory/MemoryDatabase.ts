@@ -18,7 +18,7 @@ import type { Deletion } from "../../services/EventLog.ts"
 import { applyEffect } from "./memoryEffects.ts"
 import type { Times } from "./memoryEffects.ts"
 import { eraseSchedules } from "./memorySchedules.ts"
-import type { MemorySchedules } from "./memorySchedules.ts"
+import type { MemoryScheduleKeys, MemorySchedules } from "./memorySchedules.ts"
 import { eraseSends, nameAck } from "./memorySends.ts"
 import type { MemorySend } from "./memorySends.ts"
 
@@ -106,6 +106,7 @@ export class MemoryTables {
   lastOrdinal = 0
   readonly sends = new Map<string, MemorySend>()
   readonly schedules: MemorySchedules = new Map()
+  readonly scheduleKeys: MemoryScheduleKeys = new Map()
 
   write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
     const bounds = { oldest: this.oldest, logId: this.logId }

@@ -1,12 +1,17 @@
 /** Recurring sends in memory, over the tables that the memory log writes. Follows the SQL one by one. */
 import { Effect, Layer, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { TooManySchedules } from "../../domain/ScheduleErrors.ts"
 import type { ScheduleId } from "../../domain/Schedule.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
-import { dueMax, ScheduleRepository, schedulesMax } from "../../services/ScheduleRepository.ts"
-import type { StoredSchedule } from "../../services/ScheduleRepository.ts"
+import { asInserted, dueMax, ScheduleRepository, schedulesMax } from "../../services/ScheduleRepository.ts"
+import type { Idempotency, Inserted, KnownSchedule, StoredSchedule } from "../../services/ScheduleRepository.ts"
+import { idempotencyHours } from "../../services/SendRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
+
+const hourMillis = 3_600_000
 
 /** One pulse that waits says all. */
 const pulsesMax = 1
@@ -15,7 +20,7 @@ export const layer: Layer.Layer<ScheduleRepository, never, MemoryDatabase> = Lay
   ScheduleRepository,
   Effect.gen(function*() {
     const { now, tables } = yield* MemoryDatabase
-    const { schedules, sends } = tables
+    const { scheduleKeys, schedules, sends } = tables
     const pulses = yield* PubSub.sliding<void>(pulsesMax)
     const announce = Effect.asVoid(PubSub.publish(pulses, undefined))
     const iso = () => new Date(now()).toISOString()
@@ -35,32 +40,39 @@ export const layer: Layer.Layer<ScheduleRepository, never, MemoryDatabase> = Lay
       for (const id of [nextId, lastId]) end(id, "cancelled", null)
     }
     const change = (schedule: StoredSchedule, update: Partial<StoredSchedule>): StoredSchedule => {
-      const changed = { ...schedule, ...update, updatedAt: iso() }
+      const changed = { ...schedule, updatedAt: iso(), ...update }
       schedules.set(schedule.id, { ...schedules.get(schedule.id)!, schedule: changed })
       return changed
     }
     const all = () => [...schedules.values()].map(({ schedule }) => schedule)
     const find = (id: ScheduleId) => schedules.get(id)?.schedule
+    const findKey = (device: DeviceId, { digest, key }: Idempotency): KnownSchedule | "other" | null => {
+      const known = scheduleKeys.get(`${device} ${key}`)
+      if (known === undefined || now() - Date.parse(known.createdAt) > idempotencyHours * hourMillis) return null
+      return known.digest === digest ? { id: known.id, createdAt: known.createdAt } : "other"
+    }
 
     return ScheduleRepository.of({
-      insert: (fields) =>
-        Effect.suspend(() => {
-          if (schedules.size >= schedulesMax) return Effect.fail(TooManySchedules.of(schedulesMax))
-          const schedule: StoredSchedule = {
-            ...fields,
-            revision: 0,
-            nextAt: null,
-            nextId: null,
-            lastAt: null,
-            lastId: null,
-            skipped: 0,
-            endedAt: null,
-            endReason: null,
-            createdAt: iso(),
-            updatedAt: iso()
+      insert: (fields, idempotency) =>
+        Effect.suspend((): Effect.Effect<Inserted, TooManySchedules | IdempotencyKeyReused> => {
+          if (idempotency !== undefined) {
+            const known = findKey(fields.deviceId, idempotency)
+            if (known === "other") return Effect.fail(IdempotencyKeyReused.of())
+            if (known !== null) return Effect.succeed({ _tag: "Repeated", known })
           }
+          if (schedules.size >= schedulesMax) return Effect.fail(TooManySchedules.of(schedulesMax))
+          const schedule = asInserted(fields, { id: fields.id, createdAt: iso() })
           schedules.set(schedule.id, { ordinal: ++ordinal, schedule })
-          return Effect.as(announce, schedule)
+          if (idempotency !== undefined) {
+            const { createdAt, id } = schedule
+            scheduleKeys.set(`${fields.deviceId} ${idempotency.key}`, { id, createdAt, digest: idempotency.digest })
+          }
+          return Effect.as(announce, { _tag: "New", schedule })
+        }),
+      repeated: (device, idempotency) =>
+        Effect.suspend(() => {
+          const known = findKey(device, idempotency)
+          return known === "other" ? Effect.fail(IdempotencyKeyReused.of()) : Effect.succeed(known)
         }),
       get: (id, visible) =>
         Effect.sync(() => {
@@ -104,6 +116,8 @@ export const layer: Layer.Layer<ScheduleRepository, never, MemoryDatabase> = Lay
           if (stays) return false
           const at = next === null ? null : new Date(next.at).toISOString()
           change(found, {
+            // The first occurrence belongs to the creation, or to the change that planned anew.
+            ...(found.nextAt === null ? { updatedAt: found.updatedAt } : {}),
             nextAt: at,
             nextId: next?.id ?? null,
             lastAt: found.nextAt,

@@ -1,6 +1,6 @@
 /** The table of recurring sends as a map, with what an erasure does to it. */
 import type { DeviceId } from "../../domain/Ids.ts"
-import type { StoredSchedule } from "../../services/ScheduleRepository.ts"
+import type { KnownSchedule, StoredSchedule } from "../../services/ScheduleRepository.ts"
 
 export interface MemorySchedule {
   /** 1, 2, 3 … in order of creation. */
@@ -9,6 +9,9 @@ export interface MemorySchedule {
 }
 
 export type MemorySchedules = Map<string, MemorySchedule>
+
+/** By device and idempotency key. */
+export type MemoryScheduleKeys = Map<string, KnownSchedule & { readonly digest: string }>
 
 /** With null, all of the device. */
 export const eraseSchedules = (

@@ -4,11 +4,14 @@ import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import { TooManySchedules } from "../../domain/ScheduleErrors.ts"
-import type { ScheduleEndReason, ScheduleId } from "../../domain/Schedule.ts"
+import { ScheduleId } from "../../domain/Schedule.ts"
+import type { ScheduleEndReason } from "../../domain/Schedule.ts"
 import type { OnUnknown, SendBody } from "../../domain/Send.ts"
+import { IdempotencyKeyReused } from "../../domain/SendErrors.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { dueMax, ScheduleRepository, schedulesMax } from "../../services/ScheduleRepository.ts"
-import type { StoredSchedule } from "../../services/ScheduleRepository.ts"
+import type { Idempotency, StoredSchedule } from "../../services/ScheduleRepository.ts"
+import { idempotencyHours } from "../../services/SendRepository.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
 import { toTime } from "./sendRows.ts"
@@ -81,10 +84,38 @@ const withdrawn = (from: string) =>
     from ${from} f where s.id in (f.next_id, f.last_id) and s.state in ('pending', 'scheduled') returning s.id
   )`
 
+/** Keys that were given before do not count any more. */
+const keysFrom = `clock_timestamp() - interval '${idempotencyHours} hours'`
+
+/** Of keys that do not count any more each insertion deletes so many: more than it adds. */
+const oldKeysMax = 100
+
+/** The schedule, unless its key stands for one already. Of two requests at once the second waits for the first. */
+const insertStatement = `with n as (select ${now} as now), keyed as (
+    insert into schedule_keys as k (device_id, key, digest, schedule_id, created_at)
+    select $2, $11, $12::uuid, $1, n.now from n
+    where $11::text is not null and (select count(*) from schedules) < ${schedulesMax}
+    on conflict (device_id, key) do update set digest = excluded.digest, schedule_id = excluded.schedule_id,
+      created_at = excluded.created_at
+    where k.created_at < ${keysFrom} returning 1
+  ), gone as (
+    delete from schedule_keys where (device_id, key) in (
+      select o.device_id, o.key from schedule_keys o
+      where o.created_at < ${keysFrom} and (o.device_id, o.key) is distinct from ($2::text, $11::text)
+      limit ${oldKeysMax} for update skip locked
+    )
+  )
+  insert into schedules as c (id, device_id, chat, content, on_unknown, cron, zone, until, grace_seconds, paused,
+    created_at, updated_at)
+  select $1, $2, $3, $4::json, $5, $6, $7, $8::timestamptz, $9, $10, n.now, n.now from n
+  where (select count(*) from schedules) < ${schedulesMax} and ($11::text is null or exists (select from keyed))
+  returning ${columns}`
+
 const advanceStatement = `with moved as (
     update schedules c set next_at = $4::timestamptz, next_id = $5, last_at = c.next_at, last_id = c.next_id,
       skipped = c.skipped + $6, end_reason = $7, ended_at = case when $7::text is null then null else ${now} end,
-      updated_at = ${now}
+      -- The first occurrence belongs to the creation, or to the change that planned anew.
+      updated_at = case when c.next_at is null then c.updated_at else ${now} end
     where c.id = $1 and c.revision = $2 and c.next_at is not distinct from $3::timestamptz and c.ended_at is null
       and not c.paused returning c.*
   ), superseded as (
@@ -114,30 +145,43 @@ export const layer: Layer.Layer<ScheduleRepository, never, SqlClient.SqlClient |
     const rows = (statement: string, parameters: ReadonlyArray<unknown>) =>
       Effect.map(sql.unsafe<ScheduleRow>(statement, parameters), (found) => found.map(toSchedule))
 
+    const findKey = Effect.fnUntraced(function*(device: DeviceId, { digest, key }: Idempotency) {
+      const [known] = yield* sql.unsafe<
+        { readonly schedule_id: string; readonly created_ms: number; readonly same: boolean }
+      >(
+        `select schedule_id, (extract(epoch from created_at) * 1000)::float8 as created_ms, digest = $3::uuid as same
+        from schedule_keys where device_id = $1 and key = $2 and created_at >= ${keysFrom}`,
+        [PgTypes.text(device), PgTypes.text(key), PgTypes.text(digest)]
+      )
+      if (known === undefined) return null
+      if (!known.same) return yield* IdempotencyKeyReused.of()
+      return { id: ScheduleId.make(known.schedule_id), createdAt: new Date(known.created_ms).toISOString() }
+    })
+
     return ScheduleRepository.of({
-      insert: Effect.fn("ScheduleRepository.insert")(function*(schedule) {
-        const [stored] = yield* rows(
-          `insert into schedules as c (id, device_id, chat, content, on_unknown, cron, zone, until, grace_seconds, paused,
-            created_at, updated_at)
-          select $1, $2, $3, $4::json, $5, $6, $7, $8::timestamptz, $9, $10, ${now}, ${now}
-          where (select count(*) from schedules) < ${schedulesMax} returning ${columns}`,
-          [
-            PgTypes.text(schedule.id),
-            PgTypes.text(schedule.deviceId),
-            PgTypes.text(schedule.chat),
-            PgTypes.text(JSON.stringify(schedule.body)),
-            PgTypes.text(schedule.onUnknown),
-            PgTypes.text(schedule.cron),
-            PgTypes.text(schedule.zone),
-            PgTypes.text(schedule.until),
-            PgTypes.int4(schedule.graceSeconds),
-            PgTypes.bool(schedule.paused)
-          ]
-        )
-        if (stored === undefined) return yield* TooManySchedules.of(schedulesMax)
-        yield* announce
-        return stored
+      insert: Effect.fn("ScheduleRepository.insert")(function*(schedule, idempotency) {
+        const [stored] = yield* rows(insertStatement, [
+          PgTypes.text(schedule.id),
+          PgTypes.text(schedule.deviceId),
+          PgTypes.text(schedule.chat),
+          PgTypes.text(JSON.stringify(schedule.body)),
+          PgTypes.text(schedule.onUnknown),
+          PgTypes.text(schedule.cron),
+          PgTypes.text(schedule.zone),
+          PgTypes.text(schedule.until),
+          PgTypes.int4(schedule.graceSeconds),
+          PgTypes.bool(schedule.paused),
+          PgTypes.text(idempotency?.key ?? null),
+          PgTypes.text(idempotency?.digest ?? null)
+        ])
+        if (stored !== undefined) {
+          yield* announce
+          return { _tag: "New" as const, schedule: stored }
+        }
+        const known = idempotency === undefined ? null : yield* findKey(schedule.deviceId, idempotency)
+        return known === null ? yield* TooManySchedules.of(schedulesMax) : { _tag: "Repeated" as const, known }
       }, answered("store a schedule")),
+      repeated: (device, idempotency) => answered("look for a repeated request")(findKey(device, idempotency)),
       get: (id, visible) =>
         rows(
           `select ${columns} from schedules c where c.id = $1 and ($2::text[] is null or c.device_id = any ($2))`,

@@ -1,0 +1,23 @@
+/**
+ * Which schedule an idempotency key stands for. A table of its own: a schedule may be deleted while its key still counts, and a
+ * repeat of the request must not make another one.
+ */
+import { Effect } from "effect"
+import { SqlClient } from "effect/sql"
+
+const statements = [
+  `create table schedule_keys (
+    device_id text collate "C",
+    key text collate "C",
+    digest uuid not null,
+    schedule_id text collate "C" not null,
+    created_at timestamptz not null,
+    primary key (device_id, key)
+  )`,
+  `create index schedule_keys_age on schedule_keys (created_at)`
+]
+
+export default Effect.gen(function*() {
+  const sql = yield* SqlClient.SqlClient
+  for (const statement of statements) yield* sql.unsafe(statement)
+})
