@@ -19,13 +19,14 @@ export type Fault =
   | { readonly do: "act where planted"; readonly millis: number }
   /** SIGTERM, as a deployment does. It must end with code 0. */
   | { readonly do: "stop program" }
+  /** The same while messages are on their way to a gateway that leaves them without an answer, sent or not. */
+  | { readonly do: "stop program while it sends"; readonly sent: boolean }
   | { readonly do: "freeze program"; readonly millis: number }
   | { readonly do: "restart broker" }
   | { readonly do: "kill broker" }
   | { readonly do: "freeze broker"; readonly millis: number }
   | { readonly do: "alarm broker"; readonly of: "memory" | "disk"; readonly millis: number }
   | { readonly do: "delete queue" }
-  | { readonly do: "delete exchange" }
   | { readonly do: "revoke permissions"; readonly millis: number }
   /** The broker refuses what the queue has no room for. */
   | { readonly do: "fill queue"; readonly millis: number }

@@ -19,7 +19,7 @@ export interface ListedFault {
 const three = (name: string): ReadonlyArray<string> => [name, `gowa-${name}`, `waha-${name}`]
 
 const queue = "test/actors/sending/SendQueue.test.ts"
-const cluster = "One node: there is no cluster yet"
+const nodes = "test/process/cluster.test.ts"
 
 const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
@@ -31,7 +31,7 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 3,
     fault: "it is stopped while a send is stuck",
-    rows: ["sends-kill", "gowa-sends-kill", "waha-sends-kill"],
+    rows: ["sends-stop"],
     tests: [[queue, "a process that dies after the claim leaves the message in doubt"]]
   },
   { number: 4, fault: "it dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
@@ -60,13 +60,13 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 9,
     fault: "the event loop is blocked for seconds",
     rows: ["freeze"],
-    not: "Two owners of one device: " + cluster.toLowerCase()
+    tests: [["test/actors/fleet/ownership.test.ts", "is given up by the older actor at its next decision"]]
   },
   {
     number: 10,
     fault: "the process is frozen for a minute",
-    rows: ["freeze-long"],
-    not: "A second node that takes over: " + cluster.toLowerCase()
+    rows: three("freeze-long"),
+    tests: [[nodes, "one that cannot reach the database lets its devices go before others take them"]]
   },
   { number: 11, fault: "memory runs short under a burst", rows: ["memory"] },
   { number: 12, fault: "file descriptors run out", rows: ["files"] }
@@ -82,7 +82,10 @@ const broker: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 18,
     fault: "the queue, its binding or the exchange is deleted",
     rows: ["queue-deleted"],
-    tests: [["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after it was unbound"]]
+    tests: [
+      ["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after it was unbound"],
+      ["test/integration/rabbitmq/GuaranteedQueue.test.ts", "gets every event after the exchange was deleted"]
+    ]
   },
   { number: 19, fault: "permissions are revoked", rows: ["permissions"] },
   { number: 20, fault: "messages that a consumer cannot read", rows: ["poison"] },
@@ -99,7 +102,14 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
     rows: ["database-fast", "database-immediate", "database-kill", "gowa-database", "waha-database", "headline"]
   },
   { number: 26, fault: "all sessions are ended", rows: ["sessions"] },
-  { number: 27, fault: "only the session that holds a lock is ended", not: cluster },
+  {
+    number: 27,
+    fault: "only the session that holds a lock is ended",
+    tests: [
+      ["test/layers/postgres/fleetLease.test.ts", "is taken again when its connection has broken"],
+      ["test/layers/postgres/fleetLease.test.ts", "is lost when another process was faster"]
+    ]
+  },
   {
     number: 28,
     fault: "the database is slow, frozen or locked",
@@ -154,7 +164,7 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 46,
     fault: "binary, fragmented and compressed frames",
     rows: three("junk"),
-    not: "Compression is refused in the handshake"
+    tests: [["test/layers/gateways/handshake.test.ts", "joins the fragments of a frame, and ends with a compressed one"]]
   },
   {
     number: 47,
@@ -172,7 +182,7 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
   },
   { number: 51, fault: "the gateway's process ends, and all devices come back at once", rows: three("exit") },
   { number: 52, fault: "flapping", rows: three("flapping") },
-  { number: 53, fault: "webhooks cannot reach us", rows: ["gowa-ingress"] },
+  { number: 53, fault: "webhooks cannot reach us", rows: ["gowa-ingress", "gowa-ingress-long"] },
   {
     number: 54,
     fault: "acks before their message, and for unknown ids",
@@ -190,7 +200,11 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
 
 const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   { number: 57, fault: "the clock is set, ahead and back", rows: ["clock"] },
-  { number: 58, fault: "two nodes whose clocks differ", not: cluster },
+  {
+    number: 58,
+    fault: "two nodes whose clocks differ",
+    tests: [[nodes, "let all devices go when the database stays away"]]
+  },
   {
     number: 59,
     fault: "changes to summer time, leap days",

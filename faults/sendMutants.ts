@@ -18,7 +18,7 @@ export const sendMutants: ReadonlyArray<Mutant> = [
         "  union all select 'due', ${sendColumns} from lost s\n"
       ]
     ],
-    rows: ["sends-die", "sends-kill"],
+    rows: ["sends-die", "sends-kill", "sends-stop"],
     condemned: ["resent"],
     smoke: false
   },

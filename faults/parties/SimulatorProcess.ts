@@ -6,7 +6,7 @@ import { join } from "node:path"
 import { Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import type { SimulatedDialect } from "../../src/simulator/Dialect.ts"
-import type { Fault as GatewayFault } from "../../src/simulator/FaultPlan.ts"
+import type { ActiveFault, Fault as GatewayFault } from "../../src/simulator/FaultPlan.ts"
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 import type { SimulatorStats } from "../../src/simulator/SimulatorCore.ts"
 import { toEmitted } from "../../test/support/Ledger.ts"
@@ -35,6 +35,8 @@ export interface SimulatorProcess {
   readonly emit: (load: { readonly count: number; readonly rate: number }) => Effect.Effect<void>
   readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
+  /** How often the faults that are there have struck, all together. */
+  readonly strikes: Effect.Effect<number>
   /** Its process ends, as it seems, and starts again after so long. Returns when it answers again. */
   readonly restart: (millis: number) => Effect.Effect<void>
   /** All that it has emitted, and of it what it was asked to send. */
@@ -91,6 +93,10 @@ export const make = Effect.fnUntraced(function*(options: {
     emit: (load) => Effect.asVoid(ask("POST", "emit", load)),
     addFault: (fault) => Effect.asVoid(ask("POST", "faults", fault)),
     clearFaults: Effect.asVoid(ask("DELETE", "faults")),
+    strikes: Effect.map(
+      ask<ReadonlyArray<ActiveFault>>("GET", "faults"),
+      (faults) => faults.reduce((sum, { strikes }) => sum + strikes, 0)
+    ),
     restart: (millis) =>
       ask("POST", "restart", { millis }).pipe(
         Effect.andThen(Effect.sleep(Duration.millis(millis))),

@@ -189,6 +189,15 @@ export const gateway: ReadonlyArray<Scenario> = [
     smoke: dialect === "gowa"
   }), ["gowa", "waha"]),
   ...inDialects(
+    "freeze-long",
+    "the program is stopped by SIGSTOP for 60 s, longer than every timeout of its peers",
+    [
+      [1, { do: "freeze program", millis: seconds(60) }]
+    ],
+    { load: { devices: 10, events: 4_000, rate: 60 }, expect: hearsLess },
+    ["gowa", "waha"]
+  ),
+  ...inDialects(
     "database",
     "Postgres is restarted (immediate) twice while the gateway sends",
     [
@@ -200,5 +209,8 @@ export const gateway: ReadonlyArray<Scenario> = [
   row("gateway", "gowa-ingress", "GOWA cannot reach the program for 10 s, then for 25 s: its five tries end before", [
     [1, { do: "cut network", to: "webhooks", millis: seconds(10) }],
     [1, { do: "cut network", to: "webhooks", millis: seconds(25) }]
-  ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: hearsLess })
+  ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: hearsLess }),
+  row("gateway", "gowa-ingress-long", "GOWA cannot reach the program for five minutes", [
+    [1, { do: "cut network", to: "webhooks", millis: seconds(300) }]
+  ], { dialect: "gowa", load: { devices: 10, events: 3_000, rate: 20 }, expect: hearsLess })
 ]

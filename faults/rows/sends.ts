@@ -44,6 +44,16 @@ export const sends: ReadonlyArray<Scenario> = [
   ),
   row(
     "sends",
+    "sends-stop",
+    "the program is stopped (SIGTERM) four times while the gateway leaves messages without an answer, sent or not",
+    [
+      [2, { do: "stop program while it sends", sent: true }],
+      [2, { do: "stop program while it sends", sent: false }]
+    ],
+    { ...sending, expect: dies }
+  ),
+  row(
+    "sends",
     "sends-reset",
     "one in five messages is sent and the connection reset; not sent and reset; sent and never answered; answered with 502",
     [

@@ -1,6 +1,6 @@
 /** Strikes at RabbitMQ. */
 import { Effect } from "effect"
-import { deadQueue, eventsExchange, incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
+import { deadQueue, incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
 import type { Arrangement } from "../Arrangement.ts"
 import { inVhost, wait } from "./shared.ts"
 import type { Strike } from "./shared.ts"
@@ -23,13 +23,6 @@ export const alarm: Strike<"alarm broker"> = (on, { millis, of }) => {
 }
 
 export const deleteQueue: Strike<"delete queue"> = (on) => inVhost(on, "delete_queue", incomingQueue)
-
-export const deleteExchange: Strike<"delete exchange"> = (on) =>
-  ctl(
-    on,
-    "eval",
-    `rabbit_exchange:delete({resource, <<"${on.vhost}">>, exchange, <<"${eventsExchange}">>}, false, <<"faults">>).`
-  )
 
 export const revokePermissions: Strike<"revoke permissions"> = (on, { millis }) => {
   const grant = inVhost(on, "set_permissions", "guest", ".*", ".*", ".*")

@@ -9,6 +9,9 @@ import type { Strike } from "./shared.ts"
 /** As the description of the supervisor in docs/operating.md says. */
 const stopMax = 30_000
 
+/** Messages that are on their way without an answer when the program is told to stop. */
+const unansweredMin = 3
+
 export const kill: Strike<"kill program"> = (on) => Effect.andThen(on.columba.kill, on.columba.start)
 
 export const killTwice: Strike<"kill program twice"> = (on, { apartMillis }) =>
@@ -37,14 +40,27 @@ export const dieWherePlanted: Strike<"die where planted"> = (on) => dieThere(on)
 
 export const actWherePlanted: Strike<"act where planted"> = (on, { millis }) => planted(on, wait(millis))
 
-export const stop: Strike<"stop program"> = (on) =>
-  Effect.gen(function*() {
-    const { code, millis } = yield* on.columba.terminate
-    if (code !== 0 || millis > stopMax) {
-      return yield* Effect.die(new Error(`The program ended with ${code} after ${Math.round(millis)} ms`))
-    }
-    yield* on.columba.start
-  })
+const end = Effect.fnUntraced(function*(on: Arrangement) {
+  const { code, millis } = yield* on.columba.terminate
+  if (code === 0 && millis <= stopMax) return
+  return yield* Effect.die(new Error(`The program ended with ${code} after ${Math.round(millis)} ms`))
+})
+
+export const stop: Strike<"stop program"> = (on) => Effect.andThen(end(on), on.columba.start)
+
+export const stopWhileSending: Strike<"stop program while it sends"> = (on, { sent }) =>
+  Effect.acquireUseRelease(
+    on.simulator.addFault({ kind: "send", when: sent ? "after" : "before", answer: "none" }),
+    () =>
+      Effect.andThen(
+        until(
+          "messages are left without an answer",
+          Effect.map(on.simulator.strikes, (strikes) => strikes >= unansweredMin)
+        ),
+        end(on)
+      ),
+    () => on.simulator.clearFaults
+  ).pipe(Effect.andThen(on.columba.start))
 
 export const freeze: Strike<"freeze program"> = (on, { millis }) =>
   on.columba.freeze.pipe(Effect.andThen(wait(millis)), Effect.andThen(on.columba.thaw))

@@ -233,3 +233,42 @@ describe("the opening of a WebSocket", () => {
       assert.deepStrictEqual(reused, [false, true])
     }))
 })
+
+describe("the frames of a WebSocket", () => {
+  /** A server that writes these bytes once it is spoken to; what the socket makes of them: texts, then why it ended. */
+  const heard = (...pieces: ReadonlyArray<Buffer>) =>
+    Effect.gen(function*() {
+      const url = yield* answering((socket, key) => {
+        socket.once("data", () => socket.write(Buffer.concat(pieces)))
+        socket.write(switching(acceptFor(key)))
+      })
+      const socket = yield* open(url)
+      const found: Array<string> = []
+      yield* Effect.callback<void>((resume) => {
+        socket.on("message", (data: Buffer) => {
+          found.push(data.toString())
+          if (found.at(-1) === "end") socket.terminate()
+        })
+        socket.on("error", (error: NodeJS.ErrnoException) => found.push(String(error.code)))
+        socket.on("close", () => resume(Effect.void))
+        socket.send("go")
+      })
+      return found
+    })
+
+  const frame = (head: number, text: string) => Buffer.concat([Buffer.from([head, text.length]), Buffer.from(text)])
+  const [begins, goesOn, ends, whole, ping, compressed] = [0x01, 0x00, 0x80, 0x81, 0x89, 0xc1]
+
+  it.live("joins the fragments of a frame, and ends with a compressed one", () =>
+    Effect.gen(function*() {
+      const pieces = [frame(begins, "he"), frame(ping, ""), frame(goesOn, "l"), frame(ends, "lo")]
+      assert.deepStrictEqual(yield* heard(...pieces, frame(whole, "end")), ["hello", "end"])
+      assert.deepStrictEqual(yield* heard(...pieces, frame(compressed, "x")), ["hello", "WS_ERR_UNEXPECTED_RSV_1"])
+    }))
+
+  it.live("ends with fragments that are too many together, before they are all there", () =>
+    Effect.gen(function*() {
+      const pieces = Array.from({ length: 9 }, () => frame(goesOn, "x".repeat(120)))
+      assert.deepStrictEqual(yield* heard(frame(begins, ""), ...pieces), ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"])
+    }))
+})

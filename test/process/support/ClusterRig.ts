@@ -2,6 +2,8 @@
  * Several processes that share one fleet, over a Postgres and a broker of their own tests, and a simulated gateway that is
  * the witness of which sockets each device had, and when.
  */
+import { writeFileSync } from "node:fs"
+import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import type { SimulatedDevice } from "../../../src/simulator/SimulatedDevice.ts"
@@ -64,6 +66,8 @@ export interface ClusterRig {
   }>
 }
 
+const clockShift = join(import.meta.dirname, "../../../faults/program/clockShift.mjs")
+
 const auth = { user: "columba", password: "gateway-password" }
 
 export const make = Effect.fnUntraced(function*(options: {
@@ -76,17 +80,24 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly lease: string
   /** Instead of `databaseUrl`, for the last node. */
   readonly lastDatabaseUrl?: string
+  /** Seconds by which the last node's wall clock is ahead of the others'. */
+  readonly lastClockAhead?: number
 }): Effect.fn.Return<ClusterRig, never, Scope.Scope> {
   const { databaseUrl, rabbitUrl, seed } = options
   const { core: simulator, url } = yield* Effect.orDie(startSimulator({ seed, auth }))
   simulator.addDevices(options.devices, "slot-")
   const sockets = watchSockets([...simulator.devices.values()])
   const recorder = yield* Recorder.make(rabbitUrl, yield* freshDirectory)
-  const makeNode = Effect.fnUntraced(function*(nodeDatabaseUrl: string) {
+  const makeNode = Effect.fnUntraced(function*(nodeDatabaseUrl: string, clockAhead = 0) {
     const port = yield* freePort
+    const directory = yield* freshDirectory
+    const clockFile = join(directory, "clock")
+    writeFileSync(clockFile, String(clockAhead))
     const node = yield* ColumbaProcess.make({
-      directory: yield* freshDirectory,
+      directory,
       env: {
+        NODE_OPTIONS: `--import=${clockShift}`,
+        COLUMBA_FAULTS_CLOCK: clockFile,
         DATABASE_URL: nodeDatabaseUrl,
         RABBITMQ_URL: rabbitUrl,
         WHATSAPP_API_URL: url,
@@ -102,7 +113,7 @@ export const make = Effect.fnUntraced(function*(options: {
   })
   const nodes: Array<ClusterNode> = []
   for (let index = 1; index < options.nodes; index++) nodes.push(yield* makeNode(databaseUrl))
-  nodes.push(yield* makeNode(options.lastDatabaseUrl ?? databaseUrl))
+  nodes.push(yield* makeNode(options.lastDatabaseUrl ?? databaseUrl, options.lastClockAhead))
   const [first] = nodes as [ClusterNode]
   yield* first.start
   yield* Effect.forEach(nodes.slice(1), ({ start }) => start, { concurrency: "unbounded" })
