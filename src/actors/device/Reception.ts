@@ -34,6 +34,8 @@ export class Reception {
   watermark: number | null = null
   /** The end of the last wide reading. */
   sweptAt: number | null = null
+  /** Through when the history has been looked through last, by a reading of any kind. */
+  lookedThrough = Number.NEGATIVE_INFINITY
   /** Nothing older is read: when the device was added. */
   floor = 0
 

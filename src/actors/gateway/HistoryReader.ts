@@ -147,6 +147,7 @@ export const make = Effect.fnUntraced(function*(
     const { reception } = cell
     reception.reading = null
     reception.failures = 0
+    reception.lookedThrough = read.through
     if (read.kind === "look") {
       reception.lookedAt = cell.host.now()
       if (read.fresh === 0 && !read.young) reception.looks++
@@ -162,6 +163,14 @@ export const make = Effect.fnUntraced(function*(
     yield* close(cell, read, read.through, hindsight)
   })
 
+  /** A message that came by webhook proves nothing of those before it: each comes by itself, in any order, or never. */
+  const findHeardThrough = ({ reception }: DeviceCell): number => {
+    const { hearingAt, lookedAt, lookedThrough, messageAt } = reception
+    return gateway.capabilities.liveEvents === "webhook"
+      ? Math.max(lookedThrough, time.at(hearingAt))
+      : time.at(Math.max(messageAt, lookedAt, hearingAt))
+  }
+
   const begin = (cell: DeviceCell, kind: ReadingKind): Reading.Reading => {
     const { reception } = cell
     return Reading.begin({
@@ -170,7 +179,7 @@ export const make = Effect.fnUntraced(function*(
       gaps: reception.gaps,
       watermark: reception.watermark,
       floor: findFloor(cell),
-      heardThrough: time.at(Math.max(reception.messageAt, reception.lookedAt, reception.hearingAt)),
+      heardThrough: findHeardThrough(cell),
       overlap: Duration.toMillis(settings.historyOverlap),
       ackReach: Duration.toMillis(settings.historyAckReach),
       hasAcks: gateway.history?.covers.has("acks") ?? false,

@@ -53,7 +53,7 @@ export interface Reading {
 /** Rows may carry a time that is ahead of ours by as much as the gateway's clock is. */
 const clockAheadMax = 10 * 60_000
 
-/** A look begins this long before the last message that came: what it finds before is known. */
+/** A look begins this long before the time through which all was heard: what it finds before is known. */
 const lookOverlap = 60_000
 
 /** What is younger is probably on its way, and the next reading finds it if not. */
@@ -66,7 +66,7 @@ export interface Begin {
   readonly watermark: number | null
   /** Nothing older is read. */
   readonly floor: number
-  /** The last time at which messages came, or at which it was proven that none were missing. */
+  /** Through when all messages have come, as far as the way by which they come tells, or the last reading. */
   readonly heardThrough: number
   readonly overlap: number
   /** So long before a gap a reading begins that is to prove acks: they come long after their messages. */

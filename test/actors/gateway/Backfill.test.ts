@@ -321,6 +321,34 @@ describe("a device that is deaf", () => {
       assert.isAtMost(Date.parse(proof.recordedAt) - heard.at(-1)!, 60_000)
     }).pipe(Effect.provide(storage)))
 
+  it.effect("is found at its next silence where a webhook was lost and later ones came", () =>
+    Effect.gen(function*() {
+      const { gateway, history } = yield* begin(1)
+      Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
+      const log = yield* EventLog
+      const { fleet } = yield* live(gateway)
+      yield* pass("5 seconds")
+      let lost: EventDraft | undefined
+      for (let n = 0; n < 60; n++) {
+        const draft = yield* arriving(one)
+        history.keep(draft)
+        // Longer ago than the minute by which a look overlaps with what has come.
+        if (n === 10) lost = draft
+        else {
+          log.push(draft)
+          yield* settle
+          yield* fleet.heard(one, [{ _tag: "Record", draft }])
+        }
+        yield* pass("2 seconds")
+      }
+      assert.lengthOf(yield* logged("message.received"), 59)
+      yield* pass("30 seconds")
+      assert.lengthOf(yield* logged("message.received"), 60)
+      yield* pass("2 minutes")
+      const gaps = yield* gapsOf(one)
+      assert.isTrue(isNamedBy(gaps, Date.parse(lost!.occurredAt)), JSON.stringify([lost!.occurredAt, gaps]))
+    }).pipe(Effect.provide(storage)))
+
   it.effect("is deaf until something comes, however often a session is opened that delivers nothing", () =>
     Effect.gen(function*() {
       const { gateway, history, life } = yield* runFor("5 seconds")
