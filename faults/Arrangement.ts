@@ -240,6 +240,7 @@ export const make = Effect.fnUntraced(function*(
         const { emitted, sent } = yield* simulator.ledger
         return {
           gaps: yield* readGaps(columba),
+          byWebhook: dialect === "gowa",
           emitted,
           sends: yield* readSends(sent),
           handled: scenario.handler === true ? yield* readHandled(databaseUrl) : null,

@@ -42,9 +42,10 @@ const broken = (outcome: Outcome): string =>
 /** One line for the terminal. */
 export const line = (scenario: Scenario, outcome: Outcome): string => {
   const { counts } = outcome
+  const untold = outcome.untold > 0 ? `, ${outcome.untold} of them untold` : ""
   const figures = `${counts.emitted} emitted, ${counts.committed} in the log, lost ${
     outcome.broken["lost"]?.length ?? 0
-  }, missed ${counts.missed}, unheard ${counts.unheard}, recovered ${counts.recovered}, repeated ${counts.repeated}`
+  }, missed ${counts.missed}${untold}, unheard ${counts.unheard}, recovered ${counts.recovered}, repeated ${counts.repeated}`
   const verdict = isSound(outcome) ? "" : ` · BROKEN ${broken(outcome)}`
   const ready = outcome.recoveries.length === 0 ? "" : ` · ready again after ${spread(outcome.recoveries)}`
   return `${

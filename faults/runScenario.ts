@@ -8,6 +8,7 @@ import { Effect, Fiber } from "effect"
 import type { Scope } from "effect"
 import { check } from "../test/support/Checker.ts"
 import type { Verdict } from "../test/support/Checker.ts"
+import { checkGaps } from "../test/support/GapChecker.ts"
 import { until } from "../test/support/until.ts"
 import * as Arrangement from "./Arrangement.ts"
 import { judge } from "./judge.ts"
@@ -24,6 +25,8 @@ export interface Outcome {
   readonly name: string
   readonly seed: string
   readonly counts: Verdict["counts"]
+  /** Events of which no gap and nothing else could tell that they were lost. */
+  readonly untold: number
   /** Class and examples of everything that broke a promise, of all rows or of this one. */
   readonly broken: Partial<Broken>
   /** From a fault until the program was ready again, less the fault's own length, in milliseconds, in order. */
@@ -171,6 +174,7 @@ export const runScenario = Effect.fnUntraced(function*(
     name: scenario.name,
     seed,
     counts: verdict.counts,
+    untold: checkGaps(ledgers).untold.length,
     broken,
     recoveries,
     resumed: yield* on.reader.resumed,

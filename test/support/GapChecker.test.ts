@@ -50,6 +50,41 @@ it("an ack is missing where the gap says that it has all", () => {
   assert.include(untrue[0], "message.ack OWN read")
 })
 
+/** On a gateway that posts: what came, what came later out of the history, and an ack that was lost after the first message. */
+const checkWebhooks = (more: ReadonlyArray<Partial<TimedEmitted>>, byWebhook = true) => {
+  const emitted = ["A", "B", "C"].map((id, index) => ({
+    device: "slot-1",
+    event: "message",
+    ids: [id],
+    sockets: 1,
+    at: at + index * 1000
+  }))
+  const lost = { device: "slot-1", event: "message.ack", ids: ["OWN"], status: "read", sockets: 1, at: at + 500 }
+  const committed = emitted.map(({ ids: [waId] }, index) => ({
+    seq: index + 1,
+    id: `id-${waId}`,
+    kind: "message.received",
+    deviceId: "dev_1",
+    via: waId === "B" ? "backfill" : "webhook",
+    data: { waId }
+  }))
+  return checkGaps({
+    gaps: [],
+    byWebhook,
+    emitted: [...emitted, lost, ...more.map((change) => ({ ...lost, ...change }))],
+    committed,
+    upstreamOf: new Map([["dev_1", "slot-1"]])
+  })
+}
+
+it("what was lost by webhook is named where a message of another account was lost with it, and untold alone", () => {
+  const { unnamed, untold } = checkWebhooks([{ ids: ["LATER"], at: at + 2500 }])
+  assert.deepStrictEqual([unnamed.length, untold.length], [1, 1])
+  assert.include(unnamed[0], "message.ack OWN read")
+  assert.include(untold[0], "message.ack LATER read")
+  assert.lengthOf(checkWebhooks([{ ids: ["LATER"], at: at + 2500 }], false).unnamed, 2)
+})
+
 it("no history has the ack of a message that was revoked", () => {
   const revoked = { device: "slot-1", event: "message.revoked", ids: ["R"], target: "OWN", sockets: 0, at }
   const { untrue } = check([revoked])

@@ -4,7 +4,7 @@
  */
 import type { Gap, Provable } from "../../src/domain/Gap.ts"
 import type { TimedEmitted } from "./Ledger.ts"
-import { countBy, listKept, listKeys, listMissing } from "./upstream.ts"
+import { countBy, listKept, listKeys, listMissing, upstreamKey } from "./upstream.ts"
 import type { UpstreamLedgers } from "./upstream.ts"
 
 /**
@@ -16,6 +16,11 @@ const clockError = 1_000
 export interface GapLedgers extends UpstreamLedgers {
   readonly emitted: ReadonlyArray<TimedEmitted>
   readonly gaps: ReadonlyArray<Gap>
+  /**
+   * Events come by webhook, each by itself: one may be lost while those around it come, and no connection tells. Then a gap is
+   * expected where a message of another account was lost with it, since that is what the history tells.
+   */
+  readonly byWebhook?: boolean
 }
 
 export interface GapVerdict {
@@ -23,6 +28,8 @@ export interface GapVerdict {
   readonly unnamed: ReadonlyArray<string>
   /** A message of the history, or an ack, that the log has not, although each gap of that time says that it has all of those. */
   readonly untrue: ReadonlyArray<string>
+  /** Not in the log and in no gap, and nothing told of them: see `byWebhook`. */
+  readonly untold: ReadonlyArray<string>
   /** Emitted and not in the log. */
   readonly missing: number
   readonly recovered: number
@@ -62,13 +69,17 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
     return event === "message.ack" && own.has(message) && kept.has(`${device} message ${id}`) &&
       rankOf(status) > (furthest.get(message) ?? -1)
   }
-  const [unnamed, untrue] = [[] as Array<string>, [] as Array<string>]
+  const told = ledgers.byWebhook === true ? listTold(ledgers, kept) : null
+  const [unnamed, untold, untrue] = [[] as Array<string>, [] as Array<string>, [] as Array<string>]
   for (const [key, lost] of missing) {
     const happened = byKey.get(key) ?? []
     // Which of several alike is missing cannot be told.
     const inGaps = happened.filter(({ entry }) => around(entry).length > 0)
     const times = happened.map(({ entry }) => new Date(entry.at).toISOString()).join(", ")
-    if (lost > inGaps.length) unnamed.push(`${lost} of ${key} at ${times}`)
+    if (lost > inGaps.length) {
+      const list = told === null || happened.some(({ entry }) => told.has(entry)) ? unnamed : untold
+      list.push(`${lost} of ${key} at ${times}`)
+    }
     const isProven = (what: Provable) =>
       inGaps.length > 0 && inGaps.every(({ entry }) => around(entry).every((gap) => gap.proven.includes(what)))
     if (kept.has(key) && isProven("messages")) untrue.push(`${key} at ${times}`)
@@ -77,7 +88,36 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   return {
     unnamed,
     untrue,
+    untold,
     missing: [...missing.values()].reduce((sum, count) => sum + count, 0),
     recovered: committed.filter(({ via }) => via === "backfill").length
   }
+}
+
+/** What was lost next to a message that tells: between them nothing of the device came when it was emitted. */
+const listTold = (
+  { committed, emitted, upstreamOf }: GapLedgers,
+  kept: ReadonlySet<string>
+): ReadonlySet<TimedEmitted> => {
+  const logged = Map.groupBy(committed, (row) => upstreamKey(row, upstreamOf))
+  const come = (entry: TimedEmitted) =>
+    listKeys(entry).some((key) => logged.get(key)?.some(({ via }) => via !== "backfill"))
+  const tells = (entry: TimedEmitted) =>
+    entry.event === "message" && listKeys(entry).some((key) =>
+      kept.has(key) && (logged.get(key)?.every(({ kind }) => kind === "message.received") ?? true)
+    )
+  const told = new Set<TimedEmitted>()
+  for (const some of Map.groupBy(emitted, ({ device }) => device).values()) {
+    let lost: Array<TimedEmitted> = []
+    const end = () => {
+      if (lost.some(tells)) lost.forEach((entry) => told.add(entry))
+      lost = []
+    }
+    for (const entry of some.toSorted((one, other) => one.at - other.at)) {
+      if (come(entry)) end()
+      else lost.push(entry)
+    }
+    end()
+  }
+  return told
 }
