@@ -164,7 +164,10 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 46,
     fault: "binary, fragmented and compressed frames",
     rows: three("junk"),
-    tests: [["test/layers/gateways/handshake.test.ts", "joins the fragments of a frame, and ends with a compressed one"]]
+    tests: [[
+      "test/layers/gateways/handshake.test.ts",
+      "joins the fragments of a frame, and ends with a compressed one"
+    ]]
   },
   {
     number: 47,

@@ -103,7 +103,8 @@ const listTold = (
   const come = (entry: TimedEmitted) =>
     listKeys(entry).some((key) => logged.get(key)?.some(({ via }) => via !== "backfill"))
   const tells = (entry: TimedEmitted) =>
-    entry.event === "message" && listKeys(entry).some((key) =>
+    entry.event === "message" &&
+    listKeys(entry).some((key) =>
       kept.has(key) && (logged.get(key)?.every(({ kind }) => kind === "message.received") ?? true)
     )
   const told = new Set<TimedEmitted>()

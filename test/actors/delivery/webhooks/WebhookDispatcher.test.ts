@@ -227,7 +227,11 @@ describe("many subscriptions", () => {
       const log = Layer.effect(
         EventLog,
         Effect.map(EventLog, (log) =>
-          EventLog.of({ ...log, read: (options) => Effect.suspend(() => (asked++, log.read(options))) }))
+          EventLog.of({
+            ...log,
+            read: (options) =>
+              Effect.suspend(() => (asked++, log.read(options)))
+          }))
       ).pipe(Layer.provide(GroupCommit.layer), Layer.provide(counted))
       const storage = Layer.mergeAll(
         log,
