@@ -2,7 +2,7 @@
  * The WebSockets of a server with keys: whose they are, and how long they may last. A browser cannot set headers when it
  * opens one, so its key comes with the first request; until then the connection costs memory for an unknown caller, so
  * there is a bound on the number and on the age of those. Of each key there is a bound on the number. A socket is
- * closed when its key is not accepted any more.
+ * closed soon after its key is not accepted any more.
  */
 import { Context, Deferred, Duration, Effect, Layer, Option } from "effect"
 import type { Scope } from "effect"
@@ -17,6 +17,12 @@ export const unauthenticatedMax = 200
 
 /** One carries any number of calls and streams, so a key needs one for each of its programs and browsers. */
 export const socketsPerKeyMax = 200
+
+/**
+ * How long a socket outlives its key. A call that ends the key it came with, such as its rotation, is answered by the same
+ * socket. Nothing else is: each request is judged by its own key, and streams end with theirs.
+ */
+const lastAnswerTime = Duration.seconds(1)
 
 /**
  * The server adds it to the request that opens the socket, and the RPC protocol copies it to each request on it: so a
@@ -51,7 +57,7 @@ export class CallerSockets extends Context.Service<CallerSockets, {
       const own = keyed.get(key.id) ?? new Set()
       if (own.size >= socketsPerKeyMax) return null
       keyed.set(key.id, own.add(id))
-      return key.ended
+      return Effect.andThen(key.ended, Effect.sleep(lastAnswerTime))
     }
     const leave = (id: string): void => {
       waiting.delete(id)

@@ -96,6 +96,10 @@ describe("a WebSocket on a server with keys", () => {
       yield* TestClock.adjust("1 hour")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
       yield* Deferred.succeed(revoked, undefined)
+      // What ended the key may have come by it, and is answered.
+      yield* TestClock.adjust("900 millis")
+      for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
+      yield* TestClock.adjust("100 millis")
       for (const { answering, ended } of [late, early]) {
         yield* ended
         yield* Fiber.join(answering)

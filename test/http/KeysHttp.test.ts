@@ -1,6 +1,6 @@
 /** API keys that are rows: made, used, rotated, revoked and expired, in the process that answers and in another one. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Stream } from "effect"
+import { Context, Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { ApiKeyRepository } from "../../src/services/ApiKeyRepository.ts"
@@ -121,6 +121,23 @@ describe("an API key", () => {
       yield* late.closed
       assert.strictEqual((yield* Fiber.join(watching))._tag, "Unauthorized")
       assert.strictEqual(bystander.socket.readyState, WebSocket.OPEN)
+    }))
+
+  it.live("that ends itself is answered, by whatever it was called", () =>
+    Effect.gen(function*() {
+      const { as, url } = yield* setUp()
+      for (const layer of [ColumbaClient.layer, ColumbaClient.layerHttp]) {
+        const { body: made } = yield* as("/keys", post({ name: "self", scopes: ["read", "admin"] }))
+        const connect = (apiKey: string) =>
+          Effect.map(Layer.build(Layer.fresh(layer({ url, apiKey, retryFor: 0 }))), (built) =>
+            Context.get(built, ColumbaClient))
+        const { key } = yield* Effect.flatMap(connect(made.key), ({ keys }) =>
+          keys.rotate({ id: made.id, keepSeconds: 0 }))
+        assert.strictEqual((yield* calls(url, made.key)("/devices")).status, 401)
+        yield* Effect.flatMap(connect(Redacted.value(key)), ({ keys }) =>
+          keys.revoke({ id: made.id }))
+        assert.strictEqual((yield* calls(url, Redacted.value(key))("/devices")).status, 401)
+      }
     }))
 
   it.live("is replaced by a rotation, with the one before it for as long as was asked", () =>
