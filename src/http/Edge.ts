@@ -215,15 +215,15 @@ const asError = (response: Response): Response => {
 }
 
 /**
- * What a page may do. The dashboard loads its own files and calls this server, and no text becomes script or markup
- * (trusted types). The documents page, which is not ours, writes styles. No page may frame ours.
+ * What a page may do. The dashboard loads its own files and calls this server, plays what it holds itself, and no text
+ * becomes script or markup (trusted types). The documents page, which is not ours, writes styles. No page may frame ours.
  */
 const choosePolicy = (path: string): string => {
   const base = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
   switch (path) {
     case "/":
-      return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; " +
-        `require-trusted-types-for 'script'; trusted-types 'none'; ${base}`
+      return "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src blob:; " +
+        `connect-src 'self'; require-trusted-types-for 'script'; trusted-types 'none'; ${base}`
     case "/docs":
       return "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
         `font-src 'self' data:; connect-src 'self'; ${base}`

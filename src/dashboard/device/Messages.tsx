@@ -49,10 +49,13 @@ const CancelButton = ({ deviceId, id }: Pick<Message, "deviceId" | "id">) => {
 
 const waits: ReadonlySet<MessageStatus> = new Set(["scheduled", "pending"])
 
+/** Where the type is no word for people. */
+const typeWords: Readonly<Record<string, string>> = { voice: "voice note", video_note: "video note" }
+
 /** Of a text nobody needs to be told that it is one. */
 const Body = ({ message: { body, type } }: { readonly message: Message }) => (
   <span className="message-body break">
-    {type === "text" && body !== null ? null : <em>{type}{body === null ? "" : " "}</em>}
+    {type === "text" && body !== null ? null : <em>{typeWords[type] ?? type}{body === null ? "" : " "}</em>}
     {body}
   </span>
 )

@@ -1,19 +1,22 @@
 /**
- * The file of a message. Nothing is asked of the gateway until somebody presses, and nothing of a stranger becomes part of
- * the page: pictures are drawn, without movement, and everything can be saved.
+ * The file of a message. Nothing is asked of the gateway until somebody presses, and nothing of a stranger becomes markup of
+ * the page: pictures are drawn, without movement, sounds and films are played by the browser, and everything can be saved.
  */
 import { Data, Effect } from "effect"
 import { useEffect, useRef, useState } from "react"
+import { detectType, headBytes } from "../../domain/OutgoingFile.ts"
 import type { Message } from "../../domain/Message.ts"
 import { sessionAtom } from "../session.ts"
 import { useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Failure } from "../ui/parts.tsx"
-import { downloadFile, downloadTimeout } from "./transfers.ts"
+import { Button, count, Failure } from "../ui/parts.tsx"
+import { downloadFile, downloadTimeout, savedBytesMax } from "./transfers.ts"
 import type { MessageFile } from "./transfers.ts"
 
 const pictures: ReadonlySet<string> = new Set(["image", "sticker"])
-const files: ReadonlySet<string> = new Set([...pictures, "audio", "video", "video_note", "document"])
+const sounds: ReadonlySet<string> = new Set(["audio", "voice"])
+const films: ReadonlySet<string> = new Set(["video", "video_note"])
+const files: ReadonlySet<string> = new Set([...pictures, ...sounds, ...films, "document"])
 
 /** Of one that has no WhatsApp id the gateway knows no file. */
 export const hasFile = ({ type, waId }: Message): boolean => waId !== null && files.has(type)
@@ -24,15 +27,16 @@ const sideMax = 480
 /** A picture that is shown is held as a whole for a moment. */
 const shownBytesMax = 25_000_000
 
+/** A sound or film is held as long as it is on the page: more than WhatsApp takes of sounds, and of most films. */
+const playedBytesMax = 64_000_000
+
 class NotShown extends Data.TaggedError("NotShown")<{ readonly message: string }> {}
 
 const draw = ({ content }: MessageFile): Effect.Effect<ImageBitmap, NotShown> =>
-  content.size > shownBytesMax
-    ? Effect.fail(new NotShown({ message: "This picture is too large to be shown here; save it instead." }))
-    : Effect.tryPromise({
-      try: () => readSmall(content),
-      catch: () => new NotShown({ message: "This is no picture that this browser can show; save it instead." })
-    })
+  Effect.tryPromise({
+    try: () => readSmall(content),
+    catch: () => new NotShown({ message: "This is no picture that this browser can show; save it instead." })
+  })
 
 const readSmall = async (content: Blob): Promise<ImageBitmap> => {
   const whole = await createImageBitmap(content)
@@ -64,6 +68,45 @@ const Picture = ({ label, picture }: { readonly picture: ImageBitmap; readonly l
   )
 }
 
+interface Recording {
+  readonly content: Blob
+  /** As its first bytes say. WhatsApp's voice notes are of this form, and other sounds hardly ever. */
+  readonly isVoiceNote: boolean
+}
+
+/** Its type is what its bytes are, not what somebody calls them; the browser refuses the rest by itself. */
+const readRecording = ({ content }: MessageFile) =>
+  Effect.promise(async (): Promise<Recording> => {
+    const type = detectType(new Uint8Array(await content.slice(0, headBytes).arrayBuffer()))
+    const known = type !== null && /^(audio|video)\//.test(type) ? type : ""
+    return { content: content.slice(0, content.size, known), isVoiceNote: type === "audio/ogg" }
+  })
+
+const Player = ({ film, label, recording }: {
+  readonly film: boolean
+  readonly label: string
+  readonly recording: Recording
+}) => {
+  const [url, setUrl] = useState<string | null>(null)
+  const [refused, setRefused] = useState(false)
+  useEffect(() => {
+    const made = URL.createObjectURL(recording.content)
+    setUrl(made)
+    return () => URL.revokeObjectURL(made)
+  }, [recording])
+  const props = { controls: true, "aria-label": label, onError: () => setRefused(true) }
+  if (refused) return <Failure message="This is nothing that this browser can play; save it instead." />
+  if (url === null) return null
+  return film
+    ? <video className="player" src={url} {...props} />
+    : (
+      <>
+        {recording.isVoiceNote ? <em>voice note</em> : null}
+        <audio className="player" src={url} {...props} />
+      </>
+    )
+}
+
 /** As a file of the browser's, which does not open it. */
 const save = ({ content, name }: MessageFile, fallback: string): void => {
   const link = document.createElement("a")
@@ -74,25 +117,47 @@ const save = ({ content, name }: MessageFile, fallback: string): void => {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000)
 }
 
+const describeFile = ({ content, name }: MessageFile): string => {
+  const size = content.size < 1_000_000
+    ? `${count(Math.ceil(content.size / 1000))} kB`
+    : `${count(Math.round(content.size / 100_000) / 10)} MB`
+  return `${name ?? "without a name"} · ${size}${content.type === "" ? "" : ` · ${content.type}`}`
+}
+
 export const Media = ({ message }: { readonly message: Message }) => {
   const { chat, id, type } = message
   const session = useAtomValue(sessionAtom)
   const [picture, setPicture] = useState<ImageBitmap | null>(null)
+  const [recording, setRecording] = useState<Recording | null>(null)
+  const [saved, setSaved] = useState<string | null>(null)
   const of = `${type} ${message.direction === "in" ? "from" : "to"} ${chat}`
   const show = useCommand(
-    () => Effect.flatMap(downloadFile(session, id), draw),
+    () => Effect.flatMap(downloadFile(session, id, shownBytesMax), draw),
     setPicture,
     downloadTimeout
   )
-  const keep = useCommand(() => downloadFile(session, id), (file) => save(file, `${type}-${id}`), downloadTimeout)
+  const play = useCommand(
+    () => Effect.flatMap(downloadFile(session, id, playedBytesMax), readRecording),
+    setRecording,
+    downloadTimeout
+  )
+  const keep = useCommand(() => downloadFile(session, id, savedBytesMax), (file) => {
+    save(file, `${type}-${id}`)
+    setSaved(describeFile(file))
+  }, downloadTimeout)
   return (
     <div className="message-more">
       {picture === null ? null : <Picture picture={picture} label={of} />}
+      {recording === null ? null : <Player recording={recording} film={films.has(type)} label={of} />}
       {pictures.has(type) && picture === null
         ? <Button kind="quiet" onClick={show.run} pending={show.pending} label={`Show the ${of}`}>Show</Button>
         : null}
+      {(sounds.has(type) || films.has(type)) && recording === null
+        ? <Button kind="quiet" onClick={play.run} pending={play.pending} label={`Play the ${of}`}>Play</Button>
+        : null}
       <Button kind="quiet" onClick={keep.run} pending={keep.pending} label={`Save the ${of}`}>Save</Button>
-      <Failure message={show.failure ?? keep.failure} />
+      {saved === null ? null : <span className="note break">Saved: {saved}</span>}
+      <Failure message={show.failure ?? play.failure ?? keep.failure} />
     </div>
   )
 }

@@ -71,7 +71,39 @@ const readName = (disposition: string | null): string | null => {
   }
 }
 
-export const downloadFile = (session: Session | null, message: MessageId): Effect.Effect<MessageFile, TransferFailed> =>
+/** The server gives out no larger ones. */
+export const savedBytesMax = 128 * 1024 * 1024
+
+const tooLarge = (bytesMax: number) =>
+  new TransferFailed({
+    message: `This file has more than ${Math.floor(bytesMax / 1_000_000)} MB, which is too much here; save it instead.`
+  })
+
+/** Null as soon as it is larger: what comes after is not waited for. */
+const readContent = async (answer: Response, bytesMax: number): Promise<Blob | null> => {
+  const parts: Array<Uint8Array<ArrayBuffer>> = []
+  let size = Number(answer.headers.get("content-length") ?? 0)
+  const reader = answer.body?.getReader()
+  for (let read = 0; reader !== undefined;) {
+    const part = size > bytesMax ? undefined : await reader.read()
+    if (part === undefined) {
+      await reader.cancel()
+      return null
+    }
+    if (part.done) break
+    read += part.value.length
+    size = Math.max(size, read)
+    parts.push(part.value)
+  }
+  return new Blob(parts, { type: answer.headers.get("content-type") ?? "" })
+}
+
+/** Of `bytesMax` bytes at most, which are held in memory. */
+export const downloadFile = (
+  session: Session | null,
+  message: MessageId,
+  bytesMax: number
+): Effect.Effect<MessageFile, TransferFailed> =>
   Effect.tryPromise({
     try: async (signal) => {
       const answer = await fetch(`/api/v1/messages/${encodeURIComponent(message)}/media`, {
@@ -79,7 +111,10 @@ export const downloadFile = (session: Session | null, message: MessageId): Effec
         signal
       })
       if (!answer.ok) return refused(answer.status, await answer.text())
-      return { content: await answer.blob(), name: readName(answer.headers.get("content-disposition")) }
+      const content = await readContent(answer, bytesMax)
+      return content === null
+        ? tooLarge(bytesMax)
+        : { content, name: readName(answer.headers.get("content-disposition")) }
     },
     catch: () => lost
   }).pipe(Effect.flatMap((got) => got instanceof TransferFailed ? Effect.fail(got) : Effect.succeed(got)))
