@@ -9,13 +9,16 @@ import { DevicePage } from "./device/DevicePage.tsx"
 import { FleetPage } from "./fleet/FleetPage.tsx"
 import { figuresAtom } from "./fleet/fleetAtoms.ts"
 import { GatewaysPage } from "./gateways/GatewaysPage.tsx"
+import { KeysPage } from "./keys/KeysPage.tsx"
 import { LoginPage } from "./login/LoginPage.tsx"
 import { keyWantedAtom, mayAtom, sessionAtom, signIn } from "./session.ts"
 import { describeSignIn, SignIn } from "./SignIn.tsx"
+import { knownNodesAtom } from "./nodes/nodeAtoms.ts"
+import { NodesPage } from "./nodes/NodesPage.tsx"
 import { SchedulesPage } from "./schedules/SchedulesPage.tsx"
 import { SubscriptionPage } from "./subscriptions/SubscriptionPage.tsx"
 import { SubscriptionsPage } from "./subscriptions/SubscriptionsPage.tsx"
-import { useAtom, useAtomValue } from "./ui/atoms.ts"
+import { useAtom, useAtomSet, useAtomValue } from "./ui/atoms.ts"
 import { Button, Failure, Skeleton } from "./ui/parts.tsx"
 import { PageBoundary } from "./ui/PageBoundary.tsx"
 import { hrefs, routeAtom } from "./ui/route.ts"
@@ -33,6 +36,10 @@ const Page = ({ route }: { readonly route: Route }) => {
       return <DeadLettersPage />
     case "schedules":
       return <SchedulesPage />
+    case "keys":
+      return <KeysPage />
+    case "nodes":
+      return <NodesPage />
     case "subscriptions":
       return <SubscriptionsPage />
     case "subscription":
@@ -77,10 +84,29 @@ const Connection = () => {
   )
 }
 
+/** A key that is revoked or has expired is asked for again. */
+const useRefusal = () => {
+  const figures = AsyncResult.value(useAtomValue(figuresAtom))
+  const [session, setSession] = useAtom(sessionAtom)
+  const wantKey = useAtomSet(keyWantedAtom)
+  const refused = session !== null && figures._tag === "Some" && figures.value.refused === session
+  useEffect(() => {
+    if (!refused) return
+    wantKey("The server does not accept this key any more.")
+    setSession(null)
+  }, [refused, setSession, wantKey])
+}
+
 const Frame = () => {
   const route = useAtomValue(routeAtom)
   const session = useAtomValue(sessionAtom)
-  const { manageFleet, readFleet } = useAtomValue(mayAtom)
+  const { keys, manageFleet, readFleet } = useAtomValue(mayAtom)
+  const clustered = useAtomValue(knownNodesAtom).length > 1
+  useRefusal()
+  // On a phone the pages do not fit beside each other.
+  useEffect(() => {
+    document.querySelector(".bar nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" })
+  }, [route])
   const here = (page: string): "page" | undefined => route.page.startsWith(page) ? "page" : undefined
   return (
     <>
@@ -105,6 +131,8 @@ const Frame = () => {
           <a href={hrefs.schedules} aria-current={here("schedules")}>Schedules</a>
           <a href={hrefs.subscriptions} aria-current={here("subscription")}>Subscriptions</a>
           {manageFleet ? <a href={hrefs.dead} aria-current={here("dead")}>Dead letters</a> : null}
+          {keys ? <a href={hrefs.keys} aria-current={here("keys")}>Keys</a> : null}
+          {clustered ? <a href={hrefs.nodes} aria-current={here("nodes")}>Nodes</a> : null}
           <a href="/docs">API</a>
         </nav>
         <div className="bar-end">

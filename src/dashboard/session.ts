@@ -47,13 +47,16 @@ export const clientContext = (
 
 /** What the caller may do. A limited key may do nothing that concerns the whole fleet. */
 export const mayAtom = Atom.make((get) => {
-  const caller = get(sessionAtom)?.caller
+  const session = get(sessionAtom)
+  const caller = session?.caller
   const has = (scope: Scope): boolean => caller?.scopes.includes(scope) === true
   const limited = caller !== undefined && caller.devices !== null
   return {
     send: has("send"),
     manage: has("manage"),
     manageFleet: has("manage") && !limited,
-    readFleet: has("read") && !limited
+    readFleet: has("read") && !limited,
+    /** A server without keys has none to show, and does not know who changes what. */
+    keys: has("read") && has("admin") && !limited && session?.apiKey !== undefined
   }
 })

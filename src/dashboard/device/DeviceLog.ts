@@ -63,6 +63,8 @@ export const describeEvent = (event: ReadableEvent): string => {
       return `${event.data.cause} · ${event.data.detail}`
     case "gap.closed":
       return `${event.data.cause} · ${event.data.status}, ${event.data.recovered} recovered`
+    case "audit.changed":
+      return `${event.data.by} · ${event.data.operation}`
     case "frame.rejected":
       return `${event.data.reason} · ${event.data.detail}`
     default:

@@ -102,29 +102,32 @@ const Why = ({ explanation }: { readonly explanation: Explanation }) => (
   </div>
 )
 
-const Connection = ({ id }: { readonly id: DeviceId }) => (
-  <Loaded result={useAtomValue(connectionAtom(id))} lines={4}>
-    {({ hosted, node }) =>
-      hosted === null ?
-        <p className="note">{node} does not run this device, so it does not know its connection.</p> :
-        (
-          <Facts
-            facts={[
-              ["Frames heard", <span className="num" key="f">{count(hosted.framesReceived)}</span>],
-              ["Last frame", hosted.lastFrameAt === null ? "–" : <Ago key="l" at={hosted.lastFrameAt} />],
-              ...(hosted.lastWebhookAt === null
-                ? []
-                : [["Last webhook", <Ago key="w" at={hosted.lastWebhookAt} />] as const]),
-              ["Attempts", count(hosted.attempts)],
-              ["Restarts", count(hosted.restarts)],
-              ["Run by", node],
-              ...(hosted.paused ? [["Reading", "paused: the log is over its bound"] as const] : []),
-              ...(hosted.lastFailure === null ? [] : [["Last failure", hosted.lastFailure.detail] as const])
-            ]}
-          />
-        )}
-  </Loaded>
-)
+const Connection = ({ id }: { readonly id: DeviceId }) => {
+  const { readFleet } = useAtomValue(mayAtom)
+  return (
+    <Loaded result={useAtomValue(connectionAtom(id))} lines={4}>
+      {({ hosted, node }) =>
+        hosted === null ?
+          <p className="note">{node} does not run this device, so it does not know its connection.</p> :
+          (
+            <Facts
+              facts={[
+                ["Frames heard", <span className="num" key="f">{count(hosted.framesReceived)}</span>],
+                ["Last frame", hosted.lastFrameAt === null ? "–" : <Ago key="l" at={hosted.lastFrameAt} />],
+                ...(hosted.lastWebhookAt === null
+                  ? []
+                  : [["Last webhook", <Ago key="w" at={hosted.lastWebhookAt} />] as const]),
+                ["Attempts", count(hosted.attempts)],
+                ["Restarts", count(hosted.restarts)],
+                ["Run by", readFleet ? <a key="n" href={hrefs.nodes}>{node}</a> : node],
+                ...(hosted.paused ? [["Reading", "paused: the log is over its bound"] as const] : []),
+                ...(hosted.lastFailure === null ? [] : [["Last failure", hosted.lastFailure.detail] as const])
+              ]}
+            />
+          )}
+    </Loaded>
+  )
+}
 
 const TransitionEntry = ({ transition }: { readonly transition: Transition }) => {
   const { failure, from, rule, state, steps = [] } = transition.data

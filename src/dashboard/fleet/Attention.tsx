@@ -2,6 +2,7 @@
 import { AsyncResult } from "effect/reactivity"
 import { useState } from "react"
 import type { ReactNode } from "react"
+import { knownNodesAtom } from "../nodes/nodeAtoms.ts"
 import { deadLetterCountAtom } from "../dead/deadLetterAtoms.ts"
 import type { Subscription } from "../../domain/Subscription.ts"
 import { mayAtom } from "../session.ts"
@@ -113,6 +114,7 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
   const server = AsyncResult.value(useAtomValue(serverAtom))
   const listed = AsyncResult.value(useAtomValue(subscriptionsAtom))
   const dead = AsyncResult.getOrElse(useAtomValue(deadLetterCountAtom), () => 0)
+  const nodes = useAtomValue(knownNodesAtom).filter(({ alive }) => !alive)
   const overview = figures._tag === "Some" ? figures.value.overview : null
   const incidents = overview?.incidents ?? []
   const sinks = (overview?.sinks ?? []).filter(({ expired, failure }) => failure !== null || expired > 0)
@@ -123,7 +125,8 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
   })
   const devices = all ? view.needy.slice(0, 50) : view.needy.slice(0, devicesShown)
   const hidden = view.needy.length - devices.length
-  const total = incidents.length + sinks.length + checks.length + subscriptions.length + (dead === 0 ? 0 : 1) +
+  const total = incidents.length + nodes.length + sinks.length + checks.length + subscriptions.length +
+    (dead === 0 ? 0 : 1) +
     view.needy.length
   return (
     <Panel
@@ -152,6 +155,21 @@ export const Attention = ({ view }: { readonly view: FleetView }) => {
               <p>
                 <strong>{name}</strong> <span className="why">{detail}</span>
               </p>
+            </Item>
+          ))}
+          {nodes.map(({ aliveAt, devices: left, name }) => (
+            <Item
+              key={`n-${name}`}
+              sign={<Alarm word="Node" />}
+              action={<a className="button" href={hrefs.nodes}>Nodes</a>}
+            >
+              <p>
+                <strong>{name}</strong>{" "}
+                <span className="why">
+                  has ended or cannot write since <Ago at={aliveAt} />. {count(left)} devices wait for another node.
+                </span>
+              </p>
+              <p className="fix">Others take them over once its lease has ended. Start it again.</p>
             </Item>
           ))}
           {sinks.map(({ expired, failure, lag, sink }) => (

@@ -1,10 +1,11 @@
 /** The live data of the fleet: every device, and the figures of the server. */
-import { DateTime, Effect, Schedule, Stream } from "effect"
+import { Cause, DateTime, Effect, Schedule, Stream } from "effect"
 import { Atom } from "effect/reactivity"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
 import type { Overview } from "../../contracts/ServerPayloads.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
-import { client, mayAtom } from "../session.ts"
+import { client, mayAtom, sessionAtom } from "../session.ts"
+import type { Session } from "../session.ts"
 import { addReading } from "./FleetHistory.ts"
 import type { Reading } from "./FleetHistory.ts"
 import { FleetModel } from "../../client/FleetModel.ts"
@@ -40,9 +41,11 @@ export interface Figures {
   readonly history: ReadonlyArray<Reading>
   /** Null while the server answers; else since when it does not, by this machine's clock. */
   readonly lostSince: number | null
+  /** The session whose key the server did not accept. */
+  readonly refused: Session | null
 }
 
-export const noFigures: Figures = { overview: null, rates: [], history: [], lostSince: null }
+export const noFigures: Figures = { overview: null, rates: [], history: [], lostSince: null, refused: null }
 
 const addRate = (rates: ReadonlyArray<number>, before: Overview | null, now: Overview): ReadonlyArray<number> => {
   if (before === null || before.head === null || now.head === null) return rates
@@ -51,6 +54,11 @@ const addRate = (rates: ReadonlyArray<number>, before: Overview | null, now: Ove
   return seconds <= 0 || now.head < before.head
     ? rates
     : [...rates, (now.head - before.head) / seconds].slice(-readingsKept)
+}
+
+const isRefusal = (cause: Cause.Cause<unknown>): boolean => {
+  const error = Cause.squash(cause)
+  return typeof error === "object" && error !== null && "_tag" in error && error._tag === "Unauthorized"
 }
 
 /** A limited key may not see figures of the whole fleet; whether the server answers is asked all the same. */
@@ -62,16 +70,20 @@ const ask = (whole: boolean) =>
 
 export const figuresAtom = client.atom((get) => {
   const whole = get(mayAtom).readFleet
+  const session = get(sessionAtom)
   return Stream.fromEffectSchedule(ask(whole), Schedule.spaced(askEvery)).pipe(
     Stream.mapEffect((answer) => Effect.map(DateTime.now, (now) => ({ answer, now: now.epochMilliseconds }))),
     Stream.mapAccum(() => noFigures, (figures, { answer, now }) => {
-      const next: Figures = answer._tag === "Failure"
+      const next: Figures = answer._tag === "Failure" && isRefusal(answer.cause)
+        ? { ...figures, refused: session }
+        : answer._tag === "Failure"
         ? { ...figures, lostSince: figures.lostSince ?? now }
         : {
           overview: answer.value,
           rates: answer.value === null ? [] : addRate(figures.rates, figures.overview, answer.value),
           history: answer.value === null ? [] : addReading(figures.history, answer.value, now),
-          lostSince: null
+          lostSince: null,
+          refused: null
         }
       return [next, [next]]
     })

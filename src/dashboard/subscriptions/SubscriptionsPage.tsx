@@ -6,8 +6,9 @@ import { subscriptionsAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Choice, count, Empty, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
+import { Button, Choice, count, Empty, Failure, Field, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
+import { Secret } from "../ui/Secret.tsx"
 import { Ago } from "../ui/time.tsx"
 
 export const SubscriptionState = (
@@ -56,10 +57,12 @@ const AddSubscription = () => {
   return (
     <Panel title="Add a subscription">
       {secret === null ? null : (
-        <Notice tone="good">
-          It was added. Its secret, which signs what it is sent, is shown this once:{" "}
-          <code className="secret">{secret}</code>
-        </Notice>
+        <Secret
+          key={secret}
+          secret={secret}
+          words="It was added. This is its secret, which signs what it is sent. It is shown this once."
+          done={() => setSecret(null)}
+        />
       )}
       <form
         className="form"

@@ -1,8 +1,9 @@
 /** Runs one call of the client for a button or a form, with what it needs to show: that it is on its way, and why not. */
-import { Cause, Effect, Exit } from "effect"
+import { Cause, Effect, Exit, SchemaIssue } from "effect"
 import type { Duration } from "effect"
 import { useCallback, useContext, useEffect, useRef, useState } from "react"
 import { ColumbaClient } from "../../client/ColumbaClient.ts"
+import { RequestInvalid } from "../../contracts/Failures.ts"
 import { client, clientContext } from "../session.ts"
 import { RegistryContext } from "./atoms.ts"
 
@@ -15,9 +16,17 @@ const commandTimeout = "40 seconds"
 export const describeCause = (cause: Cause.Cause<unknown>): string => {
   const error: unknown = Cause.squash(cause)
   if (typeof error !== "object" || error === null) return String(error)
-  const { _tag, message } = error as { readonly _tag?: string; readonly message?: string }
+  const { _tag, cause: reason, message } = error as {
+    readonly _tag?: string
+    readonly cause?: unknown
+    readonly message?: string
+  }
   if (_tag === "RpcClientError") return "The server could not be reached. Nothing is known of what was asked for."
   if (_tag === "TimeoutError") return "The server did not answer in time. What was asked may still have been done."
+  // What was typed did not get as far as the server.
+  if (SchemaIssue.isIssue(reason)) {
+    return RequestInvalid.ofIssue("", reason).issues.map(({ message }) => message).join("; ")
+  }
   return message === undefined || message === "" ? (_tag ?? "It failed, and the server said no more.") : message
 }
 

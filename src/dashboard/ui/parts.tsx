@@ -172,6 +172,35 @@ export const Choice = <Value extends string>(
   )
 }
 
+interface ChecksProps<Value extends string> {
+  readonly label: string
+  readonly options: ReadonlyArray<readonly [value: Value, word: string, hint: string]>
+  readonly chosen: ReadonlyArray<Value>
+  readonly onChange: (chosen: ReadonlyArray<Value>) => void
+}
+
+/** Some, of which any number is taken. */
+export const Checks = <Value extends string>({ chosen, label, onChange, options }: ChecksProps<Value>) => (
+  <fieldset className="checks">
+    <legend>{label}</legend>
+    {options.map(([one, word, hint]) => (
+      <label key={one}>
+        <input
+          type="checkbox"
+          checked={chosen.includes(one)}
+          onChange={({ target }) =>
+            onChange(
+              options.map(([value]) => value).filter((value) => value === one ? target.checked : chosen.includes(value))
+            )}
+        />
+        <span>
+          {word} <span className="hint">{hint}</span>
+        </span>
+      </label>
+    ))}
+  </fieldset>
+)
+
 /** Some ways, of which one is taken. */
 export const Segments = <Value extends string>({ label, onChange, options, value }: ChoiceProps<Value>) => (
   <div className="segments" role="group" aria-label={label}>

@@ -7,15 +7,20 @@ export type Route =
   | { readonly page: "dead" }
   | { readonly page: "schedules" }
   | { readonly page: "subscriptions" }
+  | { readonly page: "keys" }
+  | { readonly page: "nodes" }
   | { readonly page: "subscription"; readonly id: string }
   | { readonly page: "device"; readonly id: string }
   | { readonly page: "login"; readonly id: string }
+
+/** Pages of their own, which name nothing else. */
+const plain = ["gateways", "dead", "schedules", "keys", "nodes"] as const
 
 export const parseRoute = (hash: string): Route => {
   const [first = "", second = "", third = ""] = hash.replace(/^#\/?/, "").split("/")
   if (first === "devices" && second !== "") return { page: third === "login" ? "login" : "device", id: second }
   if (first === "subscriptions") return second === "" ? { page: "subscriptions" } : { page: "subscription", id: second }
-  return first === "gateways" || first === "dead" || first === "schedules" ? { page: first } : { page: "fleet" }
+  return { page: plain.find((page) => page === first) ?? "fleet" }
 }
 
 export const hrefs = {
@@ -23,6 +28,8 @@ export const hrefs = {
   gateways: "#/gateways",
   dead: "#/dead",
   schedules: "#/schedules",
+  keys: "#/keys",
+  nodes: "#/nodes",
   subscriptions: "#/subscriptions",
   subscription: (id: string): string => `#/subscriptions/${encodeURIComponent(id)}`,
   device: (id: string): string => `#/devices/${encodeURIComponent(id)}`,

@@ -3,7 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import axe from "axe-core"
 import { Context, Effect } from "effect"
 import type { Page } from "playwright-core"
-import { DeviceId, GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
+import { DeviceId, fleetDevice, GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
 import type { Device } from "../../../src/domain/Device.ts"
 import { gapOpened } from "../../../src/services/GapDrafts.ts"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
@@ -82,6 +82,24 @@ const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
     json: { device: device.id, message: { to: "6281298765432", text: hostile }, cron: "30 8 * * *", zone: "UTC" }
   })
   assert.strictEqual(schedule.status, 201, JSON.stringify(schedule.body))
+  const key = yield* ask(`${url}/api/v1/keys`, {
+    method: "POST",
+    headers: authorization,
+    json: { name: "shop", scopes: ["read"], devices: [device.id], expiresAt: until }
+  })
+  if (keys.length > 0) assert.strictEqual(key.status, 201, JSON.stringify(key.body))
+  yield* log.append([{
+    ...stateDraft(fleetDevice, "Quarantined", { _tag: "Inactive" }),
+    kind: "audit.changed",
+    data: {
+      by: hostile,
+      operation: hostile,
+      subject: `sub_${hostile}`,
+      outcome: "unknown",
+      fields: ["name", hostile],
+      values: { name: hostile, [hostile]: [hostile] }
+    }
+  }])
   yield* Context.get(services, MessageInbox).fail({ handler: hostile, eventId: makeEventId(0), seq: 1 }, {
     message: hostile,
     keep: true,
@@ -100,6 +118,8 @@ const pagesOf = ({ device, subscription }: { readonly device: Device; readonly s
     [`#/devices/${device.id}`, ".timeline li"],
     [`#/devices/${device.id}/login`, "h1"],
     ["#/dead", ".panel"],
+    ["#/keys", ".panel"],
+    ["#/nodes", ".panel"],
     ["#/schedules", ".entry"],
     ["#/subscriptions", ".entry"],
     [`#/subscriptions/${subscription}`, ".facts"],
@@ -126,7 +146,7 @@ const violations = async (page: Page): Promise<ReadonlyArray<string>> => {
 }
 
 /** What is there only once somebody wants it. */
-const unfolding = [/^More: /, /^File$/, /^Change the pacing$/, /^Add a recurring send$/, /^Look at it/]
+const unfolding = [/^More: /, /^File$/, /^Change the pacing$/, /^Add a recurring send$/, /^Look at it/, /^Rotate /]
 
 const unfold = async (page: Page): Promise<void> => {
   for (const name of unfolding) {
@@ -160,10 +180,16 @@ const visitAll = Effect.fnUntraced(function*(world: World, page: Page) {
 describe("every page", () => {
   it.live("shows what others say as text, keeps to its policy, and can be used by everybody", () =>
     Effect.gen(function*() {
-      const world = yield* makeServer()
+      const world = yield* makeServer([["root", ["read", "send", "manage", "admin"], "root-key-0123456789"]])
       const browser = yield* launch
       for (const look of [{ scheme: "light" }, { scheme: "dark", width: 390, height: 844 }] as const) {
         const { page, problems } = yield* visit(browser, world.url, look)
+        yield* Effect.promise(async () => {
+          assert.deepStrictEqual(await violations(page), [], "the sign-in")
+          await page.getByLabel("API key").fill("root-key-0123456789")
+          await page.getByRole("button", { name: "Sign in" }).click()
+          await page.locator(".scroller a").first().waitFor()
+        })
         yield* visitAll(world, page)
         yield* Effect.promise(async () => {
           await goTo(page, `#/devices/${world.device.id}`, ".message-body")

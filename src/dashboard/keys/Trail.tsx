@@ -1,0 +1,79 @@
+/** Who has changed what, as the log has it: live, the newest first. */
+import type { Schema } from "effect"
+import { useAtomValue } from "../ui/atoms.ts"
+import { count, Empty, Loaded, Panel } from "../ui/parts.tsx"
+import { hrefs } from "../ui/route.ts"
+import { Clock } from "../ui/time.tsx"
+import { trailAtom } from "./keyAtoms.ts"
+import type { Change } from "./keyAtoms.ts"
+
+const Subject = ({ subject }: { readonly subject: string | null }) =>
+  subject === null
+    ? <>–</>
+    : subject.startsWith("dev_")
+    ? <a href={hrefs.device(subject)}>{subject}</a>
+    : subject.startsWith("sub_")
+    ? <a href={hrefs.subscription(subject)}>{subject}</a>
+    : <>{subject}</>
+
+/** The names of all fields that were given, and the values that are recorded. */
+const describeFields = ({ fields, values }: Change["data"]): string =>
+  fields.map((field) => {
+    const value = values[field]
+    return value === undefined ? field : `${field}: ${describeValue(value)}`
+  }).join(" · ")
+
+/** Of a long list, such as one of devices, the rest is counted. */
+const listed = 4
+
+const describeValue = (value: Schema.Json): string =>
+  typeof value === "string"
+    ? value
+    : Array.isArray(value) && value.every((one) => typeof one === "string")
+    ? value.slice(0, listed).join(", ") + (value.length > listed ? ` and ${count(value.length - listed)} more` : "")
+    : JSON.stringify(value)
+
+const Row = ({ change: { data, recordedAt } }: { readonly change: Change }) => (
+  <tr>
+    <td>
+      <Clock at={recordedAt} />
+    </td>
+    <td>{data.by}</td>
+    <td>
+      <code>{data.operation}</code>
+    </td>
+    <td className="num">
+      <Subject subject={data.subject} />
+    </td>
+    <td className="wide">
+      {data.outcome === "unknown" ? <span className="tone-wait">cut off, may have been done ·</span> : null}
+      {describeFields(data)}
+    </td>
+  </tr>
+)
+
+export const Trail = () => (
+  <Panel title="Who has changed what">
+    <Loaded result={useAtomValue(trailAtom)} lines={4}>
+      {(changes) =>
+        changes.length === 0
+          ? <Empty>Nothing in the part of the log that was read. Changes appear here as they are made.</Empty>
+          : (
+            <div className="table-place" tabIndex={0} role="region" aria-label="Changes, newest first">
+              <table className="trail">
+                <thead>
+                  <tr>
+                    <th>At</th>
+                    <th>By</th>
+                    <th>What</th>
+                    <th>Of</th>
+                    <th>Given</th>
+                  </tr>
+                </thead>
+                <tbody>{changes.map((change) => <Row key={change.seq} change={change} />)}</tbody>
+              </table>
+            </div>
+          )}
+    </Loaded>
+  </Panel>
+)
