@@ -5,8 +5,10 @@ import type { Browser, Page } from "playwright-core"
 import type { DeviceState } from "../../../src/domain/DeviceState.ts"
 import type { Device } from "../../../src/domain/Device.ts"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
+import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { makeStorage, services, startServer, stateDraft } from "../../support/surface.ts"
+import { untilSo } from "../../support/until.ts"
 import { launch, visit } from "./support/Browser.ts"
 
 const online: DeviceState = { _tag: "Online", jid: null, since: "2026-01-01T00:00:00.000Z" }
@@ -26,7 +28,7 @@ const setUp = Effect.fnUntraced(function*(names: ReadonlyArray<string>) {
   const devices = yield* Effect.forEach(names, (name) => manager.register({ name }), { concurrency: 100 })
   const { url } = yield* startServer({ storage, pages: true })
   const become = (device: Device, state: DeviceState) => log.append([stateDraft(device.id, "Connecting", state)])
-  return { url, devices, become, log, manager }
+  return { url, devices, become, log, manager, repository: Context.get(context, DeviceRepository) }
 })
 
 /** In the page: scrolls at every frame, and says how long frames took and what was there. */
@@ -84,7 +86,7 @@ const watchMainThread = async (browser: Browser, page: Page) => {
 describe("the fleet page", () => {
   it.live("shows devices as they change, what needs a person in words, and what a search finds", () =>
     Effect.gen(function*() {
-      const { become, devices, manager, url } = yield* setUp(["Desk 9", "Desk 10", "Warehouse"])
+      const { become, devices, manager, repository, url } = yield* setUp(["Desk 9", "Desk 10", "Warehouse"])
       const [nine, ten, warehouse] = devices as [Device, Device, Device]
       for (const device of devices) yield* become(device, online)
       const { page, problems } = yield* visit(yield* launch, url)
@@ -105,6 +107,11 @@ describe("the fleet page", () => {
         await page.getByText("It was taken out of service after repeated failures").waitFor()
         await page.getByRole("button", { name: "Release Desk 10" }).click()
       })
+      yield* untilSo(
+        "the release is asked for",
+        repository.desired([ten.id]),
+        ([wanted]) => wanted?.releaseRequests === 1 && wanted.reconnectRequests === 0
+      )
       yield* become(ten, online)
       yield* Effect.promise(() => page.locator(".calm").waitFor())
 

@@ -117,7 +117,7 @@ describe("the dashboard of the built program", () => {
       yield* columba.kill
       yield* Effect.promise(() => page.getByText("The server has not answered since").waitFor())
       yield* columba.start
-      yield* Effect.promise(async () => {
+      const shown = yield* Effect.promise(async () => {
         await page.getByText("live", { exact: true }).waitFor()
         assert.strictEqual(await page.getByText("The server has not answered since").count(), 0)
         await page.waitForFunction((seq) => Number(document.querySelector(".tail .seq")?.textContent) > seq, before)
@@ -134,14 +134,25 @@ describe("the dashboard of the built program", () => {
           (old) => document.querySelector(".message-time time")?.getAttribute("datetime") !== old,
           newest
         )
-        const shown = await page.locator(".tail .seq").allTextContents()
-        const numbers = shown.map(Number)
+        const texts = await page.locator(".tail .seq").allTextContents()
+        const numbers = texts.map(Number)
         assert.deepStrictEqual(
           numbers,
           [...new Set(numbers)].sort((left, right) => right - left),
           "each once, in order"
         )
         assert.deepStrictEqual(await problems(), [])
+        return { numbers, id: new URL(page.url()).hash.split("/")[2] ?? "" }
       })
+      const { items } = yield* columba.get<{ readonly items: ReadonlyArray<{ readonly seq: string }> }>(
+        `/api/v1/events?after=0&limit=1000&device=${shown.id}`
+      )
+      const [newestShown = 0, oldestShown = 0] = [shown.numbers[0], shown.numbers.at(-1)]
+      assert.isBelow(oldestShown, before, "what came before the kill is still shown")
+      assert.deepStrictEqual(
+        shown.numbers.toReversed(),
+        items.map(({ seq }) => Number(seq)).filter((seq) => seq >= oldestShown && seq <= newestShown),
+        "none is missing"
+      )
     }))
 })

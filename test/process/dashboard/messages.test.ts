@@ -187,6 +187,51 @@ describe("what is done to a message on the page", () => {
     }))
 })
 
+describe("a message to send", () => {
+  it.live("whose answer is lost is sent once, when it is sent again by the same press", () =>
+    Effect.gen(function*() {
+      const { messages, page, problems, signIn } = yield* setUp(["text"])
+      let sends = 0
+      const again = Promise.withResolvers<void>()
+      yield* Effect.promise(() =>
+        page.routeWebSocket(/\/rpc\/ws$/, (socket) => {
+          const server = socket.connectToServer()
+          let cut = false
+          socket.onMessage((text) => {
+            // The connection is lost between the request and its answer.
+            if (String(text).includes("Messages.Send") && ++sends === 1) cut = true
+            server.send(text)
+          })
+          server.onMessage((text) => {
+            if (cut) return void socket.close()
+            socket.send(text)
+            if (sends === 1) again.resolve()
+          })
+        })
+      )
+      yield* Effect.promise(() => page.reload())
+      yield* signIn
+      yield* Effect.promise(async () => {
+        await page.getByLabel("To", { exact: true }).fill("6281298765432")
+        await page.getByLabel("Text", { exact: true }).fill("Your table is ready.")
+        const send = page.getByRole("button", { name: "Send", exact: true })
+        await send.click()
+        await page.getByText("The server could not be reached.").waitFor()
+        await again.promise
+        await send.click()
+        await page.getByText("It is stored, and on its way.").waitFor()
+        await page.locator(".message.out", { hasText: "Your table is ready." }).waitFor()
+        // The next one is another message, though it says the same.
+        await page.getByLabel("Text", { exact: true }).fill("Your table is ready.")
+        await send.click()
+        await page.waitForFunction(() => document.querySelectorAll(".message.out").length === 2)
+        assert.deepStrictEqual(await problems(), [])
+      })
+      assert.strictEqual(sends, 3)
+      assert.strictEqual((yield* messages).length, 2)
+    }))
+})
+
 describe("a file to send", () => {
   it.live("is refused before it is sent where it is too large, and goes with its name and caption where it is not", () =>
     Effect.gen(function*() {
