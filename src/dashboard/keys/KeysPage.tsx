@@ -137,7 +137,7 @@ const Entry = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key:
         <Expiry at={expiresAt} />
       </p>
       <div className="entry-actions">
-        <Button onClick={() => setRotating(!rotating)} label={`${rotating ? "Leave" : "Rotate"} ${name}`}>
+        <Button onClick={() => setRotating(!rotating)} label={rotating ? `Leave it: ${name}` : `Rotate ${name}`}>
           {rotating ? "Leave it" : "Rotate"}
         </Button>
         <ConfirmButton

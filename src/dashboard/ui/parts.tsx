@@ -53,6 +53,7 @@ export const ConfirmButton = (
     <Button
       {...rest}
       kind={asking ? "danger" : rest.kind ?? "plain"}
+      {...(asking && rest.label !== undefined ? { label: `${ask} ${rest.label}` } : {})}
       onClick={() => {
         if (asking) onClick()
         setAsking(!asking)

@@ -87,7 +87,7 @@ const makeServer = Effect.fnUntraced(function*(keys: ReadonlyArray<Key> = []) {
     headers: authorization,
     json: { name: "shop", scopes: ["read"], devices: [device.id], expiresAt: until }
   })
-  if (keys.length > 0) assert.strictEqual(key.status, 201, JSON.stringify(key.body))
+  if (keys[0]?.[1].includes("admin") === true) assert.strictEqual(key.status, 201, JSON.stringify(key.body))
   yield* log.append([{
     ...stateDraft(fleetDevice, "Quarantined", { _tag: "Inactive" }),
     kind: "audit.changed",
