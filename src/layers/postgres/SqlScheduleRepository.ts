@@ -15,7 +15,7 @@ import { idempotencyHours } from "../../services/SendRepository.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
 import { toTime } from "./sendRows.ts"
-import { headSql } from "./SqlLogStore.ts"
+import { headSql } from "./eventReads.ts"
 import { sendsChannel } from "./SqlSendRepository.ts"
 
 const channel = "columba_schedules"

@@ -21,7 +21,7 @@ import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
 import { sendColumns, toSend } from "./sendRows.ts"
 import type { SendRow } from "./sendRows.ts"
-import { headSql } from "./SqlLogStore.ts"
+import { headSql } from "./eventReads.ts"
 
 /** The devices of which some may be pending. */
 export const sendsChannel = "columba_sends"

@@ -21,7 +21,7 @@ import type {
 } from "../../services/SubscriptionRepository.ts"
 import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
-import { headSql } from "./SqlLogStore.ts"
+import { headSql } from "./eventReads.ts"
 import { unavailable } from "./sqlErrors.ts"
 
 const channel = "columba_subscriptions"
