@@ -10,46 +10,31 @@
 import { auditKind } from "../../../domain/EventKinds.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
-import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscription.ts"
+import type { SubscriptionHealth } from "../../../domain/Subscription.ts"
 import * as bounds from "../../../services/subscriptionBounds.ts"
 import { DeliveryWindow } from "./DeliveryWindow.ts"
 import type { Entry } from "./DeliveryWindow.ts"
+import { EndpointCircuit } from "./EndpointCircuit.ts"
 import { HeldDevice } from "./HeldDevice.ts"
+import { RateBucket } from "./RateBucket.ts"
 import type { Consequence, Job, PlanOptions, Reported, Step } from "./deliverySteps.ts"
-
-interface Circuit {
-  readonly since: string
-  failures: number
-  dueAt: number
-  free: boolean
-  outcome: DeliveryOutcome
-  status: number | null
-  detail: string | null
-}
 
 /** A new process tries again within this time, however long the last wait was. */
 const resumeWithinMillis = 5_000
-
-/** Outcomes that no other event would change. */
-const endpointWide: ReadonlySet<DeliveryOutcome> = new Set(["throttled", "forbidden", "unsigned"])
 
 export class DeliveryPlan {
   readonly #window: DeliveryWindow
   readonly #busy = new Set<DeviceId>()
   readonly #held = new Map<DeviceId, HeldDevice>()
-  #circuit: Circuit | null = null
-  /** Devices that have failed since the last success. */
-  readonly #failing = new Set<DeviceId>()
+  readonly #circuit: EndpointCircuit
   #successes = 0
-  #tokens: number
-  #tokensAt: number
+  readonly #rate: RateBucket
   #abandoned: number
   #expired: number
   #lastDeliveredAt: string | null
   #healthVersion = 0
   readonly #kinds: ReadonlySet<string> | null
   readonly #devices: ReadonlySet<DeviceId> | null
-  readonly #rate: number | null
   readonly #random: () => number
   /** Nothing new is sent. */
   closing = false
@@ -58,11 +43,10 @@ export class DeliveryPlan {
     const { cursor, health, now, random, rateLimit } = options
     this.#kinds = options.kinds === null ? null : new Set(options.kinds)
     this.#devices = options.devices === null ? null : new Set(options.devices)
-    this.#rate = rateLimit
+    this.#rate = new RateBucket(rateLimit, now)
     this.#random = random
     this.#window = new DeliveryWindow(cursor)
-    this.#tokens = rateLimit ?? 0
-    this.#tokensAt = now
+    this.#circuit = new EndpointCircuit((millis) => this.#jittered(millis))
     this.#abandoned = health.abandoned
     this.#expired = health.expired
     this.#lastDeliveredAt = health.lastDeliveredAt
@@ -80,10 +64,7 @@ export class DeliveryPlan {
       held.tryFreely(soon())
       this.#held.set(deviceId, Object.assign(held, { failures: attempts, outcome, status }))
     }
-    if (health.failing !== null) {
-      const { attempts, attemptsMax: _, ...failing } = health.failing
-      this.#circuit = { ...failing, failures: attempts, dueAt: soon(), free: true }
-    }
+    if (health.failing !== null) this.#circuit.resume(health.failing, soon())
   }
 
   get through(): number {
@@ -115,7 +96,7 @@ export class DeliveryPlan {
    */
   get room(): number {
     if (this.closing) return 0
-    if (this.#circuit === null) return this.#window.room
+    if (!this.#circuit.isOpen) return this.#window.room
     return this.#window.isEmpty && this.#held.size < bounds.probeHeldMax ? 1 : 0
   }
 
@@ -125,16 +106,8 @@ export class DeliveryPlan {
   }
 
   get health(): SubscriptionHealth {
-    const circuit = this.#circuit
     return {
-      failing: circuit === null ? null : {
-        since: circuit.since,
-        attempts: circuit.failures,
-        attemptsMax: bounds.probesMax,
-        outcome: circuit.outcome,
-        status: circuit.status,
-        detail: circuit.detail
-      },
+      failing: this.#circuit.health,
       held: Array.from(this.#held.values(), ({ device, failures, outcome, seq, since, status }) => ({
         deviceId: device,
         seq,
@@ -182,9 +155,10 @@ export class DeliveryPlan {
 
   next(now: number): Step {
     if (this.closing || this.inFlight >= bounds.concurrencyMax) return idle
-    const wakeAt = this.#tokenAt(now)
+    const wakeAt = this.#rate.readyAt(now)
     if (wakeAt > now) return { _tag: "Idle", wakeAt }
-    return this.#circuit === null ? this.#nextOfAll(now) : this.#nextProbe(this.#circuit, now)
+    const probeAt = this.#circuit.dueAt
+    return probeAt === null ? this.#nextOfAll(now) : this.#nextProbe(probeAt, now)
   }
 
   #nextOfAll(now: number): Step {
@@ -210,9 +184,9 @@ export class DeliveryPlan {
   }
 
   /** One at a time, and in turn: an event that is never taken must not be the only one that is tried. */
-  #nextProbe(circuit: Circuit, now: number): Step {
+  #nextProbe(dueAt: number, now: number): Step {
     if (this.inFlight > 0) return idle
-    if (circuit.dueAt > now) return { _tag: "Idle", wakeAt: circuit.dueAt }
+    if (dueAt > now) return { _tag: "Idle", wakeAt: dueAt }
     const entry = this.#held.size < bounds.probeHeldMax ? this.#firstWaiting() : undefined
     if (entry !== undefined) return this.#send(entry.event, "window", 1, () => entry.state = "sent")
     let wakeAt: number | null = null
@@ -245,17 +219,8 @@ export class DeliveryPlan {
   #send(event: LoggedEvent, from: Job["from"], attempt: number, mark: () => void): Step {
     mark()
     this.#busy.add(event.deviceId)
-    if (this.#rate !== null) this.#tokens -= 1
-    return { _tag: "Send", job: { event, attempt, from, probe: this.#circuit !== null } }
-  }
-
-  /** When the rate allows the next event: a bucket that holds one second. */
-  #tokenAt(now: number): number {
-    if (this.#rate === null) return now
-    this.#tokens = Math.min(this.#rate, this.#tokens + (now - this.#tokensAt) / 1000 * this.#rate)
-    this.#tokensAt = now
-    // Sums of fractions may stay a hair below one.
-    return this.#tokens > 0.999_999 ? now : now + Math.ceil((1 - this.#tokens) / this.#rate * 1000)
+    this.#rate.take()
+    return { _tag: "Send", job: { event, attempt, from, probe: this.#circuit.isOpen } }
   }
 
   /** A held device was read from `after` on; null where the log could not be read. */
@@ -304,15 +269,15 @@ export class DeliveryPlan {
     const failed = held ?? this.#hold(job.event, now, at)
     failed.failed(reported)
     // A probe that fails leaves its device as it was: what counts is the circuit's own count.
-    if (this.#circuit === null || held === undefined) {
+    if (!this.#circuit.isOpen || held === undefined) {
       failed.countFailure(now, (failures) => this.#jittered(bounds.retryDelayMillis(failures)))
     }
-    if (this.#circuit !== null) this.#moveToEnd(failed)
+    if (this.#circuit.isOpen) this.#moveToEnd(failed)
     this.#healthVersion++
     const consequence = reported.outcome === "refused"
       ? this.#probeAnswered(job, now)
       : this.#endpointFailed(job, reported, now, at)
-    if (this.#circuit !== null) this.#forgetWaiting()
+    if (this.#circuit.isOpen) this.#forgetWaiting()
     return consequence._tag === "None" && failed.failures >= bounds.attemptsMax
       ? this.#exhausted(failed, now, at)
       : consequence
@@ -338,9 +303,7 @@ export class DeliveryPlan {
   }
 
   #closeCircuit(now: number): void {
-    this.#failing.clear()
-    if (this.#circuit === null) return
-    this.#circuit = null
+    if (!this.#circuit.close()) return
     this.#healthVersion++
     // All that waited, soon: the endpoint is back.
     for (const held of this.#held.values()) held.tryFreely(now)
@@ -371,30 +334,9 @@ export class DeliveryPlan {
     return none
   }
 
-  #endpointFailed(job: Job, reported: Reported, now: number, at: string): Consequence {
-    const { detail, outcome, status } = reported
-    this.#failing.add(job.event.deviceId)
-    const before = this.#circuit
-    // Sent before the circuit was opened, and so one of the failures that opened it.
-    if (before !== null && !job.probe) return none
-    if (before === null) {
-      if (!this.#isEndpointDown(outcome)) return none
-      this.#circuit = { since: at, failures: 1, dueAt: 0, free: false, outcome, status, detail }
-    } else {
-      // What is our own fault (a key that is missing) disables nothing.
-      if (!before.free && outcome !== "unsigned") before.failures++
-      Object.assign(before, { free: false, outcome, status, detail })
-    }
-    const circuit = this.#circuit!
-    const asked = Math.min((reported.retryAfterSeconds ?? 0) * 1000, bounds.retryAfterMaxMillis)
-    circuit.dueAt = now + Math.max(this.#jittered(bounds.probeDelayMillis(circuit.failures)), asked)
-    return circuit.failures >= bounds.probesMax ? { _tag: "Disable", reason: "failing" } : none
-  }
-
-  /** With as many devices held as there may be, nothing new is sent in any case, and a probe finds out the sooner. */
-  #isEndpointDown(outcome: DeliveryOutcome): boolean {
-    return this.#failing.size >= bounds.circuitDevices || this.#held.size >= bounds.heldDevicesMax ||
-      endpointWide.has(outcome)
+  #endpointFailed({ event, probe }: Job, reported: Reported, now: number, at: string): Consequence {
+    const failure = { device: event.deviceId, heldDevices: this.#held.size, probe }
+    return this.#circuit.failed(failure, reported, now, at) ? { _tag: "Disable", reason: "failing" } : none
   }
 
   /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */
