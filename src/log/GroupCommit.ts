@@ -42,7 +42,7 @@ const batchBytesMax = 4 * 1024 * 1024
 const linger = Duration.millis(2)
 
 /**
- * What is patient is written, on its own, no sooner than this after the last batch: nobody waits for it, and a fleet that
+ * What is patient is written, on its own, no sooner than this after the last batch: no caller waits for it, and a fleet that
  * comes back at a steady rate fills batches instead of writing hundreds of small ones per second. A process that dies
  * meanwhile leaves its devices as the record before has them.
  */
@@ -52,7 +52,7 @@ const patience = Duration.millis(50)
 const cursorIdle = Duration.millis(50)
 
 /**
- * Each write of a cursor leaves a version of its row behind, which nothing removes while somebody holds a snapshot
+ * Each write of a cursor leaves a version of its row behind, which nothing removes while another session holds a snapshot
  * (`pg_dump`), and each later write walks past all of them. Four per second are 2,400 after ten minutes: no cost that
  * can be measured. A process that dies republishes the events of a quarter of a second more.
  */

@@ -8,7 +8,7 @@ import type { Clock, Fiber } from "effect"
 export interface ScheduleInputs {
   /** When the next batch is due, on the monotonic clock: at once with a time that has passed, null with nothing to write. */
   readonly dueAt: (now: bigint) => bigint | null
-  /** Whether somebody waits for room while no batch will give it out. */
+  /** Whether a caller waits for room while no batch will give it out. */
   readonly roomWanted: () => boolean
   readonly releaseRoom: () => void
 }

@@ -1,6 +1,6 @@
 /**
  * Incoming messages out of the log, for a consumer without a broker. The cursor `consumer` says how far they are
- * handled; it begins with what comes after the first start. Retention waits for it, but not for ever: nobody tells the log
+ * handled; it begins with what comes after the first start. Retention waits for it, but not for ever: nothing tells the log
  * that there is to be no consumer any more. What failed is tried again from the inbox, so that it holds
  * up nothing behind it, and what was given up stays there as a dead letter.
  */

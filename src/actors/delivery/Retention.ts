@@ -18,7 +18,7 @@ const firstAfter = Duration.minutes(1)
 /** Rounds are late when the database was away or slow, and clocks are corrected by minutes. */
 const stepSlack = Duration.hours(1)
 
-/** Long enough that somebody reads the warning, short enough that a log does not fill a disk after a long pause. */
+/** Long enough that an operator reads the warning, short enough that a log does not fill a disk after a long pause. */
 const refusedFor = Duration.hours(6)
 
 /** Longer than any log is old. */

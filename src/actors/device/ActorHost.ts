@@ -31,7 +31,7 @@ export interface ActorHost {
   readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
   readonly backfill: Backfill
-  /** Whoever requests a page of a history waits for this turn: the gateway has one rate for all of them. */
+  /** Every request for a page of a history waits for this turn: the gateway has one rate for all of them. */
   readonly historyPace: Effect.Effect<void>
   /** When devices go on by themselves: the end of a back-off or of a quarantine. */
   readonly alarms: DueSet<DeviceCell>

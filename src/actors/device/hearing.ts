@@ -18,7 +18,7 @@ import type { GapInput, GapOrder, TrackedGap } from "./GapTracker.ts"
 export const unnoticedMax = 30_000
 
 /**
- * A pause of the log that lasts longer is written down: the gateway may give up on a socket that nobody reads.
+ * A pause of the log that lasts longer is written down: the gateway may give up on a socket that is not read.
  */
 export const pauseMax = 5000
 

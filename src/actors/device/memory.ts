@@ -63,5 +63,5 @@ const mayHold = (recorded: RecordedDevice | undefined): boolean => {
     : isOnTheWay(device.state)
 }
 
-/** To a connection, by its own words: nobody takes it for one that hears. */
+/** It says itself that it is not connected yet, so it is not expected to hear. */
 export const isOnTheWay = ({ _tag }: DeviceState): boolean => _tag === "Backoff" || _tag === "Connecting"

@@ -71,7 +71,7 @@ export const resume = (
     id: makeGapId(cell.host.clock.currentTimeMillisUnsafe()),
     now,
     floor,
-    // A dead connection that nobody had noticed, frames in a socket that was not read, and the way to us.
+    // A dead connection that was not noticed, frames in a socket that was not read, and the way to us.
     unnoticedMax: unnoticedMax + pauseMax + transitMax,
     detail: "the process that ran it ended without a word"
   })

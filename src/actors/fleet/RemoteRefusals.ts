@@ -14,7 +14,7 @@ import { DatabaseTime } from "./DatabaseTime.ts"
 /** Without a notice, in case one was lost. */
 const lookInterval = Duration.minutes(1)
 
-/** Of devices that no process runs: nobody will account for them. */
+/** Of devices that no process runs: no actor will account for them. */
 const keptMax = Duration.days(1)
 
 export const follow = Effect.fnUntraced(function*(

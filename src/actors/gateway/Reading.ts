@@ -98,7 +98,7 @@ export const begin = (begin: Begin): Reading => {
     from,
     through: now,
     window: { from: iso(from), to: iso(now + clockAheadMax) },
-    // Messages that are older than everything that is kept have no acks that anybody could miss.
+    // Messages that are older than everything that is kept have no acks that could be missed.
     acksSince: from <= floor ? Number.NEGATIVE_INFINITY : from + begin.ackReach,
     newest: Math.max(now - youngMax, lastEnd === 0 ? 0 : lastEnd + begin.skew),
     page: null,

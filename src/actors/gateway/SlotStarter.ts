@@ -20,7 +20,7 @@ const startsMax = 4
 /** The wait after the first start, which doubles with each further one: an engine needs seconds to come up. */
 const waitFirst = Duration.toMillis(Duration.seconds(10))
 
-/** A slot that waits for somebody to scan a code is started again as its codes run out, but not all day at that pace. */
+/** A slot that waits for a person to scan a code is started again as its codes run out, but not all day at that pace. */
 const waitMax = Duration.toMillis(Duration.minutes(10))
 
 /** The adapter's own requests are bounded; this is for all of them together. */

@@ -4,7 +4,7 @@
  * instead of a timer per device. An answer becomes an input of the device.
  *
  * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;
- * those of whom that answer proves nothing are then asked about one by one.
+ * those for which that answer proves nothing are then asked about one by one.
  */
 import { Cause, Duration, Effect, Exit, Metric, Random } from "effect"
 import type { Scope } from "effect"

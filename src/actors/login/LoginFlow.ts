@@ -27,7 +27,7 @@ export const refreshMargin = Duration.seconds(5)
 /** Codes of one login. WhatsApp's own clients show as many QR codes; a pairing code lasts almost three minutes. */
 export const codesMax: Readonly<Record<LoginRequest["method"], number>> = { qr: 6, code: 3 }
 
-/** A login that has shown the same code for so long, or waits for a passkey, is abandoned by whoever began it. */
+/** A login that has shown the same code for so long, or waits for a passkey, was abandoned by its caller. */
 export const loginMax = Duration.minutes(10)
 
 /** GOWA connects within half a minute after the phone has accepted. */

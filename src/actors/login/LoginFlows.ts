@@ -165,7 +165,7 @@ export const make = Effect.fnUntraced(function*(find: (id: DeviceId) => DeviceCe
   } satisfies LoginFlows
 })
 
-/** Callers of the same login. The number is compared, and shown to nobody. */
+/** Callers of the same login. The number is compared, and never shown. */
 const fits = (one: LoginRequest, other: LoginRequest): boolean =>
   one.method === "code"
     ? other.method === "code" && Redacted.value(one.phone) === Redacted.value(other.phone)

@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function*(
     active = true
   }
 
-  /** The facts of an outcome are true whoever reports them, so they carry no fence; the row compares its own state. */
+  /** The facts of an outcome are true no matter which process reports them, so they carry no fence; the row compares its own state. */
   const record = (send: StoredSend, outcome: SendOutcome, sender: string) =>
     Effect.suspend(() => {
       const { drafts, effects } = recordOutcome(send, outcome, sender, clock.currentTimeMillisUnsafe())
@@ -132,7 +132,7 @@ export const make = Effect.fnUntraced(function*(
       return record(send, { state, waId, reason, detail }, sender)
     }, { discard: true, concurrency: 64 })
 
-  /** What a claim has claimed whose answer was lost: nobody here knows of it, and it would hold up its chat for ever. */
+  /** A message of a claim whose answer was lost: this process does not know that it has it, and it would hold up its chat for ever. */
   const takeBack = Effect.gen(function*() {
     for (const claimed of yield* sends.held) {
       // Of another process, which knows what it has claimed.

@@ -1,5 +1,5 @@
 /**
- * Plans the occurrences of recurring sends: when one is due, the next one is stored as a scheduled message, which whoever
+ * Plans the occurrences of recurring sends: when one is due, the next one is stored as a scheduled message, which the process that
  * runs the device sends. Several processes may do so at once; each occurrence is made by one of them. An occurrence that is
  * stored does not need this any more.
  */
@@ -12,7 +12,7 @@ import { planMove, ScheduleRepository } from "../../services/ScheduleRepository.
 /** Nothing is due, as far as is known. Also how long it takes until the schedules of a deactivated device end. */
 const idle = Duration.seconds(15)
 
-/** The database is away, or somebody else was faster. */
+/** The database is away, or another process was faster. */
 const again = Duration.millis(500)
 
 /** Schedules that are moved at once. */

@@ -1,7 +1,7 @@
 /**
  * Which messages in doubt were sent after all, told from what the account is known to have sent. Pure. A text must be the
  * same, in the same chat and in the time in question; what is known to be another message of ours is not asked. Of two
- * equal texts in doubt the earlier one gets the earlier match: which is which makes no difference to anybody.
+ * equal texts in doubt the earlier one gets the earlier match: which is which makes no difference.
  */
 import type { MessageData } from "../../domain/EventData.ts"
 import type { MessageId } from "../../domain/Ids.ts"

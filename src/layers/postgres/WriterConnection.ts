@@ -1,6 +1,6 @@
 /**
  * The connection on which the log is written. A server gets one of its own for that, outside of the pool, so that a batch
- * costs its statement and nothing else. A pooled connection may be shared, and whoever had just been given the same one
+ * costs its statement and nothing else. A pooled connection may be shared, and another user of the same connection
  * would wait for as long as the writer kept it. The embedded database has one connection, which is borrowed for each batch.
  *
  * After any failure the connection is closed and another one is opened. One that was kept may have died unnoticed since

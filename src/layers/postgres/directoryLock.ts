@@ -208,7 +208,7 @@ const ask = (path: string): Promise<Answer> =>
     socket.on("error", (cause: NodeJS.ErrnoException) => {
       if (cause.code === "ECONNREFUSED") resolve("dead")
       else if (cause.code === "ENOENT") resolve("gone")
-      // A full queue of connections, or one that broke: somebody is there.
+      // A full queue of connections, or one that broke: a process is listening.
       else if (cause.code === "EAGAIN" || cause.code === "ECONNRESET" || cause.code === "EPIPE") resolve(silent)
       else reject(cause)
     })

@@ -11,7 +11,7 @@ const readCode = (error: SqlError.SqlError): string => {
 
 /**
  * Whether the data itself is at fault, so that a repeat fails alike: data exceptions (class 22) and values that the
- * driver cannot encode. Nothing else blames the data. Constraints (23) are those of our own schema or of somebody who
+ * driver cannot encode. Nothing else blames the data. Constraints (23) are those of our own schema or of a person who
  * changed it, and program limits (54) depend on the server: both can be put right while the events wait.
  */
 export const isDataError = (error: SqlError.SqlError): boolean => {

@@ -1,6 +1,6 @@
 /**
  * Delivers events to all active subscriptions: one courier each, supervised apart, and one reader of the log for all of
- * them. The reader waits for nobody. A courier whose window is full reads for itself, as soon as it has room, what the
+ * them. The reader waits for no courier. A courier whose window is full reads for itself, as soon as it has room, what the
  * reader has given out meanwhile; few of them read at a time, and each in bounded steps.
  *
  * One process at a time delivers for a subscription: each courier claims its cursor, and a newer claim ends the older
@@ -101,7 +101,7 @@ export const make = Effect.fnUntraced(function*(
       )
       if (claim === null) {
         return yield* Effect.logWarning(
-          "A subscription has no cursor any more: it was removed, or somebody deleted the row",
+          "A subscription has no cursor any more: it was removed, or its row was deleted by hand",
           {
             cursor: formatCursorName(id)
           }

@@ -28,7 +28,7 @@ const statements = [
   // Few rows at any time, and read at every claim and scrape.
   `create index gaps_open on gaps (device_id, cause) where status = 'open'`,
   `create index gaps_closed on gaps (closed_at) where closed_at is not null`,
-  // Those that somebody should look at, found among the many of gateways whose histories have no acks.
+  // Those that a person should look at, found among the many of gateways whose histories have no acks.
   `create index gaps_messages_unproven on gaps (id) where closed_at is not null
     and not ('messages' = any (string_to_array(proven, ',')))`,
   // Rows change in place, so that a page keeps room for the next version of its rows.
@@ -43,7 +43,7 @@ const statements = [
   ) with (fillfactor = 10)`,
   rareEffectsFunction,
   // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused. The new
-  // owner is alive from its claim on, so that a device never has an owner of whom nothing is known. Until it has recorded a
+  // owner is alive from its claim on, so that a device never has an owner of which nothing is known. Until it has recorded a
   // state, the time until which the owner before was alive stays with the device: a claim that is repeated because its
   // answer was lost, and one after an owner that died at once, begin the gap at the same moment.
   `create function columba_claim(p_owner text, p_devices text[])

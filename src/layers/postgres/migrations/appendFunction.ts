@@ -247,7 +247,7 @@ export const appendFunction = `create or replace function columba_append_v1(
       if v_head + v_new >= least(v_log.events_end, v_log.identities_end) then
         perform columba_extend(v_head + v_new);
       else
-        -- Ahead of need, and tried again a little later where somebody holds a lock that attaching conflicts with.
+        -- Ahead of need, and tried again a little later where another session holds a lock that attaching conflicts with.
         v_step := greatest(1, v_log.identities_span / 16);
         if (v_head + v_new) / v_step <> v_head / v_step then
           begin

@@ -5,11 +5,11 @@
  * One step per call and per transaction. Filters come first, because every append probes a generation that is in none. A merge
  * begins with a plan: `identities_fanin` generations of one size that lie next to each other and that no event is numbered into
  * any more. Then their identities are copied in key order, `p_rows` at a time, into a table that
- * nobody reads yet, with the key that it has come to in the same transaction; so a process that dies leaves a merge that the next
+ * no query reads yet, with the key that it has come to in the same transaction; so a process that dies leaves a merge that the next
  * one goes on with. At last the table takes their place, under the append's lock. Identities never change, so appends and
  * erasures go on meanwhile.
  *
- * Answers `idle` (nothing to do), `working`, `merged`, or `busy`: another process merges, or somebody reads the whole
+ * Answers `idle` (nothing to do), `working`, `merged`, or `busy`: another process merges, or a session reads the whole
  * table for long.
  */
 

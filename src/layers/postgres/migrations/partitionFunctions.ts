@@ -51,7 +51,7 @@ const attach = `create function columba_attach(p_parent text, p_first bigint, p_
   end
 $columba$`
 
-/** Drops a partition, or answers false where somebody reads the whole table for long. */
+/** Drops a partition, or answers false where another session reads the whole table for long. */
 const drop = `create function columba_drop(p_relation text) returns boolean language plpgsql volatile as $columba$
   declare
     v_wait text := current_setting('lock_timeout');
