@@ -7,11 +7,10 @@
  * and more only from a pool that all share: a thousand clients that do not read cost no more than the pool, and a
  * client that reads is never held up by them, but for events larger than the small page.
  */
-import { Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import { Array as Arr, Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
 import type { Scope } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
 import { TooManyStreams } from "../contracts/Failures.ts"
-import { Condition } from "../services/Condition.ts"
 import type { ReadBudget } from "../services/EventLog.ts"
 
 /** Dashboards and integrations need tens. A thousand with nothing but their small page hold 16 MiB. */
@@ -37,6 +36,13 @@ const stallMax = Duration.seconds(30)
 
 /** How often stalled streams are looked for. */
 const sweepInterval = Duration.seconds(5)
+
+/**
+ * Streams that are ended in one turn. Each takes a fraction of a millisecond, and what it held goes to streams that wait,
+ * which read and write a page each: a thousand at once would hold up for a second those whose clients read.
+ */
+const endedAtOnce = 8
+const endedPause = Duration.millis(20)
 
 /** One open stream. */
 export interface OpenStream {
@@ -71,12 +77,20 @@ export class OpenStreams extends Context.Service<OpenStreams, {
           open.delete(place)
           place.budget.release()
         })
-      const endStalled = Effect.suspend(() => {
+      const endStalled = Effect.gen(function*() {
         const stalled = [...open].filter((place) => place.isStalled)
-        for (const place of stalled) place.end()
-        return stalled.length === 0
-          ? Effect.void
-          : Effect.logInfo(`Ended ${stalled.length} streams whose client took nothing for ${Duration.format(stallMax)}`)
+        let ended = 0
+        for (const some of Arr.chunksOf(stalled, endedAtOnce)) {
+          // One may have taken something since, or have gone.
+          for (const place of some.filter((place) => open.has(place) && place.isStalled)) {
+            place.end()
+            ended++
+          }
+          yield* Effect.sleep(endedPause)
+        }
+        if (ended > 0) {
+          yield* Effect.logInfo(`Ended ${ended} streams whose client took nothing for ${Duration.format(stallMax)}`)
+        }
       })
       yield* Effect.forkScoped(Effect.forever(Effect.delay(endStalled, sweepInterval)))
       return OpenStreams.of({ admit: Effect.acquireRelease(take, giveBack) })
@@ -84,35 +98,54 @@ export class OpenStreams extends Context.Service<OpenStreams, {
   )
 }
 
-/** Bytes that no stream holds. */
+/** What a stream waits for. `grant` is called once it is taken for it. */
+interface Waiter {
+  readonly bytes: number
+  readonly grant: () => void
+}
+
+/** Bytes that no stream holds. Streams that wait for more than is free get it in the order in which they asked. */
 class Pool {
   #free = poolBytes
-  readonly #changes = new Condition()
+  readonly #waiters = new Set<Waiter>()
 
   /** As much as is free of what is wanted. Nothing while a stream waits for a large event, which would never get it. */
   take(wanted: number): number {
-    if (this.#changes.waiting > 0) return 0
+    if (this.#waiters.size > 0) return 0
     const taken = Math.max(0, Math.min(wanted, this.#free))
     this.#free -= taken
     return taken
   }
 
+  /** Wakes those alone who get what they wait for: hundreds may wait, and few of them fit. */
   give(bytes: number): void {
-    if (bytes === 0) return
     this.#free += bytes
-    this.#changes.changed()
+    for (const waiter of this.#waiters) {
+      if (waiter.bytes > this.#free) return
+      this.#waiters.delete(waiter)
+      this.#free -= waiter.bytes
+      waiter.grant()
+    }
   }
 
-  /** Waits until so much is free, and takes it when the caller runs. */
-  awaitFree(bytes: number): Effect.Effect<void> {
-    return this.#changes.waitUntil(() => this.#free >= bytes)
-  }
-
-  /** Takes all of it, or nothing. */
-  takeExactly(bytes: number): boolean {
-    if (this.#free < bytes) return false
-    this.#free -= bytes
-    return true
+  /** Takes all of it, or waits for its turn. `taken` is called with it, before anything else may happen. */
+  takeAll(bytes: number, taken: () => void): Effect.Effect<void> {
+    return Effect.callback((resume) => {
+      const waiter = {
+        bytes,
+        grant: () => {
+          taken()
+          resume(Effect.void)
+        }
+      }
+      this.#waiters.add(waiter)
+      this.give(0)
+      return Effect.sync(() => {
+        this.#waiters.delete(waiter)
+        // Others may have waited behind it for less.
+        this.give(0)
+      })
+    })
   }
 }
 
@@ -139,15 +172,9 @@ class StreamBudget implements ReadBudget {
     return Effect.suspend(() => {
       this.#keep(0)
       const wanted = Math.min(bytes - pageBytesReserved, poolBytes)
-      return Effect.whileLoop({
-        while: () => !this.#pool.takeExactly(wanted),
-        body: () => this.#pool.awaitFree(wanted),
-        step: () => {}
-      }).pipe(Effect.tap(() =>
-        Effect.sync(() => {
-          this.#held = wanted
-        })
-      ))
+      return this.#pool.takeAll(wanted, () => {
+        this.#held = wanted
+      })
     })
   }
 

@@ -60,6 +60,52 @@ describe("the budget of all open streams", () => {
       assert.isAtLeast(large!.budget.take(), 8 * 1024 * 1024)
     }).pipe(Effect.provide(OpenStreams.layer)))
 
+  it.effect("gives room to those who asked first, wakes no others, and passes over one that is gone", () =>
+    Effect.gen(function*() {
+      const mega = 1024 * 1024
+      const others = yield* admitAll(poolBytes / pageBytesWanted + 20)
+      for (const { budget } of others) budget.take()
+      const waiters = yield* admitAll(4)
+      const order: Array<number> = []
+      const [first, second] = yield* Effect.forEach([8, 2, 1, 1], (megas, index) =>
+        Effect.forkChild(
+          Effect.andThen(waiters[index]!.budget.require(megas * mega), Effect.sync(() => order.push(index))),
+          { startImmediately: true }
+        ))
+      const free = (megas: number) =>
+        Effect.andThen(
+          Effect.sync(() => others.splice(0, megas * mega / (pageBytesWanted - pageBytesReserved) + 1)),
+          (some) => Effect.andThen(Effect.sync(() => some.forEach(({ budget }) => budget.settle(0))), Effect.yieldNow)
+        )
+      yield* free(4)
+      assert.deepStrictEqual(order, [])
+      // There was room for all of the others, but not before the first one.
+      yield* Fiber.interrupt(first!)
+      yield* Effect.yieldNow
+      assert.deepStrictEqual(order, [1, 2, 3])
+      yield* Fiber.join(second!)
+      const last = yield* Effect.forkChild(waiters[0]!.budget.require(8 * mega), { startImmediately: true })
+      yield* free(8)
+      yield* Fiber.join(last)
+    }).pipe(Effect.provide(OpenStreams.layer)))
+
+  it.effect("ends few streams at a time, so that clients that read are not held up by those that do not", () =>
+    Effect.gen(function*() {
+      const streams = yield* admitAll(100)
+      const fibers = yield* Effect.forEach(
+        streams,
+        ({ guard }) =>
+          Effect.forkChild(Stream.runForEach(guard(Stream.make(1, 2)), () => Effect.never), { startImmediately: true })
+      )
+      const countEnded = () => fibers.filter((fiber) => fiber.pollUnsafe() !== undefined).length
+      yield* TestClock.adjust("30 seconds")
+      assert.isAtMost(countEnded(), 10)
+      yield* TestClock.adjust("20 millis")
+      assert.isAtMost(countEnded(), 20)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(countEnded(), 100)
+    }).pipe(Effect.provide(OpenStreams.layer)))
+
   it.effect("ends a stream whose client takes nothing, and no stream that has nothing for its client", () =>
     Effect.gen(function*() {
       const [stuck, idle] = yield* admitAll(2)
