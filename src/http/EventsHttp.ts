@@ -47,7 +47,7 @@ export const EventsHttp = HttpApiBuilder.group(
       const { after, mark, position } = yield* findStart(log, query.after)
       const { device, hidden, kind: kinds, visible } = query
       const body = log.follow({ after, mark, device, visible, kinds, hidden, budget }).pipe(
-        Stream.flatMap((page) => Stream.rechunk(Stream.fromIterable(rendered(page)), 1)),
+        Stream.flatMap((page) => Stream.fromIterable(rendered(page), { chunkSize: 1 })),
         // The status is long sent. A client that reconnects gets any other failure as the answer to that request.
         Stream.catch((error) => error._tag === "LogReset" ? Stream.make(renderReset(error)) : Stream.empty),
         Stream.interruptWhen(draining.begun)
@@ -82,13 +82,14 @@ const acceptsStream = (accept: string | undefined): boolean =>
   accept?.toLowerCase().includes("text/event-stream") === true
 
 /**
- * A heartbeat moves the client's `Last-Event-ID` forward too, so that a filter with few matches is not read again from
- * far back.
+ * The pieces of a page, each made when its turn comes: what a client does not take is in memory once, as events, and not as text
+ * too. A heartbeat moves the client's `Last-Event-ID` forward too, so that a filter with few matches is not read again
+ * from far back.
  */
-const rendered = (page: EventPage): ReadonlyArray<string> =>
-  page.events.length === 0
-    ? [heartbeat(positionAfter(page.through, page.throughId))]
-    : pieces(page).map((run) => run.map(block).join(""))
+function* rendered(page: EventPage): Generator<string> {
+  if (page.events.length === 0) return yield heartbeat(positionAfter(page.through, page.throughId))
+  for (const run of pieces(page)) yield run.map(block).join("")
+}
 
 /** A comment, which no reader sees as an event, and the position to resume from. */
 const heartbeat = (through: Position): string => `id: ${through}\n: ${through}\n\n`
