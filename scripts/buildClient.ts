@@ -14,7 +14,10 @@ import { ensureTool } from "./tools.ts"
 
 const entries = { index: "src/client/index.ts", promise: "src/client/promise.ts" }
 
-/** What Node 20, the oldest one that the client works in, and browsers of its age understand. */
+/** Effect's requests need `AbortSignal.any`, which this one has and earlier ones have not. */
+export const oldestNode = "20.3.0"
+
+/** What that Node and browsers of its age understand. */
 const target = "es2022"
 
 const readManifest = () =>
@@ -35,7 +38,7 @@ const makeManifest = () => {
       "The typed client of Columba: calls, and event streams that resume, for Effect and for plain promises.",
     type: "module",
     license,
-    engines: { node: ">=20" },
+    engines: { node: `>=${oldestNode}` },
     sideEffects: false,
     exports: { ".": entry("index"), "./promise": entry("promise"), "./package.json": "./package.json" },
     peerDependencies: { effect: `^${devDependencies.effect}` }

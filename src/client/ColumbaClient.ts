@@ -22,6 +22,10 @@ import type { Calls, Rpcs } from "./calls.ts"
 import { EarlierPositions } from "./EarlierPositions.ts"
 import { endSilence, reconnectPolicy, resuming, serverStopped } from "./reconnecting.ts"
 import type { Connection, Interruption } from "./reconnecting.ts"
+import { makeFiles } from "./upload.ts"
+import type { Files } from "./upload.ts"
+
+export type { Files, Upload, UploadFailure } from "./upload.ts"
 
 export interface ColumbaClientOptions {
   /** Where Columba listens: `http://host:port` or `https://…`. */
@@ -88,6 +92,7 @@ export interface Columba extends Calls {
      */
     readonly follow: (options?: FollowOptions) => Stream.Stream<EventsItem, StreamFailure>
   }
+  readonly files: Files
   /**
    * Logs a device in: the steps of its login, the current one first, to the last one. Leaving the stream leaves the login,
    * and so does a lost connection, with which this stream fails: a login that is begun again shows another code.
@@ -123,9 +128,11 @@ const make = Effect.fnUntraced(function*(options: ColumbaClientOptions) {
   const connections = yield* Effect.serviceOption(Connections)
   const connected = connections._tag === "Some" ? connections.value.next : Effect.never
   const connection: Connection = { isClosed: () => closed, onReconnect: options.onReconnect, connected }
-  const calls = makeCalls(rpc, Duration.fromInputUnsafe(options.retryFor ?? retryForDefault), connection.isClosed)
+  const retryFor = Duration.fromInputUnsafe(options.retryFor ?? retryForDefault)
+  const calls = makeCalls(rpc, retryFor, connection.isClosed)
   return ColumbaClient.of({
     ...calls,
+    files: yield* makeFiles({ url: trimmed(options.url), apiKey: options.apiKey, retryFor }),
     events: { ...calls.events, follow: (options = {}) => follow(rpc, options, connection) },
     login: (asked) =>
       Stream.catchCauseIf(rpc.Login(asked), Cause.hasInterruptsOnly, (cause) => Stream.fail(serverStopped(cause))),

@@ -5,17 +5,24 @@
  */
 import { Data, Deferred, Effect, ManagedRuntime, Option, Schema, Stream } from "effect"
 import { Headers, HttpTraceContext } from "effect/http"
+import { RpcClientError } from "effect/rpc"
 import type { Rpc } from "effect/rpc"
+import { RpcAuthorization } from "../contracts/Authorization.ts"
+import { ColumbaRpcs } from "../contracts/ColumbaRpcs.ts"
 import { RequestInvalid } from "../contracts/Failures.ts"
+import { FileToSend } from "../contracts/FileEndpoint.ts"
 import { FollowLoginFields } from "../contracts/LoginOperations.ts"
 import { operations } from "../contracts/Operations.ts"
 import type { AnyOperation } from "../contracts/Operations.ts"
 import { EventsItem, FollowEventsFields, WatchItem } from "../contracts/EventPayloads.ts"
 import type { EventsPage } from "../contracts/EventPayloads.ts"
+import { DeviceId } from "../domain/Ids.ts"
 import type { Event } from "../domain/Event.ts"
 import { LoginStep } from "../domain/Login.ts"
 import { ColumbaClient } from "./ColumbaClient.ts"
 import type { Columba, FollowOptions, LoginStreamFailure, StreamFailure, WebSocketOptions } from "./ColumbaClient.ts"
+import { UploadError } from "./upload.ts"
+import type { Upload, UploadFailure } from "./upload.ts"
 
 export { beginning } from "../domain/Ids.ts"
 
@@ -42,12 +49,21 @@ export type Failure =
   | Rpc.Error<AnyOperation["rpc"]>
   | LoginStreamFailure
   | StreamFailure
+  | UploadFailure
   | RequestInvalid
   | ClientClosed
 
-/** Whether a caught value is a failure of this client: its `_tag` says which. */
+/** Whether a caught value is a failure of this client, and not of the program around it: its `_tag` says which. */
 export const isFailure = (error: unknown): error is Failure =>
-  error instanceof Error && "_tag" in error && typeof error._tag === "string"
+  error instanceof ClientClosed || error instanceof RpcClientError.RpcClientError ||
+  failures.some((isOne) => isOne(error))
+
+/** One for each union of errors that is declared; `Schema.is` asks for an instance of the class. */
+const failures: ReadonlyArray<(error: unknown) => boolean> = [
+  ...[...ColumbaRpcs.requests.values()].map(({ errorSchema }) => errorSchema),
+  RpcAuthorization.error,
+  UploadError
+].map((schema) => Schema.is(schema))
 
 type Input<Op extends AnyOperation> = Op["rpc"]["payloadSchema"]["Encoded"]
 
@@ -70,6 +86,7 @@ export interface PlainFollowOptions extends Pick<FollowOptions, "onReset"> {
   readonly kinds?: ReadonlyArray<string> | undefined
 }
 
+const Uploaded = Schema.Struct({ id: DeviceId })
 const FollowEvents = Schema.Struct(FollowEventsFields)
 const FollowLogin = Schema.Struct(FollowLoginFields)
 
@@ -82,6 +99,14 @@ export type PlainEventsPage = typeof EventsPage.Encoded
 export type PlainWatchItem = typeof WatchItem.Encoded
 export type PlainLoginStep = typeof LoginStep.Encoded
 
+export type PlainFileToSend = typeof FileToSend.Encoded
+
+/** A `Blob` or `File` is read from where it is; a stream once, so an upload of it is not repeated. */
+export interface PlainUpload {
+  readonly id: string
+  readonly content: Blob | Uint8Array | ReadableStream<Uint8Array> | AsyncIterable<Uint8Array>
+}
+
 export interface PromiseColumba extends Omit<PromiseCalls, "events"> {
   readonly events: {
     readonly page: (...request: Parameters<PromiseCalls["events"]["page"]>) => Promise<PlainEventsPage>
@@ -90,6 +115,14 @@ export interface PromiseColumba extends Omit<PromiseCalls, "events"> {
      * To go on later, keep the `position` of the last event, in one transaction with what was done about it.
      */
     readonly follow: (asked?: PlainFollowOptions, options?: StreamOptions) => AsyncIterable<PlainEventsItem>
+  }
+  readonly files: {
+    /**
+     * Uploads a file that messages of the device can be sent with, at most 95 MB, as it is read. Its id follows from its
+     * content, so that a repeat gives the same one. Browsers send a stream only over HTTP/2, and only some of them: give
+     * them a `Blob`. In Node, `openAsBlob` makes one of a file.
+     */
+    readonly upload: (asked: PlainUpload, options?: CallOptions) => Promise<PlainFileToSend>
   }
   /** The steps of a login, the current one first, to the last one. Leaving the loop leaves the login. */
   readonly login: (
@@ -147,6 +180,18 @@ export const connect = (options: ConnectOptions): PromiseColumba => {
           options
         )
     },
+    files: {
+      upload: (asked, options) =>
+        call(
+          Effect.gen(function*() {
+            const { id } = yield* decodeAs(Uploaded)({ id: asked.id })
+            const { files } = yield* ColumbaClient
+            const file = yield* files.upload({ id, content: readContent(asked.content) })
+            return yield* Schema.encodeEffect(FileToSend)(file)
+          }),
+          options
+        ) as Promise<PlainFileToSend>
+    },
     login: (asked, options) =>
       iterate((columba) => decoding(FollowLogin, asked, columba.login).pipe(encoded(LoginStep)), options),
     watchDevices: (options) => iterate(({ watchDevices }) => watchDevices.pipe(encoded(WatchItem)), options),
@@ -156,6 +201,14 @@ export const connect = (options: ConnectOptions): PromiseColumba => {
     }
   }
 }
+
+/** What a stream of the caller fails with is what its promise is rejected with. */
+const readContent = (content: PlainUpload["content"]): Upload<unknown>["content"] =>
+  content instanceof Blob || content instanceof Uint8Array
+    ? content
+    : content instanceof ReadableStream
+    ? Stream.fromReadableStream({ evaluate: () => content, onError: (error): unknown => error })
+    : Stream.fromAsyncIterable(content, (error): unknown => error)
 
 const chooseLayer = (options: ConnectOptions) => {
   const hasWebSocket = options.webSocket !== undefined || globalThis.WebSocket !== undefined

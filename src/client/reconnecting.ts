@@ -87,7 +87,8 @@ const answers: ReadonlySet<string> = new Set(
 
 const passing: ReadonlySet<string> = new Set([...answers, "RpcClientError" satisfies Interruption["_tag"]])
 
-const lost = (message: string, cause: unknown): RpcClientError.RpcClientError =>
+/** A request whose outcome is not known, because no answer of Columba came. */
+export const lost = (message: string, cause: unknown): RpcClientError.RpcClientError =>
   new RpcClientError.RpcClientError({ reason: new RpcClientError.RpcClientDefect({ message, cause }) })
 
 /** A server that stops interrupts what it works on, which arrives as an interruption that is not the caller's. */

@@ -18,11 +18,10 @@ import { loginOperations, qrPngEndpoint, qrSvgEndpoint } from "./LoginOperations
 import { mediaEndpoint } from "./MediaEndpoint.ts"
 import { messageOperations } from "./MessageOperations.ts"
 import { complete } from "./openApi.ts"
+import { apiPrefix } from "./Operation.ts"
 import { scheduleOperations } from "./ScheduleOperations.ts"
 import { serverOperations } from "./ServerOperations.ts"
 import { subscriptionOperations } from "./SubscriptionOperations.ts"
-
-const apiPrefix = "/api/v1"
 
 export const Api = HttpApi.make("columba")
   .add(

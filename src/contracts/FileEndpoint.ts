@@ -2,7 +2,7 @@
  * Uploading a file to send. It is no operation of the table: its body is bytes, which go through as they come and would be
  * held in memory whole in a request over RPC.
  */
-import { Schema } from "effect"
+import { Duration, Schema } from "effect"
 import { HttpApiEndpoint, HttpApiSchema } from "effect/http-api"
 import { DeviceNotFound, StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { Timestamp } from "../domain/Ids.ts"
@@ -25,21 +25,26 @@ export const FileToSend = Schema.Struct({
 }).annotate({ identifier: "FileToSend" })
 export type FileToSend = typeof FileToSend.Type
 
+/** Until an upload is answered, with all of its body: the largest file over a line of 3 Mbit/s. */
+export const uploadTimeout = Duration.minutes(5)
+
 /** The path of an upload: requests there may be larger, and last longer, than all others. */
 export const isUploadPath = (path: string): boolean => /^\/api\/v1\/devices\/[^/]+\/files\/?$/.test(path)
+
+export const uploadErrors = [
+  DeviceNotFound,
+  FileInvalid,
+  FileTooLarge,
+  UploadMisdirected,
+  UploadRefused,
+  StorageUnavailable
+] as const
 
 export const uploadEndpoint = HttpApiEndpoint.post("upload", "/devices/:id/files", {
   params: DeviceIdField,
   payload: HttpApiSchema.StreamUint8Array({ contentType: "application/octet-stream" }),
   success: FileToSend.pipe(HttpApiSchema.status(201)),
-  error: [
-    DeviceNotFound,
-    FileInvalid,
-    FileTooLarge,
-    UploadMisdirected,
-    UploadRefused,
-    StorageUnavailable
-  ]
+  error: uploadErrors
 }).annotateMerge(annotate({
   scope: "send",
   reach: "device",

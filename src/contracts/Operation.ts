@@ -14,6 +14,9 @@ import { RequiredReach, RequiredScope } from "./Authorization.ts"
 import type { CurrentCaller, Reach, Scope, VisibleDevices } from "./Authorization.ts"
 import { withExamples } from "./openApi.ts"
 
+/** Under what all paths of the API lie. */
+export const apiPrefix = "/api/v1"
+
 type Fields = Schema.Struct.Fields
 
 /** Failures are tagged errors: each names its own status, and none is a stream. */

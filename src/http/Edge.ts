@@ -15,7 +15,7 @@ import {
 import { Socket } from "effect/socket"
 import { apiKeyHeader } from "../contracts/Authorization.ts"
 import { InternalError } from "../contracts/Failures.ts"
-import { isUploadPath } from "../contracts/FileEndpoint.ts"
+import { isUploadPath, uploadTimeout } from "../contracts/FileEndpoint.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { KnownKey } from "../services/KeyDirectory.ts"
 import type { Draining } from "./Draining.ts"
@@ -34,9 +34,6 @@ export const requestBodyMax = ByteSize.mebibytes(1)
 
 /** The time until an answer begins, with all of the request's body. Streams begin at once, so they may last longer. */
 export const answerTimeout = Duration.seconds(30)
-
-/** The same for an upload: the largest file over a line of 3 Mbit/s. */
-export const uploadTimeout = Duration.minutes(5)
 
 export interface EdgeOptions {
   /** No keys are configured: only programs of this machine may call, and no web page in a browser of this machine. */

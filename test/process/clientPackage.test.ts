@@ -2,19 +2,22 @@
  * The client's package in a project of its own: type-checked and run against a live server, in this Node and in an old
  * one, and over twenty kills of the server.
  */
-import { execFileSync, spawn } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
+import { spawn } from "node:child_process"
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join, resolve } from "node:path"
 import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
+import * as esbuild from "esbuild"
+import { gzipSync } from "node:zlib"
+import { oldestNode } from "../../scripts/buildClient.ts"
 import { ensureTool } from "../../scripts/tools.ts"
 import { freshDatabase } from "../support/database.ts"
 import { freshDirectory } from "../support/directory.ts"
 import { readLog } from "../support/Ledger.ts"
 import { until } from "../support/until.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
-import { borrow, makeProject } from "./support/clientPackage.ts"
+import { borrow, installNode, makeProject } from "./support/clientPackage.ts"
 import * as Rig from "./support/Rig.ts"
 import { runProgram } from "./support/runProgram.ts"
 
@@ -35,7 +38,8 @@ const program = Effect.gen(function*() {
     Stream.take(2),
     Stream.runCollect
   )
-  return { names: items.length, typed: missing instanceof DeviceNotFound, events: events.length }
+  const file = yield* columba.files.upload({ id: first!.id, content: Stream.make(new Uint8Array(70_000), new Uint8Array(1)) })
+  return { names: items.length, typed: missing instanceof DeviceNotFound, events: events.length, size: file.size }
 })
 
 const url = process.argv[2] ?? ""
@@ -46,6 +50,7 @@ for (const layer of [ColumbaClient.layer({ url, webSocket: WebSocket }), Columba
 
 const plainProgram = `
 import { beginning, connect, isFailure } from "columba-client/promise"
+import { openAsBlob } from "node:fs"
 
 const run = async (transport: "websocket" | "http" | undefined) => {
   const columba = connect({ url: process.argv[2] ?? "", transport })
@@ -62,8 +67,10 @@ const run = async (transport: "websocket" | "http" | undefined) => {
     events++
     if (events === 2) break
   }
+  const blob = await openAsBlob("large")
+  const { size } = await columba.files.upload({ id: items[0]!.id, content: blob })
   await columba.close()
-  console.log(JSON.stringify({ names: items.length, typed, events }))
+  console.log(JSON.stringify({ names: items.length, typed, events, size }))
 }
 
 await run(undefined)
@@ -103,10 +110,16 @@ const samples = ["README.md", "docs/client.md"].flatMap((page) =>
   [...readFileSync(join(root, page), "utf8").matchAll(/```ts\n([\s\S]*?)```/g)].map(([, text]) => text ?? "")
 )
 
+/** Ways in which programs find the declarations of a package. */
+const resolutions = [
+  { module: "NodeNext", moduleResolution: "NodeNext" },
+  { module: "Node16", moduleResolution: "Node16" },
+  { module: "ESNext", moduleResolution: "Bundler" }
+]
+
 const compilerOptions = {
   target: "ES2022",
   lib: ["ES2024", "ESNext.Disposable", "DOM", "DOM.AsyncIterable"],
-  module: "NodeNext",
   strict: true,
   exactOptionalPropertyTypes: true,
   noEmit: true,
@@ -117,12 +130,8 @@ const compilerOptions = {
 
 /** Without types, for a Node that cannot strip them. */
 const strip = (program: string): string =>
-  program.replace(/\btype (?=Device,)|: Device \| undefined| as Device\["id"\]/g, "")
+  program.replace(/\btype (?=Device,)|: Device \| undefined| as Device\["id"\]|(?<=(first|\]))!/g, "")
     .replace(/transport: "websocket" \| "http" \| undefined/, "transport").replace(/\(error: unknown\)/, "(error)")
-
-const isOldest = (node: string): boolean =>
-  existsSync(node) && execFileSync(node, ["-p", "process.versions.node"]).toString().startsWith("20.")
-const node20 = ["/usr/bin/node", "/usr/local/bin/node"].find(isOldest)
 
 const kills = 20
 
@@ -132,7 +141,13 @@ let cwd = ""
 beforeAll(async () => {
   cwd = mkdtempSync(join(tmpdir(), "columba-client-"))
   await makeProject(cwd)
-  writeFileSync(join(cwd, "tsconfig.json"), JSON.stringify({ compilerOptions, include: ["*.ts"] }))
+  for (const resolution of resolutions) {
+    writeFileSync(
+      join(cwd, `${resolution.module}.json`),
+      JSON.stringify({ compilerOptions: { ...compilerOptions, ...resolution }, include: ["*.ts"] })
+    )
+  }
+  writeFileSync(join(cwd, "large"), new Uint8Array(70_001))
   writeFileSync(join(cwd, "effect.ts"), effectProgram)
   writeFileSync(join(cwd, "plain.ts"), plainProgram)
   writeFileSync(join(cwd, "effect.js"), strip(effectProgram))
@@ -144,7 +159,7 @@ beforeAll(async () => {
 afterAll(() => rmSync(cwd, { recursive: true, force: true }))
 
 /** What the programs print of a server with two devices, over both transports. */
-const answers = `${JSON.stringify({ names: 2, typed: true, events: 2 })}\n`.repeat(2)
+const answers = `${JSON.stringify({ names: 2, typed: true, events: 2, size: 70_001 })}\n`.repeat(2)
 
 const runAgainstServer = Effect.fnUntraced(function*(node: string, extension: "ts" | "js") {
   const server = yield* ColumbaProcess.make({ directory: yield* freshDirectory, env: { COLUMBA_DEMO_DEVICES: "2" } })
@@ -173,17 +188,60 @@ describe("the client's package", () => {
 
   it.live("gives Effect programs and plain ones a typed client that works over both transports", () =>
     Effect.gen(function*() {
-      assert.lengthOf(samples, 4)
+      assert.lengthOf(samples, 5)
       borrow(cwd, ["@types/node", "undici-types", "@types/ws", "ws"])
-      const checked = yield* runProgram(["-p", "."], { cwd, command: [ensureTool("tsc")] })
-      assert.deepStrictEqual([checked.code, checked.out], [0, ""])
+      for (const { module } of resolutions) {
+        const checked = yield* runProgram(["-p", `${module}.json`], { cwd, command: [ensureTool("tsc")] })
+        assert.deepStrictEqual([checked.code, checked.out], [0, ""], module)
+      }
       yield* runAgainstServer(process.execPath, "ts")
     }))
 
-  // The machine's own Node must be that old for this one.
-  it.live.skipIf(node20 === undefined)(
-    "works in Node 20, over HTTP by itself where there is no WebSocket",
-    () => runAgainstServer(node20 ?? "", "js")
+  it.live("is bundled for a browser without a warning and without anything of Node", () =>
+    Effect.gen(function*() {
+      const bundled = yield* Effect.promise(() =>
+        esbuild.build({
+          stdin: {
+            contents: `export * as effect from "columba-client"; export * as promise from "columba-client/promise"`,
+            resolveDir: cwd
+          },
+          bundle: true,
+          minify: true,
+          platform: "browser",
+          format: "esm",
+          write: false,
+          logLevel: "silent"
+        })
+      )
+      assert.deepStrictEqual([bundled.warnings, bundled.errors], [[], []])
+      const compressed = gzipSync(bundled.outputFiles[0]!.contents).byteLength
+      console.log(`a page with all of it has ${compressed} bytes, compressed`)
+      assert.isBelow(compressed, 260_000)
+    }))
+
+  it("says which Node it needs, and has the files that it names and no others", () => {
+    const folder = join(cwd, "node_modules/columba-client")
+    const { engines, exports } = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+      readonly engines: { readonly node: string }
+      readonly exports: Readonly<Record<string, string | { readonly types: string; readonly default: string }>>
+    }
+    assert.strictEqual(engines.node, `>=${oldestNode}`)
+    for (const entry of Object.values(exports)) {
+      for (const file of typeof entry === "string" ? [entry] : [entry.types, entry.default]) {
+        assert.isTrue(existsSync(join(folder, file)), file)
+      }
+    }
+    const files = readdirSync(folder, { recursive: true, encoding: "utf8" })
+    const strange = files.filter((file) =>
+      !/^(types(\/.*(\.d\.ts|\/[a-z]+))?|[a-z]+(-\w+)?\.js|package\.json|README\.md)$/.test(file)
+    )
+    assert.deepStrictEqual(strange, [])
+  })
+
+  // The oldest one has no WebSocket, so plain requests are used by themselves.
+  it.live.each([oldestNode, "22.23.3"])(
+    "works in Node %s",
+    (version) => Effect.flatMap(Effect.sync(() => installNode(cwd, version)), (node) => runAgainstServer(node, "js"))
   )
 
   it.live("hands out every event once and in order, while the server is killed twenty times under load", () =>

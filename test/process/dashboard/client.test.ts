@@ -30,8 +30,10 @@ window.start = async (url, apiKey) => {
   ).pipe(Effect.provide(ColumbaClient.layer({ url, apiKey }))))
   const columba = connect({ url, apiKey })
   const { items } = await columba.devices.list()
+  const content = new File(["a".repeat(1000)], "letter.txt")
+  const { size } = await columba.files.upload({ id: items[0].id, content })
   const refused = await columba.devices.create({ name: "x" }).catch((error) => error)
-  return { devices: items.length, refused: isFailure(refused) && refused._tag }
+  return { devices: items.length, size, refused: isFailure(refused) && refused._tag }
 }
 `
 
@@ -75,7 +77,7 @@ describe("the client in a browser", () => {
       const key = "page-key-0123456789"
       const columba = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
-        env: { COLUMBA_DEMO_DEVICES: "3", COLUMBA_CORS_ORIGINS: origin, COLUMBA_API_KEYS: `page:read:${key}` }
+        env: { COLUMBA_DEMO_DEVICES: "3", COLUMBA_CORS_ORIGINS: origin, COLUMBA_API_KEYS: `page:read+send:${key}` }
       })
       yield* columba.start
       const { page, problems } = yield* visit(yield* launch, origin)
@@ -86,7 +88,7 @@ describe("the client in a browser", () => {
           [columba.url, key] as const
         )
       })
-      assert.deepStrictEqual(answers, { devices: 3, refused: "Forbidden" })
+      assert.deepStrictEqual(answers, { devices: 3, size: 1000, refused: "Forbidden" })
       /** Waits until every stream has handed out so many more, and gives what each has handed out. */
       const handedOut = (more: number, before: ClientPage["seen"] | null) =>
         Effect.promise(async () => {

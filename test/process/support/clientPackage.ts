@@ -38,6 +38,15 @@ export const borrow = (directory: string, names: ReadonlyArray<string>): void =>
   }
 }
 
+/** The runtime of exactly this version, installed into a folder of its own. */
+export const installNode = (directory: string, version: string): string => {
+  const folder = join(directory, `node-${version}`)
+  mkdirSync(folder)
+  writeFileSync(join(folder, "package.json"), JSON.stringify({ name: "runtime", private: true }))
+  install([`node@${version}`], folder)
+  return join(folder, "node_modules/node/bin/node")
+}
+
 /** An example in a copy, beside the packed client as in this project, with its dependencies. Returns its folder. */
 export const installExample = (directory: string, name: string): string => {
   const folder = join(directory, "examples", name)
