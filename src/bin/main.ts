@@ -90,10 +90,15 @@ const teardown: Runtime.Teardown = (exit, onExit) =>
     Exit.isSuccess(exit) ? 0 : process.exitCode === undefined ? chooseExitCode(exit.cause) : Number(process.exitCode)
   )
 
+/** A pipe takes as much as its reader has room for; what it has not taken yet would be lost with the process. */
+const exitOnceWritten = (code: number): void => {
+  process.stdout.write("", () => process.stderr.write("", () => process.exit(code)))
+}
+
 /** The first SIGINT or SIGTERM asks to stop in order, the second stops at once. */
 const runMain = Runtime.makeRunMain(({ fiber, teardown }) => {
   let signals = 0
-  fiber.addObserver((exit) => teardown(exit, (code) => process.exit(code)))
+  fiber.addObserver((exit) => teardown(exit, exitOnceWritten))
   const stop = (): void => {
     signals++
     if (signals > 1) process.exit(exitCode.interrupted)
