@@ -18,4 +18,4 @@ export const withoutAddresses: Layer.Layer<never> = Layer.merge(
 
 /** A path for a log line. */
 export const hideAddresses = (path: string): string =>
-  path.replace(/(\/chats\/).*/i, "$1…").replace(/[^/]*(@|%40)[^/]*/gi, "…")
+  path.replace(/(\/chats\/).*/i, "$1…").split("/").map((part) => /@|%40/i.test(part) ? "…" : part).join("/")

@@ -59,7 +59,7 @@ export const fromPicture = (
 /** `data:image/png;base64,…`, or the base64 alone. Null where it is neither, or too long. */
 export const decodePicture = (text: string): Uint8Array | null => {
   const base64 = text.replace(/^data:image\/png;base64,/, "")
-  return base64.length > qrBytesMax * 4 / 3 + 4 || !/^[A-Za-z0-9+/\s]+={0,2}\s*$/.test(base64)
+  return base64.length > qrBytesMax * 4 / 3 + 4 || !/^[A-Za-z0-9+/\s]+={0,2}$/.test(base64.trimEnd())
     ? null
     : Buffer.from(base64, "base64")
 }
