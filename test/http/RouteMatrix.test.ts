@@ -383,16 +383,18 @@ describe("every route × method × scope × device", () => {
           return router.addAll(routes)
         }
       })
-      yield* Layer.build(Layer.provide(Routes, [
-        Layer.succeed(HttpRouter.HttpRouter, recording),
-        AuthorizationHttp.Authorizer.layer,
-        Draining.layer,
-        OpenStreams.layer,
-        CallerSockets.layer
-      ]).pipe(
-        Layer.provide([Layer.succeed(WebAssets, new Map()), NodeHttpServer.layerHttpServices]),
-        Layer.provide(services({ keys: [["root", [...Scope.literals], "root-key"]] }))
-      ))
+      yield* Layer.build(
+        Layer.provide(Routes, [
+          Layer.succeed(HttpRouter.HttpRouter, recording),
+          AuthorizationHttp.Authorizer.layer,
+          Draining.layer,
+          OpenStreams.layer,
+          CallerSockets.layer
+        ]).pipe(
+          Layer.provide([Layer.succeed(WebAssets, new Map()), NodeHttpServer.layerHttpServices]),
+          Layer.provide(services({ keys: [["root", [...Scope.literals], "root-key"]] }))
+        )
+      )
       const documented = routesOf(OpenApi.fromApi(Api)).map(({ method, path }) => `${method} ${path}`)
       assert.isAbove(documented.length, 60)
       assert.sameMembers([...added], [...new Set([...documented, ...otherRoutes])])
