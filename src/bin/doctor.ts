@@ -6,7 +6,6 @@ import { SqlClient } from "effect/sql"
 import { Socket } from "node:net"
 import { DialectUnsupported } from "../domain/GatewayErrors.ts"
 import { DeviceId, UpstreamId } from "../domain/Ids.ts"
-import { isLoopback } from "../services/ApiKeys.ts"
 import { GatewayAdapters } from "../services/GatewayAdapters.ts"
 import type { SessionTarget } from "../services/GatewayParts.ts"
 import * as Settings from "../layers/Settings.ts"
@@ -15,6 +14,7 @@ import type { Finding } from "./finding.ts"
 import { CommandFailed, exitCode } from "./failures.ts"
 import { print, printJson } from "./printer.ts"
 import { givenFlags, settingsFlags } from "./settingsFlags.ts"
+import { checkNodes, clusterFinding } from "./nodeChecks.ts"
 import { checkWebhooks } from "./webhookCheck.ts"
 import { bold, cyan, green, padEnd, red, styled, yellow } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
@@ -227,20 +227,29 @@ const port = (
     return Effect.sync(() => socket.destroy())
   }).pipe(Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(free) }))
 
-/** A program that can connect to a node's port can act as a node. */
-const clusterNode = ({ host, port: wanted }: NonNullable<Settings.Settings["cluster"]>): Check =>
-  port("cluster", {
-    host,
-    wanted,
-    variable: "COLUMBA_NODE_PORT",
-    free: isLoopback(host)
-      ? warning(
-        "cluster",
-        `nodes on other machines cannot reach this one at ${host}`,
-        "set COLUMBA_NODE_HOST to an address that they reach"
-      )
-      : ok("cluster", `other nodes reach this one at ${host}:${wanted}; keep everybody else from that port`)
-  })
+/** The cluster as its nodes have recorded it, seen from here. */
+const clusterChecks = (
+  settings: Settings.Settings,
+  node: NonNullable<Settings.Settings["cluster"]>
+): ReadonlyArray<Check> => {
+  const { database } = settings
+  return [
+    port("cluster", { host: node.host, wanted: node.port, variable: "COLUMBA_NODE_PORT", free: clusterFinding(node) }),
+    ...database._tag === "Embedded" ? [] : [bounded(
+      "nodes",
+      Effect.gen(function*() {
+        const Database = yield* Effect.promise(() => import("../layers/app/database.ts"))
+        const { layer } = yield* Effect.promise(() => import("../layers/postgres/SqlNodeRegistry.ts"))
+        const context = yield* Database.openDatabase(database)
+        const sql = yield* Effect.provideContext(SqlClient.SqlClient, context)
+        const [row] = yield* sql<{ made: boolean }>`select to_regclass('cluster_nodes') is not null as made`
+        if (row?.made !== true) return ok("nodes", "none has run yet")
+        return yield* checkNodes(settings).pipe(Effect.provide(layer), Effect.provideContext(context))
+      }),
+      "the nodes are listed by: columba nodes"
+    )]
+  ]
+}
 
 export const doctor = Command.make(
   "doctor",
@@ -263,7 +272,13 @@ export const doctor = Command.make(
       "apiKeys",
       "cluster",
       "nodeHost",
-      "nodePort"
+      "nodePort",
+      "nodeWeight",
+      "clusterLease",
+      "roles",
+      "retention",
+      "pacing",
+      "media"
     ]),
     json: Flag.Boolean("json").pipe(
       Flag.withDescription("print JSON, one check per line: name, state (ok, warning, failed), detail, fix"),
@@ -287,7 +302,7 @@ export const doctor = Command.make(
           variable: "PORT",
           free: ok("port", `${settings.port} is free`)
         }),
-        ...(settings.cluster === null ? [] : [clusterNode(settings.cluster)])
+        ...(settings.cluster === null ? [] : clusterChecks(settings, settings.cluster))
       ], { concurrency: "unbounded" }).pipe(
         // A finding says what a part would log; standard output belongs to the findings.
         Effect.provide(Logger.layer([]))

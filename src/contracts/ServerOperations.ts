@@ -42,8 +42,8 @@ export const serverOperations = [
     reach: "fleet",
     summary: "List the nodes",
     description:
-      "The processes that run devices, and how many each has: one, or the nodes of a cluster. One that has ended is listed " +
-      "until all its devices have been taken over.",
+      "The processes that run devices, and how many each has: one, or the nodes of a cluster, and beside them its processes " +
+      "without devices. One that has ended is listed until all its devices have been taken over.",
     success: NodeList,
     example: { items: [node], next: null },
     errors: [StorageUnavailable]

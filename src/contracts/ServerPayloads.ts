@@ -34,7 +34,37 @@ export const Overview = Schema.Struct({
 }).annotate({ identifier: "Overview" })
 export type Overview = typeof Overview.Type
 
-/** A process that runs devices. */
+/** Shards that came to a node or went from it, at about the same time and for the same reason. */
+export const NodeMove = Schema.Struct({
+  at: Timestamp,
+  direction: Schema.Literals(["taken", "given"]),
+  /** See `moveReasons`; later versions may know more. */
+  reason: Schema.String,
+  shards: Schema.Int
+}).annotate({ identifier: "NodeMove" })
+export type NodeMove = typeof NodeMove.Type
+
+/** What a process of a cluster says of itself. */
+export const NodeInCluster = Schema.Struct({
+  version: Schema.String,
+  roles: Schema.Array(Schema.String),
+  /** Of its share of the shards, against the weights of the others; null: it runs no devices. */
+  weight: Schema.NullOr(Schema.Finite),
+  /** Shards whose lease it has. Each device belongs to one of 300. */
+  shards: Schema.Int,
+  /** How long a lease lasts, and since when the oldest of its leases was not renewed; null without shards. */
+  leaseSeconds: Schema.Finite,
+  leaseAgeSeconds: Schema.NullOr(Schema.Finite),
+  /** Shards that came and went since it started; the newest moves first, ten at most. */
+  taken: Schema.Int,
+  given: Schema.Int,
+  moves: Schema.Array(NodeMove),
+  /** Settings in which it differs from most others and should not, by the variable's name. */
+  differs: Schema.Array(Schema.String)
+}).annotate({ identifier: "NodeInCluster" })
+export type NodeInCluster = typeof NodeInCluster.Type
+
+/** A process that runs devices, or is part of a cluster. */
 export const Node = Schema.Struct({
   /** In a cluster, where the other nodes reach it; else the host's name. */
   name: Schema.String,
@@ -44,7 +74,9 @@ export const Node = Schema.Struct({
   /** False: it has ended or cannot write, and still has devices that no other process has taken over. */
   alive: Schema.Boolean,
   /** Active devices that it has. */
-  devices: Schema.Int
+  devices: Schema.Int,
+  /** Null where it is part of no cluster, or has ended and is known by its devices alone. */
+  cluster: Schema.NullOr(NodeInCluster)
 }).annotate({ identifier: "Node" })
 export type Node = typeof Node.Type
 

@@ -218,7 +218,19 @@ export const node: typeof Node.Encoded = {
   startedAt: "2026-11-22T10:00:00.000Z",
   aliveAt: "2026-11-22T10:04:10.000Z",
   alive: true,
-  devices: 12
+  devices: 12,
+  cluster: {
+    version: "0.1.0",
+    roles: ["api", "devices", "consumer", "scheduler"],
+    weight: 1,
+    shards: 100,
+    leaseSeconds: 20,
+    leaseAgeSeconds: 3.2,
+    taken: 150,
+    given: 50,
+    moves: [{ at: "2026-11-22T10:02:00.000Z", direction: "given", reason: "node-joined", shards: 50 }],
+    differs: []
+  }
 }
 
 export const caller: typeof Caller.Encoded = { name: "operator", scopes: ["read", "manage"], devices: null }

@@ -21,9 +21,11 @@ import { describeGateway, GatewayDirectory } from "../services/GatewayDirectory.
 import { GapRepository } from "../services/GapRepository.ts"
 import { GatewayManager } from "../services/GatewayManager.ts"
 import { KeyManager } from "../services/KeyManager.ts"
+import { listNodes } from "../services/listNodes.ts"
 import { MessageActions } from "../services/MessageActions.ts"
 import { MessageSender } from "../services/MessageSender.ts"
 import { MessageRepository } from "../services/MessageRepository.ts"
+import { NodeRegistry } from "../services/NodeRegistry.ts"
 import { Readiness } from "../services/Readiness.ts"
 import { ScheduleManager } from "../services/ScheduleManager.ts"
 import { SendRepository } from "../services/SendRepository.ts"
@@ -48,6 +50,7 @@ export const makeHandlers = Effect.gen(function*() {
   const deadLetters = yield* DeadLetters
   const keys = yield* KeyManager
   const log = yield* EventLog
+  const nodes = yield* NodeRegistry
   const { node } = yield* ServerIdentity
   return {
     "Devices.Create": manager.register,
@@ -129,14 +132,7 @@ export const makeHandlers = Effect.gen(function*() {
     "Keys.Rotate": ({ id, keepSeconds: keep }) =>
       Effect.flatMap(CurrentCaller, (caller) => keys.rotate(id, Duration.seconds(keepKeySeconds(keep)), caller)),
     "Server.Ping": () => Effect.succeed({ node }),
-    "Server.Nodes": () =>
-      Effect.map(devices.owners, (owners) => ({
-        items: owners.map(({ owner, ...rest }) => {
-          const [name = owner, startedAt = rest.aliveAt] = owner.split(" ")
-          return { name, startedAt, ...rest }
-        }),
-        next: null
-      })),
+    "Server.Nodes": () => Effect.map(listNodes(devices, nodes), (items) => ({ items, next: null })),
     "Server.Info": yield* makeServerInfo,
     "Server.Overview": yield* makeOverview,
     "Server.Caller": () =>

@@ -247,23 +247,24 @@ export const start = Effect.fn("App.start")(function*(
 
 /** The parts run on one node of a cluster at a time, and elsewhere not by this. */
 const startFleet = <R, E>(
-  { cluster, roles }: Settings,
+  settings: Settings,
   leased: LeasedFleet.LeasedFleet,
   { foundation }: Stages,
   parts: ReadonlyArray<Part<R, E>>
 ) => {
+  const { cluster, roles } = settings
   if (roles.has("devices")) {
     return leased.start({
       leaseScope: foundation,
       use: cluster === null ? "alone" : { node: nodeName({ cluster, roles }) },
-      layer: cluster === null ? LocalFleet.layer : clusterFleet(cluster, parts)
+      layer: cluster === null ? LocalFleet.layer : clusterFleet(settings, cluster, parts)
     }).pipe(
       Effect.mapError((error) =>
         startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
       )
     )
   }
-  return cluster === null ? Effect.void : leased.ask(clusterClient(cluster))
+  return cluster === null ? Effect.void : leased.ask(clusterClient(settings, cluster))
 }
 
 const nodeHint =

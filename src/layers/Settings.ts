@@ -49,7 +49,9 @@ export interface Settings {
   readonly outboundAllowPrivate: boolean
   readonly roles: ReadonlySet<Role>
   /** As one of several processes that share the fleet; null: alone. */
-  readonly cluster: { readonly host: string; readonly port: number; readonly lease: Duration.Duration } | null
+  readonly cluster:
+    | { readonly host: string; readonly port: number; readonly lease: Duration.Duration; readonly weight: number }
+    | null
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
   /** How long a handler may take for a message. */
@@ -201,7 +203,7 @@ const derive = (values: Values): Settings => ({
   roles: values.roles,
   cluster: values.cluster === "off"
     ? null
-    : { host: values.nodeHost, port: values.nodePort, lease: values.clusterLease },
+    : { host: values.nodeHost, port: values.nodePort, lease: values.clusterLease, weight: values.nodeWeight },
   handlers: values.handlers,
   handlerTimeout: values.handlerTimeout,
   openAi: values.openaiKey === null

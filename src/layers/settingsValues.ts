@@ -136,6 +136,15 @@ const handlerTimeoutMax = Duration.minutes(15)
 export const handlerTimeout = (given: string): Duration.Duration | null =>
   durationWithin(given, Duration.seconds(1), handlerTimeoutMax)
 
+/** A node that is to run no devices lacks the role `devices`; more than ten times another's share is none. */
+const nodeWeightMin = 0.1
+const nodeWeightMax = 10
+
+export const nodeWeight = (given: string): number | null => {
+  const weight = /^\d+(\.\d+)?$/.test(given) ? Number(given) : Number.NaN
+  return weight >= nodeWeightMin && weight <= nodeWeightMax ? weight : null
+}
+
 /** Below, a third of it is less than one attempt at a database that does not answer takes. */
 const clusterLeaseMin = Duration.seconds(6)
 const clusterLeaseMax = Duration.minutes(5)

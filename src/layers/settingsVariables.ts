@@ -20,6 +20,7 @@ import {
   httpUrl,
   nodeHost,
   nodePort,
+  nodeWeight,
   OtlpProtocol,
   paths,
   postgresUrl,
@@ -222,6 +223,10 @@ export const variables = {
   nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
     expected: "a port from 1 to 32767 (the system gives higher ones to connections)",
     about: "of a cluster: this node's port for the other nodes"
+  }),
+  nodeWeight: variable("COLUMBA_NODE_WEIGHT", parsed(nodeWeight), 1, {
+    expected: "a number from 0.1 to 10",
+    about: "of a cluster: how large this node's share of the devices is, against the weights of the others"
   }),
   clusterLease: variable("COLUMBA_CLUSTER_LEASE", parsed(clusterLease), Duration.seconds(20), {
     expected: "a time from '6 seconds' to '5 minutes'",

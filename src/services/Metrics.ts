@@ -281,6 +281,24 @@ export const mediaBytes = Metric.gauge("columba_media_bytes", {
   description: "Bytes that kept files of messages take"
 })
 
+// The cluster
+
+/** Label `state`: `healthy` or `silent`. */
+export const clusterNodes = Metric.gauge("columba_cluster_nodes", {
+  description: "Nodes of the cluster that this process sees in the database"
+})
+export const clusterShards = Metric.gauge("columba_cluster_shards", {
+  description: "Shards that this node holds"
+})
+export const clusterLeaseAge = Metric.gauge("columba_cluster_lease_age_seconds", {
+  description: "Time since this node last renewed the leases of its shards; 0 while it holds none"
+})
+/** Labels `direction` (`taken` or `given`) and `reason`. */
+export const clusterShardMoves = Metric.counter("columba_cluster_shard_moves_total", {
+  description: "Shards that this node has taken or given away, by reason",
+  incremental: true
+})
+
 // The process
 
 export const eventLoopLag = Metric.gauge("columba_event_loop_lag_seconds", {

@@ -152,12 +152,58 @@ describe("a gap's line", () => {
 describe("a node's line", () => {
   it("says how many devices it has, and since when it is not heard of", () => {
     const now = Date.parse("2026-01-01T00:10:00.000Z")
-    const node = { name: "10.0.0.1:7800", startedAt: "2026-01-01T00:00:00.000Z", alive: true, devices: 12 }
+    const node = {
+      name: "10.0.0.1:7800",
+      startedAt: "2026-01-01T00:00:00.000Z",
+      alive: true,
+      devices: 12,
+      cluster: null
+    }
     const [, first, second] = nodeTable([
       { ...node, aliveAt: "2026-01-01T00:09:58.000Z" },
       { ...node, name: "10.0.0.12:7800", aliveAt: "2026-01-01T00:09:00.000Z", alive: false }
     ], now).map(String)
     assert.strictEqual(first, "10.0.0.1:7800   alive       12  10 min ago")
     assert.strictEqual(second, "10.0.0.12:7800  gone        12  10 min ago, last heard of 1 min ago")
+  })
+
+  it("says of a cluster who has which shards, what moved last and what is wrong", () => {
+    const now = Date.parse("2026-01-01T00:10:00.000Z")
+    const cluster = {
+      version: "1.0.0",
+      roles: ["api", "devices"],
+      weight: 2,
+      shards: 200,
+      leaseSeconds: 20,
+      leaseAgeSeconds: 17.6,
+      taken: 300,
+      given: 100,
+      moves: [{ at: "2026-01-01T00:08:00.000Z", direction: "given" as const, reason: "node-joined", shards: 100 }],
+      differs: ["COLUMBA_RETENTION"]
+    }
+    const node = {
+      startedAt: "2026-01-01T00:00:00.000Z",
+      aliveAt: "2026-01-01T00:09:58.000Z",
+      alive: true,
+      devices: 12
+    }
+    const lines = nodeTable([
+      { ...node, name: "10.0.0.1:7800", cluster },
+      {
+        ...node,
+        name: "web",
+        devices: 0,
+        cluster: { ...cluster, roles: ["api"], weight: null, shards: 0, leaseAgeSeconds: null, moves: [], differs: [] }
+      }
+    ], now).map(String)
+    assert.deepStrictEqual(lines, [
+      "node           state  devices  shards  started",
+      "10.0.0.1:7800  alive       12     200  10 min ago",
+      "               api, devices, weight 2; gave away 100 shards 2 min ago (node-joined)",
+      "               has not renewed its leases for 18 s; they last 20 s",
+      "               differs from the others in COLUMBA_RETENTION: columba doctor",
+      "web            alive        0       0  10 min ago",
+      "               api"
+    ])
   })
 })

@@ -179,7 +179,7 @@ describe("Settings", () => {
     Effect.gen(function*() {
       const on = { COLUMBA_CLUSTER: "on", DATABASE_URL: "postgres://localhost/columba" }
       const { cluster } = yield* parse(on)
-      assert.deepStrictEqual(cluster, { host: "127.0.0.1", port: 7800, lease: Duration.seconds(20) })
+      assert.deepStrictEqual(cluster, { host: "127.0.0.1", port: 7800, lease: Duration.seconds(20), weight: 1 })
       assert.isNull((yield* parse({ ...on, COLUMBA_CLUSTER: "off" })).cluster)
       const [problem] = yield* problems({ COLUMBA_CLUSTER: "on" })
       assert.include(problem, "DATABASE_URL must name the Postgres")

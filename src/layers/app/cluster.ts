@@ -7,36 +7,48 @@ import type { DeviceRepository } from "../../services/DeviceRepository.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
 import type { GatewayDirectory } from "../../services/GatewayDirectory.ts"
+import type { ServerIdentity } from "../../services/ServerIdentity.ts"
+import { ShardMoves } from "../../services/ShardMoves.ts"
 import type { NodeSettings } from "../cluster/ClusterSocket.ts"
+import type { Settings } from "../Settings.ts"
+import { sharedSettings } from "./sharedSettings.ts"
 import { StartFailed } from "./StartFailed.ts"
+
+type Node = Required<NodeSettings>
 
 /** This node's fleet, and the parts that run on one node at a time. */
 export const clusterFleet = <R, E>(
-  node: NodeSettings,
+  settings: Settings,
+  node: Node,
   parts: ReadonlyArray<Part<R, E>>
 ): Layer.Layer<
   DeviceFleet,
   StartFailed,
-  R | DeviceRepository | EventLog | GapRepository | GatewayDirectory | SqlClient.SqlClient
+  R | DeviceRepository | EventLog | GapRepository | GatewayDirectory | ServerIdentity | SqlClient.SqlClient
 > =>
   Layer.unwrap(Effect.gen(function*() {
-    const { ClusterFleet, ClusterSocket, singletons } = yield* load
+    const { ClusterFleet, ClusterSocket, NodeReports, singletons } = yield* load
+    const moves = new ShardMoves(ClusterSocket.nodeAddress(node))
     // The devices stop first, and then what delivers what they said last.
     return ClusterFleet.layer.pipe(
       Layer.provide(singletons.layer(parts)),
-      Layer.provide(ClusterSocket.layer(node)),
+      Layer.provide(ClusterSocket.layer(node, moves)),
+      Layer.provideMerge(NodeReports.layer({ ...node, settings: sharedSettings(settings) }, moves)),
       Layer.catch((error) => Layer.effectContext(Effect.fail(nodeFailed(node, error))))
     )
   }))
 
 /** For a node that runs no devices, and asks those that do. */
 export const clusterClient = (
-  node: NodeSettings
-): Layer.Layer<DeviceFleet, StartFailed, SqlClient.SqlClient> =>
+  settings: Settings,
+  node: Node
+): Layer.Layer<DeviceFleet, StartFailed, ServerIdentity | SqlClient.SqlClient> =>
   Layer.unwrap(Effect.gen(function*() {
-    const { ClusterFleet, ClusterSocket } = yield* load
+    const { ClusterFleet, ClusterSocket, NodeReports } = yield* load
+    const moves = new ShardMoves("")
     return ClusterFleet.layerClient.pipe(
-      Layer.provide(ClusterSocket.layerClient(node)),
+      Layer.provide(ClusterSocket.layerClient(node, moves)),
+      Layer.provideMerge(NodeReports.layer({ ...node, weight: null, settings: sharedSettings(settings) }, moves)),
       Layer.catch((error) => Layer.effectContext(Effect.fail(nodeFailed(node, error))))
     )
   }))
@@ -44,6 +56,7 @@ export const clusterClient = (
 const load = Effect.promise(async () => ({
   ClusterFleet: await import("../../actors/fleet/ClusterFleet.ts"),
   ClusterSocket: await import("../cluster/ClusterSocket.ts"),
+  NodeReports: await import("../cluster/NodeReports.ts"),
   singletons: await import("../../actors/fleet/singletons.ts")
 }))
 

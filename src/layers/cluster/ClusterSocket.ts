@@ -6,7 +6,7 @@
  * Nodes trust every program that can connect to their port.
  */
 import { layerClientProtocol, layerSocketServer } from "@effect/platform-node/NodeClusterSocket"
-import { Duration, Effect, Layer, Option, Schedule } from "effect"
+import { Clock, Duration, Effect, Layer, Option, Schedule } from "effect"
 import type { PlatformError } from "effect"
 import {
   MessageStorage,
@@ -22,6 +22,7 @@ import {
 import { RpcSerialization } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
 import type { SqlClient, SqlError } from "effect/sql"
+import { ShardMoves } from "../../services/ShardMoves.ts"
 
 export interface NodeSettings {
   /** Where the other nodes reach this one. */
@@ -29,7 +30,11 @@ export interface NodeSettings {
   readonly port: number
   /** The same on all nodes. */
   readonly lease: Duration.Duration
+  /** Of its share of the shards, against the weights of the others; 1 where left out. */
+  readonly weight?: number
 }
+
+export const nodeAddress = ({ host, port }: Pick<NodeSettings, "host" | "port">): string => `${host}:${port}`
 
 /** Its tables are `columba_cluster_runners`, `columba_cluster_locks` and the record of their migrations. */
 const prefix = "columba_cluster"
@@ -50,8 +55,11 @@ const membersReadEvery = Duration.seconds(1)
 /** One node pings all others. One that does not answer loses its shards when its lease ends. */
 const pingInterval = Duration.seconds(2)
 
-const config = ({ host, lease, port }: NodeSettings): Partial<ShardingConfig.ShardingConfig["Service"]> => ({
+const config = (
+  { host, lease, port, weight = 1 }: NodeSettings
+): Partial<ShardingConfig.ShardingConfig["Service"]> => ({
   runnerAddress: Option.some(RunnerAddress.make(host, port)),
+  runnerShardWeight: weight,
   shardLockDisableAdvisory: true,
   shardLockExpiration: lease,
   shardLockRefreshInterval: Duration.millis(Duration.toMillis(lease) / refreshesPerLease),
@@ -70,22 +78,58 @@ const config = ({ host, lease, port }: NodeSettings): Partial<ShardingConfig.Sha
  * restarts takes seconds, and shows itself as a failure, a defect or silence, so an attempt is bounded and repeated
  * whatever ended it; the sharding bounds all of them by the interval of the refreshes.
  */
-const storage = Layer.effect(
-  RunnerStorage.RunnerStorage,
-  Effect.gen(function*() {
-    const inner = yield* RunnerStorage.RunnerStorage
-    return RunnerStorage.RunnerStorage.of({
-      ...inner,
-      refresh: (address, shards) =>
-        inner.refresh(address, shards).pipe(
-          Effect.timeout(refreshAttemptMax),
-          Effect.sandbox,
-          Effect.retry({ schedule: Schedule.spaced(refreshAttemptInterval) }),
-          Effect.orDie
+const resilient = (storage: RunnerStorage.RunnerStorage["Service"]): RunnerStorage.RunnerStorage["Service"] => ({
+  ...storage,
+  refresh: (address, shards) =>
+    storage.refresh(address, shards).pipe(
+      Effect.timeout(refreshAttemptMax),
+      Effect.sandbox,
+      Effect.retry({ schedule: Schedule.spaced(refreshAttemptInterval) }),
+      Effect.orDie
+    )
+})
+
+/** Tells the moves what the sharding asks for and gets. */
+const observed = (
+  storage: RunnerStorage.RunnerStorage["Service"],
+  moves: ShardMoves,
+  clock: Clock.Clock
+): RunnerStorage.RunnerStorage["Service"] => {
+  const now = () => clock.currentTimeMillisUnsafe()
+  return {
+    ...storage,
+    getRunners: Effect.tap(
+      storage.getRunners,
+      (runners) =>
+        Effect.sync(() =>
+          moves.seen(runners.map(([{ address }, healthy]) => ({ name: nodeAddress(address), healthy })))
         )
+    ),
+    unregister: (address) => Effect.andThen(Effect.sync(() => moves.stopping()), storage.unregister(address)),
+    acquire: (address, shards) =>
+      Effect.tap(
+        storage.acquire(address, shards),
+        (held) => Effect.sync(() => moves.acquired(held.map(String), now()))
+      ),
+    refresh: (address, shards) =>
+      Effect.tap(
+        storage.refresh(address, shards),
+        (held) => Effect.sync(() => moves.refreshed(Array.from(shards, String), new Set(held.map(String)), now()))
+      ),
+    release: (address, shard) =>
+      Effect.tap(storage.release(address, shard), () => Effect.sync(() => moves.released(String(shard), now()))),
+    releaseAll: (address) => Effect.tap(storage.releaseAll(address), () => Effect.sync(() => moves.releasedAll(now())))
+  }
+}
+
+const storage = (moves: ShardMoves) =>
+  Layer.effect(
+    RunnerStorage.RunnerStorage,
+    Effect.gen(function*() {
+      const inner = yield* RunnerStorage.RunnerStorage
+      return RunnerStorage.RunnerStorage.of(observed(resilient(inner), moves, yield* Clock.Clock))
     })
-  })
-).pipe(Layer.provide(SqlRunnerStorage.layerWith({ prefix })))
+  ).pipe(Layer.provide(SqlRunnerStorage.layerWith({ prefix })))
 
 const wire = Layer.provideMerge(layerClientProtocol, RpcSerialization.layerSchemaBinary())
 
@@ -93,24 +137,26 @@ type Failure = SocketServer.SocketServerError | SqlError.SqlError | PlatformErro
 
 /** A node that holds shards. */
 export const layer = (
-  node: NodeSettings
+  node: NodeSettings,
+  moves = new ShardMoves(nodeAddress(node))
 ): Layer.Layer<Sharding.Sharding | ShardingConfig.ShardingConfig, Failure, SqlClient.SqlClient> =>
   SocketRunner.layer.pipe(
     Layer.provide(layerSocketServer),
     Layer.provide(RunnerHealth.layerPing.pipe(Layer.provide(Runners.layerRpc))),
     Layer.provide(wire),
     Layer.provide(MessageStorage.layerNoop),
-    Layer.provide(storage),
+    Layer.provide(storage(moves)),
     Layer.provideMerge(ShardingConfig.layer(config(node)))
   )
 
 /** A node that holds none, and asks those that do. */
 export const layerClient = (
-  node: NodeSettings
+  node: NodeSettings,
+  moves = new ShardMoves("")
 ): Layer.Layer<Sharding.Sharding, Failure, SqlClient.SqlClient> =>
   SocketRunner.layerClientOnly.pipe(
     Layer.provide(wire),
     Layer.provide(MessageStorage.layerNoop),
-    Layer.provide(storage),
+    Layer.provide(storage(moves)),
     Layer.provide(ShardingConfig.layer({ ...config(node), runnerAddress: Option.none() }))
   )

@@ -21,6 +21,7 @@ import autoReplies from "./migrations/0011_auto_replies.ts"
 import apiKeys from "./migrations/0012_api_keys.ts"
 import identityFilters from "./migrations/0013_identity_filters.ts"
 import deviceBlocks from "./migrations/0014_device_blocks.ts"
+import clusterNodes from "./migrations/0015_cluster_nodes.ts"
 import scheduleKeys from "./migrations/0016_schedule_keys.ts"
 
 const loader = Migrator.fromRecord({
@@ -38,6 +39,7 @@ const loader = Migrator.fromRecord({
   "0012_api_keys": apiKeys,
   "0013_identity_filters": identityFilters,
   "0014_device_blocks": deviceBlocks,
+  "0015_cluster_nodes": clusterNodes,
   "0016_schedule_keys": scheduleKeys
 })
 

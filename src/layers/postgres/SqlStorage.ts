@@ -10,6 +10,7 @@ import * as SqlApiKeyRepository from "./SqlApiKeyRepository.ts"
 import * as SqlAutoReplyRepository from "./SqlAutoReplyRepository.ts"
 import * as SqlMessageInbox from "./SqlMessageInbox.ts"
 import * as SqlMessageRepository from "./SqlMessageRepository.ts"
+import * as SqlNodeRegistry from "./SqlNodeRegistry.ts"
 import * as SqlScheduleRepository from "./SqlScheduleRepository.ts"
 import * as SqlSendRepository from "./SqlSendRepository.ts"
 import * as SqlSubscriptionRepository from "./SqlSubscriptionRepository.ts"
@@ -17,7 +18,7 @@ import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
  * Provides `EventLog` over its `LogStore`, and the repositories of API keys, devices, gaps, gateways, messages, messages to send,
- * handled messages, subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
+ * handled messages, nodes, subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),
@@ -28,6 +29,7 @@ export const layer = Layer.mergeAll(
   SqlAutoReplyRepository.layer,
   SqlMessageInbox.layer,
   SqlMessageRepository.layer,
+  SqlNodeRegistry.layer,
   SqlScheduleRepository.layer,
   SqlSendRepository.layer,
   SqlSubscriptionRepository.layer,
