@@ -3,7 +3,7 @@
  * one loop of reads woken by commits of this process or of others. Every answer of the store is compared with what is
  * known of the log; the readers of a log that went back end with `LogReset`.
  */
-import { Clock, Duration, Effect, Semaphore, Stream } from "effect"
+import { Clock, Duration, Effect, Latch, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import { isMarked } from "../domain/Ids.ts"
@@ -42,6 +42,13 @@ const keepsUpWithin = 1000
 
 const readLimitMax = 1000
 
+/**
+ * The tail is filled again only after its followers have had so much time each, within bounds. Waking one and sending it a few
+ * events takes some 20 µs: without a pause many of them would keep the process busy with being woken for each small commit.
+ */
+const fillPausePerFollower = 0.02
+const fillPauseMaxMillis = 250
+
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
 
 export type LogReader = Pick<EventLog["Service"], "read" | "locate" | "follow" | "latest" | "bounds">
@@ -59,12 +66,20 @@ export const makeReader = Effect.fnUntraced(function*(
       return seen
     })
   })
-  if (store.shared) yield* hearOthers(store, tail, bounds)
+  if (store.shared) {
+    yield* fillTail(store, tail)
+    yield* hearOthers(store, tail, bounds)
+  }
 
-  const readWithin = (options: Parameters<LogReader["read"]>[0], bytesMax: number): ReturnType<LogReader["read"]> =>
+  /** `following`: what is on its way into memory is not asked for. */
+  const readWithin = (
+    options: Parameters<LogReader["read"]>[0],
+    bytesMax: number,
+    following = false
+  ): ReturnType<LogReader["read"]> =>
     Effect.suspend(() => {
       const limit = clamp(options.limit)
-      const page = tail.read(options, limit, bytesMax)
+      const page = tail.read(options, limit, bytesMax, following ? tail.shown : tail.head)
       if (page !== null) return Effect.succeed<EventPage>(page)
       const asked = tail.now
       return Effect.flatMap(
@@ -82,10 +97,12 @@ export const makeReader = Effect.fnUntraced(function*(
       )
     })
 
-  const read: LogReader["read"] = (options) => {
+  const readCutTo = (options: Parameters<LogReader["read"]>[0], following = false) => {
     const { bytesMax = pageBytesMax } = options
-    return Effect.map(readWithin(options, Math.min(bytesMax, pageBytesMax)), (page) => cutTo(page, bytesMax))
+    return Effect.map(readWithin(options, Math.min(bytesMax, pageBytesMax), following), (page) => cutTo(page, bytesMax))
   }
+
+  const read: LogReader["read"] = (options) => readCutTo(options)
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
 
@@ -120,12 +137,18 @@ export const makeReader = Effect.fnUntraced(function*(
       const granted = budget.take()
       const limit = Math.min(options.limit, Math.ceil(granted / eventBytesMin))
       return Effect.map(
-        readWithin({ ...options, limit }, granted),
+        readWithin({ ...options, limit }, granted, true),
         (page) => ({ granted, page: cutTo(page, granted) })
       )
     })
 
-  const follow: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
+  const follow: LogReader["follow"] = (options) =>
+    Stream.suspend(() => {
+      tail.follows(1)
+      return Stream.ensuring(pages(options), Effect.sync(() => tail.follows(-1)))
+    })
+
+  const pages: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
     Stream.unfold(
       { after: options.after, mark: options.mark, saidAt: null as bigint | null, generation: begun ?? null },
       Effect.fnUntraced(function*(state) {
@@ -136,7 +159,7 @@ export const makeReader = Effect.fnUntraced(function*(
           const reset = tail.findReset(generation)
           if (reset !== null) return yield* reset
           const asked = { ...options, after, mark, limit: followPage }
-          const page = yield* (budget === undefined ? read(asked) : readCut(asked, budget))
+          const page = yield* (budget === undefined ? readCutTo(asked, true) : readCut(asked, budget))
           after = page.through
           mark = null
           const now = clock.monotonicTimeNanosUnsafe()
@@ -156,6 +179,30 @@ export const makeReader = Effect.fnUntraced(function*(
     bounds,
     latest: (options) => store.latest({ ...options, limit: clamp(options.limit) })
   }
+})
+
+/** Brings into memory what other processes commit, one reading for all followers. */
+const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: LogTail) {
+  const wanted = Latch.makeUnsafe(false)
+  const fill = Effect.suspend(() => {
+    const after = tail.missing
+    if (after === null) return Effect.void
+    const asked = tail.now
+    return store.read({ after, limit: readLimitMax, bytesMax: pageBytesMax, anchor: asked.anchor.seq }).pipe(
+      Effect.map((page) => {
+        if (tail.observe(asked, page) === "same") tail.filled(page.events, page.through)
+      }),
+      Effect.catchCause(() => Effect.sync(() => tail.unfilled()))
+    )
+  })
+  tail.fillBy(() => wanted.openUnsafe())
+  yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+    yield* wanted.await
+    wanted.closeUnsafe()
+    yield* fill
+    if (tail.missing !== null) wanted.openUnsafe()
+    yield* Effect.sleep(Math.min(tail.followers * fillPausePerFollower, fillPauseMaxMillis))
+  })))
 })
 
 /** Without the last event, if that is what brings the page over its bytes; a page of one event stays. */

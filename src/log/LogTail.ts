@@ -23,6 +23,15 @@ const tailEventsMax = 20_000
 /** 16 MiB of event data: the bound that counts when events are large. */
 const tailBytesMax = 16 * 1024 * 1024
 
+/**
+ * With so many followers, what other processes commit is read into memory once for all of them. Below, each reads what it
+ * wants from the store, which is less where it wants few devices.
+ */
+export const fillFollowersMin = 4
+
+/** What is farther behind than this is not brought into memory: followers that want it read it as any that is behind. */
+const fillEventsMax = 1000
+
 /** A slice of the tail: events that match, and the last number looked at. */
 export interface TailPage {
   readonly events: ReadonlyArray<LoggedEvent>
@@ -65,6 +74,11 @@ export class LogTail {
   #bytes = 0
   /** The last number known to be committed, by this process or another. */
   #head = 0
+  /** The number up to which readers have been woken. Behind the head only while the tail is being filled. */
+  #shown = 0
+  #followers = 0
+  /** Asks for `filled`; null where there are no other processes. */
+  #fill: (() => void) | null = null
   #writing = false
   #heard = 0
   #logId: string | null = null
@@ -138,6 +152,7 @@ export class LogTail {
   #begin(bounds: LogBounds, detail: ResetDetail): void {
     this.#clear()
     this.#head = bounds.head
+    this.#shown = bounds.head
     this.#heard = 0
     this.#anchor = { seq: 0, id: null }
     this.#proven = true
@@ -154,8 +169,12 @@ export class LogTail {
     }
   }
 
-  /** Events of one batch, in order. A gap before them (another process committed in between) empties the tail first. */
+  /**
+   * Events of one batch, in order. Where another process committed in between, they are left to `filled`, or without it empty
+   * the tail first.
+   */
   push(events: ReadonlyArray<LoggedEvent>): void {
+    if (this.#filling && events[0] !== undefined && events[0].seq > this.#end + 1) return this.recall(events.at(-1))
     for (const event of events) {
       const last = this.#events.at(-1)
       if (last !== undefined && this.#events.length > this.#start && event.seq !== last.seq + 1) this.#clear()
@@ -177,11 +196,66 @@ export class LogTail {
     }
   }
 
-  /** Commits up to here exist. Wakes the readers that wait for them. */
+  /** Commits up to here exist. Wakes the readers that wait for them, once they are in memory where that is to be filled. */
   advance(head: number): void {
-    if (head <= this.#head) return
-    this.#head = head
+    this.#head = Math.max(this.#head, head)
+    if (head <= this.#shown) return
+    if (this.#fill !== null && this.#filling && head > this.#end) this.#fill()
+    else this.#show(head)
+  }
+
+  #show(head: number): void {
+    if (head <= this.#shown) return
+    this.#shown = head
     this.#changes.changed()
+  }
+
+  /** The number that the next event in memory follows. */
+  get #end(): number {
+    return this.#events.length > this.#start ? this.#events.at(-1)!.seq : this.#shown
+  }
+
+  get #filling(): boolean {
+    return this.#fill !== null && this.#followers >= fillFollowersMin
+  }
+
+  /** `fill` is called when what other processes committed is wanted in memory: `filled` or `unfilled` follows. */
+  fillBy(fill: () => void): void {
+    this.#fill = fill
+  }
+
+  get followers(): number {
+    return this.#followers
+  }
+
+  /** A reader that stays begins, or ends. */
+  follows(change: 1 | -1): void {
+    this.#followers += change
+  }
+
+  /** After which number the store is to be read; null where nothing is missing. */
+  get missing(): number | null {
+    if (this.#head <= this.#shown) return null
+    if (this.#head - this.#end > fillEventsMax) {
+      this.#clear()
+      this.#show(this.#head - fillEventsMax)
+    }
+    return this.#end
+  }
+
+  /** What the store has after the number that was missing, up to `through`. */
+  filled(events: ReadonlyArray<LoggedEvent>, through: number): void {
+    const end = this.#end
+    // What this process has committed meanwhile is there already.
+    const fresh = events.filter(({ seq }) => seq > end)
+    if (through <= end || (fresh[0] !== undefined && fresh[0].seq !== end + 1)) return this.unfilled()
+    this.push(fresh)
+    this.#show(through)
+  }
+
+  /** The store could not be read: readers ask it, and learn why. */
+  unfilled(): void {
+    this.#show(this.#head)
   }
 
   /** A write of this process is under way. Returns what is known before it, for `observe`. */
@@ -210,7 +284,7 @@ export class LogTail {
    * long enough, which is asked at every change and every `look`.
    */
   awaitAfter(after: number, generation: number, overdue: () => boolean): Effect.Effect<void> {
-    return this.#changes.waitUntil(() => this.#head > after || this.#generation !== generation || overdue())
+    return this.#changes.waitUntil(() => this.#shown > after || this.#generation !== generation || overdue())
   }
 
   /** Waiting readers look again. */
@@ -218,19 +292,24 @@ export class LogTail {
     this.#changes.changed()
   }
 
-  /** Whether what follows `after` is in memory, or nothing follows it. */
-  covers(after: number): boolean {
+  /** Up to which number followers read; what is committed beyond is on its way into memory. */
+  get shown(): number {
+    return this.#shown
+  }
+
+  /** Whether what follows `after` is in memory, or nothing up to `head` follows it. */
+  covers(after: number, head = this.#head): boolean {
     const count = this.#events.length - this.#start
     if (count === 0) return false
     const first = this.#events[this.#start]!.seq
     const last = first + count - 1
-    return after >= first - 1 && after <= last && (after < last || this.#head <= last)
+    return after >= first - 1 && after <= last && (after < last || head <= last)
   }
 
   /** Null where the tail does not cover what follows `after`, or does not know its event as the marked one. */
-  read(filter: EventFilter & ReadFrom, limit: number, bytesMax: number): TailPage | null {
+  read(filter: EventFilter & ReadFrom, limit: number, bytesMax: number, head = this.#head): TailPage | null {
     const { after, mark = null } = filter
-    if (!this.covers(after)) return null
+    if (!this.covers(after, head)) return null
     const first = this.#events[this.#start]!.seq
     const last = this.#events.at(-1)!
     if (mark !== null && (after < first || !isMarked(this.#events[this.#start + after - first]!.id, mark))) return null

@@ -19,7 +19,9 @@ export const environmentOf = (
 ): Record<string, string> =>
   Object.fromEntries(deployment.spec.template.spec.containers[0]!.env.flatMap(({ name, value, valueFrom }) => {
     if (valueFrom?.fieldRef !== undefined) {
-      if (valueFrom.fieldRef.fieldPath !== "status.podIP") throw new Error(`unknown field ${valueFrom.fieldRef.fieldPath}`)
+      if (valueFrom.fieldRef.fieldPath !== "status.podIP") {
+        throw new Error(`unknown field ${valueFrom.fieldRef.fieldPath}`)
+      }
       return [[name, podIp] as const]
     }
     if (valueFrom?.secretKeyRef !== undefined) {

@@ -111,7 +111,14 @@ const checkFields = (objects: ReadonlyArray<KubernetesObject>): ReadonlyArray<st
     writeFileSync(
       join(folder, "tsconfig.json"),
       JSON.stringify({
-        compilerOptions: { strict: true, module: "nodenext", target: "es2022", skipLibCheck: true, noEmit: true, types: [] },
+        compilerOptions: {
+          strict: true,
+          module: "nodenext",
+          target: "es2022",
+          skipLibCheck: true,
+          noEmit: true,
+          types: []
+        },
         files: ["manifests.ts"]
       })
     )
