@@ -16,8 +16,12 @@ import type { ReadBudget } from "../services/EventLog.ts"
 /** Dashboards and integrations need tens. A thousand with nothing but their small page hold 16 MiB. */
 export const openStreamsMax = 1000
 
+/** How many streams this process serves; a process for readers alone may serve more. */
+export const StreamsMax = Context.Reference<number>("columba/http/StreamsMax", { defaultValue: () => openStreamsMax })
+
 /** A fifth of them: one key leaves room for others. */
-export const streamsPerKeyMax = 200
+const perKeyShare = 5
+export const streamsPerKeyMax = openStreamsMax / perKeyShare
 
 /** What each stream may hold without asking: some tens of usual events. */
 export const pageBytesReserved = 16 * 1024
@@ -62,11 +66,13 @@ export class OpenStreams extends Context.Service<OpenStreams, {
     OpenStreams,
     Effect.gen(function*() {
       const clock = yield* Clock.Clock
+      const streamsMax = yield* StreamsMax
+      const perKeyMax = Math.ceil(streamsMax / perKeyShare)
       const pool = new Pool()
       const open = new Set<Place>()
       const take = Effect.flatMap(CurrentCaller, ({ ended, id, name }) => {
-        if (open.size >= openStreamsMax) return TooManyStreams.of(openStreamsMax)
-        if (id !== null && countOf(id) >= streamsPerKeyMax) return TooManyStreams.ofKey(name, streamsPerKeyMax)
+        if (open.size >= streamsMax) return TooManyStreams.of(streamsMax)
+        if (id !== null && countOf(id) >= perKeyMax) return TooManyStreams.ofKey(name, perKeyMax)
         const place = new Place(pool, clock, id, ended)
         open.add(place)
         return Effect.succeed(place)

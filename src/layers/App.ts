@@ -13,6 +13,7 @@ import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
 import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
 import type { Part } from "../actors/fleet/singletons.ts"
+import { StreamsMax } from "../http/OpenStreams.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Gateway } from "../domain/Gateway.ts"
@@ -204,6 +205,7 @@ export const start = Effect.fn("App.start")(function*(
   const url = yield* on(stages.http, server).pipe(
     Effect.map((context) => HttpServer.formatAddress(Context.get(context, HttpServer.HttpServer).address)),
     Effect.provideContext(Context.merge(served, dead)),
+    Effect.provideService(StreamsMax, settings.streams),
     Effect.mapError(({ cause }) => listenFailed(settings, cause))
   )
 

@@ -43,6 +43,8 @@ export interface Settings {
   readonly apiKeys: ReadonlyArray<ApiKey>
   /** Origins whose web pages may call the API. */
   readonly corsOrigins: ReadonlyArray<string>
+  /** Event streams that it serves at a time. */
+  readonly streams: number
   /** Keys that seal what is secret in the database; the first seals, all open. */
   readonly secretKeys: ReadonlyArray<SecretKey>
   /** Whether what callers name may be on a private network. */
@@ -198,6 +200,7 @@ const derive = (values: Values): Settings => ({
   port: values.port,
   apiKeys: values.apiKeys ?? [],
   corsOrigins: values.corsOrigins,
+  streams: values.streams,
   secretKeys: values.secretKeys ?? [],
   outboundAllowPrivate: values.webhookAllowPrivate,
   roles: values.roles,

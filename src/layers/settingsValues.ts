@@ -136,6 +136,15 @@ const handlerTimeoutMax = Duration.minutes(15)
 export const handlerTimeout = (given: string): Duration.Duration | null =>
   durationWithin(given, Duration.seconds(1), handlerTimeoutMax)
 
+/** Each takes an open file, of which a process has some ten thousands. */
+const streamsMin = 10
+const streamsMax = 20_000
+
+export const streams = (given: string): number | null => {
+  const wanted = count(streamsMax)(given)
+  return wanted !== null && wanted >= streamsMin ? wanted : null
+}
+
 /** A node that is to run no devices lacks the role `devices`; more than ten times another's share is none. */
 const nodeWeightMin = 0.1
 const nodeWeightMax = 10

@@ -29,6 +29,7 @@ import {
   retention,
   roles,
   share,
+  streams,
   TraceSampler
 } from "./settingsValues.ts"
 
@@ -223,6 +224,11 @@ export const variables = {
   nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
     expected: "a port from 1 to 32767 (the system gives higher ones to connections)",
     about: "of a cluster: this node's port for the other nodes"
+  }),
+  streams: variable("COLUMBA_STREAMS", parsed(streams), 1000, {
+    expected: "a number from 10 to 20000",
+    about:
+      "how many event streams this process serves at a time, a fifth of them to one key; a thousand take about 50 MB"
   }),
   nodeWeight: variable("COLUMBA_NODE_WEIGHT", parsed(nodeWeight), 1, {
     expected: "a number from 0.1 to 10",

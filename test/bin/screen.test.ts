@@ -24,6 +24,7 @@ const settings: Settings = {
   host: "127.0.0.1",
   port: 8080,
   corsOrigins: [],
+  streams: 1000,
   apiKeys: [],
   cluster: null,
   roles: new Set(["api", "devices", "consumer", "scheduler"]),

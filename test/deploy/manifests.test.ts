@@ -43,7 +43,7 @@ describe("deploy/kubernetes", () => {
         })
         assert.strictEqual(settings.database._tag, "Postgres")
         assert.strictEqual(settings.cluster?.port, 7800)
-        if (name === "columba") assert.strictEqual(settings.cluster.host, address)
+        if (name === "columba") assert.strictEqual(settings.cluster?.host, address)
         assert.strictEqual(settings.roles.has("devices"), name === "columba")
       }
     }))

@@ -44,6 +44,8 @@ export interface ColumbaProcess {
   readonly post: <A>(path: string, body: object) => Effect.Effect<A>
   /** The sum over all labels; 0 if there is none yet. */
   readonly metric: (name: string) => Effect.Effect<number>
+  /** Of the process that runs. */
+  readonly pid: Effect.Effect<number>
   readonly residentMegabytes: Effect.Effect<number>
   /** Open files and sockets. Linux only. */
   readonly openFiles: Effect.Effect<number>
@@ -142,6 +144,7 @@ export const make = Effect.fnUntraced(function*(options: {
         body: JSON.stringify(body)
       }),
     metric: (name) => Effect.promise(() => askMetric(url, name)),
+    pid: Effect.sync(() => child?.pid ?? 0),
     residentMegabytes: Effect.map(
       Effect.suspend(() => run(["ps", "-o", "rss=", "-p", String(child?.pid)], requestTimeoutMillis)),
       (kilobytes) => Number(kilobytes) / 1024
