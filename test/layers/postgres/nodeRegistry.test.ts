@@ -16,7 +16,8 @@ import { freshDatabase } from "../../support/database.ts"
 import { freePort } from "../../support/servers/ServerHome.ts"
 import { until } from "../../support/until.ts"
 
-const lease = Duration.seconds(6)
+/** A third of it is what the sharding gives a statement: a loaded machine may take some seconds for hundreds of shards. */
+const lease = Duration.minutes(1)
 const allShards = 300
 
 const nodeOn = Effect.fnUntraced(function*(url: string, weight: number, settings: NodeReport["settings"] = {}) {
@@ -89,8 +90,8 @@ describe("the nodes of a cluster", () => {
       assert.deepInclude(first.moves[0], { direction: "given", reason: "node-joined", shards: 100 })
       assert.deepInclude(second.moves.at(-1), { direction: "taken", reason: "joined" })
       assert.deepStrictEqual([first.differs, second.differs], [[], ["COLUMBA_RETENTION"]])
-      assert.deepStrictEqual([first.version, first.weight, first.leaseSeconds], ["1.2.3", 2, 6])
-      assert.isBelow(first.leaseAgeSeconds!, 6)
+      assert.deepStrictEqual([first.version, first.weight, first.leaseSeconds], ["1.2.3", 2, 60])
+      assert.isBelow(first.leaseAgeSeconds!, 60)
 
       yield* two.stop
       yield* until(
