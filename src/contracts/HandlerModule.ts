@@ -20,7 +20,7 @@ export interface HandlerModule {
    * note that the message is handled: what that writes through `query` is there exactly once. To throw is to have the
    * message again, at first a second later; an error with `permanent: true` makes it a dead letter at once. `signal`
    * says that nobody waits any longer: the process stops, or the time is over
-   * (`COLUMBA_HANDLER_TIMEOUT`, two minutes). What it returns has ten seconds.
+   * (`COLUMBA_HANDLER_TIMEOUT`, two minutes). What it returns has eight seconds.
    */
   readonly handle: (
     message: IncomingMessage,

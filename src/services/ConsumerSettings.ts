@@ -11,7 +11,10 @@ export interface ConsumerSettings {
   readonly retryAfterMax: Duration.Duration
   /** A handler that calls others is given their time and more; then it has failed. `COLUMBA_HANDLER_TIMEOUT`. */
   readonly handlerTimeout: Duration.Duration
-  /** Of what it writes: a transaction is open meanwhile. Less than what the database has to answer in. */
+  /**
+   * Of what it writes. Less than the ten seconds after which the database ends a session that does nothing in its transaction: then
+   * it could not be rolled back any more.
+   */
   readonly commitTimeout: Duration.Duration
   /**
    * A message that was delivered so long ago goes back to the broker, whatever it waits for. Brokers close the channel of a
@@ -27,7 +30,7 @@ export const ConsumerSettings = Context.Reference<ConsumerSettings>("columba/ser
     retryMax: Duration.minutes(1),
     retryAfterMax: Duration.minutes(5),
     handlerTimeout: Duration.minutes(2),
-    commitTimeout: Duration.seconds(10),
+    commitTimeout: Duration.seconds(8),
     holdMax: Duration.minutes(25)
   })
 })

@@ -83,9 +83,9 @@ const read = async (
   return answer
 }
 
-/** As `fetch`, with an end to what a server may send. */
+/** As `fetch`, with an end to what a server may send; and what people have said goes to no other server than the one that is set. */
 const fetchBounded: typeof fetch = async (input, init) => {
-  const response = await fetch(input, init)
+  const response = await fetch(input, { ...init, redirect: "manual" })
   if (response.body === null) return response
   let bytes = 0
   const bounded = response.body.pipeThrough(

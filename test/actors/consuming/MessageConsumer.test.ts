@@ -109,12 +109,12 @@ describe("the messages of a chat", () => {
       const first = chat(eventOf(1))
       const hanging = yield* Effect.forkChild(give(first))
       const behind = yield* Effect.forkChild(give(chat(eventOf(2))))
-      yield* TestClock.adjust("10 seconds")
+      yield* TestClock.adjust("8 seconds")
       assert.deepInclude(yield* Fiber.join(hanging), { _tag: "Failed", attempts: 1 })
       assert.deepStrictEqual(yield* Fiber.join(behind), { _tag: "Done" })
       const inbox = yield* MessageInbox
       const [failure] = yield* inbox.failures([first.id])
-      assert.strictEqual(failure?.message, "the commit did not end within 10s")
+      assert.strictEqual(failure?.message, "the commit did not end within 8s")
     }).pipe(Effect.provide(services)))
 
   it.effect("are handled one after another also when one of them is given up while it waits", () =>

@@ -53,7 +53,8 @@ const quick = {
   attemptsMax: 4,
   retryMin: Duration.millis(20),
   retryMax: Duration.millis(100),
-  handlerTimeout: Duration.minutes(5)
+  handlerTimeout: Duration.minutes(5),
+  commitTimeout: Duration.seconds(1)
 }
 
 interface Consuming {
@@ -73,6 +74,8 @@ const consuming = Effect.fnUntraced(function*(options: {
   readonly refuse?: (body: string) => HandlerFailed | null
   readonly work?: (body: string) => Effect.Effect<void>
   readonly holdMax?: Duration.Duration
+  /** Comes after what the commit writes. */
+  readonly committing?: (body: string) => Effect.Effect<void>
 }): Effect.fn.Return<Consuming, never, Scope.Scope> {
   const { databaseUrl, url } = options
   const base = yield* Layer.build(Layer.fresh(
@@ -96,7 +99,10 @@ const consuming = Effect.fnUntraced(function*(options: {
       yield* options.work?.(body ?? "") ?? Effect.void
       const refused = options.refuse?.(body ?? "") ?? null
       if (refused !== null) return yield* refused
-      return Effect.orDie(Effect.asVoid(sql.unsafe("insert into handled values ($1)", [body])))
+      return Effect.andThen(
+        Effect.orDie(Effect.asVoid(sql.unsafe("insert into handled values ($1)", [body]))),
+        options.committing?.(body ?? "") ?? Effect.void
+      )
     })
   }
   yield* Effect.flatMap(RabbitSource.make, (source) => MessageConsumer.make(source, [handler])).pipe(
@@ -254,6 +260,21 @@ describe("the consumer", () => {
       yield* until("all are handled", Effect.map(rows, (all) => all.length >= 200))
       assert.deepStrictEqual(yield* rows, bodies)
       yield* until("all are acknowledged", Effect.map(depths, ([incoming, gone]) => incoming + gone === 0))
+    }))
+
+  it.live("a commit that never ends is rolled back and has failed; after its attempts it is a dead letter, and others go on", () =>
+    Effect.gen(function*() {
+      const { dead, depths, publish, rows } = yield* consuming({
+        url: yield* freshVhost,
+        databaseUrl: yield* freshDatabase,
+        committing: (body) => body === "hangs" ? Effect.never : Effect.void
+      })
+      const chat = "621@s.whatsapp.net"
+      yield* publish(makeEvent("hangs", chat), makeEvent("behind it", chat))
+      yield* until("it is dead", Effect.map(depths, ([, gone]) => gone === 1))
+      assert.deepStrictEqual(yield* rows, ["behind it"])
+      const { items: [letter] } = yield* dead.list(10)
+      assert.deepInclude(letter?.failures[0], { attempts: 4, message: "the commit did not end within 1s" })
     }))
 
   it.live("what is held too long goes back to the broker by itself, before that closes the channel with all it holds", () =>

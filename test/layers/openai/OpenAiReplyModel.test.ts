@@ -64,6 +64,15 @@ describe("the model's answer", () => {
       assert.lengthOf(answer, replyLengthMax - 1)
     }))
 
+  it.live("is asked for at the server that is set alone: a redirect is followed nowhere", () =>
+    Effect.gen(function*() {
+      const other = yield* OpenAiServer.start(OpenAiServer.says("from elsewhere"))
+      const location = `${other.url}/chat/completions`
+      const { message, reason } = yield* failure(OpenAiServer.refusesWith(307, { location }, {}))
+      assert.deepStrictEqual([reason, message], ["unavailable", "the model's server answers 307"])
+      assert.lengthOf(other.asked, 0)
+    }))
+
   it.live("that is none has a reason, which says whether to ask again, and repeats nothing that was said", () =>
     Effect.gen(function*() {
       const echoing = { error: { message: `${secret} ${key}`, code: `bad ${secret}` } }
