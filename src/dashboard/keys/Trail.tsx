@@ -1,5 +1,8 @@
 /** Who has changed what, as the log has it: live, the newest first. */
-import type { Schema } from "effect"
+import { Schema } from "effect"
+import { AsyncResult } from "effect/reactivity"
+import { DeviceId } from "../../domain/Ids.ts"
+import { fleetAtom } from "../fleet/fleetAtoms.ts"
 import { useAtomValue } from "../ui/atoms.ts"
 import { count, Empty, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
@@ -7,14 +10,23 @@ import { Clock } from "../ui/time.tsx"
 import { trailAtom } from "./keyAtoms.ts"
 import type { Change } from "./keyAtoms.ts"
 
+/** A device by its name, where it has one. */
+const DeviceLink = ({ id }: { readonly id: string }) => {
+  const fleet = AsyncResult.value(useAtomValue(fleetAtom))
+  const row = fleet._tag === "Some" ? fleet.value.byId.get(DeviceId.make(id)) : undefined
+  return <a href={hrefs.device(id)} title={id}>{row?.name ?? id}</a>
+}
+
 const Subject = ({ subject }: { readonly subject: string | null }) =>
   subject === null
     ? <>–</>
-    : subject.startsWith("dev_")
-    ? <a href={hrefs.device(subject)}>{subject}</a>
+    : isDevice(subject)
+    ? <DeviceLink id={subject} />
     : subject.startsWith("sub_")
     ? <a href={hrefs.subscription(subject)}>{subject}</a>
     : <>{subject}</>
+
+const isDevice = Schema.is(DeviceId)
 
 /** The names of all fields that were given, and the values that are recorded. */
 const describeFields = ({ fields, values }: Change["data"]): string =>

@@ -118,12 +118,7 @@ const Step = ({ id, retry, step }: { readonly id: DeviceId; readonly step: Login
         </div>
       )
     case "LoggedIn":
-      return (
-        <div className="code-place">
-          <Notice tone="good">Linked{step.phone === null ? "" : ` as ${step.phone}`}.</Notice>
-          <a className="button primary" href={hrefs.device(id)}>Open the device</a>
-        </div>
-      )
+      return <Linked id={id} words={step.phone === null ? "Linked." : `Linked as ${step.phone}.`} />
     case "Failed":
     case "Expired":
       return (
@@ -135,14 +130,23 @@ const Step = ({ id, retry, step }: { readonly id: DeviceId; readonly step: Login
   }
 }
 
-const Following = ({ asked }: { readonly asked: Asked }) => {
+const Linked = ({ id, words }: { readonly id: DeviceId; readonly words: string }) => (
+  <div className="code-place">
+    <Notice tone="good">{words}</Notice>
+    <a className="button primary" href={hrefs.device(id)}>Open the device</a>
+  </div>
+)
+
+const Following = ({ asked, online }: { readonly asked: Asked; readonly online: boolean }) => {
   const atom = stepAtom(asked)
   const result = useAtomValue(atom)
   const retry = useAtomRefresh(atom)
   const step = AsyncResult.value(result)
   return (
     <div className="login-step" aria-live="polite">
-      {AsyncResult.isFailure(result)
+      {AsyncResult.isFailure(result) && online
+        ? <Linked id={asked.id} words="This device is linked already." />
+        : AsyncResult.isFailure(result)
         ? (
           <div className="code-place">
             <Failure message={describeCause(result.cause)} />
@@ -202,7 +206,7 @@ export const LoginPage = ({ id }: { readonly id: DeviceId }) => {
                   <Button submit kind="primary">Get the code</Button>
                 </form>
               )
-              : <Following key={`${method} ${phone}`} asked={asked} />}
+              : <Following key={`${method} ${phone}`} asked={asked} online={row?.state._tag === "Online"} />}
             <div>
               <Instructions code={method === "code"} />
               {method === "code" && phone !== ""

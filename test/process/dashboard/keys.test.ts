@@ -123,12 +123,12 @@ describe("the page of keys", () => {
       yield* call(operator, `/devices/${desk.id}`, { method: "PATCH", json: { name: "Lobby" } })
       yield* Effect.promise(async () => {
         const changes = panel(page, "Who has changed what").locator("tbody tr")
-        await changes.filter({ hasText: "Devices.Edit" }).waitFor()
+        await changes.filter({ hasText: "Devices.Edit" }).getByText("Lobby").waitFor()
         const rows = await changes.evaluateAll((found) =>
           found.map((row) => [...row.querySelectorAll("td")].slice(1).map((cell) => cell.textContent ?? ""))
         )
         const [edited, revoked, , , created] = rows
-        assert.deepStrictEqual(edited, ["operator", "Devices.Edit", desk.id, "name"])
+        assert.deepStrictEqual(edited, ["operator", "Devices.Edit", "Lobby", "name"])
         assert.deepStrictEqual(rows.map(([by, what]) => `${by} ${what}`), [
           "operator Devices.Edit",
           "root Keys.Revoke",
