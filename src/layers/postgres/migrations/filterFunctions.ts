@@ -14,9 +14,9 @@
  */
 
 /**
- * A row of 1 KB for each bucket: 8 MB per range, which are written again for each generation that is added. Rows of 256 bytes
- * take 1.4 µs more to look up, because four times as many lie in four times as many places; with rows of 2 KB a look takes
- * 0.3 µs less, and adding a key half a microsecond more.
+ * A row of 1 KB for each bucket: 8 MB per range, which are written again for each generation that is added. Measured on a busy
+ * machine: rows of 256 bytes take 1.4 µs more to look up, because four times as many lie in four times as many places; with
+ * rows of 2 KB a look takes 0.3 µs less, and adding a key half a microsecond more.
  */
 const bucketBits = 13
 const bucketCount = 2 ** bucketBits
