@@ -20,6 +20,7 @@ const page = Operation.get("Events", "Page", "/events", {
   reach: "filter",
   summary: "Read or follow the log",
   description: "A page of events after `after`, oldest first; without `after`, from the oldest event that is kept. " +
+    "A page with `kind` looks at 50,000 events at most, and may come back with few or none and a `next`. " +
     "With `Accept: text/event-stream` a stream instead: the events after `Last-Event-ID` or `after`, or without both " +
     "those from now on, and then new ones as they are committed. Each event has its position as `id`. Comments are " +
     "heartbeats, and move the `id` forward too. When an older copy of the database was restored, the stream ends with " +
