@@ -58,12 +58,18 @@ interface Page {
   readonly through: string
 }
 
+/** What some of those heard last that were ended: it says why. */
+const reasons = new Set<string>()
+const reasonsMax = 5
+let closing = false
+
 const delays: Array<number> = []
 
 const open = (url: string, device: string, after: number, timed: boolean, done: () => void): Reader => {
   const reader: Reader = { device, opened: false, ended: false, seqs: [] }
   const { port } = new URL(url)
   let rest = ""
+  let newest = ""
   const socket: Socket = connect(Number(port), "127.0.0.1", () => {
     socket.write(
       `GET /api/v1/events?device=${device}&after=${after} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`
@@ -76,6 +82,7 @@ const open = (url: string, device: string, after: number, timed: boolean, done: 
       if (!text.startsWith("HTTP/1.1 200")) reader.ended = true
       done()
     }
+    newest = text
     const blocks = (rest + text).split("\n\n")
     rest = blocks.pop()!
     for (const block of blocks) {
@@ -88,6 +95,7 @@ const open = (url: string, device: string, after: number, timed: boolean, done: 
   })
   socket.on("error", () => {})
   socket.on("close", () => {
+    if (!closing && reasons.size < reasonsMax) reasons.add(newest.slice(0, 300))
     reader.ended = true
     if (!reader.opened) done()
   })
@@ -190,6 +198,7 @@ const main = Effect.gen(function*() {
     until("every reader has every event of its device", Effect.sync(() => all.every(isComplete))),
     "30 seconds"
   )
+  closing = true
   const sorted = delays.toSorted((left, right) => left - right)
   const delivered = all.reduce((sum, { seqs }) => sum + seqs.length, 0)
   const micros = (cpu: number) => Math.round(cpu * 1e6)
@@ -215,7 +224,8 @@ const main = Effect.gen(function*() {
       events: [...logged.values()].reduce((sum, { length }) => sum + length, 0),
       delivered,
       delayMillis: { count: sorted.length, p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) },
-      incomplete: all.filter((reader) => !isComplete(reader)).length
+      incomplete: all.filter((reader) => !isComplete(reader)).length,
+      reasons: [...reasons]
     })
   }\n`)
   return refused === 0 && all.every(isComplete)
