@@ -194,7 +194,12 @@ const firstAnswer = (stored: StoredSchedule): Schedule => {
 const place = (at: string | null, messageId: StoredSchedule["nextId"]) =>
   at === null || messageId === null ? null : { at, messageId }
 
-const viewMessage = (chat: string, { content, mentions }: SendBody, onUnknown: StoredSchedule["onUnknown"]) => {
+/** Texts that requests may not have any more can be in what was stored before; a list must not fail by them. */
+const wholeTexts = (_: string, value: unknown): unknown =>
+  typeof value === "string" ? value.toWellFormed().replaceAll("\0", "\ufffd") : value
+
+const viewMessage = (chat: string, body: SendBody, onUnknown: StoredSchedule["onUnknown"]) => {
+  const { content, mentions } = JSON.parse(JSON.stringify(body), wholeTexts) as SendBody
   const { type: _, ...said } = content
   return { to: chat, ...said, ...(mentions.length === 0 ? {} : { mentions }), onUnknown }
 }

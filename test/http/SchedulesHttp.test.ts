@@ -2,7 +2,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
+import { ScheduleId } from "../../src/domain/Schedule.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
+import { ScheduleRepository } from "../../src/services/ScheduleRepository.ts"
 import { ScriptedSending } from "../support/scriptedSending.ts"
 import { ask, makeScript, makeStorage, startServer } from "../support/surface.ts"
 import type { Json, Key } from "../support/surface.ts"
@@ -90,6 +92,28 @@ describe("recurring sends over HTTP", () => {
       assert.notStrictEqual((yield* ask(request, { "idempotency-key": "another" })).body.id, first!.body.id)
       assert.notStrictEqual((yield* ask(request, {})).body.id, first!.body.id)
       assert.strictEqual((yield* ask(request, { "idempotency-key": "a b" })).status, 400)
+    }))
+
+  it.live("are listed whatever their texts hold that were stored before such texts were refused", () =>
+    Effect.gen(function*() {
+      const { call, device, server } = yield* setup()
+      const schedules = yield* Effect.provideContext(ScheduleRepository, server.services)
+      const id = ScheduleId.make(`sch_${"0".repeat(25)}1`)
+      yield* Effect.orDie(schedules.insert({
+        id,
+        deviceId: device.id,
+        chat: "6281298765432@s.whatsapp.net",
+        body: { content: { type: "text", text: "a\0b \ud83d" }, replyTo: null, mentions: [] },
+        onUnknown: "report",
+        cron: "0 9 * * *",
+        zone: "UTC",
+        until: null,
+        graceSeconds: 3600,
+        paused: true
+      }))
+      for (const path of ["/schedules", `/schedules/${id}`]) assert.strictEqual((yield* call("GET", path)).status, 200)
+      assert.strictEqual((yield* call("GET", `/schedules/${id}`)).body.message.text, "a\ufffdb \ufffd")
+      assert.strictEqual((yield* call("DELETE", `/schedules/${id}`)).status, 200)
     }))
 
   it.live("that cannot be right are refused with the reason, and nothing is stored", () =>
