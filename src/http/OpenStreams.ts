@@ -30,8 +30,8 @@ export const pageBytesReserved = 16 * 1024
 export const pageBytesWanted = 256 * 1024
 
 /**
- * 48 MiB for all streams, in bytes of event data. What it costs is two to three times as much, for the text and the
- * bytes that are made of it.
+ * 48 MiB for all streams, in bytes of event data. What it costs is up to twice as much, for the piece of each page that is
+ * on its way as text and as bytes.
  */
 export const poolBytes = 48 * 1024 * 1024
 
