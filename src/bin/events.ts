@@ -7,7 +7,7 @@ import { DeviceId, Position } from "../domain/Ids.ts"
 import { print, printJson } from "./printer.ts"
 import { answeredInTime, remoteFlags, withClient } from "./remote.ts"
 import { given } from "./settingsFlags.ts"
-import { cyan, dim, padEnd, styled } from "./styledText.ts"
+import { cyan, dim, padEnd, styled, wrap } from "./styledText.ts"
 import type { Part } from "./styledText.ts"
 
 /** The server knows what a position looks like; this only catches what is certainly none. */
@@ -59,7 +59,9 @@ const tail = Command.make("tail", {
       client.events.follow(options).pipe(
         Stream.filterMap((item) => item._tag === "Event" ? Result.succeed(item.event) : Result.fail(undefined)),
         Option.isSome(flags.limit) ? Stream.take(flags.limit.value) : identity,
-        Stream.runForEach((event) => flags.json ? printJson(encodeEvent(event)) : print(eventLine(event)))
+        Stream.runForEach((event) =>
+          flags.json ? printJson(encodeEvent(event)) : print(...eventLines(event, process.stdout))
+        )
       )
     )
   })).pipe(
@@ -121,4 +123,22 @@ export const eventLine = (event: ReadableEvent): Part => {
   } ${event.deviceId}`
   const summary = summarize(event)
   return summary === "" ? line : styled`${line} ${summary}`
+}
+
+/** Where a terminal is narrower, most lines would break somewhere in the middle of an id. */
+const wideFrom = 120
+
+/** For a terminal that is narrow: what it is and when, and below it whose and what. */
+export const eventLines = (
+  event: ReadableEvent,
+  { columns, isTTY }: { readonly columns?: number | undefined; readonly isTTY?: boolean | undefined }
+): ReadonlyArray<Part> => {
+  if (isTTY !== true || columns === undefined || columns >= wideFrom) return [eventLine(event)]
+  const head = styled`${dim(event.recordedAt.slice(5, 19).replace("T", " "))} ${cyan(event.kind)} ${
+    dim(`#${event.seq}`)
+  }`
+  const indented = (text: string) => wrap(text, columns - 2).map((line) => styled`  ${line}`)
+  // A device and what it did fit into one line from 80 columns on, mostly.
+  const body = `${event.deviceId} ${summarize(event)}`.trimEnd()
+  return [head, ...indented(body)]
 }

@@ -9,6 +9,8 @@ import type { Part } from "./styledText.ts"
 
 /** Another page than that of the shell, without a cursor, on which long lines are cut instead of going on below. */
 const enter = "\u001b[?1049h\u001b[?25l\u001b[?7l"
+const eraseLine = "\u001b[2K"
+const eraseBelow = "\u001b[J"
 const leave = "\u001b[?7h\u001b[?25h\u001b[?1049l"
 
 export interface FullScreen {
@@ -24,13 +26,14 @@ export const open = (stream: NodeJS.WriteStream, colours: boolean): Effect.Effec
       let shown = ""
       return {
         draw: (lines: ReadonlyArray<Part>, size: { readonly columns: number; readonly rows: number }): void => {
+          // Erased before it is written: after a line of full width the cursor stands on its last character.
           const text = lines.slice(0, size.rows)
-            .map((line) => `${render(fit(line, size.columns), colours)}\u001b[K`)
-            .join("\r\n")
+            .map((line) => `${eraseLine}${render(fit(line, size.columns), colours)}`)
+            .join("\r\n") + (lines.length < size.rows ? `\r\n${eraseBelow}` : "")
           // A terminal that does not take what it was given gets no more: the next drawing shows all that came meanwhile.
           if (text === shown || stream.writableNeedDrain) return
           shown = text
-          stream.write(`\u001b[H${text}\u001b[J`)
+          stream.write(`\u001b[H${text}`)
         },
         restore
       }

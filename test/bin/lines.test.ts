@@ -1,7 +1,7 @@
 /** The lines that the commands print about devices and events. */
 import { assert, describe, it } from "@effect/vitest"
 import { deviceSummary, deviceTable, explanation } from "../../src/bin/deviceLines.ts"
-import { eventLine } from "../../src/bin/events.ts"
+import { eventLine, eventLines } from "../../src/bin/events.ts"
 import { gapTable } from "../../src/bin/gaps.ts"
 import { nodeTable } from "../../src/bin/nodes.ts"
 import type { Device } from "../../src/domain/Device.ts"
@@ -44,6 +44,24 @@ describe("an event's line", () => {
 
   it("never shows what was written", () => {
     assert.notInclude(String(eventLine(message({}))), "secret")
+  })
+
+  it("is several in a terminal that is too narrow for it, each within its width, and one everywhere else", () => {
+    for (const columns of [44, 80]) {
+      const lines = eventLines(message({ chat: "1203@g.us" }), { isTTY: true, columns }).map(String)
+      assert.strictEqual(lines[0], "01-01 00:00:00 message.received #7")
+      assert.isAtMost(Math.max(...lines.map((line) => line.length)), columns)
+      // Ids are never broken, so that they can be copied.
+      assert.strictEqual(
+        lines.slice(1).map((line) => line.trim()).join(" "),
+        `${id} text from 6281@s.whatsapp.net in 1203@g.us`
+      )
+      assert.isTrue(lines.some((line) => line.includes(id)))
+      assert.notInclude(lines.join(""), "secret")
+    }
+    for (const stream of [{ isTTY: true, columns: 200 }, { isTTY: false, columns: 44 }, {}]) {
+      assert.deepStrictEqual(eventLines(message({}), stream).map(String), [String(eventLine(message({})))])
+    }
   })
 })
 
