@@ -1,0 +1,99 @@
+/** Far more requests at once than a key may make: what is accepted is stored, the rest is told when to ask again. */
+import { assert, describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { Agent, request } from "node:http"
+import { freshDirectory } from "../support/directory.ts"
+import { ask } from "../support/surface.ts"
+import * as ColumbaProcess from "./support/ColumbaProcess.ts"
+
+const requests = 10_000
+
+/** As many as wait at once for an answer; the others wait here. */
+const connections = 128
+
+const rootKey = "root-key-0123456789"
+
+/** Of the key that asks for too much; it may use two seconds of it at once. */
+const perSecond = 20
+
+interface Answer {
+  readonly status: number
+  readonly tag: string
+  readonly retryAfter: string | undefined
+}
+
+const create = (url: string, agent: Agent, key: string, name: string) =>
+  Effect.callback<Answer>((resume) => {
+    const body = JSON.stringify({ name })
+    const headers = { "x-api-key": key, "content-type": "application/json", "content-length": Buffer.byteLength(body) }
+    const call = request(`${url}/api/v1/devices`, { method: "POST", agent, headers }, (response) => {
+      let text = ""
+      response.on("data", (chunk) => text += chunk)
+      response.on("end", () =>
+        resume(Effect.succeed({
+          status: response.statusCode ?? 0,
+          retryAfter: response.headers["retry-after"],
+          tag: String(JSON.parse(text)._tag ?? "")
+        })))
+    })
+    call.on("error", (error) => resume(Effect.die(error)))
+    call.end(body)
+  })
+
+describe("ten thousand requests at once", () => {
+  it.live("are accepted and stored, or refused with 429, and never fail, while health is told", () =>
+    Effect.gen(function*() {
+      const columba = yield* ColumbaProcess.make({
+        directory: yield* freshDirectory,
+        env: { COLUMBA_DEMO_DEVICES: "0", COLUMBA_API_KEYS: `root:read+manage+admin:${rootKey}` }
+      })
+      yield* columba.start
+      const { url } = columba
+      const { body: { key } } = yield* ask(`${url}/api/v1/keys`, {
+        method: "POST",
+        headers: { "x-api-key": rootKey },
+        json: { name: "shop", scopes: ["manage"], requestsPerSecond: perSecond }
+      })
+      const agent = new Agent({ keepAlive: true, maxSockets: connections })
+      yield* Effect.addFinalizer(() => Effect.sync(() => agent.destroy()))
+      const flood = yield* Effect.forkChild(
+        Effect.forEach(
+          Array.from({ length: requests }, (_, number) => number),
+          (number) => create(url, agent, key, `device ${number}`),
+          { concurrency: connections }
+        ),
+        { startImmediately: true }
+      )
+      const waits: Array<number> = []
+      while (flood.pollUnsafe() === undefined) {
+        const begin = performance.now()
+        assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
+        waits.push(performance.now() - begin)
+        // The key's rate is its own: another key is answered.
+        const { status } = yield* ask(`${url}/api/v1/server/ping`, { headers: { "x-api-key": rootKey } })
+        assert.strictEqual(status, 200)
+      }
+      const answers = yield* Fiber.join(flood)
+      const accepted = answers.filter(({ status }) => status === 201).length
+      const refused = answers.filter(({ status }) => status === 429)
+      const others = new Set(answers.map(({ status, tag }) => `${status} ${tag}`))
+      others.delete("201 ")
+      assert.deepStrictEqual([...others], ["429 TooManyRequests"])
+      assert.isAtLeast(accepted, 2 * perSecond)
+      assert.isAbove(refused.length, requests / 2)
+      for (const { retryAfter } of refused) assert.match(retryAfter ?? "", /^[1-9]\d*$/)
+      const count = Effect.fnUntraced(function*(cursor: string | null): Effect.fn.Return<number> {
+        const query = cursor === null ? "" : `&cursor=${cursor}`
+        const { body } = yield* ask(`${url}/api/v1/devices?limit=1000${query}`, { headers: { "x-api-key": rootKey } })
+        return body.items.length + (body.next === null ? 0 : yield* count(body.next))
+      })
+      assert.strictEqual(yield* count(null), accepted)
+      const sorted = waits.toSorted((one, other) => one - other)
+      const median = sorted[sorted.length >> 1]!
+      console.log(
+        `${accepted} of ${requests} accepted; health was told ${waits.length} times, ` +
+          `after ${median.toFixed(0)} ms in the median and ${sorted.at(-1)?.toFixed(0)} ms at most`
+      )
+      assert.isBelow(median, 5_000)
+    }))
+})
