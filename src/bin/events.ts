@@ -137,8 +137,5 @@ export const eventLines = (
   const head = styled`${dim(event.recordedAt.slice(5, 19).replace("T", " "))} ${cyan(event.kind)} ${
     dim(`#${event.seq}`)
   }`
-  const indented = (text: string) => wrap(text, columns - 2).map((line) => styled`  ${line}`)
-  // A device and what it did fit into one line from 80 columns on, mostly.
-  const body = `${event.deviceId} ${summarize(event)}`.trimEnd()
-  return [head, ...indented(body)]
+  return [head, ...wrap(styled`  ${event.deviceId} ${summarize(event)}`, columns, 2)]
 }

@@ -91,18 +91,19 @@ export const fit = (part: Part, columns: number): StyledText => {
   return styled`${new StyledText(spans)}…`
 }
 
-/** Breaks what is wider than so many columns, at spaces where there are some. */
-export const wrap = (part: Part, columns: number): ReadonlyArray<StyledText> => {
+/** Breaks what is wider than so many columns, at spaces where there are some. All lines but the first are indented. */
+export const wrap = (part: Part, columns: number, indent = 0): ReadonlyArray<StyledText> => {
   const characters = getSpans(part).flatMap(({ attributes, text }) =>
     Array.from(text, (text): Span => ({ text, attributes }))
   )
   const lines: Array<StyledText> = []
   for (let begin = 0; begin === 0 || begin < characters.length;) {
-    const end = begin + Math.max(1, columns)
+    const margin = lines.length === 0 ? 0 : indent
+    const end = begin + Math.max(1, columns - margin)
     const space = end < characters.length ? characters.findLastIndex(({ text }, at) => text === " " && at <= end) : -1
     const broken = space > begin
     const stop = broken ? space : end
-    lines.push(new StyledText(characters.slice(begin, stop)))
+    lines.push(new StyledText([{ text: " ".repeat(margin), attributes: [] }, ...characters.slice(begin, stop)]))
     begin = broken ? stop + 1 : stop
   }
   return lines

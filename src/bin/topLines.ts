@@ -80,10 +80,12 @@ const tableWidths = ({ rows, size }: TopState) => {
 const describeRow = (row: DeviceRow, state: TopState, widths: ReturnType<typeof tableWidths>, now: number): Part => {
   const isSelected = row.id === state.selected
   const name = padEnd(fit(row.name, widths.name), widths.name)
+  const before = 2 + widths.name + 2 + (widths.withAccount ? accountColumns + 2 : 0) + stateColumns + 2
+  const hasRoom = state.size.columns - before >= detailColumnsMin
   const account = widths.withAccount ? `${fit(row.phone ?? "-", accountColumns)}`.padEnd(accountColumns + 2) : ""
   return styled`${isSelected ? cyan("› ") : "  "}${isSelected ? bold(name) : name}  ${account}${
     padEnd(paintState(row.state._tag), stateColumns)
-  }  ${dim(describeState(row.state, now))}`
+  }  ${hasRoom ? dim(describeState(row.state, now)) : ""}`
 }
 
 /** As many as fit, with the selected one among them. */
@@ -103,26 +105,35 @@ const listLines = (state: TopState, now: number): ReadonlyArray<Part> => {
 }
 
 const keyColumns = 24
+/** Where there is no room for the names of all keys. */
+const keyColumnsNarrow = 7
 
-const keys: ReadonlyArray<readonly [string, string]> = [
-  ["↑ ↓ PgUp PgDn Home End", "choose a device"],
+/** What `explanation` begins its lines with: a word, or none where one goes on. */
+const labelled = /^(why|next|send|fix|seen|) +/
+const labelColumns = 7
+
+/** With less there is no room for a word about a state. */
+const detailColumnsMin = 12
+
+const keys: ReadonlyArray<readonly [name: string, what: string, short?: string]> = [
+  ["↑ ↓ PgUp PgDn Home End", "choose a device", "↑ ↓"],
   ["/", "search names, phone numbers, ids and gateways"],
   ["s", "show those that need a person, or are in one state"],
   ["g", "show devices of one gateway"],
   ["o", "order by need, name or last change"],
   ["Esc", "show all again"],
-  ["e, Enter", "why a device is in its state, and what helps"],
+  ["e, Enter", "why a device is in its state, and what helps", "e"],
   ["r", "release a device from quarantine"],
-  ["q, Ctrl-C", "leave"]
+  ["q, Ctrl-C", "leave", "q"]
 ]
 
 const middle = (state: TopState, now: number): ReadonlyArray<Part> => {
   const { mode, size } = state
   if (mode._tag === "Help") {
-    return keys.flatMap(([key, what]) =>
+    return keys.flatMap(([key, what, short = key]) =>
       size.columns >= accountFrom
         ? [styled`${padEnd(cyan(key), keyColumns)}${what}`]
-        : [cyan(key), ...wrap(what, size.columns - 2).map((line) => styled`  ${line}`)]
+        : wrap(styled`${padEnd(cyan(short), keyColumnsNarrow)}${what}`, size.columns, keyColumnsNarrow)
     )
   }
   if (mode._tag !== "Explain") return listLines(state, now)
@@ -130,7 +141,9 @@ const middle = (state: TopState, now: number): ReadonlyArray<Part> => {
   const name = state.fleet.byId.get(mode.id)?.name
   return [
     ...(name === undefined ? [] : [bold(name)]),
-    ...explanation(mode.found, now).flatMap((line) => wrap(line, size.columns))
+    ...explanation(mode.found, now).flatMap((line) =>
+      wrap(line, size.columns, labelled.test(String(line)) ? labelColumns : 0)
+    )
   ]
 }
 

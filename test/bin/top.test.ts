@@ -147,10 +147,31 @@ describe("the view", () => {
           if (mode._tag === "Help" || mode._tag === "Explain") {
             assert.isAtMost(Math.max(...lines.slice(5, -1).map(countColumns)), columns)
           }
+          // A line that goes on stands below its words and not below their label.
+          if (mode._tag === "Explain" && rows >= 24 && columns < 100) {
+            const shown = lines.map((line) => render(line, false))
+            const why = shown.findIndex((line) => line.startsWith("why    words"))
+            assert.match(shown[why + 1] ?? "", /^ {7}words/)
+          }
         }
       })
     }
   }
+})
+
+describe("a narrow terminal", () => {
+  const { state } = after(begin({ columns: 44, rows: 20 }, true), three)
+
+  it("shows every key at once", () => {
+    const shown = text(after(state, key("?")).state).join("\n")
+    for (const what of ["choose a device", "order by need", "show all again", "release", "leave"]) {
+      assert.include(shown, what)
+    }
+  })
+
+  it("says nothing about a state rather than a cut word", () => {
+    assert.isFalse(text(state).some((line) => line.includes("…")))
+  })
 })
 
 describe("keys", () => {
