@@ -85,7 +85,7 @@ const describeRow = (row: DeviceRow, state: TopState, widths: ReturnType<typeof 
   const account = widths.withAccount ? `${fit(row.phone ?? "-", accountColumns)}`.padEnd(accountColumns + 2) : ""
   return styled`${isSelected ? cyan("› ") : "  "}${isSelected ? bold(name) : name}  ${account}${
     padEnd(paintState(row.state._tag), stateColumns)
-  }  ${hasRoom ? dim(describeState(row.state, now)) : ""}`
+  }${hasRoom ? styled`  ${dim(describeState(row.state, now))}` : ""}`
 }
 
 /** As many as fit, with the selected one among them. */

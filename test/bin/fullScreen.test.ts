@@ -7,6 +7,7 @@ import * as fullScreen from "../../src/bin/fullScreen.ts"
 const show = (written: string, columns: number, rows: number): ReadonlyArray<string> => {
   const cells = Array.from({ length: rows }, () => Array.from({ length: columns }, () => " "))
   let [row, column] = [0, 0]
+  // oxlint-disable-next-line no-control-regex -- escape sequences are what this is about
   for (const [, code, , control, letter] of written.matchAll(/\u001b\[((\?)?[\d;]*[A-Za-z])|([\r\n])|([^\u001b])/g)) {
     if (code === "H") [row, column] = [0, 0]
     else if (code === "K") cells[row]!.fill(" ", column)
