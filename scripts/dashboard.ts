@@ -201,6 +201,47 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
     ]
   },
   {
+    title: "The cluster",
+    panels: [
+      {
+        title: "Silent nodes",
+        help: "Nodes that do not answer the others; their devices move. Empty where there is no cluster.",
+        kind: "stat",
+        unit: "short",
+        redFrom: 1,
+        queries: [{ expr: `max(${chosen("columba_cluster_nodes", `state="silent"`)})`, legend: "silent" }]
+      },
+      {
+        title: "Shards per node",
+        help: "300 in all. Fewer for longer than a lease are devices that nobody runs.",
+        kind: "timeseries",
+        unit: "short",
+        stacked: true,
+        queries: [{ expr: chosen("columba_cluster_shards"), legend: "{{instance}}" }]
+      },
+      {
+        title: "Moves of shards",
+        help:
+          "By reason: columba nodes tells the last ones of each node. Lost leases and a database that is away close sockets.",
+        kind: "timeseries",
+        unit: "short",
+        queries: [{
+          expr: `sum by (direction, reason) (increase(${
+            chosen("columba_cluster_shard_moves_total")
+          }[$__rate_interval]))`,
+          legend: "{{direction}}: {{reason}}"
+        }]
+      },
+      {
+        title: "Age of the leases",
+        help: "A third of the lease is usual. At two thirds a node has closed its sockets.",
+        kind: "timeseries",
+        unit: "s",
+        queries: [{ expr: chosen("columba_cluster_lease_age_seconds"), legend: "{{instance}}" }]
+      }
+    ]
+  },
+  {
     title: "The process",
     panels: [
       {
