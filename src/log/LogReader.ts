@@ -185,7 +185,7 @@ export const makeReader = Effect.fnUntraced(function*(
 const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: LogTail) {
   const wanted = Latch.makeUnsafe(false)
   const fill = Effect.suspend(() => {
-    const after = tail.missing
+    const after = tail.findMissing()
     if (after === null) return Effect.void
     const asked = tail.now
     return store.read({ after, limit: readLimitMax, bytesMax: pageBytesMax, anchor: asked.anchor.seq }).pipe(
@@ -200,7 +200,7 @@ const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: L
     yield* wanted.await
     wanted.closeUnsafe()
     yield* fill
-    if (tail.missing !== null) wanted.openUnsafe()
+    if (tail.findMissing() !== null) wanted.openUnsafe()
     yield* Effect.sleep(Math.min(tail.followers * fillPausePerFollower, fillPauseMaxMillis))
   })))
 })

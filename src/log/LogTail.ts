@@ -233,8 +233,8 @@ export class LogTail {
     this.#followers += change
   }
 
-  /** After which number the store is to be read; null where nothing is missing. */
-  get missing(): number | null {
+  /** After which number the store is to be read; null where nothing is missing. What is too far behind is given up. */
+  findMissing(): number | null {
     if (this.#head <= this.#shown) return null
     if (this.#head - this.#end > fillEventsMax) {
       this.#clear()
