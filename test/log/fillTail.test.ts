@@ -20,7 +20,7 @@ const processes = Effect.gen(function*() {
   const database = yield* Layer.build(MemoryDatabase.layer)
   const inner = Context.get(yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database), LogStore)
   const signals = yield* PubSub.unbounded<number>()
-  const counted = { reads: 0, failing: false }
+  const counted = { reads: 0, failing: false, silent: false }
   const open = (reader: boolean) =>
     Effect.map(
       Layer.build(
@@ -31,7 +31,11 @@ const processes = Effect.gen(function*() {
               ...inner,
               shared: true,
               commits: Stream.fromPubSub(signals),
-              write: (batch) => Effect.tap(inner.write(batch), ({ head }) => PubSub.publish(signals, head)),
+              write: (batch) =>
+                Effect.tap(
+                  inner.write(batch),
+                  ({ head }) => counted.silent ? Effect.void : PubSub.publish(signals, head)
+                ),
               read: (options) =>
                 Effect.suspend(() => {
                   if (!reader) return inner.read(options)
@@ -83,6 +87,19 @@ describe("streams that follow what other processes commit", () => {
         assert.deepStrictEqual(page.events.map(({ seq }) => seq), [index])
       }
       for (const fiber of fibers) assert.deepStrictEqual([...yield* Fiber.join(fiber)], all(commits))
+    }))
+
+  it.live("read the store themselves for more than is brought into memory at a time, and go on together after it", () =>
+    Effect.gen(function*() {
+      const { counted, other, ours } = yield* processes
+      const many = 1500
+      const fibers = yield* Effect.forEach(all(streams), () => follow(ours, many + 10))
+      counted.silent = true
+      for (let batch = 0; batch < 3; batch++) yield* other.append(all(many / 3).map(() => say("early")))
+      counted.silent = false
+      for (let index = 1; index < 10; index++) yield* other.append([say("late")])
+      yield* other.append([say("last")])
+      for (const fiber of fibers) assert.deepStrictEqual([...yield* Fiber.join(fiber)], all(many + 10))
     }))
 
   it.live("ask the store themselves where it could not be read for all, and end as it says", () =>
