@@ -17,6 +17,7 @@ import { FleetSettings } from "../../services/FleetSettings.ts"
 import { GapRepository } from "../../services/GapRepository.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import type { GatewayAbsent, GatewayRef } from "../../services/GatewayDirectory.ts"
+import { NodeLease } from "../../services/NodeLease.ts"
 import type { ActorHost } from "../device/ActorHost.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { DeviceCell } from "../device/DeviceCell.ts"
@@ -33,6 +34,7 @@ import { makePace } from "../gateway/pace.ts"
 import * as GatewaySessions from "../gateway/GatewaySessions.ts"
 import * as SlotStarter from "../gateway/SlotStarter.ts"
 import * as StatusSync from "../gateway/StatusSync.ts"
+import { underLease } from "../gateway/underLease.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
@@ -67,11 +69,12 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const settings = yield* FleetSettings
       const clock = yield* Clock.Clock
       const time = yield* DatabaseTime
+      const lease = yield* NodeLease
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
 
       const make = Effect.fnUntraced(function*(ref: GatewayRef) {
-        const gateway = yield* directory.open(ref)
+        const gateway = underLease(yield* directory.open(ref), lease)
         const openSession = yield* GatewaySessions.make(gateway)
         const incidents = yield* GatewayIncidents.make(gateway)
         const gate = ConnectGate.make(settings)

@@ -6,7 +6,7 @@
  * Nodes trust every program that can connect to their port.
  */
 import { layerClientProtocol, layerSocketServer } from "@effect/platform-node/NodeClusterSocket"
-import { Clock, Duration, Effect, Layer, Option, Schedule } from "effect"
+import { Clock, Context, Duration, Effect, Layer, Option, Schedule } from "effect"
 import type { PlatformError } from "effect"
 import {
   MessageStorage,
@@ -22,6 +22,7 @@ import {
 import { RpcSerialization } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
 import type { SqlClient, SqlError } from "effect/sql"
+import * as NodeLease from "../../services/NodeLease.ts"
 import { ShardMoves } from "../../services/ShardMoves.ts"
 
 export interface NodeSettings {
@@ -78,10 +79,14 @@ const config = (
  * restarts takes seconds, and shows itself as a failure, a defect or silence, so an attempt is bounded and repeated
  * whatever ended it; the sharding bounds all of them by the interval of the refreshes.
  */
-const resilient = (storage: RunnerStorage.RunnerStorage["Service"]): RunnerStorage.RunnerStorage["Service"] => ({
+const resilient = (
+  storage: RunnerStorage.RunnerStorage["Service"],
+  node: NodeLease.RenewedLease
+): RunnerStorage.RunnerStorage["Service"] => ({
   ...storage,
+  // One refresh renews the leases of all shards that the node has; one that is acquired has a lease that ends later.
   refresh: (address, shards) =>
-    storage.refresh(address, shards).pipe(
+    node.renewing(storage.refresh(address, shards)).pipe(
       Effect.timeout(refreshAttemptMax),
       Effect.sandbox,
       Effect.retry({ schedule: Schedule.spaced(refreshAttemptInterval) }),
@@ -122,12 +127,16 @@ const observed = (
   }
 }
 
-const storage = (moves: ShardMoves) =>
-  Layer.effect(
-    RunnerStorage.RunnerStorage,
+/** With it comes the node's lease (`NodeLease`). */
+const storage = (moves: ShardMoves, lease: Duration.Duration) =>
+  Layer.effectContext(
     Effect.gen(function*() {
       const inner = yield* RunnerStorage.RunnerStorage
-      return RunnerStorage.RunnerStorage.of(observed(resilient(inner), moves, yield* Clock.Clock))
+      const clock = yield* Clock.Clock
+      const node = NodeLease.make(clock, lease)
+      return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node), moves, clock)).pipe(
+        Context.add(NodeLease.NodeLease, node)
+      )
     })
   ).pipe(Layer.provide(SqlRunnerStorage.layerWith({ prefix })))
 
@@ -145,7 +154,7 @@ export const layer = (
     Layer.provide(RunnerHealth.layerPing.pipe(Layer.provide(Runners.layerRpc))),
     Layer.provide(wire),
     Layer.provide(MessageStorage.layerNoop),
-    Layer.provide(storage(moves)),
+    Layer.provideMerge(storage(moves, node.lease)),
     Layer.provideMerge(ShardingConfig.layer(config(node)))
   )
 
@@ -157,6 +166,6 @@ export const layerClient = (
   SocketRunner.layerClientOnly.pipe(
     Layer.provide(wire),
     Layer.provide(MessageStorage.layerNoop),
-    Layer.provide(storage(moves)),
+    Layer.provide(storage(moves, node.lease)),
     Layer.provide(ShardingConfig.layer({ ...config(node), runnerAddress: Option.none() }))
   )

@@ -1,0 +1,56 @@
+/**
+ * Whether this node of a cluster may still act for its devices at their gateways. Others take a node's devices over when its
+ * lease ends by the database's clock. The node cannot read that clock before each call, so it measures from the beginning
+ * of its last renewal, which is before the lease began: by its own clocks the lease is over early, never late.
+ *
+ * The monotonic clock stands still while a machine is suspended, and the wall clock may be set back, so both must agree. A
+ * wall clock that is set forward holds calls up until the next renewal.
+ */
+import { Context, Duration, Effect } from "effect"
+import type { Clock } from "effect"
+import { Condition } from "./Condition.ts"
+import { monotonicMillis } from "./monotonic.ts"
+
+export interface NodeLease {
+  /** To be asked right before a call whose effect cannot be taken back. */
+  readonly held: () => boolean
+  /** Returns at once while it is held, and otherwise when it has been renewed. */
+  readonly whenHeld: Effect.Effect<void>
+}
+
+/** A process that is no node of a cluster needs none: the whole fleet's lease (`FleetLease`) is for it. */
+export const NodeLease = Context.Reference<NodeLease>("columba/services/NodeLease", {
+  defaultValue: () => ({ held: () => true, whenHeld: Effect.void })
+})
+
+export interface RenewedLease extends NodeLease {
+  /** Runs a renewal. Where it succeeds, the lease counts from when it began. */
+  readonly renewing: <A, E, R>(renewal: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+}
+
+/** Not held before the first renewal. */
+export const make = (clock: Clock.Clock, lease: Duration.Duration): RenewedLease => {
+  const read = () => ({ monotonic: monotonicMillis(clock), wall: clock.currentTimeMillisUnsafe() })
+  const length = Duration.toMillis(lease)
+  const renewed = new Condition()
+  let since = { monotonic: Number.NEGATIVE_INFINITY, wall: Number.NEGATIVE_INFINITY }
+  const held = () => {
+    const { monotonic, wall } = read()
+    return monotonic - since.monotonic < length && wall - since.wall < length
+  }
+  return {
+    held,
+    whenHeld: renewed.waitUntil(held),
+    renewing: (renewal) =>
+      Effect.suspend(() => {
+        const began = read()
+        return Effect.tap(renewal, () =>
+          Effect.sync(() => {
+            // An earlier one may answer after a later one.
+            if (began.monotonic < since.monotonic) return
+            since = began
+            renewed.changed()
+          }))
+      })
+  }
+}
