@@ -29,7 +29,7 @@ export const clusterFinding = ({ host, port }: NonNullable<Settings["cluster"]>)
       `nodes on other machines cannot reach this one at ${host}`,
       "set COLUMBA_NODE_HOST to an address that they reach"
     )
-    : ok("cluster", `other nodes reach this one at ${host}:${port}; keep everybody else from that port`)
+    : ok("cluster", `other nodes reach this one at ${host}:${port}, and are known by COLUMBA_SECRET_KEY`)
 
 export const checkNodes = (settings: Settings): Effect.Effect<Finding, StorageUnavailable> =>
   Effect.gen(function*() {

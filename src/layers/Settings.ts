@@ -52,7 +52,14 @@ export interface Settings {
   readonly roles: ReadonlySet<Role>
   /** As one of several processes that share the fleet; null: alone. */
   readonly cluster:
-    | { readonly host: string; readonly port: number; readonly lease: Duration.Duration; readonly weight: number }
+    | {
+      readonly host: string
+      readonly port: number
+      readonly lease: Duration.Duration
+      readonly weight: number
+      /** By which its nodes know each other. */
+      readonly keys: ReadonlyArray<SecretKey>
+    }
     | null
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
@@ -141,6 +148,12 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
         "one process alone"
     )
   }
+  if (values.cluster === "on" && values.secretKeys === null) {
+    problems.push(
+      "COLUMBA_CLUSTER is on, so COLUMBA_SECRET_KEY must be set, the same on all nodes: they know each other by it " +
+        "(openssl rand -base64 32 makes a key)"
+    )
+  }
   if (
     values.gatewayUrl === null && values.databaseUrl === null && values.roles.has("api") && !values.roles.has("devices")
   ) {
@@ -206,7 +219,13 @@ const derive = (values: Values): Settings => ({
   roles: values.roles,
   cluster: values.cluster === "off"
     ? null
-    : { host: values.nodeHost, port: values.nodePort, lease: values.clusterLease, weight: values.nodeWeight },
+    : {
+      host: values.nodeHost,
+      port: values.nodePort,
+      lease: values.clusterLease,
+      weight: values.nodeWeight,
+      keys: values.secretKeys ?? []
+    },
   handlers: values.handlers,
   handlerTimeout: values.handlerTimeout,
   openAi: values.openaiKey === null

@@ -141,8 +141,11 @@ export const variables = {
   }),
   secretKeys: variable("COLUMBA_SECRET_KEY", parsed(parseSecretKeys), null, {
     expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
-    about: "keys that seal the secrets of gateways and subscriptions in the database: the first seals, all open",
-    unset: "embedded: a key made once in the data directory; Postgres: no such secret can be stored",
+    about:
+      "keys that seal the secrets of gateways and subscriptions in the database: the first seals, all open; the nodes of a " +
+      "cluster know each other by them",
+    unset:
+      "embedded: a key made once in the data directory; Postgres: no such secret can be stored, and no cluster be formed",
     secret: true
   }),
   publicUrl: variable("COLUMBA_PUBLIC_URL", parsed(publicUrl), null, {
@@ -219,7 +222,7 @@ export const variables = {
   }),
   nodeHost: variable("COLUMBA_NODE_HOST", parsed(nodeHost), "127.0.0.1", {
     expected: "a host name or an address, without a port",
-    about: "of a cluster: where the other nodes reach this one; every program that can connect there is trusted"
+    about: "of a cluster: where the other nodes reach this one"
   }),
   nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
     expected: "a port from 1 to 32767 (the system gives higher ones to connections)",

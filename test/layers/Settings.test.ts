@@ -177,12 +177,17 @@ describe("Settings", () => {
 
   it.effect("takes a cluster over Postgres, with its defaults, and none over the embedded database", () =>
     Effect.gen(function*() {
-      const on = { COLUMBA_CLUSTER: "on", DATABASE_URL: "postgres://localhost/columba" }
+      const key = Buffer.alloc(32, 7).toString("base64")
+      const on = { COLUMBA_CLUSTER: "on", DATABASE_URL: "postgres://localhost/columba", COLUMBA_SECRET_KEY: key }
       const { cluster } = yield* parse(on)
-      assert.deepStrictEqual(cluster, { host: "127.0.0.1", port: 7800, lease: Duration.seconds(20), weight: 1 })
+      const { keys = [], ...node } = cluster ?? {}
+      assert.deepStrictEqual(node, { host: "127.0.0.1", port: 7800, lease: Duration.seconds(20), weight: 1 })
+      assert.lengthOf(keys, 1)
       assert.isNull((yield* parse({ ...on, COLUMBA_CLUSTER: "off" })).cluster)
-      const [problem] = yield* problems({ COLUMBA_CLUSTER: "on" })
+      const [problem] = yield* problems({ ...on, DATABASE_URL: "" })
       assert.include(problem, "DATABASE_URL must name the Postgres")
+      const [keyless] = yield* problems({ ...on, COLUMBA_SECRET_KEY: "" })
+      assert.include(keyless, "COLUMBA_SECRET_KEY must be set, the same on all nodes")
       for (
         const wrong of [
           { COLUMBA_NODE_HOST: "http://one" },

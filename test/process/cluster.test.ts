@@ -211,7 +211,12 @@ describe("nodes that share a fleet", () => {
       assert.match(yield* alone.log, /another process runs the devices of this database: 'columba devices /)
       const twin = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
-        env: { ...env, COLUMBA_CLUSTER: "on", COLUMBA_NODE_PORT: one.name.split(":")[1] ?? "" }
+        env: {
+          ...env,
+          COLUMBA_CLUSTER: "on",
+          COLUMBA_SECRET_KEY: ClusterRig.secretKey,
+          COLUMBA_NODE_PORT: one.name.split(":")[1] ?? ""
+        }
       })
       assert.notStrictEqual((yield* twin.runToEnd).code, 0)
       assert.include(yield* twin.log, `this node cannot be ${one.name}`)

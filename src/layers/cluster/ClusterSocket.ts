@@ -1,11 +1,8 @@
 /**
- * The nodes that share a fleet: effect's sharding over TCP between them, and over the database for who is there and who
- * has which shard. Shards are rows with a lease; the lease is long enough for a database that restarts, and is given back
- * at once by a node that stops in order.
- *
- * Nodes trust every program that can connect to their port.
+ * The nodes that share a fleet: effect's sharding over connections between them (`NodeWire`), and over the database for who
+ * is there and who has which shard. Shards are rows with a lease; the lease is long enough for a database that restarts,
+ * and is given back at once by a node that stops in order.
  */
-import { layerClientProtocol, layerSocketServer } from "@effect/platform-node/NodeClusterSocket"
 import { Clock, Context, Duration, Effect, Layer, Option, Schedule } from "effect"
 import type { PlatformError } from "effect"
 import {
@@ -23,7 +20,9 @@ import { RpcSerialization } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
 import type { SqlClient, SqlError } from "effect/sql"
 import * as NodeLease from "../../services/NodeLease.ts"
+import type { SecretKey } from "../../services/SecretSeal.ts"
 import { ShardMoves } from "../../services/ShardMoves.ts"
+import * as NodeWire from "./NodeWire.ts"
 
 export interface NodeSettings {
   /** Where the other nodes reach this one. */
@@ -33,6 +32,8 @@ export interface NodeSettings {
   readonly lease: Duration.Duration
   /** Of its share of the shards, against the weights of the others; 1 where left out. */
   readonly weight?: number
+  /** By which the nodes know each other; the first that both have is used. */
+  readonly keys: ReadonlyArray<SecretKey>
 }
 
 export const nodeAddress = ({ host, port }: Pick<NodeSettings, "host" | "port">): string => `${host}:${port}`
@@ -140,7 +141,8 @@ const storage = (moves: ShardMoves, lease: Duration.Duration) =>
     })
   ).pipe(Layer.provide(SqlRunnerStorage.layerWith({ prefix })))
 
-const wire = Layer.provideMerge(layerClientProtocol, RpcSerialization.layerSchemaBinary())
+const wire = ({ keys }: NodeSettings) =>
+  Layer.provideMerge(NodeWire.layerClient(keys), RpcSerialization.layerSchemaBinary())
 
 type Failure = SocketServer.SocketServerError | SqlError.SqlError | PlatformError.PlatformError
 
@@ -150,9 +152,9 @@ export const layer = (
   moves = new ShardMoves(nodeAddress(node))
 ): Layer.Layer<Sharding.Sharding | ShardingConfig.ShardingConfig, Failure, SqlClient.SqlClient> =>
   SocketRunner.layer.pipe(
-    Layer.provide(layerSocketServer),
+    Layer.provide(NodeWire.layerServer(node, node.keys)),
     Layer.provide(RunnerHealth.layerPing.pipe(Layer.provide(Runners.layerRpc))),
-    Layer.provide(wire),
+    Layer.provide(wire(node)),
     Layer.provide(MessageStorage.layerNoop),
     Layer.provideMerge(storage(moves, node.lease)),
     Layer.provideMerge(ShardingConfig.layer(config(node)))
@@ -164,7 +166,7 @@ export const layerClient = (
   moves = new ShardMoves("")
 ): Layer.Layer<Sharding.Sharding, Failure, SqlClient.SqlClient> =>
   SocketRunner.layerClientOnly.pipe(
-    Layer.provide(wire),
+    Layer.provide(wire(node)),
     Layer.provide(MessageStorage.layerNoop),
     Layer.provide(storage(moves, node.lease)),
     Layer.provide(ShardingConfig.layer({ ...config(node), runnerAddress: Option.none() }))

@@ -13,6 +13,7 @@ import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
 import type { GatewayRef } from "../../../src/services/GatewayDirectory.ts"
+import type { SecretKey } from "../../../src/services/SecretSeal.ts"
 import { ServerIdentity } from "../../../src/services/ServerIdentity.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
@@ -23,6 +24,7 @@ import { until } from "../../support/until.ts"
 
 const lease = Duration.seconds(6)
 const devices = 20
+const secretKey = Redacted.make(new Uint8Array(32)) as SecretKey
 
 interface Node {
   readonly name: string
@@ -45,7 +47,7 @@ const nodeOn = Effect.fnUntraced(function*(url: string, login: ScriptedLogin, as
     list: Effect.succeed([])
   })
   const port = yield* freePort
-  const node = { host: "127.0.0.1", port, lease }
+  const node = { host: "127.0.0.1", port, lease, keys: [secretKey] }
   const name = `127.0.0.1:${port}`
   const identity = { version: "0", node: name, startedAt: "now", roles: [], database: "", broker: null }
   const scope = yield* Scope.fork(yield* Effect.scope)

@@ -10,18 +10,21 @@ import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { listNodes } from "../../../src/services/listNodes.ts"
 import { NodeRegistry } from "../../../src/services/NodeRegistry.ts"
 import type { NodeReport } from "../../../src/services/NodeRegistry.ts"
+import type { SecretKey } from "../../../src/services/SecretSeal.ts"
 import { ServerIdentity } from "../../../src/services/ServerIdentity.ts"
 import { ShardMoves } from "../../../src/services/ShardMoves.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freePort } from "../../support/servers/ServerHome.ts"
 import { until } from "../../support/until.ts"
 
+const secretKey = Redacted.make(new Uint8Array(32)) as SecretKey
+
 /** A third of it is what the sharding gives a statement: a loaded machine may take some seconds for hundreds of shards. */
 const lease = Duration.minutes(1)
 const allShards = 300
 
 const nodeOn = Effect.fnUntraced(function*(url: string, weight: number, settings: NodeReport["settings"] = {}) {
-  const node = { host: "127.0.0.1", port: yield* freePort, lease, weight }
+  const node = { host: "127.0.0.1", port: yield* freePort, lease, weight, keys: [secretKey] }
   const name = ClusterSocket.nodeAddress(node)
   const moves = new ShardMoves(name)
   const identity = {

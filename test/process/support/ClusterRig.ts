@@ -68,6 +68,9 @@ export interface ClusterRig {
 
 const clockShift = join(import.meta.dirname, "../../../faults/program/clockShift.mjs")
 
+/** Of all nodes. */
+export const secretKey = Buffer.alloc(32, 7).toString("base64")
+
 const auth = { user: "columba", password: "gateway-password" }
 
 export const make = Effect.fnUntraced(function*(options: {
@@ -103,7 +106,7 @@ export const make = Effect.fnUntraced(function*(options: {
         WHATSAPP_API_URL: url,
         WHATSAPP_API_USER: auth.user,
         WHATSAPP_API_PASSWORD: auth.password,
-        COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
+        COLUMBA_SECRET_KEY: secretKey,
         COLUMBA_CLUSTER: "on",
         COLUMBA_NODE_PORT: String(port),
         COLUMBA_CLUSTER_LEASE: options.lease
