@@ -15,6 +15,7 @@ import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
 import type { Part } from "../actors/fleet/singletons.ts"
 import { StreamsMax } from "../http/OpenStreams.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
+import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { DeviceStateTag } from "../domain/DeviceState.ts"
 import type { Gateway } from "../domain/Gateway.ts"
 import { ApiKeys } from "../services/ApiKeys.ts"
@@ -25,6 +26,7 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
+import type { LeaseTaken } from "../services/FleetLease.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { KeyDirectory } from "../services/KeyDirectory.ts"
@@ -222,7 +224,7 @@ export const start = Effect.fn("App.start")(function*(
     }
   }
   yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
-  yield* startFleet(settings, leased, stages, [...deliveries, ...chores]).pipe(
+  yield* startFleet(settings, version, leased, stages, [...deliveries, ...chores]).pipe(
     Scope.provide(stages.fleet),
     Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
     Effect.provideContext(parts)
@@ -250,27 +252,34 @@ export const start = Effect.fn("App.start")(function*(
 /** The parts run on one node of a cluster at a time, and elsewhere not by this. */
 const startFleet = <R, E>(
   settings: Settings,
+  version: string,
   leased: LeasedFleet.LeasedFleet,
   { foundation }: Stages,
   parts: ReadonlyArray<Part<R, E>>
 ) => {
   const { cluster, roles } = settings
+  const failed = Effect.mapError((error: LeaseTaken | StartFailed | StorageUnavailable) =>
+    startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
+  )
   if (roles.has("devices")) {
-    return leased.start({
+    return failed(leased.start({
       leaseScope: foundation,
-      use: cluster === null ? "alone" : { node: nodeName({ cluster, roles }) },
+      use: cluster === null ? "alone" : { node: nodeName({ cluster, roles }), version },
       layer: cluster === null ? LocalFleet.layer : clusterFleet(settings, cluster, parts)
-    }).pipe(
-      Effect.mapError((error) =>
-        startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
-      )
-    )
+    }))
   }
-  return cluster === null ? Effect.void : leased.ask(clusterClient(settings, cluster))
+  return cluster === null
+    ? Effect.void
+    : failed(leased.ask({
+      leaseScope: foundation,
+      use: { node: null, version },
+      layer: clusterClient(settings, cluster)
+    }))
 }
 
 const nodeHint =
-  "give each node its own COLUMBA_NODE_HOST and COLUMBA_NODE_PORT, and all processes of the database COLUMBA_CLUSTER=on"
+  "give each node its own COLUMBA_NODE_HOST and COLUMBA_NODE_PORT, all processes of the database COLUMBA_CLUSTER=on, and " +
+  "versions of the program that are next to each other"
 
 const leaseHint =
   "stop the other process, or run this one without the role 'devices' (COLUMBA_ROLES); several processes share the devices " +

@@ -22,13 +22,36 @@ export class LeaseTaken extends Schema.TaggedError<LeaseTaken>()("LeaseTaken", {
       `this node cannot be ${node}: another process is, or runs the devices of this database alone: ${holder}`
     return new LeaseTaken({ holder, message })
   }
+
+  /** `release`: the other process's, as `major.minor`. */
+  static ofRelease(version: string, release: string, holder: string): LeaseTaken {
+    const message =
+      `this process has version ${version}, and a process of ${release}.x is in the cluster: ${holder}. ` +
+      "Versions share a fleet when they differ by one minor version at most"
+    return new LeaseTaken({ holder, message })
+  }
 }
 
 /**
  * `node`: shared with the other nodes of a cluster, each of which has a name of its own: two of one name would take each
- * other's devices for theirs.
+ * other's devices for theirs. Null: a process of the cluster that runs no devices. `version`: of its program; see
+ * `readRelease`.
  */
-export type LeaseUse = "alone" | { readonly node: string }
+export type LeaseUse = "alone" | { readonly node: string | null; readonly version: string }
+
+const minorsMax = 10_000
+
+/**
+ * A version as one number, which the releases next to it differ from by one. Processes of releases that are next to each other
+ * share a fleet, so that a cluster is upgraded node by node. Others could misunderstand each other, or the database. A new
+ * major version is next to none.
+ */
+export const readRelease = (version: string): number => {
+  const [major = 0, minor = 0] = version.split(".", 2).map((part) => Number.parseInt(part, 10) || 0)
+  return major * minorsMax + Math.min(minor, minorsMax - 2)
+}
+
+export const formatRelease = (release: number): string => `${Math.floor(release / minorsMax)}.${release % minorsMax}`
 
 export interface Lease {
   /**

@@ -28,22 +28,31 @@ export interface LeasedFleet {
   readonly start: <E, R>(
     options: LeasedFleetOptions<E, R>
   ) => Effect.Effect<void, E | LeaseTaken | StorageUnavailable, R | FleetLease | Scope.Scope>
-  /** Only asks the fleets of others, for as long as the scope. */
-  readonly ask: <E, R>(layer: Layer.Layer<DeviceFleet, E, R>) => Effect.Effect<void, E, R | Scope.Scope>
+  /** Only asks the fleets of others, for as long as the scope, as a process of this version. */
+  readonly ask: <E, R>(
+    options: LeasedFleetOptions<E, R>
+  ) => Effect.Effect<void, E | LeaseTaken | StorageUnavailable, R | FleetLease | Scope.Scope>
 }
 
 export const make = (): LeasedFleet => {
   let current = noFleet
 
-  const ask = Effect.fnUntraced(function*<E, R>(layer: Layer.Layer<DeviceFleet, E, R>) {
+  const build = Effect.fnUntraced(function*<E, R>(layer: Layer.Layer<DeviceFleet, E, R>) {
     current = Context.get(yield* Layer.build(layer), DeviceFleet)
+  })
+
+  /** Its lease excludes others only by their versions, so it cannot be lost to one. */
+  const ask = Effect.fnUntraced(function*<E, R>(options: LeasedFleetOptions<E, R>) {
+    const { acquire } = yield* FleetLease
+    yield* Scope.provide(acquire(options.use), options.leaseScope)
+    yield* build(options.layer)
   })
 
   const start = Effect.fn("LeasedFleet.start")(function*<E, R>(options: LeasedFleetOptions<E, R>) {
     const { acquire } = yield* FleetLease
     const lease = yield* Scope.provide(acquire(options.use), options.leaseScope)
     const running = yield* Scope.fork(yield* Effect.scope)
-    yield* Scope.provide(ask(options.layer), running)
+    yield* Scope.provide(build(options.layer), running)
     const stop = Effect.fnUntraced(function*(taken: LeaseTaken) {
       current = noFleet
       const readiness = yield* Effect.serviceOption(Readiness)

@@ -11,7 +11,7 @@ import { hostname } from "node:os"
 import { PgConnection, PgTypes } from "@effect/sql-pg"
 import { Deferred, Duration, Effect, Exit, Layer, Queue, Scope } from "effect"
 import { StorageUnavailable } from "../../domain/DeviceErrors.ts"
-import { FleetLease, LeaseTaken } from "../../services/FleetLease.ts"
+import { FleetLease, formatRelease, LeaseTaken, readRelease } from "../../services/FleetLease.ts"
 import type { LeaseUse } from "../../services/FleetLease.ts"
 import { ListenConfig } from "./DatabaseSignals.ts"
 
@@ -20,6 +20,9 @@ const lockKey = "4341001, 2"
 
 /** The lock of a node's name; the second number is the name's. */
 const nodeLock = "4341002, hashtext($1)"
+
+/** Held in common by all processes of a cluster of one release; the second number is the release. */
+const releaseLocks = 4341003
 
 /** A process that was killed a moment ago may still seem to hold the lock. Any other one will hold it for longer. */
 const firstTries = 5
@@ -46,37 +49,54 @@ interface Holder {
   readonly name: string
   readonly address: string | null
   readonly since: string
+  /** Of the release, where it is that which excludes it. */
+  readonly release: number | null
 }
 
 /** As statements: take all locks of this use, and find who has one that excludes it. */
 interface Locks {
   readonly take: string
   readonly find: string
+  /** Finds a process whose release must not be in one cluster with ours. Null: any may be. */
+  readonly findStranger: string | null
   readonly parameters: ReadonlyArray<string>
 }
 
 const findHolder = (excludes: string): string =>
   `select a.pid, a.application_name as name, host(a.client_addr) as address,
-    to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since
+    to_char(a.backend_start at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as since,
+    case when l.classid = ${releaseLocks} then l.objid::bigint::float8 end as release
   from pg_locks l join pg_stat_activity a on a.pid = l.pid
   where l.locktype = 'advisory' and l.granted and l.objsubid = 2 and (${excludes})
     and l.database = (select oid from pg_database where datname = current_database())`
 
-const locksOf = (use: LeaseUse): Locks =>
-  use === "alone"
-    ? {
+const locksOf = (use: LeaseUse): Locks => {
+  if (use === "alone") {
+    return {
       take: `select pg_try_advisory_lock(${lockKey}) as locked`,
       find: findHolder("l.classid = 4341001 and l.objid = 2"),
+      findStranger: null,
       parameters: []
     }
+  }
+  const release = readRelease(use.version)
+  const takeRelease = `pg_try_advisory_lock_shared(${releaseLocks}, ${release})`
+  const findStranger = findHolder(
+    `l.classid = ${releaseLocks} and l.objid::bigint not between ${release - 1} and ${release + 1}`
+  )
+  return use.node === null
+    ? { take: `select ${takeRelease} as locked`, find: findStranger, findStranger, parameters: [] }
     : {
-      take: `select pg_try_advisory_lock_shared(${lockKey}) and pg_try_advisory_lock(${nodeLock}) as locked`,
+      take:
+        `select ${takeRelease} and pg_try_advisory_lock_shared(${lockKey}) and pg_try_advisory_lock(${nodeLock}) as locked`,
       find: findHolder(
         `l.classid = 4341001 and l.objid = 2 and l.mode = 'ExclusiveLock'
           or l.classid = 4341002 and l.objid::bigint = hashtext($1)::bigint & 4294967295`
       ),
+      findStranger,
       parameters: [use.node]
     }
+}
 
 export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
   FleetLease,
@@ -85,14 +105,19 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     const name = `columba devices ${hostname().slice(0, hostNameMax)} ${process.pid} ${randomUUID().slice(0, 8)}`
 
     /** The lock on a connection of its own, for as long as the scope; or who else holds it, if there is one. */
-    const lock = Effect.fnUntraced(function*(use: LeaseUse) {
+    const lock = Effect.fnUntraced(function*(use: LeaseUse, first: boolean) {
       const listening = yield* Scope.fork(yield* Effect.scope)
       // Acquired after the scope of the listening, so released before it: then nothing is left to wait for.
       const single = yield* PgConnection.make({ ...config, applicationName: name, multiplex: false })
       const connection = yield* Scope.provide(single.pin, listening)
-      const { find, parameters, take } = locksOf(use)
+      const { find, findStranger, parameters, take } = locksOf(use)
       const { rows } = yield* connection.query(take, parameters.map(PgTypes.text))
       if (rows[0]?.["locked"] === true) {
+        // Ours is taken by now, so of two that begin at once at least one sees the other. One that runs already goes on.
+        const stranger = first && findStranger !== null
+          ? toHolder((yield* connection.query(findStranger)).rows[0])
+          : null
+        if (stranger !== null) return { broken: null, holder: stranger }
         const ended = yield* Scope.provide(connection.listen(silentChannel), listening)
         return { broken: waitUntilBroken(connection, ended), holder: null }
       }
@@ -103,10 +128,10 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     })
 
     /** One attempt in a scope of its own. */
-    const attempt = Effect.fnUntraced(function*(use: LeaseUse) {
+    const attempt = Effect.fnUntraced(function*(use: LeaseUse, first = false) {
       const scope = yield* Scope.fork(yield* Effect.scope)
       const close = Scope.close(scope, Exit.void)
-      const found = yield* Scope.provide(lock(use), scope).pipe(Effect.onError(() => close))
+      const found = yield* Scope.provide(lock(use, first), scope).pipe(Effect.onError(() => close))
       if (found.broken !== null) return { _tag: "Held" as const, broken: found.broken, close }
       yield* close
       return { _tag: "Taken" as const, holder: found.holder }
@@ -114,7 +139,9 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
 
     const firstAttempt = Effect.fnUntraced(function*(use: LeaseUse) {
       for (let tries = 1;; tries++) {
-        const found = yield* attempt(use).pipe(Effect.mapError(() => StorageUnavailable.of("take the fleet's lease")))
+        const found = yield* attempt(use, true).pipe(
+          Effect.mapError(() => StorageUnavailable.of("take the fleet's lease"))
+        )
         if (found._tag === "Held") return found
         if (tries >= firstTries) return yield* taken(use, found.holder)
         yield* Effect.sleep(tryInterval)
@@ -169,11 +196,16 @@ const toHolder = (row: PgConnection.Row | undefined): Holder | null =>
     pid: Number(row["pid"]),
     name: String(row["name"]),
     address: row["address"] === null ? null : String(row["address"]),
-    since: String(row["since"])
+    since: String(row["since"]),
+    release: row["release"] === null ? null : Number(row["release"])
   }
 
 const taken = (use: LeaseUse, holder: Holder | null): LeaseTaken =>
-  use === "alone" ? LeaseTaken.of(describe(holder)) : LeaseTaken.ofNode(use.node, describe(holder))
+  use === "alone"
+    ? LeaseTaken.of(describe(holder))
+    : holder?.release != null
+    ? LeaseTaken.ofRelease(use.version, formatRelease(holder.release), describe(holder))
+    : LeaseTaken.ofNode(use.node ?? "a part of the cluster", describe(holder))
 
 const describe = (holder: Holder | null): string =>
   holder === null

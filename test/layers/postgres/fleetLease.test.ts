@@ -28,6 +28,8 @@ const breakLease = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   return holder!.pid
 })
 
+const node = (name: string | null, version = "1.4.2"): LeaseUse => ({ node: name, version })
+
 describe("the fleet's lease on Postgres", () => {
   it.live("is refused while another process has it, names that process, and is free once it is given back", () =>
     Effect.gen(function*() {
@@ -45,24 +47,53 @@ describe("the fleet's lease on Postgres", () => {
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second, alone] = [yield* processOn(url), yield* processOn(url), yield* processOn(url)]
-      const one = yield* take(first, { node: "10.0.0.1:7800" })
-      const two = yield* take(second, { node: "10.0.0.2:7800" })
+      const one = yield* take(first, node("10.0.0.1:7800"))
+      const two = yield* take(second, node("10.0.0.2:7800"))
       yield* one.release
       assert.strictEqual((yield* Effect.flip(take(alone)))._tag, "LeaseTaken")
       yield* two.release
       yield* take(alone)
-      assert.strictEqual((yield* Effect.flip(take(first, { node: "10.0.0.1:7800" })))._tag, "LeaseTaken")
+      assert.strictEqual((yield* Effect.flip(take(first, node("10.0.0.1:7800"))))._tag, "LeaseTaken")
     }).pipe(Effect.scoped))
 
   it.live("is refused to a second node of one name, which would take the first one's devices for its own", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
       const [first, second] = [yield* processOn(url), yield* processOn(url)]
-      const { release } = yield* take(first, { node: "127.0.0.1:7800" })
-      const refused = yield* Effect.flip(take(second, { node: "127.0.0.1:7800" }))
+      const { release } = yield* take(first, node("127.0.0.1:7800"))
+      const refused = yield* Effect.flip(take(second, node("127.0.0.1:7800")))
       assert.match(refused.message, /this node cannot be 127.0.0.1:7800: another process is.*'columba devices /)
       yield* release
-      yield* take(second, { node: "127.0.0.1:7800" })
+      yield* take(second, node("127.0.0.1:7800"))
+    }).pipe(Effect.scoped))
+
+  it.live("is refused beside processes of a version that is further away than the next minor one", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const [first, second, third, fourth] = [
+        yield* processOn(url),
+        yield* processOn(url),
+        yield* processOn(url),
+        yield* processOn(url)
+      ]
+      const old = yield* take(first, node("10.0.0.1:7800", "1.4.2"))
+      yield* take(second, node("10.0.0.2:7800", "1.5.0"))
+      const tooNew = yield* Effect.flip(take(third, node("10.0.0.3:7800", "1.6.0")))
+      assert.match(
+        tooNew.message,
+        /this process has version 1.6.0, and a process of 1.4.x is in the cluster: 'columba /
+      )
+      assert.match((yield* Effect.flip(take(third, node(null, "2.0.0")))).message, /a process of 1.[45].x is in/)
+      assert.match((yield* Effect.flip(take(third, node(null, "1.3.9")))).message, /a process of 1.5.x is in/)
+      // Also beside one that only asks.
+      yield* old.release
+      const asking = yield* take(third, node(null, "1.6.0"))
+      assert.match(
+        (yield* Effect.flip(take(fourth, node("10.0.0.1:7800", "1.4.2")))).message,
+        /a process of 1.6.x is in the cluster/
+      )
+      yield* asking.release
+      yield* take(fourth, node("10.0.0.1:7800", "1.4.2"))
     }).pipe(Effect.scoped))
 
   it.live("is taken again when its connection has broken", () =>
