@@ -70,10 +70,22 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
  */
 const freeCodes: ReadonlySet<string> = new Set(["frame-too-large", "link-lost", "deaf"])
 
+/** Of a device whose handling ends the whole process. */
+export const processKilled = "process-killed"
+
+/** The first one is one too many: the next try may take every other device of a node down with it. A person has to look. */
+const killerBudget: RestartBudget = {
+  intensity: 0,
+  period: Duration.minutes(10),
+  quarantine: Duration.hours(6)
+}
+
 /** The budget that a failure burns, or null where it burns none. */
 export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBudget | null =>
   failure.class === "auth" || failure.class === "upstreamDown" || freeCodes.has(failure.code)
     ? null
+    : failure.code === processKilled
+    ? killerBudget
     : restartBudgets[failure.class]
 
 /**

@@ -29,6 +29,10 @@ export interface DeviceClaim {
    */
   readonly aliveUntil: Timestamp | null
   readonly claimedAt: Timestamp
+  /** Processes in a row that have ended while they ran the device, without recording that they stop it. */
+  readonly deaths: number
+  /** The last of them had the device on trial, with so many in all; null: it had not. */
+  readonly triedWith: number | null
 }
 
 /** A process that runs devices, or did when it was last heard of. */
@@ -91,6 +95,13 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     owner: string,
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, DeviceClaim>, StorageUnavailable>
+
+  /** Records that `owner` is about to start these devices, and which of them it would be if it ended now. */
+  readonly beginTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
+  /** It did not end. */
+  readonly endTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
+  /** `owner` has run these devices for a while: the deaths of earlier processes do not count any more. */
+  readonly forgetDeaths: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
 
   /**
    * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.

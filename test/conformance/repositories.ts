@@ -49,6 +49,37 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual(yield* devices.owner(id), "node-1 2026-01-01")
       }))
 
+    it.effect("counts the processes in a row that ended while they ran a device, and tells which they had on trial", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const log = yield* EventLog
+        const ids = Array.from({ length: 3 }, freshDevice) as [DeviceId, DeviceId, DeviceId]
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        const claim = (n: number) =>
+          Effect.map(
+            devices.claim(`${ids[0]} process ${n}`, ids),
+            (claims) => ids.map((id) => [claims.get(id)?.deaths, claims.get(id)?.triedWith])
+          )
+        const records = (tag: "LoggedOut" | "Inactive") => log.append(ids.map((id) => stateDraft(id, tag)))
+        const none = [[0, null], [0, null], [0, null]]
+        assert.deepStrictEqual(yield* claim(1), none)
+        yield* records("LoggedOut")
+        assert.deepStrictEqual(yield* claim(1), none, "the same process")
+        yield* records("LoggedOut")
+        assert.deepStrictEqual(yield* claim(2), [[1, null], [1, null], [1, null]])
+        // It ends before it has recorded anything.
+        assert.deepStrictEqual(yield* claim(3), [[2, null], [2, null], [2, null]])
+        yield* devices.forgetDeaths(`${ids[0]} process 2`, [ids[2]])
+        yield* devices.forgetDeaths(`${ids[0]} process 3`, [ids[0]])
+        yield* devices.beginTrial(`${ids[0]} process 3`, [ids[0], ids[1]])
+        yield* devices.beginTrial(`${ids[0]} process 3`, [ids[1]])
+        yield* devices.endTrial(`${ids[0]} process 3`, [ids[0]])
+        // The others are not the cause.
+        assert.deepStrictEqual(yield* claim(4), [[0, null], [3, 1], [0, null]])
+        yield* records("Inactive")
+        assert.deepStrictEqual(yield* claim(5), none, "it stopped them in order")
+      }))
+
     it.effect("lists the processes that are alive or have devices, with how many active ones each has", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

@@ -118,7 +118,7 @@ export class BenchTables {
       const epoch = (this.epochs.get(id) ?? 0) + 1
       this.epochs.set(id, epoch)
       this.owners.set(id, owner)
-      return [id, { epoch, aliveUntil: null, claimedAt: start }]
+      return [id, { epoch, aliveUntil: null, claimedAt: start, deaths: 0, triedWith: null }]
     }))
   }
 

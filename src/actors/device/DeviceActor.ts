@@ -27,7 +27,7 @@ import { forgetHeld, tell } from "./telling.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
 export const run = (cell: DeviceCell): Effect.Effect<void> =>
-  Effect.onExit(supervised(cell, { _tag: "Start" }), () => stop(cell))
+  Effect.onExit(supervised(cell, cell.begin), () => stop(cell))
 
 const supervised = (cell: DeviceCell, first: Input): Effect.Effect<void> =>
   Effect.catchCause(live(cell, first), (cause) => {

@@ -7,7 +7,7 @@ import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
 import type { DeviceState, Failure, LoginMethod } from "../../domain/DeviceState.ts"
 import { parsePhone } from "../../domain/Jid.ts"
-import { authProbeDelay, conflictDelay, findBudget } from "../Supervision.ts"
+import { authProbeDelay, conflictDelay, findBudget, processKilled } from "../Supervision.ts"
 import { recent, wasStable } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure, Transition } from "./ActorState.ts"
 
@@ -48,6 +48,8 @@ export type Input =
   | { readonly _tag: "ReconnectRequested" }
   | { readonly _tag: "ReleaseRequested" }
   | { readonly _tag: "Crashed"; readonly detail: string }
+  /** Instead of `Start`: processes that ran the device have ended by it. */
+  | { readonly _tag: "KillsProcess"; readonly detail: string }
   /** The log refused a transition: another process has claimed the device since. */
   | { readonly _tag: "Fenced" }
 
@@ -92,6 +94,8 @@ export const decide = (actorState: ActorState, input: Input, facts: Facts): Deci
       return actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined"
         ? nothing
         : failed(actorState, { class: "ours", code: "defect", detail: input.detail }, facts, 0)
+    case "KillsProcess":
+      return failed(actorState, { class: "ours", code: processKilled, detail: input.detail }, facts, 0)
     case "GatewayDown":
       return gatewayDown(actorState, input)
     case "IncidentOver":

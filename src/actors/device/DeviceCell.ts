@@ -75,6 +75,8 @@ export class DeviceCell {
   statusHinted = false
   /** How often the session has said that the account is lost: an answer to a question from before then is out of date. */
   losses = 0
+  /** What the fiber begins with. */
+  begin: Input = { _tag: "Start" }
   /** Why the fiber is interrupted, if it is. */
   stopRule: StopRule = "fleet-stopped"
 

@@ -41,6 +41,7 @@ import * as LostDevices from "./LostDevices.ts"
 import { Placement } from "./Placement.ts"
 import * as RemoteRefusals from "./RemoteRefusals.ts"
 import * as RunningActors from "./RunningActors.ts"
+import * as Suspects from "./Suspects.ts"
 
 /** Changed devices are followed in rounds: four per second at most, and the first one at once. */
 const roundSpacing = Duration.millis(250)
@@ -91,6 +92,7 @@ export const make: Effect.Effect<
   const changed = new ChangedDevices()
   const inactive = yield* InactiveDevices.make(owner)
   const lost = yield* LostDevices.make(owner, (id) => changed.add(id))
+  const suspects = yield* Suspects.make(owner, (id) => changed.add(id))
   const logins = yield* LoginFlows.make((id) => {
     const cell = actors.cells.get(id)
     return cell === undefined || cell.fenced ? undefined : cell
@@ -98,6 +100,7 @@ export const make: Effect.Effect<
   const actors: RunningActors.RunningActors = yield* RunningActors.make({
     owner,
     lost,
+    suspects,
     onStart: (id) => inactive.recorded.delete(id),
     onEnd: logins.stop,
     onFenced: (id) => changed.add(id)
@@ -223,6 +226,7 @@ export const make: Effect.Effect<
     leave: (id) =>
       Effect.suspend(() => {
         lost.forget(id)
+        suspects.forget(id)
         inactive.recorded.delete(id)
         return actors.leave(id)
       }),

@@ -15,7 +15,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { handOverMax } from "../../services/shutdownBudget.ts"
 import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
-import type { StopRule } from "../device/DeviceBehaviour.ts"
+import type { Input, StopRule } from "../device/DeviceBehaviour.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { push } from "../device/hearing.ts"
 import { restore } from "../device/memory.ts"
@@ -27,11 +27,13 @@ import { claimMax } from "./InactiveDevices.ts"
 import type { Ended } from "./InactiveDevices.ts"
 import type { LostDevices } from "./LostDevices.ts"
 import { Placement } from "./Placement.ts"
+import type { Suspects } from "./Suspects.ts"
 
 interface Options {
   /** As in `DeviceRepository.claim`. */
   readonly owner: string
   readonly lost: LostDevices
+  readonly suspects: Suspects
   /** The device has an actor from now on. */
   readonly onStart: (id: DeviceId) => void
   /** Its actor is ending, for whatever reason. Before the device leaves its host. */
@@ -62,7 +64,7 @@ export interface RunningActors {
 }
 
 export const make = Effect.fnUntraced(function*(
-  { lost, onEnd, onFenced, onStart, owner }: Options
+  { lost, onEnd, onFenced, onStart, owner, suspects }: Options
 ): Effect.fn.Return<
   RunningActors,
   never,
@@ -142,6 +144,12 @@ export const make = Effect.fnUntraced(function*(
         yield* hosts.dismiss(cell)
         continue
       }
+      const verdict = suspects.judge(id, claimed)
+      if (verdict === "wait") {
+        yield* hosts.dismiss(cell)
+        continue
+      }
+      if (verdict === "quarantine") cell.begin = killsProcess(claimed.deaths)
       const row = recorded.get(id)
       const aliveUntil = lost.takeAliveUntil(id)
       hosts.activate(
@@ -206,6 +214,12 @@ export const make = Effect.fnUntraced(function*(
       return FiberMap.clear(fibers)
     })
   }
+})
+
+const killsProcess = (deaths: number): Input => ({
+  _tag: "KillsProcess",
+  detail:
+    `${deaths} processes in a row have ended while they ran this device, the last one when it had started this device alone`
 })
 
 /** Once per gateway, until a device of it could be started. */

@@ -30,6 +30,8 @@ export interface DeviceRow {
   readonly owner: string | null
   /** Of the last claim, until the new owner has recorded a state. */
   readonly aliveUntil: string | null
+  /** Of processes in a row that ran it. */
+  readonly deaths: number
   readonly reconnectRequests: number
   readonly releaseRequests: number
 }
@@ -101,6 +103,8 @@ export class MemoryTables {
   readonly gaps = new Map<string, Gap>()
   readonly watermarks = new Map<string, WatermarkRow>()
   /** Until when each process that ran devices was alive. */
+  /** Which devices each process has on trial, and with how many in all. */
+  readonly trials = new Map<string, Map<DeviceId, number>>()
   readonly heartbeats = new Map<string, string>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0

@@ -66,6 +66,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             epoch: 0,
             owner: null,
             aliveUntil: null,
+            deaths: 0,
             reconnectRequests: 0,
             releaseRequests: 0
           })
@@ -113,10 +114,32 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             const epoch = row.epoch + 1
             const aliveUntil = row.aliveUntil ??
               (row.owner === null ? null : tables.heartbeats.get(row.owner) ?? null)
-            tables.devices.set(id, { ...row, owner, epoch, aliveUntil })
-            claims.set(id, { epoch, aliveUntil, claimedAt })
+            const { deaths, triedWith } = countDeaths(
+              row,
+              owner,
+              row.owner === null ? undefined : tables.trials.get(row.owner)
+            )
+            tables.devices.set(id, { ...row, owner, epoch, aliveUntil, deaths })
+            claims.set(id, { epoch, aliveUntil, claimedAt, deaths, triedWith })
           }
           return claims
+        }),
+      beginTrial: (owner, ids) =>
+        Effect.sync(() => {
+          const tried = tables.trials.get(owner) ?? new Map<DeviceId, number>()
+          for (const id of ids) tried.set(id, ids.length)
+          tables.trials.set(owner, tried)
+        }),
+      endTrial: (owner, ids) =>
+        Effect.sync(() => {
+          for (const id of ids) tables.trials.get(owner)?.delete(id)
+        }),
+      forgetDeaths: (owner, ids) =>
+        Effect.sync(() => {
+          for (const id of ids) {
+            const row = tables.devices.get(id)
+            if (row?.owner === owner) tables.devices.set(id, { ...row, deaths: 0 })
+          }
         }),
       recorded: (ids, transitionsMax) =>
         Effect.sync(() =>
@@ -262,3 +285,17 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
     })
   })
 )
+
+/** As `columba_claim` does. */
+const countDeaths = (
+  row: DeviceRow,
+  owner: string,
+  trials: ReadonlyMap<DeviceId, number> | undefined
+): Pick<DeviceClaim, "deaths" | "triedWith"> => {
+  if (row.owner === owner) return { deaths: row.deaths, triedWith: null }
+  const { id, state: { _tag } } = row.device
+  const died = row.owner !== null && (row.aliveUntil !== null || _tag !== "Inactive" && _tag !== "Quarantined")
+  if (!died) return { deaths: 0, triedWith: null }
+  const triedWith = trials?.get(id) ?? null
+  return { triedWith, deaths: trials !== undefined && trials.size > 0 && triedWith === null ? 0 : row.deaths + 1 }
+}

@@ -23,6 +23,7 @@ import identityFilters from "./migrations/0013_identity_filters.ts"
 import deviceBlocks from "./migrations/0014_device_blocks.ts"
 import clusterNodes from "./migrations/0015_cluster_nodes.ts"
 import scheduleKeys from "./migrations/0016_schedule_keys.ts"
+import deviceDeaths from "./migrations/0018_device_deaths.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -40,7 +41,8 @@ const loader = Migrator.fromRecord({
   "0013_identity_filters": identityFilters,
   "0014_device_blocks": deviceBlocks,
   "0015_cluster_nodes": clusterNodes,
-  "0016_schedule_keys": scheduleKeys
+  "0016_schedule_keys": scheduleKeys,
+  "0018_device_deaths": deviceDeaths
 })
 
 /** Returns what it ran: number and name of each. */

@@ -120,12 +120,33 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
       requestRelease: (id) => change(id, "release_requests = release_requests + 1", []),
       claim: (owner, ids) =>
         sql.unsafe<ClaimRow>(
-          `select id, epoch, alive_ms, claimed_ms from columba_claim($1, $2::text[])`,
+          `select id, epoch, alive_ms, claimed_ms, deaths, tried_with from columba_claim($1, $2::text[])`,
           [PgTypes.text(owner), [...ids]]
         ).pipe(
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
           answered("claim devices")
         ),
+      // A process that ended without a word leaves its rows to those that claim its devices; after a day nobody does.
+      beginTrial: (owner, ids) =>
+        sql.unsafe(
+          `with old as (
+            delete from device_trials t using process_heartbeats h
+            where h.owner = t.owner and h.alive_at < clock_timestamp() - interval '1 day'
+          )
+          insert into device_trials (owner, device, size) select $1, id, cardinality($2::text[]) from unnest($2::text[]) id
+          on conflict (owner, device) do update set size = excluded.size`,
+          [PgTypes.text(owner), [...ids]]
+        ).pipe(Effect.asVoid, answered("begin a trial of devices")),
+      endTrial: (owner, ids) =>
+        sql.unsafe(`delete from device_trials where owner = $1 and device = any ($2::text[])`, [
+          PgTypes.text(owner),
+          [...ids]
+        ]).pipe(Effect.asVoid, answered("end a trial of devices")),
+      forgetDeaths: (owner, ids) =>
+        sql.unsafe(`update devices set deaths = 0 where owner = $1 and id = any ($2::text[]) and deaths > 0`, [
+          PgTypes.text(owner),
+          [...ids]
+        ]).pipe(Effect.asVoid, answered("forget deaths of processes")),
       recorded: (ids, transitionsMax) =>
         sql.unsafe<DeviceRow & TransitionRow>(
           `select ${columns}, e.* from devices d left join lateral (
@@ -190,10 +211,14 @@ interface ClaimRow {
   readonly epoch: number
   readonly alive_ms: number | null
   readonly claimed_ms: number
+  readonly deaths: number
+  readonly tried_with: number | null
 }
 
-const toClaim = ({ alive_ms, claimed_ms, epoch }: ClaimRow): DeviceClaim => ({
+const toClaim = ({ alive_ms, claimed_ms, deaths, epoch, tried_with }: ClaimRow): DeviceClaim => ({
   epoch,
+  deaths,
+  triedWith: tried_with,
   aliveUntil: alive_ms === null ? null : new Date(alive_ms).toISOString(),
   claimedAt: new Date(claimed_ms).toISOString()
 })

@@ -203,7 +203,7 @@ const toHolder = (row: PgConnection.Row | undefined): Holder | null =>
 const taken = (use: LeaseUse, holder: Holder | null): LeaseTaken =>
   use === "alone"
     ? LeaseTaken.of(describe(holder))
-    : holder?.release != null
+    : holder !== null && holder.release !== null
     ? LeaseTaken.ofRelease(use.version, formatRelease(holder.release), describe(holder))
     : LeaseTaken.ofNode(use.node ?? "a part of the cluster", describe(holder))
 

@@ -1,0 +1,112 @@
+/**
+ * Finds the device that kills its process. The death of a process says nothing about which of its devices caused it, and the
+ * next owner of the device would die as well, and so on through the cluster.
+ *
+ * Claims count the processes in a row that have ended while they ran a device. Devices with several such deaths are under
+ * suspicion. They are started in small groups, one after the other, and which ones are on trial is in the database before
+ * they start. If the process dies then, the next owners know that it was one of these, and the groups become smaller. A
+ * device that was alone on trial is the one, and is quarantined.
+ *
+ * Only in a cluster: a process alone that is killed by hand a few times would delay its whole fleet.
+ */
+import { Duration, Effect, Schedule } from "effect"
+import type { Scope } from "effect"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { Condition } from "../../services/Condition.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim } from "../../services/DeviceRepository.ts"
+import { stableAfter } from "../Supervision.ts"
+import { Placement } from "./Placement.ts"
+
+/** Two deaths within a minute of each other may be chance: a rolling crash, an operator. */
+const suspectAfter = 3
+
+/** All suspects of a node are through within so many trials. */
+const trialsMax = 16
+
+/** From the start of an actor. A device that kills its process later than this is not found. */
+const trialTime = Duration.seconds(10)
+
+/** The devices of a node that ended come in several sets. */
+const gatherTime = Duration.seconds(1)
+
+/** The database is away. */
+const retryDelay = Duration.seconds(1)
+
+export type Verdict = "run" | "wait" | "quarantine"
+
+export interface Suspects {
+  /** What becomes of a device that was just claimed. One that waits is started again by `onTurn`. */
+  readonly judge: (id: DeviceId, claim: DeviceClaim) => Verdict
+  /** The device is not ours any more. */
+  readonly forget: (id: DeviceId) => void
+}
+
+/** `onTurn`: these devices are to be started now. */
+export const make = Effect.fnUntraced(function*(
+  owner: string,
+  onTurn: (id: DeviceId) => void
+): Effect.fn.Return<Suspects, never, DeviceRepository | Scope.Scope> {
+  const repository = yield* DeviceRepository
+  const placement = yield* Placement
+  const work = new Condition()
+  const waiting = new Set<DeviceId>()
+  const onTrial = new Set<DeviceId>()
+  /** Run, and have deaths that count until they have lasted. */
+  const unsettled = new Set<DeviceId>()
+  if (placement.reclaimAfter === null) return { judge: () => "run", forget: () => {} }
+
+  const trial = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
+    yield* untilWritten(repository.beginTrial(owner, ids))
+    for (const id of ids) {
+      if (!waiting.delete(id)) continue
+      onTrial.add(id)
+      onTurn(id)
+    }
+    yield* Effect.sleep(trialTime)
+    for (const id of ids) onTrial.delete(id)
+    yield* untilWritten(repository.endTrial(owner, ids))
+  })
+
+  yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+    yield* work.waitUntil(() => waiting.size > 0)
+    yield* Effect.sleep(gatherTime)
+    const size = Math.ceil(waiting.size / trialsMax)
+    yield* Effect.logWarning(
+      "Devices whose processes have ended several times in a row are started one group after the other"
+    ).pipe(
+      Effect.annotateLogs({ devices: waiting.size, group: size })
+    )
+    while (waiting.size > 0) yield* trial([...waiting].slice(0, size))
+  })))
+
+  yield* Effect.forkScoped(Effect.forever(Effect.gen(function*() {
+    yield* work.waitUntil(() => unsettled.size > 0)
+    const ids = [...unsettled]
+    yield* Effect.sleep(stableAfter)
+    const lasted = ids.filter((id) => unsettled.delete(id))
+    yield* untilWritten(repository.forgetDeaths(owner, lasted))
+  })))
+
+  return {
+    judge: (id, { deaths, triedWith }) => {
+      if (triedWith === 1) return "quarantine"
+      if (deaths === 0) return "run"
+      if (deaths < suspectAfter || onTrial.has(id)) {
+        unsettled.add(id)
+        work.changed()
+        return "run"
+      }
+      waiting.add(id)
+      work.changed()
+      return "wait"
+    },
+    forget: (id) => {
+      waiting.delete(id)
+      unsettled.delete(id)
+    }
+  }
+})
+
+const untilWritten = <E>(write: Effect.Effect<void, E>): Effect.Effect<void> =>
+  Effect.orDie(Effect.retry(write, { schedule: Schedule.spaced(retryDelay) }))
