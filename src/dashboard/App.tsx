@@ -101,7 +101,8 @@ const Frame = () => {
   const route = useAtomValue(routeAtom)
   const session = useAtomValue(sessionAtom)
   const { keys, manageFleet, readFleet } = useAtomValue(mayAtom)
-  const clustered = useAtomValue(knownNodesAtom).length > 1
+  const nodes = useAtomValue(knownNodesAtom)
+  const clustered = nodes.length > 1 || nodes.some(({ cluster }) => cluster !== null)
   useRefusal()
   // On a phone the pages do not fit beside each other.
   useEffect(() => {

@@ -6,8 +6,30 @@ import { count, Empty, Loaded, Panel } from "../ui/parts.tsx"
 import { Ago } from "../ui/time.tsx"
 import { nodesAtom } from "./nodeAtoms.ts"
 
+/** What a process of a cluster says of itself. */
+const Share = ({ cluster }: { readonly cluster: NonNullable<Node["cluster"]> }) => {
+  const { differs, given, moves, roles, shards, taken, version, weight } = cluster
+  const [last] = moves
+  return (
+    <>
+      <p className="break">
+        {count(shards)} shards{weight === null ? "" : ` · weight ${weight}`} · {roles.join(", ")} · version {version}
+      </p>
+      {differs.length === 0
+        ? null
+        : <p className="tone-wait break">Its settings are not those of the others: {differs.join(", ")}.</p>}
+      {last === undefined ? null : (
+        <p className="note break">
+          {count(taken)} shards came, {count(given)} went; the last <Ago at={last.at} />: {count(last.shards)}{" "}
+          {last.direction} ({last.reason})
+        </p>
+      )}
+    </>
+  )
+}
+
 const Entry = ({ most, node }: { readonly node: Node; readonly most: number }) => {
-  const { alive, aliveAt, devices, name, startedAt } = node
+  const { alive, aliveAt, cluster, devices, name, startedAt } = node
   return (
     <li className="entry">
       <div className="entry-main">
@@ -15,6 +37,7 @@ const Entry = ({ most, node }: { readonly node: Node; readonly most: number }) =
         <p className="note">
           started <Ago at={startedAt} /> · last heard of <Ago at={aliveAt} />
         </p>
+        {cluster === null ? null : <Share cluster={cluster} />}
         <meter className="share" min={0} max={Math.max(1, most)} value={devices} aria-label={`Devices of ${name}`} />
       </div>
       <p className="entry-state">

@@ -7,18 +7,44 @@ import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import { DeviceManager } from "../../../src/services/DeviceManager.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import type { DeviceOwner } from "../../../src/services/DeviceRepository.ts"
+import { NodeRegistry } from "../../../src/services/NodeRegistry.ts"
+import type { RegisteredNode } from "../../../src/services/NodeRegistry.ts"
 import { ask, startServer } from "../../support/surface.ts"
 import { launch, visit } from "./support/Browser.ts"
 
 const root = "root-key-0123456789"
 const operator = "operator-key-0123456789"
 
-/** Storage whose devices belong to processes as the test says. */
+/** What a node of a cluster says of itself. */
+const reported = (owner: string): RegisteredNode => ({
+  owner,
+  name: owner.split(" ")[0] ?? "",
+  startedAt: "2026-01-01T00:00:00.000Z",
+  version: "1.2.3",
+  roles: ["api", "devices"],
+  weight: 2,
+  leaseMillis: 20_000,
+  settings: {},
+  moves: { taken: 200, given: 50, recent: [{ at: Date.now(), direction: "taken", reason: "joined", shards: 25 }] },
+  seenAt: "2026-01-01T00:00:00.000Z",
+  alive: true,
+  shards: 150,
+  leaseAgeMillis: 1000
+})
+
+/** Storage whose devices belong to processes as the test says; the first of them says of itself that it is in a cluster. */
 const ownedBy = (owners: () => ReadonlyArray<DeviceOwner>) =>
   Layer.effect(
     DeviceRepository,
     Effect.map(DeviceRepository, (repository) => ({ ...repository, owners: Effect.sync(owners) }))
-  ).pipe(Layer.provideMerge(MemoryStorage.layerMemory))
+  ).pipe(
+    Layer.provideMerge(MemoryStorage.layerMemory),
+    Layer.merge(Layer.succeed(NodeRegistry, {
+      report: () => Effect.void,
+      leave: () => Effect.void,
+      list: Effect.sync(() => owners().slice(0, 1).map(({ owner }) => reported(owner)))
+    }))
+  )
 
 const setUp = Effect.fnUntraced(function*(path = "", owners: () => ReadonlyArray<DeviceOwner> = () => []) {
   const { services, url } = yield* startServer({
@@ -212,6 +238,9 @@ describe("the page of nodes", () => {
         await entry("10.0.0.11:7800").getByText("2 devices").waitFor()
         await entry("10.0.0.12:7800").getByText("1 devices").waitFor()
         assert.deepStrictEqual(await page.locator(".entry-state").allTextContents(), ["runs", "runs"])
+        await entry("10.0.0.11:7800").getByText("150 shards · weight 2 · api, devices · version 1.2.3").waitFor()
+        await entry("10.0.0.11:7800").getByText("25 taken (joined)").waitFor()
+        assert.strictEqual(await entry("10.0.0.12:7800").getByText("shards").count(), 0)
       })
       owners = [owner("10.0.0.11:7800", 2), owner("10.0.0.12:7800", 1, false)]
       yield* Effect.promise(async () => {
