@@ -1,4 +1,5 @@
 /** SQL, header lines and paths in every text that the API takes, over Postgres: they are values, wherever they end up. */
+import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
@@ -94,7 +95,8 @@ describe("text in every field of the API", () => {
           for (const [target, payload] of requests) {
             const { cookie, status, text } = yield* call(target, method, payload)
             asked++
-            assert.notInclude([500], status, `${method} ${target} ${JSON.stringify(payload)} ${text}`)
+            // Nor does the database refuse what became part of a statement: that is a 503.
+            assert.notInclude([500, 503], status, `${method} ${target} ${JSON.stringify(payload)} ${text}`)
             assert.notMatch(text, /syntax error|SqlError|relation "|at .*\.ts:/, `${method} ${target}`)
             assert.isNull(cookie)
           }
@@ -104,6 +106,6 @@ describe("text in every field of the API", () => {
       console.log(`${asked} requests`)
       assert.strictEqual((yield* columba.get<{ readonly name: string }>(`/api/v1/devices/${id}`)).name, "stays")
       assert.isArray((yield* columba.get<{ readonly items: unknown }>("/api/v1/events?after=0")).items)
-      assert.notMatch(yield* columba.log, /syntax error|SqlError|Defect/)
+      assert.notMatch(readFileSync(columba.logFile, "utf8"), /syntax error|SqlError|Defect/)
     }))
 })
