@@ -67,6 +67,16 @@ export class DeviceUnreachable extends Schema.TaggedError<DeviceUnreachable>()("
       message: `The node that holds device ${id} did not answer in time; try again in some seconds`
     })
   }
+
+  /** Its node answers, and has no actor of it. */
+  static ofNoActor(id: string): DeviceUnreachable {
+    return new DeviceUnreachable({
+      id,
+      message:
+        `No node runs device ${id} at the moment: it is being started or moved, or its gateway cannot be used; ` +
+        "columba devices explain says which, and trying again in some seconds may succeed"
+    })
+  }
 }
 
 /** The gateway did not answer, or its answer could not be understood. A later retry may succeed. */

@@ -12,6 +12,9 @@ export interface NoActor {
 }
 export const noActor: NoActor = { _tag: "NoActor" }
 
+export const isNoActor = (error: unknown): error is NoActor =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "NoActor"
+
 /** Why a login cannot begin. */
 export type LoginRefusal =
   | NoActor

@@ -12,6 +12,7 @@ import type { DeviceStatus } from "../contracts/DevicePayloads.ts"
 import type { DeviceFleet } from "./DeviceFleet.ts"
 import type { DeviceRepository } from "./DeviceRepository.ts"
 import type { EventLog } from "./EventLog.ts"
+import { isNoActor } from "./FleetLogins.ts"
 import type { NoActor } from "./FleetLogins.ts"
 import { useGateway } from "./GatewayDirectory.ts"
 import type { GatewayDirectory } from "./GatewayDirectory.ts"
@@ -150,6 +151,3 @@ export const make = ({ devices, directory, fleet, log, node, syncStatus }: {
     })
   }
 }
-
-const isNoActor = (error: unknown): error is NoActor =>
-  typeof error === "object" && error !== null && "_tag" in error && error._tag === "NoActor"

@@ -15,6 +15,8 @@ import { DeviceUnreachable } from "../../domain/DeviceErrors.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
+import { isNoActor } from "../../services/FleetLogins.ts"
+import type { NoActor } from "../../services/FleetLogins.ts"
 import { ActorHosts } from "./ActorHosts.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import { DeviceEntity } from "./DeviceProtocol.ts"
@@ -136,6 +138,18 @@ const routed = Effect.fnUntraced(function*(
     })
 
   const { logins } = local
+  /** A caller cannot go to another process, as without a cluster: any node asks the holder. */
+  const chooseActor = <A, E, E2>(
+    id: DeviceId,
+    here: Effect.Effect<A, E>,
+    there: (holder: ReturnType<Ask>) => Effect.Effect<A, E2>,
+    max = answerMax
+  ) =>
+    Effect.catchIf(
+      choose(id, here, there, max),
+      (error): error is Extract<typeof error, NoActor> => isNoActor(error),
+      () => Effect.fail(DeviceUnreachable.ofNoActor(id))
+    )
   return DeviceFleet.of({
     ...local,
     view: (id) => choose(id, local.view(id), (holder) => holder.View()),
@@ -153,13 +167,13 @@ const routed = Effect.fnUntraced(function*(
             Stream.catchIf(isUnreached, () => Stream.fail(DeviceUnreachable.of(id))),
             Stream.timeoutOrElse({ duration: stepMax, orElse: () => Stream.fail(DeviceUnreachable.of(id)) })
           )
-        ),
+        ).pipe(Stream.catchIf(isNoActor, () => Stream.fail(DeviceUnreachable.ofNoActor(id)))),
       begin: (id, request) =>
-        choose(id, logins.begin(id, request), (holder) => holder.BeginLogin({ request }), beginMax),
-      current: (id) => choose(id, logins.current(id), (holder) => holder.CurrentLogin()),
-      cancel: (id) => choose(id, logins.cancel(id), (holder) => holder.CancelLogin()),
+        chooseActor(id, logins.begin(id, request), (holder) => holder.BeginLogin({ request }), beginMax),
+      current: (id) => chooseActor(id, logins.current(id), (holder) => holder.CurrentLogin()),
+      cancel: (id) => chooseActor(id, logins.cancel(id), (holder) => holder.CancelLogin()),
       answerPasskey: (id, assertion) =>
-        choose(id, logins.answerPasskey(id, assertion), (holder) => holder.AnswerPasskey({ assertion }), beginMax)
+        chooseActor(id, logins.answerPasskey(id, assertion), (holder) => holder.AnswerPasskey({ assertion }), beginMax)
     }
   })
 })

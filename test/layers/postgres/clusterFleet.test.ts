@@ -176,6 +176,21 @@ describe("a fleet of two nodes", () => {
       assert.include(recorded.transitions.map(({ data }) => data.rule), "fleet-stopped")
     }).pipe(Effect.scoped))
 
+  it.live("sends no caller to another process where the holder has no actor of the device", () =>
+    Effect.gen(function*() {
+      const url = yield* freshDatabase
+      const nodes = [yield* nodeOn(url, new ScriptedLogin()), yield* nodeOn(url, new ScriptedLogin(), true)]
+      const id = freshDevice()
+      for (const { fleet } of nodes) {
+        const refused = yield* Effect.flip(fleet.logins.begin(id, { method: "qr" })).pipe(
+          // No node has taken its shards yet.
+          Effect.repeat({ until: (error) => !("message" in error && error.message.includes("did not answer")) })
+        )
+        assert.strictEqual(refused._tag, "DeviceUnreachable")
+        assert.include("message" in refused ? refused.message : "", "No node runs device")
+      }
+    }).pipe(Effect.scoped))
+
   it.live("says so when the holder cannot be reached", () =>
     Effect.gen(function*() {
       const url = yield* freshDatabase
