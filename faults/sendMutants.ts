@@ -65,10 +65,13 @@ export const sendMutants: ReadonlyArray<Mutant> = [
     name: "acknowledges-first",
     title: "a message is acknowledged before it is handled",
     file: "src/layers/rabbitmq/RabbitSource.ts",
-    changes: [[
-      "      const handled = yield* take(event)\n      if (handled._tag === \"Done\") return channel.ack(message)\n",
-      "      channel.ack(message)\n      yield* Effect.sleep(\"50 millis\")\n      const handled = yield* take(event)\n      if (handled._tag === \"Done\") return\n"
-    ]],
+    changes: [
+      [
+        "      const settled = Effect.flatMap(take(event), (handled) => {\n",
+        "      channel.ack(message)\n      yield* Effect.sleep(\"50 millis\")\n      const settled = Effect.flatMap(take(event), (handled) => {\n"
+      ],
+      ["      if (next === \"ack\") channel.ack(message)\n      else channel", "      if (next !== \"ack\") channel"]
+    ],
     rows: ["handler-kill"],
     condemned: ["lost"],
     smoke: false
