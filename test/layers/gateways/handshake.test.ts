@@ -8,6 +8,7 @@ import * as tls from "node:tls"
 import { WebSocketServer } from "ws"
 import { makeOrigin, openWebSocket } from "../../../src/layers/gateways/handshake.ts"
 import { ClientSocket } from "../../../src/layers/gateways/http/ClientSocket.ts"
+import { readTurns } from "../../../src/layers/gateways/http/ReadTurns.ts"
 import type { Refusal } from "../../../src/layers/gateways/socketFailures.ts"
 import { localhost } from "../../support/certificate.ts"
 
@@ -270,5 +271,31 @@ describe("the frames of a WebSocket", () => {
     Effect.gen(function*() {
       const pieces = Array.from({ length: 9 }, () => frame(goesOn, "x".repeat(120)))
       assert.deepStrictEqual(yield* heard(frame(begins, ""), ...pieces), ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"])
+    }))
+
+  it.live("that wait for their turn when the connection breaks are read before its end", () =>
+    Effect.gen(function*() {
+      const url = yield* answering((socket, key) => {
+        socket.once("data", () => socket.write(frame(whole, "last words")))
+        socket.write(switching(acceptFor(key)))
+      })
+      const socket = yield* open(url)
+      const connection = (socket as unknown as { readonly _socket: net.Socket })._socket
+      const found: Array<string> = []
+      // Others wait too, so that what comes is not read at once.
+      const blocker = { onTurn: () => connection.destroyed || connection.readableLength > 0 || readTurns.wait(blocker) }
+      readTurns.wait(blocker)
+      yield* Effect.callback<void>((resume) => {
+        socket.on("message", (data: Buffer) => found.push(data.toString()))
+        socket.on("error", () => {})
+        socket.on("close", () => resume(Effect.void))
+        const unshift = connection.unshift.bind(connection)
+        connection.unshift = (chunk: Buffer) => {
+          unshift(chunk)
+          connection.destroy(new Error("reset"))
+        }
+        socket.send("go")
+      })
+      assert.deepStrictEqual(found, ["last words"])
     }))
 })

@@ -7,6 +7,9 @@
  *
  * What the socket has read goes to `ws` in turns (`ReadTurns`). What waits stays in the socket's own buffer, which is at
  * most what two reads of the system bring, 128 KiB.
+ *
+ * A socket that has broken tells so only later, and hands out nothing until then: whoever reads it meanwhile takes data out of the
+ * buffer that nobody gets. So nothing is read from then on but by `ws`, which takes what is left when it hears of the end.
  */
 import type { Socket } from "node:net"
 import { WebSocket } from "ws"
@@ -87,8 +90,13 @@ export class ClientSocket extends WebSocket implements TurnReader {
     readTurns.wait(this)
   }
 
+  override resume(): void {
+    if (this.#socket?.destroyed !== true) super.resume()
+  }
+
   onTurn(): void {
     this.#waits = false
+    if (this.#socket!.destroyed) return
     // When the reader resumes, the chunk comes again.
     if (this.isPaused) return
     this.#hasTurn = true
