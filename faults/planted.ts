@@ -26,14 +26,15 @@ export const changed = ({ changes, file, name }: Change): string =>
     return text.replace(find, () => replace)
   }, readFileSync(join(root, file), "utf8"))
 
-/** The path of the `main.js` of a program with these changes. It is removed with the scope. */
-export const buildChanged = Effect.fnUntraced(function*(all: ReadonlyArray<Change>) {
+/** The path of the `main.js` of a program with these changes, and of this version. It is removed with the scope. */
+export const buildChanged = Effect.fnUntraced(function*(all: ReadonlyArray<Change>, version?: string) {
   const directory = yield* freshDirectory
   const contents = new Map(all.map((change) => [join(root, change.file), changed(change)]))
   if (contents.size < all.length) return yield* Effect.die(new Error("two changes of one file"))
   yield* Effect.promise(() =>
     buildProgram({
       directory,
+      version,
       plugins: [{
         name: "planted",
         setup: (build) =>

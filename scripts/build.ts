@@ -61,6 +61,8 @@ const version = (JSON.parse(fs.readFileSync(path.join(root, "package.json"), "ut
 export interface Variant {
   readonly directory: string
   readonly plugins: ReadonlyArray<esbuild.Plugin>
+  /** Instead of the one in `package.json`. */
+  readonly version?: string | undefined
 }
 
 export const buildProgram = async (variant: Variant | null = null): Promise<void> => {
@@ -88,7 +90,7 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
     plugins: [requireBuiltins, ...variant?.plugins ?? []],
     // Optional native speed-ups of `ws`, which works without them.
     external: ["bufferutil", "utf-8-validate"],
-    define: { "process.env.COLUMBA_VERSION": JSON.stringify(version) },
+    define: { "process.env.COLUMBA_VERSION": JSON.stringify(variant?.version ?? version) },
     banner: { js: `#!/usr/bin/env node\n${await guard()}\n${requireLine}` }
   })
   copyEmbeddedDatabase(directory)

@@ -45,7 +45,7 @@ export interface ClusterRig {
   readonly devices: ReadonlyArray<string>
   /** Returns when every device has a socket. */
   readonly online: Effect.Effect<void>
-  /** Returns when every node runs a share of the devices. */
+  /** Returns when every node that runs has a share of the devices. */
   readonly shared: Effect.Effect<void>
   /** The rules by which each device changed its state, in the order of the log. */
   readonly rules: Effect.Effect<ReadonlyMap<string, ReadonlyArray<string>>>
@@ -85,19 +85,28 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly lastDatabaseUrl?: string
   /** Seconds by which the last node's wall clock is ahead of the others'. */
   readonly lastClockAhead?: number
+  /** The `main.js` of each node, if another than the one just built. */
+  readonly programs?: ReadonlyArray<string | undefined>
+  /** Nodes that are started by the test. */
+  readonly idle?: number
 }): Effect.fn.Return<ClusterRig, never, Scope.Scope> {
   const { databaseUrl, rabbitUrl, seed } = options
   const { core: simulator, url } = yield* Effect.orDie(startSimulator({ seed, auth }))
   simulator.addDevices(options.devices, "slot-")
   const sockets = watchSockets([...simulator.devices.values()])
   const recorder = yield* Recorder.make(rabbitUrl, yield* freshDirectory)
-  const makeNode = Effect.fnUntraced(function*(nodeDatabaseUrl: string, clockAhead = 0) {
+  const makeNode = Effect.fnUntraced(function*(
+    nodeDatabaseUrl: string,
+    program: string | undefined,
+    clockAhead: number
+  ) {
     const port = yield* freePort
     const directory = yield* freshDirectory
     const clockFile = join(directory, "clock")
     writeFileSync(clockFile, String(clockAhead))
     const node = yield* ColumbaProcess.make({
       directory,
+      program,
       env: {
         NODE_OPTIONS: `--import=${clockShift}`,
         COLUMBA_FAULTS_CLOCK: clockFile,
@@ -115,11 +124,19 @@ export const make = Effect.fnUntraced(function*(options: {
     return { ...node, name: `127.0.0.1:${port}` }
   })
   const nodes: Array<ClusterNode> = []
-  for (let index = 1; index < options.nodes; index++) nodes.push(yield* makeNode(databaseUrl))
-  nodes.push(yield* makeNode(options.lastDatabaseUrl ?? databaseUrl, options.lastClockAhead))
+  for (let index = 0; index < options.nodes; index++) {
+    const program = options.programs?.[index]
+    nodes.push(
+      yield* index < options.nodes - 1
+        ? makeNode(databaseUrl, program, 0)
+        : makeNode(options.lastDatabaseUrl ?? databaseUrl, program, options.lastClockAhead ?? 0)
+    )
+  }
   const [first] = nodes as [ClusterNode]
   yield* first.start
-  yield* Effect.forEach(nodes.slice(1), ({ start }) => start, { concurrency: "unbounded" })
+  yield* Effect.forEach(nodes.slice(1, nodes.length - (options.idle ?? 0)), ({ start }) => start, {
+    concurrency: "unbounded"
+  })
   const upstreamOf = yield* addDevices(first, options.devices)
   const witness = makeWitness()
 
@@ -163,7 +180,7 @@ export const make = Effect.fnUntraced(function*(options: {
     shared: until(
       "every node runs a share of the devices",
       Effect.map(spread, (counts) =>
-        counts.every((count) => count !== null && count >= options.devices / 10) &&
+        counts.every((count) => count === null || count >= options.devices / 10) &&
         counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === options.devices)
     ),
     rules: Effect.map(readLog(databaseUrl), (rows) => {
