@@ -43,6 +43,8 @@ export interface ClusterRig {
   readonly sockets: SocketWitness
   /** Our ids of the devices. */
   readonly devices: ReadonlyArray<string>
+  /** The gateway's name of each. */
+  readonly upstreamOf: ReadonlyMap<string, string>
   /** Returns when every device has a socket. */
   readonly online: Effect.Effect<void>
   /** Returns when every node that runs has a share of the devices. */
@@ -87,6 +89,8 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly lastClockAhead?: number
   /** The `main.js` of each node, if another than the one just built. */
   readonly programs?: ReadonlyArray<string | undefined>
+  /** Beside what every node needs. */
+  readonly env?: Readonly<Record<string, string>>
   /** Nodes that are started by the test. */
   readonly idle?: number
 }): Effect.fn.Return<ClusterRig, never, Scope.Scope> {
@@ -118,7 +122,8 @@ export const make = Effect.fnUntraced(function*(options: {
         COLUMBA_SECRET_KEY: secretKey,
         COLUMBA_CLUSTER: "on",
         COLUMBA_NODE_PORT: String(port),
-        COLUMBA_CLUSTER_LEASE: options.lease
+        COLUMBA_CLUSTER_LEASE: options.lease,
+        ...options.env
       }
     })
     return { ...node, name: `127.0.0.1:${port}` }
@@ -175,6 +180,7 @@ export const make = Effect.fnUntraced(function*(options: {
     simulator,
     sockets,
     devices: [...upstreamOf.keys()],
+    upstreamOf,
     online,
     spread,
     shared: until(
