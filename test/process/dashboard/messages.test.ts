@@ -216,10 +216,10 @@ describe("a message to send", () => {
         await page.getByLabel("Text", { exact: true }).fill("Your table is ready.")
         const send = page.getByRole("button", { name: "Send", exact: true })
         await send.click()
-        await page.getByText("The server could not be reached.").waitFor()
+        await page.locator("form.send").getByText("The server could not be reached.").waitFor()
         await again.promise
         await send.click()
-        await page.getByText("It is stored, and on its way.").waitFor()
+        await page.locator("form.send").getByText("It is stored, and on its way.").waitFor()
         await page.locator(".message.out", { hasText: "Your table is ready." }).waitFor()
         // The next one is another message, though it says the same.
         await page.getByLabel("Text", { exact: true }).fill("Your table is ready.")
