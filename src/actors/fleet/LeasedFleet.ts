@@ -12,6 +12,7 @@ import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
 import { FleetLease } from "../../services/FleetLease.ts"
 import type { LeaseTaken, LeaseUse } from "../../services/FleetLease.ts"
 import { Readiness } from "../../services/Readiness.ts"
+import { leased, Placement } from "./Placement.ts"
 
 export interface LeasedFleetOptions<E, R> {
   /** The lease is given back with it, and not before the fleet has stopped. */
@@ -52,7 +53,8 @@ export const make = (): LeasedFleet => {
     const { acquire } = yield* FleetLease
     const lease = yield* Scope.provide(acquire(options.use), options.leaseScope)
     const running = yield* Scope.fork(yield* Effect.scope)
-    yield* Scope.provide(build(options.layer), running)
+    // In a cluster each node has a placement of its own.
+    yield* Scope.provide(build(Layer.provide(options.layer, Layer.succeed(Placement, leased))), running)
     const stop = Effect.fnUntraced(function*(taken: LeaseTaken) {
       current = noFleet
       const readiness = yield* Effect.serviceOption(Readiness)

@@ -17,7 +17,10 @@ export interface LostDevices {
   readonly refused: (id: DeviceId) => void
   /** Looks up who owns the devices that were refused since the last call. */
   readonly settle: Effect.Effect<void, StorageUnavailable>
-  /** Claimed by another process since. Claiming it back would begin a fight; a new fleet may. */
+  /**
+   * Claimed by another process since: claiming it back at once would begin a fight. Or refused since the last `settle`: by whose
+   * claim is not known yet.
+   */
   readonly has: (id: DeviceId) => boolean
   readonly count: () => number
   /** The device may be claimed again: it has come or gone by the placement. */
@@ -69,7 +72,7 @@ export const make = Effect.fnUntraced(function*(
   return {
     refused: (id) => void refused.add(id),
     settle: Effect.suspend(() => Effect.forEach([...refused], settleOne, { concurrency: ownersAtOnce, discard: true })),
-    has: (id) => lost.has(id),
+    has: (id) => lost.has(id) || refused.has(id),
     count: () => lost.size,
     forget: (id) => void lost.delete(id),
     forgetAll: (until) => {

@@ -2,8 +2,7 @@
  * Which devices the fleet of this process runs. Alone it runs all; in a cluster those of the shards that this node holds,
  * each from the moment in which its entity is there until that closes.
  */
-import { Context, Effect } from "effect"
-import type { Duration } from "effect"
+import { Context, Duration, Effect } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
 
 export interface Placement {
@@ -20,6 +19,11 @@ export interface Placement {
   readonly reclaimAfter: Duration.Duration | null
 }
 
+const everywhere: Placement = { owns: () => true, holds: () => true, enter: () => Effect.void, reclaimAfter: null }
+
+/** All devices, for a process that has the fleet's lease alone: one that has lost it learns of that within seconds, and stops. */
+export const leased: Placement = { ...everywhere, reclaimAfter: Duration.minutes(1) }
+
 export const Placement = Context.Reference<Placement>("columba/actors/fleet/Placement", {
-  defaultValue: () => ({ owns: () => true, holds: () => true, enter: () => Effect.void, reclaimAfter: null })
+  defaultValue: () => everywhere
 })
