@@ -5,7 +5,7 @@
  */
 import { Duration, Effect } from "effect"
 import type { EventDraft, LoggedEvent } from "../../domain/Event.ts"
-import type { MessageData } from "../../domain/EventData.ts"
+import type { DeviceStateData, MessageData } from "../../domain/EventData.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import type { Appended, EventLog } from "../../services/EventLog.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
@@ -80,11 +80,11 @@ export const make = (
   const arrival = Duration.toMillis(gateway.capabilities.liveEvents === "webhook" ? webhookTries : deafArrival)
   let proofs = 0
 
-  /** When the newest events of the device that came live were recorded, newest first. */
-  const readLive = (cell: DeviceCell): Effect.Effect<ReadonlyArray<number>> =>
+  /** The newest events of the device that came live. */
+  const readLive = (cell: DeviceCell): Effect.Effect<ReadonlyArray<Came>> =>
     log.latest({ device: cell.device.id, limit: latestMax }).pipe(
       Effect.map(listLive),
-      Effect.orElseSucceed((): ReadonlyArray<number> => [])
+      Effect.orElseSucceed((): ReadonlyArray<Came> => [])
     )
 
   /**
@@ -99,9 +99,9 @@ export const make = (
     reception.suspects = suspects.slice(0, suspectsMax)
     onSuspects(cell)
     const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
-    const last = (yield* readLive(cell)).find((at) => at <= oldest)
+    const last = findLast((yield* readLive(cell)).map(({ notBefore }) => notBefore), oldest)
     const detail = "messages of that time were in the gateway's history and had not come"
-    const from = Math.max(reception.floor, (last ?? since) - transitMax)
+    const from = Math.max(reception.floor, Math.max(last ?? since, since) - transitMax)
     if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
     // Reception was lost while the log was read, and that gap may begin too late.
     const id = makeGapId(cell.host.clock.currentTimeMillisUnsafe())
@@ -171,19 +171,21 @@ export const make = (
         Effect.orElseSucceed(() => [])
       )
       const live = listLive(events)
+      const proofs = [...live.map(({ notBefore }) => notBefore), ...listOnline(events)]
       const unclosed = reception.gaps.gaps
       const gaps = [...written, ...unclosed]
       // What was found of a gap when it was closed is in it: what is found later was not on its way then.
       const isNamed = (at: number) => Reading.isNamed(unclosed, at, skew) || Reading.isNamed(written, at, 0)
       const since = events.length === latestMax
         ? Number.NEGATIVE_INFINITY
-        : Math.min(...live, ...gaps.map(({ openedAt }) => openedAt))
+        : Math.min(...live.map(({ recordedAt }) => recordedAt), ...gaps.map(({ openedAt }) => openedAt))
       const left = reception.unchecked ? listRead(events).filter((at) => at >= since) : []
       const missed = [...odd, ...left].filter((at) => at >= reception.floor && !isNamed(at))
       return groupByLive(missed.toSorted((one, other) => one - other), live).map(({ first, last }) => {
-        const from = live.find((at) => at <= first) ?? first
+        // Of a device that was added a moment ago nothing may ever have come.
+        const from = findLast(proofs, first) ?? first
         const next = Math.min(...gaps.map(({ openedAt }) => openedAt).filter((at) => at > last), time.now())
-        const to = live.findLast((at) => at > last + transitMax) ?? next
+        const to = live.findLast(({ notBefore }) => notBefore > last + transitMax)?.recordedAt ?? next
         return { from: Math.max(reception.floor, from - transitMax), to: Math.min(to, next) }
       })
     }),
@@ -196,9 +198,33 @@ export const make = (
   }
 }
 
-/** When those that came live were recorded, in their order. */
-const listLive = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
-  events.filter(({ via }) => via === "live" || via === "webhook").map(({ recordedAt }) => readTime(recordedAt))
+/**
+ * An event that came live. When it was received lies between the time that it has from WhatsApp and that of its record: while
+ * the database is away, the latter is minutes later.
+ */
+interface Came {
+  readonly notBefore: number
+  readonly recordedAt: number
+}
+
+/** Those that came live, in their order. */
+const listLive = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<Came> =>
+  events.filter(({ via }) => via === "live" || via === "webhook").map((event) => {
+    const recordedAt = readTime(event.recordedAt)
+    return { recordedAt, notBefore: Math.min(recordedAt, readTime(event.occurredAt)) }
+  })
+
+/** The latest of these times that is not after `at`. */
+const findLast = (times: ReadonlyArray<number>, at: number): number | undefined => {
+  const before = times.filter((time) => time <= at)
+  return before.length === 0 ? undefined : before.reduce((latest, time) => Math.max(latest, time))
+}
+
+/** When the device came online. */
+const listOnline = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
+  events.filter(({ data, kind }) =>
+    kind === "device.state" && (JSON.parse(data) as DeviceStateData).state._tag === "Online"
+  ).map(({ recordedAt }) => readTime(recordedAt))
 
 /** When those messages of other accounts were sent that a history brought. */
 const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
@@ -209,12 +235,12 @@ const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
 /** Times in order, together as long as nothing came live between them. */
 const groupByLive = (
   times: ReadonlyArray<number>,
-  live: ReadonlyArray<number>
+  live: ReadonlyArray<Came>
 ): ReadonlyArray<{ readonly first: number; readonly last: number }> => {
   const groups: Array<{ first: number; last: number }> = []
   for (const at of times) {
     const group = groups.at(-1)
-    if (group === undefined || live.some((came) => came > group.last + transitMax && came < at)) {
+    if (group === undefined || live.some(({ notBefore }) => notBefore > group.last + transitMax && notBefore < at)) {
       groups.push({ first: at, last: at })
     } else group.last = at
   }
