@@ -5,6 +5,7 @@
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"
+import { Condition } from "./Condition.ts"
 import { monotonicMillis } from "./monotonic.ts"
 import { WebhookRefusals } from "./WebhookRefusals.ts"
 
@@ -12,6 +13,7 @@ import { WebhookRefusals } from "./WebhookRefusals.ts"
 const quietTime = Duration.seconds(5)
 const reportMax = Duration.minutes(1)
 
+/** How often it looks while anything is remembered; else nothing runs. */
 const interval = Duration.seconds(1)
 
 interface Interval {
@@ -44,14 +46,25 @@ export const make: Effect.Effect<RefusalReport, never, WebhookRefusals | Scope.S
     // The database may still be away; what is remembered stays.
     Effect.catch(() => Effect.void)
   )
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(interval), report)))
+  const noted = new Condition()
+  yield* Effect.forkScoped(
+    noted.waitUntil(() => intervals.size > 0).pipe(
+      Effect.andThen(Effect.sleep(interval)),
+      Effect.andThen(report),
+      Effect.forever
+    )
+  )
 
   return {
     note: (device) => {
       const now = monotonicMillis(clock)
       const known = intervals.get(device)
-      if (known === undefined) intervals.set(device, { first: now, last: now })
-      else known.last = now
+      if (known !== undefined) {
+        known.last = now
+        return
+      }
+      intervals.set(device, { first: now, last: now })
+      noted.changed()
     }
   }
 })

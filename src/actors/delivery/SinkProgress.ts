@@ -166,9 +166,14 @@ export class SinkProgress {
     this.#head = Math.max(this.#head, seq)
   }
 
-  measured(head: number): Effect.Effect<void> {
+  readonly measured = (head: number): Effect.Effect<void> => {
     this.#head = head
     return Metric.update(this.#lag, this.view.lag)
+  }
+
+  /** All that it has seen of the log is confirmed, and it waits for more: what comes it will see. */
+  get caughtUp(): boolean {
+    return this.#state === "running" && this.#failure === null && this.confirmed >= this.#head
   }
 
   /** Sends nothing more and waits for the confirms of what is in flight. */

@@ -34,7 +34,7 @@ const retryDelays = Schedule.min([
   Schedule.spaced("5 seconds")
 ]).pipe(Schedule.jittered)
 
-/** How often the distance to the end of the log is measured: one small query. */
+/** How often the distance to the end of the log is measured: one small query, where a relay is behind. */
 const lagInterval = Duration.seconds(2)
 
 /**
@@ -102,8 +102,9 @@ export const make = Effect.fnUntraced(function*(
     Effect.ensuring(progress.stopped)
   )
 
-  const measure = log.bounds.pipe(
-    Effect.flatMap(({ head }) => progress.measured(head)),
+  const readHead = Effect.map(log.bounds, ({ head }) => head)
+  const measure = Effect.suspend(() => progress.caughtUp ? Effect.succeed(progress.confirmed) : readHead).pipe(
+    Effect.flatMap(progress.measured),
     Effect.ignore,
     Effect.andThen(Effect.sleep(lagInterval)),
     Effect.forever
