@@ -53,7 +53,7 @@ export class SimulatedBroker {
   /** It reads nothing and says nothing. */
   stalledUntil = 0
   #consuming = false
-  #connection: Connection | null = null
+  readonly #connections = new Map<Machine, Connection>()
   readonly #time: VirtualTime
   readonly #random: Seeded
   readonly #trace: Trace
@@ -77,14 +77,18 @@ export class SimulatedBroker {
   /** The connection is lost, and no other can be made for a time. */
   cut(downFor: number): void {
     this.downUntil = Math.max(this.downUntil, this.#time.now + downFor)
-    this.#connection?.lose()
+    for (const connection of [...this.#connections.values()]) connection.lose()
+  }
+
+  /** It ends the connection of a process that does not answer. */
+  giveUp(machine: Machine): void {
+    this.#connections.get(machine)?.lose()
   }
 
   /** Its process is gone. What it sent may still arrive. */
   forgetMachine(machine: Machine): void {
-    if (this.#connection?.machine !== machine) return
-    this.#connection.abandon()
-    this.#connection = null
+    this.#connections.get(machine)?.abandon()
+    this.#connections.delete(machine)
   }
 
   /** What one process has of it. */
@@ -99,10 +103,10 @@ export class SimulatedBroker {
         return
       }
       const connection: Connection = new Connection(this, machine, () => {
-        if (this.#connection === connection) this.#connection = null
+        this.#connections.delete(machine)
         this.#time.after(200 + this.delay(), open)
       })
-      this.#connection = connection
+      this.#connections.set(machine, connection)
       machine.post(() => {
         const woken = [...waiters]
         waiters.clear()
@@ -113,7 +117,8 @@ export class SimulatedBroker {
     const isBlocked = () => this.#time.now < this.blockedUntil
     const usable = Effect.callback<ChannelModel>((resume) => {
       const wake = (connection: ChannelModel) => resume(Effect.succeed(connection))
-      if (this.#connection !== null && !isBlocked()) return wake(this.#connection.model)
+      const connection = this.#connections.get(machine)
+      if (connection !== undefined && !isBlocked()) return wake(connection.model)
       waiters.add(wake)
       return Effect.sync(() => waiters.delete(wake))
     })

@@ -3,20 +3,28 @@
  * arrive, be done and not be answered, be answered late, or be done after its client has given up; the server may be away
  * or crash. What was answered as done is kept.
  *
- * A process has its own clients of it (`connect`). A statement that was on its way when the process died may still be done.
+ * A process has its own clients of it (`databaseClients.ts`). A statement that was on its way when the process died may
+ * still be done.
  */
-import { Cause, Context, Effect, Exit, Layer, PubSub, Queue, Scope, Stream } from "effect"
+import { Cause, Effect, Exit, Layer, PubSub, Scope } from "effect"
+import type { Context } from "effect"
 import { StorageUnavailable } from "../../src/domain/DeviceErrors.ts"
+import type { LoggedEvent } from "../../src/domain/Event.ts"
+import type { Gap } from "../../src/domain/Gap.ts"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { MemoryDatabase, MemoryTables } from "../../src/layers/memory/MemoryDatabase.ts"
 import * as MemoryGapRepository from "../../src/layers/memory/MemoryGapRepository.ts"
 import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
 import * as MemoryRepositories from "../../src/layers/memory/MemoryRepositories.ts"
 import * as MemoryWebhookRefusals from "../../src/layers/memory/MemoryWebhookRefusals.ts"
-import { LogStore } from "../../src/log/LogStore.ts"
-import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
-import { GapRepository } from "../../src/services/GapRepository.ts"
-import { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
+import * as MemorySendRepository from "../../src/layers/memory/MemorySendRepository.ts"
+import * as MemorySubscriptionRepository from "../../src/layers/memory/MemorySubscriptionRepository.ts"
+import type { LogStore } from "../../src/log/LogStore.ts"
+import type { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import type { GapRepository } from "../../src/services/GapRepository.ts"
+import type { SendRepository } from "../../src/services/SendRepository.ts"
+import type { SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
+import type { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 import type { Trace } from "./Trace.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
@@ -30,7 +38,21 @@ export interface DatabaseFaults {
   readonly shared: boolean
 }
 
-type Stores = LogStore | DeviceRepository | GapRepository | WebhookRefusals
+export type Stores =
+  | LogStore
+  | DeviceRepository
+  | GapRepository
+  | WebhookRefusals
+  | SubscriptionRepository
+  | SendRepository
+
+/** What a process is told without asking. */
+export interface DatabaseListener {
+  readonly onCommit: (head: number) => void
+  readonly onDevices: (device: DeviceId | null) => void
+  readonly onRefusals: () => void
+  readonly onSubscriptions: () => void
+}
 
 /** A client waits this long for an answer: `silenceMax` and `answerMax` of the real one. */
 const silence = { least: 10_000, most: 15_000 }
@@ -38,13 +60,11 @@ const silence = { least: 10_000, most: 15_000 }
 /** How long after its client has given up a statement may still be done: what the network held back. */
 const afterwardsMax = 3000
 
-/** Signals of commits that wait; the newest says all. */
-const signalsMax = 16
-
 /** The tables as they were at one moment of the world. */
 export interface Snapshot {
   readonly at: number
   readonly tables: MemoryTables
+  readonly history: ReadonlyArray<LoggedEvent>
 }
 
 interface Statement {
@@ -64,9 +84,18 @@ export class SimulatedDatabase {
   readonly #trace: Trace
   readonly #stores: Context.Context<Stores>
   readonly #inFlight = new Set<Statement>()
-  #onCommit: (head: number) => void = () => {}
-  #onDevices: (device: DeviceId | null) => void = () => {}
-  #onRefusals: () => void = () => {}
+  readonly #listeners = new Map<Machine, DatabaseListener>()
+  /** All that the log has ever had, also what retention has deleted, without what a restored copy has undone. */
+  readonly history: Array<LoggedEvent> = []
+  #headBefore = 0
+  /** Ids of events that a restored copy has undone. */
+  readonly undone = new Set<string>()
+  /** Gaps that retention has deleted. */
+  readonly pastGaps = new Map<string, Gap>()
+  /** What retention has deleted and should not have. */
+  readonly forgotten: Array<string> = []
+  /** How often another server has taken over: what was on its way to the one before is not done. */
+  #server = 1
 
   constructor(time: VirtualTime, random: Seeded, trace: Trace, faults: DatabaseFaults) {
     this.#time = time
@@ -81,7 +110,9 @@ export class SimulatedDatabase {
       MemoryLogStore.layer,
       MemoryRepositories.layerDevices,
       MemoryGapRepository.layer,
-      MemoryWebhookRefusals.layer
+      MemoryWebhookRefusals.layer,
+      MemorySubscriptionRepository.layer,
+      MemorySendRepository.layer
     ).pipe(Layer.provide(database))
     this.#stores = Effect.runSync(Layer.buildWithScope(Layer.fresh(stores), Scope.makeUnsafe()))
   }
@@ -89,11 +120,6 @@ export class SimulatedDatabase {
   /** The stores themselves, for the world: what it asks is answered at once. */
   get direct(): Context.Context<Stores> {
     return this.#stores
-  }
-
-  /** The row of this device has changed, by somebody else than the process. */
-  announce(device: DeviceId | null): void {
-    this.#onDevices(device)
   }
 
   /** All connections are lost, and none can be made for a time. */
@@ -106,7 +132,7 @@ export class SimulatedDatabase {
   snapshot(): Snapshot {
     const tables = new MemoryTables()
     copyTables(this.tables, tables)
-    return { at: this.#time.now, tables }
+    return { at: this.#time.now, tables, history: [...this.history] }
   }
 
   /** An older copy takes the place of the database. */
@@ -114,96 +140,75 @@ export class SimulatedDatabase {
     copyTables(tables, this.tables)
   }
 
-  /** The clients of one process, whose fiber this is. */
-  readonly connect = Effect.fnUntraced(function*(this: SimulatedDatabase, machine: Machine) {
-    const log = Context.get(this.#stores, LogStore)
-    const devices = Context.get(this.#stores, DeviceRepository)
-    const gaps = Context.get(this.#stores, GapRepository)
-    const refusals = Context.get(this.#stores, WebhookRefusals)
-    const ask = <A, E>(name: string, statement: Effect.Effect<A, E>, lateToo = false) =>
-      this.#ask(machine, name, statement, lateToo)
+  /** Its server is lost, and after a time another one is there that has an older copy. */
+  fallBack(snapshot: Snapshot, downFor: number): void {
+    this.crash(downFor)
+    this.#server++
+    this.restore(snapshot)
+    const { head } = this.tables
+    this.#headBefore = head
+    for (const { id } of this.history) this.undone.add(id)
+    this.history.splice(0, Number.POSITIVE_INFINITY, ...snapshot.history)
+    for (const { id } of this.history) this.undone.delete(id)
+    this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
+  }
 
-    const write: LogStore["Service"]["write"] = (batch) =>
-      ask(
-        `write ${batch.groups.length} groups, ${batch.moves.length} moves`,
-        Effect.tap(log.write(batch), ({ head }) => Effect.sync(() => this.#onCommit(head))),
-        true
-      )
-    const commits = yield* Queue.sliding<number | null>(signalsMax)
-    const changed = yield* Queue.sliding<DeviceId | null>(signalsMax)
-    const refused = yield* Queue.sliding<void>(1)
-    this.#onCommit = (head) => {
-      machine.postAfter(this.#delay(), () => Queue.offerUnsafe(commits, head))
-    }
-    this.#onDevices = (device) => {
-      machine.postAfter(this.#delay(), () => Queue.offerUnsafe(changed, device))
-    }
-    this.#onRefusals = () => {
-      machine.postAfter(this.#delay(), () => Queue.offerUnsafe(refused, undefined))
-    }
+  /** The signals of commits and changes that a process hears from now on. */
+  listen(machine: Machine, listener: DatabaseListener): void {
+    this.#listeners.set(machine, listener)
+  }
 
-    return Context.make(
-      LogStore,
-      LogStore.of({
-        write,
-        read: (options) => ask(`read after ${options.after}`, log.read(options)),
-        latest: (options) => ask("latest", log.latest(options)),
-        bounds: ask("bounds", log.bounds),
-        cursorEpoch: (sink) => ask(`epoch of ${sink}`, log.cursorEpoch(sink)),
-        claimCursor: (sink, known, start) => ask(`claim cursor ${sink}`, log.claimCursor(sink, known, start), true),
-        cursors: ask("cursors", log.cursors),
-        deleteOlderThan: (keep, options) => ask("delete", log.deleteOlderThan(keep, options)),
-        mergeIdentities: ask("merge identities", log.mergeIdentities),
-        erase: (device, chat) => ask("erase", log.erase(device, chat)),
-        commits: Stream.fromQueue(commits),
-        shared: this.faults.shared
-      })
-    ).pipe(
-      Context.add(
-        DeviceRepository,
-        DeviceRepository.of({
-          ...devices,
-          claim: (owner, ids) => ask("claim", devices.claim(owner, ids)),
-          recorded: (ids, transitionsMax) => ask("recorded", devices.recorded(ids, transitionsMax)),
-          findSlots: (gateway, names) => ask("find slots", devices.findSlots(gateway, names)),
-          desired: (ids) => ask("desired", devices.desired(ids)),
-          changes: Stream.concat(Stream.make(null), Stream.fromQueue(changed))
-        })
-      ),
-      Context.add(
-        GapRepository,
-        GapRepository.of({
-          ...gaps,
-          openOf: (devices) => ask("open gaps", gaps.openOf(devices)),
-          watermarks: (devices) => ask("watermarks", gaps.watermarks(devices)),
-          heartbeat: (owner) => ask("heartbeat", gaps.heartbeat(owner)),
-          countOpen: ask("count gaps", gaps.countOpen),
-          now: ask("clock", gaps.now)
-        })
-      ),
-      Context.add(
-        WebhookRefusals,
-        WebhookRefusals.of({
-          report: (some) =>
-            ask("report refusals", Effect.tap(refusals.report(some), () => Effect.sync(() => this.#onRefusals()))),
-          list: ask("refusals", refusals.list),
-          remove: (some) => ask("remove refusals", refusals.remove(some)),
-          changes: Stream.concat(Stream.make(undefined), Stream.fromQueue(refused))
-        })
-      )
-    )
-  })
+  /** A process is gone, and its connections with it. */
+  forgetMachine(machine: Machine): void {
+    this.#listeners.delete(machine)
+  }
+
+  /** Something has changed that processes are told of. */
+  tell(signal: (listener: DatabaseListener) => void): void {
+    for (const [machine, listener] of this.#listeners) machine.postAfter(this.#delay(), () => signal(listener))
+  }
+
+  /** Written by a process: what is new joins the history of the log. */
+  written(): void {
+    const { events, head } = this.tables
+    const fresh = events.filter(({ seq }) => seq > this.#headBefore)
+    this.#headBefore = head
+    if (fresh.length > 0) this.history.splice(fresh[0]!.seq - 1, Number.POSITIVE_INFINITY, ...fresh)
+    this.tell(({ onCommit }) => onCommit(head))
+  }
+
+  /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm. */
+  deleted(keepMillis: number, before: number): void {
+    const { cursors, oldest } = this.tables
+    const rows = [...cursors]
+    for (const { recordedAt, seq } of this.history.slice(before - 1, oldest - 1)) {
+      const age = this.#time.wall - Date.parse(recordedAt)
+      const waiting = rows.filter(([, row]) => row.seq < seq && (row.keep === null || age < row.keep))
+      const held = waiting.map(([sink]) => ` before ${sink} had it`).join()
+      if (age < keepMillis || held !== "") this.forgotten.push(`${seq} after ${Math.round(age / 1000)} s${held}`)
+    }
+  }
+
+  /** Retention has deleted gaps: of those there were before, none that was not accounted for long ago. */
+  gapsDeleted(keepMillis: number, before: ReadonlyMap<string, Gap>): void {
+    for (const [id, gap] of before) {
+      if (this.tables.gaps.has(id)) continue
+      this.pastGaps.set(id, gap)
+      const age = gap.closedAt === null ? 0 : this.#time.wall - Date.parse(gap.closedAt)
+      if (age < keepMillis) this.forgotten.push(`gap ${id} after ${Math.round(age / 1000)} s`)
+    }
+  }
 
   #delay(): number {
     return 0.1 + this.#random.next() ** 4 * this.faults.latencyMax
   }
 
   /** `lateToo`: it may be done although its client has given up. */
-  #ask<A, E>(
+  ask<A, E>(
     machine: Machine,
     name: string,
     statement: Effect.Effect<A, E>,
-    lateToo: boolean
+    lateToo = false
   ): Effect.Effect<A, E | StorageUnavailable> {
     return Effect.callback<A, E | StorageUnavailable>((resume) => {
       // What a dead process still asks reaches nobody.
@@ -212,6 +217,7 @@ export class SimulatedDatabase {
       const fail = () => answer(Exit.fail(StorageUnavailable.of(name)))
       const timers: Array<() => void> = []
       let done = false
+      const server = this.#server
       const handle: Statement = {
         cut: () => {
           this.#inFlight.delete(handle)
@@ -274,7 +280,9 @@ export class SimulatedDatabase {
             break
           case "done late":
             // Not cut with the connection: it is beyond the client.
-            this.#time.after(patience + this.#random.next() * afterwardsMax, perform)
+            this.#time.after(patience + this.#random.next() * afterwardsMax, () => {
+              if (this.#server === server) perform()
+            })
             giveUp(patience)
         }
       } else {
@@ -295,7 +303,8 @@ const copyTables = (from: MemoryTables, to: MemoryTables): void => {
     oldest: from.oldest,
     recordedAt: from.recordedAt,
     lastOrdinal: from.lastOrdinal,
-    logId: from.logId
+    logId: from.logId,
+    deletedAt: from.deletedAt
   })
   copyMap(from.places, to.places)
   copyMap(from.seqById, to.seqById)
@@ -308,6 +317,8 @@ const copyTables = (from: MemoryTables, to: MemoryTables): void => {
   copyMap(from.gaps, to.gaps)
   copyMap(from.watermarks, to.watermarks)
   copyMap(from.heartbeats, to.heartbeats)
+  copyMap(from.sends, to.sends)
+  copyMap(from.subscriptions, to.subscriptions)
 }
 
 const copyMap = <Key, Value>(from: ReadonlyMap<Key, Value>, to: Map<Key, Value>): void => {

@@ -53,7 +53,7 @@ export interface GatewayFaults {
   readonly latencyMax: number
 }
 
-/** The process that runs now: its fleet takes sessions, its front takes webhooks. */
+/** A process that runs now: its front takes webhooks. */
 export interface Front {
   readonly machine: Machine
   readonly take: (webhook: Omit<IncomingWebhook, "startedAt">, answered: (outcome: WebhookOutcome) => void) => void
@@ -71,6 +71,9 @@ const webhookTime = 30_000
 const storedWithin = 1500
 
 const signature = "x-signature"
+
+/** A message whose time is so much before its coming proves no deafness of now. */
+const lateAfter = 5000
 
 interface Address {
   readonly url: string
@@ -103,7 +106,8 @@ export class SimulatedGateway {
   ingressDownUntil = 0
   /** Until when a phone's events are only kept; by phone. */
   readonly mutedUntil = new Map<SimulatedPhone, number>()
-  front: Front | null = null
+  /** The processes that run now: each takes webhooks. */
+  fronts: () => ReadonlyArray<Front> = () => []
   readonly #addresses = new Map<UpstreamId, Address>()
   readonly #sessions = new Set<SimulatedSession>()
   readonly #links = new Set<SimulatedLink>()
@@ -152,6 +156,8 @@ export class SimulatedGateway {
     const sessions = [...this.#sessions].filter((session) => session.phone === phone && session.hears)
     const hearing = muted ? [] : sessions.filter((session) => !session.deaf)
     const live = this.shape.liveEvents === "session"
+    // By its time it is one of those that were heard long ago.
+    const isLate = this.#time.wall - fact.at > lateAfter
     const posts = !live || this.shape.posts
     const emission: Emission = {
       n: this.emitted.length + 1,
@@ -165,7 +171,8 @@ export class SimulatedGateway {
       sockets: live ? hearing.length : 1,
       at: this.#time.wall,
       silent: muted || (live && !posts && sessions.length > 0 && hearing.length === 0),
-      isTelling: () => this.shape.history && fact.kind === "message.received" && !phone.revoked.has(fact.waId)
+      isTelling: () =>
+        this.shape.history && fact.kind === "message.received" && !phone.revoked.has(fact.waId) && !isLate
     }
     this.emitted.push(emission)
     this.#trace.add(`${phone.upstreamId} emits ${fact.kind} ${fact.waId} to ${hearing.length}${muted ? ", muted" : ""}`)
@@ -197,8 +204,8 @@ export class SimulatedGateway {
     const address = this.#addresses.get(phone.upstreamId)
     const left = begun + webhookTime - this.#time.now
     const giveUp = () => {
-      // Also where a session has delivered it: then it is in the log.
-      emission.silent = true
+      // What a session was given is lost with that session, if at all, and then something broke.
+      emission.silent ||= emission.sockets === 0 || this.shape.liveEvents === "webhook"
       this.#trace.add(`${phone.upstreamId} gives up ${fact.waId}`)
     }
     if (address === undefined || left <= 0 || this.#time.now < this.downUntil) return giveUp()
@@ -212,9 +219,10 @@ export class SimulatedGateway {
       this.#time.after(wait, () => this.#post(outgoing, tries + 1))
     }
     const cancel = this.#time.after(Math.min(10_000, left), again)
-    const { front } = this
+    const fronts = this.fronts()
+    const front = fronts.length < 2 ? fronts[0] : this.#random.pick(fronts)
     this.#time.after(this.#delay(), () => {
-      if (front === null || !front.machine.alive || this.#time.now < this.ingressDownUntil) return again()
+      if (front === undefined || !front.machine.alive || this.#time.now < this.ingressDownUntil) return again()
       const body = Buffer.from(JSON.stringify({ slot: phone.upstreamId, fact } satisfies Post))
       const device = new URL(address.url).searchParams.get("device")
       front.take({ gateway: this.name, device, headers: { [signature]: address.secret }, body }, (outcome) => {
@@ -306,6 +314,14 @@ export class SimulatedGateway {
   forgetMachine(machine: Machine): void {
     for (const session of this.#sessions) if (session.machine === machine) session.close()
     for (const link of [...this.#links]) if (link.machine === machine) link.close()
+  }
+
+  /** It ends the connections of a process that does not answer. */
+  giveUp(machine: Machine): void {
+    for (const session of this.sessions()) {
+      if (session.machine === machine) session.lose({ class: "transport", code: "socket-closed", detail: "given up" })
+    }
+    for (const link of [...this.#links]) if (link.machine === machine) link.lose("given up")
   }
 
   loseLink(): void {

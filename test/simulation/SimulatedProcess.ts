@@ -2,25 +2,42 @@
  * One life of the program in a simulated world: the fleet with its actors, the log, the relay to the broker, the intake of
  * webhooks and a reader of the event stream, as the composition root puts them together, over the ports that fail.
  */
-import { Context, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
+import { Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
+import { ActorHosts } from "../../src/actors/fleet/ActorHosts.ts"
+import { DatabaseTime } from "../../src/actors/fleet/DatabaseTime.ts"
+import * as LeasedFleet from "../../src/actors/fleet/LeasedFleet.ts"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
+import type { HostedFleet } from "../../src/actors/fleet/LocalFleet.ts"
+import { Placement } from "../../src/actors/fleet/Placement.ts"
+import * as Retention from "../../src/actors/delivery/Retention.ts"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
-import type { DeviceStateTag } from "../../src/domain/DeviceState.ts"
+import * as WebhookDispatcher from "../../src/actors/delivery/webhooks/WebhookDispatcher.ts"
+import type { EventDraft } from "../../src/domain/Event.ts"
+import type { DeviceId } from "../../src/domain/Ids.ts"
+import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import * as RabbitSink from "../../src/layers/rabbitmq/RabbitSink.ts"
 import * as GroupCommit from "../../src/log/GroupCommit.ts"
-import { DeviceFleet } from "../../src/services/DeviceFleet.ts"
+import { DeviceFleet, noFleet } from "../../src/services/DeviceFleet.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
+import { FleetLease, LeaseTaken } from "../../src/services/FleetLease.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
+import type { SessionEvent } from "../../src/services/GatewayParts.ts"
 import { monotonicMillis } from "../../src/services/monotonic.ts"
 import { PublicAddress } from "../../src/services/PublicAddress.ts"
+import { SendRepository } from "../../src/services/SendRepository.ts"
 import { ServerIdentity } from "../../src/services/ServerIdentity.ts"
 import { SlotLookup } from "../../src/services/SlotLookup.ts"
 import { WebhookIngest } from "../../src/services/WebhookIngest.ts"
 import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
 import type { SimulatedBroker } from "./SimulatedBroker.ts"
+import { connect } from "./databaseClients.ts"
 import type { SimulatedDatabase } from "./SimulatedDatabase.ts"
+import { reach } from "./SimulatedEndpoint.ts"
+import type { SimulatedEndpoint } from "./SimulatedEndpoint.ts"
 import type { Front, SimulatedGateway } from "./SimulatedGateway.ts"
+import { lockExpiration, partsShard } from "./SimulatedShards.ts"
+import type { ShardHolder, SimulatedShards } from "./SimulatedShards.ts"
 import type { Streamed } from "../support/Ledger.ts"
 import type { Machine } from "./VirtualTime.ts"
 
@@ -28,31 +45,48 @@ export interface World {
   readonly database: SimulatedDatabase
   readonly broker: SimulatedBroker
   readonly gateways: ReadonlyArray<SimulatedGateway>
+  readonly endpoints: ReadonlyArray<SimulatedEndpoint>
   readonly settings: FleetSettings
-  /** What the reader of the stream has, who goes on where he was. */
-  readonly streamed: Array<Streamed>
+  /** How long events are kept, in milliseconds; null: for ever. */
+  readonly retention: number | null
+  /** What the reader of the stream has, who goes on where he was, and the number from which on he has all. */
+  readonly reading: { readonly streamed: Array<Streamed>; from: number }
+  /** Whether he is connected to this process. */
+  readonly isRead: (process: SimulatedProcess) => boolean
 }
 
 /** One key of the installation: 32 bytes. */
-const secretKey = Redacted.make(new Uint8Array(32).fill(7))
+export const secretKey = Redacted.make(new Uint8Array(32).fill(7))
 
 /** After this the supervisor of a process that is stopped in order kills it. */
 export const stopMax = 30_000
 
-export class SimulatedProcess implements Front {
+export class SimulatedProcess implements Front, ShardHolder {
   readonly machine: Machine
-  #counts: (() => Readonly<Record<DeviceStateTag, number>>) | null = null
+  readonly number: number
+  readonly owned = new Set<string>()
+  readonly #held = new Set<DeviceId>()
+  readonly #world: World
+  readonly #shards: SimulatedShards | null
+  /** Set once it has begun: what it does with what it gets of a cluster. */
+  #hosted: HostedFleet | null = null
+  #parts: { readonly run: Effect.Effect<void>; scope: Scope.Closeable | null } | null = null
   #take: WebhookIngest["Service"]["take"] | null = null
   readonly #scope = Scope.makeUnsafe()
+  readonly #leaseTaken = Deferred.makeUnsafe<never, LeaseTaken>()
 
-  constructor(world: World, machine: Machine, number: number) {
+  /** `shards`: those of the cluster whose node it is. */
+  constructor(world: World, machine: Machine, number: number, shards: SimulatedShards | null) {
     this.machine = machine
-    machine.run(Effect.orDie(this.#start(world, number)))
+    this.number = number
+    this.#world = world
+    this.#shards = shards
+    machine.run(Effect.orDie(this.#start()))
   }
 
-  /** How many of its devices are online; it may not have begun yet. */
-  get online(): number {
-    return this.#counts?.().Online ?? 0
+  /** It learns that another process runs its devices. */
+  loseLease(): void {
+    this.machine.run(Effect.asVoid(Deferred.fail(this.#leaseTaken, LeaseTaken.of("simulated"))))
   }
 
   readonly take: Front["take"] = (webhook, answered) => {
@@ -76,23 +110,79 @@ export class SimulatedProcess implements Front {
     this.machine.run(Effect.andThen(Scope.close(this.#scope, Exit.void), Effect.sync(stopped)))
   }
 
-  readonly #start = Effect.fnUntraced({ self: this }, function*(
-    this: SimulatedProcess,
-    world: World,
-    number: number
-  ) {
+  // A node of a cluster
+
+  gain(shard: string): void {
+    this.machine.post(() => {
+      this.owned.add(shard)
+      if (shard === partsShard) this.machine.run(this.#beginParts)
+      else this.#hosted?.look(null)
+    })
+  }
+
+  lose(shard: string, done: () => void): void {
+    this.machine.post(() => {
+      const { machine } = this
+      this.owned.delete(shard)
+      if (shard === partsShard) return machine.run(Effect.andThen(this.#endParts, Effect.sync(done)))
+      const id = shard as DeviceId
+      const leave = this.#held.delete(id) && this.#hosted !== null ? this.#hosted.leave(id) : Effect.void
+      machine.run(Effect.andThen(leave, Effect.sync(done)))
+    })
+  }
+
+  readonly #beginParts = Effect.suspend(() => {
+    const parts = this.#parts
+    if (parts === null || parts.scope !== null || !this.owned.has(partsShard)) return Effect.void
+    parts.scope = Scope.forkUnsafe(this.#scope)
+    return parts.run
+  })
+
+  readonly #endParts = Effect.suspend(() => {
+    const parts = this.#parts
+    if (parts === null || parts.scope === null) return Effect.void
+    const { scope } = parts
+    parts.scope = null
+    return Scope.close(scope, Exit.void)
+  })
+
+  /** What another node has heard of a device that runs here. */
+  hear(id: DeviceId, events: ReadonlyArray<SessionEvent>, repeats: ReadonlyArray<EventDraft>): void {
     const { machine } = this
+    machine.postAfter(1, () => {
+      if (this.#hosted !== null) machine.run(this.#hosted.fleet.heard(id, events, repeats))
+    })
+  }
+
+  readonly #placement: Placement = {
+    owns: (id) => this.owned.has(id),
+    holds: (id) => this.#held.has(id),
+    enter: (ids) =>
+      Effect.sync(() => {
+        for (const id of ids) {
+          if (!this.owned.has(id) || this.#held.has(id)) continue
+          this.#held.add(id)
+          this.#hosted?.entered(id)
+        }
+      }),
+    reclaimAfter: Duration.millis(lockExpiration)
+  }
+
+  readonly #start = Effect.fnUntraced({ self: this }, function*(this: SimulatedProcess) {
+    const { machine } = this
+    const world = this.#world
     const scope = this.#scope
-    const stores = yield* world.database.connect(machine)
+    const stores = yield* connect(world.database, machine)
     const build = <A, E, R>(layer: Layer.Layer<A, E, R>) => Layer.buildWithScope(Layer.fresh(layer), scope)
     const log = yield* Effect.provideContext(build(GroupCommit.layer), stores)
     const ground = Context.mergeAll(
-      stores,
+      Context.omit(SendRepository)(stores),
       log,
+      reach(world.endpoints, machine),
       Context.make(ServerIdentity, {
         version: "simulated",
         node: "simulated",
-        startedAt: `life ${number}`,
+        startedAt: `life ${this.number}`,
         roles: ["api", "devices"],
         database: "simulated",
         broker: "simulated"
@@ -100,7 +190,8 @@ export class SimulatedProcess implements Front {
       yield* build(
         Layer.mergeAll(
           GatewayDirectory.layerFixed(world.gateways.map((gateway) => gateway.open(machine))),
-          WebhookSecrets.layer([secretKey])
+          WebhookSecrets.layer([secretKey]),
+          AesSecretSeal.layer([secretKey])
         )
       )
     )
@@ -109,26 +200,101 @@ export class SimulatedProcess implements Front {
         Effect.provideService(FleetSettings, world.settings),
         Effect.provideService(PublicAddress, "http://columba.test")
       )
-    yield* Effect.forkIn(follow(Context.get(log, EventLog), world.streamed), scope)
-    const sink = yield* Effect.provideContext(Scope.provide(RabbitSink.make, scope), world.broker.connect(machine))
-    yield* Scope.provide(surroundings(SinkRelay.make(sink)), scope)
-    const fleet = yield* surroundings(build(LocalFleet.layer))
-    const counts = Context.get(fleet, DeviceFleet).counts
-    this.#counts = () => Effect.runSync(counts)
+    yield* Effect.forkIn(follow(Context.get(log, EventLog), world.reading, () => world.isRead(this)), scope)
+    const broker = world.broker.connect(machine)
+    const runParts = Effect.fnUntraced(function*(within: Scope.Scope) {
+      const sink = yield* Effect.provideContext(Scope.provide(RabbitSink.make, within), broker)
+      yield* Scope.provide(surroundings(SinkRelay.make(sink)), within)
+      if (world.endpoints.length > 0) {
+        yield* Effect.asVoid(Scope.provide(surroundings(WebhookDispatcher.make()), within))
+      }
+      if (world.retention !== null) {
+        yield* Scope.provide(Retention.make(Duration.millis(world.retention)), within).pipe(
+          Effect.provideContext(Context.merge(ground, stores))
+        )
+      }
+    })
+    const { fleet, run } = this.#shards === null ? this.#alone() : this.#asNode(this.#shards, runParts)
     const intake = yield* Effect.provideContext(
       build(Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
-      Context.merge(ground, fleet)
+      Context.add(ground, DeviceFleet, fleet)
     )
     this.#take = Context.get(intake, WebhookIngest).take
+    if (this.#shards === null) yield* runParts(scope)
+    yield* Scope.provide(surroundings(run), scope)
   })
+
+  /** It has all devices, for as long as it has the lease. */
+  #alone() {
+    const leased = LeasedFleet.make()
+    const run = leased.start({ leaseScope: this.#scope, use: "alone", layer: LocalFleet.layer }).pipe(
+      Effect.provideService(
+        FleetLease,
+        FleetLease.of({ acquire: () => Effect.succeed({ lost: Deferred.await(this.#leaseTaken) }) })
+      )
+    )
+    return { fleet: leased.fleet, run }
+  }
+
+  /** As `ClusterFleet` hosts it: the devices that this node gets, and what it hears of others goes to those who have them. */
+  #asNode(shards: SimulatedShards, runParts: (within: Scope.Scope) => Effect.Effect<void, unknown>) {
+    const local = () => this.#hosted?.fleet ?? noFleet
+    const fleet = DeviceFleet.of({
+      ...noFleet,
+      heard: (id, events, repeats = []) =>
+        Effect.suspend(() => {
+          if (this.#held.has(id)) return local().heard(id, events, repeats)
+          const owner = shards.ownerOf(id)
+          if (owner instanceof SimulatedProcess) owner.hear(id, events, repeats)
+          return Effect.void
+        }),
+      refused: (id) => Effect.suspend(() => local().refused(id))
+    })
+    const run = Effect.gen({ self: this }, function*() {
+      const hosts = yield* Layer.build(Layer.fresh(Layer.provideMerge(ActorHosts.layer, DatabaseTime.layer)))
+      const hosted = yield* LocalFleet.make.pipe(
+        Effect.provideService(Placement, this.#placement),
+        Effect.provideContext(hosts)
+      )
+      this.#hosted = hosted
+      yield* Effect.addFinalizer(() => hosted.close)
+      this.#parts = {
+        run: Effect.suspend(() => this.#parts?.scope ? Effect.orDie(runParts(this.#parts.scope)) : Effect.void),
+        scope: null
+      }
+      hosted.look(null)
+      yield* this.#beginParts
+    })
+    return { fleet, run }
+  }
 }
 
-/** A reader of the event stream who goes on after the last event that he has, and may be cut off at any event. */
-const follow = (log: EventLog["Service"], streamed: Array<Streamed>): Effect.Effect<void> =>
+/**
+ * A reader of the event stream who goes on after the last event that he has, and may be cut off at any event. Where the log
+ * went back, he reads again all that it keeps, in place of what he had.
+ */
+const follow = (log: EventLog["Service"], reading: World["reading"], isRead: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const last = streamed.at(-1)
+    if (!isRead()) return Effect.sleep("20 seconds")
+    const last = reading.streamed.at(-1)
     return Stream.runForEach(
-      log.follow({ after: last?.seq ?? 0, mark: last?.id }),
-      ({ events }) => Effect.sync(() => streamed.push(...events.map(({ id, seq }) => ({ id, seq }))))
+      log.follow({ after: last?.seq ?? reading.from - 1, mark: last?.id }),
+      ({ events }) =>
+        Effect.suspend(() => {
+          // He has gone to another process.
+          if (!isRead()) return Effect.fail("gone")
+          reading.streamed.push(...events.map(({ id, seq }) => ({ id, seq })))
+          return Effect.void
+        })
     )
-  }).pipe(Effect.ignoreCause, Effect.andThen(Effect.sleep("1 second")), Effect.forever)
+  }).pipe(
+    Effect.catchTag("LogReset", ({ oldest }) =>
+      Effect.sync(() => {
+        if (!isRead()) return
+        reading.from = Number(oldest)
+        reading.streamed.length = 0
+      })),
+    Effect.ignoreCause,
+    Effect.andThen(Effect.sleep("1 second")),
+    Effect.forever
+  )

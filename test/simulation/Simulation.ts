@@ -4,7 +4,11 @@
  */
 import { Context, Effect } from "effect"
 import type { Gap } from "../../src/domain/Gap.ts"
+import * as AesSecretSeal from "../../src/layers/secrets/AesSecretSeal.ts"
 import { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import { SecretSeal } from "../../src/services/SecretSeal.ts"
+import { SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
+import type { StoredSubscription } from "../../src/services/SubscriptionRepository.ts"
 import { seeded } from "../../src/simulator/Seeded.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
 import type { Streamed } from "../support/Ledger.ts"
@@ -16,9 +20,14 @@ import { seededStrikes } from "./strikes.ts"
 import { withSeededIds } from "./seededIds.ts"
 import { SimulatedBroker } from "./SimulatedBroker.ts"
 import { SimulatedDatabase } from "./SimulatedDatabase.ts"
+import type { Snapshot } from "./SimulatedDatabase.ts"
+import { SimulatedEndpoint } from "./SimulatedEndpoint.ts"
 import { SimulatedGateway } from "./SimulatedGateway.ts"
 import { SimulatedPhone } from "./SimulatedPhone.ts"
-import { SimulatedProcess, stopMax } from "./SimulatedProcess.ts"
+import { SimulatedNodes } from "./SimulatedNodes.ts"
+import { secretKey, SimulatedProcess } from "./SimulatedProcess.ts"
+import { partsShard } from "./SimulatedShards.ts"
+import type { SimulatedShards } from "./SimulatedShards.ts"
 import { Trace } from "./Trace.ts"
 import { Machine, VirtualTime } from "./VirtualTime.ts"
 
@@ -45,6 +54,10 @@ const hour = 3_600_000
 /** After the last fault everything must have come to rest within this time: some regular readings of every history. */
 const restMax = 4 * hour
 
+/** What the program says of the faults of these worlds, and calls an error because a person must know. */
+const expectedErrors =
+  /^(The fleet stops: another process|The log (went back|lacks what it had received): an older database|A subscription is disabled: its endpoint says)/
+
 /** What is looked at to see whether all is at rest. */
 const lookEvery = 30_000
 
@@ -59,12 +72,14 @@ export class Simulation {
   readonly database: SimulatedDatabase
   readonly broker: SimulatedBroker
   readonly gateways: ReadonlyArray<SimulatedGateway>
-  readonly streamed: Array<Streamed> = []
-  process: SimulatedProcess | null = null
+  readonly endpoints: ReadonlyArray<SimulatedEndpoint>
+  readonly reading = { streamed: new Array<Streamed>(), from: 1 }
+  readonly nodes: SimulatedNodes
   /** Words of errors that the program logged, and defects that ended it. */
   readonly errors: Array<string> = []
   readonly #options: SimulationOptions
-  #lives = 0
+  /** Numbers of the log after which the subscriptions that began later get events, by subscription. */
+  readonly #begun = new Map<SimulatedEndpoint, number>()
   #striking = true
   #happening = true
 
@@ -86,12 +101,35 @@ export class Simulation {
       const world = { time: this.time, random: seeded(`${seed}/gateway-${index}`), trace: this.trace }
       return new SimulatedGateway(`gateway-${index + 1}`, shape, some, world, plan.gateway)
     })
+    const ids = this.gateways.flatMap(({ phones }) => phones.map(({ deviceId }) => deviceId))
+    this.endpoints = plan.endpoints.map(({ devices, ...shape }, index) => {
+      const world = { time: this.time, random: seeded(`${seed}/endpoint-${index}`), trace: this.trace }
+      const asked = devices === null ? null : ids.slice(0, devices)
+      return new SimulatedEndpoint(index + 1, { ...shape, devices: asked }, world, plan.endpoint)
+    })
+    this.nodes = new SimulatedNodes({
+      count: plan.nodes,
+      shards: [...ids, partsShard],
+      start: (number, shards) => this.#start(number, shards),
+      forget: (machine) => {
+        for (const part of [this.database, this.broker, ...this.gateways]) part.forgetMachine(machine)
+      },
+      giveUp: (machine) => {
+        for (const part of [this.broker, ...this.gateways]) part.giveUp(machine)
+      }
+    }, { time: this.time, random: seeded(`${seed}/nodes`), trace: this.trace })
+    for (const gateway of this.gateways) gateway.fronts = () => this.nodes.running
   }
 
   async run(): Promise<Outcome> {
     const { time } = this
     await this.#insertDevices()
-    this.#live()
+    for (const endpoint of this.endpoints) {
+      // Some begin when there is a log already.
+      if (endpoint.shape.from === "beginning") this.#subscribe(endpoint)
+      else time.after(this.random.next() * hour / 2, () => this.#subscribe(endpoint))
+    }
+    this.nodes.begin()
     for (const gateway of this.gateways) for (const phone of gateway.phones) this.#chat(gateway, phone)
     for (const [strike, pause] of this.plan.pauses) this.#strike(strike, pause)
     const end = this.#options.hours * hour
@@ -110,9 +148,16 @@ export class Simulation {
     const unrest = rested ? [] : this.#unrest(quietSince)
     const judgement = judge({
       emitted: this.gateways.flatMap(({ emitted }) => emitted),
-      events: this.database.tables.events,
+      events: this.database.history,
+      undone: this.database.undone,
+      forgotten: this.database.forgotten,
+      subscribers: this.endpoints.map((endpoint) => ({
+        endpoint,
+        from: this.begunAfter(endpoint),
+        expired: this.#saysExpired(endpoint) ? this.database.tables.oldest - 1 : 0
+      })),
       delivered: this.broker.delivered,
-      streamed: this.streamed,
+      reading: this.reading,
       gaps: this.gaps(),
       phones: this.gateways.flatMap(({ phones, shape }) => phones.map((phone) => ({ phone, shape }))),
       unrest,
@@ -125,13 +170,33 @@ export class Simulation {
       digest: this.trace.digest,
       hours: time.now / hour,
       steps: time.steps,
-      lives: this.#lives,
+      lives: this.nodes.lives,
       judgement
     }
   }
 
+  /** Whether faults still strike. */
+  get striking(): boolean {
+    return this.#striking
+  }
+
+  /** The number after which a subscription gets events. */
+  begunAfter(endpoint: SimulatedEndpoint): number {
+    return this.#begun.get(endpoint) ?? 0
+  }
+
   gaps(): ReadonlyArray<Gap> {
-    return [...this.database.tables.gaps.values()]
+    const { pastGaps, tables } = this.database
+    return [...new Map([...pastGaps, ...tables.gaps]).values()]
+  }
+
+  subscriptions(): ReadonlyArray<StoredSubscription> {
+    return Effect.runSync(Effect.orDie(Context.get(this.database.direct, SubscriptionRepository).list))
+  }
+
+  /** Retention does not wait for what a device that is held back has yet to get; the subscription says that it is gone. */
+  #saysExpired({ id }: SimulatedEndpoint): boolean {
+    return this.subscriptions().some(({ subscription }) => subscription.id === id && subscription.health.expired > 0)
   }
 
   async #insertDevices(): Promise<void> {
@@ -143,55 +208,66 @@ export class Simulation {
     }
   }
 
+  /** The row of a subscription, as an operator makes it: an answer to him is not waited for. */
+  #subscribe(endpoint: SimulatedEndpoint): void {
+    const { head, subscriptions } = this.database.tables
+    if (subscriptions.has(endpoint.id)) return
+    const { shape: { devices, from, kinds, rateLimit }, id, secret, url } = endpoint
+    this.#begun.set(endpoint, from === "now" ? head : 0)
+    const sealed = Effect.runSync(
+      Effect.provide(
+        Effect.flatMap(SecretSeal, ({ seal }) => seal(secret, { owner: id, field: "secret" })),
+        AesSecretSeal.layer([secretKey])
+      )
+    )
+    this.operate(({ insert }) =>
+      insert({
+        id,
+        name: null,
+        url,
+        kinds,
+        devices,
+        headers: [],
+        rateLimit,
+        sealed: { secret: sealed, previousSecret: null, headers: null }
+      }, from)
+    )
+  }
+
+  /** An older copy of the database takes over. What is not in it somebody makes again: subscriptions of since. */
+  fallBack(snapshot: Snapshot, downFor: number): void {
+    const { database, endpoints, random, time } = this
+    const made = endpoints.filter(({ id }) => database.tables.subscriptions.has(id))
+    database.fallBack(snapshot, downFor)
+    for (const endpoint of made) time.after(random.next() * hour / 6, () => this.#subscribe(endpoint))
+  }
+
+  /** Somebody changes subscriptions, at the database itself; processes are told, unless the notice is lost. */
+  operate(change: (repository: SubscriptionRepository["Service"]) => Effect.Effect<unknown, unknown>): void {
+    Effect.runSync(Effect.ignore(change(Context.get(this.database.direct, SubscriptionRepository))))
+    if (this.random.chance(0.8)) this.database.tell(({ onSubscriptions }) => onSubscriptions())
+  }
+
   /** A life of the program begins. */
-  #live(): void {
-    const number = ++this.#lives
+  #start(number: number, shards: SimulatedShards | null): SimulatedProcess {
     const { show } = this.#options
     const machine = new Machine(this.time, {
       seed: `${this.plan.seed}/life-${number}`,
       wallError: 0,
       preempts: this.plan.preempts,
       onError: (message) => {
+        // It says so where another process has its devices, and that is as it should be.
+        if (expectedErrors.test(message)) return
         this.trace.add(`error: ${message}`)
         this.errors.push(message)
       },
-      onLog: show === undefined ? null : (level, message) => this.trace.note(`${level} ${message}`)
+      onLog: show === undefined ? null : (level, message) => this.trace.note(`${number} ${level} ${message}`)
     })
-    this.trace.add(`life ${number} begins`)
-    const { broker, database, gateways, streamed } = this
-    const { settings } = this.plan
-    this.process = new SimulatedProcess({ broker, database, gateways, settings, streamed }, machine, number)
-    for (const gateway of this.gateways) gateway.front = this.process
-  }
-
-  /** It dies within some steps, and another life begins after a time. */
-  kill(downFor: number): void {
-    const { process } = this
-    if (process === null) return
-    process.machine.kill(this.random.chance(0.5) ? 0 : this.random.between(1, 200), () => this.#died(process, downFor))
-  }
-
-  stop(downFor: number): void {
-    const { process } = this
-    if (process === null) return
-    const { machine } = process
-    this.trace.add("stops")
-    process.stop(() => machine.kill(0, () => this.#died(process, downFor)))
-    this.time.after(stopMax, () => machine.kill(0, () => this.#died(process, downFor)))
-  }
-
-  #died(process: SimulatedProcess, downFor: number): void {
-    if (this.process !== process) return
-    this.trace.add("dead")
-    this.process = null
-    for (const gateway of this.gateways) {
-      gateway.front = null
-      gateway.forgetMachine(process.machine)
-    }
-    this.broker.forgetMachine(process.machine)
-    this.time.after(downFor, () => {
-      if (this.process === null) this.#live()
-    })
+    const { broker, database, endpoints, gateways, reading } = this
+    const { retention, settings } = this.plan
+    const isRead = (process: SimulatedProcess) => this.nodes.reader === process
+    const world = { broker, database, endpoints, gateways, isRead, reading, retention, settings }
+    return new SimulatedProcess(world, machine, number, shards)
   }
 
   /** Between two moments of this kind. */
@@ -227,6 +303,12 @@ export class Simulation {
     broker.faults = { refusal: 0, confirmLost: 0, consumerCrash: 0, latencyMax: 3 }
     broker.downUntil = broker.blockedUntil = broker.stalledUntil = now
     for (const gateway of this.gateways) gateway.heal()
+    for (const endpoint of this.endpoints) {
+      endpoint.heal()
+      this.#subscribe(endpoint)
+      this.operate(({ enable }) => enable(endpoint.id))
+      this.operate(({ update }) => update(endpoint.id, { paused: false }))
+    }
   }
 
   /** What is not yet as it must be at the end. */
@@ -245,10 +327,15 @@ export class Simulation {
     for (const { cause, deviceId, status } of tables.gaps.values()) {
       if (status === "open") found.push(`a gap of ${deviceId} is open: ${cause}`)
     }
+    for (const { confirmed, subscription: { health, id, state } } of this.subscriptions()) {
+      if (state !== "active") found.push(`${id} is ${state}`)
+      if (confirmed !== tables.head) found.push(`the cursor of ${id} is at ${confirmed} of ${tables.head}`)
+      if (health.held.length > 0 || health.failing !== null) found.push(`${id} is failing: ${JSON.stringify(health)}`)
+    }
     const cursor = tables.cursors.get("rabbitmq")?.seq ?? 0
     if (cursor !== tables.head) found.push(`the broker's cursor is at ${cursor} of ${tables.head}`)
     if (this.broker.waiting > 0) found.push(`${this.broker.waiting} messages wait at the broker`)
-    const streamed = this.streamed.at(-1)?.seq ?? 0
+    const streamed = this.reading.streamed.at(-1)?.seq ?? 0
     if (streamed !== tables.head) found.push(`the reader of the stream is at ${streamed} of ${tables.head}`)
     return found
   }

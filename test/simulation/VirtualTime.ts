@@ -121,7 +121,7 @@ export class VirtualTime {
       } else {
         step = ready[at++]!
       }
-      if (step.machine === null || step.machine.takesStep()) step.run()
+      if (step.machine === null || step.machine.takesStep(step.run)) step.run()
       if (!this.#shuffles && at === ready.length) {
         ready.length = 0
         at = 0
@@ -184,6 +184,8 @@ export class Machine {
   readonly context: Context.Context<never>
   #state: "running" | "dying" | "dead" = "running"
   #stepsLeft = 0
+  /** What waits until it is thawed; null while it runs. */
+  #frozen: Array<() => void> | null = null
   readonly #bornAt: number
   readonly #onError: (message: string) => void
   #onDeath: () => void = () => {}
@@ -217,7 +219,23 @@ export class Machine {
 
   /** Something of the world reaches the machine: as a step of its own, and not at all once it is dead. */
   post(run: () => void): void {
-    if (this.alive) this.time.ready(this, run)
+    if (this.#frozen !== null) this.#frozen.push(run)
+    else if (this.alive) this.time.ready(this, run)
+  }
+
+  /** It stands still for a time, as a process that is paused does: what reaches it waits. Its clocks go on. */
+  freeze(millis: number): void {
+    if (this.#frozen !== null || this.#state !== "running") return
+    this.#frozen = []
+    this.time.after(millis, () => {
+      const waiting = this.#frozen ?? []
+      this.#frozen = null
+      for (const run of waiting) this.post(run)
+    })
+  }
+
+  get isFrozen(): boolean {
+    return this.#frozen !== null
   }
 
   /** The same after a time that the world measures. */
@@ -244,7 +262,12 @@ export class Machine {
     else this.time.after(50, () => this.#die())
   }
 
-  takesStep(): boolean {
+  /** `run` is taken now, unless the machine is dead or stands still. */
+  takesStep(run: () => void): boolean {
+    if (this.#frozen !== null) {
+      this.#frozen.push(run)
+      return false
+    }
     if (this.#state === "dying" && this.#stepsLeft-- <= 0) this.#die()
     return this.#state !== "dead"
   }

@@ -3,12 +3,15 @@
  * whether everything has come to rest.
  */
 import type { LoggedEvent } from "../../src/domain/Event.ts"
+import type { DeviceStateData } from "../../src/domain/EventData.ts"
 import type { Gap } from "../../src/domain/Gap.ts"
-import { check } from "../support/Checker.ts"
+import { auditKind } from "../../src/domain/EventKinds.ts"
+import { check, judgeReader } from "../support/Checker.ts"
 import type { Violation } from "../support/Checker.ts"
 import { checkGaps } from "../support/GapChecker.ts"
 import { toCommitted, toEmitted } from "../support/Ledger.ts"
 import type { Delivered, Streamed } from "../support/Ledger.ts"
+import type { SimulatedEndpoint } from "./SimulatedEndpoint.ts"
 import type { GatewayShape } from "./SimulatedGateway.ts"
 import { selectProvable } from "./silence.ts"
 import type { Emission } from "./silence.ts"
@@ -22,6 +25,10 @@ export type Charge =
   | "untrue"
   /** A message that the gateway's history keeps is not in the log. */
   | "unrecovered"
+  /** Committed and asked for by a subscription, and never taken by its endpoint. */
+  | "untaken"
+  /** Retention has deleted what it should not have. */
+  | "forgotten"
   /** The program did not come to rest by itself after the last fault. */
   | "stuck"
   /** The program logged an error, or ended by a defect. */
@@ -35,9 +42,21 @@ export interface Judgement {
 
 interface Evidence {
   readonly emitted: ReadonlyArray<Emission>
+  /** All that the log has had, also what retention has deleted. */
   readonly events: ReadonlyArray<LoggedEvent>
+  /** Ids of events that an older copy of the database has undone: whoever has got them cannot be blamed. */
+  readonly undone: ReadonlySet<string>
+  readonly forgotten: ReadonlyArray<string>
+  /** `from`: the number after which the subscription gets events. */
+  readonly subscribers: ReadonlyArray<{
+    readonly endpoint: SimulatedEndpoint
+    readonly from: number
+    /** Up to here retention has deleted events that the subscription says it has missed. */
+    readonly expired: number
+  }>
   readonly delivered: ReadonlyArray<Delivered>
-  readonly streamed: ReadonlyArray<Streamed>
+  /** What the reader of the stream has, from this number on. */
+  readonly reading: { readonly streamed: ReadonlyArray<Streamed>; readonly from: number }
   readonly gaps: ReadonlyArray<Gap>
   readonly phones: ReadonlyArray<{ readonly phone: SimulatedPhone; readonly shape: GatewayShape }>
   readonly unrest: ReadonlyArray<string>
@@ -48,25 +67,34 @@ interface Evidence {
 const examplesMax = 5
 
 export const judge = (evidence: Evidence): Judgement => {
-  const { delivered, emitted, errors, events, gaps, phones, streamed, unrest } = evidence
+  const { emitted, errors, events, forgotten, gaps, phones, reading, subscribers, undone, unrest } = evidence
   const upstreamOf = new Map<string, string>(phones.map(({ phone }) => [phone.deviceId, phone.upstreamId]))
   const committed = events.map((event) =>
     toCommitted({ ...event, device_id: event.deviceId, occurred_at: event.occurredAt })
   )
+  // Before it others were deleted, while he had to begin anew.
+  const streamed = [...committed.filter(({ seq }) => seq < reading.from), ...reading.streamed]
   const verdict = check({
     emitted: emitted.map(toEmitted),
     committed,
-    delivered,
+    delivered: evidence.delivered.filter(({ messageId }) => !undone.has(messageId)),
     streamed,
     upstreamOf,
     witnessed: streamed.map(({ id }) => id)
   })
   const revoked = new Set(phones.flatMap(({ phone }) => [...phone.revoked].map((id) => `${phone.upstreamId} ${id}`)))
+  // A device that never was online has nothing to be without: its ledger begins when that is recorded first.
+  const began = new Map<string, number>()
+  for (const { data, deviceId, kind, recordedAt } of events) {
+    const device = upstreamOf.get(deviceId) ?? ""
+    if (kind !== "device.state" || began.has(device)) continue
+    if ((JSON.parse(data) as DeviceStateData).state._tag === "Online") began.set(device, Date.parse(recordedAt))
+  }
   const ledger = checkGaps({
     // A revocation that nobody can know to be missing is not selected, and the history has not what it revoked all the same.
-    emitted: selectProvable(emitted, gaps, upstreamOf).map(toEmitted).map((entry) =>
-      revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry
-    ),
+    emitted: selectProvable(emitted, gaps, upstreamOf).filter(({ at, device }) =>
+      at >= (began.get(device) ?? Number.POSITIVE_INFINITY)
+    ).map(toEmitted).map((entry) => revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry),
     committed,
     gaps,
     upstreamOf
@@ -77,8 +105,21 @@ export const judge = (evidence: Evidence): Judgement => {
       ? phone.history.map(({ fact }) => `${phone.deviceId} ${fact.waId}`).filter((key) => !known.has(key))
       : []
   )
+  const readers = subscribers.map(({ endpoint, expired, from }) => {
+    const asked = committed.filter((row) => row.kind !== auditKind && endpoint.wants(row))
+    const taken = endpoint.taken.filter(({ messageId }) => !undone.has(messageId))
+    const { lost: _, ...found } = judgeReader(asked, taken, `${endpoint.id}: `)
+    const promised = asked.filter(({ seq }) => seq > Math.max(from, expired))
+    return { ...found, untaken: judgeReader(promised, taken, `${endpoint.id}: `).lost }
+  })
   const all: Readonly<Record<Charge, ReadonlyArray<string>>> = {
     ...verdict.violations,
+    unexpected: [...verdict.violations.unexpected, ...readers.flatMap((found) => found.unexpected)],
+    split: [...verdict.violations.split, ...readers.flatMap((found) => found.split)],
+    reordered: [...verdict.violations.reordered, ...readers.flatMap((found) => found.reordered)],
+    forged: subscribers.flatMap(({ endpoint }) => endpoint.forged),
+    untaken: readers.flatMap(({ untaken }) => untaken),
+    forgotten,
     unnamed: ledger.unnamed,
     untrue: ledger.untrue,
     unrecovered,
@@ -92,7 +133,13 @@ export const judge = (evidence: Evidence): Judgement => {
           [charge, found]
         ) => [charge, [...found.slice(0, examplesMax), ...(found.length > examplesMax ? [`… ${found.length}`] : [])]])
     ),
-    counts: { ...verdict.counts, missing: ledger.missing, gaps: gaps.length }
+    counts: {
+      ...verdict.counts,
+      taken: subscribers.reduce((sum, { endpoint }) => sum + endpoint.taken.length, 0),
+      undone: undone.size,
+      missing: ledger.missing,
+      gaps: gaps.length
+    }
   }
 }
 

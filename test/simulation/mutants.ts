@@ -75,6 +75,55 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [["const aliveUntil = row.aliveUntil ??\n", "const aliveUntil = null ??\n"]],
     condemned: ["unnamed"],
     isQuick: false
+  },
+  {
+    name: "cursor-before-taken",
+    title: "the cursor of a subscription passes events that its endpoint has not taken",
+    file: "src/actors/delivery/webhooks/DeliveryWindow.ts",
+    changes: [[
+      "    return this.isEmpty ? this.#through : this.#entries[0]!.event.seq - 1\n",
+      "    return this.#through\n"
+    ]],
+    condemned: ["untaken"],
+    isQuick: false
+  },
+  {
+    name: "retention-passes-cursors",
+    title: "retention deletes what a reader has yet to confirm",
+    file: "src/layers/memory/MemoryDatabase.ts",
+    changes: [[
+      "Math.min(this.head - 1, ...rows.flatMap((row) => row.keep === null ? [row.seq] : []))",
+      "this.head - 1"
+    ]],
+    condemned: ["forgotten", "lost"],
+    isQuick: false
+  },
+  {
+    name: "fence-not-checked",
+    title: "what an earlier owner of a device decides is committed as well",
+    file: "src/layers/memory/MemoryDatabase.ts",
+    changes: [[
+      "return fence === null || this.devices.get(fence.deviceId)?.epoch === fence.epoch || this.#isRepeated(group, floor)",
+      "return fence !== undefined || this.#isRepeated(group, floor)"
+    ]],
+    condemned: ["unnamed", "untrue", "unrecovered", "stuck"],
+    isQuick: false
+  },
+  {
+    name: "older-log-unnoticed",
+    title: "readers are not told that an older copy of the database has taken the log's place",
+    file: "src/log/LogTail.ts",
+    changes: [["    if (lowest >= asked.head && !replaced) {\n", "    if (lowest >= 0 || !replaced) {\n"]],
+    condemned: ["lost", "broken", "vanished", "untaken", "stuck"],
+    isQuick: false
+  },
+  {
+    name: "claimed-back-at-once",
+    title: "a process claims a device back that another one has claimed since",
+    file: "src/actors/fleet/LostDevices.ts",
+    changes: [["    has: (id) => lost.has(id) || refused.has(id),\n", "    has: () => false,\n"]],
+    condemned: ["stuck", "unnamed", "unrecovered", "error"],
+    isQuick: false
   }
 ]
 

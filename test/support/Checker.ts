@@ -179,7 +179,8 @@ interface Judged {
 
 const nothing: Judged = { lost: [], unexpected: [], split: [], reordered: [], repeated: [] }
 
-const judgeReader = (
+/** A reader of all these rows. */
+export const judgeReader = (
   committed: ReadonlyArray<Committed>,
   delivered: ReadonlyArray<Delivered>,
   who: string

@@ -10,11 +10,13 @@ import type { Gap } from "../../domain/Gap.ts"
 import type { DeviceId, EventId } from "../../domain/Ids.ts"
 import { canonical, isLid } from "../../domain/Jid.ts"
 import type { AckStatus } from "../../domain/Message.ts"
+import type { SubscriptionId } from "../../domain/Subscription.ts"
 import { FloorAboveHead } from "../../log/LogStore.ts"
 import type { CursorMove, PreparedDraft, PreparedGroup, WriteBatch, WriteResult, Written } from "../../log/LogStore.ts"
 import { renameMessage } from "../../log/PreparedDraft.ts"
 import { deriveKey } from "../../services/EventIdentity.ts"
 import type { Deletion } from "../../services/EventLog.ts"
+import type { StoredSubscription } from "../../services/SubscriptionRepository.ts"
 import { applyEffect } from "./memoryEffects.ts"
 import type { Times } from "./memoryEffects.ts"
 import { eraseSchedules } from "./memorySchedules.ts"
@@ -64,6 +66,8 @@ interface CursorRow {
   readonly keep: number | null
 }
 
+export type MemorySubscription = Omit<StoredSubscription, "confirmed"> & { readonly paused: boolean }
+
 /** As `columba_redact` does it. */
 const redact = (data: string, account: ReadonlyArray<string | null>): string => {
   const field = /"(jid|phone)":"([^"\\]+)"/g
@@ -91,7 +95,8 @@ export class MemoryTables {
   head = 0
   readonly logId = randomUUID()
   recordedAt = 0
-  #deletedAt: number | null = null
+  /** When old events were deleted last. */
+  deletedAt: number | null = null
   readonly seqById = new Map<string, number>()
   readonly identities = new Map<string, IdentityRow>()
   readonly statuses = new Map<string, StatusRow>()
@@ -110,6 +115,7 @@ export class MemoryTables {
   lastOrdinal = 0
   readonly sends = new Map<string, MemorySend>()
   readonly schedules: MemorySchedules = new Map()
+  readonly subscriptions = new Map<SubscriptionId, MemorySubscription>()
   readonly scheduleKeys: MemoryScheduleKeys = new Map()
 
   write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
@@ -207,9 +213,9 @@ export class MemoryTables {
   }
 
   deleteOlderThan(keep: Duration.Duration, stepMax: Duration.Duration, now: number): Deletion {
-    const elapsed = this.#deletedAt === null ? 0 : now - this.#deletedAt
+    const elapsed = this.deletedAt === null ? 0 : now - this.deletedAt
     if (elapsed > Duration.toMillis(stepMax)) return { _tag: "Refused", elapsed: Duration.millis(elapsed) }
-    this.#deletedAt = now
+    this.deletedAt = now
     const rows = [...this.cursors.values()]
     const upto = Math.min(this.head - 1, ...rows.flatMap((row) => row.keep === null ? [row.seq] : []))
     const limited = rows.flatMap(({ keep, seq }) => keep === null ? [] : [{ keep, seq }])

@@ -8,11 +8,12 @@ import { unconfirmedKeepMax } from "../../services/subscriptionBounds.ts"
 import { formatCursorName, SubscriptionRepository, subscriptionsMax } from "../../services/SubscriptionRepository.ts"
 import type { DeliveryRow, StoredSubscription } from "../../services/SubscriptionRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
+import type { MemorySubscription } from "./MemoryDatabase.ts"
 
 /** One pending change says all: a reader reads the whole table. */
 const changesMax = 1
 
-type Row = Omit<StoredSubscription, "confirmed"> & { readonly paused: boolean }
+type Row = MemorySubscription
 
 interface NumberedDelivery {
   readonly ordinal: number
@@ -25,7 +26,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, MemoryDatabase> =
   Effect.gen(function*() {
     const { now, tables } = yield* MemoryDatabase
     const changes = yield* PubSub.sliding<void>(changesMax)
-    const rows = new Map<SubscriptionId, Row>()
+    const rows = tables.subscriptions
     let deliveries: Array<NumberedDelivery> = []
     let lastOrdinal = 0
     const isoNow = () => new Date(now()).toISOString()
