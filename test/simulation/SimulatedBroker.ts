@@ -216,6 +216,7 @@ class Connection {
   /** The broker reads no more of it. */
   #unread = false
   #arrivesAt = 0
+  readonly #onItsWay: Array<() => void> = []
 
   constructor(broker: SimulatedBroker, machine: Machine, onLost: () => void) {
     this.broker = broker
@@ -255,13 +256,18 @@ class Connection {
     this.#open = false
   }
 
-  /** Frames arrive in order. Of a connection that was lost some of those that were on their way still do, up to one. */
+  /**
+   * Frames arrive in order, also those that arrive at one moment. Of a connection that was lost some of those that were on
+   * their way still do, up to one.
+   */
   carry(arrive: () => void): void {
     const { blockedUntil, random, stalledUntil, time } = this.broker
     this.#arrivesAt = Math.max(this.#arrivesAt, time.now + this.broker.delay(), blockedUntil, stalledUntil)
+    this.#onItsWay.push(arrive)
     time.after(this.#arrivesAt - time.now, () => {
+      const next = this.#onItsWay.shift()!
       if (!this.#open && random.chance(0.5)) this.#unread = true
-      if (!this.#unread) arrive()
+      if (!this.#unread) next()
     })
   }
 }

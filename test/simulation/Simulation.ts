@@ -213,7 +213,8 @@ export class Simulation {
     const { head, subscriptions } = this.database.tables
     if (subscriptions.has(endpoint.id)) return
     const { shape: { devices, from, kinds, rateLimit }, id, secret, url } = endpoint
-    this.#begun.set(endpoint, from === "now" ? head : 0)
+    // Of several that were made for it after older copies took over, the latest beginning: any of them may be in the next copy.
+    this.#begun.set(endpoint, Math.max(this.begunAfter(endpoint), from === "now" ? head : 0))
     const sealed = Effect.runSync(
       Effect.provide(
         Effect.flatMap(SecretSeal, ({ seal }) => seal(secret, { owner: id, field: "secret" })),
