@@ -69,8 +69,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "an event counts as known before it is committed, so a batch that is tried again is dropped",
     file: "src/layers/postgres/SqlLogStore.ts",
     changes: [[
-      "    const write: LogStore[\"Service\"][\"write\"] = (batch) =>\n",
-      `    const seen = new Set<string>()
+      "const write: LogStore[\"Service\"][\"write\"] = (batch) =>\n",
+      `const seen = new Set<string>()
     const write: LogStore["Service"]["write"] = (batch) => {
       const drafts = batch.groups.flatMap((group) => group.drafts)
       const known = drafts.map((draft) => draft.key !== null && seen.has(draft.key))

@@ -36,18 +36,20 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
     onSubscriptions: () => Queue.offerUnsafe(subscribed, undefined)
   })
 
+  const write: LogStore["Service"]["write"] = (batch) =>
+    ask(
+      `write ${batch.groups.length} groups, ${batch.moves.length} moves`,
+      Effect.tap(log.write(batch), () => Effect.sync(() => database.written())),
+      true
+    )
+
   /** Pulses: first one, and one with each signal. */
   const pulses = (signals: Queue.Dequeue<void>) => Stream.concat(Stream.make(undefined), Stream.fromQueue(signals))
 
   return Context.make(
     LogStore,
     LogStore.of({
-      write: (batch) =>
-        ask(
-          `write ${batch.groups.length} groups, ${batch.moves.length} moves`,
-          Effect.tap(log.write(batch), () => Effect.sync(() => database.written())),
-          true
-        ),
+      write,
       read: (options) => ask(`read after ${options.after}`, log.read(options)),
       latest: (options) => ask("latest", log.latest(options)),
       bounds: ask("bounds", log.bounds),

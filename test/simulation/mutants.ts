@@ -29,10 +29,10 @@ const ofSuite = (name: string, condemned: ReadonlyArray<Charge>, isQuick: boolea
 export const mutants: ReadonlyArray<Mutant> = [
   ofSuite("confirm-not-awaited", ["lost"], true),
   ofSuite("watermark-before-rows", ["untrue", "unrecovered"], false),
-  // The store of the simulated world wraps its writes in the same place.
+  // Each process of the simulated world wraps its writes in the same place.
   {
     ...ofSuite("deduplicated-before-commit", ["unnamed", "untrue", "unrecovered"], true),
-    file: "test/simulation/SimulatedDatabase.ts"
+    file: "test/simulation/databaseClients.ts"
   },
   {
     name: "watermark-reader",
