@@ -165,7 +165,8 @@ export class SimulatedProcess implements Front, ShardHolder {
           this.#hosted?.entered(id)
         }
       }),
-    reclaimAfter: Duration.millis(lockExpiration)
+    reclaimAfter: Duration.millis(lockExpiration),
+    isShared: true
   }
 
   readonly #start = Effect.fnUntraced({ self: this }, function*(this: SimulatedProcess) {

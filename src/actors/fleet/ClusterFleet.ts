@@ -191,7 +191,8 @@ const make = Effect.gen(function*() {
     enter: (ids) =>
       Effect.forEach(ids.filter((id) => !held.has(id)), enter, { concurrency: entersAtOnce, discard: true }),
     // An earlier owner has noticed by then that it is none.
-    reclaimAfter: Duration.fromInputUnsafe(shardLockExpiration)
+    reclaimAfter: Duration.fromInputUnsafe(shardLockExpiration),
+    isShared: true
   }
   const local = yield* Effect.provideService(LocalFleet.make, Placement, placement)
   yield* Layer.build(host(held, local))

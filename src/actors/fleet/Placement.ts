@@ -17,9 +17,17 @@ export interface Placement {
    * begun may be carried out after ours; by then the earlier owner knows that it is none. Null: never.
    */
   readonly reclaimAfter: Duration.Duration | null
+  /** Whether this is one of several fleets that share the devices, and take over those of one that ends. */
+  readonly isShared: boolean
 }
 
-const everywhere: Placement = { owns: () => true, holds: () => true, enter: () => Effect.void, reclaimAfter: null }
+const everywhere: Placement = {
+  owns: () => true,
+  holds: () => true,
+  enter: () => Effect.void,
+  reclaimAfter: null,
+  isShared: false
+}
 
 /** All devices, for a process that has the fleet's lease alone: one that has lost it learns of that within seconds, and stops. */
 export const leased: Placement = { ...everywhere, reclaimAfter: Duration.minutes(1) }

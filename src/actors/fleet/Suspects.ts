@@ -54,7 +54,7 @@ export const make = Effect.fnUntraced(function*(
   const onTrial = new Set<DeviceId>()
   /** Run, and have deaths that count until they have lasted. */
   const unsettled = new Set<DeviceId>()
-  if (placement.reclaimAfter === null) return { judge: () => "run", forget: () => {} }
+  if (!placement.isShared) return { judge: () => "run", forget: () => {} }
 
   const trial = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
     yield* untilWritten(repository.beginTrial(owner, ids))

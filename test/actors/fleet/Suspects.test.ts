@@ -1,7 +1,7 @@
 /** Devices that were run by processes that ended: which ones start, in what groups, and which one is the cause. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Scope } from "effect"
-import { Placement } from "../../../src/actors/fleet/Placement.ts"
+import { leased, Placement } from "../../../src/actors/fleet/Placement.ts"
 import * as Suspects from "../../../src/actors/fleet/Suspects.ts"
 import type { DeviceId, GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
@@ -14,7 +14,8 @@ const inCluster: Placement = {
   owns: () => true,
   holds: () => true,
   enter: () => Effect.void,
-  reclaimAfter: Duration.seconds(20)
+  reclaimAfter: Duration.seconds(20),
+  isShared: true
 }
 
 /** A process that ends as soon as this device runs, or never. `ran`: what it started, in order and by turns. */
@@ -118,9 +119,8 @@ describe("a device that kills its process", () => {
     Effect.provide(
       Effect.gen(function*() {
         const ids = yield* insert(3)
-        const alone = { ...inCluster, reclaimAfter: null }
         for (let n = 1; n < 7; n++) {
-          const { ran } = yield* life(`process ${n}`, ids, ids[0]!, alone)
+          const { ran } = yield* life(`process ${n}`, ids, ids[0]!, leased)
           assert.deepStrictEqual(ran, [ids])
         }
       }),

@@ -26,7 +26,8 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<Devic
           hosted!.entered(id)
         }
       }),
-    reclaimAfter
+    reclaimAfter,
+    isShared: true
   }
   const fleet = Layer.effect(
     DeviceFleet,
