@@ -8,7 +8,7 @@ import { freshDatabase } from "../support/database.ts"
 import { freshDirectory } from "../support/directory.ts"
 import { environmentOf, manifestSecrets } from "../support/manifestEnvironment.ts"
 import { readKubernetes } from "../support/manifests.ts"
-import { until } from "../support/until.ts"
+import { until, untilSo } from "../support/until.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 import { runProgram } from "./support/runProgram.ts"
 
@@ -92,21 +92,31 @@ describe("the manifests for Kubernetes", () => {
       assert.isNotNull(connection.hosted)
 
       const { env } = pods[0]!
-      const doctor = yield* runProgram(["doctor", "--json"], { cwd: yield* freshDirectory, env })
-      const findings = doctor.out.split("\n").flatMap((line) =>
-        line.startsWith("{")
-          ? [JSON.parse(line) as { readonly name: string; readonly state: string; detail: string }]
-          : []
+      const examine = Effect.gen(function*() {
+        const doctor = yield* runProgram(["doctor", "--json"], { cwd: yield* freshDirectory, env })
+        const findings = doctor.out.split("\n").flatMap((line) =>
+          line.startsWith("{")
+            ? [JSON.parse(line) as { readonly name: string; readonly state: string; readonly detail: string }]
+            : []
+        )
+        return findings.find(({ name }) => name === "nodes")
+      })
+      // On a loaded machine the database may take longer than doctor waits for it.
+      const found = yield* untilSo(
+        "doctor had its answers in time",
+        examine,
+        (found) => found?.detail.startsWith("no answer within") !== true
       )
-      const found = findings.find(({ name }) => name === "nodes")
-      assert.deepInclude(found, { state: "ok" }, doctor.out)
+      assert.deepInclude(found, { state: "ok" })
       assert.match(found!.detail, /^4 processes: /)
 
       const { code } = yield* pods[2]!.terminate
       assert.strictEqual(code, 0)
       yield* until("two nodes have all shards", sharing(2))
       yield* until("every device has a socket again", connected)
-      const left = (yield* listed).find(({ cluster }) => cluster !== null && cluster.shards > 0)
-      assert.strictEqual(left!.cluster!.moves[0]!.reason, "node-left")
+      yield* until(
+        "a node says why it has more shards",
+        Effect.map(listed, (nodes) => nodes.some(({ cluster }) => cluster?.moves[0]?.reason === "node-left"))
+      )
     }))
 })
