@@ -48,7 +48,8 @@ const readFocus = (page: Page): Promise<Focused> =>
     const one = document.activeElement
     if (one === null || one === document.body) return { name: "", isShown: true }
     const { boxShadow, outlineStyle, outlineWidth } = getComputedStyle(one)
-    const label = one.getAttribute("aria-label") ?? (one as HTMLInputElement).labels?.[0]?.textContent ?? one.textContent
+    const label = one.getAttribute("aria-label") ?? (one as HTMLInputElement).labels?.[0]?.textContent ??
+      one.textContent
     return {
       name: (label ?? "").trim(),
       isShown: (outlineStyle !== "none" && Number.parseFloat(outlineWidth) > 0) || boxShadow !== "none"
