@@ -21,8 +21,10 @@ import * as MemorySendRepository from "../../src/layers/memory/MemorySendReposit
 import * as MemorySubscriptionRepository from "../../src/layers/memory/MemorySubscriptionRepository.ts"
 import type { LogStore } from "../../src/log/LogStore.ts"
 import type { DeviceRepository } from "../../src/services/DeviceRepository.ts"
+import type { SubscriptionId } from "../../src/domain/Subscription.ts"
 import type { GapRepository } from "../../src/services/GapRepository.ts"
 import type { SendRepository } from "../../src/services/SendRepository.ts"
+import { formatCursorName } from "../../src/services/SubscriptionRepository.ts"
 import type { SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
 import type { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
@@ -65,7 +67,11 @@ export interface Snapshot {
   readonly at: number
   readonly tables: MemoryTables
   readonly history: ReadonlyArray<LoggedEvent>
+  readonly missed: Missed
 }
+
+/** Ids of events that retention deleted while a subscription had yet to deliver them. */
+export type Missed = ReadonlyMap<SubscriptionId, ReadonlySet<string>>
 
 interface Statement {
   /** The connection is lost: an answer comes no more, and what has not arrived is not done. */
@@ -94,6 +100,10 @@ export class SimulatedDatabase {
   readonly pastGaps = new Map<string, Gap>()
   /** What retention has deleted and should not have. */
   readonly forgotten: Array<string> = []
+  /** What the database of now has deleted so. */
+  readonly missed = new Map<SubscriptionId, Set<string>>()
+  /** And what any copy of it has: one that has it again delivers it after what followed it. */
+  readonly missedEver = new Map<SubscriptionId, Set<string>>()
   /** How often another server has taken over: what was on its way to the one before is not done. */
   #server = 1
 
@@ -132,7 +142,7 @@ export class SimulatedDatabase {
   snapshot(): Snapshot {
     const tables = new MemoryTables()
     copyTables(this.tables, tables)
-    return { at: this.#time.now, tables, history: [...this.history] }
+    return { at: this.#time.now, tables, history: [...this.history], missed: copySets(this.missed) }
   }
 
   /** An older copy takes the place of the database. */
@@ -150,6 +160,7 @@ export class SimulatedDatabase {
     for (const { id } of this.history) this.undone.add(id)
     this.history.splice(0, Number.POSITIVE_INFINITY, ...snapshot.history)
     for (const { id } of this.history) this.undone.delete(id)
+    copyMap(copySets(snapshot.missed), this.missed)
     this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
   }
 
@@ -179,8 +190,18 @@ export class SimulatedDatabase {
 
   /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm. */
   deleted(keepMillis: number, before: number): void {
-    const { cursors, oldest } = this.tables
+    const { cursors, oldest, subscriptions } = this.tables
     const rows = [...cursors]
+    for (const { deviceId, id, seq } of this.history.slice(before - 1, oldest - 1)) {
+      for (const [subscriptionId, { subscription: { health } }] of subscriptions) {
+        const confirmed = cursors.get(formatCursorName(subscriptionId))?.seq ?? 0
+        const isHeld = health.held.some((held) => held.deviceId === deviceId && held.seq <= seq)
+        if (!isHeld && seq <= confirmed) continue
+        for (const missed of [this.missed, this.missedEver]) {
+          missed.set(subscriptionId, (missed.get(subscriptionId) ?? new Set()).add(id))
+        }
+      }
+    }
     for (const { recordedAt, seq } of this.history.slice(before - 1, oldest - 1)) {
       const age = this.#time.wall - Date.parse(recordedAt)
       const waiting = rows.filter(([, row]) => row.seq < seq && (row.keep === null || age < row.keep))
@@ -320,6 +341,9 @@ const copyTables = (from: MemoryTables, to: MemoryTables): void => {
   copyMap(from.sends, to.sends)
   copyMap(from.subscriptions, to.subscriptions)
 }
+
+const copySets = (from: Missed): Map<SubscriptionId, Set<string>> =>
+  new Map(Array.from(from, ([id, some]) => [id, new Set(some)]))
 
 const copyMap = <Key, Value>(from: ReadonlyMap<Key, Value>, to: Map<Key, Value>): void => {
   to.clear()

@@ -58,6 +58,8 @@ const restMax = 4 * hour
 const expectedErrors =
   /^(The fleet stops: another process|The log (went back|lacks what it had received): an older database|A subscription is disabled: its endpoint says)/
 
+const none: ReadonlySet<string> = new Set()
+
 /** What is looked at to see whether all is at rest. */
 const lookEvery = 30_000
 
@@ -154,7 +156,9 @@ export class Simulation {
       subscribers: this.endpoints.map((endpoint) => ({
         endpoint,
         from: this.begunAfter(endpoint),
-        expired: this.#saysExpired(endpoint) ? this.database.tables.oldest - 1 : 0
+        missed: this.database.missed.get(endpoint.id) ?? none,
+        missedEver: this.database.missedEver.get(endpoint.id) ?? none,
+        saysSo: this.#saysExpired(endpoint)
       })),
       delivered: this.broker.delivered,
       reading: this.reading,
@@ -194,7 +198,7 @@ export class Simulation {
     return Effect.runSync(Effect.orDie(Context.get(this.database.direct, SubscriptionRepository).list))
   }
 
-  /** Retention does not wait for what a device that is held back has yet to get; the subscription says that it is gone. */
+  /** Whether the subscription says that events were deleted before it could deliver them. */
   #saysExpired({ id }: SimulatedEndpoint): boolean {
     return this.subscriptions().some(({ subscription }) => subscription.id === id && subscription.health.expired > 0)
   }
