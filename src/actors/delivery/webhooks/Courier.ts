@@ -62,6 +62,9 @@ export interface Courier {
 /** The time of the last delivery is no reason to write by itself, but should not be older than this. */
 const quietHealthInterval = Duration.seconds(30)
 
+/** After a read of the log that brought nothing: it is away, or does not go as far as the reader of all couriers believes. */
+const readAgainAfter = Duration.seconds(1)
+
 /** Keys may be put right at any time; the circuit waits for longer between two attempts. */
 const unsigned: Attempted = {
   outcome: "unsigned",
@@ -193,6 +196,7 @@ export const make = Effect.fnUntraced(function*(
     while (true) {
       yield* changes.waitUntil(() => plan.through < parts.feed.through && plan.room > 0)
       const after = plan.through
+      const fed = parts.feed.through
       yield* parts.catchUp.withPermit(
         log.read({
           ...filter,
@@ -202,11 +206,16 @@ export const make = Effect.fnUntraced(function*(
           bytesMax: bounds.windowBytesMax
         })
       ).pipe(
-        Effect.tap((page) => Effect.sync(() => plan.offer(after, page.events, page.through, page.throughId))),
+        Effect.flatMap((page) => {
+          plan.offer(after, page.events, page.through, page.throughId)
+          if (page.through > after) return Effect.void
+          // The reader has yet to learn that an older log has taken the place of the one that went so far.
+          return Effect.timeoutOption(changes.waitUntil(() => parts.feed.through !== fed), readAgainAfter)
+        }),
         Effect.catchTags({
           EventsExpired: ({ oldest }) => expired(Number(oldest)),
           LogReset: () => reset,
-          StorageUnavailable: () => Effect.sleep("1 second")
+          StorageUnavailable: () => Effect.sleep(readAgainAfter)
         })
       )
       changed()
