@@ -10,6 +10,7 @@ import { freshVhost } from "../support/broker.ts"
 import { assertSound } from "../support/Checker.ts"
 import { freshDatabase } from "../support/database.ts"
 import { freshDirectory } from "../support/directory.ts"
+import { untilSo } from "../support/until.ts"
 import * as ClusterRig from "./support/ClusterRig.ts"
 import * as ColumbaProcess from "./support/ColumbaProcess.ts"
 
@@ -96,14 +97,15 @@ describe("versions of a program in a cluster", () => {
     }))
 })
 
-/** The actor's own view of each device, from wherever it runs. */
+/** The actor's own view of each device, from wherever it runs. A device that moves at the moment has none. */
 const answersForAll = Effect.fnUntraced(function*(asked: ClusterRig.ClusterNode, ids: ReadonlyArray<string>) {
   const nodes = new Set<string>()
   for (const id of ids) {
-    const connection = yield* asked.get<{ readonly node: string; readonly hosted: object | null }>(
-      `/api/v1/devices/${id}/connection`
+    const connection = yield* untilSo(
+      `${asked.name} has the answer of ${id}`,
+      asked.get<{ readonly node: string; readonly hosted: object | null }>(`/api/v1/devices/${id}/connection`),
+      ({ hosted }) => hosted !== null
     )
-    assert.isNotNull(connection.hosted, `${id} at ${connection.node}, asked at ${asked.name}`)
     nodes.add(connection.node)
   }
   assert.isAbove(nodes.size, 1)
