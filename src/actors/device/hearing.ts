@@ -147,15 +147,15 @@ export const endRefusal = (cell: DeviceCell): GapRecords => {
 
 /**
  * Through when reception is proven: an event that came over a session proves all before it, and a connection that has died
- * is noticed within `unnoticedMax`. What is not read proves nothing. Webhooks come in any order, and one that failed is
+ * is noticed within `unnoticedMax`, not counting the time in which this process stood still. What is not read proves nothing. Webhooks come in any order, and one that failed is
  * tried for a while: what came says nothing of the others of that time.
  */
 const findProof = (cell: DeviceCell): number => {
   const { host, reception } = cell
   const now = host.now()
   const alive = host.gateway.capabilities.liveEvents === "webhook"
-    ? now - webhookMax(cell)
-    : Math.max(reception.heardAt, now - unnoticedMax)
+    ? host.running.before(now, webhookMax(cell))
+    : Math.max(reception.heardAt, host.running.before(now, unnoticedMax))
   return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
 }
 

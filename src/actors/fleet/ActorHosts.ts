@@ -38,6 +38,7 @@ import { underLease } from "../gateway/underLease.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
+import * as RunningTime from "./RunningTime.ts"
 
 /** A retry comes later by at most so much; thousands of devices that wait wake the process a hundred times a second. */
 const alarmGrain = Duration.millis(10)
@@ -70,6 +71,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const clock = yield* Clock.Clock
       const time = yield* DatabaseTime
       const lease = yield* NodeLease
+      const running = yield* RunningTime.make
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
 
@@ -102,6 +104,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           alarms,
           holds,
           time,
+          running,
           settings,
           meter,
           clock,
