@@ -86,18 +86,20 @@ export const judge = (evidence: Evidence): Judgement => {
     witnessed: streamed.map(({ id }) => id)
   })
   const revoked = new Set(phones.flatMap(({ phone }) => [...phone.revoked].map((id) => `${phone.upstreamId} ${id}`)))
-  // A device that never was online has nothing to be without: its ledger begins when that is recorded first.
+  // A device that never was online has nothing to be without: its ledger begins when that is recorded first. What it missed
+  // before tells nothing of what it missed afterwards.
   const began = new Map<string, number>()
   for (const { data, deviceId, kind, recordedAt } of events) {
     const device = upstreamOf.get(deviceId) ?? ""
     if (kind !== "device.state" || began.has(device)) continue
     if ((JSON.parse(data) as DeviceStateData).state._tag === "Online") began.set(device, Date.parse(recordedAt))
   }
+  const accountable = emitted.filter(({ at, device }) => at >= (began.get(device) ?? Number.POSITIVE_INFINITY))
   const ledger = checkGaps({
     // A revocation that nobody can know to be missing is not selected, and the history has not what it revoked all the same.
-    emitted: selectProvable(emitted, gaps, upstreamOf).filter(({ at, device }) =>
-      at >= (began.get(device) ?? Number.POSITIVE_INFINITY)
-    ).map(toEmitted).map((entry) => revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry),
+    emitted: selectProvable(accountable, gaps, upstreamOf).map(toEmitted).map((entry) =>
+      revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry
+    ),
     committed,
     gaps,
     upstreamOf
