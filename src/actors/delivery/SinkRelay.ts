@@ -267,8 +267,9 @@ const attempt = Effect.fnUntraced(function*(
       })
     )
 
-  // The log may have gone back while the sink was away and nothing was read.
-  const read = log.follow({ after: progress.confirmed, generation: progress.generation }).pipe(
+  // The log may have gone back while the sink was away and nothing was read, and have grown again.
+  const { confirmed: after, confirmedId: mark, generation } = progress
+  const read = log.follow({ after, mark, generation }).pipe(
     Stream.runForEach((page) => {
       const said = progress.read(page.through)
       const batches = splitIntoBatches(page.events, batchMax)
