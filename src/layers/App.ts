@@ -1,8 +1,8 @@
 /**
  * The composition root: which parts run in this process, and in which order they start and stop.
  *
- * They start as foundation (database, log, repositories, gateways), the broker's connection, HTTP, relays to sinks and
- * the consumer, fleet, and stop in the reverse order, so that what is on its way still arrives: readiness says that the
+ * They start as foundation (database, log, repositories, gateways), the broker's connection, HTTP, the fleet's lease,
+ * relays to sinks and the consumer, fleet, and stop in the reverse order, so that what is on its way still arrives: readiness says that the
  * process stops, the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their confirms,
  * HTTP ends its streams, and the database goes last. HTTP is there before the fleet: a port that is taken costs no device its connection, and readiness
  * tells what is still starting.
@@ -26,7 +26,8 @@ import type { IncidentView } from "../services/DeviceFleet.ts"
 import { DeviceManager } from "../services/DeviceManager.ts"
 import { DeviceRepository } from "../services/DeviceRepository.ts"
 import { EventLog } from "../services/EventLog.ts"
-import type { LeaseTaken } from "../services/FleetLease.ts"
+import { FleetLease } from "../services/FleetLease.ts"
+import type { Lease } from "../services/FleetLease.ts"
 import { FleetSettings } from "../services/FleetSettings.ts"
 import { GatewayDirectory } from "../services/GatewayDirectory.ts"
 import { KeyDirectory } from "../services/KeyDirectory.ts"
@@ -57,7 +58,6 @@ import { filesToSend, messageMedia } from "./app/media.ts"
 import { sharedPacing } from "./app/pacing.ts"
 import { listChores, listDeliveries } from "./app/parts.ts"
 import { fleetStopMax, makeStages, nodeStopMax, stopInOrder } from "./app/stages.ts"
-import type { Stages } from "./app/stages.ts"
 import { StartFailed, startFailed } from "./app/StartFailed.ts"
 import { readBuiltPages } from "./files/builtPages.ts"
 import * as HeapReturn from "./HeapReturn.ts"
@@ -213,6 +213,10 @@ export const start = Effect.fn("App.start")(function*(
 
   // Before the fleet first looks, so that it starts them all in its first comparison.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
+  // Before the relays: a process that is refused takes no cursor from the one that runs.
+  const lease = yield* Effect.provideContext(takeLease(settings, version), ground).pipe(
+    Scope.provide(stages.foundation)
+  )
   const deliveries = listDeliveries(settings, broker, late)
   const chores = listChores(settings)
   const { cluster, roles } = settings
@@ -224,7 +228,7 @@ export const start = Effect.fn("App.start")(function*(
     }
   }
   yield* consume(settings, handlers, broker).pipe(Scope.provide(stages.relays), Effect.provideContext(ground))
-  yield* startFleet(settings, version, leased, stages, [...deliveries, ...chores]).pipe(
+  yield* startFleet(settings, lease, leased, [...deliveries, ...chores]).pipe(
     Scope.provide(stages.fleet),
     Effect.provideService(FleetSettings, { ...(yield* FleetSettings), historyAgeMax: settings.retention }),
     Effect.provideContext(parts)
@@ -249,32 +253,32 @@ export const start = Effect.fn("App.start")(function*(
   }
 })
 
+/** Given back with the scope, and so not before the fleet has stopped. Null: this process needs none. */
+const takeLease = Effect.fnUntraced(function*(settings: Settings, version: string) {
+  const { cluster, roles } = settings
+  const { acquire } = yield* FleetLease
+  if (cluster === null) return roles.has("devices") ? yield* acquire("alone") : null
+  return yield* acquire({ node: roles.has("devices") ? nodeName(settings) : null, version })
+}, (taken, { cluster }) =>
+  Effect.mapError(
+    taken,
+    (error) => startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
+  ))
+
 /** The parts run on one node of a cluster at a time, and elsewhere not by this. */
 const startFleet = <R, E>(
   settings: Settings,
-  version: string,
+  lease: Lease | null,
   leased: LeasedFleet.LeasedFleet,
-  { foundation }: Stages,
   parts: ReadonlyArray<Part<R, E>>
 ) => {
   const { cluster, roles } = settings
-  const failed = Effect.mapError((error: LeaseTaken | StartFailed | StorageUnavailable) =>
-    startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
-  )
+  const failed = Effect.mapError((error: StartFailed | StorageUnavailable) => startFailed(error, null))
+  if (lease === null) return Effect.void
   if (roles.has("devices")) {
-    return failed(leased.start({
-      leaseScope: foundation,
-      use: cluster === null ? "alone" : { node: nodeName({ cluster, roles }), version },
-      layer: cluster === null ? LocalFleet.layer : clusterFleet(settings, cluster, parts)
-    }))
+    return failed(leased.start(lease, cluster === null ? LocalFleet.layer : clusterFleet(settings, cluster, parts)))
   }
-  return cluster === null
-    ? Effect.void
-    : failed(leased.ask({
-      leaseScope: foundation,
-      use: { node: null, version },
-      layer: clusterClient(settings, cluster)
-    }))
+  return cluster === null ? Effect.void : failed(leased.ask(clusterClient(settings, cluster)))
 }
 
 const nodeHint =

@@ -97,14 +97,16 @@ describe("a second process", () => {
   it.live("with the role 'devices' on the same Postgres is refused, names the first, and does not disturb it", () =>
     Effect.gen(function*() {
       const databaseUrl = yield* freshDatabase
-      const rig = yield* Rig.make({ databaseUrl, rabbitUrl: yield* freshVhost, devices: 2, seed: "second server" })
+      const rabbitUrl = yield* freshVhost
+      const rig = yield* Rig.make({ databaseUrl, rabbitUrl, devices: 2, seed: "second server" })
       const second = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
-        env: { DATABASE_URL: databaseUrl, WHATSAPP_API_URL: "http://127.0.0.1:9" }
+        env: { DATABASE_URL: databaseUrl, RABBITMQ_URL: rabbitUrl, WHATSAPP_API_URL: "http://127.0.0.1:9" }
       })
       const exited = yield* second.runToEnd
       assert.notStrictEqual(exited.code, 0)
       assert.match(yield* second.log, /another process runs the devices of this database: 'columba devices /)
+      assert.notMatch(yield* second.log, /Sink begins/)
       const api = yield* ColumbaProcess.make({
         directory: yield* freshDirectory,
         env: { DATABASE_URL: databaseUrl, COLUMBA_ROLES: "api" }
@@ -113,6 +115,7 @@ describe("a second process", () => {
       assert.strictEqual((yield* rig.columba.readiness)?.status, 200)
       rig.simulator.emit({ count: 20 })
       yield* rig.settled
+      assert.notMatch(yield* rig.columba.log, /stands by/)
       assertSound((yield* rig.finish).verdict)
     }))
 })

@@ -19,7 +19,7 @@ import * as RabbitSink from "../../src/layers/rabbitmq/RabbitSink.ts"
 import * as GroupCommit from "../../src/log/GroupCommit.ts"
 import { DeviceFleet, noFleet } from "../../src/services/DeviceFleet.ts"
 import { EventLog } from "../../src/services/EventLog.ts"
-import { FleetLease, LeaseTaken } from "../../src/services/FleetLease.ts"
+import { LeaseTaken } from "../../src/services/FleetLease.ts"
 import { FleetSettings } from "../../src/services/FleetSettings.ts"
 import { GatewayDirectory } from "../../src/services/GatewayDirectory.ts"
 import type { SessionEvent } from "../../src/services/GatewayParts.ts"
@@ -228,12 +228,7 @@ export class SimulatedProcess implements Front, ShardHolder {
   /** It has all devices, for as long as it has the lease. */
   #alone() {
     const leased = LeasedFleet.make()
-    const run = leased.start({ leaseScope: this.#scope, use: "alone", layer: LocalFleet.layer }).pipe(
-      Effect.provideService(
-        FleetLease,
-        FleetLease.of({ acquire: () => Effect.succeed({ lost: Deferred.await(this.#leaseTaken) }) })
-      )
-    )
+    const run = leased.start({ lost: Deferred.await(this.#leaseTaken) }, LocalFleet.layer)
     return { fleet: leased.fleet, run }
   }
 

@@ -7,32 +7,24 @@
  * deployment, which a fight would only hide.
  */
 import { Context, Effect, Exit, Layer, Option, Scope, Stream } from "effect"
-import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
 import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
-import { FleetLease } from "../../services/FleetLease.ts"
-import type { LeaseTaken, LeaseUse } from "../../services/FleetLease.ts"
+import type { Lease, LeaseTaken } from "../../services/FleetLease.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { leased, Placement } from "./Placement.ts"
-
-export interface LeasedFleetOptions<E, R> {
-  /** The lease is given back with it, and not before the fleet has stopped. */
-  readonly leaseScope: Scope.Scope
-  readonly use: LeaseUse
-  /** What runs under the lease. */
-  readonly layer: Layer.Layer<DeviceFleet, E, R>
-}
 
 export interface LeasedFleet {
   /** The fleet that runs now, or none. */
   readonly fleet: DeviceFleet["Service"]
-  /** Takes the lease and starts the fleet. It stops with the scope. */
+  /** Starts the fleet under the lease, which must outlive it. It stops with the scope. */
   readonly start: <E, R>(
-    options: LeasedFleetOptions<E, R>
-  ) => Effect.Effect<void, E | LeaseTaken | StorageUnavailable, R | FleetLease | Scope.Scope>
-  /** Only asks the fleets of others, for as long as the scope, as a process of this version. */
-  readonly ask: <E, R>(
-    options: LeasedFleetOptions<E, R>
-  ) => Effect.Effect<void, E | LeaseTaken | StorageUnavailable, R | FleetLease | Scope.Scope>
+    lease: Lease,
+    layer: Layer.Layer<DeviceFleet, E, R>
+  ) => Effect.Effect<void, E, R | Scope.Scope>
+  /**
+   * Only asks the fleets of others, for as long as the scope. The lease of such a process excludes others by their versions
+   * alone, so it cannot be lost to one.
+   */
+  readonly ask: <E, R>(layer: Layer.Layer<DeviceFleet, E, R>) => Effect.Effect<void, E, R | Scope.Scope>
 }
 
 export const make = (): LeasedFleet => {
@@ -42,19 +34,10 @@ export const make = (): LeasedFleet => {
     current = Context.get(yield* Layer.build(layer), DeviceFleet)
   })
 
-  /** Its lease excludes others only by their versions, so it cannot be lost to one. */
-  const ask = Effect.fnUntraced(function*<E, R>(options: LeasedFleetOptions<E, R>) {
-    const { acquire } = yield* FleetLease
-    yield* Scope.provide(acquire(options.use), options.leaseScope)
-    yield* build(options.layer)
-  })
-
-  const start = Effect.fn("LeasedFleet.start")(function*<E, R>(options: LeasedFleetOptions<E, R>) {
-    const { acquire } = yield* FleetLease
-    const lease = yield* Scope.provide(acquire(options.use), options.leaseScope)
+  const start = Effect.fn("LeasedFleet.start")(function*<E, R>(lease: Lease, layer: Layer.Layer<DeviceFleet, E, R>) {
     const running = yield* Scope.fork(yield* Effect.scope)
     // In a cluster each node has a placement of its own.
-    yield* Scope.provide(build(Layer.provide(options.layer, Layer.succeed(Placement, leased))), running)
+    yield* Scope.provide(build(Layer.provide(layer, Layer.succeed(Placement, leased))), running)
     const stop = Effect.fnUntraced(function*(taken: LeaseTaken) {
       current = noFleet
       const readiness = yield* Effect.serviceOption(Readiness)
@@ -67,7 +50,7 @@ export const make = (): LeasedFleet => {
 
   return {
     start,
-    ask,
+    ask: build,
     fleet: DeviceFleet.of({
       view: (id) => Effect.suspend(() => current.view(id)),
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),

@@ -17,7 +17,8 @@ const fleetUnder = (lease: ReturnType<FleetLease["Service"]["acquire"]>) =>
     Effect.gen(function*() {
       const leased = LeasedFleet.make()
       assert.isNull(yield* leased.fleet.view(one), "before it is started it answers for no device")
-      yield* leased.start({ leaseScope: yield* Effect.scope, use: "alone", layer: LocalFleet.layer })
+      const { acquire } = yield* FleetLease
+      yield* leased.start(yield* acquire("alone"), LocalFleet.layer)
       return leased.fleet
     })
   ).pipe(Layer.orDie, Layer.provide(Layer.succeed(FleetLease, FleetLease.of({ acquire: () => lease }))))
