@@ -39,6 +39,13 @@ export const isConnectionLost = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" || ["57P01", "57P02"].includes(readCode(error))
 
 /**
+ * The server is there and has said no, as one does that is read-only or whose disk is full. Every SQLSTATE that it says has a
+ * digit; the names of network errors that stand in its place have none.
+ */
+const isRefusal = (error: SqlError.SqlError): boolean =>
+  isDataError(error) || /^(?=.*\d)[\dA-Z]{5}$/.test(readCode(error)) && !isConnectionLost(error) && !isServerBusy(error)
+
+/**
  * What the client says of settings with which it does not even try, such as a URL without a user; null where it tried.
  * The client has no other mark for these than its words.
  */
@@ -84,6 +91,6 @@ export const unavailable = (operation: string) =>
     (error) =>
       Effect.andThen(
         Effect.logDebug(`The database did not ${operation}: ${describe(error)}`),
-        Effect.fail(StorageUnavailable.of(operation, isDataError(error) ? describe(error) : null))
+        Effect.fail(StorageUnavailable.of(operation, isRefusal(error) ? describe(error) : null))
       )
   ) as Effect.Effect<A, Exclude<E, SqlError.SqlError> | StorageUnavailable, R>

@@ -25,3 +25,17 @@ it.live("a name that was written past the API, by SQL, is shown in a form that f
     ])
     assert.deepStrictEqual(yield* devices.get(ids[1]!), items[1])
   }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("what the server refuses, as with a full disk, is not told as a server that did not answer", () =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const devices = yield* DeviceRepository
+    yield* sql.unsafe(
+      "create function refuse() returns trigger language plpgsql as $$ begin raise exception using errcode = '53100'; end $$"
+    )
+    yield* sql`create trigger refuse before insert on devices for each row execute function refuse()`
+    const refused = yield* Effect.flip(
+      devices.insert({ id: freshDevice(), name: "a", gateway: "default" as never, upstreamId: "a" as never })
+    )
+    assert.match(refused.message, /^The database refused to add a device \(.*SQLSTATE 53100\); nothing was changed$/)
+  }).pipe(Effect.provide(layerFreshPostgres)))
