@@ -15,7 +15,7 @@ import type { Seeded } from "../../src/simulator/Seeded.ts"
 const epoch = Date.UTC(2026, 0, 1)
 
 /** So many steps without any passing of time are a loop that never ends. */
-const stepsMax = 20_000
+const stepsMax = 100_000
 
 /** After so many steps what runs beside the simulation has its turn: a test runner that must hear of its workers. */
 const stepsPerTurn = 10_000
