@@ -130,13 +130,15 @@ describe("events to RabbitMQ", () => {
       }).pipe(Effect.provide(layer(url)))
     }))
 
-  it.live("declares a deleted queue again and delivers what was returned", () =>
+  it.live("declares a deleted queue again and delivers what was returned, also where another queue has taken it", () =>
     Effect.gen(function*() {
       const url = yield* freshVhost
       yield* Effect.gen(function*() {
         yield* appendAll(drafts(10))
         yield* caughtUp
         const channel = yield* openChannel(url)
+        yield* Effect.promise(() => channel.assertQueue("others"))
+        yield* Effect.promise(() => channel.bindQueue("others", eventsExchange, "#"))
         yield* Effect.promise(() => channel.deleteQueue(incomingQueue))
         yield* appendAll(drafts(200))
         yield* caughtUp
