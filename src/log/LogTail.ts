@@ -137,7 +137,8 @@ export class LogTail {
     const replaced = (anchorId ?? asked.anchor.id) !== asked.anchor.id
     if (lowest >= asked.head && !replaced) {
       if (anchorId !== undefined) this.#proven = true
-      else if (lowest > asked.head) this.#proven = false
+      // Without an anchor no answer can ever prove anything, and what is read first becomes one.
+      else if (lowest > asked.head && asked.anchor.seq > 0) this.#proven = false
       return "same"
     }
     this.#begin({ ...seen, head: lowest, headId: lowest === seen.head ? seen.headId ?? null : null }, {

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
+import type { EventId } from "../../src/domain/Ids.ts"
 import { LogTail } from "../../src/log/LogTail.ts"
 
 const event = (seq: number) =>
@@ -41,5 +42,29 @@ describe("the tail of the log and signals of commits", () => {
     tail.writeEnds()
     assert.strictEqual(woken(), 1)
     assert.strictEqual(tail.head, 2)
+  })
+})
+
+describe("the tail of the log and another log in its place", () => {
+  const [one, other] = ["one" as EventId, "other" as EventId]
+  const seen = { oldest: 1, logId: "log" }
+
+  it("is noticed by the number of an event that has another id, in a process that began on a log with events", () => {
+    const tail = new LogTail(() => {})
+    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 5, headId: one }), "same")
+    tail.advance(5)
+    tail.recall({ seq: 5, id: one })
+    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 9, headId: other, anchorId: other }), "reset")
+  })
+
+  it("is noticed so again after it was noticed once", () => {
+    const tail = new LogTail(() => {})
+    tail.recall({ seq: 5, id: one })
+    tail.advance(5)
+    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 3 }), "reset")
+    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 4 }), "same")
+    tail.advance(4)
+    tail.recall({ seq: 4, id: one })
+    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 9, headId: other, anchorId: other }), "reset")
   })
 })
