@@ -48,13 +48,20 @@ describe("the tail of the log and signals of commits", () => {
 describe("the tail of the log and another log in its place", () => {
   const [one, other] = ["one" as EventId, "other" as EventId]
   const seen = { oldest: 1, logId: "log" }
+  /** The answer of a log that goes farther, and has other events. No event has the number 0. */
+  const another = (tail: LogTail) => ({
+    ...seen,
+    head: 9,
+    headId: other,
+    anchorId: tail.now.anchor.seq === 0 ? null : other
+  })
 
   it("is noticed by the number of an event that has another id, in a process that began on a log with events", () => {
     const tail = new LogTail(() => {})
     assert.strictEqual(tail.observe(tail.now, { ...seen, head: 5, headId: one }), "same")
     tail.advance(5)
     tail.recall({ seq: 5, id: one })
-    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 9, headId: other, anchorId: other }), "reset")
+    assert.strictEqual(tail.observe(tail.now, another(tail)), "reset")
   })
 
   it("is noticed so again after it was noticed once", () => {
@@ -65,6 +72,6 @@ describe("the tail of the log and another log in its place", () => {
     assert.strictEqual(tail.observe(tail.now, { ...seen, head: 4 }), "same")
     tail.advance(4)
     tail.recall({ seq: 4, id: one })
-    assert.strictEqual(tail.observe(tail.now, { ...seen, head: 9, headId: other, anchorId: other }), "reset")
+    assert.strictEqual(tail.observe(tail.now, another(tail)), "reset")
   })
 })
