@@ -10,6 +10,7 @@ import type { GatewayDialect, GatewaySecretName } from "../domain/Gateway.ts"
 import type { Pacing } from "../domain/Pacing.ts"
 import { isLoopback } from "../services/ApiKeys.ts"
 import type { ApiKey } from "../services/ApiKeys.ts"
+import { isGuessable } from "../services/guessableSecret.ts"
 import type { SecretKey } from "../services/SecretSeal.ts"
 import { allRoles } from "./settingsValues.ts"
 import type { OtlpProtocol, Role, TraceSampler } from "./settingsValues.ts"
@@ -139,6 +140,14 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
         "(openssl rand -hex 24 makes a key) or leave HOST at 127.0.0.1"
     )
   }
+  if (!isLoopback(values.host)) {
+    for (const name of listGuessable(values)) {
+      problems.push(
+        `${name} is a value that is tried first, and HOST is '${values.host}', which other machines can reach; ` +
+          "set another (openssl rand -hex 24 makes one)"
+      )
+    }
+  }
   if (values.gatewayUrl === null && values.gatewayUser !== "") {
     problems.push("WHATSAPP_API_USER is set but WHATSAPP_API_URL is not; set both, or neither")
   }
@@ -164,6 +173,14 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   }
   return problems
 }
+
+/** What callers or gateways prove themselves by, as far as it is the one of an example. */
+const listGuessable = ({ apiKeys, webhookSecret }: Values): ReadonlyArray<string> => [
+  ...(apiKeys ?? []).flatMap(({ key, name }) =>
+    isGuessable(Redacted.value(key)) ? [`The key '${name}' of COLUMBA_API_KEYS`] : []
+  ),
+  ...(webhookSecret !== null && isGuessable(Redacted.value(webhookSecret)) ? ["WHATSAPP_WEBHOOK_SECRET"] : [])
+]
 
 const listUnusedSecrets = (values: Values): ReadonlyArray<readonly [string, unknown, string]> => {
   const given: Readonly<Record<GatewaySecretName, readonly [string, unknown]>> = {

@@ -111,6 +111,20 @@ describe("Settings", () => {
       }
     }))
 
+  it.effect("refuses secrets of examples where other machines reach it, and shows none of them", () =>
+    Effect.gen(function*() {
+      const reachable = { HOST: "0.0.0.0", COLUMBA_API_KEYS: `ops:read:${secret}` }
+      for (const tried of ["changeme12345678", "CHANGE-ME-------", "aaaaaaaaaaaaaaaa", "1234567890123456"]) {
+        const [problem] = yield* problems({ ...reachable, COLUMBA_API_KEYS: `ops:read:${secret},shop:read:${tried}` })
+        assert.match(problem!, /^The key 'shop' of COLUMBA_API_KEYS is a value that is tried first/)
+        assert.notInclude(problem, tried)
+        assert.lengthOf((yield* parse({ COLUMBA_API_KEYS: `shop:read:${tried}` })).apiKeys, 1, "on a loopback address")
+      }
+      const [problem] = yield* problems({ ...reachable, WHATSAPP_WEBHOOK_SECRET: "secret" })
+      assert.match(problem!, /^WHATSAPP_WEBHOOK_SECRET is a value that is tried first/)
+      yield* parse({ ...reachable, WHATSAPP_WEBHOOK_SECRET: "0badc0ffee" })
+    }))
+
   it.effect("refuses keys that are short, doubled or of unknown scopes", () =>
     Effect.gen(function*() {
       const bad = [

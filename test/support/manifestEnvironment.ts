@@ -6,7 +6,7 @@ export const manifestSecrets: Readonly<Record<string, string>> = {
   DATABASE_URL: "postgres://columba:secret@postgres.example:5432/columba",
   RABBITMQ_URL: "amqps://columba:secret@rabbitmq.example:5671",
   COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
-  COLUMBA_API_KEYS: `operator:read+send+manage:${"0".repeat(48)}`,
+  COLUMBA_API_KEYS: "operator:read+send+manage:0badc0ffee1deaf5eed50badc0ffee1deaf5eed5",
   WHATSAPP_API_URL: "https://gateway.example",
   WHATSAPP_API_DIALECT: "gowa",
   WHATSAPP_API_USER: "columba",
