@@ -19,7 +19,7 @@ export interface HandlerModule {
    * Handles a message. It may be called again for the same one. What it returns is called in one transaction with the
    * note that the message is handled: what that writes through `query` is there exactly once. To throw is to have the
    * message again, at first a second later; an error with `permanent: true` makes it a dead letter at once. `signal`
-   * says that nobody waits any longer: the process stops, or the time is over
+   * says that its result is not waited for any longer: the process stops, or the time is over
    * (`COLUMBA_HANDLER_TIMEOUT`, two minutes). What it returns has eight seconds.
    */
   readonly handle: (

@@ -155,7 +155,7 @@ const Entry = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key:
 
 const Keys = () => {
   const refresh = useAtomRefresh(keysAtom)
-  // Not a part of the list, which may fail and come again: nobody could have the key shown a second time.
+  // Not a part of the list, which may fail and come again: the key could not be shown a second time.
   const [shown, setShown] = useState<MadeKey | null>(null)
   return (
     <main className="page columns">

@@ -8,7 +8,7 @@
  * What the socket has read goes to `ws` in turns (`ReadTurns`). What waits stays in the socket's own buffer, which is at
  * most what two reads of the system bring, 128 KiB.
  *
- * A socket that has broken tells so only later, and hands out nothing until then: whoever reads it meanwhile takes data out of the
+ * A socket that has broken tells so only later, and hands out nothing until then: what reads it meanwhile takes data out of the
  * buffer that nobody gets. So nothing is read from then on but by `ws`, which takes what is left when it hears of the end.
  */
 import type { Socket } from "node:net"
