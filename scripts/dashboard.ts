@@ -213,7 +213,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
       },
       {
         title: "Shards per node",
-        help: "300 in all. Fewer for longer than a lease are devices that nobody runs.",
+        help: "300 in all. Fewer for longer than a lease are devices that no node runs.",
         kind: "timeseries",
         unit: "short",
         stacked: true,

@@ -273,17 +273,17 @@ const typing = Command.make(
     ...remoteFlags,
     device: deviceArgument,
     chat: Argument.String("chat").pipe(Argument.withDescription("the chat's address, as events name it")),
-    stop: Flag.Boolean("stop").pipe(Flag.withDescription("nobody types any more"), Flag.withDefault(false))
+    stop: Flag.Boolean("stop").pipe(Flag.withDescription("the account is not typing any more"), Flag.withDefault(false))
   },
   (flags) =>
     withClient(
       flags,
       (client) => answeredInTime(client.messages.typing({ id: flags.device, chat: flags.chat, active: !flags.stop }))
     ).pipe(
-      Effect.andThen(print(flags.stop ? "the chat sees that nobody types" : "the chat sees that somebody types"))
+      Effect.andThen(print(flags.stop ? "the chat no longer sees that the account is typing" : "the chat sees that the account is typing"))
     )
 ).pipe(
-  Command.withDescription("Shows a chat that somebody types, for some seconds"),
+  Command.withDescription("Shows a chat that the account is typing, for some seconds"),
   Command.withExamples([{
     command: "columba messages typing dev_01K5ZQ… 6281298765432@s.whatsapp.net",
     description: "Before a reply"

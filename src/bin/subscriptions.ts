@@ -75,7 +75,7 @@ const add = Command.make("add", {
     Flag.optional
   ),
   headerVariable: Flag.Redacted("header-secret").pipe(
-    Flag.withDescription("a header that nobody who lists processes should see [COLUMBA_SUBSCRIPTION_HEADER]"),
+    Flag.withDescription("a header that should not be in the list of processes [COLUMBA_SUBSCRIPTION_HEADER]"),
     Flag.withMetavar("name=value"),
     Flag.withFallbackConfig(Config.Redacted("COLUMBA_SUBSCRIPTION_HEADER")),
     Flag.optional

@@ -11,7 +11,7 @@ import type { Finding } from "./finding.ts"
 
 const name = "webhooks"
 
-/** What some gateways sign with when nobody has chosen a secret: everybody knows it. */
+/** What some gateways sign with when no secret was chosen: everybody knows it. */
 const knownSecret = "secret"
 
 /** An answer through a proxy takes less; who waits sees the other findings meanwhile. */
@@ -33,7 +33,7 @@ export const checkWebhooks = (
   const byHand = `${webhook.instructions(url)}; here set WHATSAPP_WEBHOOK_SECRET to the same secret`
   if (webhookSecret !== null && Redacted.value(webhookSecret) === knownSecret) {
     const detail =
-      "WHATSAPP_WEBHOOK_SECRET is what gateways sign with when nobody has chosen a secret: anyone can forge it"
+      "WHATSAPP_WEBHOOK_SECRET is what gateways sign with when no secret was chosen: anyone can forge it"
     return Effect.succeed(warning(name, detail, "choose another one at the gateway and here: openssl rand -hex 32"))
   }
   if (publicUrl === null) {
@@ -45,7 +45,7 @@ export const checkWebhooks = (
         ? ok(name, "not used; live events come by the session")
         : warning(
           name,
-          "nobody tells the gateway where to post its events, and it sends messages in no other way",
+          "the gateway has not been told where to post its events, and it sends messages in no other way",
           `set COLUMBA_PUBLIC_URL to where the gateway reaches Columba; or by hand: ${byHand}`
         )
     )

@@ -111,7 +111,7 @@ export const loginOperations = [
       "itself.",
     params: DeviceIdField,
     success: LoginStep,
-    example: { _tag: "Failed", reason: "cancelled", message: "Nobody waits for the login any more" },
+    example: { _tag: "Failed", reason: "cancelled", message: "No caller waits for the login any more" },
     errors: currentErrors
   }),
   Operation.act("Devices", "CompleteLogin", "/devices/:id/login/complete", {
@@ -120,7 +120,7 @@ export const loginOperations = [
     summary: "Verify a login",
     description:
       "Asks the gateway whether the account is connected and logged in, and if so records its JID and phone " +
-      "number. A login that somebody follows does the same by itself.",
+      "number. A login that a caller follows does the same by itself.",
     params: DeviceIdField,
     success: Device,
     example: device,

@@ -167,9 +167,9 @@ export const messageOperations = [
   Operation.post("Messages", "Typing", "/devices/:id/chats/:chat/typing", {
     scope: "send",
     reach: "device",
-    summary: "Show that somebody types",
+    summary: "Show a typing indicator",
     description:
-      "Shows a chat that somebody types, or not any more. The gateway is asked at once, and nothing is stored.",
+      "Shows a chat that the account is typing, or no longer is. The gateway is asked at once, and nothing is stored.",
     params: ChatFields,
     body: TypingFields,
     bodyExample: { active: true },

@@ -56,7 +56,7 @@ export class KeysNotAsked extends Schema.TaggedError<KeysNotAsked>()("KeysNotAsk
   message: Schema.String
 }, { httpApiStatus: 409 }) {
   static readonly instance = new KeysNotAsked({
-    message: "This server asks nobody for a key. Start it with a first key in COLUMBA_API_KEYS that has the scope " +
+    message: "This server asks for no keys. Start it with a first key in COLUMBA_API_KEYS that has the scope " +
       "'admin', and make the others with that one"
   })
 }

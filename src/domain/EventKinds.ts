@@ -317,7 +317,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("subscription.test"),
-    sentence: "A test that somebody has asked for, sent to one subscription; it is not in the log, and its `seq` is 0.",
+    sentence: "A test on request, sent to one subscription; it is not in the log, and its `seq` is 0.",
     data: SubscriptionTestData,
     example: {
       kind: "subscription.test",

@@ -152,7 +152,7 @@ const missingWebhook = (
       return { why: "its gateway cannot be told where to post its events", fix: `By hand: ${byHand}` }
     case "no-address":
       return {
-        why: "nobody has told its gateway where to post its events",
+        why: "its gateway has not been told where to post its events",
         fix: `Set COLUMBA_PUBLIC_URL to where the gateway reaches Columba. Or by hand: ${byHand}`
       }
     case "no-secret":

@@ -64,7 +64,7 @@ export const LoginStep = Schema.Union([
     reason: LoginFailure,
     message: Schema.String.annotate({ description: "One sentence for people" })
   }),
-  Schema.TaggedStruct("Expired", {}).annotate({ description: "Nobody used any of the codes" })
+  Schema.TaggedStruct("Expired", {}).annotate({ description: "None of the codes was used" })
 ]).annotate({ identifier: "LoginStep", description: "Where a login stands" })
 export type LoginStep = typeof LoginStep.Type
 

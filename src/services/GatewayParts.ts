@@ -315,7 +315,7 @@ export interface Send {
     chat: string,
     message: RepliedTo
   ) => Effect.Effect<void, GatewayUnavailable>
-  /** Shows a chat that somebody types, or not any more. Bounded at 10 s. */
+  /** Shows a chat that the account is typing, or no longer is. Bounded at 10 s. */
   readonly typing?: (target: SessionTarget, chat: string, active: boolean) => Effect.Effect<void, GatewayUnavailable>
 }
 

@@ -1,6 +1,6 @@
 /**
  * What is done to messages, and what a chat is told without a message. A reaction, an edit and a revocation change what others
- * see, so they are accepted and sent as messages are. That a message was read, and that somebody types, is worth nothing later: the
+ * see, so they are accepted and sent as messages are. That a message was read and that the account is typing is worth nothing later: the
  * gateway is asked at once, and who asked is told how it went.
  */
 import { Context, Effect, Layer } from "effect"
@@ -42,7 +42,7 @@ export class MessageActions extends Context.Service<MessageActions, {
   readonly revoke: (action: Action, visible: VisibleDevices) => Effect.Effect<Message, ActionFailure>
   /** Its sender sees that it was read. Returns once the gateway has done it. */
   readonly markRead: (id: MessageId, visible: VisibleDevices) => Effect.Effect<void, SignalFailure>
-  /** The chat sees that somebody types, for some seconds, or not any more. */
+  /** The chat sees that the account is typing, for some seconds, or no longer. */
   readonly typing: (device: DeviceId, chat: string, active: boolean) => Effect.Effect<void, SignalFailure>
 }>()("columba/services/MessageActions") {
   static readonly layer = Layer.effect(MessageActions, Effect.suspend(() => make))

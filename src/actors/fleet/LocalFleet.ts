@@ -147,23 +147,30 @@ export const make: Effect.Effect<
 
   const turn = Semaphore.makeUnsafe(1)
   let compared: FleetReadiness.Compared = "not yet"
+  /** Whether it was said that the database is away: it is asked every few seconds, and once is enough. */
+  let outageTold = false
+  const failed = (log: Effect.Effect<void>): Effect.Effect<boolean> => {
+    compared = "failed"
+    return Effect.as(log, false)
+  }
+  const unfollowed = "desired state could not be followed; devices go on as they are"
   /** Of these devices; without ids, of all. False: it failed and must be repeated. */
   const reconcile = (ids?: ReadonlyArray<DeviceId>): Effect.Effect<boolean> =>
     Semaphore.withPermit(turn, follow(ids)).pipe(
       Effect.andThen(Effect.sync(() => {
+        outageTold = false
         if (ids === undefined) compared = "done"
         return true
       })),
+      Effect.catch((error) => {
+        const told = outageTold
+        outageTold = true
+        return failed(told ? Effect.void : Effect.logWarning(`${unfollowed}: ${error.message}`))
+      }),
       // A defect in the comparison must not end it for good: the next one finds the same rows and the same actors.
-      Effect.catchCause((cause) => {
-        compared = "failed"
-        return Cause.hasInterruptsOnly(cause)
-          ? Effect.interrupt
-          : Effect.as(
-            Effect.logWarning("desired state could not be followed; devices go on as they are", cause),
-            false
-          )
-      })
+      Effect.catchCause((cause) =>
+        Cause.hasInterruptsOnly(cause) ? Effect.interrupt : failed(Effect.logWarning(unfollowed, cause))
+      )
     )
   yield* FleetReadiness.contribute(() => ({ compared, devices: cells.size, lost: lost.count() }))
 

@@ -39,7 +39,7 @@ const sendUnderLease = (send: Send, act: Act): Send => {
     contents: send.contents,
     message: (...asked) => act("take a message", message(...asked)),
     ...(read === undefined ? {} : { read: (...asked) => act("mark a message as read", read(...asked)) }),
-    ...(typing === undefined ? {} : { typing: (...asked) => act("show that somebody types", typing(...asked)) })
+    ...(typing === undefined ? {} : { typing: (...asked) => act("show a typing indicator", typing(...asked)) })
   }
 }
 

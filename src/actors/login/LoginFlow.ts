@@ -176,7 +176,7 @@ const live = Effect.fnUntraced(function*(flow: LoginFlow, login: Login): Effect.
   return { _tag: "Expired" }
 })
 
-export const cancelled = failed("cancelled", "Nobody waits for the login any more")
+export const cancelled = failed("cancelled", "No caller waits for the login any more")
 
 const isWithdrawn = (flow: LoginFlow, now: number): boolean => !flow.isWanted(now)
 

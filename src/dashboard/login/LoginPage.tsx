@@ -123,7 +123,7 @@ const Step = ({ id, retry, step }: { readonly id: DeviceId; readonly step: Login
     case "Expired":
       return (
         <div className="code-place">
-          <Notice tone="bad">{step._tag === "Failed" ? step.message : "Nobody used any of the codes."}</Notice>
+          <Notice tone="bad">{step._tag === "Failed" ? step.message : "None of the codes was used."}</Notice>
           <Button kind="primary" onClick={retry}>Try again</Button>
         </div>
       )

@@ -1,5 +1,5 @@
 /**
- * The file of a message. Nothing is asked of the gateway until somebody presses, and nothing of a stranger becomes markup of
+ * The file of a message. Nothing is asked of the gateway until a person presses, and nothing of a stranger becomes markup of
  * the page: pictures are drawn, without movement, sounds and films are played by the browser, and everything can be saved.
  */
 import { Data, Effect } from "effect"

@@ -1,4 +1,4 @@
-/** Light or dark: as the system has it, unless somebody chooses. The choice is kept in this browser. */
+/** Light or dark: as the system has it, unless the person chooses. The choice is kept in this browser. */
 import { useState } from "react"
 import { Button } from "./parts.tsx"
 

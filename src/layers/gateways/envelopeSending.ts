@@ -97,7 +97,7 @@ export const make = (name: GatewayName, rest: RestClient, sending: SendRest): Se
     read: (target, chat, { waId }) =>
       signal("mark a message as read", target, ["message", waId, "read"], { phone: chat }),
     typing: (target, chat, active) =>
-      signal("show a chat that somebody types", target, ["send", "chat-presence"], {
+      signal("show a typing indicator", target, ["send", "chat-presence"], {
         phone: chat,
         action: active ? "start" : "stop"
       })

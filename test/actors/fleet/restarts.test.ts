@@ -1,7 +1,8 @@
 /** What a fleet goes on from that another one, in an earlier process, has left. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer } from "effect"
+import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
+import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
@@ -109,4 +110,34 @@ describe("a fleet after a restart of the process", () => {
           assert.deepStrictEqual(bench.transitions(one).at(-1)!.memory.failures, [])
         }))
     }))
+
+  it.effect("says of each outage of the database once that devices could not be followed, and starts them after it", () => {
+    const warnings: Array<string> = []
+    const listening = Logger.layer([
+      Logger.make(({ logLevel, message }) => {
+        if (logLevel === "Warn") warnings.push(String(message))
+      })
+    ])
+    const outage = (bench: FleetBench["Service"], tables: BenchTables) =>
+      Effect.gen(function*() {
+        const claim = tables.claiming
+        tables.claiming = () => Effect.fail(StorageUnavailable.of("claim devices"))
+        yield* bench.announce(null)
+        yield* pass("1 minute")
+        tables.claiming = claim
+        yield* pass("10 seconds")
+      })
+    const tables = new BenchTables([])
+    return live(tables, (bench) =>
+      Effect.gen(function*() {
+        tables.desired = [device(1)]
+        yield* outage(bench, tables)
+        assert.strictEqual(bench.readState(one), "Online")
+        assert.strictEqual(warnings.length, 1)
+        assert.match(warnings[0]!, /could not be followed; devices go on as they are: .*claim devices/)
+        tables.desired = [device(1), device(2)]
+        yield* outage(bench, tables)
+        assert.strictEqual(warnings.length, 2)
+      })).pipe(Effect.provide(listening))
+  })
 })

@@ -98,7 +98,7 @@ describe("the page that links a phone", () => {
       const device = yield* Effect.orDie(Context.get(services, DeviceManager).register({ name: "Front desk" }))
       const { page, problems } = yield* visit(yield* launch, `${url}/#/devices/${device.id}/login`)
       yield* Effect.promise(async () => {
-        await page.getByText("Nobody used any of the codes.").waitFor()
+        await page.getByText("None of the codes was used.").waitFor()
         await page.getByRole("button", { name: "Try again" }).click()
         await shows(page, "again")
         assert.deepStrictEqual(await problems(), [])

@@ -95,7 +95,7 @@ export const make = (waha: WahaRest, rest: RestClient, sending: SendRest): Send 
         messageIds: [formatRef(message, chat)]
       }),
     typing: ({ upstreamId: session }, chat, active) =>
-      signal("show a chat that somebody types", active ? "startTyping" : "stopTyping", {
+      signal("show a typing indicator", active ? "startTyping" : "stopTyping", {
         session,
         chatId: toAddress(chat)
       })
