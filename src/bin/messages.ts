@@ -280,7 +280,11 @@ const typing = Command.make(
       flags,
       (client) => answeredInTime(client.messages.typing({ id: flags.device, chat: flags.chat, active: !flags.stop }))
     ).pipe(
-      Effect.andThen(print(flags.stop ? "the chat no longer sees that the account is typing" : "the chat sees that the account is typing"))
+      Effect.andThen(
+        print(
+          flags.stop ? "the chat no longer sees that the account is typing" : "the chat sees that the account is typing"
+        )
+      )
     )
 ).pipe(
   Command.withDescription("Shows a chat that the account is typing, for some seconds"),

@@ -32,8 +32,7 @@ export const checkWebhooks = (
   const url = gatewayWebhookUrl(publicUrl, gateway)
   const byHand = `${webhook.instructions(url)}; here set WHATSAPP_WEBHOOK_SECRET to the same secret`
   if (webhookSecret !== null && Redacted.value(webhookSecret) === knownSecret) {
-    const detail =
-      "WHATSAPP_WEBHOOK_SECRET is what gateways sign with when no secret was chosen: anyone can forge it"
+    const detail = "WHATSAPP_WEBHOOK_SECRET is what gateways sign with when no secret was chosen: anyone can forge it"
     return Effect.succeed(warning(name, detail, "choose another one at the gateway and here: openssl rand -hex 32"))
   }
   if (publicUrl === null) {

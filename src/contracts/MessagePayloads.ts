@@ -84,7 +84,9 @@ export const EditFields = {
   })
 }
 export const TypingFields = {
-  active: Schema.Boolean.annotate({ description: "Whether the account is typing; it ends by itself after some seconds" })
+  active: Schema.Boolean.annotate({
+    description: "Whether the account is typing; it ends by itself after some seconds"
+  })
 }
 export const IdempotencyField = {
   idempotencyKey: Schema.optionalKey(

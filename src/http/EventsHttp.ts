@@ -16,6 +16,7 @@ import { LogReset } from "../domain/MessageErrors.ts"
 import { EventLog } from "../services/EventLog.ts"
 import type { EventPage } from "../services/EventLog.ts"
 import { Draining } from "./Draining.ts"
+import { dropConnection } from "./dropConnection.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 import { findStart, hiddenFrom, pieces, readPage } from "./eventStreams.ts"
 import type { ReadQuery } from "./eventStreams.ts"
@@ -41,7 +42,7 @@ export const EventsHttp = HttpApiBuilder.group(
       )
     })
 
-    const stream = Effect.fnUntraced(function*(query: ReadQuery) {
+    const stream = Effect.fnUntraced(function*(query: ReadQuery, drop: () => void) {
       // The request's scope closes when all of its answer is sent, or its client is gone.
       const { budget, guard } = yield* admit
       const { after, mark, position } = yield* findStart(log, query.after)
@@ -59,7 +60,8 @@ export const EventsHttp = HttpApiBuilder.group(
           ).pipe(
             Stream.concat(body),
             Stream.encodeText
-          )
+          ),
+          drop
         ),
         { contentType: "text/event-stream", headers: { "cache-control": "no-store", "x-accel-buffering": "no" } }
       )
@@ -72,7 +74,10 @@ export const EventsHttp = HttpApiBuilder.group(
         const asked = { ...query, visible: caller.devices, hidden: hiddenFrom(caller) }
         if (!acceptsStream(request.headers["accept"])) return yield* page(asked)
         const last = headers["last-event-id"]
-        return yield* stream(last === undefined || last === "" ? asked : { ...asked, after: last })
+        return yield* stream(
+          last === undefined || last === "" ? asked : { ...asked, after: last },
+          dropConnection(request)
+        )
       })
     )
   })

@@ -6,6 +6,7 @@ import { Api } from "../contracts/Api.ts"
 import { CurrentCaller } from "../contracts/Authorization.ts"
 import { MessageMedia } from "../services/MessageMedia.ts"
 import type { Media } from "../services/MessageMedia.ts"
+import { dropConnection } from "./dropConnection.ts"
 import { OpenStreams } from "./OpenStreams.ts"
 
 /** Longer names fit no file system. */
@@ -19,12 +20,12 @@ export const MediaHttp = HttpApiBuilder.group(
     const { admit } = yield* OpenStreams
     return handlers.handle(
       "download",
-      Effect.fnUntraced(function*({ params }) {
+      Effect.fnUntraced(function*({ params, request }) {
         const { devices: visible } = yield* CurrentCaller
         // The request's scope closes when all of its answer is sent, or its client is gone; the file with it.
         const { guard } = yield* admit
         const file = yield* media.open(params.id, visible)
-        return HttpServerResponse.stream(guard(file.content), {
+        return HttpServerResponse.stream(guard(file.content, dropConnection(request)), {
           contentType: file.contentType,
           ...(file.size === null ? undefined : { contentLength: file.size }),
           headers: {

@@ -7,7 +7,7 @@
  * and more only from a pool that all share: a thousand clients that do not read cost no more than the pool, and a
  * client that reads is never held up by them, but for events larger than the small page.
  */
-import { Array as Arr, Clock, Context, Duration, Effect, Fiber, Layer, Stream } from "effect"
+import { Array as Arr, Clock, Context, Duration, Function, Effect, Fiber, Layer, Stream } from "effect"
 import type { Scope } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
 import { TooManyStreams } from "../contracts/Failures.ts"
@@ -53,9 +53,10 @@ export interface OpenStream {
   readonly budget: ReadBudget
   /**
    * Ends the stream when its reader takes nothing of what it was given for `stallMax`, and when the key that it was
-   * opened with is not accepted any more.
+   * opened with is not accepted any more. `drop` is called before the end of a stream that was not taken: where the
+   * connection serves nothing else, it frees what the kernel holds for it.
    */
-  readonly guard: <A, E, R>(stream: Stream.Stream<A, E, R>) => Stream.Stream<A, E, R>
+  readonly guard: <A, E, R>(stream: Stream.Stream<A, E, R>, drop?: () => void) => Stream.Stream<A, E, R>
 }
 
 export class OpenStreams extends Context.Service<OpenStreams, {
@@ -205,6 +206,7 @@ class Place implements OpenStream {
   /** Since when the client has something to take; null while the stream has nothing for it. */
   #givenAt: bigint | null = null
   #fiber: Fiber.Fiber<unknown, unknown> | null = null
+  #drop: () => void = Function.constVoid
 
   constructor(pool: Pool, clock: Clock.Clock, key: string | null, ended: Effect.Effect<void>) {
     this.budget = new StreamBudget(pool)
@@ -221,11 +223,13 @@ class Place implements OpenStream {
   /** The fiber that writes to the client waits for it, so only interruption reaches it. */
   end(): void {
     this.#givenAt = null
+    this.#drop()
     this.#fiber?.interruptUnsafe()
   }
 
-  readonly guard: OpenStream["guard"] = (stream) =>
-    Stream.transformPull(
+  readonly guard: OpenStream["guard"] = (stream, drop = Function.constVoid) => {
+    this.#drop = drop
+    return Stream.transformPull(
       Stream.interruptWhen(stream, this.#ended),
       (pull) =>
         Effect.succeed(Effect.withFiber((fiber) => {
@@ -237,4 +241,5 @@ class Place implements OpenStream {
             }))
         }))
     )
+  }
 }

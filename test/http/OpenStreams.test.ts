@@ -109,14 +109,18 @@ describe("the budget of all open streams", () => {
   it.effect("ends a stream whose client takes nothing, and no stream that has nothing for its client", () =>
     Effect.gen(function*() {
       const [stuck, idle] = yield* admitAll(2)
+      const dropped: Array<string> = []
+      const drop = (name: string) => () => {
+        dropped.push(name)
+      }
       const never = yield* Deferred.make<never>()
       const stalled = yield* Effect.forkChild(
-        Stream.runForEach(stuck!.guard(Stream.make(1, 2)), () => Deferred.await(never)),
+        Stream.runForEach(stuck!.guard(Stream.make(1, 2), drop("stuck")), () => Deferred.await(never)),
         { startImmediately: true }
       )
       const queue = yield* Queue.unbounded<number>()
       const waiting = yield* Effect.forkChild(
-        Stream.runForEach(idle!.guard(Stream.fromQueue(queue)), () => Effect.void),
+        Stream.runForEach(idle!.guard(Stream.fromQueue(queue), drop("idle")), () => Effect.void),
         { startImmediately: true }
       )
       yield* Queue.offer(queue, 1)
@@ -125,6 +129,7 @@ describe("the budget of all open streams", () => {
       yield* TestClock.adjust("10 seconds")
       assert.isTrue(Exit.hasInterrupts(yield* Fiber.await(stalled)))
       assert.isUndefined(waiting.pollUnsafe())
+      assert.deepStrictEqual(dropped, ["stuck"])
     }).pipe(Effect.provide(OpenStreams.layer)))
 })
 
