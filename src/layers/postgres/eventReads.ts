@@ -13,7 +13,7 @@ import { lastOfBlocks, reachOf, readBlocks } from "./deviceBlocks.ts"
  * Events that one read looks at when it filters by kind, for which there is no index: of all, or of the device that is asked
  * for. A reader of something rare comes back with a later `through` instead of holding a connection over millions of rows.
  */
-const scanSpan = 50_000
+export const scanSpan = 50_000
 
 /** One event. Times are milliseconds since 1970; `bytes` is the length of the data. */
 export interface EventRow {

@@ -6,6 +6,7 @@ import { LogStore } from "../../../src/log/LogStore.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
 import { MessageRepository } from "../../../src/services/MessageRepository.ts"
 import { blocksMax } from "../../../src/layers/postgres/deviceBlocks.ts"
+import { scanSpan } from "../../../src/layers/postgres/eventReads.ts"
 import { freshDevice } from "../../support/drafts.ts"
 import { layerFreshPostgres } from "../../support/storage.ts"
 
@@ -110,4 +111,27 @@ it.live("a page that has looked into its share of blocks says where to go on; th
       assert.isNull(older.next)
     }
     assert.strictEqual(yield* store.erase(device, null), 2)
+  }).pipe(Effect.provide(layerFreshPostgres)))
+
+it.live("a page of a rare kind looks at a bounded number of events, of all or of one device, and says where to go on", () =>
+  Effect.gen(function*() {
+    const sql = yield* SqlClient.SqlClient
+    const store = yield* LogStore
+    const device = freshDevice()
+    const rare = scanSpan + 5_000
+    // Every number is an event of the device, and one of them is no message.
+    yield* insertMessages(sql, device, `select generate_series(1, ${rare + 10})`, "true")
+    yield* sql`update events set kind = 'device.state', message = null, chat = null where seq = ${rare}`
+    yield* sql`analyze events`
+    for (const filter of [{ kinds: ["device.state"] }, { device, kinds: ["gateway.event"] }] as const) {
+      const read = (after: number) => store.read({ ...filter, after, limit: 10, anchor: 0, bytesMax })
+      const { answer: first, rows } = yield* countReads(read(0))
+      assert.deepStrictEqual(first.events, [])
+      assert.isAtLeast(first.through, scanSpan - 1, "it looks at its whole share")
+      assert.isAtMost(first.through, scanSpan, "and at no more")
+      assert.isAtMost(rows, 2.5 * scanSpan)
+      const next = yield* read(first.through)
+      assert.deepStrictEqual(next.events.map(({ seq }) => seq), "device" in filter ? [] : [rare])
+      assert.strictEqual(next.through, rare + 10)
+    }
   }).pipe(Effect.provide(layerFreshPostgres)))
