@@ -1,6 +1,6 @@
 /**
  * The controls by which another process drives the simulator: JSON under `/__sim/`, without authentication, since a
- * simulator has nothing to protect. The ledger is returned as NDJSON.
+ * simulator has nothing to protect. The ledger and the record of the sockets are returned as NDJSON.
  */
 import { Result, Schema } from "effect"
 import { Fault } from "./FaultPlan.ts"
@@ -45,8 +45,8 @@ const decodeScan = Schema.decodeUnknownResult(ScanBody)
 const decodeStatus = Schema.decodeUnknownResult(StatusBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
-/** Lines of the ledger in one answer. The next page starts after the `n` of the last line. */
-const ledgerPageMax = 100_000
+/** Lines of a record in one answer. The next page starts after the `n` of the last line. */
+const pageMax = 100_000
 
 const json = (value: unknown): Reply => reply(200, value)
 
@@ -80,7 +80,9 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
     case "GET stats":
       return json(core.stats())
     case "GET ledger":
-      return ledgerPage(core, url)
+      return page(core.ledger, url)
+    case "GET sockets":
+      return page(core.sockets, url)
     case "GET faults":
       return json(core.faults.active(core.now()))
     case "POST faults": {
@@ -164,12 +166,9 @@ const account = (core: SimulatorCore, command: string, body: unknown): Reply => 
   return json({ jid: device.jid })
 }
 
-const ledgerPage = (core: SimulatorCore, url: URL): Reply => ({
+const page = (record: { readonly page: (after: number, limit: number) => string }, url: URL): Reply => ({
   status: 200,
-  body: core.ledger.page(
-    numberIn(url, "after") ?? 0,
-    Math.min(numberIn(url, "limit") ?? ledgerPageMax, ledgerPageMax)
-  ),
+  body: record.page(numberIn(url, "after") ?? 0, Math.min(numberIn(url, "limit") ?? pageMax, pageMax)),
   headers: { "content-type": "application/x-ndjson" }
 })
 

@@ -9,6 +9,7 @@ import { type Fault, FaultPlan } from "./FaultPlan.ts"
 import { Ledger } from "./Ledger.ts"
 import { Pairings } from "./Pairings.ts"
 import { SimulatedDevice } from "./SimulatedDevice.ts"
+import { SocketRecord } from "./SocketRecord.ts"
 
 export interface CoreOptions {
   readonly seed: string
@@ -53,6 +54,7 @@ export class SimulatorCore {
   readonly devices = new Map<string, SimulatedDevice>()
   readonly faults: FaultPlan
   readonly ledger: Ledger
+  readonly sockets: SocketRecord
   readonly emitter: Emitter
   readonly pairings = new Pairings(this)
   readonly #timers = new Set<NodeJS.Timeout>()
@@ -71,6 +73,7 @@ export class SimulatorCore {
     this.options = options
     this.faults = new FaultPlan(options.seed)
     this.ledger = new Ledger(options.ledgerFile)
+    this.sockets = new SocketRecord(options.now)
     const { now, seed } = options
     this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults, dialect: () => this.dialect })
   }

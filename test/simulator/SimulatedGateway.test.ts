@@ -88,6 +88,25 @@ describe("the simulator", () => {
       assert.strictEqual(yield* run, yield* run)
     }))
 
+  it.live("records when each socket opened and closed, and at which of its addresses", () =>
+    Effect.gen(function*() {
+      const { port, url } = yield* start({ devices: 2, host: "0.0.0.0" })
+      const here = `http://127.0.0.1:${port}`
+      const first = yield* connect(here, "sim-1")
+      yield* connect(`http://127.0.0.2:${port}`, "sim-2")
+      first.socket.terminate()
+      yield* first.closed
+      const read = Effect.map(ask(here, "/__sim/sockets"), ({ text }) => text.trim().split("\n"))
+      const lines = yield* Effect.repeat(read, { until: (found) => found.length === 3 })
+      assert.deepStrictEqual(lines.map((line) => JSON.parse(line)), [
+        { n: 1, socket: 1, device: "sim-1", at: "127.0.0.1", open: true, time: fixed() },
+        { n: 2, socket: 2, device: "sim-2", at: "127.0.0.2", open: true, time: fixed() },
+        { n: 3, socket: 1, device: "sim-1", at: "127.0.0.1", open: false, time: fixed() }
+      ])
+      assert.strictEqual((yield* ask(here, "/__sim/sockets?after=1&limit=1")).text, `${lines[1]}\n`)
+      assert.include(url, "0.0.0.0")
+    }))
+
   it.live("writes every event to the ledger before it is sent, in order, also to a file", () =>
     Effect.gen(function*() {
       const folder = mkdtempSync(join(tmpdir(), "ledger-"))

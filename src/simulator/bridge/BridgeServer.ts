@@ -78,6 +78,7 @@ export const make = (
       server.handleUpgrade(request, socket, head, (opened) => {
         core.accepted++
         hold(device, opened)
+        core.sockets.follow(device.id, request.socket.localAddress ?? "", opened)
         tell(device, device.connected ? "connected" : "login", opened)
       })
       return null

@@ -270,6 +270,7 @@ export class GowaServer implements Dialect {
     this.#sockets.handleUpgrade(request, socket, head, (opened) => {
       this.core.accepted++
       this.hub.attach(opened)
+      this.core.sockets.follow("*", request.socket.localAddress ?? "", opened)
     })
     return null
   }

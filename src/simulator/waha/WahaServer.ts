@@ -293,6 +293,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
           opened.on("error", () => {})
           return opened.close(1008, refusal)
         }
+        core.sockets.follow(slot, request.socket.localAddress ?? "", opened)
         const own = key === null ? undefined : options.sessionKeys?.[key]
         subscribe(opened, asked.session === null && own !== undefined ? { ...asked, session: own } : asked)
       })
