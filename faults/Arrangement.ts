@@ -19,6 +19,7 @@ import * as Recorder from "../test/process/support/Recorder.ts"
 import { addDevices } from "../test/process/support/viaApi.ts"
 import { until } from "../test/support/until.ts"
 import type { SendLedgers } from "../test/support/SendChecker.ts"
+import * as Cluster from "./cluster/Cluster.ts"
 import type { Part, Scenario } from "./Scenario.ts"
 import * as Servers from "./Servers.ts"
 import { plantVariable } from "./planted.ts"
@@ -33,7 +34,9 @@ export interface Arrangement {
   readonly databaseUrl: string
   readonly rabbitUrl: string
   readonly vhost: string
+  /** All nodes behind their balancer, where the row has a cluster. */
   readonly columba: ColumbaProcess.ColumbaProcess
+  readonly cluster: Cluster.Cluster | null
   readonly simulator: SimulatorProcess.SimulatorProcess
   readonly recorder: Recorder.Recorder
   readonly reader: StreamReader.StreamReader
@@ -109,7 +112,14 @@ export const make = Effect.fnUntraced(function*(
   const { dialect } = scenario
   const isLater = scenario.faults.some(({ fault }) => fault.do === "migrate")
   const program = isLater ? programs.program : programs.planted ?? programs.program
-  const simulator = yield* SimulatorProcess.make({ program: programs.program, directory, seed, dialect })
+  const simulator = yield* SimulatorProcess.make({
+    program: programs.program,
+    directory,
+    seed,
+    dialect,
+    // Each node has an address of its own at the gateway.
+    ...(scenario.cluster === undefined ? {} : { host: "0.0.0.0" })
+  })
   const endpoint = scenario.noEndpoint === true ? null : yield* Endpoint.make(seed)
   const toServers = {
     database: yield* before(databaseUrl),
@@ -129,7 +139,7 @@ export const make = Effect.fnUntraced(function*(
   const env: Record<string, string> = {
     DATABASE_URL: through(databaseUrl, toServers.database),
     RABBITMQ_URL: through(rabbitUrl, toServers.broker),
-    WHATSAPP_API_URL: `http://gateway.test:${toServers.gateway.port}`,
+    WHATSAPP_API_URL: `http://gateway.test:${scenario.cluster === undefined ? toServers.gateway.port : simulator.port}`,
     WHATSAPP_API_DIALECT: dialect,
     ...SimulatorProcess.credentials[dialect],
     COLUMBA_SECRET_KEY: Buffer.alloc(32, 7).toString("base64"),
@@ -144,7 +154,17 @@ export const make = Effect.fnUntraced(function*(
     ...scenario.env,
     NODE_OPTIONS: `${preloads} ${scenario.env?.["NODE_OPTIONS"] ?? ""}`
   }
-  const columba = yield* ColumbaProcess.make({ directory, program, wrapper: scenario.wrapper, env })
+  const cluster = scenario.cluster === undefined ? null : yield* Cluster.make({
+    settings: scenario.cluster,
+    databaseUrl,
+    simulator,
+    devices: scenario.load.devices,
+    bySocket: dialect !== "gowa",
+    program,
+    env
+  })
+  const columba = cluster?.program ??
+    (yield* ColumbaProcess.make({ directory, program, wrapper: scenario.wrapper, env }))
   const proxies = { ...toServers, webhooks: yield* before(columba.url) }
   if (dialect === "gowa") env["COLUMBA_PUBLIC_URL"] = `http://127.0.0.1:${proxies.webhooks.port}`
   if (scenario.handler === true) {
@@ -181,11 +201,11 @@ export const make = Effect.fnUntraced(function*(
 
   const ready = until(
     "the program is ready",
-    Effect.map(columba.readiness, (answer) => answer?.status === 200),
+    cluster === null ? Effect.map(columba.readiness, (answer) => answer?.status === 200) : cluster.shared,
     readyTimeout
   )
   /** As the gateway sees it where it has a socket per device; else as the program does. */
-  const heard = dialect === "gowa"
+  const heard = cluster !== null ? cluster.shared : dialect === "gowa"
     ? Effect.map(
       columba.metric(`columba_device_webhooks{gateway="default",status="set"}`),
       (set) => set === scenario.load.devices
@@ -200,13 +220,19 @@ export const make = Effect.fnUntraced(function*(
       witnessedTo = Number(items.at(-1)!.seq)
     }
   })
-  const head = columba.metric("columba_log_head")
+  const head = cluster === null
+    ? columba.metric("columba_log_head")
+    : Effect.map(
+      query<{ readonly head: number }>(databaseUrl, "select coalesce(max(seq), 0)::float8 as head from events"),
+      ([row]) => row?.head ?? 0
+    )
   return {
     servers,
     databaseUrl,
     rabbitUrl,
     vhost: decodeURIComponent(new URL(rabbitUrl).pathname.slice(1)),
     columba,
+    cluster,
     simulator,
     recorder,
     reader,
@@ -253,9 +279,9 @@ export const make = Effect.fnUntraced(function*(
           streamed: yield* reader.entries,
           witnessed: [...witnessed],
           upstreamOf: devices,
-          sentTwice: scenario.faults.some(({ fault }) =>
-            fault.do === "fault gateway" && fault.fault.kind === "duplicate"
-          )
+          // Each socket of a device gets its events.
+          sentTwice: cluster !== null ||
+            scenario.faults.some(({ fault }) => fault.do === "fault gateway" && fault.fault.kind === "duplicate")
         }
       })
     )

@@ -93,6 +93,21 @@ export type Fault =
   | { readonly do: "reject without dead letters"; readonly messages: number }
   /** The wall clock of the program is set; its monotonic clock goes on. */
   | { readonly do: "step clock"; readonly seconds: number }
+  | NodeFault
+
+/** At one node of a cluster, each time at another one. It is healed once the others have its devices. */
+export type NodeFault =
+  | { readonly do: "kill node" }
+  /** SIGTERM. It must end with code 0. */
+  | { readonly do: "stop node" }
+  /** Its packets to the database get no answer. */
+  | { readonly do: "cut node off" }
+  /** SIGSTOP, past its lease. */
+  | { readonly do: "freeze node" }
+  /** The database ends its session that has the lease's lock, and those that renew the leases of its shards. */
+  | { readonly do: "end node's sessions" }
+  /** It is stopped, and started again after this time; as much later the fault is over, whether all devices are back or not. */
+  | { readonly do: "leave and join"; readonly apartMillis: number }
 
 export type FaultOf<Do extends Fault["do"]> = Extract<Fault, { readonly do: Do }>
 
@@ -111,6 +126,14 @@ export interface Load {
   readonly rate: number
 }
 
+export interface ClusterSettings {
+  readonly nodes: number
+  /** How long a killed node keeps its devices. */
+  readonly lease: string
+  /** How a node is cut off: a proxy passes nothing on, or its packets are lost in a network namespace, which needs root. */
+  readonly partition: "proxy" | "packets"
+}
+
 export const areas = [
   "processes",
   "broker",
@@ -120,6 +143,7 @@ export const areas = [
   "sends",
   "handlers",
   "time",
+  "cluster",
   "all"
 ] as const
 
@@ -151,6 +175,8 @@ export interface Scenario {
     readonly residentMax?: number
     /** Connections to the gateway that may be tried in all, accepted or refused. */
     readonly attemptsMax?: number
+    /** For how many milliseconds a device may be heard by two nodes that both run. */
+    readonly doubledMax?: number
     /** Memory, open files and fibers must stay level from the second fifth of the row to its last. */
     readonly level?: boolean
   }
@@ -162,6 +188,8 @@ export interface Scenario {
   readonly sends?: number
   /** Whether the program's own consumer hands messages to a handler. */
   readonly handler?: boolean
+  /** Several processes share the devices. Events are emitted all the time; `events` are so many at least. */
+  readonly cluster?: ClusterSettings
   /** Built into the program for this row: a place that acts while a fault says so. */
   readonly plant?: Planted
   /** For the program, beyond what every row has. */

@@ -25,9 +25,9 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 1,
     fault: "the program is killed under load",
-    rows: ["kill", "gowa-kill", "waha-kill", "crash-loop", "headline", "everything"]
+    rows: ["kill", "gowa-kill", "waha-kill", "crash-loop", "cluster-kill", "headline", "everything"]
   },
-  { number: 2, fault: "the program is stopped by a deployment", rows: ["deploy"] },
+  { number: 2, fault: "the program is stopped by a deployment", rows: ["deploy", "cluster-stop", "cluster-churn"] },
   {
     number: 3,
     fault: "it is stopped while a send is stuck",
@@ -65,7 +65,7 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 10,
     fault: "the process is frozen for a minute",
-    rows: three("freeze-long"),
+    rows: [...three("freeze-long"), "cluster-freeze"],
     tests: [[nodes, "one that cannot reach the database lets its devices go before others take them"]]
   },
   { number: 11, fault: "memory runs short under a burst", rows: ["memory"] },
@@ -105,6 +105,7 @@ const database: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 27,
     fault: "only the session that holds a lock is ended",
+    rows: ["cluster-lock-session"],
     tests: [
       ["test/layers/postgres/fleetLease.test.ts", "is taken again when its connection has broken"],
       ["test/layers/postgres/fleetLease.test.ts", "is lost when another process was faster"]

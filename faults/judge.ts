@@ -2,6 +2,7 @@
 import { check } from "../test/support/Checker.ts"
 import type { Violation } from "../test/support/Checker.ts"
 import { checkGaps } from "../test/support/GapChecker.ts"
+import type { ClusterFigures } from "./cluster/figures.ts"
 import { checkSends } from "../test/support/SendChecker.ts"
 import type { AllLedgers } from "./Arrangement.ts"
 import type { Scenario } from "./Scenario.ts"
@@ -24,6 +25,9 @@ type Own =
   | "exit"
   | "memory"
   | "attempts"
+  | "stale"
+  | "unreturned"
+  | "heldTwice"
   | "trend"
   | "short"
 
@@ -39,12 +43,21 @@ export interface Findings {
   readonly residentMax: number
   readonly trend: Trend
   readonly attempts: number
+  /** Of a row with several nodes. */
+  readonly cluster: ClusterFigures | null
+  /** Devices that were not back in time. */
+  readonly unreturned: ReadonlyArray<string>
+  /** Decisions of nodes that were no longer the owners of their devices. */
+  readonly landed: ReadonlyArray<string>
   readonly died: boolean
   readonly exitCode: number | null
 }
 
 /** Messages that may be left in doubt for good, of all that were accepted. */
 export const doubtfulShare = 0.005
+
+/** When a node goes on that was frozen, and when one joins: two hear a device for a while. */
+const doubledAfterMax = 10_000
 
 const nothingSent = { resent: [], unaccounted: [], misreported: [], unasked: [], doubtful: 0 }
 
@@ -55,7 +68,7 @@ export const judge = ({ expect, load }: Scenario, found: Findings): Partial<Brok
   const { untrue, unnamed } = checkGaps(found.ledgers)
   const { sends } = found.ledgers
   const { doubtful, ...sent } = sends === null ? nothingSent : checkSends(sends)
-  const { attempts, exitCode, residentMax, trend, unsettled } = found
+  const { attempts, cluster, exitCode, residentMax, trend, unsettled } = found
   const { committed, emitted } = verdict.counts
   const broken: Broken = {
     ...verdict.violations,
@@ -74,6 +87,13 @@ export const judge = ({ expect, load }: Scenario, found: Findings): Partial<Brok
     exit: when(exitCode !== 0, `the program ended with ${exitCode}`),
     memory: when(residentMax > (expect.residentMax ?? Infinity), `${residentMax} MB were resident`),
     attempts: when(attempts > (expect.attemptsMax ?? Infinity), `${attempts} connections were tried`),
+    stale: found.landed,
+    unreturned: found.unreturned,
+    heldTwice: when(
+      (cluster?.doubled.max ?? 0) > (expect.doubledMax ?? Infinity) ||
+        (cluster?.doubledAfter.max ?? 0) > doubledAfterMax,
+      `devices were heard by two nodes for up to ${cluster?.doubled.max} ms, and ${cluster?.doubledAfter.max} ms afterwards`
+    ),
     trend: expect.level === true ? findGrowth(trend) : [],
     short: when(
       emitted < load.events || committed < load.events / 10,

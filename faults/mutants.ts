@@ -4,6 +4,7 @@
  */
 import type { Change } from "./planted.ts"
 import type { Broken } from "./judge.ts"
+import { clusterMutants } from "./clusterMutants.ts"
 import { sendMutants } from "./sendMutants.ts"
 import { later } from "./laterMutants.ts"
 
@@ -112,5 +113,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     smoke: true
   },
   ...later,
-  ...sendMutants
+  ...sendMutants,
+  ...clusterMutants
 ]

@@ -2,15 +2,18 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { cell, table } from "../scripts/markdown.ts"
+import type { ClusterFigures } from "./cluster/figures.ts"
 import { faultList } from "./faultList.ts"
 import { mutants } from "./mutants.ts"
 import { isSound } from "./runScenario.ts"
 import type { Outcome } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
 import { makeSoak, scenarios } from "./rows/index.ts"
+import type { Quantiles } from "./witness.ts"
 
 const results = join(import.meta.dirname, "results")
 const page = join(import.meta.dirname, "../docs/faults.md")
+const clusterPage = join(import.meta.dirname, "../docs/cluster.md")
 
 const fileOf = (name: string): string => join(results, `${name}.json`)
 
@@ -35,6 +38,15 @@ const spread = (millis: ReadonlyArray<number>): string => {
   return sorted.length === 1 ? `${show(median)} s` : `${show(median)} s, at most ${show(sorted.at(-1)!)} s`
 }
 
+const show = (millis: number): string => (millis / 1000).toFixed(millis < 100 && millis > 0 ? 2 : 1)
+
+const three = ({ count, max, p50, p99 }: Quantiles): string =>
+  count === 0 ? "" : `${[p50, p99, max].map(show).join(" / ")} s`
+
+/** How long it took until the program was ready, or all devices were heard again. */
+const recovered = ({ cluster, recoveries }: Outcome): string =>
+  cluster === undefined ? spread(recoveries) : `${show(cluster.back.p50)} s, at most ${show(cluster.back.max)} s`
+
 const broken = (outcome: Outcome): string =>
   Object.entries(outcome.broken).map(([name, found]) => `${name} ${found.length} (${found.slice(0, 2).join("; ")})`)
     .join(", ")
@@ -47,10 +59,11 @@ export const line = (scenario: Scenario, outcome: Outcome): string => {
     outcome.broken["lost"]?.length ?? 0
   }, missed ${counts.missed}${untold}, unheard ${counts.unheard}, recovered ${counts.recovered}, repeated ${counts.repeated}`
   const verdict = isSound(outcome) ? "" : ` · BROKEN ${broken(outcome)}`
-  const ready = outcome.recoveries.length === 0 ? "" : ` · ready again after ${spread(outcome.recoveries)}`
+  const ready = outcome.recoveries.length === 0 ? "" : ` · ready again after ${recovered(outcome)}`
+  const cluster = outcome.cluster === undefined ? "" : ` · ${clusterLine(outcome.cluster)}`
   return `${
     isSound(outcome) ? "✓" : "✗"
-  } ${scenario.name}: ${figures}${ready} · ${outcome.seconds} s, seed ${outcome.seed}${verdict}`
+  } ${scenario.name}: ${figures}${ready}${cluster} · ${outcome.seconds} s, seed ${outcome.seed}${verdict}`
 }
 
 const row = (scenario: Scenario): ReadonlyArray<string> => {
@@ -66,9 +79,63 @@ const row = (scenario: Scenario): ReadonlyArray<string> => {
     `${outcome.broken["lost"]?.length ?? 0} / ${outcome.broken["doubled"]?.length ?? 0}`,
     `${counts.missed} + ${counts.unheard}, ${counts.recovered}`,
     String(counts.repeated),
-    cell(spread(outcome.recoveries))
+    cell(recovered(outcome))
   ]
 }
+
+const clusterLine = (found: ClusterFigures): string =>
+  `${found.repetitions} repetitions; back ${three(found.back)}; dark ${
+    three(found.dark)
+  } (${found.dark.count}); moved ${three(found.moved)} (${found.moved.count}); two sockets ${
+    three(found.doubled)
+  } (${found.doubled.count}), afterwards ${
+    three(found.doubledAfter)
+  } (${found.doubledAfter.count}); not back ${found.unreturned}; stale decisions ${found.staleTried}, recorded ${found.staleLanded}; ${found.sends} messages, sent twice ${found.resent}`
+
+const clusterHeads = [
+  "row",
+  "lease, devices",
+  "times",
+  "all devices are heard again after",
+  "a silenced device is dark for",
+  "a device that moves as planned is dark for",
+  "two nodes hear a device for at most, meanwhile and afterwards",
+  "never back",
+  "stale decisions refused / recorded",
+  "messages / sent twice",
+  "lost / unnamed"
+]
+
+/** The rows with several nodes, as they were run last. Times are p50 / p99 / longest. */
+export const clusterSection = (): string =>
+  table(
+    clusterHeads,
+    scenarios.flatMap(({ cluster, name }) => {
+      if (cluster === undefined) return []
+      const outcome = read(name)
+      const found = outcome?.cluster
+      if (outcome === null || found === undefined) {
+        return [[
+          `\`${name}\``,
+          "not run yet",
+          ...clusterHeads.slice(2).map(() => "")
+        ]]
+      }
+      return [[
+        `\`${name}\``,
+        `${found.lease}, ${found.devices}`,
+        String(found.repetitions),
+        three(found.back),
+        `${three(found.dark)} (${found.dark.count})`,
+        `${three(found.moved)} (${found.moved.count})`,
+        `${show(found.doubled.max)} s, ${show(found.doubledAfter.max)} s`,
+        String(found.unreturned),
+        `${found.staleTried - found.staleLanded} / ${found.staleLanded}`,
+        `${found.sends} / ${found.resent}`,
+        `${outcome.broken["lost"]?.length ?? 0} / ${outcome.broken["unnamed"]?.length ?? 0}`
+      ]]
+    })
+  )
 
 /** Minutes of the soak that the page shows. */
 const usualSoak = 30
@@ -126,6 +193,13 @@ const fill = (text: string, name: string, content: string): string => {
 export const update = (text: string): string =>
   fill(fill(fill(text, "rows", section()), "list", list()), "mutants", condemnations())
 
-export const write = (): void => writeFileSync(page, update(readFileSync(page, "utf8")))
+export const updateCluster = (text: string): string => fill(text, "cluster", clusterSection())
 
-export const isCurrent = (): boolean => readFileSync(page, "utf8") === update(readFileSync(page, "utf8"))
+const pages = [[page, update], [clusterPage, updateCluster]] as const
+
+export const write = (): void => {
+  for (const [path, fresh] of pages) writeFileSync(path, fresh(readFileSync(path, "utf8")))
+}
+
+export const isCurrent = (): boolean =>
+  pages.every(([path, fresh]) => readFileSync(path, "utf8") === fresh(readFileSync(path, "utf8")))

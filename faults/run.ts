@@ -24,6 +24,7 @@ npm run faults -- --smoke             # the rows of every test run
 npm run faults -- kill --seed other   # the same with other choices
 npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
 npm run faults -- --soak 30           # a fault per minute, for so many minutes
+npm run faults -- cluster-kill --times 200   # so many repetitions of each fault of the row
 npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
 npm run faults -- --list`
 
@@ -35,6 +36,7 @@ const { positionals, values } = parseArgs({
     smoke: { type: "boolean", default: false },
     mutants: { type: "boolean", default: false },
     soak: { type: "string" },
+    times: { type: "string" },
     ledgers: { type: "string" },
     list: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
@@ -49,7 +51,8 @@ const choose = (): ReadonlyArray<Scenario> => {
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
   // In the order in which they are asked for.
   if (positionals.length > 0 && !values.mutants) {
-    return positionals.map((name) => scenarios.find((scenario) => scenario.name === name)!)
+    const found = positionals.map((name) => scenarios.find((scenario) => scenario.name === name)!)
+    return values.times === undefined ? found : found.map((scenario) => repeat(scenario, Number(values.times)))
   }
   return scenarios.filter((scenario) =>
     values.smoke || values.mutants
@@ -58,6 +61,18 @@ const choose = (): ReadonlyArray<Scenario> => {
       ? scenario.area === values.area && !scenario.name.endsWith("-smoke")
       : !scenario.name.endsWith("-smoke")
   )
+}
+
+/** So many repetitions of each fault, under a load that grows with them. */
+const repeat = (scenario: Scenario, times: number): Scenario => {
+  const before = scenario.faults.reduce((sum, fault) => sum + fault.times, 0)
+  const factor = times * scenario.faults.length / before
+  return {
+    ...scenario,
+    faults: scenario.faults.map((fault) => ({ ...fault, times })),
+    load: { ...scenario.load, events: Math.round(scenario.load.events * factor) },
+    ...(scenario.sends === undefined ? undefined : { sends: Math.round(scenario.sends * factor) })
+  }
 }
 
 /** On a terminal one line that changes; elsewhere a line at every new phase and every ten seconds. */

@@ -11,8 +11,11 @@ import type { Verdict } from "../test/support/Checker.ts"
 import { checkGaps } from "../test/support/GapChecker.ts"
 import { until } from "../test/support/until.ts"
 import * as Arrangement from "./Arrangement.ts"
+import { findFigures } from "./cluster/figures.ts"
+import type { ClusterFigures } from "./cluster/figures.ts"
 import { judge } from "./judge.ts"
 import type { Broken } from "./judge.ts"
+import * as Load from "./load.ts"
 import { describe, planMoments } from "./moments.ts"
 import type { Scenario } from "./Scenario.ts"
 import type { Servers } from "./Servers.ts"
@@ -40,6 +43,8 @@ export interface Outcome {
   /** Connections to the gateway that were tried. */
   readonly attempts: number
   readonly seconds: number
+  /** Of a row with several nodes. */
+  readonly cluster?: ClusterFigures
 }
 
 export const isSound = (outcome: Outcome): boolean => Object.keys(outcome.broken).length === 0
@@ -104,16 +109,10 @@ export const runScenario = Effect.fnUntraced(function*(
   const unmet: Array<string> = []
   const client = on.sending === null ? null : yield* on.sending
   const moments = planMoments(scenario, seed)
-  const emitted = Effect.map(on.simulator.stats, ({ jobs }) => jobs.length === 0)
-  let begun = 0
-  for (const [index, { at, end, fault }] of moments.entries()) {
-    yield* on.simulator.emit({ count: end - begun, rate: load.rate })
-    begun = end
-    yield* until(
-      `${at} events were emitted`,
-      Effect.map(on.simulator.stats, ({ events }) => events >= at),
-      "15 minutes"
-    )
+  const emitting = yield* Load.start(scenario, on.simulator)
+  for (const [index, moment] of moments.entries()) {
+    const { at, fault } = moment
+    yield* emitting.untilStrike(moment)
     yield* on.witness
     if (weighAt[0] !== undefined && weighAt[0] <= at) {
       weighAt.shift()
@@ -132,8 +131,9 @@ export const runScenario = Effect.fnUntraced(function*(
     yield* on.ready
     recoveries.push(Math.max(0, Math.round(performance.now() - struckAt - ("millis" in fault ? fault.millis : 0))))
     phase.now = "load"
-    yield* until("the part of the load was emitted", emitted, "15 minutes")
+    yield* emitting.untilEnd(moment)
   }
+  yield* emitting.stop
   yield* on.ready
   if (client !== null) {
     phase.now = "messages are accepted"
@@ -145,6 +145,14 @@ export const runScenario = Effect.fnUntraced(function*(
   phase.now = "checking"
   const ledgers = yield* on.ledgers
   const verdict = check(ledgers)
+  const cluster = on.cluster === null ? null : findFigures({
+    ...on.cluster,
+    devices: load.devices,
+    bySocket: scenario.dialect !== "gowa",
+    changes: yield* on.cluster.changes,
+    audit: yield* on.cluster.audit,
+    sends: ledgers.sends
+  })
   yield* Fiber.interrupt(looking)
   const residentMax = Math.round(Math.max(0, ...samples.map(({ resident }) => resident)))
   const trend = findTrend(samples, heaps)
@@ -157,6 +165,9 @@ export const runScenario = Effect.fnUntraced(function*(
     unsettled,
     residentMax,
     trend,
+    cluster,
+    unreturned: on.cluster?.unreturned ?? [],
+    landed: on.cluster === null ? [] : (yield* on.cluster.audit).landed,
     attempts: accepted + refused,
     died: figures.deaths > 0 || !survived,
     exitCode: code
@@ -177,6 +188,7 @@ export const runScenario = Effect.fnUntraced(function*(
     untold: checkGaps(ledgers).untold.length,
     broken,
     recoveries,
+    ...(cluster === null ? undefined : { cluster }),
     resumed: yield* on.reader.resumed,
     residentMax,
     trend,

@@ -9,6 +9,7 @@ import type { SimulatedDialect } from "../../src/simulator/Dialect.ts"
 import type { ActiveFault, Fault as GatewayFault } from "../../src/simulator/FaultPlan.ts"
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 import type { SimulatorStats } from "../../src/simulator/SimulatorCore.ts"
+import type { SocketChange } from "../../src/simulator/SocketRecord.ts"
 import { toEmitted } from "../../test/support/Ledger.ts"
 import type { TimedEmitted } from "../../test/support/Ledger.ts"
 import { listSent } from "../../test/support/SendChecker.ts"
@@ -32,7 +33,11 @@ const locks: Readonly<Record<SimulatedDialect, Readonly<Record<string, string>>>
 export interface SimulatorProcess {
   readonly port: number
   readonly stats: Effect.Effect<SimulatorStats>
-  readonly emit: (load: { readonly count: number; readonly rate: number }) => Effect.Effect<void>
+  /** Without a count: until `stopEmitting`. */
+  readonly emit: (load: { readonly count?: number; readonly rate: number }) => Effect.Effect<void>
+  readonly stopEmitting: Effect.Effect<void>
+  /** Which sockets opened and closed after change number `after`. */
+  readonly sockets: (after: number) => Effect.Effect<ReadonlyArray<SocketChange>>
   readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
   /** How often the faults that are there have struck, all together. */
@@ -53,11 +58,13 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly directory: string
   readonly seed: string
   readonly dialect: SimulatedDialect
+  /** 127.0.0.1 unless set. */
+  readonly host?: string
 }): Effect.fn.Return<SimulatorProcess, never, Scope.Scope> {
   const port = yield* freePort
   const ledger = join(options.directory, "emitted.ndjson")
   const { dialect, seed } = options
-  const settings = { port: String(port), seed, dialect, ledger, ...locks[dialect] }
+  const settings = { host: options.host ?? "127.0.0.1", port: String(port), seed, dialect, ledger, ...locks[dialect] }
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
   yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -69,7 +76,7 @@ export const make = Effect.fnUntraced(function*(options: {
     ),
     (child: ChildProcess) => Effect.sync(() => child.kill("SIGKILL"))
   )
-  const ask = <A>(method: string, path: string, body?: object) =>
+  const askText = (method: string, path: string, body?: object) =>
     Effect.promise(async () => {
       const response = await fetch(`http://127.0.0.1:${port}/__sim/${path}`, {
         method,
@@ -78,9 +85,12 @@ export const make = Effect.fnUntraced(function*(options: {
         signal: AbortSignal.timeout(timeoutMillis),
         ...(body === undefined ? {} : { body: JSON.stringify(body) })
       })
-      if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${await response.text()}`)
-      return await response.json() as A
+      const text = await response.text()
+      if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
+      return text
     })
+  const ask = <A>(method: string, path: string, body?: object) =>
+    Effect.map(askText(method, path, body), (text) => JSON.parse(text) as A)
   const stats = ask<SimulatorStats>("GET", "stats")
   const answers = until(
     "the simulator answers",
@@ -91,6 +101,12 @@ export const make = Effect.fnUntraced(function*(options: {
     port,
     stats,
     emit: (load) => Effect.asVoid(ask("POST", "emit", load)),
+    stopEmitting: Effect.asVoid(ask("DELETE", "emit")),
+    sockets: (after) =>
+      Effect.map(
+        askText("GET", `sockets?after=${after}`),
+        (text) => text.split("\n").flatMap((line) => line === "" ? [] : [JSON.parse(line) as SocketChange])
+      ),
     addFault: (fault) => Effect.asVoid(ask("POST", "faults", fault)),
     clearFaults: Effect.asVoid(ask("DELETE", "faults")),
     strikes: Effect.map(

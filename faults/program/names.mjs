@@ -1,12 +1,13 @@
 /**
- * Loaded into the program before anything else: the name `gateway.test` is this machine, and has no address while the file
- * exists that `COLUMBA_FAULTS_NAMES` names.
+ * Loaded into the program before anything else: the name `gateway.test` is this machine, by the address in
+ * `COLUMBA_FAULTS_GATEWAY` if there is one, and has no address while the file exists that `COLUMBA_FAULTS_NAMES` names.
  */
 import dns from "node:dns"
 import { existsSync } from "node:fs"
 import { syncBuiltinESMExports } from "node:module"
 
 const file = process.env["COLUMBA_FAULTS_NAMES"] ?? ""
+const gateway = process.env["COLUMBA_FAULTS_GATEWAY"] ?? "127.0.0.1"
 const { lookup } = dns
 
 dns.lookup = (name, options, callback) => {
@@ -16,6 +17,6 @@ dns.lookup = (name, options, callback) => {
     const error = Object.assign(new Error("getaddrinfo ENOTFOUND gateway.test"), { code: "ENOTFOUND", hostname: name })
     return process.nextTick(done, error)
   }
-  lookup("127.0.0.1", settings, done)
+  lookup(gateway, settings, done)
 }
 syncBuiltinESMExports()

@@ -2,6 +2,7 @@
 import type { Scenario } from "../Scenario.ts"
 import { all } from "./all.ts"
 import { broker } from "./broker.ts"
+import { cluster } from "./cluster.ts"
 import { database } from "./database.ts"
 import { gateway } from "./gateway.ts"
 import { handlers } from "./handlers.ts"
@@ -19,5 +20,6 @@ export const scenarios: ReadonlyArray<Scenario> = [
   ...readers,
   ...sends,
   ...handlers,
+  ...cluster,
   ...all
 ]

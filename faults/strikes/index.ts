@@ -6,6 +6,7 @@ import * as Broker from "./broker.ts"
 import * as Consumer from "./consumer.ts"
 import * as Database from "./database.ts"
 import * as Network from "./network.ts"
+import * as Node from "./node.ts"
 import * as Program from "./program.ts"
 import type { Strike } from "./shared.ts"
 
@@ -50,6 +51,12 @@ const strikes: { readonly [Do in Fault["do"]]: Strike<Do> } = {
   "poison queue": Consumer.poison,
   "retry dead letters": Consumer.retryDeadLetters,
   "reject without dead letters": Consumer.rejectWithoutDeadLetters,
+  "kill node": Node.kill,
+  "stop node": Node.stop,
+  "cut node off": Node.cutOff,
+  "freeze node": Node.freeze,
+  "end node's sessions": Node.endSessions,
+  "leave and join": Node.leaveAndJoin,
   "step clock": (on, { seconds }) => on.stepClock(seconds)
 }
 

@@ -36,6 +36,8 @@ export interface FaultProxy {
   /** Refuses new connections and cuts the open ones, until `enable`. */
   readonly disable: Effect.Effect<void>
   readonly enable: Effect.Effect<void>
+  /** The ports from which it is connected to the server. */
+  readonly ports: Effect.Effect<ReadonlyArray<number>>
 }
 
 interface Link {
@@ -112,7 +114,8 @@ export const make = (upstream: { readonly host: string; readonly port: number })
       drained: until(() => links.size === 0),
       swallowed: (pattern, count) => until(() => (swallowedText.match(pattern)?.length ?? 0) >= count),
       disable: Effect.sync(() => stop(server, cut)),
-      enable
+      enable,
+      ports: Effect.sync(() => [...links].flatMap(({ server }) => server.localPort ?? []))
     }
   })
 

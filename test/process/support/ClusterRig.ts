@@ -2,8 +2,6 @@
  * Several processes that share one fleet, over a Postgres and a broker of their own tests, and a simulated gateway that is
  * the witness of which sockets each device had, and when.
  */
-import { writeFileSync } from "node:fs"
-import { join } from "node:path"
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import type { SimulatedDevice } from "../../../src/simulator/SimulatedDevice.ts"
@@ -16,16 +14,14 @@ import { freshDirectory } from "../../support/directory.ts"
 import { checkGaps } from "../../support/GapChecker.ts"
 import type { GapVerdict } from "../../support/GapChecker.ts"
 import { readLog, toEmitted } from "../../support/Ledger.ts"
-import { freePort } from "../../support/servers/ServerHome.ts"
 import { until } from "../../support/until.ts"
-import * as ColumbaProcess from "./ColumbaProcess.ts"
+import * as ClusterNode from "./clusterNode.ts"
+import type * as ColumbaProcess from "./ColumbaProcess.ts"
 import * as Recorder from "./Recorder.ts"
 import { addDevices, makeWitness, readEvents, readGaps } from "./viaApi.ts"
 
-export interface ClusterNode extends ColumbaProcess.ColumbaProcess {
-  /** As the cluster knows it. */
-  readonly name: string
-}
+export type { ClusterNode } from "./clusterNode.ts"
+export { secretKey } from "./clusterNode.ts"
 
 /** What the gateway saw of the sockets of all devices. Milliseconds of the monotonic clock. */
 export interface SocketWitness {
@@ -38,7 +34,7 @@ export interface SocketWitness {
 }
 
 export interface ClusterRig {
-  readonly nodes: ReadonlyArray<ClusterNode>
+  readonly nodes: ReadonlyArray<ClusterNode.ClusterNode>
   readonly simulator: SimulatorCore
   readonly sockets: SocketWitness
   /** Our ids of the devices. */
@@ -56,7 +52,7 @@ export interface ClusterRig {
   /** Returns when so many events were emitted since the start. */
   readonly emitted: (count: number) => Effect.Effect<void>
   /** Keeps the events that are committed now. They must never be missing later. */
-  readonly witness: (node: ClusterNode) => Effect.Effect<void>
+  readonly witness: (node: ClusterNode.ClusterNode) => Effect.Effect<void>
   /** Returns when everything that was sent is in the log, and everything in the log was delivered by the broker. */
   readonly settled: Effect.Effect<void>
   /** Stops all nodes in order and checks the ledgers. */
@@ -67,11 +63,6 @@ export interface ClusterRig {
     readonly exits: ReadonlyArray<ColumbaProcess.Exited>
   }>
 }
-
-const clockShift = join(import.meta.dirname, "../../../faults/program/clockShift.mjs")
-
-/** Of all nodes. */
-export const secretKey = Buffer.alloc(32, 7).toString("base64")
 
 const auth = { user: "columba", password: "gateway-password" }
 
@@ -99,36 +90,21 @@ export const make = Effect.fnUntraced(function*(options: {
   simulator.addDevices(options.devices, "slot-")
   const sockets = watchSockets([...simulator.devices.values()])
   const recorder = yield* Recorder.make(rabbitUrl, yield* freshDirectory)
-  const makeNode = Effect.fnUntraced(function*(
-    nodeDatabaseUrl: string,
-    program: string | undefined,
-    clockAhead: number
-  ) {
-    const port = yield* freePort
-    const directory = yield* freshDirectory
-    const clockFile = join(directory, "clock")
-    writeFileSync(clockFile, String(clockAhead))
-    const node = yield* ColumbaProcess.make({
-      directory,
+  const makeNode = (nodeDatabaseUrl: string, program: string | undefined, clockAhead: number) =>
+    ClusterNode.make({
       program,
+      clockAhead,
+      lease: options.lease,
       env: {
-        NODE_OPTIONS: `--import=${clockShift}`,
-        COLUMBA_FAULTS_CLOCK: clockFile,
         DATABASE_URL: nodeDatabaseUrl,
         RABBITMQ_URL: rabbitUrl,
         WHATSAPP_API_URL: url,
         WHATSAPP_API_USER: auth.user,
         WHATSAPP_API_PASSWORD: auth.password,
-        COLUMBA_SECRET_KEY: secretKey,
-        COLUMBA_CLUSTER: "on",
-        COLUMBA_NODE_PORT: String(port),
-        COLUMBA_CLUSTER_LEASE: options.lease,
         ...options.env
       }
     })
-    return { ...node, name: `127.0.0.1:${port}` }
-  })
-  const nodes: Array<ClusterNode> = []
+  const nodes: Array<ClusterNode.ClusterNode> = []
   for (let index = 0; index < options.nodes; index++) {
     const program = options.programs?.[index]
     nodes.push(
@@ -137,7 +113,7 @@ export const make = Effect.fnUntraced(function*(options: {
         : makeNode(options.lastDatabaseUrl ?? databaseUrl, program, options.lastClockAhead ?? 0)
     )
   }
-  const [first] = nodes as [ClusterNode]
+  const [first] = nodes as [ClusterNode.ClusterNode]
   yield* first.start
   yield* Effect.forEach(nodes.slice(1, nodes.length - (options.idle ?? 0)), ({ start }) => start, {
     concurrency: "unbounded"
@@ -234,7 +210,7 @@ export const make = Effect.fnUntraced(function*(options: {
   }
 })
 
-const relays = (node: ClusterNode) =>
+const relays = (node: ClusterNode.ClusterNode) =>
   Effect.map(
     node.get<{ readonly sinks: ReadonlyArray<{ readonly state: string }> }>("/api/v1/server/overview"),
     ({ sinks }) => sinks.some(({ state }) => state === "running")

@@ -23,8 +23,18 @@ export interface Exited {
   readonly millis: number
 }
 
-export interface ColumbaProcess {
+/** What can be asked over HTTP. */
+export interface Asked {
   readonly url: string
+  /** Null while it does not answer. */
+  readonly readiness: Effect.Effect<Readiness | null>
+  readonly get: <A>(path: string) => Effect.Effect<A>
+  readonly post: <A>(path: string, body: object) => Effect.Effect<A>
+  /** The sum over all labels; 0 if there is none yet. */
+  readonly metric: (name: string) => Effect.Effect<number>
+}
+
+export interface ColumbaProcess extends Asked {
   /** Starts it and returns when `/readyz` answers 200. Dies with the end of its log if it ends instead. */
   readonly start: Effect.Effect<void>
   /** Starts it, waits for its end and returns how it ended. */
@@ -38,12 +48,6 @@ export interface ColumbaProcess {
   /** Asks it for a snapshot of its heap. What it does then is the matter of who has started it. */
   readonly snapshotHeap: Effect.Effect<void>
   readonly running: Effect.Effect<boolean>
-  /** Null while it does not answer. */
-  readonly readiness: Effect.Effect<Readiness | null>
-  readonly get: <A>(path: string) => Effect.Effect<A>
-  readonly post: <A>(path: string, body: object) => Effect.Effect<A>
-  /** The sum over all labels; 0 if there is none yet. */
-  readonly metric: (name: string) => Effect.Effect<number>
   /** Of the process that runs. */
   readonly pid: Effect.Effect<number>
   readonly residentMegabytes: Effect.Effect<number>
@@ -97,20 +101,14 @@ export const make = Effect.fnUntraced(function*(options: {
     return child
   })
   const log = Effect.sync(() => readFileSync(logFile, "utf8").split("\n").slice(-40).join("\n"))
-  const request = <A>(path: string, init?: RequestInit) =>
-    Effect.promise(async () => {
-      const response = await ask(`${url}${path}`, init)
-      if (!response.ok) throw new Error(`${init?.method ?? "GET"} ${path}: ${response.status} ${await response.text()}`)
-      return await response.json() as A
-    })
-  const readiness = Effect.promise(() => askReadiness(url))
+  const asked = asking(url)
 
   const fail = (what: string) =>
     Effect.flatMap(log, (tail) => Effect.die(new Error(`The program ${what}. The end of its log:\n${tail}`)))
   const start = Effect.gen(function*() {
     const begun = yield* begin
     yield* Effect.raceFirst(
-      until("the program is ready", Effect.map(readiness, (answer) => answer?.status === 200), Duration.infinity),
+      until("the program is ready", Effect.map(asked.readiness, (answer) => answer?.status === 200), Duration.infinity),
       Effect.flatMap(ended(begun), (exit) => fail(`ended with ${exit.code ?? exit.signal} instead of getting ready`))
     ).pipe(Effect.timeoutOrElse({ duration: startTimeout, orElse: () => fail(`was not ready in ${startTimeout}`) }))
   })
@@ -126,7 +124,7 @@ export const make = Effect.fnUntraced(function*(options: {
 
   yield* Effect.addFinalizer(() => Effect.suspend(() => child === undefined ? Effect.void : signalled("SIGKILL")))
   return {
-    url,
+    ...asked,
     start,
     runToEnd: Effect.flatMap(begin, ended),
     kill: Effect.asVoid(signalled("SIGKILL")),
@@ -135,15 +133,6 @@ export const make = Effect.fnUntraced(function*(options: {
     thaw: send("SIGCONT"),
     snapshotHeap: send("SIGUSR2"),
     running: Effect.sync(() => child !== undefined && !hasEnded(child)),
-    readiness,
-    get: (path) => request(path),
-    post: (path, body) =>
-      request(path, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify(body)
-      }),
-    metric: (name) => Effect.promise(() => askMetric(url, name)),
     pid: Effect.sync(() => child?.pid ?? 0),
     residentMegabytes: Effect.map(
       Effect.suspend(() => run(["ps", "-o", "rss=", "-p", String(child?.pid)], requestTimeoutMillis)),
@@ -154,6 +143,28 @@ export const make = Effect.fnUntraced(function*(options: {
     logFile
   }
 })
+
+/** What answers at this address: a process, or something before several. */
+export const asking = (url: string): Asked => {
+  const request = <A>(path: string, init?: RequestInit) =>
+    Effect.promise(async () => {
+      const response = await ask(`${url}${path}`, init)
+      if (!response.ok) throw new Error(`${init?.method ?? "GET"} ${path}: ${response.status} ${await response.text()}`)
+      return await response.json() as A
+    })
+  return {
+    url,
+    readiness: Effect.promise(() => askReadiness(url)),
+    get: (path) => request(path),
+    post: (path, body) =>
+      request(path, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify(body)
+      }),
+    metric: (name) => Effect.promise(() => askMetric(url, name))
+  }
+}
 
 const requestTimeoutMillis = 15_000
 

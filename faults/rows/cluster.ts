@@ -1,0 +1,95 @@
+/** What becomes of devices that several processes share, when one of these is struck again and again. */
+import type { ClusterSettings, Scenario } from "../Scenario.ts"
+import { row } from "./row.ts"
+import type { More, Struck } from "./row.ts"
+
+const three: ClusterSettings = { nodes: 3, lease: "6 seconds", partition: "proxy" }
+
+/** Sockets are closed before others open, or all at once. The gateway may learn of it a moment later. */
+const closedFirst = 250
+
+/** Events and messages to send per repetition; most take longer than these events, and more are emitted then. */
+const events = 200
+const sends = 20
+
+const repeated = (
+  name: string,
+  title: string,
+  faults: Struck,
+  more: More & { readonly doubledMax?: number } = {}
+): Scenario => {
+  const { doubledMax = closedFirst, ...others } = more
+  const times = faults.reduce((sum, [count]) => sum + count, 0)
+  return row("cluster", name, title, faults, {
+    load: { devices: 60, events: events * times, rate: 40 },
+    cluster: three,
+    noEndpoint: true,
+    sends: sends * times,
+    settle: "4 minutes",
+    ...others,
+    expect: { missed: "counted", survives: false, doubledMax }
+  })
+}
+
+const few = 5
+
+export const cluster: ReadonlyArray<Scenario> = [
+  repeated("cluster-kill", "one of three nodes is killed (SIGKILL) and started again", [[few, { do: "kill node" }]]),
+  repeated("cluster-stop", "one of three nodes is stopped (SIGTERM) and started again", [[few, { do: "stop node" }]], {
+    doubledMax: 5_000
+  }),
+  repeated(
+    "cluster-partition",
+    "packets between one of three nodes and Postgres get no answer, until others have its devices",
+    [
+      [few, { do: "cut node off" }]
+    ]
+  ),
+  repeated(
+    "cluster-packets",
+    "packets between one of three nodes and Postgres are lost by the network, which needs root on Linux",
+    [[few, { do: "cut node off" }]],
+    { cluster: { ...three, partition: "packets" } }
+  ),
+  repeated("cluster-freeze", "one of three nodes is stopped by SIGSTOP past its lease, and goes on", [
+    [few, { do: "freeze node" }]
+  ]),
+  repeated(
+    "cluster-lock-session",
+    "the database ends a node's session that has the lease's lock, and those that renew its shards",
+    [
+      [few, { do: "end node's sessions" }]
+    ]
+  ),
+  repeated("cluster-churn", "one of three nodes leaves in order, and joins again 10 s later, another one after 10 s", [
+    [few, { do: "leave and join", apartMillis: 10_000 }]
+  ], { doubledMax: 5_000 }),
+  repeated("cluster-default", "with the default lease: nodes are killed, stopped, cut off and frozen", [
+    [2, { do: "kill node" }],
+    [1, { do: "stop node" }],
+    [1, { do: "cut node off" }],
+    [1, { do: "freeze node" }]
+  ], { cluster: { ...three, lease: "20 seconds" } }),
+  repeated(
+    "gowa-cluster",
+    "GOWA: its webhooks come in at any node, while nodes are killed, stopped and frozen, and the gateway restarts",
+    [
+      [1, { do: "kill node" }],
+      [1, { do: "stop node" }],
+      [1, { do: "freeze node" }],
+      [1, { do: "restart gateway", millis: 5_000 }]
+    ],
+    { dialect: "gowa" }
+  ),
+  repeated(
+    "waha-cluster",
+    "WAHA: nodes are killed, stopped and frozen, and the gateway restarts",
+    [
+      [1, { do: "kill node" }],
+      [1, { do: "stop node" }],
+      [1, { do: "freeze node" }],
+      [1, { do: "restart gateway", millis: 5_000 }]
+    ],
+    { dialect: "waha", doubledMax: 5_000 }
+  )
+]
