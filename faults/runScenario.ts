@@ -178,7 +178,10 @@ export const runScenario = Effect.fnUntraced(function*(
     const base = join(ledgersTo, `${scenario.name}-${seed}`)
     yield* Effect.sync(() => {
       writeFileSync(`${base}.json`, JSON.stringify(told))
-      copyFileSync(on.columba.logFile, `${base}.log`)
+      const logs = on.cluster?.nodes.map(({ logFile }) => logFile) ?? [on.columba.logFile]
+      for (const [index, log] of logs.entries()) {
+        copyFileSync(log, index === 0 ? `${base}.log` : `${base}-${index + 1}.log`)
+      }
     })
   }
   return {
