@@ -35,7 +35,9 @@ import { connect } from "./databaseClients.ts"
 import type { SimulatedDatabase } from "./SimulatedDatabase.ts"
 import { reach } from "./SimulatedEndpoint.ts"
 import type { SimulatedEndpoint } from "./SimulatedEndpoint.ts"
-import type { Front, SimulatedGateway } from "./SimulatedGateway.ts"
+import { openGateway } from "./gatewayPort.ts"
+import type { SimulatedGateway } from "./SimulatedGateway.ts"
+import type { Front } from "./SimulatedWebhooks.ts"
 import { lockExpiration, partsShard } from "./SimulatedShards.ts"
 import type { ShardHolder, SimulatedShards } from "./SimulatedShards.ts"
 import type { Streamed } from "../support/Ledger.ts"
@@ -190,7 +192,7 @@ export class SimulatedProcess implements Front, ShardHolder {
       }),
       yield* build(
         Layer.mergeAll(
-          GatewayDirectory.layerFixed(world.gateways.map((gateway) => gateway.open(machine))),
+          GatewayDirectory.layerFixed(world.gateways.map((gateway) => openGateway(gateway, machine))),
           WebhookSecrets.layer([secretKey]),
           AesSecretSeal.layer([secretKey])
         )

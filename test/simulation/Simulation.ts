@@ -120,7 +120,7 @@ export class Simulation {
         for (const part of [this.broker, ...this.gateways]) part.giveUp(machine)
       }
     }, { time: this.time, random: seeded(`${seed}/nodes`), trace: this.trace })
-    for (const gateway of this.gateways) gateway.fronts = () => this.nodes.running
+    for (const gateway of this.gateways) gateway.webhooks.fronts = () => this.nodes.running
   }
 
   async run(): Promise<Outcome> {

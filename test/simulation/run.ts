@@ -13,6 +13,7 @@ import { availableParallelism } from "node:os"
 import { parseArgs } from "node:util"
 import { isMainThread, parentPort, Worker } from "node:worker_threads"
 import { isSound } from "./judge.ts"
+import { describePlan, makePlan } from "./Plan.ts"
 import { simulate } from "./Simulation.ts"
 import type { Outcome } from "./Simulation.ts"
 
@@ -36,7 +37,27 @@ const from = Number(values.from)
 let simulated = 0
 let broken = 0
 
-const report = (outcome: Outcome): void => {
+/** A world that ended by an error of the program or of the simulation itself: it has no outcome. */
+interface Ended {
+  readonly seed: string
+  readonly error: string
+}
+
+const attempt = async (seed: string, show?: ((line: string) => void) | undefined): Promise<Outcome | Ended> => {
+  try {
+    return await simulate(seed, { hours, show })
+  } catch (error) {
+    return { seed, error: error instanceof Error ? error.stack ?? error.message : String(error) }
+  }
+}
+
+const report = (outcome: Outcome | Ended): void => {
+  if ("error" in outcome) {
+    broken++
+    console.log(`seed ${outcome.seed}: BROKEN; it ended by an error\n  ${describePlan(makePlan(outcome.seed))}`)
+    console.log(`  ENDED: ${outcome.error}`)
+    return
+  }
   simulated += outcome.hours
   const { charges, counts } = outcome.judgement
   const isBroken = !isSound(outcome.judgement)
@@ -65,11 +86,11 @@ const inThreads = async (seeds: ReadonlyArray<string>, threads: number): Promise
       const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) })
       try {
         while (!isOver()) {
-          // Rejects with the error of the thread.
+          // Rejects only if the thread itself ends: a world that ends by an error is an answer.
           const answer = once(worker, "message")
           // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, and no window
           worker.postMessage(waiting.shift()!)
-          report((await answer)[0] as Outcome)
+          report((await answer)[0] as Outcome | Ended)
         }
       } finally {
         await worker.terminate()
@@ -86,7 +107,7 @@ const main = async (): Promise<number> => {
   const threads = Number(values.threads)
   if (values.seed !== undefined) {
     const show = values.quiet ? undefined : (line: string) => console.log(line)
-    report(await simulate(values.seed, { hours, show }))
+    report(await attempt(values.seed, show))
   } else {
     const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => String(from + index))
     const began = performance.now()
@@ -108,6 +129,6 @@ if (isMainThread) process.exitCode = await main()
 else {
   const port = parentPort!
   port.on("message", (seed: string) => {
-    void simulate(seed, { hours }).then((outcome) => port.postMessage(outcome))
+    void attempt(seed).then((outcome) => port.postMessage(outcome))
   })
 }

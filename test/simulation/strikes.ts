@@ -64,11 +64,11 @@ export const seededStrikes: Readonly<Record<Strike, (world: Simulation) => void>
   "link-lost": (world) => someGateway(world).loseLink(),
   "ingress-cut": (world) => {
     const gateway = someGateway(world)
-    if (gateway.shape.history) gateway.ingressDownUntil = world.time.now + lasting(world, 5 * minute)
+    if (gateway.shape.history) gateway.webhooks.cutUntil = world.time.now + lasting(world, 5 * minute)
   },
   "webhook-forgotten": (world) => {
     const found = somePhoneWithHistory(world)
-    found?.gateway.forgetWebhook(found.phone)
+    found?.gateway.webhooks.forget(found.phone.upstreamId)
   },
   "upstream-offline": (world) => {
     const { gateway, phone } = somePhone(world)

@@ -1,0 +1,137 @@
+/**
+ * The webhooks of a simulated gateway: where it posts the events of each slot, and how it tries again while nobody takes one. It
+ * tries for 30 s, as GOWA does, and gives up then. What may go wrong is on the way: the post is not taken, or its answer is lost.
+ */
+import { Redacted } from "effect"
+import type { UpstreamId } from "../../src/domain/Ids.ts"
+import type { Ingest } from "../../src/services/GatewayParts.ts"
+import type { IncomingWebhook } from "../../src/services/WebhookIngest.ts"
+import type { WebhookOutcome } from "../../src/services/webhookOutcomes.ts"
+import { webhookOutcomes } from "../../src/services/webhookOutcomes.ts"
+import type { Emission } from "./silence.ts"
+import type { SimulatedGateway } from "./SimulatedGateway.ts"
+import { toDraft } from "./SimulatedPhone.ts"
+import type { Fact, SimulatedPhone } from "./SimulatedPhone.ts"
+import type { Machine } from "./VirtualTime.ts"
+
+/** A process that runs now: its front takes webhooks. */
+export interface Front {
+  readonly machine: Machine
+  readonly take: (webhook: Omit<IncomingWebhook, "startedAt">, answered: (outcome: WebhookOutcome) => void) => void
+}
+
+/** GOWA's waits between the tries of one webhook, within so much time in all. */
+const webhookWaits = [1000, 2000, 4000, 8000]
+const webhookTime = 30_000
+
+const signature = "x-signature"
+
+interface Address {
+  readonly url: string
+  readonly secret: string
+}
+
+interface Post {
+  readonly slot: UpstreamId
+  readonly fact: Fact
+}
+
+interface Outgoing {
+  readonly phone: SimulatedPhone
+  readonly fact: Fact
+  readonly emission: Emission
+  readonly begun: number
+}
+
+export class SimulatedWebhooks {
+  /** Nothing reaches our address. */
+  cutUntil = 0
+  /** The processes that run now: each takes webhooks. */
+  fronts: () => ReadonlyArray<Front> = () => []
+  readonly #addresses = new Map<UpstreamId, Address>()
+  readonly #gateway: SimulatedGateway
+
+  constructor(gateway: SimulatedGateway) {
+    this.#gateway = gateway
+  }
+
+  post(phone: SimulatedPhone, fact: Fact, emission: Emission): void {
+    this.#try({ phone, fact, emission, begun: this.#gateway.time.now }, 0)
+  }
+
+  #try(outgoing: Outgoing, tries: number): void {
+    const gateway = this.#gateway
+    const { random, time } = gateway
+    const { begun, emission, fact, phone } = outgoing
+    const address = this.#addresses.get(phone.upstreamId)
+    const left = begun + webhookTime - time.now
+    const giveUp = () => {
+      // What a session was given is lost with that session, if at all, and then something broke.
+      emission.silent ||= emission.sockets === 0 || gateway.shape.liveEvents === "webhook"
+      gateway.trace.add(`${phone.upstreamId} gives up ${fact.waId}`)
+    }
+    if (address === undefined || left <= 0 || gateway.isDown) return giveUp()
+    let settled = false
+    const again = () => {
+      if (settled) return
+      settled = true
+      cancel()
+      const wait = webhookWaits[tries]
+      if (wait === undefined) return giveUp()
+      time.after(wait, () => this.#try(outgoing, tries + 1))
+    }
+    const cancel = time.after(Math.min(10_000, left), again)
+    const fronts = this.fronts()
+    const front = fronts.length < 2 ? fronts[0] : random.pick(fronts)
+    time.after(gateway.delay(), () => {
+      if (front === undefined || !front.machine.alive || time.now < this.cutUntil) return again()
+      const body = Buffer.from(JSON.stringify({ slot: phone.upstreamId, fact } satisfies Post))
+      const device = new URL(address.url).searchParams.get("device")
+      front.take({ gateway: gateway.name, device, headers: { [signature]: address.secret }, body }, (outcome) => {
+        if (random.chance(gateway.faults.answerLost)) return
+        time.after(gateway.delay(), () => {
+          if (webhookOutcomes[outcome].status >= 300) {
+            gateway.trace.add(`${phone.upstreamId} ${fact.waId} is answered ${outcome}`)
+            return again()
+          }
+          if (settled) return
+          settled = true
+          cancel()
+          if (random.chance(gateway.faults.repeated)) {
+            time.after(random.next() * 5000, () => this.#try(outgoing, tries))
+          }
+        })
+      })
+    })
+  }
+
+  /** Sets where it posts to. False: it did so before. */
+  set(slot: UpstreamId, url: string, secret: string): boolean {
+    const known = this.#addresses.get(slot)
+    if (known?.url === url && known.secret === secret) return false
+    this.#addresses.set(slot, { url, secret })
+    this.#gateway.trace.add(`${slot} posts to us`)
+    return true
+  }
+
+  /** An operator or a restart has undone where it posts to. */
+  forget(slot: UpstreamId): void {
+    this.#addresses.delete(slot)
+  }
+}
+
+/** How an adapter reads what was posted. */
+export const ingest: Ingest = ({ body, headers, secrets }, { find, now }) => {
+  const given = headers[signature]
+  if (!secrets.some((secret) => Redacted.value(secret) === given)) {
+    return { _tag: "Refused", reason: "signature", detail: "no secret verifies" }
+  }
+  const { fact, slot } = JSON.parse(Buffer.from(body).toString()) as Post
+  const target = find(slot)
+  if (target === null) return { _tag: "UnknownSlot", slot }
+  return {
+    _tag: "Accepted",
+    deviceId: target.deviceId,
+    events: [{ _tag: "Record", draft: toDraft(fact, target.deviceId, "webhook", now) }]
+  }
+}
