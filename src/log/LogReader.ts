@@ -19,8 +19,11 @@ export const heartbeat = Duration.seconds(15)
 
 const heartbeatNanos = Duration.toNanosUnsafe(heartbeat)
 
-/** For commits of other processes whose signal was lost. */
-const headPoll = Duration.seconds(1)
+/**
+ * For commits of other processes whose signal was lost: while a reader waits, the head is asked for so often, and more often
+ * until that has told nothing new for so many times: signals may be missing then.
+ */
+const headPoll = { usual: Duration.seconds(5), wary: Duration.seconds(1), waryTimes: 60 }
 
 /** Events of one page of `follow`. */
 const followPage = 500
@@ -59,16 +62,21 @@ export const makeReader = Effect.fnUntraced(function*(
 ): Effect.fn.Return<LogReader, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const deadlines = new Deadlines(clock, Effect.runForkWith(yield* Effect.context<never>()), () => tail.look())
-  const bounds: LogReader["bounds"] = Effect.suspend(() => {
-    const asked = tail.now
-    return Effect.map(store.bounds, (seen) => {
-      if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
-      return seen
+  /** `onAnswer`: whether the answer told of commits that nothing else had told of. */
+  const askBounds = (onAnswer: (news: boolean) => void): LogReader["bounds"] =>
+    Effect.suspend(() => {
+      const asked = tail.now
+      return Effect.map(store.bounds, (seen) => {
+        const known = tail.head
+        if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
+        onAnswer(tail.head > known)
+        return seen
+      })
     })
-  })
+  const bounds = askBounds(() => {})
   if (store.shared) {
     yield* fillTail(store, tail)
-    yield* hearOthers(store, tail, bounds)
+    yield* hearOthers(store, tail, askBounds)
   }
 
   /** `following`: what is on its way into memory is not asked for. */
@@ -219,9 +227,12 @@ const sumBytes = (page: EventPage): number => page.events.reduce((sum, event) =>
 const hearOthers = Effect.fnUntraced(function*(
   store: LogStore["Service"],
   tail: LogTail,
-  bounds: LogReader["bounds"]
+  askBounds: (onAnswer: (news: boolean) => void) => LogReader["bounds"]
 ) {
-  const askHead = Effect.ignore(bounds)
+  let inVain = 0
+  const askHead = Effect.ignore(askBounds((news) => {
+    inVain = news ? 0 : inVain + 1
+  }))
   yield* Effect.forkScoped(
     Stream.runForEach(store.commits, (signal) => {
       if (signal === null) {
@@ -232,7 +243,7 @@ const hearOthers = Effect.fnUntraced(function*(
       return Effect.sync(() => signal === "erased" ? tail.forget() : tail.hear(signal))
     })
   )
-  yield* Effect.forkScoped(Effect.forever(
-    Effect.andThen(Effect.sleep(headPoll), Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void))
-  ))
+  const poll = Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void)
+  const pause = Effect.suspend(() => Effect.sleep(inVain < headPoll.waryTimes ? headPoll.wary : headPoll.usual))
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(pause, poll)))
 })

@@ -57,3 +57,47 @@ it.effect("a reader that finds what it wants in memory waits for none that reads
     assert(page._tag === "Some")
     assert.strictEqual(page.value.events[0]?.seq, head - 1_999)
   }))
+
+it.effect("a waiting reader asks every five seconds for commits that were not signalled, and every second while it finds some", () =>
+  Effect.gen(function*() {
+    let asked = 0
+    const deaf = Layer.effect(
+      LogStore,
+      Effect.map(LogStore, (inner) =>
+        LogStore.of({
+          ...inner,
+          bounds: Effect.suspend(() => (asked++, inner.bounds)),
+          commits: Stream.never,
+          shared: true
+        }))
+    )
+    const database = yield* Layer.build(MemoryDatabase.layer)
+    const open = <E, R>(store: Layer.Layer<LogStore, E, R>) =>
+      Effect.map(
+        Layer.build(
+          Layer.fresh(GroupCommit.layer).pipe(Layer.provide(store), Layer.provide(Layer.succeedContext(database)))
+        ),
+        (context) => Context.get(context, EventLog)
+      )
+    const log = yield* open(deaf.pipe(Layer.provide(MemoryLogStore.layer)))
+    const other = yield* open(MemoryLogStore.layer)
+    const got: Array<number> = []
+    yield* Effect.forkChild(
+      Stream.runForEach(log.follow({ after: 0 }), ({ events }) =>
+        Effect.sync(() => {
+          got.push(...events.map(({ seq }) => seq))
+        })),
+      { startImmediately: true }
+    )
+    yield* TestClock.adjust("2 minutes")
+    asked = 0
+    yield* TestClock.adjust("1 minute")
+    assert.strictEqual(asked, 12, "while nothing is missing")
+    const commit = (body: string) => Effect.forkChild(other.append([say(body)]), { startImmediately: true })
+    yield* commit("unsignalled")
+    yield* TestClock.adjust("5 seconds")
+    assert.deepStrictEqual(got, [1], "at the latest")
+    yield* commit("the next one")
+    yield* TestClock.adjust("1 second")
+    assert.deepStrictEqual(got, [1, 2], "and from then on within a second")
+  }))

@@ -181,8 +181,9 @@ export class SimulatedDatabase {
 
   /** Written by a process: what is new joins the history of the log. */
   written(): void {
-    const { events, head } = this.tables
-    const fresh = events.filter(({ seq }) => seq > this.#headBefore)
+    const { events, head, oldest } = this.tables
+    // Numbers have no holes, so the place of an event follows from its number.
+    const fresh = events.slice(Math.max(0, this.#headBefore + 1 - oldest))
     this.#headBefore = head
     if (fresh.length > 0) this.history.splice(fresh[0]!.seq - 1, Number.POSITIVE_INFINITY, ...fresh)
     this.tell(({ onCommit }) => onCommit(head))

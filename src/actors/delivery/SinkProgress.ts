@@ -9,6 +9,7 @@ import type { EventId } from "../../domain/Ids.ts"
 import type { LogReset } from "../../domain/MessageErrors.ts"
 import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
 import type { SinkUnavailable } from "../../services/EventSink.ts"
+import { Condition } from "../../services/Condition.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import type { SinkView } from "../../services/SinkRelays.ts"
 import { InFlight } from "./InFlight.ts"
@@ -44,6 +45,7 @@ export class SinkProgress {
 
   readonly #clock: Clock.Clock
   readonly #context: Context.Context<never>
+  readonly #changes = new Condition()
 
   constructor(sink: string, clock: Clock.Clock, context: Context.Context<never>) {
     this.sink = sink
@@ -113,6 +115,7 @@ export class SinkProgress {
       const before = this.#failure
       this.#failure = { reason, message, since: before?.since ?? DateTime.formatIso(yield* DateTime.now) }
       if (this.#state === "running") this.#state = "waiting"
+      this.#changes.changed()
       if (before?.reason === reason) return
       if (reason === "defect") return yield* Effect.logError("Sink failed by a defect", cause)
       yield* Effect.logWarning("Sink waits; its events stay in the log", { sink: this.sink, reason, message })
@@ -141,6 +144,7 @@ export class SinkProgress {
   reset(error: LogReset): Effect.Effect<void> {
     this.holdsCursor = false
     this.#state = "starting"
+    this.#changes.changed()
     return Effect.logWarning("Sink reads its cursor again: the log is an older or another one", {
       sink: this.sink,
       confirmed: this.confirmed,
@@ -153,6 +157,7 @@ export class SinkProgress {
       this.holdsCursor = false
       this.#state = "stopped"
       this.#failure = { reason: "cursor-lost", message: error.message, since: DateTime.formatIso(yield* DateTime.now) }
+      this.#changes.changed()
       yield* Effect.logWarning("Sink stands by: its claim no longer holds the cursor", { sink: this.sink })
     })
   }
@@ -164,6 +169,7 @@ export class SinkProgress {
 
   seen(seq: number): void {
     this.#head = Math.max(this.#head, seq)
+    if (!this.caughtUp) this.#changes.changed()
   }
 
   readonly measured = (head: number): Effect.Effect<void> => {
@@ -174,6 +180,11 @@ export class SinkProgress {
   /** All that it has seen of the log is confirmed, and it waits for more: what comes it will see. */
   get caughtUp(): boolean {
     return this.#state === "running" && this.#failure === null && this.confirmed >= this.#head
+  }
+
+  /** Returns once the distance to the end of the log may be another one than that of a relay that has caught up. */
+  get behind(): Effect.Effect<void> {
+    return this.#changes.waitUntil(() => !this.caughtUp)
   }
 
   /** Sends nothing more and waits for the confirms of what is in flight. */

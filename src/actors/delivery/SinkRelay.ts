@@ -34,7 +34,7 @@ const retryDelays = Schedule.min([
   Schedule.spaced("5 seconds")
 ]).pipe(Schedule.jittered)
 
-/** How often the distance to the end of the log is measured: one small query, where a relay is behind. */
+/** How often the distance to the end of the log is measured while a relay is behind: one small query. */
 const lagInterval = Duration.seconds(2)
 
 /**
@@ -103,12 +103,12 @@ export const make = Effect.fnUntraced(function*(
   )
 
   const readHead = Effect.map(log.bounds, ({ head }) => head)
-  const measure = Effect.suspend(() => progress.caughtUp ? Effect.succeed(progress.confirmed) : readHead).pipe(
-    Effect.flatMap(progress.measured),
-    Effect.ignore,
-    Effect.andThen(Effect.sleep(lagInterval)),
-    Effect.forever
-  )
+  /** One that has caught up measures itself a last time, and then nothing runs until something comes. */
+  const measure = Effect.suspend(() =>
+    progress.caughtUp
+      ? Effect.andThen(progress.measured(progress.confirmed), progress.behind)
+      : Effect.ignore(Effect.flatMap(readHead, progress.measured))
+  ).pipe(Effect.andThen(Effect.sleep(lagInterval)), Effect.forever)
 
   yield* Effect.forkScoped(measure)
   const fiber = yield* Effect.forkScoped(relay)

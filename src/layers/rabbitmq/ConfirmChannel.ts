@@ -99,8 +99,13 @@ export class ConfirmChannel {
     for (const batch of failed) batch.settled(failure)
   }
 
+  /** Whether anything that was sent waits for a confirm. */
+  get waits(): boolean {
+    return this.#batches.length > 0
+  }
+
   /**
-   * To be called at regular intervals. Answers true once the oldest batch has had no confirm for that many calls. The
+   * To be called at regular intervals while anything waits. Answers true once the oldest batch has had no confirm for that many calls. The
    * oldest, because one queue that never confirms would otherwise be hidden by the others that do.
    */
   stalledFor(checks: number): boolean {

@@ -13,6 +13,7 @@
 import type { ChannelModel } from "amqplib"
 import { Clock, Duration, Effect, Scope } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
+import { Condition } from "../../services/Condition.ts"
 import { SinkUnavailable } from "../../services/EventSink.ts"
 import type { EventSink } from "../../services/EventSink.ts"
 import { EventTraces } from "../../services/EventTraces.ts"
@@ -35,7 +36,7 @@ const brokerTimeout = Duration.seconds(5)
 /** A healthy broker confirms in milliseconds. One that is blocked or stuck never answers, so the wait is bounded. */
 const confirmTimeout = Duration.seconds(10)
 
-/** How often the oldest batch is checked for confirms. The timeout is late by at most this. */
+/** How often the oldest batch is checked for confirms, while there is one. The timeout is late by at most this. */
 const confirmCheck = Duration.seconds(1)
 
 const openTimeout = Duration.seconds(5)
@@ -51,6 +52,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
   const clock = yield* Clock.Clock
   const traces = yield* EventTraces
   let current: Attempt | null = null
+  const sent = new Condition()
 
   const unavailable = (failure: ConfirmFailure) => SinkUnavailable.of(sinkName, failure.reason, failure.detail)
 
@@ -74,6 +76,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
         traces,
         (failure) => resume(failure === null ? Effect.void : Effect.fail(failure))
       )
+      sent.changed()
       // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.
       return Effect.sync(() => attempt.channel.abandon(batch))
     }).pipe(Effect.mapError(unavailable))
@@ -84,6 +87,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
 
   /** A blocked broker does not answer either; that is reported as what it is. */
   const watch = Effect.gen(function*() {
+    yield* sent.waitUntil(() => current?.channel.waits === true)
     yield* Effect.sleep(confirmCheck)
     const attempt: Attempt | null = current
     if (attempt === null || !attempt.channel.stalledFor(stalledChecks)) return
