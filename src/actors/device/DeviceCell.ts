@@ -120,6 +120,8 @@ export class DeviceCell {
     this.withdrawPause = null
     if (!this.paused) return
     this.paused = false
+    const { pausedAt } = this.reception
+    if (pausedAt !== null) this.reception.lastPause = { from: pausedAt, to: this.host.now() }
     this.reception.pausedAt = null
     this.host.meter.paused(-1)
   }

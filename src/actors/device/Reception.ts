@@ -53,6 +53,8 @@ export class Reception {
   /** Between 0.8 and 1, so that devices do not look in step. */
   spread = 1
   pausedAt: number | null = null
+  /** When the session was not read last. */
+  lastPause: { readonly from: number; readonly to: number } | null = null
   /** When a webhook was turned away last; null once webhooks are taken again. */
   refusedAt: number | null = null
   /** When the history is to be read next, and why. */

@@ -132,7 +132,7 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
     from: Math.max(reception.floor, first - webhookMax(cell) - transitMax),
     to: last,
     cause: "webhook-refused",
-    detail: "webhooks were turned away by another process",
+    detail: "webhooks were turned away, or not answered, by a process",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
@@ -147,16 +147,25 @@ export const endRefusal = (cell: DeviceCell): GapRecords => {
 
 /**
  * Through when reception is proven: an event that came over a session proves all before it, and a connection that has died
- * is noticed within `unnoticedMax`, not counting the time in which this process stood still. What is not read proves nothing. Webhooks come in any order, and one that failed is
- * tried for a while: what came says nothing of the others of that time.
+ * is noticed within `unnoticedMax`, not counting the time in which this process stood still. What is not read proves nothing.
+ * Webhooks come in any order, and one that failed is tried for a while: what came says nothing of the others of that time.
  */
 const findProof = (cell: DeviceCell): number => {
   const { host, reception } = cell
   const now = host.now()
   const alive = host.gateway.capabilities.liveEvents === "webhook"
     ? host.running.before(now, webhookMax(cell))
-    : Math.max(reception.heardAt, host.running.before(now, unnoticedMax))
+    : Math.max(findHeard(cell, now), host.running.before(now, unnoticedMax))
   return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
+}
+
+/**
+ * Until when the last event of the session proves that all before it came. One that was read right after nothing had been read
+ * for a while may have come at the beginning of that while, and the session may have died since.
+ */
+const findHeard = ({ host, reception: { heardAt, lastPause } }: DeviceCell, now: number): number => {
+  const since = host.running.waitedSince(heardAt, now, transitMax)
+  return lastPause !== null && lastPause.from < since && since < lastPause.to + transitMax ? lastPause.from : since
 }
 
 /** What a transition means for the device's gaps. Before the transition is written down. */

@@ -71,7 +71,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const clock = yield* Clock.Clock
       const time = yield* DatabaseTime
       const lease = yield* NodeLease
-      const running = yield* RunningTime.make
+      const running = yield* RunningTime.make()
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
 

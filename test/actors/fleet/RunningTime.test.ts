@@ -35,4 +35,18 @@ describe("running time", () => {
   it("is no less for a moment in which the process was busy", () => {
     assert.strictEqual(running([0, 100], [102, 110]).before(110_000, 30_000), 80_000)
   })
+
+  it("tells since when something may have waited that was read right after it stood still", () => {
+    const time = running([0, 100], [300, 310])
+    assert.strictEqual(time.waitedSince(300_500, 310_000, 2000), 100_000)
+    assert.strictEqual(time.waitedSince(305_000, 310_000, 2000), 305_000, "what waited has been read by then")
+    assert.strictEqual(time.waitedSince(99_000, 310_000, 2000), 99_000, "and before it nothing waited")
+    const twice = running([0, 100], [200, 201], [300, 310])
+    assert.strictEqual(
+      twice.waitedSince(300_500, 310_000, 2000),
+      100_000,
+      "since the first, where it hardly ran between"
+    )
+    assert.strictEqual(running([0, 100]).waitedSince(299_999, 300_000, 2000), 100_000, "before it has ticked again")
+  })
 })

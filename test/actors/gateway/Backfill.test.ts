@@ -618,6 +618,23 @@ describe("a log that is full", () => {
         "closed"
       ]])
     }).pipe(Effect.provide(storage)))
+
+  it.effect("begins a gap where it was read last, if it ends right after it is read again", () =>
+    Effect.gen(function*() {
+      const { gateway, life } = yield* runFor("10 minutes")
+      life.setFull(true)
+      yield* say(gateway, yield* arriving(one))
+      const unread = yield* Clock.currentTimeMillis
+      yield* pass("4 seconds")
+      assert.lengthOf(yield* gapsOf(one), 0)
+      life.setFull(false)
+      // Both waited to be read: the message came four seconds ago, and nothing has since then.
+      yield* say(gateway, yield* arriving(one))
+      gateway.live(one)[0]!.lose("transport")
+      yield* pass("1 minute")
+      const [gap] = yield* gapsOf(one)
+      assert.isAtMost(Date.parse(gap!.openedAt), unread)
+    }).pipe(Effect.provide(storage)))
 })
 
 describe("times that messages claim", () => {
