@@ -13,6 +13,7 @@ import { hostname } from "node:os"
 import * as LeasedFleet from "../actors/fleet/LeasedFleet.ts"
 import * as LocalFleet from "../actors/fleet/LocalFleet.ts"
 import type { Part } from "../actors/fleet/singletons.ts"
+import * as UnansweredWebhooks from "../actors/gateway/UnansweredWebhooks.ts"
 import { StreamsMax } from "../http/OpenStreams.ts"
 import { HealthServerLayer, HttpServerLayer } from "../http/Routes.ts"
 import type { StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -172,6 +173,7 @@ export const start = Effect.fn("App.start")(function*(
     on(stages.foundation, Layer.provide(WebhookIngest.layer, SlotLookup.layer)),
     Context.merge(ground, fleet)
   )
+  if (settings.roles.has("api")) yield* Effect.provideContext(on(stages.foundation, UnansweredWebhooks.layer), ground)
   const sender = yield* Effect.provideContext(
     on(
       stages.foundation,

@@ -215,12 +215,14 @@ export class SimulatedGateway {
     for (const link of [...this.#links]) if (link.machine === machine) link.close()
   }
 
-  /** It ends the connections of a process that does not answer. */
+  /** It ends the connections of a process that does not answer. A link has no idle timeout of its own, only a proxy may have. */
   giveUp(machine: Machine): void {
     for (const session of this.sessions()) {
       if (session.machine === machine) session.lose({ class: "transport", code: "socket-closed", detail: "given up" })
     }
-    for (const link of [...this.#links]) if (link.machine === machine) link.lose("given up")
+    for (const link of [...this.#links]) {
+      if (link.machine === machine && this.random.chance(0.3)) link.lose("given up")
+    }
   }
 
   loseLink(): void {

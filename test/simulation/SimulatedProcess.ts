@@ -9,6 +9,7 @@ import * as LeasedFleet from "../../src/actors/fleet/LeasedFleet.ts"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { HostedFleet } from "../../src/actors/fleet/LocalFleet.ts"
 import { Placement } from "../../src/actors/fleet/Placement.ts"
+import * as UnansweredWebhooks from "../../src/actors/gateway/UnansweredWebhooks.ts"
 import * as Retention from "../../src/actors/delivery/Retention.ts"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
 import * as WebhookDispatcher from "../../src/actors/delivery/webhooks/WebhookDispatcher.ts"
@@ -223,6 +224,7 @@ export class SimulatedProcess implements Front, ShardHolder {
       Context.add(ground, DeviceFleet, fleet)
     )
     this.#take = Context.get(intake, WebhookIngest).take
+    yield* Effect.provideContext(build(UnansweredWebhooks.layer), ground)
     if (this.#shards === null) yield* runParts(scope)
     yield* Scope.provide(surroundings(run), scope)
   })

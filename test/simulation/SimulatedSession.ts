@@ -56,10 +56,15 @@ export class SimulatedSession implements Session {
     if (!this.open) return
     this.open = false
     this.#onClosed()
-    // What has arrived is read before its end, unless nobody reads.
+    const end = () => this.#listener.onEnd(failure)
+    // What has arrived is read before its end, and both of them once somebody reads, unless this side gives up first.
+    if (this.#paused && failure.code === "socket-closed" && this.#inbox.length < unreadMax) {
+      this.#inbox.push(end)
+      return
+    }
     if (this.#paused) this.#inbox = []
     this.#paused = false
-    this.#arrive(() => this.#listener.onEnd(failure))
+    this.#arrive(end)
   }
 
   /** The other side is gone; pings find out after this time. */

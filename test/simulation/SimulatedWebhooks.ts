@@ -41,7 +41,12 @@ interface Outgoing {
   readonly fact: Fact
   readonly emission: Emission
   readonly begun: number
+  /** Which process stood still whenever it was tried; null where one ran, or before the first try. */
+  stoodStill: Machine | null
 }
+
+/** A process that stood still and runs again has written that down after so long, unless the database keeps it from doing so. */
+const writtenDownWithin = 5 * 60_000
 
 export class SimulatedWebhooks {
   /** Nothing reaches our address. */
@@ -56,7 +61,7 @@ export class SimulatedWebhooks {
   }
 
   post(phone: SimulatedPhone, fact: Fact, emission: Emission): void {
-    this.#try({ phone, fact, emission, begun: this.#gateway.time.now }, 0)
+    this.#try({ phone, fact, emission, begun: this.#gateway.time.now, stoodStill: null }, 0)
   }
 
   #try(outgoing: Outgoing, tries: number): void {
@@ -68,6 +73,9 @@ export class SimulatedWebhooks {
     const giveUp = () => {
       // What a session was given is lost with that session, if at all, and then something broke.
       emission.silent ||= emission.sockets === 0 || gateway.shape.liveEvents === "webhook"
+      if (outgoing.stoodStill !== null && gateway.shape.liveEvents === "webhook") {
+        this.#unanswered(emission, outgoing.stoodStill)
+      }
       gateway.trace.add(`${phone.upstreamId} gives up ${fact.waId}`)
     }
     if (address === undefined || left <= 0 || gateway.isDown) return giveUp()
@@ -84,6 +92,8 @@ export class SimulatedWebhooks {
     const fronts = this.fronts()
     const front = fronts.length < 2 ? fronts[0] : random.pick(fronts)
     time.after(gateway.delay(), () => {
+      const isFirst = tries === 0 || outgoing.stoodStill !== null
+      outgoing.stoodStill = isFirst && front?.machine.isFrozen === true ? front.machine : null
       if (front === undefined || !front.machine.alive || time.now < this.cutUntil) return again()
       const body = Buffer.from(JSON.stringify({ slot: phone.upstreamId, fact } satisfies Post))
       const device = new URL(address.url).searchParams.get("device")
@@ -102,6 +112,15 @@ export class SimulatedWebhooks {
           }
         })
       })
+    })
+  }
+
+  /** The process knows that it stood still, and writes it down once it runs again. One that dies before leaves no word of it. */
+  #unanswered(emission: Emission, machine: Machine): void {
+    const { time } = this.#gateway
+    if (machine.isFrozen) return void time.after(writtenDownWithin, () => this.#unanswered(emission, machine))
+    time.after(writtenDownWithin, () => {
+      if (machine.alive) emission.silent = false
     })
   }
 

@@ -23,10 +23,10 @@ const quickSeeds = 40
  * that was added a moment ago missed more than its gap said, in 222 a process took a device back from the one after it, in
  * 516 a process alone looked for a device that kills it, and quarantined one after it had been killed by others, in 554
  * deliveries read an older log over and over, without a pause, until the reader of all of them knew of it, and an
- * event that had the number of one that was undone was not published, and in 620 a
- * process that had stood still named too short a gap.
+ * event that had the number of one that was undone was not published, in 620 a
+ * process that had stood still named too short a gap, and in 3948 it did so because it took what it read afterwards for a proof of then.
  */
-const chosen = ["1", "10", "3", "222", "516", "554", "620"]
+const chosen = ["1", "10", "3", "222", "516", "554", "620", "3948"]
 
 const show = async (seed: string, hours: number) => {
   const outcome = await simulate(seed, { hours })
