@@ -47,7 +47,7 @@ export default defineConfig({
           include: inServers,
           globalSetup: "test/support/globalSetup.ts",
           ...limits,
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 }
         }
       },
@@ -59,7 +59,7 @@ export default defineConfig({
           globalSetup: ["test/process/support/build.ts", "test/support/globalSetup.ts"],
           testTimeout: processTestMillis,
           hookTimeout: processTestMillis,
-          maxWorkers: 3,
+          maxWorkers: 4,
           sequence: { groupOrder: 1 }
         }
       }

@@ -15,7 +15,7 @@ const deadQueue = `${queue}.dead`
 /** Bound as `{kind}.{deviceId}`: `message.received.*` is every incoming message, `device.#` all about devices. */
 const bindings = ["message.received.*", "message.ack.*"]
 
-const database = new DatabaseSync(process.env["DATABASE"] ?? "consumer.db")
+const database = new DatabaseSync(process.env["DATABASE"] ?? "consumer.db", { timeout: 5_000 })
 database.exec("create table if not exists handled (event_id text primary key)")
 database.exec("create table if not exists messages (device text, chat text, wa_id text, body text)")
 const remember = database.prepare("insert into handled (event_id) values (?) on conflict do nothing")

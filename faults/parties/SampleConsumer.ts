@@ -62,7 +62,8 @@ export const make = Effect.fnUntraced(function*(
     freeze: send("SIGSTOP"),
     thaw: send("SIGCONT"),
     ledger: Effect.sync(() => {
-      const opened = new DatabaseSync(database, { readOnly: true })
+      // The consumer may be writing; it holds its file for a commit at most.
+      const opened = new DatabaseSync(database, { readOnly: true, timeout: 10_000 })
       try {
         const read = (text: string) => opened.prepare(text).all().map((row) => String(row["id"]))
         return {

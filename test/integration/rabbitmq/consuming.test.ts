@@ -44,7 +44,7 @@ const started = Effect.fnUntraced(function*(url: string, database: string) {
 })
 
 const readBodies = (path: string) => {
-  const database = new DatabaseSync(path, { readOnly: true })
+  const database = new DatabaseSync(path, { readOnly: true, timeout: 5_000 })
   try {
     return database.prepare("select wa_id from messages").all().map((row) => row["wa_id"])
   } finally {
