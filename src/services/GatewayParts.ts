@@ -176,12 +176,13 @@ export interface Webhook {
   readonly events: ReadonlyArray<string>
   /**
    * Makes the gateway post the slot's events to us. Reads first and writes only what differs: some gateways restart the
-   * slot on a write. `unsupported`: this gateway cannot be told per slot, so an operator has to set it there.
+   * slot on a write. `set`: until now it did not post to this address. `renewed`: it did, with another secret or other events.
+   * `unsupported`: this gateway cannot be told per slot, so an operator has to set it there.
    */
   readonly ensure: (
     target: SessionTarget,
     address: WebhookAddress
-  ) => Effect.Effect<"set" | "unchanged" | "unsupported", GatewayUnavailable>
+  ) => Effect.Effect<"set" | "renewed" | "unchanged" | "unsupported", GatewayUnavailable>
   /** What an operator sets at the gateway by hand, as one sentence that names the gateway's own settings. */
   readonly instructions: (url: string) => string
 }

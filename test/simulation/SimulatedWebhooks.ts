@@ -72,7 +72,9 @@ export class SimulatedWebhooks {
     const left = begun + webhookTime - time.now
     const giveUp = () => {
       // What a session was given is lost with that session, if at all, and then something broke.
-      emission.silent ||= emission.sockets === 0 || gateway.shape.liveEvents === "webhook"
+      // Where it was not told to post, that is found out when it is told.
+      emission.silent ||= address !== undefined &&
+        (emission.sockets === 0 || gateway.shape.liveEvents === "webhook")
       if (outgoing.stoodStill !== null && gateway.shape.liveEvents === "webhook") {
         this.#unanswered(emission, outgoing.stoodStill)
       }

@@ -16,7 +16,7 @@ import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./ActorState.ts"
 import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
-import { endDoubt, endRefusal, hear, push } from "./hearing.ts"
+import { endDoubt, endRefusal, hear, notePosting, push, transitMax, webhookMax } from "./hearing.ts"
 import { Reception } from "./Reception.ts"
 import type { HeldSteps } from "./telling.ts"
 
@@ -261,6 +261,7 @@ export const hearWebhook = (
   events: ReadonlyArray<SessionEvent>,
   repeats: ReadonlyArray<EventDraft>
 ): void => {
+  notePosting(cell, cell.host.now() - webhookMax(cell) - transitMax)
   for (const draft of repeats) cell.reception.clear(draft)
   if (repeats.length > 0) cell.host.backfill.changed(cell)
   if (events.length === 0) return

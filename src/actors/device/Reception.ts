@@ -39,6 +39,9 @@ export class Reception {
   /** Nothing older is read: when the device was added. */
   floor = 0
 
+  /** Since when it is not known whether the gateway posts the device's events to us, as long as `postedAt` says nothing. */
+  unpostedSince: number | null = null
+
   // By the monotonic clock
 
   hearingAt = Number.NEGATIVE_INFINITY
@@ -55,6 +58,8 @@ export class Reception {
   pausedAt: number | null = null
   /** When the session was not read last. */
   lastPause: { readonly from: number; readonly to: number } | null = null
+  /** The last time for which it is known that the gateway posts the device's events to us. */
+  postedAt = Number.NEGATIVE_INFINITY
   /** When a webhook was turned away last; null once webhooks are taken again. */
   refusedAt: number | null = null
   /** When the history is to be read next, and why. */

@@ -89,6 +89,7 @@ export const hear = (cell: DeviceCell): GapRecords => {
   if (reception.gaps.reception === "hearing") return none
   if (cell.paused || reception.refusedAt !== null || reception.suspects !== null || reception.doubted) return none
   reception.hearingAt = host.now()
+  if (!Number.isFinite(reception.postedAt)) reception.unpostedSince ??= host.time.at(reception.hearingAt)
   const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
   host.backfill.heard(cell)
   return records
@@ -112,7 +113,7 @@ export const loseReception = (
   return change(cell, { _tag: "Blinded", at: host.time.now(), provenThrough, cause, detail, id })
 }
 
-const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)
+export const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)
 
 /** A webhook was turned away. The gateway may have given up on it, and on the ones before it that we never saw. */
 export const refuseWebhook = (cell: DeviceCell): GapRecords => {
@@ -136,6 +137,30 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
+  return records
+}
+
+/** The gateway posted the device's events to us at this moment of the monotonic clock. */
+export const notePosting = ({ reception }: DeviceCell, at: number): void => {
+  reception.postedAt = Math.max(reception.postedAt, at)
+}
+
+/** Until now the gateway did not post the device's events to us: somebody had undone it, or it was never told before. */
+export const missPosts = (cell: DeviceCell): GapRecords => {
+  const { host, reception } = cell
+  const { gaps: { reception: now }, postedAt, unpostedSince } = reception
+  const from = Number.isFinite(postedAt) ? host.time.at(postedAt) : unpostedSince
+  // Nothing was expected of it yet.
+  if (now === "unheard" || from === null) return none
+  const records = change(cell, {
+    _tag: "Missed",
+    from: Math.max(reception.floor, from),
+    to: host.time.now(),
+    cause: "deaf",
+    detail: "the gateway did not post the device's events to us",
+    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+  })
+  if (now === "hearing") host.backfill.heard(cell)
   return records
 }
 

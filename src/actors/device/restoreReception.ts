@@ -2,6 +2,7 @@
  * How the hearing of a device goes on from what is recorded of it: that of its next actor, and that of an actor whose
  * database was replaced by an older one.
  */
+import { Duration } from "effect"
 import type { Gap, Watermark } from "../../domain/Gap.ts"
 import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
@@ -76,8 +77,16 @@ export const resume = (
     detail: "the process that ran it ended without a word"
   })
   reception.gaps = state
+  const lasting = state.gaps.at(-1)
+  // The process before had asked the gateway by then, as far as it goes.
+  if (lasting?.endedAt === null) {
+    reception.unpostedSince = lasting.openedAt - askedWithin * Duration.toMillis(cell.host.settings.webhookInterval)
+  }
   return gapRecords(cell, orders)
 }
+
+/** A gateway is asked again where it posts after at most so many of its intervals. */
+const askedWithin = 1.5
 
 /** What an older database, which has taken the place of ours, holds of a device, and the time that it lacks. */
 export interface OlderLog {

@@ -81,6 +81,7 @@ export const make = Effect.fnUntraced(function*(
     const still = running.tick(monotonicMillis(clock))
     if (still !== null) onStoodStill(still)
   })
-  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMillis), tick)))
+  // Each round sleeps, which gives way to others.
+  yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMillis), tick), { disableYield: true }))
   return running
 })

@@ -15,6 +15,7 @@ import { deviceWebhookUrl, gatewayWebhookUrl, PublicAddress } from "../../servic
 import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
+import { missPosts, notePosting, push } from "../device/hearing.ts"
 import * as DueSet from "./DueSet.ts"
 import * as Workers from "./workers.ts"
 
@@ -124,7 +125,8 @@ export const make = Effect.fnUntraced(function*(
 
   const askNow = Effect.fnUntraced(function*(cell: DeviceCell, address: WebhookAddress) {
     const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
-    askedAt.set(cell, monotonicMillis(clock))
+    const asked = monotonicMillis(clock)
+    askedAt.set(cell, asked)
     const answer = yield* ensure(target, address).pipe(
       Effect.mapError((error) => error.message),
       Effect.timeoutOrElse({
@@ -138,7 +140,10 @@ export const make = Effect.fnUntraced(function*(
     yield* Metric.update(Metric.withAttributes(Metrics.webhookChecks, { gateway: gateway.name, outcome }), 1)
     if (answer._tag === "Failure") return note(cell, "failed", answer.failure)
     note(cell, answer.success === "unsupported" ? "unsupported" : "set", null)
+    if (answer.success === "unchanged" || answer.success === "renewed") notePosting(cell, asked)
     if (answer.success === "set") {
+      if (gateway.capabilities.liveEvents === "webhook" && cells.has(cell)) push(cell, missPosts(cell))
+      notePosting(cell, monotonicMillis(clock))
       yield* Effect.logInfo("the gateway posts the device's events to us now").pipe(
         Effect.annotateLogs({ gateway: gateway.name, device: cell.device.id })
       )

@@ -65,7 +65,7 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
         const { gateway, receiver } = yield* setupWebhook(adapter)
         const address = { url: receiver.url, secret }
         assert.strictEqual(yield* gateway.webhook.ensure(target, address), "unchanged")
-        assert.strictEqual(yield* gateway.webhook.ensure(target, { ...address, secret: other }), "set")
+        assert.strictEqual(yield* gateway.webhook.ensure(target, { ...address, secret: other }), "renewed")
         assert.strictEqual(yield* gateway.webhook.ensure(target, { ...address, secret: other }), "unchanged")
         assert.strictEqual(yield* gateway.webhook.ensure(target, { ...address, url: `${receiver.url}/2` }), "set")
       }))

@@ -124,6 +124,9 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     })))
   })
 
+  /** Slots whose webhook may have been set by a request that was not answered: it was not before. */
+  const unanswered = new Set<UpstreamId>()
+
   const ensureWebhook: Webhook["ensure"] = Effect.fn("GowaGateway.ensureWebhook")(function*({ upstreamId }, address) {
     const operation = "set the slot's webhook"
     const url = rest.at("devices", upstreamId, "webhook")
@@ -143,9 +146,13 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     if (
       webhook_url === wanted.webhook_url && webhook_secret === wanted.webhook_secret &&
       webhook_events === wanted.webhook_events
-    ) return "unchanged"
+    ) return unanswered.delete(upstreamId) ? "set" : "unchanged"
+    const postedHere = webhook_url === wanted.webhook_url
+    if (!postedHere) unanswered.add(upstreamId)
     const written = yield* ask({ operation, method: "PATCH", url, body: wanted })
-    return written.status === 200 && written.envelope !== null ? "set" : yield* refused(operation, written)
+    if (written.status !== 200 || written.envelope === null) return yield* refused(operation, written)
+    unanswered.delete(upstreamId)
+    return postedHere ? "renewed" : "set"
   })
 
   // Reconnecting drops a socket that is up, so the status is asked first.

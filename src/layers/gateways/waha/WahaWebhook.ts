@@ -103,7 +103,7 @@ export const makeWebhook = (name: GatewayName, rest: WahaRest): Webhook => {
       webhooks: [...set.filter((one) => !isAt(one, url)), wanted]
     })
     written.set(target.upstreamId, entry)
-    return "set"
+    return ours.length > 0 ? "renewed" : "set"
   })
 
   return {

@@ -27,7 +27,7 @@ describe("the webhook of a WAHA session", () => {
         retries: { policy: "exponential", delaySeconds: 2, attempts: 15 }
       }])
       // Another query is another address of ours, and takes its place.
-      assert.strictEqual(yield* gateway.webhook.ensure(target, { url: `${url}2`, secret }), "set")
+      assert.strictEqual(yield* gateway.webhook.ensure(target, { url: `${url}2`, secret }), "renewed")
       assert.deepStrictEqual(
         (waha.session(device).config.webhooks as ReadonlyArray<{ readonly url: string }>).map((one) => one.url),
         [
