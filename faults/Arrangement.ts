@@ -175,7 +175,8 @@ export const make = Effect.fnUntraced(function*(
   }
   yield* columba.start
   const consumer = scenario.consumer === true ? yield* SampleConsumer.make(rabbitUrl, directory) : null
-  const devices = yield* addDevices(columba, scenario.load.devices)
+  // A balancer cuts what it has given to a node that is slow to answer.
+  const devices = yield* addDevices(cluster?.nodes[0] ?? columba, scenario.load.devices)
   const subscription = endpoint === null ? null : yield* columba.post<Subscription>("/api/v1/subscriptions", {
     url: `http://127.0.0.1:${proxies.endpoint.port}/hook`,
     from: "beginning"

@@ -19,10 +19,12 @@ import {
 import { RpcSerialization } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
 import type { SqlClient, SqlError } from "effect/sql"
+import { DatabaseSilence } from "../../services/DatabaseSilence.ts"
 import * as NodeLease from "../../services/NodeLease.ts"
 import type { SecretKey } from "../../services/SecretSeal.ts"
 import { ShardMoves } from "../../services/ShardMoves.ts"
 import * as NodeWire from "./NodeWire.ts"
+import * as SharedReleases from "./sharedReleases.ts"
 
 export interface NodeSettings {
   /** Where the other nodes reach this one. */
@@ -79,21 +81,33 @@ const config = (
  * The sharding gives up a refresh after a few quick attempts, and then drops everything that it runs. A database that
  * restarts takes seconds, and shows itself as a failure, a defect or silence, so an attempt is bounded and repeated
  * whatever ended it; the sharding bounds all of them by the interval of the refreshes.
+ *
+ * After a time in which packets were lost, the connection of the refresh may answer again while others are still dead. A node
+ * whose shards are gone then stays away while any has been silent for longer than a refresh may take: the devices of shards that
+ * it took before would be dark.
  */
 const resilient = (
   storage: RunnerStorage.RunnerStorage["Service"],
-  node: NodeLease.RenewedLease
+  node: NodeLease.RenewedLease,
+  silent: () => boolean
 ): RunnerStorage.RunnerStorage["Service"] => ({
   ...storage,
+  register: (runner, healthy) => Effect.suspend(() => silent() ? databaseSilent : storage.register(runner, healthy)),
   // One refresh renews the leases of all shards that the node has; one that is acquired has a lease that ends later.
   refresh: (address, shards) =>
-    node.renewing(storage.refresh(address, shards)).pipe(
+    Effect.suspend(() =>
+      [...shards].length === 0 && silent()
+        ? databaseSilent
+        : node.renewing(storage.refresh(address, shards))
+    ).pipe(
       Effect.timeout(refreshAttemptMax),
       Effect.sandbox,
       Effect.retry({ schedule: Schedule.spaced(refreshAttemptInterval) }),
       Effect.orDie
     )
 })
+
+const databaseSilent = Effect.die(new Error("the database does not answer on all connections"))
 
 /** Tells the moves what the sharding asks for and gets. */
 const observed = (
@@ -132,10 +146,15 @@ const observed = (
 const storage = (moves: ShardMoves, lease: Duration.Duration) =>
   Layer.effectContext(
     Effect.gen(function*() {
-      const inner = yield* RunnerStorage.RunnerStorage
+      const inner = {
+        ...yield* RunnerStorage.RunnerStorage,
+        release: yield* SharedReleases.make(`${prefix}_locks`)
+      }
       const clock = yield* Clock.Clock
       const node = NodeLease.make(clock, lease)
-      return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node), moves, clock)).pipe(
+      const silence = yield* DatabaseSilence
+      const silent = () => silence() > Duration.toMillis(lease) / refreshesPerLease
+      return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node, silent), moves, clock)).pipe(
         Context.add(NodeLease.NodeLease, node)
       )
     })

@@ -2,6 +2,7 @@
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import type { Duplex } from "node:stream"
 import { PgClient } from "@effect/sql-pg"
+import { DatabaseSilence } from "../../services/DatabaseSilence.ts"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
 import * as SqlFleetLease from "./SqlFleetLease.ts"
 import { makeServerSockets } from "./ServerSockets.ts"
@@ -99,7 +100,10 @@ const makeClient = Effect.fnUntraced(function*(given: Redacted.Redacted, silence
     PgClient.layer({ ...connection, multiplex: true, maxConnections: connectionsMax })
   )
   if (sockets !== null) yield* boundClosing(sockets)
-  return Context.merge(client, Context.make(DatabaseSignals.ListenConfig, connection))
+  return Context.make(DatabaseSignals.ListenConfig, connection).pipe(
+    Context.merge(client),
+    Context.add(DatabaseSilence, () => sockets?.silentMillis() ?? 0)
+  )
 })
 
 /** Provides `SqlClient`, `PgClient`, `DatabaseSignals` and `FleetLease`. */

@@ -17,6 +17,8 @@ const keepAliveMillis = 15_000
 export interface ServerSockets {
   /** A connection that is opening. */
   readonly open: () => Duplex
+  /** The longest time for which a statement has been under way without a byte from the server, of all connections. */
+  readonly silentMillis: () => number
   /** Ends all connections at once, with or without running statements. */
   readonly destroy: () => void
 }
@@ -72,6 +74,10 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
         timer = setInterval(look, period).unref()
       }
       return wire
+    },
+    silentMillis: () => {
+      const now = performance.now()
+      return Math.max(0, ...[...wires].map(({ askedAt }) => askedAt === null ? 0 : now - askedAt))
     },
     destroy: () => {
       for (const wire of wires) wire.destroy()
