@@ -2,7 +2,7 @@
  * The nodes of a row: several processes over one database, each with an address of its own at the gateway and a way of its own
  * to the database, behind a load balancer. What asks "the program" asks the balancer.
  */
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import type { Scope } from "effect"
 import type { SocketChange } from "../../src/simulator/SocketRecord.ts"
 import { until } from "../../test/support/until.ts"
@@ -65,13 +65,14 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly databaseUrl: string
   readonly simulator: SimulatorProcess
   readonly devices: number
-  /** Whether the gateway has a socket for each device. */
+  /** Whether the gateway has a socket for each device, or posts its events. */
   readonly bySocket: boolean
   readonly program: string
-  /** What all nodes have in common. It is read when a node starts. */
+  /** What all nodes have in common. */
   readonly env: Readonly<Record<string, string>>
 }): Effect.fn.Return<Cluster, never, Scope.Scope> {
   const { bySocket, databaseUrl, devices, env, program, settings, simulator } = options
+  const balancer = yield* Balancer.make
   const nodes = yield* Effect.forEach(
     Array.from({ length: settings.nodes }, (_, index) => index),
     Effect.fnUntraced(function*(index) {
@@ -82,19 +83,26 @@ export const make = Effect.fnUntraced(function*(options: {
       const node = yield* ClusterNode.make({
         program,
         lease: settings.lease,
-        env: { ...env, DATABASE_URL: link.databaseUrl, COLUMBA_FAULTS_GATEWAY: at }
+        env: {
+          ...env,
+          DATABASE_URL: link.databaseUrl,
+          COLUMBA_FAULTS_GATEWAY: at,
+          ...(bySocket ? undefined : { COLUMBA_PUBLIC_URL: balancer.url })
+        }
       })
-      return { ...node, ...link, at }
+      const made = { ...node, ...link, at }
+      balancer.add(made)
+      return made
     })
   )
   const [first] = nodes as [Node]
-  const balancer = yield* Balancer.make(nodes)
   const answering = () => nodes.filter((node) => balancer.answering().includes(node))
   const running = Effect.filter(nodes, ({ running }) => running)
   const each = <A>(ask: (node: Node) => Effect.Effect<A>) => Effect.suspend(() => Effect.forEach(answering(), ask))
   const sum = (numbers: ReadonlyArray<number>) => numbers.reduce((one, other) => one + other, 0)
   let audit: Cluster["audit"] = Effect.die(new Error("no node was started"))
 
+  const asking = ColumbaProcess.asking(balancer.url)
   const witness = SocketWitness.make(simulator)
   const bySockets = (without: Node | null) =>
     Effect.map(witness.held, (held): Spread => {
@@ -125,7 +133,8 @@ export const make = Effect.fnUntraced(function*(options: {
     nodes,
     program: {
       ...first,
-      ...ColumbaProcess.asking(balancer.url),
+      ...asking,
+      get: (path) => again(asking.get(path)),
       start: Effect.gen(function*() {
         // The first one migrates the database.
         yield* first.start
@@ -153,6 +162,10 @@ export const make = Effect.fnUntraced(function*(options: {
     unreturned: []
   }
 })
+
+/** The balancer has cut the connection, or knows no node that answers: asked again, as a client does. */
+const again = <A>(ask: Effect.Effect<A>): Effect.Effect<A> =>
+  ask.pipe(Effect.sandbox, Effect.retry({ schedule: Schedule.spaced("500 millis"), times: 60 }), Effect.orDie)
 
 /** What a node has must be no less than its share divided by this: shards are even, and few devices fall into them by chance. */
 const leastShare = 3

@@ -71,6 +71,22 @@ export const cluster: ReadonlyArray<Scenario> = [
     [1, { do: "freeze node" }]
   ], { cluster: { ...three, lease: "20 seconds" } }),
   repeated(
+    "cluster-large",
+    "10,000 devices, the default lease: nodes are killed, stopped, cut off and frozen",
+    [
+      [1, { do: "kill node" }],
+      [1, { do: "stop node" }],
+      [1, { do: "cut node off" }],
+      [1, { do: "freeze node" }]
+    ],
+    {
+      load: { devices: 10_000, events: 2_000, rate: 100 },
+      cluster: { ...three, lease: "20 seconds" },
+      // Histories are read 50 per second and node.
+      settleMax: "30 minutes"
+    }
+  ),
+  repeated(
     "gowa-cluster",
     "GOWA: its webhooks come in at any node, while nodes are killed, stopped and frozen, and the gateway restarts",
     [
