@@ -52,7 +52,7 @@ const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<s
   ["layers/redis", ["effect", "effect/*", "node:*", "@redis/client"]],
   ["layers/openai", ["effect", "effect/*", "node:*", "openai"]],
   ["layers/telemetry", ["effect", "effect/*", "node:*", "@effect/opentelemetry*", "@opentelemetry/*"]],
-  ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "ws", "qr/decode.js"]],
+  ["layers/gateways", ["effect", "effect/*", "node:*", "@effect/platform-node*", "qr/decode.js"]],
   ["layers", ["effect", "effect/*", "node:*", "@effect/platform-node*"]],
   ["bin", ["effect", "effect/*", "node:*", "@effect/platform-node*"]]
 ]

@@ -2,23 +2,24 @@
  * One device's socket, in any dialect that has one per device: opens it, hands over what each frame means, and reports
  * once why it ended. Where the socket is, and what its frames and close codes mean, is the dialect's.
  *
- * Order and loss: frames are decoded and handed over in the socket's own callback, so what `ws` has read before a
- * close is handed over before `onEnd`. After `end` nothing is handed over any more.
+ * Order and loss: frames are decoded and handed over in the socket's own callback, so what was read before a close is
+ * handed over before `onEnd`. After `end` nothing is handed over any more.
  *
- * Memory: a device costs this object and its `ws` socket. The callbacks are shared functions that find their session
- * on the socket; an open session has no timers, streams or closures of its own.
+ * Memory: a device costs this object and its socket, which it listens to itself; an open session has no timers, streams
+ * or closures of its own.
  */
 import { Effect, Scope } from "effect"
-import type { WebSocket } from "ws"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { DeviceId, GatewayName } from "../../domain/Ids.ts"
 import { SessionRefused } from "../../services/GatewayParts.ts"
 import type { OpenSession, Session, SessionEvent, SessionListener, SessionTarget } from "../../services/GatewayParts.ts"
-import { type HandshakeOptions, makeOrigin, type Opening, openWebSocket, type SocketAddress } from "./handshake.ts"
-import { ClientSocket } from "./http/ClientSocket.ts"
 import { type PingWheel, pingWheel, type WheelMember } from "./PingWheel.ts"
 import { rejectBinary, rejectDefective, rejectOversized, rejectUnread } from "./rejects.ts"
-import { chooseCloseCode, ofSocketError, pingTimeout, type Refusal, scopeClosed } from "./socketFailures.ts"
+import { chooseCloseCode, ofViolation, pingTimeout, type Refusal, scopeClosed } from "./socketFailures.ts"
+import type { ClientSocket, SocketListener } from "./websocket/ClientSocket.ts"
+import type { Violation } from "./websocket/FrameReader.ts"
+import { type HandshakeOptions, makeOrigin, type Opening, openWebSocket } from "./websocket/handshake.ts"
+import type { SocketAddress } from "./websocket/handshake.ts"
 
 /** What a dialect says about its sockets. */
 export interface SocketDialect {
@@ -58,7 +59,7 @@ export class NotYet {
 export interface SocketLimits {
   /** A text frame above this is recorded as rejected, cut, and the session goes on. */
   readonly frameBytesMax?: number | undefined
-  /** `ws` ends a connection that sends a frame above this, before the frame is in memory. */
+  /** A connection that sends a frame above this is ended before the frame is in memory. */
   readonly frameBytesHardMax?: number | undefined
   /** The whole opening. */
   readonly handshakeMillis?: number | undefined
@@ -87,12 +88,7 @@ interface HeldFrame {
   readonly isBinary: boolean
 }
 
-/** The socket, with a reference to the session it belongs to. */
-class DeviceSocket extends ClientSocket {
-  session: SocketSession | undefined
-}
-
-class SocketSession implements Session, WheelMember {
+class SocketSession implements Session, SocketListener, WheelMember {
   wheelSlot = -1
   wheelIndex = -1
   misses = 0
@@ -101,7 +97,7 @@ class SocketSession implements Session, WheelMember {
   target: SessionTarget
   readonly #listener: SessionListener
   readonly #options: SocketOptions
-  readonly #socket: DeviceSocket
+  readonly #socket: ClientSocket
   /** The frame that waits for an answer of the gateway, and what had been read behind it; null: none does. */
   #held: Array<HeldFrame> | null = null
   /** Until the gateway has accepted the session. */
@@ -112,7 +108,7 @@ class SocketSession implements Session, WheelMember {
   #closed: Failure | null = null
 
   constructor(
-    socket: DeviceSocket,
+    socket: ClientSocket,
     target: SessionTarget,
     listener: SessionListener,
     options: SocketOptions,
@@ -123,11 +119,7 @@ class SocketSession implements Session, WheelMember {
     this.target = target
     this.#listener = listener
     this.#options = options
-    socket.session = this
-    socket.on("message", onMessage)
-    socket.on("pong", onPong)
-    socket.on("error", onError)
-    socket.on("close", onClose)
+    socket.listener = this
     options.wheel.add(this)
   }
 
@@ -181,19 +173,23 @@ class SocketSession implements Session, WheelMember {
   }
 
   /** A pong or a frame. */
-  onSign(): void {
+  #onSign(): void {
     this.misses = 0
-    if (this.#opening === null) return
-    const { accepted } = this.#opening
+    const opening = this.#opening
+    if (opening === null) return
     this.#opening = null
-    accepted()
+    opening.accepted()
   }
 
-  onFrame(data: Buffer, isBinary: boolean): void {
+  onPong(): void {
+    this.#onSign()
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
-    this.onSign()
+    this.#onSign()
     if (this.#held === null) this.#read({ data, isBinary }, true)
-    else this.#held.push({ data, isBinary })
+    else this.#held.push({ data: Buffer.from(data), isBinary })
   }
 
   #read(frame: HeldFrame, mayWait: boolean): void {
@@ -209,7 +205,7 @@ class SocketSession implements Session, WheelMember {
     }
     const events = this.#decode(data.toString("utf8"), now, mayWait)
     if (events instanceof NotYet) {
-      this.#held = [frame]
+      this.#held = [{ data: Buffer.from(data), isBinary }]
       this.#socket.pause()
       events.ask(() => this.#release(true))
       return
@@ -248,16 +244,16 @@ class SocketSession implements Session, WheelMember {
     else if (!this.paused && !this.#ended) this.#socket.resume()
   }
 
-  onSocketError(error: Error): void {
-    const failure = ofSocketError(error)
+  onViolation(violation: Violation): void {
+    const failure = ofViolation(violation)
     this.#failure ??= failure
     if (failure.code === "frame-too-large" && !this.#ended) {
       this.#listener.onEvent(rejectUnread(this.#options.handshake.frameBytesHardMax, this.target, Date.now()))
     }
   }
 
-  onSocketClose(code: number, reason: Buffer): void {
-    const failure = this.#failure ?? this.#options.ofClose(code, reason.toString("utf8"))
+  onClose(code: number, reason: string): void {
+    const failure = this.#failure ?? this.#options.ofClose(code, reason)
     // What came before the close is handed over before the end, and read as well as on an open socket.
     if (this.#held === null || this.#ended) return this.#endClosed(failure)
     this.#closed = failure
@@ -282,23 +278,6 @@ class SocketSession implements Session, WheelMember {
   }
 }
 
-function onMessage(this: WebSocket, data: unknown, isBinary: boolean): void {
-  // With the default binaryType the data of a complete frame is one Buffer.
-  ;(this as DeviceSocket).session!.onFrame(data as Buffer, isBinary)
-}
-
-function onPong(this: WebSocket): void {
-  ;(this as DeviceSocket).session!.onSign()
-}
-
-function onError(this: WebSocket, error: Error): void {
-  ;(this as DeviceSocket).session!.onSocketError(error)
-}
-
-function onClose(this: WebSocket, code: number, reason: Buffer): void {
-  ;(this as DeviceSocket).session!.onSocketClose(code, reason)
-}
-
 /**
  * Opens the socket and calls one of the two callbacks once. Returns a function that cancels, after which neither is
  * called.
@@ -312,17 +291,17 @@ const connect = (
 ): () => void => {
   const { acceptedBy, handshake } = options
   const address = options.address(target)
-  const begin = (socket: DeviceSocket, opening: Opening | null): SocketSession =>
+  const begin = (socket: ClientSocket, opening: Opening | null): SocketSession =>
     new SocketSession(socket, target, listener, options, opening)
-  const opened = (socket: DeviceSocket) => onOpen(begin(socket, null))
-  if (acceptedBy === "upgrade") return openWebSocket(handshake, address, new DeviceSocket(), opened, onRefused)
+  const opened = (socket: ClientSocket) => onOpen(begin(socket, null))
+  if (acceptedBy === "upgrade") return openWebSocket(handshake, address, opened, onRefused)
   let session: SocketSession | null = null
   const refused = (refusal: Refusal) => {
     session?.abandon()
     onRefused(refusal)
   }
   const accepted = () => onOpen(session!)
-  const cancel = openWebSocket(handshake, address, new DeviceSocket(), accepted, refused, (socket, opening) => {
+  const cancel = openWebSocket(handshake, address, accepted, refused, (socket, opening) => {
     session = begin(socket, opening)
     session.sendPing()
   })

@@ -7,6 +7,7 @@
  */
 import type { Failure } from "../../domain/DeviceState.ts"
 import { type Envelope, isUnknownSlot } from "./envelope.ts"
+import type { Violation } from "./websocket/FrameReader.ts"
 
 /** A failure to open, with the wait the gateway asked for. */
 export interface Refusal {
@@ -115,17 +116,11 @@ const unreachableCodes = new Set([
   "ETIMEDOUT"
 ])
 
-/** An error of a socket that was up. It comes before the close and says more than the close's code. */
-export const ofSocketError = (error: NodeJS.ErrnoException): Failure => {
-  const code = error.code ?? "unknown"
-  if (code === "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH") {
-    return failure("transport", "frame-too-large", "the gateway sent a frame above the hard size limit")
-  }
-  if (code.startsWith("WS_ERR_")) {
-    return failure("transport", "protocol-error", `the gateway broke the WebSocket protocol (${code})`)
-  }
-  return failure("transport", "socket-reset", `the connection broke (${code})`)
-}
+/** How the gateway broke the protocol of a socket that was up. It comes before the close and says more than the close's code. */
+export const ofViolation = (violation: Violation): Failure =>
+  violation === "too-large"
+    ? failure("transport", "frame-too-large", "the gateway sent a frame above the hard size limit")
+    : failure("transport", "protocol-error", `the gateway broke the WebSocket protocol (${violation})`)
 
 /** A close frame from the gateway, or 1006 where the connection ended without one. */
 export const ofClose = (code: number): Failure => {

@@ -3,8 +3,8 @@ import {
   chooseCloseCode,
   ofClose,
   ofConnectError,
-  ofSocketError,
-  ofStatus
+  ofStatus,
+  ofViolation
 } from "../../../src/layers/gateways/socketFailures.ts"
 
 const now = Date.UTC(2026, 7, 22)
@@ -69,12 +69,14 @@ describe("why a connection failed", () => {
     assert.notInclude(failure.detail, "secret")
   })
 
-  it.each([
-    ["ECONNRESET", "transport socket-reset"],
-    ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH", "transport frame-too-large"],
-    ["WS_ERR_INVALID_UTF8", "transport protocol-error"]
-  ])("%s on an open socket is %s", (code, expected) => {
-    assert.strictEqual(words(ofSocketError(error(code))), expected)
+  it.each(
+    [
+      ["too-large", "transport frame-too-large"],
+      ["not-utf-8", "transport protocol-error"],
+      ["masked-frame", "transport protocol-error"]
+    ] as const
+  )("%s on an open socket is %s", (violation, expected) => {
+    assert.strictEqual(words(ofViolation(violation)), expected)
   })
 
   it.each([

@@ -4,13 +4,13 @@
  *
  * Only protocol pings are sent: GOWA drops a connection on any text that is not a JSON object.
  */
-import type { WebSocket } from "ws"
 import type { Failure } from "../../../domain/DeviceState.ts"
 import type { LinkListener } from "../../../services/GatewayParts.ts"
-import { makeOrigin, openWebSocket } from "../handshake.ts"
-import { ClientSocket } from "../http/ClientSocket.ts"
 import type { PingWheel, WheelMember } from "../PingWheel.ts"
-import { chooseCloseCode, ofClose, ofSocketError, pingTimeout, type Refusal } from "../socketFailures.ts"
+import { chooseCloseCode, ofClose, ofViolation, pingTimeout, type Refusal } from "../socketFailures.ts"
+import type { ClientSocket, SocketListener } from "../websocket/ClientSocket.ts"
+import type { Violation } from "../websocket/FrameReader.ts"
+import { makeOrigin, openWebSocket } from "../websocket/handshake.ts"
 import { readControlFrame } from "./controlFrames.ts"
 
 export interface LinkOptions {
@@ -30,30 +30,23 @@ const frameBytesMax = 4 * 1024 * 1024
  */
 const pairedDelays = [500, 2000, 4000, 8000, 16_000, 30_000]
 
-export class GowaLink implements WheelMember {
+export class GowaLink implements SocketListener, WheelMember {
   wheelSlot = -1
   wheelIndex = -1
   misses = 0
   readonly paused = false
-  readonly #socket: WebSocket
+  readonly #socket: ClientSocket
   readonly #listener: LinkListener
   readonly #wheel: PingWheel
   #ended = false
   #failure: Failure | null = null
   #hints: ReadonlyArray<NodeJS.Timeout> = []
 
-  constructor(socket: WebSocket, listener: LinkListener, wheel: PingWheel) {
+  constructor(socket: ClientSocket, listener: LinkListener, wheel: PingWheel) {
     this.#socket = socket
     this.#listener = listener
     this.#wheel = wheel
-    socket.on("message", (data: Buffer, isBinary) => this.#onFrame(data, isBinary))
-    socket.on("pong", () => {
-      this.misses = 0
-    })
-    socket.on("error", (error) => {
-      this.#failure ??= ofSocketError(error)
-    })
-    socket.on("close", (code) => this.#finish(this.#failure ?? ofClose(code)))
+    socket.listener = this
     wheel.add(this)
   }
 
@@ -73,7 +66,19 @@ export class GowaLink implements WheelMember {
     this.end(pingTimeout(missesMax * turn))
   }
 
-  #onFrame(data: Buffer, isBinary: boolean): void {
+  onPong(): void {
+    this.misses = 0
+  }
+
+  onViolation(violation: Violation): void {
+    this.#failure ??= ofViolation(violation)
+  }
+
+  onClose(code: number): void {
+    this.#finish(this.#failure ?? ofClose(code))
+  }
+
+  onMessage(data: Buffer, isBinary: boolean): void {
     if (this.#ended) return
     this.misses = 0
     const news = isBinary ? null : readControlFrame(data.toString("utf8"))
@@ -114,7 +119,6 @@ export const connect = (
   return openWebSocket(
     { origin: makeOrigin(url), millis, frameBytesHardMax: frameBytesMax },
     { url, headers: { ...options.headers, "X-Device-Id": encodeURIComponent(slot) } },
-    new ClientSocket(),
     (socket) => onOpen(new GowaLink(socket, listener, wheel)),
     onRefused
   )

@@ -6,6 +6,52 @@ import { validateHeaderName, validateHeaderValue } from "node:http"
 import * as net from "node:net"
 import * as tls from "node:tls"
 
+/**
+ * What a connection has read, and how it ends. All connections that are read so share one buffer: a connection that is silent
+ * has none, and reading allocates nothing.
+ */
+export interface ConnectionReader {
+  /** `data` is valid until the call returns. */
+  readonly onRead: (data: Buffer) => void
+  /** The other side sends nothing more. The connection closes by itself. */
+  readonly onEnd: () => void
+  readonly onError: (error: NodeJS.ErrnoException) => void
+  /** Once, and last. */
+  readonly onConnectionClose: () => void
+}
+
+/** As much as the system gives out at once. */
+const readBytesMax = 64 * 1024
+
+interface ReadSocket extends net.Socket {
+  reader?: ConnectionReader
+}
+
+const sharedReads = {
+  buffer: Buffer.allocUnsafeSlow(readBytesMax),
+  callback(this: ReadSocket, count: number, buffer: Uint8Array): boolean {
+    this.reader!.onRead((buffer as Buffer).subarray(0, count))
+    return true
+  }
+}
+
+function onEnd(this: ReadSocket): void {
+  this.reader!.onEnd()
+}
+
+function onError(this: ReadSocket, error: NodeJS.ErrnoException): void {
+  this.reader!.onError(error)
+}
+
+function onClose(this: ReadSocket): void {
+  this.reader!.onConnectionClose()
+}
+
+/** From now on this reader is told, of a connection that was opened with one. */
+export const readBy = (connection: net.Socket, reader: ConnectionReader): void => {
+  ;(connection as ReadSocket).reader = reader
+}
+
 export class Origin {
   readonly #secure: boolean
   readonly #host: string
@@ -23,8 +69,23 @@ export class Origin {
 
   /** What is written before the connection is up is sent once it is. */
   connect(): net.Socket {
-    if (!this.#secure) return net.connect({ host: this.#host, port: this.#port, noDelay: true })
+    return this.#open({})
+  }
+
+  /** The same, for a connection of which there are many. It emits no data: the reader is told. */
+  connectFor(reader: ConnectionReader): net.Socket {
+    const connection = this.#open({ onread: sharedReads })
+    readBy(connection, reader)
+    connection.on("end", onEnd)
+    connection.on("error", onError)
+    connection.on("close", onClose)
+    return connection
+  }
+
+  #open(reads: { readonly onread?: typeof sharedReads }): net.Socket {
+    if (!this.#secure) return net.connect({ host: this.#host, port: this.#port, noDelay: true, ...reads })
     const socket = tls.connect({
+      ...reads,
       host: this.#host,
       port: this.#port,
       // An address is no name that a certificate could be chosen by.

@@ -1,16 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, type Scope } from "effect"
-import { createHash } from "node:crypto"
 import { createServer, type Server } from "node:https"
 import * as net from "node:net"
 import type { AddressInfo } from "node:net"
 import * as tls from "node:tls"
 import { WebSocketServer } from "ws"
-import { makeOrigin, openWebSocket } from "../../../src/layers/gateways/handshake.ts"
-import { ClientSocket } from "../../../src/layers/gateways/http/ClientSocket.ts"
-import { readTurns } from "../../../src/layers/gateways/http/ReadTurns.ts"
-import type { Refusal } from "../../../src/layers/gateways/socketFailures.ts"
-import { localhost } from "../../support/certificate.ts"
+import type { Refusal } from "../../../../src/layers/gateways/socketFailures.ts"
+import type { ClientSocket } from "../../../../src/layers/gateways/websocket/ClientSocket.ts"
+import { makeOrigin, openWebSocket } from "../../../../src/layers/gateways/websocket/handshake.ts"
+import { localhost } from "../../../support/certificate.ts"
+import { acceptFor, Heard, switching } from "../../../support/webSockets.ts"
 
 const listen = (server: net.Server | Server): Effect.Effect<number, never, Scope.Scope> =>
   Effect.acquireRelease(
@@ -32,8 +31,10 @@ const open = (url: string, { headers = {}, millis = 5000, origin = makeOrigin(ur
       const cancel = openWebSocket(
         { origin, millis, frameBytesHardMax: 1000 },
         { url, headers },
-        new ClientSocket(),
-        (socket) => resume(Effect.succeed(socket)),
+        (socket) => {
+          Heard.listenTo(socket)
+          resume(Effect.succeed(socket))
+        },
         (refusal) => resume(Effect.fail(refusal))
       )
       return Effect.sync(cancel)
@@ -44,10 +45,11 @@ const open = (url: string, { headers = {}, millis = 5000, origin = makeOrigin(ur
 const refused = (url: string, options?: Options) =>
   Effect.map(Effect.flip(open(url, options)), ({ failure }) => `${failure.class} ${failure.code}`)
 
-const messageOf = (socket: ClientSocket, prompt: string) =>
-  Effect.callback<string>((resume) => {
-    socket.once("message", (data: Buffer) => resume(Effect.succeed(data.toString())))
-    socket.send(prompt)
+const pongOf = (socket: ClientSocket) =>
+  Effect.suspend(() => {
+    const heard = new Heard(socket)
+    heard.ping()
+    return heard.until("pong")
   })
 
 /** A server that answers the first request with this text, made with its key, and then leaves the connection open. */
@@ -63,12 +65,6 @@ const answering = (write: (socket: net.Socket, key: string, request: string) => 
     (port) => `ws://127.0.0.1:${port}/ws`
   )
 
-const acceptFor = (key: string) =>
-  createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64")
-
-const switching = (accept: string, extra = "") =>
-  `HTTP/1.1 101 Switching Protocols\r\nUpgrade: WebSocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${extra}\r\n`
-
 describe("the opening of a WebSocket", () => {
   it.live("sends what a server needs to see, and masks what it sends then", () =>
     Effect.gen(function*() {
@@ -78,12 +74,12 @@ describe("the opening of a WebSocket", () => {
         requests.push(request)
         socket.on("data", (frame: Buffer) => {
           frames.push(frame)
-          socket.write(Buffer.from([0x81, 2, 0x6f, 0x6b]))
+          socket.write(Buffer.from([0x8a, 0]))
         })
         socket.write(switching(acceptFor(key)))
       })
       const socket = yield* open(`${url}?device_id=a%20b`, { headers: { "X-Device-Id": "a b" } })
-      assert.strictEqual(yield* messageOf(socket, "hello"), "ok")
+      assert.strictEqual(yield* pongOf(socket), "pong")
       const [first, ...lines] = requests[0]!.trimEnd().split("\r\n")
       assert.strictEqual(first, "GET /ws?device_id=a%20b HTTP/1.1")
       assert.includeMembers(lines, [
@@ -94,8 +90,7 @@ describe("the opening of a WebSocket", () => {
         "Upgrade: websocket"
       ])
       assert.strictEqual(Buffer.from(/Key: (\S+)/.exec(requests[0]!)![1]!, "base64").length, 16)
-      assert.strictEqual(frames[0]![1]! & 0x80, 0x80)
-      assert.notInclude(frames[0]!.toString("latin1"), "hello")
+      assert.deepStrictEqual([frames[0]!.length, frames[0]![0], frames[0]![1]], [6, 0x89, 0x80])
     }))
 
   it.live("never sends the same key twice", () =>
@@ -126,17 +121,17 @@ describe("the opening of a WebSocket", () => {
           openWebSocket(
             { origin: makeOrigin(url), millis: 5000, frameBytesHardMax: 1000 },
             { url, headers: {} },
-            new ClientSocket(),
             (socket) => {
-              socket.on("message", (data: Buffer) => {
+              new Heard(socket).onWord = (word) => {
+                if (word.startsWith("close")) return
                 socket.terminate()
-                resume(Effect.succeed(data.toString()))
-              })
+                resume(Effect.succeed(word))
+              }
             },
             () => resume(Effect.succeed("refused"))
           )
         })
-        assert.strictEqual(received, "hi")
+        assert.strictEqual(received, "text hi")
       }
     }))
 
@@ -200,10 +195,12 @@ describe("the opening of a WebSocket", () => {
             cancel = openWebSocket(
               { origin: makeOrigin(url), millis: 5000, frameBytesHardMax: 1000 },
               { url, headers: {} },
-              new ClientSocket(),
               never,
               never,
-              () => queueMicrotask(() => cancel())
+              (socket) => {
+                Heard.listenTo(socket)
+                queueMicrotask(() => cancel())
+              }
             )
           })
         })
@@ -216,7 +213,7 @@ describe("the opening of a WebSocket", () => {
       const reused: Array<boolean> = []
       server.on("secureConnection", (socket: tls.TLSSocket) => reused.push(socket.isSessionReused()))
       const sockets = new WebSocketServer({ server })
-      sockets.on("connection", (socket) => socket.on("message", (data) => socket.send(String(data))))
+      sockets.on("connection", (socket) => socket.on("ping", () => socket.send("hello")))
       const port = yield* listen(server)
       const url = `wss://localhost:${port}/ws`
       assert.strictEqual(yield* refused(url), "upstreamDown tls")
@@ -228,74 +225,10 @@ describe("the opening of a WebSocket", () => {
       )
       const origin = makeOrigin(url)
       for (let turn = 0; turn < 2; turn++) {
-        const socket = yield* open(url, { origin })
-        assert.strictEqual(yield* messageOf(socket, "hello"), "hello")
+        const heard = new Heard(yield* open(url, { origin }))
+        heard.ping()
+        assert.strictEqual(yield* heard.until("text"), "text hello")
       }
       assert.deepStrictEqual(reused, [false, true])
-    }))
-})
-
-describe("the frames of a WebSocket", () => {
-  /** A server that writes these bytes once it is spoken to; what the socket makes of them: texts, then why it ended. */
-  const heard = (...pieces: ReadonlyArray<Buffer>) =>
-    Effect.gen(function*() {
-      const url = yield* answering((socket, key) => {
-        socket.once("data", () => socket.write(Buffer.concat(pieces)))
-        socket.write(switching(acceptFor(key)))
-      })
-      const socket = yield* open(url)
-      const found: Array<string> = []
-      yield* Effect.callback<void>((resume) => {
-        socket.on("message", (data: Buffer) => {
-          found.push(data.toString())
-          if (found.at(-1) === "end") socket.terminate()
-        })
-        socket.on("error", (error: NodeJS.ErrnoException) => found.push(String(error.code)))
-        socket.on("close", () => resume(Effect.void))
-        socket.send("go")
-      })
-      return found
-    })
-
-  const frame = (head: number, text: string) => Buffer.concat([Buffer.from([head, text.length]), Buffer.from(text)])
-  const [begins, goesOn, ends, whole, ping, compressed] = [0x01, 0x00, 0x80, 0x81, 0x89, 0xc1]
-
-  it.live("joins the fragments of a frame, and ends with a compressed one", () =>
-    Effect.gen(function*() {
-      const pieces = [frame(begins, "he"), frame(ping, ""), frame(goesOn, "l"), frame(ends, "lo")]
-      assert.deepStrictEqual(yield* heard(...pieces, frame(whole, "end")), ["hello", "end"])
-      assert.deepStrictEqual(yield* heard(...pieces, frame(compressed, "x")), ["hello", "WS_ERR_UNEXPECTED_RSV_1"])
-    }))
-
-  it.live("ends with fragments that are too many together, before they are all there", () =>
-    Effect.gen(function*() {
-      const pieces = Array.from({ length: 9 }, () => frame(goesOn, "x".repeat(120)))
-      assert.deepStrictEqual(yield* heard(frame(begins, ""), ...pieces), ["WS_ERR_UNSUPPORTED_MESSAGE_LENGTH"])
-    }))
-
-  it.live("that wait for their turn when the connection breaks are read before its end", () =>
-    Effect.gen(function*() {
-      const url = yield* answering((socket, key) => {
-        socket.once("data", () => socket.write(frame(whole, "last words")))
-        socket.write(switching(acceptFor(key)))
-      })
-      const socket = yield* open(url)
-      const connection = (socket as unknown as { readonly _socket: net.Socket })._socket
-      const found: Array<string> = []
-      // Others wait too, so that what comes is not read at once.
-      const blocker = { onTurn: () => connection.destroyed || connection.readableLength > 0 || readTurns.wait(blocker) }
-      readTurns.wait(blocker)
-      yield* Effect.callback<void>((resume) => {
-        socket.on("message", (data: Buffer) => found.push(data.toString()))
-        socket.on("error", () => {})
-        socket.on("close", () => resume(Effect.void))
-        const unshift = connection.unshift.bind(connection)
-        connection.unshift = (chunk: Buffer) => {
-          unshift(chunk)
-          connection.destroy(new Error("reset"))
-        }
-        socket.send("go")
-      })
-      assert.deepStrictEqual(found, ["last words"])
     }))
 })
