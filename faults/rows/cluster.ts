@@ -33,6 +33,12 @@ const repeated = (
 
 const few = 5
 
+/** A restart may take longer than a third of the lease, so that all nodes close their sockets. */
+const outages: Struck = Array.from({ length: few }).flatMap((): Struck => [
+  [1, { do: "restart database", mode: "immediate" }],
+  [1, { do: "kill node" }]
+])
+
 export const cluster: ReadonlyArray<Scenario> = [
   repeated("cluster-kill", "one of three nodes is killed (SIGKILL) and started again", [[few, { do: "kill node" }]]),
   repeated("cluster-stop", "one of three nodes is stopped (SIGTERM) and started again", [[few, { do: "stop node" }]], {
@@ -70,6 +76,14 @@ export const cluster: ReadonlyArray<Scenario> = [
     [1, { do: "cut node off" }],
     [1, { do: "freeze node" }]
   ], { cluster: { ...three, lease: "20 seconds" } }),
+  repeated(
+    "cluster-outage",
+    "Postgres is restarted (immediate), and a node is killed when all devices are back",
+    outages,
+    {
+      inOrder: true
+    }
+  ),
   repeated(
     "cluster-large",
     "10,000 devices, the default lease: nodes are killed, stopped, cut off and frozen",
