@@ -102,7 +102,10 @@ const makeClient = Effect.fnUntraced(function*(given: Redacted.Redacted, silence
   if (sockets !== null) yield* boundClosing(sockets)
   return Context.make(DatabaseSignals.ListenConfig, connection).pipe(
     Context.merge(client),
-    Context.add(DatabaseSilence, () => sockets?.silentMillis() ?? 0)
+    Context.add(DatabaseSilence, {
+      millis: () => sockets?.silentMillis() ?? 0,
+      end: (millis) => sockets?.endSilent(millis)
+    })
   )
 })
 
