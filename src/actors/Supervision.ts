@@ -2,7 +2,7 @@
  * How often a device may fail, how long it waits, and when it is taken out of service. Every number of supervision
  * is here with its reason; the decisions that use them are in `device/DeviceBehaviour.ts`.
  */
-import { Duration, Effect, Random, Schedule } from "effect"
+import { Duration, Schedule } from "effect"
 import type { Failure, FailureClass } from "../domain/DeviceState.ts"
 
 /**
@@ -15,15 +15,14 @@ const reconnectDelayBase = Duration.millis(500)
 export const reconnectDelayMax = Duration.seconds(30)
 
 /**
- * Reconnects of one device: exponential, capped, with full jitter (anywhere from nothing to the step), so that
- * devices do not retry in step. It starts over only after a connection was stable, see `stableAfter`.
+ * The wait before a device tries again after so many failures in a row: exponential, capped, with full jitter (anywhere from
+ * nothing to the step), so that devices do not retry in step. `chance` is from 0 to 1. The failures in a row are counted anew
+ * only after a connection was stable, see `stableAfter`.
  */
-export const reconnectSchedule = Schedule.min([
-  Schedule.exponential(reconnectDelayBase, 2),
-  Schedule.spaced(reconnectDelayMax)
-]).pipe(
-  Schedule.modifyDelay(({ duration }) => Effect.map(Random.next, (jitter) => Duration.times(duration, jitter)))
-)
+export const reconnectDelay = (failuresInRow: number, chance: number): number => {
+  const step = Duration.toMillis(reconnectDelayBase) * 2 ** Math.max(0, failuresInRow - 1)
+  return Math.min(Duration.toMillis(reconnectDelayMax), step) * chance
+}
 
 /** Probes of a gateway that is down: soon at first, because most are restarts; later four per minute at most. */
 export const incidentProbeSchedule = Schedule.min([

@@ -22,21 +22,35 @@ export interface LogRecorder {
 /** A gateway's own events share one label: their names are not ours to bound. */
 const chooseLabel = (kind: string): string => kind.startsWith("gateway.") ? "gateway.*" : kind
 
-const countGaps = (fresh: ReadonlyArray<LoggedEvent>, context: Context.Context<never>): void => {
-  for (const { data, kind } of fresh) {
-    if (kind === "gap.opened") {
-      const { cause } = JSON.parse(data) as GapOpenedData
-      Metric.withAttributes(Metrics.gapsOpened, { cause }).updateUnsafe(1, context)
-    } else if (kind === "gap.closed") {
-      const { cause, proven, recovered, status } = JSON.parse(data) as GapClosedData
-      const messages = proven.includes("messages") ? "proven" : "unproven"
-      Metric.withAttributes(Metrics.gapsClosed, { cause, status, messages }).updateUnsafe(1, context)
-      Metric.withAttributes(Metrics.gapEventsRecovered, { cause }).updateUnsafe(recovered, context)
+/** A metric with attributes computes its key when it is first used: each set of attributes is kept. */
+const makeGapCounters = (context: Context.Context<never>) => {
+  const kept = new Map<string, Metric.Counter<number>>()
+  const count = (metric: Metric.Counter<number>, attributes: Readonly<Record<string, string>>, by: number): void => {
+    const key = [metric.id, ...Object.values(attributes)].join(" ")
+    let counter = kept.get(key)
+    if (counter === undefined) {
+      counter = Metric.withAttributes(metric, attributes) as Metric.Counter<number>
+      kept.set(key, counter)
+    }
+    counter.updateUnsafe(by, context)
+  }
+  return (fresh: ReadonlyArray<LoggedEvent>): void => {
+    for (const { data, kind } of fresh) {
+      if (kind === "gap.opened") {
+        const { cause } = JSON.parse(data) as GapOpenedData
+        count(Metrics.gapsOpened, { cause }, 1)
+      } else if (kind === "gap.closed") {
+        const { cause, proven, recovered, status } = JSON.parse(data) as GapClosedData
+        const messages = proven.includes("messages") ? "proven" : "unproven"
+        count(Metrics.gapsClosed, { cause, status, messages }, 1)
+        count(Metrics.gapEventsRecovered, { cause }, recovered)
+      }
     }
   }
 }
 
 export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
+  const countGaps = makeGapCounters(context)
   const byKind = new Map<string, Metric.Counter<number>>()
   const findCounter = (label: string): Metric.Counter<number> => {
     const known = byKind.get(label)
@@ -50,7 +64,7 @@ export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
       const kinds = new Map<string, number>()
       for (const event of fresh) kinds.set(chooseLabel(event.kind), (kinds.get(chooseLabel(event.kind)) ?? 0) + 1)
       for (const [label, count] of kinds) findCounter(label).updateUnsafe(count, context)
-      if (kinds.has("gap.opened") || kinds.has("gap.closed")) countGaps(fresh, context)
+      if (kinds.has("gap.opened") || kinds.has("gap.closed")) countGaps(fresh)
       if (counts.duplicates > 0) Metrics.duplicatesCollapsed.updateUnsafe(counts.duplicates, context)
       if (counts.conflicts > 0) Metrics.contentConflicts.updateUnsafe(counts.conflicts, context)
       const oldest = entries[0]

@@ -53,10 +53,17 @@ export const watermark = (
 const address = /[^\s'"<>()[\]{},;]*@[^\s'"<>()[\]{},;]+|\+?\d{9,}/g
 
 export const gapDetail = (text: string): string => {
+  if (text === lastText) return lastDetail
   // Cut first: the search takes time with the square of the length.
   const hidden = text.slice(0, 2 * gapDetailMax).replace(address, "…")
-  return hidden.length <= gapDetailMax ? hidden : `${hidden.slice(0, gapDetailMax - 1)}…`
+  lastDetail = hidden.length <= gapDetailMax ? hidden : `${hidden.slice(0, gapDetailMax - 1)}…`
+  lastText = text
+  return lastDetail
 }
+
+/** The last one, because what a gateway does it does to all its devices at once. */
+let lastText = ""
+let lastDetail = ""
 
 const draft = (deviceId: DeviceId, now: number) => ({
   id: makeEventId(now),

@@ -113,12 +113,19 @@ const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,
  * of another type, which is a defect of the caller.
  */
 export const checkEffect = (effect: RareEffect): RareEffect => {
-  const columns: Readonly<Record<string, Column>> = rareEffectColumns[effect._tag]
   const values: Readonly<Record<string, unknown>> = effect
-  const checked = Object.entries(columns).map(([name, column]) => [name, checkValue(column, values[name])] as const)
-  // `fromEntries` forgets names: these are the columns of this tag, each with a value of its column's type.
-  return { _tag: effect._tag, ...Object.fromEntries(checked) } as RareEffect
+  const checked: Record<string, unknown> = { _tag: effect._tag }
+  for (const [name, column] of columnsOf[effect._tag]) checked[name] = checkValue(column, values[name])
+  // These are the columns of this tag, each with a value of its column's type.
+  return checked as RareEffect
 }
+
+const listColumns = (tag: RareTag): ReadonlyArray<readonly [string, Column]> => Object.entries(rareEffectColumns[tag])
+
+/** Made once: a fleet that comes back has thousands of these effects. */
+const columnsOf = Object.fromEntries(rareTags.map((tag) => [tag, listColumns(tag)])) as Readonly<
+  Record<RareTag, ReadonlyArray<readonly [string, Column]>>
+>
 
 // oxlint-disable-next-line no-control-regex
 const nul = /\u0000/g

@@ -8,14 +8,14 @@
  * Order in `handle`: decide, record the transition in the log, then act. A crash between the last two leaves a recorded
  * state that was not carried out; the next actor begins with a connection, not with what the last one was about to do.
  */
-import { Cause, Duration, Effect, Exit, Metric, Option, Schedule, Scope } from "effect"
+import { Cause, Effect, Exit, Metric, Option, Random, Scope } from "effect"
 import type { FailureClass } from "../../domain/DeviceState.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import type { SessionRefused } from "../../services/GatewayParts.ts"
 import type { GatewayIncidents } from "../gateway/GatewayIncidents.ts"
-import { reconnectSchedule } from "../Supervision.ts"
+import { reconnectDelay } from "../Supervision.ts"
 import { evolve, nextStep, wasStable } from "./ActorState.ts"
 import type { Now, Transition } from "./ActorState.ts"
 import { decide } from "./DeviceBehaviour.ts"
@@ -81,16 +81,22 @@ const reconnectsByClass = {
   ours: reconnectsIn("ours")
 }
 
-const handle = Effect.fnUntraced(function*(cell: DeviceCell, raw: Input) {
-  const input = raw._tag === "Ended" ? yield* confirmEnd(cell, raw) : raw
-  const failing = input._tag === "Ended" || input._tag === "Crashed"
-  const delay = failing ? yield* nextDelay(cell) : 0
-  if (input._tag === "Ended") {
-    cell.lastFailure = input.failure
-    yield* Metric.update(reconnectsByClass[input.failure.class], 1)
+/** Most inputs are decided at once; only a failure may have to ask, and waits by chance. */
+const handle = (cell: DeviceCell, input: Input): Effect.Effect<void> =>
+  input._tag === "Ended" || input._tag === "Crashed" ? handleFailure(cell, input) : apply(cell, input, 0)
+
+const handleFailure = Effect.fnUntraced(
+  function*(cell: DeviceCell, raw: Extract<Input, { _tag: "Ended" | "Crashed" }>) {
+    const input = raw._tag === "Ended" && raw.failure.class === "upstreamDown" ? yield* confirmEnd(cell, raw) : raw
+    if (input._tag === "GatewayDown") return yield* apply(cell, input, 0)
+    const delay = nextDelay(cell, yield* Random.next)
+    if (input._tag === "Ended") {
+      cell.lastFailure = input.failure
+      yield* Metric.update(reconnectsByClass[input.failure.class], 1)
+    }
+    yield* apply(cell, input, delay)
   }
-  yield* apply(cell, input, delay)
-})
+)
 
 /** Decides, records, acts. Everything in here is immediate, so an interruption falls before or after, never between. */
 const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<void> =>
@@ -145,7 +151,6 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
  * all and counts as transport; if not, the device joins the incident.
  */
 const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<Input, { _tag: "Ended" }>) {
-  if (ended.failure.class !== "upstreamDown") return ended
   const { incidents } = cell.host
   const down = (yield* incidents.suspect(ended.failure)) ? joinIncident(incidents) : null
   if (down !== null) return down
@@ -159,15 +164,12 @@ export const confirmSilence = ({ host }: DeviceCell, detail: string): Effect.Eff
     (down) => down ? joinIncident(host.incidents) : null
   )
 
-/** The schedule is driven through one run of failures and forgotten after a stable connection. */
-const nextDelay = Effect.fnUntraced(function*(cell: DeviceCell) {
-  const now = monotonicMillis(cell.host.clock)
-  if (cell.delayStep === null || wasStable(cell.actorState, now)) {
-    cell.delayStep = yield* Schedule.toStep(reconnectSchedule)
-  }
-  const [, delay] = yield* Effect.orDie(cell.delayStep(now, undefined))
-  return Duration.toMillis(delay)
-})
+/** Waits grow through one run of failures, which a stable connection ends. */
+const nextDelay = (cell: DeviceCell, chance: number): number => {
+  if (wasStable(cell.actorState, monotonicMillis(cell.host.clock))) cell.failuresInRow = 0
+  cell.failuresInRow++
+  return reconnectDelay(cell.failuresInRow, chance)
+}
 
 /**
  * Opens the session through the connect gate, and returns how it went. Once the gate lets the device through, it looks

@@ -6,7 +6,7 @@
  * thousand of these exist.
  */
 import { Effect } from "effect"
-import type { Duration, Scope } from "effect"
+import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { Failure } from "../../domain/DeviceState.ts"
 import type { EventDraft } from "../../domain/Event.ts"
@@ -19,9 +19,6 @@ import type { Input, StopRule } from "./DeviceBehaviour.ts"
 import { endDoubt, endRefusal, hear, notePosting, push, transitMax, webhookMax } from "./hearing.ts"
 import { Reception } from "./Reception.ts"
 import type { HeldSteps } from "./telling.ts"
-
-/** Advances the reconnect schedule by one failure and says how long to wait. */
-type DelayStep = (now: number, input: unknown) => Effect.Effect<[unknown, Duration.Duration], unknown>
 
 /** Inputs that are about the device, not about the session it happens to have. */
 const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
@@ -56,7 +53,8 @@ export class DeviceCell {
   held: HeldSteps | null = null
   /** Whether transitions to `Connecting` may be held back. */
   mayHold = false
-  delayStep: DelayStep | null = null
+  /** Since the last stable connection. */
+  failuresInRow = 0
   framesReceived = 0
   lastFrameAt = 0
   lastWebhookAt = 0

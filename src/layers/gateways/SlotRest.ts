@@ -62,27 +62,31 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
     return { known: true as const, jid: jid ? canonical(jid) : null }
   })
 
-  const readFlags = Effect.fnUntraced(function*(operation: string, slot: UpstreamId) {
-    const reply = yield* ask(operation, "GET", rest.at("devices", slot, "status"))
-    if (isUnknownSlot(reply.status, reply.envelope)) return null
-    // The gateway's own session for the slot is not up. Whether the slot is paired is for its `jid` to say.
-    if (reply.status === 401 && reply.envelope !== null) return { isConnected: false, isLoggedIn: false }
-    const results = decodeStatus(reply.envelope?.results)
-    if (reply.status !== 200 || Result.isFailure(results)) return yield* refused(operation, reply)
-    return { isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in }
-  })
+  /** Null: there is no such slot. */
+  const readFlags = (operation: string, slot: UpstreamId) =>
+    Effect.flatMap(ask(operation, "GET", rest.at("devices", slot, "status")), (reply) => {
+      if (isUnknownSlot(reply.status, reply.envelope)) return Effect.succeed(null)
+      // The gateway's own session for the slot is not up. Whether the slot is paired is for its `jid` to say.
+      if (reply.status === 401 && reply.envelope !== null) {
+        return Effect.succeed({ isConnected: false, isLoggedIn: false })
+      }
+      const results = decodeStatus(reply.envelope?.results)
+      if (reply.status !== 200 || Result.isFailure(results)) return Effect.fail(refused(operation, reply))
+      return Effect.succeed({ isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in })
+    })
 
-  // Without a span: a whole fleet asks it at once.
-  const status = Effect.fnUntraced(function*(slot: UpstreamId, known: string | null) {
-    const operation = "answer for the slot's status"
-    const clock = yield* Clock.Clock
-    const began = monotonicMillis(clock)
-    const flags = yield* readFlags(operation, slot)
-    if (flags === null) return unknownSlot
-    if (known !== null && flags.isConnected && flags.isLoggedIn) return { ...flags, jid: known }
-    const left = Math.max(1, Math.floor(questionMillis - (monotonicMillis(clock) - began)))
-    return { ...flags, jid: (yield* readSlot(operation, slot, left)).jid }
-  })
+  // Without a span and a generator: a whole fleet asks it at once.
+  const status: SlotRest["status"] = (slot, known) =>
+    Clock.clockWith((clock) => {
+      const operation = "answer for the slot's status"
+      const began = monotonicMillis(clock)
+      return Effect.flatMap(readFlags(operation, slot), (flags): ReturnType<SlotRest["status"]> => {
+        if (flags === null) return Effect.succeed(unknownSlot)
+        if (known !== null && flags.isConnected && flags.isLoggedIn) return Effect.succeed({ ...flags, jid: known })
+        const left = Math.max(1, Math.floor(questionMillis - (monotonicMillis(clock) - began)))
+        return Effect.map(readSlot(operation, slot, left), ({ jid }) => ({ ...flags, jid }))
+      })
+    })
 
   const ensureSlot = Effect.fn("SlotRest.ensureSlot")(function*(slot: UpstreamId) {
     const operation = "create the slot"

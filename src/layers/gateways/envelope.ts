@@ -16,13 +16,18 @@ const Envelope = Schema.Struct({
 })
 export type Envelope = typeof Envelope.Type
 
-const decode = Schema.decodeUnknownResult(Schema.fromJsonString(Envelope))
+const decode = Schema.decodeUnknownResult(Envelope)
 
 /** The envelope, or null where the text is none. */
 export const readEnvelope = (text: string | null): Envelope | null => {
   if (text === null || !text.startsWith("{")) return null
-  const envelope = decode(text)
-  return Result.isSuccess(envelope) ? envelope.success : null
+  try {
+    // Half the work of a schema that parses the text itself: a fleet that comes back gets thousands of answers.
+    const envelope = decode(JSON.parse(text))
+    return Result.isSuccess(envelope) ? envelope.success : null
+  } catch {
+    return null
+  }
 }
 
 /** The gateway says that it has no such slot. It does so with 404, or with 500 and a sentence. */

@@ -83,10 +83,10 @@ export const make = Effect.fnUntraced(function*(
     capabilities,
     open: sockets.open,
     status: (target, accountKnown = false) =>
-      Effect.tap(rest.status(target.upstreamId, accountKnown ? target.jid : null), ({ jid }) => {
+      Effect.map(rest.status(target.upstreamId, accountKnown ? target.jid : null), (status) => {
         // Frames may name the account instead of the slot.
-        if (jid !== null) sockets.learnAccount(target.deviceId, jid)
-        return Effect.void
+        if (status.jid !== null) sockets.learnAccount(target.deviceId, status.jid)
+        return status
       }),
     history: ChatHistory.make(options.name, http),
     send: EnvelopeSending.make(options.name, http, sending),
