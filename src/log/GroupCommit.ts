@@ -64,6 +64,9 @@ const closeFlushMax = Duration.seconds(5)
 /** After a defect in the writer: one that comes every time must not keep the processor busy. */
 const defectPause = Duration.seconds(1)
 
+/** Events stay in memory for so long, and at most twice as long; the newest ones for ever. */
+const tailInterval = Duration.seconds(5)
+
 /** How often the gauges move while a batch waits: more often than they are scraped. */
 const gaugeInterval = Duration.seconds(1)
 
@@ -265,6 +268,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         queue.releaseRoom()
         showGauges()
       })
+
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tailInterval), Effect.sync(() => tail.age()))))
 
     // While a batch waits for the store nothing else would show how much waits, and for how long.
     yield* Effect.forkScoped(

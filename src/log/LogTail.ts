@@ -23,6 +23,9 @@ const tailEventsMax = 20_000
 /** 16 MiB of event data: the bound that counts when events are large. */
 const tailBytesMax = 16 * 1024 * 1024
 
+/** What stays however old it is: a reader that comes back after a minute of some tens of events per second finds it all. */
+export const tailKept = 2_000
+
 /**
  * With so many followers, what other processes commit is read into memory once for all of them. Below, each reads what it
  * wants from the store, which is less where it wants few devices.
@@ -72,6 +75,8 @@ export class LogTail {
   #events: Array<LoggedEvent> = []
   #start = 0
   #bytes = 0
+  /** The newest number at the last look: what is older at the next one is dropped. */
+  #agedThrough = 0
   /** The last number known to be committed, by this process or another. */
   #head = 0
   /** The number up to which readers have been woken. Behind the head only while the tail is being filled. */
@@ -195,6 +200,23 @@ export class LogTail {
       this.#events = this.#events.slice(this.#start)
       this.#start = 0
     }
+  }
+
+  /**
+   * Drops what was in memory at the call before this one already. Readers that keep up are past it long since; a rush would
+   * otherwise leave megabytes behind that nothing replaces for hours.
+   */
+  age(): void {
+    const last = this.#events.at(-1)
+    if (last === undefined) return
+    const first = this.#events[this.#start]!.seq
+    const through = Math.min(this.#agedThrough, last.seq - tailKept)
+    this.#agedThrough = last.seq
+    if (through < first) return
+    const start = this.#start + through + 1 - first
+    for (let index = this.#start; index < start; index++) this.#bytes -= this.#events[index]!.bytes
+    this.#events = this.#events.slice(start)
+    this.#start = 0
   }
 
   /** Commits up to here exist. Wakes the readers that wait for them, once they are in memory where that is to be filled. */
@@ -334,6 +356,7 @@ export class LogTail {
   }
 
   #clear(): void {
+    this.#agedThrough = 0
     this.#events = []
     this.#start = 0
     this.#bytes = 0

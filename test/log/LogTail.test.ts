@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
 import type { EventId } from "../../src/domain/Ids.ts"
-import { LogTail } from "../../src/log/LogTail.ts"
+import { LogTail, tailKept } from "../../src/log/LogTail.ts"
 
 const event = (seq: number) =>
   ({ seq, kind: "message.received", deviceId: "dev_1", data: "{}", bytes: 2 }) as LoggedEvent
@@ -42,6 +42,52 @@ describe("the tail of the log and signals of commits", () => {
     tail.writeEnds()
     assert.strictEqual(woken(), 1)
     assert.strictEqual(tail.head, 2)
+  })
+})
+
+describe("the tail of the log after a rush", () => {
+  const rush = (tail: LogTail, from: number, through: number) => {
+    tail.push(Array.from({ length: through - from + 1 }, (_, index) => event(from + index)))
+    tail.advance(through)
+  }
+  const oldest = (tail: LogTail) => {
+    let after = tail.head
+    while (after > 0 && tail.covers(after - 1)) after--
+    return after + 1
+  }
+
+  it("keeps what came since the look before, and the newest events however old they are", () => {
+    const tail = new LogTail(() => {})
+    rush(tail, 1, 10_000)
+    tail.age()
+    assert.strictEqual(oldest(tail), 1)
+    rush(tail, 10_001, 13_000)
+    tail.age()
+    assert.strictEqual(oldest(tail), 10_001)
+    tail.age()
+    assert.strictEqual(oldest(tail), 13_001 - tailKept)
+    tail.age()
+    assert.strictEqual(oldest(tail), 13_001 - tailKept)
+    const page = tail.read({ after: 12_000 }, 10_000, 1_000_000)
+    assert.deepStrictEqual(
+      page?.events.map(({ seq }) => seq),
+      Array.from({ length: 1_000 }, (_, index) => 12_001 + index)
+    )
+    rush(tail, 13_001, 13_010)
+    assert.strictEqual(oldest(tail), 13_001 - tailKept)
+    tail.age()
+    assert.strictEqual(oldest(tail), 13_011 - tailKept)
+  })
+
+  it("is filled anew once it was forgotten", () => {
+    const tail = new LogTail(() => {})
+    rush(tail, 1, 10_000)
+    tail.age()
+    tail.forget()
+    tail.age()
+    rush(tail, 10_001, 19_000)
+    tail.age()
+    assert.strictEqual(oldest(tail), 10_001)
   })
 })
 
