@@ -115,7 +115,7 @@ export const make = Effect.fnUntraced(function*(
       for (const [index, interval] of hindsight.entries()) {
         const id = makeGapId(clock.currentTimeMillisUnsafe())
         const isEarlier = first !== undefined && interval.from < first.openedAt
-        if (index === 0 && read !== null && isEarlier) Reading.assignEarly(read, first.id, id)
+        if (index === 0 && read !== null && isEarlier) Reading.assignEarly(read, id)
         const missed = track(state, { _tag: "Missed", ...interval, cause: "deaf", detail: hindsightDetail, id })
         state = missed.state
         orders.push(...missed.orders)

@@ -40,8 +40,8 @@ export interface Reading {
    * differ, or the session that ended the gap was deaf: in neither case is that moment proven.
    */
   readonly ends: Map<GapId, number>
-  /** Rows that are older than every gap, and were counted for the first. */
-  early: number
+  /** Rows that are older than every gap, by the gap that was the first then: they were counted for it. */
+  readonly early: Map<GapId, number>
   /** Rows were left out because they are probably on their way. */
   young: boolean
   /** Nothing was read before, and nothing was missed since: what is older than the hearing was never promised. */
@@ -106,7 +106,7 @@ export const begin = (begin: Begin): Reading => {
     fresh: 0,
     recovered: new Map(),
     ends: new Map(),
-    early: 0,
+    early: new Map(),
     young: false,
     isFirst: watermark === null && gaps.gaps.length === 0,
     odd: []
@@ -142,7 +142,7 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
   if (first !== undefined) {
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
-    if (at < first.openedAt) reading.early++
+    if (at < first.openedAt) reading.early.set(first.id, (reading.early.get(first.id) ?? 0) + 1)
     if (of.endedAt !== null && at > of.endedAt && at <= of.endedAt + skew && isTelling(draft)) {
       const known = reading.ends.get(of.id) ?? of.endedAt
       reading.ends.set(of.id, Math.max(known, Math.min(reading.through, at + transitMax)))
@@ -184,9 +184,15 @@ const isSuspicious = (gaps: GapState, draft: EventDraft, at: number, skew: numbe
 const secondResolution = 1000
 
 /** Rows that are older than every gap turn out to be of a gap that was found by them. */
-export const assignEarly = ({ early, recovered }: Reading, first: GapId, found: GapId): void => {
-  recovered.set(first, (recovered.get(first) ?? early) - early)
-  recovered.set(found, early)
+export const assignEarly = ({ early, recovered }: Pick<Reading, "early" | "recovered">, found: GapId): void => {
+  let sum = 0
+  // Which gap was the first may have changed while it was read.
+  for (const [gap, rows] of early) {
+    recovered.set(gap, (recovered.get(gap) ?? 0) - rows)
+    sum += rows
+  }
+  early.clear()
+  recovered.set(found, sum)
 }
 
 /** What is known of a gap once its history was read, or if there is none (`reading` null). */

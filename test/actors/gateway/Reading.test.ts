@@ -1,8 +1,9 @@
 /** From when a history is read, and what a complete reading proves of a gap. */
 import { assert, describe, it } from "@effect/vitest"
 import type { GapState } from "../../../src/actors/device/GapTracker.ts"
-import { begin, judge } from "../../../src/actors/gateway/Reading.ts"
+import { assignEarly, begin, count, judge } from "../../../src/actors/gateway/Reading.ts"
 import { type GapId, type Provable, provables } from "../../../src/domain/Gap.ts"
+import { freshDevice, messageDraft } from "../../support/drafts.ts"
 
 const minutes = (count: number): number => count * 60_000
 const hours = (count: number): number => minutes(60 * count)
@@ -60,5 +61,21 @@ describe("a reading for a gap", () => {
     for (const one of provables.slice(1)) {
       assert.notInclude(judge(read({ hasAcks: false }), covering(), gap).proven, one)
     }
+  })
+
+  it("counts rows that are older than all gaps for the one that they turn out to be of, whichever was the first gap", () => {
+    const [lasting, other, found] = ["LASTING", "OTHER", "FOUND"].map((name) => `gap_${name}` as GapId)
+    const reading = read({ hasAcks: false })
+    const row = (at: number) => messageDraft({ device: freshDevice(), occurredAt: new Date(at).toISOString() })
+    const openedAt = now - minutes(5)
+    const first = { ...gap, id: lasting!, openedAt, endedAt: null }
+    const rows = [now - minutes(20), now - minutes(19), now - minutes(18)]
+    for (const at of rows) count(reading, { reception: "blind", hearingSince: null, gaps: [first] }, row(at), 0)
+    // Meanwhile an earlier time becomes a gap, and stands before the one that lasts.
+    const missed = { ...gap, id: other!, openedAt: now - minutes(10), endedAt: now - minutes(9) }
+    const both: GapState = { reception: "blind", hearingSince: null, gaps: [missed, first] }
+    count(reading, both, row(now - minutes(9.5)), 0)
+    assignEarly(reading, found!)
+    assert.deepStrictEqual([lasting, other, found].map((id) => reading.recovered.get(id!)), [0, 1, 3])
   })
 })
