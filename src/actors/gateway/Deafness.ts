@@ -171,9 +171,15 @@ export const make = (
         Effect.orElseSucceed(() => [])
       )
       const live = listLive(events)
-      const proofs = [...live.map(({ notBefore }) => notBefore), ...listOnline(events)]
       const unclosed = reception.gaps.gaps
       const gaps = [...written, ...unclosed]
+      // What came live before may be deleted by now, or more events than are looked through may have come since.
+      const proofs = [
+        ...live.map(({ notBefore }) => notBefore),
+        ...listOnline(events),
+        ...gaps.flatMap(({ endedAt }) => endedAt ?? []),
+        ...(reception.watermark === null ? [] : [reception.watermark])
+      ]
       // What was found of a gap when it was closed is in it: what is found later was not on its way then.
       const isNamed = (at: number) => Reading.isNamed(unclosed, at, skew) || Reading.isNamed(written, at, 0)
       const since = events.length === latestMax
