@@ -25,10 +25,14 @@ export class DatabaseTime extends Context.Service<DatabaseTime, {
       const gaps = yield* GapRepository
       const clock = yield* Clock.Clock
       let offset = clock.currentTimeMillisUnsafe() - monotonicMillis(clock)
+      let isFirst = true
       const read = Effect.gen(function*() {
         const before = monotonicMillis(clock)
         const now = Date.parse(yield* gaps.now)
-        offset = now - (before + monotonicMillis(clock)) / 2
+        // It was read at some moment in between. What is known stays as far as the answer allows: one that took seconds says less.
+        const [least, most] = [now - monotonicMillis(clock), now - before]
+        offset = isFirst ? (least + most) / 2 : Math.min(most, Math.max(least, offset))
+        isFirst = false
         return true
       }).pipe(Effect.orElseSucceed(() => false))
       let known = yield* read
