@@ -100,7 +100,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       "    for (let page = 0; page < pagesPerTurn; page++) {\n      yield* pace\n",
       `    if (read.pages === 0 && kind !== "look") {
       yield* decide(cell, [], [GapDrafts.watermark(cell.device.id, new Date(read.through).toISOString(), null)])
-      yield* close(cell, read, read.through, null)
+      yield* close(cell, read, read.through, [])
       // A slow gateway, so that the gap is seen closed while its rows are not there.
       yield* Effect.sleep(Duration.seconds(10))
     }

@@ -28,6 +28,7 @@ import { formatCursorName } from "../../src/services/SubscriptionRepository.ts"
 import type { SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
 import type { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
+import { WriteWatch } from "./WriteWatch.ts"
 import type { Trace } from "./Trace.ts"
 import type { Machine, VirtualTime } from "./VirtualTime.ts"
 
@@ -61,6 +62,11 @@ const silence = { least: 10_000, most: 15_000 }
 
 /** How long after its client has given up a statement may still be done: what the network held back. */
 const afterwardsMax = 3000
+
+const shakyFailure = 0.3
+
+/** Processes have learned by then that an older copy has taken over. */
+const learnedWithin = 10 * 60_000
 
 /** The tables as they were at one moment of the world. */
 export interface Snapshot {
@@ -102,8 +108,18 @@ export class SimulatedDatabase {
   readonly forgotten: Array<string> = []
   /** What the database of now has deleted so. */
   readonly missed = new Map<SubscriptionId, Set<string>>()
+  /**
+   * Messages that a reading of a history brought and retention has deleted before that reading was over, by device and id: what
+   * they tell is gone with them.
+   */
+  readonly unjudged = new Set<string>()
   /** And what any copy of it has: one that has it again delivers it after what followed it. */
   readonly missedEver = new Map<SubscriptionId, Set<string>>()
+  readonly watch = new WriteWatch(this.tables, (device, waId) => this.#messages.has(`${device} ${waId}`))
+  /** Messages that the log has had, by device and id. */
+  readonly #messages = new Set<string>()
+  /** Until when statements fail more often: what ends a process often is felt by the database too. */
+  shakyUntil = 0
   /** How often another server has taken over: what was on its way to the one before is not done. */
   #server = 1
 
@@ -154,11 +170,14 @@ export class SimulatedDatabase {
   fallBack(snapshot: Snapshot, downFor: number): void {
     this.crash(downFor)
     this.#server++
+    this.watch.fellBack(this.#time.wall + downFor + learnedWithin)
     this.restore(snapshot)
     const { head } = this.tables
     this.#headBefore = head
     for (const { id } of this.history) this.undone.add(id)
     this.history.splice(0, Number.POSITIVE_INFINITY, ...snapshot.history)
+    this.#messages.clear()
+    this.#noteMessages(this.history)
     for (const { id } of this.history) this.undone.delete(id)
     copyMap(copySets(snapshot.missed), this.missed)
     this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
@@ -186,12 +205,20 @@ export class SimulatedDatabase {
     const fresh = events.slice(Math.max(0, this.#headBefore + 1 - oldest))
     this.#headBefore = head
     if (fresh.length > 0) this.history.splice(fresh[0]!.seq - 1, Number.POSITIVE_INFINITY, ...fresh)
+    this.#noteMessages(fresh)
     this.tell(({ onCommit }) => onCommit(head))
+  }
+
+  #noteMessages(events: ReadonlyArray<LoggedEvent>): void {
+    for (const { data, deviceId, kind } of events) {
+      if (kind !== "message.received" && kind !== "message.sent") continue
+      this.#messages.add(`${deviceId} ${(JSON.parse(data) as { readonly waId: string }).waId}`)
+    }
   }
 
   /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm. */
   deleted(keepMillis: number, before: number): void {
-    const { cursors, oldest, subscriptions } = this.tables
+    const { cursors, oldest, subscriptions, watermarks } = this.tables
     const rows = [...cursors]
     for (const { deviceId, id, seq } of this.history.slice(before - 1, oldest - 1)) {
       for (const [subscriptionId, { subscription: { health } }] of subscriptions) {
@@ -203,7 +230,10 @@ export class SimulatedDatabase {
         }
       }
     }
-    for (const { recordedAt, seq } of this.history.slice(before - 1, oldest - 1)) {
+    for (const { data, deviceId, kind, recordedAt, seq, via } of this.history.slice(before - 1, oldest - 1)) {
+      if (via === "backfill" && kind === "message.received" && (watermarks.get(deviceId)?.through ?? "") < recordedAt) {
+        this.unjudged.add(`${deviceId} ${(JSON.parse(data) as { readonly waId: string }).waId}`)
+      }
       const age = this.#time.wall - Date.parse(recordedAt)
       const waiting = rows.filter(([, row]) => row.seq < seq && (row.keep === null || age < row.keep))
       const held = waiting.map(([sink]) => ` before ${sink} had it`).join()
@@ -275,7 +305,7 @@ export class SimulatedDatabase {
         const wait = this.stalledUntil - now
         if (wait < patience) at(wait + this.#delay(), performAndAnswer)
         else giveUp(patience)
-      } else if (this.#random.chance(this.faults.failure)) {
+      } else if (this.#random.chance(now < this.shakyUntil ? shakyFailure : this.faults.failure)) {
         const fault = this.#random.pick(lateToo ? faultsOfWrites : faultsOfReads)
         this.#trace.add(`database: ${name}: ${fault}`)
         switch (fault) {

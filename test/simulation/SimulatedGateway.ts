@@ -128,7 +128,7 @@ export class SimulatedGateway {
     this.trace.add(`${phone.upstreamId} emits ${fact.kind} ${fact.waId} to ${hearing.length}${muted ? ", muted" : ""}`)
     phone.learn(fact)
     if (fact.kind === "message.received" || fact.kind === "message.sent") {
-      this.time.after(this.random.next() * storedWithin, () => phone.keep(fact))
+      this.time.after(this.random.next() * storedWithin, () => phone.keep(fact, this.time.wall))
     }
     if (muted) return
     // What is on its way says what was so when it was sent.

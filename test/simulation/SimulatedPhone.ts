@@ -33,6 +33,8 @@ export interface Kept {
   /** 1, 2, 3 …: where a page ends, whatever is removed or stored meanwhile. */
   readonly number: number
   readonly fact: Fact
+  /** When the gateway stored it. */
+  readonly storedAt: number
 }
 
 /** Messages that may still be acknowledged, edited, revoked or reacted to: the newest. */
@@ -111,8 +113,8 @@ export class SimulatedPhone {
   }
 
   /** Its gateway stores the message, unless it was revoked meanwhile. */
-  keep(fact: Fact): void {
-    if (!this.revoked.has(fact.waId)) this.history.push({ number: ++this.#kept, fact })
+  keep(fact: Fact, storedAt: number): void {
+    if (!this.revoked.has(fact.waId)) this.history.push({ number: ++this.#kept, fact, storedAt })
   }
 
   #message(fromMe: boolean, at: number): Fact {

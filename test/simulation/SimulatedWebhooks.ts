@@ -71,10 +71,9 @@ export class SimulatedWebhooks {
     const address = this.#addresses.get(phone.upstreamId)
     const left = begun + webhookTime - time.now
     const giveUp = () => {
-      // What a session was given is lost with that session, if at all, and then something broke.
-      // Where it was not told to post, that is found out when it is told.
-      emission.silent ||= address !== undefined &&
-        (emission.sockets === 0 || gateway.shape.liveEvents === "webhook")
+      // What a session was given is lost with that session, if at all, and then something broke. That it was not told to post is
+      // found out when it is told.
+      emission.silent ||= gateway.shape.liveEvents === "webhook" ? address !== undefined : emission.sockets === 0
       if (outgoing.stoodStill !== null && gateway.shape.liveEvents === "webhook") {
         this.#unanswered(emission, outgoing.stoodStill)
       }

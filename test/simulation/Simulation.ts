@@ -60,6 +60,9 @@ const expectedErrors =
 
 const none: ReadonlySet<string> = new Set()
 
+/** How long the database may fail more often once a process has begun. */
+const shakyFor = 5000
+
 /** What is looked at to see whether all is at rest. */
 const lookEvery = 30_000
 
@@ -121,6 +124,12 @@ export class Simulation {
       }
     }, { time: this.time, random: seeded(`${seed}/nodes`), trace: this.trace })
     for (const gateway of this.gateways) gateway.webhooks.fronts = () => this.nodes.running
+    const histories = new Map(
+      this.gateways.flatMap(({ phones, shape }) =>
+        shape.history ? phones.map(({ deviceId, history }) => [deviceId, history] as const) : []
+      )
+    )
+    this.database.watch.watch((device) => histories.get(device) ?? null)
   }
 
   async run(): Promise<Outcome> {
@@ -153,6 +162,9 @@ export class Simulation {
       events: this.database.history,
       undone: this.database.undone,
       forgotten: this.database.forgotten,
+      unjudged: this.database.unjudged,
+      stale: this.database.watch.stale,
+      premature: this.database.watch.premature,
       subscribers: this.endpoints.map((endpoint) => ({
         endpoint,
         from: this.begunAfter(endpoint),
@@ -256,6 +268,9 @@ export class Simulation {
   /** A life of the program begins. */
   #start(number: number, shards: SimulatedShards | null): SimulatedProcess {
     const { show } = this.#options
+    if (this.#striking && this.plan.database.failure > 0 && this.random.chance(0.2)) {
+      this.database.shakyUntil = this.time.now + shakyFor
+    }
     const machine = new Machine(this.time, {
       seed: `${this.plan.seed}/life-${number}`,
       wallError: 0,
@@ -305,6 +320,7 @@ export class Simulation {
     const { now } = this.time
     database.faults = { ...database.faults, failure: 0, latencyMax: 3 }
     database.downUntil = database.stalledUntil = now
+    database.shakyUntil = now
     broker.faults = { refusal: 0, confirmLost: 0, consumerCrash: 0, latencyMax: 3 }
     broker.downUntil = broker.blockedUntil = broker.stalledUntil = now
     for (const gateway of this.gateways) gateway.heal()

@@ -39,7 +39,14 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
   const write: LogStore["Service"]["write"] = (batch) =>
     ask(
       `write ${batch.groups.length} groups, ${batch.moves.length} moves`,
-      Effect.tap(log.write(batch), () => Effect.sync(() => database.written())),
+      Effect.suspend(() => {
+        const judge = database.watch.begin(batch)
+        return Effect.tap(log.write(batch), (result) =>
+          Effect.sync(() => {
+            database.written()
+            judge.done(result)
+          }))
+      }),
       true
     )
 

@@ -29,6 +29,10 @@ export type Charge =
   | "untaken"
   /** Retention has deleted what it should not have. */
   | "forgotten"
+  /** A decision of an earlier owner of a device was committed. */
+  | "stale"
+  /** A gap was closed as proven, or a watermark moved, before the messages of that time were in the log. */
+  | "premature"
   /** The program did not come to rest by itself after the last fault. */
   | "stuck"
   /** The program logged an error, or ended by a defect. */
@@ -47,6 +51,9 @@ interface Evidence {
   /** Ids of events that an older copy of the database has undone: whoever has got them cannot be blamed. */
   readonly undone: ReadonlySet<string>
   readonly forgotten: ReadonlyArray<string>
+  readonly unjudged: ReadonlySet<string>
+  readonly stale: ReadonlyArray<string>
+  readonly premature: ReadonlyArray<string>
   /** `from`: the number after which the subscription gets events. */
   readonly subscribers: ReadonlyArray<{
     readonly endpoint: SimulatedEndpoint
@@ -95,9 +102,14 @@ export const judge = (evidence: Evidence): Judgement => {
     if ((JSON.parse(data) as DeviceStateData).state._tag === "Online") began.set(device, Date.parse(recordedAt))
   }
   const accountable = emitted.filter(({ at, device }) => at >= (began.get(device) ?? Number.POSITIVE_INFINITY))
+  const deviceOf = new Map<string, string>(phones.map(({ phone }) => [phone.upstreamId, phone.deviceId]))
+  const knowing = (emission: Emission): Emission =>
+    evidence.unjudged.has(`${deviceOf.get(emission.device)} ${emission.id}`)
+      ? { ...emission, isTelling: () => false }
+      : emission
   const ledger = checkGaps({
     // A revocation that nobody can know to be missing is not selected, and the history has not what it revoked all the same.
-    emitted: selectProvable(accountable, gaps, upstreamOf).map(toEmitted).map((entry) =>
+    emitted: selectProvable(accountable.map(knowing), gaps, upstreamOf).map(toEmitted).map((entry) =>
       revoked.has(`${entry.device} ${entry.ids[0]}`) ? { ...entry, kept: false } : entry
     ),
     committed,
@@ -127,6 +139,8 @@ export const judge = (evidence: Evidence): Judgement => {
     forged: subscribers.flatMap(({ endpoint }) => endpoint.forged),
     untaken: readers.flatMap(({ untaken }) => untaken),
     forgotten,
+    stale: evidence.stale,
+    premature: evidence.premature,
     unnamed: ledger.unnamed,
     untrue: ledger.untrue,
     unrecovered,

@@ -28,7 +28,7 @@ const ofSuite = (name: string, condemned: ReadonlyArray<Charge>, isQuick: boolea
 
 export const mutants: ReadonlyArray<Mutant> = [
   ofSuite("confirm-not-awaited", ["lost"], true),
-  ofSuite("watermark-before-rows", ["untrue", "unrecovered"], false),
+  ofSuite("watermark-before-rows", ["untrue", "unrecovered", "premature"], true),
   // Each process of the simulated world wraps its writes in the same place.
   {
     ...ofSuite("deduplicated-before-commit", ["unnamed", "untrue", "unrecovered"], true),
@@ -106,7 +106,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       "return fence === null || this.devices.get(fence.deviceId)?.epoch === fence.epoch || this.#isRepeated(group, floor)",
       "return fence !== undefined || this.#isRepeated(group, floor)"
     ]],
-    condemned: ["unnamed", "untrue", "unrecovered", "stuck"],
+    condemned: ["stale"],
     isQuick: false
   },
   {
@@ -114,7 +114,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "readers are not told that an older copy of the database has taken the log's place",
     file: "src/log/LogTail.ts",
     changes: [["    if (lowest >= asked.head && !replaced) {\n", "    if (lowest >= 0 || !replaced) {\n"]],
-    condemned: ["lost", "broken", "vanished", "untaken", "stuck"],
+    condemned: ["lost", "broken", "vanished", "untaken", "unnamed", "stuck"],
     isQuick: false
   },
   {

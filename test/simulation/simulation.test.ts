@@ -24,7 +24,8 @@ const quickSeeds = 40
  * 516 a process alone looked for a device that kills it, and quarantined one after it had been killed by others, in 554
  * deliveries read an older log over and over, without a pause, until the reader of all of them knew of it, and an
  * event that had the number of one that was undone was not published, in 620 a
- * process that had stood still named too short a gap, and in 3948 it did so because it took what it read afterwards for a proof of then.
+ * process that had stood still named too short a gap, in 3948 it did so because it took what it read afterwards for a proof of then, and in 3 the gap of a
+ * deaf device began with the first message that was missed, since what had come before was deleted by then.
  */
 const chosen = ["1", "10", "3", "222", "516", "554", "620", "3948"]
 

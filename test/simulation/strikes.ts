@@ -33,7 +33,8 @@ export const seededStrikes: Readonly<Record<Strike, (world: Simulation) => void>
   "database-stall": ({ database, random, time }) => {
     database.stalledUntil = time.now + random.next() ** 3 * 2 * minute
   },
-  "broker-cut": (world) => world.broker.cut(lasting(world, 10 * minute)),
+  // Now and then for longer than events are kept where that is short.
+  "broker-cut": (world) => world.broker.cut(lasting(world, world.random.chance(0.1) ? 180 * minute : 10 * minute)),
   "broker-block": (world) => {
     world.broker.blockedUntil = world.time.now + lasting(world, 5 * minute)
   },
