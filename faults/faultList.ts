@@ -166,8 +166,8 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     fault: "binary, fragmented and compressed frames",
     rows: three("junk"),
     tests: [[
-      "test/layers/gateways/handshake.test.ts",
-      "joins the fragments of a frame, and ends with a compressed one"
+      "test/layers/gateways/websocket/FrameReader.test.ts",
+      "are joined, with control frames between them"
     ]]
   },
   {
