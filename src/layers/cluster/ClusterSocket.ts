@@ -82,23 +82,24 @@ const config = (
  * restarts takes seconds, and shows itself as a failure, a defect or silence, so an attempt is bounded and repeated
  * whatever ended it; the sharding bounds all of them by the interval of the refreshes.
  *
- * After a time in which packets were lost, one connection may answer while others are dead, or carry out now what was given up
- * long ago: the others would see the node, give it its shards, and their devices would be dark. So a node whose shards are gone
- * ends the connections that have been silent for longer than a refresh may take, and is seen again when none is.
+ * After a time in which packets were lost, the connection of the refresh may answer again while others are still dead. A node
+ * whose shards are gone then stays away while any has been silent for longer than a refresh may take: the devices of shards that
+ * it took before would be dark.
  */
 const resilient = (
   storage: RunnerStorage.RunnerStorage["Service"],
   node: NodeLease.RenewedLease,
-  whenHeard: <A, E>(appear: Effect.Effect<A, E>) => Effect.Effect<A, E>
+  silent: () => boolean
 ): RunnerStorage.RunnerStorage["Service"] => ({
   ...storage,
-  register: (runner, healthy) => whenHeard(storage.register(runner, healthy)),
+  register: (runner, healthy) => Effect.suspend(() => silent() ? databaseSilent : storage.register(runner, healthy)),
   // One refresh renews the leases of all shards that the node has; one that is acquired has a lease that ends later.
   refresh: (address, shards) =>
-    Effect.suspend(() => {
-      const refresh = node.renewing(storage.refresh(address, shards))
-      return [...shards].length === 0 ? whenHeard(refresh) : refresh
-    }).pipe(
+    Effect.suspend(() =>
+      [...shards].length === 0 && silent()
+        ? databaseSilent
+        : node.renewing(storage.refresh(address, shards))
+    ).pipe(
       Effect.timeout(refreshAttemptMax),
       Effect.sandbox,
       Effect.retry({ schedule: Schedule.spaced(refreshAttemptInterval) }),
@@ -106,13 +107,7 @@ const resilient = (
     )
 })
 
-/** Fails while a connection to the database is silent, and ends those that are. */
-const heard = (silence: DatabaseSilence, silentMax: number) => <A, E>(effect: Effect.Effect<A, E>) =>
-  Effect.suspend(() => {
-    if (silence.millis() <= silentMax) return effect
-    silence.end(silentMax)
-    return Effect.die(new Error("the database does not answer on all connections"))
-  })
+const databaseSilent = Effect.die(new Error("the database does not answer on all connections"))
 
 /** Tells the moves what the sharding asks for and gets. */
 const observed = (
@@ -158,8 +153,8 @@ const storage = (moves: ShardMoves, lease: Duration.Duration) =>
       const clock = yield* Clock.Clock
       const node = NodeLease.make(clock, lease)
       const silence = yield* DatabaseSilence
-      const whenHeard = heard(silence, Duration.toMillis(lease) / refreshesPerLease)
-      return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node, whenHeard), moves, clock)).pipe(
+      const silent = () => silence() > Duration.toMillis(lease) / refreshesPerLease
+      return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node, silent), moves, clock)).pipe(
         Context.add(NodeLease.NodeLease, node)
       )
     })

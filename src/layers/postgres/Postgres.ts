@@ -102,10 +102,7 @@ const makeClient = Effect.fnUntraced(function*(given: Redacted.Redacted, silence
   if (sockets !== null) yield* boundClosing(sockets)
   return Context.make(DatabaseSignals.ListenConfig, connection).pipe(
     Context.merge(client),
-    Context.add(DatabaseSilence, {
-      millis: () => sockets?.silentMillis() ?? 0,
-      end: (millis) => sockets?.endSilent(millis)
-    })
+    Context.add(DatabaseSilence, () => sockets?.silentMillis() ?? 0)
   )
 })
 

@@ -19,8 +19,6 @@ export interface ServerSockets {
   readonly open: () => Duplex
   /** The longest time for which a statement has been under way without a byte from the server, of all connections. */
   readonly silentMillis: () => number
-  /** Ends the connections that have been silent for so long, idle ones too, if a statement waits on one of them. */
-  readonly endSilent: (millis: number) => void
   /** Ends all connections at once, with or without running statements. */
   readonly destroy: () => void
 }
@@ -50,17 +48,11 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
     lookedAt = now
     // This process itself was delayed: there may be unread answers in the sockets.
     if (late) return
-    const ended = endSilent(silenceMillis)
-    if (ended > 0) onSilent(ended)
-  }
-
-  const endSilent = (millis: number): number => {
-    const now = performance.now()
-    const isSilent = (since: number | null) => since !== null && now - since >= millis
-    if (![...wires].some((wire) => isSilent(wire.askedAt))) return 0
+    const isSilent = (since: number | null) => since !== null && now - since >= silenceMillis
+    if (![...wires].some((wire) => isSilent(wire.askedAt))) return
     const silent = [...wires].filter((wire) => isSilent(wire.heardAt))
-    for (const wire of silent) wire.destroy(new Error(`The server was silent for ${Math.round(millis)} ms`))
-    return silent.length
+    for (const wire of silent) wire.destroy(new Error(`The server was silent for ${silenceMillis} ms`))
+    onSilent(silent.length)
   }
 
   const forget = (wire: Wire): void => {
@@ -87,7 +79,6 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
       const now = performance.now()
       return Math.max(0, ...[...wires].map(({ askedAt }) => askedAt === null ? 0 : now - askedAt))
     },
-    endSilent: (millis) => void endSilent(millis),
     destroy: () => {
       for (const wire of wires) wire.destroy()
     }
@@ -132,9 +123,7 @@ class Wire extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error?: Error | null) => void): void {
-    // What it has not delivered yet is given up: the system would go on trying for a quarter of an hour.
-    if (error === null) this.#socket.destroy()
-    else this.#socket.resetAndDestroy()
+    this.#socket.destroy()
     done(error)
   }
 }

@@ -6,14 +6,12 @@ import { DatabaseSignals } from "../../../src/layers/postgres/DatabaseSignals.ts
 import { migrate } from "../../../src/layers/postgres/Migrations.ts"
 import * as PostgresDatabase from "../../../src/layers/postgres/Postgres.ts"
 import * as SqlStorage from "../../../src/layers/postgres/SqlStorage.ts"
-import { DatabaseSilence } from "../../../src/services/DatabaseSilence.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 import { freshDatabase } from "../../support/database.ts"
 import { freshDevice, messageDraft } from "../../support/drafts.ts"
 import * as FaultProxy from "../../support/FaultProxy.ts"
 import { layerPostgresAt } from "../../support/storage.ts"
-import { until } from "../../support/until.ts"
 
 /** Longer than a loaded server needs for one statement of these tests. */
 const silence = Duration.seconds(2)
@@ -95,27 +93,6 @@ it.live(
       assert.strictEqual((yield* Fiber.join(asked)).reason._tag, "ConnectionError")
     }).pipe(Effect.scoped)
 )
-
-it.live("tells how long a statement has had no answer, and ends the connections that are silent when it is told to", () =>
-  Effect.gen(function*() {
-    const { freeze, swallowed, url } = yield* frozenDatabase
-    const database = yield* Layer.build(databaseAt(url, silenceNeverNoticed))
-    const heard = Context.get(database, DatabaseSilence)
-    const sql = Context.get(database, SqlClient.SqlClient)
-    yield* sql`select 1`
-    assert.strictEqual(heard.millis(), 0)
-    const thaw = freeze()
-    const asked = yield* Effect.forkChild(Effect.flip(sql`select 1 as swallowed`))
-    yield* swallowed(/as swallowed/g, 1)
-    yield* until("it has been silent for a moment", Effect.sync(() => heard.millis() > 100))
-    heard.end(Duration.toMillis(silenceNeverNoticed))
-    assert.isAbove(heard.millis(), 100, "nothing has been silent for that long")
-    heard.end(100)
-    assert.strictEqual((yield* Fiber.join(asked)).reason._tag, "ConnectionError")
-    thaw()
-    assert.strictEqual((yield* sql`select 1`).length, 1)
-    assert.strictEqual(heard.millis(), 0)
-  }).pipe(Effect.scoped))
 
 it.live(
   "gives each number once where the database's default isolation is repeatable read",
