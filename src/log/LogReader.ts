@@ -230,15 +230,22 @@ const hearOthers = Effect.fnUntraced(function*(
   askBounds: (onAnswer: (news: boolean) => void) => LogReader["bounds"]
 ) {
   let inVain = 0
-  const askHead = Effect.ignore(askBounds((news) => {
-    inVain = news ? 0 : inVain + 1
-  }))
+  const beWary = Effect.sync(() => {
+    inVain = 0
+  })
+  // A database that was away may come back as an older one, which is the sooner noticed the sooner it is asked.
+  const askHead = Effect.ignore(Effect.tapError(
+    askBounds((news) => {
+      inVain = news ? 0 : inVain + 1
+    }),
+    () => beWary
+  ))
   yield* Effect.forkScoped(
     Stream.runForEach(store.commits, (signal) => {
       if (signal === null) {
         // An erasure may have been missed as well.
         tail.forget()
-        return askHead
+        return Effect.andThen(beWary, askHead)
       }
       return Effect.sync(() => signal === "erased" ? tail.forget() : tail.hear(signal))
     })
