@@ -8,6 +8,9 @@ const three: ClusterSettings = { nodes: 3, lease: "6 seconds", partition: "proxy
 /** Sockets are closed before others open, or all at once. The gateway may learn of it a moment later. */
 const closedFirst = 250
 
+/** A device that moves as planned is heard by both until the next node is online, and then until the first has ended its socket. */
+const handedOver = 5_000
+
 /** Events and messages to send per repetition; most take longer than these events, and more are emitted then. */
 const events = 200
 const sends = 20
@@ -42,7 +45,7 @@ const outages: Struck = Array.from({ length: few }).flatMap((): Struck => [
 export const cluster: ReadonlyArray<Scenario> = [
   repeated("cluster-kill", "one of three nodes is killed (SIGKILL) and started again", [[few, { do: "kill node" }]]),
   repeated("cluster-stop", "one of three nodes is stopped (SIGTERM) and started again", [[few, { do: "stop node" }]], {
-    doubledMax: 5_000
+    doubledMax: handedOver
   }),
   repeated(
     "cluster-partition",
@@ -69,13 +72,13 @@ export const cluster: ReadonlyArray<Scenario> = [
   ),
   repeated("cluster-churn", "one of three nodes leaves in order, and joins again 10 s later, another one after 10 s", [
     [few, { do: "leave and join", apartMillis: 10_000 }]
-  ], { doubledMax: 5_000 }),
+  ], { doubledMax: handedOver }),
   repeated("cluster-default", "with the default lease: nodes are killed, stopped, cut off and frozen", [
     [2, { do: "kill node" }],
     [1, { do: "stop node" }],
     [1, { do: "cut node off" }],
     [1, { do: "freeze node" }]
-  ], { cluster: { ...three, lease: "20 seconds" } }),
+  ], { cluster: { ...three, lease: "20 seconds" }, doubledMax: handedOver }),
   repeated(
     "cluster-outage",
     "Postgres is restarted (immediate), and a node is killed when all devices are back",
@@ -97,7 +100,8 @@ export const cluster: ReadonlyArray<Scenario> = [
       load: { devices: 10_000, events: 2_000, rate: 100 },
       cluster: { ...three, lease: "20 seconds" },
       // Histories are read 50 per second and node.
-      settleMax: "30 minutes"
+      settleMax: "30 minutes",
+      doubledMax: handedOver
     }
   ),
   repeated(
@@ -120,6 +124,6 @@ export const cluster: ReadonlyArray<Scenario> = [
       [1, { do: "freeze node" }],
       [1, { do: "restart gateway", millis: 5_000 }]
     ],
-    { dialect: "waha", doubledMax: 5_000 }
+    { dialect: "waha", doubledMax: handedOver }
   )
 ]

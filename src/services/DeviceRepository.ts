@@ -35,6 +35,16 @@ export interface DeviceClaim {
   readonly triedWith: number | null
 }
 
+/** A device that moves from one node of a cluster to another. */
+export interface HandOver {
+  /** Of its last claim. */
+  readonly epoch: number
+  /** Whether it is recorded as online. */
+  readonly online: boolean
+  /** The claim whose holder was online while the node before still listened for the device; null: none ever was. */
+  readonly confirmed: number | null
+}
+
 /** A process that runs devices, or did when it was last heard of. */
 export interface DeviceOwner {
   /** By name and start. */
@@ -102,6 +112,15 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
   readonly endTrial: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
   /** `owner` has run these devices for a while: the deaths of earlier processes do not count any more. */
   readonly forgetDeaths: (owner: string, ids: ReadonlyArray<DeviceId>) => Effect.Effect<void, StorageUnavailable>
+
+  readonly handOvers: (
+    ids: ReadonlyArray<DeviceId>
+  ) => Effect.Effect<ReadonlyMap<DeviceId, HandOver>, StorageUnavailable>
+  /**
+   * The node that had these devices before has listened for each until the holder of this claim was online, and all that came
+   * is in the log.
+   */
+  readonly confirmHandOvers: (epochs: ReadonlyMap<DeviceId, number>) => Effect.Effect<void, StorageUnavailable>
 
   /**
    * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.

@@ -50,6 +50,11 @@ export interface Capabilities {
   readonly qrRefresh: boolean
   /** Whether a login by passkey is possible. */
   readonly passkey: boolean
+  /**
+   * Whether a slot may have a second session while its first one is open: then a device moves from one node of a cluster to
+   * another without a pause.
+   */
+  readonly overlap: boolean
 }
 
 /** What a session hands over. Only `Record` goes into the log; the rest moves the device's state machine. */
@@ -83,6 +88,11 @@ export interface Session {
   readonly resume: () => void
   /** Ends it now, with a close code the gateway understands. `onEnd` follows. Idempotent. */
   readonly end: (failure: Failure) => void
+  /**
+   * Ends it in order, once. What the gateway sends until it answers is handed over, then `done` is called instead of `onEnd`:
+   * with true where the gateway has answered and the listener has got all that it ever sent. `end` cuts it short.
+   */
+  readonly finish: (done: (complete: boolean) => void) => void
 }
 
 /** A session or link could not be opened. `retryAfter` in milliseconds where the gateway named a wait. */

@@ -298,6 +298,11 @@ export const clusterShardMoves = Metric.counter("columba_cluster_shard_moves_tot
   description: "Shards that this node has taken or given away, by reason",
   incremental: true
 })
+/** Label `outcome`: `heard` or `missed`. */
+export const handOvers = Metric.counter("columba_cluster_hand_overs_total", {
+  description: "Devices that this node got from another one that listened until then, by outcome",
+  incremental: true
+})
 
 // The process
 

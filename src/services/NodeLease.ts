@@ -16,11 +16,13 @@ export interface NodeLease {
   readonly held: () => boolean
   /** Returns at once while it is held, and otherwise when it has been renewed. */
   readonly whenHeld: Effect.Effect<void>
+  /** Whether it was renewed when it was due last: if not, the database does not answer. */
+  readonly fresh: () => boolean
 }
 
 /** A process that is no node of a cluster needs none: the whole fleet's lease (`FleetLease`) is for it. */
 export const NodeLease = Context.Reference<NodeLease>("columba/services/NodeLease", {
-  defaultValue: () => ({ held: () => true, whenHeld: Effect.void })
+  defaultValue: () => ({ held: () => true, whenHeld: Effect.void, fresh: () => true })
 })
 
 export interface RenewedLease extends NodeLease {
@@ -41,6 +43,8 @@ export const make = (clock: Clock.Clock, lease: Duration.Duration): RenewedLease
   return {
     held,
     whenHeld: renewed.waitUntil(held),
+    // It is renewed after a third, so half of it is over only where that has failed.
+    fresh: () => read().monotonic - since.monotonic < length / 2,
     renewing: (renewal) =>
       Effect.suspend(() => {
         const began = read()

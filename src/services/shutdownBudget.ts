@@ -6,7 +6,7 @@
 import { Duration } from "effect"
 
 /** The bound of a whole stop, below the 30 s that orchestrators usually give. Then the process ends as it is. */
-export const shutdownMax = Duration.seconds(20)
+export const shutdownMax = Duration.seconds(26)
 
 export const shutdownBudget = {
   /** Sockets are closed, and nothing is waited for. */
@@ -26,6 +26,12 @@ export const shutdownBudget = {
   /** The database's connections: statements that run may end, then they are cut. */
   foundation: Duration.seconds(3)
 } as const satisfies Readonly<Record<string, Duration.Duration>>
+
+/**
+ * A node keeps the connections of its devices open for so long after it has given its shards away, for the other nodes to
+ * open theirs: they notice within two seconds, and connect 500 devices per second each.
+ */
+export const passMax = Duration.seconds(6)
 
 /**
  * What a device that moves to another node gave to the log is committed first: the next owner's claim refuses what comes

@@ -80,6 +80,34 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(yield* claim(5), none, "it stopped them in order")
       }))
 
+    it.effect("says of a device that moves under which claim it is online, and to which claim it was handed over", () =>
+      Effect.gen(function*() {
+        const devices = yield* DeviceRepository
+        const log = yield* EventLog
+        const ids = [freshDevice(), freshDevice()] as const
+        for (const id of ids) yield* devices.insert(makeFields(id))
+        const read = devices.handOvers([...ids, freshDevice()])
+        yield* devices.claim("one", ids)
+        const online = { _tag: "Online", jid: null, since: "2026-11-22T10:00:00Z" } as const
+        const draft = stateDraft(ids[0], "Inactive")
+        yield* log.append([{ ...draft, data: { ...draft.data, state: online } }])
+        const before = { epoch: 1, confirmed: null }
+        assert.deepStrictEqual(
+          yield* read,
+          new Map([[ids[0], { ...before, online: true }], [ids[1], { ...before, online: false }]])
+        )
+        yield* devices.claim("two", [ids[0]])
+        yield* devices.confirmHandOvers(new Map([[ids[0], 2], [ids[1], 1]]))
+        yield* devices.confirmHandOvers(new Map([[ids[0], 1], [freshDevice(), 1]]))
+        assert.deepStrictEqual(
+          yield* read,
+          new Map([
+            [ids[0], { epoch: 2, online: true, confirmed: 2 }],
+            [ids[1], { epoch: 1, online: false, confirmed: 1 }]
+          ])
+        )
+      }))
+
     it.effect("lists the processes that are alive or have devices, with how many active ones each has", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository

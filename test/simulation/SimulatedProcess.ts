@@ -3,8 +3,6 @@
  * webhooks and a reader of the event stream, as the composition root puts them together, over the ports that fail.
  */
 import { Context, Deferred, Duration, Effect, Exit, Layer, Redacted, Scope, Stream } from "effect"
-import { ActorHosts } from "../../src/actors/fleet/ActorHosts.ts"
-import { DatabaseTime } from "../../src/actors/fleet/DatabaseTime.ts"
 import * as LeasedFleet from "../../src/actors/fleet/LeasedFleet.ts"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
 import type { HostedFleet } from "../../src/actors/fleet/LocalFleet.ts"
@@ -169,7 +167,8 @@ export class SimulatedProcess implements Front, ShardHolder {
         }
       }),
     reclaimAfter: Duration.millis(lockExpiration),
-    isShared: true
+    isShared: true,
+    passesOn: () => true
   }
 
   readonly #start = Effect.fnUntraced({ self: this }, function*(this: SimulatedProcess) {
@@ -251,7 +250,7 @@ export class SimulatedProcess implements Front, ShardHolder {
       refused: (id) => Effect.suspend(() => local().refused(id))
     })
     const run = Effect.gen({ self: this }, function*() {
-      const hosts = yield* Layer.build(Layer.fresh(Layer.provideMerge(ActorHosts.layer, DatabaseTime.layer)))
+      const hosts = yield* Layer.build(Layer.fresh(LocalFleet.layerHosts))
       const hosted = yield* LocalFleet.make.pipe(
         Effect.provideService(Placement, this.#placement),
         Effect.provideContext(hosts)

@@ -7,6 +7,9 @@ import type { Machine, VirtualTime } from "./VirtualTime.ts"
 /** What waits in buffers of the network while nobody reads; beyond it the gateway ends the connection. */
 const unreadMax = 200
 
+/** From our close frame to the gateway. */
+const finishMillis = 5
+
 export class SimulatedSession implements Session {
   readonly phone: SimulatedPhone
   open = true
@@ -17,6 +20,7 @@ export class SimulatedSession implements Session {
   #paused = false
   #inbox: Array<() => void> = []
   #arrivesAt = 0
+  #finishing: ((complete: boolean) => void) | null = null
   readonly machine: Machine
   readonly #time: VirtualTime
   readonly #listener: SessionListener
@@ -56,7 +60,7 @@ export class SimulatedSession implements Session {
     if (!this.open) return
     this.open = false
     this.#onClosed()
-    const end = () => this.#listener.onEnd(failure)
+    const end = () => this.#tellEnd(failure)
     // What has arrived is read before its end, and both of them once somebody reads, unless this side gives up first.
     if (this.#paused && failure.code === "socket-closed" && this.#inbox.length < unreadMax) {
       this.#inbox.push(end)
@@ -65,6 +69,11 @@ export class SimulatedSession implements Session {
     if (this.#paused) this.#inbox = []
     this.#paused = false
     this.#arrive(end)
+  }
+
+  #tellEnd(failure: Failure): void {
+    if (this.#finishing === null) this.#listener.onEnd(failure)
+    else this.#finished(false)
   }
 
   /** The other side is gone; pings find out after this time. */
@@ -94,7 +103,30 @@ export class SimulatedSession implements Session {
     this.#onClosed()
     this.#inbox = []
     this.#paused = false
-    this.#arrive(() => this.#listener.onEnd(failure))
+    this.#arrive(() => this.#tellEnd(failure))
+  }
+
+  /** The gateway answers when it has got this side's word, and what it has sent by then comes before its answer. */
+  finish(done: (complete: boolean) => void): void {
+    if (!this.open) return done(false)
+    this.#finishing = done
+    this.resume()
+    this.#time.after(finishMillis, () => {
+      if (!this.hears) return
+      const arrivesAt = Math.max(this.#arrivesAt, this.#time.now)
+      this.#time.after(arrivesAt - this.#time.now, () => {
+        if (!this.hears) return
+        this.#arrive(() => this.#finished(true))
+      })
+    })
+  }
+
+  #finished(complete: boolean): void {
+    const done = this.#finishing
+    if (done === null) return
+    this.#finishing = null
+    if (complete) this.close()
+    done(complete)
   }
 
   /** This side has closed it: it reports nothing more. */

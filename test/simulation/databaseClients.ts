@@ -87,6 +87,8 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
         claim: (owner, ids) => ask("claim", devices.claim(owner, ids), true),
         recorded: (ids, transitionsMax) => ask("recorded", devices.recorded(ids, transitionsMax)),
         owner: (id) => ask("owner", devices.owner(id)),
+        handOvers: (ids) => ask("hand-overs", devices.handOvers(ids)),
+        confirmHandOvers: (epochs) => ask("confirm hand-overs", devices.confirmHandOvers(epochs), true),
         findSlots: (gateway, names) => ask("find slots", devices.findSlots(gateway, names)),
         desired: (ids) => ask("desired", devices.desired(ids)),
         changes: Stream.concat(Stream.make(null), Stream.fromQueue(changed))

@@ -72,7 +72,8 @@ export const openGateway = (gateway: SimulatedGateway, machine: Machine): WhatsA
       history: shape.history ? "time" : null,
       ackLevels: ["delivered", "read"],
       qrRefresh: false,
-      passkey: false
+      passkey: false,
+      overlap: true
     },
     status: ({ upstreamId }) =>
       ask("read a status", () => {

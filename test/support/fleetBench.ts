@@ -93,6 +93,7 @@ export class BenchTables {
   readonly shown = new Map<DeviceId, DeviceState["_tag"]>()
   readonly epochs = new Map<DeviceId, number>()
   readonly owners = new Map<DeviceId, string>()
+  readonly confirmed = new Map<DeviceId, number>()
   /** The devices of each reading of desired state; undefined where all were read. */
   readonly readings: Array<ReadonlyArray<DeviceId> | undefined> = []
 
@@ -127,6 +128,18 @@ export class BenchTables {
       ...({} as DeviceRepository["Service"]),
       claim: (owner, ids) => Effect.suspend(() => this.claiming(Effect.sync(() => this.claim(owner, ids)))),
       owner: (id) => Effect.sync(() => this.owners.get(id) ?? null),
+      handOvers: (ids) =>
+        Effect.sync(() =>
+          new Map(ids.map((id) => [id, {
+            epoch: this.epochs.get(id) ?? 0,
+            online: this.readState(id) === "Online",
+            confirmed: this.confirmed.get(id) ?? null
+          }]))
+        ),
+      confirmHandOvers: (epochs) =>
+        Effect.sync(() => {
+          for (const [id, epoch] of epochs) this.confirmed.set(id, epoch)
+        }),
       recorded: (ids) =>
         Effect.sync(() =>
           new Map(
@@ -217,7 +230,8 @@ export const layerOn = (
           name === undefined || name === gateway.name
             ? row
             : Result.fail(GatewayUnknown.of(name, [gateway.name])),
-        open: () => Effect.succeed(gateway),
+        // What it needs of its host is gone when that closes.
+        open: () => Effect.acquireRelease(Effect.succeed(gateway), () => Effect.sync(() => gateway.loseAll())),
         webhookSecret: () => Effect.succeed(null),
         refresh: Effect.void,
         changes: Stream.fromPubSub(gatewayPulses),

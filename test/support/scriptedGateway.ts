@@ -29,6 +29,9 @@ export class ScriptedSession {
   paused = false
   /** Its actor has closed it. */
   readonly closed = Deferred.makeUnsafe<void>()
+  /** What becomes of a session that is to end in order: the gateway answers at once, or when it is told to. */
+  answersClose = true
+  #finishing: ((complete: boolean) => void) | null = null
 
   constructor(deviceId: DeviceId, listener: SessionListener) {
     this.deviceId = deviceId
@@ -46,7 +49,21 @@ export class ScriptedSession {
   end(failure: Failure): void {
     if (!this.open) return
     this.open = false
-    this.listener.onEnd(failure)
+    if (this.#finishing === null) this.listener.onEnd(failure)
+    else this.#finishing(false)
+  }
+
+  finish(done: (complete: boolean) => void): void {
+    if (!this.open) return done(false)
+    this.#finishing = done
+    if (this.answersClose) this.answerClose()
+  }
+
+  /** The gateway answers the end in order. */
+  answerClose(): void {
+    if (!this.open) return
+    this.open = false
+    this.#finishing?.(true)
   }
 }
 
@@ -59,7 +76,8 @@ export class ScriptedGateway implements WhatsAppGateway {
     history: null,
     ackLevels: ["delivered", "read"],
     qrRefresh: false,
-    passkey: false
+    passkey: false,
+    overlap: true
   }
   readonly sessions: Array<ScriptedSession> = []
   readonly openedAt: Array<number> = []
@@ -73,6 +91,10 @@ export class ScriptedGateway implements WhatsAppGateway {
 
   live(id?: DeviceId): Array<ScriptedSession> {
     return this.sessions.filter((session) => session.open && (id === undefined || session.deviceId === id))
+  }
+
+  loseAll(): void {
+    for (const session of this.live()) session.lose("upstreamDown")
   }
 
   /** Waits until the device's actor has closed its session of now. */
@@ -119,7 +141,8 @@ export class ScriptedGateway implements WhatsAppGateway {
         resume: () => {
           session.paused = false
         },
-        end: (failure: Failure) => session.end(failure)
+        end: (failure: Failure) => session.end(failure),
+        finish: (done: (complete: boolean) => void) => session.finish(done)
       }
     })
 

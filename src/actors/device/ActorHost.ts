@@ -10,6 +10,7 @@ import type { OpenSession } from "../../services/GatewayParts.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { FleetMeter } from "../fleet/FleetMeter.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
+import type { HandOvers } from "../fleet/HandOvers.ts"
 import type { RunningTime } from "../fleet/RunningTime.ts"
 import type { Backfill } from "../gateway/Backfill.ts"
 import type { ConnectGate } from "../gateway/ConnectGate.ts"
@@ -40,6 +41,7 @@ export interface ActorHost {
   readonly holds: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]
   readonly running: RunningTime
+  readonly handOvers: Pick<HandOvers["Service"], "expect">
   readonly settings: FleetSettings
   readonly meter: FleetMeter
   readonly clock: Clock.Clock

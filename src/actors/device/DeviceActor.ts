@@ -23,6 +23,7 @@ import type { Input } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 import { noteTransition, push } from "./hearing.ts"
+import { mayPassOn, passOn } from "./PassedSession.ts"
 import { forgetHeld, tell } from "./telling.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
@@ -241,9 +242,12 @@ const dropSession = (cell: DeviceCell): Effect.Effect<void> => {
   return scope === null ? Effect.void : Scope.close(scope, Exit.void)
 }
 
-/** The fiber ends: the open session is closed, and the stop is recorded. */
+/** The fiber ends: the open session is closed, or passed on, and the stop is recorded. */
 const stop = (cell: DeviceCell): Effect.Effect<void> =>
-  Effect.andThen(
-    apply(cell, { _tag: "Stop", rule: cell.stopRule }, 0),
-    Effect.suspend(() => cell.session === null ? Effect.void : dropSession(cell))
-  )
+  Effect.suspend(() => {
+    if (cell.passesOn && mayPassOn(cell)) passOn(cell)
+    return Effect.andThen(
+      apply(cell, { _tag: "Stop", rule: cell.stopRule }, 0),
+      Effect.suspend(() => cell.session === null ? Effect.void : dropSession(cell))
+    )
+  })

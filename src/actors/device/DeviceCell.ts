@@ -17,6 +17,7 @@ import { initial } from "./ActorState.ts"
 import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
 import { endDoubt, endRefusal, hear, notePosting, push, transitMax, webhookMax } from "./hearing.ts"
+import type { PassedSession } from "./PassedSession.ts"
 import { Reception } from "./Reception.ts"
 import type { HeldSteps } from "./telling.ts"
 
@@ -77,6 +78,10 @@ export class DeviceCell {
   begin: Input = { _tag: "Start" }
   /** Why the fiber is interrupted, if it is. */
   stopRule: StopRule = "fleet-stopped"
+  /** Its session is to outlive the fiber, for the node that gets the device. */
+  passesOn = false
+  /** The session that has outlived the fiber. */
+  passed: PassedSession | null = null
 
   /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
   #inbox: Array<Input> = []
@@ -198,13 +203,20 @@ export class DeviceCell {
  */
 export class FrameListener implements SessionListener {
   readonly #cell: DeviceCell
+  #passed: SessionListener | null = null
 
   constructor(cell: DeviceCell) {
     this.#cell = cell
   }
 
+  /** The session goes on without the cell. */
+  passTo(passed: SessionListener): void {
+    this.#passed = passed
+  }
+
   onEvent(event: SessionEvent): void {
     const cell = this.#cell
+    if (this.#passed !== null) return this.#passed.onEvent(event)
     if (cell.listener !== this) return
     cell.framesReceived++
     cell.host.meter.frame()
@@ -217,7 +229,8 @@ export class FrameListener implements SessionListener {
   }
 
   onEnd(failure: Failure): void {
-    if (this.#cell.listener === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
+    if (this.#passed !== null) this.#passed.onEnd(failure)
+    else if (this.#cell.listener === this) this.#cell.post({ _tag: "Ended", failure, retryAfter: 0 })
   }
 
   #handle(cell: DeviceCell, event: SessionEvent): void {

@@ -19,11 +19,11 @@ export interface TrackedGap {
 
 /**
  * `unheard`: nothing of it was ever proven to arrive, so there is nothing that could have stopped. `hearing`: reception is
- * proven. `blind`: it was and is not now; at least one gap lasts.
+ * proven, or was taken over with the session that another node keeps open. `blind`: it was and is not now; at least one gap lasts.
  */
 export interface GapState {
   readonly reception: "unheard" | "hearing" | "blind"
-  /** Since when it has been hearing; null otherwise. */
+  /** Since when it has been hearing over a session of its own; null otherwise. */
   readonly hearingSince: number | null
   /** Not closed yet, oldest first. */
   readonly gaps: ReadonlyArray<TrackedGap>
@@ -112,7 +112,7 @@ const nothing = (state: GapState): Tracked => ({ state, orders: [] })
 const isEnded = (gap: TrackedGap): gap is EndedGap => gap.endedAt !== null
 
 const heard = (state: GapState, at: number): Tracked => {
-  if (state.reception === "hearing") return nothing(state)
+  if (state.reception === "hearing") return nothing({ ...state, hearingSince: state.hearingSince ?? at })
   const orders: Array<GapOrder> = []
   const gaps = state.gaps.map((gap, index): TrackedGap => {
     if (isEnded(gap)) return gap
@@ -214,12 +214,24 @@ export interface RecordedReception {
   readonly aliveThrough: number | null
   /** When that record was made. */
   readonly recordedAt: number
+  /** Through when reception was proven when the device was handed over, if that was not settled by then (`Reception`). */
+  readonly handOver: number | null
 }
 
+/** The longest for which a node keeps the session of a device that has moved, until the next one has its own. */
+export const listenMax = 15_000
+
+/** A node that has not taken over within this time finds that no other one listens any more. */
+const handOverMax = listenMax + 5000
+
+/** A node that is online waits this long for the word of the one before: it looks every moment, and then has it committed. */
+export const settleMax = 15_000
+
 /**
- * How the next actor goes on. A device that was hearing by the last record was abandoned without a word: its gap begins
- * `unnoticedMax` before the last sign of life of its process, since a connection may have been dead for as long before
- * it would have been noticed.
+ * How the next actor goes on. A device that was handed over just now is still listened for by the node before. One that was
+ * handed over and not taken has a gap since reception was proven last. One that was hearing by the last record was abandoned
+ * without a word: its gap begins `unnoticedMax` before the last sign of life of its process, since a connection may have been
+ * dead for as long before it would have been noticed.
  */
 export const restore = (
   recorded: RecordedReception,
@@ -232,15 +244,23 @@ export const restore = (
     readonly detail: string
   }
 ): Tracked => {
-  const { gaps } = recorded
+  const { gaps, handOver, recordedAt, wasHearing } = recorded
   if (gaps.some((gap) => !isEnded(gap))) return nothing({ reception: "blind", hearingSince: null, gaps })
-  if (!recorded.wasHearing) return nothing({ reception: "unheard", hearingSince: null, gaps })
-  const sign = recorded.aliveThrough ?? recorded.recordedAt
+  if (!wasHearing && handOver === null) return nothing({ reception: "unheard", hearingSince: null, gaps })
+  if (!wasHearing && found.now - recordedAt < handOverMax) {
+    return nothing({ reception: "hearing", hearingSince: null, gaps })
+  }
+  const sign = recorded.aliveThrough ?? recordedAt
+  const proven = !wasHearing ? handOver! : Math.min(
+    sign - found.unnoticedMax,
+    // It ended before it could know whether the node before it had listened all the time.
+    handOver !== null && sign < recordedAt + settleMax ? handOver : sign
+  )
   const lastEnd = gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? 0), 0)
   const gap: TrackedGap = {
     id: found.id,
     cause: "process-down",
-    openedAt: Math.min(found.now, Math.max(sign - found.unnoticedMax, lastEnd, found.floor)),
+    openedAt: Math.min(found.now, Math.max(proven, lastEnd, found.floor)),
     endedAt: null,
     detail: found.detail
   }

@@ -38,6 +38,11 @@ export class Reception {
   lookedThrough = Number.NEGATIVE_INFINITY
   /** Nothing older is read: when the device was added. */
   floor = 0
+  /**
+   * Through when reception was proven when the node that had the device before began to hand it over: from then until our own
+   * session its reception rests on the session that this node keeps open, and on its word that it has. Null: it does not.
+   */
+  handOver: number | null = null
 
   /** Since when it is not known whether the gateway posts the device's events to us, as long as `postedAt` says nothing. */
   unpostedSince: number | null = null

@@ -86,11 +86,34 @@ export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void =>
 /** Reception is proven. Not while the socket is not read, webhooks are turned away, messages are missing, or it is doubted. */
 export const hear = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
-  if (reception.gaps.reception === "hearing") return none
+  if (reception.gaps.hearingSince !== null) return none
   if (cell.paused || reception.refusedAt !== null || reception.suspects !== null || reception.doubted) return none
   reception.hearingAt = host.now()
   if (!Number.isFinite(reception.postedAt)) reception.unpostedSince ??= host.time.at(reception.hearingAt)
   const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
+  host.backfill.heard(cell)
+  if (reception.handOver !== null) host.handOvers.expect(cell)
+  return records
+}
+
+/**
+ * Nothing has proved that the session of the node before was open until ours was, so what came in between may be missing.
+ * Returns what must be written down; nothing where the device was not handed over, or was lost again before ours was open.
+ */
+export const missHandOver = (cell: DeviceCell): GapRecords => {
+  const { host, reception } = cell
+  const { handOver } = reception
+  const { hearingSince } = reception.gaps
+  reception.handOver = null
+  if (handOver === null || hearingSince === null) return none
+  const records = change(cell, {
+    _tag: "Missed",
+    from: Math.max(reception.floor, handOver),
+    to: hearingSince,
+    cause: "process-down",
+    detail: "it moved from another node, which did not confirm that it listened until this one did",
+    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+  })
   host.backfill.heard(cell)
   return records
 }
@@ -108,9 +131,19 @@ export const loseReception = (
   detail: string,
   provenThrough = findProof(cell)
 ): GapRecords => {
-  const { host } = cell
-  const id = makeGapId(host.clock.currentTimeMillisUnsafe())
-  return change(cell, { _tag: "Blinded", at: host.time.now(), provenThrough, cause, detail, id })
+  const { host, reception } = cell
+  const { handOver } = reception
+  const relied = reception.gaps.hearingSince === null && handOver !== null
+  const before = missHandOver(cell)
+  const lost = change(cell, {
+    _tag: "Blinded",
+    at: host.time.now(),
+    provenThrough: relied ? handOver : provenThrough,
+    cause,
+    detail,
+    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+  })
+  return { drafts: [...before.drafts, ...lost.drafts], effects: [...before.effects, ...lost.effects] }
 }
 
 export const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)
@@ -175,7 +208,7 @@ export const endRefusal = (cell: DeviceCell): GapRecords => {
  * is noticed within `unnoticedMax`, not counting the time in which this process stood still. What is not read proves nothing.
  * Webhooks come in any order, and one that failed is tried for a while: what came says nothing of the others of that time.
  */
-const findProof = (cell: DeviceCell): number => {
+export const findProof = (cell: DeviceCell): number => {
   const { host, reception } = cell
   const now = host.now()
   const alive = host.gateway.capabilities.liveEvents === "webhook"
@@ -198,6 +231,7 @@ export const noteTransition = (cell: DeviceCell, transition: Transition): GapRec
   if (transition.rule === "fenced") return none
   const { state } = transition
   if (state._tag === "Online") return hear(cell)
+  if (restsOnOther(cell, transition)) return none
   if (state._tag === "Inactive" && transition.rule === "deactivated") {
     const detail = "the device was deactivated before this time was accounted for"
     return change(cell, { _tag: "SwitchedOff", at: cell.host.time.now(), detail })
@@ -207,6 +241,12 @@ export const noteTransition = (cell: DeviceCell, transition: Transition): GapRec
   const { cause, detail } = explain(state, transition)
   return loseReception(cell, cause, detail)
 }
+
+/** Another session listens: the one that this actor leaves behind, or the one of the node before while the first is opened. */
+const restsOnOther = (cell: DeviceCell, { rule, state }: Transition): boolean =>
+  cell.reception.handOver !== null && cell.reception.gaps.hearingSince === null &&
+  (cell.passed !== null ||
+    state._tag === "Connecting" && (rule === "started" || rule.startsWith("session-open-")))
 
 /** Why a device in this state cannot hear. No words of a gateway: they may name an address. */
 const explain = (

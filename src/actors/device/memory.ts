@@ -1,6 +1,7 @@
 /**
  * What of an actor's state outlives its process, as it is recorded and as the next actor goes on from it: failures that
- * count against the restart budgets, and a quarantine that is not over. Everything else begins anew with a connection.
+ * count against the restart budgets, a quarantine that is not over, and a hand-over that is not settled (`handOver.ts`).
+ * Everything else begins anew with a connection.
  */
 import { Duration } from "effect"
 import type { DeviceMemory, DeviceState } from "../../domain/DeviceState.ts"
@@ -10,9 +11,15 @@ import { initial } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure } from "./ActorState.ts"
 import { outlives } from "./DeviceBehaviour.ts"
 
-export const remember = (actorState: ActorState, releaseRequests: number): DeviceMemory => ({
+/** `handOver`: as in `Reception`. */
+export const remember = (
+  actorState: ActorState,
+  releaseRequests: number,
+  handOver: number | null
+): DeviceMemory => ({
   failures: actorState.failures.map(({ failure, wall }) => ({ ...failure, at: new Date(wall).toISOString() })),
-  releaseRequests
+  releaseRequests,
+  ...(handOver === null ? {} : { heardThrough: new Date(handOver).toISOString() })
 })
 
 export interface Restored {
@@ -42,6 +49,12 @@ export const restore = (recorded: RecordedDevice | undefined, jid: string | null
     releaseRequests: memory?.releaseRequests ?? 0,
     mayHold: mayHold(recorded)
   }
+}
+
+/** The hand-over that the last actor left unsettled, as in `Reception`. */
+export const readHandOver = (recorded: RecordedDevice | undefined): number | null => {
+  const at = Date.parse(recorded?.transitions[0]?.data.memory?.heardThrough ?? "")
+  return Number.isNaN(at) ? null : at
 }
 
 const restoreQuarantine = (state: DeviceState, now: Now): Pick<ActorState, "state" | "wakeAt"> | null => {

@@ -12,6 +12,7 @@ import { restore, track, unheard } from "./GapTracker.ts"
 import type { GapOrder, RecordedReception, TrackedGap } from "./GapTracker.ts"
 import { gapRecords, pauseMax, transitMax, unnoticedMax } from "./hearing.ts"
 import type { GapRecords } from "./hearing.ts"
+import { readHandOver } from "./memory.ts"
 
 export interface RestoredReception {
   /** Null where nothing is recorded of the device. */
@@ -34,7 +35,8 @@ export const restoreReception = (
       gaps: gaps.map(toTracked),
       wasHearing: row.device.state._tag === "Online" || row.device.state._tag === "Deaf",
       aliveThrough: parse(aliveUntil),
-      recordedAt: parse(row.transitions[0]?.at) ?? now
+      recordedAt: parse(row.transitions[0]?.at) ?? now,
+      handOver: readHandOver(row)
     },
     watermark: parse(watermark?.through),
     sweptAt: parse(watermark?.sweptAt),
@@ -77,10 +79,12 @@ export const resume = (
     detail: "the process that ran it ended without a word"
   })
   reception.gaps = state
+  if (state.reception === "hearing") reception.handOver = recorded.handOver
   const lasting = state.gaps.at(-1)
+  const lostSince = lasting?.endedAt === null ? lasting.openedAt : reception.handOver
   // The process before had asked the gateway by then, as far as it goes.
-  if (lasting?.endedAt === null) {
-    reception.unpostedSince = lasting.openedAt - askedWithin * Duration.toMillis(cell.host.settings.webhookInterval)
+  if (lostSince !== null) {
+    reception.unpostedSince = lostSince - askedWithin * Duration.toMillis(cell.host.settings.webhookInterval)
   }
   return gapRecords(cell, orders)
 }

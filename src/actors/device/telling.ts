@@ -90,7 +90,7 @@ export const recordAgain = (cell: DeviceCell): void => {
 const pushState = (cell: DeviceCell, told: Told, now: number): void => {
   cell.mayHold = isOnTheWay(cell.actorState.state)
   const fence = { deviceId: cell.device.id, epoch: cell.epoch }
-  cell.host.log.push(stateDraft(cell.device, told, cell.actorState, now), {
+  cell.host.log.push(stateDraft(cell.device, told, cell.actorState, now, cell.reception.handOver), {
     fence,
     patient: true,
     onFenced: cell.onFenced
@@ -108,7 +108,8 @@ export const stateDraft = (
   device: Pick<DesiredDevice, "id" | "releaseRequests">,
   { failure, from, rule, steps }: Told,
   actorState: ActorState,
-  now: number
+  now: number,
+  handOver: number | null = null
 ): EventDraft => ({
   id: makeEventId(now),
   kind: "device.state",
@@ -123,7 +124,7 @@ export const stateDraft = (
     failure,
     jid: actorState.jid,
     phone: phoneFor(actorState),
-    memory: remember(actorState, device.releaseRequests)
+    memory: remember(actorState, device.releaseRequests, handOver)
   },
   identity: null,
   aliases: []

@@ -38,6 +38,7 @@ import { underLease } from "../gateway/underLease.ts"
 import * as WebhookSetup from "../gateway/WebhookSetup.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetMeter from "./FleetMeter.ts"
+import { HandOvers } from "./HandOvers.ts"
 import * as RunningTime from "./RunningTime.ts"
 
 /** A retry comes later by at most so much; thousands of devices that wait wake the process a hundred times a second. */
@@ -48,6 +49,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent>
   /** The device has left. Once for each that was admitted; the host of a gateway closes with its last device. */
   readonly dismiss: (cell: DeviceCell) => Effect.Effect<void>
+  /** Instead: its actor has left, and its session still needs the host. Returns what dismisses the session too. */
+  readonly retire: (cell: DeviceCell) => Effect.Effect<void>
   /** Why this cell must not go on with its gateway as it is; null: it may. */
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
   /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
@@ -71,6 +74,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       const clock = yield* Clock.Clock
       const time = yield* DatabaseTime
       const lease = yield* NodeLease
+      const handOvers = yield* HandOvers
       const running = yield* RunningTime.make()
       const meter = yield* FleetMeter.make(settings)
       const open = new Set<ActorHost>()
@@ -105,6 +109,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           holds,
           time,
           running,
+          handOvers,
           settings,
           meter,
           clock,
@@ -145,22 +150,24 @@ export class ActorHosts extends Context.Service<ActorHosts, {
           return cell
         }))
 
-      const dismiss = (cell: DeviceCell): Effect.Effect<void> =>
-        Effect.suspend(() => {
-          meter.moved(cell.actorState.state._tag, null)
-          cell.host.status.remove(cell)
-          cell.host.starter.remove(cell)
-          cell.host.webhooks.remove(cell)
-          cell.host.backfill.remove(cell)
+      const retire = (cell: DeviceCell): Effect.Effect<void> => {
+        meter.moved(cell.actorState.state._tag, null)
+        cell.host.status.remove(cell)
+        cell.host.starter.remove(cell)
+        cell.host.webhooks.remove(cell)
+        cell.host.backfill.remove(cell)
+        return Effect.suspend(() => {
           const held = holds.get(cell.host)
           if (held === undefined || --held.devices > 0) return Effect.void
           holds.delete(cell.host)
           return Scope.close(held.scope, Exit.void)
         })
+      }
 
       return ActorHosts.of({
         admit,
-        dismiss,
+        retire,
+        dismiss: (cell) => Effect.suspend(() => retire(cell)),
         mustLeave: ({ device, host }) => {
           const now = directory.current(device.gateway)
           if (Result.isFailure(now)) return stopRuleFor(now.failure)

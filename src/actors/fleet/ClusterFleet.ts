@@ -17,8 +17,7 @@ import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { isNoActor } from "../../services/FleetLogins.ts"
 import type { NoActor } from "../../services/FleetLogins.ts"
-import { ActorHosts } from "./ActorHosts.ts"
-import { DatabaseTime } from "./DatabaseTime.ts"
+import { NodeLease } from "../../services/NodeLease.ts"
 import { DeviceEntity } from "./DeviceProtocol.ts"
 import type { Heard } from "./DeviceProtocol.ts"
 import * as LocalFleet from "./LocalFleet.ts"
@@ -181,6 +180,7 @@ const routed = Effect.fnUntraced(function*(
 const make = Effect.gen(function*() {
   const sharding = yield* Sharding.Sharding
   const { shardLockExpiration, shardsPerGroup } = yield* ShardingConfig.ShardingConfig
+  const lease = yield* NodeLease
   const held = new Map<DeviceId, object>()
   const shards = Array.from({ length: shardsPerGroup }, (_, index) => ShardId.make(group, index + 1))
   const ask: Ask = yield* DeviceEntity.client
@@ -192,7 +192,9 @@ const make = Effect.gen(function*() {
       Effect.forEach(ids.filter((id) => !held.has(id)), enter, { concurrency: entersAtOnce, discard: true }),
     // An earlier owner has noticed by then that it is none.
     reclaimAfter: Duration.fromInputUnsafe(shardLockExpiration),
-    isShared: true
+    isShared: true,
+    // Without a database nothing can be handed over: the sockets are closed before others connect.
+    passesOn: lease.fresh
   }
   const local = yield* Effect.provideService(LocalFleet.make, Placement, placement)
   yield* Layer.build(host(held, local))
@@ -212,11 +214,13 @@ const make = Effect.gen(function*() {
   return yield* routed(local.fleet, placement.holds)
 })
 
-/** For a node that runs devices. */
-export const layer = Layer.effect(DeviceFleet, make).pipe(
-  Layer.provide(ActorHosts.layer),
-  Layer.provide(DatabaseTime.layer)
-)
+/**
+ * For a node that runs devices, over `layerHosts`. That is to be built before the sharding, so that it ends after it: sessions
+ * are passed on until others have the shards.
+ */
+export const layer = Layer.effect(DeviceFleet, make)
+
+export { layerHosts } from "./LocalFleet.ts"
 
 /** For a node that runs none, and asks those that do. */
 export const layerClient = Layer.effect(DeviceFleet, routed(noFleet, () => false))

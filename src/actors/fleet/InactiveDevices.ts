@@ -11,6 +11,7 @@ import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { initial } from "../device/ActorState.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
+import { readHandOver } from "../device/memory.ts"
 import { stateDraft } from "../device/telling.ts"
 
 /** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
@@ -42,7 +43,9 @@ export const make = Effect.fnUntraced(function*(owner: string) {
         : yield* repository.claim(owner, missing.map(({ device }) => device.id))
       for (const { device, rule } of missing) {
         const claimed = claims.get(device.id)
-        if (claimed !== undefined) pushInactive(log, device, claimed.epoch, rule, clock.currentTimeMillisUnsafe())
+        if (claimed === undefined) continue
+        const handOver = readHandOver(found.get(device.id))
+        pushInactive(log, { device, rule }, claimed.epoch, handOver, clock.currentTimeMillisUnsafe())
       }
       for (const { device, rule } of some) recorded.set(device.id, rule)
     }
@@ -60,13 +63,15 @@ const isRecorded = (recorded: RecordedDevice | undefined, rule: StopRule): boole
 
 const pushInactive = (
   log: EventLog["Service"],
-  device: DesiredDevice,
+  { device, rule }: Ended,
   epoch: number,
-  rule: StopRule,
+  handOver: number | null,
   now: number
 ): void => {
   const actorState = initial(device.jid)
-  const draft = stateDraft(device, { from: actorState.state._tag, rule, failure: null, steps: [] }, actorState, now)
+  const told = { from: actorState.state._tag, rule, failure: null, steps: [] }
+  // What was to be settled by its next actor still is.
+  const draft = stateDraft(device, told, actorState, now, rule === "deactivated" ? null : handOver)
   // Refused: another process has claimed the device, and records its state.
   log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }

@@ -21,7 +21,6 @@ import { FleetSettings } from "../../services/FleetSettings.ts"
 import type { GapRepository } from "../../services/GapRepository.ts"
 import { GatewayDirectory } from "../../services/GatewayDirectory.ts"
 import { ServerIdentity } from "../../services/ServerIdentity.ts"
-import { handOverMax } from "../../services/shutdownBudget.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as LoginFlows from "../login/LoginFlows.ts"
@@ -32,6 +31,7 @@ import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetReadiness from "./fleetReadiness.ts"
 import * as GapMeter from "./GapMeter.ts"
+import { HandOvers } from "./HandOvers.ts"
 import * as Heartbeat from "./Heartbeat.ts"
 import type { Forgotten } from "./Heartbeat.ts"
 import * as InactiveDevices from "./InactiveDevices.ts"
@@ -60,8 +60,8 @@ export interface HostedFleet {
   /** The placement holds the device, and has not before: a process that claimed it until now is not its owner any more. */
   readonly entered: (id: DeviceId) => void
   /**
-   * Stops the device's actor, which the placement no longer holds. Returns once its socket is closed and what it gave to
-   * the log is committed, or could not be in time.
+   * Stops the device's actor, which the placement no longer holds. Returns once its socket is closed, or kept open for the next
+   * one (`HandOvers`), and what it gave to the log is committed, or could not be in time.
    */
   readonly leave: (id: DeviceId) => Effect.Effect<void>
   /** The same for all at once, for a process that stops. Nothing starts any more. */
@@ -77,6 +77,7 @@ export const make: Effect.Effect<
   | EventLog
   | GapRepository
   | GatewayDirectory
+  | HandOvers
   | Scope.Scope
 > = Effect.gen(function*() {
   const log = yield* EventLog
@@ -237,15 +238,21 @@ export const make: Effect.Effect<
         inactive.recorded.delete(id)
         return actors.leave(id)
       }),
-    close: Effect.andThen(actors.close, Effect.asVoid(Effect.timeoutOption(log.flush, handOverMax)))
+    close: actors.close
   }
 })
 
-/** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
-export const layer = Layer.effect(DeviceFleet, Effect.map(make, ({ fleet }) => fleet)).pipe(
-  Layer.provide(ActorHosts.layer),
-  Layer.provide(DatabaseTime.layer)
+/** What actors live on. Sessions that outlive their actors need it for a while longer. */
+export const layerHosts = Layer.effectDiscard(
+  Effect.flatMap(HandOvers, ({ settled }) => Effect.addFinalizer(() => settled))
+).pipe(
+  Layer.provideMerge(ActorHosts.layer),
+  Layer.provideMerge(HandOvers.layer),
+  Layer.provideMerge(DatabaseTime.layer)
 )
+
+/** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
+export const layer = Layer.effect(DeviceFleet, Effect.map(make, ({ fleet }) => fleet)).pipe(Layer.provide(layerHosts))
 
 /** Counters that were raised since this actor last looked become inputs, once each. */
 const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {

@@ -19,6 +19,8 @@ export interface Placement {
   readonly reclaimAfter: Duration.Duration | null
   /** Whether this is one of several fleets that share the devices, and take over those of one that ends. */
   readonly isShared: boolean
+  /** Whether a device that leaves is claimed by another fleet at once, so that its session is kept open for that long. */
+  readonly passesOn: () => boolean
 }
 
 const everywhere: Placement = {
@@ -26,7 +28,8 @@ const everywhere: Placement = {
   holds: () => true,
   enter: () => Effect.void,
   reclaimAfter: null,
-  isShared: false
+  isShared: false,
+  passesOn: () => false
 }
 
 /** All devices, for a process that has the fleet's lease alone: one that has lost it learns of that within seconds, and stops. */

@@ -2,7 +2,7 @@
  * The actors of this process: claims devices, starts an actor for each and stops it. It runs what it is told to; which devices
  * should run is decided by `LocalFleet`.
  */
-import { Array as Arr, Clock, Effect, FiberMap } from "effect"
+import { Array as Arr, Clock, Effect, FiberMap, Option } from "effect"
 import type { Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
 import type { StorageUnavailable } from "../../domain/DeviceErrors.ts"
@@ -13,6 +13,7 @@ import { GapRepository } from "../../services/GapRepository.ts"
 import type { GatewayAbsent } from "../../services/GatewayDirectory.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
 import { handOverMax } from "../../services/shutdownBudget.ts"
+import { Successors } from "../../services/Successors.ts"
 import type { Now } from "../device/ActorState.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
 import type { Input, StopRule } from "../device/DeviceBehaviour.ts"
@@ -22,6 +23,7 @@ import { restore } from "../device/memory.ts"
 import { forget, restoreReception } from "../device/restoreReception.ts"
 import { recordAgain } from "../device/telling.ts"
 import { ActorHosts, stopRuleFor } from "./ActorHosts.ts"
+import { HandOvers } from "./HandOvers.ts"
 import type { Forgotten } from "./Heartbeat.ts"
 import { claimMax } from "./InactiveDevices.ts"
 import type { Ended } from "./InactiveDevices.ts"
@@ -59,7 +61,7 @@ export interface RunningActors {
    */
   readonly reclaim: (forgotten: Forgotten) => Effect.Effect<void, StorageUnavailable>
   readonly closing: () => boolean
-  /** Ends all actors. None starts any more. */
+  /** Ends all actors. None starts any more. Returns as `leave`. */
   readonly close: Effect.Effect<void>
 }
 
@@ -68,13 +70,15 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<
   RunningActors,
   never,
-  ActorHosts | DeviceRepository | EventLog | GapRepository | Scope.Scope
+  ActorHosts | DeviceRepository | EventLog | GapRepository | HandOvers | Scope.Scope
 > {
   const log = yield* EventLog
   const repository = yield* DeviceRepository
   const ledger = yield* GapRepository
   const hosts = yield* ActorHosts
   const placement = yield* Placement
+  const handOvers = yield* HandOvers
+  const successors = yield* Successors
   const clock = yield* Clock.Clock
 
   const cells = new Map<DeviceId, DeviceCell>()
@@ -104,6 +108,7 @@ export const make = Effect.fnUntraced(function*(
     const { id } = cell.device
     const end = Effect.suspend(() => {
       onEnd(id)
+      if (cell.passed !== null) return Effect.sync(() => handOvers.give(cell, hosts.retire(cell)))
       if (!cell.fenced) return hosts.dismiss(cell)
       // Else it was claimed again since.
       if (cell.refusedEpoch === cell.epoch) lost.refused(id)
@@ -178,9 +183,16 @@ export const make = Effect.fnUntraced(function*(
     const cell = cells.get(id)
     if (cell === undefined) return
     cell.stopRule = "moved"
+    cell.passesOn = placement.passesOn()
     yield* FiberMap.remove(fibers, id)
     if (cells.get(id) === cell) cells.delete(id)
-    yield* Effect.timeoutOption(log.flush, handOverMax)
+    yield* settle([cell])
+  })
+
+  /** The next owner goes on from what is committed; where it is not, there is none yet, or it cannot know of the session. */
+  const settle = Effect.fnUntraced(function*(left: ReadonlyArray<DeviceCell>) {
+    const flushed = yield* Effect.timeoutOption(log.flush, handOverMax)
+    if (Option.isNone(flushed)) handOvers.cut(left)
   })
 
   const reclaim = Effect.fnUntraced(function*(forgotten: Forgotten) {
@@ -209,9 +221,13 @@ export const make = Effect.fnUntraced(function*(
     leave,
     reclaim,
     closing: () => closing,
-    close: Effect.suspend(() => {
+    close: Effect.gen(function*() {
       closing = true
-      return FiberMap.clear(fibers)
+      const passesOn = cells.size > 0 && placement.passesOn() && (yield* successors)
+      const left = [...cells.values()]
+      for (const cell of left) cell.passesOn = passesOn
+      yield* FiberMap.clear(fibers)
+      if (placement.isShared) yield* settle(left)
     })
   }
 })

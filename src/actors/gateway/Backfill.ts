@@ -80,6 +80,9 @@ export const make = Effect.fnUntraced(function*(
   const isDoubted = ({ actorState, reception }: DeviceCell): boolean =>
     reception.doubted && actorState.state._tag === "Online"
 
+  /** Over a session of its own: one that is handed over is read for once it has one. */
+  const isListening = (cell: DeviceCell): boolean => cell.reception.gaps.hearingSince !== null || isDoubted(cell)
+
   /** When a look at the device is due; infinite where looks are for nothing. */
   const findLook = (cell: DeviceCell): number =>
     gateway.history !== undefined && (cell.reception.gaps.gaps.length === 0 || isDoubted(cell))
@@ -96,7 +99,7 @@ export const make = Effect.fnUntraced(function*(
     }
     if (gaps.reception !== "hearing" && !isDoubted(cell)) return at
     if (pausedAt !== null) return Math.min(at, pausedAt + pauseMax)
-    if (busy) return at
+    if (busy || !isListening(cell)) return at
     return Math.min(at, reception.dueAt, findLook(cell))
   }
 
@@ -263,7 +266,7 @@ export const make = Effect.fnUntraced(function*(
         if (now - reception.pausedAt >= pauseMax) {
           push(cell, loseReception(cell, "paused", "the log was full, so the socket was not read"))
         }
-      } else if (!reception.busy) startReading(cell, now)
+      } else if (!reception.busy && isListening(cell)) startReading(cell, now)
     }
     changed(cell)
   }

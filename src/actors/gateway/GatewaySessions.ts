@@ -58,6 +58,11 @@ class Member implements Session {
   end(failure: Failure): void {
     if (this.#leave(this)) queueMicrotask(() => this.listener.onEnd(failure))
   }
+
+  /** What the link has brought has been handed over: the gateway need not be asked. */
+  finish(done: (complete: boolean) => void): void {
+    done(this.#leave(this))
+  }
 }
 
 /** The devices with such a session, found at once by device id, slot or account, however many there are. */

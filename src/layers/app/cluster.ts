@@ -29,10 +29,12 @@ export const clusterFleet = <R, E>(
   Layer.unwrap(Effect.gen(function*() {
     const { ClusterFleet, ClusterSocket, NodeReports, singletons } = yield* load
     const moves = new ShardMoves(ClusterSocket.nodeAddress(node))
-    // The devices stop first, and then what delivers what they said last.
+    // The actors stop first, then what delivers what they said last, then the shards go, and last the sessions.
     return ClusterFleet.layer.pipe(
       Layer.provide(singletons.layer(parts)),
-      Layer.provide(ClusterSocket.layer(node, moves)),
+      Layer.provide(ClusterSocket.layer(node)),
+      Layer.provide(ClusterFleet.layerHosts),
+      Layer.provide(ClusterSocket.layerStorage(node, moves)),
       Layer.provideMerge(NodeReports.layer({ ...node, settings: sharedSettings(settings) }, moves)),
       Layer.catch((error) => Layer.effectContext(Effect.fail(nodeFailed(node, error))))
     )

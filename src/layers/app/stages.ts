@@ -2,7 +2,7 @@
 import { Context, Duration, Effect, Exit, Fiber, Option, Schedule, Scope } from "effect"
 import { EventLog } from "../../services/EventLog.ts"
 import { Readiness } from "../../services/Readiness.ts"
-import { handOverMax, nodeDeliverMax, shutdownBudget } from "../../services/shutdownBudget.ts"
+import { handOverMax, nodeDeliverMax, passMax, shutdownBudget } from "../../services/shutdownBudget.ts"
 import { SinkRelays } from "../../services/SinkRelays.ts"
 
 export interface Stages {
@@ -29,13 +29,14 @@ export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(
 /** A fleet alone closes its sockets. */
 export const fleetStopMax = shutdownBudget.fleet
 
-/** A node also has its devices' last words committed, ends its relays, and gives its shards away. */
+/** A node also has its devices' last words committed, ends its relays, gives its shards away, and waits for the others. */
 export const nodeStopMax = [
   shutdownBudget.fleet,
   handOverMax,
   nodeDeliverMax,
   shutdownBudget.relayDrain,
-  shutdownBudget.relayCursor
+  shutdownBudget.relayCursor,
+  passMax
 ].reduce(Duration.sum)
 
 /**

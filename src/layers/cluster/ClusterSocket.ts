@@ -3,10 +3,11 @@
  * is there and who has which shard. Shards are rows with a lease; the lease is long enough for a database that restarts,
  * and is given back at once by a node that stops in order.
  */
-import { Clock, Context, Duration, Effect, Layer, Option, Schedule } from "effect"
+import { Clock, Context, Duration, Effect, Equal, Layer, Option, Schedule } from "effect"
 import type { PlatformError } from "effect"
 import {
   MessageStorage,
+  type Runner,
   RunnerAddress,
   RunnerHealth,
   Runners,
@@ -23,6 +24,7 @@ import { DatabaseSilence } from "../../services/DatabaseSilence.ts"
 import * as NodeLease from "../../services/NodeLease.ts"
 import type { SecretKey } from "../../services/SecretSeal.ts"
 import { ShardMoves } from "../../services/ShardMoves.ts"
+import { Successors } from "../../services/Successors.ts"
 import * as NodeWire from "./NodeWire.ts"
 import * as SharedReleases from "./sharedReleases.ts"
 
@@ -142,7 +144,10 @@ const observed = (
   }
 }
 
-/** With it comes the node's lease (`NodeLease`). */
+/** How long a node that stops waits for the answer who else is there. */
+const successorsMax = Duration.seconds(1)
+
+/** With it come the node's lease (`NodeLease`), and who takes its devices over (`Successors`). */
 const storage = (moves: ShardMoves, lease: Duration.Duration) =>
   Layer.effectContext(
     Effect.gen(function*() {
@@ -150,12 +155,21 @@ const storage = (moves: ShardMoves, lease: Duration.Duration) =>
         ...yield* RunnerStorage.RunnerStorage,
         release: yield* SharedReleases.make(`${prefix}_locks`)
       }
+      const { runnerAddress } = yield* ShardingConfig.ShardingConfig
       const clock = yield* Clock.Clock
       const node = NodeLease.make(clock, lease)
       const silence = yield* DatabaseSilence
       const silent = () => silence() > Duration.toMillis(lease) / refreshesPerLease
+      const isOther = ([{ address }, healthy]: readonly [Runner.Runner, boolean]) =>
+        healthy && !Equal.equals(address, Option.getOrUndefined(runnerAddress))
+      const successors = inner.getRunners.pipe(
+        Effect.map((runners) => runners.some(isOther)),
+        Effect.timeout(successorsMax),
+        Effect.catchCause(() => Effect.succeed(false))
+      )
       return Context.make(RunnerStorage.RunnerStorage, observed(resilient(inner, node, silent), moves, clock)).pipe(
-        Context.add(NodeLease.NodeLease, node)
+        Context.add(NodeLease.NodeLease, node),
+        Context.add(Successors, successors)
       )
     })
   ).pipe(Layer.provide(SqlRunnerStorage.layerWith({ prefix })))
@@ -165,18 +179,29 @@ const wire = ({ keys }: NodeSettings) =>
 
 type Failure = SocketServer.SocketServerError | SqlError.SqlError | PlatformError.PlatformError
 
-/** A node that holds shards. */
-export const layer = (
+/** What the nodes know of each other, and the lease of this one. It outlives the shards of the node. */
+export const layerStorage = (
   node: NodeSettings,
   moves = new ShardMoves(nodeAddress(node))
-): Layer.Layer<Sharding.Sharding | ShardingConfig.ShardingConfig, Failure, SqlClient.SqlClient> =>
+): Layer.Layer<
+  RunnerStorage.RunnerStorage | ShardingConfig.ShardingConfig,
+  SqlError.SqlError,
+  SqlClient.SqlClient
+> => Layer.provideMerge(storage(moves, node.lease), ShardingConfig.layer(config(node)))
+
+/** A node that holds shards, over `layerStorage`. */
+export const layer = (
+  node: NodeSettings
+): Layer.Layer<
+  Sharding.Sharding,
+  Failure,
+  RunnerStorage.RunnerStorage | ShardingConfig.ShardingConfig
+> =>
   SocketRunner.layer.pipe(
     Layer.provide(NodeWire.layerServer(node, node.keys)),
     Layer.provide(RunnerHealth.layerPing.pipe(Layer.provide(Runners.layerRpc))),
     Layer.provide(wire(node)),
-    Layer.provide(MessageStorage.layerNoop),
-    Layer.provideMerge(storage(moves, node.lease)),
-    Layer.provideMerge(ShardingConfig.layer(config(node)))
+    Layer.provide(MessageStorage.layerNoop)
   )
 
 /** A node that holds none, and asks those that do. */

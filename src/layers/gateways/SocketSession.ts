@@ -70,6 +70,12 @@ export interface SocketLimits {
 /** How long the frames of a socket that has closed may wait for answers, all together: more than one answer takes. */
 const closedWaitMillis = 4000
 
+/** What the gateway has sent before it answers a close frame is read first, which may be a lot. */
+const finishMillis = 5000
+
+/** The code of a connection that ended without a close frame of the gateway. */
+const noCloseFrame = 1006
+
 /** The largest frames seen carry a base64 thumbnail of some 100 KiB. */
 const frameBytesDefault = 1024 * 1024
 /** WhatsApp's own limit for media in line. */
@@ -106,6 +112,9 @@ class SocketSession implements Session, SocketListener, WheelMember {
   #failure: Failure | null = null
   /** The socket has closed, and frames that came before still wait. */
   #closed: Failure | null = null
+  /** It is to end in order: who is told, and whether the gateway has answered the close frame. */
+  #finishing: ((complete: boolean) => void) | null = null
+  #answered = false
 
   constructor(
     socket: ClientSocket,
@@ -151,6 +160,15 @@ class SocketSession implements Session, SocketListener, WheelMember {
       this.#socket.resume()
       this.#socket.close(chooseCloseCode(failure))
     }
+  }
+
+  finish(done: (complete: boolean) => void): void {
+    if (this.#ended || this.#finishing !== null) return done(false)
+    this.#finishing = done
+    this.paused = false
+    // A paused socket would never read the answer. Frames that wait are read, and then what comes behind them.
+    if (this.#held === null) this.#socket.resume()
+    this.#socket.close(chooseCloseCode(scopeClosed), finishMillis)
   }
 
   /** It was not accepted in time, or is not wanted any more: it reports nothing. The socket is closed elsewhere. */
@@ -254,6 +272,7 @@ class SocketSession implements Session, SocketListener, WheelMember {
 
   onClose(code: number, reason: string): void {
     const failure = this.#failure ?? this.#options.ofClose(code, reason)
+    this.#answered = code !== noCloseFrame && this.#failure === null
     // What came before the close is handed over before the end, and read as well as on an open socket.
     if (this.#held === null || this.#ended) return this.#endClosed(failure)
     this.#closed = failure
@@ -271,6 +290,9 @@ class SocketSession implements Session, SocketListener, WheelMember {
   #finish(failure: Failure, later: boolean): void {
     this.#ended = true
     this.#options.wheel.remove(this)
+    const finishing = this.#finishing
+    this.#finishing = null
+    if (finishing !== null) return finishing(!later && this.#answered)
     // A session that was never accepted could not be opened: it has no end.
     if (this.#opening !== null) this.#opening.refused(failure)
     else if (later) queueMicrotask(() => this.#listener.onEnd(failure))

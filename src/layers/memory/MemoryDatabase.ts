@@ -34,6 +34,8 @@ export interface DeviceRow {
   readonly aliveUntil: string | null
   /** Of processes in a row that ran it. */
   readonly deaths: number
+  /** As `HandOver.confirmed`. */
+  readonly handedOverTo: number | null
   readonly reconnectRequests: number
   readonly releaseRequests: number
 }

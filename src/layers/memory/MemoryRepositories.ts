@@ -12,7 +12,7 @@ import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { Message } from "../../domain/Message.ts"
 import { MessageNotFound } from "../../domain/MessageErrors.ts"
 import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
-import type { DeviceClaim } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim, HandOver } from "../../services/DeviceRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { DeviceRow } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
@@ -67,6 +67,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             owner: null,
             aliveUntil: null,
             deaths: 0,
+            handedOverTo: null,
             reconnectRequests: 0,
             releaseRequests: 0
           })
@@ -139,6 +140,23 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           for (const id of ids) {
             const row = tables.devices.get(id)
             if (row?.owner === owner) tables.devices.set(id, { ...row, deaths: 0 })
+          }
+        }),
+      handOvers: (ids) =>
+        Effect.sync(() =>
+          new Map(ids.flatMap((id): ReadonlyArray<readonly [DeviceId, HandOver]> => {
+            const row = tables.devices.get(id)
+            if (row === undefined) return []
+            const { device, epoch, handedOverTo } = row
+            return [[id, { epoch, online: device.state._tag === "Online", confirmed: handedOverTo }]]
+          }))
+        ),
+      confirmHandOvers: (epochs) =>
+        Effect.sync(() => {
+          for (const [id, epoch] of epochs) {
+            const row = tables.devices.get(id)
+            if (row === undefined) continue
+            tables.devices.set(id, { ...row, handedOverTo: Math.max(row.handedOverTo ?? epoch, epoch) })
           }
         }),
       recorded: (ids, transitionsMax) =>

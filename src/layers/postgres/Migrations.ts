@@ -24,6 +24,7 @@ import deviceBlocks from "./migrations/0014_device_blocks.ts"
 import clusterNodes from "./migrations/0015_cluster_nodes.ts"
 import scheduleKeys from "./migrations/0016_schedule_keys.ts"
 import deviceDeaths from "./migrations/0018_device_deaths.ts"
+import handOvers from "./migrations/0019_hand_overs.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -42,7 +43,8 @@ const loader = Migrator.fromRecord({
   "0014_device_blocks": deviceBlocks,
   "0015_cluster_nodes": clusterNodes,
   "0016_schedule_keys": scheduleKeys,
-  "0018_device_deaths": deviceDeaths
+  "0018_device_deaths": deviceDeaths,
+  "0019_hand_overs": handOvers
 })
 
 /** Returns what it ran: number and name of each. */

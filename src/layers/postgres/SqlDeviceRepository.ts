@@ -12,7 +12,7 @@ import type { DeviceId, GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import { Pacing } from "../../domain/Pacing.ts"
 import type { RecordedDevice, RecordedTransition } from "../../domain/RecordedDevice.ts"
 import { aliveFor, DeviceRepository } from "../../services/DeviceRepository.ts"
-import type { DeviceClaim, DeviceOwner, SlotHolder } from "../../services/DeviceRepository.ts"
+import type { DeviceClaim, DeviceOwner, HandOver, SlotHolder } from "../../services/DeviceRepository.ts"
 import { toPrintable } from "../../services/printableText.ts"
 import { decodeCursor, encodeCursor, pageLimit, seqPattern } from "../../services/pageCursor.ts"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
@@ -147,6 +147,20 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           PgTypes.text(owner),
           [...ids]
         ]).pipe(Effect.asVoid, answered("forget deaths of processes")),
+      handOvers: (ids) =>
+        sql.unsafe<HandOver & { readonly id: DeviceId }>(
+          `select id, epoch, state_tag = 'Online' as online, handed_over_to as confirmed from devices
+          where id = any ($1::text[])`,
+          [[...ids]]
+        ).pipe(
+          Effect.map((rows) => new Map(rows.map(({ id, ...row }) => [id, row]))),
+          answered("read hand-overs of devices")
+        ),
+      confirmHandOvers: (epochs) =>
+        sql.unsafe(`select columba_confirm_hand_overs($1::text[], $2::integer[])`, [
+          [...epochs.keys()],
+          [...epochs.values()]
+        ]).pipe(Effect.asVoid, answered("confirm hand-overs of devices")),
       recorded: (ids, transitionsMax) =>
         sql.unsafe<DeviceRow & TransitionRow>(
           `select ${columns}, e.* from devices d left join lateral (

@@ -13,7 +13,8 @@ const makeSession = () => {
     resume: () => {
       session.paused = false
     },
-    end: () => {}
+    end: () => {},
+    finish: () => {}
   }
   return session
 }

@@ -4,7 +4,7 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { restore, track, unclosedMax, unheard } from "../../../src/actors/device/GapTracker.ts"
+import { listenMax, restore, settleMax, track, unclosedMax, unheard } from "../../../src/actors/device/GapTracker.ts"
 import type { GapInput, GapOrder, GapState, TrackedGap } from "../../../src/actors/device/GapTracker.ts"
 import { transitMax, unnoticedMax } from "../../../src/actors/device/hearing.ts"
 import { statusOf } from "../../../src/domain/Gap.ts"
@@ -21,6 +21,10 @@ type Command =
   | { readonly _tag: "read" }
   | { readonly _tag: "beat" }
   | { readonly _tag: "kill" }
+  /** The device moves to another process, while the session of this one stays open; or it was ended a moment before. */
+  | { readonly _tag: "pass"; readonly lost: boolean }
+  /** The process before says that it listened until this one did. */
+  | { readonly _tag: "confirm" }
 
 const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 4, arbitrary: fc.record({ _tag: fc.constant("emit" as const), message: fc.boolean() }) },
@@ -42,7 +46,9 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 3, arbitrary: fc.constant({ _tag: "connect" as const }) },
   { weight: 2, arbitrary: fc.constant({ _tag: "read" as const }) },
   { weight: 4, arbitrary: fc.constant({ _tag: "beat" as const }) },
-  { weight: 2, arbitrary: fc.constant({ _tag: "kill" as const }) }
+  { weight: 2, arbitrary: fc.constant({ _tag: "kill" as const }) },
+  { weight: 2, arbitrary: fc.record({ _tag: fc.constant("pass" as const), lost: fc.boolean() }) },
+  { weight: 2, arbitrary: fc.constant({ _tag: "confirm" as const }) }
 )
 
 interface Row extends TrackedGap {
@@ -62,6 +68,13 @@ class World {
   aliveThrough: number | null = null
   recordedAt = 0
   wasHearing = false
+  /** As in `Reception`, and as it was recorded last. */
+  handOver: number | null = null
+  recordedHandOver: number | null = null
+  /** When the session that outlived its actor is closed; null: there is none, or it has not delivered everything. */
+  passedUntil: number | null = null
+  /** It was open until the next one was. */
+  listened = false
   readonly emitted: Array<{ readonly at: number; readonly message: boolean }> = []
   readonly logged = new Set<number>()
   readonly rows = new Map<GapId, Row>()
@@ -75,8 +88,18 @@ class World {
     const { orders, state } = track(this.state, input)
     this.state = state
     this.write(orders)
-    this.wasHearing = state.reception === "hearing"
+    this.record(state.hearingSince !== null)
+  }
+
+  record(wasHearing: boolean): void {
+    this.wasHearing = wasHearing
     this.recordedAt = this.now
+    this.recordedHandOver = this.handOver
+  }
+
+  /** Online, and without the word of the process before. */
+  get pending(): number | null {
+    return this.handOver === null ? null : this.state.hearingSince
   }
 
   /** As the database does. */
@@ -86,7 +109,7 @@ class World {
       switch (order._tag) {
         case "Open":
           assert.isUndefined(known, "a gap is opened once")
-          this.rows.set(order.gap.id, { ...order.gap, status: "open" })
+          this.rows.set(order.gap.id, { ...order.gap, endedAt: null, status: "open" })
           break
         case "Recause":
           assert.isNull(known!.endedAt)
@@ -127,8 +150,11 @@ class World {
           this.notice("socket-down")
         }
         this.now += next.millis
+        if (this.passedUntil !== null && this.now >= this.passedUntil) this.endPassed()
+        if (this.running && this.pending !== null && this.now >= this.pending + settleMax) this.settle()
         return
       case "die":
+        if (this.passedUntil !== null) return this.endPassed()
         if (!this.arriving) return
         this.arriving = false
         this.diedAt = this.now
@@ -137,24 +163,67 @@ class World {
         return this.notice(next.cause)
       case "connect":
         if (this.diedAt !== null) this.notice("socket-down")
+        if (this.state.hearingSince === null) this.listened = this.passedUntil !== null
+        this.passedUntil = null
         this.arriving = true
         this.everHeard = true
-        return this.apply({ _tag: "Heard", at: this.now })
+        this.apply({ _tag: "Heard", at: this.now })
+        assert.isNotNull(this.state.hearingSince)
+        return
       case "read":
         return this.read()
       case "beat":
         this.aliveThrough = this.now
         return
       case "kill":
-        this.arriving = false
+        // A session that another process keeps open goes on.
+        if (this.passedUntil === null) this.arriving = false
         this.running = false
+        return
+      case "pass":
+        return this.pass(next.lost)
+      case "confirm":
+        if (this.pending !== null) this.settle()
     }
+  }
+
+  pass(lost: boolean): void {
+    if (this.state.hearingSince === null || this.handOver !== null) return
+    this.handOver = this.proof
+    this.passedUntil = this.now + listenMax
+    if (lost || this.diedAt !== null) this.endPassed()
+    this.diedAt = null
+    this.running = false
+    this.record(false)
+  }
+
+  endPassed(): void {
+    this.passedUntil = null
+    this.arriving = false
+  }
+
+  settle(): void {
+    const { handOver, pending } = this
+    this.handOver = null
+    if (this.listened || handOver === null || pending === null) return
+    const missed = { from: handOver, to: pending, cause: "process-down", detail: "", id: this.makeId() } as const
+    this.apply({ _tag: "Missed", ...missed })
+  }
+
+  get proof(): number {
+    return Math.max(this.lastHeard, this.now - unnoticedMax) - transitMax
   }
 
   notice(cause: GapCause): void {
     this.arriving = false
     this.diedAt = null
-    const provenThrough = Math.max(this.lastHeard, this.now - unnoticedMax) - transitMax
+    this.passedUntil = null
+    const provenThrough = this.handOver !== null && this.pending === null ? this.handOver : this.proof
+    if (this.pending !== null) {
+      this.listened = false
+      this.settle()
+    }
+    this.handOver = null
     this.apply({ _tag: "Blinded", at: this.now, provenThrough, cause, detail: "", id: this.makeId() })
   }
 
@@ -180,9 +249,11 @@ class World {
       wasHearing: this.wasHearing,
       // A beat says no more than the record that was made after it.
       aliveThrough: this.aliveThrough,
-      recordedAt: this.recordedAt
+      recordedAt: this.recordedAt,
+      handOver: this.recordedHandOver
     }, { id: this.makeId(), now: this.now, floor: 0, unnoticedMax: unnoticedMax + transitMax, detail: "" })
     this.state = state
+    this.handOver = state.reception === "hearing" ? this.recordedHandOver : null
     this.running = true
     this.diedAt = null
     this.write(orders)
@@ -193,7 +264,7 @@ class World {
     const named = (at: number): boolean =>
       rows.some(({ endedAt, openedAt }) => openedAt <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY))
     this.emitted.forEach(({ at, message }, index) => {
-      if (this.logged.has(index) || !this.running || this.diedAt !== null) return
+      if (this.logged.has(index) || !this.running || this.diedAt !== null || this.handOver !== null) return
       assert.isTrue(named(at), `what was emitted at ${at} is missing, and no gap says so`)
       if (!message) return
       const closed = rows.some(({ endedAt, openedAt, status }) =>
@@ -225,5 +296,36 @@ describe("the gaps of a device", () => {
       }),
       propertyLimits(1500)
     )
+  })
+
+  it("are none where the device moved, and the process before listened until the next one did", () => {
+    const world = new World()
+    const moved: ReadonlyArray<Command> = [
+      { _tag: "connect" },
+      { _tag: "wait", millis: 60_000 },
+      { _tag: "pass", lost: false },
+      { _tag: "emit", message: true },
+      { _tag: "connect" },
+      { _tag: "confirm" },
+      { _tag: "pass", lost: false },
+      { _tag: "wait", millis: listenMax - 1 },
+      { _tag: "emit", message: true },
+      { _tag: "connect" },
+      { _tag: "confirm" }
+    ]
+    for (const next of moved) world.play(next)
+    assert.deepStrictEqual([...world.rows.values()], [])
+    assert.strictEqual(world.logged.size, world.emitted.length)
+  })
+
+  it("are written down at once where a device was handed over to no one", () => {
+    const world = new World()
+    world.play({ _tag: "connect" })
+    world.play({ _tag: "pass", lost: false })
+    world.play({ _tag: "wait", millis: 60_000 })
+    world.restart()
+    assert.deepStrictEqual([...world.rows.values()].map(({ endedAt, openedAt }) => [openedAt, endedAt]), [
+      [1_000_000 - transitMax - unnoticedMax, null]
+    ])
   })
 })

@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
 import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
+import { HandOvers } from "../../../src/actors/fleet/HandOvers.ts"
 import type { GatewayName } from "../../../src/domain/Ids.ts"
 import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
@@ -39,6 +40,7 @@ const other = "other" as GatewayName
 const layer = Layer.suspend(() => {
   const gateways = [new ScriptedGateway(), Object.assign(new ScriptedGateway(), { name: other })]
   return Layer.fresh(ActorHosts.layer).pipe(
+    Layer.provide(HandOvers.layer),
     Layer.provide(Layer.succeed(EventLog, log)),
     Layer.provide(MemoryStorage.layerMemory),
     Layer.provide(Layer.succeed(DatabaseTime, DatabaseTime.of({ now: () => 0, at: (at) => at }))),

@@ -15,7 +15,8 @@ const inCluster: Placement = {
   holds: () => true,
   enter: () => Effect.void,
   reclaimAfter: Duration.seconds(20),
-  isShared: true
+  isShared: true,
+  passesOn: () => false
 }
 
 /** A process that ends as soon as this device runs, or never. `ran`: what it started, in order and by turns. */

@@ -1,8 +1,6 @@
 /** The fleet of a node: it runs the devices that its placement holds, from when it holds them until it lets them go. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer } from "effect"
-import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
-import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
 import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
 import { Placement } from "../../../src/actors/fleet/Placement.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
@@ -27,7 +25,8 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<Devic
         }
       }),
     reclaimAfter,
-    isShared: true
+    isShared: true,
+    passesOn: () => true
   }
   const fleet = Layer.effect(
     DeviceFleet,
@@ -35,7 +34,7 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<Devic
       hosted = made
       return made.fleet
     })
-  ).pipe(Layer.provide(ActorHosts.layer), Layer.provide(DatabaseTime.layer))
+  ).pipe(Layer.provide(LocalFleet.layerHosts))
   const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
   return {
     bench,
@@ -65,19 +64,6 @@ describe("the fleet of a node", () => {
       node.gain(two)
       yield* pass("2 seconds")
       assert.strictEqual(node.bench.readState(two), "Online")
-    })))
-
-  it.effect("has closed the socket and recorded the move before the shard is given away", () =>
-    Effect.scoped(Effect.gen(function*() {
-      const tables = new BenchTables([device(1)])
-      const node = yield* nodeOn(tables, new Set([one]))
-      yield* pass("2 seconds")
-      yield* node.lose(one)
-      assert.deepStrictEqual(node.bench.gateway.live(), [])
-      assert.strictEqual(tables.transitions(one).at(-1)?.rule, "moved")
-      assert.isNull(yield* node.bench.fleet.view(one))
-      yield* pass("5 minutes", "10 seconds")
-      assert.deepStrictEqual(node.bench.gateway.live(), [], "it is not its device any more")
     })))
 
   it.effect("does not record an inactive device of another node", () =>

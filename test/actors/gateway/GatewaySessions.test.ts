@@ -26,7 +26,14 @@ const linked = () => {
     name: "default" as GatewayName,
     dialect: "bridge",
     description: "linked",
-    capabilities: { liveEvents: "session", history: null, ackLevels: [], qrRefresh: false, passkey: false },
+    capabilities: {
+      liveEvents: "session",
+      history: null,
+      ackLevels: [],
+      qrRefresh: false,
+      passkey: false,
+      overlap: true
+    },
     status: () => Effect.die("not asked"),
     ensureSlot: () => Effect.die("not asked"),
     probe: Effect.void,

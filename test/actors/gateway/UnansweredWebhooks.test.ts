@@ -17,7 +17,7 @@ const gateway = (name: string, liveEvents: "webhook" | "session"): WhatsAppGatew
   name: name as GatewayName,
   dialect: "gowa",
   description: "a gateway",
-  capabilities: { liveEvents, history: null, ackLevels: [], qrRefresh: false, passkey: false },
+  capabilities: { liveEvents, history: null, ackLevels: [], qrRefresh: false, passkey: false, overlap: true },
   status: () => Effect.never,
   ensureSlot: () => Effect.void,
   probe: Effect.void

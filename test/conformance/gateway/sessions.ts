@@ -254,6 +254,54 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual([listener.ends(), listener.late(), listIds(listener).length], [1, 0, 0])
       }))
 
+    it.live("ended in order it hands over all that the gateway has sent, beside a second session that has all that comes then", () =>
+      Effect.gen(function*() {
+        const { core, device, gateway, wheel } = yield* setup(adapter, { direct: true })
+        assert.isTrue(gateway.capabilities.overlap)
+        const listener = record()
+        const session = yield* gateway.open(target, listener)
+        yield* greeted(adapter, listener)
+        const first = serverSocket(device)
+        const next = record()
+        yield* gateway.open(target, next)
+        yield* greeted(adapter, next)
+        const body = "x".repeat(8000)
+        // Far more than is read in one turn.
+        for (let index = 0; index < 500; index++) core.emitter.emit(device, "message", say(index, body))
+        const closed = awaitClose(first)
+        const complete = yield* Effect.callback<boolean>((resume) => {
+          session.finish((complete) => resume(Effect.succeed(complete)))
+        })
+        const all = Array.from({ length: 500 }, (_, index) => `ID${index}`)
+        assert.isTrue(complete)
+        assert.strictEqual(yield* closed, 1001)
+        assert.deepStrictEqual([listIds(listener), listener.ends(), wheel.size], [all, 0, 1])
+        core.emitter.emit(device, "message", say(500, body))
+        yield* next.until(() => listIds(next).length === 501)
+        assert.deepStrictEqual(listIds(next), [...all, "ID500"])
+      }))
+
+    it.live("ended in order it says so where the gateway does not answer, and where it has ended already", () =>
+      Effect.gen(function*() {
+        const { device, gateway } = yield* setup(adapter, { direct: true })
+        const listener = record()
+        const session = yield* gateway.open(target, listener)
+        yield* greeted(adapter, listener)
+        const finish = Effect.callback<boolean>((resume) => {
+          session.finish((complete) => resume(Effect.succeed(complete)))
+          serverSocket(device)?.terminate()
+        })
+        assert.isFalse(yield* finish)
+        assert.isFalse(yield* finish)
+        const cut = yield* gateway.open(target, listener)
+        yield* greeted(adapter, listener)
+        const done = yield* Effect.callback<boolean>((resume) => {
+          cut.finish((complete) => resume(Effect.succeed(complete)))
+          cut.end({ class: "transport", code: "passed", detail: "" })
+        })
+        assert.deepStrictEqual([done, listener.ends()], [false, 0])
+      }))
+
     it.live("closes with 1001 when its scope closes", () =>
       Effect.gen(function*() {
         const { device, gateway, proxy, wheel } = yield* setup(adapter)

@@ -53,7 +53,11 @@ const nodeOn = Effect.fnUntraced(function*(url: string, login: ScriptedLogin, as
   const scope = yield* Scope.fork(yield* Effect.scope)
   const fleet = asksOnly
     ? ClusterFleet.layerClient.pipe(Layer.provide(ClusterSocket.layerClient(node)))
-    : ClusterFleet.layer.pipe(Layer.provide(ClusterSocket.layer(node)))
+    : ClusterFleet.layer.pipe(
+      Layer.provide(ClusterSocket.layer(node)),
+      Layer.provide(ClusterFleet.layerHosts),
+      Layer.provide(ClusterSocket.layerStorage(node))
+    )
   const context = yield* Layer.buildWithScope(
     fleet.pipe(
       Layer.provideMerge(SqlStorage.layer),

@@ -37,7 +37,8 @@ const nodeOn = Effect.fnUntraced(function*(url: string, weight: number, settings
   }
   const scope = yield* Scope.fork(yield* Effect.scope)
   const context = yield* Layer.buildWithScope(
-    ClusterSocket.layer(node, moves).pipe(
+    ClusterSocket.layer(node).pipe(
+      Layer.provide(ClusterSocket.layerStorage(node, moves)),
       Layer.provideMerge(NodeReports.layer({ lease, weight, settings }, moves)),
       Layer.provideMerge(SqlStorage.layer),
       Layer.provide(Layer.succeed(ServerIdentity, ServerIdentity.of(identity))),

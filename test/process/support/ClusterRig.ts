@@ -29,8 +29,10 @@ export interface SocketWitness {
   readonly connected: () => number
   /** Sockets that have closed since the start. */
   readonly closed: () => number
-  /** The longest time for which one device had two sockets, and how many devices ever had. */
-  readonly overlaps: () => { readonly longest: number; readonly devices: number }
+  /** The longest time for which one device had two sockets, how many devices had, and the most that one had at a time, since then. */
+  readonly overlaps: (since?: number) => { readonly longest: number; readonly devices: number; readonly most: number }
+  /** The times for which devices had no socket after they had one, of those that began since then; shortest first. */
+  readonly dark: (since: number) => ReadonlyArray<number>
 }
 
 export interface ClusterRig {
@@ -45,6 +47,8 @@ export interface ClusterRig {
   readonly online: Effect.Effect<void>
   /** Returns when every node that runs has a share of the devices. */
   readonly shared: Effect.Effect<void>
+  /** Returns when every device has exactly one socket: no hand-over is under way. */
+  readonly still: Effect.Effect<void>
   /** The rules by which each device changed its state, in the order of the log. */
   readonly rules: Effect.Effect<ReadonlyMap<string, ReadonlyArray<string>>>
   /** Devices that each node runs, in the order of `nodes`. Null: it does not run. */
@@ -165,6 +169,10 @@ export const make = Effect.fnUntraced(function*(options: {
         counts.every((count) => count === null || count >= options.devices / 10) &&
         counts.reduce<number>((sum, count) => sum + (count ?? 0), 0) === options.devices)
     ),
+    still: until(
+      "every device has one socket",
+      Effect.sync(() => [...simulator.devices.values()].every(({ sockets }) => sockets.size === 1))
+    ),
     rules: Effect.map(readLog(databaseUrl), (rows) => {
       const rules = new Map<string, Array<string>>()
       for (const { data, deviceId, kind } of rows) {
@@ -216,30 +224,60 @@ const relays = (node: ClusterNode.ClusterNode) =>
     ({ sinks }) => sinks.some(({ state }) => state === "running")
   )
 
+interface SeenInterval {
+  readonly device: string
+  readonly from: number
+  /** Of sockets, at a time. */
+  most: number
+  /** Null while it lasts. */
+  to: number | null
+}
+
 const watchSockets = (devices: ReadonlyArray<SimulatedDevice>): SocketWitness => {
-  const overlaps = new Map<string, number>()
+  const doubles: Array<SeenInterval> = []
+  const darks: Array<SeenInterval> = []
   let closed = 0
   for (const { id, sockets } of devices) {
-    let doubleSince = 0
+    let double: SeenInterval | null = null
+    let dark: SeenInterval | null = null
+    const begin = (all: Array<SeenInterval>): SeenInterval => {
+      const interval = { device: id, from: performance.now(), most: sockets.size, to: null }
+      all.push(interval)
+      return interval
+    }
     const add = sockets.add.bind(sockets)
     sockets.add = (socket) => {
       add(socket)
-      if (sockets.size === 2) {
-        doubleSince = performance.now()
-        overlaps.set(id, overlaps.get(id) ?? 0)
+      if (dark !== null) dark.to = performance.now()
+      dark = null
+      if (sockets.size >= 2) {
+        double ??= begin(doubles)
+        double.most = Math.max(double.most, sockets.size)
       }
       socket.once("close", () => {
         closed++
         // It is still counted.
-        if (sockets.size !== 2) return
-        overlaps.set(id, Math.max(overlaps.get(id) ?? 0, performance.now() - doubleSince))
+        if (sockets.size === 2 && double !== null) {
+          double.to = performance.now()
+          double = null
+        }
+        if (sockets.size === 1) dark = begin(darks)
       })
       return sockets
     }
   }
+  const length = ({ from, to }: SeenInterval) => (to ?? performance.now()) - from
   return {
     connected: () => devices.filter(({ sockets }) => sockets.size > 0).length,
     closed: () => closed,
-    overlaps: () => ({ longest: Math.max(0, ...overlaps.values()), devices: overlaps.size })
+    overlaps: (since = 0) => {
+      const some = doubles.filter(({ from }) => from >= since)
+      return {
+        longest: Math.max(0, ...some.map(length)),
+        devices: new Set(some.map(({ device }) => device)).size,
+        most: Math.max(1, ...some.map(({ most }) => most))
+      }
+    },
+    dark: (since) => darks.filter(({ from }) => from >= since).map(length).toSorted((one, other) => one - other)
   }
 }

@@ -45,7 +45,8 @@ const capabilities: Capabilities = {
   history: "time",
   ackLevels: ["pending", "sent", "delivered", "read", "played", "failed"],
   qrRefresh: true,
-  passkey: false
+  passkey: false,
+  overlap: true
 }
 
 /** What a slot's state means while a code is shown differs between bridges; an account that it has does not. */

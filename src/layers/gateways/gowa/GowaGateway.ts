@@ -54,7 +54,8 @@ const capabilities: Capabilities = {
   history: "time",
   ackLevels: ["delivered", "read"],
   qrRefresh: false,
-  passkey: true
+  passkey: true,
+  overlap: true
 }
 
 /** The picture of a code is deleted after half of the code's life, and that is the time that GOWA names. */

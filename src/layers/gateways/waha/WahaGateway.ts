@@ -47,7 +47,8 @@ const capabilities: Capabilities = {
   history: "time",
   ackLevels: ["pending", "sent", "delivered", "read", "played", "failed"],
   qrRefresh: true,
-  passkey: true
+  passkey: true,
+  overlap: true
 }
 
 export const make = Effect.fnUntraced(function*(

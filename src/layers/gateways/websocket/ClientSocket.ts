@@ -85,9 +85,9 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
     this.#send("ping", empty)
   }
 
-  /** Sends a close frame; the end follows when the server has answered it, or has taken too long. */
-  close(code: number): void {
-    this.#close(closeContent(code))
+  /** Sends a close frame; the end follows when the server has answered it, or has taken too long. Until then it is read. */
+  close(code: number, millis = closeMillis): void {
+    this.#close(closeContent(code), millis)
   }
 
   terminate(): void {
@@ -177,9 +177,9 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
     if (!this.#closing && this.#connection.writable) this.#connection.write(writeControl(frame, content))
   }
 
-  #close(content: Buffer): void {
+  #close(content: Buffer, millis = closeMillis): void {
     this.#send("close", content)
     this.#closing = true
-    this.#deadline ??= setTimeout(() => this.terminate(), closeMillis)
+    this.#deadline ??= setTimeout(() => this.terminate(), millis)
   }
 }

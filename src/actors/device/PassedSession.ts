@@ -1,0 +1,114 @@
+/**
+ * The session of a device that has moved to another node: it outlives its actor and goes on recording what it hears, until the
+ * device's next actor has a session of its own, so that the device hears all the time. It decides nothing. Facts are true
+ * no matter which process reports them, and what both sessions deliver is one event in the log, by its identity.
+ *
+ * It is `complete` if all that the gateway ever sent over it is in the hands of the log: it was read without a pause until
+ * the gateway answered its end, and the gateway had not said meanwhile that the account lost its connection.
+ */
+import { Effect, Exit, Scope } from "effect"
+import type { EventLog } from "../../services/EventLog.ts"
+import type { Session, SessionEvent, SessionListener } from "../../services/GatewayParts.ts"
+import type { DeviceCell } from "./DeviceCell.ts"
+import { findProof } from "./hearing.ts"
+
+/** What a cell and its listener need to let go of an open session. */
+interface Held {
+  readonly session: Session
+  readonly scope: Scope.Closeable
+}
+
+export class PassedSession implements SessionListener {
+  readonly #log: EventLog["Service"]
+  readonly #held: Held
+  #whole = true
+  #over = false
+  #finishing = false
+
+  constructor(log: EventLog["Service"], held: Held) {
+    this.#log = log
+    this.#held = held
+  }
+
+  get over(): boolean {
+    return this.#over
+  }
+
+  /** Only once it is over. */
+  get complete(): boolean {
+    return this.#over && this.#whole
+  }
+
+  get finishing(): boolean {
+    return this.#finishing
+  }
+
+  onEvent(event: SessionEvent): void {
+    switch (event._tag) {
+      case "Record":
+        // There is no actor to wait for room, and what waits in the socket must not be lost unnoticed.
+        if (!this.#log.push(event.draft)) this.cut("log-full", "the log is over its bound")
+        return
+      case "UpstreamDisconnected":
+      case "Replaced":
+      case "LoggedOut":
+        this.#whole = false
+        return
+      default:
+        return
+    }
+  }
+
+  onEnd(): void {
+    this.#whole = false
+    this.#over = true
+  }
+
+  /** The next actor's session is open: what the gateway has sent by now is read, and then this one ends. */
+  finish(): void {
+    if (this.#finishing || this.#over) return
+    this.#finishing = true
+    this.#held.session.finish((complete) => {
+      if (!complete) this.#whole = false
+      this.#over = true
+    })
+  }
+
+  /** Ends it now. */
+  cut(code: string, detail: string): void {
+    this.#whole = false
+    this.#over = true
+    this.#held.session.end({ class: "transport", code, detail })
+  }
+
+  /** Lets go of what it holds, and ends it if it is open. */
+  get close(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      if (!this.#over) this.cut("passed", "another node has the device")
+      return Scope.close(this.#held.scope, Exit.void)
+    })
+  }
+}
+
+/**
+ * Whether the session may outlive the actor: nothing is in doubt about it, no hand-over is under way, so that a device never
+ * has three sessions, and the gateway takes a second session beside it.
+ */
+export const mayPassOn = ({ actorState, host, paused, reception, session }: DeviceCell): boolean =>
+  session !== null && !paused && actorState.state._tag === "Online" && host.gateway.capabilities.overlap &&
+  reception.gaps.hearingSince !== null && reception.handOver === null && reception.suspects === null &&
+  reception.refusedAt === null && !reception.doubted
+
+/** The session does not belong to the cell any more. The actor records that it stops, and that the session goes on. */
+export const passOn = (cell: DeviceCell): void => {
+  const { host, listener, session, sessionScope: scope } = cell
+  if (listener === null || session === null || scope === null) return
+  const passed = new PassedSession(host.log, { session, scope })
+  cell.reception.handOver = findProof(cell)
+  cell.reception.gaps = { ...cell.reception.gaps, hearingSince: null }
+  listener.passTo(passed)
+  cell.forgetSession()
+  cell.passed = passed
+  // Another process has the device already, and rests on nothing of ours.
+  cell.onFenced = () => passed.cut("fenced", "not ours")
+}

@@ -1,0 +1,187 @@
+/**
+ * Devices on their way from one node of a cluster to another, on both sides. A node that gives one up keeps its session open
+ * (`PassedSession`) until the device's row says that the next actor is online, ends the session in order, and once all that
+ * it brought is committed writes down for which claim it has done so. The next actor rests on that word: without it the time
+ * between is a gap.
+ *
+ * Nothing here decides about a device. Everything that is waited for has a bound, so a node that dies meanwhile, or a device
+ * that nobody takes, costs a gap and nothing else.
+ */
+import { Cause, Clock, Context, Duration, Effect, Layer, Metric, Option } from "effect"
+import type { DeviceId } from "../../domain/Ids.ts"
+import { Condition } from "../../services/Condition.ts"
+import { DeviceRepository } from "../../services/DeviceRepository.ts"
+import type { HandOver } from "../../services/DeviceRepository.ts"
+import { EventLog } from "../../services/EventLog.ts"
+import * as Metrics from "../../services/Metrics.ts"
+import { monotonicMillis } from "../../services/monotonic.ts"
+import { handOverMax, passMax } from "../../services/shutdownBudget.ts"
+import { Successors } from "../../services/Successors.ts"
+import type { DeviceCell } from "../device/DeviceCell.ts"
+import { listenMax, settleMax } from "../device/GapTracker.ts"
+import { loseReception, missHandOver, push } from "../device/hearing.ts"
+import type { PassedSession } from "../device/PassedSession.ts"
+
+/** One query for all devices that are under way: how soon a session ends for which another one is open. */
+const lookInterval = Duration.millis(200)
+
+/** A gateway answers the end of a session in milliseconds. Frames that wait for its answers take up to four seconds. */
+const finishMax = 5000
+
+/** While the database does not answer, the bounds of what is under way are all that counts. */
+const lookMax = Duration.seconds(2)
+
+const heard = Metric.withAttributes(Metrics.handOvers, { outcome: "heard" })
+const missed = Metric.withAttributes(Metrics.handOvers, { outcome: "missed" })
+
+interface Given {
+  readonly cell: DeviceCell
+  readonly passed: PassedSession
+  /** Lets the host of the session go. */
+  readonly release: Effect.Effect<void>
+  /** Monotonic. */
+  readonly since: number
+  finishingSince: number | null
+  /** The claim whose holder was seen online. */
+  seen: number | null
+}
+
+export class HandOvers extends Context.Service<HandOvers, {
+  /** The actor has stopped, and its session goes on (`passed`). */
+  readonly give: (cell: DeviceCell, release: Effect.Effect<void>) => void
+  /** The actor is online, and rests on the word of the node before. */
+  readonly expect: (cell: DeviceCell) => void
+  /** Ends the sessions of these devices that are still open: nobody is there to take them, or the database is away. */
+  readonly cut: (cells: ReadonlyArray<DeviceCell>) => void
+  /**
+   * The process stops. Returns when others have all devices that were given; what they have not taken in time is let go. Before
+   * the hosts of the sessions close.
+   */
+  readonly settled: Effect.Effect<void>
+}>()("columba/actors/fleet/HandOvers") {
+  static readonly layer = Layer.effect(
+    HandOvers,
+    Effect.gen(function*() {
+      const repository = yield* DeviceRepository
+      const log = yield* EventLog
+      const clock = yield* Clock.Clock
+      const successors = yield* Successors
+      const given = new Set<Given>()
+      const expected = new Map<DeviceCell, number>()
+      const changed = new Condition()
+      let stopping = false
+      const now = () => monotonicMillis(clock)
+
+      const read = Effect.suspend(() => {
+        const ids = new Set<DeviceId>()
+        for (const { cell } of given) ids.add(cell.device.id)
+        for (const [cell] of expected) ids.add(cell.device.id)
+        return repository.handOvers([...ids])
+      }).pipe(
+        Effect.timeout(lookMax),
+        Effect.catch(() => Effect.succeed(new Map<DeviceId, HandOver>()))
+      )
+
+      const follow = (one: Given, row: HandOver | undefined, at: number): void => {
+        const { cell, passed } = one
+        if (passed.over) return
+        if (one.finishingSince !== null) {
+          if (at - one.finishingSince >= finishMax) passed.cut("passed", "the gateway did not answer its end")
+          return
+        }
+        if (row !== undefined && row.online && row.epoch > cell.epoch) {
+          one.finishingSince = at
+          one.seen = row.epoch
+          return passed.finish()
+        }
+        if (at - one.since >= listenMax) passed.cut("passed", "no other node has taken the device")
+      }
+
+      /** What a session brought last is committed before its word is. */
+      const confirm = Effect.fnUntraced(function*(over: ReadonlyArray<Given>) {
+        const taken = over.flatMap(({ cell, passed, seen }): ReadonlyArray<readonly [DeviceId, number]> =>
+          seen !== null && passed.complete ? [[cell.device.id, seen]] : []
+        )
+        if (taken.length === 0) return
+        const flushed = yield* Effect.timeoutOption(log.flush, handOverMax)
+        if (Option.isSome(flushed)) yield* Effect.ignore(repository.confirmHandOvers(new Map(taken)))
+      })
+
+      const letGo = Effect.fnUntraced(function*(over: ReadonlyArray<Given>) {
+        for (const one of over) {
+          // Refused where another node has claimed the device: that one finds out by itself.
+          if (one.seen === null) {
+            push(one.cell, loseReception(one.cell, "process-down", "no other node took it in time"))
+          }
+          given.delete(one)
+          yield* Effect.andThen(one.passed.close, one.release)
+        }
+        changed.changed()
+      }, Effect.uninterruptible)
+
+      const judge = Effect.fnUntraced(
+        function*(cell: DeviceCell, since: number, row: HandOver | undefined, at: number) {
+          const isOpen = cell.reception.handOver !== null
+          if (isOpen && row?.confirmed === cell.epoch) {
+            cell.reception.handOver = null
+            yield* Metric.update(heard, 1)
+          } else if (isOpen && at - since < settleMax) return
+          else {
+            // Or it was lost again before, and is in a gap.
+            push(cell, missHandOver(cell))
+            yield* Metric.update(missed, 1)
+          }
+          expected.delete(cell)
+        }
+      )
+
+      const round = Effect.gen(function*() {
+        const rows = yield* read
+        if (stopping && !(yield* successors)) cutAll([...given])
+        const at = now()
+        for (const one of given) follow(one, rows.get(one.cell.device.id), at)
+        for (const [cell, since] of expected) yield* judge(cell, since, rows.get(cell.device.id), at)
+        const over = [...given].filter(({ passed }) => passed.over)
+        yield* confirm(over)
+        yield* letGo(over)
+      }).pipe(
+        Effect.catchCause((cause) =>
+          Cause.hasInterruptsOnly(cause) ? Effect.interrupt : Effect.logError("following hand-overs crashed", cause)
+        )
+      )
+
+      const cutAll = (some: ReadonlyArray<Given>): void => {
+        for (const { passed } of some) if (!passed.over) passed.cut("passed", "nobody takes the device")
+      }
+
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(
+        changed.waitUntil(() => given.size > 0 || expected.size > 0),
+        Effect.andThen(Effect.sleep(lookInterval), round)
+      )))
+
+      const settled = Effect.gen(function*() {
+        stopping = true
+        if (given.size > 0 && (yield* successors)) {
+          yield* Effect.timeoutOption(changed.waitUntil(() => given.size === 0), passMax)
+        }
+        const left = [...given]
+        cutAll(left)
+        yield* letGo(left)
+      })
+
+      return HandOvers.of({
+        settled,
+        give: (cell, release) => {
+          if (cell.passed === null) return
+          given.add({ cell, passed: cell.passed, release, since: now(), finishingSince: null, seen: null })
+          changed.changed()
+        },
+        expect: (cell) => {
+          expected.set(cell, now())
+          changed.changed()
+        },
+        cut: (cells) => cutAll([...given].filter(({ cell }) => cells.includes(cell)))
+      })
+    })
+  )
+}

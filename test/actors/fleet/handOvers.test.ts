@@ -1,0 +1,237 @@
+/**
+ * A device moves from one node of a cluster to another: its session stays open until the next one is, and a gap is written
+ * down exactly where nothing proves that it was.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Duration, Effect, Layer } from "effect"
+import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
+import { Placement } from "../../../src/actors/fleet/Placement.ts"
+import { listenMax, settleMax } from "../../../src/actors/device/GapTracker.ts"
+import type { DeviceId } from "../../../src/domain/Ids.ts"
+import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
+import { passMax } from "../../../src/services/shutdownBudget.ts"
+import { Successors } from "../../../src/services/Successors.ts"
+import { messageDraft } from "../../support/drafts.ts"
+import type { ScriptedSession } from "../../support/scriptedGateway.ts"
+import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from "../../support/fleetBench.ts"
+
+const one = deviceId(1)
+const offline = { isConnected: false, isLoggedIn: false, jid: null }
+
+/** What a cluster is to the fleet of its node. */
+const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, stays = false) {
+  const owned = new Set<DeviceId>(owns ? [one] : [])
+  const held = new Set<DeviceId>()
+  const around = { passesOn: true, successors: true }
+  let hosted: LocalFleet.HostedFleet | undefined
+  const placement: Placement = {
+    owns: (id) => owned.has(id),
+    holds: (id) => held.has(id),
+    enter: (ids) =>
+      Effect.sync(() => {
+        for (const id of ids) {
+          held.add(id)
+          hosted!.entered(id)
+        }
+      }),
+    reclaimAfter: Duration.seconds(20),
+    isShared: true,
+    passesOn: () => around.passesOn
+  }
+  const fleet = Layer.effect(
+    DeviceFleet,
+    Effect.map(Effect.provideService(LocalFleet.make, Placement, placement), (made) => {
+      hosted = made
+      return made.fleet
+    })
+  ).pipe(
+    Layer.provide(LocalFleet.layerHosts),
+    Layer.provide(Layer.succeed(Successors, Effect.sync(() => around.successors)))
+  )
+  const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
+  if (owns) yield* pass("2 seconds")
+  // The test is over: nobody takes what it has left.
+  if (!stays) yield* Effect.addFinalizer(() => Effect.sync(() => void (around.successors = false)))
+  return {
+    around,
+    gateway: bench.gateway,
+    fleet: bench.fleet,
+    /** The shard of the device has come here. */
+    gain: () => {
+      owned.add(one)
+      hosted!.look(null)
+    },
+    /** The shard of the device is going away, and its entity closes. */
+    lose: Effect.suspend(() => {
+      owned.delete(one)
+      held.delete(one)
+      return hosted!.leave(one)
+    }),
+    close: Effect.suspend(() => hosted!.close)
+  }
+})
+
+/** A device that runs on the first of two nodes. */
+const twoNodes = Effect.gen(function*() {
+  const tables = new BenchTables([device(1)])
+  const from = yield* nodeOn(tables, true)
+  const to = yield* nodeOn(tables, false)
+  const gaps = () => tables.drafts.filter(({ kind }) => kind === "gap.opened").map(({ kind }) => kind)
+  return { tables, from, to, gaps }
+})
+
+const says = (id: string) => ({ _tag: "Record" as const, draft: messageDraft({ device: one, waId: id }) })
+
+describe("a device that moves to another node", () => {
+  it.effect("hears all the time: its session ends once the next one is online, and no gap is written", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, gaps, tables, to } = yield* twoNodes
+      const before = from.gateway.live(one)[0]!
+      yield* from.lose
+      assert.strictEqual(tables.transitions(one).at(-1)?.rule, "moved")
+      assert.isNull(yield* from.fleet.view(one))
+      assert.isTrue(before.open)
+      before.say(says("between"))
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(tables.readState(one), "Online")
+      assert.isFalse(before.open)
+      assert.strictEqual(to.gateway.live(one).length, 1)
+      assert.deepStrictEqual(tables.drafts.filter(({ kind }) => kind === "message.received").length, 1)
+      yield* pass("1 minute")
+      assert.deepStrictEqual(gaps(), [])
+      assert.strictEqual(tables.confirmed.get(one), tables.epochs.get(one))
+    })))
+
+  it.effect("has what its first session brings until the gateway has answered its end", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, gaps, tables, to } = yield* twoNodes
+      const before = from.gateway.live(one)[0]!
+      before.answersClose = false
+      yield* from.lose
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      before.say(says("on its way"))
+      assert.isUndefined(tables.confirmed.get(one))
+      before.answerClose()
+      yield* pass("1 minute")
+      assert.deepStrictEqual(tables.drafts.filter(({ kind }) => kind === "message.received").length, 1)
+      assert.deepStrictEqual(gaps(), [])
+    })))
+
+  for (
+    const [what, happens] of [
+      ["the gateway ends the first session", (session) => session.lose("transport")],
+      ["the gateway does not answer its end", (session) => {
+        session.answersClose = false
+      }],
+      [
+        "the account was disconnected meanwhile",
+        (session) => session.say({ _tag: "UpstreamDisconnected", reason: null })
+      ]
+    ] satisfies ReadonlyArray<readonly [string, (session: ScriptedSession) => void]>
+  ) {
+    it.effect(`has a gap where ${what}`, () =>
+      Effect.scoped(Effect.gen(function*() {
+        const { from, gaps, to } = yield* twoNodes
+        const before = from.gateway.live(one)[0]!
+        yield* from.lose
+        happens(before)
+        to.gain()
+        yield* pass(settleMax + 5000)
+        assert.isFalse(before.open)
+        assert.deepStrictEqual(gaps(), ["gap.opened"])
+      })))
+  }
+
+  it.effect("has a gap since its last proof where the next node cannot connect", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, gaps, tables, to } = yield* twoNodes
+      to.gateway.mode = "transport"
+      yield* from.lose
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(tables.readState(one), "Backoff")
+      assert.deepStrictEqual(gaps(), ["gap.opened"])
+      yield* pass(listenMax + 1000)
+      assert.deepStrictEqual(from.gateway.live(one), [], "it does not listen for ever")
+    })))
+
+  it.effect("has a gap where no node takes it, and its session ends after its time", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, gaps } = yield* twoNodes
+      yield* from.lose
+      yield* pass(listenMax - 1000)
+      assert.strictEqual(from.gateway.live(one).length, 1)
+      assert.deepStrictEqual(gaps(), [])
+      yield* pass("2 seconds")
+      assert.deepStrictEqual(from.gateway.live(one), [])
+      assert.deepStrictEqual(gaps(), ["gap.opened"])
+    })))
+
+  it.effect("has no third session: one that moves on before its first move is settled is closed first", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, tables, to } = yield* twoNodes
+      const third = yield* nodeOn(tables, false)
+      from.gateway.live(one)[0]!.answersClose = false
+      yield* from.lose
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(to.gateway.live(one).length, 1)
+      yield* to.lose
+      assert.deepStrictEqual(to.gateway.live(one), [])
+      third.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(third.gateway.live(one).length, 1)
+    })))
+
+  it.effect("is closed first where its account is not connected, where the gateway takes no second session, and without a database", () =>
+    Effect.scoped(Effect.gen(function*() {
+      for (const why of ["offline", "single", "away"]) {
+        const { from, tables } = yield* twoNodes
+        if (why === "offline") {
+          from.gateway.answer = offline
+          from.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
+          yield* settle
+        }
+        if (why === "single") Object.assign(from.gateway.capabilities, { overlap: false })
+        if (why === "away") from.around.passesOn = false
+        yield* from.lose
+        assert.deepStrictEqual(from.gateway.live(one), [], why)
+        assert.strictEqual(tables.transitions(one).at(-1)?.rule, "moved")
+      }
+    })))
+})
+
+describe("a node that stops", () => {
+  it.effect("listens until others have its devices, and as long as the stop allows", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const tables = new BenchTables([device(1)])
+      const to = yield* nodeOn(tables, false)
+      let live = () => 0
+      const stopped = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
+        const from = yield* nodeOn(tables, true, true)
+        live = () => from.gateway.live(one).length
+        yield* from.close
+        assert.strictEqual(tables.transitions(one).at(-1)?.rule, "fleet-stopped")
+      })))
+      yield* pass("3 seconds")
+      assert.strictEqual(live(), 1)
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(live(), 0)
+      assert.strictEqual(to.gateway.live(one).length, 1)
+      assert.isDefined(stopped.pollUnsafe())
+      assert.isBelow(Duration.toMillis(passMax), listenMax)
+    })))
+
+  it.effect("closes first where no other node is there", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const tables = new BenchTables([device(1)])
+      const from = yield* nodeOn(tables, true)
+      from.around.successors = false
+      yield* from.close
+      assert.deepStrictEqual(from.gateway.live(one), [])
+      assert.deepStrictEqual(tables.drafts.filter(({ kind }) => kind === "gap.opened").length, 1)
+    })))
+})
