@@ -3,7 +3,7 @@
  * store refuses for its data is halved until the offender is alone, and a `frame.rejected` takes the offender's place.
  * If the store refuses that as well, the data was not the reason: the original waits as for a store that is away.
  */
-import { Cause, Effect, Option, Schedule } from "effect"
+import { Cause, Effect, Exit, Fiber, Option, Schedule } from "effect"
 import type { Clock } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -33,6 +33,9 @@ interface BatchSurroundings {
   readonly clock: Clock.Clock
   readonly makeId: () => EventId
   readonly traces: EventTraces | null
+  readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  /** After a defect of this program. Ends once the writer may go on. */
+  readonly rescue: (defect: unknown) => Effect.Effect<void>
 }
 
 /** What was known of the log when the store was asked, and its answer. */
@@ -42,14 +45,28 @@ interface Answer {
 }
 
 /** Returns the entries that must be written once more, as something else: repeats with other content. */
-export type WriteBatch = (
+type WriteBatch = (
   entries: ReadonlyArray<Entry>,
   piggybacked: ReadonlyArray<CursorMove>
 ) => Effect.Effect<ReadonlyArray<Entry>>
 
+export interface BatchWriter {
+  /**
+   * Writes one batch, and calls `done` once, with the entries that must be written once more. Plain code as long as the
+   * store takes the batch at the first attempt, since a batch may be of one event.
+   */
+  readonly write: (
+    entries: ReadonlyArray<Entry>,
+    piggybacked: ReadonlyArray<CursorMove>,
+    done: (again: ReadonlyArray<Entry>) => void
+  ) => void
+  /** Gives up the batch that is being written, without a `done`. */
+  readonly interrupt: Effect.Effect<void>
+}
+
 export const makeBatchWriter = (
-  { clock, health, makeId, moves, record, store, tail, traces }: BatchSurroundings
-): WriteBatch => {
+  { clock, health, makeId, moves, record, rescue, runFork, store, tail, traces }: BatchSurroundings
+): BatchWriter => {
   const trace = (traces: EventTraces, event: LoggedEvent, { arrivedAt }: Entry): void => {
     const to = clock.currentTimeNanosUnsafe()
     traces.committed(event, { from: to - (clock.monotonicTimeNanosUnsafe() - arrivedAt), to })
@@ -119,20 +136,29 @@ export const makeBatchWriter = (
     tail.writeEnds()
   }
 
+  /** What the store is asked. */
+  const makeWrite = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) =>
+    store.write({ groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) })
+
+  type WriteCause = Cause.Cause<StorageUnavailable | BatchRefused | FloorAboveHead>
+
+  const noteFailure = (entries: ReadonlyArray<Entry>, asked: Knowledge, cause: WriteCause): void => {
+    const error = Option.getOrNull(Cause.findErrorOption(cause))
+    if (error?._tag === "FloorAboveHead") lowerFloor(entries, asked, error)
+    else tail.writeEnds()
+  }
+
   /** Asks the store once. */
   const attempt = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
     const write = Effect.suspend(() => {
       const asked = tail.writeBegins()
-      const batch = { groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) }
-      return Effect.matchCauseEffect(store.write(batch), {
+      return Effect.matchCauseEffect(makeWrite(entries, piggybacked), {
         onSuccess: (result): Effect.Effect<Answer> => {
           health.written()
           return Effect.succeed({ asked, result })
         },
         onFailure: (cause) => {
-          const error = Option.getOrNull(Cause.findErrorOption(cause))
-          if (error?._tag === "FloorAboveHead") lowerFloor(entries, asked, error)
-          else tail.writeEnds()
+          noteFailure(entries, asked, cause)
           return Effect.failCause(cause)
         }
       })
@@ -140,7 +166,6 @@ export const makeBatchWriter = (
     return Effect.suspend(() => tail.known ? write : Effect.andThen(learnHead, write))
   }
 
-  /** The first attempt usually succeeds, and pays for nothing that only the others need. */
   const writeUntilTaken = (
     entries: ReadonlyArray<Entry>,
     piggybacked: ReadonlyArray<CursorMove>
@@ -151,7 +176,7 @@ export const makeBatchWriter = (
   const writeAgain = (
     entries: ReadonlyArray<Entry>,
     piggybacked: ReadonlyArray<CursorMove>,
-    first: Cause.Cause<StorageUnavailable | BatchRefused | FloorAboveHead>
+    first: WriteCause
   ): Effect.Effect<Answer, BatchRefused> => {
     let failures = 0
     let begun = false
@@ -184,14 +209,26 @@ export const makeBatchWriter = (
     )
   }
 
-  /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
   const writeAll: WriteBatch = (entries, piggybacked) =>
-    Effect.matchEffect(writeUntilTaken(entries, piggybacked), {
-      onSuccess: (answer) =>
-        Effect.sync(() => {
-          moves.settle(piggybacked, answer.result.lost)
-          return settle(entries, answer)
-        }),
+    settleOnce(entries, piggybacked, writeUntilTaken(entries, piggybacked))
+
+  const settleAll = (
+    entries: ReadonlyArray<Entry>,
+    piggybacked: ReadonlyArray<CursorMove>,
+    answer: Answer
+  ): ReadonlyArray<Entry> => {
+    moves.settle(piggybacked, answer.result.lost)
+    return settle(entries, answer)
+  }
+
+  /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
+  const settleOnce = (
+    entries: ReadonlyArray<Entry>,
+    piggybacked: ReadonlyArray<CursorMove>,
+    taken: Effect.Effect<Answer, BatchRefused>
+  ): ReturnType<WriteBatch> =>
+    Effect.matchEffect(taken, {
+      onSuccess: (answer) => Effect.sync(() => settleAll(entries, piggybacked, answer)),
       onFailure: (error) => {
         if (entries.length > 0 && piggybacked.length > 0) return apart(writeAll(entries, []), writeAll([], piggybacked))
         if (entries.length > 1) {
@@ -266,7 +303,61 @@ export const makeBatchWriter = (
     )
   }
 
-  return writeAll
+  /** The batch that is being written; null between batches. */
+  let running: Fiber.Fiber<unknown, unknown> | null = null
+  let interrupted = false
+
+  const run = <A, E>(effect: Effect.Effect<A, E>, ended: (exit: Exit.Exit<A, E>) => void): void => {
+    const fiber = runFork(effect)
+    running = fiber
+    fiber.addObserver((exit) => {
+      if (running === fiber) running = null
+      ended(exit)
+    })
+  }
+
+  /** What is not usual: an outage, a refusal, a defect. Writing a known event again answers with its number. */
+  const writeSlowly = (
+    entries: ReadonlyArray<Entry>,
+    writing: ReturnType<WriteBatch>,
+    done: (again: ReadonlyArray<Entry>) => void
+  ): void => {
+    const rescued = Effect.catchDefect(
+      writing,
+      (defect) => Effect.as(rescue(defect), entries.filter((entry) => !entry.answered))
+    )
+    run(rescued, (exit) => {
+      if (Exit.isSuccess(exit)) done(exit.value)
+      else if (!interrupted) writeSlowly(entries, Effect.die(Cause.squash(exit.cause)), done)
+    })
+  }
+
+  const write: BatchWriter["write"] = (entries, piggybacked, done) => {
+    if (!tail.known) return writeSlowly(entries, writeAll(entries, piggybacked), done)
+    const asked = tail.writeBegins()
+    run(Effect.suspend(() => makeWrite(entries, piggybacked)), (exit) => {
+      if (Exit.isSuccess(exit)) {
+        health.written()
+        let again: ReadonlyArray<Entry>
+        try {
+          again = settleAll(entries, piggybacked, { asked, result: exit.value })
+        } catch (defect) {
+          return writeSlowly(entries, Effect.die(defect), done)
+        }
+        return done(again)
+      }
+      noteFailure(entries, asked, exit.cause)
+      if (interrupted) return
+      writeSlowly(entries, settleOnce(entries, piggybacked, writeAgain(entries, piggybacked, exit.cause)), done)
+    })
+  }
+
+  const interrupt = Effect.suspend(() => {
+    interrupted = true
+    return running === null ? Effect.void : Fiber.interrupt(running)
+  })
+
+  return { write, interrupt }
 }
 
 /**

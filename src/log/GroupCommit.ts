@@ -9,7 +9,7 @@
  * A repeat with other content, and a draft that the store refuses for its data, each become a `frame.rejected`: neither
  * is lost, and neither holds up the log.
  */
-import { Clock, Context, Duration, Effect, Fiber, Layer } from "effect"
+import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"
 import { AppendQueue, complete, isBarrier } from "./AppendQueue.ts"
 import type { Entry, Group, Waiter } from "./AppendQueue.ts"
@@ -110,7 +110,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     const schedule = new WriteSchedule(clock, Effect.runForkWith(context), {
       dueAt: (now) => findDue(now),
       roomWanted: () => queue.length === 0 && queue.roomWanted,
-      releaseRoom: () => queue.releaseRoom()
+      releaseRoom: () => queue.releaseRoom(),
+      write: () => writeBatch()
     })
     const enqueue = (entry: Entry, patient: boolean | undefined = false): void => {
       if (!patient) urgent = true
@@ -213,7 +214,28 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       Effect.asVoid
     )
 
-    const write = makeBatchWriter({ store, moves, tail, record, health, clock, makeId, traces: yield* EventTraces })
+    /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
+    const rescue = (defect: unknown) =>
+      Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
+        Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
+        Effect.andThen(Effect.sync(() => {
+          moves.restore()
+          if (moves.pending) movesSince ??= clock.monotonicTimeNanosUnsafe()
+        })),
+        Effect.andThen(Effect.sleep(defectPause))
+      )
+    const writer = makeBatchWriter({
+      store,
+      moves,
+      tail,
+      record,
+      health,
+      clock,
+      makeId,
+      traces: yield* EventTraces,
+      runFork: Effect.runForkWith(context),
+      rescue
+    })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const findDue = (now: bigint): bigint | null => {
       const oldest = queue.oldest
@@ -229,7 +251,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const showGauges = () => record.gauges(health.view, tail.head)
 
-    const writeBatch = Effect.suspend(() => {
+    const writeBatch = (): void => {
       const batch = queue.take(batchEventsMax, batchBytesMax)
       urgent = queue.length > 0
       const entries = batch.filter((entry) => !isBarrier(entry))
@@ -240,26 +262,12 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         cursorsAt = now
         movesSince = null
       }
-      if (entries.length === 0 && piggybacked.length === 0) return settleBarriers(barriers, [])
-      return write(entries, piggybacked).pipe(
-        Effect.catchDefect((defect) => Effect.as(afterDefect(defect), entries.filter((entry) => !entry.answered))),
-        Effect.tap((again) => settleBarriers(barriers, again))
-      )
-    })
+      if (entries.length === 0 && piggybacked.length === 0) return settleBatch(barriers, [])
+      writer.write(entries, piggybacked, (again) => settleBatch(barriers, again))
+    }
 
-    /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
-    const afterDefect = (defect: unknown) =>
-      Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
-        Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
-        Effect.andThen(Effect.sync(() => {
-          moves.restore()
-          if (moves.pending) movesSince ??= clock.monotonicTimeNanosUnsafe()
-        })),
-        Effect.andThen(Effect.sleep(defectPause))
-      )
-
-    const settleBarriers = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>) =>
-      Effect.sync(() => {
+    const settleBatch = (barriers: ReadonlyArray<Entry>, again: ReadonlyArray<Entry>): void => {
+      try {
         lastWriteAt = clock.monotonicTimeNanosUnsafe()
         if (again.length > 0) urgent = true
         queue.settle(again.length === 0 ? [] : [...again, ...barriers])
@@ -267,7 +275,13 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         queue.admitWaiting()
         queue.releaseRoom()
         showGauges()
-      })
+      } catch (defect) {
+        // Not of the batch, which is settled by now: the next one finds the rest.
+        Effect.runForkWith(context)(rescue(defect)).addObserver(() => schedule.written())
+        return
+      }
+      schedule.written()
+    }
 
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tailInterval), Effect.sync(() => tail.age()))))
 
@@ -280,21 +294,16 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       )
     )
 
-    const writer = yield* Effect.forkScoped(
-      Effect.forever(
-        Effect.andThen(schedule.untilDue, writeBatch).pipe(
-          // Not of the batch, which is settled by now: the next round finds the rest.
-          Effect.catchDefect(afterDefect)
-        )
-      )
-    )
+    // Not before other fibers had their turn: what is given while the process starts goes together.
+    yield* Effect.forkScoped(Effect.sync(() => schedule.start()))
     yield* Effect.addFinalizer(() =>
       Effect.gen(function*() {
         if (queue.events > 0 || moves.pending) yield* Effect.timeoutOption(flush, closeFlushMax)
         if (queue.events > 0) {
           yield* Effect.logWarning(`The log is closed with ${queue.events} events unwritten: the database is away`)
         }
-        yield* Fiber.interrupt(writer)
+        schedule.stop()
+        yield* writer.interrupt
       })
     )
 

@@ -1,6 +1,6 @@
 /**
- * Parks the log's writer until its next batch is due. A batch may be of one event, so this is plain code: a change costs
- * a comparison, and a wait costs one timer instead of a race of fibers. When a batch is due is decided by `dueAt`.
+ * Starts the log's writes when they are due, one at a time. A batch may be of one event, so this is plain code: a change
+ * costs a comparison, and a wait costs one timer instead of a race of fibers. When a batch is due is decided by `dueAt`.
  */
 import { Duration, Effect } from "effect"
 import type { Clock, Fiber } from "effect"
@@ -11,6 +11,8 @@ export interface ScheduleInputs {
   /** Whether a caller waits for room while no batch will give it out. */
   readonly roomWanted: () => boolean
   readonly releaseRoom: () => void
+  /** Writes the next batch. To be followed by `written`, before or after it returns. */
+  readonly write: () => void
 }
 
 const nanosInMilli = 1_000_000n
@@ -22,7 +24,9 @@ export class WriteSchedule {
   readonly #clock: Clock.Clock
   readonly #runFork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
   readonly #inputs: ScheduleInputs
-  #resume: (() => void) | null = null
+  #state: "stopped" | "waiting" | "writing" = "stopped"
+  /** A write that ends before it has returned to the loop that started it is followed up by that loop. */
+  #looping = false
   /** The earliest time at which a timer fires; a timer that is overtaken by an earlier one changes nothing. */
   #timerAt: bigint | null = null
   #roomTimer = false
@@ -37,31 +41,41 @@ export class WriteSchedule {
     this.#inputs = inputs
   }
 
-  /** Returns when a batch is due. For one fiber, the writer. */
-  readonly untilDue: Effect.Effect<void> = Effect.callback((resume) => {
-    this.#resume = () => resume(Effect.void)
+  start(): void {
+    this.#state = "waiting"
     this.#look(0n)
-    return Effect.sync(() => {
-      this.#resume = null
-    })
-  })
+  }
+
+  /** No write starts any more; one that is under way goes on. */
+  stop(): void {
+    this.#state = "stopped"
+  }
 
   /** What `dueAt` depends on has changed. */
   changed(): void {
-    if (this.#resume !== null) this.#look(0n)
+    this.#look(0n)
+  }
+
+  /** The write that was started last is over. */
+  written(): void {
+    if (this.#state !== "writing") return
+    this.#state = "waiting"
+    if (!this.#looping) this.#look(0n)
   }
 
   /** `slack`: timers count whole milliseconds, so one may fire a part of a millisecond too early. */
   #look(slack: bigint): void {
-    if (this.#resume === null) return
-    if (this.#inputs.roomWanted()) this.#giveRoomLater()
-    const now = this.#clock.monotonicTimeNanosUnsafe()
-    const at = this.#inputs.dueAt(now)
-    if (at === null) return
-    if (at > now + slack) return this.#wakeAt(at, now)
-    const resume = this.#resume
-    this.#resume = null
-    resume()
+    while (this.#state === "waiting") {
+      if (this.#inputs.roomWanted()) this.#giveRoomLater()
+      const now = this.#clock.monotonicTimeNanosUnsafe()
+      const at = this.#inputs.dueAt(now)
+      if (at === null) return
+      if (at > now + slack) return this.#wakeAt(at, now)
+      this.#state = "writing"
+      this.#looping = true
+      this.#inputs.write()
+      this.#looping = false
+    }
   }
 
   #wakeAt(at: bigint, now: bigint): void {

@@ -6,15 +6,16 @@
  * After any failure the connection is closed and another one is opened. One that was kept may have died unnoticed since
  * the batch before, so a batch that finds it dead is tried once more at once; an append may be repeated.
  *
- * The longest wait is watched by one timer for all batches instead of one for each.
+ * The longest wait on a kept connection is watched by one timer for all batches instead of one for each: what is not
+ * answered in time is ended by closing its connection.
  */
-import { Clock, Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
+import { Clock, Duration, Effect, Exit, Option, Scope } from "effect"
 import { PgConnection } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
 import type { SqlError } from "effect/sql"
 import type { AppendStatement } from "./appendStatement.ts"
 import { ListenConfig } from "./DatabaseSignals.ts"
-import { answerMax, isConnectionLost, overdue } from "./sqlErrors.ts"
+import { answerMax, isConnectionLost, overdue, withinAnswerMax } from "./sqlErrors.ts"
 
 /** How often the running statement is looked at: it is ended later than `answerMax` by at most this. */
 const watchInterval = Duration.seconds(1)
@@ -29,6 +30,13 @@ interface Kept {
   readonly scope: Scope.Closeable
 }
 
+/** A statement that has no answer yet. */
+interface Running {
+  readonly since: bigint
+  /** It has waited too long, so its connection was closed. */
+  overdue: boolean
+}
+
 /** One statement at a time. */
 export const makeWriterConnection: Effect.Effect<
   Execute,
@@ -36,21 +44,21 @@ export const makeWriterConnection: Effect.Effect<
   SqlClient.SqlClient | Scope.Scope
 > = Effect.gen(function*() {
   const config = yield* Effect.serviceOption(ListenConfig)
-  return yield* watch(
-    Option.isSome(config) ? yield* keepConnection(config.value) : borrowConnection(yield* SqlClient.SqlClient)
-  )
+  return Option.isSome(config) ? yield* keepConnection(config.value) : borrowConnection(yield* SqlClient.SqlClient)
 })
 
 const borrowConnection = (client: SqlClient.SqlClient): Execute => ({ parameters, sql }) =>
-  Effect.scoped(Effect.flatMap(
+  withinAnswerMax(Effect.scoped(Effect.flatMap(
     client.reserve,
     (connection) => connection.execute(sql, parameters, undefined) as Effect.Effect<Rows, SqlError.SqlError>
-  ))
+  )))
 
 const keepConnection = Effect.fnUntraced(function*(
   config: PgConnection.Config
 ): Effect.fn.Return<Execute, never, Scope.Scope> {
+  const clock = yield* Clock.Clock
   let kept: Kept | null = null
+  let running: Running | null = null
   const giveUp = Effect.suspend(() => {
     const scope = kept?.scope
     kept = null
@@ -65,36 +73,37 @@ const keepConnection = Effect.fnUntraced(function*(
     kept = { connection, scope }
     return connection
   })
-  const runOnce = (connection: PgConnection.PgConnection, { parameters, sql }: AppendStatement) =>
-    Effect.onError(Effect.map(connection.query(sql, parameters), ({ rows }) => rows), () => giveUp)
-  return (statement) => {
-    const openAndRun = Effect.flatMap(open, (connection) => runOnce(connection, statement))
-    return kept === null
-      ? openAndRun
-      : Effect.catchIf(runOnce(kept.connection, statement), isConnectionLost, () => openAndRun)
-  }
-})
 
-/** Ends a statement that is not answered within `answerMax`, as `withinAnswerMax` does. */
-const watch = Effect.fnUntraced(function*(execute: Execute): Effect.fn.Return<Execute, never, Scope.Scope> {
-  const clock = yield* Clock.Clock
-  const runFork = Effect.runForkWith(yield* Effect.context<never>())
-  let running: { readonly since: bigint; readonly end: () => void } | null = null
-  const look = Effect.sync(() => {
-    if (running !== null && clock.monotonicTimeNanosUnsafe() - running.since >= answerMaxNanos) running.end()
+  const runOn = ({ connection }: Pick<Kept, "connection">, { parameters, sql }: AppendStatement) =>
+    Effect.onExitPrimitive(connection.query(sql, parameters), (exit) => {
+      if (exit._tag === "Failure") return giveUp
+      running = null
+      return undefined
+    })
+  const openAndRun = (statement: AppendStatement) =>
+    Effect.flatMap(open, (connection) => runOn({ connection }, statement))
+
+  const look = Effect.suspend(() => {
+    if (running === null || clock.monotonicTimeNanosUnsafe() - running.since < answerMaxNanos) return Effect.void
+    running.overdue = true
+    return giveUp
   })
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(watchInterval), look)))
+
   return (statement) =>
-    Effect.callback<Rows, SqlError.SqlError>((resume) => {
-      const fiber = runFork(execute(statement))
-      running = {
-        since: clock.monotonicTimeNanosUnsafe(),
-        end: () => resume(Effect.andThen(Fiber.interrupt(fiber), Effect.fail(overdue)))
-      }
-      fiber.addObserver((exit) => {
+    Effect.suspend(() => {
+      const call: Running = { since: clock.monotonicTimeNanosUnsafe(), overdue: false }
+      running = call
+      const failed = (error: SqlError.SqlError) => {
         running = null
-        resume(exit)
-      })
-      return Fiber.interrupt(fiber)
-    })
+        return Effect.fail(call.overdue ? overdue : error)
+      }
+      const anew = Effect.catch(openAndRun(statement), failed)
+      return kept === null
+        ? anew
+        : Effect.catch(
+          runOn(kept, statement),
+          (error) => isConnectionLost(error) && !call.overdue ? anew : failed(error)
+        )
+    }).pipe(Effect.map(({ rows }) => rows))
 })
