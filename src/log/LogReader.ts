@@ -54,7 +54,7 @@ const fillPauseMaxMillis = 250
 
 const clamp = (limit: number): number => Math.min(Math.max(limit, 1), readLimitMax)
 
-export type LogReader = Pick<EventLog["Service"], "read" | "locate" | "follow" | "latest" | "bounds">
+export type LogReader = Pick<EventLog["Service"], "read" | "locate" | "follow" | "followEach" | "latest" | "bounds">
 
 export const makeReader = Effect.fnUntraced(function*(
   store: LogStore["Service"],
@@ -150,40 +150,54 @@ export const makeReader = Effect.fnUntraced(function*(
       )
     })
 
+  /** The next page of a reader that stays, once there is one. For one run of one reader. */
+  const makeFollower = (
+    { budget, generation: begun, ...options }: Parameters<LogReader["follow"]>[0]
+  ): ReturnType<LogReader["read"]> => {
+    let { after, mark } = options
+    let saidAt: bigint | null = null
+    let known = begun ?? null
+    const next: ReturnType<LogReader["read"]> = Effect.suspend(() => {
+      const since = saidAt ??= clock.monotonicTimeNanosUnsafe()
+      const generation = known ??= tail.now.generation
+      const reset = tail.findReset(generation)
+      if (reset !== null) return Effect.fail(reset)
+      const asked = { ...options, after, mark, limit: followPage }
+      return Effect.flatMap(budget === undefined ? readCutTo(asked, true) : readCut(asked, budget), (page) => {
+        after = page.through
+        mark = null
+        const now = clock.monotonicTimeNanosUnsafe()
+        const deadline = since + heartbeatNanos
+        if (page.events.length > 0 || now >= deadline) {
+          saidAt = now
+          return Effect.succeed(page)
+        }
+        return Effect.andThen(tail.awaitAfter(after, generation, () => deadlines.passed(deadline)), next)
+      })
+    })
+    return next
+  }
+
   const follow: LogReader["follow"] = (options) =>
     Stream.suspend(() => {
       tail.follows(1)
-      return Stream.ensuring(pages(options), Effect.sync(() => tail.follows(-1)))
+      return Stream.ensuring(Stream.fromEffectRepeat(makeFollower(options)), Effect.sync(() => tail.follows(-1)))
     })
 
-  const pages: LogReader["follow"] = ({ budget, generation: begun, ...options }) =>
-    Stream.unfold(
-      { after: options.after, mark: options.mark, saidAt: null as bigint | null, generation: begun ?? null },
-      Effect.fnUntraced(function*(state) {
-        let { after, mark } = state
-        const saidAt = state.saidAt ?? clock.monotonicTimeNanosUnsafe()
-        const generation = state.generation ?? tail.now.generation
-        while (true) {
-          const reset = tail.findReset(generation)
-          if (reset !== null) return yield* reset
-          const asked = { ...options, after, mark, limit: followPage }
-          const page = yield* (budget === undefined ? readCutTo(asked, true) : readCut(asked, budget))
-          after = page.through
-          mark = null
-          const now = clock.monotonicTimeNanosUnsafe()
-          if (page.events.length > 0 || now >= saidAt + heartbeatNanos) {
-            return [page, { after, mark, saidAt: now, generation }] as const
-          }
-          const deadline = saidAt + heartbeatNanos
-          yield* tail.awaitAfter(after, generation, () => deadlines.passed(deadline))
-        }
-      })
-    )
+  const followEach: LogReader["followEach"] = (options, take) =>
+    Effect.suspend(() => {
+      tail.follows(1)
+      return Effect.ensuring(
+        Effect.forever(Effect.flatMap(makeFollower(options), take), { disableYield: true }),
+        Effect.sync(() => tail.follows(-1))
+      )
+    })
 
   return {
     read,
     locate,
     follow,
+    followEach,
     bounds,
     latest: (options) => store.latest({ ...options, limit: clamp(options.limit) })
   }

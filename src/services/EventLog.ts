@@ -177,6 +177,15 @@ export class EventLog extends Context.Service<EventLog, {
     StorageUnavailable | EventsExpired | LogReset
   >
 
+  /**
+   * As `follow`, for a reader that wakes up for each commit: gives one page after the other to `take`, and costs less per
+   * page than a stream. Ends only with an error.
+   */
+  readonly followEach: <E>(
+    options: EventFilter & ReadFrom & { readonly generation?: number | undefined },
+    take: (page: EventPage) => Effect.Effect<void, E>
+  ) => Effect.Effect<never, E | StorageUnavailable | EventsExpired | LogReset>
+
   /** The newest events that match, newest first, at most `limit` (1-1000). For explanations, not for readers. */
   readonly latest: (
     options: EventFilter & {

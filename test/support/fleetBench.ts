@@ -212,6 +212,7 @@ export const layerOn = (
         read: () => unused,
         locate: () => unused,
         follow: () => Stream.die("the fleet bench has no such operation"),
+        followEach: () => Effect.never,
         latest: () => unused,
         bounds: unused,
         claimCursor: () => unused,

@@ -9,7 +9,7 @@
  * reads its cursor from the database again. Shutdown waits within a bound for the confirms of what is in flight and for
  * the cursor; what misses the bound is published again by the next reader.
  */
-import { Clock, Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope, Stream } from "effect"
+import { Clock, Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope } from "effect"
 import { LogReset } from "../../domain/MessageErrors.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import type { CursorClaim, CursorLost } from "../../services/EventLog.ts"
@@ -257,25 +257,22 @@ const attempt = Effect.fnUntraced(function*(
       (cause) => Deferred.failCause(failed, cause)
     )
 
+  const sendNow = (batch: PublishBatch): Effect.Effect<void> => {
+    flight.sent(batch)
+    // Started at once, so that batches reach the sink in order.
+    return Effect.asVoid(Effect.forkIn(publish(batch), scope, { startImmediately: true }))
+  }
   const send = (batch: PublishBatch) =>
-    Effect.andThen(
-      roomForOne,
-      Effect.suspend(() => {
-        flight.sent(batch)
-        // Started at once, so that batches reach the sink in order.
-        return Effect.forkIn(publish(batch), scope, { startImmediately: true })
-      })
-    )
+    ready() ? sendNow(batch) : Effect.andThen(roomForOne, Effect.suspend(() => sendNow(batch)))
 
   // The log may have gone back while the sink was away and nothing was read, and have grown again.
   const { confirmed: after, confirmedId: mark, generation } = progress
-  const read = log.follow({ after, mark, generation }).pipe(
-    Stream.runForEach((page) => {
-      const said = progress.read(page.through)
-      const batches = splitIntoBatches(page.events, batchMax)
-      const sent = batches.length === 1 ? send(batches[0]!) : Effect.forEach(batches, send, { discard: true })
-      return said === Effect.void ? sent : Effect.andThen(said, sent)
-    }),
+  const read = log.followEach({ after, mark, generation }, (page) => {
+    const said = progress.read(page.through)
+    const batches = splitIntoBatches(page.events, batchMax)
+    const sent = batches.length === 1 ? send(batches[0]!) : Effect.forEach(batches, send, { discard: true })
+    return said === Effect.void ? sent : Effect.andThen(said, sent)
+  }).pipe(
     // What is in flight may yet be confirmed, whatever became of the log.
     Effect.catch((error) => Effect.andThen(flight.until(() => flight.empty), Effect.fail(error)))
   )

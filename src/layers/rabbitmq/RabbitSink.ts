@@ -67,23 +67,30 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
 
   const now = clock.currentTimeNanosUnsafe.bind(clock)
 
-  const publish = Effect.fnUntraced(function*(events: ReadonlyArray<LoggedEvent>, number: number) {
-    const attempt = current?.number === number ? current : yield* begin(number)
-    const from = traces === null ? 0n : now()
-    yield* Effect.callback<void, ConfirmFailure>((resume) => {
-      const batch = attempt.channel.send(
-        events,
-        traces,
-        (failure) => resume(failure === null ? Effect.void : Effect.fail(failure))
-      )
+  const send = (attempt: Attempt, events: ReadonlyArray<LoggedEvent>): Effect.Effect<void, SinkUnavailable> =>
+    Effect.callback<void, SinkUnavailable>((resume) => {
+      const from = traces === null ? 0n : now()
+      const batch = attempt.channel.send(events, traces, (failure) => {
+        if (failure !== null) return resume(Effect.fail(unavailable(failure)))
+        if (traces !== null) trace(traces, events, from)
+        resume(Effect.void)
+      })
       sent.changed()
       // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.
       return Effect.sync(() => attempt.channel.abandon(batch))
-    }).pipe(Effect.mapError(unavailable))
-    if (traces === null) return
+    })
+
+  const trace = (traces: EventTraces, events: ReadonlyArray<LoggedEvent>, from: bigint): void => {
     const to = now()
     for (const event of events) if (traces.sampled(event.id)) traces.published(event, sinkName, { from, to })
-  })
+  }
+
+  const publish: EventSink["publish"] = (events, number) =>
+    Effect.suspend(() =>
+      current?.number === number
+        ? send(current, events)
+        : Effect.flatMap(begin(number), (attempt) => send(attempt, events))
+    )
 
   /** A blocked broker does not answer either; that is reported as what it is. */
   const watch = Effect.gen(function*() {

@@ -453,6 +453,17 @@ const makeLog = (count: number) => {
       for (let added = 0; added < more; added++) events.push(makeEvent(events.length + 1, body))
       wake()
     })
+  const follow: EventLog["Service"]["follow"] = ({ after: start }) =>
+    Stream.unfold(
+      start,
+      Effect.fnUntraced(function*(after) {
+        yield* until(() => events.length > after)
+        if (state.away || state.failingReads.has(reads++)) return yield* StorageUnavailable.of("read")
+        if (after < state.oldest - 1) return yield* EventsExpired.of(after, state.oldest)
+        const page = events.slice(after, after + 500)
+        return [{ events: page, through: after + page.length, throughId: null }, after + page.length] as const
+      })
+    )
   const service = EventLog.of({
     append: () => Effect.die("not used"),
     push: () => true,
@@ -474,17 +485,8 @@ const makeLog = (count: number) => {
         ? Effect.fail(StorageUnavailable.of("read"))
         : Effect.succeed({ head: events.length, headId: null, oldest: state.oldest, logId: "test" })
     ),
-    follow: ({ after: start }) =>
-      Stream.unfold(
-        start,
-        Effect.fnUntraced(function*(after) {
-          yield* until(() => events.length > after)
-          if (state.away || state.failingReads.has(reads++)) return yield* StorageUnavailable.of("read")
-          if (after < state.oldest - 1) return yield* EventsExpired.of(after, state.oldest)
-          const page = events.slice(after, after + 500)
-          return [{ events: page, through: after + page.length, throughId: null }, after + page.length] as const
-        })
-      ),
+    follow,
+    followEach: (options, take) => Effect.andThen(Stream.runForEach(follow(options), take), Effect.never),
     claimCursor: (sink) =>
       Effect.suspend(() =>
         state.away

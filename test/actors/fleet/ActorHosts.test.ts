@@ -23,6 +23,7 @@ const log = EventLog.of({
   read: () => unused,
   locate: () => unused,
   follow: () => Stream.never,
+  followEach: () => Effect.never,
   latest: () => unused,
   bounds: unused,
   claimCursor: () => unused,
