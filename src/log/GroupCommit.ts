@@ -18,7 +18,6 @@ import { makeCursorClaims } from "./CursorClaims.ts"
 import { CursorMoves } from "./CursorMoves.ts"
 import { prepare, prepareEffects } from "./PreparedDraft.ts"
 import { makeEventId } from "../services/EventIdentity.ts"
-import { Condition } from "../services/Condition.ts"
 import { EventTraces } from "../services/EventTraces.ts"
 import { EventLog, Fenced, groupBytesMax, groupEventsMax, GroupTooLarge } from "../services/EventLog.ts"
 import type { Appended, Fence } from "../services/EventLog.ts"
@@ -67,9 +66,6 @@ const defectPause = Duration.seconds(1)
 /** Events stay in memory for so long, and at most twice as long; the newest ones for ever. */
 const tailInterval = Duration.seconds(5)
 
-/** How often the gauges move while a batch waits: more often than they are scraped. */
-const gaugeInterval = Duration.seconds(1)
-
 const cursorIdleNanos = Duration.toNanosUnsafe(cursorIdle)
 const cursorIntervalNanos = Duration.toNanosUnsafe(cursorInterval)
 const patienceNanos = Duration.toNanosUnsafe(patience)
@@ -105,8 +101,6 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     }
     /** Whether anything waits that is not patient. */
     let urgent = false
-    /** What the gauges wait on: changes of the queue. */
-    const work = new Condition()
     const schedule = new WriteSchedule(clock, Effect.runForkWith(context), {
       dueAt: (now) => findDue(now),
       roomWanted: () => queue.length === 0 && queue.roomWanted,
@@ -117,10 +111,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       if (!patient) urgent = true
       queue.push(entry)
     }
-    const nudge = () => {
-      work.changed()
-      schedule.changed()
-    }
+    const nudge = () => schedule.changed()
     /** Called back from the writer, which a caller's mistake must not disturb. */
     const contained = (resume: () => void) => () => {
       try {
@@ -249,8 +240,6 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       return idleSince + cursorIdleNanos > now + wait ? idleSince + cursorIdleNanos : now + wait
     }
 
-    const showGauges = () => record.gauges(health.view, tail.head)
-
     const writeBatch = (): void => {
       const batch = queue.take(batchEventsMax, batchBytesMax)
       urgent = queue.length > 0
@@ -274,7 +263,6 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         if (again.length === 0) { for (const barrier of barriers) complete(barrier, null) }
         queue.admitWaiting()
         queue.releaseRoom()
-        showGauges()
       } catch (defect) {
         // Not of the batch, which is settled by now: the next one finds the rest.
         Effect.runForkWith(context)(rescue(defect)).addObserver(() => schedule.written())
@@ -285,15 +273,10 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tailInterval), Effect.sync(() => tail.age()))))
 
-    // While a batch waits for the store nothing else would show how much waits, and for how long.
-    yield* Effect.forkScoped(
-      work.waitUntil(() => queue.events > 0).pipe(
-        Effect.andThen(Effect.sleep(gaugeInterval)),
-        Effect.andThen(Effect.sync(showGauges)),
-        Effect.forever
-      )
+    yield* Effect.acquireRelease(
+      Effect.sync(() => record.observe(() => health.view, () => tail.head)),
+      (stop) => Effect.sync(stop)
     )
-
     // Not before other fibers had their turn: what is given while the process starts goes together.
     yield* Effect.forkScoped(Effect.sync(() => schedule.start()))
     yield* Effect.addFinalizer(() =>

@@ -1,4 +1,4 @@
-/** The log's metrics: counters once per batch and never once per event, gauges at intervals. */
+/** The log's metrics: counters once per batch and never once per event, gauges when they are read. */
 import { Metric } from "effect"
 import type { Context } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
@@ -16,7 +16,8 @@ export interface LogRecorder {
   ) => void
   readonly retry: () => void
   readonly reset: () => void
-  readonly gauges: (view: LogView, head: number) => void
+  /** The gauges show what these give at the moment, until the returned function is called. */
+  readonly observe: (view: () => LogView, head: () => number) => () => void
 }
 
 /** A gateway's own events share one label: their names are not ours to bound. */
@@ -74,12 +75,22 @@ export const makeRecorder = (context: Context.Context<never>): LogRecorder => {
     },
     retry: () => Metrics.appendRetries.updateUnsafe(1, context),
     reset: () => Metrics.logResets.updateUnsafe(1, context),
-    gauges: ({ failing, waiting }, head) => {
-      Metrics.logQueueEvents.updateUnsafe(waiting.events, context)
-      Metrics.logQueueBytes.updateUnsafe(waiting.bytes, context)
-      Metrics.logOldestWaiting.updateUnsafe(waiting.oldestMillis / 1000, context)
-      Metrics.logWritesFailing.updateUnsafe((failing?.forMillis ?? 0) / 1000, context)
-      Metrics.logHead.updateUnsafe(head, context)
+    observe: (view, head) => {
+      const registrations = [
+        observeGauge(Metrics.logQueueEvents, () => view().waiting.events, context),
+        observeGauge(Metrics.logQueueBytes, () => view().waiting.bytes, context),
+        observeGauge(Metrics.logOldestWaiting, () => view().waiting.oldestMillis / 1000, context),
+        observeGauge(Metrics.logWritesFailing, () => (view().failing?.forMillis ?? 0) / 1000, context),
+        observeGauge(Metrics.logHead, head, context)
+      ]
+      return () => registrations.forEach((registration) => registration.remove())
     }
   }
 }
+
+const observeGauge = (
+  gauge: Metric.Gauge<number>,
+  read: () => number,
+  context: Context.Context<never>
+): Metric.Registration =>
+  Metric.registerUnsafe(gauge, context, { get: () => ({ value: read() }), update: () => {}, modify: () => {} })

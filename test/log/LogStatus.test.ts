@@ -70,7 +70,7 @@ it.effect("a defect of the writer that comes every time makes the process unread
     yield* Fiber.join(append)
   }))
 
-it.effect("the gauges move while a batch waits, and fall to nothing once it is written", () =>
+it.effect("the gauges show what waits at the moment they are read, and fall to nothing once it is written", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     control.failure = Effect.fail(StorageUnavailable.of("append to the log"))
@@ -80,6 +80,8 @@ it.effect("the gauges move while a batch waits, and fall to nothing once it is w
     yield* TestClock.adjust("2 seconds")
     assert.strictEqual(yield* readGauge(Metrics.logQueueEvents), 5)
     assert.isAbove(yield* readGauge(Metrics.logQueueBytes), 5 * 512)
+    log.push(say())
+    assert.strictEqual(yield* readGauge(Metrics.logQueueEvents), 6)
     assert.isAtLeast(yield* readGauge(Metrics.logOldestWaiting), 4)
     assert.isAtLeast(yield* readGauge(Metrics.logWritesFailing), 4)
     control.failure = null
