@@ -101,3 +101,29 @@ it.effect("a waiting reader asks every five seconds for commits that were not si
     yield* TestClock.adjust("1 second")
     assert.deepStrictEqual(got, [1, 2], "and from then on within a second")
   }))
+
+it.effect("a reader without a stream is given each event once and in order, waits for the next, and ends with its own error", () =>
+  Effect.gen(function*() {
+    const context = yield* Layer.build(GroupCommit.layer.pipe(
+      Layer.provide(MemoryLogStore.layer),
+      Layer.provide(MemoryDatabase.layer)
+    ))
+    const log = Context.get(context, EventLog)
+    yield* log.append([say("1"), say("2"), say("3")])
+    const seqs: Array<number> = []
+    const reading = yield* Effect.forkChild(
+      log.followEach({ after: 1 }, (page) => {
+        seqs.push(...page.events.map(({ seq }) => seq))
+        return page.through < 6 ? Effect.void : Effect.fail("enough")
+      }),
+      { startImmediately: true }
+    )
+    assert.deepStrictEqual(seqs, [2, 3])
+    for (const text of ["4", "5", "6"]) {
+      const appending = yield* Effect.forkChild(log.append([say(text)]), { startImmediately: true })
+      yield* TestClock.adjust("10 millis")
+      yield* Fiber.join(appending)
+    }
+    assert.strictEqual(yield* Effect.flip(Fiber.join(reading)), "enough")
+    assert.deepStrictEqual(seqs, [2, 3, 4, 5, 6])
+  }))
