@@ -26,8 +26,18 @@ const inFlightMax = 4_000
 /** Unconfirmed messages at the broker: more would only wait there. */
 const publishWindow = 512
 const handshakesMax = 128
+const pingMillis = 10_000
+const pingSlots = 100
 const exchange = "bare.events"
 const queueName = "bare.messages.incoming"
+const deadExchange = "bare.dead"
+const queueArguments = {
+  "x-queue-type": "quorum",
+  "x-delivery-limit": 10,
+  "x-dead-letter-exchange": deadExchange,
+  "x-dead-letter-strategy": "at-least-once",
+  "x-overflow": "reject-publish"
+}
 const authorization = `Basic ${Buffer.from("bench:bench").toString("base64")}`
 
 interface Row {
@@ -38,7 +48,8 @@ interface Row {
   readonly sender: string
   readonly body: string
   readonly occurredAt: string
-  readonly text: string
+  /** What is published: about as long as an event of Columba. */
+  readonly event: string
   readonly at: number
 }
 
@@ -49,6 +60,9 @@ interface Envelope {
     readonly id: string
     readonly chat_id: string
     readonly from: string
+    readonly from_name: string
+    readonly sender_display_name: string
+    readonly is_from_me: boolean
     readonly body: string
     readonly timestamp: string
   }
@@ -94,17 +108,35 @@ let channel: ConfirmChannel
 
 const onMessage = (data: Buffer): void => {
   const at = performance.now()
-  const text = data.toString()
-  const { device_id, payload } = JSON.parse(text) as Envelope
+  const { device_id, payload } = JSON.parse(data.toString()) as Envelope
+  const id = randomUUID()
+  const event = {
+    id,
+    kind: "message.received",
+    deviceId: device_id,
+    occurredAt: payload.timestamp,
+    recordedAt: new Date().toISOString(),
+    via: "live",
+    data: {
+      messageId: `msg_${id}`,
+      waId: payload.id,
+      chat: payload.chat_id,
+      sender: payload.from,
+      fromMe: payload.is_from_me,
+      type: "text",
+      body: payload.body,
+      extra: { from_name: payload.from_name, sender_display_name: payload.sender_display_name }
+    }
+  }
   gathered.push({
-    id: randomUUID(),
+    id,
     device: device_id,
     waId: payload.id,
     chat: payload.chat_id,
     sender: payload.from,
     body: payload.body,
     occurredAt: payload.timestamp,
-    text,
+    event: JSON.stringify(event),
     at
   })
   if (++inFlight > inFlightMax && !paused) {
@@ -148,7 +180,7 @@ const flush = async (): Promise<void> => {
       batch.map((row) => row.body),
       batch.map((row) => row.occurredAt),
       done,
-      batch.map((row) => row.text)
+      batch.map((row) => row.event)
     ]
   })
   lastWrite = performance.now()
@@ -166,7 +198,7 @@ const publishNext = (): void => {
   while (unconfirmed < publishWindow && publishedUpTo < toPublish.length) {
     const row = toPublish[publishedUpTo++]!
     unconfirmed++
-    channel.publish(exchange, `message.received.${row.device}`, Buffer.from(row.text), {
+    channel.publish(exchange, `message.received.${row.device}`, Buffer.from(row.event), {
       persistent: true,
       mandatory: true,
       messageId: row.id,
@@ -202,6 +234,15 @@ const onConfirm = (row: Row): void => {
   }
 }
 
+/** Each socket is pinged once per turn of the wheel, as those of Columba are; here no answer is missed. */
+const startPings = (): void => {
+  let slot = 0
+  setInterval(() => {
+    for (let index = slot; index < sockets.length; index += pingSlots) sockets[index]!.ping()
+    slot = (slot + 1) % pingSlots
+  }, pingMillis / pingSlots)
+}
+
 const openSocket = (gatewayPort: number, index: number): Promise<void> => {
   const upstreamId = makeUpstreamId(index)
   const socket = new WebSocket(`ws://127.0.0.1:${gatewayPort}/ws?device_id=${upstreamId}`, {
@@ -221,12 +262,14 @@ const handlers: PipelineHandlers = {
     const connection = await connectBroker(options.brokerUrl)
     channel = await connection.createConfirmChannel()
     await channel.assertExchange(exchange, "topic", { durable: true })
-    await channel.assertQueue(queueName, { durable: true, arguments: { "x-queue-type": "quorum" } })
+    await channel.assertExchange(deadExchange, "fanout", { durable: true })
+    await channel.assertQueue(queueName, { durable: true, arguments: queueArguments })
     await channel.bindQueue(queueName, exchange, "message.received.#")
     for (let index = 0; index < options.count; index += handshakesMax) {
       const group = Math.min(handshakesMax, options.count - index)
       await Promise.all(Array.from({ length: group }, (_, at) => openSocket(options.gatewayPort, index + at)))
     }
+    startPings()
   },
   awaitPublished: (count) =>
     new Promise((resolve) => {
