@@ -67,7 +67,7 @@ const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const append = Effect.fnUntraced(function*(count: number) {
     const drafts = Array.from({ length: count }, () => prepare(makeDraft(next++), () => makeEventId(Date.now())))
     const groups = drafts.map((draft) => ({ drafts: [draft], fence: null, effects: [] }))
-    const statement = appendStatement({ groups, moves: [], floor: head })
+    const statement = appendStatement({ groups, moves: [], anchor: 0, floor: head })
     yield* connection.execute(statement.sql, statement.parameters, undefined)
     head += count
   })

@@ -29,7 +29,7 @@ export const writeBeside = Effect.fnUntraced(
         const [row] = yield* client.unsafe<{ readonly head: number }>(
           "select coalesce(max(seq), 0)::float8 as head from events"
         )
-        const { parameters, sql } = appendStatement({ groups, moves: [], floor: row!.head })
+        const { parameters, sql } = appendStatement({ groups, moves: [], anchor: 0, floor: row!.head })
         yield* client.unsafe(sql, parameters)
         yield* Effect.sleep(openMillis)
       }))

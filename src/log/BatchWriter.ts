@@ -137,8 +137,13 @@ export const makeBatchWriter = (
   }
 
   /** What the store is asked. */
-  const makeWrite = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) =>
-    store.write({ groups: groupEntries(entries), moves: piggybacked, floor: lowestFloor(entries) })
+  const makeWrite = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>, { anchor }: Knowledge) =>
+    store.write({
+      groups: groupEntries(entries),
+      moves: piggybacked,
+      floor: lowestFloor(entries),
+      anchor: anchor.seq
+    })
 
   type WriteCause = Cause.Cause<StorageUnavailable | BatchRefused | FloorAboveHead>
 
@@ -152,7 +157,7 @@ export const makeBatchWriter = (
   const attempt = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
     const write = Effect.suspend(() => {
       const asked = tail.writeBegins()
-      return Effect.matchCauseEffect(makeWrite(entries, piggybacked), {
+      return Effect.matchCauseEffect(makeWrite(entries, piggybacked, asked), {
         onSuccess: (result): Effect.Effect<Answer> => {
           health.written()
           return Effect.succeed({ asked, result })
@@ -335,7 +340,7 @@ export const makeBatchWriter = (
   const write: BatchWriter["write"] = (entries, piggybacked, done) => {
     if (!tail.known) return writeSlowly(entries, writeAll(entries, piggybacked), done)
     const asked = tail.writeBegins()
-    run(Effect.suspend(() => makeWrite(entries, piggybacked)), (exit) => {
+    run(Effect.suspend(() => makeWrite(entries, piggybacked, asked)), (exit) => {
       if (Exit.isSuccess(exit)) {
         health.written()
         let again: ReadonlyArray<Entry>

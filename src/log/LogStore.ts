@@ -57,6 +57,8 @@ export interface WriteBatch {
    * have been committed above it, so their ids are looked for there alone.
    */
   readonly floor: number
+  /** The newest event that is known by its id; 0 for none. The answer says which event has its number now. */
+  readonly anchor: number
 }
 
 export interface CursorMove {
@@ -85,6 +87,8 @@ export interface WriteResult {
   readonly head: number
   readonly oldest: number
   readonly logId: string
+  /** The event that had the number `anchor` before this batch; null where the log had none, or kept it no longer. */
+  readonly anchorId: EventId | null
   readonly recordedAt: string
   /** Moves that were refused (see `EventLog.moveCursor`), as indexes into the batch's moves. */
   readonly lost: ReadonlyArray<number>

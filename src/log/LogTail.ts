@@ -53,7 +53,7 @@ export interface Knowledge {
 /** What an answer of the store says of the log. */
 export interface Observation extends Omit<LogBounds, "headId"> {
   readonly headId?: EventId | null
-  /** The event that has the anchor's number; null where that is not known. */
+  /** The event that has the anchor's number; null where the log has none, or keeps it no longer. */
   readonly anchorId?: EventId | null
 }
 
@@ -127,7 +127,8 @@ export class LogTail {
 
   /**
    * Compares an answer with what was known when the store was asked. `lowest` is the least head that the answer can
-   * prove: the observed one, or for a write the one before it. `stale`: another answer has led to a reset meanwhile,
+   * prove: the observed one, or for a write the one before it. Numbers alone do not tell: another process may have given
+   * those that an older log lacked to other events meanwhile. `stale`: another answer has led to a reset meanwhile,
    * so it is unknown of which log this one is.
    */
   observe(asked: Knowledge, seen: Observation, lowest = seen.head): "same" | "reset" | "stale" {
@@ -138,12 +139,15 @@ export class LogTail {
       this.#begin({ ...seen, head: seen.oldest - 1, headId: null }, { from: asked.head, to: lowest, another })
       return "reset"
     }
-    const anchorId = seen.anchorId ?? (seen.head === asked.anchor.seq ? seen.headId : undefined)
-    const replaced = (anchorId ?? asked.anchor.id) !== asked.anchor.id
+    const { anchor } = asked
+    const anchorId = seen.anchorId !== undefined || seen.head !== anchor.seq ? seen.anchorId : seen.headId
+    // An event that is not there any more was deleted for its age, or else the log ended before it for a moment.
+    const kept = anchor.id !== null && anchor.seq >= seen.oldest
+    const replaced = anchorId !== undefined && kept && anchorId !== anchor.id
     if (lowest >= asked.head && !replaced) {
       if (anchorId !== undefined) this.#proven = true
       // Without an anchor no answer can ever prove anything, and what is read first becomes one.
-      else if (lowest > asked.head && asked.anchor.seq > 0) this.#proven = false
+      else if (lowest > asked.head && anchor.seq > 0) this.#proven = false
       return "same"
     }
     this.#begin({ ...seen, head: lowest, headId: lowest === seen.head ? seen.headId ?? null : null }, {

@@ -29,13 +29,13 @@ export const logStoreConformance = (
         const floor = (yield* store.bounds).head
         const device = freshDevice()
         const drafts = [stateDraft(device, "Inactive"), messageDraft({ device }), stateDraft(device, "LoggedOut")]
-        const batch = { groups: [group(drafts)], moves: [], floor }
+        const batch = { groups: [group(drafts)], moves: [], anchor: 0, floor }
         const first = yield* store.write(batch)
         assert.deepStrictEqual(
           first.written,
           drafts.map((_, index) => ({ _tag: "Committed", seq: floor + 1 + index, fresh: true }))
         )
-        yield* store.write({ groups: [group([stateDraft(device, "Inactive")])], moves: [], floor: floor + 3 })
+        yield* store.write({ groups: [group([stateDraft(device, "Inactive")])], moves: [], anchor: 0, floor: floor + 3 })
         // The first attempt may also be the one that comes second: both look the same to the store.
         const again = yield* store.write(batch)
         assert.deepStrictEqual(
@@ -51,7 +51,7 @@ export const logStoreConformance = (
         const store = yield* LogStore
         const before = yield* store.bounds
         const device = freshDevice()
-        const batch = { groups: [group([stateDraft(device, "Inactive")])], moves: [], floor: before.head + 1 }
+        const batch = { groups: [group([stateDraft(device, "Inactive")])], moves: [], anchor: 0, floor: before.head + 1 }
         const behind = yield* Effect.flip(store.write(batch))
         assert.deepInclude(behind, { _tag: "FloorAboveHead", head: before.head, logId: before.logId })
         assert.deepStrictEqual(yield* store.bounds, before)
@@ -65,7 +65,7 @@ export const logStoreConformance = (
         const device = freshDevice()
         const [one, two] = [freshWaId(), freshWaId()]
         const single = (waId: string, body: string) => group([messageDraft({ device, waId, body })])
-        const batch = { groups: [single(one, "first"), single(two, "other")], moves: [], floor }
+        const batch = { groups: [single(one, "first"), single(two, "other")], moves: [], anchor: 0, floor }
         const written = yield* store.write(batch)
         const numbers = (fresh: boolean) => [1, 2].map((index) => ({ _tag: "Committed", seq: floor + index, fresh }))
         assert.deepStrictEqual([written.written, written.head], [numbers(true), floor + 2])
@@ -73,21 +73,27 @@ export const logStoreConformance = (
         const within = {
           groups: [single("new", "a"), single("new", "a"), single("new", "b")],
           moves: [],
+          anchor: 0,
           floor: floor + 2
         }
         const tags = (result: { readonly written: ReadonlyArray<{ readonly _tag: string }> }) =>
           result.written.map(({ _tag }) => _tag)
         assert.deepStrictEqual(tags(yield* store.write(within)), ["Committed", "Duplicate", "Conflict"])
-        const over = { groups: [single(one, "first"), single(two, "changed")], moves: [], floor: floor + 3 }
+        const over = { groups: [single(one, "first"), single(two, "changed")], moves: [], anchor: 0, floor: floor + 3 }
         assert.deepStrictEqual(tags(yield* store.write(over)), ["Duplicate", "Conflict"])
 
-        const again = yield* store.write(batch)
+        const headId = (yield* store.bounds).headId
+        const again = yield* store.write({ ...batch, anchor: floor + 3 })
         assert.deepStrictEqual([again.written, again.head], [numbers(false), floor + 3])
+        assert.isNotNull(headId)
+        assert.strictEqual(again.anchorId, headId)
+        const unknown = { groups: [single(freshWaId(), "")], moves: [], anchor: floor + 1000, floor: floor + 3 }
+        assert.isNull((yield* store.write(unknown)).anchorId)
         const beyond = yield* Effect.flip(
-          store.write({ ...batch, groups: [single(freshWaId(), "")], floor: floor + 4 })
+          store.write({ ...batch, groups: [single(freshWaId(), "")], floor: floor + 5 })
         )
-        assert.deepInclude(beyond, { _tag: "FloorAboveHead", head: floor + 3 })
-        assert.strictEqual((yield* store.bounds).head, floor + 3)
+        assert.deepInclude(beyond, { _tag: "FloorAboveHead", head: floor + 4 })
+        assert.strictEqual((yield* store.bounds).head, floor + 4)
       }))
 
     it.effect("moves a cursor with a batch of single messages, for its newest claim only", () =>
@@ -99,6 +105,7 @@ export const logStoreConformance = (
           store.write({
             groups: [group([messageDraft({ device: freshDevice() })])],
             moves: [{ sink, epoch, seq, id: null }],
+            anchor: 0,
             floor
           })
         const { head } = yield* store.bounds
@@ -162,6 +169,7 @@ export const logStoreConformance = (
             })
           ],
           moves: [],
+          anchor: 0,
           floor
         }
         const { written } = yield* store.write(batch)

@@ -41,6 +41,11 @@ it.live(
   () => grownAgain(20)
 )
 
+it.live(
+  "a log that others have written back to exactly the known head is recognised by this process's next write",
+  () => grownAgain(5)
+)
+
 it.live("a log that others have written back to exactly the known head is recognised when the head is asked for", () =>
   Effect.gen(function*() {
     const { goBack, other, ours } = yield* makeLogs

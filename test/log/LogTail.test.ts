@@ -120,4 +120,19 @@ describe("the tail of the log and another log in its place", () => {
     tail.recall({ seq: 4, id: one })
     assert.strictEqual(tail.observe(tail.now, another(tail)), "reset")
   })
+
+  it("is noticed by a write that follows the known head, where another process has given the numbers out again", () => {
+    const answer = { ...seen, head: 6 }
+    /** One that knows the event 5, and whose write became number 6. */
+    const write = (anchorId: EventId | null, oldest = 1) => {
+      const tail = new LogTail(() => {})
+      tail.recall({ seq: 5, id: one })
+      tail.advance(5)
+      return tail.observe(tail.now, { ...answer, oldest, anchorId }, 5)
+    }
+    assert.strictEqual(write(one), "same")
+    assert.strictEqual(write(other), "reset")
+    assert.strictEqual(write(null), "reset", "there was none when the write began: it was given out while it waited")
+    assert.strictEqual(write(null, 6), "same", "it was deleted for its age")
+  })
 })

@@ -109,9 +109,9 @@ export class MemoryTables {
   readonly devices = new Map<string, DeviceRow>()
   readonly gaps = new Map<string, Gap>()
   readonly watermarks = new Map<string, WatermarkRow>()
-  /** Until when each process that ran devices was alive. */
   /** Which devices each process has on trial, and with how many in all. */
   readonly trials = new Map<string, Map<DeviceId, number>>()
+  /** Until when each process that ran devices was alive. */
   readonly heartbeats = new Map<string, string>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
@@ -120,9 +120,10 @@ export class MemoryTables {
   readonly subscriptions = new Map<SubscriptionId, MemorySubscription>()
   readonly scheduleKeys: MemoryScheduleKeys = new Map()
 
-  write({ floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
+  write({ anchor, floor, groups, moves }: WriteBatch, now: number): WriteResult | FloorAboveHead {
     const bounds = { oldest: this.oldest, logId: this.logId }
     const before = this.head
+    const anchorId = this.findId(anchor)
     if (before < floor) return FloorAboveHead.of({ ...bounds, head: before })
     this.recordedAt = Math.max(this.recordedAt, now)
     const recordedAt = new Date(this.recordedAt).toISOString()
@@ -151,7 +152,7 @@ export class MemoryTables {
       return group.drafts.map(() => ({ _tag: "Fenced" as const }))
     })
     const lost = moves.flatMap((move, index) => this.#move(move, before) ? [] : [index])
-    return { ...bounds, written, head: this.head, recordedAt, lost, refused, named }
+    return { ...bounds, written, head: this.head, anchorId, recordedAt, lost, refused, named }
   }
 
   #isRepeated({ drafts }: PreparedGroup, floor: number): boolean {

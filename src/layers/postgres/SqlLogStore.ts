@@ -51,6 +51,7 @@ interface AppendRow {
   readonly head: number
   readonly oldest: number
   readonly log_id: string
+  readonly anchor_id: string | null
   readonly recorded_ms: number
   /** Null where every draft is new: the numbers end at the head. */
   readonly outcomes: ReadonlyArray<number> | null
@@ -245,6 +246,7 @@ const toResult = (batch: WriteBatch, row: AppendRow): Effect.Effect<WriteResult,
   const lost = new Set(row.lost)
   return Effect.succeed({
     ...bounds,
+    anchorId: row.anchor_id as EventId | null,
     written: row.outcomes === null
       ? numberNew(batch, row.head)
       : row.outcomes.map((outcome, index) => toWritten(outcome, row.seqs![index]!)),

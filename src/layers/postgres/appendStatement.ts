@@ -149,12 +149,12 @@ const isPlain = ({ groups }: WriteBatch): boolean => {
   return groups.length > 0 && keys.size === keyed
 }
 
-const plainStatement = ({ floor, groups, moves }: WriteBatch, listener: string | null): AppendStatement => {
+const plainStatement = ({ anchor, floor, groups, moves }: WriteBatch, listener: string | null): AppendStatement => {
   const drafts = new Columns(draftArrays.length)
   for (const group of groups) pushDraft(drafts, group.drafts[0]!)
   const columns = new Columns(moveArrays.length)
   for (const move of moves) pushMove(columns, move)
-  const parameters = [PgTypes.float8(floor), PgTypes.text(listener)]
+  const parameters = [PgTypes.float8(floor), PgTypes.text(listener), PgTypes.float8(anchor)]
   addArrays(parameters, drafts.arrays, draftArrays)
   if (moves.length > 0) addArrays(parameters, columns.arrays, moveArrays)
   return { sql: moves.length > 0 ? plainWithMoves : plainAlone, parameters }
@@ -162,7 +162,7 @@ const plainStatement = ({ floor, groups, moves }: WriteBatch, listener: string |
 
 const fullStatement = (writeBatch: WriteBatch, listener: string | null): AppendStatement => {
   const batch = new Batch(writeBatch)
-  const parameters = [PgTypes.float8(writeBatch.floor), PgTypes.text(listener)]
+  const parameters = [PgTypes.float8(writeBatch.floor), PgTypes.text(listener), PgTypes.float8(writeBatch.anchor)]
   const { rare } = batch
   if (rare !== null) parameters.push(PgTypes.text(rare))
   let present = rare === null ? "-" : "r"
@@ -177,18 +177,20 @@ const fullStatement = (writeBatch: WriteBatch, listener: string | null): AppendS
   return { sql, parameters }
 }
 
-const answerColumns = `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused, named, names`
+/** What the append answers, and which event had the anchor's number when the statement began. */
+const answerColumns = `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused, named, names,
+  (select a.id::text from events a where a.seq = $3::float8::bigint) as anchor_id`
 
 const makePlain = (given: number): string =>
   `${answerColumns} from columba_append_plain_v1($1::float8, $2::text, ${
-    [...draftArrays, ...moveArrays].map(([, type], index) => index < given ? `$${index + 3}::${type}` : `'{}'::${type}`)
+    [...draftArrays, ...moveArrays].map(([, type], index) => index < given ? `$${index + 4}::${type}` : `'{}'::${type}`)
       .join(", ")
   })`
 const plainAlone = makePlain(draftArrays.length)
 const plainWithMoves = makePlain(draftArrays.length + moveArrays.length)
 
 const makeStatement = (present: string): string => {
-  let number = 2
+  let number = 3
   const rare = present[0] === "r" ? `$${++number}::text` : "null"
   const arrays = appendArrays.map(([, type], index) =>
     present[index + 1] === "a" ? `$${++number}::${type}` : `'{}'::${type}`

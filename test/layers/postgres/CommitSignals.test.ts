@@ -43,7 +43,7 @@ const append = Effect.fnUntraced(function*(
     fence: null,
     effects: effects === "plain" ? [] : [alive]
   }
-  const statement = appendStatement({ groups: [group], moves: [], floor: yield* readHead(sql) }, listener)
+  const statement = appendStatement({ groups: [group], moves: [], anchor: 0, floor: yield* readHead(sql) }, listener)
   return yield* sql.unsafe(statement.sql, statement.parameters)
 })
 

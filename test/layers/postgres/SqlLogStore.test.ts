@@ -67,7 +67,7 @@ it.live("no reader skips a row that commits late; a reader of a plain sequence d
       (name) => {
         const draft = prepare(messageDraft({ device, body: name }), () => makeEventId(Date.now()))
         const groups = [{ drafts: [draft], fence: null, effects: [] }]
-        const statement = appendStatement({ groups, moves: [], floor: 0 })
+        const statement = appendStatement({ groups, moves: [], anchor: 0, floor: 0 })
         return sql.unsafe(statement.sql, statement.parameters)
       },
       (after) =>

@@ -234,7 +234,7 @@ const readByAppend = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
     fence: null,
     effects: []
   }))
-  const statement = appendStatement({ groups, moves: [], floor: head })
+  const statement = appendStatement({ groups, moves: [], anchor: 0, floor: head })
   return yield* sql.withTransaction(Effect.gen(function*() {
     yield* sql.unsafe(statement.sql, statement.parameters)
     const rows = yield* sql<{ relation: string; probes: number; rows: number }>`
