@@ -35,7 +35,12 @@ export const logStoreConformance = (
           first.written,
           drafts.map((_, index) => ({ _tag: "Committed", seq: floor + 1 + index, fresh: true }))
         )
-        yield* store.write({ groups: [group([stateDraft(device, "Inactive")])], moves: [], anchor: 0, floor: floor + 3 })
+        yield* store.write({
+          groups: [group([stateDraft(device, "Inactive")])],
+          moves: [],
+          anchor: 0,
+          floor: floor + 3
+        })
         // The first attempt may also be the one that comes second: both look the same to the store.
         const again = yield* store.write(batch)
         assert.deepStrictEqual(
@@ -51,7 +56,12 @@ export const logStoreConformance = (
         const store = yield* LogStore
         const before = yield* store.bounds
         const device = freshDevice()
-        const batch = { groups: [group([stateDraft(device, "Inactive")])], moves: [], anchor: 0, floor: before.head + 1 }
+        const batch = {
+          groups: [group([stateDraft(device, "Inactive")])],
+          moves: [],
+          anchor: 0,
+          floor: before.head + 1
+        }
         const behind = yield* Effect.flip(store.write(batch))
         assert.deepInclude(behind, { _tag: "FloorAboveHead", head: before.head, logId: before.logId })
         assert.deepStrictEqual(yield* store.bounds, before)

@@ -50,7 +50,9 @@ it.live("devices that move from one node to another have a socket all the time, 
       const dark = sockets.dark(since)
       const moved = sockets.closed() - closed
       moves.push(
-        `${what}: ${moved} moved, ${both} with two sockets for at most ${Math.round(longest)} ms, ${dark.length} dark` +
+        `${what}: ${moved} moved, ${both.size} with two sockets for at most ${
+          Math.round(longest)
+        } ms, ${dark.length} dark` +
           (dark.length === 0
             ? ""
             : ` for ${Math.round(quantile(dark, 0.5))} (p50) and ${Math.round(dark.at(-1)!)} ms (most)`)

@@ -29,8 +29,10 @@ export interface SocketWitness {
   readonly connected: () => number
   /** Sockets that have closed since the start. */
   readonly closed: () => number
-  /** The longest time for which one device had two sockets, how many devices had, and the most that one had at a time, since then. */
-  readonly overlaps: (since?: number) => { readonly longest: number; readonly devices: number; readonly most: number }
+  /** The longest time for which one device had two sockets, which devices had, and the most that one had at a time, since then. */
+  readonly overlaps: (
+    since?: number
+  ) => { readonly longest: number; readonly devices: ReadonlySet<string>; readonly most: number }
   /** The times for which devices had no socket after they had one, of those that began since then; shortest first. */
   readonly dark: (since: number) => ReadonlyArray<number>
 }
@@ -211,7 +213,7 @@ export const make = Effect.fnUntraced(function*(options: {
           witnessed: witness.events.map(({ id }) => id),
           upstreamOf,
           // Each socket of a device gets its events.
-          sentTwice: sockets.overlaps().devices > 0
+          sentTwice: sockets.overlaps().devices.size > 0
         })
       }
     })
@@ -274,7 +276,7 @@ const watchSockets = (devices: ReadonlyArray<SimulatedDevice>): SocketWitness =>
       const some = doubles.filter(({ from }) => from >= since)
       return {
         longest: Math.max(0, ...some.map(length)),
-        devices: new Set(some.map(({ device }) => device)).size,
+        devices: new Set(some.map(({ device }) => device)),
         most: Math.max(1, ...some.map(({ most }) => most))
       }
     },
