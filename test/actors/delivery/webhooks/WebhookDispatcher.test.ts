@@ -246,7 +246,7 @@ describe("many subscriptions", () => {
       // Those that begin late read what came before they did.
       yield* rig.emit(1)
       yield* subscriber.until(() => subscriber.received.length >= 200)
-      asked = 0
+      ;[reads, asked] = [0, 0]
       const emitted = yield* rig.emit(20, Array.from({ length: 5 }, freshDevice))
       yield* subscriber.until(() => subscriber.received.length >= 200 * (emitted.length + 1))
       assert.lengthOf(subscriber.received, 200 * (emitted.length + 1))
