@@ -271,7 +271,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       schedule.written()
     }
 
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tailInterval), Effect.sync(() => tail.age()))))
+    yield* Effect.forkScoped(Effect.forever(Effect.andThen(tail.surplus, Effect.delay(Effect.sync(() => tail.age()), tailInterval))))
 
     yield* Effect.acquireRelease(
       Effect.sync(() => record.observe(() => health.view, () => tail.head)),

@@ -96,6 +96,7 @@ export class LogTail {
   #generation = 0
   #reset: LogReset | null = null
   readonly #changes = new Condition()
+  readonly #grown = new Condition()
   readonly #onReset: (detail: ResetDetail) => void
 
   constructor(onReset: (detail: ResetDetail) => void) {
@@ -204,6 +205,12 @@ export class LogTail {
       this.#events = this.#events.slice(this.#start)
       this.#start = 0
     }
+    this.#grown.changed()
+  }
+
+  /** Returns once more is in memory than stays there: then `age` is to be called. */
+  get surplus(): Effect.Effect<void> {
+    return this.#grown.waitUntil(() => this.#events.length - this.#start > tailKept)
   }
 
   /**

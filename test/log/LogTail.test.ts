@@ -56,6 +56,16 @@ describe("the tail of the log after a rush", () => {
     return after + 1
   }
 
+  it("says when there is more than stays", () => {
+    const tail = new LogTail(() => {})
+    let said = 0
+    Effect.runFork(Effect.tap(tail.surplus, () => Effect.sync(() => said++)))
+    rush(tail, 1, tailKept)
+    assert.deepStrictEqual([said, tail.waiting], [0, 0], "and counts as no reader")
+    rush(tail, tailKept + 1, tailKept + 1)
+    assert.strictEqual(said, 1)
+  })
+
   it("keeps what came since the look before, and the newest events however old they are", () => {
     const tail = new LogTail(() => {})
     rush(tail, 1, 10_000)
