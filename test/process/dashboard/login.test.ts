@@ -18,18 +18,16 @@ const qr = (text: string, attempt: number): LoginStep => ({
 })
 
 /** As a phone reads it. */
-const readCode = async (page: Page): Promise<string> => {
-  const source = await page.getByRole("img", { name: /QR code/ }).getAttribute("src")
+const readCode = (source: string | null): string => {
   const read = readQrImage(Buffer.from((source ?? "").split(",")[1] ?? "", "base64"))
   return read._tag === "Text" ? read.text : read._tag
 }
 
 const shows = async (page: Page, text: string): Promise<void> => {
-  for (let last = await readCode(page); last !== text; last = await readCode(page)) {
-    await page.waitForFunction(
-      (old) => document.querySelector(".qr")?.getAttribute("src") !== old,
-      await page.getByRole("img", { name: /QR code/ }).getAttribute("src")
-    )
+  while (true) {
+    const source = await page.getByRole("img", { name: /QR code/ }).getAttribute("src")
+    if (readCode(source) === text) return
+    await page.waitForFunction((old) => document.querySelector(".qr")?.getAttribute("src") !== old, source)
   }
 }
 
