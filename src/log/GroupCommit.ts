@@ -271,7 +271,9 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       schedule.written()
     }
 
-    yield* Effect.forkScoped(Effect.forever(Effect.andThen(tail.surplus, Effect.delay(Effect.sync(() => tail.age()), tailInterval))))
+    yield* Effect.forkScoped(
+      Effect.forever(Effect.andThen(tail.surplus, Effect.delay(Effect.sync(() => tail.age()), tailInterval)))
+    )
 
     yield* Effect.acquireRelease(
       Effect.sync(() => record.observe(() => health.view, () => tail.head)),
