@@ -15,6 +15,8 @@ export interface TrackedGap {
   /** Null while it lasts. */
   readonly endedAt: number | null
   readonly detail: string
+  /** Its end is not written down: it goes on if reception is lost again. */
+  readonly lasts?: true
 }
 
 /**
@@ -118,7 +120,8 @@ const heard = (state: GapState, at: number): Tracked => {
     if (isEnded(gap)) return gap
     const ended = { ...gap, endedAt: Math.max(at, gap.openedAt) }
     // The last place of the list is for the gap that goes on: an end that was written down stands.
-    if (index < unclosedMax - 1) orders.push({ _tag: "End", gap: ended })
+    if (index >= unclosedMax - 1) return { ...ended, lasts: true }
+    orders.push({ _tag: "End", gap: ended })
     return ended
   })
   return { state: { reception: "hearing", hearingSince: at, gaps }, orders }
@@ -133,7 +136,7 @@ const blinded = (state: GapState, input: Extract<GapInput, { readonly _tag: "Bli
     case "hearing": {
       const last = state.gaps.at(-1)
       const lost = { reception: "blind", hearingSince: null } as const
-      if (last !== undefined && state.gaps.length >= unclosedMax) {
+      if (last?.lasts === true && state.gaps.length >= unclosedMax) {
         return nothing({ ...lost, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
       }
       const gap: TrackedGap = {
@@ -177,8 +180,17 @@ const missed = (state: GapState, input: Extract<GapInput, { readonly _tag: "Miss
     endedAt: input.to,
     detail: input.detail
   }
-  const lasting = state.gaps.findIndex((known) => !isEnded(known))
-  const at = lasting === -1 ? state.gaps.length : lasting
+  const last = state.gaps.at(-1)
+  if (state.reception === "hearing" && state.gaps.length >= unclosedMax - 1 && last?.lasts !== true) {
+    return { state: { ...state, gaps: [...state.gaps, { ...gap, lasts: true }] }, orders: [{ _tag: "Open", gap }] }
+  }
+  // What is written down as lasting covers all that is missed later.
+  if (last?.lasts === true && last.openedAt <= gap.openedAt) {
+    const endedAt = Math.max(gap.endedAt, last.endedAt ?? gap.endedAt)
+    return nothing({ ...state, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt }] })
+  }
+  const open = state.gaps.findIndex((known) => !isEnded(known) || known.lasts === true)
+  const at = open === -1 ? state.gaps.length : open
   const gaps = [...state.gaps.slice(0, at), gap, ...state.gaps.slice(at)]
   return { state: { ...state, gaps }, orders: [{ _tag: "Open", gap }, { _tag: "End", gap }] }
 }

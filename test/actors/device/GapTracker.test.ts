@@ -298,6 +298,25 @@ describe("the gaps of a device", () => {
     )
   })
 
+  it("goes on in the row of the last place where it is lost again after a hand-over that was not confirmed", () => {
+    const world = new World()
+    const play = (...commands: ReadonlyArray<Command>) => {
+      for (const next of commands) {
+        world.play(next)
+        world.check()
+      }
+    }
+    play({ _tag: "connect" })
+    while (world.state.gaps.length < unclosedMax - 1) {
+      play({ _tag: "notice", cause: "socket-down" }, { _tag: "connect" })
+    }
+    play({ _tag: "pass", lost: false }, { _tag: "connect" }, { _tag: "die" })
+    play({ _tag: "wait", millis: unnoticedMax + 1 }, { _tag: "emit", message: false })
+    play({ _tag: "connect" }, { _tag: "pass", lost: true }, { _tag: "connect" }, { _tag: "wait", millis: settleMax })
+    play({ _tag: "notice", cause: "socket-down" }, { _tag: "emit", message: true })
+    assert.isAtMost(world.state.gaps.length, unclosedMax + 1)
+  })
+
   it("are none where the device moved, and the process before listened until the next one did", () => {
     const world = new World()
     const moved: ReadonlyArray<Command> = [
