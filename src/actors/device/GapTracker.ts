@@ -15,8 +15,6 @@ export interface TrackedGap {
   /** Null while it lasts. */
   readonly endedAt: number | null
   readonly detail: string
-  /** Its end is not written down: it goes on if reception is lost again. */
-  readonly lasts?: true
 }
 
 /**
@@ -120,8 +118,7 @@ const heard = (state: GapState, at: number): Tracked => {
     if (isEnded(gap)) return gap
     const ended = { ...gap, endedAt: Math.max(at, gap.openedAt) }
     // The last place of the list is for the gap that goes on: an end that was written down stands.
-    if (index >= unclosedMax - 1) return { ...ended, lasts: true }
-    orders.push({ _tag: "End", gap: ended })
+    if (index < unclosedMax - 1) orders.push({ _tag: "End", gap: ended })
     return ended
   })
   return { state: { reception: "hearing", hearingSince: at, gaps }, orders }
@@ -136,7 +133,7 @@ const blinded = (state: GapState, input: Extract<GapInput, { readonly _tag: "Bli
     case "hearing": {
       const last = state.gaps.at(-1)
       const lost = { reception: "blind", hearingSince: null } as const
-      if (last?.lasts === true && state.gaps.length >= unclosedMax) {
+      if (last !== undefined && state.gaps.length >= unclosedMax) {
         return nothing({ ...lost, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
       }
       const gap: TrackedGap = {
@@ -180,17 +177,13 @@ const missed = (state: GapState, input: Extract<GapInput, { readonly _tag: "Miss
     endedAt: input.to,
     detail: input.detail
   }
-  const last = state.gaps.at(-1)
-  if (state.reception === "hearing" && state.gaps.length >= unclosedMax - 1 && last?.lasts !== true) {
-    return { state: { ...state, gaps: [...state.gaps, { ...gap, lasts: true }] }, orders: [{ _tag: "Open", gap }] }
+  const lasting = state.gaps.findIndex((known) => !isEnded(known))
+  // As in `heard`: what takes the last place of the list is written down as lasting, and stays last.
+  if (lasting === -1 && state.gaps.length === unclosedMax - 1) {
+    return { state: { ...state, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
   }
-  // What is written down as lasting covers all that is missed later.
-  if (last?.lasts === true && last.openedAt <= gap.openedAt) {
-    const endedAt = Math.max(gap.endedAt, last.endedAt ?? gap.endedAt)
-    return nothing({ ...state, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt }] })
-  }
-  const open = state.gaps.findIndex((known) => !isEnded(known) || known.lasts === true)
-  const at = open === -1 ? state.gaps.length : open
+  const end = state.gaps.length < unclosedMax ? state.gaps.length : state.gaps.length - 1
+  const at = lasting === -1 ? end : lasting
   const gaps = [...state.gaps.slice(0, at), gap, ...state.gaps.slice(at)]
   return { state: { ...state, gaps }, orders: [{ _tag: "Open", gap }, { _tag: "End", gap }] }
 }
@@ -257,7 +250,10 @@ export const restore = (
   }
 ): Tracked => {
   const { gaps, handOver, recordedAt, wasHearing } = recorded
-  if (gaps.some((gap) => !isEnded(gap))) return nothing({ reception: "blind", hearingSince: null, gaps })
+  const lasting = gaps.filter((gap) => !isEnded(gap))
+  if (lasting.length > 0) {
+    return nothing({ reception: "blind", hearingSince: null, gaps: [...gaps.filter(isEnded), ...lasting] })
+  }
   if (!wasHearing && handOver === null) return nothing({ reception: "unheard", hearingSince: null, gaps })
   if (!wasHearing && found.now - recordedAt < handOverMax) {
     return nothing({ reception: "hearing", hearingSince: null, gaps })

@@ -130,8 +130,8 @@ describe("a WebSocket", () => {
       const { heard, peer } = yield* connect()
       peer.connection.pause()
       const pings = Buffer.concat(Array.from({ length: 1000 }, () => serverFrame(ping, Buffer.alloc(125))))
-      const flood = (error?: Error | null) => {
-        if (error == null) peer.connection.write(pings, flood)
+      const flood = (error: Error | null = null) => {
+        if (error === null) peer.connection.write(pings, flood)
       }
       flood()
       assert.strictEqual(yield* heard.until("close"), "close 1006")
