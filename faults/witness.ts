@@ -17,7 +17,7 @@ export interface Moment {
   readonly heardAt: ReadonlyArray<string>
 }
 
-/** Of one device, in order; before the first of them it was heard by nobody. */
+/** Of one device, in order; before the first of them it was heard by no node. */
 export type Timeline = ReadonlyArray<Moment>
 
 export interface Span {
@@ -87,7 +87,7 @@ const stretches = (
   return found
 }
 
-/** In which nobody heard it. */
+/** In which no node heard it. */
 export const dark = (moments: Timeline, span: Span): ReadonlyArray<Span> =>
   stretches(moments, span, (sockets) => sockets === 0)
 

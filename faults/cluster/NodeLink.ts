@@ -90,7 +90,7 @@ export const byPackets = Effect.fnUntraced(function*(
   yield* ip("link", "add", here, "type", "veth", "peer", "name", there, "address", hardware, "netns", name)
   yield* ip("addr", "add", `${ours}/30`, "dev", here)
   yield* ip("link", "set", here, "up")
-  // Else a connection would fail after some seconds, because nobody says who has the address.
+  // Else a connection would fail after some seconds, because no neighbour answers for the address.
   yield* ip("neigh", "add", theirs, "lladdr", hardware, "dev", here, "nud", "permanent")
   yield* inside("addr", "add", `${theirs}/30`, "dev", there)
   yield* inside("link", "set", there, "up")

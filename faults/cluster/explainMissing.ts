@@ -1,4 +1,4 @@
-/** What is known of devices that nobody holds although somebody should: for a person who looks for the reason. */
+/** What is known of devices that no node holds although one should: for a person who looks for the reason. */
 import { Effect } from "effect"
 import { query } from "../../test/support/Ledger.ts"
 import type { Arrangement } from "../Arrangement.ts"

@@ -15,7 +15,7 @@ export interface ClusterFigures {
   readonly repetitions: number
   /** From the fault until every device that it silenced was heard again; of each repetition. */
   readonly back: Quantiles
-  /** For how long each device that the fault silenced was heard by nobody. */
+  /** For how long each device that the fault silenced was heard by no node. */
   readonly dark: Quantiles
   /** The same of each device that moved because a node came, or left in order; 0 where the new socket was first. */
   readonly moved: Quantiles
@@ -32,7 +32,7 @@ export interface ClusterFigures {
   readonly resent: number
 }
 
-/** A node that leaves in order, and one that comes: devices move because somebody wants it. */
+/** A node that leaves in order, and one that comes: devices move as planned. */
 const planned: ReadonlySet<string> = new Set<NodeFault["do"]>(["stop node", "leave and join"])
 
 const sum = (spans: ReadonlyArray<Span>) => spans.reduce((total, span) => total + length(span), 0)

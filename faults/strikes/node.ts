@@ -12,7 +12,7 @@ import type { Fault } from "../Scenario.ts"
 import { wait } from "./shared.ts"
 import type { Strike } from "./shared.ts"
 
-/** A device that nobody has connected for so long does not come back: far above the longest lease of a row. */
+/** A device that no node has connected for so long does not come back: far above the longest lease of a row. */
 const backMax = 60_000
 
 /** The gateway's record has the times themselves. */
@@ -31,7 +31,7 @@ const clusterOf = ({ cluster }: Arrangement): Cluster => {
 
 const chooseNode = ({ nodes, repetitions }: Cluster): Node => nodes[repetitions.length % nodes.length]!
 
-/** Waits until it is so, and explains the devices that nobody holds when that takes too long. */
+/** Waits until it is so, and explains the devices that no node holds when that takes too long. */
 const untilBack = Effect.fnUntraced(function*(
   on: Arrangement,
   what: string,

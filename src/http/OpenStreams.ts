@@ -7,7 +7,7 @@
  * and more only from a pool that all share: a thousand clients that do not read cost no more than the pool, and a
  * client that reads is never held up by them, but for events larger than the small page.
  */
-import { Array as Arr, Clock, Context, Duration, Function, Effect, Fiber, Layer, Stream } from "effect"
+import { Array as Arr, Clock, Context, Duration, Effect, Fiber, Function, Layer, Stream } from "effect"
 import type { Scope } from "effect"
 import { CurrentCaller } from "../contracts/Authorization.ts"
 import { TooManyStreams } from "../contracts/Failures.ts"

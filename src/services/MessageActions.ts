@@ -1,7 +1,7 @@
 /**
  * What is done to messages, and what a chat is told without a message. A reaction, an edit and a revocation change what others
- * see, so they are accepted and sent as messages are. That a message was read and that the account is typing is worth nothing later: the
- * gateway is asked at once, and who asked is told how it went.
+ * see, so they are accepted and sent as messages are. That a message was read and that the account is typing is worth nothing
+ * later: the gateway is asked at once, and the caller is told how it went.
  */
 import { Context, Effect, Layer } from "effect"
 import type { VisibleDevices } from "../contracts/Authorization.ts"

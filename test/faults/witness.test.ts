@@ -22,7 +22,7 @@ const read = (changes: ReadonlyArray<SocketChange>, frozen: ReadonlyArray<readon
   timelines(changes, frozen.map(([from, to]) => ({ at: "one", from, to }))).get("slot-1")!
 
 describe("the witness of the sockets", () => {
-  it("finds the times in which nobody heard a device, those before its first socket and after its last included", () => {
+  it("finds the times in which no node heard a device, those before its first socket and after its last included", () => {
     const timeline = read([opened(1, "one", 100), closed(1, "one", 300), opened(2, "two", 400), closed(2, "two", 900)])
     assert.deepStrictEqual(dark(timeline, all), [{ from: 0, to: 100 }, { from: 300, to: 400 }, { from: 900, to: 1000 }])
     assert.deepStrictEqual(dark(timeline, { from: 350, to: 600 }), [{ from: 350, to: 400 }])

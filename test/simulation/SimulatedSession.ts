@@ -61,7 +61,7 @@ export class SimulatedSession implements Session {
     this.open = false
     this.#onClosed()
     const end = () => this.#tellEnd(failure)
-    // What has arrived is read before its end, and both of them once somebody reads, unless this side gives up first.
+    // What has arrived is read before its end, and both of them once they are read, unless this side gives up first.
     if (this.#paused && failure.code === "socket-closed" && this.#inbox.length < unreadMax) {
       this.#inbox.push(end)
       return

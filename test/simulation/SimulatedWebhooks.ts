@@ -1,5 +1,5 @@
 /**
- * The webhooks of a simulated gateway: where it posts the events of each slot, and how it tries again while nobody takes one. It
+ * The webhooks of a simulated gateway: where it posts the events of each slot, and how it tries again while none is taken. It
  * tries for 30 s, as GOWA does, and gives up then. What may go wrong is on the way: the post is not taken, or its answer is lost.
  */
 import { Redacted } from "effect"

@@ -145,7 +145,7 @@ const handshake = <A>(
         if (!wanted) return
         const opened = open()
         resume(Effect.succeed(opened))
-        // Interrupted in the same step: nobody has it.
+        // Interrupted in the same step: no fiber has it.
         if (!wanted) close(opened)
       }))
     return Effect.sync(() => {

@@ -39,10 +39,6 @@ export class PassedSession implements SessionListener {
     return this.#over && this.#whole
   }
 
-  get finishing(): boolean {
-    return this.#finishing
-  }
-
   onEvent(event: SessionEvent): void {
     switch (event._tag) {
       case "Record":

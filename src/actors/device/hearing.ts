@@ -178,7 +178,7 @@ export const notePosting = ({ reception }: DeviceCell, at: number): void => {
   reception.postedAt = Math.max(reception.postedAt, at)
 }
 
-/** Until now the gateway did not post the device's events to us: somebody had undone it, or it was never told before. */
+/** Until now the gateway did not post the device's events to us: its address was changed there, or it was never told before. */
 export const missPosts = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   const { gaps: { reception: now }, postedAt, unpostedSince } = reception

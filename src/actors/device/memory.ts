@@ -1,6 +1,6 @@
 /**
  * What of an actor's state outlives its process, as it is recorded and as the next actor goes on from it: failures that
- * count against the restart budgets, a quarantine that is not over, and a hand-over that is not settled (`handOver.ts`).
+ * count against the restart budgets, a quarantine that is not over, and a hand-over that is not settled (`Reception.handOver`).
  * Everything else begins anew with a connection.
  */
 import { Duration } from "effect"

@@ -5,7 +5,7 @@
  * between is a gap.
  *
  * Nothing here decides about a device. Everything that is waited for has a bound, so a node that dies meanwhile, or a device
- * that nobody takes, costs a gap and nothing else.
+ * that no other node takes, costs a gap and nothing else.
  */
 import { Cause, Clock, Context, Duration, Effect, Layer, Metric, Option } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -51,7 +51,7 @@ export class HandOvers extends Context.Service<HandOvers, {
   readonly give: (cell: DeviceCell, release: Effect.Effect<void>) => void
   /** The actor is online, and rests on the word of the node before. */
   readonly expect: (cell: DeviceCell) => void
-  /** Ends the sessions of these devices that are still open: nobody is there to take them, or the database is away. */
+  /** Ends the sessions of these devices that are still open: no other node is there to take them, or the database is away. */
   readonly cut: (cells: ReadonlyArray<DeviceCell>) => void
   /**
    * The process stops. Returns when others have all devices that were given; what they have not taken in time is let go. Before
@@ -151,7 +151,7 @@ export class HandOvers extends Context.Service<HandOvers, {
       )
 
       const cutAll = (some: ReadonlyArray<Given>): void => {
-        for (const { passed } of some) if (!passed.over) passed.cut("passed", "nobody takes the device")
+        for (const { passed } of some) if (!passed.over) passed.cut("passed", "no other node takes the device")
       }
 
       yield* Effect.forkScoped(Effect.forever(Effect.andThen(

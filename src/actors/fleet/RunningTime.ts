@@ -16,6 +16,7 @@ const intervalsMax = 16
 /** A moment in the past is asked for by at most so much running: older intervals are of no use. */
 const keepMillis = 60 * 60_000
 
+/** By the monotonic clock. */
 export interface Interval {
   readonly from: number
   readonly to: number

@@ -25,12 +25,6 @@ const reportMax = 1000
 /** The database may be away for a while, and mostly is so for the same reason. */
 const retries = Schedule.min([Schedule.exponential("1 second", 2), Schedule.spaced("15 seconds")])
 
-/** By the monotonic clock. */
-interface Interval {
-  readonly from: number
-  readonly to: number
-}
-
 export const make: Effect.Effect<
   void,
   never,
@@ -41,7 +35,7 @@ export const make: Effect.Effect<
   const refusals = yield* WebhookRefusals
   const clock = yield* Clock.Clock
   const noted = new Condition()
-  let waiting: Interval | null = null
+  let waiting: RunningTime.Interval | null = null
 
   const postsOnly = (name: GatewayName) =>
     useGateway(directory, name, ({ capabilities }) => Effect.succeed(capabilities.liveEvents === "webhook")).pipe(

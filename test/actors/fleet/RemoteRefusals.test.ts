@@ -1,11 +1,11 @@
 /** Webhooks that were turned away by a process without actors: from there to the ledger of gaps. */
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Layer, Ref, Stream } from "effect"
-import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
+import { Effect, Layer } from "effect"
 import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import * as RefusalReport from "../../../src/services/RefusalReport.ts"
 import { WebhookRefusals } from "../../../src/services/WebhookRefusals.ts"
 import type { ReportedRefusal } from "../../../src/services/WebhookRefusals.ts"
+import { makeRefusals } from "../../support/recordedRefusals.ts"
 import { deviceId, pass } from "../../support/fleetBench.ts"
 import { arriving, begin, gapsOf, live, logged, waIdsIn } from "../../support/receptionBench.ts"
 
@@ -20,20 +20,9 @@ describe("the report of webhooks that were turned away", () => {
     }) => Effect.Effect<void>
   ) =>
     Effect.gen(function*() {
-      const reported: Array<ReportedRefusal> = []
-      const away = yield* Ref.make(false)
-      const refusals = WebhookRefusals.of({
-        report: (some) =>
-          Effect.flatMap(Ref.get(away), (isAway) =>
-            isAway
-              ? Effect.fail(StorageUnavailable.of("write them down"))
-              : Effect.sync(() => void reported.push(...some))),
-        list: Effect.succeed([]),
-        remove: () => Effect.void,
-        changes: Stream.never
-      })
+      const { refusals, reported, setAway } = makeRefusals({ away: false })
       const report = yield* Effect.provideService(RefusalReport.make, WebhookRefusals, refusals)
-      yield* test({ report, reported, setAway: (isAway) => Ref.set(away, isAway) })
+      yield* test({ report, reported, setAway })
     }).pipe(Effect.scoped)
 
   it.effect("comes once the last one is some seconds ago, and says when the first was", () =>

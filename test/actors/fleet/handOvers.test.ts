@@ -50,7 +50,7 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, s
   )
   const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
   if (owns) yield* pass("2 seconds")
-  // The test is over: nobody takes what it has left.
+  // The test is over: no process takes what it has left.
   if (!stays) yield* Effect.addFinalizer(() => Effect.sync(() => void (around.successors = false)))
   return {
     around,

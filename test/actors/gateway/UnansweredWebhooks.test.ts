@@ -1,15 +1,14 @@
 /** A process that stood still took no webhooks: which devices that concerns, and from when to when. */
 import { assert, it } from "@effect/vitest"
-import { Clock, Effect, Layer, Ref, Stream } from "effect"
+import { Clock, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as UnansweredWebhooks from "../../../src/actors/gateway/UnansweredWebhooks.ts"
-import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import type { GatewayName, UpstreamId } from "../../../src/domain/Ids.ts"
 import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { GatewayDirectory } from "../../../src/services/GatewayDirectory.ts"
 import { WebhookRefusals } from "../../../src/services/WebhookRefusals.ts"
-import type { ReportedRefusal } from "../../../src/services/WebhookRefusals.ts"
+import { makeRefusals } from "../../support/recordedRefusals.ts"
 import type { WhatsAppGateway } from "../../../src/services/WhatsAppGateway.ts"
 import { deviceId, pass } from "../../support/fleetBench.ts"
 
@@ -43,18 +42,7 @@ it.effect("is written down for each device whose events come by webhook alone, o
       yield* devices.insert({ id, name: id, gateway: name as GatewayName, upstreamId: id as string as UpstreamId })
     }
     yield* devices.setActive(deviceId(4), false)
-    const reported: Array<ReportedRefusal> = []
-    const away = yield* Ref.make(true)
-    const refusals = WebhookRefusals.of({
-      report: (some) =>
-        Effect.flatMap(Ref.get(away), (isAway) =>
-          isAway
-            ? Effect.fail(StorageUnavailable.of("write them down"))
-            : Effect.sync(() => void reported.push(...some))),
-      list: Effect.succeed([]),
-      remove: () => Effect.void,
-      changes: Stream.never
-    })
+    const { refusals, reported, setAway } = makeRefusals({ away: true })
     yield* UnansweredWebhooks.make.pipe(
       Effect.provideService(WebhookRefusals, refusals),
       Effect.provideService(Clock.Clock, clock),
@@ -65,7 +53,7 @@ it.effect("is written down for each device whose events come by webhook alone, o
     yield* pass("1 minute")
     standStill(40)
     yield* pass("1 minute")
-    yield* Ref.set(away, false)
+    yield* setAway(false)
     assert.deepStrictEqual(reported, [])
     yield* pass("20 seconds")
     assert.deepStrictEqual(reported.map(({ deviceId: id }) => id), [deviceId(1), deviceId(2)])
