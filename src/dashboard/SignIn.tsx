@@ -4,7 +4,8 @@ import { Cause, Effect, Exit } from "effect"
 import { keyWantedAtom, sessionAtom, signIn } from "./session.ts"
 import { useAtomSet, useAtomValue } from "./ui/atoms.ts"
 import { describeCause } from "./ui/commands.ts"
-import { Button, Failure, Field } from "./ui/parts.tsx"
+import { Form } from "./ui/Form.tsx"
+import { Field } from "./ui/parts.tsx"
 
 export const SignIn = () => {
   const wanted = useAtomValue(keyWantedAtom)
@@ -12,7 +13,7 @@ export const SignIn = () => {
   const [key, setKey] = useState("")
   const [pending, setPending] = useState(false)
   const [failure, setFailure] = useState<string | null>(wanted === "" ? null : wanted)
-  const submit = async () => {
+  const signInWithKey = async () => {
     setPending(true)
     const exit = await Effect.runPromiseExit(signIn(key.trim()))
     setPending(false)
@@ -21,12 +22,12 @@ export const SignIn = () => {
   }
   return (
     <main className="page sign-in">
-      <form
+      <Form
         className="panel form"
-        onSubmit={(event) => {
-          event.preventDefault()
-          void submit()
-        }}
+        submit="Sign in"
+        onSubmit={() => void signInWithKey()}
+        pending={pending}
+        failure={failure}
       >
         <h1>Columba</h1>
         <p>This server asks for an API key.</p>
@@ -40,9 +41,7 @@ export const SignIn = () => {
           autoComplete="current-password"
           hint="It stays in the memory of this page, and is gone when you close or reload it."
         />
-        <Failure message={failure} />
-        <Button submit kind="primary" pending={pending}>Sign in</Button>
-      </form>
+      </Form>
     </main>
   )
 }

@@ -10,6 +10,7 @@ import { DueList, ScheduleList } from "../schedules/Schedules.tsx"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, ConfirmButton, count, Empty, Facts, Failure, Field, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { StateBadge } from "../ui/StateBadge.tsx"
@@ -27,18 +28,16 @@ const Rename = ({ device, done }: { readonly device: Device; readonly done: () =
   const [name, setName] = useState(device.name)
   const rename = useCommand((client) => client.devices.edit({ id: device.id, name: name.trim() }), done)
   return (
-    <form
+    <Form
       className="rename"
-      onSubmit={(event) => {
-        event.preventDefault()
-        rename.run()
-      }}
+      submit="Save"
+      onSubmit={rename.run}
+      pending={rename.pending}
+      failure={rename.failure}
+      beside={<Button kind="quiet" onClick={done}>Leave it</Button>}
     >
       <Field label="Name" value={name} onChange={setName} required autoFocus />
-      <Button submit kind="primary" pending={rename.pending}>Save</Button>
-      <Button kind="quiet" onClick={done}>Leave it</Button>
-      <Failure message={rename.failure} />
-    </form>
+    </Form>
   )
 }
 

@@ -8,7 +8,8 @@ import type { SendWait } from "../../domain/Send.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, count, Facts, Failure, Field } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Button, count, Facts, Field } from "../ui/parts.tsx"
 import type { Fact } from "../ui/parts.tsx"
 import { Ago, Clock, useNow } from "../ui/time.tsx"
 import { deviceAtom, explanationNowAtom } from "./deviceAtoms.ts"
@@ -70,15 +71,24 @@ const EditPacing = ({ device, done }: { readonly device: Device; readonly done: 
     done
   )
   return (
-    <form
-      className="form"
-      aria-label="Pacing"
-      onSubmit={(event) => {
-        event.preventDefault()
+    <Form
+      label="Pacing"
+      submit="Save"
+      onSubmit={() => {
         const wrong = parsePacing(line) === null
         setRefused(wrong ? `Expected ${pacingExpected}.` : null)
         if (!wrong) save.run(line)
       }}
+      pending={save.pending}
+      failure={refused ?? save.failure}
+      beside={
+        <>
+          {device.pacing === null
+            ? null
+            : <Button onClick={() => save.run(null)} pending={save.pending}>As the server has it</Button>}
+          <Button kind="quiet" onClick={done}>Leave it</Button>
+        </>
+      }
     >
       <Field
         label="In one line"
@@ -89,15 +99,7 @@ const EditPacing = ({ device, done }: { readonly device: Device; readonly done: 
         placeholder="20/min, jitter 2s, 500/day, ramp 14d"
         hint={`${pacingExpected}.`}
       />
-      <Failure message={refused ?? save.failure} />
-      <div className="actions">
-        <Button submit kind="primary" pending={save.pending}>Save</Button>
-        {device.pacing === null ?
-          null :
-          <Button onClick={() => save.run(null)} pending={save.pending}>As the server has it</Button>}
-        <Button kind="quiet" onClick={done}>Leave it</Button>
-      </div>
-    </form>
+    </Form>
   )
 }
 

@@ -11,7 +11,8 @@ import { uploadFile, uploadTimeout } from "../messages/transfers.ts"
 import { sessionAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Failure, Field, Notice, Segments } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Field, Notice, Segments } from "../ui/parts.tsx"
 import { messagesAtom } from "./deviceAtoms.ts"
 
 type Kind = TypedKind | "file"
@@ -75,12 +76,13 @@ export const SendBox = ({ id, sends }: SendBoxProps) => {
   )
   const sendable = kind !== "file" || (file !== null && refuseChosen(file) === null)
   return (
-    <form
+    <Form
       className="form send"
-      onSubmit={(event) => {
-        event.preventDefault()
-        send.run()
-      }}
+      submit="Send"
+      onSubmit={send.run}
+      pending={send.pending}
+      failure={send.failure}
+      disabled={!sendable}
     >
       <Segments
         label="Kind of message"
@@ -137,11 +139,9 @@ export const SendBox = ({ id, sends }: SendBoxProps) => {
           }}
         />
       </details>
-      <Failure message={send.failure} />
       {accepted === null || send.pending || send.failure !== null
         ? null
         : <Notice tone="good">{accepted.words}</Notice>}
-      <Button submit kind="primary" pending={send.pending} disabled={!sendable}>Send</Button>
-    </form>
+    </Form>
   )
 }

@@ -4,7 +4,8 @@ import { useState } from "react"
 import { GatewayName, UpstreamId } from "../../domain/Ids.ts"
 import { useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Choice, Failure, Field } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Choice, Field } from "../ui/parts.tsx"
 import { go, hrefs } from "../ui/route.ts"
 import { gatewaysAtom } from "./gatewayAtoms.ts"
 
@@ -26,13 +27,7 @@ export const AddDevice = ({ gateway = "" }: { readonly gateway?: string }) => {
     (device) => go(hrefs.login(device.id))
   )
   return (
-    <form
-      className="form"
-      onSubmit={(event) => {
-        event.preventDefault()
-        add.run()
-      }}
-    >
+    <Form submit="Add the device" onSubmit={add.run} pending={add.pending} failure={add.failure}>
       <Field label="Name of the device" value={name} onChange={setName} required placeholder="Front desk" />
       {names.length < 2 ? null : (
         <Choice
@@ -51,8 +46,6 @@ export const AddDevice = ({ gateway = "" }: { readonly gateway?: string }) => {
           hint="A new slot is made where this is left empty."
         />
       </details>
-      <Failure message={add.failure} />
-      <Button submit kind="primary" pending={add.pending}>Add the device</Button>
-    </form>
+    </Form>
   )
 }

@@ -8,6 +8,7 @@ import { fleetAtom, figuresAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, Choice, ConfirmButton, count, Empty, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
 import { Ago } from "../ui/time.tsx"
 import { AddDevice } from "./AddDevice.tsx"
@@ -58,55 +59,57 @@ const AddGateway = () => {
           <Button kind="quiet" onClick={() => setAdded(null)}>Add another gateway instead</Button>
         </>
       )}
-      {added !== null ? null : (
-        <form
-          className="form"
-          onSubmit={(event) => {
-            event.preventDefault()
-            add.run()
-          }}
-        >
-          <Field
-            label="Name"
-            value={name}
-            onChange={setName}
-            required
-            placeholder="main"
-            hint="Lower-case letters, digits, - and _."
-          />
-          <Field label="URL" value={url} onChange={setUrl} required placeholder="https://gateway.example" />
-          <Choice label="It speaks" value={dialect} options={dialects} onChange={setDialect} />
-          {keyed
-            ? <Field label="API key" type="password" value={apiKey} onChange={setApiKey} autoComplete="new-password" />
-            : (
-              <>
-                <Field label="User" value={user} onChange={setUser} />
+      {added !== null ?
+        null :
+        (
+          <Form submit="Add the gateway" onSubmit={add.run} pending={add.pending} failure={add.failure}>
+            <Field
+              label="Name"
+              value={name}
+              onChange={setName}
+              required
+              placeholder="main"
+              hint="Lower-case letters, digits, - and _."
+            />
+            <Field label="URL" value={url} onChange={setUrl} required placeholder="https://gateway.example" />
+            <Choice label="It speaks" value={dialect} options={dialects} onChange={setDialect} />
+            {keyed
+              ? (
                 <Field
-                  label="Password"
+                  label="API key"
                   type="password"
-                  value={password}
-                  onChange={setPassword}
+                  value={apiKey}
+                  onChange={setApiKey}
                   autoComplete="new-password"
                 />
-              </>
+              )
+              : (
+                <>
+                  <Field label="User" value={user} onChange={setUser} />
+                  <Field
+                    label="Password"
+                    type="password"
+                    value={password}
+                    onChange={setPassword}
+                    autoComplete="new-password"
+                  />
+                </>
+              )}
+            {dialect === "bridge" ? null : (
+              <details>
+                <summary>Webhook secret</summary>
+                <Field
+                  label="Webhook secret"
+                  type="password"
+                  value={webhookSecret}
+                  onChange={setWebhookSecret}
+                  autoComplete="new-password"
+                  hint="Where the gateway signs its webhooks with a secret that you have set there. Columba makes one otherwise."
+                />
+              </details>
             )}
-          {dialect === "bridge" ? null : (
-            <details>
-              <summary>Webhook secret</summary>
-              <Field
-                label="Webhook secret"
-                type="password"
-                value={webhookSecret}
-                onChange={setWebhookSecret}
-                autoComplete="new-password"
-                hint="Where the gateway signs its webhooks with a secret that you have set there. Columba makes one otherwise."
-              />
-            </details>
-          )}
-          <Failure message={add.failure} />
-          <Button submit kind="primary" pending={add.pending}>Add the gateway</Button>
-        </form>
-      )}
+          </Form>
+        )}
     </Panel>
   )
 }

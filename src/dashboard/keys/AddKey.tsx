@@ -6,7 +6,8 @@ import { fleetAtom } from "../fleet/fleetAtoms.ts"
 import { sessionAtom } from "../session.ts"
 import { useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Checks, Choice, Failure, Field, Panel } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Checks, Choice, Field, Panel } from "../ui/parts.tsx"
 import { findDevices } from "./keyAtoms.ts"
 
 const scopeWords: Readonly<Record<Scope, string>> = {
@@ -64,12 +65,12 @@ export const AddKey = ({ made }: { readonly made: (key: MadeKey) => void }) => {
   )
   return (
     <Panel title="Add a key">
-      <form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault()
-          add.run()
-        }}
+      <Form
+        submit="Add the key"
+        onSubmit={add.run}
+        pending={add.pending}
+        failure={add.failure}
+        disabled={scopes.length === 0}
       >
         <Field
           label="Name"
@@ -107,9 +108,7 @@ export const AddKey = ({ made }: { readonly made: (key: MadeKey) => void }) => {
             onChange={setRate}
           />
         </details>
-        <Failure message={add.failure} />
-        <Button submit kind="primary" pending={add.pending} disabled={scopes.length === 0}>Add the key</Button>
-      </form>
+      </Form>
     </Panel>
   )
 }

@@ -7,6 +7,7 @@ import { fleetAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom, sessionAtom } from "../session.ts"
 import { useAtom, useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, Choice, ConfirmButton, count, Empty, Failure, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { Secret } from "../ui/Secret.tsx"
@@ -39,18 +40,15 @@ const Rotate = ({ apiKey, made }: { readonly apiKey: ApiKey; readonly made: (key
     made({ name, key: text })
   })
   return (
-    <form
-      className="form"
-      aria-label={`Rotate ${name}`}
-      onSubmit={(event) => {
-        event.preventDefault()
-        rotate.run()
-      }}
+    <Form
+      label={`Rotate ${name}`}
+      submit="Make the new key"
+      onSubmit={rotate.run}
+      pending={rotate.pending}
+      failure={rotate.failure}
     >
       <Choice label="The key before it is accepted" value={overlap} options={overlaps} onChange={setOverlap} />
-      <Failure message={rotate.failure} />
-      <Button submit kind="primary" pending={rotate.pending}>Make the new key</Button>
-    </form>
+    </Form>
   )
 }
 

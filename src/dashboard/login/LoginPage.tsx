@@ -12,6 +12,7 @@ import { fleetAtom } from "../fleet/fleetAtoms.ts"
 import { client, mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { describeCause, useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, Failure, Field, Notice, Panel, Segments, Skeleton } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { useNow } from "../ui/time.tsx"
@@ -187,13 +188,7 @@ export const LoginPage = ({ id }: { readonly id: DeviceId }) => {
           <div className="login">
             {method === "code" && phone === ""
               ? (
-                <form
-                  className="form code-place"
-                  onSubmit={(event) => {
-                    event.preventDefault()
-                    setPhone(typed)
-                  }}
-                >
+                <Form className="form code-place" submit="Get the code" onSubmit={() => setPhone(typed)}>
                   <Field
                     label="Number of the phone"
                     type="tel"
@@ -203,8 +198,7 @@ export const LoginPage = ({ id }: { readonly id: DeviceId }) => {
                     placeholder="+62 812 9876 5432"
                     hint="With the country's code."
                   />
-                  <Button submit kind="primary">Get the code</Button>
-                </form>
+                </Form>
               )
               : <Following key={`${method} ${phone}`} asked={asked} online={row?.state._tag === "Online"} />}
             <div>

@@ -2,6 +2,7 @@
 import { useState } from "react"
 import type { Message } from "../../domain/Message.ts"
 import { useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, ConfirmButton, Failure, Field, Notice } from "../ui/parts.tsx"
 import { useNow } from "../ui/time.tsx"
 
@@ -31,13 +32,12 @@ const Edit = ({ done, message }: { readonly message: Message; readonly done: (sa
     () => done("Its new text is stored, and on its way.")
   )
   return (
-    <form
-      className="form"
-      aria-label="Edit the message"
-      onSubmit={(event) => {
-        event.preventDefault()
-        edit.run()
-      }}
+    <Form
+      label="Edit the message"
+      submit="Give it this text"
+      onSubmit={edit.run}
+      pending={edit.pending}
+      failure={edit.failure}
     >
       <Field
         label="New text"
@@ -50,9 +50,7 @@ const Edit = ({ done, message }: { readonly message: Message; readonly done: (sa
         autoFocus
         rows={2}
       />
-      <Failure message={edit.failure} />
-      <Button submit kind="primary" pending={edit.pending}>Give it this text</Button>
-    </form>
+    </Form>
   )
 }
 

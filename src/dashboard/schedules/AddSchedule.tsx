@@ -4,7 +4,8 @@ import type { DeviceId } from "../../domain/Ids.ts"
 import { ContentFields, contentOf, noDraft, typedKinds } from "../messages/Draft.tsx"
 import type { TypedKind } from "../messages/Draft.tsx"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Failure, Field, Notice, Segments } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Field, Notice, Segments } from "../ui/parts.tsx"
 import { formatMoment } from "../ui/time.tsx"
 import { useSchedulesRefresh } from "./scheduleAtoms.ts"
 
@@ -35,14 +36,15 @@ export const AddSchedule = ({ device }: { readonly device: DeviceId }) => {
     }
   )
   return (
-    <form
-      className="form"
-      aria-label="Add a recurring send"
-      onSubmit={(event) => {
-        event.preventDefault()
+    <Form
+      label="Add a recurring send"
+      submit="Add the recurring send"
+      onSubmit={() => {
         setAdded(null)
         add.run()
       }}
+      pending={add.pending}
+      failure={add.failure}
     >
       <Segments label="Kind of recurring message" value={kind} options={typedKinds} onChange={setKind} />
       <Field label="To" value={to} onChange={setTo} required hint="A number with its country's code, or a chat." />
@@ -60,9 +62,7 @@ export const AddSchedule = ({ device }: { readonly device: DeviceId }) => {
         <summary>Until a time</summary>
         <Field label="The last not after" type="datetime-local" value={until} onChange={setUntil} />
       </details>
-      <Failure message={add.failure} />
       {added === null ? null : <Notice tone="good">{added}</Notice>}
-      <Button submit kind="primary" pending={add.pending}>Add the recurring send</Button>
-    </form>
+    </Form>
   )
 }

@@ -6,6 +6,7 @@ import { subscriptionsAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
+import { Form } from "../ui/Form.tsx"
 import { Button, ConfirmButton, count, Empty, Facts, Failure, Field, Loaded, Notice, Panel } from "../ui/parts.tsx"
 import { go, hrefs } from "../ui/route.ts"
 import { Ago, Clock } from "../ui/time.tsx"
@@ -19,13 +20,7 @@ const Replay = ({ changed, id }: { readonly id: SubscriptionId; readonly changed
     changed
   )
   return (
-    <form
-      className="form"
-      onSubmit={(event) => {
-        event.preventDefault()
-        replay.run()
-      }}
-    >
+    <Form submit="Replay" kind="plain" onSubmit={replay.run} pending={replay.pending} failure={replay.failure}>
       <Field
         label="Deliver again everything after"
         value={after}
@@ -33,9 +28,7 @@ const Replay = ({ changed, id }: { readonly id: SubscriptionId; readonly changed
         required
         hint="A number of the log or a position; 0 is the oldest event that is kept."
       />
-      <Failure message={replay.failure} />
-      <Button submit pending={replay.pending}>Replay</Button>
-    </form>
+    </Form>
   )
 }
 

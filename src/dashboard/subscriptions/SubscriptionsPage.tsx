@@ -6,7 +6,8 @@ import { subscriptionsAtom } from "../fleet/fleetAtoms.ts"
 import { mayAtom } from "../session.ts"
 import { useAtomRefresh, useAtomValue } from "../ui/atoms.ts"
 import { useCommand } from "../ui/commands.ts"
-import { Button, Choice, count, Empty, Failure, Field, Loaded, Panel } from "../ui/parts.tsx"
+import { Form } from "../ui/Form.tsx"
+import { Choice, count, Empty, Field, Loaded, Panel } from "../ui/parts.tsx"
 import { hrefs } from "../ui/route.ts"
 import { Secret } from "../ui/Secret.tsx"
 import { Ago } from "../ui/time.tsx"
@@ -64,13 +65,14 @@ const AddSubscription = () => {
           done={() => setSecret(null)}
         />
       )}
-      <form
-        className="form"
-        onSubmit={(event) => {
-          event.preventDefault()
+      <Form
+        submit="Add the subscription"
+        onSubmit={() => {
           setSecret(null)
           add.run()
         }}
+        pending={add.pending}
+        failure={add.failure}
       >
         <Field label="URL" value={url} onChange={setUrl} required placeholder="https://hooks.example.com/columba" />
         <Field label="Name" value={name} onChange={setName} placeholder="Orders" />
@@ -87,9 +89,7 @@ const AddSubscription = () => {
           onChange={setFrom}
           options={[["now", "with what comes from now on"], ["beginning", "with the oldest event that is kept"]]}
         />
-        <Failure message={add.failure} />
-        <Button submit kind="primary" pending={add.pending}>Add the subscription</Button>
-      </form>
+      </Form>
     </Panel>
   )
 }
