@@ -12,12 +12,9 @@ import { serverFolders } from "./test/support/provided.ts"
 
 /**
  * Finds tests that hang. It is no measure of speed: on a machine with other work a test takes ten times as long as alone,
- * and must pass.
+ * and must pass. The longest are a minute of load, and start the program several times.
  */
-const testMillis = 180_000
-
-/** The longest of these are a minute of load, and start the program several times. */
-const processTestMillis = 600_000
+const testMillis = 600_000
 
 const inServers = serverFolders.map((folder) => `${folder}/**/*.test.ts`)
 const inProcess = ["test/process/**/*.test.ts"]
@@ -57,8 +54,7 @@ export default defineConfig({
           name: "process",
           include: inProcess,
           globalSetup: ["test/process/support/build.ts", "test/support/globalSetup.ts"],
-          testTimeout: processTestMillis,
-          hookTimeout: processTestMillis,
+          ...limits,
           maxWorkers: 4,
           sequence: { groupOrder: 1 }
         }

@@ -102,6 +102,6 @@ export const apiKeyRepositoryConformance = (name: string, storage: Layer.Layer<A
         assert.strictEqual((yield* Effect.flip(keys.insert(fields())))._tag, "TooManyApiKeys")
         for (const { apiKey } of added) yield* keys.delete(apiKey.id)
         yield* keys.insert(fields())
-      }), 60_000)
+      }))
   })
 }

@@ -12,18 +12,15 @@ const all = Promise.all(files.map(readKubernetes)).then((read) => read.flat())
 const find = async (kind: string, name: string) =>
   (await all).find((object) => object.kind === kind && object.metadata.name === name)!
 
-/** The compiler and the models of Kubernetes take some seconds to load. */
-const timeout = 60_000
-
 const parse = (env: Readonly<Record<string, string>>) =>
   Effect.provideService(Settings.parse, ConfigProvider.ConfigProvider, ConfigProvider.fromEnvRecord(env))
 
 describe("deploy/kubernetes", () => {
-  it("is what Kubernetes takes, to the last field", { timeout }, async () => {
+  it("is what Kubernetes takes, to the last field", async () => {
     assert.deepStrictEqual(await checkKubernetes(await all), [])
   })
 
-  it("would not pass with a wrong value, and with a field that does not exist", { timeout }, async () => {
+  it("would not pass with a wrong value, and with a field that does not exist", async () => {
     const object = await find("Deployment", "columba")
     const wrong = { ...object, spec: { ...object.spec, replicas: "three" } } as unknown as KubernetesObject
     const [first, ...compiled] = await checkKubernetes([wrong])
@@ -67,7 +64,7 @@ describe("deploy/kubernetes", () => {
 })
 
 describe("deploy/compose.cluster.yml", () => {
-  it("is what Compose takes, and would not pass with a field that does not exist", { timeout }, async () => {
+  it("is what Compose takes, and would not pass with a field that does not exist", async () => {
     const file = await readCompose("deploy/compose.cluster.yml")
     assert.deepStrictEqual((await checkCompose(file)).filter((line) => !line.includes("\"x-")), [])
     const wrong = { ...file, services: { ...file.services, node1: { ...file.services["node1"], restrat: "no" } } }

@@ -109,8 +109,7 @@ describe("what is done to messages", () => {
             ["message.revoked", null, events.at(-1)!.data.fromMe]
           ]
         )
-      }),
-    60_000
+      })
   )
 
   it.live("is nothing that something else is done to", () =>

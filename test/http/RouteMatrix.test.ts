@@ -363,9 +363,9 @@ const checkAll = (targetsOf: (url: string, document: Json) => ReadonlyArray<Targ
   })
 
 describe("every route × method × scope × device", () => {
-  it.live("over HTTP, as the document lists them", () => checkAll(httpTargets), 120_000)
+  it.live("over HTTP, as the document lists them", () => checkAll(httpTargets))
 
-  it.live("over RPC, as the group lists them", () => checkAll(rpcTargets), 120_000)
+  it.live("over RPC, as the group lists them", () => checkAll(rpcTargets))
 
   it.effect("a route is documented, and so asked above, or is one of the few that are listed here", () =>
     Effect.gen(function*() {

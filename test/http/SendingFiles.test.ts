@@ -136,8 +136,7 @@ describe("messages with files", () => {
           assert.notInclude(sending.detail, "127.0.0.1")
         }
         assert.deepStrictEqual(sent().map(({ text }) => text), ["in the meantime"])
-      }),
-    60_000
+      })
   )
 
   it.live("a name that has a private address by the time it is sent is not asked", () =>
@@ -153,7 +152,7 @@ describe("messages with files", () => {
       const next = yield* start({ allowPrivate: false })
       const { sending } = yield* open(next, bench.id).become(message, "failed")
       assert.deepStrictEqual([sending.reason, files.requests.length], ["file-invalid", 0])
-    }), 60_000)
+    }))
 
   it.live(
     "a process that ends while it fetches a file leaves no doubt: the file is fetched again, and sent once",
@@ -175,8 +174,7 @@ describe("messages with files", () => {
         const after = yield* open(next, id).become(message, "delivered")
         assert.deepStrictEqual([after.sending.attempts, files.requests.length], [2, 2])
         assert.deepStrictEqual(sent().map(({ file }) => file?.hash), [hashOf(bytes)])
-      }),
-    60_000
+      })
   )
 
   it.live("an upload outlives a restart, and a message whose file was lost says so", () =>
@@ -194,5 +192,5 @@ describe("messages with files", () => {
       const { sending } = yield* open(next, id).become(lost, "failed")
       assert.strictEqual(sending.reason, "file-lost")
       assert.deepStrictEqual(sent().map(({ file }) => file?.hash), [hashOf(bytes)])
-    }), 60_000)
+    }))
 })

@@ -78,8 +78,7 @@ describe("killed around a message with a file", () => {
         const again = yield* upload(Buffer.concat([bytes, Buffer.alloc(100_000)]))
         yield* become(yield* send(again, "two"), "sent", "delivered")
         assert.deepStrictEqual(sent().map(({ file, text }) => [text, file?.size]), [["one", 400_000], ["two", 500_000]])
-      }),
-    240_000
+      })
   )
 
   it.live(
@@ -94,7 +93,6 @@ describe("killed around a message with a file", () => {
         yield* columba.start
         const found = yield* become(message, "sent", "delivered")
         assert.deepStrictEqual(sent().map(({ id }) => id), [found.waId])
-      }),
-    240_000
+      })
   )
 })

@@ -242,7 +242,6 @@ const playOn = (commands: ReadonlyArray<Command>, clock: SteppedClock) =>
 describe("a device, in any sequence of happenings", () => {
   it(
     "goes only where the model allows, holds one session at most, and always comes back",
-    { timeout: 120_000 },
     () =>
       fc.assert(
         fc.asyncProperty(

@@ -434,8 +434,7 @@ describe("a device that is deaf", () => {
         assert.strictEqual((yield* logged("message.received")).length, 920)
         const gaps = yield* gapsOf(one)
         assert.isTrue(gaps.every(({ cause, status }) => cause === "deaf" && status === "closed"))
-      }).pipe(Effect.provide(storage)),
-    60_000
+      }).pipe(Effect.provide(storage))
   )
 
   it.effect("costs a silent device a request in a quarter of an hour", () =>
@@ -691,8 +690,7 @@ describe("a fleet that comes back", () => {
           assert.isAtMost(inSecond, 21)
         }
         assert.strictEqual(new Set(requests.map(({ deviceId }) => deviceId)).size, 1000)
-      }).pipe(Effect.provide(storage)),
-    60_000
+      }).pipe(Effect.provide(storage))
   )
 })
 

@@ -265,8 +265,7 @@ describe("the history of a WAHA session", () => {
         const rejects = drafts.filter(({ kind }) => kind === "frame.rejected")
         assert.deepStrictEqual(rejects.map((draft) => ofKind(draft, "frame.rejected").data.reason), ["too-large"])
         assert.isNotNull(rejects[0]!.identity)
-      }),
-    60_000
+      })
   )
 
   it.live("is read chat by chat where the server has no feed over all chats and does not name its engine", () =>
