@@ -1,6 +1,6 @@
 /**
- * The drafts that wait to be written: entries in arrival order, with their weight in events and bytes, and the callers
- * that wait for room. It has no effects and no clock, so that a socket callback can use it and a test can read it.
+ * The queue of drafts to be written: entries in arrival order with their sizes in events and bytes, and the callers
+ * that wait for room. It has no effects and no clock, so that a socket callback can use it and a test can inspect it.
  */
 import type { Appended, Fence } from "../services/EventLog.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
@@ -9,7 +9,9 @@ import type { PreparedDraft, PreparedGroup } from "./LogStore.ts"
 /** Two seconds of a saturated database. A longer queue only delays what the sockets' own buffers would hold as well. */
 export const queueEventsMax = 10_000
 
-/** 32 MiB: what a process can spare while the database is away. What sockets had already read comes on top. */
+/**
+ * 32 MiB: the memory a process can spare during a database outage. Data that sockets have already read is not included.
+ */
 const queueBytesMax = 32 * 1024 * 1024
 
 /** Sockets are read again below half: enough to keep the writer busy, and far enough from the bound not to flap. */
@@ -29,7 +31,10 @@ export interface Waiter {
   readonly failed: (defect: unknown) => void
 }
 
-/** What is committed together or not at all. Its entries stand one after the other and go in one batch. */
+/**
+ * Drafts and effects that are committed together or not at all. Its entries are adjacent in the queue and go into one
+ * batch.
+ */
 export interface Group {
   readonly fence: Fence | null
   readonly effects: ReadonlyArray<LogEffect>
@@ -38,8 +43,8 @@ export interface Group {
 }
 
 /**
- * A draft on its way. With `draft` null it is a group of effects alone or, without a group, a barrier, which is done when
- * all entries before it are.
+ * A queued draft. With `draft` null, the entry is a group of effects alone or, without a group, a barrier, which
+ * completes when all entries before it are written.
  */
 export interface Entry {
   draft: PreparedDraft | null
@@ -48,13 +53,13 @@ export interface Entry {
   /** For a draft without a waiter: called once if its fence is stale. */
   readonly onFenced: (() => void) | null
   readonly index: number
-  /** Null for a draft that is a group of its own, without a fence. */
+  /** Null for a draft without a fence that forms a group by itself. */
   group: Group | null
   /** The known head when the entry was first sent to the store; null before. */
   floor: number | null
   /** Its waiter has its result, or it has no waiter and is done. */
   answered: boolean
-  /** `draft` is a `frame.rejected` in the place of what was given. It is never replaced by another one. */
+  /** `draft` is a `frame.rejected` that replaces the original draft. It is never replaced again. */
   replaced: boolean
 }
 
@@ -68,12 +73,12 @@ export class AppendQueue {
   readonly #room = new Set<() => void>()
   readonly #line = new Set<() => void>()
 
-  /** Entries that no batch has taken. */
+  /** Entries that are not in a batch yet. */
   get length(): number {
     return this.#entries.length - this.#start
   }
 
-  /** Bytes that no batch has taken. */
+  /** Bytes that are not in a batch yet. */
   get waitingBytes(): number {
     return this.#bytes
   }
@@ -91,7 +96,7 @@ export class AppendQueue {
     return this.#entries[this.#start]
   }
 
-  /** When the oldest entry came that is not written yet; null without any. */
+  /** When the oldest unwritten entry was queued; null without any. */
   get oldestArrival(): bigint | null {
     return this.#inFlightSince ?? this.oldest?.arrivedAt ?? null
   }
@@ -109,14 +114,14 @@ export class AppendQueue {
     this.#bytes += entry.draft?.bytes ?? 0
   }
 
-  /** Takes what one transaction writes: whole groups, at most so many events and bytes, and at least one entry. */
+  /** Takes the entries that one transaction writes: whole groups, within the given maximums, but at least one entry. */
   take(eventsMax: number, bytesMax: number): Array<Entry> {
     const batch: Array<Entry> = []
     let bytes = 0
     while (batch.length < eventsMax && this.#start < this.#entries.length) {
       const entry = this.#entries[this.#start]!
       const weight = entry.draft?.bytes ?? 0
-      // The rest of a group that has begun always fits.
+      // The remaining entries of a started group always fit.
       const ahead = entry.group ?? { events: 1, bytes: weight }
       const begins = entry.group === null || entry.group !== batch.at(-1)?.group
       if (batch.length > 0 && begins && (batch.length + ahead.events > eventsMax || bytes + ahead.bytes > bytesMax)) {
@@ -137,7 +142,7 @@ export class AppendQueue {
     return batch
   }
 
-  /** The batch is written; entries that must be written once more go before everything else. */
+  /** The batch is written. Entries that must be written again go to the front of the queue. */
   settle(again: ReadonlyArray<Entry>): void {
     this.#inFlightEvents = 0
     this.#inFlightBytes = 0
@@ -148,7 +153,7 @@ export class AppendQueue {
     for (const entry of again) this.#bytes += entry.draft?.bytes ?? 0
   }
 
-  /** Withdraws entries that no batch has taken. */
+  /** Removes the entries of a caller that are not in a batch yet. */
   withdraw(waiter: Waiter): void {
     const kept: Array<Entry> = []
     for (let index = this.#start; index < this.#entries.length; index++) {
@@ -166,8 +171,8 @@ export class AppendQueue {
   }
 
   /**
-   * Calls `enter`, which queues a whole `append`, once the queue is within its bound: at once, or in its turn after
-   * the appends that came before it. Returns the way to withdraw.
+   * Calls `enter`, which queues a whole `append`, once the queue is within its bound: at once, or in turn after the
+   * earlier appends. Returns a function that withdraws the call.
    */
   admit(enter: () => void): () => void {
     if (this.admitsNow) {
@@ -204,7 +209,7 @@ export class AppendQueue {
     }
   }
 
-  /** Calls back those that have waited longest for room, a bounded number at a time, while there is room. */
+  /** Calls back the longest-waiting callers while there is room, a bounded number at a time. */
   releaseRoom(): void {
     let released = 0
     for (const resume of this.#room) {
@@ -218,7 +223,7 @@ export class AppendQueue {
 
 export const isBarrier = (entry: Entry): boolean => entry.draft === null && entry.group === null
 
-/** Gives one draft its result, or null to what is no draft; the last result of an `append` completes the call. */
+/** Sets the result of one draft, or null for an entry without a draft; the last result completes the `append` call. */
 export const complete = (entry: Entry, appended: Appended | null): void => {
   if (entry.answered) return
   entry.answered = true
@@ -229,7 +234,7 @@ export const complete = (entry: Entry, appended: Appended | null): void => {
   if (waiter.remaining === 0) waiter.done()
 }
 
-/** The store refused the draft because its fence is stale. Nothing of it is written; the caller gets `Fenced`. */
+/** The store refused the draft because its fence is stale. Nothing is written; the caller gets `Fenced`. */
 export const refuse = (entry: Entry): void => {
   if (entry.answered) return
   entry.answered = true
@@ -252,7 +257,7 @@ export const groupEntries = (entries: ReadonlyArray<Entry>): ReadonlyArray<Prepa
   return groups
 }
 
-/** Gives groups of effects alone their result. `refused` names groups, as indexes into what `groupEntries` returns. */
+/** Completes the groups without drafts. `refused` lists groups by their index in the result of `groupEntries`. */
 export const settleEffects = (entries: ReadonlyArray<Entry>, refused: ReadonlyArray<number>): void => {
   let index = -1
   let last: Group | null = null

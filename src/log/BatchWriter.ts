@@ -1,7 +1,7 @@
 /**
- * Writes one batch until it is written. While the store is away the batch is tried again forever. A batch that the
- * store refuses for its data is halved until the offender is alone, and a `frame.rejected` takes the offender's place.
- * If the store refuses that as well, the data was not the reason: the original waits as for a store that is away.
+ * Writes one batch, with retries until it is written. While the store is unavailable, the batch is retried forever. A
+ * batch that the store refuses for its data is halved until the offending entry is alone, and a `frame.rejected`
+ * replaces it. If the store refuses that too, the data was not the reason: the original is retried as during an outage.
  */
 import { Cause, Effect, Exit, Fiber, Option, Schedule } from "effect"
 import type { Clock } from "effect"
@@ -18,12 +18,15 @@ import type { Knowledge, LogTail } from "./LogTail.ts"
 import type { LogHealth } from "./LogHealth.ts"
 import type { LogRecorder } from "./logRecorder.ts"
 
-/** Quick at first, since most failures are one dead connection; then every two seconds, which a restart can bear. */
+/**
+ * Quick at first, since most failures are one dead connection; then every two seconds, a rate that a restarting
+ * database can bear.
+ */
 const storeRetry = Schedule.min([Schedule.exponential("50 millis", 2), Schedule.spaced("2 seconds")]).pipe(
   Schedule.jittered
 )
 
-/** The store, and what a written batch changes besides. */
+/** The store, and everything else that a written batch updates. */
 interface BatchSurroundings {
   readonly store: LogStore["Service"]
   readonly moves: CursorMoves
@@ -34,17 +37,17 @@ interface BatchSurroundings {
   readonly makeId: () => EventId
   readonly traces: EventTraces | null
   readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
-  /** After a defect of this program. Ends once the writer may go on. */
+  /** After a defect of this program. Completes once the writer may continue. */
   readonly rescue: (defect: unknown) => Effect.Effect<void>
 }
 
-/** What was known of the log when the store was asked, and its answer. */
+/** What was known about the log when the request was sent, and the store's answer. */
 interface Answer {
   readonly asked: Knowledge
   readonly result: WriteResult
 }
 
-/** Returns the entries that must be written once more, as something else: repeats with other content. */
+/** Returns the entries that must be written again with other content: conflicts that became `frame.rejected`. */
 type WriteBatch = (
   entries: ReadonlyArray<Entry>,
   piggybacked: ReadonlyArray<CursorMove>
@@ -52,15 +55,15 @@ type WriteBatch = (
 
 export interface BatchWriter {
   /**
-   * Writes one batch, and calls `done` once, with the entries that must be written once more. Plain code as long as the
-   * store takes the batch at the first attempt, since a batch may be of one event.
+   * Writes one batch, and calls `done` once, with the entries that must be written again. Plain code as long as the
+   * store accepts the batch at the first attempt, since a batch may be a single event.
    */
   readonly write: (
     entries: ReadonlyArray<Entry>,
     piggybacked: ReadonlyArray<CursorMove>,
     done: (again: ReadonlyArray<Entry>) => void
   ) => void
-  /** Gives up the batch that is being written, without a `done`. */
+  /** Abandons the batch that is being written; `done` is not called. */
   readonly interrupt: Effect.Effect<void>
 }
 
@@ -72,9 +75,9 @@ export const makeBatchWriter = (
     traces.committed(event, { from: to - (clock.monotonicTimeNanosUnsafe() - arrivedAt), to })
   }
 
-  /** Publishes what one transaction committed, gives the results, returns what must be written once more. */
+  /** Publishes the committed events, completes their callers, and returns the entries that must be written again. */
   const settle = (batch: ReadonlyArray<Entry>, { asked, result }: Answer): ReadonlyArray<Entry> => {
-    // As many as there are results: a group of effects alone has none.
+    // One entry per result: a group of effects alone has no result.
     const entries = batch.length === result.written.length ? batch : batch.filter((entry) => entry.draft !== null)
     const fresh: Array<LoggedEvent> = []
     const again: Array<Entry> = []
@@ -94,7 +97,8 @@ export const makeBatchWriter = (
         if (traces?.sampled(event.id) === true) trace(traces, event, entry)
       }
     })
-    // Before this batch the log stood at its head without what is new; a number below the known head is given again.
+    // Before this batch, the head was lower by the number of new events. If it was below the known head, numbers were
+    // assigned again.
     if (tail.observe(asked, result, result.head - fresh.length) !== "stale") {
       tail.push(fresh)
       tail.advance(result.head)
@@ -111,7 +115,7 @@ export const makeBatchWriter = (
     return again
   }
 
-  /** The head must be known before the first write: it is the floor above which repeats are looked for. */
+  /** The head must be known before the first write: repeats are searched only above it. */
   const learnHead = Effect.suspend(() => {
     const asked = tail.now
     return Effect.map(store.bounds, (seen) => {
@@ -119,7 +123,7 @@ export const makeBatchWriter = (
     })
   })
 
-  /** An entry keeps the floor of its first attempt: later ones may come after a commit that was not answered. */
+  /** An entry keeps the floor of its first attempt: a later attempt may follow a commit whose answer was lost. */
   const lowestFloor = (entries: ReadonlyArray<Entry>): number => {
     let floor = tail.head
     for (const entry of entries) {
@@ -136,7 +140,7 @@ export const makeBatchWriter = (
     tail.writeEnds()
   }
 
-  /** What the store is asked. */
+  /** The request to the store. */
   const makeWrite = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>, { anchor }: Knowledge) =>
     store.write({
       groups: groupEntries(entries),
@@ -153,7 +157,7 @@ export const makeBatchWriter = (
     else tail.writeEnds()
   }
 
-  /** Asks the store once. */
+  /** Sends one request to the store. */
   const attempt = (entries: ReadonlyArray<Entry>, piggybacked: ReadonlyArray<CursorMove>) => {
     const write = Effect.suspend(() => {
       const asked = tail.writeBegins()
@@ -177,7 +181,7 @@ export const makeBatchWriter = (
   ): Effect.Effect<Answer, BatchRefused> =>
     Effect.catchCause(attempt(entries, piggybacked), (cause) => writeAgain(entries, piggybacked, cause))
 
-  /** From the failure of a first attempt on. */
+  /** Retries after the failure of a first attempt. */
   const writeAgain = (
     entries: ReadonlyArray<Entry>,
     piggybacked: ReadonlyArray<CursorMove>,
@@ -226,7 +230,10 @@ export const makeBatchWriter = (
     return settle(entries, answer)
   }
 
-  /** A refused batch is written without its cursor moves, which go apart; then it is halved down to the offender. */
+  /**
+   * A refused batch is written without its cursor moves, which are written separately; then it is halved down to the
+   * offender.
+   */
   const settleOnce = (
     entries: ReadonlyArray<Entry>,
     piggybacked: ReadonlyArray<CursorMove>,
@@ -248,8 +255,8 @@ export const makeBatchWriter = (
     })
 
   /**
-   * A refused entry, alone. A stand-in is never replaced by another one: what the store refuses twice is refused for a
-   * reason outside the data, so the genuine event is tried again, with the usual pauses, until either can be written.
+   * A single refused entry. A `frame.rejected` is never replaced by another one: if the store refuses both, the reason
+   * lies outside the data, so the original event is retried with the usual pauses until one of them can be written.
    */
   const writeOffender = (entry: Entry, refusal: BatchRefused): ReturnType<WriteBatch> => {
     const original = entry.draft!
@@ -285,7 +292,10 @@ export const makeBatchWriter = (
     )
   }
 
-  /** Effects alone are ours, and are checked before they are queued: what the store refuses of them is a defect. */
+  /**
+   * Effects without events come from this program and are checked before they are queued: a refusal by the store is a
+   * defect.
+   */
   const dropEffects = (entry: Entry, error: BatchRefused): ReturnType<WriteBatch> =>
     Effect.andThen(
       Effect.logError("The store refuses effects that no event carries; they are dropped", error.message),
@@ -296,7 +306,7 @@ export const makeBatchWriter = (
       })
     )
 
-  /** A reader whose cursor the store refuses to move must claim it anew, and reads on from what is durable. */
+  /** A reader whose cursor the store refuses to move must claim it again, and continues from the durable position. */
   const refusedMoves = (piggybacked: ReadonlyArray<CursorMove>, error: BatchRefused): ReturnType<WriteBatch> => {
     if (piggybacked.length > 1) return Effect.as(Effect.forEach(piggybacked, (move) => writeAll([], [move])), [])
     return Effect.andThen(
@@ -321,7 +331,7 @@ export const makeBatchWriter = (
     })
   }
 
-  /** What is not usual: an outage, a refusal, a defect. Writing a known event again answers with its number. */
+  /** The slow path: an outage, a refusal or a defect. Writing a known event again returns its number. */
   const writeSlowly = (
     entries: ReadonlyArray<Entry>,
     writing: ReturnType<WriteBatch>,
@@ -366,8 +376,8 @@ export const makeBatchWriter = (
 }
 
 /**
- * A group that the store refuses for the data of one draft is committed draft by draft, so that one unwritable event
- * does not lose the others. Its effects go with the last draft.
+ * If the store refuses a group for the data of one draft, the drafts are committed one by one, so that one unwritable
+ * event does not lose the others. Its effects go with the last draft.
  */
 const dismantle = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
   entries.forEach((entry, index) => {
@@ -378,7 +388,7 @@ const dismantle = (entries: ReadonlyArray<Entry>): ReadonlyArray<Entry> => {
   return entries
 }
 
-/** One after the other, in order. Returns what either must write once more. */
+/** Runs both in order. Returns the entries that either of them must write again. */
 const apart = (first: ReturnType<WriteBatch>, second: ReturnType<WriteBatch>): ReturnType<WriteBatch> =>
   Effect.zipWith(first, second, (early, late) => [...early, ...late])
 

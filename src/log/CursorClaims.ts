@@ -1,7 +1,7 @@
 /**
- * Claims of cursors, each in two steps: the epoch is read, and the cursor is claimed if it still has that epoch. The database
- * may carry a statement out after its sender has given it up and asked again. Such a late claim names an epoch that has
- * passed, so it changes nothing: a process never ends a claim of its own.
+ * Claims of cursors, each in two steps: the epoch is read, and the cursor is claimed if it still has that epoch. The
+ * database may execute a statement after its sender has abandoned it and sent another. Such a late claim carries an
+ * outdated epoch and changes nothing, so a process never ends its own claim.
  */
 import { Effect } from "effect"
 import { StorageUnavailable } from "../domain/DeviceErrors.ts"
@@ -9,27 +9,27 @@ import type { CursorClaim, EventLog } from "../services/EventLog.ts"
 import type { LogStore } from "./LogStore.ts"
 
 /**
- * Times that another claim comes between the two steps, which are two round trips. Each time it is another process that
- * has claimed the cursor, and processes that lose a cursor stand by for half a minute.
+ * Maximum number of attempts. Another claim may come between the two steps, which are two round trips. Each time
+ * another process has claimed the cursor, and processes that lose a cursor wait half a minute before they claim again.
  */
 const triesMax = 8
 
 const refused = StorageUnavailable.of("claim a cursor", "others claimed it at the same time")
 
-/** `generation`: of the log, as it is known at the moment. */
+/** `generation` returns the current generation of the log. */
 export const makeCursorClaims = (
   store: LogStore["Service"],
   generation: () => number
 ): Pick<EventLog["Service"], "claimCursor" | "resumeCursor"> => {
   type Claimed = Omit<CursorClaim, "generation"> | null
 
-  /** Null: `claim` does not make a cursor, and there is none. */
+  /** Null if the cursor does not exist and `claim` does not create it. */
   const claimKnown = Effect.fnUntraced(function*(
     sink: string,
     claim: (epoch: number | null) => Effect.Effect<Claimed, StorageUnavailable> | null
   ) {
     for (let tries = 0; tries < triesMax; tries++) {
-      // As known before the answer: if it is of an older log, the reader of the claim ends and claims again.
+      // Read before the answer: if it belongs to an older log, the claim's reader ends and claims again.
       const before = generation()
       const asked = claim(yield* store.cursorEpoch(sink))
       if (asked === null) return null

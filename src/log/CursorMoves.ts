@@ -46,7 +46,7 @@ export class CursorMoves {
     })
   }
 
-  /** Moves that were taken and have no answer go with the next batch. */
+  /** Moves that were taken but not answered go into the next batch. */
   restore(): void {
     for (const [name, written] of this.#written) {
       const pending = this.#pending.get(name)

@@ -1,6 +1,6 @@
 /**
- * Deadlines of many waiting readers with one timer. A reader that keeps up waits anew after each commit, and its deadline
- * hardly ever comes: a timer of its own for each wait would cost more than the wait.
+ * Deadlines of many waiting readers with one timer. A reader that keeps up starts a new wait after each commit, and its
+ * deadline rarely passes: one timer per wait would cost more than the wait itself.
  */
 import { Duration, Effect } from "effect"
 import type { Clock, Fiber } from "effect"
@@ -13,7 +13,7 @@ export class Deadlines {
   readonly #onTime: () => void
   #timerAt: bigint | null = null
 
-  /** `onTime` is called when a deadline may have passed: it must ask `passed` again for everything that waits. */
+  /** `onTime` is called when a deadline may have passed: it must call `passed` again for every waiting reader. */
   constructor(
     clock: Clock.Clock,
     runFork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>,
@@ -24,7 +24,7 @@ export class Deadlines {
     this.#onTime = onTime
   }
 
-  /** Whether this time of the monotonic clock has passed. If not, `onTime` is called when it has. */
+  /** Whether this time of the monotonic clock has passed. If not, `onTime` is called when it does. */
   passed(deadline: bigint): boolean {
     const now = this.#clock.monotonicTimeNanosUnsafe()
     if (now >= deadline) return true
@@ -38,7 +38,7 @@ export class Deadlines {
     this.#runFork(Effect.andThen(
       this.#clock.sleep(wait),
       Effect.sync(() => {
-        // Overtaken by an earlier one, which looks for what is left.
+        // Replaced by an earlier timer, which also handles the remaining deadlines.
         if (this.#timerAt !== deadline) return
         this.#timerAt = null
         this.#onTime()

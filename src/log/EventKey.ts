@@ -1,17 +1,17 @@
 /**
- * By what a repeat of an event is recognised: its key, and its content to tell a repeat from a conflict.
+ * The key that identifies a repeat of an event, and the content that distinguishes a repeat from a conflict.
  *
- * The key covers the chat and the sender, not the sender-chosen id alone: a sender who knows an id could race it
- * into another chat and shadow the genuine message there. One account has two spellings (phone and LID), so a store
- * that has learnt that two are one looks for the keys of both; its own `columba_key` must then give the same bytes as
- * `deriveKey`.
+ * The key covers the chat and the sender, not only the id that the sender chose: a sender who knows an id could send it
+ * first in another chat and hide the genuine message there. One account has two addresses (phone number and LID), so a
+ * store in which both are recorded as one account looks up the keys of both. Its `columba_key` function must then
+ * return the same bytes as `deriveKey`.
  */
 import type { EventDraft } from "../domain/Event.ts"
 import { canonical } from "../domain/Jid.ts"
 import { clean, deriveMessageKeyParts, digest, separator } from "../services/EventIdentity.ts"
 import type { KeyParts } from "../services/EventIdentity.ts"
 
-/** Null where nothing can repeat the event. */
+/** Null for an event that cannot be repeated. */
 export const deriveKeyParts = (draft: EventDraft): KeyParts | null => {
   const identity = draft.identity
   if (identity === null) return null
@@ -27,10 +27,11 @@ export const deriveKeyParts = (draft: EventDraft): KeyParts | null => {
 }
 
 /**
- * What must agree for a repeat to be no conflict: what the message says. Everything else differs between the ways an
- * event comes (live, webhook, history), so it proves nothing. Null where the event says nothing comparable: then neither
- * it nor what comes after it is a conflict. So it is with rows of a history, because a gateway rewrites those: an edit
- * replaces the text, media get a label. And so it is with what we send: the gateway may spell it otherwise.
+ * A digest of the message's own content; a repeat with another digest is a conflict. All other fields differ between
+ * the ways an event can arrive (live, webhook, history), so they prove nothing. Null if there is nothing to compare:
+ * then neither this event nor a later repeat is a conflict. This holds for rows of a history, because gateways rewrite
+ * those: an edit replaces the text, and media get a label. It also holds for messages that we send, because the gateway
+ * may spell them differently.
  */
 export const digestContent = (draft: EventDraft): string | null => {
   if (draft.identity === null || draft.via === "backfill" || draft.via === "columba") return null

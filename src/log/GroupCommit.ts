@@ -1,13 +1,13 @@
 /**
  * The event log over any store: gathers the drafts of all devices into batches, and writes one batch at a time.
  *
- * While one batch is written the next one gathers. An idle log writes at once; a busy one waits up to `linger` for more
- * drafts, which costs little delay and saves most of the work. When the store is away the same batch is tried again
- * forever: nothing acknowledged is lost. `push` answers false, `append` waits, and sockets are not read until there is
- * room again.
+ * While one batch is being written, the next one is gathered. An idle log writes at once; a busy log waits up to
+ * `linger` for more drafts, which costs little delay and saves most of the work. While the store is unavailable, the
+ * same batch is retried forever: no acknowledged event is lost. `push` returns false, `append` waits, and sockets are
+ * not read until there is room again.
  *
- * A repeat with other content, and a draft that the store refuses for its data, each become a `frame.rejected`: neither
- * is lost, and neither holds up the log.
+ * A repeat with other content and a draft that the store refuses for its data each become a `frame.rejected`: neither
+ * is lost, and neither blocks the log.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"
@@ -31,39 +31,42 @@ import { LogHealth } from "./LogHealth.ts"
 import { makeRecorder } from "./logRecorder.ts"
 import { WriteSchedule } from "./WriteSchedule.ts"
 
-/** A larger batch no longer costs less per event, and a smaller one is redone sooner when its connection dies. */
+/** A larger batch no longer costs less per event, and a smaller one is repeated sooner when its connection fails. */
 const batchEventsMax = 500
 
-/** 4 MiB: some 50 ms of writing, and well below what the driver and the server take in one message. */
+/** 4 MiB: some 50 ms of writing, and well below the message limits of driver and server. */
 const batchBytesMax = 4 * 1024 * 1024
 
-/** Measured: at 1,000 events per second this saves 40 % of the work of writing at once, for 1.2 ms at the median. */
+/**
+ * Measured: at 1,000 events per second, this saves 40 % of the cost of writing at once, and adds 1.2 ms to the median.
+ */
 const linger = Duration.millis(2)
 
 /**
- * What is patient is written, on its own, no sooner than this after the last batch: no caller waits for it, and a fleet that
- * comes back at a steady rate fills batches instead of writing hundreds of small ones per second. A process that dies
- * meanwhile leaves its devices as the record before has them.
+ * Minimum time between the last batch and a write of patient entries only. No caller waits for them, and a fleet that
+ * reconnects at a steady rate fills batches instead of writing hundreds of small ones per second. If the process dies
+ * meanwhile, its devices keep their previous record.
  */
 const patience = Duration.millis(50)
 
-/** A cursor on its own is worth no write of its own until the sink has paused this long. */
+/** Cursor moves alone are not written until the sink has paused this long. */
 const cursorIdle = Duration.millis(50)
 
 /**
- * Each write of a cursor leaves a version of its row behind, which nothing removes while another session holds a snapshot
- * (`pg_dump`), and each later write walks past all of them. Four per second are 2,400 after ten minutes: no cost that
- * can be measured. A process that dies republishes the events of a quarter of a second more.
+ * Minimum time between writes of cursors. Each write leaves a dead version of the row, which cannot be removed while
+ * another session holds a snapshot (`pg_dump`), and each later write scans all of them. Four per second are 2,400 after
+ * ten minutes, which has no measurable cost. A process that dies publishes the events of a quarter of a second more
+ * than once.
  */
 const cursorInterval = Duration.millis(250)
 
-/** A supervisor that stops the process allows 10 s and more; a database that is away must not use it up. */
+/** A supervisor allows 10 s or more for a stop; an unavailable database must not use all of it. */
 const closeFlushMax = Duration.seconds(5)
 
-/** After a defect in the writer: one that comes every time must not keep the processor busy. */
+/** Pause after a defect in the writer: a defect that recurs on every write must not keep the processor busy. */
 const defectPause = Duration.seconds(1)
 
-/** Events stay in memory for so long, and at most twice as long; the newest ones for ever. */
+/** Events stay in memory at least this long and at most twice as long; the newest ones stay without a limit. */
 const tailInterval = Duration.seconds(5)
 
 const cursorIdleNanos = Duration.toNanosUnsafe(cursorIdle)
@@ -112,7 +115,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       queue.push(entry)
     }
     const nudge = () => schedule.changed()
-    /** Called back from the writer, which a caller's mistake must not disturb. */
+    /** A callback that the writer calls: an exception in it must not disturb the writer. */
     const contained = (resume: () => void) => () => {
       try {
         resume()
@@ -142,8 +145,8 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     })
 
     /**
-     * Waits while the log is over its bound, then queues all drafts of the call at once: a part that waited longer than
-     * the rest could be overtaken by what the same caller gives later.
+     * Waits while the log is over its bound, then queues all drafts of the call at once: if a part waited longer than
+     * the rest, later drafts of the same caller could overtake it.
      */
     const appendAll = (
       count: number,
@@ -205,7 +208,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       Effect.asVoid
     )
 
-    /** Writing a known event again answers with its number, so whatever has no answer yet is simply written again. */
+    /** Writing a known event again returns its number, so everything that has no answer yet is simply written again. */
     const rescue = (defect: unknown) =>
       Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
         Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
@@ -234,7 +237,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       if (full()) return now
       if (oldest !== undefined && !urgent) return lastWriteAt + patienceNanos
       if (oldest !== undefined) return now - lastWriteAt > lingerNanos ? now : oldest.arrivedAt + lingerNanos
-      // Since the log's last write too: while events come, the next batch takes the cursor along.
+      // Also since the log's last write: while events arrive, the next batch carries the cursor moves.
       const idleSince = movesSince! > lastWriteAt ? movesSince! : lastWriteAt
       const wait = cursorsWait(now)
       return idleSince + cursorIdleNanos > now + wait ? idleSince + cursorIdleNanos : now + wait
@@ -264,7 +267,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         queue.admitWaiting()
         queue.releaseRoom()
       } catch (defect) {
-        // Not of the batch, which is settled by now: the next one finds the rest.
+        // Not a defect of the batch, which is settled already. The next batch writes the remaining entries.
         Effect.runForkWith(context)(rescue(defect)).addObserver(() => schedule.written())
         return
       }
@@ -279,7 +282,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       Effect.sync(() => record.observe(() => health.view, () => tail.head)),
       (stop) => Effect.sync(stop)
     )
-    // Not before other fibers had their turn: what is given while the process starts goes together.
+    // After other fibers have run: drafts that are appended while the process starts go into one batch.
     yield* Effect.forkScoped(Effect.sync(() => schedule.start()))
     yield* Effect.addFinalizer(() =>
       Effect.gen(function*() {
@@ -294,7 +297,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
 
     const reader = yield* makeReader(store, tail)
 
-    /** Also if it fails half-way: what was erased by then must not be read from memory. */
+    /** Also after a partial failure: events that were erased by then must not be read from memory. */
     const erase = (device: DeviceId, chat: string | null) =>
       Effect.ensuring(store.erase(device, chat), Effect.sync(() => tail.forget()))
 

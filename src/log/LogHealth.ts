@@ -1,4 +1,6 @@
-/** How the writes of the log go, kept as plain fields by the writer: feeds readiness and the metrics, decides nothing. */
+/**
+ * The state of the log's writes, kept as plain fields by the writer: used for readiness and metrics, not for decisions.
+ */
 import type { Clock } from "effect"
 import type { LogView } from "../services/LogStatus.ts"
 import type { AppendQueue } from "./AppendQueue.ts"

@@ -1,7 +1,7 @@
 /**
- * Reads of the log: from the tail in memory where it covers what is asked, else from the store; and `follow`, which is
- * one loop of reads woken by commits of this process or of others. Every answer of the store is compared with what is
- * known of the log; the readers of a log that went back end with `LogReset`.
+ * Reads of the log: from the tail in memory where it covers the request, otherwise from the store; and `follow`, one
+ * loop of reads that commits of this or another process wake. Every answer of the store is compared with what is known
+ * about the log; if the log went back, its readers end with `LogReset`.
  */
 import { Clock, Duration, Effect, Latch, Semaphore, Stream } from "effect"
 import type { Scope } from "effect"
@@ -20,34 +20,36 @@ export const heartbeat = Duration.seconds(15)
 const heartbeatNanos = Duration.toNanosUnsafe(heartbeat)
 
 /**
- * For commits of other processes whose signal was lost: while a reader waits, the head is asked for so often, and more often
- * until that has told nothing new for so many times: signals may be missing then.
+ * Poll intervals for the head while a reader waits, because a signal of another process's commit may be lost. Signals
+ * may be missing after an outage, so the shorter interval applies until `waryTimes` answers in a row brought nothing
+ * new.
  */
 const headPoll = { usual: Duration.seconds(5), wary: Duration.seconds(1), waryTimes: 60 }
 
 /** Events of one page of `follow`. */
 const followPage = 500
 
-/** Hardly any event's data is smaller, so a page of few bytes need not be looked for among more events. */
+/** Hardly any event's data is smaller, so a page of few bytes is limited to as many events as fit at this size. */
 const eventBytesMin = 64
 
 /**
- * Reads at a time for streams that are behind. A thousand of them would otherwise queue at the database ahead
- * of the readers that keep up, the relays and everything else.
+ * Maximum number of concurrent reads for streams that are behind. Otherwise, a thousand of them would queue at the
+ * database ahead of the readers that keep up, the relays and everything else.
  */
 const catchUpReadsMax = 4
 
 /**
- * A stream that is behind by fewer events counts as one that keeps up, also where the events in memory do not reach so far
- * back: after a start, or where other processes write. One that finds its events in memory never waits for a read.
+ * A stream that lags by fewer events counts as keeping up, even if the events in memory do not reach back that far:
+ * after a start, or where other processes write. A stream whose events are in memory never waits for a read.
  */
 const keepsUpWithin = 1000
 
 const readLimitMax = 1000
 
 /**
- * The tail is filled again only after its followers have had so much time each, within bounds. Waking one and sending it a few
- * events takes some 20 µs: without a pause many of them would keep the process busy with being woken for each small commit.
+ * Minimum pause per follower between two fills of the tail, in milliseconds. Waking a follower and sending it a few
+ * events takes some 20 µs: without a pause, many followers would keep the process busy with wake-ups for each small
+ * commit.
  */
 const fillPausePerFollower = 0.02
 const fillPauseMaxMillis = 250
@@ -62,7 +64,7 @@ export const makeReader = Effect.fnUntraced(function*(
 ): Effect.fn.Return<LogReader, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const deadlines = new Deadlines(clock, Effect.runForkWith(yield* Effect.context<never>()), () => tail.look())
-  /** `onAnswer`: whether the answer told of commits that nothing else had told of. */
+  /** `onAnswer` is told whether the answer showed commits that were not known before. */
   const askBounds = (onAnswer: (news: boolean) => void): LogReader["bounds"] =>
     Effect.suspend(() => {
       const asked = tail.now
@@ -79,7 +81,7 @@ export const makeReader = Effect.fnUntraced(function*(
     yield* hearOthers(store, tail, askBounds)
   }
 
-  /** `following`: what is on its way into memory is not asked for. */
+  /** With `following`, events that are being loaded into memory are not requested. */
   const readWithin = (
     options: Parameters<LogReader["read"]>[0],
     bytesMax: number,
@@ -114,7 +116,7 @@ export const makeReader = Effect.fnUntraced(function*(
 
   const catchUp = Semaphore.makeUnsafe(catchUpReadsMax)
 
-  /** Evaluated anew for each page: while a reader lags behind, what it wants may leave the memory. */
+  /** Evaluated for each page: while a reader lags, the events that it needs may be dropped from memory. */
   const inTurn = <A, E>(after: number, read: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => tail.covers(after) || after + keepsUpWithin >= tail.head ? read : catchUp.withPermit(read))
 
@@ -125,7 +127,7 @@ export const makeReader = Effect.fnUntraced(function*(
         : Effect.asVoid(inTurn(from.after, readWithin({ ...from, limit: 1 }, 1)))
     )
 
-  /** A page cut to the budget. One large event is put away and read again once there is room for it. */
+  /** A page cut to the budget. A single event above the budget is discarded and read again once there is room for it. */
   const readCut = (
     options: Parameters<LogReader["read"]>[0],
     budget: ReadBudget
@@ -150,7 +152,7 @@ export const makeReader = Effect.fnUntraced(function*(
       )
     })
 
-  /** The next page of a reader that stays, once there is one. For one run of one reader. */
+  /** The next page of a follower, once there is one. Each run of each reader needs its own. */
   const makeFollower = (
     { budget, generation: begun, ...options }: Parameters<LogReader["follow"]>[0]
   ): ReturnType<LogReader["read"]> => {
@@ -203,7 +205,7 @@ export const makeReader = Effect.fnUntraced(function*(
   }
 })
 
-/** Brings into memory what other processes commit, one reading for all followers. */
+/** Loads events that other processes commit into memory, with one read for all followers. */
 const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: LogTail) {
   const wanted = Latch.makeUnsafe(false)
   const fill = Effect.suspend(() => {
@@ -227,7 +229,7 @@ const fillTail = Effect.fnUntraced(function*(store: LogStore["Service"], tail: L
   })))
 })
 
-/** Without the last event, if that is what brings the page over its bytes; a page of one event stays. */
+/** Removes the last event if it brings the page over its bytes; a page of one event is not cut. */
 const cutTo = (page: EventPage, bytesMax: number): EventPage => {
   if (page.events.length < 2 || sumBytes(page) <= bytesMax) return page
   const events = page.events.slice(0, -1)
@@ -237,7 +239,7 @@ const cutTo = (page: EventPage, bytesMax: number): EventPage => {
 
 const sumBytes = (page: EventPage): number => page.events.reduce((sum, event) => sum + event.bytes, 0)
 
-/** Keeps the known head in step with other processes: by their signals, and by asking while a reader waits. */
+/** Keeps the known head up to date with other processes: by their signals, and by polling while a reader waits. */
 const hearOthers = Effect.fnUntraced(function*(
   store: LogStore["Service"],
   tail: LogTail,
@@ -247,7 +249,7 @@ const hearOthers = Effect.fnUntraced(function*(
   const beWary = Effect.sync(() => {
     inVain = 0
   })
-  // A database that was away may come back as an older one, which is the sooner noticed the sooner it is asked.
+  // After an outage, the database may be an older one. More frequent requests detect that sooner.
   const askHead = Effect.ignore(Effect.tapError(
     askBounds((news) => {
       inVain = news ? 0 : inVain + 1

@@ -1,6 +1,6 @@
 /**
- * The port under the log: writes one batch in one transaction, and reads. How batches come to be, how many wait and
- * what happens when the store is away is the business of `GroupCommit`, which is the same over every store.
+ * The port under the log: writes one batch in one transaction, and reads. How batches are formed, how many wait and
+ * what happens during an outage is up to `GroupCommit`, which is the same over every store.
  */
 import { Context } from "effect"
 import type { Duration, Effect, Stream } from "effect"
@@ -14,7 +14,7 @@ import type { CursorClaim, Deletion, EventFilter, Fence, LogBounds, SinkCursor }
 import type { KeyParts } from "../services/EventIdentity.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
 
-/** A draft made ready for a store: serialised once, its keys computed, no character in it that a text column refuses. */
+/** A draft prepared for a store: serialised once, with its keys, and without characters that a text column refuses. */
 export interface PreparedDraft {
   readonly id: EventId
   readonly kind: EventKind
@@ -25,10 +25,10 @@ export interface PreparedDraft {
   readonly data: string
   /** UTF-8 bytes of `data`. */
   readonly dataBytes: number
-  /** Null where nothing can repeat it. */
+  /** Null for an event that cannot be repeated. */
   readonly key: string | null
   readonly keyParts: KeyParts | null
-  /** Null where nothing can conflict with it. */
+  /** Null for an event that cannot conflict. */
   readonly content: string | null
   /** Set for a message: its key, which is also the key of its status. */
   readonly message: string | null
@@ -36,16 +36,16 @@ export interface PreparedDraft {
   readonly chat: string | null
   readonly effects: ReadonlyArray<LogEffect>
   readonly aliases: ReadonlyArray<Alias>
-  /** What it weighs in a queue: `dataBytes`, and a share for the objects around it. */
+  /** Its size in a queue: `dataBytes`, and a share for the objects around it. */
   readonly bytes: number
 }
 
-/** What is committed together or not at all. Without drafts it is effects alone. */
+/** Drafts and effects that are committed together or not at all. There may be effects without drafts. */
 export interface PreparedGroup {
   readonly drafts: ReadonlyArray<PreparedDraft>
-  /** Set on a decision: the group is refused as `Fenced` if the device's epoch is another one. */
+  /** Set for a decision: the group is refused as `Fenced` if the device's epoch differs. */
   readonly fence: Fence | null
-  /** Beyond those of the drafts. */
+  /** In addition to the effects of the drafts. */
   readonly effects: ReadonlyArray<LogEffect>
 }
 
@@ -54,10 +54,10 @@ export interface WriteBatch {
   readonly moves: ReadonlyArray<CursorMove>
   /**
    * The head that was known when these drafts were first sent. An earlier attempt whose outcome is unknown can only
-   * have been committed above it, so their ids are looked for there alone.
+   * have been committed above it, so their ids are searched only there.
    */
   readonly floor: number
-  /** The newest event that is known by its id; 0 for none. The answer says which event has its number now. */
+  /** The newest event that is known by its id; 0 for none. The answer contains the event that now has this number. */
   readonly anchor: number
 }
 
@@ -65,14 +65,14 @@ export interface CursorMove {
   readonly sink: string
   readonly epoch: number
   readonly seq: number
-  /** The event of that number, where the reader knows it. */
+  /** The event of that number, if the reader has its id. */
   readonly id: EventId | null
 }
 
 /**
- * What became of one draft. `Committed` also answers a repeated write of the same event id, with the number it got the
- * first time. `Conflict`: its key is known with other content. `Fenced`: its group's fence is stale. Nothing was written of
- * these two.
+ * The outcome of one draft. `Committed` is also the outcome of a repeated write of the same event id, with the number
+ * of the first write. `Conflict`: its key is known with other content. `Fenced`: its group's fence is stale. In the
+ * last two cases nothing was written.
  */
 export type Written =
   | { readonly _tag: "Committed"; readonly seq: number; readonly fresh: boolean }
@@ -87,20 +87,23 @@ export interface WriteResult {
   readonly head: number
   readonly oldest: number
   readonly logId: string
-  /** The event that had the number `anchor` before this batch; null where the log had none, or kept it no longer. */
+  /** The event that had the number `anchor` before this batch; null if there was none or it had been deleted. */
   readonly anchorId: EventId | null
   readonly recordedAt: string
   /** Moves that were refused (see `EventLog.moveCursor`), as indexes into the batch's moves. */
   readonly lost: ReadonlyArray<number>
   /** Groups whose fence is stale, as indexes into the batch's groups. */
   readonly refused: ReadonlyArray<number>
-  /** Acks of messages that Columba has sent: by index of the draft, the message id that stands in their data instead. */
+  /**
+   * For acks of messages that Columba has sent: the message id that replaces the one in the ack's data, by index of the
+   * draft.
+   */
   readonly named: ReadonlyMap<number, string>
 }
 
 /**
- * 4 MiB: the largest page, whatever was asked for, since a thousand events of a megabyte would take all memory. A page
- * of one event always gets through.
+ * 4 MiB: the largest page, whatever was requested, since a thousand events of a megabyte each would fill the memory. A
+ * page of one event is always returned.
  */
 export const pageBytesMax = 4 * 1024 * 1024
 
@@ -108,30 +111,30 @@ export interface StoredPage extends Omit<LogBounds, "headId"> {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
   readonly throughId: EventId | null
-  /** The event of the number `after`; null where the log has none, or keeps it no longer. */
+  /** The event of the number `after`; null if there is none or it has been deleted. */
   readonly afterId: EventId | null
-  /** The event of the number `anchor`; null where the log has none, or keeps it no longer. */
+  /** The event of the number `anchor`; null if there is none or it has been deleted. */
   readonly anchorId: EventId | null
 }
 
 export class LogStore extends Context.Service<LogStore, {
   /**
    * All or nothing, in one transaction. Repeating a write whose outcome is unknown is safe, with the same floor: event
-   * ids are unique above it, and a known one answers with its number. `BatchRefused`: the store will never take this
-   * batch as it is. `FloorAboveHead`: the log went back; nothing was written, of this batch or of an earlier attempt.
+   * ids are unique above it, and a known one returns its number. `BatchRefused`: the store will never accept this batch
+   * as it is. `FloorAboveHead`: the log went back; nothing was written, of this batch or of an earlier attempt.
    */
   readonly write: (batch: WriteBatch) => Effect.Effect<WriteResult, StorageUnavailable | BatchRefused | FloorAboveHead>
 
   /**
-   * As `EventLog.read`, all in one snapshot; beyond the head it answers with an empty page. A page ends with the event
-   * that brings its data to `bytesMax`.
+   * As `EventLog.read`, all in one snapshot; beyond the head it returns an empty page. A page ends with the event that
+   * brings its data to `bytesMax`.
    */
   readonly read: (
     options: EventFilter & {
       readonly after: number
       readonly limit: number
       readonly bytesMax: number
-      /** A number whose event the caller knows: by its id a log that went back and grew again is recognised. */
+      /** A number whose event id the caller has: comparing the id detects a log that went back and grew again. */
       readonly anchor: number
     }
   ) => Effect.Effect<StoredPage, StorageUnavailable | EventsExpired>
@@ -144,13 +147,13 @@ export class LogStore extends Context.Service<LogStore, {
 
   readonly bounds: Effect.Effect<LogBounds, StorageUnavailable>
 
-  /** The epoch of the newest claim of a sink's cursor; null where it has none. */
+  /** The epoch of the newest claim of a sink's cursor; null without one. */
   readonly cursorEpoch: (sink: string) => Effect.Effect<number | null, StorageUnavailable>
 
   /**
-   * Claims a cursor that still has the epoch `known`, or with null none yet, and answers null where that is not so. `start`
-   * as in `EventLog.claimCursor`: where a new cursor begins, and how long retention waits for it from now on. Null: a
-   * cursor that exists keeps what it has, and none is made.
+   * Claims a cursor whose epoch is still `known`, or null if it does not exist yet; returns null if that is not so.
+   * `start` as in `EventLog.claimCursor`: where a new cursor begins, and how long retention waits for it from now on.
+   * With `start` null, an existing cursor keeps its values, and a missing one is not created.
    */
   readonly claimCursor: (
     sink: string,
@@ -173,16 +176,16 @@ export class LogStore extends Context.Service<LogStore, {
   readonly erase: (device: DeviceId, chat: string | null) => Effect.Effect<number, StorageUnavailable>
 
   /**
-   * The head as commits of any process move it; null when commits may have been missed and the head must be asked for;
+   * The head after each commit of any process; null when commits may have been missed and the head must be requested;
    * `erased` when committed events have been changed. Empty for a store that only this process can write to.
    */
   readonly commits: Stream.Stream<number | "erased" | null>
 
-  /** Whether other processes may write too, so that the head must be asked for now and then. */
+  /** Whether other processes may write too, so that the head must be polled. */
   readonly shared: boolean
 }>()("columba/services/LogStore") {}
 
-/** The data itself is what the store refuses. Repeating will not help; without the offending draft the rest will pass. */
+/** The store refuses the data itself. Repeating does not help; without the offending draft the rest is accepted. */
 export class BatchRefused extends Schema.TaggedError<BatchRefused>()("BatchRefused", {
   message: Schema.String
 }) {

@@ -1,12 +1,12 @@
 /**
- * The newest committed events in memory, the readers that wait for more, and what is known of the log itself. Readers
- * that keep up are served from here without a query; a reader that is behind, or asks past what other processes
- * committed, reads the store.
+ * The newest committed events in memory, the readers that wait for more, and what is known about the log itself.
+ * Readers that keep up are served from here without a query; a reader that lags, or that needs events of other
+ * processes, reads the store.
  *
- * A log can go back: a replica that had not received everything takes over, an older copy is restored, the database is
- * created anew. So each answer of the store is compared with what was known when it was asked (`now`, then `observe`):
- * another identity, a smaller head or another event under a known number means a reset. The events in memory are
- * dropped then, and a new generation begins; a reader that began in an older one ends with `LogReset`.
+ * A log can go back: a replica that had not received everything takes over, an older copy is restored, or the database
+ * is created again. So each answer of the store is compared with what was known when the request was sent (`now`, then
+ * `observe`): another identity, a smaller head or another event under a known number means a reset. Then the events in
+ * memory are dropped and a new generation begins; readers of an older generation end with `LogReset`.
  */
 import type { Effect } from "effect"
 import { isVisible } from "../contracts/Authorization.ts"
@@ -17,47 +17,50 @@ import { LogReset } from "../domain/MessageErrors.ts"
 import { Condition } from "../services/Condition.ts"
 import type { EventFilter, LogBounds, ReadFrom } from "../services/EventLog.ts"
 
-/** What all readers that keep up may lag behind without a query: about a second at full speed. */
+/** How far readers may lag without a query: about a second at full speed. */
 const tailEventsMax = 20_000
 
-/** 16 MiB of event data: the bound that counts when events are large. */
+/** 16 MiB of event data: the effective bound when events are large. */
 const tailBytesMax = 16 * 1024 * 1024
 
-/** What stays however old it is: a reader that comes back after a minute of some tens of events per second finds it all. */
+/**
+ * The number of events that stay whatever their age: a reader that returns after a minute of some tens of events per
+ * second finds all of them.
+ */
 export const tailKept = 2_000
 
 /**
- * With so many followers, what other processes commit is read into memory once for all of them. Below, each reads what it
- * wants from the store, which is less where it wants few devices.
+ * From this number of followers on, commits of other processes are read into memory once for all of them. With fewer,
+ * each follower reads the store, which is less work if it wants few devices.
  */
 export const fillFollowersMin = 4
 
-/** What is farther behind than this is not brought into memory: followers that want it read it as any that is behind. */
+/** Maximum number of missing events that are loaded into memory. Followers that need older ones read the store. */
 const fillEventsMax = 1000
 
-/** A slice of the tail: events that match, and the last number looked at. */
+/** A slice of the tail: events that match, and the last number examined. */
 export interface TailPage {
   readonly events: ReadonlyArray<LoggedEvent>
   readonly through: number
   readonly throughId: EventId
 }
 
-/** What is known of the log at one moment. */
+/** What is known about the log at one moment. */
 export interface Knowledge {
   readonly generation: number
   readonly head: number
-  /** The newest event that is known; number 0 before the first. */
+  /** The newest event whose id is known; number 0 before the first. */
   readonly anchor: { readonly seq: number; readonly id: EventId | null }
 }
 
-/** What an answer of the store says of the log. */
+/** The state of the log according to an answer of the store. */
 export interface Observation extends Omit<LogBounds, "headId"> {
   readonly headId?: EventId | null
-  /** The event that has the anchor's number; null where the log has none, or keeps it no longer. */
+  /** The event that has the anchor's number; null if there is none or it has been deleted. */
   readonly anchorId?: EventId | null
 }
 
-/** How a log was found to have gone back: from which number to which, and whether it is another log. */
+/** Describes a reset: the head before and after, and whether it is another log. */
 export interface ResetDetail {
   readonly from: number
   readonly to: number
@@ -71,26 +74,29 @@ export const matches = (filter: EventFilter, event: LoggedEvent): boolean =>
   filter.hidden?.includes(event.kind) !== true
 
 export class LogTail {
-  /** Contiguous numbers; `start` is where the live part begins, so that dropping from the front is cheap. */
+  /**
+   * Contiguous numbers; `start` is the index of the first one that is kept, which makes dropping from the front cheap.
+   */
   #events: Array<LoggedEvent> = []
   #start = 0
   #bytes = 0
-  /** The newest number at the last look: what is older at the next one is dropped. */
+  /** The newest number at the last call of `age`: the next call drops the events up to it. */
   #agedThrough = 0
   /** The last number known to be committed, by this process or another. */
   #head = 0
-  /** The number up to which readers have been woken. Behind the head only while the tail is being filled. */
+  /** The number up to which readers have been woken. Lower than the head only while the tail is being filled. */
   #shown = 0
   #followers = 0
-  /** Asks for `filled`; null where there are no other processes. */
+  /** Requests a call of `filled`; null where there are no other processes. */
   #fill: (() => void) | null = null
   #writing = false
   #heard = 0
   #logId: string | null = null
   #anchor: Knowledge["anchor"] = { seq: 0, id: null }
   /**
-   * False once an answer shows more events than were known, without the anchor's: the log may have gone back and grown
-   * again. The anchor then stays until a read has compared it, because a newer one would prove nothing about the gap.
+   * False once an answer shows more events than were known but not the anchor's event: the log may have gone back and
+   * grown again. The anchor then stays until a read has compared it, because a newer one would prove nothing about the
+   * gap.
    */
   #proven = true
   #generation = 0
@@ -111,26 +117,26 @@ export class LogTail {
     return this.#changes.waiting
   }
 
-  /** Whether any answer of the store has been seen. */
+  /** Whether the store has answered at least once. */
   get known(): boolean {
     return this.#logId !== null
   }
 
-  /** To be taken before the store is asked, and given to `observe` with its answer. */
+  /** Read before a request to the store, and passed to `observe` with its answer. */
   get now(): Knowledge {
     return { generation: this.#generation, head: this.#head, anchor: this.#anchor }
   }
 
-  /** The error of readers that began in an older generation; null while `generation` is the newest. */
+  /** The error for readers of an older generation; null while `generation` is the newest. */
   findReset(generation: number): LogReset | null {
     return generation === this.#generation ? null : this.#reset
   }
 
   /**
-   * Compares an answer with what was known when the store was asked. `lowest` is the least head that the answer can
-   * prove: the observed one, or for a write the one before it. Numbers alone do not tell: another process may have given
-   * those that an older log lacked to other events meanwhile. `stale`: another answer has led to a reset meanwhile,
-   * so it is unknown of which log this one is.
+   * Compares an answer with what was known when the store was asked. `lowest` is the smallest head that the answer can
+   * prove: the observed one, or for a write the one before it. Numbers alone are not enough: another process may have
+   * assigned the numbers that an older log lacked to other events. `stale`: another answer has caused a reset
+   * meanwhile, so it is unknown which log this answer belongs to.
    */
   observe(asked: Knowledge, seen: Observation, lowest = seen.head): "same" | "reset" | "stale" {
     if (asked.generation !== this.#generation) return "stale"
@@ -142,12 +148,12 @@ export class LogTail {
     }
     const { anchor } = asked
     const anchorId = seen.anchorId !== undefined || seen.head !== anchor.seq ? seen.anchorId : seen.headId
-    // An event that is not there any more was deleted for its age, or else the log ended before it for a moment.
+    // If the anchor's event is missing, it was deleted for its age, or the log was shorter for a moment.
     const kept = anchor.id !== null && anchor.seq >= seen.oldest
     const replaced = anchorId !== undefined && kept && anchorId !== anchor.id
     if (lowest >= asked.head && !replaced) {
       if (anchorId !== undefined) this.#proven = true
-      // Without an anchor no answer can ever prove anything, and what is read first becomes one.
+      // Without an anchor, no answer can prove anything; the first event that is read becomes the anchor.
       else if (lowest > asked.head && anchor.seq > 0) this.#proven = false
       return "same"
     }
@@ -159,7 +165,7 @@ export class LogTail {
     return "reset"
   }
 
-  /** A new generation, which knows nothing but that the log stands at `bounds.head`. */
+  /** Begins a generation in which only the head, `bounds.head`, is known. */
   #begin(bounds: LogBounds, detail: ResetDetail): void {
     this.#clear()
     this.#head = bounds.head
@@ -173,7 +179,7 @@ export class LogTail {
     this.#changes.changed()
   }
 
-  /** The newest event that is known, whichever way it was read. */
+  /** Records the newest known event, however it was read. */
   recall(event: { readonly seq: number; readonly id: EventId } | undefined): void {
     if (this.#proven && event !== undefined && event.seq > this.#anchor.seq) {
       this.#anchor = { seq: event.seq, id: event.id }
@@ -181,8 +187,8 @@ export class LogTail {
   }
 
   /**
-   * Events of one batch, in order. Where another process committed in between, they are left to `filled`, or without it empty
-   * the tail first.
+   * Adds the events of one batch, in order. If another process committed in between, the events are left to `filled`,
+   * or, without filling, the tail is emptied first.
    */
   push(events: ReadonlyArray<LoggedEvent>): void {
     if (this.#filling && events[0] !== undefined && events[0].seq > this.#end + 1) return this.recall(events.at(-1))
@@ -200,7 +206,7 @@ export class LogTail {
       this.#bytes -= this.#events[this.#start]!.bytes
       this.#start++
     }
-    // Dropped entries are cut off once they are as many as the kept ones: amortised one move per event.
+    // Dropped entries are cut off once they are as many as the kept ones: one move per event, amortised.
     if (this.#start > 1024 && this.#start * 2 > this.#events.length) {
       this.#events = this.#events.slice(this.#start)
       this.#start = 0
@@ -208,14 +214,14 @@ export class LogTail {
     this.#grown.changed()
   }
 
-  /** Returns once more is in memory than stays there: then `age` is to be called. */
+  /** Completes once more than `tailKept` events are in memory: then `age` is to be called. */
   get surplus(): Effect.Effect<void> {
     return this.#grown.waitUntil(() => this.#events.length - this.#start > tailKept)
   }
 
   /**
-   * Drops what was in memory at the call before this one already. Readers that keep up are past it long since; a rush would
-   * otherwise leave megabytes behind that nothing replaces for hours.
+   * Drops events that were already in memory at the previous call. Readers that keep up have passed them long ago.
+   * Without this, a burst would leave megabytes in memory for hours.
    */
   age(): void {
     const last = this.#events.at(-1)
@@ -230,7 +236,10 @@ export class LogTail {
     this.#start = 0
   }
 
-  /** Commits up to here exist. Wakes the readers that wait for them, once they are in memory where that is to be filled. */
+  /**
+   * Commits up to here exist. Wakes the readers that wait for them; while the tail is being filled, after the events
+   * are in memory.
+   */
   advance(head: number): void {
     this.#head = Math.max(this.#head, head)
     if (head <= this.#shown) return
@@ -244,7 +253,7 @@ export class LogTail {
     this.#changes.changed()
   }
 
-  /** The number that the next event in memory follows. */
+  /** The number after which the next event in memory must follow. */
   get #end(): number {
     return this.#events.length > this.#start ? this.#events.at(-1)!.seq : this.#shown
   }
@@ -253,7 +262,7 @@ export class LogTail {
     return this.#fill !== null && this.#followers >= fillFollowersMin
   }
 
-  /** `fill` is called when what other processes committed is wanted in memory: `filled` or `unfilled` follows. */
+  /** `fill` is called when events of other processes are to be loaded; a call of `filled` or `unfilled` follows. */
   fillBy(fill: () => void): void {
     this.#fill = fill
   }
@@ -262,12 +271,15 @@ export class LogTail {
     return this.#followers
   }
 
-  /** A reader that stays begins, or ends. */
+  /** A follower starts or ends. */
   follows(change: 1 | -1): void {
     this.#followers += change
   }
 
-  /** After which number the store is to be read; null where nothing is missing. What is too far behind is given up. */
+  /**
+   * The number after which the store must be read; null if nothing is missing. Events that are too far behind are
+   * skipped.
+   */
   findMissing(): number | null {
     if (this.#head <= this.#shown) return null
     if (this.#head - this.#end > fillEventsMax) {
@@ -277,17 +289,17 @@ export class LogTail {
     return this.#end
   }
 
-  /** What the store has after the number that was missing, up to `through`. */
+  /** The events of the store after the missing number, up to `through`. */
   filled(events: ReadonlyArray<LoggedEvent>, through: number): void {
     const end = this.#end
-    // What this process has committed meanwhile is there already.
+    // Events that this process has committed meanwhile are already in memory.
     const fresh = events.filter(({ seq }) => seq > end)
     if (through <= end || (fresh[0] !== undefined && fresh[0].seq !== end + 1)) return this.unfilled()
     this.push(fresh)
     this.#show(through)
   }
 
-  /** The store could not be read: readers ask it, and learn why. */
+  /** The store could not be read: each reader reads it and gets the error. */
   unfilled(): void {
     this.#show(this.#head)
   }
@@ -298,15 +310,15 @@ export class LogTail {
     return this.now
   }
 
-  /** It has been answered, and what it committed is in the tail; or it failed. */
+  /** The write has been answered and its events are in the tail, or it failed. */
   writeEnds(): void {
     this.#writing = false
     this.advance(this.#heard)
   }
 
   /**
-   * The database signals commits up to here. The signal of our own commit often comes before its answer: a reader that
-   * it woke would ask the database for what the answer brings anyway, so the signal waits for the answer.
+   * The database signals commits up to here. The signal of our own commit often comes before its answer: a reader woken
+   * by it would query the database for the events that the answer brings anyway, so the signal waits for the answer.
    */
   hear(head: number): void {
     if (this.#writing) this.#heard = Math.max(this.#heard, head)
@@ -314,24 +326,24 @@ export class LogTail {
   }
 
   /**
-   * Returns once the head has passed `after`, or `generation` is no longer the newest, or `overdue` says that it waited
-   * long enough, which is asked at every change and every `look`.
+   * Returns once the head has passed `after`, or `generation` is no longer the newest, or `overdue`, which is evaluated
+   * at every change and every `look`, returns true.
    */
   awaitAfter(after: number, generation: number, overdue: () => boolean): Effect.Effect<void> {
     return this.#changes.waitUntil(() => this.#shown > after || this.#generation !== generation || overdue())
   }
 
-  /** Waiting readers look again. */
+  /** Waiting readers check their condition again. */
   look(): void {
     this.#changes.changed()
   }
 
-  /** Up to which number followers read; what is committed beyond is on its way into memory. */
+  /** The number up to which followers read; later commits are being loaded into memory. */
   get shown(): number {
     return this.#shown
   }
 
-  /** Whether what follows `after` is in memory, or nothing up to `head` follows it. */
+  /** Whether the events after `after` are in memory, or no event up to `head` follows it. */
   covers(after: number, head = this.#head): boolean {
     const count = this.#events.length - this.#start
     if (count === 0) return false
@@ -340,7 +352,7 @@ export class LogTail {
     return after >= first - 1 && after <= last && (after < last || head <= last)
   }
 
-  /** Null where the tail does not cover what follows `after`, or does not know its event as the marked one. */
+  /** Null if the tail does not cover the events after `after`, or cannot confirm the mark of that event. */
   read(filter: EventFilter & ReadFrom, limit: number, bytesMax: number, head = this.#head): TailPage | null {
     const { after, mark = null } = filter
     if (!this.covers(after, head)) return null
@@ -361,7 +373,7 @@ export class LogTail {
     return { events, through: last.seq, throughId: last.id }
   }
 
-  /** Drops the events in memory, because they have been changed in the store. Readers ask the store for them. */
+  /** Drops the events in memory, because they have been changed in the store. Readers read them from the store. */
   forget(): void {
     this.#clear()
   }

@@ -1,5 +1,6 @@
 /**
- * Makes drafts ready for a store, and turns what no store would take into a `frame.rejected` that every store takes.
+ * Prepares drafts for a store, and turns a draft that no store would accept into a `frame.rejected` that every store
+ * accepts.
  */
 import type { EventDraft } from "../domain/Event.ts"
 import { rejectedRawMax } from "../domain/EventData.ts"
@@ -12,28 +13,28 @@ import { checkEffect, isRare } from "../services/LogEffect.ts"
 import type { LogEffect } from "../services/LogEffect.ts"
 import type { PreparedDraft } from "./LogStore.ts"
 
-/** What a queued draft weighs beyond its JSON text: the objects around it, roughly. */
+/** The size of a queued draft beyond its JSON text: the objects around it, roughly. */
 const overheadBytes = 512
 
 /**
  * The longest address or id. WhatsApp's have some tens of characters. They are parts of index entries, for which a
- * database has a bound of its own (2,704 bytes in Postgres): an address over that bound would fail every batch with it.
+ * database has a bound of its own (2,704 bytes in Postgres): a longer address would fail every batch that contains it.
  */
 const addressBytesMax = 1024
 
 /** The deepest nesting. A database parses JSON recursively; one draft that exhausts its stack would fail every batch. */
 const depthMax = 500
 
-/** RFC 3339 in UTC, as far as a reader may rely on it. */
+/** RFC 3339, as far as readers may rely on it. */
 const timestampPattern = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)$/
 
 // oxlint-disable-next-line no-control-regex
 const nul = /\u0000/g
 
-/** Text columns hold anything but NUL. The JSON of the event keeps what really came. */
+/** Text columns hold anything but NUL. The JSON of the event keeps the original. */
 const text = (value: string): string => value.replace(nul, "\ufffd")
 
-/** `makeId` gives the id of the `frame.rejected` that stands in where the draft itself cannot be written down. */
+/** `makeId` makes the id of the `frame.rejected` that replaces a draft that cannot be stored. */
 export const prepare = (draft: EventDraft, makeId: () => EventId): PreparedDraft => {
   const reject = (detail: string, raw: string) => standIn(draft, makeId(), "unreadable", detail, raw)
   let data: string | undefined
@@ -87,7 +88,7 @@ const hasLongAddress = ({ aliases, chat, keyParts }: PreparedDraft): boolean =>
   isLong(chat) || isLong(keyParts?.chat) || isLong(keyParts?.sender) ||
   aliases.some(({ jid, lid }) => isLong(jid) || isLong(lid))
 
-/** Nearly free for the usual event: a level takes two characters at least, so a short text cannot be too deep. */
+/** Nearly free for most events: a level takes at least two characters, so a short text cannot be too deep. */
 const isDeeperThan = (json: string, levels: number): boolean => {
   if (json.length < levels * 2) return false
   let depth = 0
@@ -107,7 +108,7 @@ const isDeeperThan = (json: string, levels: number): boolean => {
 
 const isMessage = (draft: EventDraft): boolean => draft.kind === "message.received" || draft.kind === "message.sent"
 
-/** The chat that an event belongs to: what a reader filters by, and what an erasure of the chat finds. */
+/** The chat that an event belongs to: readers filter by it, and an erasure of the chat uses it. */
 const readChat = (draft: EventDraft): string | null => {
   switch (draft.kind) {
     case "message.received":
@@ -123,7 +124,7 @@ const readChat = (draft: EventDraft): string | null => {
   }
 }
 
-/** What an event changes besides being recorded. */
+/** The changes that an event causes besides being recorded. */
 const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
   switch (draft.kind) {
     case "message.ack": {
@@ -155,14 +156,14 @@ const project = (draft: EventDraft): ReadonlyArray<LogEffect> => {
   }
 }
 
-/** The effects that a group has beyond those of its drafts. Throws where a caller gives what no store can take. */
+/** The effects of a group in addition to those of its drafts. Throws for effects that no store can accept. */
 export const prepareEffects = (effects: ReadonlyArray<LogEffect>): ReadonlyArray<LogEffect> =>
   effects.map((effect) => isRare(effect) ? checkEffect(effect) : effect)
 
 const messageIdPrefix = "{\"messageId\":\""
 const messageIdLength = 30
 
-/** Whether the data begins with a message id, as that of acks does; a store that replaces it keeps the length. */
+/** Whether the data begins with a message id, as that of acks does; a store that replaces the id keeps the length. */
 export const beginsWithMessageId = (data: string): boolean => data.startsWith(`${messageIdPrefix}msg_`)
 
 /** The data of an ack with another message id. The append function does the same. */
@@ -205,11 +206,11 @@ const standIn = (
   }
 }
 
-/** Keeps what a store refused to take. */
+/** Keeps a draft that a store refused. */
 export const unreadable = (draft: PreparedDraft, id: EventId, detail: string): PreparedDraft =>
   standIn(draft, id, "unreadable", detail, draft.data)
 
-/** Keeps the other content of a known identity, itself once per content however often it is repeated. */
+/** Keeps the different content of a known identity, once per content however often it is repeated. */
 export const conflicting = (draft: PreparedDraft, id: EventId): PreparedDraft =>
   standIn(
     draft,

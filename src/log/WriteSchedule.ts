@@ -1,23 +1,27 @@
 /**
- * Starts the log's writes when they are due, one at a time. A batch may be of one event, so this is plain code: a change
- * costs a comparison, and a wait costs one timer instead of a race of fibers. When a batch is due is decided by `dueAt`.
+ * Starts the log's writes when they are due, one at a time. A batch may be of one event, so this is plain code: a
+ * change costs a comparison, and a wait costs one timer instead of a race of fibers. `dueAt` decides when a batch is
+ * due.
  */
 import { Duration, Effect } from "effect"
 import type { Clock, Fiber } from "effect"
 
 export interface ScheduleInputs {
-  /** When the next batch is due, on the monotonic clock: at once with a time that has passed, null with nothing to write. */
+  /**
+   * The time at which the next batch is due, on the monotonic clock: a past time means at once, null that there is
+   * nothing to write.
+   */
   readonly dueAt: (now: bigint) => bigint | null
-  /** Whether a caller waits for room while no batch will give it out. */
+  /** Whether a caller waits for room and no batch will release it. */
   readonly roomWanted: () => boolean
   readonly releaseRoom: () => void
-  /** Writes the next batch. To be followed by `written`, before or after it returns. */
+  /** Writes the next batch. A call of `written` must follow, before or after it returns. */
   readonly write: () => void
 }
 
 const nanosInMilli = 1_000_000n
 
-/** Between two slices of room, when there is nothing to write that would give out the next one. */
+/** Pause between two releases of room when no write causes the next one. */
 const roomPause = Duration.millis(1)
 
 export class WriteSchedule {
@@ -25,9 +29,9 @@ export class WriteSchedule {
   readonly #runFork: <A>(effect: Effect.Effect<A>) => Fiber.Fiber<A>
   readonly #inputs: ScheduleInputs
   #state: "stopped" | "waiting" | "writing" = "stopped"
-  /** A write that ends before it has returned to the loop that started it is followed up by that loop. */
+  /** A write that ends before it has returned to the loop that started it is continued by that loop. */
   #looping = false
-  /** The earliest time at which a timer fires; a timer that is overtaken by an earlier one changes nothing. */
+  /** The earliest time at which a timer fires; a timer that an earlier one has replaced changes nothing. */
   #timerAt: bigint | null = null
   #roomTimer = false
 
@@ -46,17 +50,17 @@ export class WriteSchedule {
     this.#look(0n)
   }
 
-  /** No write starts any more; one that is under way goes on. */
+  /** No further write starts; a write in progress continues. */
   stop(): void {
     this.#state = "stopped"
   }
 
-  /** What `dueAt` depends on has changed. */
+  /** The inputs of `dueAt` have changed. */
   changed(): void {
     this.#look(0n)
   }
 
-  /** The write that was started last is over. */
+  /** The current write has ended. */
   written(): void {
     if (this.#state !== "writing") return
     this.#state = "waiting"

@@ -16,11 +16,11 @@ export interface LogRecorder {
   ) => void
   readonly retry: () => void
   readonly reset: () => void
-  /** The gauges show what these give at the moment, until the returned function is called. */
+  /** The gauges show the current values of these functions until the returned function is called. */
   readonly observe: (view: () => LogView, head: () => number) => () => void
 }
 
-/** A gateway's own events share one label: their names are not ours to bound. */
+/** A gateway's own events share one label: the number of their names is not bounded by us. */
 const chooseLabel = (kind: string): string => kind.startsWith("gateway.") ? "gateway.*" : kind
 
 /** A metric with attributes computes its key when it is first used: each set of attributes is kept. */

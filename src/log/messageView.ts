@@ -1,4 +1,4 @@
-/** A message as readers get it: made from the event that brought it and from its status row, if it has one. */
+/** A message as readers get it: made from its event and its status row, if it has one. */
 import type { EventKind } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { DeviceId } from "../domain/Ids.ts"
@@ -16,7 +16,7 @@ export interface MessageEvent {
   readonly data: string
 }
 
-/** A message that arrived was delivered to us; one that we see as sent has been sent. */
+/** A message that arrived has been delivered to us; an own message that arrived has been sent. */
 const firstStatus = (kind: EventKind): AckStatus => kind === "message.sent" ? "sent" : "delivered"
 
 export const viewMessage = (
