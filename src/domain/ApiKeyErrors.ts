@@ -1,4 +1,4 @@
-/** Failures of the operations on keys that a caller can act on. None of them names a key. */
+/** Failures of the operations on keys that a caller can act on. No message contains a key. */
 import { Schema } from "effect"
 import { Scope } from "./ApiKey.ts"
 
@@ -11,7 +11,7 @@ export class ApiKeyNotFound extends Schema.TaggedError<ApiKeyNotFound>()("ApiKey
   }
 }
 
-/** A name is in the log for what its key has done, so two keys cannot have the same at a time. */
+/** The log records under this name what its key has done, so no two keys have the same name at a time. */
 export class ApiKeyNameTaken extends Schema.TaggedError<ApiKeyNameTaken>()("ApiKeyNameTaken", {
   message: Schema.String,
   name: Schema.String
@@ -26,11 +26,11 @@ export class TooManyApiKeys extends Schema.TaggedError<TooManyApiKeys>()("TooMan
   max: Schema.Int
 }, { httpApiStatus: 409 }) {
   static of(max: number): TooManyApiKeys {
-    return new TooManyApiKeys({ max, message: `There are ${max} keys, and no more than that can be` })
+    return new TooManyApiKeys({ max, message: `There are ${max} keys already, which is the maximum` })
   }
 }
 
-/** Who makes or rotates a key gets it, so it can do no more than its caller. */
+/** The caller receives the key that it makes or rotates, so that key can have no more scopes than the caller. */
 export class ScopeNotHeld extends Schema.TaggedError<ScopeNotHeld>()("ScopeNotHeld", {
   message: Schema.String,
   scope: Scope
@@ -38,7 +38,7 @@ export class ScopeNotHeld extends Schema.TaggedError<ScopeNotHeld>()("ScopeNotHe
   static of(caller: string, scope: Scope): ScopeNotHeld {
     return new ScopeNotHeld({
       scope,
-      message: `Key '${caller}' has not the scope '${scope}', so it cannot give it to another key`
+      message: `Key '${caller}' does not have the scope '${scope}', so it cannot give it to another key`
     })
   }
 }
@@ -47,7 +47,7 @@ export class ExpiryPassed extends Schema.TaggedError<ExpiryPassed>()("ExpiryPass
   message: Schema.String
 }, { httpApiStatus: 422 }) {
   static readonly instance = new ExpiryPassed({
-    message: "expiresAt must be a time to come, like 2027-01-31T00:00:00Z"
+    message: "expiresAt must be a time in the future, like 2027-01-31T00:00:00Z"
   })
 }
 
@@ -56,7 +56,7 @@ export class KeysNotAsked extends Schema.TaggedError<KeysNotAsked>()("KeysNotAsk
   message: Schema.String
 }, { httpApiStatus: 409 }) {
   static readonly instance = new KeysNotAsked({
-    message: "This server asks for no keys. Start it with a first key in COLUMBA_API_KEYS that has the scope " +
-      "'admin', and make the others with that one"
+    message: "This server requires no keys. Start it with a first key in COLUMBA_API_KEYS that has the scope " +
+      "'admin', and make the others with that key"
   })
 }

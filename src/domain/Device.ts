@@ -7,7 +7,7 @@ import { DeviceState } from "./DeviceState.ts"
 import { DeviceId, GatewayName, Timestamp, UpstreamId } from "./Ids.ts"
 import { Pacing } from "./Pacing.ts"
 
-/** Written out, because validators of the published schema do not know the class `Cc`. */
+/** Written out, because validators of the published schema do not support the class `Cc`. */
 // oxlint-disable-next-line no-control-regex
 export const noControlCharacters = Schema.isPattern(new RegExp("^[^\\u0000-\\u001f\\u007f-\\u009f]*$", "u"), {
   message: "Expected no control characters"
@@ -30,9 +30,9 @@ export const Device = Schema.Struct({
   /** The bare account JID, or null until paired. */
   jid: Schema.NullOr(Schema.String),
   state: DeviceState,
-  /** Whether the fleet should run it. */
+  /** Whether the fleet should run the device. */
   active: Schema.Boolean,
-  /** How fast it may send; null: as the server's default says. */
+  /** How fast the device may send; null for the server's default. */
   pacing: Schema.NullOr(Pacing),
   createdAt: Timestamp,
   updatedAt: Timestamp

@@ -1,6 +1,6 @@
 /**
- * Failures of device operations that a caller can act on. The message of each is a sentence for people, made by its
- * static constructor.
+ * Failures of device operations that a caller can act on. The static constructor of each builds its message, a
+ * sentence for people.
  */
 import { Schema } from "effect"
 
@@ -40,7 +40,7 @@ export class UpstreamIdTaken extends Schema.TaggedError<UpstreamIdTaken>()("Upst
   }
 }
 
-/** The operation does not fit the device's state; `state` says which it is in. */
+/** The operation is not possible in the device's current `state`. */
 export class DeviceStateConflict extends Schema.TaggedError<DeviceStateConflict>()("DeviceStateConflict", {
   message: Schema.String,
   id: Schema.String,
@@ -54,8 +54,8 @@ export class DeviceStateConflict extends Schema.TaggedError<DeviceStateConflict>
 }
 
 /**
- * The node of the cluster that holds the device did not answer in time: it may have ended a moment ago, and another one takes
- * over. Whether it has acted on the request is not known.
+ * The node of the cluster that holds the device did not answer in time: it may have ended a moment ago, and another
+ * node takes over. Whether it has acted on the request is not known.
  */
 export class DeviceUnreachable extends Schema.TaggedError<DeviceUnreachable>()("DeviceUnreachable", {
   message: Schema.String,
@@ -68,7 +68,7 @@ export class DeviceUnreachable extends Schema.TaggedError<DeviceUnreachable>()("
     })
   }
 
-  /** Its node answers, and has no actor of it. */
+  /** The device's node answers, but runs no actor of the device. */
   static ofNoActor(id: string): DeviceUnreachable {
     return new DeviceUnreachable({
       id,
@@ -94,7 +94,10 @@ export class GatewayUnavailable extends Schema.TaggedError<GatewayUnavailable>()
   }
 }
 
-/** The database is away or refused the statement. Nothing was written. Callers get at most the class of the cause. */
+/**
+ * The database is unavailable or refused the statement. Nothing was written. Callers get at most the class of the
+ * cause.
+ */
 export class StorageUnavailable extends Schema.TaggedError<StorageUnavailable>()("StorageUnavailable", {
   message: Schema.String,
   operation: Schema.String

@@ -1,20 +1,20 @@
 /**
- * The state of a device. One tagged union, the same words in the log, the API, the metrics and the diagram.
- * Transitions between these states live in `actors/device/DeviceBehaviour.ts`.
+ * The state of a device. One tagged union, with the same names in the log, the API, the metrics and the diagram. The
+ * transitions between these states are in `actors/device/DeviceBehaviour.ts`.
  */
 import { Schema } from "effect"
 import { Timestamp } from "./Ids.ts"
 
 /**
- * Why a connection ended or could not begin. The class decides the reaction:
- * `transport` backs off; `auth` retries slowly; `conflict` (another client took the session) waits and does not take it
- * back at once; `upstreamDown` joins the gateway's one incident and uses no budget; `ours` is a defect in this program,
- * which restarts the actor within a budget.
+ * Why a connection ended or could not begin. The class decides the reaction: `transport` backs off; `auth` retries
+ * slowly; `conflict` (another client took the session) waits and does not take it back at once; `upstreamDown` joins
+ * the gateway's one incident and uses no budget; `ours` is a defect in this program, which restarts the actor within a
+ * budget.
  */
 export const FailureClass = Schema.Literals(["transport", "auth", "conflict", "upstreamDown", "ours"])
 export type FailureClass = typeof FailureClass.Type
 
-/** One failure: the facts that an operator needs, and nothing secret. */
+/** One failure: the facts that an operator needs, without secrets. */
 export const Failure = Schema.Struct({
   class: FailureClass.annotate({ description: "The class, which decides the reaction" }),
   code: Schema.String.annotate({
@@ -24,7 +24,7 @@ export const Failure = Schema.Struct({
 }).annotate({ identifier: "Failure", description: "One failure of a connection" })
 export type Failure = typeof Failure.Type
 
-/** How the account of a slot can be linked; `unknown` where the gateway does not say which it waits for. */
+/** How the account of a slot can be linked; `unknown` where the gateway does not report which method it waits for. */
 export const LoginMethod = Schema.Literals(["qr", "code", "passkey", "unknown"])
 export type LoginMethod = typeof LoginMethod.Type
 
@@ -32,7 +32,7 @@ export const Inactive = Schema.TaggedStruct("Inactive", {})
 export const Connecting = Schema.TaggedStruct("Connecting", {
   attempt: Schema.Int.annotate({ description: "Which attempt since the last stable connection" }),
   sessionOpen: Schema.Boolean.annotate({
-    description: "Whether the session is open. If so, nothing has proved yet that the account behind it is connected"
+    description: "Whether the session is open. If so, it is not proven yet that the account behind it is connected"
   })
 })
 export const AwaitingLogin = Schema.TaggedStruct("AwaitingLogin", {
@@ -62,7 +62,7 @@ export const DeviceState = Schema.Union([
   LoggedOut,
   Deaf,
   Quarantined
-]).annotate({ identifier: "DeviceState", description: "Where a device stands" })
+]).annotate({ identifier: "DeviceState", description: "The state of a device" })
 export type DeviceState = typeof DeviceState.Type
 
 export const DeviceStateTag = Schema.Literals([

@@ -1,9 +1,8 @@
 /**
- * An event: one fact in the log. Pages, SSE, RPC and the AMQP body all give it in exactly this form. `EventKinds` says
- * which kinds there are.
- *
- * There are two forms of a committed event on purpose. `Event` is the decoded, typed form for clients. `LoggedEvent` is
- * the form inside the server: its data stays the JSON text that was committed, so that a thousand readers need no
+ * An event: one fact in the log. Pages, SSE, RPC and the AMQP body all carry it in exactly this form. `EventKinds`
+ * lists the kinds.
+ * There are two forms of a committed event on purpose. `Event` is the decoded, typed form for clients. `LoggedEvent`
+ * is the form inside the server: its data stays the JSON text that was committed, so that a thousand readers need no
  * parsing and get the same bytes.
  */
 import { Schema, SchemaTransformation } from "effect"
@@ -14,7 +13,7 @@ import type { Via } from "./Via.ts"
 
 export const Event = Schema.Union(eventKinds.map(({ event }) => event)).annotate({
   identifier: "Event",
-  description: "One fact in the log; `kind` says which data it has"
+  description: "One fact in the log; `kind` determines the form of `data`"
 })
 export type Event = typeof Event.Type
 
@@ -26,13 +25,13 @@ const StoredEvent = Schema.Record(Schema.String, Schema.Json)
 export const unreadableKind = "event.unreadable"
 
 /**
- * An event that this version cannot read: of a kind that a later version has added, or with data of another form. It
- * travels as it is stored, and a typed reader sees that it is there: `data.stored` is all of it.
+ * An event that this version cannot read: its kind was added by a later version, or its data has another form. It is
+ * sent as it is stored, and a typed reader sees that it exists: `data.stored` is the whole event.
  */
 export const UnreadableEvent = StoredEvent.pipe(Schema.decodeTo(
   Schema.Struct({
     seq: Schema.toType(Seq),
-    // As stored: what is unreadable in an event may be any part of it.
+    // As stored, because any part of the event may be unreadable.
     id: Schema.String,
     deviceId: Schema.String,
     occurredAt: Timestamp,
@@ -59,7 +58,7 @@ export const UnreadableEvent = StoredEvent.pipe(Schema.decodeTo(
 ))
 export type UnreadableEvent = typeof UnreadableEvent.Type
 
-/** What a typed reader of the log is given. */
+/** An event as a typed reader of the log gets it. */
 export const ReadableEvent = Schema.Union([...Event.members, UnreadableEvent])
 export type ReadableEvent = typeof ReadableEvent.Type
 
@@ -91,9 +90,9 @@ export const toWire = (event: LoggedEvent): string =>
   `${JSON.stringify(event.occurredAt)},"recordedAt":"${event.recordedAt}","via":"${event.via}","data":${event.data}}`
 
 /**
- * The fields by which a repeat of an upstream event is recognised, together with device and kind. The id alone is no
- * identity, because the sender chooses it: anyone who knows an id could use it first in another chat, and the genuine
- * message would be taken for a repeat.
+ * The fields that identify a repeat of an upstream event, together with device and kind. The id alone is not enough,
+ * because the sender chooses it: anyone who has an id could use it first in another chat, and the genuine message
+ * would be taken for a repeat.
  */
 export interface EventIdentity {
   readonly chat: string
@@ -105,7 +104,7 @@ export interface EventIdentity {
   readonly rank: string
 }
 
-/** Two spellings of one account, learnt from an event that carried both. */
+/** Two spellings of one account, from an event that carried both. */
 export interface Alias {
   readonly lid: string
   readonly jid: string
@@ -121,7 +120,7 @@ interface DraftFields {
 }
 
 /**
- * An event that is not yet in the log. `identity` is null if it cannot be repeated (Columba's own events,
- * rejected frames). `data` must be plain JSON; it is serialised once, when the draft is given to the log.
+ * An event that is not yet in the log. `identity` is null if it cannot be repeated (Columba's own events, rejected
+ * frames). `data` must be plain JSON; it is serialised once, when the draft is appended to the log.
  */
 export type EventDraft = EventContent & DraftFields

@@ -1,12 +1,12 @@
 /**
- * What an event says, for each group of kinds: the schemas of `data`. The descriptions are part of the OpenAPI document
- * and of the event catalogue (docs/events.md), which is generated from them.
+ * The data of an event, for each group of kinds: the schemas of `data`. The descriptions are part of the OpenAPI
+ * document and of the event catalogue (docs/events.md), which is generated from them.
  */
 import { Schema } from "effect"
 import { DeviceMemory, DeviceState, Failure } from "./DeviceState.ts"
 import { MessageId, Timestamp } from "./Ids.ts"
 import { AckStatus } from "./Message.ts"
-import { SendReason, toldStates } from "./Send.ts"
+import { SendReason, reportedStates } from "./Send.ts"
 import { DeliveryOutcome, DisabledReason, SubscriptionId } from "./Subscription.ts"
 
 const extra = Schema.optionalKey(
@@ -18,7 +18,7 @@ const sender = Schema.String.annotate({
 })
 const fromMe = Schema.Boolean.annotate({ description: "Whether the author is the device's own account" })
 
-/** The file of a message, as far as the gateway tells. The file itself is not in the log. */
+/** The file of a message, as the gateway describes it. The file itself is not in the log. */
 export const MediaData = Schema.Struct({
   kind: Schema.String.annotate({
     description: "`image`, `video`, `video_note`, `audio`, `document`, `sticker` and others: an open set"
@@ -39,7 +39,7 @@ export const MessageData = Schema.Struct({
   fromMe,
   type: Schema.String.annotate({
     description:
-      "`text`, `image`, `audio`, `video`, `document` and others: an open set. `unknown` if its content is not known"
+      "`text`, `image`, `audio`, `video`, `document` and others: an open set. `unknown` if it was not recognised"
   }),
   body: Schema.NullOr(Schema.String).annotate({ description: "The text; null if there is none" }),
   media: Schema.optionalKey(MediaData.annotate({ description: "The file of the message, if it has one" })),
@@ -55,22 +55,22 @@ export const AckData = Schema.Struct({
   waId: Schema.String.annotate({ description: "WhatsApp's id of the message" }),
   chat,
   participant: Schema.NullOr(Schema.String).annotate({
-    description: "The address of the account that acknowledges; null if the gateway does not name it"
+    description: "The address of the acknowledging account; null if the gateway does not name it"
   }),
-  status: AckStatus.annotate({ description: "What the acknowledgement says. It may be older than the last one" }),
+  status: AckStatus.annotate({ description: "The acknowledged status. It may be lower than an earlier one" }),
   extra
 })
 export type AckData = typeof AckData.Type
 
 /** Of `message.status`. */
 export const MessageStatusData = Schema.Struct({
-  messageId: MessageId.annotate({ description: "Columba's id of the message, as the request to send it was answered" }),
+  messageId: MessageId.annotate({ description: "Columba's id of the message, as returned by the request to send it" }),
   waId: Schema.NullOr(Schema.String).annotate({ description: "WhatsApp's id; null if it is not known to be sent" }),
   chat,
-  status: Schema.Literals(toldStates).annotate({
-    description: "`unknown`: it may or may not have been sent, and is looked for; `sent` or `failed` may follow"
+  status: Schema.Literals(reportedStates).annotate({
+    description: "`unknown`: it may or may not have been sent; Columba checks, and `sent` or `failed` may follow"
   }),
-  reason: Schema.NullOr(SendReason).annotate({ description: "A stable word for why; null if it was sent" }),
+  reason: Schema.NullOr(SendReason).annotate({ description: "The reason, a stable word; null if it was sent" }),
   detail: Schema.NullOr(Schema.String).annotate({ description: "The reason in one sentence, for people" })
 })
 export type MessageStatusData = typeof MessageStatusData.Type
@@ -89,7 +89,7 @@ export const MessageActionData = Schema.Struct({
 })
 export type MessageActionData = typeof MessageActionData.Type
 
-/** A transition that is told as a part of the one that followed it. */
+/** A transition that is reported as a part of the one that followed it. */
 export const TransitionStep = Schema.Struct({
   state: DeviceState.annotateKey({ description: "The state after the step" }),
   rule: Schema.String.annotate({ description: "The stable name of the rule that caused the step" }),
@@ -97,12 +97,14 @@ export const TransitionStep = Schema.Struct({
 })
 export type TransitionStep = typeof TransitionStep.Type
 
-/** Of `device.state`: a transition of the device's actor, with those just before it that lasted only a moment. */
+/** Of `device.state`: a transition of the device's actor, with the short-lived ones just before it. */
 export const DeviceStateData = Schema.Struct({
-  from: Schema.String.annotate({ description: "The state before the transition, and before its steps if it has some" }),
+  from: Schema.String.annotate({
+    description: "The state before the transition, and before its steps if there are any"
+  }),
   steps: Schema.optionalKey(
     Schema.Array(TransitionStep).annotate({
-      description: "States of a moment on the way from `from` to `state`, oldest first"
+      description: "Short-lived states between `from` and `state`, oldest first"
     })
   ),
   state: DeviceState.annotateKey({ description: "The state after the transition" }),
@@ -112,11 +114,11 @@ export const DeviceStateData = Schema.Struct({
   phone: Schema.NullOr(Schema.String).annotate({
     description: "The phone number of the account; null if it is not known"
   }),
-  memory: DeviceMemory.annotate({ description: "What the next actor of the device continues from" })
+  memory: DeviceMemory.annotate({ description: "The memory that the next actor of the device continues from" })
 })
 export type DeviceStateData = typeof DeviceStateData.Type
 
-/** How much of a rejected frame is kept: enough to see what it was, too little to fill the log with junk. */
+/** Maximum size of the kept part of a rejected frame: enough to recognise it, too little to fill the log with junk. */
 export const rejectedRawMax = 64 * 1024
 
 /** Of `frame.rejected`: a frame that could not be decoded or was not accepted. */
@@ -138,7 +140,7 @@ export const RejectedData = Schema.Struct({
 })
 export type RejectedData = typeof RejectedData.Type
 
-/** Of `event.erased`: the event keeps its place in the log, and nothing of what it said. */
+/** Of `event.erased`: the event keeps its place in the log; its content is gone. */
 export const ErasedData = Schema.Struct({
   erased: Schema.Literal(true).annotate({ description: "Always true" })
 })
@@ -160,20 +162,20 @@ export const SubscriptionDisabledData = Schema.Struct({
 export type SubscriptionDisabledData = typeof SubscriptionDisabledData.Type
 
 /**
- * Of `audit.changed`. Values of fields are given only where a declaration of an operation says so: none of those can hold a
- * secret, a text or a phone number.
+ * Of `audit.changed`. Values of fields are included only where the operation's declaration allows it: none of those
+ * can hold a secret, a text or a phone number.
  */
 export const AuditData = Schema.Struct({
   by: Schema.String.annotate({ description: "The name of the caller's key" }),
-  operation: Schema.String.annotate({ description: "The operation, as RPC names it" }),
+  operation: Schema.String.annotate({ description: "The name of the operation in RPC" }),
   subject: Schema.NullOr(Schema.String).annotate({
-    description: "The id of what was changed, or the name of a gateway; null where it was several, or nothing was made"
+    description: "The id of the changed object, or the name of a gateway; null for several objects, or if none was made"
   }),
   outcome: Schema.Literals(["done", "unknown"]).annotate({
-    description: "`unknown`: it was cut off or failed on the way, and may have been done"
+    description: "`unknown`: it was interrupted or failed midway, and may have taken effect"
   }),
-  fields: Schema.Array(Schema.String).annotate({ description: "The names of the fields that were given" }),
-  values: Schema.Record(Schema.String, Schema.Json).annotate({ description: "What some of them were" })
+  fields: Schema.Array(Schema.String).annotate({ description: "The names of the fields in the request" }),
+  values: Schema.Record(Schema.String, Schema.Json).annotate({ description: "The values of some of them" })
 })
 export type AuditData = typeof AuditData.Type
 

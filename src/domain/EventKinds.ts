@@ -22,18 +22,19 @@ import { DeviceLoginData } from "./Login.ts"
 import { DeviceId, EventId, Seq, Timestamp } from "./Ids.ts"
 import { Via } from "./Via.ts"
 
-/** Who has changed what. Not every reader of the log may see these. */
+/** The kind of events that record who has changed what. Not every reader of the log may see them. */
 export const auditKind = "audit.changed"
 
 /** The fields that every event has, whatever its kind. */
 export const eventFields = {
   seq: Seq.annotateKey({
-    description: "The number in the log: without holes, rising in commit order over all devices"
+    description: "The number in the log: contiguous, in commit order over all devices"
   }),
   id: EventId.annotate({ description: "The id of the event, the same in every repeat: deduplicate on it" }),
   deviceId: DeviceId,
   occurredAt: Timestamp.annotate({
-    description: "When it happened, as the gateway claims; the time of arrival if it claims none. Never used for order"
+    description:
+      "When it happened, as the gateway reports; the time of arrival if it reports none. Never used for order"
   }),
   recordedAt: Timestamp.annotate({ description: "When it was committed, by the database's clock" }),
   via: Via.annotate({
@@ -129,7 +130,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("message.status"),
-    sentence: "A message that was given to Columba to send has reached a state: sent, or why not.",
+    sentence: "A message that Columba was asked to send has reached a state: sent, or why not.",
     data: MessageStatusData,
     example: {
       kind: "message.status",
@@ -190,7 +191,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("device.state"),
-    sentence: "The device has passed from one state to another.",
+    sentence: "The device has changed from one state to another.",
     data: DeviceStateData,
     example: {
       kind: "device.state",
@@ -220,7 +221,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("device.login"),
-    sentence: "A login of the device has begun, or has ended; no code is in it.",
+    sentence: "A login of the device has begun or has ended; the event contains no code.",
     data: DeviceLoginData,
     example: {
       kind: "device.login",
@@ -230,7 +231,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("gap.opened"),
-    sentence: "A time has begun in which the device may not hear everything.",
+    sentence: "An interval has begun in which the device may not receive everything.",
     data: GapOpenedData,
     example: {
       kind: "gap.opened",
@@ -245,8 +246,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("gap.closed"),
-    sentence:
-      "A time without reception is accounted for: it is proven that nothing is missing, or known that this cannot be proven.",
+    sentence: "An interval without reception is accounted for: nothing is missing, or that cannot be proven.",
     data: GapClosedData,
     example: {
       kind: "gap.closed",
@@ -265,7 +265,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("frame.rejected"),
-    sentence: "A frame could not be read or was not accepted; its beginning is kept.",
+    sentence: "A frame could not be read or was not accepted; its beginning is stored.",
     data: RejectedData,
     example: {
       kind: "frame.rejected",
@@ -275,7 +275,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.Literal("event.erased"),
-    sentence: "The content of this event has been erased at the request of a caller; its number stays.",
+    sentence: "The content of this event has been erased at the request of a caller; its number remains.",
     data: ErasedData,
     example: { kind: "event.erased", via: "live", data: { erased: true } }
   }),
@@ -327,7 +327,7 @@ export const eventKinds = [
   }),
   define({
     kind: Schema.TemplateLiteral(["gateway.", Schema.String]),
-    sentence: "The gateway has sent an event that Columba has no kind for; its payload is kept as it came.",
+    sentence: "The gateway has sent an event for which Columba has no kind; its payload is stored unchanged.",
     data: OpaqueData,
     example: {
       kind: "gateway.call.offer",

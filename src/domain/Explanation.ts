@@ -1,5 +1,5 @@
 /**
- * Why a device is in its state, what happens next and when, and what a person can do: a pure reading of its recorded
+ * Why a device is in its state, what happens next and when, and what a person can do: a pure function of its recorded
  * state, its last transitions and its gateway's incident.
  */
 import { Schema } from "effect"
@@ -13,13 +13,13 @@ import type { RecordedDevice, RecordedTransition } from "./RecordedDevice.ts"
 import { SendWait } from "./Send.ts"
 import type { WebhookState } from "./WebhookState.ts"
 
-/** How the device's sending stands. */
+/** The state of the device's sending. */
 const SendingView = Schema.Struct({
   /** Its pacing in one line, `off` for none. */
   pacing: Schema.String,
   /** How many messages are pending, counted up to 10,000. */
   waiting: Schema.Int,
-  /** Why the next of them waits; null where nothing holds it up. */
+  /** Why the next of them waits; null if nothing delays it. */
   waitsFor: Schema.NullOr(SendWait)
 })
 export type SendingView = typeof SendingView.Type
@@ -31,15 +31,15 @@ export const Explanation = Schema.Struct({
   why: Schema.String,
   /** The rule of the last transition; null if none is recorded. */
   rule: Schema.NullOr(Schema.String),
-  /** The facts behind it, newest first. */
+  /** The facts behind the answer, newest first. */
   evidence: Schema.Array(Schema.String),
   next: Schema.String,
   nextAt: Schema.NullOr(Timestamp),
   /** Null if nothing needs to be done. */
   howToFix: Schema.NullOr(Schema.String),
-  /** The intervals in which it could not hear. */
+  /** The intervals in which the device could not receive. */
   gaps: GapCounts,
-  /** Null where the answering process cannot tell. */
+  /** Null if the answering process does not have this information. */
   sending: Schema.NullOr(SendingView),
   /** The log number of the newest transition that was used. */
   seq: Schema.NullOr(Seq)
@@ -52,23 +52,23 @@ export interface OngoingIncident {
   readonly since: Timestamp
   readonly reason: string
   readonly nextProbeAt: Timestamp
-  /** How many devices wait for it; null where the reader may not know. */
+  /** How many devices wait for it; null if the reader may not see that. */
   readonly waiting: number | null
 }
 
-/** How live events reach us where the gateway sends them by webhook alone. */
+/** How live events arrive if the gateway sends them by webhook alone. */
 export interface Reception {
-  /** Null where this process does not know. */
+  /** Null if this process has no state of the webhook. */
   readonly webhook: WebhookState | null
   /** When a webhook last brought something new. */
   readonly lastWebhookAt: Timestamp | null
-  /** What an operator sets at the gateway by hand. */
+  /** The settings that an operator makes at the gateway by hand. */
   readonly instructions: string
 }
 
 export interface ExplanationInput extends RecordedDevice {
   readonly incident: OngoingIncident | null
-  /** Null where live events come by the session. */
+  /** Null if live events arrive over the session. */
   readonly reception: Reception | null
   readonly sending: SendingView | null
   readonly gaps: {
@@ -100,15 +100,15 @@ export const explain = (input: ExplanationInput): Explanation => {
   }
 }
 
-/** What was not heard is accounted for once the device hears again. */
+/** The missed events are accounted for once the device receives again. */
 const withHistory = (verdict: Verdict, { device, gaps }: ExplanationInput): Verdict => {
   const since = gaps.open[0]?.openedAt
   if (since === undefined || !device.active) return verdict
-  const when = device.state._tag === "Online" ? "" : " once it hears again"
+  const when = device.state._tag === "Online" ? "" : " once it receives again"
   return { ...verdict, next: `${verdict.next}. The gateway's history is read for the time since ${since}${when}` }
 }
 
-/** A device that is online and does not send looks stuck, unless one knows by which rule it waits. */
+/** A device that is online and does not send looks stuck unless the pacing rule that holds it is named. */
 const withSending = (verdict: Verdict, { device, sending }: ExplanationInput): Verdict => {
   const wait = sending?.waitsFor ?? null
   if (sending === null || wait === null || !device.active || device.state._tag !== "Online") return verdict
@@ -119,7 +119,7 @@ const withSending = (verdict: Verdict, { device, sending }: ExplanationInput): V
   }
 }
 
-/** A device that is online and to whom nothing is posted looks well and hears nothing: that comes first. */
+/** A device that is online but gets no webhooks looks healthy and receives nothing: that is reported first. */
 const withReception = (verdict: Verdict, { device, reception }: ExplanationInput): Verdict => {
   const webhook = reception?.webhook ?? null
   if (reception === null || webhook === null || !device.active || device.state._tag !== "Online") return verdict
@@ -127,7 +127,7 @@ const withReception = (verdict: Verdict, { device, reception }: ExplanationInput
   if (missing === null || reception.lastWebhookAt !== null) return verdict
   return {
     ...verdict,
-    why: `${verdict.why}, but ${missing.why}: what it hears does not reach us`,
+    why: `${verdict.why}, but ${missing.why}: its events do not reach Columba`,
     next: "Nothing arrives live until its gateway posts it here",
     howToFix: missing.fix
   }
@@ -138,26 +138,26 @@ const missingWebhook = (
   instructions: string
 ): { readonly why: string; readonly fix: string } | null => {
   const byHand =
-    `${instructions}; give Columba the same secret (WHATSAPP_WEBHOOK_SECRET, or webhookSecret of the gateway)`
+    `${instructions}; set the same secret in Columba (WHATSAPP_WEBHOOK_SECRET, or webhookSecret of the gateway)`
   switch (status) {
     case "set":
     case "pending":
       return null
     case "failed":
       return {
-        why: `its gateway could not be told where to post its events (${detail ?? "no answer"})`,
-        fix: "It is told again every minute; see that the gateway answers"
+        why: `its gateway could not be configured to post its events here (${detail ?? "no answer"})`,
+        fix: "Columba retries every minute; check that the gateway answers"
       }
     case "unsupported":
-      return { why: "its gateway cannot be told where to post its events", fix: `By hand: ${byHand}` }
+      return { why: "its gateway cannot be configured to post its events here", fix: `By hand: ${byHand}` }
     case "no-address":
       return {
-        why: "its gateway has not been told where to post its events",
-        fix: `Set COLUMBA_PUBLIC_URL to where the gateway reaches Columba. Or by hand: ${byHand}`
+        why: "its gateway is not configured to post its events here",
+        fix: `Set COLUMBA_PUBLIC_URL to the URL under which the gateway reaches Columba. Or by hand: ${byHand}`
       }
     case "no-secret":
       return {
-        why: "there is no key to make a secret for its webhook from",
+        why: "there is no key from which to derive a secret for its webhook",
         fix: `Set COLUMBA_SECRET_KEY (openssl rand -base64 32) in every process. Or by hand: ${byHand}`
       }
   }
@@ -227,7 +227,7 @@ const verdict = (device: Device, rule: string | null): Verdict => {
       }
     case "Deaf":
       return {
-        why: `It seemed connected but did not hear: ${state.evidence}`,
+        why: `It seemed connected but did not receive: ${state.evidence}`,
         next: "It reconnects",
         nextAt: null,
         howToFix: null
@@ -250,7 +250,7 @@ const unproven: Verdict = {
   howToFix: "If it stays so, check the account at the gateway and on the phone"
 }
 
-/** An active device that no actor runs: the last rule says whether that is because of its gateway. */
+/** An active device that no actor runs: the last rule shows whether that is because of its gateway. */
 const notRunning = ({ gateway }: Device, rule: string | null): Verdict => {
   const missing = (why: string, howToFix: string): Verdict => ({
     why,
@@ -268,7 +268,7 @@ const notRunning = ({ gateway }: Device, rule: string | null): Verdict => {
       )
     case "gateway-unknown":
       return missing(
-        `It names the gateway '${gateway}', and there is none of that name`,
+        `It names the gateway '${gateway}', which does not exist`,
         `Add the gateway '${gateway}'`
       )
     case "gateway-unusable":
@@ -309,16 +309,16 @@ const failureHint: Readonly<Record<FailureClass, string | null>> = {
   ours: "This is a defect in Columba: its log at that time says which"
 }
 
-/** How many transitions are shown: enough to see a pattern, few enough to read. */
+/** Number of transitions shown: enough to see a pattern, few enough to read. */
 const transitionsShown = 5
 
-/** How many open gaps are shown. A device has one or two; more are counted in `gaps`. */
+/** Number of open gaps shown. A device has one or two; more are counted in `gaps`. */
 const gapsShown = 3
 
 const describeGap = ({ cause, detail, endedAt, openedAt }: Gap): string =>
   (endedAt === null
-    ? `not everything is heard since ${openedAt} (${cause})`
-    : `whether everything was heard from ${openedAt} to ${endedAt} (${cause}) is still to be proven`) +
+    ? `not everything is received since ${openedAt} (${cause})`
+    : `whether everything was received from ${openedAt} to ${endedAt} (${cause}) is still to be proven`) +
   (detail === "" ? "" : `: ${detail}`)
 
 const listEvidence = (
@@ -334,7 +334,7 @@ const listEvidence = (
   ...transitions.slice(0, transitionsShown).flatMap(describeTransition).slice(0, transitionsShown)
 ]
 
-/** With its steps, newest first. */
+/** The transition with its steps, newest first. */
 const describeTransition = ({ at, data, seq }: RecordedTransition): ReadonlyArray<string> => {
   const steps = data.steps ?? []
   const before = (index: number) => steps[index - 1]?.state._tag ?? data.from

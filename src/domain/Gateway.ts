@@ -1,5 +1,5 @@
 /**
- * A gateway as a row: its address and its dialect. Its secrets are not part of it: callers learn only which of them are
+ * A gateway as a row: its address and its dialect. Its secrets are not part of it: callers see only which of them are
  * set.
  */
 import { Schema } from "effect"
@@ -25,8 +25,8 @@ export const unusedSecrets: Readonly<Record<GatewayDialect, Readonly<Partial<Rec
 }
 
 /**
- * The origin of a gateway's row: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two set their
- * URL and secrets at each start of a process, and cannot be changed by the API.
+ * The origin of a gateway's row: the API, the `WHATSAPP_*` variables, or the built-in simulator. The last two set
+ * their URL and secrets at each start of a process, and cannot be changed by the API.
  */
 export const GatewaySource = Schema.Literals(["api", "environment", "simulator"])
 export type GatewaySource = typeof GatewaySource.Type
@@ -48,14 +48,14 @@ export const Gateway = Schema.Struct({
 }).annotate({ identifier: "Gateway", description: "A server that holds connections to WhatsApp" })
 export type Gateway = typeof Gateway.Type
 
-/** A user of HTTP Basic: that scheme ends it at the first colon. */
+/** A user of HTTP Basic, which ends the user at the first colon. */
 export const GatewayUser = Schema.String.check(
   Schema.isBetweenLength(1, 256),
   noControlCharacters,
   Schema.isPattern(/^[^:]*$/, { message: "Expected no colon" })
 )
 
-/** Parses the URL of a gateway. Null if a gateway cannot have it. */
+/** Parses the URL of a gateway. Null if it is no valid URL of a gateway. */
 export const parseGatewayUrl = (
   text: string
 ): { readonly url: string; readonly user: string | null; readonly password: string | null } | null => {

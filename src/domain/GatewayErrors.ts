@@ -1,4 +1,4 @@
-/** Failures of gateway operations that a caller can act on. None of them names a secret. */
+/** Failures of gateway operations that a caller can act on. No message contains a secret. */
 import { Schema } from "effect"
 import { GatewayDialect, GatewaySecretName } from "./Gateway.ts"
 
@@ -16,11 +16,11 @@ export class GatewayNameTaken extends Schema.TaggedError<GatewayNameTaken>()("Ga
   gateway: Schema.String
 }, { httpApiStatus: 409 }) {
   static of(gateway: string): GatewayNameTaken {
-    return new GatewayNameTaken({ gateway, message: `There is a gateway '${gateway}' already` })
+    return new GatewayNameTaken({ gateway, message: `There is already a gateway '${gateway}'` })
   }
 }
 
-/** Active devices name the gateway. */
+/** Active devices use the gateway. */
 export class GatewayInUse extends Schema.TaggedError<GatewayInUse>()("GatewayInUse", {
   message: Schema.String,
   gateway: Schema.String,
@@ -40,7 +40,7 @@ export class GatewayNotEditable extends Schema.TaggedError<GatewayNotEditable>()
   static of(gateway: string, source: "environment" | "simulator"): GatewayNotEditable {
     const owner = source === "environment"
       ? "the WHATSAPP_* variables; change them and restart"
-      : "the built-in simulator, which comes and goes with its process"
+      : "the built-in simulator, which exists only while its process runs"
     return new GatewayNotEditable({ gateway, message: `The gateway '${gateway}' belongs to ${owner}` })
   }
 }
@@ -66,7 +66,10 @@ export class GatewayUrlInvalid extends Schema.TaggedError<GatewayUrlInvalid>()("
   })
 }
 
-/** The URL names another server, and stored secrets would be sent to it: who changes the URL need not know them. */
+/**
+ * The URL names another server. Stored secrets would be sent to that server, and the caller who changes the URL need
+ * not have them.
+ */
 export class GatewaySecretsNeeded extends Schema.TaggedError<GatewaySecretsNeeded>()("GatewaySecretsNeeded", {
   message: Schema.String,
   gateway: Schema.String,
@@ -76,7 +79,7 @@ export class GatewaySecretsNeeded extends Schema.TaggedError<GatewaySecretsNeede
     return new GatewaySecretsNeeded({
       gateway,
       secrets,
-      message: `The URL names another server than before: give ${secrets.join(" and ")} of the gateway '${gateway}' ` +
+      message: `The URL names another server than before: set ${secrets.join(" and ")} of the gateway '${gateway}' ` +
         "again, or null to remove"
     })
   }
@@ -92,11 +95,11 @@ export class SecretKeyMissing extends Schema.TaggedError<SecretKeyMissing>()("Se
   })
 }
 
-/** The gateway is known, and this process cannot or must not use it now. */
+/** The gateway exists, but this process cannot or must not use it now. */
 export class GatewayUnusable extends Schema.TaggedError<GatewayUnusable>()("GatewayUnusable", {
   message: Schema.String,
   gateway: Schema.String,
-  /** `inactive`: deactivated by an operator. The others are about this process. */
+  /** `inactive`: deactivated by an operator. The other reasons concern this process. */
   reason: Schema.Literals(["inactive", "no-variables", "no-simulator", "secrets-unreadable", "dialect"])
 }, { httpApiStatus: 409 }) {
   static of(gateway: string, reason: GatewayUnusable["reason"]): GatewayUnusable {
@@ -108,6 +111,6 @@ const reasons: Readonly<Record<GatewayUnusable["reason"], string>> = {
   inactive: "is deactivated",
   "no-variables": "comes from the WHATSAPP_* variables, and this process has none",
   "no-simulator": "is the built-in simulator, which this process does not run",
-  "secrets-unreadable": "has secrets that none of this process's keys opens; look at COLUMBA_SECRET_KEY",
-  dialect: "speaks a dialect that this build does not"
+  "secrets-unreadable": "has secrets that none of this process's keys can decrypt; check COLUMBA_SECRET_KEY",
+  dialect: "speaks a dialect that this build does not support"
 }

@@ -1,6 +1,4 @@
-/**
- * Identifiers. Those that Columba makes have a prefix, so that an id in a log or a support ticket tells what it names.
- */
+/** Identifiers. Columba's own ids have a prefix, so that an id in a log or a support ticket shows its kind. */
 import { Schema } from "effect"
 
 /** `dev_` and 26 Crockford characters: the id of one device. It never changes. */
@@ -12,8 +10,8 @@ export const DeviceId = Schema.String.check(Schema.isPattern(/^dev_[0-9A-Z]{26}$
 export type DeviceId = typeof DeviceId.Type
 
 /**
- * The device of events that concern no device but the fleet. No device has this id, so a key or a reader that is limited
- * to some devices does not see them.
+ * The device of events that concern no device but the fleet. No device has this id, so a key or a reader that is
+ * limited to some devices does not see them.
  */
 export const fleetDevice = DeviceId.make("dev_00000000000000000000000000")
 
@@ -25,7 +23,7 @@ export const MessageId = Schema.String.check(Schema.isPattern(/^msg_[0-9A-Z]{26}
 })
 export type MessageId = typeof MessageId.Type
 
-/** UUIDv7, made once when the event is first drafted; unchanged over every redelivery. */
+/** A UUIDv7, generated once when the event is first drafted and unchanged by redelivery. */
 export const EventId = Schema.String.check(Schema.isUUID()).pipe(Schema.brand("EventId"))
 export type EventId = typeof EventId.Type
 
@@ -55,9 +53,9 @@ export type Timestamp = typeof Timestamp.Type
 const timePattern = /^\d{4}-\d\d-(\d\d)T\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)$/
 
 /**
- * A time that a caller gives, in milliseconds since 1970; null unless it is a date of the calendar with a time of day and
- * its zone (RFC 3339, where the seconds may be left out). Without the zone it would mean the server's, and `Date.parse` by
- * itself takes `05/12/2026`, `5` and the 30th of February.
+ * Parses a caller's time to milliseconds since 1970. Null unless it is a calendar date with a time of day and its zone
+ * (RFC 3339; the seconds are optional). Without a zone the server's would apply, and `Date.parse` by itself accepts
+ * `05/12/2026`, `5` and the 30th of February.
  */
 export const parseTimestamp = (text: string): number | null => {
   const [, day] = timePattern.exec(text) ?? []
@@ -74,36 +72,36 @@ export const Seq = Schema.FiniteFromString.check(Schema.isInt(), Schema.isGreate
 export type Seq = typeof Seq.Type
 
 /**
- * A position between two events of the log, which a caller receives and sends back. It is opaque text, so that its form
- * may change. Every answer after which a caller can resume has one; `beginning` is the position before the first event.
- * It tells which event is before it, so that a position from a log that has been replaced since is recognised.
+ * A position between two events of the log, which a caller receives and sends back. It is opaque text, so that its
+ * form may change. Every answer from which a caller can resume has one; `beginning` is the position before the first
+ * event. It identifies the event before it, so that a position from a log that has been replaced since is recognised.
  */
 export const Position = Schema.String.check(Schema.isBetweenLength(1, 128)).pipe(Schema.brand("Position")).annotate({
-  description: "A place in the log to read on from: `0` for the beginning, or what an earlier answer named"
+  description: "A place in the log to resume from: `0` for the beginning, or a position from an earlier answer"
 })
 export type Position = typeof Position.Type
 
 export const beginning = Position.make("0")
 
-/** The last event before a position, as the position names it. */
+/** The last event before a position, decoded from the position. */
 export interface Place {
   readonly seq: number
   /** The end of the event's id; null if the position has only the number, which is then not compared. */
   readonly mark: string | null
 }
 
-/** Random bits of a UUIDv7: one event in four billion is taken for another. */
+/** Characters of the UUIDv7's random part: one event in four billion is taken for another. */
 const markLength = 8
 
-/** The log has one partition, so a position is the number of the event before it, and the end of the event's id. */
+/** The log has one partition, so a position is the number of the event before it and the end of that event's id. */
 export const positionAfter = (seq: number, id: EventId | null = null): Position =>
   Position.make(id === null ? String(seq) : `${seq}-${id.slice(-markLength)}`)
 
-/** Null if the text is no position. A number alone is one: people read numbers of events and type them. */
+/** Null if the text is no position. A plain number is one, because people read event numbers and type them. */
 export const readPosition = (position: string): Place | null => {
   const match = /^(?:0|([1-9]\d{0,14})(?:-([0-9a-f]{8}))?)$/.exec(position)
   return match === null ? null : { seq: Number(match[1] ?? 0), mark: match[2] ?? null }
 }
 
-/** Whether the event can be the one that the position names. */
+/** Whether the event can be the one that the position identifies. */
 export const isMarked = (id: EventId, mark: string | null): boolean => mark === null || id.endsWith(mark)

@@ -1,6 +1,6 @@
 /**
- * WhatsApp addresses as gateways write them: users by phone, hidden users (LID), groups, channels, broadcasts.
- * Total over any text: an address that cannot be parsed is kept unchanged.
+ * WhatsApp addresses as gateways write them: users by phone, hidden users (LID), groups, channels, broadcasts. Accepts
+ * any text: an address that cannot be parsed is kept unchanged.
  */
 
 const phonePattern = /^[1-9][0-9]{5,14}$/
@@ -25,11 +25,14 @@ export const canonical = (jid: string): string => {
 
 const phoneServer = "@s.whatsapp.net"
 
-/** Most addresses are: then nothing is cut and put together again. Its first dot must be the one of the server. */
+/**
+ * Whether the address is canonical already, as most are, so that it need not be rebuilt. Its first dot must be the
+ * server's.
+ */
 const isCanonicalPhone = (jid: string): boolean =>
   jid.endsWith(phoneServer) && jid.indexOf(":") === -1 && jid.indexOf(".") === jid.length - phoneServer.length + 2
 
-/** Whether it is a hidden user id. Its digits are no phone number. */
+/** Whether it is a hidden user id. Its digits are not a phone number. */
 export const isLid = (jid: string): boolean => jid.endsWith("@lid")
 
 /** The phone number in E.164 (`+628…`), or null if the address has none. */

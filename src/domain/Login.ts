@@ -1,6 +1,6 @@
 /**
- * The login of a device: its steps, as callers see them, and why one cannot begin. Codes are secrets: whoever has one can
- * link the account. They are in the answers to those who may log a device in, and nowhere else.
+ * The login of a device: its steps, as callers see them, and why one cannot begin. Codes are secrets: whoever has one
+ * can link the account. They appear only in the answers to callers who may log a device in.
  */
 import { Schema } from "effect"
 import { Timestamp } from "./Ids.ts"
@@ -11,7 +11,7 @@ export type LoginWay = typeof LoginWay.Type
 
 const Secret = Schema.RedactedFromValue(Schema.String)
 
-/** Why a login ended without an account. An open set to readers: later versions may add to it. */
+/** Why a login ended without an account. Later versions may add reasons. */
 export const LoginFailure = Schema.Literals([
   "logged-in",
   "method",
@@ -22,20 +22,21 @@ export const LoginFailure = Schema.Literals([
   "cancelled",
   "other"
 ]).annotate({
-  description: "`logged-in`: the slot has an account that does not connect; `method`: the gateway has no such way; " +
-    "`phone`: it refuses the number; `gateway`: it does not answer, or not as a gateway does; `not-connected`: the phone " +
+  description:
+    "`logged-in`: the slot has an account that does not connect; `method`: the gateway does not support it; " +
+    "`phone`: it refuses the number; `gateway`: it does not answer, or not as expected; `not-connected`: the phone " +
     "accepted, and the account did not connect; `stopped`: the device's actor stopped; `cancelled`: the last caller left"
 })
 export type LoginFailure = typeof LoginFailure.Type
 
-const attempt = Schema.Int.annotate({ description: "Which code of this login it is, from 1" })
+const attempt = Schema.Int.annotate({ description: "The number of the code within this login, from 1" })
 
 export const LoginStep = Schema.Union([
-  Schema.TaggedStruct("Starting", {}).annotate({ description: "The gateway has been asked for a code" }),
+  Schema.TaggedStruct("Starting", {}).annotate({ description: "A code has been requested from the gateway" }),
   Schema.TaggedStruct("Qr", {
     image: Secret.annotate({ description: "A PNG as `data:image/png;base64,…`" }),
     text: Schema.optionalKey(
-      Secret.annotate({ description: "What the picture says, to draw it oneself; absent where it could not be read" })
+      Secret.annotate({ description: "The content of the picture, to draw it oneself; absent if it could not be read" })
     ),
     expiresAt: Timestamp.annotate({ description: "It is replaced before then" }),
     attempt
@@ -50,7 +51,7 @@ export const LoginStep = Schema.Union([
       description: "WhatsApp wants a passkey: the options for WebAuthn; null once it has been answered"
     }),
     code: Schema.NullOr(Secret).annotate({
-      description: "To be compared with the code on the phone, and then confirmed"
+      description: "Compare it with the code on the phone, then confirm"
     })
   }),
   Schema.TaggedStruct("Linking", {}).annotate({
@@ -58,17 +59,17 @@ export const LoginStep = Schema.Union([
   }),
   Schema.TaggedStruct("LoggedIn", {
     jid: Schema.NullOr(Schema.String).annotate({ description: "The address of the account" }),
-    phone: Schema.NullOr(Schema.String).annotate({ description: "Its number, where the address is one" })
+    phone: Schema.NullOr(Schema.String).annotate({ description: "Its phone number, if the address contains one" })
   }),
   Schema.TaggedStruct("Failed", {
     reason: LoginFailure,
     message: Schema.String.annotate({ description: "One sentence for people" })
   }),
   Schema.TaggedStruct("Expired", {}).annotate({ description: "None of the codes was used" })
-]).annotate({ identifier: "LoginStep", description: "Where a login stands" })
+]).annotate({ identifier: "LoginStep", description: "The current step of a login" })
 export type LoginStep = typeof LoginStep.Type
 
-/** After these nothing more happens. */
+/** Whether the step is final. */
 export const isLast = (step: LoginStep): boolean =>
   step._tag === "LoggedIn" || step._tag === "Failed" || step._tag === "Expired"
 
@@ -76,27 +77,27 @@ export const isLast = (step: LoginStep): boolean =>
 export const DeviceLoginData = Schema.Struct({
   method: LoginWay.annotate({ description: "`qr`: a picture is scanned; `code`: a code is typed in" }),
   outcome: Schema.Literals(["begun", "succeeded", "failed", "expired"]).annotate({
-    description: "`begun` at its beginning; the others are its end. A process that dies records no end"
+    description: "`begun` when it begins; the others when it ends. A process that dies records no end"
   }),
   reason: Schema.NullOr(LoginFailure).annotate({ description: "Why it failed; else null" }),
   codes: Schema.Int.annotate({ description: "How many codes were shown" }),
-  jid: Schema.NullOr(Schema.String).annotate({ description: "The address of the account once it is known" })
+  jid: Schema.NullOr(Schema.String).annotate({ description: "The address of the account, if it is known" })
 })
 export type DeviceLoginData = typeof DeviceLoginData.Type
 
-/** This process hosts no actor of the device, and logins live where the actor does. */
+/** This process does not run the device's actor, and logins happen where the actor runs. */
 export class DeviceElsewhere extends Schema.TaggedError<DeviceElsewhere>()("DeviceElsewhere", {
   message: Schema.String,
   id: Schema.String,
   /** The process that answered, by host name. */
   node: Schema.String,
-  /** The process that owns the device, by host name and start; null where none does. */
+  /** The process that owns the device, by host name and start; null if none does. */
   owner: Schema.NullOr(Schema.String)
 }, { httpApiStatus: 421 }) {
   static of(id: string, node: string, owner: string | null): DeviceElsewhere {
     const where = owner === null
       ? "no process runs it yet: start one with the roles 'api' and 'devices'"
-      : `it is run by ${owner}: call that process, which needs the role 'api' too`
+      : `${owner} runs it: call that process, which needs the role 'api' too`
     return new DeviceElsewhere({
       id,
       node,
@@ -121,7 +122,7 @@ export class LoginInProgress extends Schema.TaggedError<LoginInProgress>()("Logi
   }
 }
 
-/** No login of the device is under way here, and none has ended of late. */
+/** No login of the device is under way in this process, and none has ended recently. */
 export class LoginNotFound extends Schema.TaggedError<LoginNotFound>()("LoginNotFound", {
   message: Schema.String,
   id: Schema.String
@@ -135,14 +136,14 @@ export class LoginNotFound extends Schema.TaggedError<LoginNotFound>()("LoginNot
   }
 }
 
-/** A login that could not begin, or what it is asked for does not fit where it stands. */
+/** A login could not begin, or the request does not fit its current step. */
 export class LoginFailed extends Schema.TaggedError<LoginFailed>()("LoginFailed", {
   message: Schema.String,
   id: Schema.String,
   reason: LoginFailure
 }, { httpApiStatus: 409 }) {}
 
-/** The gateway does not say yet that the account is connected and logged in. */
+/** The gateway does not report yet that the account is connected and logged in. */
 export class LoginIncomplete extends Schema.TaggedError<LoginIncomplete>()("LoginIncomplete", {
   message: Schema.String,
   id: Schema.String,
@@ -162,21 +163,21 @@ export class LoginIncomplete extends Schema.TaggedError<LoginIncomplete>()("Logi
       id,
       isConnected,
       isLoggedIn,
-      message: `The login of device ${id} is not complete: its gateway says that ${said}`
+      message: `The login of device ${id} is not complete: its gateway reports that ${said}`
     })
   }
 }
 
-/** The number is missing, or cannot be one. It is not repeated. */
+/** The number is missing or invalid. The message does not repeat it. */
 export class PhoneInvalid extends Schema.TaggedError<PhoneInvalid>()("PhoneInvalid", {
   message: Schema.String
 }, { httpApiStatus: 422 }) {
   static readonly instance = new PhoneInvalid({
-    message: "A pairing code needs the phone's number: 7 to 15 digits with the country's, and no leading 0"
+    message: "A pairing code needs the phone's number: 7 to 15 digits with the country code, without a leading 0"
   })
 }
 
-/** This process has as many logins under way as it may have. */
+/** The maximum number of logins is under way in this process. */
 export class TooManyLogins extends Schema.TaggedError<TooManyLogins>()("TooManyLogins", {
   message: Schema.String,
   max: Schema.Int
@@ -186,7 +187,7 @@ export class TooManyLogins extends Schema.TaggedError<TooManyLogins>()("TooManyL
   }
 }
 
-/** Digits alone, from a number as people write it; null where it cannot be one. */
+/** The digits of a number as people write it; null if it is not a valid number. */
 export const parseNumber = (text: string): string | null => {
   const digits = text.replace(/^\+/, "").replace(/[\s().-]/g, "")
   return /^[1-9]\d{6,14}$/.test(digits) ? digits : null

@@ -1,9 +1,9 @@
-/** Why the file of a message cannot be given out. */
+/** Why the file of a message cannot be returned. */
 import { Schema } from "effect"
 
 /**
- * There is no file to be had. `none`: the message has none; `gone`: the gateway does not have it any more, or could not
- * get it from WhatsApp; `unsupported`: the gateway gives out no files.
+ * No file is available. `none`: the message has none; `gone`: the gateway no longer has it, or could not get it from
+ * WhatsApp; `unsupported`: the gateway does not serve files.
  */
 export class MediaAbsent extends Schema.TaggedError<MediaAbsent>()("MediaAbsent", {
   message: Schema.String,
@@ -17,8 +17,8 @@ export class MediaAbsent extends Schema.TaggedError<MediaAbsent>()("MediaAbsent"
 
 const reasons = {
   none: "it has none",
-  gone: "the gateway does not have it any more",
-  unsupported: "its gateway gives out no files"
+  gone: "the gateway no longer has it",
+  unsupported: "its gateway does not serve files"
 } as const
 
 export class MediaTooLarge extends Schema.TaggedError<MediaTooLarge>()("MediaTooLarge", {

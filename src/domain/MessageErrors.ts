@@ -35,12 +35,12 @@ export class PositionInvalid extends Schema.TaggedError<PositionInvalid>()("Posi
     const shown = position.slice(0, 64)
     return new PositionInvalid({
       position: shown,
-      message: `'${shown}' is no position of the log; give one that an earlier answer named, or '0' for the beginning`
+      message: `'${shown}' is no position of the log; use one from an earlier answer, or '0' for the beginning`
     })
   }
 }
 
-/** Events after the asked-for position are no longer all kept: retention has removed some of them. */
+/** Some events after the requested position have been removed by retention. */
 export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsExpired", {
   message: Schema.String,
   after: Schema.String,
@@ -50,25 +50,25 @@ export class EventsExpired extends Schema.TaggedError<EventsExpired>()("EventsEx
     return new EventsExpired({
       after: String(after),
       oldest: String(oldest),
-      message: `Events after ${after} are no longer all kept; the oldest kept is ${oldest}`
+      message: `Events after ${after} are no longer all stored; the oldest stored one is ${oldest}`
     })
   }
 }
 
 /**
  * The log is not the one from which the reader got its position: an older copy of the database was restored, a replica
- * that had not received everything took over, or the database was created anew. From some number on its events are
- * others than those that the reader has received. Nobody recorded which number that is; the log accepts a position only
- * if the event before it is still the same. So a reader that must miss nothing resumes after the newest of its earlier
- * positions that the log accepts, and leaves out by their ids the events that it has. One that needs only what comes
+ * that had not received everything took over, or the database was created anew. From some number on its events differ
+ * from those that the reader has received. That number is not recorded; the log accepts a position only if the event
+ * before it is still the same. A reader that must miss nothing therefore resumes after the newest of its earlier
+ * positions that the log accepts, and skips the events whose ids it has already. A reader that needs only new events
  * resumes after `head`.
  */
 export class LogReset extends Schema.TaggedError<LogReset>()("LogReset", {
   message: Schema.String,
-  /** Where the log stands now: after it comes only what is new. */
+  /** The current end of the log: only new events follow it. */
   head: Position,
   oldest: Schema.String,
-  /** Tells a restored log from another one. */
+  /** Distinguishes a restored log from the original. */
   logId: Schema.String
 }, { httpApiStatus: 410 }) {
   static of(
@@ -84,8 +84,8 @@ export class LogReset extends Schema.TaggedError<LogReset>()("LogReset", {
       head,
       oldest: String(bounds.oldest),
       logId: bounds.logId,
-      message: `The log was restored or created anew and stands at ${head}; positions from before may name other ` +
-        "events: resume after an earlier one that it accepts, or after this one for only what comes"
+      message: `The log was restored or created anew and stands at ${head}; earlier positions may name other ` +
+        "events: resume after an earlier one that it accepts, or after this one for new events only"
     })
   }
 }

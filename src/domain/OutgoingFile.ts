@@ -1,10 +1,11 @@
 /**
- * Files that messages are sent with: what each kind of message takes. What a file is is read from its first bytes; what a
- * caller, a server or a name claims decides nothing but the type of documents that have no mark of their own. Pure.
+ * Files that messages are sent with: what each kind of message accepts. The first bytes decide the type of a file; the
+ * type that a caller, a server or a name claims counts only for documents whose content has no recognisable type.
+ * Pure.
  */
 import { Schema } from "effect"
 
-/** Derived from the content, so that the same file has the same id for a device whenever it is uploaded. */
+/** Derived from the content, so the same file always has the same id for a device. */
 export const FileId = Schema.String.check(Schema.isPattern(/^file_[0-9A-Z]{26}$/u, {
   message: "Expected a file id like file_01K…"
 })).pipe(Schema.brand("FileId")).annotate({
@@ -15,19 +16,19 @@ export type FileId = typeof FileId.Type
 export const MediaKind = Schema.Literals(["image", "document", "audio", "voice", "video", "sticker"])
 export type MediaKind = typeof MediaKind.Type
 
-/** Where the file of a message comes from: uploaded before, or fetched when the message is sent. */
+/** The source of a message's file: uploaded before, or fetched when the message is sent. */
 export type FileSource = { readonly id: FileId } | { readonly url: string }
 
-/** A file, as far as its content tells. */
+/** The properties of a file, determined from its content. */
 export interface FileFacts {
   readonly size: number
-  /** Null where the first bytes are of no type that is known here. */
+  /** Null if the first bytes match no type in the table below. */
   readonly mimeType: string | null
 }
 
 interface KindRule {
   readonly bytesMax: number
-  /** Null: any. */
+  /** The accepted types; null for any. */
   readonly types: ReadonlySet<string> | null
 }
 
@@ -42,8 +43,8 @@ const audioTypes = new Set([
 ])
 
 /**
- * The narrowest of what gateways and WhatsApp take. GOWA takes images of 20 MB, documents of 50 MB and requests of
- * 100 MB, with all that surrounds a file in them; WhatsApp itself takes 16 MB of sound, and stickers that are small.
+ * The smallest of the limits of gateways and WhatsApp. GOWA accepts images of 20 MB, documents of 50 MB and whole
+ * requests of 100 MB; WhatsApp itself accepts 16 MB of sound, and stickers that are small.
  */
 export const kindRules: Readonly<Record<MediaKind, KindRule>> = {
   image: { bytesMax: 20_000_000, types: new Set(["image/jpeg", "image/png"]) },
@@ -54,10 +55,10 @@ export const kindRules: Readonly<Record<MediaKind, KindRule>> = {
   sticker: { bytesMax: 2_000_000, types: new Set(["image/webp", "image/png", "image/jpeg", "image/gif"]) }
 }
 
-/** The largest that any kind takes. */
+/** The maximum size over all kinds. */
 export const fileBytesMax = Math.max(...Object.values(kindRules).map(({ bytesMax }) => bytesMax))
 
-/** Why a file cannot be sent as this kind; null where it can. */
+/** Why a file cannot be sent as this kind; null if it can. */
 export const refuseFile = (
   kind: MediaKind,
   { mimeType, size }: FileFacts
@@ -68,11 +69,11 @@ export const refuseFile = (
     return { reason: "size", detail: `the file has ${size} bytes; a message of this kind takes at most ${bytesMax}` }
   }
   if (types === null || (mimeType !== null && types.has(mimeType))) return null
-  const is = mimeType === null ? "of no type that is known" : mimeType
+  const is = mimeType === null ? "of no known type" : mimeType
   return { reason: "type", detail: `by its content the file is ${is}; this kind takes ${[...types].join(", ")}` }
 }
 
-/** Bytes that are enough to tell. */
+/** Number of bytes from which every type is recognised. */
 export const headBytes = 32
 
 const ascii = (head: Uint8Array, from: number, to: number): string => String.fromCharCode(...head.subarray(from, to))

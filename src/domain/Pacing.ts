@@ -1,6 +1,7 @@
 /**
- * How fast a device may send. Every part may be left out; without any, messages go as soon as they can. People write it as
- * one line, such as `20/min, 500/day, jitter 2s, recipient 10s, quiet 21:00-07:00 Asia/Jakarta`, and programs as an object.
+ * How fast a device may send. Every part is optional; without any, messages are sent as soon as possible. People write
+ * it as one line, such as `20/min, 500/day, jitter 2s, recipient 10s, quiet 21:00-07:00 Asia/Jakarta`, and programs as
+ * an object.
  */
 import { DateTime, Option, Result, Schema } from "effect"
 import { parseTimestamp, Timestamp } from "./Ids.ts"
@@ -13,7 +14,7 @@ const rampDaysMax = 365
 const jitterMax = 600
 const recipientMax = 3600
 
-/** Chats that rest at once are named in each claim, so there is a bound: the rate times the rest. */
+/** Maximum number of chats that rest at once (the rate times the rest), because each claim lists them. */
 const restingMax = 10_000
 
 const unitSeconds = { s: 1, min: 60, h: 3600 } as const
@@ -41,14 +42,18 @@ export const Pacing = Schema.Struct({
     ).annotate({ description: "Messages per `s`, `min` or `h`, as `20/min`" })
   ),
   burst: Schema.optionalKey(
-    between(1, burstMax).annotate({ description: "How many may go at once after a pause; 1 where left out" })
+    between(1, burstMax).annotate({ description: "How many may be sent at once after a pause; 1 if omitted" })
   ),
   jitterSeconds: Schema.optionalKey(
-    between(1, jitterMax).annotate({ description: "After each message a pause of up to so many seconds is added" })
+    between(1, jitterMax).annotate({ description: "Maximum random pause added after each message, in seconds" })
   ),
-  perDay: Schema.optionalKey(between(1, perDayMax).annotate({ description: "At most so many in any 24 hours" })),
+  perDay: Schema.optionalKey(
+    between(1, perDayMax).annotate({ description: "Maximum number of messages in any 24 hours" })
+  ),
   rampDays: Schema.optionalKey(
-    between(2, rampDaysMax).annotate({ description: "In how many days `perDay` is reached, in equal steps" })
+    between(2, rampDaysMax).annotate({
+      description: "The number of days, in equal steps, after which `perDay` is reached"
+    })
   ),
   rampFrom: Schema.optionalKey(
     Timestamp.check(
@@ -56,18 +61,18 @@ export const Pacing = Schema.Struct({
       Schema.makeFilter((at) => (parseTimestamp(at) ?? parseTimestamp(`${at}T00:00:00Z`)) !== null, {
         expected: "a date, or a time with its zone"
       })
-    ).annotate({ description: "When the ramp begins; when the device was added where left out" })
+    ).annotate({ description: "When the ramp begins; when the device was added if omitted" })
   ),
   recipientSeconds: Schema.optionalKey(
-    between(1, recipientMax).annotate({ description: "At least so many seconds between two messages to one chat" })
+    between(1, recipientMax).annotate({ description: "Minimum number of seconds between two messages to one chat" })
   ),
   quiet: Schema.optionalKey(QuietHours.annotate({ description: "Hours of the day in which nothing is sent" }))
 }).check(
   Schema.makeFilter((pacing) => findFault(pacing) ?? true)
-).annotate({ identifier: "Pacing", description: "How fast a device may send. Empty: as fast as it can" })
+).annotate({ identifier: "Pacing", description: "How fast a device may send. Empty: as fast as possible" })
 export type Pacing = typeof Pacing.Type
 
-/** What only several parts together can get wrong. */
+/** Faults that only a combination of parts can have. */
 const findFault = ({ burst, perDay, rampDays, rampFrom, rate, recipientSeconds }:
   & {
     readonly [Key in "burst" | "perDay" | "rampDays" | "recipientSeconds"]?: number
@@ -89,7 +94,7 @@ export const pacingOff: Pacing = {}
 
 export const isOff = (pacing: Pacing): boolean => Object.keys(pacing).length === 0
 
-/** Milliseconds from one message to the next; null where it is no rate. */
+/** Milliseconds from one message to the next; null if the text is no rate. */
 export const readRate = (rate: string): number | null => {
   const [, count, unit] = ratePattern.exec(rate) ?? []
   if (count === undefined || Number(count) > rateMax) return null
@@ -98,7 +103,7 @@ export const readRate = (rate: string): number | null => {
 
 const dayMillis = 86_400_000
 
-/** What the daily cap with its ramp allows at that time, and when it allows more; all times are milliseconds. */
+/** The daily cap, with its ramp, at a time, and when it next rises; all times are milliseconds. */
 export const capAt = (
   { perDay = 0, rampDays }: Pacing,
   rampFrom: number,
@@ -124,7 +129,7 @@ const describeSeconds = (seconds: number): string => {
   return `${seconds / size}${unit}`
 }
 
-/** What each word of the line sets; null where it is not understood. */
+/** The setting in one part of the line; null if it is not understood. */
 const readWord = (word: string): Partial<Pacing> | null => {
   const [name = "", ...values] = word.split(/\s+/)
   const [value = "", zone = ""] = values
@@ -152,7 +157,7 @@ const decode = Schema.decodeUnknownResult(Pacing)
 export const pacingExpected = "off, or like 20/min, with more after commas: burst 3, jitter 2s, 500/day, ramp 14d, " +
   "recipient 10s, quiet 21:00-07:00 Asia/Jakarta"
 
-/** Null where the line is not acceptable. */
+/** Null if the line is not acceptable. */
 export const parsePacing = (line: string): Pacing | null => {
   const text = line.trim()
   if (text === "off") return pacingOff
@@ -165,7 +170,7 @@ export const parsePacing = (line: string): Pacing | null => {
   return Result.getOrElse(decode(pacing), () => null)
 }
 
-/** The line that says the same. */
+/** The same pacing as one line. */
 export const formatPacing = (pacing: Pacing): string => {
   const { burst, jitterSeconds, perDay, quiet, rampDays, rampFrom, rate, recipientSeconds } = pacing
   const words = [

@@ -1,12 +1,14 @@
-/** To whom a message goes: what people write, as the one address that gateways, events and lists use. Pure. */
+/**
+ * The recipient of a message: converts what people write to the one address that gateways, events and lists use. Pure.
+ */
 import { Result } from "effect"
 import { canonical } from "./Jid.ts"
 import { RecipientInvalid } from "./SendErrors.ts"
 
-/** What people write between the digits of a phone number. */
+/** Characters that people write between the digits of a phone number. */
 const decoration = /[\s().-]/g
 
-/** By E.164 at most 15 digits; WhatsApp knows no number with fewer than 7. */
+/** E.164 allows at most 15 digits; WhatsApp has no number with fewer than 7. */
 const digitsMin = 7
 const digitsMax = 15
 

@@ -1,4 +1,4 @@
-/** A recurring send: a message, and when it is sent by a cron expression in a time zone. */
+/** A recurring send: a message, and a cron expression in a time zone that decides when it is sent. */
 import { Schema } from "effect"
 import { DeviceId, MessageId, Timestamp } from "./Ids.ts"
 import { Zone } from "./Pacing.ts"
@@ -12,13 +12,13 @@ export type ScheduleId = typeof ScheduleId.Type
 
 const addressMax = 128
 
-/** More than WhatsApp shows. */
+/** Above the number that WhatsApp shows. */
 const mentionsMax = 256
 
-/** Exactly one of `text`, `location`, `contact` and `poll`. What belongs to one moment, as a reply does, cannot recur. */
+/** Exactly one of `text`, `location`, `contact` and `poll`. Content of one moment, such as a reply, cannot recur. */
 export const ScheduledMessage = Schema.Struct({
   to: Schema.String.check(Schema.isMaxLength(addressMax)).annotate({
-    description: "A phone number with its country code, or the address of a chat as events name it"
+    description: "A phone number with its country code, or the address of a chat as in events"
   }),
   text: Schema.optionalKey(messageText(textMax)),
   location: Schema.optionalKey(LocationContent),
@@ -30,23 +30,23 @@ export const ScheduledMessage = Schema.Struct({
   onUnknown: Schema.optionalKey(OnUnknown)
 }).annotate({
   identifier: "ScheduledMessage",
-  description: "What is sent each time, as a request for one message says it"
+  description: "The message that is sent each time, in the form of a request for one message"
 })
 export type ScheduledMessage = typeof ScheduledMessage.Type
 
-/** Five fields of a line; longer ones are lists that a range says better. */
+/** Five fields in one line; a longer expression is a list that could be written as a range. */
 export const CronText = Schema.String.check(Schema.isBetweenLength(9, 200)).annotate({
   description: "Minute, hour, day of the month, month and day of the week, as `0 9 * * 1-5`"
 })
 
 export const graceSecondsDefault = 3600
 export const GraceSeconds = Schema.Int.check(Schema.isBetween({ minimum: 60, maximum: 86_400 })).annotate({
-  description: "How long after its time an occurrence may still be sent; afterwards it has expired. 3600 where left out"
+  description: "How long after its time an occurrence may still be sent; afterwards it has expired. 3600 if omitted"
 })
 
 /**
- * `until`: no occurrence is left before it · `never`: the expression names no more times · `device-deactivated`: the device
- * is no longer looked after · `erased`: its chat was erased, and the message with it.
+ * `until`: no occurrence is left before it · `never`: the expression matches no later time · `device-deactivated`: the
+ * device was deactivated · `erased`: its chat was erased, and the message with it.
  */
 export const ScheduleEndReason = Schema.Literals(["until", "never", "device-deactivated", "erased"])
 export type ScheduleEndReason = typeof ScheduleEndReason.Type
@@ -54,19 +54,22 @@ export type ScheduleEndReason = typeof ScheduleEndReason.Type
 export const Schedule = Schema.Struct({
   id: ScheduleId,
   deviceId: DeviceId,
-  /** Null once it was erased. */
+  /** Null once erased. */
   message: Schema.NullOr(ScheduledMessage),
   cron: CronText,
   zone: Zone,
-  /** No occurrence is later. */
+  /** The time after which there is no occurrence. */
   until: Schema.NullOr(Timestamp),
   graceSeconds: GraceSeconds,
   paused: Schema.Boolean,
-  /** The next occurrence, which is stored as a scheduled message already; null where there is none. */
+  /** The next occurrence, which is already stored as a scheduled message; null if there is none. */
   next: Schema.NullOr(Schema.Struct({ at: Timestamp, messageId: MessageId })),
-  /** The occurrence before it. */
+  /** The previous occurrence. */
   last: Schema.NullOr(Schema.Struct({ at: Timestamp, messageId: MessageId })),
-  /** Occurrences that were left out, because nothing ran that could have stored them. At most 100 of each time are counted. */
+  /**
+   * Occurrences that were skipped, because no process ran that could have stored them. At most 100 of each outage are
+   * counted.
+   */
   skipped: Schema.Int,
   ended: Schema.NullOr(Schema.Struct({ at: Timestamp, reason: ScheduleEndReason })),
   createdAt: Timestamp,

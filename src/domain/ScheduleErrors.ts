@@ -10,7 +10,7 @@ export class ScheduleNotFound extends Schema.TaggedError<ScheduleNotFound>()("Sc
   }
 }
 
-/** The expression or the end names no time to come. Nothing was stored. */
+/** The expression or the end matches no time in the future. Nothing was stored. */
 export class CronInvalid extends Schema.TaggedError<CronInvalid>()("CronInvalid", {
   message: Schema.String
 }, { httpApiStatus: 400 }) {
@@ -19,7 +19,7 @@ export class CronInvalid extends Schema.TaggedError<CronInvalid>()("CronInvalid"
   }
 }
 
-/** It has ended and cannot be changed any more. */
+/** The schedule has ended and can no longer be changed. */
 export class ScheduleEnded extends Schema.TaggedError<ScheduleEnded>()("ScheduleEnded", {
   message: Schema.String,
   id: Schema.String,
@@ -35,6 +35,6 @@ export class TooManySchedules extends Schema.TaggedError<TooManySchedules>()("To
   max: Schema.Int
 }, { httpApiStatus: 409 }) {
   static of(max: number): TooManySchedules {
-    return new TooManySchedules({ max, message: `There are ${max} schedules already; delete some that have ended` })
+    return new TooManySchedules({ max, message: `There are already ${max} schedules; delete some that have ended` })
   }
 }

@@ -1,7 +1,7 @@
 /**
- * A message that Columba sends: what it says, and what becomes of it. It is accepted once it is stored, given to the gateway
- * at most once at a time, and ends in one of the final states. `unknown` is the state of a message that may or may not
- * have been sent: it is looked for, and never sent again unless the request asked for that.
+ * A message that Columba sends: its content and its state. It is accepted once it is stored, sent to the gateway at
+ * most once at a time, and ends in one of the final states. `unknown` is the state of a message that may or may not
+ * have been sent: Columba looks for it, and never sends it again unless the request asked for that.
  */
 import { Schema } from "effect"
 import { FileId } from "./OutgoingFile.ts"
@@ -10,7 +10,7 @@ import { Timestamp } from "./Ids.ts"
 import type { MessageId } from "./Ids.ts"
 
 /**
- * What is sent is whole characters: half of a surrogate pair has no bytes to send, and U+0000 no database has in its
+ * Texts consist of whole characters: half of a surrogate pair cannot be encoded, and databases do not store U+0000 in
  * texts.
  */
 export const messageText = (max: number) =>
@@ -25,7 +25,7 @@ export const messageText = (max: number) =>
 /** WhatsApp cuts or refuses longer texts. */
 export const textMax = 65_536
 
-/** A poll of WhatsApp has at most 12 options. */
+/** WhatsApp allows at most 12 options in a poll. */
 const pollOptionsMax = 12
 
 export const LocationContent = Schema.Struct({
@@ -46,21 +46,24 @@ export const PollContent = Schema.Struct({
     Schema.isMaxLength(pollOptionsMax),
     Schema.makeFilter((options) => new Set(options).size === options.length || "Expected options that differ")
   ),
-  /** How many options one person may choose; 1 where left out. */
+  /** How many options one person may choose; 1 if omitted. */
   choices: Schema.optionalKey(Schema.Int.check(Schema.isBetween({ minimum: 1, maximum: pollOptionsMax })))
 })
 
-/** WhatsApp cuts longer ones. */
+/** WhatsApp cuts longer captions. */
 const captionMax = 4096
 
-/** Either the id of an uploaded file or a URL: which of them is not left to the schema, whose refusal would say less. */
+/**
+ * Either the id of an uploaded file or a URL. The schema does not check which, because its error message would be less
+ * helpful.
+ */
 const source = {
   file: Schema.optionalKey(FileId),
   url: Schema.optionalKey(
-    messageText(4096).annotate({ description: "Where it is fetched from when the message is sent" })
+    messageText(4096).annotate({ description: "The URL from which it is fetched when the message is sent" })
   )
 }
-const caption = Schema.optionalKey(messageText(captionMax).annotate({ description: "The text under it" }))
+const caption = Schema.optionalKey(messageText(captionMax).annotate({ description: "The text under the file" }))
 
 export const FileContent = Schema.Struct(source)
 export const CaptionedContent = Schema.Struct({ ...source, caption })
@@ -78,20 +81,20 @@ export interface MediaContent {
   readonly fileName: string | null
 }
 
-/** The message that something is done to. */
+/** The message that an action applies to. */
 export interface ActionTarget extends RepliedTo {
   readonly message: MessageId
 }
 
-/** Something that is done to a message of the chat. */
+/** An action on a message of the chat. */
 export type ActionContent =
-  /** Empty: the reaction is taken back. */
+  /** An empty emoji removes the reaction. */
   | { readonly type: "reaction"; readonly target: ActionTarget; readonly emoji: string }
   | { readonly type: "edit"; readonly target: ActionTarget; readonly text: string }
-  /** For everyone. */
+  /** Deletes the message for everyone. */
   | { readonly type: "revoke"; readonly target: ActionTarget }
 
-/** What a message says. */
+/** The content of a message. */
 export type MessageContent =
   | MediaContent
   | { readonly type: "text"; readonly text: string }
@@ -99,35 +102,35 @@ export type MessageContent =
   | { readonly type: "contact"; readonly contact: typeof ContactContent.Type }
   | { readonly type: "poll"; readonly poll: typeof PollContent.Type }
 
-/** What is sent: a message, or something that is done to one. */
+/** A message, or an action on one. */
 export type OutgoingContent = MessageContent | ActionContent
 
 export type ContentType = OutgoingContent["type"]
 
 export const isAction = (content: OutgoingContent): content is ActionContent => "target" in content
 
-/** What WhatsApp shows as one sign. */
+/** Splits a text into the characters that WhatsApp shows. */
 const signs = new Intl.Segmenter("en", { granularity: "grapheme" })
 const emojiPattern = /\p{Extended_Pictographic}|\p{Emoji_Presentation}|\p{Regional_Indicator}|\u20e3/u
 
-/** One emoji, or nothing. */
+/** One emoji, or the empty text. */
 export const Emoji = Schema.String.check(
   Schema.isMaxLength(64),
   Schema.makeFilter(
     (given) => given === "" || (emojiPattern.test(given) && [...signs.segment(given)].length === 1),
-    { expected: "one emoji, or nothing to take the reaction back" }
+    { expected: "one emoji, or nothing to remove the reaction" }
   )
 )
 
 export const isMedia = (content: OutgoingContent): content is MediaContent => "file" in content
 
-/** Whether its file is fetched when it is sent. */
+/** Whether the file is fetched when the message is sent. */
 export const isFetched = (content: OutgoingContent): boolean => isMedia(content) && "url" in content.file
 
-/** The file that a message is sent with; null where it has none. */
+/** The file of a message; null if it has none. */
 export const fileOf = (content: OutgoingContent): FileSource | null => isMedia(content) ? content.file : null
 
-/** Whom a text mentions in a group: all of it. */
+/** Mentions all members of a group. */
 export const everyone = "everyone"
 
 export interface RepliedTo {
@@ -136,16 +139,16 @@ export interface RepliedTo {
   readonly sender: string
 }
 
-/** What goes to the gateway besides the recipient. */
+/** The part of a message that is sent to the gateway besides the recipient. */
 export interface SendBody {
   readonly content: OutgoingContent
-  /** The message that is replied to, as WhatsApp names it. */
+  /** The message that is replied to, by its WhatsApp id. */
   readonly replyTo: RepliedTo | null
   /** Addresses that the text mentions. */
   readonly mentions: ReadonlyArray<string>
 }
 
-/** What to do with a message of which it is proven, after a while of doubt, that the gateway has not sent it. */
+/** The reaction once it is proven, after an interval of doubt, that the gateway has not sent a message. */
 export const OnUnknown = Schema.Literals(["report", "retry"])
 export type OnUnknown = typeof OnUnknown.Type
 
@@ -169,22 +172,22 @@ export const SendReason = Schema.Literals([
 ])
 export type SendReason = typeof SendReason.Type
 
-/** Rules of pacing by which a message waits. */
+/** The pacing rules that can delay a message. */
 export const PacingReason = Schema.Literals(["rate", "daily-cap", "quiet-hours", "recipient"])
 export type PacingReason = typeof PacingReason.Type
 
-/** What a message waits for that was not given to the gateway. */
+/** What a message waits for before it is sent to the gateway. */
 export const SendWait = Schema.Struct({
   reason: Schema.Literals(["scheduled", "device", "gateway", ...PacingReason.literals]).annotate({
     description: "`scheduled`: its time; `device`: the device is not online; `gateway`: the answer to its request; " +
-      "else the rule of pacing"
+      "otherwise the pacing rule"
   }),
-  /** Not before then; null where that is not known. */
+  /** The earliest time; null if it is not known. */
   until: Schema.NullOr(Timestamp)
 }).annotate({ identifier: "SendWait" })
 export type SendWait = typeof SendWait.Type
 
-/** `sending`: it was claimed, and its request may be on its way. Callers see it as `pending`. */
+/** `sending`: claimed, and its request may be under way. Callers see it as `pending`. */
 export type SendState =
   | "scheduled"
   | "pending"
@@ -195,6 +198,6 @@ export type SendState =
   | "cancelled"
   | "expired"
 
-/** The states that are told as they are reached. */
-export const toldStates = ["sent", "failed", "unknown", "cancelled", "expired"] as const
-export type ToldState = (typeof toldStates)[number]
+/** The states that `message.status` events report. */
+export const reportedStates = ["sent", "failed", "unknown", "cancelled", "expired"] as const
+export type ReportedState = (typeof reportedStates)[number]

@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 import { MessageStatus } from "./Message.ts"
 
-/** The address can be no recipient. Nothing was stored. */
+/** The address is not a possible recipient. Nothing was stored. */
 export class RecipientInvalid extends Schema.TaggedError<RecipientInvalid>()("RecipientInvalid", {
   message: Schema.String,
   reason: Schema.Literals(["leading-zero", "length", "form", "kind"])
@@ -19,7 +19,7 @@ const recipientAdvice = {
   kind: "nothing can be sent to an address of this kind"
 } as const
 
-/** What it is to say is not one thing, or does not fit the recipient. Nothing was stored. */
+/** The request does not have exactly one content, or the content does not fit the recipient. Nothing was stored. */
 export class ContentInvalid extends Schema.TaggedError<ContentInvalid>()("ContentInvalid", {
   message: Schema.String
 }, { httpApiStatus: 400 }) {
@@ -28,7 +28,7 @@ export class ContentInvalid extends Schema.TaggedError<ContentInvalid>()("Conten
   }
 }
 
-/** The time lies too far ahead, or is no time. Nothing was stored. */
+/** The time is too far ahead, or invalid. Nothing was stored. */
 export class ScheduleInvalid extends Schema.TaggedError<ScheduleInvalid>()("ScheduleInvalid", {
   message: Schema.String
 }, { httpApiStatus: 400 }) {
@@ -44,7 +44,7 @@ export class ContentUnsupported extends Schema.TaggedError<ContentUnsupported>()
   message: Schema.String,
   gateway: Schema.String,
   content: Schema.String,
-  /** What it can send. */
+  /** The types of content that the gateway can send. */
   supported: Schema.Array(Schema.String)
 }, { httpApiStatus: 422 }) {
   static of(gateway: string, content: string, supported: ReadonlyArray<string>): ContentUnsupported {
@@ -58,10 +58,10 @@ export class ContentUnsupported extends Schema.TaggedError<ContentUnsupported>()
   }
 }
 
-/** The file cannot be sent so. Nothing was stored. */
+/** The file cannot be sent as this kind of message. Nothing was stored. */
 export class FileInvalid extends Schema.TaggedError<FileInvalid>()("FileInvalid", {
   message: Schema.String,
-  /** `url`: requests do not go to this URL. The URL is not repeated: it may hold a secret. */
+  /** `url`: Columba sends no requests to this URL. The message does not repeat it, because it may hold a secret. */
   reason: Schema.Literals(["empty", "size", "type", "url"])
 }, { httpApiStatus: 422 }) {
   static of(reason: FileInvalid["reason"], message: string): FileInvalid {
@@ -69,7 +69,7 @@ export class FileInvalid extends Schema.TaggedError<FileInvalid>()("FileInvalid"
   }
 }
 
-/** It was never uploaded for this device, or it was deleted since. Upload it again. */
+/** The file was never uploaded for this device, or was deleted since. Upload it again. */
 export class FileNotFound extends Schema.TaggedError<FileNotFound>()("FileNotFound", {
   message: Schema.String,
   id: Schema.String
@@ -79,19 +79,19 @@ export class FileNotFound extends Schema.TaggedError<FileNotFound>()("FileNotFou
   }
 }
 
-/** An upload above the largest file that any message takes. */
+/** An upload above the size of the largest file that any message accepts. */
 export class FileTooLarge extends Schema.TaggedError<FileTooLarge>()("FileTooLarge", {
   message: Schema.String,
   bytesMax: Schema.Int
 }, { httpApiStatus: 413 }) {
   static of(bytesMax: number): FileTooLarge {
-    return new FileTooLarge({ bytesMax, message: `A file to send may have ${bytesMax} bytes` })
+    return new FileTooLarge({ bytesMax, message: `A file to send may have at most ${bytesMax} bytes` })
   }
 }
 
 /**
- * This process does not take the file now. `full`: so many files wait that there is no room; `busy`: as many uploads as
- * may be are under way; `broken`: the upload ended early, or stood still; `disk`: it could not be written.
+ * This process does not accept the file now. `full`: the waiting files leave no room; `busy`: the maximum number of
+ * uploads is under way; `broken`: the upload ended early or stalled; `disk`: it could not be written.
  */
 export class UploadRefused extends Schema.TaggedError<UploadRefused>()("UploadRefused", {
   message: Schema.String,
@@ -102,19 +102,19 @@ export class UploadRefused extends Schema.TaggedError<UploadRefused>()("UploadRe
   }
 }
 
-/** This process runs no devices, and what it has on its disk the one that does cannot read. */
+/** This process runs no devices, and the process that does cannot read its disk. */
 export class UploadMisdirected extends Schema.TaggedError<UploadMisdirected>()("UploadMisdirected", {
   message: Schema.String
 }, { httpApiStatus: 421 }) {
   static of(): UploadMisdirected {
     return new UploadMisdirected({
       message:
-        "This process runs no devices, and the one that does cannot read its files: upload to that one, or send by URL"
+        "This process runs no devices, and the process that does cannot read its files: upload to that, or send by URL"
     })
   }
 }
 
-/** The key was used for another request of the last 24 hours. Nothing was stored. */
+/** The key was used for another request within the last 24 hours. Nothing was stored. */
 export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReused>()("IdempotencyKeyReused", {
   message: Schema.String
 }, { httpApiStatus: 422 }) {
@@ -125,7 +125,7 @@ export class IdempotencyKeyReused extends Schema.TaggedError<IdempotencyKeyReuse
   }
 }
 
-/** The message cannot be taken back any more; `status` is what it is now. */
+/** The message can no longer be cancelled; `status` is its current status. */
 export class MessageNotCancellable extends Schema.TaggedError<MessageNotCancellable>()("MessageNotCancellable", {
   message: Schema.String,
   id: Schema.String,
@@ -136,7 +136,7 @@ export class MessageNotCancellable extends Schema.TaggedError<MessageNotCancella
       id,
       status,
       message: isOnItsWay
-        ? `Message ${id} is being given to the gateway at this moment and cannot be cancelled`
+        ? `Message ${id} is being sent to the gateway at this moment and cannot be cancelled`
         : `Message ${id} is ${status} and cannot be cancelled`
     })
   }

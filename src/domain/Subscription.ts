@@ -1,6 +1,6 @@
 /**
- * A subscription: a server that gets events by HTTP, and how its deliveries go. The row is what was asked for; health and
- * position are what the process that delivers has recorded last.
+ * A subscription: a server that gets events by HTTP, and the state of its deliveries. The row holds the requested
+ * settings; the delivering process last recorded health and position.
  */
 import { Schema } from "effect"
 import { noControlCharacters } from "./Device.ts"
@@ -14,14 +14,14 @@ export const SubscriptionId = Schema.String.check(Schema.isPattern(/^sub_[0-9A-Z
 })
 export type SubscriptionId = typeof SubscriptionId.Type
 
-/** What it is for, for people. */
+/** The purpose, for people. */
 export const SubscriptionName = Schema.String.check(Schema.isBetweenLength(1, 120), noControlCharacters).annotate({
   description: "A name for people"
 })
 
 /**
- * `active`: events are delivered · `paused`: by an operator · `disabled`: by Columba, because the endpoint took nothing
- * for too long or said that it is gone.
+ * `active`: events are delivered · `paused`: by an operator · `disabled`: by Columba, because the endpoint accepted
+ * nothing for too long or answered that it is gone.
  */
 export const SubscriptionState = Schema.Literals(["active", "paused", "disabled"])
 export type SubscriptionState = typeof SubscriptionState.Type
@@ -31,9 +31,10 @@ export const DisabledReason = Schema.Literals(["failing", "gone"])
 export type DisabledReason = typeof DisabledReason.Type
 
 /**
- * The outcome of an attempt. `delivered`: 2xx · `refused`: the endpoint does not take this event (400, 409, 413, 415, 422) ·
- * `failed`: any other status · `throttled`: 429 · `gone`: 410 · `timeout`, `connection`: no answer · `forbidden`: the
- * URL leads where Columba does not go · `unsigned`: its secret does not open with the keys of this process.
+ * The outcome of an attempt. `delivered`: 2xx · `refused`: the endpoint does not accept this event (400, 409, 413,
+ * 415, 422) · `failed`: any other status · `throttled`: 429 · `gone`: 410 · `timeout`, `connection`: no answer ·
+ * `forbidden`: Columba does not send to the address of the URL · `unsigned`: the keys of this process cannot decrypt
+ * the secret.
  */
 export const DeliveryOutcome = Schema.Literals([
   "delivered",
@@ -48,14 +49,14 @@ export const DeliveryOutcome = Schema.Literals([
 ])
 export type DeliveryOutcome = typeof DeliveryOutcome.Type
 
-/** What an attempt came to. */
+/** The result of an attempt. */
 export const DeliveryResult = Schema.Struct({
   outcome: DeliveryOutcome,
-  /** The status of the answer; null where none came. */
+  /** The status of the answer; null if there was none. */
   status: Schema.NullOr(Schema.Int),
   /** From the first byte of the request to the answer. */
   millis: Schema.Int,
-  /** Why there was no answer; null where one came. */
+  /** Why there was no answer; null if there was one. */
   detail: Schema.NullOr(Schema.String)
 }).annotate({ identifier: "DeliveryResult" })
 export type DeliveryResult = typeof DeliveryResult.Type
@@ -66,19 +67,19 @@ export const Delivery = Schema.Struct({
   seq: Schema.FiniteFromString,
   kind: Schema.String,
   deviceId: DeviceId,
-  /** 1 for the first attempt of an event; counted anew by another process. */
+  /** 1 for the first attempt of an event; another process counts anew. */
   attempt: Schema.Int,
   at: Timestamp,
   ...DeliveryResult.fields,
-  /** Columba has given this event up with this attempt, and went on with the next of its device. */
+  /** Columba abandoned this event with this attempt, and continued with the next one of its device. */
   abandoned: Schema.Boolean
 }).annotate({ identifier: "Delivery" })
 export type Delivery = typeof Delivery.Type
 
-/** An event that the endpoint did not take, and behind which the later ones of its device wait. */
+/** An event that the endpoint did not accept; the later ones of its device wait behind it. */
 export const HeldDevice = Schema.Struct({
   deviceId: DeviceId,
-  /** The number of the event that waits. */
+  /** The number of the waiting event. */
   seq: Schema.FiniteFromString,
   since: Timestamp,
   attempts: Schema.Int,
@@ -87,24 +88,24 @@ export const HeldDevice = Schema.Struct({
 }).annotate({ identifier: "HeldDevice" })
 export type HeldDevice = typeof HeldDevice.Type
 
-/** How deliveries go, as recorded last: when something changed, and some seconds after. */
+/** The state of the deliveries, recorded at changes and after some seconds. */
 export const SubscriptionHealth = Schema.Struct({
-  /** Set while the circuit is open: nothing is sent but a probe now and then. */
+  /** Set while the circuit is open: only occasional probes are sent. */
   failing: Schema.NullOr(Schema.Struct({
     since: Timestamp,
     /** Probes that have failed. */
     attempts: Schema.Int,
-    /** It is disabled after so many. */
+    /** The number of failed probes after which the subscription is disabled. */
     attemptsMax: Schema.Int,
     outcome: DeliveryOutcome,
     status: Schema.NullOr(Schema.Int),
     detail: Schema.NullOr(Schema.String)
   })),
-  /** Devices whose next event the endpoint does not take, while it takes those of others. */
+  /** Devices whose next event the endpoint does not accept, while it accepts those of others. */
   held: Schema.Array(HeldDevice),
-  /** Events that were given up after three days of attempts of their own. */
+  /** Events that were abandoned after three days of attempts of their own. */
   abandoned: Schema.Int,
-  /** Numbers of the log that were deleted before this subscription came to them. */
+  /** Numbers of the log that were deleted before this subscription reached them. */
   expired: Schema.Int,
   lastDeliveredAt: Schema.NullOr(Timestamp)
 }).annotate({ identifier: "SubscriptionHealth" })
@@ -126,7 +127,7 @@ export const Subscription = Schema.Struct({
   kinds: Schema.NullOr(Schema.Array(Schema.String)),
   /** Only events of these devices; null for all. */
   devices: Schema.NullOr(Schema.Array(DeviceId)),
-  /** Names of the headers that are sent besides our own. Their values are never given back. */
+  /** Names of the headers that are sent besides Columba's own. Their values are never returned. */
   headers: Schema.Array(Schema.String),
   /** Events per second at most; null for no limit. */
   rateLimit: Schema.NullOr(Schema.Int),
@@ -134,7 +135,7 @@ export const Subscription = Schema.Struct({
   disabled: Schema.NullOr(Schema.Struct({ at: Timestamp, reason: DisabledReason })),
   /** Until when deliveries are signed with the secret before the last rotation too. */
   previousSecretUntil: Schema.NullOr(Timestamp),
-  /** Everything up to here is delivered, but for what `health.held` names. */
+  /** Everything up to here is delivered, except the events in `health.held`. */
   position: Position,
   /** Numbers of the log after the position; not all of them are for this subscription. */
   behind: Schema.Int,

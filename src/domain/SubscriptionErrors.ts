@@ -1,4 +1,4 @@
-/** Failures of subscription operations that a caller can act on. None of them names a secret. */
+/** Failures of subscription operations that a caller can act on. No message contains a secret. */
 import { Schema } from "effect"
 
 export class SubscriptionNotFound extends Schema.TaggedError<SubscriptionNotFound>()("SubscriptionNotFound", {
@@ -10,7 +10,7 @@ export class SubscriptionNotFound extends Schema.TaggedError<SubscriptionNotFoun
   }
 }
 
-/** Requests do not go to this URL. The URL is not repeated: it may hold a secret. */
+/** Columba sends no requests to this URL. The message does not repeat it, because it may hold a secret. */
 export class SubscriptionUrlRefused extends Schema.TaggedError<SubscriptionUrlRefused>()("SubscriptionUrlRefused", {
   message: Schema.String,
   reason: Schema.Literals(["invalid", "scheme", "port", "address", "unresolved"])
@@ -31,7 +31,7 @@ export class HeaderRefused extends Schema.TaggedError<HeaderRefused>()("HeaderRe
   }
 }
 
-/** The secret is none of Standard Webhooks. */
+/** The secret does not have the form of Standard Webhooks. */
 export class SecretInvalid extends Schema.TaggedError<SecretInvalid>()("SecretInvalid", {
   message: Schema.String
 }, { httpApiStatus: 422 }) {
@@ -46,11 +46,11 @@ export class TooManySubscriptions extends Schema.TaggedError<TooManySubscription
   max: Schema.Int
 }, { httpApiStatus: 409 }) {
   static of(max: number): TooManySubscriptions {
-    return new TooManySubscriptions({ max, message: `There are ${max} subscriptions, and no more than that can be` })
+    return new TooManySubscriptions({ max, message: `There are ${max} subscriptions already, which is the maximum` })
   }
 }
 
-/** The secrets do not open with the keys of the process that was asked. */
+/** The keys of the answering process cannot decrypt the secrets. */
 export class SubscriptionUnreadable extends Schema.TaggedError<SubscriptionUnreadable>()("SubscriptionUnreadable", {
   message: Schema.String,
   id: Schema.String
@@ -58,9 +58,8 @@ export class SubscriptionUnreadable extends Schema.TaggedError<SubscriptionUnrea
   static of(id: string): SubscriptionUnreadable {
     return new SubscriptionUnreadable({
       id,
-      message:
-        `The secrets of subscription ${id} do not open with the keys of this process; look at COLUMBA_SECRET_KEY, ` +
-        "or give it new ones"
+      message: `The secrets of subscription ${id} cannot be decrypted with the keys of this process; check ` +
+        "COLUMBA_SECRET_KEY, or set new ones"
     })
   }
 }

@@ -1,4 +1,4 @@
-/** The way by which an event came. */
+/** How an event arrived. */
 import { Schema } from "effect"
 
 export const Via = Schema.Literals(["live", "webhook", "backfill", "columba"])

@@ -1,9 +1,9 @@
 /**
- * How the webhook of a device stands at its gateway.
- *
- * `set`: the gateway posts the device's events to us, as it said when it was last asked. `pending`: it was not asked
- * yet. `failed`: it did not answer; it is asked again. `unsupported`: it cannot be told for one device.
- * `no-address`: nobody has said where gateways reach us. `no-secret`: there is no key to make a secret from.
+ * The state of a device's webhook at its gateway.
+ * `set`: the gateway posts the device's events to Columba, as it last confirmed. `pending`: it was not asked yet.
+ * `failed`: it did not answer; it is asked again. `unsupported`: the gateway cannot set a webhook for one device.
+ * `no-address`: the URL under which gateways reach Columba is not configured. `no-secret`: there is no key from which
+ * to derive a secret.
  */
 import { Schema } from "effect"
 import { Timestamp } from "./Ids.ts"
@@ -15,7 +15,7 @@ export const WebhookState = Schema.Struct({
   status: WebhookStatus,
   /** When the gateway was last asked. */
   checkedAt: Schema.NullOr(Timestamp),
-  /** Why it failed. */
+  /** Why the attempt failed. */
   detail: Schema.NullOr(Schema.String)
-}).annotate({ identifier: "WebhookState", description: "How the webhook of a device stands at its gateway" })
+}).annotate({ identifier: "WebhookState", description: "The state of a device's webhook at its gateway" })
 export type WebhookState = typeof WebhookState.Type

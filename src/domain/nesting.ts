@@ -1,9 +1,9 @@
-/** How deep JSON of others may be nested. */
+/** The maximum nesting depth of JSON from outside. */
 
 /** Serialisers and databases recurse; nothing WhatsApp sends comes near this. */
 export const depthMax = 64
 
-/** Looks no deeper than `levels`, however deep it is. */
+/** Whether the value is nested deeper than `levels`. The search stops at that depth. */
 export const deeperThan = (value: object, levels: number): boolean => {
   if (levels === 0) return true
   for (const key in value) {

@@ -3,13 +3,13 @@ import type { EventDraft } from "../domain/Event.ts"
 import type { MessageData } from "../domain/EventData.ts"
 import type { Timestamp } from "../domain/Ids.ts"
 import { isAction, isMedia } from "../domain/Send.ts"
-import type { ActionContent, OutgoingContent, SendReason, ToldState } from "../domain/Send.ts"
+import type { ActionContent, OutgoingContent, SendReason, ReportedState } from "../domain/Send.ts"
 import { deriveMessageKey, identifyReaction, makeEventId } from "./EventIdentity.ts"
 import type { LogEffect } from "./LogEffect.ts"
 import type { StoredSend } from "./SendRepository.ts"
 
 export interface SendOutcome {
-  readonly state: ToldState
+  readonly state: ReportedState
   readonly waId: string | null
   /** WhatsApp's time of a message that was sent; left out where nobody tells it. */
   readonly sentAt?: Timestamp | null

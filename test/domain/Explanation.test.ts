@@ -117,7 +117,10 @@ describe("explanations", () => {
     }
     const gaps = { counts: { ...noGaps.counts, open: 1, openSince: at }, open: [gap] }
     const input = { transitions: [], incident: null, sending: null, reception: null, gaps }
-    assert.match(explain({ ...input, device: deviceIn(failing) }).next, /history is read for .* once it hears again$/)
+    assert.match(
+      explain({ ...input, device: deviceIn(failing) }).next,
+      /history is read for .* once it receives again$/
+    )
     assert.match(explain({ ...input, device: deviceIn(connected) }).next, new RegExp(`history is read .* since ${at}$`))
     assert.notInclude(explain({ ...input, device: deviceIn(connected, false) }).next, "history")
   })
@@ -226,9 +229,9 @@ describe("an active device that does not run", () => {
     assert.strictEqual(found.rule, rule)
   })
 
-  it("say of a device that looks well and is not posted to what is missing, and what to set where", () => {
+  it("names what is missing for a device that is online but gets no webhooks, and what to set where", () => {
     const instructions = "set HOOK=https://columba.example/webhooks/default"
-    const told = (status: WebhookStatus, lastWebhookAt: string | null = null, state = connected) =>
+    const explained = (status: WebhookStatus, lastWebhookAt: string | null = null, state = connected) =>
       explain({
         device: deviceIn(state),
         transitions: [],
@@ -238,17 +241,17 @@ describe("an active device that does not run", () => {
         reception: { webhook: { status, checkedAt: null, detail: null }, lastWebhookAt, instructions }
       })
     for (const status of ["unsupported", "no-address", "no-secret"] as const) {
-      assert.include(told(status).howToFix, instructions, status)
-      assert.include(told(status).why, "does not reach us", status)
+      assert.include(explained(status).howToFix, instructions, status)
+      assert.include(explained(status).why, "do not reach Columba", status)
     }
-    assert.include(told("no-address").howToFix, "COLUMBA_PUBLIC_URL")
-    assert.include(told("no-secret").howToFix, "COLUMBA_SECRET_KEY")
-    assert.include(told("failed").why, "could not be told")
-    for (const status of ["set", "pending"] as const) assert.isNull(told(status).howToFix)
+    assert.include(explained("no-address").howToFix, "COLUMBA_PUBLIC_URL")
+    assert.include(explained("no-secret").howToFix, "COLUMBA_SECRET_KEY")
+    assert.include(explained("failed").why, "could not be configured")
+    for (const status of ["set", "pending"] as const) assert.isNull(explained(status).howToFix)
     // Set by hand, and it works.
-    assert.isNull(told("no-address", at).howToFix)
-    assert.include(told("no-address", at).evidence.join(), at)
+    assert.isNull(explained("no-address", at).howToFix)
+    assert.include(explained("no-address", at).evidence.join(), at)
     // What is wrong first is said first.
-    assert.notInclude(told("no-address", null, failing).why, "posted")
+    assert.notInclude(explained("no-address", null, failing).why, "posted")
   })
 })
