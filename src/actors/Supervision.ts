@@ -6,18 +6,18 @@ import { Duration, Schedule } from "effect"
 import type { Failure, FailureClass } from "../domain/DeviceState.ts"
 
 /**
- * The first wait is at most half a second, so a blip causes no visible outage. The random part spreads devices that lost
- * their connections together. Measured: it costs no more than retrying at once.
+ * The first wait is at most half a second, so a short interruption causes no visible outage. The random part spreads
+ * devices that lost their connections together. Measured: it costs no more than retrying at once.
  */
 const reconnectDelayBase = Duration.millis(500)
 
-/** No device waits longer than this for a gateway that takes it back. */
+/** The longest wait of a device before it tries a gateway again. */
 export const reconnectDelayMax = Duration.seconds(30)
 
 /**
- * The wait before a device tries again after so many failures in a row: exponential, capped, with full jitter (anywhere from
- * nothing to the step), so that devices do not retry in step. `chance` is from 0 to 1. The failures in a row are counted anew
- * only after a connection was stable, see `stableAfter`.
+ * The wait before a device's next attempt, by the number of failures in a row: exponential, capped, with full jitter
+ * (between zero and the step), so that devices do not retry in lockstep. `chance` is between 0 and 1. Only a stable
+ * connection resets the count of failures, see `stableAfter`.
  */
 export const reconnectDelay = (failuresInRow: number, chance: number): number => {
   const step = Duration.toMillis(reconnectDelayBase) * 2 ** Math.max(0, failuresInRow - 1)
@@ -30,16 +30,22 @@ export const incidentProbeSchedule = Schedule.min([
   Schedule.spaced(Duration.seconds(15))
 ]).pipe(Schedule.jittered)
 
-/** A connection that lasted this long earns a fresh start. Shorter, and flapping would defeat the backoff. */
+/**
+ * After a connection of this length, the device's failure counts start from zero. A shorter time would let a flapping
+ * device escape the backoff.
+ */
 export const stableAfter = Duration.seconds(60)
 
 /**
- * Rejected credentials do not get better by trying again: at most twelve attempts per hour, enough to notice that an
- * operator has fixed them.
+ * Retrying does not fix rejected credentials: at most twelve attempts per hour, enough to notice that an operator has fixed
+ * them.
  */
 export const authProbeDelay = Duration.minutes(5)
 
-/** Another client took the session. Taking it back at once would begin a fight; a minute lets a person look. */
+/**
+ * Another client took the session. Taking it back at once would start a fight between the two; a minute gives a person time
+ * to look.
+ */
 export const conflictDelay = Duration.minutes(1)
 
 /** More than `intensity` failures within `period` take the device out of service for `quarantine`. */
@@ -51,9 +57,9 @@ export interface RestartBudget {
 
 /**
  * Budgets by class. `transport`: ten losses in ten minutes is flapping, not chance; with the waits above that keeps a
- * flapping device near ninety attempts per hour. `conflict`: two clients are fighting over one account, a person must
- * decide. `ours`: the classic supervisor's intensity. `auth` and `upstreamDown` burn none: the first has its own slow
- * probe, the second is the gateway's incident and no fault of the device.
+ * flapping device near ninety attempts per hour. `conflict`: two clients are fighting over one account, and a person must
+ * decide. `ours`: the usual intensity of a supervisor. `auth` and `upstreamDown` burn no budget: the first has a slow probe
+ * of its own, the second is the gateway's incident and not the device's fault.
  */
 export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" | "conflict" | "ours">, RestartBudget>> =
   {
@@ -63,23 +69,23 @@ export const restartBudgets: Readonly<Record<Extract<FailureClass, "transport" |
   }
 
 /**
- * Failures that say nothing about the device's connection: an enormous frame in one of its chats, and the loss of a link
- * that the device shares with all others of its gateway. A device that is deaf would hear less in quarantine: its
- * history is read while it is online. The waits of the reconnect schedule still apply.
+ * Failures that do not reflect on the device's connection: an oversized frame in one of its chats, and the loss of a link
+ * that the device shares with all others of its gateway. A deaf device would receive even less in quarantine: its history
+ * is read while it is online. The waits of the reconnect schedule still apply.
  */
 const freeCodes: ReadonlySet<string> = new Set(["frame-too-large", "link-lost", "deaf"])
 
-/** Of a device whose handling ends the whole process. */
+/** The failure code of a device that makes its process end. */
 export const processKilled = "process-killed"
 
-/** The first one is one too many: the next try may take every other device of a node down with it. A person has to look. */
+/** No failure is allowed: the next attempt may take down every other device of a node. A person has to look. */
 const killerBudget: RestartBudget = {
   intensity: 0,
   period: Duration.minutes(10),
   quarantine: Duration.hours(6)
 }
 
-/** The budget that a failure burns, or null where it burns none. */
+/** The budget that a failure burns, or null if it burns none. */
 export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBudget | null =>
   failure.class === "auth" || failure.class === "upstreamDown" || freeCodes.has(failure.code)
     ? null
@@ -88,8 +94,8 @@ export const findBudget = (failure: Pick<Failure, "class" | "code">): RestartBud
     : restartBudgets[failure.class]
 
 /**
- * A loss this long before an incident belongs to it: the longest wait before the next try, and the handshake that then
- * runs into its timeout.
+ * A loss at most this long before an incident is part of it: the longest wait before the next attempt, plus the timeout of
+ * the handshake.
  */
 export const firstSignMax = Duration.sum(reconnectDelayMax, Duration.seconds(10))
 

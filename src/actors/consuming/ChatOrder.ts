@@ -1,8 +1,8 @@
-/** Work on messages of one chat in the order in which it was given, and of several chats at once. */
+/** Runs work on messages of one chat in the order of the calls, and work on different chats concurrently. */
 import { Deferred, Effect } from "effect"
 
 export class ChatOrder {
-  /** What the next work on a chat waits for; a chat without work has none. */
+  /** Done when the last work on a chat is done; a chat without work has no entry. */
   readonly #tails = new Map<string, Deferred.Deferred<void>>()
 
   run<A, E, R>(chat: string, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> {
@@ -20,7 +20,7 @@ export class ChatOrder {
         begun = true
         return work
       })
-      // Given up while it waits: those behind it go on waiting for the one before.
+      // Interrupted while it waits: later work must still wait for the work before it.
       const leave = Effect.suspend(() =>
         begun ? end : Effect.asVoid(Effect.forkDetach(Effect.andThen(Deferred.await(before), end)))
       )

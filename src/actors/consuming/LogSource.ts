@@ -1,8 +1,8 @@
 /**
- * Incoming messages out of the log, for a consumer without a broker. The cursor `consumer` says how far they are
- * handled; it begins with what comes after the first start. Retention waits for it, but not for ever: nothing tells the log
- * that there is to be no consumer any more. What failed is tried again from the inbox, so that it holds
- * up nothing behind it, and what was given up stays there as a dead letter.
+ * Incoming messages from the log, for a consumer without a broker. The cursor `consumer` holds the position up to which
+ * they are handled; it starts with the events after the first start. Retention waits for it, but not forever: the log is
+ * not informed when a consumer is removed. A failed message is retried from the inbox, so it does not block later ones, and
+ * an abandoned message stays there as a dead letter.
  */
 import { Duration, Effect, Schema } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
@@ -17,16 +17,19 @@ import * as SinkRelay from "../delivery/SinkRelay.ts"
 /** The name of the cursor. */
 export const cursorName = "consumer"
 
-/** Events wait so long for a consumer that does not run. One that comes back later goes on with the oldest that is kept. */
+/**
+ * How long events wait for a consumer that does not run. One that returns later continues with the oldest event that is
+ * kept.
+ */
 const unhandledKeepMax = Duration.days(7)
 
-/** Each may wait for another service; the database has room for as many. */
+/** Maximum number of concurrent messages. Each may wait for another service; the database has room for this many. */
 const inFlightMax = 32
 
-/** How often it is looked for what is to be tried again: one small query. */
+/** How often messages that are due for a retry are looked up: one small query. */
 const lookInterval = Duration.seconds(1)
 
-/** Of those at most so many at a time. */
+/** Maximum number of such messages per query. */
 const dueMax = 100
 
 export const make = Effect.gen(function*() {
@@ -43,7 +46,7 @@ export const make = Effect.gen(function*() {
         Effect.catchTag(["EventsExpired", "LogReset"], () => Effect.succeed({ events: [] }))
       )
       const messages = events.flatMap(readMessage).filter(({ id }) => id === eventId)
-      // Erased, deleted by retention, or of a log that was put back: there is nothing to handle any more.
+      // Erased, deleted by retention, or of a log that has since gone back: there is nothing left to handle.
       if (messages.length === 0) yield* inbox.once({ eventId, handler, seq }, Effect.void)
       else yield* Effect.forEach(messages, take)
     })
@@ -51,7 +54,7 @@ export const make = Effect.gen(function*() {
     const look = Effect.flatMap(
       inbox.due(dueMax),
       (due) => Effect.forEach(due, again, { concurrency: inFlightMax, discard: true })
-    ).pipe(Effect.catch((error) => Effect.logDebug("What is to be tried again could not be read", error)))
+    ).pipe(Effect.catch((error) => Effect.logDebug("Messages to be retried could not be read", error)))
 
     view = yield* SinkRelay.make({ name: cursorName, publish: handleAll }, { from: "now", keep: unhandledKeepMax })
       .pipe(
@@ -73,7 +76,7 @@ export const make = Effect.gen(function*() {
   return source
 })
 
-/** An event of another kind or form is no message. */
+/** Empty for an event of another kind or form. */
 export const readMessage = (event: LoggedEvent): ReadonlyArray<MessageReceived> => {
   if (event.kind !== "message.received") return []
   const { bytes: _, data, ...fields } = event

@@ -1,9 +1,9 @@
 /**
- * Takes incoming messages from their source and gives each to all handlers, those of one chat in order. A message is
- * done when every handler has handled it; a repeat goes to those alone that have not.
+ * Takes incoming messages from their source and passes each to all handlers, those of one chat in order. A message is done
+ * when every handler has handled it; a repeat goes only to the handlers that have not.
  *
- * A database that is away is no failure of a message: the message waits, unacknowledged, and its source reads no further
- * than its bound. A handler that fails, hangs or crashes costs an attempt of that message and touches no other.
+ * An unavailable database is not a failure of a message: the message waits, unacknowledged, and its source reads no further
+ * than its bound. A handler that fails, hangs or crashes costs one attempt of that message and affects no other.
  */
 import { Duration, Effect, Metric, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -18,12 +18,12 @@ import { Readiness } from "../../services/Readiness.ts"
 import { ChatOrder } from "./ChatOrder.ts"
 import { judge } from "./attempts.ts"
 
-/** While the database is away: at first soon, since most outages are a restart. Never ends. */
+/** While the database is unavailable: quickly at first, since most outages are a restart. Never ends. */
 const storageRetry = Schedule.min([Schedule.exponential("200 millis", 2), Schedule.spaced("5 seconds")]).pipe(
   Schedule.jittered
 )
 
-/** A message that was handled so long ago does not come again: brokers and the log repeat within hours at most. */
+/** How long notes of handled messages are kept: brokers and the log repeat a message within hours at most. */
 const noteKeep = Duration.days(30)
 const tidyInterval = Duration.hours(1)
 
@@ -62,7 +62,7 @@ export const make = Effect.fnUntraced(function*(
     return { _tag: "Failed", attempts, verdict } as const
   })
 
-  /** The database is waited for here, without end. */
+  /** Waits for the database here, without a limit. */
   const handleBy = (handler: MessageHandler, event: MessageReceived): Effect.Effect<Handled> => {
     const entry = { handler: handler.name, eventId: event.id, seq: event.seq }
     return attempt(handler, event, entry).pipe(
@@ -115,7 +115,10 @@ const within = <A>(
     orElse: () => Effect.fail(HandlerFailed.of(`${otherwise} within ${Duration.format(time)}`))
   })
 
-/** Given up by one handler counts most, so that it becomes a dead letter; the handlers that are done stay so. */
+/**
+ * An abandonment by one handler takes precedence, so that the message becomes a dead letter; handlers that are done stay
+ * done.
+ */
 const worst = (all: ReadonlyArray<Handled>): Handled =>
   all.find((one) => one._tag === "Failed" && one.verdict._tag === "Dead") ??
     all.find(({ _tag }) => _tag === "Failed") ?? { _tag: "Done" }

@@ -1,13 +1,13 @@
-/** How often a message that failed is tried, and when. Pure. */
+/** How often a failed message is retried, and when. Pure. */
 import { Duration } from "effect"
 import type { ConsumerSettings } from "../../services/ConsumerSettings.ts"
 import type { Verdict } from "../../services/MessageInbox.ts"
 import type { HandlerFailed } from "../../services/MessageHandler.ts"
 
-/** 2 to a higher power is above every bound. */
+/** A higher power of 2 exceeds every bound. */
 const powerMax = 16
 
-/** The wait after so many attempts. */
+/** The wait after this number of attempts. */
 export const retryDelay = (
   { retryAfterMax, retryMax, retryMin }: ConsumerSettings,
   attempts: number,
@@ -17,7 +17,7 @@ export const retryDelay = (
   return retryAfter === null ? own : Duration.max(own, Duration.min(retryAfter, retryAfterMax))
 }
 
-/** What becomes of a message after its failure number `attempts`. */
+/** What happens to a message after its failure number `attempts`. */
 export const judge =
   (settings: ConsumerSettings, { permanent, retryAfter }: Pick<HandlerFailed, "permanent" | "retryAfter">) =>
   (attempts: number): Verdict =>

@@ -1,7 +1,6 @@
 /**
  * The batches of one attempt that were sent and are not yet confirmed. Pure bookkeeping: batches may be confirmed in any
- * order, but `confirmed` moves only over batches without a gap, because a cursor that passes an unconfirmed event loses
- * it.
+ * order, but `confirmed` never passes an unconfirmed batch, because a cursor that passes an unconfirmed event loses it.
  */
 import type { Effect } from "effect"
 import type { LoggedEvent } from "../../domain/Event.ts"
@@ -35,7 +34,7 @@ export class InFlight {
     return this.#confirmed
   }
 
-  /** The event of that number; null before the first confirm. */
+  /** The event of that number; null before the first confirmation. */
   get confirmedId(): EventId | null {
     return this.#confirmedId
   }
@@ -44,7 +43,7 @@ export class InFlight {
     return this.#out.length === 0
   }
 
-  /** One batch alone until the first is confirmed: while a sink is away, little is published again and again. */
+  /** Only one batch until the first is confirmed: while a sink is unavailable, few events are published repeatedly. */
   hasRoom(overlap: number): boolean {
     return this.empty || (this.#proven && this.#out.length < overlap)
   }
@@ -64,7 +63,7 @@ export class InFlight {
     this.#changes.changed()
   }
 
-  /** The attempt is over: a late confirm of what is in flight counts for nothing. */
+  /** The attempt has ended: later confirmations of batches in flight are ignored. */
   abandon(): void {
     this.#out = []
     this.#changes.changed()
@@ -75,7 +74,7 @@ export class InFlight {
   }
 }
 
-/** Cuts a page so that no batch is over either bound; an event larger than the bound in bytes is a batch alone. */
+/** Cuts a page so that no batch exceeds either bound; an event larger than the bound in bytes is a batch of its own. */
 export const splitIntoBatches = (
   events: ReadonlyArray<LoggedEvent>,
   max: { readonly events: number; readonly bytes: number }

@@ -1,9 +1,9 @@
 /**
- * Keeps the files of messages while their gateways still have them: follows the log, and asks for each file as soon as
- * its message is committed. Best effort: a file that could not be had after some tries is left, and may still be got
- * from the gateway by who asks for it. Where it stands in the log is noted beside the files, so a restart goes on there.
+ * Keeps the files of messages while their gateways still have them: follows the log, and requests each file as soon as its
+ * message is committed. Best effort: a file that could not be fetched after some attempts is skipped, and a caller may
+ * still request it from the gateway. The position in the log is recorded beside the files, so a restart continues there.
  *
- * A file is kept before its place is noted: a crash asks for some files again, which costs a look.
+ * A file is kept before the position is recorded: a crash requests some files again, which costs one check each.
  */
 import { Duration, Effect, Metric, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
@@ -18,16 +18,16 @@ import type { MediaStoreFailed } from "../../services/MediaStore.ts"
 import { MessageMedia } from "../../services/MessageMedia.ts"
 import * as Metrics from "../../services/Metrics.ts"
 
-/** Files at once: one large file must not hold up the small ones until gateways have deleted them. */
+/** Maximum number of concurrent fetches: one large file must not delay the small ones until gateways have deleted them. */
 const fetchesMax = 8
 
-/** A gateway that is away for a moment is asked again; one that stays away does not hold up the files of others. */
+/** A gateway that is unavailable for a moment is asked again; a longer outage does not delay the files of other gateways. */
 const retries = { times: 2, schedule: Schedule.spaced("4 seconds") }
 
-/** The log is away, or has gone back. */
+/** Pause after the log was unavailable or has gone back. */
 const pause = Duration.seconds(5)
 
-/** How often what is old, or too much, is deleted. */
+/** How often old files, and files beyond the maximum, are deleted. */
 const tidyInterval = Duration.minutes(10)
 
 /** Runs with its scope. */
@@ -66,7 +66,7 @@ export const make: Effect.Effect<void, never, EventLog | MediaStore | MessageMed
         Effect.andThen(measure)
       )
 
-    /** Where files are kept for the first time, or the log is not the one that it was: what comes from now on is kept. */
+    /** On the first start, or when the log is not the recorded one: keeps files from now on. */
     const startAnew = Effect.gen(function*() {
       const { head, headId } = yield* log.bounds
       yield* store.writePlace(positionAfter(head, headId))
@@ -105,7 +105,7 @@ export const make: Effect.Effect<void, never, EventLog | MediaStore | MessageMed
       Effect.catch((error) => Effect.logWarning("Kept files could not be looked over; tried again later", error))
     )
 
-    // Before anything can come: a message that is committed after this is not missed.
+    // Before the process accepts events: a message that is committed after this is not missed.
     yield* Effect.ignore(findStart)
     yield* Effect.forkScoped(Effect.forever(follow))
     yield* Effect.forkScoped(Effect.repeat(tidy, Schedule.spaced(tidyInterval)))
@@ -113,7 +113,7 @@ export const make: Effect.Effect<void, never, EventLog | MediaStore | MessageMed
 )
 
 const listFiles = (event: LoggedEvent): ReadonlyArray<MessageData["messageId"]> => {
-  // Most messages have none, and parsing them all to see that would cost more than it saves.
+  // Most messages have no file, and parsing all of them to find out would cost more than this check saves.
   if (!event.data.includes("\"media\"")) return []
   const { media, messageId } = JSON.parse(event.data) as Partial<MessageData>
   return media === undefined || messageId === undefined ? [] : [messageId]

@@ -1,7 +1,7 @@
 /**
- * Keeps the log from growing forever: at intervals deletes the events that are older than the retention, with their
- * messages, statuses and identities, the gaps that were accounted for as long ago, and what was sent as long ago. What a sink has not confirmed stays,
- * however old, and a warning names that sink.
+ * Keeps the log from growing forever: periodically deletes events that are older than the retention, with their messages,
+ * statuses and identities, and gaps and sent messages of the same age. Events that a sink has not confirmed stay, however
+ * old, and a warning names that sink.
  */
 import { Clock, Duration, Effect, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -12,19 +12,19 @@ import { SendRepository } from "../../services/SendRepository.ts"
 /** Often enough that each round deletes little; seldom enough that its cost does not matter. */
 const interval = Duration.minutes(10)
 
-/** A start has more urgent work. A process that restarts all the time never gets here, which does no harm. */
+/** A start has more urgent work. A process that restarts constantly never reaches it, which does no harm. */
 const firstAfter = Duration.minutes(1)
 
-/** Rounds are late when the database was away or slow, and clocks are corrected by minutes. */
+/** Rounds are late when the database was unavailable or slow, and clocks are corrected by minutes. */
 const stepSlack = Duration.hours(1)
 
 /** Long enough that an operator reads the warning, short enough that a log does not fill a disk after a long pause. */
 const refusedFor = Duration.hours(6)
 
-/** Longer than any log is old. */
+/** Longer than the age of any log. */
 const stepUnbounded = Duration.days(36_500)
 
-/** The sinks that keep events which are older than the retention, because they have not confirmed them. Null: none. */
+/** The sinks that hold back events older than the retention, because they have not confirmed them. Null: none. */
 const heldBack = Effect.fnUntraced(function*(log: EventLog["Service"], before: number) {
   const { head, oldest } = yield* log.bounds
   if (oldest > head) return null
@@ -34,7 +34,7 @@ const heldBack = Effect.fnUntraced(function*(log: EventLog["Service"], before: n
   return behind.length === 0 ? null : { oldest, since: event.recordedAt, behind }
 })
 
-/** A sink that is not there any more, or away for long, would otherwise let the log grow in silence. */
+/** Without it, a sink that was removed, or is unavailable for long, would let the log grow unnoticed. */
 const makeWarning = () => {
   let said = "{}"
   return Effect.fnUntraced(function*(log: EventLog["Service"], before: number) {
@@ -48,13 +48,14 @@ const makeWarning = () => {
       "A sink holds back events older than the log should keep; if it is gone for good, delete its row in sink_cursors",
       { confirmed: sinks, oldest: held.oldest, since: held.since }
     )
-  }, Effect.catch((error) => Effect.logDebug("What holds back old events could not be read", error)))
+  }, Effect.catch((error) => Effect.logDebug("The sinks that hold back old events could not be read", error)))
 }
 
 /**
- * How much time may have passed since the last round, by the database's clock: what has passed here by the monotonic
- * clock, and some slack. More is a clock that jumped, or a time without any process. These look alike, so the step is
- * refused until the clock has run steadily for a while: a jump is seen and put right, a pause is caught up with.
+ * How much time may have passed since the last round, by the database's clock: the time that has passed here by the
+ * monotonic clock, plus some slack. A larger step means that a clock jumped, or that no process ran for some time. The two
+ * look alike, so the step is refused until the clock has run steadily for a while: a jump is noticed and corrected, and a
+ * pause is made up for.
  */
 const makeStepMax = (clock: Clock.Clock) => {
   let lastDeletedAt = clock.monotonicTimeNanosUnsafe()
@@ -86,7 +87,7 @@ const deleteOnce = Effect.fn("Retention.deleteOnce")(
       if (!stepMax.refused()) return
       return yield* Effect.logWarning(
         "More time has passed since the last retention than this process can explain: old events stay for now. " +
-          `If the database's clock is right, do nothing: retention goes on in ${Duration.format(refusedFor)}`,
+          `If the database's clock is right, do nothing: retention continues in ${Duration.format(refusedFor)}`,
         { elapsed: Duration.format(deletion.elapsed) }
       )
     }

@@ -1,6 +1,6 @@
 /**
- * What one relay knows about itself: how far it has come, and what keeps it. Feeds the view, the metrics and the log
- * lines; decides nothing.
+ * The progress of one relay: how far it has come, and what holds it up. Used for the view, the metrics and the log lines,
+ * not for decisions.
  */
 import { Cause, DateTime, Effect, Metric } from "effect"
 import type { Clock, Context } from "effect"
@@ -18,20 +18,20 @@ import type { PublishBatch } from "./InFlight.ts"
 type Failure = NonNullable<SinkView["failure"]>
 
 export class SinkProgress {
-  /** The last number the other side has confirmed with all before it. */
+  /** The last number up to which the sink has confirmed everything. */
   confirmed = 0
-  /** The event of that number, where this process has read it. */
+  /** The event of that number, if this process has read it. */
   confirmedId: EventId | null = null
-  /** Of the newest claim of this relay. */
+  /** The epoch of this relay's newest claim. */
   epoch = 0
   generation = 0
   /** The last number the cursor durably holds. */
   settled = 0
-  /** Rises with every attempt. */
+  /** Increases with every attempt. */
   attempt = 0
   /** Nothing new may be sent. */
   closing = false
-  /** Another reader may have claimed it after us; only a move tells. */
+  /** Another reader may have claimed the cursor since; only a move of the cursor reveals that. */
   holdsCursor = false
   readonly sink: string
   readonly #latency
@@ -88,7 +88,7 @@ export class SinkProgress {
     return this.#flight
   }
 
-  /** Plain code, since a batch may be of one event. Returns what is left to be said. */
+  /** Plain code, since a batch may be a single event. Returns the log lines still to be written. */
   confirm(batch: PublishBatch): Effect.Effect<void> {
     if (this.#flight !== null && this.#flight.confirmed > this.confirmed) {
       this.confirmed = this.#flight.confirmed
@@ -100,7 +100,7 @@ export class SinkProgress {
     return this.#failure === null ? Effect.void : this.#recovered()
   }
 
-  /** A page came, so the log can be read; whether the sink takes it is another matter. */
+  /** A page was read, so the log is readable; whether the sink accepts events is a separate matter. */
   read(through: number): Effect.Effect<void> {
     this.seen(through)
     return this.#failure?.reason === "storage" ? this.#recovered() : Effect.void
@@ -121,7 +121,7 @@ export class SinkProgress {
       yield* Effect.logWarning("Sink waits; its events stay in the log", { sink: this.sink, reason, message })
     })
 
-  /** What retention removed can no longer be delivered. It never removes what a sink has yet to confirm. */
+  /** Skips events that retention has deleted. Retention never deletes events that a sink has yet to confirm. */
   skipTo(seq: number): Effect.Effect<void> {
     return Effect.suspend(() => {
       const gone = Math.max(0, seq - this.confirmed)
@@ -130,7 +130,7 @@ export class SinkProgress {
       this.confirmedId = null
       return Metric.update(Metric.withAttributes(Metrics.sinkEventsExpired, { sink: this.sink }), gone).pipe(
         Effect.andThen(
-          Effect.logError("Events were removed before this sink had them; it goes on with the oldest kept", {
+          Effect.logError("Events were removed before this sink had them; it continues with the oldest kept", {
             sink: this.sink,
             events: gone,
             after: seq
@@ -140,7 +140,7 @@ export class SinkProgress {
     })
   }
 
-  /** The cursor must be read again: what was confirmed belongs to a log that is gone. */
+  /** The cursor must be read again: the confirmed number belongs to a log that no longer exists. */
   reset(error: LogReset): Effect.Effect<void> {
     this.holdsCursor = false
     this.#state = "starting"
@@ -162,7 +162,7 @@ export class SinkProgress {
     })
   }
 
-  /** How far the reader that has the cursor now has come. */
+  /** Records the progress of the reader that holds the cursor now. */
   observed(seq: number): void {
     this.confirmed = Math.max(this.confirmed, seq)
   }
@@ -177,17 +177,17 @@ export class SinkProgress {
     return Metric.update(this.#lag, this.view.lag)
   }
 
-  /** All that it has seen of the log is confirmed, and it waits for more: what comes it will see. */
+  /** Everything read from the log is confirmed, and the relay waits for more: new events will wake it. */
   get caughtUp(): boolean {
     return this.#state === "running" && this.#failure === null && this.confirmed >= this.#head
   }
 
-  /** Returns once the distance to the end of the log may be another one than that of a relay that has caught up. */
+  /** Completes once the relay may no longer be caught up. */
   get behind(): Effect.Effect<void> {
     return this.#changes.waitUntil(() => !this.caughtUp)
   }
 
-  /** Sends nothing more and waits for the confirms of what is in flight. */
+  /** Sends nothing more and waits for the confirmations of batches in flight. */
   get drained(): Effect.Effect<void> {
     return Effect.suspend(() => {
       this.closing = true

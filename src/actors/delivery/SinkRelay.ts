@@ -1,13 +1,13 @@
 /**
- * Moves events from the log to a sink, forever: reads in order, publishes in batches, and moves the sink's cursor to
- * the highest number that is confirmed with all before it. The next batches are read and published while earlier ones
- * wait for their confirms.
+ * Moves events from the log to a sink, forever: reads in order, publishes in batches, and moves the sink's cursor to the
+ * highest number up to which everything is confirmed. The next batches are read and published while earlier ones wait for
+ * their confirmations.
  *
- * Every failure ends the attempt: what is not confirmed is read and published again, from the first unconfirmed event
- * on. When another reader has claimed the cursor, the relay stands by, and takes the cursor back if that reader makes no
- * progress. When the log has gone back (an older database took its place), what the relay remembers means nothing: it
- * reads its cursor from the database again. Shutdown waits within a bound for the confirms of what is in flight and for
- * the cursor; what misses the bound is published again by the next reader.
+ * Every failure ends the attempt: reading and publishing restart with the first unconfirmed event. When another reader has
+ * claimed the cursor, the relay stands by, and claims the cursor again if that reader makes no progress. When the log has
+ * gone back (an older database took its place), the relay's progress is no longer valid: it reads its cursor from the
+ * database again. A shutdown waits, within a bound, for the confirmations of batches in flight and for the cursor; events
+ * that miss the bound are published again by the next reader.
  */
 import { Clock, Deferred, Duration, Effect, Fiber, Layer, Queue, Random, Schedule, Scope } from "effect"
 import { LogReset } from "../../domain/MessageErrors.ts"
@@ -22,12 +22,12 @@ import { splitIntoBatches } from "./InFlight.ts"
 import type { PublishBatch } from "./InFlight.ts"
 import { SinkProgress } from "./SinkProgress.ts"
 
-/** Small enough that a batch's first event is not held up by its last, large enough that a batch costs little. */
+/** Small enough that a batch's last event does not delay its first, large enough that a batch costs little. */
 const batchMax = { events: 128, bytes: 1024 * 1024 }
 
 /**
- * 0.1 s at first, since most failures are a lost connection that is back at once; 5 s at most, since nothing is
- * delivered meanwhile. Never ends: the log waits. Begins anew after every attempt that confirmed something.
+ * 0.1 s at first, since most failures are a lost connection that is restored at once; at most 5 s, since nothing is
+ * delivered meanwhile. Never ends: the events wait in the log. Restarts after every attempt that confirmed something.
  */
 const retryDelays = Schedule.min([
   Schedule.exponential("100 millis", 2),
@@ -38,22 +38,22 @@ const retryDelays = Schedule.min([
 const lagInterval = Duration.seconds(2)
 
 /**
- * How long a reader that took our cursor may leave it where it is while there is something to deliver. A healthy one
- * moves it many times per second, and one whose process was replaced is back well within this.
+ * How long a reader that claimed our cursor may leave it unmoved while there are events to deliver. A healthy reader moves
+ * it many times per second, and a replaced process resumes well within this time.
  */
 const standbyTimeout = Duration.seconds(30)
 
-/** Of several relays that stand by, one looks first, and the others then see the cursor move. */
+/** Spreads several relays that stand by: one acts first, and the others then see the cursor move. */
 const standbyScatter = Duration.seconds(15)
 
-/** Before a cursor that no other reader has is claimed again, so that one that is lost every time costs little. */
+/** The pause before a cursor without another reader is claimed again, so that repeated losses cost little. */
 const reclaimPause = Duration.seconds(1)
 
 export interface SinkRelay {
   readonly view: Effect.Effect<SinkView>
 }
 
-/** `from`: where a sink begins that has no cursor yet. `keep`: how long retention waits for it; without end unless set. */
+/** `from`: where a sink without a cursor starts. `keep`: how long retention waits for it; without a limit unless set. */
 export interface RelayOptions {
   readonly from?: "beginning" | "now"
   readonly keep?: Duration.Duration
@@ -68,10 +68,10 @@ export const make = Effect.fnUntraced(function*(
   const context = yield* Effect.context<never>()
   const progress = new SinkProgress(sink.name, yield* Clock.Clock, context)
   const stopping = yield* Deferred.make<void>()
-  // One slot: only the latest confirmed number counts, so several confirms may fall into one signal.
+  // One slot: only the latest confirmed number counts, so several confirmations may share one signal.
   const confirms = yield* Queue.sliding<void>(1)
 
-  /** Publishing does not wait for it. A crash before the cursor is durable repeats events and loses none. */
+  /** Publishing does not wait for the cursor. A crash before the cursor is durable repeats events but loses none. */
   const moveCursor = Effect.fnUntraced(function*(claim: CursorClaim) {
     while (true) {
       yield* Queue.take(confirms)
@@ -79,7 +79,7 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  /** Returns only for a shutdown. */
+  /** Returns only on shutdown. */
   const relayWith = Effect.fnUntraced(function*(claim: CursorClaim) {
     const stopped = Effect.andThen(
       Deferred.await(stopping),
@@ -91,7 +91,7 @@ export const make = Effect.fnUntraced(function*(
 
   const relay = claimCursor(log, sink.name, options, progress).pipe(
     Effect.flatMap(relayWith),
-    // A reader that moves the cursor keeps it, so two relays that both work do not take it from each other.
+    // A reader that moves the cursor keeps it, so two working relays do not take it from each other.
     Effect.tapError((error) =>
       error._tag === "LogReset"
         ? progress.reset(error)
@@ -103,7 +103,7 @@ export const make = Effect.fnUntraced(function*(
   )
 
   const readHead = Effect.map(log.bounds, ({ head }) => head)
-  /** One that has caught up measures itself a last time, and then nothing runs until something comes. */
+  /** A relay that has caught up measures its lag one last time, and then nothing runs until new events arrive. */
   const measure = Effect.suspend(() =>
     progress.caughtUp
       ? Effect.andThen(progress.measured(progress.confirmed), progress.behind)
@@ -134,7 +134,7 @@ export const layer = <E, R>(
     })
   )
 
-/** How the sinks stand, for readiness. Events wait safely in the log, so none of it makes the process unready. */
+/** The state of the sinks, for readiness. Events wait safely in the log, so no sink makes the process unready. */
 export const readiness: Layer.Layer<never, never, Readiness | SinkRelays> = Readiness.check(
   "sinks",
   Effect.gen(function*() {
@@ -158,13 +158,13 @@ const claimCursor = (
     Effect.tapCause(progress.failed),
     Effect.retry(retryDelays),
     Effect.tap((claim) => progress.claimed(claim)),
-    // The delays never end, so neither does the trying.
+    // The delays never end, so the retries never end either.
     Effect.orDie
   )
 
 /**
- * Returns when the cursor should be claimed again. A database that does not answer says nothing about another reader.
- * A row that is gone, or whose epoch is not newer than ours, shows that there is no other reader.
+ * Returns when the cursor should be claimed again. If the database does not answer, nothing is known about another reader.
+ * A missing row, or one whose epoch is not newer than ours, shows that there is no other reader.
  */
 const standBy = Effect.fnUntraced(function*(log: EventLog["Service"], progress: SinkProgress) {
   const look = Effect.gen(function*() {
@@ -198,7 +198,7 @@ const settleCursor = Effect.fnUntraced(function*(
   progress.settled = confirmed
 })
 
-/** Attempt after attempt, until the log is another one. */
+/** Makes one attempt after another, until the log is another one. */
 const deliver = (
   log: EventLog["Service"],
   sink: EventSink,
@@ -227,7 +227,10 @@ const deliver = (
 
 const noProgress = "no progress" as const
 
-/** One reading from the first unconfirmed event on, until something fails. Ends with all its batches confirmed or dropped. */
+/**
+ * One read of the log from the first unconfirmed event, until something fails. When it ends, all its batches are confirmed
+ * or dropped.
+ */
 const attempt = Effect.fnUntraced(function*(
   log: EventLog["Service"],
   sink: EventSink,
@@ -265,7 +268,7 @@ const attempt = Effect.fnUntraced(function*(
   const send = (batch: PublishBatch) =>
     ready() ? sendNow(batch) : Effect.andThen(roomForOne, Effect.suspend(() => sendNow(batch)))
 
-  // The log may have gone back while the sink was away and nothing was read, and have grown again.
+  // The mark detects a log that went back and grew again while the sink was unavailable and nothing was read.
   const { confirmed: after, confirmedId: mark, generation } = progress
   const read = log.followEach({ after, mark, generation }, (page) => {
     const said = progress.read(page.through)
@@ -273,7 +276,7 @@ const attempt = Effect.fnUntraced(function*(
     const sent = batches.length === 1 ? send(batches[0]!) : Effect.forEach(batches, send, { discard: true })
     return said === Effect.void ? sent : Effect.andThen(said, sent)
   }).pipe(
-    // What is in flight may yet be confirmed, whatever became of the log.
+    // Batches in flight may still be confirmed, whatever happened to the log.
     Effect.catch((error) => Effect.andThen(flight.until(() => flight.empty), Effect.fail(error)))
   )
   return yield* Effect.raceFirst(read, Deferred.await(failed))

@@ -1,9 +1,9 @@
 /**
  * Delivers to one subscription under one claim of its cursor, until the claim is lost, the log goes back or the
- * subscription is disabled. What it does next is the plan's decision; here are the requests, the reads and the writes.
+ * subscription is disabled. The plan decides what to do next; this module makes the requests, the reads and the writes.
  *
- * A crash repeats what was delivered since position and health were written last: in order for each device, under the
- * same ids. Health goes first: a cursor that has passed a held device must find it held.
+ * A crash repeats the deliveries made since position and health were last written: in order for each device, under the same
+ * ids. Health is written first: once the cursor has passed a held device, the device must be recorded as held.
  */
 import { Cause, Clock, DateTime, Deferred, Duration, Effect, Exit, Metric, Random, Scope } from "effect"
 import type { Semaphore } from "effect"
@@ -27,7 +27,7 @@ import { countDelivery } from "./DeliveryJournal.ts"
 import type { DeliveryJournal } from "./DeliveryJournal.ts"
 import type { WebhookBodies } from "./WebhookBodies.ts"
 
-/** What all couriers of a process share. */
+/** The parts that all couriers of a process share. */
 export interface CourierParts {
   readonly log: EventLog["Service"]
   readonly repository: SubscriptionRepository["Service"]
@@ -36,7 +36,7 @@ export interface CourierParts {
   readonly journal: DeliveryJournal
   readonly bodies: WebhookBodies
   readonly catchUp: Semaphore.Semaphore
-  /** As far as the shared reader has come. */
+  /** The number up to which the shared reader has read. */
   readonly feed: { readonly through: number }
 }
 
@@ -53,19 +53,19 @@ export type Ended =
 
 export interface Courier {
   readonly offer: (page: FeedPage) => void
-  /** The log is another one: what is held in memory means nothing. */
+  /** The log is another one, so the state in memory is invalid. */
   readonly reset: Effect.Effect<void>
   readonly view: () => { readonly failing: boolean; readonly held: number; readonly confirmed: number }
   readonly ended: Effect.Effect<Ended>
 }
 
-/** The time of the last delivery is no reason to write by itself, but should not be older than this. */
+/** A new time of the last delivery alone does not cause a write, but the recorded time should not be older than this. */
 const quietHealthInterval = Duration.seconds(30)
 
-/** After a read of the log that brought nothing: it is away, or does not go as far as the reader of all couriers believes. */
+/** The pause after a read that returned nothing: the log is unavailable, or is shorter than the shared reader believes. */
 const readAgainAfter = Duration.seconds(1)
 
-/** Keys may be put right at any time; the circuit waits for longer between two attempts. */
+/** Keys may be fixed at any time; the circuit waits longer between two attempts. */
 const unsigned: Attempted = {
   outcome: "unsigned",
   status: null,
@@ -74,7 +74,7 @@ const unsigned: Attempted = {
   retryAfterSeconds: null
 }
 
-/** Runs until its scope closes, which waits within a bound for what is in flight. */
+/** Runs until its scope closes, which waits, within a bound, for requests in flight. */
 export const make = Effect.fnUntraced(function*(
   parts: CourierParts,
   stored: StoredSubscription,
@@ -105,14 +105,14 @@ export const make = Effect.fnUntraced(function*(
     changes.changed()
   }
 
-  /** A defect ends this courier and no other; the next one begins with what is durable. */
+  /** A defect ends this courier only; the next one starts from the durable state. */
   const contained = <A, E>(effect: Effect.Effect<A, E>) =>
     Effect.catchCause(effect, (cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.interrupt
         : Effect.andThen(
           Effect.logError(
-            "The deliveries of a subscription failed by a defect; they begin again",
+            "The deliveries of a subscription failed by a defect; they restart",
             { subscription: id },
             cause
           ),
@@ -148,12 +148,15 @@ export const make = Effect.fnUntraced(function*(
     }
     if (consequence._tag === "Abandoned") {
       yield* Metric.update(Metrics.subscriptionEventsAbandoned, 1)
-      yield* Effect.logError("A subscription did not take an event in three days of attempts; it goes on without it", {
-        subscription: id,
-        event: event.id,
-        seq: event.seq,
-        status: result.status
-      })
+      yield* Effect.logError(
+        "A subscription did not take an event in three days of attempts; it continues without it",
+        {
+          subscription: id,
+          event: event.id,
+          seq: event.seq,
+          status: result.status
+        }
+      )
     }
   })
 
@@ -191,7 +194,7 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  /** What the shared reader has given out before this subscription had room for it. */
+  /** Reads the events that the shared reader has passed before this subscription had room for them. */
   const catchUp = Effect.gen(function*() {
     while (true) {
       yield* changes.waitUntil(() => plan.through < parts.feed.through && plan.room > 0)
@@ -209,7 +212,7 @@ export const make = Effect.fnUntraced(function*(
         Effect.flatMap((page) => {
           plan.offer(after, page.events, page.through, page.throughId)
           if (page.through > after) return Effect.void
-          // The reader has yet to learn that an older log has taken the place of the one that went so far.
+          // The shared reader has not noticed yet that an older, shorter log has taken the place of the one it read.
           return Effect.timeoutOption(changes.waitUntil(() => parts.feed.through !== fed), readAgainAfter)
         }),
         Effect.catchTags({
@@ -225,7 +228,7 @@ export const make = Effect.fnUntraced(function*(
   const expired = Effect.fnUntraced(function*(oldest: number) {
     const gone = plan.skipTo(oldest - 1)
     yield* Metric.update(Metrics.subscriptionEventsExpired, gone)
-    yield* Effect.logError("Events were deleted before a subscription came to them; it goes on with the oldest kept", {
+    yield* Effect.logError("Events were deleted before a subscription got to them; it continues with the oldest kept", {
       subscription: id,
       numbers: gone,
       oldest
@@ -242,7 +245,7 @@ export const make = Effect.fnUntraced(function*(
   }
   const lost = Deferred.succeed(ended, { _tag: "CursorLost" })
 
-  /** Health first, then the cursor as it was when the health was taken. */
+  /** Writes health first, then the cursor as it was when the health was read. */
   const settle: Effect.Effect<void> = Effect.gen(function*() {
     const { cursor, cursorId, health, healthVersion } = plan
     const delivered = health.lastDeliveredAt ?? ""
@@ -260,7 +263,7 @@ export const make = Effect.fnUntraced(function*(
     written.cursor = cursor
   }).pipe(
     Effect.catchTag("CursorLost", () => lost),
-    // Tried again with the next change; a crash until then repeats some events.
+    // Retried with the next change; a crash before that repeats some events.
     Effect.catchTag("StorageUnavailable", () => Effect.void),
     Effect.asVoid
   )
@@ -279,7 +282,7 @@ export const make = Effect.fnUntraced(function*(
     yield* Effect.timeoutOption(changes.waitUntil(() => plan.inFlight === 0), shutdownBudget.relayDrain)
     yield* Effect.timeoutOption(settle, shutdownBudget.relayCursor)
   })
-  // Closed after the loops below, which are forked later, so that what is in flight can still be reported.
+  // Closed after the loops below, which are forked later, so that requests in flight can still be reported.
   yield* Effect.addFinalizer(() => Effect.andThen(drained, Scope.close(sending, Exit.void)))
   yield* Effect.forEach([pump, catchUp, settling], (loop) => Effect.forkScoped(contained(loop)), { discard: true })
   return {
@@ -288,7 +291,7 @@ export const make = Effect.fnUntraced(function*(
         plan.offer(page.after, page.events, page.through, page.throughId)
         changed()
       } catch (defect) {
-        // Of this courier and not of the reader, which serves the others too.
+        // A defect of this courier must not end the reader, which serves the others too.
         Effect.runForkWith(context)(contained(Effect.die(defect)))
       }
     },

@@ -1,6 +1,6 @@
 /**
- * The attempts on their way to the delivery log. They are collected and written once per second, so that a busy
- * subscription costs one statement and not one per event. What is over the bound is left out: successes first.
+ * Collects the attempts for the delivery log and writes them once per second, so that a busy subscription costs one
+ * statement and not one per event. Attempts over the bound are dropped, successes first.
  */
 import { Duration, Effect, Metric, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -12,7 +12,7 @@ import type { DeliveryRow, SubscriptionRepository } from "../../../services/Subs
 
 const flushInterval = Duration.seconds(1)
 
-/** Old attempts are deleted this often; between two times a subscription may have some thousand more. */
+/** Old attempts are deleted this often; in between, a subscription may have some thousand more. */
 const deleteInterval = Duration.minutes(10)
 
 export interface DeliveryJournal {
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function*(
     waiting = new Map()
     return Effect.catch(repository.recordDeliveries(rows), () =>
       Effect.sync(() => {
-        // The newer ones win where both do not fit.
+        // If both do not fit, newer attempts take precedence.
         for (const [id, old] of taken) {
           waiting.set(id, [...old, ...waiting.get(id) ?? []].slice(-bounds.deliveriesPerFlush))
         }

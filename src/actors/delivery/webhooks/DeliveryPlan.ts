@@ -1,11 +1,11 @@
 /**
- * What is to be delivered to one endpoint next, and how far it has come: the whole decision, without effects and clocks.
+ * Decides what is delivered to one endpoint next, and tracks how far it has come, without effects and clocks.
  *
  * Events enter a window in the order of the log, and leave it when they are delivered. Different devices are delivered
- * side by side, one device strictly in order. A device whose event the endpoint does not take is held: the window and the
- * cursor go on without it, and it is tried again on its own schedule, read from the log, until it has caught up. When
- * several devices fail without a success between them, or very many fail at all, it is the endpoint: the circuit opens,
- * nothing new is taken, and single probes find out when it is back.
+ * concurrently, one device strictly in order. A device whose event the endpoint does not accept is held: the window and the
+ * cursor continue without it, and the device is retried on its own schedule, read from the log, until it has caught up.
+ * When several devices fail without a success between them, or very many fail at all, the endpoint is considered down: the
+ * circuit opens, no new events are taken, and single probes find out when it has recovered.
  */
 import { auditKind } from "../../../domain/EventKinds.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
@@ -19,7 +19,7 @@ import { HeldDevice } from "./HeldDevice.ts"
 import { RateBucket } from "./RateBucket.ts"
 import type { Consequence, Job, PlanOptions, Reported, Step } from "./deliverySteps.ts"
 
-/** A new process tries again within this time, however long the last wait was. */
+/** A new process retries within this time, however long the last wait was. */
 const resumeWithinMillis = 5_000
 
 export class DeliveryPlan {
@@ -52,7 +52,7 @@ export class DeliveryPlan {
     this.#lastDeliveredAt = health.lastDeliveredAt
     const soon = () => now + random() * resumeWithinMillis
     for (const { attempts, deviceId, outcome, seq, since, status } of health.held) {
-      // Beyond the cursor only where an older database has come back.
+      // Beyond the cursor only if an older database has taken over.
       if (seq > cursor) continue
       const held = new HeldDevice({
         device: deviceId,
@@ -71,7 +71,7 @@ export class DeliveryPlan {
     return this.#window.through
   }
 
-  /** The event of that number, where it is known: a log that has another one there is another log. */
+  /** The event of that number, if it is known: another event there means another log. */
   get throughId(): EventId | null {
     return this.#window.throughId
   }
@@ -81,7 +81,7 @@ export class DeliveryPlan {
     return this.#window.cursor
   }
 
-  /** The event of that number, where it is known. */
+  /** The event of that number, if it is known. */
   get cursorId(): EventId | null {
     return this.#window.cursorId
   }
@@ -91,8 +91,8 @@ export class DeliveryPlan {
   }
 
   /**
-   * How many more events the window takes. While the circuit is open that is one, for a probe: what waits in memory for
-   * days would be delivered even if it was erased from the log meanwhile.
+   * How many more events the window accepts. While the circuit is open that is one, for a probe: events that wait in memory
+   * for days would be delivered even if they were erased from the log meanwhile.
    */
   get room(): number {
     if (this.closing) return 0
@@ -100,7 +100,7 @@ export class DeliveryPlan {
     return this.#window.isEmpty && this.#held.size < bounds.probeHeldMax ? 1 : 0
   }
 
-  /** Changes whenever `health` would say something new that must not be lost. */
+  /** Changes whenever `health` has a change that must not be lost. */
   get healthVersion(): number {
     return this.#healthVersion
   }
@@ -123,8 +123,8 @@ export class DeliveryPlan {
   }
 
   /**
-   * Events after `after` in order, and the number up to which there are no others. Takes what is new and fits; what does
-   * not fit must be given again. Nothing is taken where there is a hole before it.
+   * Offers the events after `after`, in order; up to `through` there are no others. Accepts events that are new and fit;
+   * the rest must be offered again. Nothing is accepted if events before them are missing.
    */
   offer(after: number, events: ReadonlyArray<LoggedEvent>, through: number, throughId: EventId | null): void {
     if (this.through < after || this.through >= through || this.room <= 0) return
@@ -142,7 +142,7 @@ export class DeliveryPlan {
       (this.#devices === null || this.#devices.has(event.deviceId))
   }
 
-  /** Retention has deleted what follows the window: it goes on with the oldest event that is kept. */
+  /** Retention has deleted the events after the window: it continues with the oldest event that is kept. */
   skipTo(seq: number): number {
     const gone = Math.max(0, seq - this.through)
     this.#window.lookedThrough(Math.max(this.through, seq), null)
@@ -176,14 +176,14 @@ export class DeliveryPlan {
       : this.#send(entry.event, "window", 1, () => entry.state = "sent")
   }
 
-  /** Held devices that have events in memory, or are about to. */
+  /** The number of held devices that have events in memory or are loading some. */
   #countLoaded(): number {
     let count = 0
     for (const held of this.#held.values()) if (held.isLoaded) count++
     return count
   }
 
-  /** One at a time, and in turn: an event that is never taken must not be the only one that is tried. */
+  /** One at a time, in turn: an event that is never accepted must not be the only one that is tried. */
   #nextProbe(dueAt: number, now: number): Step {
     if (this.inFlight > 0) return idle
     if (dueAt > now) return { _tag: "Idle", wakeAt: dueAt }
@@ -202,7 +202,7 @@ export class DeliveryPlan {
   }
 
   #firstWaiting(): Entry | undefined {
-    // Each one that is sent may become a held device.
+    // Each event that is sent may turn its device into a held one.
     if (this.#held.size + this.inFlight >= bounds.heldDevicesMax) return undefined
     return this.#window.firstWaiting(this.#busy)
   }
@@ -223,7 +223,7 @@ export class DeliveryPlan {
     return { _tag: "Send", job: { event, attempt, from, probe: this.#circuit.isOpen } }
   }
 
-  /** A held device was read from `after` on; null where the log could not be read. */
+  /** The result of reading a held device's events after `after`; null if the log could not be read. */
   heldRead(
     device: DeviceId,
     page: { readonly events: ReadonlyArray<LoggedEvent>; readonly through: number } | null,
@@ -236,7 +236,7 @@ export class DeliveryPlan {
     this.#releaseIfCaughtUp(held)
   }
 
-  /** Retention has deleted what a held device waits for. */
+  /** Retention has deleted the event that a held device waits for. */
   heldExpired(device: DeviceId, oldest: number): void {
     const held = this.#held.get(device)
     if (held === undefined) return
@@ -268,7 +268,7 @@ export class DeliveryPlan {
     }
     const failed = held ?? this.#hold(job.event, now, at)
     failed.failed(reported)
-    // A probe that fails leaves its device as it was: what counts is the circuit's own count.
+    // A failed probe does not count against its device: only the circuit counts it.
     if (!this.#circuit.isOpen || held === undefined) {
       failed.countFailure(now, (failures) => this.#jittered(bounds.retryDelayMillis(failures)))
     }
@@ -283,7 +283,7 @@ export class DeliveryPlan {
       : consequence
   }
 
-  /** What was not sent leaves the memory, and is read again once the circuit is closed. */
+  /** Events that were not sent leave the memory, and are read again once the circuit is closed. */
   #forgetWaiting(): void {
     for (const held of this.#held.values()) {
       if (held.state === "waiting") held.forgetEvents()
@@ -305,7 +305,7 @@ export class DeliveryPlan {
   #closeCircuit(now: number): void {
     if (!this.#circuit.close()) return
     this.#healthVersion++
-    // All that waited, soon: the endpoint is back.
+    // All held devices are tried now: the endpoint has recovered.
     for (const held of this.#held.values()) held.tryFreely(now)
   }
 
@@ -328,7 +328,7 @@ export class DeliveryPlan {
     if (job.from === "window") this.#window.putBack(job.event)
   }
 
-  /** An endpoint that refuses an event is there. */
+  /** An endpoint that refuses an event is available. */
   #probeAnswered(job: Job, now: number): Consequence {
     if (job.probe) this.#closeCircuit(now)
     return none
@@ -339,7 +339,7 @@ export class DeliveryPlan {
     return this.#circuit.failed(failure, reported, now, at) ? { _tag: "Disable", reason: "failing" } : none
   }
 
-  /** Three days of attempts of one event. Where nothing else was delivered either, it is the endpoint after all. */
+  /** Three days of attempts for one event have failed. If nothing else was delivered either, the endpoint itself is down. */
   #exhausted(held: HeldDevice, now: number, at: string): Consequence {
     if (held.successes === this.#successes) return { _tag: "Disable", reason: "failing" }
     this.#abandoned++

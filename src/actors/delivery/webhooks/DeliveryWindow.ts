@@ -1,6 +1,6 @@
 /**
- * The events of the log that an endpoint is sent next: they enter in the order of the log and leave it once they are
- * delivered, or once their device is held. What leaves at the front moves the cursor.
+ * The events of the log that are sent to an endpoint next: they enter in the order of the log and leave once they are
+ * delivered, or once their device is held. When the first event leaves, the cursor moves.
  */
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId, EventId } from "../../../domain/Ids.ts"
@@ -12,7 +12,7 @@ export interface Entry {
 }
 
 export class DeliveryWindow {
-  /** As far as the log was looked at. */
+  /** The number up to which the log was read. */
   #through: number
   #throughId: EventId | null = null
   #entries: Array<Entry> = []
@@ -26,7 +26,7 @@ export class DeliveryWindow {
     return this.#through
   }
 
-  /** The event of that number, where it is known: a log that has another one there is another log. */
+  /** The event of that number, if it is known: another event there means another log. */
   get throughId(): EventId | null {
     return this.#throughId
   }
@@ -36,7 +36,7 @@ export class DeliveryWindow {
     return this.isEmpty ? this.#through : this.#entries[0]!.event.seq - 1
   }
 
-  /** The event of that number, where it is known. */
+  /** The event of that number, if it is known. */
   get cursorId(): EventId | null {
     return this.isEmpty ? this.#throughId : null
   }
@@ -45,7 +45,7 @@ export class DeliveryWindow {
     return this.#entries.length === 0
   }
 
-  /** How many more events it takes. */
+  /** How many more events it accepts. */
   get room(): number {
     return this.#bytes >= bounds.windowBytesMax ? 0 : bounds.windowEventsMax - this.#entries.length
   }
@@ -60,7 +60,7 @@ export class DeliveryWindow {
     this.#throughId = id
   }
 
-  /** The first that waits and is of no device of these. */
+  /** The first waiting event whose device is not in `busy`. */
   firstWaiting(busy: ReadonlySet<DeviceId>): Entry | undefined {
     return this.#entries.find(({ event, state }) => state === "waiting" && !busy.has(event.deviceId))
   }
@@ -70,7 +70,7 @@ export class DeliveryWindow {
     this.#trim()
   }
 
-  /** It was sent, and is to be sent again. */
+  /** The event was sent, and is to be sent again. */
   putBack(event: LoggedEvent): void {
     for (const entry of this.#entries) if (entry.event.seq === event.seq) entry.state = "waiting"
   }
@@ -80,7 +80,7 @@ export class DeliveryWindow {
     this.#trim()
   }
 
-  /** What waits at its end leaves the memory. The window then ends before it, so that it comes again. */
+  /** Drops the waiting events at the end from memory. The window then ends before them, so that they are offered again. */
   forgetWaiting(): void {
     let kept = this.#entries.length
     while (kept > 0 && this.#entries[kept - 1]!.state === "waiting") this.#bytes -= this.#entries[--kept]!.event.bytes

@@ -1,7 +1,7 @@
 /**
- * Whether an endpoint is taken to be down. It opens when several devices fail without a success between them, when as many
- * devices are held as may be, or by an answer that no other event would change. While it is open, single probes are sent at
- * growing intervals; the first one that is answered closes it. Decides by what it is told, without a clock of its own.
+ * A circuit breaker for one endpoint. It opens when several devices fail without a success between them, when the maximum
+ * number of devices is held, or on an answer that any other event would get too. While it is open, single probes are sent
+ * at growing intervals; the first one that is answered closes it. It decides by its inputs alone and has no clock.
  */
 import type { DeviceId } from "../../../domain/Ids.ts"
 import type { DeliveryOutcome, SubscriptionHealth } from "../../../domain/Subscription.ts"
@@ -12,14 +12,14 @@ interface Open {
   readonly since: string
   failures: number
   dueAt: number
-  /** The next probe that fails is not counted: it follows a restart and no wait. */
+  /** A failure of the next probe is not counted: it follows a restart and not a wait. */
   free: boolean
   outcome: DeliveryOutcome
   status: number | null
   detail: string | null
 }
 
-/** Outcomes that no other event would change. */
+/** Outcomes that any other event would have too. */
 const endpointWide: ReadonlySet<DeliveryOutcome> = new Set(["throttled", "forbidden", "unsigned"])
 
 export class EndpointCircuit {
@@ -32,7 +32,7 @@ export class EndpointCircuit {
     this.#jittered = jittered
   }
 
-  /** Open since before this process: the next probe comes at `dueAt`. */
+  /** Restores a circuit that an earlier process opened: the next probe is due at `dueAt`. */
   resume(failing: NonNullable<SubscriptionHealth["failing"]>, dueAt: number): void {
     const { attempts, detail, outcome, since, status } = failing
     this.#open = { since, failures: attempts, dueAt, free: true, outcome, status, detail }
@@ -53,7 +53,7 @@ export class EndpointCircuit {
     return { since, attempts: failures, attemptsMax: bounds.probesMax, outcome, status, detail }
   }
 
-  /** The endpoint is there. Answers whether it was taken to be down until now. */
+  /** The endpoint is available. Returns whether the circuit was open until now. */
   close(): boolean {
     this.#failing.clear()
     const wasOpen = this.#open !== null
@@ -62,8 +62,8 @@ export class EndpointCircuit {
   }
 
   /**
-   * An event of the device could not be delivered, for a reason that may be the endpoint's. `heldDevices`: how many devices
-   * are held with it. Answers whether as many probes have failed as are made.
+   * An event of the device could not be delivered, for a reason that may concern the whole endpoint. `heldDevices`: how
+   * many devices are held, this one included. Returns whether the maximum number of probes has failed.
    */
   failed(
     { device, heldDevices, probe }: {
@@ -77,12 +77,12 @@ export class EndpointCircuit {
   ): boolean {
     this.#failing.add(device)
     const before = this.#open
-    // Sent before the circuit was opened, and so one of the failures that opened it.
+    // It was sent before the circuit opened, so it is one of the failures that opened it.
     if (before !== null && !probe) return false
     if (before === null && !this.#isEndpointDown(outcome, heldDevices)) return false
     const open = before ?? { since: at, failures: 1, dueAt: 0, free: false, outcome, status, detail }
     if (before !== null) {
-      // What is our own fault (a key that is missing) disables nothing.
+      // A fault on our side (a missing key) disables nothing.
       if (!before.free && outcome !== "unsigned") before.failures++
       Object.assign(before, { free: false, outcome, status, detail })
     }
@@ -92,7 +92,7 @@ export class EndpointCircuit {
     return open.failures >= bounds.probesMax
   }
 
-  /** With as many devices held as there may be, nothing new is sent in any case, and a probe finds out the sooner. */
+  /** With the maximum number of held devices nothing new is sent in any case, and a probe detects a recovery sooner. */
   #isEndpointDown(outcome: DeliveryOutcome, heldDevices: number): boolean {
     return this.#failing.size >= bounds.circuitDevices || heldDevices >= bounds.heldDevicesMax ||
       endpointWide.has(outcome)

@@ -1,13 +1,13 @@
 /**
- * A device whose event the endpoint does not take: where it stands in the log, which of its events were read, and when it is
- * tried again. It has left the window, and goes on by itself until it has caught up.
+ * A device whose event the endpoint does not accept: its position in the log, the events that were read for it, and when it
+ * is retried. It has left the window, and is delivered separately until it has caught up.
  */
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId } from "../../../domain/Ids.ts"
 import type { DeliveryOutcome } from "../../../domain/Subscription.ts"
 import type { Reported } from "./deliverySteps.ts"
 
-/** Storage was away while it was read. */
+/** The wait before the next read after storage was unavailable. */
 const readAgainAfterMillis = 1_000
 
 interface HeldFrom {
@@ -20,22 +20,22 @@ interface HeldFrom {
 
 export class HeldDevice {
   readonly device: DeviceId
-  /** The first number of the device that is not delivered. */
+  /** The number of the device's first undelivered event. */
   seq: number
   failures = 0
   dueAt: number
-  /** The wait before the next attempt is not one of the schedule (a new process tries soon), so it does not count. */
+  /** The next attempt does not count: it does not follow the schedule (a new process retries soon). */
   free = false
   outcome: DeliveryOutcome = "failed"
   status: number | null = null
-  /** No read before: storage was away. */
+  /** The earliest time of the next read, because storage was unavailable. */
   readAt: number
-  /** As far as its events were read, and those that were. */
+  /** The number up to which its events were read, followed by those events. */
   after: number
   loaded: ReadonlyArray<LoggedEvent> = []
   state: "waiting" | "reading" | "sending" = "waiting"
   since: string
-  /** How many successes there had been when it failed first: without another one, the endpoint itself is down. */
+  /** The endpoint's successes when the device first failed: if there is no further one, the endpoint itself is down. */
   successes: number
 
   constructor({ device, now, seq, since, successes }: HeldFrom) {
@@ -48,12 +48,12 @@ export class HeldDevice {
     this.successes = successes
   }
 
-  /** Whether it has events in memory, or is about to. */
+  /** Whether it has events in memory or is loading some. */
   get isLoaded(): boolean {
     return this.state !== "waiting" || this.loaded.length > 0
   }
 
-  /** An event that is in memory needs no read. */
+  /** Zero if an event is in memory, which needs no read. */
   get readableAt(): number {
     return this.loaded.length > 0 ? 0 : this.readAt
   }
@@ -62,7 +62,7 @@ export class HeldDevice {
     return this.loaded.length === 0 && this.after >= through
   }
 
-  /** It was read from `after` on; null where the log could not be read. */
+  /** The result of reading its events after `after`; null if the log could not be read. */
   read(
     page: { readonly events: ReadonlyArray<LoggedEvent>; readonly through: number } | null,
     through: number,
@@ -73,17 +73,17 @@ export class HeldDevice {
       this.readAt = now + readAgainAfterMillis
       return
     }
-    // What is beyond the window comes by the window, once the device is released.
+    // Events beyond the window are delivered through the window, once the device is released.
     this.loaded = page.events.filter(({ seq }) => seq <= through)
     this.after = Math.min(page.through, through)
     if (this.loaded[0] !== undefined && this.loaded[0].seq !== this.seq) {
-      // Its event is gone: erased from the log by retention, or moved past.
+      // Its event no longer exists: retention has deleted it, or it was skipped.
       this.seq = this.loaded[0].seq
       this.failures = 0
     }
   }
 
-  /** Retention has deleted what it waits for. */
+  /** Retention has deleted the event that it waits for. */
   expired(oldest: number): void {
     this.state = "waiting"
     this.after = Math.max(this.after, oldest - 1)
@@ -100,7 +100,7 @@ export class HeldDevice {
     this.#beginNext(now, at, successes)
   }
 
-  /** An event that is never taken is left out. */
+  /** Skips an event that is never accepted. */
   abandon(now: number, at: string, successes: number): void {
     this.seq += 1
     this.after = this.seq - 1
@@ -127,14 +127,14 @@ export class HeldDevice {
     this.after = this.seq - 1
   }
 
-  /** Counts a failure, and is due after the wait that belongs to so many. */
+  /** Counts a failure, and schedules the next attempt by the number of failures. */
   countFailure(now: number, delayMillis: (failures: number) => number): void {
     if (!this.free) this.failures++
     this.free = false
     this.dueAt = now + delayMillis(Math.max(1, this.failures))
   }
 
-  /** It is tried at `dueAt`, and that attempt does not count. */
+  /** The next attempt is at `dueAt` and does not count. */
   tryFreely(dueAt: number): void {
     this.dueAt = dueAt
     this.free = true

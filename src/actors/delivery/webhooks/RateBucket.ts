@@ -1,10 +1,13 @@
-/** How many events a subscription takes per second: a bucket of tokens that holds one second. Times are milliseconds. */
+/**
+ * Limits how many events a subscription gets per second: a token bucket that holds one second's tokens. Times are
+ * milliseconds.
+ */
 export class RateBucket {
   readonly #rate: number | null
   #tokens: number
   #at: number
 
-  /** `rate`: events per second; null: without limit. */
+  /** `rate`: events per second; null: no limit. */
   constructor(rate: number | null, now: number) {
     this.#rate = rate
     this.#tokens = rate ?? 0
@@ -16,7 +19,7 @@ export class RateBucket {
     if (this.#rate === null) return now
     this.#tokens = Math.min(this.#rate, this.#tokens + (now - this.#at) / 1000 * this.#rate)
     this.#at = now
-    // Sums of fractions may stay a hair below one.
+    // Sums of fractions may stay slightly below one.
     return this.#tokens > 0.999_999 ? now : now + Math.ceil((1 - this.#tokens) / this.#rate * 1000)
   }
 

@@ -1,8 +1,8 @@
-/** The newest events as bodies of requests: made once for all subscriptions that get them at about the same time. */
+/** The newest events as request bodies: serialised once for all subscriptions that get them at about the same time. */
 import { toWire } from "../../../domain/Event.ts"
 import type { LoggedEvent } from "../../../domain/Event.ts"
 
-/** 4 MiB, and one body: what subscriptions that keep up are apart. One that is behind makes its own. */
+/** 4 MiB plus one body: the distance between subscriptions that keep up. One that lags serialises its own. */
 const bytesMax = 4 * 1024 * 1024
 
 export class WebhookBodies {

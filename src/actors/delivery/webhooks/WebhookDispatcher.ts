@@ -1,10 +1,10 @@
 /**
- * Delivers events to all active subscriptions: one courier each, supervised apart, and one reader of the log for all of
- * them. The reader waits for no courier. A courier whose window is full reads for itself, as soon as it has room, what the
- * reader has given out meanwhile; few of them read at a time, and each in bounded steps.
+ * Delivers events to all active subscriptions: one separately supervised courier each, and one shared reader of the log.
+ * The reader waits for no courier. A courier whose window is full reads the events that it missed by itself, as soon as it
+ * has room; few couriers read at a time, each in bounded steps.
  *
- * One process at a time delivers for a subscription: each courier claims its cursor, and a newer claim ends the older
- * one, which then stands by and takes the cursor back only from a process that makes no progress.
+ * One process at a time delivers for a subscription: each courier claims its cursor, and a newer claim ends the older one.
+ * The older one then stands by and claims the cursor again only if the other process makes no progress.
  */
 import { DateTime, Duration, Effect, Fiber, Layer, Metric, Random, Schedule, Scope, Semaphore, Stream } from "effect"
 import type { EventDraft } from "../../../domain/Event.ts"
@@ -26,7 +26,7 @@ import type { Ended, FeedPage } from "./Courier.ts"
 import * as DeliveryJournal from "./DeliveryJournal.ts"
 import { WebhookBodies } from "./WebhookBodies.ts"
 
-/** How often it looks without a notice. Tests of days look less often. */
+/** Polling intervals without a notice. Tests that cover days poll less often. */
 export interface DispatcherIntervals {
   /** For changes whose notice was lost: one small query. */
   readonly poll: Duration.Duration
@@ -36,17 +36,17 @@ export interface DispatcherIntervals {
 
 const defaultIntervals: DispatcherIntervals = { poll: Duration.seconds(10), gauges: Duration.seconds(15) }
 
-/** Storage is away: nothing can be read or claimed, and it is usually back within seconds. */
+/** Storage is unavailable: nothing can be read or claimed, and it usually recovers within seconds. */
 const storageRetry = Schedule.spaced("1 second").pipe(Schedule.jittered)
 
-/** After a defect, so that one that happens every time costs little. */
+/** The pause after a defect, so that a recurring one costs little. */
 const defectPause = Duration.seconds(5)
 
-/** How long another process that has claimed a cursor may leave it where it is, while there is something to deliver. */
+/** How long another process that has claimed a cursor may leave it unmoved while there are events to deliver. */
 const standbyTimeout = Duration.seconds(30)
 const standbyScatter = Duration.seconds(15)
 
-/** Claims and stops at a time, when many subscriptions begin or end at once. */
+/** Maximum number of concurrent claims and stops, when many subscriptions start or end together. */
 const changesAtOnce = 16
 
 export interface DispatcherView {
@@ -81,7 +81,7 @@ export const make = Effect.fnUntraced(function*(
   const couriers = new Map<SubscriptionId, Courier.Courier>()
   const running = new Map<SubscriptionId, Running>()
 
-  /** One claim of one subscription, from its beginning to what ended it. */
+  /** Runs one claim of one subscription until it ends, and returns why it ended. */
   const deliver = (stored: StoredSubscription, claim: CursorClaim): Effect.Effect<Ended> => {
     const { id } = stored.subscription
     return Effect.scoped(Effect.gen(function*() {
@@ -101,13 +101,13 @@ export const make = Effect.fnUntraced(function*(
       )
       if (claim === null) {
         return yield* Effect.logWarning(
-          "A subscription has no cursor any more: it was removed, or its row was deleted by hand",
+          "A subscription has no cursor: it was removed, or its row was deleted by hand",
           {
             cursor: formatCursorName(id)
           }
         )
       }
-      // Health as the claim finds it: what another process has recorded since must not be forgotten.
+      // Health is read after the claim: changes that another process has recorded must not be overwritten.
       const found = yield* Effect.retry(claims.withPermit(repository.get(id)), {
         schedule: storageRetry,
         while: ({ _tag }) => _tag === "StorageUnavailable"
@@ -130,7 +130,10 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  /** The event first, by an identity: a crash between the two disables again and tells it once. */
+  /**
+   * Writes the event first, with an identity: after a crash between the two steps, disabling repeats without a second
+   * event.
+   */
   const disable = Effect.fnUntraced(function*(
     stored: StoredSubscription,
     claim: CursorClaim,
@@ -163,7 +166,7 @@ export const make = Effect.fnUntraced(function*(
     yield* Metric.update(Metrics.subscriptionsDisabled, 1)
     yield* Effect.logError(
       reason === "gone"
-        ? "A subscription is disabled: its endpoint says that it is gone"
+        ? "A subscription is disabled: its endpoint answered that it is gone"
         : "A subscription is disabled: nothing was delivered in three days of attempts",
       { subscription: id, enable: `columba subscriptions enable ${id}` }
     )
@@ -193,7 +196,7 @@ export const make = Effect.fnUntraced(function*(
   const start = Effect.fnUntraced(function*(stored: StoredSubscription) {
     const { id } = stored.subscription
     const again = (defect: unknown) =>
-      Effect.logError("A subscription failed by a defect; it begins again", { subscription: id }, defect).pipe(
+      Effect.logError("A subscription failed by a defect; it restarts", { subscription: id }, defect).pipe(
         Effect.andThen(Effect.sleep(defectPause)),
         Effect.as(false)
       )
@@ -228,7 +231,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.catchDefect((defect) => Effect.logError("A defect in following the subscriptions", defect))
   )
 
-  // They stop side by side: each may wait for what it has in flight.
+  // They stop concurrently: each may wait for its requests in flight.
   const scope = yield* Scope.fork(yield* Effect.scope, "parallel")
 
   const offer = (page: FeedPage) => {
@@ -237,7 +240,7 @@ export const make = Effect.fnUntraced(function*(
     for (const courier of couriers.values()) courier.offer(page)
   }
 
-  /** From the head on. Ends when the log is another one; then every courier begins anew as well. */
+  /** Reads from the head on. Ends when the log is another one; then every courier starts again as well. */
   const read = Effect.gen(function*() {
     const { head, headId } = yield* Effect.retry(log.bounds, storageRetry).pipe(Effect.orDie)
     offer({ after: head, events: [], through: head, throughId: headId })
@@ -294,7 +297,7 @@ export const make = Effect.fnUntraced(function*(
   return view
 })
 
-/** Subscribers that do not take events are named, and none of it makes the process unready: the log keeps the events. */
+/** Names subscribers that do not accept events; they do not make the process unready, because the log keeps the events. */
 export const layer: Layer.Layer<
   never,
   never,

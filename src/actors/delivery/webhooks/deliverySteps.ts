@@ -1,4 +1,4 @@
-/** What a plan of deliveries says and is told: the next step, the outcome of an attempt, and what follows from it. */
+/** The inputs and outputs of a delivery plan: the next step, the outcome of an attempt, and what follows from it. */
 import type { LoggedEvent } from "../../../domain/Event.ts"
 import type { DeviceId } from "../../../domain/Ids.ts"
 import type { DeliveryResult, DisabledReason, SubscriptionHealth } from "../../../domain/Subscription.ts"
@@ -8,7 +8,7 @@ export interface Job {
   readonly event: LoggedEvent
   readonly attempt: number
   readonly from: "window" | "held"
-  /** Sent while the circuit was open, to find out whether it may be closed. */
+  /** Sent while the circuit was open, to find out whether it can be closed. */
   readonly probe: boolean
 }
 
@@ -18,10 +18,10 @@ export type Step =
   | { readonly _tag: "ReadHeld"; readonly device: DeviceId; readonly after: number }
   | { readonly _tag: "Idle"; readonly wakeAt: number | null }
 
-/** What follows from the outcome of an attempt, beyond what the plan keeps. */
+/** The consequence of an attempt's outcome, beyond the plan's own state. */
 export type Consequence =
   | { readonly _tag: "None" }
-  /** The event was given up; the next one of its device follows. */
+  /** The event was abandoned; the next one of its device follows. */
   | { readonly _tag: "Abandoned" }
   | { readonly _tag: "Disable"; readonly reason: DisabledReason }
 
@@ -34,7 +34,7 @@ export interface PlanOptions {
   readonly devices: ReadonlyArray<DeviceId> | null
   readonly rateLimit: number | null
   readonly cursor: number
-  /** What an earlier process has left. */
+  /** The health that an earlier process recorded. */
   readonly health: SubscriptionHealth
   /** From 0 to 1. */
   readonly random: () => number
