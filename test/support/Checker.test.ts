@@ -97,7 +97,7 @@ describe("Checker", () => {
   })
 
   for (const [violation, plant] of Object.entries(planted)) {
-    it(`finds what was planted as ${violation}`, () => {
+    it(`finds a planted violation: ${violation}`, () => {
       const ledgers = sound()
       plant(ledgers)
       const verdict = check(ledgers)
@@ -106,14 +106,14 @@ describe("Checker", () => {
     })
   }
 
-  it("finds an ack of which only one message was committed", () => {
+  it("finds an ack of which only one of two messages was committed", () => {
     const ledgers = sound()
     ledgers.committed.pop()
     ledgers.delivered.pop()
     assert.throws(() => assertNothingMissed(check(ledgers)), /OUT2/)
   })
 
-  it("finds a delivery whose number, kind or device is not that of the log", () => {
+  it("finds a delivery whose number, kind or device differs from the log", () => {
     for (const wrong of [{ seq: 2 }, { kind: "message.sent" }, { deviceId: "dev_odd" }]) {
       const ledgers = sound()
       ledgers.delivered[0] = { ...ledgers.delivered[0]!, ...wrong }
@@ -121,14 +121,14 @@ describe("Checker", () => {
     }
   })
 
-  it("finds a log that does not begin at its beginning", () => {
+  it("finds a log that does not start with number 1", () => {
     const ledgers = sound()
     ledgers.committed.shift()
     ledgers.delivered.shift()
     assert.include(violated(ledgers), "hole")
   })
 
-  it("counts repeats under the same message id, ours and the broker's, without blame", () => {
+  it("counts a second delivery under the same message id without a violation, whether Columba or the broker repeated it", () => {
     const ledgers = sound()
     ledgers.delivered.push(makeDelivery(ledgers.committed[0]!), makeDelivery(ledgers.committed[1]!, true))
     const verdict = check(ledgers)
@@ -138,13 +138,13 @@ describe("Checker", () => {
     assert.match(report(verdict), /repeated 1, redelivered 1/)
   })
 
-  it("does not take one device's order for another's", () => {
+  it("allows any order between the deliveries of different devices", () => {
     const ledgers = sound()
     ledgers.delivered.sort((left, right) => left.deviceId.localeCompare(right.deviceId) || left.seq - right.seq)
     assertSound(check(ledgers))
   })
 
-  it("finds a message that the history still has and the log does not, heard or not, unless it was taken back", () => {
+  it("finds a message that the history has and the log does not, delivered live or not, unless it was revoked", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "even", event: "message", ids: ["UNHEARD"], sockets: 0 })
     assert.deepStrictEqual(check(ledgers).unrecovered, ["even message UNHEARD"])
@@ -152,7 +152,7 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).unrecovered, [])
   })
 
-  it("judges the endpoint of a subscription as it does the broker", () => {
+  it("judges the endpoint of a subscription like the broker", () => {
     for (const violation of ["lost", "unexpected", "split", "reordered"] as const) {
       const ledgers = sound()
       ledgers.posted = [...ledgers.delivered]
@@ -162,7 +162,7 @@ describe("Checker", () => {
     }
   })
 
-  it("finds what a consumer did not handle, but not from before its queue was deleted", () => {
+  it("finds an event that a consumer did not handle, except events from before its queue was deleted", () => {
     const ledgers = sound()
     const handled = ledgers.committed.map(({ id }) => id)
     ledgers.consumed = { from: 0, handled: handled.slice(1), stored: [] }
@@ -171,7 +171,7 @@ describe("Checker", () => {
     assertSound(check(ledgers))
   })
 
-  it("asks the handler for each message that came in, noted and written once", () => {
+  it("requires that the handler notes and writes each incoming message once", () => {
     const ledgers = sound()
     const received = ledgers.committed.filter(({ kind }) => kind === "message.received")
     for (const row of received) Object.assign(row.data, { body: "hello" })
@@ -198,13 +198,13 @@ describe("Checker", () => {
     })
   })
 
-  it("asks for no message of a history that the gateway does not keep", () => {
+  it("requires no message that the gateway does not keep in its history", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "even", event: "message", ids: ["POLL"], sockets: 0, kept: false })
     assert.deepStrictEqual(check(ledgers).unrecovered, [])
   })
 
-  it("takes an ack that a message implies for no invention, and one that nothing implies for one", () => {
+  it("accepts an ack that a message implies, and reports one that nothing implies as invented", () => {
     const ledgers = sound()
     ledgers.emitted[0] = { ...ledgers.emitted[0]!, implied: ["sent"] }
     const commit = (status: string) => {
@@ -228,14 +228,14 @@ describe("Checker", () => {
     assert.deepStrictEqual(check(ledgers).violations.invented, ["even message.ack WA0 read"])
   })
 
-  it("finds a second row of a message whose chat and sender are spelled in another way", () => {
+  it("finds a second row of a message whose chat and sender have another spelling", () => {
     const ledgers = sound()
     const [first] = ledgers.committed
     ledgers.committed.push({ ...first!, seq: 13, id: "id-13", data: { ...first!.data, chat: "lid", sender: "lid" } })
     assert.include(violated(ledgers), "doubled")
   })
 
-  it("takes the text of an edit for that of a message that was read from the history, and not of one that came live", () => {
+  it("accepts the text of an edit for a message that was read from the history, but not for one that came live", () => {
     const ledgers = sound()
     ledgers.emitted[0] = { ...ledgers.emitted[0]!, text: "first" }
     ledgers.emitted.push({
@@ -253,7 +253,7 @@ describe("Checker", () => {
     assert.include(violated(ledgers), "altered")
   })
 
-  it("takes a reaction whose history row came first for the one that was heard, once per row", () => {
+  it("counts a reaction whose history row came first as received, once per row", () => {
     const ledgers = sound()
     const add = (ids: ReadonlyArray<string>, target: string) =>
       ledgers.emitted.push({ device: "even", event: "message.reaction", ids, sockets: 1, target })
@@ -272,7 +272,7 @@ describe("Checker", () => {
     assert.lengthOf(check(ledgers).missed, 2)
   })
 
-  it("counts what no socket could receive apart from what was missed", () => {
+  it("counts events that no socket could receive apart from missed events", () => {
     const ledgers = sound()
     ledgers.emitted.push({ device: "odd", event: "message", ids: ["UNHEARD"], sockets: 0 })
     ledgers.emitted.push({ device: "odd", event: "chat_presence", ids: [], sockets: 1 })

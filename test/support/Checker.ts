@@ -1,6 +1,6 @@
 /**
- * Checks the ledgers of a run against the promises. Every class of violation has a name and examples. What may happen
- * in a crash (an event that was sent to a dying process, a second delivery) is counted and is no violation.
+ * Checks the ledgers of a run against the promises. Every class of violation has a name and examples. Effects that a
+ * crash may have (an event that was sent to a dying process, a second delivery) are counted and are no violation.
  */
 import type { Committed, Delivered, Streamed } from "./Ledger.ts"
 import { countBy, joinUpstream } from "./upstream.ts"
@@ -9,42 +9,42 @@ import type { UpstreamLedgers } from "./upstream.ts"
 export interface Ledgers extends UpstreamLedgers {
   /** What the recorder behind the broker received; null without a broker. */
   readonly delivered: ReadonlyArray<Delivered> | null
-  /** What a reader of the event stream received, who read from the beginning; null without one. */
+  /** What a reader of the event stream received from its beginning; null without a reader. */
   readonly streamed: ReadonlyArray<Streamed> | null
-  /** Ids that were seen committed at some time during the run. */
+  /** Ids that were seen as committed at some time during the run. */
   readonly witnessed: ReadonlyArray<string>
-  /** What the endpoint of a subscription has taken that began with the log; null or absent without one. */
+  /** What the endpoint of a subscription accepted, from the beginning of the log; null or absent without one. */
   readonly posted?: ReadonlyArray<Delivered> | null
-  /** Deliveries to it that its secret has not signed. */
+  /** Deliveries to the endpoint that are not signed with its secret. */
   readonly forged?: ReadonlyArray<string>
-  /** What a consumer with a database of its own has done; null or absent without one. */
+  /** What a consumer with its own database has done; null or absent without one. */
   readonly consumed?: Consumed | null
-  /** What the handler of the program's own consumer has done; null or absent without one. */
+  /** What the handler of the program's consumer has done; null or absent without one. */
   readonly handled?: Handled | null
   /** Messages whose status is not the furthest of their acks. */
   readonly regressed?: ReadonlyArray<string>
 }
 
 export interface Consumed {
-  /** Events up to this number may never have come to its queue. */
+  /** Events up to this number may be missing from its queue. */
   readonly from: number
   /** Ids of the events that it has handled. */
   readonly handled: ReadonlyArray<string>
-  /** Device and WhatsApp id of each message that it has stored, as often as it has. */
+  /** Device and WhatsApp id of each message that it has stored, once per stored row. */
   readonly stored: ReadonlyArray<string>
 }
 
 export interface Handled {
   /** Ids of the events that are noted as handled. */
   readonly noted: ReadonlyArray<string>
-  /** Device and WhatsApp id of each message that it has written, as often as it has. */
+  /** Device and WhatsApp id of each message that it has written, once per written row. */
   readonly written: ReadonlyArray<string>
 }
 
 export type Violation =
-  /** Committed, but never delivered by the broker, never taken by the endpoint, or never handled by the consumer or the handler. */
+  /** Committed, but never delivered by the broker, accepted by the endpoint, or handled by the consumer or the handler. */
   | "lost"
-  /** Delivered, and not in the log, or different there. */
+  /** Delivered, and missing in the log or different there. */
   | "unexpected"
   /** The same event was delivered under two message ids. */
   | "split"
@@ -52,9 +52,9 @@ export type Violation =
   | "reordered"
   /** A delivery to the endpoint is not signed with its secret. */
   | "forged"
-  /** The consumer or the handler did twice what one event asks for. */
+  /** The consumer or the handler processed one event twice. */
   | "repeated"
-  /** A message's status is not the furthest that its acks say. */
+  /** A message's status is not the furthest of its acks. */
   | "regressed"
   /** The reader of the stream did not get every event of the log, each once and in order. */
   | "broken"
@@ -62,7 +62,7 @@ export type Violation =
   | "hole"
   /** One upstream event has two rows. */
   | "doubled"
-  /** It was seen committed and is no longer in the log. */
+  /** The event was seen as committed and is no longer in the log. */
   | "vanished"
   /** The log has an upstream event that the gateway never emitted. */
   | "invented"
@@ -88,7 +88,7 @@ export interface Verdict {
   }
   /** Examples of `missed`. */
   readonly missed: ReadonlyArray<string>
-  /** Messages that the gateway's history keeps (all but those revoked later), heard or not, that are not in the log. */
+  /** Messages of the gateway's history (all but those revoked later), delivered live or not, that are not in the log. */
   readonly unrecovered: ReadonlyArray<string>
 }
 
@@ -152,7 +152,7 @@ export const assertSound = (verdict: Verdict): void => {
   }
 }
 
-/** For runs in which no process dies: everything that was sent to a live socket must be in the log. */
+/** For runs in which no process dies: every event that was sent to a live socket must be in the log. */
 export const assertNothingMissed = (verdict: Verdict): void => {
   if (verdict.missed.length > 0) {
     throw new Error(
@@ -168,7 +168,7 @@ const firstDeliveries = (delivered: ReadonlyArray<Delivered>): ReadonlyMap<strin
   return first
 }
 
-/** What a reader of the whole log may be found of. */
+/** The violations that a reader of the whole log may show. */
 interface Judged {
   readonly lost: ReadonlyArray<string>
   readonly unexpected: ReadonlyArray<string>
@@ -179,7 +179,7 @@ interface Judged {
 
 const nothing: Judged = { lost: [], unexpected: [], split: [], reordered: [], repeated: [] }
 
-/** A reader of all these rows. */
+/** Judges a reader of all these rows. */
 export const judgeReader = (
   committed: ReadonlyArray<Committed>,
   delivered: ReadonlyArray<Delivered>,
@@ -199,7 +199,7 @@ export const judgeReader = (
   }
 }
 
-/** What the consumer's queue is bound to. */
+/** The kinds that the consumer's queue is bound to. */
 const consumedKinds = /^message\.(received|ack)$/
 
 const judgeConsumer = (committed: ReadonlyArray<Committed>, { from, handled, stored }: Consumed): Judged => {
@@ -215,7 +215,7 @@ const judgeConsumer = (committed: ReadonlyArray<Committed>, { from, handled, sto
   }
 }
 
-/** It writes each incoming message that has a text, in the transaction of its note. */
+/** The handler writes each incoming message that has a text, in the transaction that notes it. */
 const judgeHandler = (committed: ReadonlyArray<Committed>, { noted, written }: Handled): Judged => {
   const received = committed.filter(({ kind }) => kind === "message.received")
   const nameOf = ({ data, deviceId }: Committed) => `${deviceId} ${String(data["waId"])}`
@@ -287,8 +287,8 @@ const doubles = (committed: ReadonlyArray<Committed>): ReadonlyArray<string> => 
 }
 
 /**
- * Of simulated messages each has another id, so a chat or sender that is spelled in two ways does not hide a second row. Of a
- * history, a reaction has no id of its own: who reacted to what, how and in which second. Heard live it is the same.
+ * Each simulated message has another id, so two spellings of a chat do not hide a second row. A reaction from a
+ * history has no id: who reacted to what, how and in which second identifies it. Received live it is the same.
  */
 const identify = ({ data, deviceId, kind, occurredAt }: Committed): string | null => {
   const { body, participant, sender, status, targetWaId, waId } = data

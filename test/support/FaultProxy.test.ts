@@ -1,4 +1,4 @@
-/** The proxy disturbs connections and keeps what they carry as it is. */
+/** The proxy disturbs connections and does not change the data that they carry. */
 import { once } from "node:events"
 import { connect, createServer } from "node:net"
 import type { AddressInfo } from "node:net"
@@ -7,7 +7,7 @@ import { Effect } from "effect"
 import * as FaultProxy from "./FaultProxy.ts"
 import type { Toxic } from "./FaultProxy.ts"
 
-/** A server that sends numbers to whoever connects, some in each millisecond, and then ends the connection. */
+/** A server that sends numbers to each client, some per millisecond, and then ends the connection. */
 const countingServer = (to: number) =>
   Effect.map(
     Effect.acquireRelease(
@@ -36,7 +36,7 @@ for (
     { type: "bandwidth", bytesPerSecond: 15_000 }
   ] satisfies ReadonlyArray<Toxic>
 ) {
-  it.live(`keeps the order of what it holds back by its ${toxic.type}, also when that begins and ends meanwhile`, () =>
+  it.live(`keeps the order of data that ${toxic.type} delays, also when the toxic is added and removed meanwhile`, () =>
     Effect.gen(function*() {
       const numbers = 1_500
       const proxy = yield* FaultProxy.make({ host: "127.0.0.1", port: yield* countingServer(numbers) })

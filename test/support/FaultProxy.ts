@@ -1,7 +1,7 @@
 /**
  * A TCP proxy that disturbs connections, with Toxiproxy's terms: `latency`, `bandwidth`, `timeout` (a black hole, closed
  * after a while or never), `reset_peer`, `slicer`, `limit_data`. A toxic applies to one direction of all open and later
- * connections until it is removed. What the proxy does can be awaited, so that a test needs no sleep.
+ * connections until it is removed. The actions of the proxy can be awaited, so that a test needs no sleep.
  */
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net"
 import { Effect, type Scope } from "effect"
@@ -36,7 +36,7 @@ export interface FaultProxy {
   /** Refuses new connections and cuts the open ones, until `enable`. */
   readonly disable: Effect.Effect<void>
   readonly enable: Effect.Effect<void>
-  /** The ports from which it is connected to the server. */
+  /** The local ports of its connections to the server. */
   readonly ports: Effect.Effect<ReadonlyArray<number>>
 }
 
@@ -77,7 +77,7 @@ export const make = (upstream: { readonly host: string; readonly port: number })
     const cut = () => {
       for (const link of links) close(link)
     }
-    // Half-open is allowed: an end is passed on like data, so that toxics hold it back too.
+    // Half-open is allowed: an end is forwarded like data, so that toxics delay it too.
     const server = createServer({ allowHalfOpen: true }, (client) => {
       const link: Link = {
         client,
@@ -152,7 +152,7 @@ const pipe = (
   /** When the last piece of this direction is sent. Later pieces must not overtake it. */
   let dueAt = 0
   const held: Array<{ readonly dueAt: number; readonly run: () => void }> = []
-  /** One timer for all: timers of one millisecond are not due in the order in which they were set. */
+  /** One timer for all pieces: timers of one millisecond do not fire in the order in which they were set. */
   const release = () => {
     const now = performance.now()
     while (held.length > 0 && held[0]!.dueAt <= now) held.shift()!.run()
@@ -165,7 +165,7 @@ const pipe = (
   }
   const send = (data: Buffer | null) => {
     const { bytesPerSecond, delay, limit, pieces, swallow } = chooseEffect(toxics)
-    // A black hole swallows an end as well as data: neither side learns that the other is gone.
+    // A black hole swallows an end as well as data: neither side notices that the other is gone.
     if (swallow) return data === null ? undefined : onSwallowed(data)
     dueAt = Math.max(dueAt, performance.now() + delay)
     if (data === null) return inTurn(() => to.end())
@@ -176,7 +176,7 @@ const pipe = (
       dueAt += piece.length / bytesPerSecond * 1000
       inTurn(() => to.write(piece))
     }
-    // What was written last is on its way then.
+    // The data that was written last is then on its way.
     if (passed >= limit) inTurn(() => later(link, 0, () => close(link)))
   }
   for (const toxic of toxics) strike(link, toxic)

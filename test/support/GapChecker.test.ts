@@ -1,4 +1,4 @@
-/** What the ledger of gaps is found untrue of. */
+/** The checker finds false statements in the ledger of gaps. */
 import { assert, it } from "@effect/vitest"
 import type { Gap } from "../../src/domain/Gap.ts"
 import { checkGaps } from "./GapChecker.ts"
@@ -13,7 +13,7 @@ const gap = {
   proven: ["messages", "other-messages", "acks"]
 } as unknown as Gap
 
-/** An own message that is in the log with its first ack; how it was read happened in the gap. */
+/** A sent message that is in the log with its first ack; it was read during the gap. */
 const check = (more: ReadonlyArray<TimedEmitted>) => {
   const emit = (event: string, change: object): TimedEmitted => ({
     device: "slot-1",
@@ -44,13 +44,13 @@ const check = (more: ReadonlyArray<TimedEmitted>) => {
   })
 }
 
-it("an ack is missing where the gap says that it has all", () => {
+it("reports a missing ack where the gap states that all acks are proven", () => {
   const { unnamed, untrue } = check([])
   assert.deepStrictEqual([unnamed.length, untrue.length], [0, 1])
   assert.include(untrue[0], "message.ack OWN read")
 })
 
-/** On a gateway that posts: what came, what came later out of the history, and an ack that was lost after the first message. */
+/** A gateway that posts: messages, one that came later from the history, and an ack lost after the first message. */
 const checkWebhooks = (more: ReadonlyArray<Partial<TimedEmitted>>, byWebhook = true) => {
   const emitted = ["A", "B", "C"].map((id, index) => ({
     device: "slot-1",
@@ -77,7 +77,7 @@ const checkWebhooks = (more: ReadonlyArray<Partial<TimedEmitted>>, byWebhook = t
   })
 }
 
-it("what was lost by webhook is named where a message of another account was lost with it, and untold alone", () => {
+it("requires a gap for a lost webhook next to a lost message of another account, and none for an ack lost alone", () => {
   const { unnamed, untold } = checkWebhooks([{ ids: ["LATER"], at: at + 2500 }])
   assert.deepStrictEqual([unnamed.length, untold.length], [1, 1])
   assert.include(unnamed[0], "message.ack OWN read")
@@ -85,7 +85,7 @@ it("what was lost by webhook is named where a message of another account was los
   assert.lengthOf(checkWebhooks([{ ids: ["LATER"], at: at + 2500 }], false).unnamed, 2)
 })
 
-it("no history has the ack of a message that was revoked", () => {
+it("does not require the ack of a revoked message, which no history has", () => {
   const revoked = { device: "slot-1", event: "message.revoked", ids: ["R"], target: "OWN", sockets: 0, at }
   const { untrue } = check([revoked])
   assert.deepStrictEqual(untrue, [])

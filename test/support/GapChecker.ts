@@ -1,6 +1,6 @@
 /**
- * Checks the ledger of gaps against the outside truth: what the gateway emitted and the log does not have must lie in gaps
- * that name it, and what a gap claims to be proven must be in the log.
+ * Checks the ledger of gaps against the outside truth: events that the gateway emitted and the log lacks must lie in gaps
+ * that name them, and what a gap claims to be proven must be in the log.
  */
 import type { Gap, Provable } from "../../src/domain/Gap.ts"
 import type { TimedEmitted } from "./Ledger.ts"
@@ -8,7 +8,7 @@ import { countBy, listKept, listKeys, listMissing, upstreamKey } from "./upstrea
 import type { UpstreamLedgers } from "./upstream.ts"
 
 /**
- * Gaps have the database's time, which the program knows only by asking. It is off by half of what a question takes: 260 ms were
+ * Gaps carry the database's time, which the program estimates by asking. The error is half of the round trip: 260 ms were
  * seen on a machine with twenty times the work that it can do.
  */
 const clockError = 1_000
@@ -17,8 +17,8 @@ export interface GapLedgers extends UpstreamLedgers {
   readonly emitted: ReadonlyArray<TimedEmitted>
   readonly gaps: ReadonlyArray<Gap>
   /**
-   * Events come by webhook, each by itself: one may be lost while those around it come, and no connection tells. Then a gap is
-   * expected where a message of another account was lost with it, since that is what the history tells.
+   * Events come by separate webhooks: one may be lost while those around it arrive, and no connection shows it. A gap is then
+   * expected only where a message of another account was lost with it, since the history reveals that loss.
    */
   readonly byWebhook?: boolean
 }
@@ -26,9 +26,9 @@ export interface GapLedgers extends UpstreamLedgers {
 export interface GapVerdict {
   /** Not in the log, and in no gap of its device. */
   readonly unnamed: ReadonlyArray<string>
-  /** A message of the history, or an ack, that the log has not, although each gap of that time says that it has all of those. */
+  /** A message of the history, or an ack, that the log lacks although every gap of that time claims to have all of them. */
   readonly untrue: ReadonlyArray<string>
-  /** Not in the log and in no gap, and nothing told of them: see `byWebhook`. */
+  /** Not in the log and in no gap, and nothing could reveal the loss: see `byWebhook`. */
   readonly untold: ReadonlyArray<string>
   /** Emitted and not in the log. */
   readonly missing: number
@@ -50,7 +50,7 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
     emitted.flatMap((entry) => listKeys(entry).map((key) => ({ key, entry }))),
     ({ key }) => key
   )
-  /** A history says how far a message has come, and not by which steps. */
+  /** A history has the current status of a message, and not the steps to it. */
   const furthest = new Map<string, number>()
   for (const { data, deviceId, kind } of committed) {
     if (kind !== "message.ack") continue
@@ -65,7 +65,7 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   const isBehind = (key: string): boolean => {
     const [device, event, id, status = ""] = key.split(" ")
     const message = `${device} ${id}`
-    // What the history does not have, such as a message that was revoked, has no ack there.
+    // A message that the history lacks, such as a revoked one, has no ack there.
     return event === "message.ack" && own.has(message) && kept.has(`${device} message ${id}`) &&
       rankOf(status) > (furthest.get(message) ?? -1)
   }
@@ -73,7 +73,7 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   const [unnamed, untold, untrue] = [[] as Array<string>, [] as Array<string>, [] as Array<string>]
   for (const [key, lost] of missing) {
     const happened = byKey.get(key) ?? []
-    // Which of several alike is missing cannot be told.
+    // It is unknown which of several equal events is missing.
     const inGaps = happened.filter(({ entry }) => around(entry).length > 0)
     const times = happened.map(({ entry }) => new Date(entry.at).toISOString()).join(", ")
     if (lost > inGaps.length) {
@@ -94,7 +94,7 @@ export const checkGaps = (ledgers: GapLedgers): GapVerdict => {
   }
 }
 
-/** What was lost next to a message that tells: between them nothing of the device came when it was emitted. */
+/** Events lost next to a message that reveals the loss: between them nothing of the device arrived when it was emitted. */
 const listTold = (
   { committed, emitted, upstreamOf }: GapLedgers,
   kept: ReadonlySet<string>

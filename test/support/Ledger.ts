@@ -1,6 +1,6 @@
 /**
- * The ledgers of one run, each kept by another party: the events that the gateway emitted, the rows of the log, the
- * messages that a recorder beside the program received from the broker, and what a reader of the event stream received.
+ * The ledgers of one run, each written by another party: the events that the gateway emitted, the rows of the log, the
+ * messages that a recorder outside the program received from the broker, and what a reader of the event stream received.
  * `Checker` compares them.
  */
 import { readFileSync } from "node:fs"
@@ -16,15 +16,15 @@ export interface Emitted {
   readonly ids: ReadonlyArray<string>
   /** The number of sockets it was sent to. */
   readonly sockets: number
-  /** The message that it is about, where it is about one. */
+  /** The message that it refers to, if any. */
   readonly target?: string | undefined
-  /** Of an ack: how far the messages have come. */
+  /** Of an ack: the status that the messages have reached. */
   readonly status?: string | undefined
   /** Acks that a reader may derive from it. */
   readonly implied?: ReadonlyArray<string> | undefined
   /** False for a message that the gateway's history does not have. */
   readonly kept?: boolean | undefined
-  /** True for one that is taken for a repeat of another. */
+  /** True for an event that counts as a repeat of another. */
   readonly alike?: boolean | undefined
   /** Of a message or an edit. */
   readonly text?: string | undefined
@@ -106,7 +106,7 @@ export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
 
 const ranks = ["pending", "sent", "delivered", "read", "played"]
 
-/** Messages whose status is not the furthest that the acks in the log say of them. */
+/** Messages whose status is not the furthest of their acks in the log. */
 export const readRegressed = (url: string): Effect.Effect<ReadonlyArray<string>> =>
   query<{ readonly kind: string; readonly message: string; readonly status: string | null; readonly data: string }>(
     url,
@@ -132,7 +132,7 @@ export const readRegressed = (url: string): Effect.Effect<ReadonlyArray<string>>
     })
   )
 
-/** One statement on a connection of its own. */
+/** One statement on its own connection. */
 export const query = <Row>(
   url: string,
   text: string,

@@ -1,6 +1,6 @@
 /**
- * A sink in memory: it records what it is given, and a hook decides when a batch is confirmed, or how it fails. It keeps
- * the contract of `EventSink` (see test/conformance/sink.ts), so that a test of its callers proves something.
+ * A sink in memory: it records the events that it receives, and a hook decides when a batch is confirmed, or how it fails.
+ * It keeps the contract of `EventSink` (see test/conformance/sink.ts), so that tests of its callers are valid.
  */
 import { Deferred, Effect } from "effect"
 import type { LoggedEvent } from "../../src/domain/Event.ts"
@@ -10,7 +10,7 @@ import type { EventSink } from "../../src/services/EventSink.ts"
 
 export interface RecordingSink {
   readonly sink: EventSink
-  /** Everything the other side was given, repeats included. */
+  /** Everything the other side received, repeats included. */
   readonly received: ReadonlyArray<LoggedEvent>
   /** Returns once `ready` holds, which may be a condition over `received`. */
   readonly waitUntil: (ready: () => boolean) => Effect.Effect<void>
@@ -19,7 +19,7 @@ export interface RecordingSink {
 export interface RecordingSinkOptions {
   readonly name?: string | undefined
   readonly overlap?: number | undefined
-  /** Asked before a batch is taken. A failure means that the other side cannot be reached. */
+  /** Called before a batch is accepted. A failure means that the other side cannot be reached. */
   readonly reach?: Effect.Effect<void, SinkUnavailable> | undefined
   /** Succeeds when the batch counts as confirmed. A failure ends the attempt. */
   readonly confirm?: ((events: ReadonlyArray<LoggedEvent>) => Effect.Effect<void, SinkUnavailable>) | undefined
@@ -52,7 +52,7 @@ export const make = (options: RecordingSinkOptions = {}): RecordingSink => {
 
   const take = (events: ReadonlyArray<LoggedEvent>) =>
     Effect.suspend(() => {
-      // Asked before a test that waits for the events can go on and change what the next confirm is.
+      // Called first, since a test that waits for the events may then change how the next batch is confirmed.
       const confirmed = options.confirm?.(events) ?? Effect.void
       received.push(...events)
       condition.changed()

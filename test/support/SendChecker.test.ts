@@ -18,23 +18,23 @@ const having = (id: string, change: object) => ({
   statuses: sound.statuses.map((one) => one.id === id ? { ...one, ...change } : one)
 })
 
-describe("the checker of what was sent", () => {
-  it("finds nothing where all were sent once, have failed, or are in doubt", () =>
+describe("the checker of sent messages", () => {
+  it("finds nothing if every message was sent once, has failed, or is in doubt", () =>
     assert.deepStrictEqual(checkSends(sound), none))
 
-  it("finds what was sent twice, and what nobody has asked for", () => {
+  it("finds messages that were sent twice, and messages that nobody asked for", () => {
     const verdict = checkSends({ ...sound, sent: [...sound.sent, ["a", "E"], ["x", "X"]] })
     assert.deepStrictEqual([verdict.resent, verdict.unasked], [["a, 2 times"], ["x"]])
   })
 
-  it("finds what is missing, and what still waits", () => {
+  it("finds missing messages and messages that still wait", () => {
     assert.lengthOf(checkSends({ ...sound, statuses: sound.statuses.slice(1) }).unaccounted, 1)
     for (const status of ["pending", "scheduled"]) {
       assert.deepStrictEqual(checkSends(having("3", { status })).unaccounted, [`c (3) is ${status}`])
     }
   })
 
-  it("finds a status that is not what the gateway did", () => {
+  it("finds a status that contradicts what the gateway did", () => {
     for (
       const [id, change] of [
         ["1", { waId: "other" }],

@@ -1,5 +1,5 @@
 /**
- * Checks what became of messages that were accepted for sending against the gateway's own record of what it has sent.
+ * Compares the outcome of messages that were accepted for sending with the gateway's record of sent messages.
  */
 import type { LedgerEntry } from "../../src/simulator/Ledger.ts"
 import { countBy } from "./upstream.ts"
@@ -16,7 +16,7 @@ export interface SendStatus {
 }
 
 export interface SendLedgers {
-  /** Each with a text of its own. */
+  /** Each has a different text. */
   readonly accepted: ReadonlyArray<AcceptedSend>
   readonly statuses: ReadonlyArray<SendStatus>
   /** What the gateway has sent: text and WhatsApp id, in its order. */
@@ -28,9 +28,9 @@ export interface SendVerdict {
   readonly resent: ReadonlyArray<string>
   /** It was accepted and is not there, or has neither ended nor is in doubt. */
   readonly unaccounted: ReadonlyArray<string>
-  /** What the program says of it is not what the gateway did. */
+  /** The status that the program shows contradicts what the gateway did. */
   readonly misreported: ReadonlyArray<string>
-  /** Nobody has asked for it, or it has another id than the one that was answered. */
+  /** Nobody asked for it, or its id differs from the one in the answer. */
   readonly unasked: ReadonlyArray<string>
   readonly doubtful: number
 }

@@ -1,4 +1,4 @@
-/** An HTTP server that gives one answer to everything, upgrades included: what a proxy without its gateway does. */
+/** An HTTP server that gives one answer to every request, upgrades included, like a proxy without its gateway. */
 import { createServer } from "node:http"
 import { Effect, type Scope } from "effect"
 import { listen } from "./listening.ts"
@@ -13,9 +13,9 @@ export interface Answer {
 
 export interface AnsweringServer {
   readonly url: string
-  /** The paths that were asked for, in order. */
+  /** The requested paths, in order. */
   readonly asked: ReadonlyArray<string>
-  /** What is answered from now on; a function may look at the path. */
+  /** The answer from now on; a function may look at the path. */
   answer: Answer | ((path: string) => Answer)
 }
 

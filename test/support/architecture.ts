@@ -1,6 +1,6 @@
 /**
- * The rules of the source tree, as one function from a file's path and text to its breaches. Rungs and allowed imports
- * are defined here alone; `test/architecture.test.ts` applies them to the whole of `src/`.
+ * The rules of the source tree, as one function from a file's path and text to its violations. Rungs and allowed imports
+ * are defined only here; `test/architecture.test.ts` applies them to the whole of `src/`.
  */
 import * as path from "node:path"
 
@@ -29,7 +29,7 @@ const rungs: Readonly<Record<string, number>> = {
 /** Ends of the graph: only the composition root and the entry points import them. */
 const ends: ReadonlySet<string> = new Set(["layers", "simulator", "client", "dashboard"])
 
-/** Packages and built-ins beside `effect` that a folder may name; a trailing `*` matches any ending. */
+/** Packages and built-ins, other than `effect`, that a folder may import; a trailing `*` matches any ending. */
 const packages: ReadonlyArray<readonly [folder: string, allowed: ReadonlyArray<string>]> = [
   ["domain", ["effect"]],
   ["contracts", ["effect", "effect/rpc", "effect/http-api", "effect/http"]],
@@ -71,7 +71,7 @@ const impureAllowed: ReadonlySet<string> = new Set(["layers", "simulator", "bin"
 const findFolder = (file: string): string =>
   file === "layers/App.ts" || file.startsWith("layers/app/") ? "layers/App.ts" : file.split("/")[0] ?? ""
 
-/** The technology an adapter belongs to: its folder under `layers/`. Files beside the folders belong to none. */
+/** The technology of an adapter: its folder under `layers/`. Files directly in `layers/` have none. */
 const findTechnology = (file: string): string => file.split("/").slice(1, -1)[0] ?? "none"
 
 const matches = (name: string, pattern: string): boolean =>
@@ -112,7 +112,7 @@ const ownImport = (file: string, target: string): string | null => {
     return `imports ${target}: outside of log/ only adapters see more of the log than services/EventLog.ts`
   }
   if (from === "dashboard") {
-    // It runs in a browser, and knows of the server what crosses a wire.
+    // The dashboard runs in a browser, and knows only those types of the server that cross a wire.
     return ["client", "contracts", "domain"].includes(to)
       ? null
       : `imports ${target}: the dashboard knows the client alone`
@@ -131,7 +131,7 @@ const packageImport = (file: string, specifier: string): string | null => {
   return `imports ${specifier}, which ${row[0]} may not name`
 }
 
-/** All breaches of one file. `file` is its path below `src/`. */
+/** All violations of one file. `file` is its path below `src/`. */
 export const findBreaches = (file: string, text: string): ReadonlyArray<Breach> => {
   const code = withoutComments(text)
   const imports = listImports(code).flatMap(({ specifier, line }) => {

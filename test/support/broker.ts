@@ -1,7 +1,7 @@
 /**
- * A virtual host of its own for a test, on the run's RabbitMQ. Every `rabbitmqctl` starts a virtual machine, which
- * takes seconds on a busy machine, so one call does a lot: it creates some to spare and deletes those that tests before
- * have left.
+ * A new virtual host for a test, on the run's RabbitMQ. Every `rabbitmqctl` starts an Erlang virtual machine, which takes
+ * seconds on a busy machine. One call therefore creates several spare virtual hosts and deletes those that earlier tests
+ * no longer use.
  */
 import { randomBytes } from "node:crypto"
 import { Effect } from "effect"
@@ -16,19 +16,19 @@ export const freshVhost: Effect.Effect<string, never, Scope.Scope> = Effect.susp
 )
 
 interface Names {
-  /** Created, and used by no test yet. */
+  /** Created, and not used by a test yet. */
   readonly spare: Array<string>
-  /** Used by no test any more. The last ones are removed with the server. */
+  /** No longer used. The last ones are removed with the server. */
   readonly released: Array<string>
 }
 
 /** By server. */
 const known = new Map<string, Names>()
 
-/** One takes a hundredth of what the call costs; a file of tests uses about as many. */
+/** Creating one takes a hundredth of the time of the call; a test file uses about this many. */
 const createdAtOnce = 8
 
-/** The same on a broker that the test has started for itself. */
+/** The same on a broker that the test has started itself. */
 export const freshVhostOn = (server: string, control: Command): Effect.Effect<string, never, Scope.Scope> => {
   const names = known.get(server) ?? { spare: [], released: [] }
   known.set(server, names)
@@ -45,7 +45,7 @@ export const freshVhostOn = (server: string, control: Command): Effect.Effect<st
   }))
 }
 
-/** After a reset of the broker: none of its virtual hosts is there any more. */
+/** After a reset of the broker: all its virtual hosts are gone. */
 export const forgetVhosts = (server: string): void => {
   known.delete(server)
 }

@@ -1,5 +1,5 @@
 /**
- * A certificate of `hooks.example.com` that nobody trusts but who is told to, with its key. For tests alone: made by
+ * A self-signed certificate of `hooks.example.com`, which nobody trusts by default, with its key. For tests only: made by
  * `openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -subj /CN=hooks.example.com
  * -addext subjectAltName=DNS:hooks.example.com`.
  */

@@ -11,7 +11,7 @@ export const freshDatabase: Effect.Effect<string, never, Scope.Scope> = Effect.s
   freshDatabaseOn(inject("postgresUrl") ?? outsideServers("freshDatabase"))
 )
 
-/** The same on a server that the test has started for itself. */
+/** The same on a server that the test has started itself. */
 export const freshDatabaseOn = (server: string): Effect.Effect<string, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.gen(function*() {

@@ -1,4 +1,4 @@
-/** A name server that answers what the test says, one answer per question. */
+/** A name server that answers as the test says, one answer per question. */
 import { createSocket } from "node:dgram"
 import { Effect } from "effect"
 import type { Scope } from "effect"
@@ -9,7 +9,7 @@ export interface DnsServer {
   readonly asked: ReadonlyArray<string>
 }
 
-/** `answer` is called for each question for IPv4 addresses; for others there is none. Addresses live for no time. */
+/** `answer` is called for each question for IPv4 addresses; other questions get no address. Answers have a TTL of 0. */
 export const start = (
   answer: (name: string, count: number) => ReadonlyArray<string>
 ): Effect.Effect<DnsServer, never, Scope.Scope> =>

@@ -11,7 +11,7 @@ export type DraftOf<Kind extends EventKind> = Extract<EventDraft, { readonly kin
 const isOf = <Kind extends EventKind>(draft: EventDraft, kinds: ReadonlyArray<Kind>): draft is DraftOf<Kind> =>
   kinds.some((kind) => kind === draft.kind)
 
-/** The draft, which must be of one of these kinds. */
+/** Returns the draft, which must be of one of these kinds. */
 export const ofKind = <Kind extends EventKind>(
   draft: EventDraft | undefined,
   ...kinds: ReadonlyArray<Kind>
@@ -85,7 +85,7 @@ export const ackDraft = (
 export const ownMessageId = (device: DeviceId, waId: string): MessageId =>
   deriveMessageId(device, { fromMe: true, chat: "", sender: "", waId })
 
-/** An event of Columba itself, which has no identity: it cannot be repeated. */
+/** An event of Columba itself, which has no identity and so cannot be repeated. */
 export const stateDraft = (
   device: DeviceId,
   tag: "Inactive" | "LoggedOut",
@@ -109,7 +109,7 @@ export const stateDraft = (
   aliases: []
 })
 
-/** The same message as a row of the gateway's history, which may say it in other words. */
+/** The same message as a row of the gateway's history, which may have another text. */
 export const fromHistory = <Draft extends EventDraft>(draft: Draft): Draft => ({
   ...draft,
   id: makeEventId(Date.now()),

@@ -1,4 +1,4 @@
-/** A server of files that answers as a test says, and keeps what it was asked. */
+/** A file server that answers as a test says, and records the requests. */
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import { Effect } from "effect"

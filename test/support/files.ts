@@ -1,4 +1,4 @@
-/** Files of every kind that a message may have: as many bytes as a test wants, after the first ones that tell the type. */
+/** Files of every kind that a message may have, of any length, with the leading bytes that identify the type. */
 import { createHash } from "node:crypto"
 import { Stream } from "effect"
 import type { MediaKind } from "../../src/domain/OutgoingFile.ts"
@@ -12,7 +12,7 @@ const beginnings: Readonly<Record<MediaKind, readonly [type: string, beginning: 
   sticker: ["image/webp", "RIFF\x10\x00\x00\x00WEBPVP8 "]
 }
 
-/** Of no length that three divides, unless a test says so. */
+/** By default the length is no multiple of three. */
 export const fileBytes = (kind: MediaKind, size = 1000): Buffer => {
   const head = Buffer.from(beginnings[kind][1], "latin1")
   const rest = Buffer.alloc(Math.max(size - head.length, 0))
@@ -24,7 +24,7 @@ export const typeOfFile = (kind: MediaKind): string => beginnings[kind][0]
 
 export const hashOf = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex")
 
-/** In parts of a size that nothing divides. */
+/** In parts of a prime size, which fit no buffer evenly. */
 export const inParts = (bytes: Buffer, partBytes = 4093): Stream.Stream<Uint8Array> =>
   Stream.fromIterable(
     Array.from({ length: Math.ceil(bytes.length / partBytes) }, (_, n) =>

@@ -1,6 +1,6 @@
 /**
- * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only remembers: what tests of
- * supervision need, and nothing that does I/O.
+ * The real local fleet on a scripted gateway, a scripted `devices` table and a log that only records: what tests of
+ * supervision need, without I/O.
  */
 import { Clock, Context, Duration, Effect, Layer, PubSub, Result, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -49,13 +49,13 @@ export class FleetBench extends Context.Service<FleetBench, {
   readonly readState: (id: DeviceId) => DeviceState["_tag"]
   /** Writes desired state and lets the fleet see it. */
   readonly want: (devices: ReadonlyArray<DesiredDevice>) => Effect.Effect<void>
-  /** A notice that this device's row has changed; null: any may have. */
+  /** A notification that this device's row has changed; null: any row may have. */
   readonly announce: (id: DeviceId | null) => Effect.Effect<void>
-  /** What the table shows for a device that this fleet has not told of. */
+  /** The row of a device as another process has changed it, without a notification to this fleet. */
   readonly setShown: (id: DeviceId, state: DeviceState["_tag"]) => void
-  /** The gateway's row gets another revision, or the gateway cannot be used any more. */
+  /** The gateway's row gets another revision, or the gateway can no longer be used. */
   readonly setGateway: (row: Result.Result<number, GatewayAbsent>) => Effect.Effect<void>
-  /** While full, `offer` says so; emptying it calls everybody who waits. */
+  /** While full, `offer` reports it; emptying it wakes all waiting callers. */
   readonly setFull: (full: boolean) => void
 }>()("test/support/FleetBench") {}
 
@@ -64,7 +64,7 @@ export const settle = Effect.gen(function*() {
   for (let round = 0; round < 12; round++) yield* Effect.yieldNow
 })
 
-/** Lets every fiber run, without the clock moving, until this is so. Far more rounds than any test needs are an error. */
+/** Lets every fiber run, without the clock moving, until the condition holds. Fails after far more rounds than a test needs. */
 export const until = Effect.fnUntraced(function*(what: string, isSo: () => boolean) {
   for (let round = 0; round < 10_000; round++) {
     if (isSo()) return
@@ -73,7 +73,7 @@ export const until = Effect.fnUntraced(function*(what: string, isSo: () => boole
   return yield* Effect.die(new Error(`never came true: ${what}`))
 })
 
-/** Moves the clock and lets all fibers act, in steps, since what one wait causes may begin another. */
+/** Moves the clock and lets all fibers run, in steps, since the end of one wait may start another. */
 export const pass = Effect.fnUntraced(function*(time: Duration.Input, step: Duration.Input = "1 second") {
   const end = Duration.toMillis(time)
   for (let passed = 0; passed < end; passed += Duration.toMillis(step)) {
@@ -86,7 +86,7 @@ const unused = Effect.die("the fleet bench has no such operation")
 
 type Claims = ReadonlyMap<DeviceId, DeviceClaim>
 
-/** What outlives a fleet: the log's drafts and the `devices` table, with the epoch of each device. */
+/** The state that outlives a fleet: the log's drafts and the `devices` table, with the epoch of each device. */
 export class BenchTables {
   desired: ReadonlyArray<DesiredDevice>
   readonly drafts: Array<EventDraft> = []
@@ -94,7 +94,7 @@ export class BenchTables {
   readonly epochs = new Map<DeviceId, number>()
   readonly owners = new Map<DeviceId, string>()
   readonly confirmed = new Map<DeviceId, number>()
-  /** The devices of each reading of desired state; undefined where all were read. */
+  /** The devices of each read of desired state; undefined where all were read. */
   readonly readings: Array<ReadonlyArray<DeviceId> | undefined> = []
 
   constructor(desired: ReadonlyArray<DesiredDevice>) {
@@ -111,7 +111,7 @@ export class BenchTables {
     return this.transitions(id).at(-1)?.state._tag ?? "Inactive"
   }
 
-  /** What becomes of claims; a test may fail or delay them. */
+  /** The outcome of claims; a test may fail or delay them. */
   claiming: (claim: Effect.Effect<Claims>) => Effect.Effect<Claims, StorageUnavailable> = (claim) => claim
 
   claim(owner: string, ids: ReadonlyArray<DeviceId>): Claims {
@@ -163,7 +163,7 @@ export class BenchTables {
   }
 }
 
-/** An event as the transitions that it tells: its steps, then its own. */
+/** An event as a list of transitions: its steps, then its final transition. */
 const tellSteps = (deviceId: DeviceId, { steps = [], ...last }: DeviceStateData): ReadonlyArray<Recorded> => {
   const states = [...steps.map(({ rule, state }) => ({ ...last, failure: null, rule, state })), last]
   return states.map((data, index) => ({ deviceId, ...data, from: states[index - 1]?.state._tag ?? last.from }))
@@ -172,7 +172,7 @@ const tellSteps = (deviceId: DeviceId, { steps = [], ...last }: DeviceStateData)
 export const layer = (devices: ReadonlyArray<DesiredDevice>, settings: Partial<FleetSettings> = {}) =>
   layerOn(new BenchTables(devices), settings)
 
-/** A fleet on tables that other fleets had, or have. */
+/** A fleet on tables that other fleets used before, or use. */
 export const layerOn = (
   tables: BenchTables,
   settings: Partial<FleetSettings> = {},
@@ -231,7 +231,7 @@ export const layerOn = (
           name === undefined || name === gateway.name
             ? row
             : Result.fail(GatewayUnknown.of(name, [gateway.name])),
-        // What it needs of its host is gone when that closes.
+        // What it needs from its host is gone when the host closes.
         open: () => Effect.acquireRelease(Effect.succeed(gateway), () => Effect.sync(() => gateway.loseAll())),
         webhookSecret: () => Effect.succeed(null),
         refresh: Effect.void,
@@ -239,7 +239,7 @@ export const layerOn = (
         brings: () => false,
         list: Effect.succeed([])
       })
-      // The ledger of a database that has none, and always gives the same time.
+      // The ledger of a database without gaps whose clock never moves.
       const ledger = GapRepository.of({
         ...({} as GapRepository["Service"]),
         heartbeat: () => Effect.succeed({ now: start, aliveAt: null, newest: null }),

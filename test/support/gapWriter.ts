@@ -1,7 +1,7 @@
 /**
  * A process that owns the device `argv[3]` in the database `argv[2]` and has one gap after the other, forever: it opens
- * one, says that reception is back, and appends what the history brought together with the close and the watermark. It
- * prints a line per gap. Once it is fenced, it tries a whole gap more before it ends.
+ * one, records that reception is back, and appends the events of the history together with the close and the watermark. It
+ * prints a line per gap. Once it is fenced, it tries one more whole gap before it ends.
  */
 import { Effect, Layer, Redacted } from "effect"
 import * as PostgresDatabase from "../../src/layers/postgres/Postgres.ts"

@@ -13,7 +13,7 @@ export const makeTarget = (slot: string, jid: string | null = null): SessionTarg
 
 export interface Recording extends SessionListener {
   readonly events: Array<SessionEvent>
-  /** The facts among them. */
+  /** The drafts among them. */
   readonly drafts: () => ReadonlyArray<EventDraft>
   readonly ended: Effect.Effect<Failure>
   /** The number of calls of `onEnd`, and of events that came after the first. */

@@ -1,4 +1,4 @@
-/** A server of a test on a free port of this machine. With its scope it is closed, and so are its connections. */
+/** A test server on a free port of this machine. It closes with its scope, and so do its connections. */
 import type { AddressInfo, Server, Socket } from "node:net"
 import { Effect } from "effect"
 import type { Scope } from "effect"

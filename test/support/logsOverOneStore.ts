@@ -1,4 +1,4 @@
-/** Logs of several processes over one store in memory, which can be taken back to an earlier number. */
+/** Logs of several processes over one store in memory, which can be reset to an earlier number. */
 import { Context, Effect, Layer } from "effect"
 import * as MemoryDatabase from "../../src/layers/memory/MemoryDatabase.ts"
 import * as MemoryLogStore from "../../src/layers/memory/MemoryLogStore.ts"
@@ -13,7 +13,7 @@ export const makeLogs = Effect.gen(function*() {
     yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database),
     LogStore
   )
-  /** What a process started now has of it. */
+  /** The log of a process that starts now. */
   const process = Layer.fresh(GroupCommit.layer).pipe(Layer.provide(Layer.succeed(LogStore, store)))
   const openLog = Effect.map(Layer.build(process), (context) => Context.get(context, EventLog))
   const goBack = (head: number) => {

@@ -1,7 +1,7 @@
 /** The environment that Kubernetes would give the container of a Deployment. */
 import type { KubernetesObject } from "./manifests.ts"
 
-/** What the secret of the manifests may hold. */
+/** An example of the secret that the manifests refer to. */
 export const manifestSecrets: Readonly<Record<string, string>> = {
   DATABASE_URL: "postgres://columba:secret@postgres.example:5432/columba",
   RABBITMQ_URL: "amqps://columba:secret@rabbitmq.example:5671",

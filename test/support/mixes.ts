@@ -1,7 +1,7 @@
 /**
- * One conversation as a gateway delivers it: by session, by webhook and out of its history, each through the real adapter
- * over the real simulator. What is delivered is copies of facts; whichever copies come, in whatever order, how often and
- * in whatever batches, the tables must be the same.
+ * One conversation as a gateway delivers it: by session, by webhook and from its history, each through the real adapter
+ * over the real simulator. Deliveries are copies of facts. Whichever copies arrive, in whatever order, how often and in
+ * whatever batches, the tables must be the same.
  */
 import { assert } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
@@ -27,7 +27,7 @@ import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
 import { makeTarget, record } from "./gateway.ts"
 import * as WebhookReceiver from "./webhookReceiver.ts"
 
-/** All deliveries of one fact. Nothing can repeat a fact that has no identity: it has one copy. */
+/** All deliveries of one fact. A fact without an identity cannot be repeated and has one copy. */
 export interface Fact {
   readonly key: string
   readonly copies: ReadonlyArray<EventDraft>
@@ -36,7 +36,7 @@ export interface Fact {
 export interface Conversation {
   readonly dialect: SimulatedDialect
   readonly facts: ReadonlyArray<Fact>
-  /** The pairs of spellings that any of its copies tells. */
+  /** The pairs of spellings that its copies contain. */
   readonly phones: ReadonlyMap<string, string>
 }
 
@@ -54,7 +54,7 @@ const dialects: Readonly<Record<SimulatedDialect, Dialect>> = {
   waha: { simulator: { waha: { waitMillis: 100 } }, open: (url) => WahaGateway.make({ name, url }) }
 }
 
-/** The dialect's simulator lets a conversation happen; what each way delivers of it is kept. */
+/** The dialect's simulator runs a conversation; the drafts of every delivery path are collected. */
 export const deliver = Effect.fnUntraced(function*(dialect: SimulatedDialect, seed: string, events: number) {
   let now = beginning
   const simulator = yield* Effect.orDie(SimulatedGateway.start({
@@ -100,7 +100,7 @@ export const deliver = Effect.fnUntraced(function*(dialect: SimulatedDialect, se
   return conversation
 })
 
-/** What the simulator knows of, and not what the adapters say: one message is one fact, whichever way it came. */
+/** Checks the facts against the simulator's ledger, not the adapters' output: one message is one fact on every path. */
 const checkIdentities = ({ facts }: Conversation, ledger: ReadonlyArray<LedgerEntry>): void => {
   const seen = new Map<string, number>()
   for (const { copies: [copy] } of facts) {
@@ -111,7 +111,7 @@ const checkIdentities = ({ facts }: Conversation, ledger: ReadonlyArray<LedgerEn
       readonly status?: string
       readonly waId: string
     }
-    // In a group everybody acknowledges, and a history keeps reactions without their ids.
+    // In a group every member acknowledges, and a history keeps reactions without their ids.
     if (waId === "" || (kind === "message.ack" && chat.endsWith("@g.us"))) continue
     const name = `${kind === "message.sent" ? "message.received" : kind} ${waId} ${status}`
     seen.set(name, (seen.get(name) ?? 0) + 1)
@@ -122,7 +122,7 @@ const checkIdentities = ({ facts }: Conversation, ledger: ReadonlyArray<LedgerEn
   }
 }
 
-/** What the gateway posts, as its adapter reads it. */
+/** The webhooks of the gateway, as its adapter reads them. */
 const receive = Effect.fnUntraced(function*(gateway: WhatsAppGateway, target: SessionTarget) {
   const { ingest, webhook } = gateway
   if (ingest === undefined || webhook === undefined) return () => Effect.succeed<ReadonlyArray<EventDraft>>([])
@@ -167,7 +167,7 @@ const readHistory = Effect.fnUntraced(function*(
   } while (page !== null)
 })
 
-/** The same delivery as a gateway gives it that addresses people by their hidden ids and names the phone number beside. */
+/** The same delivery as from a gateway that addresses people by their hidden ids and adds the phone number. */
 const respell = (copy: EventDraft): ReadonlyArray<EventDraft> => {
   if (copy.aliases.length === 0 || copy.identity === null) return []
   const lids = new Map(copy.aliases.map(({ jid, lid }) => [jid, lid]))
@@ -193,7 +193,7 @@ const gather = (dialect: SimulatedDialect, delivered: ReadonlyArray<EventDraft>)
   return { dialect, phones, facts: [...facts].map(([key, copies]) => ({ key, copies })) }
 }
 
-/** The identity of a fact, whichever spelling a copy of it has. */
+/** The identity of a fact, whichever spelling a copy has. */
 const keyOf = (draft: EventDraft, phones: ReadonlyMap<string, string>): string | null => {
   const parts = deriveKeyParts(draft)
   if (parts === null) return null
@@ -201,7 +201,7 @@ const keyOf = (draft: EventDraft, phones: ReadonlyMap<string, string>): string |
   return [parts.base, spell(parts.chat), spell(parts.sender)].join(" ")
 }
 
-/** One message as the tables have it, by the fact that it is of. */
+/** One message as it is in the tables, by its fact. */
 export interface Row {
   readonly direction: string
   readonly waId: string
@@ -217,7 +217,7 @@ export interface Tables {
   readonly rows: ReadonlyMap<string, Row>
 }
 
-/** Appends these batches of copies to a log of their own, and reads the tables. */
+/** Appends these batches of copies to a new log, and reads the tables. */
 export const append = Effect.fnUntraced(function*(
   { phones }: Conversation,
   batches: ReadonlyArray<ReadonlyArray<readonly [Fact, EventDraft]>>
@@ -261,7 +261,7 @@ export const append = Effect.fnUntraced(function*(
   } satisfies Tables
 })
 
-/** What makes a conversation worth mixing: texts that its copies do not agree on, and accounts under two addresses. */
+/** The cases that make a conversation worth mixing: texts on which its copies differ, and accounts with two addresses. */
 export const summarise = ({ facts }: Conversation) => {
   const differ = (field: (draft: EventDraft) => unknown) =>
     facts.filter(({ copies }) => new Set(copies.map((copy) => JSON.stringify(field(copy)))).size > 1).length
@@ -284,6 +284,6 @@ export const check = (conversation: Conversation, { events, rejected, rows }: Ta
   )
 }
 
-/** Every fact by its first copy, in one batch after the other. */
+/** The first copy of every fact, in batches one after the other. */
 export const inOrder = ({ facts }: Conversation): ReadonlyArray<ReadonlyArray<readonly [Fact, EventDraft]>> =>
   facts.map((fact) => [[fact, fact.copies[0]!] as const])

@@ -1,4 +1,4 @@
-/** A server that speaks as much of OpenAI's chat completions as we use, and misbehaves on request. */
+/** A server with the part of OpenAI's chat completions API that Columba uses; it fails on request. */
 import { createServer } from "node:http"
 import type { ServerResponse } from "node:http"
 import { Effect } from "effect"
@@ -13,15 +13,15 @@ export interface Asked {
   readonly messages: ReadonlyArray<{ readonly role: string; readonly content: string }>
 }
 
-/** What to do with a request. Whatever is not answered stays open until the server ends. */
+/** What to do with a request. Unanswered requests stay open until the server ends. */
 export type Behaviour = (response: ServerResponse, asked: Asked) => void
 
 export interface OpenAiServer {
-  /** The base URL as a client is given it. */
+  /** The base URL for a client. */
   readonly url: string
   readonly asked: ReadonlyArray<Asked>
   behaviour: Behaviour
-  /** Requests that their clients gave up. */
+  /** Requests that their clients aborted. */
   readonly abandoned: () => number
 }
 
@@ -38,7 +38,7 @@ const chunk = (delta: object, finish: string | null): string =>
 
 const begin = (response: ServerResponse) => response.writeHead(200, { "content-type": "text/event-stream" })
 
-/** Word by word. */
+/** One word per chunk. */
 export const says = (text: string, finish = "stop"): Behaviour => (response) => {
   begin(response)
   for (const word of text.split(/(?<= )/)) response.write(chunk({ content: word }, null))
@@ -56,13 +56,13 @@ export const refusesWith = (
 export const raw = (contentType: string, body: string): Behaviour => (response) =>
   void response.writeHead(200, { "content-type": contentType }).end(body)
 
-/** Begins, and is cut off. */
+/** Starts, and is cut off. */
 export const breaksOff: Behaviour = (response) => {
   begin(response)
   response.write(chunk({ content: "half an " }, null), () => response.destroy())
 }
 
-/** Ends in order, without having finished. */
+/** Ends cleanly without being finished. */
 export const endsEarly: Behaviour = (response) => {
   begin(response)
   response.end(chunk({ content: "half an " }, null))

@@ -1,6 +1,6 @@
 /**
- * An OTLP receiver, over gRPC and over HTTP: it decodes what arrives by the field numbers of opentelemetry-proto, with
- * a protobuf library that the program does not use, and keeps the raw bytes too. It can be silent, or refuse.
+ * An OTLP receiver, over gRPC and over HTTP: it decodes requests by the field numbers of opentelemetry-proto, with a
+ * protobuf library that the program does not use, and keeps the raw bytes too. It can be silent, or refuse.
  */
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
@@ -89,7 +89,7 @@ export class OtlpCollector {
   readonly logs: Array<string> = []
   /** Every request as it came, decompressed. */
   readonly bodies: Array<Buffer> = []
-  /** How each request came: `grpc traces`, `http logs` … */
+  /** The protocol and signal of each request: `grpc traces`, `http logs` … */
   readonly calls: Array<string> = []
   readonly headers: Array<Readonly<Record<string, string>>> = []
   /** Requests get no answer. */
@@ -137,7 +137,7 @@ export class OtlpCollector {
     }
   }
 
-  /** Waits until something of each of the three signals came. */
+  /** Waits until each of the three signals has arrived. */
   readonly complete = until(
     "traces, metrics and logs have come",
     Effect.sync(() => ["traces", "metrics", "logs"].every((signal) => this.calls.some((call) => call.endsWith(signal))))
@@ -167,11 +167,11 @@ const services = {
 interface Tls {
   readonly cert: string
   readonly key: string
-  /** The authority of the certificates that clients must have; null where they need none. */
+  /** The certificate authority that clients' certificates must come from; null where they need none. */
   readonly clients: string | null
 }
 
-/** Listens on a port of its own for each protocol, and closes with the scope. */
+/** Listens on a separate port for each protocol, and closes with the scope. */
 const makeOver = Effect.fnUntraced(function*(tls: Tls | null) {
   const collector = new OtlpCollector()
   const listener = (request: IncomingMessage, response: ServerResponse) => {
@@ -221,7 +221,7 @@ const makeOver = Effect.fnUntraced(function*(tls: Tls | null) {
     ),
     () => Effect.sync(() => server.forceShutdown())
   )
-  // With TLS the gRPC library connects to names alone.
+  // With TLS the gRPC library connects only to names.
   const origin = tls === null ? "http://127.0.0.1" : "https://localhost"
   return {
     collector,
@@ -232,6 +232,6 @@ const makeOver = Effect.fnUntraced(function*(tls: Tls | null) {
 
 export const make = makeOver(null)
 
-/** With a certificate of nobody's authority; with `clients` for those alone who have one too, the same one. */
+/** With a self-signed certificate; `clients`: only for clients that present the same one. */
 export const makeSecure = ({ clients }: { readonly clients: boolean }) =>
   makeOver({ ...localhost, clients: clients ? localhost.cert : null })

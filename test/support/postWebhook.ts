@@ -15,7 +15,7 @@ export interface PostOptions {
   readonly headers?: Readonly<Record<string, string>>
 }
 
-/** Posts as a gateway would, once. The body goes as it is given. */
+/** Posts once, as a gateway would. The body is sent unchanged. */
 export const post = (
   server: string,
   body: ScriptedPost | string,

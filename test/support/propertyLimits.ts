@@ -1,6 +1,6 @@
 /**
  * Limits of a property test in wall time. On a loaded machine the test checks fewer cases instead of failing: after
- * `wholeMillis` it ends with the cases it has checked by then. One case that never ends still fails, by `caseMillis`.
+ * `wholeMillis` it ends with the cases checked so far. One case that never ends still fails, by `caseMillis`.
  */
 
 /** With `caseMillis` below the 60 s that a test of the project `unit` may take. */

@@ -5,7 +5,7 @@ export const outsideServers = (asked: string): never => {
   )
 }
 
-/** The folders whose tests use servers. They get a Postgres and a RabbitMQ; those of Redis start one of their own each. */
+/** The folders whose tests use servers. They get a Postgres and a RabbitMQ; tests with Redis start a server each. */
 export const serverFolders = [
   "test/conformance",
   "test/integration",

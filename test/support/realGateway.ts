@@ -1,6 +1,6 @@
 /**
- * The whole server with its fleet and the real adapters, over a gateway that is given: what reaches the log has come by
- * sockets and webhooks. Storage may be given, to outlive a server.
+ * The whole server with its fleet and the real adapters, over a gateway that the caller passes: the log receives events by
+ * sockets and webhooks. The caller may pass storage that outlives a server.
  */
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import * as LocalFleet from "../../src/actors/fleet/LocalFleet.ts"
@@ -44,7 +44,7 @@ interface Options {
   readonly port: number
   readonly storage?: Storage
   readonly keys?: ApiKeys["Service"]["keys"]
-  /** Where files to send are kept; without it the server takes none. */
+  /** Where files to send are kept; without it the server accepts none. */
   readonly outbox?: FileOutbox.FileOutboxOptions
   /** Private addresses are allowed unless a test says otherwise. */
   readonly outbound?: Partial<Outbound.OutboundOptions>
@@ -99,7 +99,7 @@ const services = (
   )
 }
 
-/** What of an event most tests look at. */
+/** The fields of an event that most tests look at. */
 export interface Logged {
   readonly kind: string
   readonly via: string
@@ -114,7 +114,7 @@ export interface RunningServer {
   readonly state: (id: DeviceId) => Effect.Effect<DeviceStateTag>
   readonly become: (id: DeviceId, state: DeviceStateTag) => Effect.Effect<void>
   readonly logged: Effect.Effect<ReadonlyArray<Logged>>
-  /** As a signal would do it. */
+  /** Stops the server as a signal would. */
   readonly stop: Effect.Effect<void>
 }
 

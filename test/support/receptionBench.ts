@@ -1,6 +1,6 @@
 /**
- * Lives of a fleet on a scripted gateway with a scripted history, over one storage in memory: what outlives a process is
- * in the storage, and a life may end in order or by a kill.
+ * Lives of a fleet on a scripted gateway with a scripted history, over one storage in memory: all state that outlives a
+ * process is in the storage, and a life may end in an orderly stop or by a kill.
  */
 import { Clock, Context, Effect, Exit, Layer, Scope } from "effect"
 import type { Duration } from "effect"
@@ -39,14 +39,14 @@ export const begin = Effect.fnUntraced(function*(devices: number) {
 })
 
 export interface Life {
-  /** The log as the process has it. */
+  /** The log as the process sees it. */
   readonly log: EventLog["Service"]
   readonly fleet: DeviceFleet["Service"]
-  /** The log takes no more than it has, as if its callers were stopped at the bound. */
+  /** The log accepts nothing more, as if its callers waited at the bound. */
   readonly setFull: (full: boolean) => void
-  /** The process is gone without a word as soon as the log has the next rows that it read from a history. */
+  /** The process is killed as soon as the log has committed the next rows that it read from a history. */
   readonly killAfterRows: () => void
-  /** The process is gone without a word: nothing that it still does reaches the storage. */
+  /** The process is killed: nothing that it still does reaches the storage. */
   readonly kill: Effect.Effect<void>
   /** The process is stopped in order. */
   readonly stop: Effect.Effect<void>
@@ -54,7 +54,7 @@ export interface Life {
 
 let lives = 0
 
-/** A process is known by its start. */
+/** A process is identified by its start. */
 const identity = (life: number): ServerIdentity["Service"] => ({
   version: "test",
   node: "bench",
@@ -64,7 +64,7 @@ const identity = (life: number): ServerIdentity["Service"] => ({
   broker: null
 })
 
-/** `drained`: what lets the log write what it was given. */
+/** `drained`: lets the log write the events that it has accepted. */
 export const live = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
   settings: Partial<FleetSettings> = {},
@@ -142,7 +142,7 @@ export const runFor = Effect.fnUntraced(function*(time: Duration.Input) {
   return { gateway, history, life }
 })
 
-/** A process that is gone changes nothing more. */
+/** A killed process changes nothing more. */
 const untilKilled = (sends: SendRepository["Service"], isKilled: () => boolean): SendRepository["Service"] => {
   const alive = <A, E>(effect: Effect.Effect<A, E>): Effect.Effect<A, E> =>
     Effect.suspend(() => isKilled() ? Effect.never : effect)
@@ -170,7 +170,7 @@ export const gapsOf = (device: DeviceId): Effect.Effect<ReadonlyArray<Gap>, neve
     return (yield* Effect.orDie(ledger.page({ device, limit: 1000 }))).items.toReversed()
   })
 
-/** What the log has. */
+/** The events in the log. */
 export const logged = (kind?: string): Effect.Effect<ReadonlyArray<LoggedEvent>, never, EventLog> =>
   Effect.gen(function*() {
     const log = yield* EventLog

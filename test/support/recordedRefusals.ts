@@ -1,4 +1,4 @@
-/** Webhooks that were turned away, as processes report them: kept, and refused while the database is away. */
+/** Refused webhooks as processes report them: recorded, and the reports fail while the database is down. */
 import { Effect, Stream } from "effect"
 import { StorageUnavailable } from "../../src/domain/DeviceErrors.ts"
 import { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"

@@ -1,4 +1,4 @@
-/** A sound that browsers play. */
+/** A short audio recording that browsers play. */
 
 const rate = 8000
 
@@ -12,7 +12,7 @@ const drawSound = (): Buffer => {
   head.writeUInt32LE(36 + samples.length, 4)
   head.write("WAVEfmt ", 8)
   head.writeUInt32LE(16, 16)
-  // Plain samples, one channel, a byte each.
+  // Uncompressed samples: one channel, one byte each.
   head.writeUInt16LE(1, 20)
   head.writeUInt16LE(1, 22)
   head.writeUInt32LE(rate, 24)

@@ -6,11 +6,11 @@ import type { SqlError } from "effect/sql"
 import * as Reactivity from "effect/reactivity/Reactivity"
 
 export interface DatabaseAdmin {
-  /** Keeps a copy of the database as it is now. Sessions are cut, and can come back afterwards. */
+  /** Keeps a copy of the database as it is now. Sessions are cut, and can reconnect afterwards. */
   readonly copy: Effect.Effect<void, SqlError.SqlError>
-  /** Puts the copy in the place of the database. */
+  /** Replaces the database by the copy. */
   readonly restore: Effect.Effect<void, SqlError.SqlError>
-  /** Drops the database and creates an empty one of its name. */
+  /** Drops the database and creates an empty one with the same name. */
   readonly recreate: Effect.Effect<void, SqlError.SqlError>
 }
 

@@ -1,6 +1,6 @@
 /**
- * A gateway that does exactly what a test says, in process. Only for tests of the actors: whatever promises something
- * about sockets is tested against the simulator.
+ * A gateway that follows the script of a test, in process. Only for tests of the actors: promises about sockets are tested
+ * against the simulator.
  */
 import { Deferred, Effect, Scope } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
@@ -19,7 +19,7 @@ import type {
 import type { WhatsAppGateway } from "../../src/services/WhatsAppGateway.ts"
 import { scriptedIngest } from "./scriptedWebhooks.ts"
 
-/** `blackhole`: nothing answers, and the handshake runs into its time limit. */
+/** `blackhole`: nothing answers, and the handshake reaches its time limit. */
 export type OpenMode = "accept" | "hang" | "blackhole" | "defect" | FailureClass
 
 export class ScriptedSession {
@@ -29,7 +29,7 @@ export class ScriptedSession {
   paused = false
   /** Its actor has closed it. */
   readonly closed = Deferred.makeUnsafe<void>()
-  /** What becomes of a session that is to end in order: the gateway answers at once, or when it is told to. */
+  /** How a session ends that is asked to end in order: the gateway answers at once, or when the test lets it. */
   answersClose = true
   #finishing: ((complete: boolean) => void) | null = null
 
@@ -59,7 +59,7 @@ export class ScriptedSession {
     if (this.answersClose) this.answerClose()
   }
 
-  /** The gateway answers the end in order. */
+  /** The gateway confirms the end. */
   answerClose(): void {
     if (!this.open) return
     this.open = false
@@ -97,7 +97,7 @@ export class ScriptedGateway implements WhatsAppGateway {
     for (const session of this.live()) session.lose("upstreamDown")
   }
 
-  /** Waits until the device's actor has closed its session of now. */
+  /** Waits until the device's actor has closed its current session. */
   untilClosed(id: DeviceId): Effect.Effect<void> {
     const [session] = this.live(id)
     return session === undefined ? Effect.void : Deferred.await(session.closed)
@@ -148,12 +148,12 @@ export class ScriptedGateway implements WhatsAppGateway {
 
   #held: { count: number; resume: Array<(answer: UpstreamStatus) => void> } | null = null
 
-  /** From now on questions about a slot are counted and left open until they are released. */
+  /** From now on questions about a slot are counted and get no answer until they are released. */
   holdStatus() {
     const held = { count: 0, resume: [] as Array<(answer: UpstreamStatus) => void> }
     this.#held = held
     return {
-      /** Questions asked, ever and without an answer so far. */
+      /** Questions asked: all, and those without an answer so far. */
       count: () => held.count,
       open: () => held.resume.length,
       release: (answer: UpstreamStatus) => {
@@ -164,7 +164,7 @@ export class ScriptedGateway implements WhatsAppGateway {
 
   login?: Login
 
-  /** Absent where a test takes it away. */
+  /** Absent where a test removes it. */
   ingest?: Ingest = scriptedIngest
 
   readonly status: WhatsAppGateway["status"] = () =>

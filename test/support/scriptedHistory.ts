@@ -1,5 +1,5 @@
 /**
- * The history of a scripted gateway: exactly the rows that a test has put there, in pages, with every request on record.
+ * The history of a scripted gateway: exactly the rows that a test has put there, in pages, with a record of every request.
  */
 import { Clock, Effect } from "effect"
 import type { Duration } from "effect"
@@ -23,11 +23,11 @@ export class ScriptedHistory implements History {
   absent: "gateway" | "slot" = "gateway"
   mode: "answer" | "fail" | "absent" | "hang" = "answer"
   pageSize = 100
-  /** How long an answer takes. */
+  /** The time until an answer. */
   answersAfter: Duration.Input = 0
   readonly #rows = new Map<DeviceId, Array<EventDraft>>()
 
-  /** The gateway stores what it has received, whether or not any session delivers it. */
+  /** The gateway stores the messages that it has received, whether or not a session delivers them. */
   keep(...drafts: ReadonlyArray<EventDraft>): void {
     for (const draft of drafts) {
       const rows = this.#rows.get(draft.deviceId) ?? []

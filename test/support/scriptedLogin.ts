@@ -1,4 +1,4 @@
-/** The login of a scripted gateway: codes by number, and what becomes of them is what the test says. */
+/** The login of a scripted gateway: numbered codes, and the test decides their outcome. */
 import { Effect, Redacted } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
 import type { GatewayName } from "../../src/domain/Ids.ts"
@@ -7,18 +7,18 @@ import type { Login, LoginProgress, LoginRequest } from "../../src/services/Gate
 
 export class ScriptedLogin implements Login {
   readonly methods: ReadonlySet<LoginRequest["method"]> = new Set(["qr", "code"])
-  /** What was asked for, in order. */
+  /** The requests, in order. */
   readonly begun: Array<LoginRequest["method"]> = []
   looks = 0
   loggedOut = 0
   millis = 60_000
   progress: LoginProgress = { _tag: "Waiting" }
-  /** How the next questions are refused, one each. */
+  /** How the next requests are refused, one each. */
   refusals: Array<LoginRefused["reason"] | "away"> = []
-  /** Questions that go on at the same time, at most ever. */
+  /** The maximum number of requests that were ever in flight at once. */
   atOnce = 0
   #now = 0
-  /** While set, questions are not answered. */
+  /** While set, requests get no answer. */
   held: Effect.Effect<void> = Effect.void
 
   readonly begin: Login["begin"] = (_target, request) =>
@@ -32,7 +32,7 @@ export class ScriptedLogin implements Login {
         return yield* GatewayUnavailable.of("default" as GatewayName, "begin a login", "it is away")
       }
       if (refusal !== undefined) return yield* new LoginRefused({ reason: refusal, message: `refused: ${refusal}` })
-      // A new attempt: what became of the last one says nothing of it.
+      // A new attempt: the outcome of the last one does not apply to it.
       if (this.progress._tag === "Ended") this.progress = { _tag: "Waiting" }
       return request.method === "qr"
         ? { _tag: "Qr" as const, text: Redacted.make(`SECRET-${this.begun.length}`), png: null, millis: this.millis }

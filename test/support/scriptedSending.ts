@@ -1,4 +1,4 @@
-/** The `send` part of a gateway that does what a test says, and keeps what it was given. */
+/** The `send` part of a scripted gateway: it follows the script of a test, and records the messages. */
 import { Deferred, Effect } from "effect"
 import type { Send, SessionTarget, OutgoingMessage } from "../../src/services/GatewayParts.ts"
 import type { ContentType } from "../../src/domain/Send.ts"
@@ -10,11 +10,11 @@ export type SendAnswer = Effect.Effect<
 
 export class ScriptedSending implements Send {
   readonly contents: ReadonlySet<ContentType>
-  /** Every message that the gateway was given, in order. */
+  /** Every message that the gateway received, in order. */
   readonly given: Array<OutgoingMessage> = []
   #ids = 0
   #held: Deferred.Deferred<void> | null = null
-  /** What becomes of the nth message, from 1; by default it is sent. */
+  /** The outcome of the nth message, from 1; by default it is sent. */
   answer: (message: OutgoingMessage, n: number) => SendAnswer | null = () => null
 
   constructor(contents: ReadonlyArray<ContentType> = ["text"]) {

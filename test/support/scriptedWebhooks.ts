@@ -1,6 +1,6 @@
 /**
- * The webhooks of the scripted gateway: as plain a dialect as one can be that has all a webhook needs. What real dialects
- * do is tested with their adapters.
+ * The webhooks of the scripted gateway: the simplest dialect that has all features of webhooks. The real dialects are
+ * tested with their adapters.
  */
 import { createHash, createHmac, timingSafeEqual } from "node:crypto"
 import { Redacted } from "effect"
@@ -11,7 +11,7 @@ import type { Ingest, SessionEvent, SessionTarget } from "../../src/services/Gat
 export interface ScriptedPost {
   readonly slot?: string
   readonly account?: string
-  /** Several for several messages. */
+  /** Several posts for several messages. */
   readonly ids?: ReadonlyArray<string>
   readonly text?: string
 }

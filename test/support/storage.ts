@@ -1,4 +1,4 @@
-/** Storage on databases of their own, for tests. */
+/** Storage on new databases, for tests. */
 import { Effect, Layer, Redacted } from "effect"
 import * as EmbeddedDatabase from "../../src/layers/postgres/Embedded.ts"
 import * as PostgresDatabase from "../../src/layers/postgres/Postgres.ts"
@@ -6,7 +6,7 @@ import * as SqlStorage from "../../src/layers/postgres/SqlStorage.ts"
 import { freshDatabase } from "./database.ts"
 import { freshDirectory } from "./directory.ts"
 
-/** The log and both repositories on a database of their own; the `SqlClient` stays reachable. */
+/** The log and both repositories on a new database; the `SqlClient` stays reachable. */
 export const layerFreshPostgres = Layer.unwrap(Effect.map(freshDatabase, (url) => layerPostgresAt(url)))
 
 export const layerPostgresAt = (url: string) =>

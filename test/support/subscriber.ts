@@ -1,6 +1,6 @@
 /**
- * A subscriber: an HTTP server that does with each delivery what the test says, and keeps what it got. Deliveries are kept
- * when they arrive, whatever is answered.
+ * A subscriber: an HTTP server that handles each delivery as the test says, and records the deliveries when they arrive,
+ * whatever the answer.
  */
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
@@ -16,11 +16,11 @@ export interface Received {
   readonly seq: number
   readonly kind: string
   readonly deviceId: string
-  /** What was answered; null while it is not, or never. */
+  /** The status of the answer; null while there is none. */
   status: number | null
 }
 
-/** Answers, or leaves the request as it is. */
+/** Answers, or leaves the request open. */
 export type Answer = (received: Received, response: ServerResponse) => void
 
 export const status =
@@ -33,7 +33,7 @@ export interface Receiver {
   readonly url: string
   readonly port: number
   readonly received: ReadonlyArray<Received>
-  /** Those that were answered with 2xx, each event once, in the order of the first time. */
+  /** The events that were answered with 2xx, each once, in the order of the first time. */
   readonly taken: () => ReadonlyArray<Received>
   answer: Answer
   readonly until: (ready: () => boolean) => Effect.Effect<void>

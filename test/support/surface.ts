@@ -1,6 +1,6 @@
 /**
- * The whole surface on a real port over storage in memory, with a gateway that does what the test says. The storage is
- * built apart, so that a test can stop the server and start another one over the same log.
+ * The whole HTTP surface on a real port over storage in memory, with a gateway that follows the script of the test. The
+ * storage is built separately, so that a test can stop the server and start another one over the same log.
  */
 import { Context, Effect, Exit, Layer, Redacted, Scope as EffectScope } from "effect"
 import { HttpServer } from "effect/http"
@@ -47,17 +47,17 @@ import { WebhookSecrets } from "../../src/services/WebhookSecrets.ts"
 import { ScriptedGateway } from "./scriptedGateway.ts"
 import type { DraftOf } from "./drafts.ts"
 
-/** What the doubles behind the surface say; a test changes it as it goes. */
+/** The behaviour of the doubles behind the surface; a test changes it as it runs. */
 export interface Script {
   readonly gateway: ScriptedGateway
   incidents: ReadonlyArray<IncidentView>
   views: ReadonlyMap<DeviceId, ActorView>
   /** What the actor of the device does with an answer of its gateway; false: no actor lives here. */
   reportStatus: DeviceFleet["Service"]["reportStatus"]
-  /** What the actors were told of webhooks. */
+  /** The webhooks that the actors received. */
   readonly heard: Array<readonly [id: DeviceId, events: ReadonlyArray<SessionEvent>, repeats: number]>
   readonly refused: Array<DeviceId>
-  /** Whether the actors live in this process. */
+  /** Whether the actors run in this process. */
   hosts: boolean
   readonly logins: FleetLogins
 }
@@ -93,7 +93,7 @@ const makeFleet = (script: Script) =>
     })
   )
 
-/** The gateway that the environment would bring; what it answers is the script's. */
+/** The gateway of the environment; the script defines its answers. */
 const ownGateway: OwnGateway = {
   name: "default" as GatewayName,
   dialect: "bridge",
@@ -106,7 +106,7 @@ const ownGateway: OwnGateway = {
 const withSecret = (secret: string | undefined): OwnGateway =>
   secret === undefined ? ownGateway : { ...ownGateway, secrets: { webhookSecret: Redacted.make(secret) } }
 
-/** Everything the routes need. Storage may be given, to outlive a server. */
+/** Everything the routes need. The caller may pass storage that outlives a server. */
 export const services = (
   options: {
     readonly script?: Script
@@ -115,11 +115,11 @@ export const services = (
     readonly secretKeys?: ReadonlyArray<SecretKey>
     /** The secret that signs the webhooks of the gateway. */
     readonly webhookSecret?: string
-    /** Whether subscriptions may be on this machine; they may unless a test says otherwise. */
+    /** Whether subscriptions may point to this machine; by default they may. */
     readonly allowPrivate?: boolean
-    /** The rates that other installations share; none without it. */
+    /** The shared limits of several installations; none without it. */
     readonly sharedPacing?: SharedPacing["Service"]
-    /** Where files to send are kept; without it the server takes none, as one that runs no devices. */
+    /** Where files to send are kept; without it the server accepts none, like one that runs no devices. */
     readonly outbox?: string
   } = {}
 ) => {
@@ -196,7 +196,7 @@ export const services = (
 
 export type Storage = typeof MemoryStorage.layerMemory
 
-/** Storage that lives as long as the surrounding scope, whatever servers come and go. */
+/** Storage that lives as long as the surrounding scope, whichever servers start and stop. */
 export const makeStorage: Effect.Effect<Storage, never, EffectScope.Scope> = Effect.map(
   Layer.build(MemoryStorage.layerMemory),
   Layer.succeedContext
@@ -206,7 +206,7 @@ export interface RunningServer {
   readonly url: string
   readonly port: number
   readonly services: Context.Context<Layer.Success<ReturnType<typeof services>>>
-  /** Graceful, as a signal would do it. */
+  /** Stops gracefully, as on a signal. */
   readonly stop: Effect.Effect<void>
 }
 
@@ -240,11 +240,11 @@ export const startServer = (
     return { url: `http://127.0.0.1:${port}`, port, services: context, stop: EffectScope.close(scope, Exit.void) }
   }).pipe(Effect.orDie)
 
-/** A parsed answer: tests look into many shapes, and say themselves what they expect. */
+/** A parsed answer: tests look into many shapes, and check them themselves. */
 // oxlint-disable-next-line typescript/no-explicit-any
 export type Json = any
 
-/** Asks as any HTTP client would. The body is parsed where it is JSON. */
+/** Sends a request as any HTTP client would. The body is parsed if it is JSON. */
 export const ask = (
   url: string,
   init: RequestInit & { readonly json?: unknown } = {}

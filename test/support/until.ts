@@ -1,16 +1,16 @@
 /**
- * Waits for a condition that nothing announces, because it is that of another process, a server or a file: it is asked
- * again and again. The error names the condition. What this process can announce is waited for instead.
+ * Waits for a condition that nothing announces, because it belongs to another process, a server or a file, by polling.
+ * The error names the condition. Conditions that this process can announce are awaited instead.
  */
 import { Duration, Effect, Schedule } from "effect"
 
 /** Short enough not to lengthen a run, long enough not to load the machine. */
 const askAgain = Schedule.spaced("25 millis")
 
-/** Far above what any of it takes on a loaded machine: a longer wait is a wait for nothing. */
+/** Far longer than any of these conditions takes on a loaded machine. */
 const waitMax = Duration.seconds(120)
 
-/** The first value for which it is so. */
+/** The first value for which the condition holds. */
 export const untilSo = <A, E, R>(
   what: string,
   look: Effect.Effect<A, E, R>,

@@ -1,15 +1,15 @@
 /**
- * Joins what the gateway emitted to what is in the log. An event of the gateway is known by its device, its name and its
- * WhatsApp id, and an ack also by how far it says that its message has come.
+ * Joins the events that the gateway emitted to those in the log. An event of the gateway is identified by its device, its
+ * name and its WhatsApp id, and an ack also by the status that it reports.
  */
 import type { Committed, Emitted } from "./Ledger.ts"
 
 export interface UpstreamLedgers {
   readonly emitted: ReadonlyArray<Emitted>
   readonly committed: ReadonlyArray<Committed>
-  /** The gateway's name of a device by our id. */
+  /** The gateway's name of a device by Columba's id. */
   readonly upstreamOf: ReadonlyMap<string, string>
-  /** The gateway sent some events more than once. What has no id is then in the log as often as it came. */
+  /** The gateway sent some events more than once. An event without an id is then in the log once per delivery. */
   readonly sentTwice?: boolean
 }
 
@@ -28,14 +28,14 @@ export const joinUpstream = (ledgers: UpstreamLedgers) => {
   }
 }
 
-/** Emitted, heard or not, and not in the log. */
+/** Emitted, delivered live or not, and not in the log. */
 export const listMissing = (ledgers: UpstreamLedgers): ReadonlyArray<string> =>
   withoutRecoveredReactions(
     exceeding(countBy(ledgers.emitted.filter(({ alike }) => alike !== true).flatMap(listKeys)), countLogged(ledgers)),
     ledgers
   )
 
-/** The messages that a history has at the end. What was revoked or deleted is in none. */
+/** The messages that a history has at the end. Revoked and deleted messages are in none. */
 export const listKept = <Event extends Emitted>(emitted: ReadonlyArray<Event>): ReadonlyArray<Event> => {
   const revoked = new Set(
     emitted.flatMap(({ device, event, target }) =>
@@ -55,7 +55,7 @@ const exceeding = (left: ReadonlyMap<string, number>, right: ReadonlyMap<string,
 
 const isNamed = (key: string): boolean => key.split(" ").length > 2
 
-/** One whose row of a history was read before it came live is in the log by that row alone, which names only its target. */
+/** A reaction whose history row was read before it came live is in the log only as that row, which names its target. */
 const withoutRecoveredReactions = (
   missing: ReadonlyArray<string>,
   { committed, emitted, upstreamOf }: UpstreamLedgers
@@ -101,7 +101,7 @@ const findAltered = ({ committed, emitted, upstreamOf }: UpstreamLedgers): Reado
   })
 }
 
-/** What an emitted event is called here; an ack of several messages has several names. */
+/** The keys of an emitted event; an ack of several messages has several keys. */
 export const listKeys = ({ device, event, ids, status }: Pick<Emitted, "device" | "event" | "ids" | "status">) => {
   const rank = status === undefined ? "" : ` ${toStatus(status)}`
   return ids.length === 0 ? [`${device} ${event}`] : ids.map((id) => `${device} ${event} ${id}${rank}`)
@@ -111,19 +111,19 @@ export const listKeys = ({ device, event, ids, status }: Pick<Emitted, "device" 
 const listImplied = ({ device, ids, implied = [] }: Emitted): ReadonlyArray<string> =>
   implied.flatMap((status) => ids.map((id) => `${device} message.ack ${id} ${status}`))
 
-/** The account's own reading is a reading. */
+/** A message that the account itself has read counts as read. */
 const toStatus = (status: string): string => status === "read-self" ? "read" : status
 
 /**
- * Null for Columba's own events, but for the message that it has sent: the gateway has that too. Null also for a reaction of a
- * history, which has no id: what was emitted has nothing else.
+ * Null for Columba's own events, except for a message that it has sent, which the gateway has too. Null also for a reaction
+ * of a history, which has no id: the emitted event has no other key.
  */
 export const upstreamKey = (row: Committed, upstreamOf: ReadonlyMap<string, string>): string | null => {
   const { status, waId } = row.data
   if ((row.via === "columba" && row.kind !== "message.sent") || (row.kind === "message.reaction" && waId === "")) {
     return null
   }
-  // Kept for somebody to look at: no event. What it should have been is missed.
+  // Kept for inspection only: no event. The event that it should have been counts as missed.
   if (row.kind === "frame.rejected") return null
   const event = row.kind === "message.received" || row.kind === "message.sent"
     ? "message"

@@ -1,4 +1,4 @@
-/** A WebSocket client of ours with what it hears, and the bytes that a server of a test answers with. */
+/** Columba's WebSocket client with a record of what it receives, and the bytes that a test server answers with. */
 import { Effect } from "effect"
 import { createHash } from "node:crypto"
 import type { ClientSocket, SocketListener } from "../../src/layers/gateways/websocket/ClientSocket.ts"
@@ -28,7 +28,7 @@ export const closeFrame = (code: number, reason: string | Uint8Array = ""): Buff
   return serverFrame(0x88, content)
 }
 
-/** A client's control frame without its mask; null where it has none. */
+/** A client's control frame without its mask; null if it is none. */
 export const readClientFrame = (
   frame: Buffer
 ): { readonly opcode: number; readonly content: Buffer; readonly rest: Buffer } | null => {
@@ -40,7 +40,7 @@ export const readClientFrame = (
   return { opcode: first & 0x0f, content: Buffer.from(content), rest: frame.subarray(6 + length) }
 }
 
-/** In words: `text hello`, `binary 1f`, `pong`, `violation …`, `close 1000 reason`. */
+/** What happened, as text: `text hello`, `binary 1f`, `pong`, `violation …`, `close 1000 reason`. */
 export class Heard implements SocketListener {
   readonly words: Array<string> = []
   readonly #socket: ClientSocket
@@ -76,12 +76,12 @@ export class Heard implements SocketListener {
     this.#say(`close ${code} ${reason}`.trimEnd())
   }
 
-  /** Is told each word from now on. */
+  /** Is called with each entry from now on. */
   set onWord(tell: (word: string) => void) {
     this.#onWord = tell
   }
 
-  /** The first word of this beginning, said already or from now on. */
+  /** The first entry that starts with this, recorded already or from now on. */
   until(beginning: string): Effect.Effect<string> {
     return Effect.callback((resume) => {
       const said = this.words.find((word) => word.startsWith(beginning))
@@ -92,7 +92,7 @@ export class Heard implements SocketListener {
     })
   }
 
-  /** Speaks to the server, so that it answers. */
+  /** Sends a frame to the server, so that it answers. */
   ping(): void {
     this.#socket.ping()
   }

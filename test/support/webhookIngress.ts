@@ -1,6 +1,6 @@
 /**
- * Takes what a gateway posts and gives it to the ingest of the life that runs: one address over several lives. While none
- * runs connections are refused, and those of a life that is killed break without an answer.
+ * Accepts the gateway's posts and passes them to the ingest of the life that runs: one address over several lives. While
+ * none runs, connections are refused; the connections of a life that is killed break without an answer.
  */
 import { createServer } from "node:http"
 import type { IncomingHttpHeaders, ServerResponse } from "node:http"
@@ -24,7 +24,7 @@ export const webhookSecrets = WebhookSecrets.layer([Redacted.make<Uint8Array>(ne
 
 export interface WebhookIngress {
   readonly url: string
-  /** From now on this life takes what comes; null: nobody does. */
+  /** From now on this life receives the posts; null: none does. */
   readonly serve: (
     life: Life | null,
     gateway: WhatsAppGateway

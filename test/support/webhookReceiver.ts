@@ -1,4 +1,4 @@
-/** An HTTP server in Columba's place: keeps what a gateway posts, and answers as a test says. */
+/** An HTTP server in Columba's place: records a gateway's posts, and answers as a test says. */
 import { createServer } from "node:http"
 import { Effect, type Scope } from "effect"
 import { listen } from "./listening.ts"

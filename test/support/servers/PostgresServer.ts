@@ -1,5 +1,5 @@
 /**
- * A private Postgres for the tests, with all settings on that make a commit durable. It can be stopped, crashed, frozen
+ * A private Postgres for the tests, with all settings that make a commit durable. It can be stopped, crashed, suspended
  * and started again with the same data and port.
  */
 import { join } from "node:path"
@@ -23,7 +23,7 @@ export interface PostgresServer {
   readonly restart: (mode: "fast" | "immediate") => Effect.Effect<void>
   /** Kills all its processes with SIGKILL. */
   readonly kill: Effect.Effect<void>
-  /** Stops all its processes: connections stay open and get no answer, until `thaw`. */
+  /** Suspends all its processes: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
 }

@@ -1,6 +1,6 @@
 /**
- * A private RabbitMQ for the tests: own node name, ports, cookie, directories and name daemon, so that it neither sees
- * nor disturbs a broker of this machine.
+ * A private RabbitMQ for the tests, with a separate node name, ports, cookie, directories and name daemon, so that it
+ * neither sees nor disturbs another broker on this machine.
  */
 import { chmodSync, writeFileSync } from "node:fs"
 import { randomBytes } from "node:crypto"
@@ -23,7 +23,7 @@ export interface RabbitMqServer {
   readonly restart: Effect.Effect<void>
   /** Kills all its processes with SIGKILL. */
   readonly kill: Effect.Effect<void>
-  /** Stops all its processes: connections stay open and get no answer, until `thaw`. */
+  /** Suspends all its processes: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** `rabbitmqctl` with these arguments, on this node. */
@@ -79,7 +79,7 @@ const localRabbit = Effect.fnUntraced(function*(directory: string, port: number)
   chmodSync(inHome(".erlang.cookie"), 0o400)
   writeFileSync(inHome("enabled_plugins"), "[].\n")
   writeFileSync(inHome("environment"), "")
-  // A dead letter whose queue was missing is tried again after this time; three minutes are the default.
+  // A dead letter whose queue is missing is retried after this time; the default is three minutes.
   writeFileSync(inHome("advanced.config"), "[{rabbit, [{dead_letter_worker_publisher_confirm_timeout, 5000}]}].\n")
   writeFileSync(inHome("rabbitmq.conf"), `listeners.tcp.default = 127.0.0.1:${port}\nlog.console.level = warning\n`)
   const env = {
@@ -109,7 +109,7 @@ const localRabbit = Effect.fnUntraced(function*(directory: string, port: number)
     // Makes the script replace itself by the server, so that the child process is the server and not a shell.
     RUNNING_UNDER_SYSTEMD: "true"
   }
-  // Its own name daemon: otherwise the server would start one that outlives it, or use that of the machine.
+  // A separate name daemon: otherwise the server would start one that outlives it, or use that of the machine.
   const names = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn("epmd", ["-address", "127.0.0.1", "-port", String(namesPort)], { detached: true, stdio: "ignore", env })

@@ -1,4 +1,4 @@
-/** A private Redis for the tests that need one: own port and directory, nothing on disk. */
+/** A private Redis for the tests that need one, with a separate port and directory and nothing on disk. */
 import { Effect } from "effect"
 import type { Scope } from "effect"
 import { createConnection } from "node:net"
@@ -12,7 +12,7 @@ export interface RedisServer {
   /** Starts it (again), and returns when it answers. */
   readonly start: Effect.Effect<void>
   readonly kill: Effect.Effect<void>
-  /** Stops it without ending it: connections stay open and get no answer, until `thaw`. */
+  /** Suspends it: connections stay open and get no answer, until `thaw`. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
 }

@@ -17,7 +17,7 @@ export interface ServerHost {
   readonly begin: Effect.Effect<void>
   /** Signals the server, and all its children too unless the server handles the signal itself. */
   readonly signal: (signal: ServerSignal) => Effect.Effect<void>
-  /** Returns when it is gone. */
+  /** Returns when it has ended. */
   readonly gone: Effect.Effect<void>
   /**
    * The command line that runs one of the server's own programs. Plain data, so that other processes can run it too.
@@ -46,7 +46,7 @@ export interface LocalProgram {
   readonly companions: ReadonlyArray<number>
 }
 
-/** A program of a server that takes longer is stuck. */
+/** The time after which a program of a server counts as stuck. */
 const runTimeout = 120_000
 
 export const localHost = (home: ServerHome, local: LocalProgram): ServerHost => {
@@ -122,7 +122,7 @@ export const containerHost = Effect.fnUntraced(function*(
 /** Creating a container may have to fetch its image. */
 const pullTimeout = 240_000
 
-/** A server that boots can only be asked whether it is ready. Often, because a boot is a large part of a short run. */
+/** The interval between readiness checks of a booting server. Short, because boots take a large part of a short run. */
 const askAgain = Schedule.spaced("50 millis")
 
 /** Starts it and returns when `probe` succeeds. If it ends or takes too long, dies with the end of the server's log. */

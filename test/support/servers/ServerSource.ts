@@ -65,7 +65,7 @@ export const findServer = Effect.fn("findServer")(function*(wanted: Wanted) {
   return yield* ServerMissing.of(wanted.server, failure)
 })
 
-/** Programs of this machine, else packages of Debian: for what cannot run in a container beside the tests. */
+/** Programs of this machine, else packages of Debian: for servers that cannot run in a container next to the tests. */
 export const findPrograms = Effect.fn("findPrograms")(function*(wanted: Omit<Wanted, "image">) {
   const found = localDirectory(wanted)
   if (found !== undefined) return found
@@ -85,7 +85,7 @@ export const unprivilegedOwner = (names: ReadonlyArray<string>): Effect.Effect<O
 
 const localDirectory = (wanted: Pick<Wanted, "programs" | "directories">): string | undefined =>
   [...(process.env["PATH"] ?? "").split(":"), ...wanted.directories.flatMap(expand)]
-    // The Debian wrappers in /usr/sbin change user and home, and with them the node they speak to.
+    // The Debian wrappers in /usr/sbin change user and home, and with them the node they connect to.
     .filter((directory) => directory !== "" && !directory.endsWith("/sbin"))
     .find((directory) => wanted.programs.every((program) => existsSync(join(directory, program))))
 

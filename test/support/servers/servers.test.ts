@@ -75,7 +75,7 @@ describe("PostgresServer", () => {
       ])
     }))
 
-  it.live("answers no connection while frozen and every one after", () =>
+  it.live("accepts connections without an answer while suspended, and answers all of them after", () =>
     Effect.gen(function*() {
       const server = yield* PostgresServer.make
       yield* server.freeze
@@ -107,7 +107,7 @@ describe("RabbitMqServer", () => {
         yield* server.restart
         yield* server.kill
         yield* server.start
-        // A quorum queue elects its leader after the node answers; its own consumer request waits for that.
+        // A quorum queue elects its leader after the node is up; the consume request waits for that.
         const kept = yield* use((channel) =>
           new Promise<string>((resolve, reject) => {
             channel.consume("kept", (message) => resolve(message?.content.toString() ?? "cancelled")).catch(reject)
