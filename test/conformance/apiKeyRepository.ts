@@ -1,4 +1,4 @@
-/** What the repository of API keys keeps, whatever it is built on. */
+/** The contract of the repository of API keys, for every storage. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Redacted, Stream } from "effect"
 import type { Layer } from "effect"
@@ -29,7 +29,7 @@ const fields = (change: Partial<ApiKeyFields> = {}): ApiKeyFields => {
 
 export const apiKeyRepositoryConformance = (name: string, storage: Layer.Layer<ApiKeyRepository>): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`API keys ${name}`, (it) => {
-    it.effect("are kept as they were given, in the order in which they were made", () =>
+    it.effect("are stored unchanged and listed in order of creation", () =>
       Effect.gen(function*() {
         const keys = yield* ApiKeyRepository
         const wanted = fields({
@@ -48,7 +48,7 @@ export const apiKeyRepositoryConformance = (name: string, storage: Layer.Layer<A
         assert.deepStrictEqual((yield* keys.list).slice(-2), [made, next])
       }))
 
-    it.effect("have each a name of their own, free again once the key is revoked", () =>
+    it.effect("have unique names; a name is free again once its key is revoked", () =>
       Effect.gen(function*() {
         const keys = yield* ApiKeyRepository
         const { apiKey: { id, name } } = yield* keys.insert(fields())
@@ -63,7 +63,7 @@ export const apiKeyRepositoryConformance = (name: string, storage: Layer.Layer<A
         assert.strictEqual((yield* keys.insert(fields({ name }))).apiKey.name, name)
       }))
 
-    it.effect("keep the digest before a rotation, and of two rotations only the last one", () =>
+    it.effect("keep the previous digest after a rotation; after two rotations only the last previous one", () =>
       Effect.gen(function*() {
         const keys = yield* ApiKeyRepository
         const { apiKey: { id }, digest: first } = yield* keys.insert(fields())

@@ -1,4 +1,4 @@
-/** What every store of how devices answer keeps. */
+/** The contract of every store of automatic reply settings. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import type { Layer } from "effect"
@@ -23,7 +23,7 @@ export const autoRepliesConformance = (
       return id
     })
 
-    it.effect("are off at first; a change keeps what it does not name, and there is none for a device that is not there", () =>
+    it.effect("are off by default; a change keeps the fields that it does not name; an unknown device has none", () =>
       Effect.gen(function*() {
         const settings = yield* AutoReplyRepository
         const id = yield* registered
@@ -41,7 +41,7 @@ export const autoRepliesConformance = (
         assert.strictEqual((yield* Effect.flip(settings.edit(absent, { enabled: true })))._tag, "DeviceNotFound")
       }))
 
-    it.effect("are counted per device and chat; what people send is none of them", () =>
+    it.effect("are counted per device and chat, without messages that people send", () =>
       Effect.gen(function*() {
         const settings = yield* AutoReplyRepository
         const sends = yield* SendRepository

@@ -1,4 +1,4 @@
-/** What every event log keeps, whatever it is built on. Devices, sinks and numbers of one test are its own. */
+/** The contract of every event log, for every storage. Each test uses new devices, sinks and numbers. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
@@ -31,14 +31,14 @@ const readAll = Effect.fnUntraced(function*(device: ReturnType<typeof freshDevic
   return events
 })
 
-/** Retention has removed what was before, if its tests were first. */
+/** Retention has removed earlier events if its tests ran first. */
 const beforeOldest = Effect.flatMap(EventLog, (log) => Effect.map(log.bounds, ({ oldest }) => oldest - 1))
 
 const readBody = (event: { readonly data: string }): string => (JSON.parse(event.data) as { body: string }).body
 
 export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`an event log ${name}`, (it) => {
-    it.effect("gives numbers without holes, in order, and what was committed comes back as it was", () =>
+    it.effect("assigns contiguous numbers in order and returns committed events unchanged", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -59,7 +59,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(yield* log.latest({ device, limit: 10 }), events.toReversed())
       }))
 
-    it.effect("collapses duplicates, in one batch and over batches", () =>
+    it.effect("drops duplicates, within one batch and across batches", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -75,7 +75,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* readAll(device)).length, 1)
       }))
 
-    it.effect("lets no sender-chosen id shadow a message of another chat or sender", () =>
+    it.effect("stores messages of different chats or senders separately although the sender chose an id that is already used", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
@@ -97,7 +97,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         ])
       }))
 
-    it.effect("knows a message under both spellings of its account, whichever came first", () =>
+    it.effect("recognises a message under both spellings of its account, whichever came first", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -105,7 +105,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const [early, late, both, group] = [freshWaId(), freshWaId(), freshWaId(), freshWaId()]
         const results = yield* Effect.forEach([
           messageDraft({ device, waId: early, chat: alias.lid }),
-          // Teaches that the two spellings are one.
+          // Shows the log that the two spellings are one account.
           messageDraft({ device, waId: both, chat: alias.jid, aliases: [alias] }),
           messageDraft({ device, waId: early, chat: alias.jid }),
           messageDraft({ device, waId: late, chat: alias.jid }),
@@ -134,7 +134,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(elsewhere.map((result) => result._tag), ["Committed", "Committed"])
       }))
 
-    it.effect("keeps the first content of an identity, and the second beside it once", () =>
+    it.effect("keeps the first content of an identity, and records a different second content once", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
@@ -164,7 +164,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         ])
       }))
 
-    it.effect("any mix of live messages and rows of a history gives each message once, and no conflict", () =>
+    it.effect("stores each message once and without a conflict for any mix of live messages and history rows", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
@@ -178,7 +178,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         for (const picks of fc.sample(order, { numRuns: 25, seed: 11 })) {
           const device = freshDevice()
           const waIds = [freshWaId(), freshWaId(), freshWaId(), freshWaId()]
-          // The spellings are known from the start: without the pair, nothing can tell that two addresses are one.
+          // The spellings are known from the start: without the pair, two addresses cannot be recognised as one.
           yield* log.append([messageDraft({ device, ...phone, aliases })])
           const waiting: Array<EventDraft> = []
           for (const [index, how] of picks) {
@@ -198,7 +198,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         }
       }))
 
-    it.effect("moves a message's status forward only, whatever the order of its acks and its own arrival", () =>
+    it.effect("moves a message's status forward only, whatever the order of its acks and its arrival", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
@@ -223,7 +223,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         }
       }))
 
-    it.effect("records a device's state with the event that says it", () =>
+    it.effect("records a device's state together with the event that reports it", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const devices = yield* DeviceRepository
@@ -238,7 +238,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([loggedOut.jid, loggedOut.phone], [null, null], "a login that is gone is not remembered")
       }))
 
-    it.effect("refuses a decision of a stale epoch and nothing else of its batch, and never a fact", () =>
+    it.effect("refuses only the decisions of a stale epoch in a batch, and never a fact", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const devices = yield* DeviceRepository
@@ -267,7 +267,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* log.append([stateDraft(id, "Inactive")], { fence: current }))[0]!._tag, "Committed")
       }))
 
-    it.effect("refuses a group that is more than one transaction", () =>
+    it.effect("refuses a group that exceeds one transaction", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -310,7 +310,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         )
       }))
 
-    it.effect("reads by device and by kind, and says how far it has looked", () =>
+    it.effect("reads by device and by kind, and returns the number through which it has searched", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -330,7 +330,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(none, { events: [], through: head + 3, throughId: (yield* log.bounds).headId })
       }))
 
-    it.effect("leaves out what is hidden from the reader, whatever it asks for, and says that it has looked at it", () =>
+    it.effect("omits events hidden from the reader, whatever it asks for, and moves past them", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -351,13 +351,13 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(latest.map(({ kind }) => kind), ["message.sent"])
       }))
 
-    it.effect("bounds a page in bytes too, with at least one event, and skips none", () =>
+    it.effect("bounds a page in bytes too, with at least one event per page, and skips no event", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
         const { head } = yield* log.bounds
         const [count, size] = [24, 900_000]
-        // More than is kept in memory, so that the first pages come from the store and the last do not.
+        // More events than memory keeps, so that the first pages come from the store and the last do not.
         for (let index = 0; index < count; index++) log.push(messageDraft({ device, body: "x".repeat(size) }))
         yield* log.flush
         let after = head
@@ -375,7 +375,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual(alone.events.map((event) => event.seq), [head + count + 1])
       }))
 
-    it.effect("keeps what cannot be written as it is, and the drafts around it", () =>
+    it.effect("keeps drafts that cannot be stored as they are, and the drafts around them", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -429,7 +429,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepInclude(yield* log.cursors, { sink, epoch: claim.epoch, seq: second!.seq, limited: false })
       }))
 
-    it.effect("a reader beyond the head is given the position to resume from", () =>
+    it.effect("gives a reader beyond the head the position to resume from", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const { head, headId, logId } = yield* log.bounds
@@ -439,7 +439,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual(ended._tag, "LogReset")
       }))
 
-    it.effect("a page names the event that its position is after, whether it matched or not", () =>
+    it.effect("returns pages that name the event before their position, whether it matched or not", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -451,7 +451,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* log.bounds).headId, ids[1])
         const cut = yield* log.read({ after: head, limit: 1 })
         assert.deepStrictEqual([cut.through, cut.throughId], [head + 1, ids[0]])
-        // Nothing in memory leads to the device's rare kind: it is looked for in the store.
+        // Nothing in memory leads to the device's rare kind: it is looked up in the store.
         for (const kinds of [undefined, ["gap.closed"]]) {
           const filtered = yield* log.read({ after: yield* beforeOldest, limit: 1000, device, kinds })
           assert.deepStrictEqual([filtered.through, filtered.throughId], [head + 2, ids[1]])
@@ -460,7 +460,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([nothing.through, nothing.throughId], [head + 2, ids[1]])
       }))
 
-    it.effect("a position whose event is another one is refused, in memory and in the store", () =>
+    it.effect("refuses a position whose event is a different one, in memory and in the store", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         yield* log.append(Array.from({ length: 3 }, () => messageDraft({ device: freshDevice() })))
@@ -487,7 +487,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         }
       }))
 
-    it.effect("flush returns after everything offered before it is committed", () =>
+    it.effect("returns from flush after everything that was offered before is committed", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -496,7 +496,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* readAll(device)).length, 700)
       }))
 
-    it.effect("erases a chat in the log too, under both spellings, and nothing of it comes back", () =>
+    it.effect("erases a chat in the log too, under both spellings, and stores no repeat of its messages", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository
@@ -542,7 +542,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual(yield* log.eraseChat(device, alias.jid), 0)
       }))
 
-    it.effect("erases a device's events but its own transitions, and forgets its account", () =>
+    it.effect("erases a device's events except its own transitions, and forgets its account", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const devices = yield* DeviceRepository
@@ -566,7 +566,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.deepStrictEqual([jid, phone], [null, null])
       }))
 
-    it.effect("erases a chat of large events in steps, and nothing between them", () =>
+    it.effect("erases a chat of large events in steps, and no events of other chats between them", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -584,7 +584,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual(yield* log.eraseChat(freshDevice(), chat), 0)
       }))
 
-    it.effect("an erased account is named by no transition, and its row keeps none of it either", () =>
+    it.effect("names an erased account in no transition and no device row", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const devices = yield* DeviceRepository
@@ -616,7 +616,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* devices.get(other)).jid, jid)
       }))
 
-    it.effect("the pair of an erased account's spellings holds off repeats, and goes with retention", () =>
+    it.effect("recognises repeats by the spellings of an erased account until retention deletes the pair", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const device = freshDevice()
@@ -646,7 +646,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         const say = (chat: string) =>
           Effect.map(log.append([messageDraft({ device, waId: late, chat })]), ([written]) => written!._tag)
         assert.isTrue(yield* isKnown(back))
-        // The newest event stays whatever its age, and is none of these chats.
+        // The newest event stays whatever its age, and belongs to none of these chats.
         yield* log.append([messageDraft({ device: freshDevice() })])
         yield* log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) })
         yield* log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) })
@@ -654,7 +654,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.isTrue(yield* isKnown(named))
       }))
 
-    it.effect("retention keeps what a sink has not confirmed, and every identity", () =>
+    it.effect("keeps the events that a sink has not confirmed, and every identity, during retention", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const others = yield* log.cursors
@@ -677,7 +677,7 @@ export const eventLogConformance = (name: string, storage: Layer.Layer<Storage>)
         assert.strictEqual((yield* log.latest({ device, limit: 10 })).length, 1)
       }))
 
-    it.effect("retention waits for a sink no longer than it has claimed to be waited for", () =>
+    it.effect("waits with retention for a sink only for the time that its claim states", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const others = yield* log.cursors

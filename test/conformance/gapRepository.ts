@@ -1,4 +1,4 @@
-/** What the ledger of gaps keeps, whatever it is built on. It is written through the log, as the program does. */
+/** The contract of the ledger of gaps, for every storage. Gaps are written through the log, as the program does. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import type { Layer } from "effect"
@@ -52,7 +52,7 @@ export const gapRepositoryConformance = (
   storage: Layer.Layer<EventLog | DeviceRepository | GapRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`the ledger of gaps ${name}`, (it) => {
-    it.effect("a gap that lasts takes on a better cause, and effects that are pushed are fenced as decisions are", () =>
+    it.effect("changes the cause of an open gap to a better one, and fences pushed effects like decisions", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const { fence, id } = yield* claimed()
@@ -70,7 +70,7 @@ export const gapRepositoryConformance = (
         assert.deepStrictEqual([yield* read, fenced], [[["gateway-down", "no answer"]], 1])
       }))
 
-    it.effect("follows a gap from its opening over its end to its close, in the transactions of the events", () =>
+    it.effect("follows a gap from opening to end to close, in the transactions of the events", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const gaps = yield* GapRepository
@@ -126,7 +126,7 @@ export const gapRepositoryConformance = (
         )
       }))
 
-    it.effect("takes a gap whole from its end or its close, as after a log that went back", () =>
+    it.effect("stores a whole gap from its end or its close alone, as after a log that was reset", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const { fence, id } = yield* claimed()
@@ -160,7 +160,7 @@ export const gapRepositoryConformance = (
         )
       }))
 
-    it.effect("takes a gap that opens, ends and closes in one group, and one that is named twice", () =>
+    it.effect("stores a gap that opens, ends and closes in one group, and one that is named twice", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const { fence, id } = yield* claimed()
@@ -187,7 +187,7 @@ export const gapRepositoryConformance = (
         assert.strictEqual(marks.get(id)?.through, "2026-11-22T10:00:03.000Z")
       }))
 
-    it.effect("refuses all that a stale owner decides, with events or without, and goes on beside it", () =>
+    it.effect("refuses all decisions of a stale owner, with events or without, and accepts other groups", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const gaps = yield* GapRepository
@@ -238,7 +238,7 @@ export const gapRepositoryConformance = (
         assert(through !== null && through >= start && through <= end, `${start} <= ${through} <= ${end}`)
       }))
 
-    it.effect("knows until when the owner before was alive, and takes no heartbeat that builds on another database", () =>
+    it.effect("returns until when the previous owner was alive, and refuses a heartbeat based on another database", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const gaps = yield* GapRepository
@@ -268,7 +268,7 @@ export const gapRepositoryConformance = (
         assert(taken.claimedAt <= now && newest !== null && newest >= taken.claimedAt)
       }))
 
-    it.effect("counts an owner only once it has recorded a state: a claim is repeated, and its process may die at once", () =>
+    it.effect("counts an owner only after it has recorded a state, since its process may die right after a claim", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const devices = yield* DeviceRepository
@@ -292,7 +292,7 @@ export const gapRepositoryConformance = (
         assert(after !== null && aliveUntil !== null && after > aliveUntil, `${after} > ${aliveUntil}`)
       }))
 
-    it.effect("lists gaps newest first, by device and status and as far as a reader may see, and counts them", () =>
+    it.effect("lists and counts gaps, newest first, by device, status and what a reader may see", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const gaps = yield* GapRepository
@@ -350,7 +350,7 @@ export const gapRepositoryConformance = (
         assert((yield* gaps.countOpen)["socket-down"]! >= 2)
       }))
 
-    it.effect("deletes what was accounted for long ago and nothing that is open", () =>
+    it.effect("deletes gaps that were accounted for long ago, and no open gap", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const gaps = yield* GapRepository
@@ -369,7 +369,7 @@ export const gapRepositoryConformance = (
         assert.notStrictEqual(aliveAt, null, "a device names it")
       }))
 
-    it.effect("rejects a gap that no store could keep, and fails who gives such an effect, and both alone", () =>
+    it.effect("rejects a gap that cannot be stored, and fails the caller of such an effect, without harm to others", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const { fence, id } = yield* claimed()

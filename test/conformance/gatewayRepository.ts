@@ -1,4 +1,4 @@
-/** What the repository of gateways keeps, whatever it is built on. */
+/** The contract of the repository of gateways, for every storage. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
@@ -23,7 +23,7 @@ export const gatewayRepositoryConformance = (
   storage: Layer.Layer<GatewayRepository | DeviceRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`gateways ${name}`, (it) => {
-    it.effect("keeps a gateway as it was given, and shows of its secrets only which are set", () =>
+    it.effect("stores a gateway unchanged, and shows only which of its secrets are set", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         const made = yield* gateways.insert(fields("kept"))
@@ -44,7 +44,7 @@ export const gatewayRepositoryConformance = (
         assert.notInclude(JSON.stringify(made.gateway), "v1.sealed")
       }))
 
-    it.effect("refuses a name that is taken, and says so of names that are not there", () =>
+    it.effect("refuses a name that is in use, and reports unknown names", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         yield* gateways.insert(fields("taken"))
@@ -60,7 +60,7 @@ export const gatewayRepositoryConformance = (
         assert.deepStrictEqual(tags, ["GatewayNameTaken", "GatewayNotFound", "GatewayNotFound", "GatewayNotFound"])
       }))
 
-    it.effect("changes what is named and leaves the rest, with a new revision each time", () =>
+    it.effect("changes the named fields only, with a new revision each time", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         const { gateway: { name } } = yield* gateways.insert(fields("changed"))
@@ -73,7 +73,7 @@ export const gatewayRepositoryConformance = (
         assert.strictEqual(resealed.revision, 3)
       }))
 
-    it.effect("an upsert writes only what differs, and leaves a gateway deactivated that was", () =>
+    it.effect("writes only fields that differ on an upsert, and keeps a deactivated gateway deactivated", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         const own = fields("own", { source: "environment", sealed: {} })
@@ -85,7 +85,7 @@ export const gatewayRepositoryConformance = (
         assert.strictEqual(moved.revision, 3)
       }))
 
-    it.effect("an upsert takes a row over, with its secrets", () =>
+    it.effect("takes over an existing row on an upsert, with its secrets", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         yield* gateways.insert(fields("over"))
@@ -94,7 +94,7 @@ export const gatewayRepositoryConformance = (
         assert.deepStrictEqual(taken.sealed, {})
       }))
 
-    it.effect("is not removed while an active device names it, and is once none does", () =>
+    it.effect("removes a gateway only if no active device refers to it", () =>
       Effect.gen(function*() {
         const gateways = yield* GatewayRepository
         const devices = yield* DeviceRepository

@@ -1,4 +1,4 @@
-/** What every store under the log keeps: what a writer may repeat, and what is committed together. */
+/** The contract of every store under the log: which writes may be repeated, and what is committed together. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import type { Layer } from "effect"
@@ -23,7 +23,7 @@ export const logStoreConformance = (
   storage: Layer.Layer<LogStore | DeviceRepository | MessageRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`a log store ${name}`, (it) => {
-    it.effect("knows a repeated batch by its floor, also when others have written in between", () =>
+    it.effect("recognises a repeated batch by its floor, also when others have written in between", () =>
       Effect.gen(function*() {
         const store = yield* LogStore
         const floor = (yield* store.bounds).head
@@ -41,7 +41,7 @@ export const logStoreConformance = (
           anchor: 0,
           floor: floor + 3
         })
-        // The first attempt may also be the one that comes second: both look the same to the store.
+        // The first attempt may also arrive second: both look the same to the store.
         const again = yield* store.write(batch)
         assert.deepStrictEqual(
           again.written,
@@ -51,7 +51,7 @@ export const logStoreConformance = (
         assert.strictEqual((yield* store.bounds).head, floor + 4)
       }))
 
-    it.effect("writes nothing over a floor that the log does not reach, and says where it stands", () =>
+    it.effect("writes nothing over a floor above the log's head, and returns the head", () =>
       Effect.gen(function*() {
         const store = yield* LogStore
         const before = yield* store.bounds
@@ -67,8 +67,8 @@ export const logStoreConformance = (
         assert.deepStrictEqual(yield* store.bounds, before)
       }))
 
-    // The usual batch, for which a store may have a shorter way.
-    it.effect("knows repeats and conflicts of single messages, within a batch, over batches and of the batch itself", () =>
+    // The usual batch, for which a store may have a faster path.
+    it.effect("recognises repeats and conflicts of single messages, within a batch and across batches", () =>
       Effect.gen(function*() {
         const store = yield* LogStore
         const floor = (yield* store.bounds).head
@@ -126,7 +126,7 @@ export const logStoreConformance = (
         assert.deepStrictEqual(row?.seq, head)
       }))
 
-    it.effect("gives a cursor to the claim that knows its newest epoch, and to no other", () =>
+    it.effect("gives a cursor only to a claim that names its newest epoch", () =>
       Effect.gen(function*() {
         const store = yield* LogStore
         const sink = freshWaId()
@@ -150,7 +150,7 @@ export const logStoreConformance = (
         assert.deepStrictEqual(yield* find, { sink, epoch: 3, seq: head, limited: false })
       }))
 
-    it.effect("commits a group with its effects or refuses all of it, and the groups beside it go on", () =>
+    it.effect("commits a group with its effects or refuses all of it, and commits the other groups", () =>
       Effect.gen(function*() {
         const store = yield* LogStore
         const devices = yield* DeviceRepository

@@ -1,4 +1,4 @@
-/** What every inbox of handled messages keeps. */
+/** The contract of every inbox of handled messages. */
 import { assert, layer } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber } from "effect"
 import type { Layer } from "effect"
@@ -20,7 +20,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`inbox of handled messages ${name}`, (it) => {
     const fresh = Effect.sync(freshEntry)
 
-    it.effect("runs a commit once per event and handler, and not at all once it is noted", () =>
+    it.effect("runs a commit once per event and handler, and never once it is noted", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const entry = yield* fresh
@@ -34,7 +34,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
         assert.strictEqual(ran, 2)
       }))
 
-    it.effect("notes nothing where the commit fails, so it runs when the message comes again", () =>
+    it.effect("notes nothing if the commit fails, so that a redelivery runs it", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const entry = yield* fresh
@@ -43,7 +43,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
         assert.isTrue(yield* inbox.once(entry, Effect.void))
       }))
 
-    it.effect("counts failures; what it keeps comes again when it is due, or is a dead letter", () =>
+    it.effect("counts failures, and returns a kept message when it is due or makes it a dead letter", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const [soon, late, gone, broker] = yield* Effect.all([fresh, fresh, fresh, fresh])
@@ -61,7 +61,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
         assert.deepStrictEqual(mine((yield* inbox.dead(100)).items), [gone.eventId])
         const failures = yield* inbox.failures([soon.eventId, broker.eventId])
         assert.sameMembers(failures.map(({ message }) => message.replace("\0", "")), ["two", "broker"])
-        // Handled at last: it is none of them any more.
+        // Handled at last: it is no longer a failure.
         yield* inbox.once(soon, Effect.void)
         assert.deepStrictEqual(mine(yield* inbox.due(100)), [])
         assert.deepStrictEqual(yield* inbox.failures([soon.eventId]), [])
@@ -69,7 +69,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
         assert.strictEqual((yield* inbox.fail(broker, { message: "x", keep: false, decide: dead })).attempts, 1)
       }))
 
-    it.effect("brings a dead letter back with its attempts forgotten, or leaves it for good", () =>
+    it.effect("retries a dead letter with its attempts reset, or removes it for good", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const [one, two] = yield* Effect.all([fresh, fresh])
@@ -84,7 +84,7 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
         yield* inbox.once(one, Effect.void)
       }))
 
-    it.effect("deletes old notes, and none of what still waits", () =>
+    it.effect("deletes old notes, and no message that still waits", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const [handled, waits, gone] = yield* Effect.all([fresh, fresh, fresh])
@@ -108,10 +108,10 @@ export const messageInboxConformance = (name: string, storage: Layer.Layer<Messa
   })
 }
 
-/** Stores with real transactions only. */
+/** Only for stores with real transactions. */
 export const messageInboxTransactions = (name: string, storage: Layer.Layer<MessageInbox>): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`inbox transactions ${name}`, (it) => {
-    it.effect("of two deliveries at the same time the second waits for the first, and runs nothing after it", () =>
+    it.effect("makes the second of two concurrent deliveries wait for the first, and then runs nothing", () =>
       Effect.gen(function*() {
         const inbox = yield* MessageInbox
         const entry = freshEntry()

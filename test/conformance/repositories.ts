@@ -1,4 +1,4 @@
-/** What both repositories keep, whatever they are built on. */
+/** The contract of the device and message repositories, for every storage. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Fiber, Queue, Stream } from "effect"
 import type { Layer } from "effect"
@@ -20,7 +20,7 @@ const makeFields = (id: ReturnType<typeof freshDevice>) => ({
 
 export const repositoriesConformance = (name: string, storage: Layer.Layer<Storage>): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`repositories ${name}`, (it) => {
-    it.effect("lists devices in order of creation, also those of one millisecond, without hole or double", () =>
+    it.effect("lists devices in order of creation, also those of one millisecond, each exactly once", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const ids = Array.from({ length: 50 }, freshDevice)
@@ -38,7 +38,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(desired.filter((id) => ids.includes(id)), ids)
       }))
 
-    it.effect("names the process that has claimed a device", () =>
+    it.effect("returns the process that has claimed a device", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const id = freshDevice()
@@ -49,7 +49,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual(yield* devices.owner(id), "node-1 2026-01-01")
       }))
 
-    it.effect("counts the processes in a row that ended while they ran a device, and tells which they had on trial", () =>
+    it.effect("counts the consecutive processes that ended while they ran a device, and returns which devices were on trial", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const log = yield* EventLog
@@ -80,7 +80,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(yield* claim(5), none, "it stopped them in order")
       }))
 
-    it.effect("says of a device that moves under which claim it is online, and to which claim it was handed over", () =>
+    it.effect("returns for a moving device the claim under which it is online, and the claim to which it was handed over", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const log = yield* EventLog
@@ -108,7 +108,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         )
       }))
 
-    it.effect("lists the processes that are alive or have devices, with how many active ones each has", () =>
+    it.effect("lists the processes that are alive or own devices, with the number of active devices of each", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const ids = Array.from({ length: 3 }, freshDevice)
@@ -153,7 +153,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual((yield* Effect.flip(messages.list({ limit: 1, cursor: "nonsense" })))._tag, "CursorInvalid")
       }))
 
-    it.effect("leaves out what belongs to devices that the reader may not see", () =>
+    it.effect("omits devices and messages that the reader may not see", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const messages = yield* MessageRepository
@@ -189,7 +189,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.strictEqual(read.through, (yield* log.bounds).head)
       }))
 
-    it.effect("turns commands into desired state that any reader sees", () =>
+    it.effect("turns commands into desired state that every reader sees", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const id = freshDevice()
@@ -231,7 +231,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         yield* Fiber.interrupt(listener)
       }))
 
-    it.effect("reads devices and their newest transitions of one moment, newest first", () =>
+    it.effect("reads devices and their newest transitions from one snapshot, newest first", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const log = yield* EventLog
@@ -249,7 +249,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         assert.deepStrictEqual(transitions[0]!.data.memory, { failures: [], releaseRequests: 0 })
       }))
 
-    it.effect("lists by recorded state and counts by it", () =>
+    it.effect("lists and counts devices by recorded state", () =>
       Effect.gen(function*() {
         const devices = yield* DeviceRepository
         const log = yield* EventLog
@@ -268,7 +268,7 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         )
       }))
 
-    it.effect("finds messages by their WhatsApp id, which is not theirs alone, whatever characters it has", () =>
+    it.effect("finds messages by their WhatsApp id, which is not unique and may contain any characters", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const messages = yield* MessageRepository

@@ -1,4 +1,4 @@
-/** What every store of recurring sends keeps. */
+/** The contract of every store of recurring sends. */
 import { assert, layer } from "@effect/vitest"
 import { randomBytes } from "node:crypto"
 import { Effect } from "effect"
@@ -64,7 +64,7 @@ export const scheduleRepositoryConformance = (
   storage: Layer.Layer<EventLog | DeviceRepository | ScheduleRepository | SendRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`recurring sends ${name}`, (it) => {
-    it.effect("each occurrence is made once, however many plan it at the same time, and sent once", () =>
+    it.effect("creates each occurrence once, however many processes plan it at the same time, and sends it once", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const sends = yield* SendRepository
@@ -90,14 +90,14 @@ export const scheduleRepositoryConformance = (
           if (Date.parse(schedule.nextAt!) > now) break
         }
         assert.strictEqual(yield* stateOf(schedule.nextId), "scheduled")
-        // Of those that are due only the newest is sent: it came before the older ones had started.
+        // Of several due occurrences only the newest is sent: it was made before the older ones had started.
         const claimed = yield* sends.claim(id, epoch)
         assert.strictEqual(claimed?.id, schedule.lastId)
         assert.strictEqual(yield* stateOf(first.nextId), first.nextId === schedule.lastId ? "sending" : "expired")
         assert.isNull(yield* sends.claim(id, epoch))
       }))
 
-    it.effect("many requests with one key at once are one schedule, also after it is deleted, for a day", () =>
+    it.effect("creates one schedule for concurrent requests with one key, for a day and also after it is deleted", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const { id: deviceId } = yield* addDevice
@@ -126,7 +126,7 @@ export const scheduleRepositoryConformance = (
         assert.deepStrictEqual(yield* ask(key), { _tag: "Repeated", known: { id, createdAt } })
       }))
 
-    it.effect("those that are to be planned are named, and how long the next one takes", () =>
+    it.effect("returns the schedules that must be planned, and the time until the next one", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const { id } = yield* addDevice
@@ -141,7 +141,7 @@ export const scheduleRepositoryConformance = (
         assert.isNull(paused?.nextAt)
       }))
 
-    it.effect("a change takes back what waits, and plans messages of its own for the same times", () =>
+    it.effect("cancels the waiting message when a schedule changes, and plans new messages for the same times", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const { id } = yield* addDevice
@@ -165,7 +165,7 @@ export const scheduleRepositoryConformance = (
         assert.strictEqual(yield* stateOf(after.nextId), "cancelled")
       }))
 
-    it.effect("one that has ended makes nothing more and is not changed", () =>
+    it.effect("plans nothing more for an ended schedule, and does not change it", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const { id } = yield* addDevice
@@ -180,7 +180,7 @@ export const scheduleRepositoryConformance = (
         assert.isFalse(yield* schedules.advance(planMove(ended, Date.now())))
       }))
 
-    it.effect("those of a deactivated device end with what waits, and others go on", () =>
+    it.effect("ends the schedules of a deactivated device with their waiting messages, and no others", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const [gone, stays] = [yield* addDevice, yield* addDevice]
@@ -193,7 +193,7 @@ export const scheduleRepositoryConformance = (
         assert.isNull((yield* schedules.get(going.id))?.endReason)
       }))
 
-    it.effect("an erased chat takes with it what recurs, and nothing of others", () =>
+    it.effect("erases the schedules of an erased chat, and no others", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const log = yield* EventLog
@@ -209,7 +209,7 @@ export const scheduleRepositoryConformance = (
         assert.strictEqual((yield* schedules.get(other.id))?.endReason, "erased")
       }))
 
-    it.effect("lists go in pages, by device, and show a caller only its own", () =>
+    it.effect("lists schedules in pages, by device, and shows a caller only its own", () =>
       Effect.gen(function*() {
         const schedules = yield* ScheduleRepository
         const [one, two] = [yield* addDevice, yield* addDevice]

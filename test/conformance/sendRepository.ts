@@ -1,4 +1,4 @@
-/** What every store of messages to send keeps. Outcomes are written through the log, as the program does. */
+/** The contract of every store of messages to send. Outcomes are written through the log, as the program does. */
 import { assert, layer } from "@effect/vitest"
 import { randomBytes } from "node:crypto"
 import { Deferred, Duration, Effect, Fiber, Option, Stream } from "effect"
@@ -71,7 +71,7 @@ export const sendRepositoryConformance = (
   storage: Layer.Layer<EventLog | DeviceRepository | MessageRepository | SendRepository>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`messages to send ${name}`, (it) => {
-    it.effect("a thousand requests with one key at once are one message, and each gets the same answer", () =>
+    it.effect("accepts one message for a thousand concurrent requests with one key, and gives each the same answer", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { id } = yield* owned
@@ -89,7 +89,7 @@ export const sendRepositoryConformance = (
         assert.isFalse((yield* sends.accept(newSend(elsewhere.id, "once", withKey("k1", "once")))).repeated)
       }))
 
-    it.effect("a repeat gets the message as it was accepted, whatever has become of it", () =>
+    it.effect("answers a repeated request with the message as it was accepted, whatever its current state", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -103,7 +103,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual(asAccepted(send), send)
       }))
 
-    it.effect("messages are claimed in order per chat, one of a chat at a time", () =>
+    it.effect("claims messages in order per chat, one of a chat at a time", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -123,7 +123,7 @@ export const sendRepositoryConformance = (
         assert.notInclude(yield* Effect.map(sends.doubtful, (all) => all.map((one) => one.send.deviceId)), id)
       }))
 
-    it.effect("what holds characters that no database text can have is claimed, and holds up nothing", () =>
+    it.effect("claims messages with characters that no database text can hold, and delays no others", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -135,7 +135,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual(swept.filter(({ deviceId }) => deviceId === id), [], "none of them is fetched")
       }))
 
-    it.effect("an owner whose claim of the device is over claims nothing, and gives nothing back", () =>
+    it.effect("claims and releases nothing for an owner whose claim of the device is over", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { claim, epoch, id } = yield* owned
@@ -155,13 +155,13 @@ export const sendRepositoryConformance = (
         assert.strictEqual((yield* sends.find(taken.id))?.state, "unknown", "never back by itself")
         const doubt = (yield* sends.doubtful).find(({ send }) => send.id === taken.id)!
         assert.isAtLeast(doubt.age, 0)
-        // What the former owner learnt late is a fact all the same.
+        // A late result of the former owner is still a fact.
         yield* record(taken, sentAs(freshWaId()))
         assert.strictEqual((yield* sends.find(taken.id))?.state, "sent")
         assert.isFalse((yield* sends.doubtful).some(({ send }) => send.id === taken.id))
       }))
 
-    it.effect("a message whose file was still fetched when its owner ended is due again, and no other is", () =>
+    it.effect("makes a message due again if its owner ended while its file was fetched, and no other message", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { claim, epoch, id } = yield* owned
@@ -185,7 +185,7 @@ export const sendRepositoryConformance = (
         assert.isTrue(yield* sends.begin(again))
       }))
 
-    it.effect("a file is in use until the last message with it has ended", () =>
+    it.effect("counts a file as in use until the last message with it has ended", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -202,7 +202,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual(yield* using, [file(2)])
       }))
 
-    it.effect("what a key stands for is told without a new message", () =>
+    it.effect("returns the message of a key without creating one", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -215,7 +215,7 @@ export const sendRepositoryConformance = (
         assert.strictEqual(other._tag, "IdempotencyKeyReused")
       }))
 
-    it.effect("a message in doubt is sent again only when asked, and ends once", () =>
+    it.effect("sends a message in doubt again only on request, and ends it once", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -236,7 +236,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual([...yield* sends.linked(id, [waId, "other"])], [waId])
       }))
 
-    it.effect("of too many messages in doubt the newest are looked for: older ones have had their looks", () =>
+    it.effect("returns the newest messages in doubt if there are too many, since older ones were looked up before", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -255,7 +255,7 @@ export const sendRepositoryConformance = (
         assert.isAtLeast(doubtful[0]!.age, doubtful.at(-1)!.age, "the oldest of them first")
       }))
 
-    it.effect("what waits can be cancelled, and nothing else", () =>
+    it.effect("cancels a waiting message, and no other", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -270,7 +270,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual([late?.done, late?.send.state], [false, "sending"])
       }))
 
-    it.effect("a scheduled message becomes due by the store's clock, and expires after its grace", () =>
+    it.effect("makes a scheduled message due by the store's clock, and lets it expire after its grace", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -294,7 +294,7 @@ export const sendRepositoryConformance = (
         assert.isTrue((yield* sends.sweep).active)
       }))
 
-    it.effect("what a device has given to its gateway is counted, and what was surely not sent is not", () =>
+    it.effect("counts the messages that a device passed to its gateway, without those that were surely not sent", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -326,7 +326,7 @@ export const sendRepositoryConformance = (
         assert.isNull(yield* sends.pace(freshDevice(), 60_000))
       }))
 
-    it.effect("a chat that rests is passed over, and others of the device are not", () =>
+    it.effect("skips a chat that rests, and no other chat of the device", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -337,7 +337,7 @@ export const sendRepositoryConformance = (
         assert.strictEqual(textOf(yield* sends.claim(id, epoch)), "rests")
       }))
 
-    it.effect("a recipient that the gateway refused as one too many is marked for a while, and no other is", () =>
+    it.effect("marks a recipient for a while whom the gateway refused as over its limit, and no other", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { epoch, id } = yield* owned
@@ -351,7 +351,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual([textOf(second), second.limited, textOf(third), third.limited], ["b", true, "c", false])
       }))
 
-    it.effect("acks early, late and doubled end in the right status, and carry our id once it is known", () =>
+    it.effect("applies early, late and repeated acks correctly, with the id of the accepted message once it is known", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const sends = yield* SendRepository
@@ -378,7 +378,7 @@ export const sendRepositoryConformance = (
         assert.strictEqual(Buffer.byteLength(read.data), read.bytes)
       }))
 
-    it.effect("an echo before the answer, and every repeat of an outcome, are one message and one event", () =>
+    it.effect("stores one message and one event for an echo before the answer and for repeated outcomes", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const sends = yield* SendRepository
@@ -398,7 +398,7 @@ export const sendRepositoryConformance = (
         assert.deepStrictEqual(items.map((message) => [message.id, message.status]), [[send.id, "sent"]])
       }))
 
-    it.effect("lists show every message once, where it was accepted or recorded, page by page", () =>
+    it.effect("lists every message once, whether accepted or recorded, page by page", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const sends = yield* SendRepository
@@ -440,7 +440,7 @@ export const sendRepositoryConformance = (
         assert.strictEqual((yield* messages.list({ device: id, limit: 100, status: "unknown" })).items.length, 0)
       }))
 
-    it.effect("an erasure takes what is to be sent with it, and retention what has ended", () =>
+    it.effect("deletes messages to send on an erasure, and ended ones by retention", () =>
       Effect.gen(function*() {
         const log = yield* EventLog
         const sends = yield* SendRepository
@@ -463,7 +463,7 @@ export const sendRepositoryConformance = (
         assert.isNull(yield* sends.find(waiting.id))
       }))
 
-    it.effect("tells at once of a device that has something to send", () =>
+    it.effect("signals at once that a device has something to send", () =>
       Effect.gen(function*() {
         const sends = yield* SendRepository
         const { id } = yield* owned

@@ -1,4 +1,4 @@
-/** The RabbitMQ sink keeps the contract of a sink, on a real broker behind a proxy that can swallow its answers. */
+/** The RabbitMQ sink keeps the contract of a sink, on a real broker behind a proxy that can hold back its answers. */
 import { connect } from "amqplib"
 import { Effect, Layer, Redacted } from "effect"
 import * as RabbitMq from "../../src/layers/rabbitmq/RabbitMq.ts"
@@ -11,7 +11,7 @@ import * as FaultProxy from "../support/FaultProxy.ts"
 import type { Received, SinkHarness } from "./sink.ts"
 import { sinkConformance } from "./sink.ts"
 
-/** Reads the queue without the proxy, in the order in which the queue gives its messages. */
+/** Reads the queue without the proxy, in queue order. */
 const consume = Effect.fnUntraced(function*(url: string, queue: string) {
   const received: Array<Received> = []
   const condition = new Condition()
@@ -37,7 +37,7 @@ const consume = Effect.fnUntraced(function*(url: string, queue: string) {
   return { received: () => received, waitUntil: (ready: () => boolean) => condition.waitUntil(ready) }
 })
 
-/** `bind` makes the queue that is looked at, where it is not the guaranteed one. */
+/** `bind` creates the queue to read, if it is not the guaranteed one. */
 const harness = (queue: string) =>
   Effect.gen(function*() {
     const direct = new URL(yield* freshVhost)

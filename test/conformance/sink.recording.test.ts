@@ -1,4 +1,4 @@
-/** The sink in memory that tests use keeps the contract of a sink. */
+/** The in-memory sink of the tests keeps the contract of a sink. */
 import { Deferred, Effect } from "effect"
 import { toWire } from "../../src/domain/Event.ts"
 import { SinkUnavailable } from "../../src/services/EventSink.ts"

@@ -1,6 +1,6 @@
 /**
- * What every sink promises to the relay (see `EventSink`), whatever is on its other side. A harness gives the sink, what
- * the other side has received, and two faults.
+ * The contract of every sink with the relay (see `EventSink`), whatever is on its other side. A harness provides the sink,
+ * the events that the other side has received, and two faults.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
@@ -19,12 +19,12 @@ export interface Received {
 
 export interface SinkHarness {
   readonly sink: EventSink
-  /** Everything the other side has received, in its order, repeats included. */
+  /** All events that the other side has received, in its order, repeats included. */
   readonly received: () => ReadonlyArray<Received>
   readonly waitUntil: (ready: () => boolean) => Effect.Effect<void>
-  /** From now on events still arrive at the other side, but its confirms do not come back. */
+  /** From now on events still arrive at the other side, but its confirms are lost. */
   readonly hold: Effect.Effect<void>
-  /** Ends what `hold` began by losing the connection. New ones work again, unless the other side is to stay away. */
+  /** Ends `hold` by losing the connection. New connections work again, unless the other side is to stay away. */
   readonly cut: (after: "back" | "away") => Effect.Effect<void>
 }
 
@@ -68,7 +68,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.deepStrictEqual(received().map(({ id }) => id), events.map(({ id }) => id))
       }))
 
-    it.live("takes a batch without events", () =>
+    it.live("accepts a batch without events", () =>
       Effect.gen(function*() {
         const { received, sink } = yield* make
         yield* sink.publish([], 1)
@@ -76,7 +76,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.strictEqual(received().length, 0)
       }))
 
-    it.live("does not succeed before the confirm, and fails when it cannot come any more", () =>
+    it.live("does not succeed before the confirm, and fails when the confirm can no longer come", () =>
       Effect.gen(function*() {
         const { cut, hold, received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 1), 1)
@@ -89,7 +89,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.strictEqual(reason, "disconnected")
       }))
 
-    it.live("keeps the order of batches that are in flight together", () =>
+    it.live("keeps the order of batches that are in flight at the same time", () =>
       Effect.gen(function*() {
         const { received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 10), 1)
@@ -104,7 +104,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.deepStrictEqual(readSeqs(received()), range(1, last))
       }))
 
-    it.live("lets one failure end the whole attempt: what is in flight fails, and nothing more is sent", () =>
+    it.live("ends the whole attempt on one failure: batches in flight fail, and nothing more is sent", () =>
       Effect.gen(function*() {
         const { cut, hold, received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 5), 1)
@@ -119,7 +119,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.notInclude(readSeqs(received()), 16)
       }))
 
-    it.live("takes everything again in a later attempt, under the same ids, and a reader sees it in order", () =>
+    it.live("sends everything again in a later attempt, under the same ids, and a reader sees it in order", () =>
       Effect.gen(function*() {
         const { cut, hold, received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 5), 1)
@@ -135,7 +135,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.strictEqual(new Set(received().map(({ id }) => id)).size, 15)
       }))
 
-    it.live("ends the attempt when a batch is interrupted, because part of it may be out", () =>
+    it.live("ends the attempt when a batch is interrupted, because part of it may have been sent", () =>
       Effect.gen(function*() {
         const { cut, hold, received, sink, waitUntil } = yield* make
         yield* sink.publish(makeEvents(1, 5), 1)
@@ -150,7 +150,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.deepStrictEqual(withoutRepeats(received()), range(1, 15))
       }))
 
-    it.live("fails within a bound while the other side is away, and says so without a word of the events", () =>
+    it.live("fails within a bound while the other side is away, and reports no event data", () =>
       Effect.gen(function*() {
         const { cut, hold, sink } = yield* make
         yield* sink.publish(makeEvents(1, 1), 1)
@@ -167,7 +167,7 @@ export const sinkConformance = (name: string, make: Effect.Effect<SinkHarness, n
         assert.notInclude(words, "hello")
       }))
 
-    it.live("takes events of any kind, also of kinds that have no reader", () =>
+    it.live("accepts events of any kind, also kinds without a reader", () =>
       Effect.gen(function*() {
         const { sink } = yield* make
         const kinds: ReadonlyArray<EventKind> = ["message.ack", "device.state", "frame.rejected", "gateway.presence"]

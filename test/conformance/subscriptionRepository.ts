@@ -1,4 +1,4 @@
-/** What the repository of subscriptions keeps, whatever it is built on. */
+/** The contract of the repository of subscriptions, for every storage. */
 import { assert, layer } from "@effect/vitest"
 import { Duration, Effect, Fiber, Stream } from "effect"
 import type { Layer } from "effect"
@@ -46,7 +46,7 @@ export const subscriptionRepositoryConformance = (
   storage: Layer.Layer<SubscriptionRepository | EventLog>
 ): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`subscriptions ${name}`, (it) => {
-    it.effect("are kept as they were given, each with a cursor at the beginning or at the end", () =>
+    it.effect("are stored unchanged, each with a cursor at the beginning or at the end", () =>
       Effect.gen(function*() {
         const subscriptions = yield* SubscriptionRepository
         const log = yield* EventLog
@@ -71,7 +71,7 @@ export const subscriptionRepositoryConformance = (
         assert.deepInclude(yield* log.cursors, { sink: formatCursorName(id), epoch: 0, seq: head, limited: true })
       }))
 
-    it.effect("change in what is named and in nothing else, with a new revision each time", () =>
+    it.effect("change only in the named fields, with a new revision each time", () =>
       Effect.gen(function*() {
         const subscriptions = yield* SubscriptionRepository
         const { revision, subscription: { id } } = yield* subscriptions.insert(
@@ -149,7 +149,7 @@ export const subscriptionRepositoryConformance = (
         assert.strictEqual((yield* subscriptions.enable(id)).enabledTimes, 1)
       }))
 
-    it.effect("move to another position, away from who holds the cursor", () =>
+    it.effect("move to another position, and their cursor is taken from its holder", () =>
       Effect.gen(function*() {
         const subscriptions = yield* SubscriptionRepository
         const log = yield* EventLog
@@ -172,7 +172,7 @@ export const subscriptionRepositoryConformance = (
         assert.strictEqual((yield* log.resumeCursor(formatCursorName(id)))!.seq, claim.seq - 1)
       }))
 
-    it.effect("go with their cursor and their attempts, and say so of ids that are not there", () =>
+    it.effect("are deleted with their cursor and their attempts; unknown ids are reported", () =>
       Effect.gen(function*() {
         const subscriptions = yield* SubscriptionRepository
         const log = yield* EventLog

@@ -1,4 +1,4 @@
-/** What every store of webhooks that were turned away keeps. */
+/** The contract of every store of refused webhooks. */
 import { assert, layer } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { Layer } from "effect"
@@ -7,7 +7,7 @@ import { freshDevice } from "../support/drafts.ts"
 
 export const webhookRefusalsConformance = (name: string, storage: Layer.Layer<WebhookRefusals>): void => {
   layer(storage, { excludeTestServices: true, timeout: "180 seconds" })(`webhook refusals ${name}`, (it) => {
-    it.effect("keeps one interval per device, widens it, and forgets what is accounted for", () =>
+    it.effect("keeps one interval per device, widens it, and deletes it once it is accounted for", () =>
       Effect.gen(function*() {
         const refusals = yield* WebhookRefusals
         const [one, two] = [freshDevice(), freshDevice()]

@@ -1,4 +1,4 @@
-/** What is done to messages, and what a chat is told without one: at the right message, in the right chat, and never twice. */
+/** Actions on messages, and signs to a chat without a message: on the right message, in the right chat, and never twice. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { MessageId } from "../../../src/domain/Ids.ts"
@@ -35,13 +35,13 @@ const done = (core: SimulatorCore) =>
     sent === undefined ? [] : [{ at, event, id, target, ...sent }]
   )
 
-/** `echoes`: the gateway's own event tells of it, and the answer has no id. */
+/** `echoes`: the gateway's own event reports the action, and the answer has no id. */
 export const actionsConformance = (
   adapter: Adapter<Having<"send">>,
   { echoes }: { readonly echoes: boolean }
 ): void => {
-  describe(`${adapter.name}: what is done to messages`, () => {
-    it.live("is done to that message of that chat", () =>
+  describe(`${adapter.name}: actions on messages`, () => {
+    it.live("acts on the named message of the named chat", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         for (const [event, content, said] of acts) {
@@ -54,13 +54,13 @@ export const actionsConformance = (
               content.type
             )
             assert.strictEqual(waId === null, echoes)
-            // Histories know a reaction by its second: it must be the one of WhatsApp, not ours.
+            // Histories identify a reaction by its second: it must be the one of WhatsApp, not Columba's.
             if (!echoes) assert.deepStrictEqual([waId, Date.parse(sentAt ?? "")], [last.id, last.at - last.at % 1000])
           }
         }
       }))
 
-    it.live("is in doubt where no answer came, refused where there is no account, and never tried again", () =>
+    it.live("leaves an action without an answer in doubt, refuses one without an account, and retries neither", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         for (const [, content] of acts) {
@@ -78,7 +78,7 @@ export const actionsConformance = (
         assert.strictEqual(done(core).length, before)
       }))
 
-    it.live("a message is marked as read and a chat sees that somebody types, or it is said that it could not be", () =>
+    it.live("marks a message as read and shows a chat that somebody types, or reports that it failed", () =>
       Effect.gen(function*() {
         const { device, gateway, proxy } = yield* setup(adapter)
         const { read, typing } = gateway.send

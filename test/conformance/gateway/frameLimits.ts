@@ -1,4 +1,4 @@
-/** Frames above the size limits: recorded, whatever becomes of the session. */
+/** Frames above the size limits: recorded, whatever happens to the session. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { record } from "../../support/gateway.ts"
@@ -16,7 +16,7 @@ export const frameLimitConformance = (adapter: SessionAdapter): void => {
       return { core, listener }
     })
 
-    it.live("a frame above the limit is kept, cut, and the session goes on", () =>
+    it.live("keeps a truncated frame above the limit, and the session continues", () =>
       Effect.gen(function*() {
         const { core, listener } = yield* open
         core.applyFault({ kind: "huge", bytes: 100 * 1024, times: 1 })
@@ -31,7 +31,7 @@ export const frameLimitConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(listener.ends(), 0)
       }))
 
-    it.live("a frame beyond the hard limit is recorded as rejected before the session ends", () =>
+    it.live("records a frame beyond the hard limit as rejected before the session ends", () =>
       Effect.gen(function*() {
         const { core, listener } = yield* open
         core.applyFault({ kind: "huge", bytes: 1024 * 1024, times: 1 })

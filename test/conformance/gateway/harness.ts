@@ -1,5 +1,5 @@
 /**
- * What every gateway adapter is tested with: the simulator over real sockets, a proxy that spoils connections, and a
+ * The parts of every gateway adapter's tests: the simulator over real sockets, a proxy that disturbs connections, and a
  * ping wheel fast enough to wait for.
  */
 import { Effect, type Scope } from "effect"
@@ -12,7 +12,7 @@ import type { Answer } from "../../support/answeringServer.ts"
 import * as FaultProxy from "../../support/FaultProxy.ts"
 import { makeTarget, type Recording } from "../../support/gateway.ts"
 
-/** What the suite sets on an adapter. */
+/** The options that the suite sets on an adapter. */
 export interface AdapterOptions {
   readonly url: string
   readonly user?: string
@@ -29,9 +29,9 @@ export type Having<Part extends keyof GatewayParts> = WhatsAppGateway & Required
 export interface Adapter<Gateway extends WhatsAppGateway = WhatsAppGateway> {
   readonly name: string
   readonly make: (options: AdapterOptions) => Effect.Effect<Gateway, never, Scope.Scope>
-  /** The simulator for it, in its dialect. */
+  /** The simulator options for its dialect. */
   readonly simulator: SimulatedGateway.SimulatorOptions
-  /** A simulator that asks for credentials, and the right ones. */
+  /** A simulator that requires credentials, and the right ones. */
   readonly locked: Locked
   /** Answers by path that show that the gateway is there. */
   readonly signsOfLife: ReadonlyArray<(path: string) => Answer>
@@ -42,15 +42,15 @@ interface Locked {
   readonly right: Partial<AdapterOptions>
 }
 
-/** An adapter with a connection per device. What is expected of failures is written `class code`. */
+/** An adapter with a connection per device. Expected failures are written `class code`. */
 export interface SessionAdapter extends Adapter<Having<"open">> {
-  /** Whether a session that has opened is told of its account at once. */
+  /** Whether a session receives its account as soon as it opens. */
   readonly greets: boolean
-  /** Whether a session of an unknown slot is refused. Otherwise it opens, and the slot's status tells. */
+  /** Whether a session of an unknown slot is refused. Otherwise it opens, and the slot's status shows it. */
   readonly refusesUnknownSlot: boolean
-  /** Refusals that only this dialect knows. */
+  /** Refusals that only this dialect has. */
   readonly refusals: ReadonlyArray<readonly [refusal: Omit<FaultOf<"refuse">, "kind">, expected: string]>
-  /** Close codes that mean something of their own in this dialect. */
+  /** Close codes with a special meaning in this dialect. */
   readonly closes: ReadonlyArray<readonly [drop: Omit<FaultOf<"drop">, "kind">, expected: string]>
   /** Answers of the gateway itself to an upgrade. */
   readonly handshakes: ReadonlyArray<readonly [name: string, answer: Answer, expected: string]>
@@ -78,7 +78,7 @@ export const enveloped = (simulator: SimulatedGateway.SimulatorOptions): Pick<Ad
     simulator: { ...simulator, auth: { user: "u", password: "p" } },
     right: { user: "u", password: "p" }
   },
-  // A gateway without a health page still answers for its slots; one that wants credentials is there as well.
+  // A gateway without a health page still answers for its slots; one that requires credentials is there as well.
   signsOfLife: [
     (path) => path === "/health" ? html(404) : json(200, { code: "SUCCESS", message: "List devices" }),
     (path) => path === "/health" ? html(404) : { status: 401, body: "Unauthorized" }
@@ -90,7 +90,7 @@ export const setup = Effect.fnUntraced(function*<Gateway extends WhatsAppGateway
   readonly simulator?: SimulatedGateway.SimulatorOptions
   readonly gateway?: Partial<AdapterOptions>
   readonly turn?: number
-  /** Past the proxy, whose own buffers would hide backpressure. */
+  /** Bypasses the proxy, whose buffers would hide backpressure. */
   readonly direct?: boolean
 } = {}) {
   const simulator = yield* SimulatedGateway.start({ devices: 1, ...adapter.simulator, ...options.simulator })
@@ -104,7 +104,7 @@ export const setup = Effect.fnUntraced(function*<Gateway extends WhatsAppGateway
 
 export const serverSocket = (device: { readonly sockets: ReadonlySet<WebSocket> }) => [...device.sockets][0]!
 
-/** The session has heard what a new one hears. */
+/** Succeeds once the session has received the first events of a new session. */
 export const greeted = ({ greets }: Pick<SessionAdapter, "greets">, listener: Recording): Effect.Effect<void> =>
   greets ? listener.until(({ events }) => events.length > 0) : Effect.void
 

@@ -1,4 +1,4 @@
-/** The history: everything that the gateway keeps of a window, under the identities that it came by when it was live. */
+/** The history: all messages that the gateway keeps of a window, under the same identities as when they came live. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { EventDraft } from "../../../src/domain/Event.ts"
@@ -36,7 +36,7 @@ export const isMessage = ({ kind }: EventDraft) => kind === "message.received" |
 const waIdsOf = (drafts: ReadonlyArray<EventDraft>) =>
   new Set(drafts.filter(isMessage).map(({ data }) => (data as { readonly waId: string }).waId))
 
-/** A clock that goes on by a second with every event. */
+/** A clock that advances by a second with every event. */
 export const makeClock = () => {
   let now = beginning
   return () => now += 1000
@@ -51,10 +51,10 @@ const speak = (chat: number, number: number, at: number) => ({
   body: `message ${number}`
 })
 
-/** For adapters of gateways that post to us. */
+/** For adapters of gateways that post webhooks. */
 export const historyConformance = (adapter: Adapter<Having<"history" | "ingest" | "webhook">>): void => {
   describe(`${adapter.name}: the history of webhooks`, () => {
-    it.live("has every message of a conversation, under the identity that it came by", () =>
+    it.live("has every message of a conversation, under the identity of its webhook", () =>
       Effect.gen(function*() {
         const { core, drafts, gateway, receiver } = yield* setupWebhook(adapter, { simulator: { now: makeClock() } })
         yield* Effect.callback<void>((resume) => void core.emit({ count: 600 }, () => resume(Effect.void)))
@@ -84,7 +84,7 @@ export const historyConformance = (adapter: Adapter<Having<"history" | "ingest" 
 /** For all adapters with a history. */
 export const pagesConformance = (adapter: Adapter<Having<"history">>): void => {
   describe(`${adapter.name}: the history`, () => {
-    it.live("reads a window to both its ends, and nothing beside it", () =>
+    it.live("reads a window up to both its ends, and nothing outside it", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         for (let number = 0; number < 10; number++) {
@@ -96,7 +96,7 @@ export const pagesConformance = (adapter: Adapter<Having<"history">>): void => {
         assert.deepStrictEqual(yield* readAll(gateway, { from: iso(0), to: iso(1000) }), [])
       }))
 
-    it.live("misses nothing of a chat with many pages, of which rows vanish and come while it is read", () =>
+    it.live("misses no message of a chat with many pages while its rows are deleted and added during the read", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const chat = 1
@@ -126,7 +126,7 @@ export const pagesConformance = (adapter: Adapter<Having<"history">>): void => {
         }
       }))
 
-    it.live("misses no chat while chats move about in the list", () =>
+    it.live("misses no chat while chats change their place in the list", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const chats = 250

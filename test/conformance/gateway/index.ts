@@ -1,4 +1,4 @@
-/** What every gateway adapter keeps, whatever its dialect: for each part that it has, the suite of that part. */
+/** The contract of every gateway adapter in every dialect: for each part that it has, the suite of that part. */
 import { frameLimitConformance } from "./frameLimits.ts"
 import type { Adapter, Having, SessionAdapter } from "./harness.ts"
 import { historyConformance } from "./history.ts"
@@ -17,7 +17,7 @@ export const gatewayConformance = (adapter: SessionAdapter): void => {
   strangerHandshakeConformance(adapter)
 }
 
-/** For adapters of gateways whose devices have a connection each, that post to us, keep a history and have files. */
+/** For adapters of gateways with a connection per device, webhooks, a history and files. */
 export const completeGatewayConformance = (
   adapter: SessionAdapter & Adapter<Having<"open" | "ingest" | "webhook" | "history" | "media">>
 ): void => {
@@ -27,7 +27,7 @@ export const completeGatewayConformance = (
   mediaConformance(adapter)
 }
 
-/** For adapters of gateways that post to us, keep a history and have files. */
+/** For adapters of gateways with webhooks, a history and files. */
 export const webhookGatewayConformance = (
   adapter: Adapter<Having<"ingest" | "webhook" | "history" | "media">>
 ): void => {

@@ -1,4 +1,4 @@
-/** Logins: what a phone scans or types in is what was given, the gateway's own answer proves the account, and no code leaks. */
+/** Logins: phones get the code unchanged, the gateway's own answer proves the account, and no code leaks. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import { inspect } from "node:util"
@@ -8,7 +8,7 @@ import { makeTarget } from "../../support/gateway.ts"
 import { untilSo } from "../../support/until.ts"
 import { type Adapter, type Having, setup, target } from "./harness.ts"
 
-/** What a phone would read. */
+/** The text that a phone would read. */
 export const readCode = (code: LoginCode): string => {
   if (code._tag === "Code") return Redacted.value(code.code)
   if (code.text !== null) return Redacted.value(code.text)
@@ -18,7 +18,7 @@ export const readCode = (code: LoginCode): string => {
 
 export const loginConformance = (
   adapter: Adapter<Having<"login">>,
-  /** Whether asking again gives another code at once, and ends the one before. */
+  /** Whether a second request gives another code at once and invalidates the one before. */
   { renews }: { readonly renews: boolean }
 ): void => {
   const unpaired = { simulator: { ...adapter.simulator, autoPair: false } }
@@ -48,7 +48,7 @@ export const loginConformance = (
         })
     )
 
-    it.live("gives a code that is good now, whenever it is asked again", () =>
+    it.live("gives a code that is valid now, however often it is requested", () =>
       Effect.gen(function*() {
         const { core, device, gateway: { login } } = yield* setup(adapter, unpaired)
         const first = yield* login.begin(target, qr)
@@ -58,7 +58,7 @@ export const loginConformance = (
         assert.strictEqual(core.pairings.scan(device, readCode(second), false), "paired")
       }))
 
-    it.live("is refused while the slot has an account, connected or not", () =>
+    it.live("refuses a login while the slot has an account, connected or not", () =>
       Effect.gen(function*() {
         const { core, device, gateway: { login } } = yield* setup(adapter, unpaired)
         core.pair(device)
@@ -71,7 +71,7 @@ export const loginConformance = (
         }
       }))
 
-    it.live("creates a slot that is not there, so that the gateway keeps it", () =>
+    it.live("creates a missing slot, so that the gateway keeps it", () =>
       Effect.gen(function*() {
         const { core, gateway: { login } } = yield* setup(adapter, unpaired)
         const fresh = makeTarget("fresh")
@@ -80,7 +80,7 @@ export const loginConformance = (
         assert.deepStrictEqual(yield* login.look(fresh, code), { _tag: "Accepted" })
       }))
 
-    it.live("logging out unlinks the account and keeps the slot; repeating it is harmless", () =>
+    it.live("unlinks the account and keeps the slot on logout; a repeated logout does nothing", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter, unpaired)
         core.pair(device)
@@ -98,7 +98,7 @@ export const loginConformance = (
         assert.strictEqual(core.pairings.scan(device, readCode(code), false), "paired")
       }))
 
-    it.live("keeps codes and numbers out of what is printed, and of failures", () =>
+    it.live("keeps codes and phone numbers out of printed values and failures", () =>
       Effect.gen(function*() {
         const { core, gateway: { login }, proxy } = yield* setup(adapter, unpaired)
         for (const request of [qr, byCode]) {
@@ -123,10 +123,10 @@ export const loginConformance = (
   })
 }
 
-/** Gateways that pass on WhatsApp's demand for a passkey. */
+/** For gateways that pass on WhatsApp's request for a passkey. */
 export const passkeyConformance = (adapter: Adapter<Having<"login">>): void => {
   describe(`${adapter.name}: a passkey`, () => {
-    it.live("is asked for with its challenge, then compared, and then the account is proved", () =>
+    it.live("is requested with its challenge, then compared, and then the account is proven", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter, { simulator: { autoPair: false } })
         const { login } = gateway

@@ -1,4 +1,4 @@
-/** The files of messages: whole, and of nobody else's choosing. */
+/** The files of messages: complete, and only those of the requested message. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import type { MessageData } from "../../../src/domain/EventData.ts"
@@ -13,7 +13,7 @@ const bytesOf = (content: Stream.Stream<Uint8Array, unknown>) =>
 
 export const mediaConformance = (adapter: Adapter<Having<"ingest" | "webhook" | "media">>): void => {
   describe(`${adapter.name}: the file of a message`, () => {
-    it.live("is given whole for every message that has one, and again when it is asked for again", () =>
+    it.live("is returned complete for every message that has one, also when requested again", () =>
       Effect.gen(function*() {
         const { core, device, drafts, gateway, receiver } = yield* setupWebhook(adapter)
         for (const { event, payload } of makeSamples(device.jid!, now)) core.emitter.emit(device, event, payload)
@@ -30,7 +30,7 @@ export const mediaConformance = (adapter: Adapter<Having<"ingest" | "webhook" | 
         }
       }).pipe(Effect.scoped))
 
-    it.live("is missing where the message has none, or the gateway knows of none", () =>
+    it.live("is missing if the message has none, or the gateway does not know it", () =>
       Effect.gen(function*() {
         const { core, device, drafts, gateway, receiver } = yield* setupWebhook(adapter)
         const [text] = makeSamples(device.jid!, now)

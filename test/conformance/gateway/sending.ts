@@ -1,4 +1,4 @@
-/** What a gateway's `send` part tells: sent with its id, refused, not reached, or in doubt. Nothing is ever sent twice. */
+/** The results of a gateway's `send` part: sent with its id, refused, not reached, or in doubt. Nothing is sent twice. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { OutgoingContent } from "../../../src/domain/Send.ts"
@@ -22,7 +22,7 @@ export const text = (body: string, change: Partial<OutgoingMessage> = {}): Outgo
 export const sent = (core: SimulatorCore) =>
   core.ledger.entries().flatMap(({ id, sent }) => sent === undefined ? [] : [{ id, ...sent }])
 
-/** By answer of the gateway: what the adapter says, as `tag reason`. */
+/** By answer of the gateway: the adapter's result, as `tag reason`. */
 export interface SendFailures {
   /** The account is not connected. */
   readonly offline: string
@@ -42,7 +42,7 @@ export const sendingConformance = (adapter: Adapter<Having<"send">>, failures: S
   ]
 
   describe(`${adapter.name}: sending`, () => {
-    it.live("gives the id under which the gateway sent the message, to that recipient and with that content", () =>
+    it.live("returns the id under which the gateway sent the message, to that recipient and with that content", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const contents: ReadonlyArray<OutgoingContent> = [
@@ -74,7 +74,7 @@ export const sendingConformance = (adapter: Adapter<Having<"send">>, failures: S
         assert.deepStrictEqual(sent(core).map(({ chat }) => chat), [to, "120363025246125486@g.us"])
       }))
 
-    it.live("says what was surely not sent, and whether it may be later", () =>
+    it.live("reports which messages were surely not sent, and whether they may be sent later", () =>
       Effect.gen(function*() {
         const { core, device, gateway, proxy } = yield* setup(adapter)
         device.connected = false
@@ -99,7 +99,7 @@ export const sendingConformance = (adapter: Adapter<Having<"send">>, failures: S
         assert.deepStrictEqual(sent(core), [])
       }))
 
-    it.live("refused credentials send nothing, and are no fault of the message", () =>
+    it.live("sends nothing with refused credentials, and does not blame the message", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter, { simulator: adapter.locked.simulator })
         const refusal = yield* Effect.flip(gateway.send.message(target, text("locked")))
@@ -111,7 +111,7 @@ export const sendingConformance = (adapter: Adapter<Having<"send">>, failures: S
       }))
 
     for (const [name, fault, sends] of lossy) {
-      it.live(`${name} leaves it in doubt, and is not tried again`, () =>
+      it.live(`${name} leaves the message in doubt, and it is not retried`, () =>
         Effect.gen(function*() {
           const { core, gateway } = yield* setup(adapter)
           core.applyFault({ kind: "send", ...fault })

@@ -1,4 +1,4 @@
-/** Messages with files: every kind that a dialect has arrives byte for byte, and what broke off before its end was not sent. */
+/** Messages with files: every kind of a dialect arrives byte for byte, and a file that breaks off early is not sent. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
 import { MediaKind } from "../../../src/domain/OutgoingFile.ts"
@@ -28,7 +28,7 @@ export const sendingFilesConformance = (
   kinds: ReadonlyArray<MediaKind>
 ): void => {
   describe(`${adapter.name}: sending files`, () => {
-    it.live("gives every kind that it has byte for byte, with its type, its name and its caption", () =>
+    it.live("delivers every kind of file byte for byte, with its type, name and caption", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         assert.sameMembers(
@@ -51,7 +51,7 @@ export const sendingFilesConformance = (
         }
       }))
 
-    it.live("a name that would end its header or its text arrives as the name that it is", () =>
+    it.live("delivers a name unchanged that could end its header or its text", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const fileName = "a\"; name=\"phone\"\\ 'ü👋' 発.pdf"
@@ -62,7 +62,7 @@ export const sendingFilesConformance = (
         assert.include(file?.name, "'ü👋' 発.pdf")
       }))
 
-    it.live("a reply with a file, and one of 20 MB, are sent", () =>
+    it.live("sends a reply with a file, and a file of 20 MB", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const bytes = fileBytes("document", 20_000_000)
@@ -75,7 +75,7 @@ export const sendingFilesConformance = (
         assert.strictEqual(sent(core).at(-1)?.file?.hash, hashOf(bytes))
       }))
 
-    it.live("a file that cannot be read to its end was not sent, and may be sent later", () =>
+    it.live("does not send a file that cannot be read to its end, and allows to send it later", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const bytes = fileBytes("document", 100_000)
@@ -87,7 +87,7 @@ export const sendingFilesConformance = (
         assert.deepStrictEqual(sent(core), [])
       }))
 
-    it.live("a connection that breaks before all of the file was sent leaves no doubt, and it may be sent later", () =>
+    it.live("leaves no doubt when the connection breaks before the whole file was sent, and allows to send it later", () =>
       Effect.gen(function*() {
         const { core, gateway, proxy } = yield* setup(adapter)
         const bytes = fileBytes("document", 100_000)
@@ -102,7 +102,7 @@ export const sendingFilesConformance = (
         assert.deepStrictEqual(sent(core), [])
       }))
 
-    it.live("an answer that is lost after all of the file was sent leaves the message in doubt", () =>
+    it.live("leaves the message in doubt when the answer is lost after the whole file was sent", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         core.applyFault({ kind: "send", when: "after", answer: "reset" })

@@ -1,4 +1,4 @@
-/** Sessions that open, and what an open one keeps: order, backpressure, the end exactly once. */
+/** Opening sessions, and the guarantees of an open one: order, backpressure, exactly one end. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Scope } from "effect"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
@@ -46,7 +46,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(`${error.class} ${error.code}`, expected)
       }))
 
-    it.live("wrong credentials are auth, an unknown slot says so, a closed port is the gateway being down", () =>
+    it.live("reports wrong credentials, an unknown slot and a closed port as different failures", () =>
       Effect.gen(function*() {
         const { gateway, proxy, simulator, wheel } = yield* setup(adapter, { simulator: adapter.locked.simulator })
         const listener = record()
@@ -66,7 +66,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.notInclude(JSON.stringify(down), simulator.url)
       }))
 
-    it.live("a handshake that never completes is given up at its deadline, and the socket with it", () =>
+    it.live("aborts a handshake that never completes at its deadline, and closes the socket", () =>
       Effect.gen(function*() {
         const { core, gateway, proxy } = yield* setup(adapter, { gateway: { handshakeMillis: 60 } })
         core.applyFault({ kind: "hang" })
@@ -75,7 +75,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         yield* proxy.drained
       }))
 
-    it.live("a gateway that drips its answer gets no more time", () =>
+    it.live("gives no extra time to a gateway that sends its answer in small pieces", () =>
       Effect.gen(function*() {
         const { gateway, proxy } = yield* setup(adapter, { gateway: { handshakeMillis: 120 } })
         proxy.add("downstream", { type: "slicer", bytes: 1 })
@@ -85,7 +85,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         yield* proxy.drained
       }))
 
-    it.live("interrupted while opening leaves no socket behind", () =>
+    it.live("leaves no open socket when it is interrupted while opening", () =>
       Effect.gen(function*() {
         const { core, gateway, proxy } = yield* setup(adapter)
         core.applyFault({ kind: "hang" })
@@ -99,7 +99,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
   })
 
   describe(`${adapter.name}: an open session`, () => {
-    it.live("hands over all 200 frames that came before a close, in order, and then the end", () =>
+    it.live("passes on all 200 frames that came before a close, in order, and then the end", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
@@ -133,7 +133,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(wheel.size, 0)
       }))
 
-    it.live("finds a half-open connection by its missing pongs", () =>
+    it.live("detects a half-open connection by missing pongs", () =>
       Effect.gen(function*() {
         const { gateway, proxy } = yield* setup(adapter, { turn: 60 })
         const listener = record()
@@ -143,7 +143,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual([failure.class, failure.code], ["transport", "ping-timeout"])
       }))
 
-    it.live("finds a gateway that froze", () =>
+    it.live("detects a suspended gateway", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter, { turn: 60 })
         const listener = record()
@@ -153,7 +153,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual((yield* listener.ended).code, "ping-timeout")
       }))
 
-    it.live("leaves a gateway alone that is silent but answers pings", () =>
+    it.live("keeps the session of a gateway that is silent but answers pings", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter, { turn: 40 })
         const listener = record()
@@ -165,7 +165,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual([listener.ends(), listener.drafts().length, core.ledger.count], [0, 0, 50])
       }))
 
-    it.live("keeps junk and binary frames as rejects, and goes on", () =>
+    it.live("keeps malformed and binary frames as rejects, and continues", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
@@ -179,7 +179,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(rejects[1]!.reason, "binary")
       }))
 
-    it.live("keeps what is nested too deeply as a reject, and goes on", () =>
+    it.live("keeps a frame that is nested too deeply as a reject, and continues", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
@@ -192,7 +192,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(listener.ends(), 0)
       }))
 
-    it.live("hears every event of the ledger under doubles, reordering, delays and junk, and rejects only the junk", () =>
+    it.live("receives every event despite duplicates, reordering, delays and malformed frames, and rejects only the latter", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const listener = record()
@@ -215,7 +215,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.isBelow(rejects.length, 200)
       }))
 
-    it.live("paused, it reads nothing, is not taken for dead, and loses nothing", () =>
+    it.live("reads nothing while paused, does not time out, and loses nothing", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter, { simulator: { devices: 2 }, turn: 40, direct: true })
         const listener = record()
@@ -239,7 +239,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual(listIds(listener), Array.from({ length: 3000 }, (_, index) => `ID${index}`))
       }))
 
-    it.live("ends once and at once: frames that come after are ignored, and the gateway hears 1001", () =>
+    it.live("ends once and at once: later frames are ignored, and the gateway receives 1001", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()
@@ -254,7 +254,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual([listener.ends(), listener.late(), listIds(listener).length], [1, 0, 0])
       }))
 
-    it.live("ended in order it hands over all that the gateway has sent, beside a second session that has all that comes then", () =>
+    it.live("passes on all frames that the gateway has sent when it ends in order; a second session receives all later frames", () =>
       Effect.gen(function*() {
         const { core, device, gateway, wheel } = yield* setup(adapter, { direct: true })
         assert.isTrue(gateway.capabilities.overlap)
@@ -281,7 +281,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.deepStrictEqual(listIds(next), [...all, "ID500"])
       }))
 
-    it.live("ended in order it says so where the gateway does not answer, and where it has ended already", () =>
+    it.live("reports an incomplete end in order if the gateway does not answer, or has ended already", () =>
       Effect.gen(function*() {
         const { device, gateway } = yield* setup(adapter, { direct: true })
         const listener = record()
@@ -317,7 +317,7 @@ export const sessionConformance = (adapter: SessionAdapter): void => {
         assert.strictEqual(wheel.size, 0)
       }))
 
-    it.live("may be ended from within an event, and hears nothing more", () =>
+    it.live("can be ended by an event handler, and receives nothing more", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter)
         const listener = record()

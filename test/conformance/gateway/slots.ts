@@ -1,4 +1,4 @@
-/** What a gateway is asked about its slots, and whether it answers at all. */
+/** Questions to a gateway about its slots, and whether it answers at all. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { makeTarget } from "../../support/gateway.ts"
@@ -6,7 +6,7 @@ import { type Adapter, setup, target } from "./harness.ts"
 
 export const slotConformance = (adapter: Adapter): void => {
   describe(`${adapter.name}: questions about slots`, () => {
-    it.live("status is what the gateway says of the slot: paired or not, connected or not, known or not", () =>
+    it.live("returns the slot's status from the gateway: paired or not, connected or not, known or not", () =>
       Effect.gen(function*() {
         const { core, device, gateway } = yield* setup(adapter, { simulator: { autoPair: false } })
         const none = { isConnected: false, isLoggedIn: false, jid: null }
@@ -25,7 +25,7 @@ export const slotConformance = (adapter: Adapter): void => {
         assert.deepStrictEqual(yield* gateway.status(makeTarget("nobody")), none, "no such slot")
       }))
 
-    it.live("creating a slot twice is creating it once", () =>
+    it.live("creates a slot only once when asked twice", () =>
       Effect.gen(function*() {
         const { core, gateway } = yield* setup(adapter)
         const slot = makeTarget("tenant-7").upstreamId
@@ -36,7 +36,7 @@ export const slotConformance = (adapter: Adapter): void => {
         assert.strictEqual(core.devices.get("tenant-7"), made)
       }))
 
-    it.live("refused credentials and a gateway that is away are different failures, and the probe needs no credentials", () =>
+    it.live("distinguishes refused credentials from an unreachable gateway; the probe needs no credentials", () =>
       Effect.gen(function*() {
         const { gateway, proxy } = yield* setup(adapter, { simulator: adapter.locked.simulator })
         const refused = yield* Effect.flip(gateway.status(target))

@@ -1,4 +1,4 @@
-/** Answers that come from something in the gateway's place: none of them says anything about a slot. */
+/** Answers of something else in the gateway's place: none of them is evidence about a slot. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as AnsweringServer from "../../support/answeringServer.ts"
@@ -7,7 +7,7 @@ import { type Adapter, html, json, type SessionAdapter, target } from "./harness
 
 const known = makeTarget("sim-1", "6281234567890@s.whatsapp.net")
 
-/** Answers of proxies and other servers: none of them is the gateway speaking of its slot. */
+/** Answers of proxies and other servers: none of them is the gateway's statement about its slot. */
 const strangers = [
   ["a page for 404", html(404)],
   ["an empty 404", { status: 404 }],
@@ -24,7 +24,7 @@ const strangers = [
 /** For every adapter. */
 export const strangerConformance = ({ make, name, signsOfLife }: Adapter): void => {
   describe(`${name}: answers that are not the gateway's`, () => {
-    it.live.each(strangers)("%s says nothing about a slot", ([, answer]) =>
+    it.live.each(strangers)("%s is no evidence about a slot", ([, answer]) =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start(answer)
         const gateway = yield* make({ url: proxy.url })
@@ -32,7 +32,7 @@ export const strangerConformance = ({ make, name, signsOfLife }: Adapter): void 
         assert.strictEqual((yield* Effect.flip(gateway.ensureSlot(known.upstreamId)))._tag, "GatewayUnavailable")
       }))
 
-    it.live("a probe is answered by the gateway, not by whatever stands in its place", () =>
+    it.live("accepts as a probe's answer only the gateway's own", () =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start(html(404))
         const gateway = yield* make({ url: proxy.url })
@@ -58,7 +58,7 @@ export const strangerHandshakeConformance = ({ handshakes, make, name }: Session
         ["a redirect", { status: 302, headers: { location: "https://wa.example/" } }, "upstreamDown redirected"],
         ...handshakes
       ] as const
-    )("a handshake answered by %s", ([, answer, expected]) =>
+    )("reports a handshake answered by %s", ([, answer, expected]) =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start(answer)
         const gateway = yield* make({ url: proxy.url })
@@ -66,7 +66,7 @@ export const strangerHandshakeConformance = ({ handshakes, make, name }: Session
         assert.strictEqual(`${refused.class} ${refused.code}`, expected)
       }))
 
-    it.live("a handshake whose refusal never ends is given up at its deadline", () =>
+    it.live("aborts a handshake whose refusal never ends at its deadline", () =>
       Effect.gen(function*() {
         const proxy = yield* AnsweringServer.start({ status: 404, unfinished: true })
         const gateway = yield* make({ url: proxy.url, handshakeMillis: 100 })

@@ -1,4 +1,4 @@
-/** Webhooks: whose they are, what they mean, and that a repeat is the same event whatever it says. */
+/** Webhooks: which device they belong to, what they mean, and that a repeat is the same event whatever it contains. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { EventDraft } from "../../../src/domain/Event.ts"
@@ -33,7 +33,7 @@ export const draftsOf = (result: IngestResult): ReadonlyArray<EventDraft> => {
     : []
 }
 
-/** A simulator whose slot posts to a receiver, and the drafts of what came. */
+/** A simulator whose slot posts to a receiver, and the drafts of its posts. */
 export const setupWebhook = Effect.fnUntraced(function*<Gateway extends Having<"ingest" | "webhook">>(
   adapter: Adapter<Gateway>,
   options: Parameters<typeof setup>[1] = {}
@@ -60,7 +60,7 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
   })
 
   describe(`${adapter.name}: the webhook of a slot`, () => {
-    it.live("is set once and then left alone, and set again when it differs", () =>
+    it.live("is set once and then left unchanged, and set again when it differs", () =>
       Effect.gen(function*() {
         const { gateway, receiver } = yield* setupWebhook(adapter)
         const address = { url: receiver.url, secret }
@@ -72,7 +72,7 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
   })
 
   describe(`${adapter.name}: a webhook`, () => {
-    it.live("is taken with one of the secrets, and with nothing else", () =>
+    it.live("is accepted only with one of the secrets", () =>
       Effect.gen(function*() {
         const { core, device, gateway, receiver, requests } = yield* setupWebhook(adapter)
         core.emitter.emit(device, "message", say("ID1"))
@@ -90,7 +90,7 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
         assert.strictEqual(answer({ body: Buffer.from(`${Buffer.from(request.body).toString()} `) }), "signature")
       }))
 
-    it.live("of a slot that is not ours says which, and is not given to another device of the same account", () =>
+    it.live("of a slot without a device names that slot, and is not given to another device of the same account", () =>
       Effect.gen(function*() {
         const { core, device, gateway, receiver, requests } = yield* setupWebhook(adapter)
         core.emitter.emit(device, "message", say("ID1"))
@@ -115,17 +115,17 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
         assert.strictEqual(keyOf(again!), keyOf(draft!))
       }))
 
-    it.live("of every kind is an event with an identity, which is the same when it comes again", () =>
+    it.live("of every kind becomes an event with an identity, and a repeat has the same identity", () =>
       Effect.gen(function*() {
         const { core, device, gateway, receiver, requests } = yield* setupWebhook(adapter)
         for (const { event, payload } of makeSamples(device.jid!, now)) core.emitter.emit(device, event, payload)
-        // What a gateway posts only to those who asked for it is not posted here.
+        // Events that a gateway posts only on request are not posted here.
         yield* receiver.until(({ length }) => length >= core.stats().frames)
         for (const request of requests()) {
           const result = gateway.ingest(request, context)
           const first = draftsOf(result)
           const second = draftsOf(gateway.ingest(request, { ...context, now: now + 60_000 }))
-          // Some say only what moves the state of the device.
+          // Some posts only move the state of the device.
           assert.isNotEmpty(result._tag === "Accepted" ? result.events : [])
           assert.deepStrictEqual(second.map(keyOf), first.map(keyOf))
           for (const draft of first) {
@@ -136,7 +136,7 @@ export const webhookConformance = (adapter: Adapter<Having<"ingest" | "webhook">
         }
       }))
 
-    it.live("is heard for every event of a conversation, in whatever order and however often it comes", () =>
+    it.live("is received for every event of a conversation, in any order and however often it is repeated", () =>
       Effect.gen(function*() {
         const { core, drafts, receiver } = yield* setupWebhook(adapter)
         core.applyFault({ kind: "duplicate", copies: 2, probability: 0.2 })
