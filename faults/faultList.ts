@@ -137,14 +137,14 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 37,
     fault: "a silent gateway: nothing to say, or deaf",
     rows: three("deaf"),
-    tests: [["test/conformance/gateway/sessions.ts", "leaves a gateway alone that is silent but answers pings"]]
+    tests: [["test/conformance/gateway/sessions.ts", "keeps the session of a gateway that is silent but answers pings"]]
   },
   { number: 38, fault: "connections are refused, the name has no address", rows: [...three("away"), "unresolved"] },
   {
     number: 39,
     fault: "a handshake that never completes",
     rows: three("hang"),
-    tests: [["test/conformance/gateway/sessions.ts", "a handshake that never completes is given up"]]
+    tests: [["test/conformance/gateway/sessions.ts", "aborts a handshake that never completes at its deadline, and closes the socket"]]
   },
   { number: 40, fault: "credentials are refused, before or after the upgrade", rows: three("credentials") },
   { number: 41, fault: "too many requests, with Retry-After", rows: three("limited") },
@@ -191,7 +191,7 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 54,
     fault: "acks before their message, and for unknown ids",
     rows: three("order"),
-    tests: [["test/conformance/sendRepository.ts", "acks early, late and doubled"]]
+    tests: [["test/conformance/sendRepository.ts", "applies early, late and repeated acks correctly, with the id of the accepted message once it is known"]]
   },
   {
     number: 55,
