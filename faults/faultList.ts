@@ -32,16 +32,16 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 3,
     fault: "it is stopped while a send is stuck",
     rows: ["sends-stop"],
-    tests: [[queue, "a process that dies after the claim leaves the message in doubt"]]
+    tests: [[queue, "leaves a message in doubt if its process dies after the claim, and the next process finds it"]]
   },
   { number: 4, fault: "it dies between the commit and the answer to a webhook", rows: ["die-after-commit"] },
   { number: 5, fault: "it dies between the broker's confirm and its own record of it", rows: ["die-after-confirm"] },
   {
     number: 6,
     fault: "it dies between the gateway's answer to a send and its own record of it",
-    tests: [[queue, "a message whose answer was lost is in doubt"], [
+    tests: [[queue, "leaves a message in doubt whose answer was lost, and never sends it again by itself"], [
       queue,
-      "a message in doubt is found in the history"
+      "finds a message in doubt in the history, or proves that it was not sent once the history must have it"
     ]],
     rows: ["sends-die"]
   },
@@ -54,13 +54,19 @@ const processes: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 8,
     fault: "one device's actor has a defect, again and again",
     rows: ["defect"],
-    tests: [["test/actors/fleet/LocalFleet.test.ts", "contains a device that crashes in a loop"]]
+    tests: [[
+      "test/actors/fleet/LocalFleet.test.ts",
+      "contains a device that crashes in a loop: it is quarantined, and other devices are not affected"
+    ]]
   },
   {
     number: 9,
     fault: "the event loop is blocked for seconds",
     rows: ["freeze"],
-    tests: [["test/actors/fleet/ownership.test.ts", "is given up by the older actor at its next decision"]]
+    tests: [[
+      "test/actors/fleet/ownership.test.ts",
+      "is abandoned by the older actor at its next decision, which closes the session and records nothing more"
+    ]]
   },
   {
     number: 10,
@@ -144,7 +150,10 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 39,
     fault: "a handshake that never completes",
     rows: three("hang"),
-    tests: [["test/conformance/gateway/sessions.ts", "aborts a handshake that never completes at its deadline, and closes the socket"]]
+    tests: [[
+      "test/conformance/gateway/sessions.ts",
+      "aborts a handshake that never completes at its deadline, and closes the socket"
+    ]]
   },
   { number: 40, fault: "credentials are refused, before or after the upgrade", rows: three("credentials") },
   { number: 41, fault: "too many requests, with Retry-After", rows: three("limited") },
@@ -152,7 +161,10 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 42,
     fault: "bursts of 500, 502, 503 and 504",
     rows: [...three("errors"), ...three("refused"), "sends-reset"],
-    tests: [[queue, "what was surely not sent keeps its place"]]
+    tests: [[
+      queue,
+      "keeps a message in its place that was surely not sent, and retries it; one that is refused for good fails"
+    ]]
   },
   {
     number: 43,
@@ -191,7 +203,10 @@ const gateway: ReadonlyArray<Omit<ListedFault, "area">> = [
     number: 54,
     fault: "acks before their message, and for unknown ids",
     rows: three("order"),
-    tests: [["test/conformance/sendRepository.ts", "applies early, late and repeated acks correctly, with the id of the accepted message once it is known"]]
+    tests: [[
+      "test/conformance/sendRepository.ts",
+      "applies early, late and repeated acks correctly, with the id of the accepted message once it is known"
+    ]]
   },
   {
     number: 55,
@@ -220,7 +235,7 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 60,
     fault: "schedules that were due while nothing ran",
-    tests: [[queue, "a scheduled message starts within two seconds of its time"], [
+    tests: [[queue, "starts a scheduled message within two seconds of its time, over a restart, and once"], [
       "test/process/due.test.ts",
       "none is early, none is sent twice, none is missing"
     ]]

@@ -1,4 +1,4 @@
-/** What becomes of messages whose handlers fail, hang and crash, on the virtual clock; and when they are tried again. */
+/** Messages whose handlers fail, hang and crash, on the virtual clock, and when they are retried. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Fiber, Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -24,7 +24,7 @@ const eventOf = (number: number): MessageReceived => {
   return { ...draft, seq: number, recordedAt: draft.occurredAt }
 }
 
-/** A source that a test hands messages to. */
+/** A source into which a test puts messages. */
 const handOver = Effect.fnUntraced(function*(handlers: ReadonlyArray<MessageHandler>, redelivers = true) {
   let give: (event: MessageReceived) => Effect.Effect<Handled> = () => Effect.die("not started")
   const source: MessageSource = {
@@ -61,7 +61,7 @@ describe("the delays of attempts", () => {
 })
 
 describe("a message", () => {
-  it.effect("is repeated for those handlers alone that have not handled it", () =>
+  it.effect("is redelivered only to the handlers that have not handled it", () =>
     Effect.gen(function*() {
       const calls: Array<string> = []
       let broken = true
@@ -78,7 +78,7 @@ describe("a message", () => {
       assert.deepStrictEqual(calls, ["good", "bad"])
     }).pipe(Effect.provide(services)))
 
-  it.effect("whose handler hangs or crashes has failed once, and the next one is handled", () =>
+  it.effect("counts as failed once when its handler hangs or crashes, and the next one is handled", () =>
     Effect.gen(function*() {
       const give = yield* handOver([
         handlerOf(
@@ -100,7 +100,7 @@ describe("a message", () => {
 })
 
 describe("the messages of a chat", () => {
-  it.effect("whose commit never ends has failed too, and those behind it come next", () =>
+  it.effect("count as failed if their commit never ends, and the messages after them are handled next", () =>
     Effect.gen(function*() {
       const give = yield* handOver([
         handlerOf("writer", ({ data: { body } }) => Effect.succeed(body === "message 1" ? Effect.never : Effect.void))
@@ -117,7 +117,7 @@ describe("the messages of a chat", () => {
       assert.strictEqual(failure?.message, "the commit did not end within 8s")
     }).pipe(Effect.provide(services)))
 
-  it.effect("are handled one after another also when one of them is given up while it waits", () =>
+  it.effect("are handled one after another, also when one of them times out while it waits", () =>
     Effect.gen(function*() {
       const order = new ChatOrder()
       const told: Array<string> = []
@@ -142,7 +142,7 @@ describe("the messages of a chat", () => {
 })
 
 describe("a consumer of the log", () => {
-  it.effect("starts with what comes, goes on after a restart, and is held up by no message that fails", () =>
+  it.effect("starts with new events, continues after a restart, and is not delayed by a failing message", () =>
     Effect.gen(function*() {
       const log = yield* EventLog
       const handled: Array<string> = []

@@ -5,7 +5,7 @@ import * as IdentityMerges from "../../../src/actors/delivery/IdentityMerges.ts"
 import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
 
-it.effect("merges once a minute, a start left in peace, and goes on after a database that was away", () =>
+it.effect("merges once a minute, but not at start, and continues after a database outage", () =>
   Effect.gen(function*() {
     const calls = yield* Ref.make<ReadonlyArray<number>>([])
     const log = {

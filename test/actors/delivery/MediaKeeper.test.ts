@@ -1,4 +1,4 @@
-/** Files are kept as their messages come, over restarts, and go with their messages. */
+/** Files are stored as their messages arrive, also over restarts, and are deleted with their messages. */
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Layer, Scope, Stream } from "effect"
@@ -62,7 +62,7 @@ const setUp = Effect.gen(function*() {
     const image: EventDraft = withFile ? { ...draft, data: { ...draft.data, media: { kind: "image" } } } : draft
     return Effect.as(Effect.orDie(log.append([image])), draft.data.messageId)
   }
-  /** A keeper, and the way to end it. */
+  /** A keeper, and a function to end it. */
   const start = Effect.gen(function*() {
     const scope = yield* Scope.fork(yield* Effect.scope)
     yield* MediaKeeper.make.pipe(Scope.provide(scope), Effect.provideContext(context))
@@ -73,7 +73,7 @@ const setUp = Effect.gen(function*() {
 })
 
 describe("the files of messages", () => {
-  it.live("are kept as their messages come, and given out from then on without their gateway", () =>
+  it.live("are stored as their messages arrive, and served from then on without their gateway", () =>
     Effect.gen(function*() {
       const { asked, media, receive, script, start, untilKept } = yield* setUp
       const before = yield* receive(1)
@@ -90,7 +90,7 @@ describe("the files of messages", () => {
       assert.strictEqual((yield* Effect.flip(Effect.scoped(media.open(before, undefined))))._tag, "MediaAbsent")
     }))
 
-  it.live("that came while no process ran are fetched by the next one, and none is fetched twice", () =>
+  it.live("that arrived while no process ran are fetched by the next one, and none is fetched twice", () =>
     Effect.gen(function*() {
       const { asked, kept, receive, start, untilKept } = yield* setUp
       const { stop } = yield* start
@@ -117,7 +117,7 @@ describe("the files of messages", () => {
       yield* untilKept(cut)
     }))
 
-  it.live("that cannot be had are left, and hold up no other", () =>
+  it.live("that are unavailable are skipped, and delay no other", () =>
     Effect.gen(function*() {
       const { receive, script, start, untilKept } = yield* setUp
       const give = script.answer
@@ -132,7 +132,7 @@ describe("the files of messages", () => {
       yield* untilKept(yield* receive(3))
     }))
 
-  it.live("of a gateway that is away for a moment are asked for again", () =>
+  it.live("of a gateway that is unavailable for a moment are requested again", () =>
     Effect.gen(function*() {
       const { asked, receive, script, start, untilKept } = yield* setUp
       const give = script.answer
@@ -143,7 +143,7 @@ describe("the files of messages", () => {
       assert.strictEqual(asked.length, 2)
     }))
 
-  it.live("go with their messages when a chat is erased, also while they are being fetched", () =>
+  it.live("are deleted with their messages when a chat is erased, also while they are being fetched", () =>
     Effect.gen(function*() {
       const { kept, log, media, receive, script, start, untilKept } = yield* setUp
       yield* start
@@ -160,7 +160,7 @@ describe("the files of messages", () => {
         )
       const second = yield* receive(2)
       yield* until("the second is erased while it is fetched", Effect.sync(() => erased))
-      // The second may have been kept by now, or is dropped when it has been fetched.
+      // The second may have been stored by now, or is dropped when it has been fetched.
       assert.isAtLeast(yield* Effect.orDie(media.forget(device)), 1)
       assert.isFalse(yield* kept.has(device, id))
       script.answer = give

@@ -47,7 +47,7 @@ const asked = Effect.fnUntraced(function*(answer: (call: number) => Effect.Effec
 
 const deviceId = DeviceId.make(`dev_${"0".repeat(26)}`)
 
-/** The lines logged since the last question. */
+/** The lines logged since the last call. */
 const captureLines = () => {
   let lines: Array<string> = []
   const logger = Logger.layer([Logger.make(({ message }) => lines.push(JSON.stringify(message)))])
@@ -64,7 +64,7 @@ const minute = Duration.toMillis(Duration.minutes(1))
 const day = Duration.toMillis(Duration.days(1))
 
 describe("Retention", () => {
-  it.effect("leaves a start in peace, then asks every ten minutes for what is older than it keeps", () =>
+  it.effect("waits a minute after the start, then deletes expired events every ten minutes", () =>
     Effect.gen(function*() {
       const { calls } = yield* asked(() => Effect.succeed(deleted))
       yield* TestClock.adjust("59 seconds")
@@ -75,7 +75,7 @@ describe("Retention", () => {
       assert.deepStrictEqual((yield* calls)[1], { at: 11 * minute, keep: 30 * day, stepMax: 70 * minute })
     }))
 
-  it.effect("explains no more than the time that has passed here, until a refusal has stood for six hours", () =>
+  it.effect("accepts a clock step only up to the time that has passed here, until a refusal has lasted six hours", () =>
     Effect.gen(function*() {
       const refused = { _tag: "Refused", elapsed: Duration.days(400) } as const
       const { calls } = yield* asked((call) => Effect.succeed(call === 1 || call > 40 ? deleted : refused))
@@ -89,7 +89,7 @@ describe("Retention", () => {
       )
     }))
 
-  it.effect("goes on after a database that was away", () =>
+  it.effect("continues after a database outage", () =>
     Effect.gen(function*() {
       const { calls } = yield* asked((call) =>
         call === 1 ? Effect.fail(StorageUnavailable.of("retain")) : Effect.succeed(deleted)
@@ -98,7 +98,7 @@ describe("Retention", () => {
       assert.lengthOf(yield* calls, 2)
     }))
 
-  it.effect("says which sink holds back what should have gone, once as long as nothing changes", () => {
+  it.effect("names the sink that holds back expired events, once as long as nothing changes", () => {
     const { logger, taken } = captureLines()
     return Effect.gen(function*() {
       const log = yield* EventLog

@@ -13,7 +13,7 @@ import { SinkUnavailable } from "../../../src/services/EventSink.ts"
 import type { EventSink } from "../../../src/services/EventSink.ts"
 import { propertyLimits } from "../../support/propertyLimits.ts"
 
-describe("a relay with a sink that takes one run at a time", () => {
+describe("a relay with a sink that accepts one run at a time", () => {
   it.effect("moves the cursor only after the sink has confirmed", () =>
     Effect.gen(function*() {
       const { call, log, view } = yield* relayed({ events: 3 })
@@ -26,7 +26,7 @@ describe("a relay with a sink that takes one run at a time", () => {
       assert.strictEqual((yield* view).confirmed, 3)
     }))
 
-  it.effect("offers again from the first unconfirmed event after a failure, in a later attempt", () =>
+  it.effect("sends again from the first unconfirmed event after a failure, in a later attempt", () =>
     Effect.gen(function*() {
       const { call, log } = yield* relayed({ events: 200 })
       const first = yield* call
@@ -42,7 +42,7 @@ describe("a relay with a sink that takes one run at a time", () => {
       yield* log.reaches(200)
     }))
 
-  it.effect("waits longer and longer while nothing is confirmed, at most five seconds or so", () =>
+  it.effect("waits longer and longer while nothing is confirmed, up to about five seconds", () =>
     Effect.gen(function*() {
       const { call } = yield* relayed({ events: 1 })
       for (const atMost of [130, 250, 490, 970, 1930, 3850, 6000, 6000]) {
@@ -56,7 +56,7 @@ describe("a relay with a sink that takes one run at a time", () => {
       }
     }))
 
-  it.effect("begins with short delays again once something was confirmed", () =>
+  it.effect("starts with short delays again once something was confirmed", () =>
     Effect.gen(function*() {
       const { call, log } = yield* relayed({ events: 1 })
       for (let failures = 0; failures < 8; failures++) {
@@ -71,7 +71,7 @@ describe("a relay with a sink that takes one run at a time", () => {
       yield* log.reaches(2)
     }))
 
-  it.effect("shows what keeps it and since when, until the sink takes events again", () =>
+  it.effect("shows why and since when it is blocked, until the sink accepts events again", () =>
     Effect.gen(function*() {
       const { call, view } = yield* relayed({ events: 1 })
       yield* (yield* call).fail("blocked")
@@ -89,7 +89,7 @@ describe("a relay with a sink that takes one run at a time", () => {
       assert.isNull(running.failure)
     }))
 
-  it.effect("contains a defect of the sink and tries again", () =>
+  it.effect("survives a defect of the sink and retries", () =>
     Effect.gen(function*() {
       const { call, log, view } = yield* relayed({ events: 1 })
       yield* (yield* call).crash
@@ -102,7 +102,7 @@ describe("a relay with a sink that takes one run at a time", () => {
 })
 
 describe("a relay with a sink that overlaps runs", () => {
-  it.effect("opens an attempt with one run and hands over the others in order once it is confirmed", () =>
+  it.effect("opens an attempt with one run and sends the others in order once it is confirmed", () =>
     Effect.gen(function*() {
       const { call, calls } = yield* relayed({ events: 128 * 6, overlap: 3 })
       const first = yield* call
@@ -115,7 +115,7 @@ describe("a relay with a sink that overlaps runs", () => {
       assert.strictEqual(yield* Queue.size(calls), 0)
     }))
 
-  it.effect("moves the cursor over no run that is unconfirmed, though later ones are confirmed", () =>
+  it.effect("does not move the cursor past an unconfirmed run, though later ones are confirmed", () =>
     Effect.gen(function*() {
       const { call, log } = yield* relayed({ events: 128 * 3, overlap: 2 })
       yield* (yield* call).confirm
@@ -129,7 +129,7 @@ describe("a relay with a sink that overlaps runs", () => {
       yield* log.reaches(384)
     }))
 
-  it.effect("offers again what was confirmed behind an unconfirmed run", () =>
+  it.effect("sends again the runs that were confirmed after an unconfirmed run", () =>
     Effect.gen(function*() {
       const { call } = yield* relayed({ events: 128 * 3, overlap: 2 })
       yield* (yield* call).confirm
@@ -174,7 +174,7 @@ describe("a relay with a sink that overlaps runs", () => {
 })
 
 describe("a relay and its cursor", () => {
-  it.effect("stands by while another reader has the cursor and moves it", () =>
+  it.effect("stays on standby while another reader has the cursor and moves it", () =>
     Effect.gen(function*() {
       const { calls, log, view } = yield* robbed
       assert.strictEqual(log.cursor, 0)
@@ -200,7 +200,7 @@ describe("a relay and its cursor", () => {
       assert.strictEqual(log.epoch, 2)
     }))
 
-  it.effect("takes the cursor back from a reader that is gone, and goes on behind what is confirmed", () =>
+  it.effect("takes the cursor over from a reader that is gone, and continues after the confirmed events", () =>
     Effect.gen(function*() {
       const { call, log, view } = yield* robbed
       yield* log.add(2)
@@ -214,7 +214,7 @@ describe("a relay and its cursor", () => {
       assert.deepInclude(yield* view, { state: "running", confirmed: 3, lag: 0, failure: null })
     }))
 
-  it.effect("takes nothing back on the word of a database that does not answer, and ends at once", () =>
+  it.effect("does not take the cursor over while the database does not answer, and ends at once", () =>
     Effect.gen(function*() {
       const { close, log } = yield* robbed
       log.away = true
@@ -223,7 +223,7 @@ describe("a relay and its cursor", () => {
       yield* close
     }))
 
-  it.effect("begins after the cursor, also when the database came late", () =>
+  it.effect("starts after the cursor, also when the database became available late", () =>
     Effect.gen(function*() {
       const log = makeLog(5)
       log.cursor = 3
@@ -237,7 +237,7 @@ describe("a relay and its cursor", () => {
       assert.deepStrictEqual((yield* call).seqs, [4, 5])
     }))
 
-  it.effect("lets what is out be confirmed while the database is away, and reads on when it is back", () =>
+  it.effect("lets events in flight be confirmed during a database outage, and continues reading afterwards", () =>
     Effect.gen(function*() {
       const { call, log, view } = yield* relayed({ events: 128, overlap: 4 })
       const first = yield* call
@@ -255,7 +255,7 @@ describe("a relay and its cursor", () => {
       assert.deepStrictEqual(next.seqs, [129])
     }))
 
-  it.effect("goes on with the oldest kept event where retention took some away, and counts them", () =>
+  it.effect("continues with the oldest kept event after retention deleted some, and counts the deleted ones", () =>
     Effect.gen(function*() {
       const log = makeLog(10)
       log.oldest = 8
@@ -267,7 +267,7 @@ describe("a relay and its cursor", () => {
       yield* log.reaches(10)
     }))
 
-  it.effect("does not wait for the cursor to be durable before it hands over the next run", () =>
+  it.effect("does not wait for the cursor to be durable before it sends the next run", () =>
     Effect.gen(function*() {
       const log = makeLog(129)
       log.slowCursor = true
@@ -278,8 +278,8 @@ describe("a relay and its cursor", () => {
     }))
 })
 
-describe("shutting a relay down", () => {
-  it.effect("waits for the confirms of what is out, hands over nothing new, and settles the cursor", () =>
+describe("the shutdown of a relay", () => {
+  it.effect("waits for the confirms of events in flight, sends nothing new, and writes the cursor", () =>
     Effect.gen(function*() {
       const { call, calls, close, log, view } = yield* relayed({ events: 300 })
       const first = yield* call
@@ -293,7 +293,7 @@ describe("shutting a relay down", () => {
       assert.strictEqual((yield* view).state, "stopped")
     }))
 
-  it.effect("gives up within a bound on a sink that never confirms, and leaves the cursor", () =>
+  it.effect("stops waiting within a bound for a sink that never confirms, and leaves the cursor", () =>
     Effect.gen(function*() {
       const { call, close, log } = yield* relayed({ events: 1 })
       yield* call
@@ -303,7 +303,7 @@ describe("shutting a relay down", () => {
       assert.strictEqual(log.cursor, 0)
     }))
 
-  it.effect("does not stand by for a cursor that turns out to be lost", () =>
+  it.effect("does not stay on standby for a cursor that turns out to be lost", () =>
     Effect.gen(function*() {
       const { call, close, log } = yield* relayed({ events: 1 })
       const run = yield* call
@@ -314,14 +314,14 @@ describe("shutting a relay down", () => {
       yield* Fiber.join(closing)
     }), 2000)
 
-  it.effect("does not wait for a sink that is away", () =>
+  it.effect("does not wait for a sink that is unavailable", () =>
     Effect.gen(function*() {
       const { call, close } = yield* relayed({ events: 1 })
       yield* (yield* call).fail("disconnected")
       yield* close
     }))
 
-  it.effect("does not wait for a database that was never there", () =>
+  it.effect("does not wait for a database that was never available", () =>
     Effect.gen(function*() {
       const log = makeLog(1)
       log.away = true
@@ -336,7 +336,7 @@ interface Outcome {
   readonly fails: boolean
 }
 
-/** Any mixture of slow, failing and overtaking confirms, and of failing reads; then everything heals. */
+/** Any mixture of slow, failing and overtaking confirms, and of failing reads; then everything recovers. */
 const anyFailures = Effect.fnUntraced(function*(options: {
   readonly overlap: number
   readonly events: number
@@ -397,7 +397,7 @@ const relayed = Effect.fnUntraced(function*(options: {
     Effect.provideService(EventLog, log.service),
     Scope.provide(scope)
   )
-  // Time stands still when a test is over, so that nothing may be left for the shutdown to wait for.
+  // The clock stops when a test is over, so that the shutdown must have nothing to wait for.
   yield* Effect.addFinalizer(() => {
     log.slowCursor = false
     return Effect.forEach(answers, Deferred.fail(SinkUnavailable.of("test", "disconnected", "the test is over")))
@@ -413,7 +413,7 @@ const relayed = Effect.fnUntraced(function*(options: {
   return { call, calls, log, view, close: Scope.close(scope, Exit.void) }
 })
 
-/** A relay that has just learned that somebody else claimed its cursor, with one event undelivered. */
+/** A relay whose cursor somebody else has just claimed, with one event undelivered. */
 const robbed = Effect.gen(function*() {
   const relay = yield* relayed({ events: 1 })
   const run = yield* relay.call
@@ -503,7 +503,7 @@ const makeLog = (count: number) => {
       })
   })
   Effect.runSync(add(count))
-  /** Returns when the durable cursor stands there. */
+  /** Returns when the durable cursor has this value. */
   const reaches = (seq: number) => until(() => state.cursor === seq)
   return Object.assign(state, { add, reaches, service })
 }

@@ -10,7 +10,7 @@ import type { FailureClass } from "../../../src/domain/DeviceState.ts"
 const jid = "628123456789@s.whatsapp.net"
 const delay = 1_000
 
-/** The wall clock stands an hour ahead: what is decided by the wrong clock shows. */
+/** The wall clock is an hour ahead, so that a decision by the wrong clock shows. */
 const hour = 3_600_000
 const at = (monotonic: number) => ({ monotonic, wall: monotonic + hour })
 
@@ -30,8 +30,8 @@ const usable: Input = { _tag: "StatusRead", status: { isConnected: true, isLogge
 
 const online = (now = 0): ActorState => after(initial(jid), now, { _tag: "Start" }, { _tag: "Opened" }, usable)
 
-describe("what a device decides", () => {
-  it("counts attempts over losses that come before a connection was stable, and starts over after one that was", () => {
+describe("the decisions of a device", () => {
+  it("counts attempts over losses before a connection was stable, and restarts the count after a stable one", () => {
     let actorState = online()
     for (let n = 1; n <= 3; n++) {
       actorState = after(actorState, n, ended("transport"))
@@ -44,7 +44,7 @@ describe("what a device decides", () => {
 
   for (const failureClass of ["transport", "conflict", "ours"] as const) {
     const { intensity, period, quarantine } = restartBudgets[failureClass]
-    it(`lets ${intensity} failures of class ${failureClass} within ${Duration.format(period)} pass, and not one more`, () => {
+    it(`allows ${intensity} failures of class ${failureClass} within ${Duration.format(period)}, and not one more`, () => {
       let actorState = online()
       for (let n = 0; n < intensity; n++) {
         actorState = after(actorState, n, ended(failureClass), { _tag: "RetryDue" }, { _tag: "Opened" }, usable)
@@ -62,12 +62,12 @@ describe("what a device decides", () => {
     })
   }
 
-  it("gives classes that are no fault of the device no budget", () => {
+  it("has no budget for classes that are no fault of the device", () => {
     assert.isNull(findBudget({ class: "auth", code: "unauthorized" }))
     assert.isNull(findBudget({ class: "upstreamDown", code: "unreachable" }))
   })
 
-  it("burns no budget for frames above the hard limit, and still waits between the attempts", () => {
+  it("spends no budget on frames above the hard limit, and still waits between the attempts", () => {
     const failure = { class: "transport", code: "frame-too-large", detail: "" } as const
     let actorState = online()
     for (let n = 0; n < 50; n++) {
@@ -83,7 +83,7 @@ describe("what a device decides", () => {
     assert.deepInclude(actorState.state, { retryAt: new Date(hour + 90_000).toISOString() })
   })
 
-  it("gets back what the first sign of a gateway's incident cost it", () => {
+  it("gets back the budget that the first sign of a gateway's incident cost", () => {
     const lost = after(online(), 0, ended("transport"))
     assert.strictEqual(lost.failures.length, 1)
     const failure = { class: "upstreamDown", code: "connection-refused", detail: "refused" } as const
@@ -93,7 +93,7 @@ describe("what a device decides", () => {
     assert.strictEqual(after(waiting, 2, { _tag: "IncidentOver" }).state._tag, "Connecting")
   })
 
-  it("gets nothing else back by an incident: what it failed at before stays its own", () => {
+  it("gets no other budget back by an incident: earlier failures remain its own", () => {
     const failure = { class: "upstreamDown", code: "connection-refused", detail: "refused" } as const
     const down: Input = { _tag: "GatewayDown", failure, probeAt: 500 }
     const conflicted = after(online(), 0, ended("conflict"), { _tag: "RetryDue" }, down)
@@ -110,7 +110,7 @@ describe("what a device decides", () => {
     })
   }
 
-  it("takes neither flag of a gateway's status for usable by itself", () => {
+  it("counts neither flag of a gateway's status as sufficient alone", () => {
     for (const [isConnected, isLoggedIn] of [[true, false], [false, true], [false, false]] as const) {
       const actorState = after(online(), 0, { _tag: "StatusRead", status: { isConnected, isLoggedIn, jid } })
       assert.strictEqual(actorState.state._tag, "Connecting")
@@ -119,7 +119,7 @@ describe("what a device decides", () => {
     assert.strictEqual(usable.state._tag, "Online")
   })
 
-  it("forgets the account when the gateway holds no login any more", () => {
+  it("forgets the account when the gateway no longer has a login", () => {
     const actorState = after(online(), 0, {
       _tag: "StatusRead",
       status: { isConnected: false, isLoggedIn: false, jid: null }
@@ -128,7 +128,7 @@ describe("what a device decides", () => {
     assert.isNull(actorState.jid)
   })
 
-  it("replaces the session of a device that is proved deaf, and does not call that stable", () => {
+  it("replaces the session of a device that is proven deaf, and does not count it as stable", () => {
     const decision = decide(online(), { _tag: "DeafProved", evidence: "history holds one more" }, { ...at(1), delay })
     assert.strictEqual(decision.transition?.state._tag, "Deaf")
     assert.strictEqual(decision.orders[0]?._tag, "EndSession")

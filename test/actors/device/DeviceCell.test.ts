@@ -19,7 +19,7 @@ const makeSession = () => {
   return session
 }
 
-it("a session that is gone does not end the pause of its successor", () => {
+it("a closed session does not end the pause of its successor", () => {
   const callbacks = new Set<() => void>()
   let paused = 0
   const host = {
@@ -56,14 +56,14 @@ it("a session that is gone does not end the pause of its successor", () => {
   assert.deepStrictEqual([successor.paused, cell.paused, paused], [false, false, 0])
 })
 
-describe("a device that goes on by itself", () => {
+describe("the alarm of a device", () => {
   const make = Effect.gen(function*() {
     const alarms = yield* DueSet.make<DeviceCell>({ grain: Duration.millis(10), onDue: (cell) => cell.alarm() })
     const cell = new DeviceCell({ id: "dev_1", jid: null } as DesiredDevice, { alarms } as ActorHost)
     return { cell, alarms }
   })
 
-  it.effect("waits until it is time, and not for an input that came first", () =>
+  it.effect("fires at its time, and not if an input came first", () =>
     Effect.gen(function*() {
       const { alarms, cell } = yield* make
       const due = yield* Effect.forkChild(cell.takeUntil(1000))
@@ -84,7 +84,7 @@ describe("a device that goes on by itself", () => {
       assert.isUndefined(next.pollUnsafe(), "an alarm that was not needed any more posts nothing")
     }))
 
-  it.effect("has no alarm any more once it is stopped", () =>
+  it.effect("is cancelled when the device is stopped", () =>
     Effect.gen(function*() {
       const { alarms, cell } = yield* make
       const waiting = yield* Effect.forkChild(cell.takeUntil(1000))

@@ -1,6 +1,6 @@
 /**
  * The real actor, on the real fleet, against a model of thirty lines: whatever happens in whatever order, each state
- * leads only where the table says, a device holds at most one session, every wait ends, and a stopped device opens
+ * leads only to states in the table, a device holds at most one session, every wait ends, and a stopped device opens
  * nothing. The wall clock is stepped in between, which must make no difference.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -14,7 +14,7 @@ import type { OpenMode } from "../../support/scriptedGateway.ts"
 import { withSteppedClock } from "../../support/steppedClock.ts"
 import type { SteppedClock } from "../../support/steppedClock.ts"
 
-/** Where each state may go. Written from the diagram, not from the code. */
+/** The allowed next states of each state. Written from the diagram, not from the code. */
 const allowed: Readonly<Record<DeviceStateTag, ReadonlyArray<DeviceStateTag>>> = {
   Inactive: ["Connecting"],
   Connecting: ["Connecting", "Online", "AwaitingLogin", "LoggedOut", "Backoff", "Quarantined", "Inactive"],
@@ -154,7 +154,7 @@ const want = (wanted: DesiredDevice, what: Extract<Command, { _tag: "want" }>["w
   }
 }
 
-/** What must hold after every command. */
+/** The conditions that must hold after every command. */
 const check = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   const bench = yield* FleetBench
   const transitions = bench.transitions(id)
@@ -164,7 +164,7 @@ const check = Effect.fnUntraced(function*(wanted: DesiredDevice) {
     assert.include(allowed[before], transition.state._tag, `rule ${transition.rule}`)
     before = transition.state._tag
   }
-  // The log may say a little later that the device connects.
+  // The log may report a little later that the device connects.
   const now = (yield* bench.fleet.view(id))?.state._tag ?? "Inactive"
   if (now !== before) {
     assert.strictEqual(now, "Connecting")
@@ -178,7 +178,7 @@ const check = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   else if (transitions.length > 0) assert.notStrictEqual(now, "Inactive")
 })
 
-/** From wherever the commands led: heal everything, and the device must be back. */
+/** Whatever the state after the commands: all faults are healed, and the device must be online again. */
 const heal = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   const bench = yield* FleetBench
   bench.gateway.mode = "accept"
@@ -198,14 +198,14 @@ const heal = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   assert.strictEqual(bench.readState(id), "Online")
 })
 
-/** Without stopping it first: every waiting state has a time or somebody who wakes it. */
+/** Without stopping it first: every waiting state has a time limit or is woken by something. */
 const awaken = Effect.fnUntraced(function*(wanted: DesiredDevice) {
   const bench = yield* FleetBench
   bench.gateway.mode = "accept"
   bench.gateway.up = true
   bench.gateway.answer = answers.usable
   bench.setFull(false)
-  // Only a handshake that hangs forever needs a hand: real ones end by their own timeout.
+  // Only a handshake that hangs forever needs an interruption: real ones end by their timeout.
   yield* bench.want([{ ...wanted, active: true }])
   for (let step = 0; step < 90 && bench.readState(id) !== "Online"; step++) {
     yield* TestClock.adjust("20 seconds")
@@ -217,7 +217,7 @@ const awaken = Effect.fnUntraced(function*(wanted: DesiredDevice) {
 const play = (commands: ReadonlyArray<Command>, seed: number) =>
   withSteppedClock((clock) => playOn(commands, clock)).pipe(
     Effect.provide(TestClock.layer()),
-    // Runs crash and recover on purpose; their warnings would bury the one that matters.
+    // Runs crash and recover on purpose; their warnings would hide the one that matters.
     Effect.provideService(References.MinimumLogLevel, "None"),
     Random.withSeed(seed)
   )
@@ -239,9 +239,9 @@ const playOn = (commands: ReadonlyArray<Command>, clock: SteppedClock) =>
     Effect.scoped
   )
 
-describe("a device, in any sequence of happenings", () => {
+describe("a device, in any sequence of inputs", () => {
   it(
-    "goes only where the model allows, holds one session at most, and always comes back",
+    "makes only transitions that the model allows, holds at most one session, and always comes back online",
     () =>
       fc.assert(
         fc.asyncProperty(

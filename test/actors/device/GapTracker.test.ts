@@ -1,6 +1,6 @@
 /**
- * The ledger of gaps against the truth: whatever happens in whatever order, what was emitted and is not in the log lies
- * within a gap, and a gap is closed only when its messages are in the log.
+ * The ledger of gaps against the truth: whatever happens in whatever order, every event that was emitted and is not in the
+ * log lies within a gap, and a gap is closed only when its messages are in the log.
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
@@ -23,7 +23,7 @@ type Command =
   | { readonly _tag: "kill" }
   /** The device moves to another process, while the session of this one stays open; or it was ended a moment before. */
   | { readonly _tag: "pass"; readonly lost: boolean }
-  /** The process before says that it listened until this one did. */
+  /** The previous process confirms that it listened until this one did. */
   | { readonly _tag: "confirm" }
 
 const command: fc.Arbitrary<Command> = fc.oneof(
@@ -59,7 +59,7 @@ interface Row extends TrackedGap {
 class World {
   now = 1_000_000
   #ids = 0
-  /** Whether what is emitted really arrives. */
+  /** Whether emitted events really arrive. */
   arriving = false
   running = true
   diedAt: number | null = null
@@ -68,7 +68,7 @@ class World {
   aliveThrough: number | null = null
   recordedAt = 0
   wasHearing = false
-  /** As in `Reception`, and as it was recorded last. */
+  /** As in `Reception`, and as last recorded. */
   handOver: number | null = null
   recordedHandOver: number | null = null
   /** When the session that outlived its actor is closed; null: there is none, or it has not delivered everything. */
@@ -97,7 +97,7 @@ class World {
     this.recordedHandOver = this.handOver
   }
 
-  /** Online, and without the word of the process before. */
+  /** Online, and without the confirmation of the previous process. */
   get pending(): number | null {
     return this.handOver === null ? null : this.state.hearingSince
   }
@@ -136,7 +136,7 @@ class World {
     switch (next._tag) {
       case "emit": {
         const index = this.emitted.push({ at: this.now, message: next.message }) - 1
-        // Before it was ever heard, nothing of it is promised.
+        // Before the device first received anything, nothing is promised.
         if (this.arriving) {
           this.logged.add(index)
           this.lastHeard = this.now
@@ -144,7 +144,7 @@ class World {
         return
       }
       case "wait":
-        // A dead connection is noticed within its time, as long as somebody is there to notice.
+        // A dead connection is noticed within its time limit, as long as a process is there to notice.
         if (this.running && this.diedAt !== null && this.now + next.millis > this.diedAt + unnoticedMax) {
           this.now = Math.max(this.now, this.diedAt + unnoticedMax)
           this.notice("socket-down")
@@ -176,7 +176,7 @@ class World {
         this.aliveThrough = this.now
         return
       case "kill":
-        // A session that another process keeps open goes on.
+        // A session that another process keeps open continues.
         if (this.passedUntil === null) this.arriving = false
         this.running = false
         return
@@ -247,7 +247,7 @@ class World {
     const { orders, state } = restore({
       gaps,
       wasHearing: this.wasHearing,
-      // A beat says no more than the record that was made after it.
+      // A heartbeat proves no more than the record that was made after it.
       aliveThrough: this.aliveThrough,
       recordedAt: this.recordedAt,
       handOver: this.recordedHandOver
@@ -285,7 +285,7 @@ class World {
 }
 
 describe("the gaps of a device", () => {
-  it("name everything that was emitted and is not in the log, however often the process dies", () => {
+  it("name every event that was emitted and is not in the log, however often the process dies", () => {
     fc.assert(
       fc.property(fc.array(command, { minLength: 1, maxLength: 120, size: "max" }), (commands) => {
         const world = new World()
@@ -298,7 +298,7 @@ describe("the gaps of a device", () => {
     )
   })
 
-  it("goes on in the row of the last place where it is lost again after a hand-over that was not confirmed", () => {
+  it("continues in the row of the last place if reception is lost again after a hand-over that was not confirmed", () => {
     const world = new World()
     const play = (...commands: ReadonlyArray<Command>) => {
       for (const next of commands) {
@@ -317,7 +317,7 @@ describe("the gaps of a device", () => {
     assert.isAtMost(world.state.gaps.length, unclosedMax + 1)
   })
 
-  it("are none where the device moved, and the process before listened until the next one did", () => {
+  it("are none if the device moved and the previous process listened until the next one did", () => {
     const world = new World()
     const moved: ReadonlyArray<Command> = [
       { _tag: "connect" },
@@ -337,7 +337,7 @@ describe("the gaps of a device", () => {
     assert.strictEqual(world.logged.size, world.emitted.length)
   })
 
-  it("are written down at once where a device was handed over to no one", () => {
+  it("are recorded at once if a device was handed over to no one", () => {
     const world = new World()
     world.play({ _tag: "connect" })
     world.play({ _tag: "pass", lost: false })

@@ -1,4 +1,4 @@
-/** What the devices of one gateway share, and for how long. */
+/** The state that devices of one gateway share, and how long it exists. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { ActorHosts } from "../../../src/actors/fleet/ActorHosts.ts"
@@ -49,7 +49,7 @@ const layer = Layer.suspend(() => {
   )
 })
 
-/** The cell of a device, and how the device leaves. */
+/** The cell of a device, and a function by which the device leaves. */
 const admit = Effect.fnUntraced(function*(n: number, gateway = "default" as GatewayName) {
   const hosts = yield* ActorHosts
   const cell = yield* hosts.admit(device(n, { gateway }))
@@ -57,7 +57,7 @@ const admit = Effect.fnUntraced(function*(n: number, gateway = "default" as Gate
 })
 
 describe("the hosts of actors", () => {
-  it.effect("devices of one gateway share a host, devices of another have their own", () =>
+  it.effect("let devices of one gateway share a host, and give devices of another gateway a different one", () =>
     Effect.gen(function*() {
       const [one, two, three] = [yield* admit(1), yield* admit(2), yield* admit(3, other)]
       assert.strictEqual(one.cell.host, two.cell.host)
@@ -66,7 +66,7 @@ describe("the hosts of actors", () => {
       assert.strictEqual(one.cell.host.meter, three.cell.host.meter)
     }).pipe(Effect.provide(layer)))
 
-  it.effect("a host stays for as long as one device of its gateway does, and is made anew after that", () =>
+  it.effect("keep a host as long as one device of its gateway remains, and create a new one after that", () =>
     Effect.gen(function*() {
       const [one, two] = [yield* admit(1), yield* admit(2)]
       yield* one.leave
@@ -77,7 +77,7 @@ describe("the hosts of actors", () => {
       assert.notStrictEqual((yield* admit(4)).cell.host, two.cell.host)
     }).pipe(Effect.provide(layer)))
 
-  it.effect("a device is counted until it leaves, in the state that it is in", () =>
+  it.effect("count a device until it leaves, in its current state", () =>
     Effect.gen(function*() {
       const hosts = yield* ActorHosts
       const { leave } = yield* admit(1)
@@ -86,7 +86,7 @@ describe("the hosts of actors", () => {
       assert.strictEqual(hosts.counts().Inactive, 0)
     }).pipe(Effect.provide(layer)))
 
-  it.effect("a gateway that is not configured is refused by name, and nothing is kept of it", () =>
+  it.effect("refuse an unknown gateway by name, and keep nothing of it", () =>
     Effect.gen(function*() {
       const hosts = yield* ActorHosts
       const refused = yield* Effect.flip(hosts.admit(device(1, { gateway: "gone" as GatewayName })))

@@ -1,4 +1,4 @@
-/** What the database's clock shows, as a process knows it that can only ask. */
+/** The database's time, as estimated by a process that can only ask for it. */
 import { assert, it } from "@effect/vitest"
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -6,7 +6,7 @@ import { DatabaseTime } from "../../../src/actors/fleet/DatabaseTime.ts"
 import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
 import { GapRepository } from "../../../src/services/GapRepository.ts"
 
-it.effect("is no worse for an answer that took seconds, and follows a clock that was set", () =>
+it.effect("is not worse after an answer that took seconds, and follows a clock that was set", () =>
   Effect.gen(function*() {
     let ahead = Duration.toMillis("1 hour")
     let answersAfter = Duration.zero

@@ -1,4 +1,4 @@
-/** Until when a process was alive, as the next one will read it. */
+/** Until when a process was alive, as the next process reads it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -17,7 +17,7 @@ import { freshDevice, messageDraft } from "../../support/drafts.ts"
 const owner = "node 1"
 const at = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
-/** A process that beats, over a database whose writes can be held up. */
+/** A process with heartbeats, over a database whose writes can be delayed. */
 const makeBench = Effect.gen(function*() {
   const database = yield* Layer.build(MemoryDatabase.layer)
   const { tables } = Context.get(database, MemoryDatabase.MemoryDatabase)
@@ -60,7 +60,7 @@ const makeBench = Effect.gen(function*() {
 })
 
 describe("the heartbeat of a process that owns devices", () => {
-  it.effect("says every five seconds until when it was alive, and not beyond a database that is away", () =>
+  it.effect("records every five seconds until when the process was alive, and nothing during a database outage", () =>
     Effect.gen(function*() {
       const { aliveAt, setAway } = yield* makeBench
       yield* TestClock.adjust("10 millis")
@@ -75,7 +75,7 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.strictEqual(aliveAt(), at(30))
     }))
 
-  it.effect("stands still while what was received is not committed, and is then committed after it", () =>
+  it.effect("waits while received events are not committed, and is then committed after them", () =>
     Effect.gen(function*() {
       const { aliveAt, log, tables, writable } = yield* makeBench
       yield* TestClock.adjust("6 seconds")
@@ -86,13 +86,13 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.deepStrictEqual([aliveAt(), tables.head], [at(5), 0])
       yield* writable.open
       yield* TestClock.adjust("10 millis")
-      // The beat that has waited says when it was made.
+      // The delayed heartbeat has the time at which it was made.
       assert.deepStrictEqual([aliveAt(), tables.head], [at(10), 1])
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(aliveAt(), at(71))
     }))
 
-  it.effect("says nothing once its sessions are being closed", () =>
+  it.effect("records nothing once the process closes its sessions", () =>
     Effect.gen(function*() {
       const { aliveAt, close } = yield* makeBench
       yield* TestClock.adjust("6 seconds")
@@ -101,7 +101,7 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.strictEqual(aliveAt(), at(5))
     }))
 
-  it.effect("names the time that an older database does not have, once, and goes on from there", () =>
+  it.effect("reports the time that a restored database lacks, once, and continues from there", () =>
     Effect.gen(function*() {
       const { aliveAt, forgotten, tables } = yield* makeBench
       yield* TestClock.adjust("30 seconds")
@@ -112,7 +112,7 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.strictEqual(aliveAt(), at(35))
       yield* TestClock.adjust("30 seconds")
       assert.lengthOf(forgotten, 1)
-      // Older than this process: the newest time of another one is what is known.
+      // Older than this process: the newest known time is that of another process.
       tables.heartbeats.clear()
       tables.heartbeats.set("node 0", at(-100))
       yield* TestClock.adjust("5 seconds")
@@ -124,7 +124,7 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.lengthOf(forgotten, 3)
     }))
 
-  it.effect("names the time since the last beat when the log went back by less than a beat", () =>
+  it.effect("reports the time since the last heartbeat when the log was reset by less than one", () =>
     Effect.gen(function*() {
       const { forgotten, log, tables } = yield* makeBench
       const device = freshDevice()
@@ -135,19 +135,19 @@ describe("the heartbeat of a process that owns devices", () => {
       for (const event of tables.events.splice(1)) tables.seqById.delete(event.id)
       tables.head = 1
       yield* TestClock.adjust("5 seconds")
-      // To the second: a beat waits for the batch that gathers.
+      // To the second: a heartbeat waits for the batch that gathers.
       const seconds = forgotten.map(({ from, to }) => [from, to].map((time) => Math.floor(Date.parse(time!) / 1000)))
       assert.deepStrictEqual(seconds, [[10, 15]])
       yield* TestClock.adjust("30 seconds")
       assert.lengthOf(forgotten, 1)
     }))
 
-  it.effect("does not take its own claim for an older database", () =>
+  it.effect("does not mistake its own claim for a restored database", () =>
     Effect.gen(function*() {
       const { aliveAt, forgotten, tables, writable } = yield* makeBench
       yield* writable.close
       yield* TestClock.adjust("10 millis")
-      // A claim writes the row while the first beat is on its way.
+      // A claim writes the row while the first heartbeat is on its way.
       tables.heartbeats.set(owner, at(0.01))
       yield* writable.open
       yield* TestClock.adjust("30 seconds")

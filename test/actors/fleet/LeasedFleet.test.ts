@@ -1,4 +1,4 @@
-/** The fleet runs for as long as its process holds the lease. */
+/** The fleet runs as long as its process holds the lease. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Layer } from "effect"
 import * as LeasedFleet from "../../../src/actors/fleet/LeasedFleet.ts"
@@ -10,7 +10,7 @@ import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from
 
 const one = deviceId(1)
 
-/** The leased fleet, with a lease that the test gives and takes. */
+/** The leased fleet, with a lease that the test grants and revokes. */
 const fleetUnder = (lease: ReturnType<FleetLease["Service"]["acquire"]>) =>
   Layer.effect(
     DeviceFleet,

@@ -24,7 +24,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("comes back after a lost connection, within the schedule's cap", () =>
+  it.effect("reconnects after a lost connection, within the schedule's maximum delay", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -39,7 +39,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("tells a quick reconnect in two events, with every state on the way", () =>
+  it.effect("reports a quick reconnect in two events, with every state on the way", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -60,7 +60,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("tells what a device waits for within seconds, where it does not come back quickly", () =>
+  it.effect("reports within seconds what a device waits for, if it does not reconnect quickly", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -76,7 +76,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("tells all of many attempts in a moment, in events of a bounded size", () =>
+  it.effect("reports all of many attempts in a moment, in events of a bounded size", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -94,7 +94,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("quarantines a flapping device with its evidence, and releases it when asked", () =>
+  it.effect("quarantines a flapping device with its evidence, and releases it on request", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -113,7 +113,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("leaves quarantine by itself when its time is over", () =>
+  it.effect("ends quarantine when its time is over", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -126,7 +126,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("probes rejected credentials at most twelve times an hour and burns no budget by it", () =>
+  it.effect("probes rejected credentials at most twelve times an hour and spends no budget on it", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -138,7 +138,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("treats a gateway that is down as one incident: one prober, no budget burnt, all back when it answers", () =>
+  it.effect("treats a gateway that is down as one incident: one prober, no budget spent, all devices back when it answers", () =>
     within(
       Array.from({ length: 200 }, (_, n) => device(n)),
       Effect.fnUntraced(function*(bench) {
@@ -162,7 +162,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("comes back from a gateway's incident as a ramp and not a storm", () =>
+  it.effect("reconnects after a gateway's incident at a bounded rate", () =>
     within(
       Array.from({ length: 100 }, (_, n) => device(n)),
       Effect.fnUntraced(function*(bench) {
@@ -177,7 +177,7 @@ describe("the local fleet", () => {
       { connectsPerSecond: 50 }
     ))
 
-  it.effect("contains a device that crashes in a loop: it is quarantined, its neighbours notice nothing", () =>
+  it.effect("contains a device that crashes in a loop: it is quarantined, and other devices are not affected", () =>
     within(
       Array.from({ length: 500 }, (_, n) => device(n)),
       Effect.fnUntraced(function*(bench) {
@@ -193,7 +193,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("contains a defect that a frame trips inside the socket's callback", () =>
+  it.effect("contains a defect that a frame causes inside the socket's callback", () =>
     within(
       [device(1), device(2)],
       Effect.fnUntraced(function*(bench) {
@@ -208,7 +208,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("opens a new session when a reconnect was asked for, once per request", () =>
+  it.effect("opens a new session when a reconnect was requested, once per request", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -223,7 +223,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("ignores what a session that was given up still says", () =>
+  it.effect("ignores events of an abandoned session", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -238,7 +238,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("lets what a lost session had still said not disturb the one that follows it", () =>
+  it.effect("processes late events of a lost session without disturbing the next session", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -256,7 +256,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("asks again when a hint comes while the answer to an older question is out", () =>
+  it.effect("asks again when a hint comes while the answer to an older question is pending", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -315,7 +315,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("calls no device online before its gateway or a message has proved it", () =>
+  it.effect("calls no device online before its gateway or a message has proven it", () =>
     within(
       [device(1), device(2)],
       Effect.fnUntraced(function*(bench) {
@@ -335,7 +335,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("finds out that a known account was logged out while no process ran it, and never calls it online", () =>
+  it.effect("detects that a known account was logged out while no process ran it, and never calls it online", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -346,7 +346,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("asks about no more slots at once than it is set to, however many sessions open together", () =>
+  it.effect("asks about no more slots at once than configured, however many sessions open together", () =>
     within(
       Array.from({ length: 400 }, (_, n) => device(n)),
       Effect.fnUntraced(function*(bench) {
@@ -366,7 +366,7 @@ describe("the local fleet", () => {
       { connectsPerSecond: 10_000, statusConcurrency: 16 }
     ))
 
-  it.effect("takes no answer for proof of a session that was opened after the question", () =>
+  it.effect("does not accept an answer as proof for a session that was opened after the question", () =>
     within(
       [device(1)],
       Effect.fnUntraced(function*(bench) {
@@ -384,7 +384,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("learns the account from the gateway, and sees a login lost", () =>
+  it.effect("gets the account from the gateway, and detects a lost login", () =>
     within(
       [device(1, { jid: null })],
       Effect.fnUntraced(function*(bench) {
@@ -399,7 +399,7 @@ describe("the local fleet", () => {
       })
     ))
 
-  it.effect("records that its devices were stopped when the process goes", () =>
+  it.effect("records that its devices were stopped when the process stops", () =>
     Effect.gen(function*() {
       const drafts = yield* Effect.scoped(
         Effect.gen(function*() {

@@ -1,4 +1,4 @@
-/** Webhooks that were turned away by a process without actors: from there to the ledger of gaps. */
+/** Webhooks that were refused by a process without actors: from the refusal to the ledger of gaps. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import * as MemoryStorage from "../../../src/layers/memory/MemoryStorage.ts"
@@ -11,7 +11,7 @@ import { arriving, begin, gapsOf, live, logged, waIdsIn } from "../../support/re
 
 const one = deviceId(1)
 
-describe("the report of webhooks that were turned away", () => {
+describe("the report of refused webhooks", () => {
   const withReport = (
     test: (bench: {
       readonly report: RefusalReport.RefusalReport
@@ -25,7 +25,7 @@ describe("the report of webhooks that were turned away", () => {
       yield* test({ report, reported, setAway })
     }).pipe(Effect.scoped)
 
-  it.effect("comes once the last one is some seconds ago, and says when the first was", () =>
+  it.effect("is written some seconds after the last refusal, with the time of the first", () =>
     withReport(({ report, reported }) =>
       Effect.gen(function*() {
         for (let second = 0; second < 10; second++) {
@@ -41,7 +41,7 @@ describe("the report of webhooks that were turned away", () => {
       })
     ))
 
-  it.effect("comes after a minute where they go on, and waits for a database that is away", () =>
+  it.effect("is written after a minute if refusals continue, and waits for a database that is down", () =>
     withReport(({ report, reported, setAway }) =>
       Effect.gen(function*() {
         yield* setAway(true)
@@ -58,7 +58,7 @@ describe("the report of webhooks that were turned away", () => {
     ))
 })
 
-describe("webhooks that another process has turned away", () => {
+describe("webhooks that another process has refused", () => {
   it.effect("are a gap of their device, whose history is read", () =>
     Effect.gen(function*() {
       const refusals = yield* WebhookRefusals
@@ -80,7 +80,7 @@ describe("webhooks that another process has turned away", () => {
       const length = Date.parse(gaps[0]!.endedAt!) - Date.parse(gaps[0]!.openedAt)
       assert.isAtLeast(length, 10_000 + 35_000, "and the time in which the gateway may have given up")
       assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["MISSED"])
-      // Of a device that nobody runs here it stays for the process that does, and not for ever.
+      // The row of a device that no process here runs stays for its owner, and not for ever.
       assert.deepStrictEqual((yield* Effect.orDie(refusals.list)).map(({ deviceId }) => deviceId), [deviceId(9)])
     }).pipe(Effect.provide(Layer.fresh(MemoryStorage.layerMemory))))
 })

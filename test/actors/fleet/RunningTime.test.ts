@@ -1,4 +1,4 @@
-/** How far back a moment lies of which a process says that it was so much running time ago. */
+/** Converts an amount of running time before now, as a process reports it, into a moment of real time. */
 import { assert, describe, it } from "@effect/vitest"
 import { RunningTime } from "../../../src/actors/fleet/RunningTime.ts"
 
@@ -14,17 +14,17 @@ describe("running time", () => {
     assert.strictEqual(running([0, 100]).before(100_500, 30_000), 70_500)
   })
 
-  it("leaves out what the process stood still, from the last moment in which it ran", () => {
+  it("excludes a suspension of the process, from the last moment in which it ran", () => {
     const time = running([0, 100], [300, 310])
     assert.strictEqual(time.before(310_000, 30_000), 80_000)
     assert.strictEqual(time.before(310_000, 5000), 305_000)
   })
 
-  it("leaves it out before the process has looked at the clock again", () => {
+  it("excludes a suspension before the process has looked at the clock again", () => {
     assert.strictEqual(running([0, 100]).before(300_000, 30_000), 70_000)
   })
 
-  it("adds up several times, however many", () => {
+  it("excludes any number of suspensions", () => {
     assert.strictEqual(running([0, 100], [200, 210], [300, 310]).before(310_000, 30_000), 90_000)
     const often = running(...Array.from({ length: 50 }, (_, index) => [index * 10, index * 10 + 1] as const))
     // It ran for one of ten seconds. The oldest times count as one, which is never too late.
@@ -32,11 +32,11 @@ describe("running time", () => {
     assert.isAtMost(often.before(491_000, 30_000), 200_000)
   })
 
-  it("is no less for a moment in which the process was busy", () => {
+  it("does not exclude a moment in which the process was busy", () => {
     assert.strictEqual(running([0, 100], [102, 110]).before(110_000, 30_000), 80_000)
   })
 
-  it("tells since when something may have waited that was read right after it stood still", () => {
+  it("returns since when an input may have waited that was read right after a suspension", () => {
     const time = running([0, 100], [300, 310])
     assert.strictEqual(time.waitedSince(300_500, 310_000, 2000), 100_000)
     assert.strictEqual(time.waitedSince(305_000, 310_000, 2000), 305_000, "what waited has been read by then")

@@ -1,4 +1,4 @@
-/** Devices that were run by processes that ended: which ones start, in what groups, and which one is the cause. */
+/** Devices of processes that ended: which ones start, in what groups, and which one is the cause. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Scope } from "effect"
 import { leased, Placement } from "../../../src/actors/fleet/Placement.ts"
@@ -19,7 +19,7 @@ const inCluster: Placement = {
   passesOn: () => false
 }
 
-/** A process that ends as soon as this device runs, or never. `ran`: what it started, in order and by turns. */
+/** A process that ends as soon as this device runs, or never. `ran`: the devices it started, in order and by turns. */
 const life = Effect.fnUntraced(function*(
   owner: string,
   ids: ReadonlyArray<DeviceId>,
@@ -42,7 +42,7 @@ const life = Effect.fnUntraced(function*(
     quarantined.push(...verdicts.flatMap(([id, verdict]) => verdict === "quarantine" ? [id] : []))
     const running = verdicts.flatMap(([id, verdict]) => verdict === "run" ? [id] : [])
     if (running.length > 0) ran.push(running)
-    // The process has a word of each before it ends.
+    // The process records a state of each before it ends.
     const told = yield* Effect.forkChild(log.append(running.map((id) => stateDraft(id, "LoggedOut"))))
     yield* pass("1 second")
     yield* Fiber.join(told)
@@ -93,13 +93,13 @@ describe("a device that kills its process", () => {
           assert.notInclude(ran.flat(), killer)
           break
         }
-        // Three until it is under suspicion, one with its group, one alone.
+        // Three until it is a suspect, one with its group, one alone.
         assert.strictEqual(deaths, 5)
       }),
       storage
     ))
 
-  it.effect("is not looked for where processes end by something else: all devices run within their trials", () =>
+  it.effect("is not searched for if processes end for another reason: all devices run within their trials", () =>
     Effect.provide(
       Effect.gen(function*() {
         const ids = yield* insert(100)
@@ -109,14 +109,14 @@ describe("a device that kills its process", () => {
         assert.sameMembers(ran.flat(), ids)
         assert.isAtMost(ran.length, 16)
         assert.strictEqual(ran[0]?.length, 7)
-        // Those that have lasted are beyond suspicion.
+        // Devices that have lasted are no longer suspects.
         const after = yield* life("process 5", ids, null)
         assert.lengthOf(after.ran[0]!, 100)
       }),
       storage
     ))
 
-  it.effect("is not looked for by a process that is alone", () =>
+  it.effect("is not searched for by a process that is alone", () =>
     Effect.provide(
       Effect.gen(function*() {
         const ids = yield* insert(3)

@@ -1,4 +1,4 @@
-/** A machine's wall clock is corrected while the fleet runs: nothing that waits may wait by it. */
+/** A machine's wall clock is corrected while the fleet runs: no wait may depend on it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { TestClock } from "effect/testing"
@@ -21,7 +21,7 @@ const withFleet = (
   )
 
 describe("a wall clock that is stepped back by 45 s", () => {
-  it.effect("lets a device in Backoff try again when its wait is over", () =>
+  it.effect("lets a device in Backoff retry when its wait is over", () =>
     withFleet([device(1)], (bench, clock) =>
       Effect.gen(function*() {
         yield* pass("2 seconds")
@@ -49,7 +49,7 @@ describe("a wall clock that is stepped back by 45 s", () => {
       })
     ))
 
-  it.effect("does not extend how long an answer of the gateway counts", () =>
+  it.effect("does not extend how long an answer of the gateway is valid", () =>
     withSteppedClock((clock) =>
       Effect.scoped(Effect.gen(function*() {
         const gateway = new ScriptedGateway()
@@ -78,7 +78,7 @@ describe("a wall clock that is stepped back by 45 s", () => {
         assert.strictEqual(asked.count(), 1)
       })))
 
-  it.effect("leaves a stable connection stable", () =>
+  it.effect("keeps a stable connection stable", () =>
     withFleet([device(1)], (bench, clock) =>
       Effect.gen(function*() {
         bench.gateway.mode = "transport"

@@ -1,4 +1,4 @@
-/** Gateways come, change and go while their devices run. */
+/** Gateways are added, changed and removed while their devices run. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Result } from "effect"
 import { GatewayUnknown } from "../../../src/domain/DeviceErrors.ts"
@@ -30,7 +30,7 @@ describe("a gateway's devices", () => {
       })
     ))
 
-  it.effect("stop trying when it is deactivated, say why, and come back with it", () =>
+  it.effect("stop trying when it is deactivated, report why, and reconnect when it is active again", () =>
     within(
       [device(1)],
       Effect.gen(function*() {
@@ -50,7 +50,7 @@ describe("a gateway's devices", () => {
       })
     ))
 
-  it.effect("that names none of the gateways does not run, and others do", () =>
+  it.effect("do not run if they name none of the gateways, and others do", () =>
     within(
       [device(1, { gateway: "gone" as GatewayName }), device(2)],
       Effect.gen(function*() {
@@ -61,7 +61,7 @@ describe("a gateway's devices", () => {
       })
     ))
 
-  it.effect("a fleet runs without any gateway, and takes its devices up when one comes", () =>
+  it.effect("start when their gateway is added to a fleet without gateways", () =>
     within(
       [device(1)],
       Effect.gen(function*() {
@@ -75,7 +75,7 @@ describe("a gateway's devices", () => {
       })
     ))
 
-  it.effect("that cannot be used are recorded as not running once, over all starts of the fleet", () =>
+  it.effect("are recorded as not running once, over all starts of the fleet, if they cannot be used", () =>
     Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const runs = (work: (bench: FleetBench["Service"]) => Effect.Effect<void>) =>

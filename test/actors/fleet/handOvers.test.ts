@@ -1,6 +1,6 @@
 /**
- * A device moves from one node of a cluster to another: its session stays open until the next one is, and a gap is written
- * down exactly where nothing proves that it was.
+ * A device moves from one node of a cluster to another: its session stays open until the next one is, and a gap is recorded
+ * exactly if nothing proves that it was.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer } from "effect"
@@ -18,7 +18,7 @@ import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from
 const one = deviceId(1)
 const offline = { isConnected: false, isLoggedIn: false, jid: null }
 
-/** What a cluster is to the fleet of its node. */
+/** The cluster, as the fleet of its node sees it. */
 const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, stays = false) {
   const owned = new Set<DeviceId>(owns ? [one] : [])
   const held = new Set<DeviceId>()
@@ -50,18 +50,18 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, s
   )
   const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
   if (owns) yield* pass("2 seconds")
-  // The test is over: no process takes what it has left.
+  // The test is over: no process claims the remaining devices.
   if (!stays) yield* Effect.addFinalizer(() => Effect.sync(() => void (around.successors = false)))
   return {
     around,
     gateway: bench.gateway,
     fleet: bench.fleet,
-    /** The shard of the device has come here. */
+    /** The shard of the device has arrived here. */
     gain: () => {
       owned.add(one)
       hosted!.look(null)
     },
-    /** The shard of the device is going away, and its entity closes. */
+    /** The shard of the device is leaving, and its entity closes. */
     lose: Effect.suspend(() => {
       owned.delete(one)
       held.delete(one)
@@ -83,7 +83,7 @@ const twoNodes = Effect.gen(function*() {
 const says = (id: string) => ({ _tag: "Record" as const, draft: messageDraft({ device: one, waId: id }) })
 
 describe("a device that moves to another node", () => {
-  it.effect("hears all the time: its session ends once the next one is online, and no gap is written", () =>
+  it.effect("receives all the time: its session ends once the next one is online, and no gap is recorded", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, gaps, tables, to } = yield* twoNodes
       const before = from.gateway.live(one)[0]!
@@ -103,7 +103,7 @@ describe("a device that moves to another node", () => {
       assert.strictEqual(tables.confirmed.get(one), tables.epochs.get(one))
     })))
 
-  it.effect("has what its first session brings until the gateway has answered its end", () =>
+  it.effect("keeps the events of its first session until the gateway has confirmed its end", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, gaps, tables, to } = yield* twoNodes
       const before = from.gateway.live(one)[0]!
@@ -131,7 +131,7 @@ describe("a device that moves to another node", () => {
       ]
     ] satisfies ReadonlyArray<readonly [string, (session: ScriptedSession) => void]>
   ) {
-    it.effect(`has a gap where ${what}`, () =>
+    it.effect(`has a gap if ${what}`, () =>
       Effect.scoped(Effect.gen(function*() {
         const { from, gaps, to } = yield* twoNodes
         const before = from.gateway.live(one)[0]!
@@ -144,7 +144,7 @@ describe("a device that moves to another node", () => {
       })))
   }
 
-  it.effect("has a gap since its last proof where the next node cannot connect", () =>
+  it.effect("has a gap since its last proof of reception if the next node cannot connect", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, gaps, tables, to } = yield* twoNodes
       to.gateway.mode = "transport"
@@ -157,7 +157,7 @@ describe("a device that moves to another node", () => {
       assert.deepStrictEqual(from.gateway.live(one), [], "it does not listen for ever")
     })))
 
-  it.effect("has a gap where no node takes it, and its session ends after its time", () =>
+  it.effect("has a gap if no node claims it, and its session ends after its time limit", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, gaps } = yield* twoNodes
       yield* from.lose
@@ -169,7 +169,7 @@ describe("a device that moves to another node", () => {
       assert.deepStrictEqual(gaps(), ["gap.opened"])
     })))
 
-  it.effect("has no third session: one that moves on before its first move is settled is closed first", () =>
+  it.effect("has no third session: if it moves on before its first move is settled, the first session is closed first", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, tables, to } = yield* twoNodes
       const third = yield* nodeOn(tables, false)
@@ -185,7 +185,7 @@ describe("a device that moves to another node", () => {
       assert.strictEqual(third.gateway.live(one).length, 1)
     })))
 
-  it.effect("is closed first where its account is not connected, where the gateway takes no second session, and without a database", () =>
+  it.effect("closes its session first if its account is not connected, its gateway allows no second session, or there is no database", () =>
     Effect.scoped(Effect.gen(function*() {
       for (const why of ["offline", "single", "away"]) {
         const { from, tables } = yield* twoNodes
@@ -204,7 +204,7 @@ describe("a device that moves to another node", () => {
 })
 
 describe("a node that stops", () => {
-  it.effect("listens until others have its devices, and as long as the stop allows", () =>
+  it.effect("keeps its sessions until other nodes have its devices, as long as the stop allows", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const to = yield* nodeOn(tables, false)
@@ -225,7 +225,7 @@ describe("a node that stops", () => {
       assert.isBelow(Duration.toMillis(passMax), listenMax)
     })))
 
-  it.effect("closes first where no other node is there", () =>
+  it.effect("closes its sessions first if there is no other node", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const from = yield* nodeOn(tables, true)

@@ -1,4 +1,4 @@
-/** Two fleets on one database, as after a lock that failed: the one that claimed last goes on, the other one stops. */
+/** Two fleets on one database, as after a lock that failed: the one that claimed last continues, the other one stops. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
@@ -10,7 +10,7 @@ const fleetOn = (tables: BenchTables) =>
   Effect.map(Layer.build(Layer.fresh(layerOn(tables))), (context) => Context.get(context, FleetBench))
 
 describe("a device that another fleet has claimed", () => {
-  it.effect("is given up by the older actor at its next decision: session closed, not a word more", () =>
+  it.effect("is abandoned by the older actor at its next decision, which closes the session and records nothing more", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const older = yield* fleetOn(tables)
@@ -59,8 +59,8 @@ describe("a device that another fleet has claimed", () => {
     })))
 })
 
-describe("a claim that was given up, because its answer did not come", () => {
-  it.effect("and is carried out after the one that followed it costs the fleet no device", () =>
+describe("a claim that timed out because its answer did not come", () => {
+  it.effect("costs the fleet no device if it is carried out after the claim that followed it", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const late: Array<Effect.Effect<unknown>> = []
@@ -82,7 +82,7 @@ describe("a claim that was given up, because its answer did not come", () => {
 })
 
 describe("changes of desired state", () => {
-  it.effect("are read for the devices that notices name; the whole table at start and now and then", () =>
+  it.effect("are read for the devices that notifications name; the whole table at start and now and then", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1), device(2)])
       const bench = yield* fleetOn(tables)
@@ -106,7 +106,7 @@ describe("changes of desired state", () => {
       assert.strictEqual(tables.readings.length, read + 1)
     })))
 
-  it.effect("stop a device whose row is gone", () =>
+  it.effect("stop a device whose row was deleted", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1), device(2)])
       const bench = yield* fleetOn(tables)

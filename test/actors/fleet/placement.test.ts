@@ -1,4 +1,4 @@
-/** The fleet of a node: it runs the devices that its placement holds, from when it holds them until it lets them go. */
+/** The fleet of a node: it runs the devices of its placement, from the moment it holds them until it releases them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Layer } from "effect"
 import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
@@ -10,7 +10,7 @@ import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from
 const [one, two] = [deviceId(1), deviceId(2)]
 const reclaimAfter = Duration.seconds(20)
 
-/** What a cluster is to the fleet of its node. */
+/** The cluster, as the fleet of its node sees it. */
 const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<DeviceId>) {
   const held = new Set<DeviceId>()
   let hosted: LocalFleet.HostedFleet | undefined
@@ -38,12 +38,12 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<Devic
   const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
   return {
     bench,
-    /** The shard of the device has come here. */
+    /** The shard of the device has arrived here. */
     gain: (id: DeviceId) => {
       owned.add(id)
       hosted!.look(null)
     },
-    /** The shard of the device is going away, and its entity closes. */
+    /** The shard of the device is leaving, and its entity closes. */
     lose: (id: DeviceId) =>
       Effect.suspend(() => {
         owned.delete(id)
@@ -54,7 +54,7 @@ const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<Devic
 })
 
 describe("the fleet of a node", () => {
-  it.effect("runs the devices of its shards, claims no other, and begins with those that come", () =>
+  it.effect("runs the devices of its shards, claims no other, and starts those that arrive", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1), device(2)])
       const node = yield* nodeOn(tables, new Set([one]))
@@ -75,7 +75,7 @@ describe("the fleet of a node", () => {
       assert.deepStrictEqual(tables.transitions(one), [])
     })))
 
-  it.effect("claims a device once more that an earlier owner claimed late, after as long as that one may take to know", () =>
+  it.effect("claims a device again that an earlier owner claimed late, after the time in which that owner notices", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       const node = yield* nodeOn(tables, new Set([one]))

@@ -1,4 +1,4 @@
-/** What a fleet goes on from that another one, in an earlier process, has left. */
+/** State that a fleet resumes from an earlier process. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Logger } from "effect"
 import { TestClock } from "effect/testing"
@@ -19,7 +19,7 @@ const quarantine = (bench: FleetBench["Service"]) =>
   })
 
 describe("a fleet after a restart of the process", () => {
-  it.effect("keeps a device in quarantine until its time, and says what is recorded", () =>
+  it.effect("keeps a device in quarantine until its end, and shows the recorded state", () =>
     Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       yield* live(tables, quarantine)
@@ -76,7 +76,7 @@ describe("a fleet after a restart of the process", () => {
         }))
     }))
 
-  it.effect("honours a release that was asked for while no process ran, and no older one", () =>
+  it.effect("honours a release that was requested while no process ran, and no older one", () =>
     Effect.gen(function*() {
       const tables = new BenchTables([device(1, { releaseRequests: 2 })])
       yield* live(tables, quarantine)
@@ -94,7 +94,7 @@ describe("a fleet after a restart of the process", () => {
         }))
     }))
 
-  it.effect("starts a device afresh that was deactivated and activated again", () =>
+  it.effect("resets a device that was deactivated and activated again", () =>
     Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
       yield* live(tables, (bench) =>
@@ -111,7 +111,7 @@ describe("a fleet after a restart of the process", () => {
         }))
     }))
 
-  it.effect("says of each outage of the database once that devices could not be followed, and starts them after it", () => {
+  it.effect("reports once per database outage that devices could not be followed, and starts them after it", () => {
     const warnings: Array<string> = []
     const listening = Logger.layer([
       Logger.make(({ logLevel, message }) => {

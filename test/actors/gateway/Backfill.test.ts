@@ -1,6 +1,6 @@
 /**
- * What becomes of a time in which a device could not hear: the fleet, the log and the ledger of gaps as they are, over a
- * gateway that does what the test says, on virtual time.
+ * What happens to a time in which a device could not receive: the real fleet, log and ledger of gaps, over a gateway that
+ * follows the script of the test, on virtual time.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Duration, Effect } from "effect"
@@ -16,7 +16,7 @@ import type { ScriptedGateway, ScriptedSession } from "../../support/scriptedGat
 
 const one = deviceId(1)
 
-/** By every open session of the device but one that does not deliver any more. */
+/** By every open session of the device except one that no longer delivers. */
 const say = (gateway: ScriptedGateway, draft: EventDraft, deaf: ScriptedSession | null = null) =>
   Effect.andThen(
     Effect.sync(() => {
@@ -31,7 +31,7 @@ const isNamedBy = (gaps: ReadonlyArray<{ readonly openedAt: string; readonly end
   gaps.some(({ endedAt, openedAt }) => Date.parse(openedAt) <= at && at <= Date.parse(endedAt ?? openedAt))
 
 describe("a session that is deaf from its first moment", () => {
-  it.effect("leaves what it misses until the history is read in the gap that it seemed to end", () =>
+  it.effect("leaves the events that it misses until the history is read in the gap that it seemed to end", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("10 minutes")
       yield* say(gateway, yield* arriving(one))
@@ -49,7 +49,7 @@ describe("a session that is deaf from its first moment", () => {
       assert.deepStrictEqual(gaps.map(({ cause }) => cause), ["socket-down"], "no deafness is proven by it")
     }).pipe(Effect.provide(storage)))
 
-  it.effect("leaves a gap also of what it misses a moment after the history was read", () =>
+  it.effect("leaves a gap also for an event that it misses a moment after the history was read", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("10 minutes")
       yield* say(gateway, yield* arriving(one))
@@ -66,7 +66,7 @@ describe("a session that is deaf from its first moment", () => {
       assert.isTrue(isNamedBy(yield* gapsOf(one), Date.parse(missed.occurredAt)), missed.occurredAt)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("leaves a gap that is closed soon after it was found, although nothing comes any more", () =>
+  it.effect("leaves a gap that is closed soon after it was found, although no further events arrive", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
       const never = Duration.days(1)
@@ -90,7 +90,7 @@ describe("a session that is deaf from its first moment", () => {
 })
 
 describe("a fleet that comes back", () => {
-  it.effect("shows how far the histories are read: devices to go, rows, pages, and how fast", () =>
+  it.effect("shows the progress of reading histories: remaining devices, rows, pages and the rate", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(3)
       history.pageSize = 5
@@ -147,7 +147,7 @@ describe("a device that loses its session", () => {
       assert.deepStrictEqual(ledger.map(({ kind }) => kind), ["gap.opened", "gap.closed"])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("has a gap from before the webhooks that the gateway may still have tried, whatever came meanwhile", () =>
+  it.effect("has a gap from before the webhooks that the gateway may still have retried, whatever arrived meanwhile", () =>
     Effect.gen(function*() {
       const { gateway } = yield* begin(1)
       Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
@@ -162,7 +162,7 @@ describe("a device that loses its session", () => {
       assert.isAtLeast(seconds(gap!.openedAt), 560)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is unprovable where what the gateway keeps lacks a kind of messages or the acks, and says what is proven", () =>
+  it.effect("has an unprovable gap if the gateway's history lacks a kind of messages or the acks, which states what is proven", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("1 minute")
       const kept: ReadonlyArray<ReadonlyArray<Provable>> = [["acks"], ["messages"], ["messages", "acks"]]
@@ -177,7 +177,7 @@ describe("a device that loses its session", () => {
       }
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is told to be unprovable at once where the gateway has no history, or the server turns out to have none", () =>
+  it.effect("has an unprovable gap at once if the gateway has no history, or the server turns out to have none", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
       history.mode = "absent"
@@ -191,7 +191,7 @@ describe("a device that loses its session", () => {
       assert.strictEqual(history.requests.length, 1, "it is not asked again soon")
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is told to be unprovable alone where one slot has no history, and the others of its gateway have", () =>
+  it.effect("alone has an unprovable gap if only its slot has no history", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(2)
       const [two] = [deviceId(2)]
@@ -208,7 +208,7 @@ describe("a device that loses its session", () => {
       assert.deepStrictEqual((yield* gapsOf(two)).map(({ status }) => status), ["closed"])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("keeps its gap open while the history cannot be read, and tries again less and less often", () =>
+  it.effect("keeps its gap open while the history cannot be read, and retries less and less often", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("1 minute")
       history.mode = "fail"
@@ -272,7 +272,7 @@ describe("a device that is deaf", () => {
     }
   )
 
-  it.effect("is found within 60 s where messages come often, connects anew, and misses nothing", () =>
+  it.effect("is detected within 60 s if messages come often, reconnects, and misses nothing", () =>
     Effect.gen(function*() {
       const { gateway, history, life } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 30, null)
@@ -295,7 +295,7 @@ describe("a device that is deaf", () => {
       assert.strictEqual((yield* logged("message.received")).length, 45)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is found within 60 s where its messages come by webhook, and that often", () =>
+  it.effect("is detected within 60 s if its messages come often and by webhook", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
       Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
@@ -321,7 +321,7 @@ describe("a device that is deaf", () => {
       assert.isAtMost(Date.parse(proof.recordedAt) - heard.at(-1)!, 60_000)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is found at its next silence where a webhook was lost and later ones came", () =>
+  it.effect("is detected at its next silence if a webhook was lost and later ones arrived", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
       Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
@@ -332,7 +332,7 @@ describe("a device that is deaf", () => {
       for (let n = 0; n < 60; n++) {
         const draft = yield* arriving(one)
         history.keep(draft)
-        // Longer ago than the minute by which a look overlaps with what has come.
+        // Longer ago than the minute by which a look overlaps with the events received before.
         if (n === 10) lost = draft
         else {
           log.push(draft)
@@ -349,7 +349,7 @@ describe("a device that is deaf", () => {
       assert.isTrue(isNamedBy(gaps, Date.parse(lost!.occurredAt)), JSON.stringify([lost!.occurredAt, gaps]))
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is deaf until something comes, however often a session is opened that delivers nothing", () =>
+  it.effect("is deaf until an event arrives, however often a session is opened that delivers nothing", () =>
     Effect.gen(function*() {
       const { gateway, history, life } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
@@ -366,7 +366,7 @@ describe("a device that is deaf", () => {
       assert.strictEqual((yield* logged("message.received")).length, 55)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("hears again where a look finds nothing that had not come, although nothing comes", () =>
+  it.effect("is no longer deaf once a look finds no undelivered event, although nothing arrives", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
@@ -375,11 +375,11 @@ describe("a device that is deaf", () => {
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, status }) => [cause, status]), [["deaf", "closed"]])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is not taken for deaf where messages only take some seconds longer than the history", () =>
+  it.effect("is not considered deaf if messages only take some seconds longer than the history", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("5 seconds")
       yield* chatter(gateway, history, 20, null)
-      // Delivered late to the gateway: stored with an old time, on its way to us for 8 s.
+      // Delivered late to the gateway: stored with an old time, on its way to Columba for 8 s.
       for (let n = 0; n < 5; n++) {
         yield* pass("60 seconds")
         const old = yield* arriving(one, {
@@ -396,14 +396,14 @@ describe("a device that is deaf", () => {
       assert.isTrue((yield* gapsOf(one)).every(({ status }) => status === "closed"))
     }).pipe(Effect.provide(storage)))
 
-  it.effect("is not taken for deaf where a webhook brings what its history has brought before", () =>
+  it.effect("is not considered deaf if a webhook brings a message that its history has brought before", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* begin(1)
       Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
       const log = yield* EventLog
       const { fleet } = yield* live(gateway)
       yield* pass("5 seconds")
-      // Messages often, so that it is looked after soon when they stop.
+      // Messages often, so that it is checked soon when they stop.
       for (let n = 0; n < 20; n++) {
         const draft = yield* arriving(one)
         history.keep(draft)
@@ -422,7 +422,7 @@ describe("a device that is deaf", () => {
     }).pipe(Effect.provide(storage)))
 
   it.effect(
-    "connects anew less and less often where the gateway withholds messages for good, and still misses nothing",
+    "reconnects less and less often if the gateway withholds messages for good, and still misses nothing",
     () =>
       Effect.gen(function*() {
         const { gateway, history } = yield* runFor("5 seconds")
@@ -463,7 +463,7 @@ describe("a process that ends", () => {
       assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["MISSED"])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("leaves no gap of a time before the device was added", () =>
+  it.effect("leaves no gap for a time before the device was added", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1 hour")
       const { gateway, history, life: first } = yield* runFor("10 seconds")
@@ -476,7 +476,7 @@ describe("a process that ends", () => {
       assert.deepStrictEqual([gap!.cause, gap!.status, seconds(gap!.openedAt)], ["process-down", "closed", 3600])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("finds no deafness of a time before the device was added", () =>
+  it.effect("detects no deafness for a time before the device was added", () =>
     Effect.gen(function*() {
       yield* TestClock.adjust("1 hour")
       const { gateway, history } = yield* begin(1)
@@ -495,7 +495,7 @@ describe("a process that ends", () => {
       )
     }).pipe(Effect.provide(storage)))
 
-  it.effect("writes its gap down itself where it is stopped in order", () =>
+  it.effect("records its gap itself if it is stopped in order", () =>
     Effect.gen(function*() {
       const { gateway, life: first } = yield* runFor("10 minutes")
       yield* first.stop
@@ -524,7 +524,7 @@ describe("a process that ends", () => {
       assert.strictEqual((yield* logged("message.received")).length, 3)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("that dies when it has read rows and judged none leaves the verdict to the next one", () =>
+  it.effect("that dies after it has read rows but judged none leaves the verdict to the next one", () =>
     Effect.gen(function*() {
       const { gateway, history, life: first } = yield* runFor("1 minute")
       for (const waId of ["HEARD", "UNHEARD", "HEARD LATER"]) {
@@ -549,7 +549,7 @@ describe("a process that ends", () => {
       assert.strictEqual((yield* gapsOf(one)).filter(({ cause }) => cause === "deaf").length, 1, "named once")
     }).pipe(Effect.provide(storage)))
 
-  it.effect("finds that a device was deaf between two of its gaps, whose histories could not be read", () =>
+  it.effect("detects that a device was deaf between two of its gaps, whose histories could not be read", () =>
     Effect.gen(function*() {
       const { gateway, history } = yield* runFor("1 minute")
       const heard = yield* arriving(one)
@@ -572,7 +572,7 @@ describe("a process that ends", () => {
       assert.isAtLeast(seconds(deaf.endedAt), 240)
     }).pipe(Effect.provide(storage)))
 
-  it.effect("finds afterwards that a device was deaf before it was killed", () =>
+  it.effect("detects afterwards that a device was deaf before the process was killed", () =>
     Effect.gen(function*() {
       const { gateway, history, life: first } = yield* runFor("1 minute")
       const heard = yield* arriving(one)
@@ -596,7 +596,7 @@ describe("a process that ends", () => {
 })
 
 describe("a log that is full", () => {
-  it.effect("leaves a gap where a socket is not read for long, and none where it is for a moment", () =>
+  it.effect("leaves a gap if a socket is not read for long, and none if only for a moment", () =>
     Effect.gen(function*() {
       const { gateway, history, life } = yield* runFor("1 minute")
       life.setFull(true)
@@ -618,7 +618,7 @@ describe("a log that is full", () => {
       ]])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("begins a gap where it was read last, if it ends right after it is read again", () =>
+  it.effect("starts a gap at the last read if the socket ends right after it is read again", () =>
     Effect.gen(function*() {
       const { gateway, life } = yield* runFor("10 minutes")
       life.setFull(true)
@@ -627,7 +627,7 @@ describe("a log that is full", () => {
       yield* pass("4 seconds")
       assert.lengthOf(yield* gapsOf(one), 0)
       life.setFull(false)
-      // Both waited to be read: the message came four seconds ago, and nothing has since then.
+      // Both waited to be read: the message arrived four seconds ago, and nothing has since then.
       yield* say(gateway, yield* arriving(one))
       gateway.live(one)[0]!.lose("transport")
       yield* pass("1 minute")
@@ -637,7 +637,7 @@ describe("a log that is full", () => {
 })
 
 describe("times that messages claim", () => {
-  it.effect("cannot blind the watermark, and what is older than the log keeps is not taken", () =>
+  it.effect("cannot blind the watermark, and messages older than the log's retention are not stored", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(Date.parse("2026-01-01T00:00:00Z"))
       const { gateway, history } = yield* begin(1)
@@ -654,7 +654,7 @@ describe("times that messages claim", () => {
       assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["LATER"])
     }).pipe(Effect.provide(storage)))
 
-  it.effect("what was stored minutes late is found by the regular reading, and hours late by the wide one", () =>
+  it.effect("are covered: messages stored minutes late are found by the regular reading, hours late by the wide one", () =>
     Effect.gen(function*() {
       yield* TestClock.setTime(Date.parse("2026-01-01T00:00:00Z"))
       const { gateway, history } = yield* begin(1)
@@ -673,7 +673,7 @@ describe("times that messages claim", () => {
 
 describe("a fleet that comes back", () => {
   it.effect(
-    "does not flood its gateway: a thousand histories at the pace, and each of them read",
+    "does not flood its gateway: it reads a thousand histories at the configured rate, each of them",
     () =>
       Effect.gen(function*() {
         const { gateway, history } = yield* begin(1000)
@@ -694,8 +694,8 @@ describe("a fleet that comes back", () => {
   )
 })
 
-describe("a webhook that is turned away", () => {
-  it.effect("leaves a gap, until one is taken again or the gateway has given up on it", () =>
+describe("a refused webhook", () => {
+  it.effect("leaves a gap until a webhook is accepted again or the gateway has abandoned it", () =>
     Effect.gen(function*() {
       const { history, life } = yield* runFor("5 minutes")
       yield* life.fleet.refused(one)

@@ -3,7 +3,7 @@ import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import * as ConnectGate from "../../../src/actors/gateway/ConnectGate.ts"
 
-/** Handshakes that end when told, and the order in which they began. */
+/** Handshakes that the test ends, and the order in which they began. */
 const makeHandshakes = () => {
   const begun: Array<number> = []
   const ends: Array<Deferred.Deferred<void>> = []
@@ -19,7 +19,7 @@ const makeHandshakes = () => {
 
 const settle = Effect.forEach(Array.from({ length: 10 }), () => Effect.yieldNow, { discard: true })
 
-/** Devices that come to the door in this order, all at once as far as turns go. */
+/** Devices that enter the gate in this order, all at once as far as the rate matters. */
 const arrive = Effect.fnUntraced(function*(count: number, places: number) {
   const gate = ConnectGate.make({ handshakesInFlight: places, connectsPerSecond: 1_000_000 })
   const handshakes = makeHandshakes()
@@ -45,7 +45,7 @@ describe("the gate to a gateway", () => {
       assert.deepStrictEqual(begun, [0, 1, 2, 3, 4])
     }))
 
-  it.effect("gives back the place of a handshake that is interrupted", () =>
+  it.effect("releases the place of a handshake that is interrupted", () =>
     Effect.gen(function*() {
       const { begun, fibers } = yield* arrive(2, 1)
       yield* Fiber.interrupt(fibers[0]!)
@@ -78,7 +78,7 @@ describe("the gate to a gateway", () => {
       assert.include(begun, "last")
     }))
 
-  it.effect("opens no more connections per second than it is set to", () =>
+  it.effect("opens no more connections per second than configured", () =>
     Effect.gen(function*() {
       const gate = ConnectGate.make({ handshakesInFlight: 100, connectsPerSecond: 10 })
       let begun = 0
@@ -94,7 +94,7 @@ describe("the gate to a gateway", () => {
       assert.strictEqual(begun, 20)
     }))
 
-  it.effect("opens those that wait for their turn in groups, ten per second", () =>
+  it.effect("opens waiting connections in groups, ten per second", () =>
     Effect.gen(function*() {
       const gate = ConnectGate.make({ handshakesInFlight: 1_000, connectsPerSecond: 500 })
       let begun = 0
@@ -114,7 +114,7 @@ describe("the gate to a gateway", () => {
       assert.deepStrictEqual(groups, Array.from({ length: 9 }, () => 50))
     }))
 
-  it.effect("lets requests that can wait go on once a place is free", () =>
+  it.effect("lets requests with low priority continue once a place is free", () =>
     Effect.gen(function*() {
       const { end, gate } = yield* arrive(3, 2)
       const waiting = yield* Effect.forkChild(gate.giveWay)
@@ -125,7 +125,7 @@ describe("the gate to a gateway", () => {
       yield* gate.giveWay
     }))
 
-  it.effect("holds such requests up for three seconds at most", () =>
+  it.effect("delays such requests for three seconds at most", () =>
     Effect.gen(function*() {
       const { gate } = yield* arrive(2, 1)
       const waiting = yield* Effect.forkChild(gate.giveWay)

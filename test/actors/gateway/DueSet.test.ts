@@ -1,4 +1,4 @@
-/** One timer for what is due of many devices, and the workers behind it. */
+/** One timer for the due times of many devices, and the workers that process them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Logger } from "effect"
 import { TestClock } from "effect/testing"
@@ -6,7 +6,7 @@ import * as DueSet from "../../../src/actors/gateway/DueSet.ts"
 import * as Workers from "../../../src/actors/gateway/workers.ts"
 import { GatewayName } from "../../../src/domain/Ids.ts"
 
-/** A set that writes down what was due and when, and how often it woke up. */
+/** A set that records what was due and when, and how often it woke up. */
 const observed = Effect.gen(function*() {
   const clock = yield* Clock.Clock
   const due: Array<readonly [string, number]> = []
@@ -22,8 +22,8 @@ const observed = Effect.gen(function*() {
   return { set, seen }
 })
 
-describe("what is due of many", () => {
-  it.effect("wakes nothing while nothing is planned, and once for all that is due in one grain", () =>
+describe("the due times of many devices", () => {
+  it.effect("wake nothing while nothing is planned, and once for all that is due in one grain", () =>
     Effect.gen(function*() {
       const { seen, set } = yield* observed
       yield* TestClock.adjust("1 day")
@@ -37,7 +37,7 @@ describe("what is due of many", () => {
       assert.strictEqual(seen.rounds, 1)
     }))
 
-  it.effect("is never early, at most one grain late, and found where it is planned before everything else", () =>
+  it.effect("are never early, at most one grain late, and noticed if planned before all others", () =>
     Effect.gen(function*() {
       const { seen, set } = yield* observed
       set.planIn("late", 100_000)
@@ -49,7 +49,7 @@ describe("what is due of many", () => {
       assert.deepStrictEqual(seen.due, [["soon", 12_000], ["late", 100_000]])
     }))
 
-  it.effect("is due at the last time that it was planned for, and not at all once it was taken back", () =>
+  it.effect("fire at the last time that was planned, and not at all once they were cancelled", () =>
     Effect.gen(function*() {
       const { seen, set } = yield* observed
       set.planIn("moved", 5000)
@@ -63,7 +63,7 @@ describe("what is due of many", () => {
       assert.isFalse(set.has("moved"))
     }))
 
-  it.effect("does not spin where something is due again at once", () =>
+  it.effect("do not spin if something is due again at once", () =>
     Effect.gen(function*() {
       let rounds = 0
       const set: DueSet.DueSet<string> = yield* DueSet.make<string>({
@@ -79,7 +79,7 @@ describe("what is due of many", () => {
       assert.isAtLeast(rounds, 10)
     }))
 
-  it.effect("ends with its scope", () =>
+  it.effect("end with their scope", () =>
     Effect.gen(function*() {
       const { seen } = yield* Effect.scoped(
         Effect.tap(observed, ({ set }) => Effect.sync(() => set.planIn("gone", 1000)))
@@ -90,7 +90,7 @@ describe("what is due of many", () => {
 })
 
 describe("workers", () => {
-  it.effect("do as many pieces at once as they are, and the rest afterwards; a defect ends none of them", () =>
+  it.effect("process as many items at once as there are workers, and the rest afterwards; a defect ends none of them", () =>
     Effect.gen(function*() {
       const open = yield* Deferred.make<void>()
       const waiting = Array.from({ length: 7 }, (_, n) => n)

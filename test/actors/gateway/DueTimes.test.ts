@@ -20,7 +20,7 @@ const steps: fc.Arbitrary<Step> = fc.oneof(
 )
 
 describe("keys with due times", () => {
-  it("know the time of each key, and give out the ones that are due, the earliest first, whatever was changed before", () => {
+  it("return the time of each key, and the due ones, earliest first, after any changes", () => {
     fc.assert(fc.property(fc.array(steps, { maxLength: 300 }), (script) => {
       const times = new DueTimes<number>()
       const model = new Map<number, number>()

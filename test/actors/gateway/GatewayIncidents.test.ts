@@ -1,4 +1,4 @@
-/** When a gateway counts as down, and when as back. */
+/** When a gateway counts as down, and when as up again. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
@@ -14,7 +14,7 @@ const makeWaiter = () => {
 }
 
 describe("a gateway's incident", () => {
-  it.effect("goes on being looked at when a probe crashes, and ends when the gateway answers", () =>
+  it.effect("continues to be probed when a probe crashes, and ends when the gateway answers", () =>
     Effect.scoped(Effect.gen(function*() {
       const gateway = new ScriptedGateway()
       gateway.up = false
@@ -32,7 +32,7 @@ describe("a gateway's incident", () => {
       assert.strictEqual(waiter.woken, 1)
     })))
 
-  it.effect("is not begun by a probe that crashes", () =>
+  it.effect("is not started by a probe that crashes", () =>
     Effect.scoped(Effect.gen(function*() {
       const gateway = new ScriptedGateway()
       gateway.probeCrashes = true
@@ -41,7 +41,7 @@ describe("a gateway's incident", () => {
       assert.isNull(incidents.current())
     })))
 
-  it.effect("is asked about once for all that suspect it, also when the first of them is stopped meanwhile", () =>
+  it.effect("is probed once for all devices that suspect it, also when the first of them is stopped meanwhile", () =>
     Effect.scoped(Effect.gen(function*() {
       const gateway = new ScriptedGateway()
       const answer = gateway.holdProbe()

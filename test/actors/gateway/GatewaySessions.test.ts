@@ -1,4 +1,4 @@
-/** How devices share what a gateway has: a link of one connection, or a connection per device. */
+/** How devices share a gateway: a link of one connection, or a connection per device. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { TestClock } from "effect/testing"
@@ -16,7 +16,7 @@ const makeTarget = (n: number): SessionTarget => ({
   jid: `6281${n}:3@s.whatsapp.net`
 })
 
-/** A gateway that has a link and nothing else, and what of it is open. */
+/** A gateway that has only a link, and its open connections. */
 const linked = () => {
   const links: Array<LinkListener> = []
   let open = 0
@@ -62,7 +62,7 @@ const linked = () => {
 
 const hint = { _tag: "UpstreamDisconnected", reason: null } as const
 
-/** A session, its listener and the way to close it. */
+/** A session, its listener and a function that closes it. */
 const join = Effect.fnUntraced(function*(open: OpenSession, n: number) {
   const scope = yield* Scope.make()
   const listener = record()
@@ -85,7 +85,7 @@ describe("devices of a gateway with a link", () => {
       assert.deepStrictEqual([links.length, open()], [2, 1])
     }))
 
-  it.effect("are found by slot and by account, and each hears its own events alone", () =>
+  it.effect("are found by slot and by account, and each receives only its own events", () =>
     Effect.gen(function*() {
       const { gateway, links } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
@@ -104,7 +104,7 @@ describe("devices of a gateway with a link", () => {
       assert.deepStrictEqual([link.find("slot-1"), link.find("777777@s.whatsapp.net")], [null, null])
     }))
 
-  it.effect("lose it together, once, as a failure of the gateway that burns no budget; the next one opens it again", () =>
+  it.effect("lose it together, once, as a failure of the gateway that spends no budget; the next one opens it again", () =>
     Effect.gen(function*() {
       const { gateway, links, open } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
@@ -138,7 +138,7 @@ describe("devices of a gateway with a link", () => {
       assert.deepStrictEqual([listener.ends(), listener.events.length], [1, 0])
     }))
 
-  it.effect("a link that is refused is tried again by the next device after a second", () =>
+  it.effect("retry a refused link with the next device after a second", () =>
     Effect.gen(function*() {
       const { gateway, open, refuse } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
@@ -151,7 +151,7 @@ describe("devices of a gateway with a link", () => {
       assert.strictEqual(open(), 1)
     }))
 
-  it.effect("are told together that the credentials are refused, which the gateway is asked once in a while", () =>
+  it.effect("are informed together that the credentials are refused, for which the gateway is asked once in a while", () =>
     Effect.gen(function*() {
       const { asked, gateway, refuse } = linked()
       const sessions = yield* GatewaySessions.make(gateway)
@@ -167,7 +167,7 @@ describe("devices of a gateway with a link", () => {
     }))
 })
 
-describe("devices of a gateway that only posts to us", () => {
+describe("devices of a gateway that only posts webhooks", () => {
   it.effect("have a session as long as they want one", () =>
     Effect.gen(function*() {
       const { link: _, ...gateway } = linked().gateway

@@ -36,7 +36,7 @@ const covering = (...kinds: ReadonlyArray<Provable>) => new Set(kinds)
 const all = covering("messages", "other-messages", "acks")
 
 describe("a reading for a gap", () => {
-  it("begins a little before what is not known, and a day before the gap where the history has acks", () => {
+  it("starts a little before the unknown time, and a day before the gap if the history has acks", () => {
     assert.strictEqual(read({ hasAcks: false }).from, now - minutes(40))
     assert.strictEqual(read({ hasAcks: true }).from, gap.openedAt - hours(24))
     assert.strictEqual(read({ hasAcks: true, gaps: false }).from, now - minutes(40), "without a gap no ack is missing")
@@ -44,7 +44,7 @@ describe("a reading for a gap", () => {
     assert.strictEqual(read({ hasAcks: true, floor }).from, floor, "nothing older than what is kept")
   })
 
-  it("proves of it what the history covers, and no acks of messages from before the reading", () => {
+  it("proves the kinds that the history covers, and no acks of messages from before the reading", () => {
     assert.deepStrictEqual(judge(read({ hasAcks: true }), all, gap).proven, ["messages", "other-messages", "acks"])
     assert.deepStrictEqual(judge(read({ hasAcks: false }), all, gap).proven, ["messages", "other-messages"])
     const floor = now - minutes(20)
@@ -55,7 +55,7 @@ describe("a reading for a gap", () => {
     assert.deepStrictEqual(judge(read({ hasAcks: true }), all, older).proven, [], "it began before the reading")
   })
 
-  it("says in words what is proven and what is not", () => {
+  it("states in its text what is proven and what is not", () => {
     const { detail } = judge(read({ hasAcks: false }), covering("messages"), { ...gap, detail: "the socket fell" })
     assert.match(detail, /^the socket fell; .*all messages are in the log; not proven: .*acks.*edits/)
     for (const one of provables.slice(1)) {
@@ -63,7 +63,7 @@ describe("a reading for a gap", () => {
     }
   })
 
-  it("counts rows that are older than all gaps for the one that they turn out to be of, whichever was the first gap", () => {
+  it("counts rows older than all gaps for the gap that they turn out to belong to, whichever gap was first", () => {
     const [lasting, other, found] = ["LASTING", "OTHER", "FOUND"].map((name) => `gap_${name}` as GapId)
     const reading = read({ hasAcks: false })
     const row = (at: number) => messageDraft({ device: freshDevice(), occurredAt: new Date(at).toISOString() })
@@ -71,7 +71,7 @@ describe("a reading for a gap", () => {
     const first = { ...gap, id: lasting!, openedAt, endedAt: null }
     const rows = [now - minutes(20), now - minutes(19), now - minutes(18)]
     for (const at of rows) count(reading, { reception: "blind", hearingSince: null, gaps: [first] }, row(at), 0)
-    // Meanwhile an earlier time becomes a gap, and stands before the one that lasts.
+    // Meanwhile an earlier time becomes a gap, which comes before the open one.
     const missed = { ...gap, id: other!, openedAt: now - minutes(10), endedAt: now - minutes(9) }
     const both: GapState = { reception: "blind", hearingSince: null, gaps: [missed, first] }
     count(reading, both, row(now - minutes(9.5)), 0)

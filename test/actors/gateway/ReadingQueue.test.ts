@@ -1,4 +1,4 @@
-/** In which order histories are read. */
+/** The order in which histories are read. */
 import { assert, describe, it } from "@effect/vitest"
 import { ReadingQueue } from "../../../src/actors/gateway/ReadingQueue.ts"
 
@@ -9,7 +9,7 @@ const drain = (queue: ReadingQueue<string>): ReadonlyArray<string> => {
 }
 
 describe("histories that are due", () => {
-  it("of devices that were cut off and that may be deaf take turns, and the regular ones wait for both", () => {
+  it("of devices that lost their session and devices that may be deaf take turns, and the regular ones wait for both", () => {
     const queue = new ReadingQueue<string>()
     queue.add("swept", "sweep")
     queue.add("regular", "schedule")
@@ -28,7 +28,7 @@ describe("histories that are due", () => {
     assert.isNull(queue.next())
   })
 
-  it("are not read any more once their device is gone", () => {
+  it("are no longer read once their device is gone", () => {
     const queue = new ReadingQueue<string>()
     queue.add("gone", "schedule")
     queue.add("here", "connect")

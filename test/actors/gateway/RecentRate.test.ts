@@ -1,4 +1,4 @@
-/** How many per second there were lately. */
+/** The recent number of events per second. */
 import { assert, describe, it } from "@effect/vitest"
 import { RecentRate } from "../../../src/actors/gateway/RecentRate.ts"
 
@@ -12,7 +12,7 @@ describe("a recent rate", () => {
     assert.strictEqual(rate.perSecond(34_000), 0)
     rate.add(7, 34_001)
     assert.strictEqual(rate.perSecond(34_002), 0.7)
-    // A process that was frozen for long.
+    // A process that was suspended for long.
     assert.strictEqual(rate.perSecond(9_000_000), 0)
   })
 })

@@ -1,4 +1,4 @@
-/** When a gateway is asked to start a slot: for devices that should run and whose account is not usable, and with patience. */
+/** When a gateway is asked to start a slot: for devices that should run and whose account is not usable, with backoff. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Result } from "effect"
 import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
@@ -10,7 +10,7 @@ const stopped = { isConnected: false, isLoggedIn: false, jid: null }
 const offline = { isConnected: false, isLoggedIn: true, jid: "6281234567890@s.whatsapp.net" }
 const usable = { isConnected: true, isLoggedIn: true, jid: "6281234567890@s.whatsapp.net" }
 
-/** A gateway that starts slots, and what it was asked to start and when. */
+/** A gateway that starts slots, and a record of the requests and their times. */
 class Starts {
   readonly asked: Array<{ readonly target: SessionTarget; readonly at: number }> = []
   answer: Effect.Effect<void, GatewayUnavailable> = Effect.void
@@ -38,13 +38,13 @@ const within = (devices: number, test: (bench: FleetBench["Service"], starts: St
     Effect.scoped
   )
 
-/** The devices leave the gateway as it was and come to the one that starts slots. */
+/** The devices leave the previous gateway and come to the one that starts slots. */
 const begin = (bench: FleetBench["Service"]) => bench.setGateway(Result.succeed(2))
 
 const stateOf = (bench: FleetBench["Service"]) => bench.readState(one)
 
-describe("a slot that its gateway has left stopped", () => {
-  it.effect("is started, and the device is online as soon as the gateway says so", () =>
+describe("a slot that is stopped at its gateway", () => {
+  it.effect("is started, and the device is online as soon as the gateway reports it", () =>
     within(1, (bench, starts) =>
       Effect.gen(function*() {
         starts.answer = Effect.sync(() => {
@@ -60,7 +60,7 @@ describe("a slot that its gateway has left stopped", () => {
         assert.strictEqual(starts.asked.length, 1, "a slot that runs is left alone")
       })))
 
-  it.effect("is started again at growing intervals, and from the beginning once it has been online", () =>
+  it.effect("is started again at growing intervals, which are reset once it has been online", () =>
     within(1, (bench, starts) =>
       Effect.gen(function*() {
         yield* begin(bench)
@@ -79,7 +79,7 @@ describe("a slot that its gateway has left stopped", () => {
         assert.isAbove(starts.asked.length, before + 1)
       })))
 
-  it.effect("is not started where the device should not run", () =>
+  it.effect("is not started if the device should not run", () =>
     within(1, (bench, starts) =>
       Effect.gen(function*() {
         yield* begin(bench)
@@ -91,7 +91,7 @@ describe("a slot that its gateway has left stopped", () => {
         assert.strictEqual(starts.asked.length, before)
       })))
 
-  it.effect("that the gateway fails to start, or on which its adapter crashes, is tried again", () =>
+  it.effect("is tried again if the gateway fails to start it, or its adapter crashes", () =>
     within(1, (bench, starts) =>
       Effect.gen(function*() {
         yield* begin(bench)

@@ -45,7 +45,7 @@ describe("a gateway that answers for all slots at once", () => {
       })
     ))
 
-  it.effect("what its list does not prove is asked about by itself, and a slot it lacks has no login", () =>
+  it.effect("is asked separately about a slot for which its list proves nothing; a slot missing in the list has no login", () =>
     withFleet((bench) =>
       Effect.gen(function*() {
         const asked = new Set<string>()
@@ -70,12 +70,12 @@ describe("a gateway that answers for all slots at once", () => {
       })
     ))
 
-  it.effect("an online device keeps its account while the gateway says that it is not connected, and names nobody", () =>
+  it.effect("keeps the account of an online device while it reports it as not connected, without an account", () =>
     withFleet((bench) =>
       Effect.gen(function*() {
         let stopped = false
         Object.assign(bench.gateway, {
-          // A session that is stopped need not name its account: what is known of it then stands.
+          // A session that is stopped need not name its account: the recorded account stays.
           status: ({ jid, upstreamId }: { readonly jid: string | null; readonly upstreamId: UpstreamId }) =>
             Effect.sync(() =>
               stopped
@@ -91,7 +91,7 @@ describe("a gateway that answers for all slots at once", () => {
       })
     ))
 
-  it.effect("a list that fails says nothing, and is asked for again", () =>
+  it.effect("proves nothing by a list that fails, and is asked for it again", () =>
     withFleet((bench) =>
       Effect.gen(function*() {
         let lists = 0
@@ -112,7 +112,7 @@ describe("a gateway that answers for all slots at once", () => {
 })
 
 describe("a gateway whose session carries no events", () => {
-  it.effect("is asked often enough that a connection lost without a word is found within 31 seconds", () =>
+  it.effect("is asked often enough that a silently lost connection is detected within 31 seconds", () =>
     withFleet((bench) =>
       Effect.gen(function*() {
         const { capabilities } = bench.gateway

@@ -1,4 +1,4 @@
-/** A process that stood still took no webhooks: which devices that concerns, and from when to when. */
+/** A process that was suspended accepted no webhooks: which devices that concerns, and from when to when. */
 import { assert, it } from "@effect/vitest"
 import { Clock, Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -22,11 +22,11 @@ const gateway = (name: string, liveEvents: "webhook" | "session"): WhatsAppGatew
   probe: Effect.void
 })
 
-it.effect("is written down for each device whose events come by webhook alone, once the database takes it", () =>
+it.effect("is recorded for each device whose events come by webhook only, once the database accepts it", () =>
   Effect.gen(function*() {
     const test = yield* Clock.Clock
     let stoodStill = 0n
-    /** One whose process stands still: no timer rings meanwhile. */
+    /** The clock of a suspended process: no timer fires meanwhile. */
     const clock: Clock.Clock = {
       ...test,
       monotonicTimeNanosUnsafe: () => test.monotonicTimeNanosUnsafe() + stoodStill,
@@ -58,7 +58,7 @@ it.effect("is written down for each device whose events come by webhook alone, o
     yield* pass("20 seconds")
     assert.deepStrictEqual(reported.map(({ deviceId: id }) => id), [deviceId(1), deviceId(2)])
     const { firstAgo, lastAgo } = reported[0]!
-    // From the last moment in which it ran, and not the twelve seconds of before.
+    // From the last moment in which it ran, and not the twelve seconds before.
     assert.isAtLeast(firstAgo - lastAgo, 40_000)
     assert.isAtMost(firstAgo - lastAgo, 42_000)
     assert.isAtLeast(lastAgo, 58_000)

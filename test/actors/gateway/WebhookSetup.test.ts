@@ -1,4 +1,4 @@
-/** When a gateway is told where to post, and what is known of it; and what webhooks do to a device's actor. */
+/** When a gateway receives the address for its posts, and what is known of it; and what webhooks do to an actor. */
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Redacted, Result } from "effect"
 import { GatewayUnavailable } from "../../../src/domain/DeviceErrors.ts"
@@ -15,7 +15,7 @@ const address = "https://columba.example/base"
 
 type Outcome = "set" | "unchanged" | "unsupported"
 
-/** A gateway that takes webhooks, and what it was told. */
+/** A gateway that accepts webhook addresses, and a record of them. */
 class Told {
   readonly asked: Array<{ readonly target: SessionTarget; readonly address: WebhookAddress }> = []
   answer: Effect.Effect<Outcome, GatewayUnavailable> = Effect.succeed("set")
@@ -39,7 +39,7 @@ interface Options {
   readonly address?: string | null
   readonly keys?: number
   readonly devices?: number
-  /** Set where its slots have no account. */
+  /** Set if its slots have no account. */
   readonly login?: ScriptedLogin
 }
 
@@ -56,7 +56,7 @@ const within = (
       Object.assign(bench.gateway, { login: options.login })
       bench.gateway.answer = { isConnected: false, isLoggedIn: false, jid: null }
     }
-    // Its devices leave the gateway as it was and come to the one that takes webhooks.
+    // Its devices leave the previous gateway and come to the one that posts webhooks.
     yield* bench.setGateway(Result.succeed(2))
     yield* pass("1 second")
     yield* test(bench, told)
@@ -80,7 +80,7 @@ const readWebhook = (bench: FleetBench["Service"]) =>
   Effect.orDie(Effect.map(bench.fleet.view(one), (view) => view?.webhook ?? null))
 
 describe("the webhook of a device", () => {
-  it.effect("is set when its session has opened, with an address and a secret of its own, and checked again", () =>
+  it.effect("is set when its session has opened, with a separate address and secret, and checked again later", () =>
     within({}, (bench, told) =>
       Effect.gen(function*() {
         yield* pass("5 seconds")
@@ -97,7 +97,7 @@ describe("the webhook of a device", () => {
         assert.deepInclude(yield* readWebhook(bench), { status: "set" })
       })))
 
-  it.effect("is another secret for another device, and the same one each time", () =>
+  it.effect("has a different secret for each device, and the same one each time", () =>
     within({ devices: 2 }, (_, told) =>
       Effect.gen(function*() {
         yield* pass("30 minutes", "10 seconds")
@@ -107,7 +107,7 @@ describe("the webhook of a device", () => {
         assert.strictEqual(new Set(secrets.map((text) => text.split(" ")[1])).size, 2)
       })))
 
-  it.effect("that could not be set is tried again a minute later, and says why meanwhile", () =>
+  it.effect("is retried a minute later if it could not be set, and shows why meanwhile", () =>
     within({}, (bench, told) =>
       Effect.gen(function*() {
         for (
@@ -129,7 +129,7 @@ describe("the webhook of a device", () => {
         assert.deepInclude(yield* readWebhook(bench), { status: "unsupported", detail: null })
       })))
 
-  it.effect("is not asked about while nobody has said where we are, or there is no key", () =>
+  it.effect("is not asked about while no public address or no key is configured", () =>
     Effect.gen(function*() {
       for (const [options, status] of [[{ address: null }, "no-address"], [{ keys: 0 }, "no-secret"]] as const) {
         yield* within(options, (bench, told) =>
@@ -141,7 +141,7 @@ describe("the webhook of a device", () => {
       }
     }))
 
-  it.effect("that is missing is named by readiness with what to set, until one comes", () =>
+  it.effect("is named by readiness while it is missing, with the setting to set", () =>
     within({ address: null }, (bench) =>
       Effect.gen(function*() {
         const readiness = yield* Readiness
@@ -154,7 +154,7 @@ describe("the webhook of a device", () => {
         assert.notInclude((yield* fleet)?.detail, "webhook")
       })))
 
-  it.effect("of many devices that come together is set a few at a time", () =>
+  it.effect("is set for a few devices at a time when many start together", () =>
     within({ devices: 200 }, (_, told) =>
       Effect.gen(function*() {
         told.answer = Effect.as(Effect.sleep("100 millis"), "set")
@@ -189,7 +189,7 @@ describe("the webhook of a device", () => {
       }))
   })
 
-  it.effect("of a device that connects again and again is not asked about each time", () =>
+  it.effect("of a device that reconnects again and again is not asked about each time", () =>
     within({}, (bench, told) =>
       Effect.gen(function*() {
         yield* pass("5 seconds")
@@ -202,8 +202,8 @@ describe("the webhook of a device", () => {
       })))
 })
 
-describe("an actor that is told of webhooks", () => {
-  it.effect("takes a message as traffic, and a hint as a reason to ask", () =>
+describe("an actor that receives webhooks", () => {
+  it.effect("counts a message as traffic, and a hint as a reason to ask", () =>
     within({}, (bench) =>
       Effect.gen(function*() {
         bench.gateway.answer = { isConnected: false, isLoggedIn: true, jid: null }

@@ -74,7 +74,7 @@ describe("a node whose lease may be over", () => {
 })
 
 describe("the lease of a node", () => {
-  it.effect("counts from the beginning of a renewal, and not from its answer", () =>
+  it.effect("counts from the start of a renewal, and not from its answer", () =>
     Effect.gen(function*() {
       const node = NodeLease.make(yield* Clock.Clock, lease)
       assert.isFalse(node.held())
@@ -88,7 +88,7 @@ describe("the lease of a node", () => {
       assert.isFalse(node.held())
     }))
 
-  it.effect("is over too where only the wall clock went on, as on a machine that was suspended", () =>
+  it.effect("is over too if only the wall clock advanced, as on a machine that was suspended", () =>
     Effect.gen(function*() {
       const clock = yield* Clock.Clock
       let asleep = 0

@@ -1,4 +1,4 @@
-/** A gateway that posts and was not told to post here: what is known of that time, once it is told. */
+/** A gateway that posts webhooks and had another address: what that time means, once the address is set. */
 import { assert, it } from "@effect/vitest"
 import { Clock, Duration, Effect, Redacted } from "effect"
 import type { Webhook } from "../../../src/services/GatewayParts.ts"
@@ -10,7 +10,7 @@ import { arriving, begin, gapsOf, live, logged, storage, waIdsIn } from "../../s
 const one = deviceId(1)
 const minute = Duration.toMillis("1 minute")
 
-/** A device that runs, and what its gateway answers when it is told where to post. */
+/** A device that runs, and the scripted answers of its gateway to a webhook address. */
 const withWebhook = Effect.gen(function*() {
   const { gateway, history } = yield* begin(1)
   const told = { answer: "unchanged" as "set" | "renewed" | "unchanged", askedAt: Number.NaN }
@@ -33,7 +33,7 @@ const withWebhook = Effect.gen(function*() {
         Effect.provide(WebhookSecrets.layer([Redacted.make<Uint8Array>(new Uint8Array(32))]))
       )
   }
-  /** Runs until it has answered so. */
+  /** Runs until the gateway has given this answer. */
   const asked = Effect.fnUntraced(function*(answer: typeof told.answer) {
     const before = told.askedAt
     told.answer = answer
@@ -44,7 +44,7 @@ const withWebhook = Effect.gen(function*() {
 
 const causes = Effect.map(gapsOf(one), (gaps) => gaps.map(({ cause }) => cause))
 
-it.effect("is a gap since it was last known to post here, and its history is read", () =>
+it.effect("a gateway that did not post here leaves a gap since it was last known to post here, and the history is read", () =>
   Effect.gen(function*() {
     const { asked, begun, history, told } = yield* withWebhook
     yield* begun("unchanged")
@@ -58,13 +58,13 @@ it.effect("is a gap since it was last known to post here, and its history is rea
     yield* pass("2 minutes")
     const [gap] = yield* gapsOf(one)
     assert.deepInclude(gap, { cause: "deaf", recovered: 1 })
-    // One that came in the seconds before it was asked would be in it, too.
+    // A message that came in the seconds before the question would be in it, too.
     assert.isAtMost(Date.parse(gap!.openedAt), posted)
     assert.isAtLeast(Date.parse(gap!.openedAt), posted - minute)
     assert.deepStrictEqual(waIdsIn(yield* logged("message.received")), ["UNPOSTED"])
   }).pipe(Effect.provide(storage)))
 
-it.effect("is a gap since the last webhook that came, and since the device is online where none ever did", () =>
+it.effect("the gap starts at the last webhook that came, or when the device went online if none ever did", () =>
   Effect.gen(function*() {
     const { asked, begun } = yield* withWebhook
     const life = yield* begun("set")
@@ -83,7 +83,7 @@ it.effect("is a gap since the last webhook that came, and since the device is on
     assert.isAtMost(Date.parse(second.openedAt), heard)
   }).pipe(Effect.provide(storage)))
 
-it.effect("reaches back behind the end of a process whose word on it is gone", () =>
+it.effect("the gap reaches back beyond the end of an earlier process that left no record of it", () =>
   Effect.gen(function*() {
     const { begun } = yield* withWebhook
     const life = yield* begun("unchanged")

@@ -1,4 +1,4 @@
-/** Logins as callers see them: one for each device, shared, replaced in time, and ended by what ends them. */
+/** Logins as callers see them: one per device, shared, with fresh codes, and ended by the right causes. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Fiber, Redacted, Stream } from "effect"
 import type { DeviceLoginData, LoginStep } from "../../../src/domain/Login.ts"
@@ -47,7 +47,7 @@ const outcomes = (bench: FleetBench["Service"]) =>
   logged(bench).map(({ outcome, reason }) => reason === null ? outcome : `${outcome} ${reason}`)
 
 describe("a login", () => {
-  it.effect("is over once the gateway says connected and logged in and the actor has recorded the account", () =>
+  it.effect("is over once the gateway reports connected and logged in and the actor has recorded the account", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       const caller = yield* read()
       assert.deepStrictEqual(caller.tags(), ["Starting", "Qr"])
@@ -68,7 +68,7 @@ describe("a login", () => {
       assert.deepStrictEqual(logged(bench).at(-1), { method: "qr", outcome: "succeeded", reason: null, codes: 1, jid })
     })))
 
-  it.effect("has no phone number from a hidden id", () =>
+  it.effect("takes no phone number from a hidden id", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       const caller = yield* read()
       login.progress = { _tag: "Accepted" }
@@ -94,7 +94,7 @@ describe("a login", () => {
       assert.isAbove(Duration.toMillis(refreshMargin), 1000)
     })))
 
-  it.effect("asks for another code as soon as the gateway shows none", () =>
+  it.effect("requests another code as soon as the gateway shows none", () =>
     within(Effect.fnUntraced(function*(_, login) {
       const caller = yield* read()
       login.progress = { _tag: "Ended" }
@@ -108,7 +108,7 @@ describe("a login", () => {
       assert.strictEqual(textOf(caller.last()), "ABCD-0001")
     })))
 
-  it.effect("surfaces a passkey, and goes on with what follows it", () =>
+  it.effect("shows a passkey, and continues with the step that follows it", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       const caller = yield* read()
       login.progress = { _tag: "Passkey", challenge: Redacted.make({ rpId: "whatsapp.com" }), code: null }
@@ -121,7 +121,7 @@ describe("a login", () => {
       assert.deepStrictEqual(caller.tags(), ["Starting", "Qr", "Passkey", "Passkey", "Linking", "LoggedIn"])
     })))
 
-  it.effect("outlives a gateway that does not answer for a moment, and fails by one that stays away", () =>
+  it.effect("survives a short outage of the gateway, and fails by a long one", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       login.refusals = ["away", "away"]
       const { fleet } = bench
@@ -137,7 +137,7 @@ describe("a login", () => {
       assert.deepStrictEqual(outcomes(bench), ["begun", "failed cancelled", "begun", "failed gateway"])
     })))
 
-  it.effect("of a slot that has an account already connects the account", () =>
+  it.effect("connects the account of a slot that already has one", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       login.refusals = ["logged-in"]
       bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid }
@@ -148,7 +148,7 @@ describe("a login", () => {
       assert.deepInclude(yield* bench.fleet.logins.current(one), { _tag: "LoggedIn", jid })
     })))
 
-  it.effect("says so where the account of the slot does not connect, and where a phone accepted in vain", () =>
+  it.effect("reports that the account of the slot does not connect, or that a phone accepted in vain", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       login.refusals = ["logged-in"]
       const refused = yield* read()
@@ -202,7 +202,7 @@ describe("the callers of a login", () => {
       }
     })))
 
-  it.effect("end it when the last one leaves, and the next begins anew", () =>
+  it.effect("end it when the last one leaves, and the next one starts a new login", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       const first = yield* read()
       const second = yield* read()
@@ -216,7 +216,7 @@ describe("the callers of a login", () => {
       assert.strictEqual(textOf(third.last()), "SECRET-2")
     })))
 
-  it.effect("that come back keep it for a while after they were there", () =>
+  it.effect("that poll keep it for a while after their last request", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       const { logins } = bench.fleet
       assert.strictEqual((yield* logins.begin(one, qr))._tag, "Qr")
@@ -231,7 +231,7 @@ describe("the callers of a login", () => {
       assert.lengthOf(login.begun, begun)
     })))
 
-  it.effect("can read how it ended for a while, and then nothing is left of it", () =>
+  it.effect("can read its result for a while, and then nothing is left of it", () =>
     within(Effect.fnUntraced(function*({ fleet, gateway }, login) {
       const caller = yield* read()
       login.progress = { _tag: "Accepted" }
@@ -243,7 +243,7 @@ describe("the callers of a login", () => {
       assert.strictEqual((yield* Effect.flip(fleet.logins.current(one)))._tag, "LoginNotFound")
     })))
 
-  it.effect("are told when the device's actor stops", () =>
+  it.effect("are informed when the device's actor stops", () =>
     within(Effect.fnUntraced(function*(bench) {
       const caller = yield* read()
       yield* bench.want([device(1, { active: false })])
@@ -252,7 +252,7 @@ describe("the callers of a login", () => {
       assert.deepStrictEqual(outcomes(bench), ["begun", "failed stopped"])
     })))
 
-  it.effect("never make two questions to the gateway at once, also not by leaving and coming back", () =>
+  it.effect("never cause two concurrent requests to the gateway, also not by leaving and returning", () =>
     within(Effect.fnUntraced(function*({ fleet }, login) {
       const answered = Deferred.makeUnsafe<void>()
       login.held = Deferred.await(answered)
@@ -303,7 +303,7 @@ describe("a login is refused", () => {
       ))
   }
 
-  it.effect("beyond the number that a process may have under way", () => {
+  it.effect("beyond the maximum number of concurrent logins of a process", () => {
     const devices = Array.from({ length: loginsMax + 1 }, (_, index) => device(index + 1, { jid: null }))
     return within(
       Effect.fnUntraced(function*({ fleet }) {
@@ -316,7 +316,7 @@ describe("a login is refused", () => {
 })
 
 describe("codes", () => {
-  it.effect("are in nothing that is recorded", () =>
+  it.effect("are never recorded", () =>
     within(Effect.fnUntraced(function*(bench, login) {
       for (const request of [qr, byCode]) {
         const caller = yield* read(request)

@@ -1,4 +1,4 @@
-/** What the queue of messages promises, over lives of a fleet on a scripted gateway and one storage in memory. */
+/** The guarantees of the queue of messages, over lives of a fleet on a scripted gateway and one storage in memory. */
 import { assert, describe, it } from "@effect/vitest"
 import { Clock, Deferred, Duration, Effect, Fiber } from "effect"
 import { GatewayUnavailable, StorageUnavailable } from "../../../src/domain/DeviceErrors.ts"
@@ -45,7 +45,7 @@ const refused = (reason: SendReason, permanent: boolean) =>
 
 const lost = Effect.fail(new SendOutcomeUnknown({ message: "the connection broke" }))
 
-/** What the gateway's history says that the account has sent. */
+/** The messages that the account has sent, according to the gateway's history. */
 const own = (text: string, at: number, waId = `H${text}`) =>
   messageDraft({
     device: id,
@@ -56,7 +56,7 @@ const own = (text: string, at: number, waId = `H${text}`) =>
     occurredAt: new Date(at).toISOString()
   })
 
-/** What is on its way may still be answered when a process stops, so a stop takes some time. */
+/** Requests in flight may still be answered when a process stops, so a stop takes some time. */
 const passing = Effect.fnUntraced(function*(stop: Effect.Effect<void>) {
   const stopping = yield* Effect.forkChild(stop)
   yield* pass("3 seconds")
@@ -70,7 +70,7 @@ const onStorage = <E>(body: Effect.Effect<void, E, Effect.Services<ReturnType<ty
 
 describe("the queue of messages to send", () => {
   test(
-    "sends what was accepted before and after the start, in order per chat, and tells each once",
+    "sends messages that were accepted before and after the start, in order per chat, and reports each once",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       const first = yield* accept("one")
@@ -90,7 +90,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a slow answer holds up its own chat alone",
+    "delays only the chat of a slow answer",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       send.answer = ({ to }) => to === chat(1) ? Effect.never : null
@@ -105,7 +105,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a claim whose answer was lost is taken back: the message is sent once, and its chat goes on",
+    "takes back a claim whose answer was lost: the message is sent once, and its chat continues",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       const sends = yield* SendRepository
@@ -137,7 +137,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "an outcome that a defect kept from being recorded is recorded later, and the gateway is not asked again",
+    "records an outcome later if a defect prevented it, and does not ask the gateway again",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       const log = yield* EventLog
@@ -159,7 +159,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a device that is offline sends nothing, sends once it is back, and what is over its time expires",
+    "sends nothing while a device is offline, sends once it is back, and lets overdue messages expire",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       gateway.mode = "transport"
@@ -179,7 +179,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "what was surely not sent keeps its place and is tried again; what is refused for good fails",
+    "keeps a message in its place that was surely not sent, and retries it; one that is refused for good fails",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       send.answer = (_, n) =>
@@ -203,7 +203,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a reach-out limit stops that recipient alone",
+    "stops only the recipient of a reach-out limit",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       send.answer = ({ to }) => to === chat(1) ? refused("reach-out-limit", true) : null
@@ -220,7 +220,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a message whose answer was lost is in doubt, and never given to the gateway again by itself",
+    "leaves a message in doubt whose answer was lost, and never sends it again by itself",
     onStorage(Effect.gen(function*() {
       const { gateway, history, send } = yield* bench
       history.covers = new Set()
@@ -236,7 +236,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a message in doubt is found in the history, or proven not to be sent once the history must have it",
+    "finds a message in doubt in the history, or proves that it was not sent once the history must have it",
     onStorage(Effect.gen(function*() {
       const { gateway, history, send } = yield* bench
       send.answer = () => lost
@@ -257,7 +257,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "looks for messages in doubt at the pace of the gateway's histories",
+    "looks for messages in doubt at the rate of the gateway's histories",
     onStorage(Effect.gen(function*() {
       const { gateway, history, send } = yield* bench
       send.answer = () => lost
@@ -277,7 +277,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "what is proven not to be sent is sent again where the request asked for that",
+    "sends a message again that is proven not to be sent, if the request asked for that",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       send.answer = (_, n) => n === 1 ? lost : null
@@ -291,7 +291,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a process that dies after the claim leaves the message in doubt, and the next one finds out",
+    "leaves a message in doubt if its process dies after the claim, and the next process finds it",
     onStorage(Effect.gen(function*() {
       const { gateway, history, send } = yield* bench
       const held = send.hold()
@@ -314,7 +314,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a scheduled message starts within two seconds of its time, over a restart, and once",
+    "starts a scheduled message within two seconds of its time, over a restart, and once",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       const dueAt = (yield* Clock.currentTimeMillis) + 120_000
@@ -334,7 +334,7 @@ describe("the queue of messages to send", () => {
   const paced = (line: string) =>
     Effect.flatMap(DeviceRepository, (devices) => Effect.orDie(devices.edit(id, { pacing: parsePacing(line) })))
 
-  /** When the gateway was given each message, in seconds since `from`. */
+  /** When the gateway received each message, in seconds since `from`. */
   const timed = (send: ScriptedSending, from: number, clock: Clock.Clock) => {
     const times: Array<number> = []
     send.answer = () => {
@@ -345,7 +345,7 @@ describe("the queue of messages to send", () => {
   }
 
   test(
-    "a paced device sends at its rate, over a restart, and others are not held up",
+    "sends for a paced device at its rate, over a restart, and does not delay others",
     onStorage(Effect.gen(function*() {
       const { gateway, history: _, send } = yield* bench
       const devices = yield* DeviceRepository
@@ -378,7 +378,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a chat rests after a message and others go on meanwhile; while all rest, the database is not asked again and again",
+    "lets a chat rest after a message while others continue; while all rest, the database is not polled",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       yield* paced("10/s, recipient 30s")
@@ -411,7 +411,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "what was surely not sent does not count, and a new pacing applies to what waits",
+    "does not count messages that were surely not sent, and applies a new pacing to waiting messages",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       yield* paced("10/s, 2/day")
@@ -430,7 +430,7 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "a turn of the shared rate is taken for each message, waited for, and given back where nothing was sent",
+    "takes a turn of the shared rate for each message, waits for it, and returns it if nothing was sent",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
       yield* paced("10/s")
@@ -465,10 +465,10 @@ describe("the queue of messages to send", () => {
   )
 
   test(
-    "nothing goes in quiet hours, and all that waits goes after them",
+    "sends nothing in quiet hours, and all waiting messages after them",
     onStorage(Effect.gen(function*() {
       const { gateway, send } = yield* bench
-      // The test's clock begins at midnight UTC.
+      // The test's clock starts at midnight UTC.
       yield* paced("10/s, quiet 23:00-00:30 UTC")
       const life = yield* live(gateway)
       for (const n of [1, 2, 3]) yield* accept(`m${n}`)

@@ -1,4 +1,4 @@
-/** What is delivered next, decided without effects. */
+/** Pure decisions about what is delivered next. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { DeliveryPlan } from "../../../../src/actors/delivery/webhooks/DeliveryPlan.ts"
@@ -62,7 +62,7 @@ const sendAll = (plan: DeliveryPlan, now: number): ReadonlyArray<Job> => {
 const seqsOf = (jobs: ReadonlyArray<Job>) => jobs.map((job) => job.event.seq)
 
 describe("a plan of deliveries", () => {
-  it("sends different devices side by side and one device in order; the cursor passes only what is delivered", () => {
+  it("sends different devices concurrently and one device in order; the cursor passes only delivered events", () => {
     const plan = make()
     fill(plan, [1, 1, 2, 1, 3])
     const first = sendAll(plan, 0)
@@ -81,7 +81,7 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual([plan.cursor, plan.cursorId], [5, "id-5"])
   })
 
-  it("leaves out who has changed what, also where all kinds are wanted or a list names it", () => {
+  it("omits audit events, also if all kinds are selected or the list names them", () => {
     for (const kinds of [null, [auditKind, "message.received"]]) {
       const plan = make({ kinds })
       const events: ReadonlyArray<LoggedEvent> = [event(1, 1), { ...event(2, 0), kind: auditKind }, event(3, 2)]
@@ -93,7 +93,7 @@ describe("a plan of deliveries", () => {
     }
   })
 
-  it("holds a device whose event is refused: the others and the cursor go on, and its events follow later in order", () => {
+  it("holds a device whose event is refused; other devices and the cursor continue, and its events follow later in order", () => {
     const plan = make()
     fill(plan, [1, 2, 1, 2])
     const [poison, other] = sendAll(plan, 0)
@@ -108,7 +108,7 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(plan.cursor, 4)
     fill(plan, [1, 2])
     assert.deepStrictEqual(seqsOf(sendAll(plan, 0)), [6])
-    // Its own schedule: nothing before five seconds.
+    // It has a separate schedule: nothing before five seconds.
     assert.deepStrictEqual(plan.next(0), { _tag: "Idle", wakeAt: 5_000 })
     assert.deepStrictEqual(plan.next(5_000), { _tag: "ReadHeld", device: device(1), after: 0 })
     plan.heldRead(device(1), { events: [event(1, 1), event(3, 1), event(5, 1), event(7, 1)], through: 7 }, 5_000)
@@ -117,13 +117,13 @@ describe("a plan of deliveries", () => {
       assert.deepStrictEqual([job!.event.seq, job!.from], [seq, "held"])
       plan.report(job!, reported("delivered"), 5_000, at)
     }
-    // What is beyond the window comes by the window.
+    // Events after the window come with the window.
     assert.deepStrictEqual(plan.health.held, [])
     fill(plan, [1])
     assert.deepStrictEqual(seqsOf(sendAll(plan, 5_000)), [7])
   })
 
-  it("opens the circuit after failures of three devices; what was in flight does not count twice", () => {
+  it("opens the circuit after failures of three devices; events in flight do not count twice", () => {
     const plan = make()
     fill(plan, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
     const jobs = sendAll(plan, 0)
@@ -132,7 +132,7 @@ describe("a plan of deliveries", () => {
     assert.deepInclude(plan.health.failing, { attempts: 1, attemptsMax: bounds.probesMax, outcome: "timeout" })
     assert.deepStrictEqual(sendAll(plan, 4_999), [])
     assert.strictEqual(plan.room, 0)
-    // What waited left the memory: it is offered again when the circuit is closed.
+    // Waiting events left the memory: they are offered again when the circuit is closed.
     assert.strictEqual(plan.through, 8)
     assert.deepStrictEqual(plan.next(5_000), { _tag: "ReadHeld", device: device(1), after: 0 })
     plan.heldRead(device(1), { events: [event(1, 1)], through: 8 }, 5_000)
@@ -141,7 +141,7 @@ describe("a plan of deliveries", () => {
     plan.report(probe!, reported("timeout"), 5_000, at)
     assert.deepInclude(plan.health.failing, { attempts: 2 })
     assert.deepStrictEqual(plan.next(5_000), { _tag: "Idle", wakeAt: 20_000 })
-    // The next probe is another one's, in case that this event is the trouble.
+    // The next probe is of another device, in case this event is the cause.
     assert.deepStrictEqual(plan.next(20_000), { _tag: "ReadHeld", device: device(2), after: 1 })
     plan.heldRead(device(2), { events: [event(2, 2)], through: 8 }, 20_000)
     plan.report(sendAll(plan, 20_000)[0]!, reported("delivered"), 20_000, at)
@@ -151,7 +151,7 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(plan.next(20_000)._tag, "ReadHeld")
   })
 
-  it("opens the circuit where as many devices are held as there may be, although others were taken between", () => {
+  it("opens the circuit if the maximum of devices is held, although events of others were accepted in between", () => {
     const plan = make()
     let failing = 0
     for (let number = 1; failing < bounds.heldDevicesMax; number++) {
@@ -163,7 +163,7 @@ describe("a plan of deliveries", () => {
       }
     }
     assert.deepInclude(plan.health.failing, { attempts: 1, outcome: "timeout" })
-    // The first probe that is taken lets all of them follow at once, whatever each has waited before.
+    // The first accepted probe lets all of them follow at once, whatever their delays were.
     assert.strictEqual(plan.next(5_000)._tag, "ReadHeld")
     plan.heldRead(device(1), { events: [event(1, 1)], through: plan.through }, 5_000)
     plan.report(sendAll(plan, 5_000)[0]!, reported("delivered"), 5_000, at)
@@ -173,7 +173,7 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(reading, bounds.concurrencyMax)
   })
 
-  it("opens the circuit at once where an endpoint throttles, and waits as long as it asks, up to half an hour", () => {
+  it("opens the circuit at once if an endpoint throttles, and waits as long as it asks, up to half an hour", () => {
     for (const [asked, waits] of [[null, 5_000], [60, 60_000], [86_400, bounds.retryAfterMaxMillis]] as const) {
       const plan = make()
       fill(plan, [1])
@@ -183,7 +183,7 @@ describe("a plan of deliveries", () => {
     }
   })
 
-  it("disables after three days of waits without a success, however the clock runs, and at once where it is gone", () => {
+  it("disables after three days of waits without a success, whatever the wall clock shows, and at once on 410", () => {
     const plan = make()
     fill(plan, [1, 2, 3])
     for (const job of sendAll(plan, 0)) plan.report(job, reported("connection"), 0, at)
@@ -215,7 +215,7 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(gone.cursor, 0)
   })
 
-  it("gives up an event after three days, where others were delivered, and goes on with the next of its device", () => {
+  it("abandons an event after three days if others were delivered, and continues with the next of its device", () => {
     const plan = make()
     fill(plan, [1, 1, 2])
     const [poison, other] = sendAll(plan, 0)
@@ -238,7 +238,7 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual([plan.health.held, plan.cursor], [[], 3])
   })
 
-  it("goes on from what another process has left: soon, and without counting the wait", () => {
+  it("resumes soon from the state of another process, without counting the wait", () => {
     const health = {
       ...noHealth,
       failing: {
@@ -258,11 +258,11 @@ describe("a plan of deliveries", () => {
     assert.strictEqual(plan.report(sendAll(plan, 2_500)[0]!, reported("failed"), 2_500, at)._tag, "None")
     assert.deepInclude(plan.health.failing, { attempts: bounds.probesMax - 1 })
     assert.deepStrictEqual(plan.health.held.map(({ attempts, seq }) => [attempts, seq]), [[7, 3]])
-    // An older database: what was held there is not known here.
+    // An older database, which has no record of the devices that were held.
     assert.deepStrictEqual(make({ cursor: 2, health: { ...health, failing: null } }).health.held, [])
   })
 
-  it("holds no more events, bytes and devices than its bounds say", () => {
+  it("holds no more events, bytes and devices than its bounds allow", () => {
     const plan = make()
     fill(plan, Array.from({ length: 1_000 }, (_, index) => index))
     assert.strictEqual(plan.through, bounds.windowEventsMax)
@@ -305,7 +305,7 @@ describe("a plan of deliveries", () => {
     assert.isBelow(now, 3_100)
   })
 
-  it("goes on with the oldest event that is kept of a held device", () => {
+  it("continues with the oldest kept event of a held device", () => {
     const plan = make()
     fill(plan, [1, 1, 1])
     plan.report(sendAll(plan, 0)[0]!, reported("refused"), 0, at)
@@ -318,7 +318,7 @@ describe("a plan of deliveries", () => {
     assert.deepStrictEqual([plan.health.held, plan.cursor], [[], 3])
   })
 
-  it("skips what is deleted, and says how much", () => {
+  it("skips deleted events, and reports how many", () => {
     const plan = make()
     assert.strictEqual(plan.skipTo(41), 41)
     assert.deepStrictEqual([plan.cursor, plan.health.expired], [41, 41])
@@ -327,10 +327,10 @@ describe("a plan of deliveries", () => {
   })
 
   /**
-   * Against an endpoint that does anything, over restarts at any moment: every event is taken at least once, each device
-   * strictly in order but for repeats of what was taken, and nothing is in flight twice for a device.
+   * Against an endpoint that answers arbitrarily, over restarts at any moment: every event is accepted at least once, each
+   * device strictly in order except for repeats of accepted events, and a device never has two events in flight.
    */
-  it("delivers every event at least once and in order of each device, whatever the endpoint answers and when it crashes", () => {
+  it("delivers every event at least once and in order per device, whatever the endpoint answers and when it crashes", () => {
     const outcomes: ReadonlyArray<DeliveryOutcome> = [
       "delivered",
       "delivered",
@@ -382,7 +382,7 @@ describe("a plan of deliveries", () => {
             } else if (next.wakeAt !== null && flight.length === 0) now = next.wakeAt
           }
           for (const [choice, pick] of script) act(choice, pick)
-          // From now on the endpoint takes everything.
+          // From now on the endpoint accepts everything.
           for (let rounds = 0; rounds < 5_000; rounds++) {
             if (plan.cursor === log.length && plan.health.held.length === 0 && flight.length === 0) break
             plan.offer(plan.through, log.slice(plan.through), log.length, null)

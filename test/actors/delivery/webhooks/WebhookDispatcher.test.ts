@@ -1,4 +1,4 @@
-/** What subscribers get, over real HTTP. */
+/** Deliveries to subscribers, over real HTTP. */
 import { assert, describe, it } from "@effect/vitest"
 import type { ServerResponse } from "node:http"
 import { Deferred, Effect, Layer, Logger, Option, Redacted } from "effect"
@@ -25,7 +25,7 @@ const assertInOrderOfDevice = (received: ReadonlyArray<Subscriber.Received>) => 
 }
 
 describe("a subscriber", () => {
-  it.live("gets every event, in order for each device, as the API gives it, with a signature that verifies", () =>
+  it.live("receives every event, in order per device, as the API returns it, with a signature that verifies", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const receiver = yield* Subscriber.start()
@@ -56,7 +56,7 @@ describe("a subscriber", () => {
       assert.deepInclude(items[0], { outcome: "delivered", status: 204, attempt: 1 })
     }))
 
-  it.live("gets only the kinds and devices that it has asked for, and moves past the others", () =>
+  it.live("receives only the kinds and devices that it selected, and moves past the others", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const [mine, other] = [freshDevice(), freshDevice()]
@@ -70,7 +70,7 @@ describe("a subscriber", () => {
     }))
 })
 
-/** Keeps every request open until it is told to answer. */
+/** Keeps every request open until the test lets it be answered. */
 const makeGate = () => {
   const waiting: Array<() => void> = []
   let open = false
@@ -90,7 +90,7 @@ const makeGate = () => {
 }
 
 describe("a subscriber that misbehaves", () => {
-  it.live("delays no other and not the log: silent, failing, dripping, endless, closing, absent", () =>
+  it.live("delays neither others nor the log, whether silent, failing, dripping, endless, closing or absent", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const bad = yield* Effect.forEach([
@@ -122,7 +122,7 @@ describe("a subscriber that misbehaves", () => {
       assert.strictEqual(good.taken().length, emitted.length)
     }))
 
-  it.live("that is slow holds a bounded part of the log in memory, and gets all of it when it is fast again", () =>
+  it.live("makes Columba hold only a bounded part of the log in memory if slow, and receives all of it when fast again", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const gate = makeGate()
@@ -142,7 +142,7 @@ describe("a subscriber that misbehaves", () => {
       assert.lengthOf(slow.taken(), 600)
     }))
 
-  it.live("is disabled at once where it says that it is gone, and keeps its place", () =>
+  it.live("is disabled at once when it answers that it is gone, and keeps its position", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const subscriber = yield* Subscriber.start(Subscriber.status(410))
@@ -183,7 +183,7 @@ describe("an operator", () => {
       )
     }))
 
-  it.live("who has given this process other keys is told so, and nothing is disabled for it", () =>
+  it.live("who has given this process other keys is informed, and nothing is disabled", () =>
     Effect.gen(function*() {
       const storage = Layer.succeedContext(yield* Layer.build(MemoryStorage.layerMemory))
       const subscriber = yield* Subscriber.start()
@@ -203,7 +203,7 @@ describe("an operator", () => {
 })
 
 describe("many subscriptions", () => {
-  it.live("stop side by side, however long their endpoints take", () =>
+  it.live("stop concurrently, however long their endpoints take", () =>
     Effect.gen(function*() {
       const rig = yield* Rig.make()
       const silent = yield* Subscriber.start(() => {})
@@ -215,9 +215,9 @@ describe("many subscriptions", () => {
       assert.isTrue(Option.isSome(yield* Effect.timeoutOption(stop, "10 seconds")))
     }))
 
-  it.live("200 cost no read of the log each: one reader for all", () =>
+  it.live("share one reader of the log, also if there are 200", () =>
     Effect.gen(function*() {
-      /** Of the store, and by whoever reads the log for itself. */
+      /** Reads of the store, and of readers that read the log themselves. */
       let [reads, asked] = [0, 0]
       const counted = Layer.effect(
         LogStore,
@@ -243,7 +243,7 @@ describe("many subscriptions", () => {
         yield* rig.subscribe(subscriber.url)
       }
       yield* rig.dispatch
-      // Those that begin late read what came before they did.
+      // Those that start late read the earlier events themselves.
       yield* rig.emit(1)
       yield* subscriber.until(() => subscriber.received.length >= 200)
       ;[reads, asked] = [0, 0]
@@ -254,7 +254,7 @@ describe("many subscriptions", () => {
       assert.isAtMost(reads, 3)
     }))
 
-  it.live("are delivered by one process at a time: the older claim changes nothing and stands by", () =>
+  it.live("are delivered by one process at a time: the older claim changes nothing and stays on standby", () =>
     Effect.gen(function*() {
       const storage = Layer.succeedContext(yield* Layer.build(MemoryStorage.layerMemory))
       const subscriber = yield* Subscriber.start()

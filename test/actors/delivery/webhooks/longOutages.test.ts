@@ -1,4 +1,4 @@
-/** Days of failures in a moment: couriers on virtual time, with an endpoint that does what the test says. */
+/** Days of failures in a moment: couriers on virtual time, with an endpoint that answers as the test says. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -52,7 +52,7 @@ const hook = "https://hooks.example.com/"
 
 const step = 10 * 60_000
 
-/** In steps, so that what follows from one wait is seen by the next. */
+/** In steps, so that the consequences of one wait are visible to the next. */
 const pass = (millis: number) =>
   Effect.forEach(
     Array.from({ length: Math.ceil(millis / step) }),
@@ -70,7 +70,7 @@ const gathered = <A>(append: Effect.Effect<A>) =>
 const hours = (count: number) => count * 3_600_000
 
 describe("a subscription", () => {
-  it.effect("that fails by a defect before it has begun begins again, and delivers everything", () =>
+  it.effect("that fails by a defect before its first delivery restarts, and delivers everything", () =>
     Effect.gen(function*() {
       const endpoint = makeEndpoint(204)
       const defects = { left: 0 }
@@ -94,7 +94,7 @@ describe("a subscription", () => {
 })
 
 describe("an endpoint that is down", () => {
-  it.effect("for two days is tried every minute, and gets everything within two when it is back, in order for each device", () =>
+  it.effect("that lasts two days is probed every minute, and receives everything within two minutes, in order per device", () =>
     Effect.gen(function*() {
       const endpoint = makeEndpoint(null)
       const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
@@ -119,7 +119,7 @@ describe("an endpoint that is down", () => {
       assert.deepStrictEqual([row.behind, row.health.failing, row.health.held], [0, null, []])
     }))
 
-  it.effect("for three days is disabled, which another subscription is told once; enabled, it goes on where it stopped", () =>
+  it.effect("that lasts three days is disabled, which another subscription reports once; enabled, it resumes where it stopped", () =>
     Effect.gen(function*() {
       const endpoint = makeEndpoint(500)
       const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
@@ -131,7 +131,7 @@ describe("an endpoint that is down", () => {
       // The waits are scattered: together they differ from three days by less than one hour in most runs, and four in all.
       yield* pass(hours(68))
       assert.strictEqual((yield* rig.get(id)).state, "active")
-      // A new process begins with what is recorded and does not begin the three days anew.
+      // A new process starts from the recorded state and does not restart the three days.
       yield* Effect.forkChild(dispatcher.stop)
       yield* pass(60_000)
       yield* rig.dispatch
@@ -160,7 +160,7 @@ describe("an endpoint that is down", () => {
       assert.strictEqual((yield* rig.get(alerts)).behind, 0)
     }))
 
-  it.effect("is not disabled by a wall clock that steps ahead by a week, and not by days in which nothing ran", () =>
+  it.effect("is not disabled by a wall clock that steps ahead by a week, nor by days in which no process ran", () =>
     withSteppedClock((clock) =>
       Effect.gen(function*() {
         const endpoint = makeEndpoint(null)
@@ -184,7 +184,7 @@ describe("an endpoint that is down", () => {
       })
     ))
 
-  it.effect("refuses one event for three days: its device waits, others do not; then the event is given up by name", () =>
+  it.effect("refuses one event for three days: its device waits, others do not; then that event alone is abandoned", () =>
     Effect.gen(function*() {
       const endpoint = makeEndpoint(204)
       const rig = yield* Rig.make({ outbound: endpoint.layer, intervals })
@@ -203,7 +203,7 @@ describe("an endpoint that is down", () => {
         outcome: "refused",
         status: 422
       })
-      // What waits is not forgotten by a new process, whose cursor is past it.
+      // Waiting events are not lost with a new process, whose cursor is past them.
       yield* Effect.forkChild(dispatcher.stop)
       yield* pass(60_000)
       yield* rig.dispatch
@@ -213,7 +213,7 @@ describe("an endpoint that is down", () => {
       assert.deepInclude(row.health, { abandoned: 1, held: [], failing: null })
       const { items } = yield* rig.manager.deliveries(id, { limit: 1000, outcome: "refused" }, undefined)
       assert.deepStrictEqual(items.filter(({ abandoned }) => abandoned).map(({ seq }) => seq), [poison])
-      // Everything that was refused came under one id.
+      // All refused deliveries had one id.
       assert.strictEqual(new Set(endpoint.posted.filter(({ seq }) => seq === poison).map((one) => one.id)).size, 1)
     }))
 })

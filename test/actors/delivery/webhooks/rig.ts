@@ -1,4 +1,4 @@
-/** Couriers over storage of the test's choice, real HTTP receivers, and the manager that makes subscriptions. */
+/** Couriers over storage of the test's choice, real HTTP receivers, and the manager that creates subscriptions. */
 import { Context, Effect, Exit, Layer, Redacted, Scope } from "effect"
 import * as WebhookDispatcher from "../../../../src/actors/delivery/webhooks/WebhookDispatcher.ts"
 import type { DeviceId } from "../../../../src/domain/Ids.ts"
@@ -24,9 +24,9 @@ export interface Rig {
   readonly emit: (count: number, devices?: ReadonlyArray<DeviceId>) => Effect.Effect<ReadonlyArray<number>>
   readonly subscribe: (url: string, wanted?: Partial<NewSubscription>) => Effect.Effect<WithSecret>
   readonly get: (id: SubscriptionId) => Effect.Effect<Subscription>
-  /** Returns once the subscription is as asked, as its row has it. */
+  /** Returns once the row of the subscription satisfies the condition. */
   readonly untilRow: (id: SubscriptionId, ready: (row: Subscription) => boolean) => Effect.Effect<Subscription>
-  /** Starts a dispatcher, and returns the way to stop it in order. */
+  /** Starts a dispatcher, and returns a function that stops it in order. */
   readonly dispatch: Effect.Effect<{ readonly stop: Effect.Effect<void> }, never, Scope.Scope>
 }
 

@@ -1,4 +1,4 @@
-/** The receivers of docs/webhooks.md are the programs in examples/, and they take what is genuine and nothing else. */
+/** The receivers of docs/webhooks.md are the programs in examples/, and they accept only genuine deliveries. */
 import { spawn } from "node:child_process"
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -36,13 +36,13 @@ const start = (
 
 describe("the sample receivers", () => {
   for (const { file, language, run } of samples) {
-    it(`${file} is what the page shows`, () => {
+    it(`${file} is identical to the code on the page`, () => {
       const page = readFileSync(join(root, "docs/webhooks.md"), "utf8")
       const shown = page.split(`\`\`\`${language}\n`)[1]!.split("```")[0]!.trim()
       assert.include(readFileSync(join(root, file), "utf8"), shown)
     })
 
-    it.live(`${file} takes each event once, also while the secret is replaced, and nothing forged`, () =>
+    it.live(`${file} accepts each event once, also while the secret is replaced, and nothing forged`, () =>
       Effect.gen(function*() {
         const rig = yield* Rig.make()
         const port = yield* freePort
