@@ -227,9 +227,12 @@ const time: ReadonlyArray<Omit<ListedFault, "area">> = [
   {
     number: 59,
     fault: "changes to summer time, leap days",
-    tests: [["test/services/occurrences.test.ts", "stay at their time of day when the clocks change"], [
+    tests: [[
+      "test/services/occurrences.test.ts",
+      "stay at their local time when the clocks change; a skipped time is an hour later, a doubled time occurs once"
+    ], [
       "test/services/SendPacing.test.ts",
-      "quiet hours end by the clock on the wall"
+      "ends quiet hours by local time, also on the days on which the clocks change"
     ]]
   },
   {

@@ -20,7 +20,7 @@ const device = "dev_00000000000000000000000001" as DeviceId
 
 const transports = { WebSocket: ColumbaClient.layer, HTTP: ColumbaClient.layerHttp }
 
-/** A server that takes messages to send, behind a network, and a device of it. */
+/** A server that accepts messages to send, behind a network, and one device. */
 const startSending = Effect.gen(function*() {
   const script = makeScript()
   Object.assign(script.gateway, { send: new ScriptedSending() })
@@ -38,7 +38,7 @@ const connectTo = (
 const append = (log: EventLog["Service"], from: number, to: number) =>
   log.append(numbers(from, to).map((number) => messageDraft(device, number)))
 
-/** Collects the numbers of events, and tells when one has come. */
+/** Collects the numbers of events, and signals each new one. */
 const collecting = Effect.fnUntraced(function*(stream: Stream.Stream<EventsItem, unknown>) {
   const seen: Array<number> = []
   const waiting = new Map<number, Deferred.Deferred<void>>()
@@ -63,7 +63,7 @@ const collecting = Effect.fnUntraced(function*(stream: Stream.Stream<EventsItem,
   return { seen, reach }
 })
 
-/** WebSockets that count the attempts to connect, and tell how the last one ended. */
+/** WebSockets that count the attempts to connect, and report how the last one ended. */
 const watchedSockets = () => {
   const watched = { attempts: 0, ended: Promise.resolve(false) }
   class Watched extends WebSocket {
@@ -80,12 +80,12 @@ const watchedSockets = () => {
 }
 
 describe("the client over WebSocket", () => {
-  it.live("opens its streams as soon as it is connected again, without a wait of their own", () =>
+  it.live("opens its streams as soon as it is connected again, without a further delay", () =>
     Effect.gen(function*() {
       const storage = yield* makeStorage
       const log = Context.get(yield* Layer.build(services({ storage })), EventLog)
       const server = yield* startServer({ storage })
-      // The time of the client alone.
+      // The client's clock.
       const clock = yield* TestClock.make()
       const withClock = Effect.provideService(Clock.Clock, clock)
       const { watched, webSocket } = watchedSockets()
@@ -96,7 +96,7 @@ describe("the client over WebSocket", () => {
       yield* append(log, 1, 1)
       yield* reach(1)
       yield* server.stop
-      /** Lets a little time pass, and an attempt to connect that begins in it end. */
+      /** Lets a little time pass, and waits for the end of an attempt to connect that starts in it. */
       const pass = Effect.gen(function*() {
         const before = watched.attempts
         yield* clock.adjust("100 millis")
@@ -107,14 +107,14 @@ describe("the client over WebSocket", () => {
       yield* startServer({ storage, port: server.port })
       while (!(yield* pass));
       yield* append(log, 2, 2)
-      // No time passes any more for the client.
+      // No more time passes for the client.
       yield* reach(2)
     }))
 })
 
 for (const [transport, layer] of Object.entries(transports)) {
   describe(`the client over ${transport}`, () => {
-    it.live("a stream whose log went back ends with LogReset, or resumes where the log stands", () =>
+    it.live("ends a stream with LogReset when the log was reset, or resumes it at the head of the log", () =>
       Effect.gen(function*() {
         const server = yield* startServer()
         const log = Context.get(server.services, EventLog)
@@ -125,7 +125,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         const now = positionAfter(head, headId)
         const ended = yield* Effect.flip(Stream.runDrain(client.events.follow({ after })))
         assert.deepInclude(ended, { _tag: "LogReset", head: now })
-        // The first item says from where the stream was resumed.
+        // The first item states from where the stream was resumed.
         const begun = yield* Deferred.make<EventsItem>()
         const resumed = yield* collecting(
           Stream.tap(client.events.follow({ after, onReset: "resume" }), (item) => Deferred.succeed(begun, item))
@@ -136,7 +136,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(resumed.seen, [4])
       }))
 
-    it.live("a stream that was cut off while the log went back resumes at what it shares with the log, and misses nothing", () =>
+    it.live("resumes a stream that was cut while the log was reset at the last common event, and misses nothing", () =>
       Effect.gen(function*() {
         const { goBack, other, ours, process } = yield* makeLogs
         yield* append(ours, 1, 40)
@@ -153,7 +153,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* append(other, 41, 60)
         yield* startServer({ storage, port: first.port })
         yield* resumed.reach(53)
-        // 34 to 40 again, as other events, perhaps after some that it knows; and nothing twice beyond that.
+        // 34 to 40 again, as other events, perhaps after some known ones; and nothing twice apart from those.
         const again = resumed.seen.slice(40)
         assert.isAtMost(again[0]!, 34)
         assert.isAbove(again[0]!, 0)
@@ -161,7 +161,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual((yield* Fiber.join(ended))._tag, "LogReset")
       }))
 
-    it.live("calls answer with typed values and fail with typed errors", () =>
+    it.live("answers calls with typed values and typed errors", () =>
       Effect.gen(function*() {
         const { url } = yield* startServer()
         const client = yield* connectTo(layer, { url: `${url}/` })
@@ -178,7 +178,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual(conflict._tag, "DeviceStateConflict")
       }))
 
-    it.live("the key rides along, and its lack ends a stream instead of repeating it", () =>
+    it.live("sends the key with every call; a missing key ends a stream instead of repeating it", () =>
       Effect.gen(function*() {
         const { url } = yield* startServer({ keys: [["reader", ["read"], "secret"]] })
         const reader = yield* connectTo(layer, { url, apiKey: "secret" })
@@ -190,7 +190,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual((yield* Effect.flip(Stream.runDrain(stranger.watchDevices)))._tag, "Unauthorized")
       }))
 
-    it.live("a position that is none ends a stream instead of repeating it, and an item's position resumes after it", () =>
+    it.live("ends a stream whose position is invalid instead of repeating it, and resumes after an item's position", () =>
       Effect.gen(function*() {
         const { services, url } = yield* startServer()
         yield* append(Context.get(services, EventLog), 1, 3)
@@ -206,7 +206,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual([first!.event.seq, second!.event.seq], [1, 2])
       }))
 
-    it.live("events go on over restarts of the server, without hole or double", () =>
+    it.live("continues event streams over restarts of the server, without missing or repeated events", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const log = Context.get(yield* Layer.build(services({ storage })), EventLog)
@@ -217,7 +217,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         const live = yield* collecting(client.events.follow())
         yield* replayed.reach(50)
         yield* append(log, 51, 60)
-        // The live stream may have begun with any of these; what counts is what follows its first.
+        // The live stream may have started with any of these; only the events after its first one count.
         yield* replayed.reach(60)
         yield* append(log, 61, 61)
         yield* live.reach(61)
@@ -238,7 +238,7 @@ for (const [transport, layer] of Object.entries(transports)) {
       }))
 
     it.live(
-      "events go on over a network that breaks connections in the middle of a frame",
+      "continues event streams over a network that breaks connections in the middle of a frame",
       () =>
         Effect.gen(function*() {
           const server = yield* startServer()
@@ -247,7 +247,7 @@ for (const [transport, layer] of Object.entries(transports)) {
           const client = yield* connectTo(layer, { url: `http://127.0.0.1:${network.port}` })
           const { reach, seen } = yield* collecting(client.events.follow({ after: beginning }))
           let appended = 0
-          // Each connection lets more through than the one before, and breaks wherever that is.
+          // Each connection lets more bytes through than the one before, and breaks at any point.
           for (let round = 0; round < 4; round++) {
             const remove = network.add("downstream", { type: "limit_data", bytes: 2000 + round * 20_011 })
             yield* append(log, appended + 1, appended + 300)
@@ -260,11 +260,11 @@ for (const [transport, layer] of Object.entries(transports)) {
         })
     )
 
-    it.live("an event that this version cannot read is handed on as it is stored, by streams and pages", () =>
+    it.live("returns an event that this version cannot decode as it is stored, by streams and pages", () =>
       Effect.gen(function*() {
         const { ours, process, tables } = yield* makeLogs
         yield* append(ours, 1, 4)
-        // As a later version, and somebody with SQL, might have written them.
+        // As a later version, or somebody with SQL, might have written them.
         tables.events[1] = { ...tables.events[1]!, kind: "message.starred" as never, data: "{\"star\":true}" }
         tables.events[2] = { ...tables.events[2]!, data: "{\"no\":\"message\"}", via: "carrier-pigeon" as never }
         const { url } = yield* startServer({ storage: Layer.merge(MemoryStorage.layerMemory, process) })
@@ -279,17 +279,17 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(read.map(({ event }) => event.seq), [1, 2, 3, 4])
         const page = yield* client.events.page({ after: beginning })
         assert.deepStrictEqual(page.items, read.map(({ event }) => event))
-        // What it is, and all of it, as any HTTP client gets it.
+        // Its kind and all its fields, as any HTTP client gets them.
         const { body } = yield* ask(`${url}/api/v1/events`)
         const unreadable = page.items.flatMap((event) => event.kind === "event.unreadable" ? [event.data.stored] : [])
         assert.deepStrictEqual(unreadable, body.items.slice(1, 3))
         assert.deepInclude(unreadable[0], { kind: "message.starred", data: { star: true } })
-        // One that is resumed after it goes on.
+        // A stream that is resumed after it continues.
         const rest = yield* client.events.follow({ after: read[1]!.position }).pipe(Stream.take(2), Stream.runCollect)
         assert.strictEqual(rest[1]!._tag, "Event")
       }))
 
-    it.live("a watcher is told of new names, and a transition that this version cannot read does not end it", () =>
+    it.live("shows a watcher new names, and survives a transition that this version cannot decode", () =>
       Effect.gen(function*() {
         const { services, url } = yield* startServer()
         const log = Context.get(services, EventLog)
@@ -323,7 +323,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepInclude(Option.getOrThrow(watched), { _tag: "Changed", seq: 2, deviceId: id })
       }))
 
-    it.live("a read waits for a server that restarts", () =>
+    it.live("lets a read wait for a server that restarts", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const server = yield* startServer({ storage })
@@ -335,7 +335,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.strictEqual((yield* Fiber.join(waiting)).name, "Shop")
       }))
 
-    it.live("a message whose answer is lost is asked for again, and exists once", () =>
+    it.live("repeats the request for a message whose answer is lost, and the message exists once", () =>
       Effect.gen(function*() {
         const { direct, id, network, url } = yield* startSending
         const client = yield* connectTo(layer, { url })
@@ -351,7 +351,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(body.items.map((message: { id: string }) => message.id), [sent.id])
       }))
 
-    it.live("a command whose answer is lost fails, and is not repeated", () =>
+    it.live("fails a command whose answer is lost, and does not repeat it", () =>
       Effect.gen(function*() {
         const { direct, network, url } = yield* startSending
         const client = yield* connectTo(layer, { url })
@@ -367,7 +367,7 @@ for (const [transport, layer] of Object.entries(transports)) {
         assert.deepStrictEqual(body.items.map(({ name }: { name: string }) => name).toSorted(), ["desk", "second"])
       }))
 
-    it.live("calls fail typed while the server is away, and work again when it is back", () =>
+    it.live("fails calls with typed errors while the server is down, and works again when it is up", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const server = yield* startServer({ storage })
@@ -376,12 +376,12 @@ for (const [transport, layer] of Object.entries(transports)) {
         yield* server.stop
         assert.strictEqual((yield* Effect.flip(client.devices.list()))._tag, "RpcClientError")
         yield* startServer({ storage, port: server.port })
-        // A stream waits for the server; once it has begun, the connection is back.
+        // A stream waits for the server; once it has started, the connection works again.
         yield* Stream.runHead(client.watchDevices)
         assert.deepStrictEqual((yield* client.devices.list()).items, [])
       }))
 
-    it.live("a watcher of devices gets every device again after a restart", () =>
+    it.live("sends a watcher of devices every device again after a restart", () =>
       Effect.gen(function*() {
         const storage = yield* makeStorage
         const server = yield* startServer({ storage })

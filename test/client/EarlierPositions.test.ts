@@ -12,7 +12,7 @@ const taken = (positions: EarlierPositions): ReadonlyArray<number> => {
   return all
 }
 
-it("gives positions newest first, and for every distance one at most four times as far away, of about a hundred", () => {
+it("returns positions newest first, and for every distance one at most four times as far away, out of about a hundred", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 20_000 }), (count) => {
       const positions = new EarlierPositions()
@@ -30,7 +30,7 @@ it("gives positions newest first, and for every distance one at most four times 
   )
 })
 
-it("goes on from where a stream resumed", () => {
+it("continues from the position at which a stream was resumed", () => {
   const positions = new EarlierPositions()
   for (let seq = 1; seq <= 8; seq++) positions.add(positionAfter(seq))
   assert.strictEqual(positions.takeNewest(), positionAfter(8))

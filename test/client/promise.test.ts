@@ -29,7 +29,7 @@ const failureOf = (promise: Promise<unknown>) =>
   )
 
 describe.for(["websocket", "http"] as const)("the client for promises over %s", (transport) => {
-  it.live("gives the JSON that the HTTP API gives, and takes it", () =>
+  it.live("returns and accepts the same JSON as the HTTP API", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       yield* append(Context.get(services, EventLog), 1, 2)
@@ -37,7 +37,7 @@ describe.for(["websocket", "http"] as const)("the client for promises over %s", 
       const created = yield* Effect.promise(() => columba.devices.create({ name: "Shop" }))
       const get = (path: string) => Effect.map(ask(`${url}/api/v1${path}`), ({ body }) => body)
       assert.deepStrictEqual(created, yield* get(`/devices/${created.id}`))
-      // A field that is undefined is one that was left out.
+      // A field that is undefined counts as omitted.
       const page = yield* Effect.promise(() => columba.events.page({ after: undefined as never }))
       assert.deepStrictEqual(page, yield* get("/events"))
       assert.strictEqual(page.items[0]?.seq, "1")
@@ -48,7 +48,7 @@ describe.for(["websocket", "http"] as const)("the client for promises over %s", 
       assert.isUndefined(yield* Effect.promise(() => columba.gateways.remove({ name: "second" })))
     }))
 
-  it.live("rejects with the typed error itself, also for what cannot be asked", () =>
+  it.live("rejects with the typed error itself, also for invalid arguments", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys: [["reader", ["read"], "secret"]] })
       const columba = yield* open({ url, transport, apiKey: "secret" })
@@ -65,7 +65,7 @@ describe.for(["websocket", "http"] as const)("the client for promises over %s", 
       assert.strictEqual((yield* failureOf(drained))._tag, "Unauthorized")
     }))
 
-  it.live("loops over events resume over restarts of the server, without hole or double", () =>
+  it.live("resumes loops over events after restarts of the server, without missing or repeated events", () =>
     Effect.gen(function*() {
       const storage = yield* makeStorage
       const log = Context.get(yield* services({ storage }).pipe(Layer.build), EventLog)
@@ -90,7 +90,7 @@ describe.for(["websocket", "http"] as const)("the client for promises over %s", 
       assert.deepStrictEqual(seen, numbers(1, 60).map(String))
     }))
 
-  it.live("a loop that is left closes its stream, and one whose signal aborts throws the signal's reason", () =>
+  it.live("closes the stream of a loop that is left, and throws the signal's reason in a loop whose signal aborts", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       yield* append(Context.get(services, EventLog), 1, 3)
@@ -116,7 +116,7 @@ describe.for(["websocket", "http"] as const)("the client for promises over %s", 
       assert.strictEqual(yield* Effect.promise(() => late.catch((error: unknown) => error)), reason)
     }))
 
-  it.live("closing ends loops, fails calls that wait, and all that come after", () =>
+  it.live("ends loops on close, and fails pending and later calls", () =>
     Effect.gen(function*() {
       const server = yield* startServer()
       const columba = yield* open({ url: server.url, transport })
@@ -143,7 +143,7 @@ describe("the client's exports", () => {
     assert.deepStrictEqual([...new Set(tags)].filter((tag) => !(tag in client)), [])
   })
 
-  it("say that a runtime without WebSocket needs one, and do without by themselves", () => {
+  it("report that a runtime without WebSocket needs one, and need none themselves", () => {
     const known = globalThis.WebSocket
     try {
       // As in Node 20.

@@ -1,4 +1,4 @@
-/** What ends a call, one connection of a stream, and the stream itself, on virtual time. */
+/** The end of a call, of one connection of a stream, and of the stream itself, on virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Option, Queue, Random, Schedule, Stream } from "effect"
 import type { RpcClientError } from "effect/rpc"
@@ -16,7 +16,7 @@ const connection = { isClosed: never, onReconnect: undefined, connected: Effect.
 const lost = { _tag: "RpcClientError" } as RpcClientError.RpcClientError
 
 describe("a stream that reconnects", () => {
-  it.effect("takes a connection on which nothing comes, not even a heartbeat, for lost", () =>
+  it.effect("treats a connection on which nothing arrives, not even a heartbeat, as lost", () =>
     Effect.gen(function*() {
       const opened = yield* Deferred.make<void>()
       let connections = 0
@@ -55,7 +55,7 @@ describe("a stream that reconnects", () => {
       assert.deepStrictEqual([seen, connections], [[1, 2, 3], 1])
     }))
 
-  it.effect("is interrupted once its client is closed, instead of trying for ever", () =>
+  it.effect("is interrupted once its client is closed, instead of retrying forever", () =>
     Effect.gen(function*() {
       let closed = false
       const open = () =>
@@ -67,7 +67,7 @@ describe("a stream that reconnects", () => {
       assert.isTrue(Exit.hasInterrupts(exit))
     }))
 
-  it.effect("is opened again as soon as there is a new connection, whatever is left of its wait", () =>
+  it.effect("is opened again as soon as there is a new connection, whatever remains of its delay", () =>
     Effect.gen(function*() {
       const asked = yield* Queue.unbounded<number>()
       const connections = yield* Queue.unbounded<void>()
@@ -90,7 +90,7 @@ describe("a stream that reconnects", () => {
       assert.deepStrictEqual(yield* Fiber.join(reading), Option.some("open"))
     }))
 
-  it.effect("ends at once with a failure that does not pass", () =>
+  it.effect("ends at once with a permanent failure", () =>
     Effect.gen(function*() {
       const refused = { _tag: "Forbidden" } as const
       const ended = yield* Effect.flip(Stream.runDrain(resuming(() => Stream.fail(refused), never, connection)))
@@ -98,7 +98,7 @@ describe("a stream that reconnects", () => {
     }))
 })
 
-/** When a client tries to connect to a server that is away from 0 to `outage`, in milliseconds; the last time it succeeds. */
+/** When a client tries to connect to a server that is down from 0 to `outage`, in milliseconds; the last attempt succeeds. */
 const attemptsOver = Effect.fnUntraced(function*(outage: number, input: unknown = lost) {
   const step = yield* Schedule.toStep(reconnectPolicy)
   const attempts: Array<number> = []
@@ -111,11 +111,11 @@ const attemptsOver = Effect.fnUntraced(function*(outage: number, input: unknown 
   return attempts
 })
 
-describe("a client whose server was away", () => {
+describe("a client whose server was down", () => {
   const seeds = Array.from({ length: 1000 }, (_, index) => index)
   const clients = (outage: number) => Effect.forEach(seeds, (seed) => Random.withSeed(attemptsOver(outage), seed))
 
-  it.effect("tries at once, and is back soon after the server is", () =>
+  it.effect("retries at once, and reconnects soon after the server is up", () =>
     Effect.gen(function*() {
       for (const attempts of yield* clients(0)) assert.isAtMost(attempts[0]!, 250)
       for (const outage of [250, 1_000, 3_000, 8_000, 20_000]) {
@@ -129,20 +129,20 @@ describe("a client whose server was away", () => {
       }
     }))
 
-  it.effect("does not come back with all others at the same moment, nor ask a dead server often", () =>
+  it.effect("does not reconnect at the same moment as all others, nor ask a dead server often", () =>
     Effect.gen(function*() {
       for (const outage of [0, 1_000, 3_000, 8_000, 20_000, 60_000]) {
         const all = yield* clients(outage)
         const window = Math.max(50, outage / 50)
         const back = all.map((attempts) => Math.floor(attempts.at(-1)! / window))
         const most = Math.max(...back.map((place) => back.filter((other) => other === place).length))
-        // In a fiftieth of the time that the server was away come a fifth of all at most.
+        // At most a fifth of all clients reconnect within a fiftieth of the outage.
         assert.isAtMost(most, outage === 0 ? 300 : 200, `away for ${outage} ms`)
         assert.isAtMost(Math.max(...all.map(({ length }) => length)), 8 + outage / 4_000, `away for ${outage} ms`)
       }
     }))
 
-  it.effect("begins anew after a connection that stood, and not after one that was closed at once", () =>
+  it.effect("resets its delays after a connection that lasted, and not after one that was closed at once", () =>
     Effect.gen(function*() {
       const restarts = Effect.fnUntraced(function*(lasted: number) {
         const step = yield* Schedule.toStep(reconnectPolicy)
@@ -159,7 +159,7 @@ describe("a client whose server was away", () => {
       assert.isAtLeast((yield* restarts(100)).at(-1)!, 5_000)
     }))
 
-  it.effect("is not asked again at once by what it refused itself", () =>
+  it.effect("is not repeated at once if the client itself refused it", () =>
     Effect.gen(function*() {
       const [first] = yield* attemptsOver(0, { _tag: "TooManyStreams" })
       assert.isAtLeast(first!, 250)
@@ -167,7 +167,7 @@ describe("a client whose server was away", () => {
 })
 
 describe("a call", () => {
-  it.effect("fails when its answer does not come, after the server has had its time", () =>
+  it.effect("fails after the server's time limit if no answer comes", () =>
     Effect.gen(function*() {
       assert.isTrue(Duration.isGreaterThan(silenceMax, answerTimeout))
       assert.isTrue(Duration.isGreaterThanOrEqualTo(silenceMax, Duration.times(heartbeat, 3)))
@@ -182,7 +182,7 @@ describe("a call", () => {
       assert.strictEqual(asked, 1, "the time for repeats is over")
     }))
 
-  it.effect("that is safe to repeat is repeated for its time, and then fails", () =>
+  it.effect("that is safe to repeat is repeated within its time limit, and then fails", () =>
     Effect.gen(function*() {
       let asked = 0
       const fail = Effect.suspend(() => (asked++, Effect.fail({ _tag: "RpcClientError" })))
@@ -193,7 +193,7 @@ describe("a call", () => {
       const waiting = yield* Effect.forkChild(Effect.flip(server.ping()), { startImmediately: true })
       yield* TestClock.adjust("14 seconds")
       assert.isUndefined(waiting.pollUnsafe())
-      // The last wait begins before the time is over, and is two seconds at most.
+      // The last delay starts before the limit, and is two seconds at most.
       yield* TestClock.adjust("4 seconds")
       assert.include(yield* Fiber.join(waiting), { _tag: "RpcClientError" })
       assert.isBelow(asked, 20)

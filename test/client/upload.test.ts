@@ -43,7 +43,7 @@ const failureOf = (promise: Promise<unknown>) =>
     )
   )
 
-/** More than the largest file, a MiB at a time; tells how much of it was taken. */
+/** More than the largest file, a MiB at a time; reports how much of it was read. */
 const endless = () => {
   const taken = { bytes: 0 }
   const part = new Uint8Array(2 ** 20)
@@ -56,11 +56,11 @@ const endless = () => {
   return { content: content(), taken }
 }
 
-/** What a program's own stream may fail with. */
+/** An error that a program's own stream may fail with. */
 class DiskFailed extends Data.TaggedError("DiskFailed")<{ readonly message: string }> {}
 
 describe.for(["websocket", "http"] as const)("an upload of the client over %s", (transport) => {
-  it.live("takes bytes, blobs, streams and iterables, all to the same file", () =>
+  it.live("accepts bytes, blobs, streams and iterables, all for the same file", () =>
     Effect.gen(function*() {
       const { directory, hashOfFile, id, url } = yield* setup()
       const bytes = fileBytes("image", 300_001)
@@ -112,7 +112,7 @@ describe.for(["websocket", "http"] as const)("an upload of the client over %s", 
 })
 
 describe("an upload of the client", () => {
-  it.live("of more than any message takes ends by itself, before it is sent where its size is known", () =>
+  it.live("that exceeds the size of any message ends by itself, before it is sent if its size is known", () =>
     Effect.gen(function*() {
       const { id, url } = yield* setup()
       const columba = yield* open({ url })
@@ -124,7 +124,7 @@ describe("an upload of the client", () => {
       assert.strictEqual((yield* failureOf(nobody.files.upload({ id, content: large })))._tag, "FileTooLarge")
     }))
 
-  it.live("reads its stream no faster than the server takes it", () =>
+  it.live("reads its stream no faster than the server accepts it", () =>
     Effect.gen(function*() {
       const { content, taken } = endless()
       let received = 0
@@ -158,7 +158,7 @@ describe("an upload of the client", () => {
       assert.strictEqual(yield* Effect.promise(() => upload.catch((error: unknown) => error)), reason)
     }))
 
-  it.live("whose own content cannot be read fails with the reason, and not with that of the request", () =>
+  it.live("whose content cannot be read fails with that reason, and not with that of the request", () =>
     Effect.gen(function*() {
       const { id, url } = yield* setup()
       const broken = new DiskFailed({ message: "no such sector" })
@@ -180,7 +180,7 @@ describe("an upload of the client", () => {
       assert.strictEqual(typed, broken)
     }))
 
-  it.live("is repeated while the server is away, unless its content is a stream", () =>
+  it.live("is repeated while the server is down, unless its content is a stream", () =>
     Effect.gen(function*() {
       const { hashOfFile, id, server, start, url } = yield* setup()
       const bytes = fileBytes("image", 1000)
@@ -196,7 +196,7 @@ describe("an upload of the client", () => {
       assert.strictEqual(hashOfFile((yield* Fiber.join(upload)).id), hashOf(bytes))
     }))
 
-  it.live("that something else than Columba answers has an unknown outcome", () =>
+  it.live("has an unknown outcome if something other than Columba answers", () =>
     Effect.gen(function*() {
       for (
         const answer of [
@@ -216,7 +216,7 @@ describe("an upload of the client", () => {
 })
 
 describe("isFailure", () => {
-  it("is true of the client's own errors alone", () => {
+  it("is true only for the client's own errors", () => {
     assert.isFalse(isFailure(new DiskFailed({ message: "a tagged error of somebody else" })))
     assert.isFalse(isFailure(Object.assign(new Error("a"), { _tag: "DeviceNotFound" })))
     assert.isFalse(isFailure({ _tag: "DeviceNotFound", message: "a" }))

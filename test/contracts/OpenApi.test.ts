@@ -1,4 +1,4 @@
-/** What the document at `/openapi.json` promises to people and to generators of clients. */
+/** The guarantees of the document at `/openapi.json` for people and for generators of clients. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { OpenApi } from "effect/http-api"
@@ -59,7 +59,7 @@ describe("the OpenAPI document", () => {
     }
   })
 
-  it("tells events apart by their kind", () => {
+  it("distinguishes events by their kind", () => {
     const { discriminator, oneOf } = schemas["Event"]
     assert.strictEqual(discriminator.propertyName, "kind")
     for (const [kind, reference] of Object.entries<string>(discriminator.mapping)) {
@@ -79,13 +79,13 @@ describe("the OpenAPI document", () => {
     }
   })
 
-  it("names the bearer scheme as the standard writes it, and a server", () => {
+  it("writes the name of the bearer scheme as the standard does, and names a server", () => {
     assert.deepInclude(document.components.securitySchemes.bearer, { type: "http", scheme: "bearer" })
     assert.isAbove(document.servers.length, 0)
     for (const { description } of document.tags) assert.isAbove(description.length, 0)
   })
 
-  it("gives examples that the schemas accept", () => {
+  it("has examples that the schemas accept", () => {
     for (const { example, name, rpc } of operations) {
       const decode = Schema.decodeUnknownSync(Schema.toCodecJson(rpc.successSchema as Schema.Codec<unknown, unknown>))
       assert.doesNotThrow(() => decode(example), undefined, name)

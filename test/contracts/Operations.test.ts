@@ -1,4 +1,4 @@
-/** What holds for every entry of the table, over both transports. */
+/** Rules for every entry of the table, over both transports. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Schema } from "effect"
 import { OpenApi } from "effect/http-api"
@@ -38,7 +38,7 @@ describe("operations", () => {
 
   it("every operation of the table is served over HTTP and over RPC, once each", () => {
     assert.sameMembers(
-      // Files of messages and pictures of codes are bytes: they are served over HTTP alone.
+      // Files of messages and pictures of codes are bytes: they are served over HTTP only.
       endpoints.map(({ endpoint, group }) => `${group}.${endpoint.identifier}`).filter((name) =>
         !["files.upload", "media.download", "qr.qrPng", "qr.qrSvg"].includes(name)
       ),

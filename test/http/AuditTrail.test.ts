@@ -1,4 +1,4 @@
-/** Who has changed what: recorded for every change, readable with the scope `admin` alone, and without any secret. */
+/** The audit trail: every change and its caller, readable only with the scope `admin`, and without any secret. */
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -34,7 +34,7 @@ const setUp = Effect.gen(function*() {
 const post = (json: unknown) => ({ method: "POST", json })
 
 describe("the audit trail", () => {
-  it.live("says who has changed what, for devices, gateways, keys and subscriptions, and names no secret", () =>
+  it.live("records who changed devices, gateways, keys and subscriptions, and contains no secret", () =>
     Effect.gen(function*() {
       const { reader, root, trail } = yield* setUp
       const secret = "hunter2hunter2hunter2"
@@ -80,7 +80,7 @@ describe("the audit trail", () => {
       }
     }))
 
-  it.live("is for readers with the scope admin alone, on every way to read", () =>
+  it.live("is readable only with the scope admin, on every way to read", () =>
     Effect.gen(function*() {
       const { reader, root, trail, url } = yield* setUp
       yield* root("/devices", post({ name: "one" }))
@@ -105,7 +105,7 @@ describe("the audit trail", () => {
       assert.lengthOf(yield* trail(reader), 0)
     }))
 
-  it.live("is not delivered to subscriptions, which cannot ask for it either", () =>
+  it.live("is not delivered to subscriptions, which cannot select it either", () =>
     Effect.gen(function*() {
       const { root } = yield* setUp
       const { body, status } = yield* root(
@@ -115,7 +115,7 @@ describe("the audit trail", () => {
       assert.deepStrictEqual([status, body._tag], [400, "RequestInvalid"])
     }))
 
-  it.live("has no reads, no refusals, and nothing of who sends", () =>
+  it.live("contains no reads, no refusals, and no callers who send", () =>
     Effect.gen(function*() {
       const { reader, root, trail } = yield* setUp
       const { body: device } = yield* root("/devices", post({ name: "one" }))
@@ -128,14 +128,14 @@ describe("the audit trail", () => {
       assert.deepStrictEqual((yield* trail()).map(({ operation }: Json) => operation), ["Devices.Create"])
     }))
 
-  it.live("is empty on a server without keys, which does not know who calls", () =>
+  it.live("is empty on a server without keys, which cannot identify callers", () =>
     Effect.gen(function*() {
       const { services: running, url } = yield* startServer()
       yield* ask(`${url}/api/v1/devices`, post({ name: "one" }))
       assert.strictEqual((yield* Context.get(running, EventLog).bounds).head, 0)
     }))
 
-  it.effect("is on disk before a change is answered, and records what was cut off or failed on the way", () =>
+  it.effect("is on disk before a change is answered, and records changes that were cut off or failed on the way", () =>
     Effect.gen(function*() {
       const log = yield* EventLog
       const { audit } = yield* AuditTrail
@@ -168,8 +168,8 @@ describe("the audit trail", () => {
       assert.deepStrictEqual(yield* recorded, ["done", "unknown", "unknown", "unknown"])
     }).pipe(Effect.provide(Layer.provideMerge(AuditTrail.layer, layerMemory))))
 
-  it("holds of no operation a value that may be secret", () => {
-    // Whoever adds one says here why it may be in the log for as long as the log is kept.
+  it("contains no value of any operation that may be secret", () => {
+    // Whoever adds a value states here why it may be in the log for as long as the log is kept.
     assert.deepStrictEqual(
       new Set(operations.flatMap(({ audited }) => audited)),
       new Set([

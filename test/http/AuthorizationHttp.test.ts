@@ -1,4 +1,4 @@
-/** What callers are told who get in or not. That nobody else gets in, `RouteMatrix.test.ts` asks of every route. */
+/** The answers for callers with and without access. `RouteMatrix.test.ts` checks on every route that nobody else has access. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { Api } from "../../src/contracts/Api.ts"
@@ -20,7 +20,7 @@ const endpoints = Object.values(Api.groups).flatMap((group) =>
 ).concat({ name: "GET /metrics", method: "GET", path: "/metrics" })
 
 describe("authorization", () => {
-  it.live("without keys everybody may do everything", () =>
+  it.live("lets everybody do everything on a server without keys", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       for (const { method, name, path } of endpoints) {
@@ -28,7 +28,7 @@ describe("authorization", () => {
       }
     }))
 
-  it.live("who gets in nowhere is told what was wrong, and how to authenticate", () =>
+  it.live("states why a caller without access was refused, and how to authenticate", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       const knock = (headers: Record<string, string>) => ask(`${url}/api/v1/devices`, { headers })
@@ -42,7 +42,7 @@ describe("authorization", () => {
       assert.notInclude(JSON.stringify(other.body), "secret-")
     }))
 
-  it.live("health and documents are open to all", () =>
+  it.live("leaves health and documents open to all", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       for (const path of ["/", "/healthz", "/readyz", "/docs", "/openapi.json"]) {
@@ -50,7 +50,7 @@ describe("authorization", () => {
       }
     }))
 
-  it.live("what is wrong with a request is shown only to callers who may send it", () =>
+  it.live("shows the faults of a request only to callers who may send it", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       const invalid = { method: "POST", json: { nmae: "" } }

@@ -1,12 +1,12 @@
-/** How a device answers, over HTTP: who may change it, and what is accepted. */
+/** The settings of automatic replies over HTTP: who may change them, and which values are accepted. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
 import { DeviceManager } from "../../src/services/DeviceManager.ts"
 import { ask, startServer } from "../support/surface.ts"
 
-describe("how a device answers, over HTTP", () => {
-  it.live("is read with the scope read, changed with manage, within bounds, and for devices that are there", () =>
+describe("the settings of automatic replies over HTTP", () => {
+  it.live("are read with the scope read and changed with manage, within bounds, for existing devices only", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer({
         keys: [["admin", ["read", "manage"], "admin-key-0123456789"], ["reader", ["read"], "reader-key-0123456789"]]

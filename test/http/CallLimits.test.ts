@@ -1,4 +1,4 @@
-/** Keys that call too often, and addresses from which keys come that are none. */
+/** Keys that call too often, and addresses that send invalid keys. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Exit, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -17,7 +17,7 @@ const callAs = (url: string) => (key: string, path = "/server/ping", init: Json 
 
 const setUp = Effect.map(startServer({ keys }), ({ url }) => ({ url, call: callAs(url) }))
 
-/** One RPC whose request carries headers of its own. */
+/** One RPC whose request carries its own headers. */
 const callRpc = (url: string, headers: ReadonlyArray<readonly [string, string]>) =>
   ask(`${url}/rpc`, {
     method: "POST",
@@ -32,8 +32,8 @@ const openSocket = (url: string, key: string) =>
     socket.addEventListener("error", () => resume(Effect.succeed(null)))
   })
 
-describe("keys that are none", () => {
-  it.live("are refused with 429 after some, on every way in, while a right key from the same address is answered", () =>
+describe("invalid keys", () => {
+  it.live("are refused with 429 after a number of attempts, on every way in, while a valid key from the same address is answered", () =>
     Effect.gen(function*() {
       const { call, url } = yield* setUp
       for (let guess = 0; guess < failuresBurst; guess++) {
@@ -61,7 +61,7 @@ describe("keys that are none", () => {
         headers: [...elsewhere, ["x-api-key", "guess"]].map(([name, value]) => [name!, value!] as [string, string])
       })
       assert.strictEqual(named.status, 429)
-      // Those who try within an RPC share one count, whatever they say.
+      // Attempts within an RPC share one count, whatever address they name.
       const told: Array<string> = []
       for (let guess = 0; guess <= failuresBurst; guess++) {
         told.push(yield* callRpc(url, [["x-columba-peer", `mark 10.1.2.${guess}`], ["x-api-key", "guess"]]))
@@ -70,7 +70,7 @@ describe("keys that are none", () => {
       assert.include(told.at(-1), "TooManyRequests")
     }))
 
-  it.effect("are taken again from an address after a time, a few at a time", () =>
+  it.effect("are checked again from an address after a time, a few at a time", () =>
     Effect.gen(function*() {
       const { refuse } = yield* CallLimits
       const tags = Effect.fnUntraced(function*(count: number, address = "10.0.0.1") {
@@ -104,7 +104,7 @@ describe("keys that are none", () => {
 })
 
 describe("a key", () => {
-  it.live("that has used up its rate gets 429 and when to ask again, and takes nothing from other keys", () =>
+  it.live("that has used up its rate gets 429 with the time of the next attempt, and other keys are not affected", () =>
     Effect.gen(function*() {
       const { call, url } = yield* setUp
       const { body: slow } = yield* call("right-key", "/keys", {
@@ -123,7 +123,7 @@ describe("a key", () => {
       assert.strictEqual((yield* call("right-key")).status, 200)
     }))
 
-  it.effect("that says nothing else has the rate of the server, over its requests in whatever form", () =>
+  it.effect("without a rate of its own has the rate of the server, over all forms of requests", () =>
     Effect.gen(function*() {
       const { take } = yield* CallLimits
       const key = {
@@ -145,7 +145,7 @@ describe("a key", () => {
       assert.strictEqual(yield* take({ ...key, id: "another" }), undefined)
     }).pipe(Effect.provide(CallLimits.layer)))
 
-  it.live("has a bounded number of WebSockets, and gets their places back", () =>
+  it.live("has a bounded number of WebSockets, and their places are freed", () =>
     Effect.gen(function*() {
       const { url } = yield* setUp
       const opened = yield* Effect.forEach(

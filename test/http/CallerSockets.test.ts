@@ -1,4 +1,4 @@
-/** WebSockets of a server with keys: of callers that present none, few and not for long; of each key, a bounded number. */
+/** WebSockets of a server with keys: without a key few and for a short time; of each key a bounded number. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { HttpServerRequest } from "effect/http"
@@ -26,7 +26,7 @@ const reader = {
   requestsPerSecond: null
 }
 
-/** One socket at the edge of a server with keys, held open by the routes behind it until it is ended. */
+/** One socket at the edge of a server with keys, kept open by the routes until the test ends it. */
 const openAtEdge = (headers: Record<string, string>, revoked = Deferred.makeUnsafe<void>()) =>
   Effect.gen(function*() {
     const opened = yield* Deferred.make<string | undefined>()
@@ -65,7 +65,7 @@ const openSocket = (url: string) =>
   })
 
 describe("a WebSocket on a server with keys", () => {
-  it.effect("is closed when no request with a key came by it in time", () =>
+  it.effect("is closed if no request with a key arrived on it in time", () =>
     Effect.gen(function*() {
       const { answering, ended } = yield* openAtEdge({})
       yield* TestClock.adjust(authenticationTimeout)
@@ -73,7 +73,7 @@ describe("a WebSocket on a server with keys", () => {
       assert.strictEqual((yield* Fiber.join(answering)).status, 408)
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
-  it.effect("stays when one came, or when it was opened with a key", () =>
+  it.effect("stays open if one arrived, or if it was opened with a key", () =>
     Effect.gen(function*() {
       const sockets = yield* CallerSockets
       const late = yield* openAtEdge({})
@@ -86,7 +86,7 @@ describe("a WebSocket on a server with keys", () => {
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
-  it.effect("is closed when the key that it was opened with, or that came first, is not accepted any more", () =>
+  it.effect("is closed when the key with which it was opened, or the first key on it, becomes invalid", () =>
     Effect.gen(function*() {
       const sockets = yield* CallerSockets
       const revoked = yield* Deferred.make<void>()
@@ -96,7 +96,7 @@ describe("a WebSocket on a server with keys", () => {
       yield* TestClock.adjust("1 hour")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
       yield* Deferred.succeed(revoked, undefined)
-      // What ended the key may have come by it, and is answered.
+      // The request that ended the key may have arrived on it, and is answered.
       yield* TestClock.adjust("900 millis")
       for (const { answering } of [late, early]) assert.isUndefined(answering.pollUnsafe())
       yield* TestClock.adjust("100 millis")
@@ -106,7 +106,7 @@ describe("a WebSocket on a server with keys", () => {
       }
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
-  it.effect("is closed when its first request shows that its key has too many, and gives its place back", () =>
+  it.effect("is closed when its first request shows that its key has too many, and frees its place", () =>
     Effect.gen(function*() {
       const sockets = yield* CallerSockets
       const places = yield* Scope.make()
@@ -127,7 +127,7 @@ describe("a WebSocket on a server with keys", () => {
     }).pipe(Effect.scoped, Effect.provide(parts)))
 
   it.live(
-    "is refused when too many wait for their first request, and not any more once they have sent one",
+    "is refused when too many wait for their first request, until they have sent one",
     () =>
       Effect.gen(function*() {
         const { url } = yield* startServer({ keys })
@@ -160,7 +160,7 @@ describe("a WebSocket on a server with keys", () => {
       })
       yield* Effect.addFinalizer(() => Effect.sync(() => opened.forEach((socket) => socket?.close())))
       yield* Layer.build(Layer.fresh(ColumbaClient.layer({ url, apiKey: "secret" })))
-      // It took the last place, and gives it back without a call of its user.
+      // It took the last place, and frees it without a call of its user.
       const next = yield* untilSo("a place is free", openSocket(url), (socket) => socket !== null)
       next?.close()
     }))

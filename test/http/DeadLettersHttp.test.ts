@@ -1,4 +1,4 @@
-/** Dead letters over HTTP and RPC: who may see them, what may be asked, and what becomes of them. */
+/** Dead letters over HTTP and RPC: who may see them, which requests are valid, and what happens to the letters. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -16,7 +16,7 @@ const keys: ReadonlyArray<Key> = [
 const as = (key: string) => ({ authorization: `Bearer ${key}-key-0123456789` })
 
 describe("dead letters over HTTP", () => {
-  it.live("are for keys with the scope manage and without a limit; nothing is lost by looking", () =>
+  it.live("are for keys with the scope manage and without a limit to devices; nothing is lost by reading", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer({ keys })
       const inbox = yield* Effect.provideContext(MessageInbox, services)

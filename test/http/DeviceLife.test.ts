@@ -1,4 +1,4 @@
-/** A device's life over the API, from its registration to its end, with what befalls its account on the way. */
+/** A device's life over the API, from its registration to its end, with the changes of its account on the way. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as SimulatedGateway from "../../src/simulator/SimulatedGateway.ts"
@@ -36,7 +36,7 @@ describe("a device", () => {
       assert.deepStrictEqual([unknown.status, unknown.body._tag], [404, "DeviceNotFound"])
     }))
 
-  it.live("is given a QR code to log in by", () =>
+  it.live("gets a QR code to log in with", () =>
     Effect.gen(function*() {
       const { at, core, device, get, server, id } = yield* setup(false)
       const { body } = yield* ask(`${at}/login`, { method: "POST", json: {} })
@@ -54,7 +54,7 @@ describe("a device", () => {
       assert.deepStrictEqual(connected.upstream, { isConnected: true, isLoggedIn: true, jid: device.jid })
       assert.deepInclude(connected.device, { jid: device.jid, phone: `+${device.jid!.split("@")[0]}` })
 
-      // Nobody tells; the question finds out.
+      // Nothing reports the change; the status question finds it.
       device.connected = false
       const lost = yield* get("/status")
       assert.deepStrictEqual(lost.upstream, { isConnected: false, isLoggedIn: true, jid: device.jid })
@@ -71,10 +71,10 @@ describe("a device", () => {
       yield* server.become(id, "Online")
     }))
 
-  it.live("is recorded as waiting for its gateway, with the reason, where a status question finds it down", () =>
+  it.live("is recorded as waiting for its gateway, with the reason, if a status question finds the gateway down", () =>
     Effect.gen(function*() {
       const { core, get, post, server, id } = yield* setup()
-      // The socket stands, and everything that is asked fails.
+      // The socket stays open, and every question fails.
       core.applyFault({ kind: "half-open" })
       core.applyFault({ kind: "http", status: 503 })
       const failed = yield* ask(`${server.url}/api/v1/devices/${id}/status`)
@@ -89,10 +89,10 @@ describe("a device", () => {
       yield* server.become(id, "Online")
     }))
 
-  it.live("stays online where only one question to its gateway failed", () =>
+  it.live("stays online if only one question to its gateway failed", () =>
     Effect.gen(function*() {
       const { core, get, server, id } = yield* setup()
-      // The fault may strike a question that the actor asks by itself.
+      // The fault may hit a question that the actor asks by itself.
       const asked = Effect.suspend(() => {
         core.applyFault({ kind: "http", status: 500, times: 1 })
         return ask(`${server.url}/api/v1/devices/${id}/status`)
@@ -120,7 +120,7 @@ describe("a device", () => {
       assert.strictEqual((yield* get()).jid, device.jid)
     }))
 
-  it.live("tells of its connection", () =>
+  it.live("shows its connection", () =>
     Effect.gen(function*() {
       const { get, id } = yield* setup()
       const connection = yield* get("/connection")
@@ -129,8 +129,8 @@ describe("a device", () => {
     }))
 })
 
-describe("what befalls an account", () => {
-  it.live("a logout on the phone ends in LoggedOut, with its reason", () =>
+describe("the account of a device", () => {
+  it.live("ends in LoggedOut, with its reason, after a logout on the phone", () =>
     Effect.gen(function*() {
       const { core, device, get, id, server } = yield* setup()
       core.logOut(device)

@@ -1,4 +1,4 @@
-/** Devices over a real port: what is asked, what comes back, and what every failure looks like. */
+/** Devices over a real port: requests, answers, and the form of every failure. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -15,7 +15,7 @@ const quarantined = {
 } as const
 
 describe("devices over HTTP", () => {
-  it.live("a device is created with its slot, found, renamed, deactivated and reactivated", () =>
+  it.live("creates a device with its slot, and finds, renames, deactivates and reactivates it", () =>
     Effect.gen(function*() {
       const script = makeScript()
       const { url } = yield* startServer({ script })
@@ -41,7 +41,7 @@ describe("devices over HTTP", () => {
       assert.strictEqual((yield* ask(`${one}/reconnect`, { method: "POST" })).status, 200)
     }))
 
-  it.live("pages go through all devices once, oldest first", () =>
+  it.live("pages through all devices once, oldest first", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const names = ["a", "b", "c", "d", "e"]
@@ -57,7 +57,7 @@ describe("devices over HTTP", () => {
       assert.deepStrictEqual(seen, names)
     }))
 
-  it.live("every failure has its status, its tag and a sentence", () =>
+  it.live("gives every failure a status, a tag and a sentence", () =>
     Effect.gen(function*() {
       const script = makeScript()
       script.gateway.answer = null
@@ -101,7 +101,7 @@ describe("devices over HTTP", () => {
       assert.strictEqual((yield* ask(`${devices}/${device.id}/release`, { method: "POST" })).status, 200)
     }))
 
-  it.live("a status question is answered by the gateway, and only the device's actor records what it says", () =>
+  it.live("answers a status question from the gateway, and only the device's actor records the answer", () =>
     Effect.gen(function*() {
       const script = makeScript()
       const { services, url } = yield* startServer({ script })
@@ -120,7 +120,7 @@ describe("devices over HTTP", () => {
       assert.deepStrictEqual((yield* ask(`${url}/api/v1/devices/${device.id}`)).body, here.body.device)
     }))
 
-  it.live("connection and explanation tell the recorded state, the rule, the incident, and who was asked", () =>
+  it.live("shows the recorded state, the rule, the incident and the questions in connection and explanation", () =>
     Effect.gen(function*() {
       const script = makeScript()
       const { services, url } = yield* startServer({ script })
@@ -149,7 +149,7 @@ describe("devices over HTTP", () => {
       assert.strictEqual(during.nextAt, "2026-01-01T00:00:10.000Z")
     }))
 
-  it.live("an erased chat is gone from messages and events, what is still waiting to be written included", () =>
+  it.live("removes an erased chat from messages and events, including those still waiting to be written", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
@@ -175,7 +175,7 @@ describe("devices over HTTP", () => {
       assert.strictEqual((yield* ask(unknown, { method: "DELETE" })).body._tag, "DeviceNotFound")
     }))
 
-  it.live("erasing a chat without naming one erases nothing", () =>
+  it.live("erases nothing if no chat is named", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })
@@ -187,7 +187,7 @@ describe("devices over HTTP", () => {
       assert.lengthOf((yield* ask(`${url}/api/v1/messages`)).body.items, 1)
     }))
 
-  it.live("a login is refused by a process that does not run the device, which says who does", () =>
+  it.live("refuses a login in a process that does not run the device, and names the process that does", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const { body: device } = yield* ask(`${url}/api/v1/devices`, { method: "POST", json: { name: "a" } })

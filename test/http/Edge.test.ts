@@ -1,4 +1,4 @@
-/** What every request passes, whichever route it takes. */
+/** The checks that every request passes, whatever its route. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer } from "effect"
 import { HttpServerRequest } from "effect/http"
@@ -41,7 +41,7 @@ const upgrade = {
 }
 
 describe("the edge", () => {
-  it.live("unknown paths and methods have different answers, as JSON, with what would be allowed", () =>
+  it.live("answers unknown paths and unknown methods differently, as JSON, with the allowed methods", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const nothing = yield* ask(`${url}/api/v1/nothing`)
@@ -62,7 +62,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("what cannot be decoded is reported field by field, and unknown fields are refused", () =>
+  it.live("reports undecodable values field by field, and refuses unknown fields", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const devices = `${url}/api/v1/devices`
@@ -91,7 +91,7 @@ describe("the edge", () => {
       yield* invalid(ask(`${url}/api/v1/events?kind=Not%20A%20Kind`))
     }))
 
-  it.live("a body that is not JSON by its type is refused with 415", () =>
+  it.live("refuses a body with another type than JSON with 415", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const answer = yield* ask(`${url}/api/v1/devices`, { method: "POST", body: "name=a" })
@@ -99,7 +99,7 @@ describe("the edge", () => {
       assert.strictEqual(answer.body._tag, "MediaTypeUnknown")
     }))
 
-  it.live("a body over 1 MiB is refused with 413, announced or not, on every way in", () =>
+  it.live("refuses a body over 1 MiB with 413, with or without a length, on every way in", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const large = "x".repeat(1024 * 1024 + 1)
@@ -117,7 +117,7 @@ describe("the edge", () => {
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
 
-  it.live("a defect is a 500 that tells nothing of what went wrong", () =>
+  it.live("answers a defect with a 500 that reveals nothing", () =>
     Effect.gen(function*() {
       const broken = Layer.effect(
         EventLog,
@@ -139,7 +139,7 @@ describe("the edge", () => {
       assert.notInclude(JSON.stringify(rpc.body), "secret")
     }))
 
-  it.live("what an RPC cannot read is answered without a word about what it expects", () =>
+  it.live("answers an unreadable RPC without details of what it expects", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
       const request = { _tag: "Request", id: "1", headers: [] }
@@ -163,7 +163,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("every answer carries the headers that keep browsers from guessing and framing", () =>
+  it.live("sends with every answer the headers that keep browsers from guessing types and framing pages", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       for (const path of ["/", "/healthz", "/docs", "/api/v1/devices", "/nothing"]) {
@@ -175,7 +175,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("without keys, foreign host names and foreign origins are refused", () =>
+  it.live("refuses foreign host names and foreign origins on a server without keys", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
       const host = `127.0.0.1:${port}`
@@ -198,7 +198,7 @@ describe("the edge", () => {
       )
     }))
 
-  it.live("a WebSocket handshake that is none, or goes elsewhere, is refused and harms no other request", () =>
+  it.live("refuses an invalid or misdirected WebSocket handshake without harm to other requests", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
       const host = `127.0.0.1:${port}`
@@ -210,14 +210,14 @@ describe("the edge", () => {
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
 
-  it.live("with keys, the host name does not matter", () =>
+  it.live("ignores the host name on a server with keys", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
       const answer = yield* askRaw(`${url}/api/v1/devices`, { host: "columba.example", "x-api-key": "key" })
       assert.strictEqual(answer.status, 200)
     }))
 
-  it.live("pages of configured origins may call, with a key, and of others may not", () =>
+  it.live("lets pages of configured origins call with a key, and no others", () =>
     Effect.gen(function*() {
       const origin = "https://app.example"
       const { url } = yield* startServer({ keys: [["a", ["read"], "key"]], corsOrigins: [origin] })
@@ -241,7 +241,7 @@ describe("the edge", () => {
 
       const read = yield* ask(devices, { headers: { origin, authorization: "Bearer key" } })
       assert.deepStrictEqual([read.status, read.headers.get("access-control-allow-origin")], [200, origin])
-      // Without it the page could not even see that its key is missing.
+      // Without the header the page could not even see that its key is missing.
       const keyless = yield* ask(devices, { headers: { origin } })
       assert.deepStrictEqual([keyless.status, keyless.headers.get("access-control-allow-origin")], [401, origin])
       const stream = yield* ask(`${url}/api/v1/events?after=9`, {
@@ -250,7 +250,7 @@ describe("the edge", () => {
       assert.deepStrictEqual([stream.status, stream.headers.get("access-control-allow-origin")], [410, origin])
     }))
 
-  it.live("no origin may call unless it is configured", () =>
+  it.live("lets no origin call unless it is configured", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys: [["a", ["read"], "key"]] })
       for (const method of ["OPTIONS", "GET"]) {
@@ -262,7 +262,7 @@ describe("the edge", () => {
       }
     }))
 
-  it.live("a request that is not HTTP is answered with 400 and harms no other request", () =>
+  it.live("answers a request that is not HTTP with 400, without harm to other requests", () =>
     Effect.gen(function*() {
       const { port, url } = yield* startServer()
       const said = yield* Effect.callback<string>((resume) => {
@@ -277,7 +277,7 @@ describe("the edge", () => {
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
 
-  it.effect("an answer that does not begin in time is given up, and its work interrupted", () =>
+  it.effect("aborts an answer that does not start in time, and interrupts its work", () =>
     Effect.gen(function*() {
       const interrupted = yield* Deferred.make<void>()
       const routes = Effect.never.pipe(Effect.onInterrupt(() => Deferred.succeed(interrupted, undefined)))
@@ -302,7 +302,7 @@ describe("the edge", () => {
       yield* Deferred.await(interrupted)
     }).pipe(Effect.provide(Layer.merge(Draining.layer, CallerSockets.layer))))
 
-  it("tells loopback host names from those that others can reach", () => {
+  it("distinguishes loopback host names from those that others can reach", () => {
     for (const host of ["127.0.0.1", "localhost", "::1", "[::1]", "127.9.9.9", "::ffff:127.0.0.1"]) {
       assert.isTrue(isLoopback(host), host)
     }
@@ -311,7 +311,7 @@ describe("the edge", () => {
     }
   })
 
-  it.live("stopping ends open streams at once", () =>
+  it.live("ends open streams at once when the server stops", () =>
     Effect.gen(function*() {
       const server = yield* startServer()
       const stream = yield* Effect.promise(() =>

@@ -1,4 +1,4 @@
-/** The log over HTTP: pages, and streams that are cut and taken up again. */
+/** The log over HTTP: pages, and streams that are cut and resumed. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import fc from "fast-check"
@@ -36,13 +36,13 @@ const appendLarge = Effect.fnUntraced(function*(log: EventLog["Service"]) {
   for (let from = 1; from <= total; from += 250) yield* append(log, from, from + 249, body)
 })
 
-/** By the time a reader beside it has everything, a slow one was offered all it would take. */
+/** By the time a second reader has everything, a slow one was offered all that it would take. */
 const readAll = Effect.fnUntraced(function*(url: string) {
   const reader = yield* openSse(`${url}/api/v1/events?after=0`)
   for (let seq = 1; seq <= total; seq++) assert.strictEqual((yield* reader.next).seq, String(seq))
 })
 
-/** Counts what readers with a filter by kind are handed. */
+/** Counts the events passed to readers with a filter by kind. */
 const countingStorage = () => {
   let pulled = 0
   const storage = Layer.effect(
@@ -62,7 +62,7 @@ const countingStorage = () => {
   return { storage, pulled: () => pulled }
 }
 
-/** Streams over one socket, in the protocol's own words: a thousand are asked for at once. */
+/** Streams over one socket, in raw protocol messages: a thousand are requested at once. */
 const openRpc = Effect.fnUntraced(function*(url: string) {
   const messages = yield* Queue.unbounded<Json>()
   let opened = 0
@@ -84,17 +84,17 @@ const openRpc = Effect.fnUntraced(function*(url: string) {
     follow: (id: number, tag = "Events") =>
       say({ _tag: "Request", id: String(id), tag, headers: [], payload: tag === "Events" ? {} : null }),
     cancel: (id: number) => say({ _tag: "Interrupt", requestId: String(id) }),
-    /** So many streams have said their first word. */
+    /** Waits until this many streams have sent their first message. */
     opened: Effect.fnUntraced(function*(count: number) {
       for (; opened < count; opened++) assert.strictEqual((yield* Queue.take(messages))._tag, "Chunk")
     }),
-    /** The next stream that is over. */
+    /** The next stream that has ended. */
     ended: Queue.take(messages).pipe(Effect.repeat({ until: (message: Json) => message._tag === "Exit" })),
     close: Effect.sync(() => socket.close())
   }
 })
 
-/** So many streams find a place at once. The server hears a little later than its client that one is closed. */
+/** Waits until this many streams find a place. The server notices a little later than its client that one is closed. */
 const untilRoom = (url: string, count: number) =>
   until(
     `${count} streams find a place`,
@@ -107,7 +107,7 @@ const untilRoom = (url: string, count: number) =>
 const isStream = ({ headers }: SseReader) => headers.get("content-type")!.startsWith("text/event-stream")
 
 describe("events over HTTP", () => {
-  it.live("a page after the end of the log is refused, as the stream is", () =>
+  it.live("refuses a page after the end of the log, like a stream", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       yield* append(Context.get(services, EventLog), 1, 3)
@@ -119,7 +119,7 @@ describe("events over HTTP", () => {
       assert.deepStrictEqual([end.status, end.body.items, end.body.next], [200, [], null])
     }))
 
-  it.live("a position from before the log went back is refused everywhere, though its number exists again", () =>
+  it.live("refuses a position from before a reset of the log everywhere, though its number exists again", () =>
     Effect.gen(function*() {
       const { goBack, other, ours, process } = yield* makeLogs
       yield* append(ours, 1, 15)
@@ -131,7 +131,7 @@ describe("events over HTTP", () => {
       yield* sse.close
       const early = (yield* ask(`${url}/api/v1/events?limit=10`)).body.next
 
-      // Nobody is there to notice: the server that is asked next knows nothing of the log that was.
+      // No server notices the reset: the server that is asked next never saw the old log.
       goBack(10)
       yield* append(other, 16, 35)
       const restarted = yield* startServer({ storage: Layer.merge(MemoryStorage.layerMemory, process) })
@@ -158,7 +158,7 @@ describe("events over HTTP", () => {
       assert.strictEqual((yield* resumed.next).seq, "11")
     }))
 
-  it.live("what no answer named as a position is refused, wherever it is given", () =>
+  it.live("refuses a position that no answer contained, wherever it is given", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       for (
@@ -177,7 +177,7 @@ describe("events over HTTP", () => {
       }
     }))
 
-  it.live("a kind that no event can have is refused, and a gateway's own kind is taken", () =>
+  it.live("refuses an impossible kind, and accepts a gateway's own kind", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       for (const kind of ["message.recieved", "message", "gateway.", "gateway", "device.status"]) {
@@ -190,7 +190,7 @@ describe("events over HTTP", () => {
       }
     }))
 
-  it.live("pages lead through the whole log, and say where to read on later", () =>
+  it.live("leads through the whole log page by page, and returns the position to continue from later", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       yield* append(Context.get(services, EventLog), 1, 25)
@@ -210,7 +210,7 @@ describe("events over HTTP", () => {
       assert.strictEqual((yield* ask(`${url}/api/v1/events?kind=message.ack`)).body.items.length, 0)
     }))
 
-  it.live("an event has the same shape on a page and on a stream", () =>
+  it.live("gives an event the same shape on a page and on a stream", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       yield* append(Context.get(services, EventLog), 1, 1, "line\nbreak \"quoted\" \u2028 ü")
@@ -222,7 +222,7 @@ describe("events over HTTP", () => {
       assert.deepStrictEqual(yield* stream.next, event)
     }))
 
-  it.live("a stream without a place begins now, and hears what comes", () =>
+  it.live("starts a stream without a position now, and sends new events", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const log = Context.get(services, EventLog)
@@ -235,7 +235,7 @@ describe("events over HTTP", () => {
       assert.strictEqual(stream.lastEventId(), positionAfter(7, seventh.id))
     }))
 
-  it.live("cut anywhere and resumed, with events coming in all the time, nothing is missing and nothing comes twice", () =>
+  it.live("misses and repeats nothing when a stream is cut anywhere and resumed while events are written", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const log = Context.get(services, EventLog)
@@ -259,7 +259,7 @@ describe("events over HTTP", () => {
                   seen.push(Number((yield* stream.next).seq))
                 }
                 yield* stream.close
-                // What the reader had buffered but not handed out counts as not received.
+                // Events that the reader had buffered but not returned count as not received.
                 lastEventId = String(seen.at(-1) ?? start)
                 yield* Fiber.join(racing)
               }
@@ -274,7 +274,7 @@ describe("events over HTTP", () => {
       )
     }))
 
-  it.live("a position that is no longer in this log is reported as such, by page and by stream", () =>
+  it.live("reports a position that is no longer in this log, by page and by stream", () =>
     Effect.gen(function*() {
       // Two processes over one database: the second has none of the first's events in memory.
       const tables = Layer.succeedContext(yield* Layer.build(MemoryDatabase.layer))
@@ -305,7 +305,7 @@ describe("events over HTTP", () => {
     }))
 
   it.live(
-    "a client that does not read delays no other, costs a bounded amount, and later gets everything",
+    "delays no one because of a client that does not read, holds a bounded amount for it, and sends it everything later",
     () =>
       Effect.gen(function*() {
         const { pulled, storage } = countingStorage()
@@ -346,7 +346,7 @@ describe("events over HTTP", () => {
       })
   )
 
-  it.live("HTTP and RPC together have no more streams open than the bound, and an ended one makes room", () =>
+  it.live("bounds the open streams of HTTP and RPC together, and frees the place of an ended one", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const http = yield* openSse(`${url}/api/v1/events`)
@@ -374,7 +374,7 @@ describe("events over HTTP", () => {
       yield* untilRoom(url, 20)
     }))
 
-  it.live("an RPC client that acknowledges nothing is sent one piece and waited for", () =>
+  it.live("sends an RPC client that acknowledges nothing one chunk and waits", () =>
     Effect.gen(function*() {
       const { pulled, storage } = countingStorage()
       const { services, url } = yield* startServer({ storage })
@@ -398,7 +398,7 @@ describe("events over HTTP", () => {
         payload: { after: "0", kinds: ["message.received"] },
         headers: []
       })
-      // The first item is the heartbeat that says where the stream begins; this takes it, and nothing after it.
+      // The first item is the heartbeat with the stream's start; the client takes this item and nothing after it.
       say({ _tag: "Ack", requestId: "1" })
       yield* readAll(url)
       assert.isAtMost(pulled(), 500)

@@ -1,4 +1,4 @@
-/** Files to send over HTTP: what is taken, what is refused before anything is stored, and what a key may do. */
+/** Files to send over HTTP: which are accepted, which are refused before anything is stored, and the rights of a key. */
 import { readdirSync, rmSync } from "node:fs"
 import { connect } from "node:net"
 import { join } from "node:path"
@@ -59,7 +59,7 @@ const setup = Effect.fnUntraced(
 
 const bytesOf = (buffer: Buffer): Uint8Array<ArrayBuffer> => new Uint8Array(buffer)
 
-/** As many zeros as wanted, and never more of them in memory than one part. */
+/** Any number of zeros, with never more than one part in memory. */
 const zeros = (size: number, part = 1024 * 1024): ReadableStream<Uint8Array> => {
   let left = size
   const chunk = new Uint8Array(part)
@@ -73,7 +73,7 @@ const zeros = (size: number, part = 1024 * 1024): ReadableStream<Uint8Array> => 
 }
 
 describe("files to send over HTTP", () => {
-  it.live("are taken as they are, under an id by their content, and sent in any number of messages", () =>
+  it.live("are accepted unchanged, under an id from their content, and sent in any number of messages", () =>
     Effect.gen(function*() {
       const { device, files, get, post, upload } = yield* setup()
       const bytes = fileBytes("image", 300_000)
@@ -90,7 +90,7 @@ describe("files to send over HTTP", () => {
       assert.strictEqual((yield* get(`/messages?device=${device}`)).body.items.length, 2)
     }))
 
-  it.live("what cannot be sent is told before anything is stored", () =>
+  it.live("are refused before anything is stored if they cannot be sent", () =>
     Effect.gen(function*() {
       const { get, post, upload } = yield* setup()
       const [image, page, large] = [
@@ -119,7 +119,7 @@ describe("files to send over HTTP", () => {
       assert.strictEqual((yield* get("/messages")).body.items.length, 1)
     }))
 
-  it.live("a URL of a private address is refused", () =>
+  it.live("are refused if their URL has a private address", () =>
     Effect.gen(function*() {
       const { get, post } = yield* setup({ allowPrivate: false })
       for (const host of ["http://127.0.0.1", "https://10.0.0.1", "https://[::1]", "https://169.254.169.254"]) {
@@ -131,7 +131,7 @@ describe("files to send over HTTP", () => {
     }))
 
   it.live(
-    "a file of a gigabyte is refused, announced or not, and is neither held in memory nor kept",
+    "are refused at a gigabyte, with or without a length, and neither held in memory nor stored",
     () =>
       Effect.gen(function*() {
         const { files, server, upload } = yield* setup()
@@ -154,7 +154,7 @@ describe("files to send over HTTP", () => {
       })
   )
 
-  it.live("an upload that breaks off leaves nothing, and an empty one is none", () =>
+  it.live("leave nothing if their upload breaks off, and are refused if empty", () =>
     Effect.gen(function*() {
       const { device, files, server, upload } = yield* setup()
       const socket = yield* Effect.acquireRelease(
@@ -172,7 +172,7 @@ describe("files to send over HTTP", () => {
       assert.deepStrictEqual([status, body._tag, body.reason], [422, "FileInvalid", "empty"])
     }))
 
-  it.live("a key stands for the file's content too, and a repeat is answered when the file is gone", () =>
+  it.live("are covered by the idempotency key, and a repeat is answered when the file is gone", () =>
     Effect.gen(function*() {
       const { device, outbox, post, upload } = yield* setup()
       const headers = { "idempotency-key": "k1" }
@@ -188,7 +188,7 @@ describe("files to send over HTTP", () => {
       assert.strictEqual((yield* post({ to, image: { file: one } })).body._tag, "FileNotFound")
     }))
 
-  it.live("a process that runs no devices takes none, and says where they go", () =>
+  it.live("are refused by a process that runs no devices, which names where to send them", () =>
     Effect.gen(function*() {
       const { post, upload } = yield* setup({ apart: true })
       for (const answer of [yield* upload("x"), yield* post({ to, image: { file: `file_${"0".repeat(26)}` } })]) {
@@ -197,7 +197,7 @@ describe("files to send over HTTP", () => {
       assert.strictEqual((yield* post({ to, image: { url: "http://127.0.0.1:9/a.jpg" } })).status, 202)
     }))
 
-  it.live("a key sees no file of another device, and one without the scope send uploads none", () =>
+  it.live("of other devices are hidden from a key, and a key without the scope send uploads none", () =>
     Effect.gen(function*() {
       const limited = `dev_${"Z".repeat(26)}` as DeviceId
       const { manager, post, upload } = yield* setup({
@@ -215,7 +215,7 @@ describe("files to send over HTTP", () => {
       assert.strictEqual(stolen.body._tag, "FileNotFound")
     }))
 
-  it.live("are named over RPC as over HTTP", () =>
+  it.live("have the same names over RPC as over HTTP", () =>
     Effect.gen(function*() {
       const { device, server, upload } = yield* setup()
       const { id } = (yield* upload(bytesOf(fileBytes("document")))).body

@@ -1,4 +1,4 @@
-/** The ledger of gaps over the API, and what else shows it. */
+/** The ledger of gaps over the API, and the other places that show it. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -11,7 +11,7 @@ import { messageDraft } from "../support/drafts.ts"
 import { ask, startServer } from "../support/surface.ts"
 import type { Json } from "../support/surface.ts"
 
-/** A server with a device that has three gaps: one that was closed, one whose history is not read, and one that lasts. */
+/** A server with a device that has three gaps: a closed one, one whose history is not read, and one that lasts. */
 const setUp = Effect.gen(function*() {
   const { services, url } = yield* startServer()
   const log = Context.get(services, EventLog)
@@ -64,7 +64,7 @@ describe("the ledger of gaps over HTTP", () => {
       }
     }))
 
-  it.live("is counted in the connection and told in the explanation, and the client lists it", () =>
+  it.live("is counted in the connection and shown in the explanation, and the client lists it", () =>
     Effect.gen(function*() {
       const { id, ids, one, url } = yield* setUp
       const counts = {
@@ -87,7 +87,7 @@ describe("the ledger of gaps over HTTP", () => {
       assert.deepStrictEqual((yield* client.devices.gaps({ id, limit: 1 })).items.map((gap) => gap.id), [ids[2]])
     }))
 
-  it.live("outlives the erasure of a chat and of all chats, and names no address", () =>
+  it.live("is kept after the erasure of a chat and of all chats, and contains no address", () =>
     Effect.gen(function*() {
       const { one } = yield* setUp
       const before = (yield* ask(`${one}/gaps`)).body
@@ -119,7 +119,7 @@ describe("the ledger of gaps over HTTP", () => {
 })
 
 describe("a message", () => {
-  it.live("says by which way it came first, and how late", () =>
+  it.live("shows by which way it came first, and how late", () =>
     Effect.gen(function*() {
       const { id, log, url } = yield* setUp
       const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000).toISOString()

@@ -15,7 +15,7 @@ const setup = Effect.fnUntraced(function*(options: Parameters<typeof startServer
 })
 
 describe("gateways over HTTP", () => {
-  it.live("are added, listed, changed and removed, and no answer holds a secret", () =>
+  it.live("are added, listed, changed and removed, and no answer contains a secret", () =>
     Effect.gen(function*() {
       const { at, create, patch, remove } = yield* setup()
       const made = yield* create({ user: "columba", password, apiKey: "key-123", webhookSecret: "hook-456" })
@@ -47,7 +47,7 @@ describe("gateways over HTTP", () => {
       assert.strictEqual((yield* ask(`${at}/east`)).body._tag, "GatewayNotFound")
     }))
 
-  it.live("stored secrets stay with their server: another one gets only secrets that come with its URL", () =>
+  it.live("keep stored secrets for their server: another server gets only secrets that come with its URL", () =>
     Effect.gen(function*() {
       const { at, create, patch } = yield* setup()
       yield* create({ user: "columba", password, apiKey: "key-123", webhookSecret: "hook-456" })
@@ -71,7 +71,7 @@ describe("gateways over HTTP", () => {
       assert.deepInclude(moved.body, { url: "https://elsewhere", secrets: ["password", "webhookSecret"] })
     }))
 
-  it.live("credentials in the URL become user and password", () =>
+  it.live("turn credentials in the URL into user and password", () =>
     Effect.gen(function*() {
       const { create } = yield* setup()
       const { body } = yield* create({ url: `https://columba:${encodeURIComponent(password)}@east/` })
@@ -93,7 +93,7 @@ describe("gateways over HTTP", () => {
     [{ dialect: "gowa" }, 422, "it speaks: bridge"],
     [{ dialect: "smoke" }, 400, "dialect"],
     [{ name: "default" }, 409, "GatewayNameTaken"]
-  ])("refuses %o with %i and says why", ([change, status, word]) =>
+  ])("refuses %o with %i and states the reason", ([change, status, word]) =>
     Effect.gen(function*() {
       const { create } = yield* setup()
       const refused = yield* create(change)
@@ -102,7 +102,7 @@ describe("gateways over HTTP", () => {
       assert.notInclude(JSON.stringify(refused.body), "topsecret")
     }))
 
-  it.live("without a key a gateway with secrets is refused, and one without is taken", () =>
+  it.live("with secrets are refused without a key to seal them, and others are accepted", () =>
     Effect.gen(function*() {
       const { create, patch } = yield* setup({ secretKeys: [] })
       const refused = yield* create({ password })
@@ -112,7 +112,7 @@ describe("gateways over HTTP", () => {
       assert.strictEqual((yield* patch({ password })).body._tag, "SecretKeyMissing")
     }))
 
-  it.live("is not removed while an active device uses it; a device names it and its slot is made there", () =>
+  it.live("are not removed while an active device uses them; a device names its gateway and gets its slot there", () =>
     Effect.gen(function*() {
       const { create, patch, remove, url } = yield* setup()
       yield* create({})
@@ -132,7 +132,7 @@ describe("gateways over HTTP", () => {
       assert.strictEqual((yield* remove()).status, 204)
     }))
 
-  it.live("what the environment brings can be switched off, and is changed where it comes from", () =>
+  it.live("of the environment can be deactivated, and are changed only in the environment", () =>
     Effect.gen(function*() {
       const { patch, remove } = yield* setup()
       const off = yield* patch({ active: false }, "default")

@@ -1,4 +1,4 @@
-/** What orchestrators, monitoring and readers of the documents get. */
+/** Answers for orchestrators, monitoring and readers of the documents. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { Api } from "../../src/contracts/Api.ts"
@@ -10,7 +10,7 @@ import type { Json } from "../support/surface.ts"
 import { ask, startServer } from "../support/surface.ts"
 
 describe("health, metrics and documents", () => {
-  it.live("readiness names what is missing, and liveness does not mind", () =>
+  it.live("names in readiness what is missing, and does not fail liveness for it", () =>
     Effect.gen(function*() {
       const { services, url } = yield* startServer()
       const { contribute } = Context.get(services, Readiness)
@@ -31,7 +31,7 @@ describe("health, metrics and documents", () => {
       assert.strictEqual((yield* ask(`${url}/healthz`)).status, 200)
     }))
 
-  it.live("without a key for the whole fleet readiness says what is missing, and no more", () =>
+  it.live("shows in readiness only what is missing to callers without a key for the whole fleet", () =>
     Effect.gen(function*() {
       const device = `dev_${"0".repeat(26)}` as DeviceId
       const { services, url } = yield* startServer({
@@ -50,7 +50,7 @@ describe("health, metrics and documents", () => {
       assert.deepInclude((yield* read("all-devices")).body.checks[0], { detail: "4711 of 4711 devices online" })
     }))
 
-  it.live("metrics parse as Prometheus text, each sample with its type", () =>
+  it.live("returns metrics that parse as Prometheus text, each sample with its type", () =>
     Effect.gen(function*() {
       yield* Metric.update(Metric.withAttributes(Metrics.eventsCommitted, { kind: "message.\"re\\ceived\"\n" }), 3)
       yield* Metric.update(Metrics.appendLatency, 0.004)
@@ -75,7 +75,7 @@ describe("health, metrics and documents", () => {
       assert.strictEqual(types.get("columba_events_committed_total"), "counter")
     }))
 
-  it.live("the OpenAPI document is 3.1, lists every route with its errors, and nothing in it dangles", () =>
+  it.live("has an OpenAPI 3.1 document that lists every route with its errors, without broken references", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const { body: document } = yield* ask(`${url}/openapi.json`)
@@ -104,7 +104,7 @@ describe("health, metrics and documents", () => {
       }
     }))
 
-  it.live("the documents need nothing from elsewhere", () =>
+  it.live("serves documents that load nothing from other servers", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const { body, status } = yield* ask(`${url}/docs`)

@@ -1,4 +1,4 @@
-/** Requests of people who mean harm: nothing of them ends in a defect, and no answer lacks what protects browsers. */
+/** Malicious requests: none of them causes a defect, and every answer has the headers that protect browsers. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { connect } from "node:net"
@@ -13,7 +13,7 @@ const keys: ReadonlyArray<Key> = [["root", ["read", "send", "manage", "admin"], 
 
 const withKey = { "x-api-key": "root-key" }
 
-/** Far deeper than what a stack holds. */
+/** Far deeper than any stack allows. */
 const depth = 50_000
 
 const nested = {
@@ -26,7 +26,7 @@ const post = (url: string, body: string, type = "application/json") =>
 
 describe("hostile requests", () => {
   it.live(
-    "bodies that are nested without end are refused by every route that takes one, and in RPC",
+    "with endlessly nested bodies are refused by every route that accepts a body, and in RPC",
     () =>
       Effect.gen(function*() {
         const { url } = yield* startServer({ keys })
@@ -65,7 +65,7 @@ describe("hostile requests", () => {
       })
   )
 
-  it.live("names of prototypes are fields like any other, which no operation has", () =>
+  it.live("with names of prototypes are refused like any unknown field", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       for (
@@ -88,7 +88,7 @@ describe("hostile requests", () => {
       assert.notProperty({}, "polluted")
     }))
 
-  it.live("no path leads to a file that is none of the pages'", () =>
+  it.live("cannot reach a file outside the pages", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys, pages: true })
       const steps = [
@@ -115,7 +115,7 @@ describe("hostile requests", () => {
       for (const path of paths) {
         const told = yield* Effect.callback<string>((resume) => {
           const socket = connect(Number(new URL(url).port), "127.0.0.1", () =>
-            // As it is: a client would resolve the steps itself.
+            // Sent unchanged: a client would resolve the steps itself.
             socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n`))
           let text = ""
           socket.on("data", (chunk) => text += chunk)
@@ -125,7 +125,7 @@ describe("hostile requests", () => {
       }
     }))
 
-  it.live("line breaks in names of headers and values do not become headers of an answer", () =>
+  it.live("with line breaks in header names and values do not add headers to an answer", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys })
       const evil = "%0d%0aset-cookie:%20owned=1"
@@ -137,7 +137,7 @@ describe("hostile requests", () => {
     }))
 
   it.live(
-    "clients that send their headers or their body a byte at a time lose their connection",
+    "that send their headers or their body a byte at a time lose their connection",
     () =>
       Effect.gen(function*() {
         const { port, url } = yield* startServer({ keys })
@@ -172,7 +172,7 @@ describe("hostile requests", () => {
       })
   )
 
-  it.live("every answer, whatever it is, tells browsers what they may not do", () =>
+  it.live("of any kind get the headers that restrict browsers", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer({ keys, pages: true })
       const answers: ReadonlyArray<readonly [status: number, path: string, init: Json]> = [
@@ -211,7 +211,7 @@ describe("hostile requests", () => {
         assert.strictEqual(response.status, status, path)
         checkHeaders(`${status} ${path}`, (name) => response.headers.get(name))
       }
-      // What `fetch` cannot ask for. A handshake that is none is answered by the WebSocket library, with no page in it.
+      // What `fetch` cannot send. An invalid handshake is answered by the WebSocket library, without a page.
       const told = yield* Effect.callback<string>((resume) => {
         const socket = connect(Number(new URL(url).port), "127.0.0.1", () =>
           socket.write(

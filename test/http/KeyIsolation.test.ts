@@ -1,4 +1,4 @@
-/** A key that is limited to some devices: the others look as if they did not exist, on every way to ask. */
+/** A key that is limited to some devices: the others look as if they did not exist, in every kind of request. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -16,7 +16,7 @@ import { ask, makeScript, messageDraft, makeStorage, services, startServer, stat
 
 const all = ["read", "send", "manage"] as const
 
-/** Of operations that need one. */
+/** Valid payloads of operations that need one. */
 const bodies: Readonly<Record<string, { readonly json: unknown }>> = {
   "Devices.EditAutoReply": { json: { enabled: true } },
   "Messages.Typing": { json: { active: true } },
@@ -25,7 +25,7 @@ const bodies: Readonly<Record<string, { readonly json: unknown }>> = {
   "Devices.AnswerPasskey": { json: { assertion: {} } }
 }
 
-/** Two devices with two messages each; one key for everything, and one for the first device alone. */
+/** Two devices with two messages each; one key for everything, and one for the first device only. */
 const setUp = Effect.gen(function*() {
   const storage = yield* makeStorage
   const context = yield* Layer.build(services({ storage }))
@@ -58,7 +58,7 @@ const deviceIds = (page: { readonly body: Json }): ReadonlyArray<string> => [
 ]
 
 describe("a key that is limited to some devices", () => {
-  it.live("sees another device nowhere over HTTP", () =>
+  it.live("sees no trace of another device over HTTP", () =>
     Effect.gen(function*() {
       const { limited, mine, other, unlimited } = yield* setUp
       assert.deepStrictEqual(deviceIds(yield* limited("/api/v1/devices")), [mine])
@@ -103,7 +103,7 @@ describe("a key that is limited to some devices", () => {
       assert.deepStrictEqual((yield* unlimited(`/api/v1/devices/${other}`)).body, before)
     }))
 
-  it.live("may not do what concerns the whole fleet", () =>
+  it.live("may not change anything that concerns the whole fleet", () =>
     Effect.gen(function*() {
       const { limited, unlimited } = yield* setUp
       const add = { method: "POST", json: { name: "new" } }
@@ -115,7 +115,7 @@ describe("a key that is limited to some devices", () => {
       assert.strictEqual((yield* limited("/metrics")).status, 403)
     }))
 
-  it.live("learns nothing of the size, the traffic and the gateways of the fleet", () =>
+  it.live("receives no information on the size, the traffic and the gateways of the fleet", () =>
     Effect.gen(function*() {
       const { limited, mine, running, script, unlimited } = yield* setUp
       yield* Context.get(running, Readiness).contribute("fleet", Effect.succeed("4711 devices online"))
@@ -126,8 +126,10 @@ describe("a key that is limited to some devices", () => {
         nextProbeAt: "2026-01-01T00:00:10.000Z",
         waiting: 4711
       }]
-      const told = yield* Effect.forEach(["explain", "connection"], (what) =>
-        Effect.all([limited, unlimited].map((call) => call(`/api/v1/devices/${mine}/${what}`))))
+      const told = yield* Effect.forEach(
+        ["explain", "connection"],
+        (what) => Effect.all([limited, unlimited].map((call) => call(`/api/v1/devices/${mine}/${what}`)))
+      )
       for (const [restricted, full] of told) {
         assert.strictEqual(restricted!.status, 200)
         assert.include(JSON.stringify(restricted!.body), "connection refused")

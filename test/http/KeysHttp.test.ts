@@ -1,4 +1,4 @@
-/** API keys that are rows: made, used, rotated, revoked and expired, in the process that answers and in another one. */
+/** API keys that are rows: created, used, rotated, revoked and expired, in the answering process and in another one. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Fiber, Layer, Redacted, Stream } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -17,7 +17,7 @@ const calls = (url: string, key = "key-of-the-environment") => (path: string, in
 
 const post = (json: unknown) => ({ method: "POST", json })
 
-/** A server with one key of the environment, and one that was made with it. */
+/** A server with one key of the environment, and one that was created with it. */
 const setUp = (wanted: Json = { name: "shop", scopes: ["read"] }) =>
   Effect.gen(function*() {
     const storage = yield* makeStorage
@@ -42,7 +42,7 @@ const openSocket = (url: string, headers: Record<string, string>) =>
   })
 
 describe("an API key", () => {
-  it.live("is given out once, does what its scopes allow, and is listed without its text", () =>
+  it.live("is returned once, allows what its scopes allow, and is listed without its text", () =>
     Effect.gen(function*() {
       const { as, made, shop, storage } = yield* setUp()
       assert.match(made.key, keyPattern)
@@ -123,7 +123,7 @@ describe("an API key", () => {
       assert.strictEqual(bystander.socket.readyState, WebSocket.OPEN)
     }))
 
-  it.live("that ends itself is answered, by whatever it was called", () =>
+  it.live("that revokes itself is answered, whatever the transport", () =>
     Effect.gen(function*() {
       const { as, url } = yield* setUp()
       for (const layer of [ColumbaClient.layer, ColumbaClient.layerHttp]) {
@@ -140,7 +140,7 @@ describe("an API key", () => {
       }
     }))
 
-  it.live("is replaced by a rotation, with the one before it for as long as was asked", () =>
+  it.live("is replaced by a rotation, and the previous one stays valid for the requested time", () =>
     Effect.gen(function*() {
       const { as, made, shop, url } = yield* setUp({ name: "shop", scopes: ["read"], requestsPerSecond: 900 })
       const sse = yield* openSse(`${url}/api/v1/events`, { authorization: `Bearer ${made.key}` })
@@ -171,7 +171,7 @@ describe("an API key", () => {
       }
     }))
 
-  it.live("sees only its devices, and may not make, list or revoke keys even with the scope", () =>
+  it.live("sees only its devices if limited, and then may not create, list or revoke keys even with the scope", () =>
     Effect.gen(function*() {
       const { as, url } = yield* setUp()
       const { body: mine } = yield* as("/devices", post({ name: "mine" }))
@@ -185,7 +185,7 @@ describe("an API key", () => {
       assert.strictEqual((yield* limited(`/keys/${made.id}`, { method: "DELETE" })).status, 403)
     }))
 
-  it.live("can give no scope to another key that it has not itself, be it new or rotated", () =>
+  it.live("cannot give a scope that it does not have to another key, be it new or rotated", () =>
     Effect.gen(function*() {
       const { as, made, url } = yield* setUp({ name: "admin", scopes: ["admin", "read"] })
       const admin = calls(url, made.key)
@@ -197,7 +197,7 @@ describe("an API key", () => {
       assert.strictEqual((yield* calls(url, strong.key)("/devices", post({ name: "a" }))).status, 201)
     }))
 
-  it.live("has a name that no other key has, those of the environment included", () =>
+  it.live("has a unique name, also compared with the keys of the environment", () =>
     Effect.gen(function*() {
       const { as } = yield* setUp()
       for (const name of ["shop", "root"]) {
@@ -206,14 +206,14 @@ describe("an API key", () => {
       }
     }))
 
-  it.live("is not made by a server that asks nobody for one", () =>
+  it.live("is not created by a server that requires no key", () =>
     Effect.gen(function*() {
       const { url } = yield* startServer()
       const { body, status } = yield* ask(`${url}/api/v1/keys`, post({ name: "shop", scopes: ["read"] }))
       assert.deepStrictEqual([status, body._tag], [409, "KeysNotAsked"])
     }))
 
-  it.live("is known to a server that starts after it was made", () =>
+  it.live("is accepted by a server that starts after it was created", () =>
     Effect.gen(function*() {
       const { as, made, storage } = yield* setUp()
       const next = yield* startServer({ storage, keys: [root] })

@@ -58,7 +58,7 @@ const setup = Effect.fnUntraced(function*(dialect: SimulatedDialect, waha: WahaO
   return { ...simulator, server, start, id, device, client, follow, outcomes }
 })
 
-/** What a phone reads off the picture that we give out. */
+/** The text that a phone reads from the picture that Columba serves. */
 const scanned = (step: LoginStep): string => {
   if (step._tag === "Code") return Redacted.value(step.code)
   if (step._tag !== "Qr") return step._tag
@@ -67,7 +67,7 @@ const scanned = (step: LoginStep): string => {
   return image._tag === "Text" ? image.text : image._tag
 }
 
-/** A phone uses what is shown. A gateway may have replaced the code a moment ago; then a person tries the next one. */
+/** A phone uses the code shown. A gateway may have replaced it a moment ago; then a person tries the next one. */
 const use = (
   { core, device }: { readonly core: SimulatorCore; readonly device: SimulatedDevice },
   login: { readonly last: () => LoginStep },
@@ -78,7 +78,7 @@ const use = (
     Effect.sync(() => ["paired", "passkey"].includes(core.pairings.scan(device, scanned(login.last()), passkey)))
   )
 
-/** Everything that is said while this runs: log lines and spans, with all that hangs on them. */
+/** All log lines and spans during this effect, with all their attributes. */
 const overhear = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.suspend(() => {
     const spans: Array<Tracer.NativeSpan> = []
@@ -178,7 +178,7 @@ describe("a login", () => {
       yield* login.reach("LoggedIn")
     }))
 
-  it.live("shows what the gateway shows: a code that WAHA has replaced is replaced", () =>
+  it.live("follows the gateway: a code that WAHA has replaced is replaced", () =>
     Effect.gen(function*() {
       const { core, device, follow } = yield* setup("waha", { codePace: 0.05 })
       const login = yield* follow()
@@ -200,7 +200,7 @@ describe("a login", () => {
       }
     }))
 
-  it.live("goes on after the last code of a WAHA session, which is started again", () =>
+  it.live("continues after the last code of a WAHA session, which is started again", () =>
     Effect.gen(function*() {
       const { core, device, follow } = yield* setup("waha")
       const waha = core.dialect as WahaServer
@@ -212,7 +212,7 @@ describe("a login", () => {
       yield* login.reach("LoggedIn")
     }))
 
-  it.live("at WAHA, whose session restarts when its webhook is set, keeps the code that it shows first", () =>
+  it.live("keeps the first code of a WAHA session that restarts when its webhook is set", () =>
     Effect.gen(function*() {
       const { core, device, follow } = yield* setup("waha")
       const session = (core.dialect as WahaServer).session(device)
@@ -224,7 +224,7 @@ describe("a login", () => {
       assert.deepStrictEqual(login.steps.flatMap((step) => step._tag === "Qr" ? [step.attempt] : []), [1])
     }))
 
-  it.live("is gone with the process that ran it, and the next one begins anew", () =>
+  it.live("ends with the process that ran it, and the next process starts a new one", () =>
     Effect.gen(function*() {
       const { core, device, follow, id, server, start } = yield* setup("bridge")
       const login = yield* follow()
@@ -251,7 +251,7 @@ describe("a login", () => {
 })
 
 describe("a login over HTTP", () => {
-  it.live("begins, shows its pictures, which nobody may keep, and is followed by asking", () =>
+  it.live("starts, serves its pictures with no-store, and is followed by polling", () =>
     Effect.gen(function*() {
       const { core, device, id, outcomes, server } = yield* setup("gowa")
       const at = `${server.url}/api/v1/devices/${id}`
@@ -286,7 +286,7 @@ describe("a login over HTTP", () => {
       assert.deepStrictEqual(yield* outcomes, ["begun", "succeeded"])
     }))
 
-  it.live("logs out at the gateway, and can be logged in again", () =>
+  it.live("can be repeated after a logout at the gateway", () =>
     Effect.gen(function*() {
       const { core, device, id, server } = yield* setup("bridge")
       const at = `${server.url}/api/v1/devices/${id}`
@@ -320,7 +320,7 @@ describe("a login over HTTP", () => {
       assert.isEmpty(yield* outcomes)
     }))
 
-  it.live("is for keys that may manage the device", () =>
+  it.live("is only for keys that may manage the device", () =>
     Effect.gen(function*() {
       const simulator = yield* Effect.orDie(SimulatedGateway.start({ dialect: "bridge", autoPair: false }))
       const key = (
@@ -367,7 +367,7 @@ describe("a login over HTTP", () => {
 
 describe("codes and numbers of a login", () => {
   it.live.each([...dialects])(
-    "at %s are in no log line, no span, no event and no error",
+    "at %s appear in no log line, no span, no event and no error",
     (dialect) =>
       Effect.gen(function*() {
         const secrets: Array<string> = []
@@ -385,7 +385,7 @@ describe("codes and numbers of a login", () => {
             yield* ask(`${at}/login/complete`, { method: "POST" })
             yield* ask(`${at}/disconnect`, { method: "POST" })
             core.clearFaults()
-            // Who asked over HTTP is still there.
+            // The caller over HTTP is still there.
             assert.strictEqual((yield* ask(`${at}/login`, { method: "DELETE" })).body.reason, "cancelled")
             yield* login.reach("Failed")
           }

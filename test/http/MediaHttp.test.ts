@@ -1,4 +1,4 @@
-/** The files of messages over HTTP, with a gateway that gives what a test says. */
+/** The files of messages over HTTP, with a gateway that follows the script of a test. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Stream } from "effect"
 import { GatewayUnavailable } from "../../src/domain/DeviceErrors.ts"
@@ -51,7 +51,7 @@ const setUp = Effect.fnUntraced(function*(media: FetchMedia | null) {
 const give = (change: Partial<MediaFile> = {}): FetchMedia => () => Effect.succeed({ ...file, ...change })
 
 describe("the file of a message", () => {
-  it.live("is given as it is, and never run by a browser", () =>
+  it.live("is served unchanged, and never executed by a browser", () =>
     Effect.gen(function*() {
       const { get, image } = yield* setUp(give())
       const { body, headers, status } = yield* get(image)
@@ -72,7 +72,7 @@ describe("the file of a message", () => {
       })
   )
 
-  it.live("has the name that the sender gave it, whatever that contains", () =>
+  it.live("has the sender's file name, whatever that contains", () =>
     Effect.gen(function*() {
       const { get, image } = yield* setUp(give({ fileName: "a\r\nb\";'(ü)\ud800.pdf" }))
       const { headers } = yield* get(image)
@@ -80,7 +80,7 @@ describe("the file of a message", () => {
       assert.strictEqual(decodeURIComponent(name!), "a\r\nb\";'(ü)\ufffd.pdf")
     }))
 
-  it.live("is missing where the message has none, the gateway has none or the message is not the caller's", () =>
+  it.live("is missing if the message has none, the gateway has none or the message belongs to others", () =>
     Effect.gen(function*() {
       const gone: FetchMedia = () => Effect.fail(new MediaUnavailable({ message: "gone", reason: "gone" }))
       const { get, image, text } = yield* setUp(gone)
@@ -95,7 +95,7 @@ describe("the file of a message", () => {
       assert.deepInclude(tagOf(yield* getFromBridge(other)), { _tag: "MediaAbsent", reason: "unsupported" })
     }))
 
-  it.live("above the limit is refused where its size is known, and broken off where it is not", () =>
+  it.live("above the limit is refused if its size is known, and cut off if it is not", () =>
     Effect.gen(function*() {
       const known = yield* setUp(give({ size: mediaBytesMax + 1 }))
       assert.strictEqual((yield* known.get(known.image)).status, 413)
@@ -104,7 +104,7 @@ describe("the file of a message", () => {
       assert.isNull((yield* unknown.get(unknown.image)).body)
     }))
 
-  it.live("that its gateway does not finish is not taken for a whole one", () =>
+  it.live("is not taken as complete if its gateway does not finish", () =>
     Effect.gen(function*() {
       const broken = Stream.concat(
         Stream.make<[Uint8Array]>(bytes),
@@ -117,7 +117,7 @@ describe("the file of a message", () => {
       assert.strictEqual((yield* down.get(down.image)).status, 502)
     }))
 
-  it.live("needs a message id that could be one", () =>
+  it.live("requires a message id of valid form", () =>
     Effect.gen(function*() {
       const { url } = yield* setUp(give())
       const answer = yield* ask(`${url}/api/v1/messages/nonsense/media`, { headers: { "x-api-key": "all" } })

@@ -1,4 +1,4 @@
-/** What is done to messages over the API: on its way to each gateway, told by the log once, and refused where it cannot be. */
+/** Actions on messages over the API: passed to each gateway, logged once, and refused where they are impossible. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -41,7 +41,7 @@ const begin = Effect.fnUntraced(function*(dialect: GatewayDialect) {
   return { ...simulator, server, id, api, sent, done }
 })
 
-/** The surface alone, over a gateway that does what a test says, with a message from somebody and one of a group. */
+/** The HTTP surface with a scripted gateway, a message from somebody and one of a group. */
 const setup = Effect.fnUntraced(
   function*(options: { readonly keys?: ReadonlyArray<Key>; readonly sends?: boolean } = {}) {
     const script = makeScript()
@@ -59,9 +59,9 @@ const setup = Effect.fnUntraced(
   }
 )
 
-describe("what is done to messages", () => {
+describe("actions on messages", () => {
   it.live.each(["bridge", "gowa", "waha"] as const)(
-    "is sent like a message and told by the log once, through %s",
+    "are sent like a message and logged once, through %s",
     (dialect) =>
       Effect.gen(function*() {
         const { api, done, id, sent, server } = yield* begin(dialect)
@@ -105,14 +105,14 @@ describe("what is done to messages", () => {
             ["message.reaction", "👍", true],
             ["message.reaction", "", true],
             ["message.edited", "until seven", true],
-            // WAHA does not always say who revoked.
+            // WAHA does not always name who revoked.
             ["message.revoked", null, events.at(-1)!.data.fromMe]
           ]
         )
       })
   )
 
-  it.live("is nothing that something else is done to", () =>
+  it.live("cannot be the target of another action", () =>
     Effect.gen(function*() {
       const { api, id, sent } = yield* begin("bridge")
       const { id: message } = yield* sent((yield* api(`/devices/${id}/messages`, { to, text: "hello" })).body)
@@ -123,7 +123,7 @@ describe("what is done to messages", () => {
       }
     }))
 
-  it.live("a key makes repeats one, and another emoji another request", () =>
+  it.live("are the same for one key, and another emoji is another request", () =>
     Effect.gen(function*() {
       const { post, received } = yield* setup()
       const headers = { "idempotency-key": "r1" }
@@ -134,7 +134,7 @@ describe("what is done to messages", () => {
       assert.strictEqual(other.body._tag, "IdempotencyKeyReused")
     }))
 
-  it.live("what cannot be done is told, and nothing is stored", () =>
+  it.live("are refused with a reason if impossible, and nothing is stored", () =>
     Effect.gen(function*() {
       const { device, post, received, server } = yield* setup()
       const waiting = (yield* post(`/devices/${device}/messages`, { to, text: "not sent" })).body.id
@@ -164,7 +164,7 @@ describe("what is done to messages", () => {
       assert.strictEqual((yield* ask(`${server.url}/api/v1/messages`)).body.items.length, before + 7)
     }))
 
-  it.live("a gateway that cannot do it says so before anything is stored", () =>
+  it.live("are refused before anything is stored if the gateway does not support them", () =>
     Effect.gen(function*() {
       const { device, post, received } = yield* setup({ sends: false })
       for (const [path, json] of [["reaction", { emoji: "👍" }], ["read", undefined]] as const) {
@@ -175,7 +175,7 @@ describe("what is done to messages", () => {
       assert.strictEqual(typing.body._tag, "ContentUnsupported")
     }))
 
-  it.live("a message is marked as read and a chat sees typing at once, or who asked is told why not", () =>
+  it.live("mark a message as read and show typing at once, or return the reason why not", () =>
     Effect.gen(function*() {
       const { device, post, received, sending } = yield* setup()
       const chat = "6281298765432@s.whatsapp.net"
@@ -207,7 +207,7 @@ describe("what is done to messages", () => {
       assert.strictEqual(status.body._tag, "RecipientInvalid")
     }))
 
-  it.live("only a key with the scope send may, for messages of its own devices alone; over RPC as well", () =>
+  it.live("need a key with the scope send, and concern only messages of its devices; over RPC as well", () =>
     Effect.gen(function*() {
       const limited = `dev_${"Z".repeat(26)}` as DeviceId
       const { device, post, received, server } = yield* setup({

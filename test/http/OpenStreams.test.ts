@@ -1,4 +1,4 @@
-/** What the open streams of a process may hold, and what ends one whose client takes nothing. */
+/** What the open streams of a process may hold in memory, and how a stream ends whose client takes nothing. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Deferred, Effect, Exit, Fiber, Queue, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -46,7 +46,7 @@ describe("the budget of all open streams", () => {
       assert.strictEqual(streams.at(-1)!.budget.take(), pageBytesWanted)
     }).pipe(Effect.provide(OpenStreams.layer)))
 
-  it.effect("lets an event larger than a page wait for room in the pool, and takes the room back at the end", () =>
+  it.effect("lets an event larger than a page wait for room in the pool, and releases the room at the end", () =>
     Effect.gen(function*() {
       const scope = yield* Scope.make()
       const others = yield* Scope.provide(admitAll(poolBytes / pageBytesWanted + 20), scope)
@@ -60,7 +60,7 @@ describe("the budget of all open streams", () => {
       assert.isAtLeast(large!.budget.take(), 8 * 1024 * 1024)
     }).pipe(Effect.provide(OpenStreams.layer)))
 
-  it.effect("gives room to those who asked first, wakes no others, and passes over one that is gone", () =>
+  it.effect("gives room in the order of requests, wakes no others, and skips a stream that is gone", () =>
     Effect.gen(function*() {
       const mega = 1024 * 1024
       const others = yield* admitAll(poolBytes / pageBytesWanted + 20)
@@ -89,7 +89,7 @@ describe("the budget of all open streams", () => {
       yield* Fiber.join(last)
     }).pipe(Effect.provide(OpenStreams.layer)))
 
-  it.effect("ends few streams at a time, so that clients that read are not held up by those that do not", () =>
+  it.effect("ends few streams at a time, so that clients that do not read do not delay those that do", () =>
     Effect.gen(function*() {
       const streams = yield* admitAll(100)
       const fibers = yield* Effect.forEach(
@@ -145,7 +145,7 @@ const fill = Effect.fnUntraced(function*(log: EventLog["Service"]) {
   return (yield* log.bounds).head
 })
 
-/** Sends a request of its own making, and reads nothing once the first bytes of the answer have come. */
+/** Sends a raw request, and reads nothing once the first bytes of the answer have come. */
 const openStuckRequest = (port: number, request: string) =>
   Effect.acquireRelease(
     Effect.callback<ReturnType<typeof connect>>((resume) => {
@@ -192,24 +192,24 @@ const openStuck: Readonly<Record<string, (port: number) => Effect.Effect<unknown
 setFlagsFromString("--expose-gc")
 const collectGarbage: () => void = runInNewContext("gc")
 
-/** Bytes that the process holds, on the heap and beside it. */
+/** Bytes that the process holds, on the heap and outside of it. */
 const measureHeld = (): number => {
   collectGarbage()
   const { arrayBuffers, external, heapUsed } = process.memoryUsage()
   return heapUsed + external + arrayBuffers
 }
 
-/** What a hundred may hold: their pages as events, and what a socket costs at both of its ends. */
+/** The maximum for a hundred: their pages as events, and the cost of a socket at both of its ends. */
 const heldMax: Readonly<Record<string, number>> = {
-  // One piece of each page as text.
+  // One chunk of each page as text.
   "server-sent events": poolBytes + 100 * 100_000,
-  // What is on its way to a client, as text and as bytes.
+  // Data on its way to a client, as text and as bytes.
   "RPC over HTTP": 2 * poolBytes + 100 * 300_000,
   "RPC over a WebSocket": poolBytes + 100 * 100_000
 }
 
 describe.for(Object.keys(openStuck))("clients that do not read %s", (kind) => {
-  it.live("cost little memory, and hold up no client that reads", () =>
+  it.live("cost little memory, and delay no client that reads", () =>
     Effect.gen(function*() {
       const { port, services, url } = yield* startServer()
       const log = Context.get(services, EventLog)

@@ -1,7 +1,7 @@
 /**
  * Every route and every RPC, with every scope, for keys with and without a list of devices, on objects of their own device and
- * of another one. The routes come from the OpenAPI document that the server gives out, and the RPCs from their group, so a
- * new one is asked too; what it must answer follows from the scope and the reach that it declares.
+ * of another one. The routes come from the served OpenAPI document, and the RPCs from their group, so that new ones are
+ * included. The expected answer follows from the scope and the reach that an operation declares.
  */
 import * as NodeHttpServer from "@effect/platform-node/NodeHttpServer"
 import { assert, describe, it } from "@effect/vitest"
@@ -28,10 +28,10 @@ import { ScriptedSending } from "../support/scriptedSending.ts"
 import { ask, makeScript, messageDraft, services, startServer } from "../support/surface.ts"
 import type { Json } from "../support/surface.ts"
 
-/** Documented, and judged by the signature of what is posted and not by a key. */
+/** Documented, and authorized by the signature of the post and not by a key. */
 const signed = new Set(["webhooks.receive"])
 
-/** That need no key, or are asked below: each has tests of its own. */
+/** Need no key, or are tested below: each has separate tests. */
 const otherRoutes: ReadonlyArray<string> = [
   "GET /",
   "GET /docs",
@@ -44,7 +44,7 @@ const otherRoutes: ReadonlyArray<string> = [
   "GET /rpc/ws"
 ]
 
-/** Bodies that their examples are not good for: these name a host that would be looked up. */
+/** Bodies whose examples are unusable here: these name a host that would be looked up. */
 const bodies: Readonly<Record<string, object>> = {
   "subscriptions.create": { url: "http://127.0.0.1:9/" },
   "subscriptions.edit": { name: "changed" }
@@ -55,7 +55,7 @@ const required = (annotations: Context.Context<never>) => ({
   reach: Context.getUnsafe(annotations as never, RequiredReach) as Reach
 })
 
-/** What paths and payloads name, of one device or of none. */
+/** The values in paths and payloads, of one device or of none. */
 interface Objects {
   readonly device: string
   readonly message: string
@@ -82,7 +82,7 @@ const idOf = (path: string, of: Objects): string =>
     : of.device
 
 interface Answer {
-  /** Of the failure; null for a success. */
+  /** The tag of the failure; null for a success. */
   readonly tag: string | null
   readonly text: string
 }
@@ -161,7 +161,7 @@ const routesOf = (document: Json): ReadonlyArray<Route> =>
     }))
   )
 
-/** Of the streams, which have no route of their own. */
+/** Of the streams, which have no separate route. */
 const streams: Readonly<Record<string, (of: Objects) => unknown>> = {
   WatchDevices: () => null,
   Events: () => ({ after: "0" }),
@@ -277,7 +277,7 @@ const setUp = Effect.gen(function*() {
   })
   yield* Context.get(running, KeyDirectory).refresh
   const { key: everything } = yield* make("everything-mine", all, [mine.device])
-  /** What the other device has, as somebody sees it who may see all. */
+  /** The state of the other device, as a caller sees it who may see all. */
   const others = Effect.all([
     root(`/devices/${other.device}`),
     root(`/messages?device=${other.device}`),
@@ -289,7 +289,7 @@ const setUp = Effect.gen(function*() {
 
 type World = Effect.Success<typeof setUp>
 
-/** Nobody gets in without a key that is accepted now, by either header. */
+/** Nobody has access without a valid key, by either header. */
 const refusesStrangers = Effect.fnUntraced(function*({ bad, mine }: World, { call, name }: Target) {
   assert.strictEqual((yield* call({}, mine)).tag, "Unauthorized", name)
   for (const key of ["root-ke", bad.revoked, bad.expired]) {
@@ -336,7 +336,7 @@ const hidesOtherDevices = Effect.fnUntraced(function*({ everything, keys, mine, 
   }
 })
 
-/** A key with the scope gets in: what it is then told is the operation's own answer. */
+/** A key with the scope has access: it then gets the operation's own answer. */
 const lets = Effect.fnUntraced(function*({ keys, mine }: World, target: Target) {
   const { limited, unlimited } = keys.get(target.scope)!
   const callers = target.reach === "fleet" ? [unlimited] : [limited, unlimited]
@@ -357,7 +357,7 @@ const checkAll = (targetsOf: (url: string, document: Json) => ReadonlyArray<Targ
       yield* refusesOtherScopes(world, target)
       yield* hidesOtherDevices(world, target)
     }
-    // Nothing that was refused has changed anything.
+    // No refused call has changed anything.
     assert.strictEqual(yield* world.others, before)
     for (const target of targets) yield* lets(world, target)
   })
@@ -367,7 +367,7 @@ describe("every route × method × scope × device", () => {
 
   it.live("over RPC, as the group lists them", () => checkAll(rpcTargets))
 
-  it.effect("a route is documented, and so asked above, or is one of the few that are listed here", () =>
+  it.effect("documents every route, and so tests it above, except for the few that are listed here", () =>
     Effect.gen(function*() {
       const added = new Set<string>()
       const note = (method: string, path: string) => added.add(`${method} ${path.replaceAll(/:(\w+)/g, "{$1}")}`)
@@ -400,7 +400,7 @@ describe("every route × method × scope × device", () => {
       assert.sameMembers([...added], [...new Set([...documented, ...otherRoutes])])
     }))
 
-  it.live("no path takes a method that the document does not list for it", () =>
+  it.live("accepts on no path a method that the document does not list for it", () =>
     Effect.gen(function*() {
       const { document, mine, url } = yield* setUp
       for (const [path, methods] of Object.entries<Json>(document.paths)) {

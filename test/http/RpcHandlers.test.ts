@@ -1,4 +1,4 @@
-/** The streams over RPC: replay, the switch to live, and what a watcher of devices sees. */
+/** The streams over RPC: replay, the switch to live, and the view of a watcher of devices. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Layer, Queue, Stream } from "effect"
 import type { Scope } from "effect"
@@ -47,7 +47,7 @@ const run = <A, E>(test: Effect.Effect<A, E, Layer.Success<typeof layer> | Scope
 const state = (number: number): DeviceState => ({ _tag: "Connecting", attempt: number, sessionOpen: false })
 
 describe("streams over RPC", () => {
-  it("replay and live meet without hole or double, wherever appends fall, for every filter", () =>
+  it("join replay and live without missing or repeated events, wherever appends fall, for every filter", () =>
     fc.assert(
       fc.asyncProperty(
         fc.record({
@@ -66,7 +66,7 @@ describe("streams over RPC", () => {
             const append = (from: number, to: number) =>
               log.append(numbers(from, to).map((number) => messageDraft(makeDeviceId(1 + number % 2), number)))
             yield* append(1, before)
-            // One last event, of the device that is listened to, tells that everything before it has passed.
+            // One last event, of the followed device, shows that everything before it has passed.
             const last = total + 1
             const reading = yield* client.Events({
               after: positionAfter(after),
@@ -88,7 +88,7 @@ describe("streams over RPC", () => {
             const seen = items.flatMap((item) => item._tag === "Event" ? [item.event.seq] : [])
             const wanted = numbers(after + 1, total).filter((seq) => device === undefined || 1 + seq % 2 === device)
             assert.deepStrictEqual(seen, [...wanted, last])
-            // A heartbeat never claims what was not given out before it.
+            // A heartbeat never covers events that were not sent before it.
             let given = after
             for (const item of items) {
               if (item._tag === "Event") given = item.event.seq
@@ -99,7 +99,7 @@ describe("streams over RPC", () => {
       propertyLimits(60)
     ))
 
-  it("a stream without a place says where it begins, before anything else", () =>
+  it("start a stream without a position with an item that states where it starts", () =>
     run(Effect.gen(function*() {
       const log = yield* EventLog
       const client = yield* RpcTest.makeClient(ColumbaRpcs)
@@ -108,7 +108,7 @@ describe("streams over RPC", () => {
       assert.deepStrictEqual(first, { _tag: "Heartbeat", through: positionAfter(2, (yield* log.bounds).headId) })
     })))
 
-  it.effect("a stream that has nothing to give out says every 15 seconds how far it has looked", () =>
+  it.effect("report every 15 seconds how far an idle stream has looked", () =>
     Effect.gen(function*() {
       const log = yield* EventLog
       const client = yield* RpcTest.makeClient(ColumbaRpcs)
@@ -128,7 +128,7 @@ describe("streams over RPC", () => {
       }
     }).pipe(Effect.provide(Layer.fresh(layer))))
 
-  it("a watcher ends with every device's newest state, whenever it changed", () =>
+  it("end a watcher's view with every device's newest state, whenever it changed", () =>
     fc.assert(
       fc.asyncProperty(
         fc.array(fc.tuple(fc.nat(4), fc.nat(3)), { maxLength: 30 }),
@@ -178,7 +178,7 @@ describe("streams over RPC", () => {
       propertyLimits(40)
     ))
 
-  it("server info names the parts, and stands when a part does not", () =>
+  it("return server info that names the parts, also when a part is down", () =>
     run(Effect.gen(function*() {
       const client = yield* RpcTest.makeClient(ColumbaRpcs)
       const info = yield* client["Server.Info"]({})

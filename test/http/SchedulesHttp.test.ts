@@ -1,4 +1,4 @@
-/** Recurring sends over HTTP: what is accepted, what is refused and how, and what a key may do. */
+/** Recurring sends over HTTP: which are accepted, which are refused and how, and the rights of a key. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -60,7 +60,7 @@ describe("recurring sends over HTTP", () => {
       assert.strictEqual((yield* call("GET", `/schedules/${body.id}`)).status, 404)
     }))
 
-  it.live("that are asked for again under the same key are one, and each is answered as the first was", () =>
+  it.live("are one for repeated requests under one key, and each is answered like the first", () =>
     Effect.gen(function*() {
       const { call, device } = yield* setup()
       const request = { device: device.id, ...wanted, until: new Date(Date.now() + 86_400_000 * 30).toISOString() }
@@ -94,7 +94,7 @@ describe("recurring sends over HTTP", () => {
       assert.strictEqual((yield* ask(request, { "idempotency-key": "a b" })).status, 400)
     }))
 
-  it.live("are listed whatever their texts hold that were stored before such texts were refused", () =>
+  it.live("are listed whatever texts they hold that were stored before such texts were refused", () =>
     Effect.gen(function*() {
       const { call, device, server } = yield* setup()
       const schedules = yield* Effect.provideContext(ScheduleRepository, server.services)
@@ -116,7 +116,7 @@ describe("recurring sends over HTTP", () => {
       assert.strictEqual((yield* call("DELETE", `/schedules/${id}`)).status, 200)
     }))
 
-  it.live("that cannot be right are refused with the reason, and nothing is stored", () =>
+  it.live("are refused with the reason if they are invalid, and nothing is stored", () =>
     Effect.gen(function*() {
       const { call, device, manager } = yield* setup()
       const wrong: ReadonlyArray<readonly [change: Json, status: number, tag: string]> = [

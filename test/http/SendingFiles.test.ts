@@ -1,4 +1,4 @@
-/** Messages with files on their way: from an upload or a URL over the whole server to each gateway, and through restarts. */
+/** Messages with files: from an upload or a URL over the whole server to each gateway, and through restarts. */
 import { readdirSync, rmSync } from "node:fs"
 import type { ServerResponse } from "node:http"
 import { join } from "node:path"
@@ -90,11 +90,11 @@ describe("messages with files", () => {
       })
   )
 
-  it.live("are fetched from their URL when they are sent, and what was fetched is not kept", () =>
+  it.live("are fetched from their URL when they are sent, and the fetched file is not kept", () =>
     Effect.gen(function*() {
       const { become, id, left, post, sent } = yield* begin()
       const bytes = fileBytes("image", 50_000)
-      // What the server calls it decides nothing.
+      // The server's name for it decides nothing.
       const server = yield* serveFile(give(bytes, { "content-type": "text/html" }))
       yield* become(yield* post({ to, image: { url: server.url, caption: "look" } }), "delivered")
       assert.deepStrictEqual(sent().map(({ file }) => [file?.hash, file?.type]), [[hashOf(bytes), "image/jpeg"]])
@@ -103,7 +103,7 @@ describe("messages with files", () => {
     }))
 
   it.live(
-    "fail with the reason where the URL gives no file that can be sent so, and hold up no other chat",
+    "fail with the reason if the URL gives no file that can be sent so, and delay no other chat",
     () =>
       Effect.gen(function*() {
         const { become, post, sent } = yield* begin("bridge", { silenceMillis: 200 })
@@ -119,7 +119,7 @@ describe("messages with files", () => {
             response.on("drain", endless).writeHead(200)
             endless()
           }],
-          // Trickles, and then stands still.
+          // Sends little, and then nothing more.
           ["file-unavailable", (response) => {
             response.writeHead(200, { "content-length": 1000 }).write("\xff\xd8")
           }]
@@ -139,7 +139,7 @@ describe("messages with files", () => {
       })
   )
 
-  it.live("a name that has a private address by the time it is sent is not asked", () =>
+  it.live("are not fetched from a name that has a private address by the time of sending", () =>
     Effect.gen(function*() {
       const { open, server, start, ...bench } = yield* begin()
       const files = yield* serveFile(give(fileBytes("image")))
@@ -155,7 +155,7 @@ describe("messages with files", () => {
     }))
 
   it.live(
-    "a process that ends while it fetches a file leaves no doubt: the file is fetched again, and sent once",
+    "leave no doubt if their process ends while it fetches a file: it is fetched again, and sent once",
     () =>
       Effect.gen(function*() {
         const { id, open, post, sent, server, start } = yield* begin()
@@ -177,7 +177,7 @@ describe("messages with files", () => {
       })
   )
 
-  it.live("an upload outlives a restart, and a message whose file was lost says so", () =>
+  it.live("keep an upload over a restart, and report a lost file", () =>
     Effect.gen(function*() {
       const { directory, id, open, post, sent, server, start, upload } = yield* begin()
       const bytes = fileBytes("image", 5000)

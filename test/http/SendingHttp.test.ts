@@ -1,4 +1,4 @@
-/** Sending over HTTP and RPC: what is accepted, what is refused and how, and what a key may do. */
+/** Sending over HTTP and RPC: which messages are accepted, which are refused and how, and the rights of a key. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -66,7 +66,7 @@ describe("sending over HTTP", () => {
       assert.strictEqual((yield* get("/messages?status=scheduled")).body.items.length, 1)
     }))
 
-  it.live("refuses texts that are no whole characters, wherever a message has one, and stores nothing", () =>
+  it.live("refuses texts with half characters, wherever a message has a text, and stores nothing", () =>
     Effect.gen(function*() {
       const { device, get, post, server } = yield* setup()
       const file = { url: "https://example.com/x" }
@@ -96,7 +96,7 @@ describe("sending over HTTP", () => {
       assert.lengthOf((yield* get("/messages")).body.items, 1)
     }))
 
-  it.live("takes a time only with its date and its zone, so that nothing goes at another time than was meant", () =>
+  it.live("accepts a time only with its date and its zone, so that no message is sent at an unintended time", () =>
     Effect.gen(function*() {
       const { get, post } = yield* setup()
       const day = new Date(Date.now() + 86_400_000).toISOString().slice(0, 10)
@@ -129,7 +129,7 @@ describe("sending over HTTP", () => {
       }
     }))
 
-  it.live("what the account has sent elsewhere is what a message waits for, where that is longer", () =>
+  it.live("makes a message wait for the account's other sends if that takes longer", () =>
     Effect.gen(function*() {
       let wait = 0
       const asked = new Set<string>()
@@ -157,7 +157,7 @@ describe("sending over HTTP", () => {
       assert.isTrue(asked.has(jid), "the account, not the device, is what others know")
     }))
 
-  it.live("a device's pacing is set, shown and taken back, and one that makes no sense is refused", () =>
+  it.live("sets, shows and removes a device's pacing, and refuses a senseless one", () =>
     Effect.gen(function*() {
       const { device, get, server } = yield* setup()
       const patch = (json: Json) => ask(`${server.url}/api/v1/devices/${device.id}`, { method: "PATCH", json })
@@ -182,7 +182,7 @@ describe("sending over HTTP", () => {
       assert.isNull((yield* patch({ pacing: null })).body.pacing)
     }))
 
-  it.live("a request that cannot be right is told why, and nothing is stored", () =>
+  it.live("explains why a request is invalid, and stores nothing", () =>
     Effect.gen(function*() {
       const { device, get, manager, post } = yield* setup()
       const wrong: ReadonlyArray<readonly [request: Json, status: number, tag: string, reason?: string]> = [
@@ -212,7 +212,7 @@ describe("sending over HTTP", () => {
       assert.deepStrictEqual((yield* get("/messages")).body.items, [])
     }))
 
-  it.live("a gateway that cannot send says so before anything is stored", () =>
+  it.live("reports that a gateway cannot send before anything is stored", () =>
     Effect.gen(function*() {
       const { get, post } = yield* setup({ sends: false })
       const { body, status } = yield* post({ to, text: "x" })
@@ -220,7 +220,7 @@ describe("sending over HTTP", () => {
       assert.deepStrictEqual((yield* get("/messages")).body.items, [])
     }))
 
-  it.live("a thousand requests with one key at once are answered alike, byte for byte, and are one message", () =>
+  it.live("answers a thousand concurrent requests with one key alike, byte for byte, with one message", () =>
     Effect.gen(function*() {
       const { get, post } = yield* setup()
       const headers = { "idempotency-key": "order-4711" }
@@ -237,7 +237,7 @@ describe("sending over HTTP", () => {
       assert.strictEqual((yield* get("/messages")).body.items.length, 1)
     }))
 
-  it.live("cancels what waits, once, and says the truth about everything else", () =>
+  it.live("cancels a waiting message once, and states the truth about every other", () =>
     Effect.gen(function*() {
       const { get, post, remove } = yield* setup()
       const { body } = yield* post({ to, text: "take it back" })
@@ -254,7 +254,7 @@ describe("sending over HTTP", () => {
       assert.deepStrictEqual(events.map(({ data }: Json) => [data.messageId, data.status]), [[body.id, "cancelled"]])
     }))
 
-  it.live("only a key with the scope send sends, for its own devices alone", () =>
+  it.live("lets only a key with the scope send send, for its own devices only", () =>
     Effect.gen(function*() {
       const other = `dev_${"Z".repeat(26)}` as DeviceId
       const { get, post, remove } = yield* setup({
@@ -277,7 +277,7 @@ describe("sending over HTTP", () => {
       assert.strictEqual((yield* remove(body.id, as("key-send"))).status, 200)
     }))
 
-  it.live("the typed client sends and cancels", () =>
+  it.live("has the same operations in the typed client", () =>
     Effect.gen(function*() {
       const { device, server } = yield* setup()
       yield* Effect.gen(function*() {

@@ -43,7 +43,7 @@ describe("subscriptions over HTTP", () => {
       assert.match(made.body.secret, /^whsec_[A-Za-z0-9+/]{43}=$/)
       const { secret, ...shown } = made.body
       assert.deepInclude(shown, { url: hook, name: "Orders", headers: ["X-Api-Key"], state: "active", behind: 0 })
-      // The log has an event more by then: that this one was made.
+      // The log has an event more by then: that this one was created.
       const seen = { ...shown, behind: 1 }
       assert.deepStrictEqual((yield* call("GET")).body, { items: [seen], next: null })
       const path = `/${shown.id}`
@@ -78,7 +78,7 @@ describe("subscriptions over HTTP", () => {
       }
     }))
 
-  it.live("refuse URLs, headers, secrets, kinds and rates that make no sense, each with its reason", () =>
+  it.live("refuse senseless URLs, headers, secrets, kinds and rates, each with its reason", () =>
     Effect.gen(function*() {
       const { call } = yield* setup()
       const refused: ReadonlyArray<readonly [json: object, tag: string]> = [
@@ -139,7 +139,7 @@ describe("subscriptions over HTTP", () => {
       const { body: { id } } = yield* call("POST", "", { url: hook })
       yield* log.append([messageDraft(mine, 1), messageDraft(mine, 2)])
       const claim = (yield* log.resumeCursor(formatCursorName(id)))!
-      // Besides these, that the subscription was made.
+      // In addition to these, the event that the subscription was created.
       yield* log.moveCursor(claim, 3)
       yield* repository.disable(id, claim.epoch, "failing")
       assert.deepInclude((yield* call("GET", `/${id}`)).body, { state: "disabled", behind: 0 })
@@ -176,7 +176,7 @@ describe("subscriptions over HTTP", () => {
 })
 
 describe("a key that is limited to some devices", () => {
-  it.live("makes, sees and changes only subscriptions that are limited to devices of its own", () =>
+  it.live("creates, sees and changes only subscriptions that are limited to devices of its own", () =>
     Effect.gen(function*() {
       const { call, limited } = yield* setup()
       const { body: everything } = yield* call("POST", "", { url: hook })

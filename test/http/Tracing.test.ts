@@ -1,4 +1,4 @@
-/** What spans and log lines tell of requests: whose they are, and no phone numbers. */
+/** Spans and log lines of requests: they identify the request, and contain no phone numbers. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Logger, Stream, Tracer } from "effect"
 import { ColumbaClient } from "../../src/client/ColumbaClient.ts"
@@ -19,7 +19,7 @@ const collectSpans = (spans: Array<Tracer.NativeSpan>): Tracer.Tracer =>
   })
 
 describe("the spans of requests", () => {
-  it.live("hold no address of a chat", () => {
+  it.live("contain no address of a chat", () => {
     const spans: Array<Tracer.NativeSpan> = []
     return Effect.gen(function*() {
       const { url } = yield* startServer()
@@ -39,7 +39,7 @@ describe("the spans of requests", () => {
 
 describe("the trace of a caller", () => {
   for (const [transport, layer] of Object.entries({ WebSocket: ColumbaClient.layer, HTTP: ColumbaClient.layerHttp })) {
-    it.live(`goes on in the server, for calls and streams over ${transport}`, () => {
+    it.live(`continues in the server, for calls and streams over ${transport}`, () => {
       const spans: Array<Tracer.NativeSpan> = []
       return Effect.gen(function*() {
         const { url } = yield* startServer()
@@ -57,7 +57,7 @@ describe("the trace of a caller", () => {
       }).pipe(Effect.withTracer(collectSpans(spans)))
     })
 
-    it.live(`is taken by the client for promises as a traceparent, over ${transport}`, () => {
+    it.live(`is sent by the client for promises as a traceparent, over ${transport}`, () => {
       const spans: Array<Tracer.NativeSpan> = []
       const traceId = "0af7651916cd43dd8448eb211c80319c"
       return Effect.gen(function*() {

@@ -1,4 +1,4 @@
-/** Webhooks over real sockets: who may post, what is answered, and what is in the log then. */
+/** Webhooks over real sockets: who may post, the answers, and the events that are in the log afterwards. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Fiber, Redacted } from "effect"
 import type { Scope } from "effect"
@@ -25,7 +25,7 @@ interface Bench {
   readonly script: ReturnType<typeof makeScript>
   readonly device: DeviceId
   readonly other: DeviceId
-  /** The own secret of a device, under the first key. */
+  /** A device's own secret, under the first key. */
   readonly secretOf: (device: DeviceId) => string
   readonly events: Effect.Effect<
     ReadonlyArray<{ readonly kind: string; readonly deviceId: string; readonly data: Record<string, unknown> }>
@@ -70,7 +70,7 @@ const start = Effect.fnUntraced(function*(
 
 const metricsOf = (server: RunningServer) => Effect.map(ask(`${server.url}/metrics`), ({ body }) => String(body))
 
-/** How many webhooks have been counted with these labels, in this process as a whole. */
+/** The number of webhooks counted with these labels, in this process as a whole. */
 const counted = (server: RunningServer, labels: RegExp) =>
   Effect.map(metricsOf(server), (text) => {
     const lines = text.split("\n").filter((line) => line.startsWith("columba_webhooks_total{") && labels.test(line))
@@ -94,7 +94,7 @@ describe("a webhook", () => {
       assert.strictEqual(yield* accepted, before + 2)
     }))
 
-  it.live("that comes again is taken and changes nothing, also where it brings one more event", () =>
+  it.live("that is repeated is accepted and changes nothing, also if it brings one more event", () =>
     Effect.gen(function*() {
       const { events, script, server } = yield* start()
       yield* post(server.url, { slot: "slot-1", ids: ["A"] }, { secret })
@@ -107,7 +107,7 @@ describe("a webhook", () => {
       assert.deepStrictEqual([script.heard[2]![1].length, script.heard[2]![2]], [1, 1])
     }))
 
-  it.live("without a good signature changes nothing, and looks alike whatever is wrong with it", () =>
+  it.live("without a valid signature changes nothing, and gets the same answer whatever is wrong with it", () =>
     Effect.gen(function*() {
       const { device, events, server } = yield* start()
       const unsigned = counted(server, /outcome="unsigned"/)
@@ -134,7 +134,7 @@ describe("a webhook", () => {
       assert.strictEqual(yield* unsigned, before + 9)
     }))
 
-  it.live("signed with the own secret of a device is good for that device alone", () =>
+  it.live("signed with a device's own secret is valid for that device only", () =>
     Effect.gen(function*() {
       const { device, events, other, secretOf, server } = yield* start({ webhookSecret: undefined as never })
       const own = { device, secret: secretOf(device) }
@@ -146,14 +146,14 @@ describe("a webhook", () => {
         // To the address of another device.
         post(server.url, { slot: "slot-2", ids: ["D"] }, { device: other, secret: secretOf(device) }),
         post(server.url, { slot: "slot-1", ids: ["E"] }, { device: other, secret: secretOf(device) }),
-        // Without saying whose secret it is.
+        // Without naming the device of the secret.
         post(server.url, { slot: "slot-1", ids: ["F"] }, { secret: secretOf(device) })
       ])
       assert.deepStrictEqual(wrong.map(({ status }) => status), [401, 401, 401, 401, 401])
       assert.deepStrictEqual((yield* events).map(({ data, deviceId }) => [deviceId, data["waId"]]), [[device, "A"]])
     }))
 
-  it.live("signed with the own secret says whose account it is before that is known", () =>
+  it.live("signed with a device's own secret identifies the account before it is known", () =>
     Effect.gen(function*() {
       const { device, events, secretOf, server } = yield* start()
       const account = "6281234567890:12@s.whatsapp.net"
@@ -163,14 +163,14 @@ describe("a webhook", () => {
       assert.deepStrictEqual((yield* events).map(({ deviceId }) => deviceId), [device])
     }))
 
-  it.live("is verified by the secrets of older keys too, and by none of a key that is gone", () =>
+  it.live("is verified by the secrets of older keys too, and by none of a removed key", () =>
     Effect.gen(function*() {
       const old = yield* start({ secretKeys: [key(1)] })
       const before = old.secretOf(old.device)
       for (const [secretKeys, status] of [[[key(2), key(1)], 200], [[key(2)], 401]] as const) {
         const { server } = yield* start({ secretKeys })
         const manager = Context.get(server.services, DeviceManager)
-        // The same id on another server: what is derived depends on nothing else.
+        // The same id on another server: the derived secret depends on nothing else.
         const devices = Context.get(server.services, DeviceRepository)
         yield* devices.insert({
           id: old.device,
@@ -184,7 +184,7 @@ describe("a webhook", () => {
       }
     }))
 
-  it.live("about a slot that none of our devices holds is refused, until one does", () =>
+  it.live("about a slot without a device is refused, until a device has it", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const posted = () => post(server.url, { slot: "slot-3", ids: ["A"] }, { secret })
@@ -206,7 +206,7 @@ describe("a webhook", () => {
       yield* until("the device is found to be active", Effect.map(posted(), ({ status }) => status === 200))
     }))
 
-  it.live("that names its account alone finds the device that is logged in to it, and no device where two are", () =>
+  it.live("that names only its account finds the device that is logged in to it, and no device if two are", () =>
     Effect.gen(function*() {
       const storage = yield* makeStorage
       const { device, other, server } = yield* start({ storage })
@@ -216,7 +216,7 @@ describe("a webhook", () => {
       const posted = (id: string) => post(server.url, { account: "6281234567890@c.us", ids: [id] }, { secret })
       assert.strictEqual((yield* posted("A")).status, 200)
       yield* log.append([stateDraft(other, "Inactive", account)])
-      // Another process, which remembers nothing.
+      // Another process, with nothing in memory.
       const another = (yield* start({ storage })).server.url
       assert.strictEqual((yield* post(another, { account, ids: ["B"] }, { secret })).status, 404)
       yield* Context.get(server.services, DeviceManager).deactivate(other)
@@ -240,7 +240,7 @@ describe("a webhook", () => {
       assert.deepStrictEqual((yield* events).map(({ data, kind }) => [kind, data["raw"]]), [["frame.rejected", "{ no"]])
     }))
 
-  it.live("that is only a hint is handed to the actor and leaves nothing in the log", () =>
+  it.live("that is only a hint is passed to the actor and leaves nothing in the log", () =>
     Effect.gen(function*() {
       const { device, events, script, server } = yield* start()
       assert.strictEqual((yield* post(server.url, { slot: "slot-1" }, { secret })).status, 200)
@@ -286,7 +286,7 @@ describe("a webhook", () => {
       }
     }))
 
-  it.live("opens no way around the checks of other paths", () =>
+  it.live("does not bypass the checks of other paths", () =>
     Effect.gen(function*() {
       const { server } = yield* start()
       for (
@@ -313,7 +313,7 @@ describe("a webhook", () => {
       assert.notInclude(JSON.stringify(body), "planted")
     }))
 
-  it.live("is for the slot of its own gateway, and follows a changed secret of it", () =>
+  it.live("is for the slot of its own gateway, and follows that gateway's changed secret", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const gateways = `${server.url}/api/v1/gateways`
@@ -359,7 +359,7 @@ const raw = ({ port }: RunningServer, { body, headers, path }: RawPost): Effect.
     call.end(body)
   })
 
-/** Sends bytes on a connection of its own and returns all that comes back until it is closed. */
+/** Sends bytes on a new connection and returns everything that is received until it is closed. */
 const speak = ({ port }: RunningServer, send: (write: (text: string | Uint8Array) => boolean) => void) =>
   Effect.callback<string>((resume) => {
     const socket = connect({ host: "127.0.0.1", port })
@@ -371,8 +371,8 @@ const speak = ({ port }: RunningServer, send: (write: (text: string | Uint8Array
     return Effect.sync(() => socket.destroy())
   })
 
-describe("what a stranger sends to the webhooks", () => {
-  it.live("is refused above 4 MiB, announced or not, and is not kept", () =>
+describe("a post of a stranger to the webhooks", () => {
+  it.live("is refused above 4 MiB, with or without a length, and is not kept", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const tooLarge = counted(server, /outcome="too-large"/)
@@ -396,7 +396,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.match(yield* metricsOf(server), /columba_webhooks_in_flight 0/)
     }))
 
-  it.live("of just 4 MiB is taken", () =>
+  it.live("of just 4 MiB is accepted", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const empty = JSON.stringify({ slot: "slot-1", ids: ["A"], text: "" })
@@ -405,7 +405,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.lengthOf(yield* events, 1)
     }))
 
-  it.live("too slowly is refused in time, and holds up nobody", () =>
+  it.live("that is too slow is refused in time, and delays nobody", () =>
     Effect.gen(function*() {
       const { server } = yield* start({ webhookBodyTimeout: Duration.seconds(1) })
       const slow = yield* Effect.forkChild(speak(server, (write) => {
@@ -417,7 +417,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.match(heard, /^HTTP\/1\.1 408 /)
     }))
 
-  it.live("and not to its end gives way to what is sent whole, also when it fills all room", () =>
+  it.live("that never ends makes room for complete posts, also when such posts fill all room", () =>
     Effect.gen(function*() {
       const { server } = yield* start({ webhookBodyTimeout: Duration.infinity })
       const held = 4_000_000
@@ -440,7 +440,7 @@ describe("what a stranger sends to the webhooks", () => {
       )
     }))
 
-  it.live("compressed is refused: what was signed is not what came", () =>
+  it.live("that is compressed is refused, since the signature covers other bytes", () =>
     Effect.gen(function*() {
       const { server } = yield* start()
       const body = gzipSync(JSON.stringify({ slot: "slot-1", ids: ["A"] }))
@@ -455,7 +455,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.strictEqual(yield* raw(server, { path, body: plain, headers: identity }), 200)
     }))
 
-  it.live("in another form of the same request comes to the same end", () =>
+  it.live("in another form of the same request has the same outcome", () =>
     Effect.gen(function*() {
       const { device, events, other, secretOf, server } = yield* start()
       const bodyOf = (id: string) => JSON.stringify({ slot: "slot-1", ids: [id] })
@@ -477,7 +477,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.lengthOf(yield* events, paths.length)
     }))
 
-  it.live("on one connection, one behind the other, is answered in that order", () =>
+  it.live("is answered in order among several on one connection", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const requestOf = (id: string, signedWith: string) => {
@@ -496,7 +496,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.sameMembers((yield* events).map(({ data }) => data["waId"]), ["A", "C"])
     }))
 
-  it.live("with its length said twice, or in two ways, is refused before anything of it is read", () =>
+  it.live("with two lengths, or a length in two ways, is refused before any of its body is read", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const body = JSON.stringify({ slot: "slot-1", ids: ["A"] })
@@ -513,7 +513,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.deepStrictEqual(yield* events, [])
     }))
 
-  it.live("by the thousand at once is taken, each once", () =>
+  it.live("is accepted once each, also with a thousand at once", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const count = 1000
@@ -531,7 +531,7 @@ describe("what a stranger sends to the webhooks", () => {
       assert.strictEqual((yield* Effect.orDie(Context.get(server.services, EventLog).bounds)).head, count / 2)
     }))
 
-  it.live("whose sender leaves before the answer is taken all the same", () =>
+  it.live("whose sender leaves before the answer is accepted all the same", () =>
     Effect.gen(function*() {
       const { events, server } = yield* start()
       const body = JSON.stringify({ slot: "slot-1", ids: ["A"] })

@@ -14,13 +14,13 @@ const keyOfDraft = (draft: EventDraft): string => {
   return deriveKey(parts!)
 }
 
-it("knows a message by any spelling of one address, whichever companion sent it", () => {
+it("recognises a message by any spelling of one address, whichever companion sent it", () => {
   const spellings = ["62811@s.whatsapp.net", "62811:12@s.whatsapp.net", "62811@c.us"]
   const keys = spellings.map((chat) => keyOfDraft(messageDraft({ device, waId: "A", chat })))
   assert.strictEqual(new Set(keys).size, 1)
 })
 
-it("keeps apart whatever differs in device, kind, chat, sender, direction, id or rank", () => {
+it("distinguishes every difference in device, kind, chat, sender, direction, id or rank", () => {
   const drafts = [
     messageDraft({ device, waId: "A" }),
     messageDraft({ device: freshDevice(), waId: "A" }),
@@ -35,7 +35,7 @@ it("keeps apart whatever differs in device, kind, chat, sender, direction, id or
   assert.strictEqual(new Set(drafts.map(keyOfDraft)).size, drafts.length)
 })
 
-it("no sender-chosen text can make two identities read alike", () => {
+it("gives two identities different keys, whatever text a sender chooses", () => {
   const text = fc.string({ unit: fc.constantFrom("a", "\u001f", "\u0000", "@", " "), maxLength: 4 })
   const identity = fc.tuple(text, text, text).map(([waId, chat, sender]) => ({ waId, chat: `${chat}@g.us`, sender }))
   const cleaned = (parts: { waId: string; chat: string; sender: string }) =>
@@ -50,7 +50,7 @@ it("no sender-chosen text can make two identities read alike", () => {
   )
 })
 
-it("compares what a message says, and nothing that only differs between the ways it came", () => {
+it("compares the content of a message, without differences that only come from its delivery path", () => {
   const one = messageDraft({ device, waId: "A", body: "halo" })
   assert.strictEqual(digestContent(one), digestContent({ ...one, via: "webhook", occurredAt: "2020-01-01T00:00:00Z" }))
   assert.notStrictEqual(digestContent(one), digestContent(messageDraft({ device, waId: "A", body: "hola" })))

@@ -1,4 +1,4 @@
-/** When the log writes, what it does when the store fails, and what it promises to callers that wait. */
+/** When the log writes, what it does when the store fails, and its guarantees to waiting callers. */
 import { assert, it } from "@effect/vitest"
 import { Clock, Context, Deferred, Effect, Exit, Fiber, Layer, Queue, Scope, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -21,7 +21,7 @@ interface Batch {
 
 const readBody = (data: string): string => (JSON.parse(data) as { body?: string }).body ?? ""
 
-/** A log over a memory store that tells of every write, and holds or fails it on request. */
+/** A log over a memory store that reports every write, and delays or fails it on request. */
 const makeLog = Effect.gen(function*() {
   const inner = Context.get(
     yield* Layer.build(MemoryLogStore.layer.pipe(Layer.provide(MemoryDatabase.layer))),
@@ -37,11 +37,11 @@ const makeLog = Effect.gen(function*() {
     poison: null as string | null,
     /** Every batch with drafts is refused. */
     refuseAll: false,
-    /** No batch with cursors in it is taken. */
+    /** No batch with cursors in it is accepted. */
     refuseMoves: false,
-    /** The next write is committed, and its answer is nonsense that the writer stumbles over. */
+    /** The next write is committed, and its answer is nonsense that causes a defect in the writer. */
     nonsense: false,
-    /** The next claim of a cursor is not answered, and not carried out before the test says so. */
+    /** The next claim of a cursor gets no answer, and is not carried out before the test lets it. */
     delayClaim: false,
     /** Each is run right before a claim. */
     beforeClaims: [] as Array<Effect.Effect<unknown, StorageUnavailable>>,
@@ -96,7 +96,7 @@ const makeLog = Effect.gen(function*() {
 
 const say = (body: string, device = freshDevice()) => messageDraft({ device, body })
 
-it.effect("writes at once when idle, and lets a write within two milliseconds of the last one wait for company", () =>
+it.effect("writes at once when idle, and delays a write within two milliseconds of the last one to form a batch", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     yield* log.append([say("first")])
@@ -113,7 +113,7 @@ it.effect("writes at once when idle, and lets a write within two milliseconds of
     assert.deepStrictEqual(yield* Queue.take(batches), { at: 5, bodies: ["fourth"], moves: 0 })
   }))
 
-it.effect("lets what nobody waits for gather for longer, and takes it along with what somebody waits for", () =>
+it.effect("lets drafts without a waiting caller gather for longer, and takes them along with others", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     const device = freshDevice()
@@ -138,7 +138,7 @@ it.effect("lets what nobody waits for gather for longer, and takes it along with
     assert.deepStrictEqual((yield* Queue.take(batches)).bodies, ["seventh"], "at once after a pause")
   }))
 
-it.effect("does not wait with a full batch, and splits what is more than one", () =>
+it.effect("does not wait with a full batch, and splits larger ones", () =>
   Effect.gen(function*() {
     const { batches, log } = yield* makeLog
     yield* log.append([say("first")])
@@ -160,7 +160,7 @@ it.effect("keeps a batch within its bytes", () =>
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 1)
   }))
 
-it.effect("gathers the next batch while one is written, in the order it was given", () =>
+it.effect("gathers the next batch while one is written, in the order of the calls", () =>
   Effect.gen(function*() {
     const { batches, control, log } = yield* makeLog
     const device = freshDevice()
@@ -179,7 +179,7 @@ it.effect("gathers the next batch while one is written, in the order it was give
     assert.strictEqual((yield* Queue.take(batches)).bodies.length, 99)
   }))
 
-it.effect("says no above its bound, and calls back when there is room again", () =>
+it.effect("refuses above its bound, and calls back when there is room again", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     let called = 0
@@ -203,7 +203,7 @@ it.effect("says no above its bound, and calls back when there is room again", ()
     assert.strictEqual((yield* log.bounds).head, queueEventsMax + 1)
   }))
 
-/** A draft that tells when the log prepares it, which is when it takes memory of the queue. */
+/** A draft that signals when the log prepares it, which is when it takes memory of the queue. */
 const counted = (body: string, device: DeviceId, onPrepare: () => void): EventDraft => {
   const draft = messageDraft({ device, body })
   const toJSON = () => {
@@ -213,7 +213,7 @@ const counted = (body: string, device: DeviceId, onPrepare: () => void): EventDr
   return { ...draft, data: Object.assign({ ...draft.data }, { toJSON }) }
 }
 
-it.effect("append waits while the log is over its bound, and then comes in the order it was called in", () =>
+it.effect("lets append wait while the log is over its bound, and keeps the order of the calls", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     control.away = true
@@ -276,7 +276,7 @@ it.effect("repeats a batch whose answer was lost without writing anything twice"
     assert.strictEqual((yield* log.read({ after: 0, limit: 10 })).events.length, 2)
   }))
 
-it.effect("withdraws an interrupted append that no batch has taken", () =>
+it.effect("withdraws an interrupted append that is in no batch yet", () =>
   Effect.gen(function*() {
     const { batches, control, log } = yield* makeLog
     control.gate = yield* Deferred.make<void>()
@@ -305,7 +305,7 @@ it.effect("finds the draft that the store refuses among many, keeps it as frame.
     )
   }))
 
-it.effect("keeps the genuine event when the store refuses its frame.rejected too, and tries it with pauses", () =>
+it.effect("keeps the genuine event when the store refuses its frame.rejected too, and retries it with pauses", () =>
   Effect.gen(function*() {
     const { batches, control, log } = yield* makeLog
     control.refuseAll = true
@@ -349,7 +349,7 @@ it.effect("writes a cursor with the next batch or alone after a short idle time,
     assert.deepStrictEqual(yield* log.cursors, [{ sink: "sink", epoch: 1, seq: 2, limited: false }])
   }))
 
-it.effect("a claim that is carried out after it was given up does not end the one that followed it", () =>
+it.effect("does not let a claim that is carried out after its timeout end the claim that followed it", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     yield* log.append([say("x"), say("y")])
@@ -380,7 +380,7 @@ it.effect("claims a cursor that others claim at the same time, until eight of th
     assert.strictEqual((yield* log.resumeCursor("sink"))?.epoch, 17)
   }))
 
-it.effect("tells an idle follower how far it has everything, every fifteen seconds", () =>
+it.effect("reports to an idle follower how far it has everything, every fifteen seconds", () =>
   Effect.gen(function*() {
     const { log } = yield* makeLog
     yield* log.append([say("a")])
@@ -396,7 +396,7 @@ it.effect("tells an idle follower how far it has everything, every fifteen secon
     assert.deepStrictEqual(yield* Queue.take(pages), { events: 0, through: 1 })
   }))
 
-it.effect("writes what it holds when it is closed, and gives up after a bound when the store is away", () =>
+it.effect("writes what it holds when it is closed, and stops after a bound when the store is down", () =>
   Effect.gen(function*() {
     const { control, log, scope, store } = yield* makeLog
     yield* log.append([say("before")])
@@ -415,7 +415,7 @@ it.effect("writes what it holds when it is closed, and gives up after a bound wh
     assert.isFalse(control.away)
   }))
 
-it.effect("a defect in the writer loses nothing: what has no answer is written again, once", () =>
+it.effect("loses nothing by a defect in the writer: drafts without an answer are written again, once", () =>
   Effect.gen(function*() {
     const { control, log, store } = yield* makeLog
     const claim = yield* log.claimCursor("sink", "beginning")
@@ -433,7 +433,7 @@ it.effect("a defect in the writer loses nothing: what has no answer is written a
     assert.deepStrictEqual(events.map((event) => readBody(event.data)), ["before", "offered", "a", "b", "after"])
   }))
 
-it.effect("goes on after a callback for room that throws", () =>
+it.effect("continues after a callback for room that throws", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     control.away = true
@@ -453,7 +453,7 @@ it.effect("goes on after a callback for room that throws", () =>
     yield* log.append([say("after")])
   }))
 
-it.effect("a cursor that the store refuses to move is lost to its reader, and nothing else", () =>
+it.effect("loses only the reader of a cursor that the store refuses to move", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     const claims = yield* Effect.forEach(["one", "two"], (sink) => log.claimCursor(sink, "beginning"))

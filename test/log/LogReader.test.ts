@@ -1,4 +1,4 @@
-/** Who waits for whom when many readers are far behind and others are not. */
+/** Which readers wait for each other when many are far behind and others are not. */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -16,7 +16,7 @@ const budget: ReadBudget = { take: () => 256 * 1024, settle: () => {}, require: 
 const device = freshDevice()
 const say = (body: string) => messageDraft({ device, body })
 
-it.effect("a reader that finds what it wants in memory waits for none that reads the store", () =>
+it.effect("serves a reader from memory without waiting for readers of the store", () =>
   Effect.gen(function*() {
     let reads = 0
     const store = Layer.effect(
@@ -58,7 +58,7 @@ it.effect("a reader that finds what it wants in memory waits for none that reads
     assert.strictEqual(page.value.events[0]?.seq, head - 1_999)
   }))
 
-it.effect("a waiting reader asks every five seconds for commits that were not signalled, and every second while it finds some", () =>
+it.effect("checks for unsignalled commits every five seconds while it waits, and every second while it finds some", () =>
   Effect.gen(function*() {
     let asked = 0
     const deaf = Layer.effect(
@@ -102,7 +102,7 @@ it.effect("a waiting reader asks every five seconds for commits that were not si
     assert.deepStrictEqual(got, [1, 2], "and from then on within a second")
   }))
 
-it.effect("a reader without a stream is given each event once and in order, waits for the next, and ends with its own error", () =>
+it.effect("gives a reader without a stream each event once and in order, waits for the next, and ends with the reader's error", () =>
   Effect.gen(function*() {
     const context = yield* Layer.build(GroupCommit.layer.pipe(
       Layer.provide(MemoryLogStore.layer),

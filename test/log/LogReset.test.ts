@@ -1,4 +1,4 @@
-/** A log that went back and has grown again before anything noticed: nothing of it is skipped. */
+/** A log that was reset and has grown again before anything noticed: none of its events are skipped. */
 import { assert, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Stream } from "effect"
 import * as SinkRelay from "../../src/actors/delivery/SinkRelay.ts"
@@ -15,7 +15,7 @@ const device = freshDevice()
 const say = (log: EventLog["Service"], count: number) =>
   log.append(Array.from({ length: count }, () => messageDraft({ device })))
 
-/** A reader that has everything up to 15, and a log of which another process has written `more` events anew. */
+/** A reader that has everything up to 15, and a log into which another process has written `more` new events. */
 const grownAgain = Effect.fnUntraced(function*(more: number) {
   const { goBack, other, ours } = yield* makeLogs
   yield* say(ours, 15)
@@ -37,16 +37,16 @@ const grownAgain = Effect.fnUntraced(function*(more: number) {
 })
 
 it.live(
-  "a log that went back and has grown past what was known, before this process writes, is recognised",
+  "recognises a reset log that has grown past the known head before this process writes",
   () => grownAgain(20)
 )
 
 it.live(
-  "a log that others have written back to exactly the known head is recognised by this process's next write",
+  "recognises a reset log that has grown to exactly the known head by this process's next write",
   () => grownAgain(5)
 )
 
-it.live("a log that others have written back to exactly the known head is recognised when the head is asked for", () =>
+it.live("recognises a reset log that has grown to exactly the known head when the head is read", () =>
   Effect.gen(function*() {
     const { goBack, other, ours } = yield* makeLogs
     yield* say(ours, 15)
@@ -64,7 +64,7 @@ it.live("a log that others have written back to exactly the known head is recogn
   }))
 
 it.live(
-  "a sink that was away while the log went back and grew again gets everything that is new",
+  "delivers all new events to a sink that was away while the log was reset and grew again",
   () =>
     Effect.gen(function*() {
       const { goBack, ours } = yield* makeLogs

@@ -1,4 +1,4 @@
-/** What readiness and the gauges say while nothing can be written. */
+/** Readiness and the gauges while nothing can be written. */
 import { assert, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, Metric } from "effect"
 import { TestClock } from "effect/testing"
@@ -36,7 +36,7 @@ const say = () => messageDraft({ device: freshDevice() })
 
 const readGauge = (gauge: Metric.Gauge<number>) => Effect.map(Metric.value(gauge), ({ value }) => value)
 
-it.effect("a log that takes no writes makes the process unready after ten seconds, and says why", () =>
+it.effect("makes the process unready after ten seconds without writes, and states why", () =>
   Effect.gen(function*() {
     const { check, control, log } = yield* makeLog
     yield* log.append([say()])
@@ -56,7 +56,7 @@ it.effect("a log that takes no writes makes the process unready after ten second
     assert.isTrue((yield* check).ready)
   }))
 
-it.effect("a defect of the writer that comes every time makes the process unready", () =>
+it.effect("makes the process unready if a defect of the writer repeats each time", () =>
   Effect.gen(function*() {
     const { check, control, log } = yield* makeLog
     control.failure = Effect.die(new Error("planted"))
@@ -70,7 +70,7 @@ it.effect("a defect of the writer that comes every time makes the process unread
     yield* Fiber.join(append)
   }))
 
-it.effect("the gauges show what waits at the moment they are read, and fall to nothing once it is written", () =>
+it.effect("shows in the gauges what waits at the moment they are read, and nothing once it is written", () =>
   Effect.gen(function*() {
     const { control, log } = yield* makeLog
     control.failure = Effect.fail(StorageUnavailable.of("append to the log"))

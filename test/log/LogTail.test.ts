@@ -24,7 +24,7 @@ describe("the tail of the log and signals of commits", () => {
     assert.isNull(tail.read({ after: 1 }, 10, 1000))
   })
 
-  it("keeps the signal of our own commit until its events are in memory", () => {
+  it("keeps the signal of this process's commit until its events are in memory", () => {
     const { tail, woken } = following()
     tail.writeBegins()
     tail.hear(2)
@@ -35,7 +35,7 @@ describe("the tail of the log and signals of commits", () => {
     assert.deepStrictEqual(tail.read({ after: 1 }, 10, 1000)?.events.map(({ seq }) => seq), [2])
   })
 
-  it("gives on what it heard when the write fails", () => {
+  it("passes on received signals when the write fails", () => {
     const { tail, woken } = following()
     tail.writeBegins()
     tail.hear(2)
@@ -45,7 +45,7 @@ describe("the tail of the log and signals of commits", () => {
   })
 })
 
-describe("the tail of the log after a rush", () => {
+describe("the tail of the log after a burst", () => {
   const rush = (tail: LogTail, from: number, through: number) => {
     tail.push(Array.from({ length: through - from + 1 }, (_, index) => event(from + index)))
     tail.advance(through)
@@ -56,7 +56,7 @@ describe("the tail of the log after a rush", () => {
     return after + 1
   }
 
-  it("says when there is more than stays", () => {
+  it("signals when more events remain than it keeps", () => {
     const tail = new LogTail(() => {})
     let said = 0
     Effect.runFork(Effect.tap(tail.surplus, () => Effect.sync(() => said++)))
@@ -66,7 +66,7 @@ describe("the tail of the log after a rush", () => {
     assert.strictEqual(said, 1)
   })
 
-  it("keeps what came since the look before, and the newest events however old they are", () => {
+  it("keeps the events since the previous look, and the newest events however old they are", () => {
     const tail = new LogTail(() => {})
     rush(tail, 1, 10_000)
     tail.age()
@@ -89,7 +89,7 @@ describe("the tail of the log after a rush", () => {
     assert.strictEqual(oldest(tail), 13_011 - tailKept)
   })
 
-  it("is filled anew once it was forgotten", () => {
+  it("is filled again once it was cleared", () => {
     const tail = new LogTail(() => {})
     rush(tail, 1, 10_000)
     tail.age()
@@ -101,10 +101,10 @@ describe("the tail of the log after a rush", () => {
   })
 })
 
-describe("the tail of the log and another log in its place", () => {
+describe("the tail of the log and a reset log in its place", () => {
   const [one, other] = ["one" as EventId, "other" as EventId]
   const seen = { oldest: 1, logId: "log" }
-  /** The answer of a log that goes farther, and has other events. No event has the number 0. */
+  /** The answer of a log that is longer, and has other events. No event has the number 0. */
   const another = (tail: LogTail) => ({
     ...seen,
     head: 9,
@@ -112,7 +112,7 @@ describe("the tail of the log and another log in its place", () => {
     anchorId: tail.now.anchor.seq === 0 ? null : other
   })
 
-  it("is noticed by the number of an event that has another id, in a process that began on a log with events", () => {
+  it("detects the reset by a known number with another id, in a process that started on a log with events", () => {
     const tail = new LogTail(() => {})
     assert.strictEqual(tail.observe(tail.now, { ...seen, head: 5, headId: one }), "same")
     tail.advance(5)
@@ -120,7 +120,7 @@ describe("the tail of the log and another log in its place", () => {
     assert.strictEqual(tail.observe(tail.now, another(tail)), "reset")
   })
 
-  it("is noticed so again after it was noticed once", () => {
+  it("detects a second reset the same way", () => {
     const tail = new LogTail(() => {})
     tail.recall({ seq: 5, id: one })
     tail.advance(5)
@@ -131,9 +131,9 @@ describe("the tail of the log and another log in its place", () => {
     assert.strictEqual(tail.observe(tail.now, another(tail)), "reset")
   })
 
-  it("is noticed by a write that follows the known head, where another process has given the numbers out again", () => {
+  it("detects the reset by a write that follows the known head, if another process has assigned the numbers again", () => {
     const answer = { ...seen, head: 6 }
-    /** One that knows the event 5, and whose write became number 6. */
+    /** One that has the event 5, and whose write became number 6. */
     const write = (anchorId: EventId | null, oldest = 1) => {
       const tail = new LogTail(() => {})
       tail.recall({ seq: 5, id: one })

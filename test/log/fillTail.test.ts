@@ -1,4 +1,4 @@
-/** Streams of one process that follow what others commit: the store is read once for all of them. */
+/** Streams of one process that follow commits of others: the store is read once for all of them. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, PubSub, Stream } from "effect"
 import { StorageUnavailable } from "../../src/domain/DeviceErrors.ts"
@@ -15,7 +15,7 @@ const streams = 50
 const device = freshDevice()
 const say = (body: string) => messageDraft({ device, body })
 
-/** Two processes over one store, whose commits each hears of, in the order of the log. */
+/** Two processes over one store, which both receive every commit, in the order of the log. */
 const processes = Effect.gen(function*() {
   const database = yield* Layer.build(MemoryDatabase.layer)
   const inner = Context.get(yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database), LogStore)
@@ -51,7 +51,7 @@ const processes = Effect.gen(function*() {
   return { ours: yield* open(true), other: yield* open(false), counted }
 })
 
-/** The numbers that a stream gives out until it has `count`. */
+/** The numbers that a stream emits until it has `count`. */
 const follow = (log: Log["Service"], count: number) =>
   log.follow({ after: 0 }).pipe(
     Stream.flatMap((page) => Stream.fromIterable(page.events)),
@@ -64,7 +64,7 @@ const follow = (log: Log["Service"], count: number) =>
 const all = (count: number) => Array.from({ length: count }, (_, index) => index + 1)
 
 describe("streams that follow what other processes commit", () => {
-  it.live("read the store once for all, and give every event once and in order", () =>
+  it.live("read the store once for all, and emit every event once and in order", () =>
     Effect.gen(function*() {
       const { counted, other, ours } = yield* processes
       const commits = 40
@@ -75,7 +75,7 @@ describe("streams that follow what other processes commit", () => {
       assert.isAtMost(counted.reads, 2 * commits, `${streams} streams`)
     }))
 
-  it.live("are not confused by commits of their own process between those of others, which it reads at once itself", () =>
+  it.live("are not confused by commits of their own process between others, which that process reads at once itself", () =>
     Effect.gen(function*() {
       const { other, ours } = yield* processes
       const commits = 60
@@ -89,7 +89,7 @@ describe("streams that follow what other processes commit", () => {
       for (const fiber of fibers) assert.deepStrictEqual([...yield* Fiber.join(fiber)], all(commits))
     }))
 
-  it.live("read the store themselves for more than is brought into memory at a time, and go on together after it", () =>
+  it.live("read the store themselves for more than is loaded into memory at a time, and continue together after it", () =>
     Effect.gen(function*() {
       const { counted, other, ours } = yield* processes
       const many = 1500
@@ -102,7 +102,7 @@ describe("streams that follow what other processes commit", () => {
       for (const fiber of fibers) assert.deepStrictEqual([...yield* Fiber.join(fiber)], all(many + 10))
     }))
 
-  it.live("ask the store themselves where it could not be read for all, and end as it says", () =>
+  it.live("read the store themselves if the shared read failed, and end with their own error", () =>
     Effect.gen(function*() {
       const { counted, other, ours } = yield* processes
       yield* other.append([say("1")])

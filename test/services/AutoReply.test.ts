@@ -1,4 +1,4 @@
-/** Answers by a language model: which messages get one, what the model is shown, and that no event gets two. */
+/** Answers by a language model: which messages get one, what the model sees, and that no event gets two. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
 import type { DeviceId } from "../../src/domain/Ids.ts"
@@ -49,7 +49,7 @@ describe("a message", () => {
       [{ data: { type: "image", body: null } }, "no-text"],
       [{ data: { body: " \n " } }, "no-text"],
       [{ occurredAt: "2026-11-22T09:54:59Z" }, "old"],
-      // A gateway with a clock of its own: what we know ourselves counts too.
+      // A gateway with a different clock: Columba's own records count too.
       [{ occurredAt: "2027-01-01T00:00:00Z" }, null],
       [{ occurredAt: "2027-01-01T00:00:00Z", recordedAt: "2026-11-22T09:00:00Z" }, "old"],
       [{ occurredAt: "gibberish" }, null]
@@ -59,7 +59,7 @@ describe("a message", () => {
     }
   })
 
-  it("is not answered in a chat where two programs answer each other, or whose budget of a day is used up", () => {
+  it("is not answered in a chat where two programs answer each other, or whose daily budget is used up", () => {
     const ages = (count: number, every: number, since = 0) => Array.from({ length: count }, (_, n) => since + n * every)
     assert.isNull(findLimit([], 50))
     assert.isNull(findLimit(ages(9, 1_000), 50))
@@ -72,7 +72,7 @@ describe("a message", () => {
     assert.strictEqual(findLimit(ages(1, 0), 1), "budget")
   })
 
-  it("never lets two programs exchange more than the budget of a day, whatever the pace", () => {
+  it("never lets two programs exchange more than the daily budget, whatever the pace", () => {
     for (const pace of [1_000, 20_000, minute, 20 * minute]) {
       const answers: Array<number> = []
       let count = 0
@@ -100,7 +100,7 @@ const setup = Effect.gen(function*() {
     Effect.provideContext(base)
   )
   const register = Effect.map(Effect.orDie(Context.get(base, DeviceManager).register({ name: "desk" })), ({ id }) => id)
-  /** Committed, as the consumer is given it. */
+  /** Committed, as the consumer receives it. */
   const receive = (
     device: DeviceId,
     body: string,
@@ -123,8 +123,8 @@ const setup = Effect.gen(function*() {
   return { server, settings, register, receive, outgoing, handle, handler }
 })
 
-describe("a device that answers", () => {
-  it.live("does so where it is switched on, once for each event, in the chat of the message", () =>
+describe("a device with automatic replies", () => {
+  it.live("replies if it is switched on, once per event, in the chat of the message", () =>
     Effect.gen(function*() {
       const { handle, outgoing, receive, register, server, settings } = yield* setup
       const device = yield* register
@@ -134,7 +134,7 @@ describe("a device that answers", () => {
       yield* settings.edit(device, { enabled: true, prompt: "Be brief." })
       yield* handle(event)
       assert.deepStrictEqual(yield* outgoing(device), [["628111000111@s.whatsapp.net", "Until six."]])
-      // A repeat after a crash; the model would now say something else.
+      // A repeat after a crash; the model would now return another text.
       server.behaviour = OpenAiServer.says("Until seven.")
       yield* handle(event)
       assert.deepStrictEqual(yield* outgoing(device), [["628111000111@s.whatsapp.net", "Until six."]])
@@ -142,7 +142,7 @@ describe("a device that answers", () => {
       assert.strictEqual((yield* outgoing(device)).length, 1)
     }))
 
-  it.live("shows the model its prompt and this chat alone, whatever a message asks for", () =>
+  it.live("shows the model only its prompt and this chat, whatever a message asks for", () =>
     Effect.gen(function*() {
       const { handle, receive, register, server, settings } = yield* setup
       const [device, other] = [yield* register, yield* register]
@@ -164,7 +164,7 @@ describe("a device that answers", () => {
         { role: "user", content: injection }
       ]])
       assert.notInclude(JSON.stringify(server.asked), "SECRET")
-      // What it has answered is part of the next conversation.
+      // Its answers are part of the next conversation.
       yield* settings.edit(device, { window: 2 })
       yield* handle(yield* receive(device, "x".repeat(5_000)))
       const [, next] = server.asked
@@ -180,7 +180,7 @@ describe("a device that answers", () => {
       for (const body of ["one", "two", "three"]) yield* handle(yield* receive(device, body))
       assert.strictEqual((yield* outgoing(device)).length, 2)
       assert.strictEqual(server.asked.length, 2)
-      // Both were asked for before either was stored: the second look, under the lock of the chat, counts.
+      // Both were requested before either was stored: the second check, under the lock of the chat, counts.
       yield* settings.edit(device, { dailyLimit: 3 })
       const commits = [
         yield* Effect.orDie(handler.handle(yield* receive(device, "four"))),
@@ -188,7 +188,7 @@ describe("a device that answers", () => {
       ]
       for (const commit of commits) yield* commit
       assert.strictEqual((yield* outgoing(device)).length, 3)
-      // Other chats have budgets of their own.
+      // Other chats have separate budgets.
       const elsewhere = yield* receive(device, "hello", "628333000333@s.whatsapp.net")
       server.behaviour = OpenAiServer.refusesWith(429, { "retry-after": "9" })
       const outcome = (event: MessageReceived) =>

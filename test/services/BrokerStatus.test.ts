@@ -1,4 +1,4 @@
-/** What readiness says of the broker. */
+/** The state of the broker in readiness. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { BrokerStatus } from "../../src/services/BrokerStatus.ts"
@@ -21,7 +21,7 @@ const checked = (state: BrokerState, topology: BrokerTopology = intact) =>
   )
 
 describe("readiness of the broker", () => {
-  it.effect("is not given when the broker has refused the password since the start", () =>
+  it.effect("fails when the broker has refused the password since the start", () =>
     Effect.gen(function*() {
       const { detail, ready } = yield* checked({
         _tag: "Disconnected",
@@ -34,7 +34,7 @@ describe("readiness of the broker", () => {
       assert.include(detail, "refuses the user or password of RABBITMQ_URL")
     }))
 
-  it.effect("is not given when the virtual host has been missing since the start", () =>
+  it.effect("fails when the virtual host has been missing since the start", () =>
     Effect.gen(function*() {
       const { detail, ready } = yield* checked({
         _tag: "Disconnected",
@@ -47,7 +47,7 @@ describe("readiness of the broker", () => {
       assert.include(detail, "virtual host of RABBITMQ_URL is missing")
     }))
 
-  it.effect("stays through an outage, and names the reason", () =>
+  it.effect("holds through an outage, and names the reason", () =>
     Effect.gen(function*() {
       const states: ReadonlyArray<readonly [BrokerState, string]> = [
         [

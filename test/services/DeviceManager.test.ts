@@ -1,4 +1,4 @@
-/** What stands behind the operations on devices, beyond what the surfaces' tests see. */
+/** The logic behind the operations on devices, beyond the tests of the HTTP and RPC surface. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
 import { TestClock } from "effect/testing"
@@ -19,7 +19,7 @@ const withGateways = (...names: ReadonlyArray<string>) =>
   Layer.fresh(DeviceManager.layer).pipe(Layer.provide(named(...names)), Layer.provide(services()))
 
 describe("the device manager", () => {
-  it.effect("ids sort by age and never repeat", () =>
+  it.effect("creates ids that sort by age and never repeat", () =>
     Effect.gen(function*() {
       const manager = yield* DeviceManager
       const ids: Array<string> = []
@@ -31,7 +31,7 @@ describe("the device manager", () => {
       assert.deepStrictEqual([...ids].sort(), ids)
     }).pipe(Effect.provide(services())))
 
-  it.effect("without a name the only gateway is taken, of several the default, else the caller must say", () =>
+  it.effect("uses the only gateway if none is named, the default of several, and else requires a name", () =>
     Effect.gen(function*() {
       const choose = (...names: ReadonlyArray<string>) =>
         Effect.flatMap(DeviceManager, (manager) => manager.register({ name: "a" })).pipe(
@@ -44,7 +44,7 @@ describe("the device manager", () => {
       assert.strictEqual(yield* choose("a", "b"), "a,b")
     }))
 
-  it.effect("a device is not stored when its slot cannot be made", () => {
+  it.effect("does not store a device when its slot cannot be created", () => {
     const script = makeScript()
     Object.assign(script.gateway, {
       ensureSlot: () => Effect.fail(GatewayUnavailable.of("default", "create the slot", "no answer"))
@@ -56,7 +56,7 @@ describe("the device manager", () => {
     }).pipe(Effect.provide(services({ script })))
   })
 
-  it.effect("each command raises desired state once", () =>
+  it.effect("changes desired state once per command", () =>
     Effect.gen(function*() {
       const manager = yield* DeviceManager
       const devices = yield* DeviceRepository

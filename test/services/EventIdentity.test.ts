@@ -20,7 +20,7 @@ it("a message's id is its key and back, in 26 characters of five bits", () => {
   )
 })
 
-it("a key depends on its own parts alone, whichever key was derived before", () => {
+it("derives a key from its own parts only, whichever key was derived before", () => {
   const parts = fc.record({
     base: fc.constantFrom("a", "b", `a${separator}b`),
     chat: fc.constantFrom("", "a", "b"),
@@ -37,7 +37,7 @@ it("a key depends on its own parts alone, whichever key was derived before", () 
   )
 })
 
-it("an address has one spelling, however often it is spelt anew", () => {
+it("spells an address the same way, however often it is normalized", () => {
   const piece = fc.constantFrom(
     "62811",
     ":12",

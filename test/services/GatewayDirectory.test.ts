@@ -1,4 +1,4 @@
-/** Which gateways a process can use, and that what is opened follows the table. */
+/** Which gateways a process can use, and that open gateways follow the table. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Layer, Redacted, Result, Stream } from "effect"
 import * as MemoryStorage from "../../src/layers/memory/MemoryStorage.ts"
@@ -25,7 +25,7 @@ const own: OwnGateway = {
   source: "environment"
 }
 
-/** A process over some storage: what it opened is in `opened`, in order. */
+/** A process over some storage: the gateways that it opened are in `opened`, in order. */
 const makeProcess = (
   opened: Array<GatewayConnection>,
   options: { readonly own?: ReadonlyArray<OwnGateway>; readonly keys?: ReadonlyArray<SecretKey> } = {}
@@ -46,7 +46,7 @@ const makeProcess = (
     Layer.orDie
   )
 
-/** On storage of its own. */
+/** On new storage. */
 const alone = (process: ReturnType<typeof makeProcess>) =>
   Layer.provideMerge(process, Layer.fresh(MemoryStorage.layerMemory))
 
@@ -65,7 +65,7 @@ const use = (name: GatewayName) =>
   )
 
 describe("the directory of gateways", () => {
-  it.effect("opens a gateway with the secrets it was given, once for all who use it", () => {
+  it.effect("opens a gateway with its secrets, once for all users", () => {
     const opened: Array<GatewayConnection> = []
     return Effect.gen(function*() {
       const manager = yield* GatewayManager
@@ -79,7 +79,7 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened))))
   })
 
-  it.effect("a changed row is another gateway, and a holder of the old one can see that", () => {
+  it.effect("opens another gateway for a changed row, which a holder of the old one can see", () => {
     const opened: Array<GatewayConnection> = []
     return Effect.gen(function*() {
       const manager = yield* GatewayManager
@@ -105,7 +105,7 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened))))
   })
 
-  it.effect("a gateway of this process is written again into a table that has lost it", () =>
+  it.effect("writes a gateway of this process again into a table that has lost it", () =>
     Effect.gen(function*() {
       const directory = yield* GatewayDirectory
       const repository = yield* GatewayRepository
@@ -115,7 +115,7 @@ describe("the directory of gateways", () => {
       yield* use(own.name)
     }).pipe(Effect.provide(alone(makeProcess([], { own: [own] })))))
 
-  it.effect("an edit that changes nothing leaves the gateway as it is", () =>
+  it.effect("keeps the gateway on an edit that changes nothing", () =>
     Effect.gen(function*() {
       const manager = yield* GatewayManager
       const directory = yield* GatewayDirectory
@@ -126,7 +126,7 @@ describe("the directory of gateways", () => {
       assert.strictEqual(yield* Effect.fromResult(directory.current(east)), before)
     }).pipe(Effect.provide(alone(makeProcess([])))))
 
-  it.effect("the gateway of the environment is a row without secrets, and keeps them in the process", () => {
+  it.effect("stores the gateway of the environment as a row without secrets, and keeps them in the process", () => {
     const opened: Array<GatewayConnection> = []
     return Effect.gen(function*() {
       const row = yield* Effect.flatMap(GatewayRepository, ({ get }) => get(own.name))
@@ -137,7 +137,7 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(alone(makeProcess(opened, { own: [own] }))))
   })
 
-  it.effect("a process that lacks the variables, the simulator or the key says which", () => {
+  it.effect("states which variables, simulator or key a process lacks", () => {
     const reasons = (name: GatewayName) =>
       Effect.map(Effect.flip(use(name)), (error) => "reason" in error && error.reason)
     const simulator = { ...own, name: "simulator" as GatewayName, source: "simulator" } as const
@@ -154,7 +154,7 @@ describe("the directory of gateways", () => {
     }).pipe(Effect.provide(Layer.fresh(MemoryStorage.layerMemory)))
   })
 
-  it.effect("there may be no gateway at all", () =>
+  it.effect("works without any gateway", () =>
     Effect.gen(function*() {
       const directory = yield* GatewayDirectory
       assert.deepStrictEqual(yield* directory.list, [])

@@ -13,7 +13,7 @@ import { keyRefreshInterval, KeyDirectory } from "../../src/services/KeyDirector
 const own = "key-of-the-environment"
 const id = `key_${"0".repeat(26)}` as ApiKeyId
 
-/** A directory that hears of no change, over a table that another process writes. */
+/** A directory that receives no notifications, over a table that another process writes. */
 const setUp = Effect.gen(function*() {
   const table = Context.get(yield* Layer.build(layerMemory), ApiKeyRepository)
   const state: { away: boolean; broken: "digest" | "defect" | null } = { away: false, broken: null }
@@ -62,7 +62,7 @@ const setUp = Effect.gen(function*() {
 })
 
 describe("the directory of keys", () => {
-  it.effect("follows the table within the stated time without any notice, and ends what was revoked", () =>
+  it.effect("follows the table within the stated time without notifications, and ends the streams of revoked keys", () =>
     Effect.gen(function*() {
       const { add, directory, table } = yield* setUp
       const text = yield* add()
@@ -80,7 +80,7 @@ describe("the directory of keys", () => {
       assert.strictEqual(directory.find(own)?.name, "root")
     }))
 
-  it.effect("refuses a key from its expiry on, and ends what was opened with it within the stated time", () =>
+  it.effect("refuses a key from its expiry on, and ends its streams within the stated time", () =>
     Effect.gen(function*() {
       const { add, directory, state } = yield* setUp
       const text = yield* add("1970-01-01T00:01:00.000Z")
@@ -114,7 +114,7 @@ describe("the directory of keys", () => {
       yield* Fiber.join(ended)
     }))
 
-  it.effect("goes on with the keys that it knows while the table cannot be read, and follows it again after", () =>
+  it.effect("keeps the loaded keys while the table cannot be read, and follows it again after", () =>
     Effect.gen(function*() {
       const { add, directory, state, table } = yield* setUp
       const text = yield* add()
@@ -128,7 +128,7 @@ describe("the directory of keys", () => {
       assert.isNull(directory.find(text))
     }))
 
-  it.effect("goes on following beside a row that no version of this program has written, and after a defect", () =>
+  it.effect("continues to follow despite a row that no version of this program has written, and after a defect", () =>
     Effect.gen(function*() {
       const { add, directory, state, table } = yield* setUp
       const text = yield* add()
@@ -146,7 +146,7 @@ describe("the directory of keys", () => {
       assert.isNull(directory.find(text))
     }))
 
-  it.effect("finds a key by all of its text alone", () =>
+  it.effect("finds a key only by its whole text", () =>
     Effect.gen(function*() {
       const { add, directory } = yield* setUp
       const text = yield* add()

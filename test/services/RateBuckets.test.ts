@@ -1,4 +1,4 @@
-/** Token buckets by name: what they let through, and what they hold. */
+/** Token buckets by name: how much they let through, and how much they hold. */
 import { assert, describe, it } from "@effect/vitest"
 import { Schema } from "effect"
 import { RateBuckets } from "../../src/services/RateBuckets.ts"
@@ -6,7 +6,7 @@ import { RateBuckets } from "../../src/services/RateBuckets.ts"
 const rate = { perSecond: 10, burst: 20 }
 
 describe("rate buckets", () => {
-  it("let a burst through, then the rate, and say when there is room again", () => {
+  it("let a burst through, then the rate, and return when there is room again", () => {
     const buckets = new RateBuckets(10)
     for (let call = 0; call < 20; call++) assert.strictEqual(buckets.take("a", rate, 0), 0)
     assert.strictEqual(buckets.take("a", rate, 0), 100)
@@ -31,7 +31,7 @@ describe("rate buckets", () => {
     }
   )
 
-  it("hold no more names than they may, and forget the one that was used least recently", () => {
+  it("hold no more names than allowed, and forget the least recently used", () => {
     const buckets = new RateBuckets(3)
     for (let call = 0; call < 20; call++) buckets.take("busy", rate, 0)
     for (let name = 0; name < 1_000; name++) {

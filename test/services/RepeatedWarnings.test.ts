@@ -4,7 +4,7 @@ import { Effect, Logger, References } from "effect"
 import { TestClock } from "effect/testing"
 import { RepeatedWarnings } from "../../src/services/RepeatedWarnings.ts"
 
-it.effect("a warning comes at once, and then at most once in ten seconds with the number that was left out", () =>
+it.effect("logs a warning at once, and then at most once in ten seconds with the number of omitted ones", () =>
   Effect.gen(function*() {
     const lines: Array<string> = []
     const logger = Logger.make(({ fiber, message }) => {

@@ -18,7 +18,7 @@ const pacing = (line: string): Pacing => {
 
 const fresh = (policy: Pacing, now = start, createdAt = start): Pace => restore(policy, createdAt, [], now)
 
-/** Sends `count` messages, each as soon as it may go, after the pauses that the sender makes by itself. */
+/** Sends `count` messages, each as soon as it may go, after the sender's own pauses. */
 const run = (policy: Pacing, pauses: ReadonlyArray<number>, restarts: ReadonlySet<number> = new Set()) => {
   const sent: Array<Sent> = []
   let pace = fresh(policy)
@@ -29,7 +29,7 @@ const run = (policy: Pacing, pauses: ReadonlyArray<number>, restarts: ReadonlySe
     if (restarts.has(index)) {
       pace = restore(policy, start, sent.filter(({ at }) => at > now - historyMillis(policy)), now)
     }
-    // A wait is exact: at its end nothing else holds the message up.
+    // A wait is exact: at its end nothing else delays the message.
     const wait = nextSendAt(pace, now)
     if (wait !== null) now = Math.ceil(wait.until)
     assert.isNull(nextSendAt(pace, now), "a wait ends when it says")
@@ -70,7 +70,7 @@ describe("the pacing of a device", () => {
         const { burst = 1, perDay, quiet, rate, recipientSeconds = 0 } = policy
         const interval = rate === undefined ? 0 : readRate(rate)!
         sent.forEach(({ at, chat }, index) => {
-          // No window holds more than the bucket and what was refilled in it.
+          // No window contains more than the bucket and its refill.
           const first = sent[index - burst]
           if (rate !== undefined && first !== undefined) assert.isAtLeast(at - first.at, interval - 1)
           const cap = perDay === undefined ? undefined : sent[index - perDay]
@@ -84,7 +84,7 @@ describe("the pacing of a device", () => {
     )
   })
 
-  it("a restart delays no message that was to go by more than the bucket takes to fill, and after a pause none", () => {
+  it("delays no waiting message by more than the bucket's fill time after a restart, and none after a pause", () => {
     fc.assert(
       fc.property(pauses, (given) => {
         const policy = pacing("20/min, burst 5")
@@ -101,7 +101,7 @@ describe("the pacing of a device", () => {
     )
   })
 
-  it("a clock that is set back makes no wait longer than its rule", () => {
+  it("lets no wait exceed its rule when the clock is set back", () => {
     const policy = pacing("20/min, 2/day, recipient 10s")
     const sent = [{ at: start + 5 * day, chat: "a" }, { at: start + 5 * day + 3000, chat: "b" }]
     const pace = restore(policy, start, sent, start)
@@ -112,7 +112,7 @@ describe("the pacing of a device", () => {
     assert.isAtMost(restingChats(later, start).get("b")!, start + 10_000)
   })
 
-  it("a jitter follows from the message before, so that everybody computes the same, and varies", () => {
+  it("derives a jitter from the previous message, so that all processes compute the same, and it varies", () => {
     const policy = pacing("20/min, jitter 10s")
     const waits = Array.from({ length: 50 }, (_, n) => {
       const pace = record(fresh(policy), { at: start + n * 60_000, chat: "a" })
@@ -125,7 +125,7 @@ describe("the pacing of a device", () => {
     assert.isAbove(Math.max(...waits) - Math.min(...waits), 5000)
   })
 
-  it("a new account may send more each day until the cap", () => {
+  it("lets a new account send more each day until the cap", () => {
     const policy = pacing("100/min, 100/day, ramp 4d")
     const allowed = [0, 1, 2, 3, 9].map((age) => {
       const now = start + age * day
@@ -142,7 +142,7 @@ describe("the pacing of a device", () => {
     assert.deepStrictEqual(nextSendAt(full, start + day - 30_000), { reason: "daily-cap", until: start + day })
   })
 
-  it("quiet hours end by the clock on the wall, also on the days on which the clocks change", () => {
+  it("ends quiet hours by local time, also on the days on which the clocks change", () => {
     const ends = (from: string, to: string, at: string) =>
       new Date(quietEnds({ from, to, zone: "Europe/Berlin" }, Date.parse(at))).toISOString()
     assert.strictEqual(ends("22:00", "06:00", "2026-02-01T20:59:59Z"), "2026-02-01T20:59:59.000Z")

@@ -15,7 +15,7 @@ const joined = () => {
 }
 
 describe("the moves of a node's shards", () => {
-  it("are one for those that go one by one for the same reason", () => {
+  it("are merged for shards that move one by one for the same reason", () => {
     const moves = joined()
     moves.seen([one, two])
     for (const [index, shard] of ["a", "b"].entries()) moves.released(shard, 10_000 + index)
@@ -28,7 +28,7 @@ describe("the moves of a node's shards", () => {
     ])
   })
 
-  it("tell a node that left from one that was lost", () => {
+  it("distinguish a node that left from one that was lost", () => {
     const left = joined()
     left.seen([one, two])
     left.released("a", 10_000)
@@ -45,7 +45,7 @@ describe("the moves of a node's shards", () => {
     assert.strictEqual(words(lost)[0], "taken 1: node-lost")
   })
 
-  it("name the database that was away, and its return", () => {
+  it("name a database outage and its end", () => {
     const moves = joined()
     moves.releasedAll(10_000)
     moves.acquired(["a", "b"], 20_000)
@@ -61,7 +61,7 @@ describe("the moves of a node's shards", () => {
     assert.strictEqual(moves.view.given, 2)
   })
 
-  it("are those of a stop once the node leaves", () => {
+  it("belong to a stop once the node leaves", () => {
     const moves = joined()
     moves.stopping()
     moves.released("a", 10_000)
@@ -71,7 +71,7 @@ describe("the moves of a node's shards", () => {
     assert.strictEqual(moves.refreshedAt, null)
   })
 
-  it("keep a bounded number", () => {
+  it("are kept in a bounded number", () => {
     const moves = joined()
     for (let index = 1; index <= 3 * recentMovesMax; index++) {
       moves.releasedAll(index * 10_000)

@@ -1,4 +1,4 @@
-/** How long what is known of a slot is relied on, and what is asked for how often. */
+/** How long a looked-up slot is valid, and how often the database is asked. */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Fiber, Layer, PubSub, Stream } from "effect"
 import { TestClock } from "effect/testing"
@@ -26,7 +26,7 @@ interface Bench {
   database: "answers" | "away" | "silent"
   reads: number
   readonly announce: (id: DeviceId | null) => Effect.Effect<void>
-  /** Asked as a webhook asks: read if it is not known. */
+  /** Asked as a webhook asks: read if it is not loaded. */
   readonly find: (name: string) => Effect.Effect<DeviceId | null, StorageUnavailable>
 }
 
@@ -83,14 +83,14 @@ describe("the look-up of slots", () => {
         assert.isUndefined(bench.lookup.peek("other" as GatewayName, "slot-1"))
       })))
 
-  it.effect("asks many webhooks of one slot at once only once", () =>
+  it.effect("asks only once for many concurrent webhooks of one slot", () =>
     within([holder(1)], (bench) =>
       Effect.gen(function*() {
         yield* Effect.forEach(Array.from({ length: 100 }), () => bench.find("slot-1"), { concurrency: "unbounded" })
         assert.isAtMost(bench.reads, 2)
       })))
 
-  it.effect("relies on an account for seconds, on a slot for a minute, and on nothing after a notice", () =>
+  it.effect("trusts an account for seconds, a slot for a minute, and nothing after a notification", () =>
     within([holder(1), holder(2, { jid: null })], (bench) =>
       Effect.gen(function*() {
         assert.strictEqual(yield* bench.find("628111@s.whatsapp.net"), deviceId(1))
@@ -109,7 +109,7 @@ describe("the look-up of slots", () => {
         assert.isUndefined(bench.lookup.peek(gateway, "slot-1"))
       })))
 
-  it.effect("finds a device that was added after it was asked for", () =>
+  it.effect("finds a device that was added after a lookup failed", () =>
     within([], (bench) =>
       Effect.gen(function*() {
         assert.isNull(yield* bench.find("slot-1"))
@@ -122,13 +122,13 @@ describe("the look-up of slots", () => {
         assert.isUndefined(bench.lookup.peek(gateway, "slot-3"))
       })))
 
-  it.effect("goes on with what it knows while the database is away or silent, and says so of what it does not", () =>
+  it.effect("keeps its entries while the database is down or silent, and reports failures for others", () =>
     within([holder(1)], (bench) =>
       Effect.gen(function*() {
         yield* bench.find("slot-1")
         for (const database of ["away", "silent"] as const) {
           bench.database = database
-          // A lost connection comes with a notice that names nobody.
+          // A lost connection causes a notification that names no device.
           yield* bench.announce(null)
           const known = yield* Effect.forkChild(bench.find("slot-1"))
           const unknown = yield* Effect.forkChild(Effect.result(bench.find("slot-2")))
@@ -138,7 +138,7 @@ describe("the look-up of slots", () => {
         }
       })))
 
-  it.effect("gives an account to the slot in use where two have it, and to none where both are", () =>
+  it.effect("assigns an account to the slot in use if two have it, and to none if both are in use", () =>
     within([holder(1), holder(2, { jid: "628111@s.whatsapp.net", active: false })], (bench) =>
       Effect.gen(function*() {
         assert.strictEqual(yield* bench.find("628111@s.whatsapp.net"), deviceId(1))

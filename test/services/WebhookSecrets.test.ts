@@ -1,4 +1,4 @@
-/** The secrets that gateways sign with: what they depend on, and that they stay what they were. */
+/** The secrets with which gateways sign: what they depend on, and that they do not change between versions. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { DeviceId, GatewayName } from "../../src/domain/Ids.ts"
@@ -14,15 +14,15 @@ const derive = (keys: ReadonlyArray<number>, gateway: string, device: string) =>
     Effect.provide(WebhookSecrets.layer(keys.map(key)))
   )
 
-describe("the own webhook secret of a device", () => {
-  it.effect("is what gateways were told by earlier versions", () =>
+describe("a device's own webhook secret", () => {
+  it.effect("is the one that gateways received from earlier versions", () =>
     Effect.gen(function*() {
       assert.deepStrictEqual(yield* derive([7], "default", "dev_01K5ZQ4J7V8XW2M3N6P9R0S1T4"), [
         "32344a9fe2356218c14158d46d8817f0d94a8b5ed90211d41e146362449fc2da"
       ])
     }))
 
-  it.effect("depends on the key, the gateway and the device, and comes once per key", () =>
+  it.effect("depends on the key, the gateway and the device, and exists once per key", () =>
     Effect.gen(function*() {
       const all = [
         ...(yield* derive([1, 2], "default", "dev_A")),

@@ -1,6 +1,6 @@
 /**
- * What the time of a refusal tells of a key: nothing that can be measured. Texts of the same form are looked up in
- * turns, so that what else the machine does falls on all of them alike, and compared turn by turn.
+ * The time of a refusal reveals nothing measurable about a key. Texts of the same form are looked up in turns, so that other
+ * load on the machine affects all of them alike, and compared turn by turn.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Context, Effect, Layer, Redacted } from "effect"
@@ -56,22 +56,22 @@ const measure = (find: (text: string) => unknown, forms: Readonly<Record<string,
   const names = Object.keys(forms)
   const times = new Map<string, Array<number>>(names.map((name) => [name, []]))
   for (let turn = -turns / 10; turn < turns; turn++) {
-    // Each is the first as often as the last.
+    // Each form is as often the first as the last.
     for (let index = 0; index < names.length; index++) {
       const name = names[(index + Math.abs(turn)) % names.length]!
       const text = forms[name]!
       const begin = process.hrtime.bigint()
       for (let count = 0; count < inTurn; count++) find(text)
       const took = Number(process.hrtime.bigint() - begin) / inTurn
-      // The first turns are those of code that is not compiled yet.
+      // The first turns run code that is not compiled yet.
       if (turn >= 0) times.get(name)!.push(took)
     }
   }
   return times
 }
 
-describe("a text that is no key", () => {
-  it.effect("is refused in the same time, whatever it has in common with one", () =>
+describe("an invalid key", () => {
+  it.effect("is refused in the same time, whatever it has in common with a valid one", () =>
     Effect.gen(function*() {
       const { find, key } = yield* setUp
       const other = Redacted.value(makeKeyText(`key_${"9".repeat(26)}` as ApiKeyId))

@@ -1,4 +1,4 @@
-/** When recurring sends occur: by the clock on the wall, over days on which the clocks change, and after a time of rest. */
+/** When recurring sends occur: by local time, over days on which the clocks change, and after downtime. */
 import { assert, describe, it } from "@effect/vitest"
 import fc from "fast-check"
 import { parseCron, planOccurrence } from "../../src/services/occurrences.ts"
@@ -15,7 +15,7 @@ const rule = (cron: string, change: Partial<Rule> = {}): Rule => ({
 
 const at = (iso: string): number => Date.parse(iso)
 
-/** As a scheduler that is always there goes on: it looks when an occurrence is due. */
+/** Like a scheduler that always runs: it looks when an occurrence is due. */
 const follow = (from: string, count: number, of: Rule): ReadonlyArray<string> => {
   const times: Array<string> = []
   let last: number | null = null
@@ -30,7 +30,7 @@ const follow = (from: string, count: number, of: Rule): ReadonlyArray<string> =>
 }
 
 describe("the occurrences of a schedule", () => {
-  it("stay at their time of day when the clocks change; one that is skipped is an hour later, one that is doubled is once", () => {
+  it("stay at their local time when the clocks change; a skipped time is an hour later, a doubled time occurs once", () => {
     assert.deepStrictEqual(follow("2026-03-28T12:00:00Z", 3, rule("0 9 * * *")), [
       "2026-03-29T07:00:00.000Z",
       "2026-03-30T07:00:00.000Z",
@@ -52,7 +52,7 @@ describe("the occurrences of a schedule", () => {
     ])
   })
 
-  it("every so many minutes go on through the hour that comes twice, and through the one that is left out", () => {
+  it("continue every few minutes through the hour that occurs twice, and through the one that is skipped", () => {
     assert.deepStrictEqual(follow("2026-10-24T23:45:00Z", 4, rule("30 * * * *")), [
       "2026-10-25T00:30:00.000Z",
       "2026-10-25T01:30:00.000Z",
@@ -66,7 +66,7 @@ describe("the occurrences of a schedule", () => {
     ])
   })
 
-  it("end at their end, or where no time is left", () => {
+  it("stop at their end, or when no time is left", () => {
     const until = at("2026-06-02T09:00:00Z")
     assert.deepStrictEqual(follow("2026-06-01T00:00:00Z", 9, rule("0 9 * * *", { until, zone: "UTC" })), [
       "2026-06-01T09:00:00.000Z",
@@ -76,7 +76,7 @@ describe("the occurrences of a schedule", () => {
     assert.deepStrictEqual(planOccurrence(rule("0 0 30 2 *"), null, until), { _tag: "Ended", reason: "never" })
   })
 
-  it("that were missed are left out, but for the newest where it is within the grace", () => {
+  it("are skipped if missed, except for the newest if it is within the grace", () => {
     const minutely = rule("* * * * *", { zone: "UTC" })
     const last = at("2026-06-01T12:00:00Z")
     assert.deepStrictEqual(planOccurrence(minutely, last, last + 30.5 * 60_000), {
@@ -99,7 +99,7 @@ describe("the occurrences of a schedule", () => {
     assert.deepStrictEqual(year, { _tag: "Next", at: last, skipped: 100 })
   })
 
-  it("are planned alike by everybody, forward, and none is planned that is old", () => {
+  it("are planned alike by every process, only forward, and never in the past", () => {
     const crons = fc.constantFrom(
       "* * * * *",
       "*/7 * * * *",
@@ -127,7 +127,7 @@ describe("the occurrences of a schedule", () => {
     )
   })
 
-  it("need an expression of five fields that comes to pass", () => {
+  it("require an expression of five fields that can occur", () => {
     for (const cron of ["", "* * * *", "0 * * * * *", "61 * * * *", "a b c d e", "0 0 30 2 *"]) {
       assert.isString(parseCron(cron, "UTC", 0), cron)
     }

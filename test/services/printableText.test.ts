@@ -24,12 +24,12 @@ const hostile: Readonly<Record<string, string>> = {
 const raw = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\u{e0000}-\u{e007f}\p{Surrogate}]/u
 
 describe("text from others", () => {
-  it("is shown with a visible escape for everything that a terminal would obey", () => {
+  it("is shown with a visible escape for everything that a terminal would execute", () => {
     for (const [what, text] of Object.entries(hostile)) assert.notMatch(toPrintable(`a${text}b`), raw, what)
     assert.strictEqual(toPrintable("a\u001b[2J\u009b\u202e\nb"), "a\\x1b[2J\\x9b\\u{202e}\\nb")
   })
 
-  it("stays as it is where it is only foreign: scripts, accents, emoji and their joiners", () => {
+  it("stays unchanged if it is only foreign: scripts, accents, emoji and their joiners", () => {
     for (const text of ["Toko Jakarta 🇮🇩", "متجر", "नमस्ते\u200d", "👩‍👩‍👧", "Ünïcode — “quoted”", "\\x1b"]) {
       assert.strictEqual(toPrintable(text), text)
     }

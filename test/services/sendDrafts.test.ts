@@ -20,8 +20,8 @@ const record = (content: OutgoingContent, sentAt: string | null) => {
   return drafts
 }
 
-describe("what is recorded of a message that was sent", () => {
-  it("is a reaction as a history has it, by the second of WhatsApp and not by ours", () => {
+describe("the record of a sent message", () => {
+  it("is a reaction as a history has it, with WhatsApp's second and not Columba's", () => {
     const sentAt = "2026-11-26T18:00:01.000Z"
     const [reaction, status] = record({ type: "reaction", target, emoji: "👍" }, sentAt)
     const sender = account
@@ -30,7 +30,7 @@ describe("what is recorded of a message that was sent", () => {
     assert.strictEqual(status!.occurredAt, "2026-11-26T18:00:02.400Z", "the status is what we have learnt, and when")
   })
 
-  it("has our time where the gateway tells none", () => {
+  it("has Columba's time if the gateway gives none", () => {
     for (const draft of record({ type: "text", text: "hello" }, null)) {
       assert.strictEqual(draft.occurredAt, "2026-11-26T18:00:02.400Z")
     }

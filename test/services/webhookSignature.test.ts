@@ -8,7 +8,7 @@ const sign = (secret: string, id: string, seconds: number, body: string) =>
   signHeaders([readSecret(Redacted.make(secret))!], id, seconds, Buffer.from(body))["webhook-signature"]
 
 describe("signatures of webhooks", () => {
-  it("are those that Standard Webhooks publishes", () => {
+  it("match those that Standard Webhooks publishes", () => {
     // The vector of the specification's reference libraries.
     const signature = sign(
       "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
@@ -19,7 +19,7 @@ describe("signatures of webhooks", () => {
     assert.strictEqual(signature, "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=")
   })
 
-  it("are the ones of the reference library, for any id, time and body", () => {
+  it("match the reference library, for any id, time and body", () => {
     fc.assert(fc.property(
       fc.uint8Array({ minLength: 24, maxLength: 64 }),
       fc.uuid(),
@@ -35,7 +35,7 @@ describe("signatures of webhooks", () => {
     ))
   })
 
-  it("are one per secret while a secret is being replaced, and each verifies alone", () => {
+  it("exist once per secret while a secret is being replaced, and each verifies alone", () => {
     const [before, after] = [makeSecret(), makeSecret()]
     const now = Math.floor(Date.now() / 1000)
     const body = `{"kind":"message.received"}`
@@ -47,7 +47,7 @@ describe("signatures of webhooks", () => {
     assert.throws(() => new Webhook(Redacted.value(after)).verify(`${body} `, headers))
   })
 
-  it("take only secrets of Standard Webhooks", () => {
+  it("accept only secrets of Standard Webhooks", () => {
     const secret = Redacted.value(makeSecret())
     assert.isNotNull(readSecret(Redacted.make(secret)))
     const wrong = [
