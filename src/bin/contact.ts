@@ -46,27 +46,27 @@ const ask = (url: string, millis: number): Effect.Effect<Finding> =>
 
 /** The reason and what to do, for one finding. `call` is what the failed call itself said. */
 const describeContact = (url: string, found: Finding, call: string): readonly [reason: string, hint: string] => {
-  const where = "or say where it is with --url or COLUMBA_URL"
+  const where = "or set its address with --url or COLUMBA_URL"
   switch (found._tag) {
     case "Columba":
       return [
-        `the Columba at ${url} is up but did not answer this call: ${call}`,
-        "try again; if it stays so, see its log and whether it has the same version as this command"
+        `the Columba at ${url} is running but did not answer this call: ${call}`,
+        "try again; if it fails again, check its log and whether it has the same version as this command"
       ]
     case "Timeout":
       return [
         `${url} does not answer`,
-        `see whether the machine is reachable and no firewall drops the connection, ${where}`
+        `check that the machine is reachable and that no firewall drops the connection, ${where}`
       ]
     case "Answered":
       return found.status === 401 || found.status === 403 || found.status === 407
         ? [
-          `what listens at ${url} asks for credentials of its own (HTTP ${found.status}); it is no Columba, or a proxy ` +
-          "in front of one",
+          `the server at ${url} asks for its own credentials (HTTP ${found.status}); it is not Columba, or a proxy ` +
+          "in front of it",
           `give the address behind the proxy, ${where}`
         ]
         : [
-          `what listens at ${url} is no Columba: it answers /healthz with HTTP ${found.status}` +
+          `the server at ${url} is not Columba: it answers /healthz with HTTP ${found.status}` +
           (found.server === null ? "" : ` (server: ${found.server.slice(0, 64)})`),
           `give the address of the role 'api', ${where}`
         ]

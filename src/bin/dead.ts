@@ -25,7 +25,7 @@ const list = Command.make("list", {
     })
   )).pipe(
     Command.withAlias("ls"),
-    Command.withDescription("Shows incoming messages that could not be handled, the oldest first, and why"),
+    Command.withDescription("Shows incoming messages that could not be handled, oldest first, with the reason"),
     Command.withExamples([{ command: "columba dead list", description: "All dead letters" }])
   )
 
@@ -35,7 +35,7 @@ const idArguments = Argument.String("id").pipe(
   Argument.variadic()
 )
 
-const all = Flag.Boolean("all").pipe(Flag.withDescription("all that are there now"), Flag.withDefault(false))
+const all = Flag.Boolean("all").pipe(Flag.withDescription("all current dead letters"), Flag.withDefault(false))
 
 const retry = Command.make("retry", { ...remoteFlags, all, ids: idArguments }, (flags) =>
   Effect.gen(function*() {
@@ -49,8 +49,8 @@ const retry = Command.make("retry", { ...remoteFlags, all, ids: idArguments }, (
     ))
     yield* reportMissing(flags.ids, ids)
   })).pipe(
-    Command.withDescription("Has dead letters handled again, from the first attempt"),
-    Command.withExamples([{ command: "columba dead retry --all", description: "After the cause is put right" }])
+    Command.withDescription("Retries dead letters, with a new count of attempts"),
+    Command.withExamples([{ command: "columba dead retry --all", description: "After the cause is fixed" }])
   )
 
 const drop = Command.make("drop", { ...remoteFlags, ids: idArguments }, (flags) =>
@@ -61,11 +61,11 @@ const drop = Command.make("drop", { ...remoteFlags, ids: idArguments }, (flags) 
     yield* reportMissing(flags.ids, ids)
   })).pipe(
     Command.withDescription("Drops dead letters; their events stay in the log"),
-    Command.withExamples([{ command: "columba dead drop 0199b2c4-…", description: "This one is never to be handled" }])
+    Command.withExamples([{ command: "columba dead drop 0199b2c4-…", description: "Discards this one" }])
   )
 
 export const dead = Command.make("dead").pipe(
-  Command.withDescription("Look at incoming messages that could not be handled, have them handled again, or drop them"),
+  Command.withDescription("Manage dead letters: incoming messages that could not be handled"),
   Command.withSubcommands([list, retry, drop])
 )
 

@@ -47,7 +47,7 @@ const reconnect = change(
 
 const release = change(
   "release",
-  "Ends a device's quarantine now",
+  "Ends the quarantine of a device now",
   "After the cause was fixed",
   (client, id) => client.devices.release({ id }),
   ({ id }) => styled`${id} is released. See how it does: columba devices explain ${id}`
@@ -55,7 +55,7 @@ const release = change(
 
 const deactivate = change(
   "deactivate",
-  "Closes a device's connection for good, and keeps all that is recorded about it",
+  "Closes a device's connection and keeps its data",
   "The account stays logged in at the gateway; 'disconnect' logs it out",
   (client, id) => client.devices.deactivate({ id }),
   ({ id, name }) => styled`${name} is deactivated. To have it back: columba devices reactivate ${id}`
@@ -92,9 +92,9 @@ const rename = Command.make(
       )
     )
 ).pipe(
-  Command.withDescription("Changes the name that people see"),
+  Command.withDescription("Changes the display name"),
   Command.withExamples([
-    { command: "columba devices rename dev_01K5ZQ… 'Second floor'", description: "The connection is not touched" }
+    { command: "columba devices rename dev_01K5ZQ… 'Second floor'", description: "The connection is not affected" }
   ])
 )
 
@@ -105,7 +105,7 @@ const pace = Command.make(
     json,
     device: deviceArgument,
     pacing: Argument.String("pacing").pipe(
-      Argument.withDescription("how fast it may send: off, default, or like '20/min, 500/day'")
+      Argument.withDescription("the pacing: off, default, or for example '20/min, 500/day'")
     )
   },
   (flags) =>
@@ -126,13 +126,13 @@ const pace = Command.make(
         )
       )
 ).pipe(
-  Command.withDescription("Sets how fast a device may send; what waits follows it at once"),
+  Command.withDescription("Sets how fast a device may send; waiting messages follow it at once"),
   Command.withExamples([
     {
       command: "columba devices pace dev_01K5ZQ… '20/min, jitter 2s, 500/day, quiet 21:00-07:00 Asia/Jakarta'",
       description: "Like a person"
     },
-    { command: "columba devices pace dev_01K5ZQ… default", description: "As COLUMBA_PACING says" }
+    { command: "columba devices pace dev_01K5ZQ… default", description: "The default of COLUMBA_PACING" }
   ])
 )
 
@@ -151,28 +151,28 @@ const status = Command.make(
       )
     )
 ).pipe(
-  Command.withDescription("Asks the gateway about a device, and has the answer recorded"),
-  Command.withExamples([{ command: "columba devices status dev_01K5ZQ…", description: "What the gateway says now" }])
+  Command.withDescription("Asks the gateway for the status of a device, and records the answer"),
+  Command.withExamples([{ command: "columba devices status dev_01K5ZQ…", description: "The current status" }])
 )
 
 const autoReply = Command.make("auto-reply", {
   ...remoteFlags,
   json,
   device: deviceArgument,
-  on: Flag.Boolean("on").pipe(Flag.withDescription("have messages answered"), Flag.withDefault(false)),
-  off: Flag.Boolean("off").pipe(Flag.withDescription("leave messages to people"), Flag.withDefault(false)),
+  on: Flag.Boolean("on").pipe(Flag.withDescription("answer messages"), Flag.withDefault(false)),
+  off: Flag.Boolean("off").pipe(Flag.withDescription("do not answer messages"), Flag.withDefault(false)),
   prompt: Flag.String("prompt").pipe(
-    Flag.withDescription("what the model is told before each conversation"),
+    Flag.withDescription("the prompt for the model"),
     Flag.withSchema(autoReplyFields.prompt),
     Flag.optional
   ),
   window: Flag.Int("window").pipe(
-    Flag.withDescription("how many earlier messages of the chat it is shown"),
+    Flag.withDescription("how many earlier messages of the chat the model gets"),
     Flag.withSchema(autoReplyFields.window),
     Flag.optional
   ),
   daily: Flag.Int("daily-limit").pipe(
-    Flag.withDescription("answers to one chat within 24 hours, at most"),
+    Flag.withDescription("maximum answers to one chat within 24 hours"),
     Flag.withSchema(autoReplyFields.dailyLimit),
     Flag.optional
   )
@@ -199,7 +199,7 @@ const autoReply = Command.make("auto-reply", {
       ...(prompt === "" ? [] : [styled`  told: ${plain(prompt)}`])
     )
   })).pipe(
-    Command.withDescription("Shows or changes how a device answers messages by a language model"),
+    Command.withDescription("Shows or changes automatic answers by a language model"),
     Command.withExamples([
       {
         command: "columba devices auto-reply dev_01K5ZQ… --on --prompt 'You are the front desk of a bicycle shop.'",

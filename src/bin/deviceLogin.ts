@@ -120,12 +120,12 @@ export const login = Command.make("login", {
       : followPlain(client.login(asked), (step) =>
         print(...loginLines(step, Date.now(), { colours: false, qrUrl, size: null }))))
 }).pipe(
-  Command.withDescription("Logs a device in: shows its QR code or pairing code, and follows the login to its end"),
+  Command.withDescription("Logs a device in: shows a QR code or pairing code until the login ends"),
   Command.withExamples([
     { command: "columba devices login dev_01K5ZQ…", description: "Scan the code with the phone" },
     {
       command: "columba devices login dev_01K5ZQ… --code +6281234567890",
-      description: "Type the code into the phone instead"
+      description: "Enter the code on the phone instead"
     }
   ])
 )

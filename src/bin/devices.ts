@@ -43,7 +43,10 @@ const list = Command.make(
   Command.withDescription("Shows the devices and their states"),
   Command.withExamples([
     { command: "columba devices list", description: "All devices" },
-    { command: "columba devices list --state Quarantined", description: "Those set aside after repeated failures" },
+    {
+      command: "columba devices list --state Quarantined",
+      description: "Devices in quarantine after repeated failures"
+    },
     { command: "columba devices list --json | jq .state._tag", description: "For scripts" }
   ])
 )
@@ -53,12 +56,12 @@ const add = Command.make("add", {
   json,
   name: Flag.String("name").pipe(Flag.withDescription("a name for people"), Flag.withSchema(DeviceName)),
   gateway: Flag.String("gateway").pipe(
-    Flag.withDescription("which gateway; may be left out where there is only one"),
+    Flag.withDescription("the gateway; optional if there is only one"),
     Flag.withSchema(GatewayName),
     Flag.optional
   ),
   upstreamId: Flag.String("upstream-id").pipe(
-    Flag.withDescription("the slot at the gateway (default: the id of the new device)"),
+    Flag.withDescription("the id of the slot at the gateway (default: the id of the new device)"),
     Flag.withSchema(UpstreamId),
     Flag.optional
   )
@@ -73,7 +76,7 @@ const add = Command.make("add", {
         flags.json
           ? printJson(device)
           : print(
-            `added ${device.id}; it connects by itself. To link an account: columba devices login ${device.id}`
+            `added ${device.id}; it connects automatically. To link an account: columba devices login ${device.id}`
           )
       )
     )).pipe(
@@ -82,7 +85,7 @@ const add = Command.make("add", {
       { command: "columba devices add --name 'Front desk'", description: "A new slot at the only gateway" },
       {
         command: "columba devices add --name Sales --upstream-id sales-01",
-        description: "A slot that the gateway has already"
+        description: "A slot that exists at the gateway"
       }
     ])
   )
@@ -95,13 +98,13 @@ const explain = Command.make(
       Effect.flatMap((found) => flags.json ? printJson(found) : print(...explanation(found, Date.now())))
     )
 ).pipe(
-  Command.withDescription("Says why a device is in its state, what happens next and when, and what you can do"),
+  Command.withDescription("Explains why a device is in its state, what happens next and when, and what you can do"),
   Command.withExamples([
     { command: "columba devices explain dev_01K5ZQ…", description: "Ids are in the first column of 'devices list'" }
   ])
 )
 
 export const devices = Command.make("devices").pipe(
-  Command.withDescription("Look at the fleet, add to it, log devices in and out"),
+  Command.withDescription("Manage devices: list, add, explain, log in and out"),
   Command.withSubcommands([list, add, login, explain, ...deviceCommands])
 )

@@ -55,7 +55,7 @@ const embeddedDatabase = (dataDir: string): Check =>
     const fs = yield* FileSystem.FileSystem
     const { acquireDirectoryLock } = yield* Effect.promise(() => import("../layers/postgres/directoryLock.ts"))
     yield* fs.makeDirectory(dataDir, { recursive: true }).pipe(Effect.ignore)
-    const created = (yield* fs.exists(`${dataDir}/pgdata`)) ? "there" : "made at the first start"
+    const created = (yield* fs.exists(`${dataDir}/pgdata`)) ? "exists" : "created at the first start"
     return yield* acquireDirectoryLock(dataDir).pipe(
       Effect.as(ok("database", `embedded in ${dataDir}, ${created}`)),
       Effect.catchTag("DirectoryInUse", ({ processId }) =>
@@ -65,7 +65,7 @@ const embeddedDatabase = (dataDir: string): Check =>
     Effect.scoped,
     Effect.catch((error) =>
       Effect.succeed(
-        failed("database", error.message, "make the directory writable, or choose another COLUMBA_DATA_DIR")
+        failed("database", error.message, "make the directory writable, or set another COLUMBA_DATA_DIR")
       )
     )
   )
@@ -88,14 +88,18 @@ const postgresDatabase = (url: Redacted.Redacted<string>): Check =>
       const skew = Math.round(Math.abs(Number(row?.now ?? before) - before - took / 2))
       const where = `Postgres ${row?.version} at ${redactedAddress(url)}, answers in ${took} ms`
       if (skew > clockSkewMaxMillis) {
-        return warning("database", `${where}, but its clock is ${skew} ms off ours`, "synchronise both clocks with NTP")
+        return warning(
+          "database",
+          `${where}, but its clock is ${skew} ms off the clock of this machine`,
+          "synchronize both clocks with NTP"
+        )
       }
       return row?.migrated === true
         ? ok("database", where)
         : warning(
           "database",
           `${where}, without Columba's tables yet`,
-          "the first start makes them, or: columba migrate"
+          "the first start creates them, or run: columba migrate"
         )
     }),
     "check DATABASE_URL: host, port, user, password and database name"
@@ -112,7 +116,7 @@ const broker = (url: Redacted.Redacted<string> | null): Check =>
           Effect.flatMap((rabbit) => rabbit.usable("4 seconds")),
           Effect.provide(layer({ url, connectionName: "columba doctor" }))
         )
-        return ok("broker", `RabbitMQ at ${redactedAddress(url)} takes publishes`)
+        return ok("broker", `RabbitMQ at ${redactedAddress(url)} accepts events`)
       }),
       "check RABBITMQ_URL: host, port, user, password and vhost; events wait in the log meanwhile"
     )
@@ -123,10 +127,10 @@ const redis = (url: Redacted.Redacted<string>): Check =>
     Effect.gen(function*() {
       const { check } = yield* Effect.promise(() => import("../layers/redis/RedisPacing.ts"))
       yield* Effect.mapError(check(url), (message) => ({ message }))
-      return ok("redis", `Redis at ${redactedAddress(url)} keeps the rates of accounts`)
+      return ok("redis", `Redis at ${redactedAddress(url)} answers`)
     }),
     "check REDIS_URL: host, port, user and password, and that the user may run EVAL, GET, SET, DEL and TIME on " +
-      "columba:pacing:*; each installation keeps to its own pacing meanwhile"
+      "columba:pacing:*; meanwhile each installation applies only its own pacing"
   )
 
 const gateway = (settings: Settings.Settings): ReadonlyArray<Check> => {
@@ -139,7 +143,7 @@ const gateway = (settings: Settings.Settings): ReadonlyArray<Check> => {
       return [Effect.succeed(
         warning(
           "gateway",
-          "none in the settings; gateways that were added are in the database",
+          "none in the settings; the database may have gateways",
           "set WHATSAPP_API_URL, or add one: columba gateways add --help"
         )
       )]
@@ -189,7 +193,7 @@ const webhooks = (settings: Settings.Settings, gateway: Configured): Check =>
       const found = yield* checkWebhooks(yield* openGateway(gateway), { settings, webhookSecret })
       return found ?? ok("webhooks", `the dialect ${gateway.dialect} sends none`)
     }),
-    "look at COLUMBA_PUBLIC_URL and WHATSAPP_API_DIALECT"
+    "check COLUMBA_PUBLIC_URL and WHATSAPP_API_DIALECT"
   )
 
 /** One socket per device and some for the rest; the soft limit counts. */
@@ -220,7 +224,7 @@ const port = (
       resume(Effect.succeed(finding))
     }
     socket.once("connect", () =>
-      done(warning(name, `something listens on ${wanted}`, `if it is not Columba, choose another with ${variable}`)))
+      done(warning(name, `port ${wanted} is in use`, `if not by Columba, set another port with ${variable}`)))
     socket.once("error", () =>
       done(free))
     socket.connect(wanted, host === "0.0.0.0" || host === "::" ? "127.0.0.1" : host)
@@ -317,12 +321,12 @@ export const doctor = Command.make(
     })
 ).pipe(
   Command.withDescription(
-    "Checks database, broker, Redis, gateway, clock, limits and port, and says how to fix what is wrong. Changes nothing. " +
+    "Checks database, broker, Redis, gateway, clock, limits and port, and says how to fix each problem. Changes nothing. " +
       "Exit code 3 when a check failed"
   ),
   Command.withShortDescription("Checks what Columba needs, and says how to fix it"),
   Command.withExamples([
-    { command: "columba doctor", description: "With the settings that 'columba serve' would have" },
+    { command: "columba doctor", description: "With the settings that 'columba serve' would use" },
     { command: "columba doctor --database-url postgres://columba@db/columba", description: "Before switching to it" },
     { command: "columba doctor --json | jq 'select(.state != \"ok\")'", description: "For scripts" }
   ])

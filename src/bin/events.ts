@@ -38,7 +38,7 @@ const tail = Command.make("tail", {
     Flag.atLeast(0)
   ),
   limit: Flag.Int("limit").pipe(
-    Flag.withDescription("stop after so many events"),
+    Flag.withDescription("stop after this many events"),
     Flag.withSchema(EventCount),
     Flag.optional
   )
@@ -65,7 +65,7 @@ const tail = Command.make("tail", {
       )
     )
   })).pipe(
-    Command.withDescription("Prints events as they are committed. Message texts show only with --json"),
+    Command.withDescription("Prints events as they are committed. Message texts are shown only with --json"),
     Command.withExamples([
       { command: "columba events tail", description: "Everything from now on" },
       { command: "columba events tail --after 0 --kind message.received", description: "Every message ever received" },

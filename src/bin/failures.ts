@@ -35,7 +35,7 @@ const describe = (cause: Cause.Cause<unknown>): ReadonlyArray<Part> => {
   }
   const message = error instanceof Error && error.message !== "" ? error.message : String(error)
   return cause.reasons.some(Cause.isDieReason)
-    ? failed(`defect: ${message}`, "this is a fault in Columba; run again with --debug to see where it happened")
+    ? failed(`defect: ${message}`, "this is a bug in Columba; run again with --debug to see where it happened")
     : failed(message, null)
 }
 

@@ -24,7 +24,7 @@ const list = Command.make("list", {
     Flag.optional
   ),
   unproven: Flag.Literals("unproven", provables).pipe(
-    Flag.withDescription("only gaps that are accounted for without this being proven"),
+    Flag.withDescription("only closed or unprovable gaps in which this kind is not proven to be complete"),
     Flag.optional
   ),
   limit: limitFlag()
@@ -47,20 +47,28 @@ const list = Command.make("list", {
     })
   )).pipe(
     Command.withAlias("ls"),
-    Command.withDescription("Shows when devices could not hear, what was recovered and what cannot be proven"),
+    Command.withDescription(
+      "Shows intervals in which devices could not receive, what was recovered and what cannot be proven"
+    ),
     Command.withExamples([
       {
         command: "columba gaps list --status open",
-        description: "What lasts, or is still to be read from the history"
+        description: "Gaps that last, or whose history is still to be read"
       },
-      { command: "columba gaps list --status unprovable", description: "Where something may be missing for good" },
-      { command: "columba gaps list --unproven messages", description: "Where even messages may be missing for good" },
+      {
+        command: "columba gaps list --status unprovable",
+        description: "Gaps in which something may be missing permanently"
+      },
+      {
+        command: "columba gaps list --unproven messages",
+        description: "Gaps in which messages may be missing permanently"
+      },
       { command: "columba gaps list --device dev_01K5ZQ…", description: "Of one device" }
     ])
   )
 
 export const gaps = Command.make("gaps").pipe(
-  Command.withDescription("Look at the ledger of what devices could not hear"),
+  Command.withDescription("Show the ledger of gaps: intervals in which devices could not receive events"),
   Command.withSubcommands([list])
 )
 

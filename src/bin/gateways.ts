@@ -38,7 +38,7 @@ const list = Command.make(
     )
 ).pipe(
   Command.withAlias("ls"),
-  Command.withDescription("Shows the gateways, where they are and which of their secrets are set"),
+  Command.withDescription("Shows the gateways, their URLs and which of their secrets are set"),
   Command.withExamples([{ command: "columba gateways list", description: "All gateways" }])
 )
 
@@ -47,11 +47,11 @@ const add = Command.make("add", {
   json,
   name: nameArgument,
   dialect: Flag.Literals("dialect", GatewayDialect.literals).pipe(
-    Flag.withDescription("how the gateway speaks (default bridge)"),
+    Flag.withDescription("the protocol of the gateway (default bridge)"),
     Flag.withDefault("bridge" as const)
   ),
   gatewayUrl: Flag.Redacted("gateway-url").pipe(
-    Flag.withDescription("where the gateway is, with its base path; user:password@ in it are taken out and sealed"),
+    Flag.withDescription("the URL of the gateway, with its base path; user:password@ in it are removed and sealed"),
     Flag.withMetavar("url")
   ),
   user: Flag.String("user").pipe(Flag.withDescription("user of HTTP Basic"), Flag.optional),
@@ -81,7 +81,7 @@ const add = Command.make("add", {
           )
       )
     )).pipe(
-    Command.withDescription("Adds a gateway, for devices to use at once"),
+    Command.withDescription("Adds a gateway; devices can use it at once"),
     Command.withExamples([
       {
         command: "COLUMBA_GATEWAY_PASSWORD=… columba gateways add east --gateway-url https://east:3000 --user columba",
@@ -104,7 +104,7 @@ const remove = Command.make(
 )
 
 export const gateways = Command.make("gateways").pipe(
-  Command.withDescription("Look at the WhatsApp gateways and add to them"),
+  Command.withDescription("Manage WhatsApp gateways"),
   Command.withSubcommands([list, add, remove])
 )
 

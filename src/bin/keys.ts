@@ -41,19 +41,19 @@ const list = Command.make(
     )
 ).pipe(
   Command.withAlias("ls"),
-  Command.withDescription("Shows the keys, what they may do and until when; never the keys themselves"),
-  Command.withExamples([{ command: "columba keys list", description: "All keys but those of COLUMBA_API_KEYS" }])
+  Command.withDescription("Shows the keys with scopes and expiry, but never the secrets"),
+  Command.withExamples([{ command: "columba keys list", description: "All keys except those of COLUMBA_API_KEYS" }])
 )
 
 const add = Command.make("add", {
   ...remoteFlags,
   json,
   name: Argument.String("name").pipe(
-    Argument.withDescription("who calls with it, as logs and the audit trail say it"),
+    Argument.withDescription("the name of the key, shown in logs and the audit trail"),
     Argument.withSchema(ApiKeyName)
   ),
   scope: Flag.Literals("scope", Scope.literals).pipe(
-    Flag.withDescription("what it may do; may be repeated"),
+    Flag.withDescription("a scope; may be repeated"),
     Flag.between(1, Scope.literals.length)
   ),
   device: Flag.String("device").pipe(
@@ -62,13 +62,13 @@ const add = Command.make("add", {
     Flag.between(0, 256)
   ),
   expires: Flag.String("expires").pipe(
-    Flag.withDescription("how long it is accepted, like '90 days' (default: until it is revoked)"),
+    Flag.withDescription("how long it is valid, such as '90 days' (default: until it is revoked)"),
     Flag.withMetavar("time"),
     Flag.withSchema(DurationText),
     Flag.optional
   ),
   rate: Flag.Int("rate").pipe(
-    Flag.withDescription("requests per second that each process takes of it"),
+    Flag.withDescription("requests per second that each process accepts from it"),
     Flag.optional
   )
 }, (flags) =>
@@ -94,12 +94,12 @@ const add = Command.make("add", {
       styled`  ${cyan(Redacted.value(key))}`
     )
   })).pipe(
-    Command.withDescription("Makes a key, with scopes that the caller's own key has"),
+    Command.withDescription("Creates a key; its scopes must be among those of the caller's key"),
     Command.withExamples([
       { command: "columba keys add shop --scope read --scope send", description: "Reads and sends, on all devices" },
       {
         command: "columba keys add report --scope read --device dev_01K5ZQ… --expires '90 days'",
-        description: "Reads one device, for a time"
+        description: "Reads one device, for a limited time"
       }
     ])
   )
@@ -127,13 +127,13 @@ const rotate = Command.make(
     json,
     id: idArgument,
     keep: Flag.String("keep").pipe(
-      Flag.withDescription("how long the key before it is accepted too, like '1 hour' (default 1 day)"),
+      Flag.withDescription("how long the old key also works, such as '1 hour' (default 1 day)"),
       Flag.withMetavar("time"),
       Flag.withSchema(DurationText),
       Flag.optional
     ),
     now: Flag.Boolean("now").pipe(
-      Flag.withDescription("end the key before it at once"),
+      Flag.withDescription("end the old key at once"),
       Flag.withDefault(false)
     )
   },
@@ -160,13 +160,13 @@ const rotate = Command.make(
     "Replaces a key; the one before it is accepted for a time, so that its users can change over"
   ),
   Command.withExamples([
-    { command: "columba keys rotate key_01K5ZR…", description: "Both are accepted for a day" },
+    { command: "columba keys rotate key_01K5ZR…", description: "Both keys work for a day" },
     { command: "columba keys rotate key_01K5ZR… --now", description: "The key has leaked" }
   ])
 )
 
 export const keys = Command.make("keys").pipe(
-  Command.withDescription("Say who may call: make, rotate and revoke API keys"),
+  Command.withDescription("Manage API keys: add, rotate, revoke"),
   Command.withSubcommands([list, add, rotate, revoke])
 )
 

@@ -51,7 +51,10 @@ const columba = Command.make("columba").pipe(
     { command: "columba top", description: "The fleet of a running Columba, live in the terminal" },
     { command: "columba devices list", description: "The devices of a running Columba and their states" },
     { command: "columba gateways list", description: "The WhatsApp gateways that its devices use" },
-    { command: "columba gaps list --status unprovable", description: "When something may have been missed for good" },
+    {
+      command: "columba gaps list --status unprovable",
+      description: "Gaps in which something may be missing permanently"
+    },
     { command: "columba events tail", description: "Events, as they are committed" },
     { command: "columba doctor", description: "What is missing on this machine, and how to fix it" }
   ])

@@ -89,7 +89,7 @@ const send = Command.make("send", {
   device: deviceArgument,
   to: Argument.String("to").pipe(Argument.withDescription("a phone number with its country code, or a chat's address")),
   text: Argument.String("text").pipe(
-    Argument.withDescription("what it says; with an image, a document or a video the text under it"),
+    Argument.withDescription("the text; with an image, a document or a video its caption"),
     Argument.optional
   ),
   image: fileFlag("image", "a JPEG or PNG picture"),
@@ -99,7 +99,7 @@ const send = Command.make("send", {
   video: fileFlag("video", "a film"),
   sticker: fileFlag("sticker", "a picture, as a sticker"),
   at: Flag.String("at").pipe(
-    Flag.withDescription("when it is sent, as 2026-12-24T18:00:00Z (default: as soon as possible)"),
+    Flag.withDescription("the time to send it, such as 2026-12-24T18:00:00Z (default: as soon as possible)"),
     Flag.withMetavar("time"),
     Flag.optional
   ),
@@ -130,7 +130,7 @@ const send = Command.make("send", {
       { command: "columba messages send dev_01K5ZQ… 6281298765432 \"Yes, until six.\"", description: "Now" },
       {
         command: "columba messages send dev_01K5ZQ… 6281298765432 \"The list of May\" --document \"price list.pdf\"",
-        description: "A file, with a text under it"
+        description: "A file with a caption"
       },
       {
         command: "columba messages send dev_01K5ZQ… 6281298765432 \"We open again\" --at 2026-12-27T02:00:00Z",
@@ -295,7 +295,7 @@ const typing = Command.make(
 )
 
 export const messages = Command.make("messages").pipe(
-  Command.withDescription("Send messages, and look at them"),
+  Command.withDescription("Send and list messages"),
   Command.withSubcommands([send, list, cancel, react, edit, revoke, read, typing])
 )
 

@@ -34,7 +34,7 @@ export const migrate = Command.make(
       )
     })
 ).pipe(
-  Command.withDescription("Brings the database to the schema of this version. 'serve' does it by itself at start"),
+  Command.withDescription("Migrates the database to the schema of this version. 'serve' does this at start"),
   Command.withShortDescription("Brings the database schema up to date"),
   Command.withExamples([
     { command: "columba migrate --database-url postgres://columba@db/columba", description: "Before a rollout" }

@@ -4,7 +4,7 @@ import { PageLimit, pageLimitDefault, pageLimitMax } from "../contracts/Paging.t
 
 export const limitFlag = (usual: number = pageLimitDefault) =>
   Flag.Int("limit").pipe(
-    Flag.withDescription(`at most so many, 1 to ${pageLimitMax} (default ${usual})`),
+    Flag.withDescription(`maximum number of items, 1 to ${pageLimitMax} (default ${usual})`),
     Flag.withSchema(PageLimit),
     Flag.withDefault(usual)
   )

@@ -59,7 +59,7 @@ const describeNode = (
 export const listNotes = ({ demoDevices, gateways, retiredDevices, settings }: App): ReadonlyArray<string> => [
   ...settings.notes,
   ...(demoDevices > 0
-    ? [`${demoDevices} demo devices were added, with made-up traffic (COLUMBA_DEMO_DEVICES=0: none)`]
+    ? [`${demoDevices} demo devices were added, with simulated traffic (COLUMBA_DEMO_DEVICES=0: none)`]
     : []),
   ...(retiredDevices > 0
     ? [

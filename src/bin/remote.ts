@@ -14,14 +14,14 @@ const HttpUrl = Schema.String.check(Schema.makeFilter((text) => {
 
 export const remoteFlags = {
   url: Flag.String("url").pipe(
-    Flag.withDescription("where Columba listens [COLUMBA_URL] (default http://127.0.0.1:8080)"),
+    Flag.withDescription("the URL of Columba [COLUMBA_URL] (default http://127.0.0.1:8080)"),
     Flag.withMetavar("url"),
     Flag.withSchema(HttpUrl),
     Flag.withFallbackConfig(Config.schema(HttpUrl, "COLUMBA_URL")),
     Flag.withDefault("http://127.0.0.1:8080")
   ),
   apiKey: Flag.Redacted("api-key").pipe(
-    Flag.withDescription("key to call it with, where it asks for one [COLUMBA_API_KEY]"),
+    Flag.withDescription("API key, if the server requires one [COLUMBA_API_KEY]"),
     Flag.withMetavar("key"),
     Flag.withFallbackConfig(Config.Redacted("COLUMBA_API_KEY")),
     Flag.optional

@@ -52,9 +52,12 @@ const add = Command.make("add", {
   json,
   device: deviceArgument,
   to: Argument.String("to").pipe(Argument.withDescription("a phone number with its country code, or a chat's address")),
-  text: Argument.String("text").pipe(Argument.withDescription("what it says")),
-  cron: Flag.String("cron").pipe(Flag.withDescription("when, as '0 9 * * 1-5'"), Flag.withMetavar("expression")),
-  zone: Flag.String("zone").pipe(Flag.withDescription("the time zone of these times, as Asia/Jakarta")),
+  text: Argument.String("text").pipe(Argument.withDescription("the text")),
+  cron: Flag.String("cron").pipe(
+    Flag.withDescription("a cron expression, such as '0 9 * * 1-5'"),
+    Flag.withMetavar("expression")
+  ),
+  zone: Flag.String("zone").pipe(Flag.withDescription("the time zone, such as Asia/Jakarta")),
   until: Flag.String("until").pipe(
     Flag.withDescription("no occurrence is later than this time"),
     Flag.withMetavar("time"),
@@ -108,7 +111,7 @@ const list = Command.make("list", {
     })
   )).pipe(
     Command.withAlias("ls"),
-    Command.withDescription("Shows recurring sends, and when each goes next"),
+    Command.withDescription("Shows recurring sends and their next times"),
     Command.withExamples([{ command: "columba schedules list", description: "All of them" }])
   )
 

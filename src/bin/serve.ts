@@ -74,11 +74,11 @@ export const serve = Command.make("serve", settingsFlags(allSettings), (flags) =
       { command: "columba", description: "Embedded database, built-in simulator, demo devices" },
       {
         command: "columba serve --whatsapp-api-url http://gateway:3000 --rabbitmq-url amqp://broker",
-        description: "A real gateway, and events to RabbitMQ"
+        description: "With a real gateway and RabbitMQ"
       },
       {
         command: "columba serve --database-url postgres://columba@db/columba --roles devices",
-        description: "One process of several: the fleet alone"
+        description: "One process of several, only for the fleet"
       }
     ])
   )

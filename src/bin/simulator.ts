@@ -6,7 +6,7 @@ import { CommandFailed, exitCode } from "./failures.ts"
 
 export const simulator = Command.make("simulator", {
   dialect: Flag.Literals("dialect", simulatedDialects).pipe(
-    Flag.withDescription("the dialect that it speaks"),
+    Flag.withDescription("the dialect of the simulated gateway"),
     Flag.withDefault("bridge" as const)
   ),
   host: Flag.String("host").pipe(Flag.withDescription("address to listen on"), Flag.withDefault("127.0.0.1")),
@@ -30,7 +30,7 @@ export const simulator = Command.make("simulator", {
     Flag.optional
   ),
   ledger: Flag.String("ledger").pipe(
-    Flag.withDescription("file that gets one line per event before the event is sent"),
+    Flag.withDescription("file to which each event is written, one per line, before it is sent"),
     Flag.optional
   ),
   user: Flag.String("user").pipe(

@@ -35,7 +35,7 @@ const list = Command.make(
     )
 ).pipe(
   Command.withAlias("ls"),
-  Command.withDescription("Shows the subscriptions, how far they are and whether their endpoints take events"),
+  Command.withDescription("Shows the subscriptions, their positions and the health of their endpoints"),
   Command.withExamples([{ command: "columba subscriptions list", description: "All subscriptions" }])
 )
 
@@ -63,19 +63,19 @@ const add = Command.make("add", {
     Flag.withMetavar("name=value"),
     Flag.between(0, 16)
   ),
-  rate: Flag.Int("rate").pipe(Flag.withDescription("events per second at most"), Flag.optional),
+  rate: Flag.Int("rate").pipe(Flag.withDescription("maximum events per second"), Flag.optional),
   from: Flag.Literals("from", ["beginning", "now"]).pipe(
-    Flag.withDescription("the first event: the oldest that is kept, or the next one (default now)"),
+    Flag.withDescription("where to start: at the oldest event that is kept, or at the next one (default now)"),
     Flag.withDefault("now" as const)
   ),
   secret: Flag.Redacted("secret").pipe(
-    Flag.withDescription("the secret that signs, whsec_… (default: made) [COLUMBA_SUBSCRIPTION_SECRET]"),
+    Flag.withDescription("the signing secret, whsec_… (default: generated) [COLUMBA_SUBSCRIPTION_SECRET]"),
     Flag.withMetavar("secret"),
     Flag.withFallbackConfig(Config.Redacted("COLUMBA_SUBSCRIPTION_SECRET")),
     Flag.optional
   ),
   headerVariable: Flag.Redacted("header-secret").pipe(
-    Flag.withDescription("a header that should not be in the list of processes [COLUMBA_SUBSCRIPTION_HEADER]"),
+    Flag.withDescription("a header that must not appear in the list of processes [COLUMBA_SUBSCRIPTION_HEADER]"),
     Flag.withMetavar("name=value"),
     Flag.withFallbackConfig(Config.Redacted("COLUMBA_SUBSCRIPTION_HEADER")),
     Flag.optional
@@ -112,7 +112,7 @@ const add = Command.make("add", {
       },
       {
         command: "columba subscriptions add https://alerts.example.com/ --kind subscription.disabled --name Alerts",
-        description: "Be told when another subscription is disabled"
+        description: "Report when another subscription is disabled"
       }
     ])
   )
@@ -138,7 +138,7 @@ const show = Command.make(
       Effect.flatMap((found) => flags.json ? printSubscription(found) : print(...describe(found)))
     )
 ).pipe(
-  Command.withDescription("Says how far a subscription is, whether its endpoint takes events, and what waits"),
+  Command.withDescription("Shows a subscription: its position, the health of its endpoint, and what waits"),
   Command.withExamples([{ command: "columba subscriptions show sub_01K5ZR…", description: "Ids are in 'list'" }])
 )
 
@@ -151,10 +151,10 @@ const pause = Command.make(
       Effect.flatMap(({ id }) => print(`paused ${id}; it keeps its place: columba subscriptions resume ${id}`))
     )
 ).pipe(
-  Command.withDescription("Stops deliveries; the subscription keeps its place in the log"),
+  Command.withDescription("Stops deliveries; the subscription keeps its position"),
   Command.withExamples([{
     command: "columba subscriptions pause sub_01K5ZR…",
-    description: "What comes meanwhile follows after resume"
+    description: "Events that arrive meanwhile are delivered after resume"
   }])
 )
 
@@ -166,10 +166,10 @@ const resume = Command.make(
       Effect.flatMap((found) => print(...describe(found)))
     )
 ).pipe(
-  Command.withDescription("Goes on after a pause, from where it stopped"),
+  Command.withDescription("Continues after a pause, from where it stopped"),
   Command.withExamples([{
     command: "columba subscriptions resume sub_01K5ZR…",
-    description: "Deliver what came during the pause"
+    description: "Deliver the events of the pause"
   }])
 )
 
@@ -182,7 +182,7 @@ const remove = Command.make(
     )
 ).pipe(
   Command.withAlias("rm"),
-  Command.withDescription("Removes a subscription with its place in the log and its delivery log"),
+  Command.withDescription("Removes a subscription with its position and its delivery log"),
   Command.withExamples([{ command: "columba subscriptions remove sub_01K5ZR…", description: "No more deliveries" }])
 )
 
@@ -213,7 +213,7 @@ const replay = Command.make("replay", {
   ).pipe(
     Effect.flatMap(({ behind, position }) => print(`delivers again after ${position}: ${behind} numbers of the log`))
   )).pipe(
-    Command.withDescription("Delivers again what follows a position of the log"),
+    Command.withDescription("Delivers everything after a position of the log again"),
     Command.withExamples([
       { command: "columba subscriptions replay sub_01K5ZR… --after 1042", description: "Everything after event 1042" }
     ])
@@ -240,7 +240,7 @@ const deliveries = Command.make("deliveries", {
     )).pipe(
     Command.withDescription("Shows the latest attempts, newest first"),
     Command.withExamples([
-      { command: "columba subscriptions deliveries sub_01K5ZR… --outcome failed", description: "What was not taken" }
+      { command: "columba subscriptions deliveries sub_01K5ZR… --outcome failed", description: "Failed attempts" }
     ])
   )
 
@@ -261,10 +261,10 @@ const test = Command.make("test", { ...remoteFlags, json, id: idArgument }, (fla
         : Effect.fail(CommandFailed.of(`the test event was not taken: ${line}`, result.detail))
     })
   )).pipe(
-    Command.withDescription("Sends a signed test event and says what came of it"),
+    Command.withDescription("Sends a signed test event and shows the result"),
     Command.withExamples([{
       command: "columba subscriptions test sub_01K5ZR…",
-      description: "Is the endpoint there, and does it take the signature?"
+      description: "Checks whether the endpoint answers and accepts the signature"
     }])
   )
 
@@ -276,7 +276,7 @@ const rotate = Command.make("rotate", {
   json,
   id: idArgument,
   keep: Flag.Int("keep-seconds").pipe(
-    Flag.withDescription("how long the secret before it signs as well (default a day, 0: not at all)"),
+    Flag.withDescription("how long the old secret also signs (default a day, 0: not at all)"),
     Flag.optional
   )
 }, (flags) =>
@@ -296,12 +296,15 @@ const rotate = Command.make("rotate", {
         )
     )
   )).pipe(
-    Command.withDescription("Replaces the secret; both sign for a while, so that the receiver can change over"),
-    Command.withExamples([{ command: "columba subscriptions rotate sub_01K5ZR…", description: "A day to change over" }])
+    Command.withDescription("Replaces the secret; both sign for a while, so that the receiver can switch"),
+    Command.withExamples([{
+      command: "columba subscriptions rotate sub_01K5ZR…",
+      description: "Both secrets sign for a day"
+    }])
   )
 
 export const subscriptions = Command.make("subscriptions").pipe(
-  Command.withDescription("Look at the servers that get events by HTTP, add to them and see what they took"),
+  Command.withDescription("Manage subscriptions: servers that get events by HTTP"),
   Command.withSubcommands([list, add, show, pause, resume, remove, enable, replay, deliveries, test, rotate])
 )
 

@@ -128,6 +128,6 @@ export const top = Command.make("top", remoteFlags, (flags) =>
       "for programs: columba devices list --json, columba events tail --json",
       exitCode.misused
     ))).pipe(
-    Command.withDescription("The fleet as it is now: states, rates, what is behind, and which devices need a person"),
+    Command.withDescription("Shows the fleet live: states, rates, backlogs, and devices that need attention"),
     Command.withExamples([{ command: "columba top", description: "? shows the keys, q leaves" }])
   )

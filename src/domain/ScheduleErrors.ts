@@ -26,7 +26,7 @@ export class ScheduleEnded extends Schema.TaggedError<ScheduleEnded>()("Schedule
   reason: Schema.String
 }, { httpApiStatus: 409 }) {
   static of(id: string, reason: string): ScheduleEnded {
-    return new ScheduleEnded({ id, reason, message: `Schedule ${id} has ended (${reason}); make a new one` })
+    return new ScheduleEnded({ id, reason, message: `Schedule ${id} has ended (${reason}); create a new one` })
   }
 }
 

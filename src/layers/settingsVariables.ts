@@ -92,13 +92,13 @@ const secretText = (name: string) => Config.Redacted(name)
 export const variables = {
   databaseUrl: variable("DATABASE_URL", parsed(postgresUrl), null, {
     expected: "a URL like postgres://user:password@host:5432/name",
-    about: "Postgres to keep everything in",
+    about: "the Postgres database",
     unset: "an embedded database in the data directory",
     secret: true
   }),
   dataDir: variable("COLUMBA_DATA_DIR", text, "./data", {
     expected: "a directory",
-    about: "where the embedded database and kept files live"
+    about: "directory of the embedded database and kept files"
   }),
   rabbitUrl: variable("RABBITMQ_URL", parsed(amqpUrl), null, {
     expected: "a URL like amqp://user:password@host:5672/vhost",
@@ -108,8 +108,8 @@ export const variables = {
   }),
   redisUrl: variable("REDIS_URL", parsed(redisUrl), null, {
     expected: "a URL like redis://host:6379",
-    about: "Redis that shares the rates of accounts with installations that have another database",
-    unset: "each installation keeps to its own pacing",
+    about: "Redis to share the send rates of accounts with installations that use another database",
+    unset: "each installation applies only its own pacing",
     secret: true
   }),
   gatewayUrl: variable("WHATSAPP_API_URL", parsed(httpUrl), null, {
@@ -120,12 +120,12 @@ export const variables = {
   }),
   gatewayUser: variable("WHATSAPP_API_USER", text, "", {
     expected: "a user name",
-    about: "the gateway's Basic user",
+    about: "user for HTTP Basic at the gateway",
     unset: "no authentication"
   }),
   gatewayPassword: variable("WHATSAPP_API_PASSWORD", secretText, null, {
     expected: "a password",
-    about: "the gateway's Basic password",
+    about: "password for HTTP Basic at the gateway",
     unset: "an empty one",
     secret: true
   }),
@@ -143,25 +143,25 @@ export const variables = {
     expected: "a comma list of 32-byte keys in base64 (openssl rand -base64 32)",
     about:
       "keys that seal the secrets of gateways and subscriptions in the database: the first seals, all open; the nodes of a " +
-      "cluster know each other by them",
+      "cluster authenticate with them",
     unset:
-      "embedded: a key made once in the data directory; Postgres: no such secret can be stored, and no cluster be formed",
+      "embedded: a key is created in the data directory; Postgres: secrets cannot be stored, and a cluster cannot start",
     secret: true
   }),
   publicUrl: variable("COLUMBA_PUBLIC_URL", parsed(publicUrl), null, {
     expected: "a URL like https://columba.example, with http or https and without user, query and fragment",
-    about: "where gateways reach this server, to set their webhooks to it",
-    unset: "webhooks are set at the gateways by hand; columba doctor says how"
+    about: "the URL at which gateways reach this server; Columba sets their webhooks to it",
+    unset: "webhooks must be set at the gateways by hand; columba doctor says how"
   }),
   webhookAllowPrivate: variable("COLUMBA_WEBHOOK_ALLOW_PRIVATE", (name) => Config.Boolean(name), false, {
     expected: "true or false",
-    about: "whether subscriptions may have http, any port and hosts on private networks",
+    about: "allow subscriptions to use http, any port and hosts on private networks",
     toggle: true
   }),
   webhookSecret: variable("WHATSAPP_WEBHOOK_SECRET", secretText, null, {
     expected: "a secret",
-    about: "what the gateway signs its webhooks with, where they are set there by hand",
-    unset: "only webhooks that Columba has set itself are accepted",
+    about: "the secret for webhooks that were set at the gateway by hand",
+    unset: "only webhooks that Columba has set are accepted",
     secret: true
   }),
   host: variable("HOST", text, "127.0.0.1", {
@@ -177,7 +177,7 @@ export const variables = {
       `manage, admin, devices by id, each key another one, without ':' and of ${apiKeyLengthMin} characters or more`,
     about:
       "who may call, as name:scope+scope:key or name:scope+scope:device+device:key, …; a key with the scope admin " +
-      "makes others while it runs",
+      "can create others at run time",
     unset: "no keys, and then only a loopback HOST is accepted",
     secret: true
   }),
@@ -188,7 +188,7 @@ export const variables = {
   }),
   roles: variable("COLUMBA_ROLES", parsed(roles), allRoles, {
     expected: "a comma list out of api, devices, consumer, scheduler",
-    about: "what this process does; the default is everything",
+    about: "the roles of this process",
     fallback: [...allRoles].join(",")
   }),
   handlers: variable("COLUMBA_HANDLERS", parsed(paths), [], {
@@ -198,7 +198,7 @@ export const variables = {
   }),
   handlerTimeout: variable("COLUMBA_HANDLER_TIMEOUT", parsed(handlerTimeout), Duration.minutes(2), {
     expected: "a time from '1 second' to '15 minutes'",
-    about: "how long a handler may take for a message until that counts as a failure; ten of them make a dead letter",
+    about: "the time limit of a handler for a message; ten failures make a dead letter",
     fallback: "2 minutes"
   }),
   openaiKey: variable("OPENAI_API_KEY", secretText, null, {
@@ -210,19 +210,19 @@ export const variables = {
   }),
   openaiUrl: variable("OPENAI_BASE_URL", parsed(publicUrl), "https://api.openai.com/v1", {
     expected: "a URL like https://api.openai.com/v1, without user, query and fragment",
-    about: "server of the language model: OpenAI's, or another one that speaks its chat completions"
+    about: "server of the language model: OpenAI's, or another one with the same chat completions API"
   }),
   openaiModel: variable("OPENAI_MODEL", text, "gpt-4o-mini", {
     expected: "the name of a model",
-    about: "which language model answers"
+    about: "the language model"
   }),
   cluster: variable("COLUMBA_CLUSTER", (name) => Config.Literals(["off", "on"], name), "off", {
     expected: "off or on",
-    about: "on: several processes share the devices of one Postgres, and each takes over when another ends"
+    about: "on: several processes share the devices of one Postgres and take over from each other"
   }),
   nodeHost: variable("COLUMBA_NODE_HOST", parsed(nodeHost), "127.0.0.1", {
     expected: "a host name or an address, without a port",
-    about: "of a cluster: where the other nodes reach this one"
+    about: "of a cluster: the host at which other nodes reach this one"
   }),
   nodePort: variable("COLUMBA_NODE_PORT", parsed(nodePort), 7800, {
     expected: "a port from 1 to 32767 (the system gives higher ones to connections)",
@@ -230,18 +230,17 @@ export const variables = {
   }),
   streams: variable("COLUMBA_STREAMS", parsed(streams), 1000, {
     expected: "a number from 10 to 20000",
-    about:
-      "how many event streams this process serves at a time, a fifth of them to one key; a thousand take about 50 MB"
+    about: "maximum number of event streams of this process, a fifth of them for one key; a thousand take about 50 MB"
   }),
   nodeWeight: variable("COLUMBA_NODE_WEIGHT", parsed(nodeWeight), 1, {
     expected: "a number from 0.1 to 10",
-    about: "of a cluster: how large this node's share of the devices is, against the weights of the others"
+    about: "of a cluster: this node's share of the devices, relative to the weights of the others"
   }),
   clusterLease: variable("COLUMBA_CLUSTER_LEASE", parsed(clusterLease), Duration.seconds(20), {
     expected: "a time from '6 seconds' to '5 minutes'",
     about:
-      "of a cluster: how long the devices of a node that was killed stay with it, the same on all nodes; a third of it is " +
-      "how long the database may be away without any device losing its connection",
+      "of a cluster: how long the devices of a killed node stay assigned to it, the same on all nodes; for a third of it " +
+      "the database may be down without any device losing its connection",
     fallback: "20 seconds"
   }),
   retention: variable("COLUMBA_RETENTION", parsed(retention), Duration.days(90), {
@@ -260,17 +259,17 @@ export const variables = {
   }),
   mediaQuota: variable("COLUMBA_MEDIA_QUOTA", parsed(byteSize), 10 * 1024 ** 3, {
     expected: "a size like '10 GiB'",
-    about: "how much kept files may take; the oldest are deleted first",
+    about: "maximum size of all kept files; the oldest are deleted first",
     fallback: "10 GiB"
   }),
   pacing: variable("COLUMBA_PACING", parsed(parsePacing), pacingOff, {
     expected: pacingExpected,
-    about: "how fast each device may send that has no pacing of its own: off, or like 20/min, 500/day",
+    about: "default limits for sending per device: off, or for example 20/min, 500/day",
     fallback: "off"
   }),
   demoDevices: variable("COLUMBA_DEMO_DEVICES", parsed(count(demoDevicesMax)), 25, {
     expected: `a number from 0 to ${demoDevicesMax}`,
-    about: "devices to add to an empty embedded database for the built-in simulator; 0: none, and no made-up traffic"
+    about: "devices to add to an empty embedded database for the built-in simulator; 0: none, and no simulated traffic"
   }),
   otlpEndpoint: variable("OTEL_EXPORTER_OTLP_ENDPOINT", parsed(httpUrl), null, {
     expected: "a URL like http://collector:4317 or http://collector:4318",
@@ -279,13 +278,13 @@ export const variables = {
   }),
   otlpProtocol: variable("OTEL_EXPORTER_OTLP_PROTOCOL", (name) => Config.Literals(OtlpProtocol.literals, name), null, {
     expected: OtlpProtocol.literals.join(", "),
-    about: `how the collector is spoken to: ${OtlpProtocol.literals.join(", ")}`,
-    unset: "grpc where the endpoint's port is 4317, else http/protobuf"
+    about: `protocol of the collector: ${OtlpProtocol.literals.join(", ")}`,
+    unset: "grpc if the endpoint's port is 4317, otherwise http/protobuf"
   }),
   traceSampler: variable("OTEL_TRACES_SAMPLER", (name) => Config.Literals(TraceSampler.literals, name), null, {
     expected: TraceSampler.literals.join(", "),
     about: "which traces are exported",
-    unset: "every request of a caller, and one in a hundred of all else"
+    unset: "every request of a caller, and one in a hundred of all others"
   }),
   traceShare: variable("OTEL_TRACES_SAMPLER_ARG", parsed(share), null, {
     expected: "a number from 0 to 1",
@@ -294,7 +293,7 @@ export const variables = {
   }),
   log: variable("COLUMBA_LOG", (name) => Config.Literals(["auto", "pretty", "logfmt", "json"], name), "auto", {
     expected: "auto, pretty, logfmt or json",
-    about: "how log lines look; auto: pretty on a terminal, logfmt elsewhere"
+    about: "format of log lines; auto: pretty on a terminal, logfmt elsewhere"
   }),
   debug: variable("DEBUG", (name) => Config.Boolean(name), false, {
     expected: "true or false",

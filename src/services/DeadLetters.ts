@@ -19,7 +19,7 @@ export class DeadLetters extends Context.Service<DeadLetters, {
   readonly list: (
     limit: number
   ) => Effect.Effect<{ readonly items: ReadonlyArray<DeadLetter>; readonly total: number }, DeadLettersFailure>
-  /** Null: all that are there now, up to `deadLettersMax`. Answers which it were. */
+  /** Null: all current dead letters, up to `deadLettersMax`. Answers which it were. */
   readonly retry: (ids: ReadonlyArray<string> | null) => Effect.Effect<ReadonlyArray<string>, DeadLettersFailure>
   readonly drop: (ids: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>, DeadLettersFailure>
 }>()("columba/services/DeadLetters") {

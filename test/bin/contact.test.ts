@@ -54,7 +54,7 @@ describe("a Columba that cannot be reached", () => {
   it.live("is behind something that asks for credentials", () =>
     Effect.gen(function*() {
       const port = yield* answering((_, response) => response.writeHead(401, { server: "proxy" }).end("no"))
-      assert.include((yield* explain(`http://127.0.0.1:${port}`)).message, "asks for credentials of its own (HTTP 401)")
+      assert.include((yield* explain(`http://127.0.0.1:${port}`)).message, "asks for its own credentials (HTTP 401)")
     }))
 
   it.live("is another server, which is named", () =>
@@ -62,10 +62,10 @@ describe("a Columba that cannot be reached", () => {
       const port = yield* answering((_, response) => response.writeHead(404, { server: "nginx" }).end("<html>"))
       assert.include(
         (yield* explain(`http://127.0.0.1:${port}`)).message,
-        "is no Columba: it answers /healthz with HTTP 404 (server: nginx)"
+        "is not Columba: it answers /healthz with HTTP 404 (server: nginx)"
       )
       const pages = yield* answering((_, response) => response.end("<html>hello</html>"))
-      assert.include((yield* explain(`http://127.0.0.1:${pages}`)).message, "is no Columba")
+      assert.include((yield* explain(`http://127.0.0.1:${pages}`)).message, "is not Columba")
     }))
 
   it.live("speaks no HTTP at all", () =>
@@ -82,7 +82,7 @@ describe("a Columba that cannot be reached", () => {
       const port = yield* answering((_, response) => response.end(JSON.stringify({ status: "ok" })))
       assert.include(
         (yield* explain(`http://127.0.0.1:${port}`)).message,
-        "is up but did not answer this call: fetch failed"
+        "is running but did not answer this call: fetch failed"
       )
     }))
 })

@@ -106,7 +106,7 @@ describe("the start screen", () => {
       name: "gateway",
       description: "built-in simulator at http://127.0.0.1:4000 (set WHATSAPP_API_URL for a real one)"
     })
-    assert.include(listNotes(running).join(), "25 demo devices were added, with made-up traffic")
+    assert.include(listNotes(running).join(), "25 demo devices were added, with simulated traffic")
   })
 
   it("says plainly that a real database without a gateway connects no device, and what to set", () => {

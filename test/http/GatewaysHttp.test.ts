@@ -90,7 +90,7 @@ describe("gateways over HTTP", () => {
     [{ user: "u:u" }, 400, "user"],
     [{ url: "east:3000" }, 422, "GatewayUrlInvalid"],
     [{ dialect: "gowa" }, 422, "DialectUnsupported"],
-    [{ dialect: "gowa" }, 422, "it speaks: bridge"],
+    [{ dialect: "gowa" }, 422, "it supports: bridge"],
     [{ dialect: "smoke" }, 400, "dialect"],
     [{ name: "default" }, 409, "GatewayNameTaken"]
   ])("refuses %o with %i and states the reason", ([change, status, word]) =>
