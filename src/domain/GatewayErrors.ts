@@ -52,7 +52,7 @@ export class DialectUnsupported extends Schema.TaggedError<DialectUnsupported>()
   speaks: Schema.Array(GatewayDialect)
 }, { httpApiStatus: 422 }) {
   static of(dialect: GatewayDialect, speaks: ReadonlyArray<GatewayDialect>): DialectUnsupported {
-    const message = `This build does not speak '${dialect}'; it speaks: ${speaks.join(", ")}`
+    const message = `This build does not support the dialect '${dialect}'; it supports: ${speaks.join(", ")}`
     return new DialectUnsupported({ dialect, speaks, message })
   }
 }
