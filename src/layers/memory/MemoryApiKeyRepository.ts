@@ -6,7 +6,7 @@ import { ApiKeyRepository, apiKeysMax } from "../../services/ApiKeyRepository.ts
 import type { StoredApiKey } from "../../services/ApiKeyRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
-/** One pending change says all: a reader reads the whole table. */
+/** One pending change is enough: a reader reads the whole table. */
 const changesMax = 1
 
 export const layer: Layer.Layer<ApiKeyRepository, never, MemoryDatabase> = Layer.effect(
@@ -36,7 +36,7 @@ export const layer: Layer.Layer<ApiKeyRepository, never, MemoryDatabase> = Layer
           }
           if (rows.size >= apiKeysMax) return Effect.fail(TooManyApiKeys.of(apiKeysMax))
           const createdAt = isoIn(Duration.zero)
-          // As the database gives it back.
+          // In the format in which the database returns it.
           const expiresAt = fields.expiresAt === null ? null : new Date(fields.expiresAt).toISOString()
           const apiKey = { ...fields, createdAt, expiresAt, rotatedAt: null, previousUntil: null }
           return put({ apiKey, digest, previousDigest: null })

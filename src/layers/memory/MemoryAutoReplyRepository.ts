@@ -1,4 +1,4 @@
-/** How devices answer by a language model, in memory, over the tables of what is sent. */
+/** The devices' settings for answers by a language model, in memory, over the tables of messages to send. */
 import { Effect, Layer } from "effect"
 import { autoReplyDefaults, dailyLimitMax } from "../../domain/AutoReply.ts"
 import type { AutoReply } from "../../domain/AutoReply.ts"

@@ -1,5 +1,5 @@
 /**
- * The tables as plain maps: what the memory layers of the log and of both repositories share. Follows the rules of the
+ * The tables as plain maps, shared by the memory layers of the log and of both repositories. Follows the rules of the
  * SQL schema one by one, so that a test in memory proves the same as one on disk.
  */
 import { randomUUID } from "node:crypto"
@@ -30,9 +30,9 @@ export interface DeviceRow {
   readonly device: Device
   readonly epoch: number
   readonly owner: string | null
-  /** Of the last claim, until the new owner has recorded a state. */
+  /** Set by the last claim, until the new owner has recorded a state. */
   readonly aliveUntil: string | null
-  /** Of processes in a row that ran it. */
+  /** Number of consecutive processes that died while running it. */
   readonly deaths: number
   /** As `HandOver.confirmed`. */
   readonly handedOverTo: number | null
@@ -64,17 +64,17 @@ interface WatermarkRow {
 interface CursorRow {
   readonly epoch: number
   readonly seq: number
-  /** Milliseconds that an event waits for it at most; null: without limit. */
+  /** Maximum time in milliseconds that an event waits; null: without limit. */
   readonly keep: number | null
 }
 
 export type MemorySubscription = Omit<StoredSubscription, "confirmed"> & { readonly paused: boolean }
 
-/** As `columba_redact` does it. */
+/** Follows `columba_redact`. */
 const redact = (data: string, account: ReadonlyArray<string | null>): string => {
   const field = /"(jid|phone)":"([^"\\]+)"/g
-  const said = [...account, ...Array.from(data.matchAll(field), (match) => match[2]!)]
-  const numbers = new Set(said.flatMap((one) => /\d{7,}/.exec(one ?? "")?.[0] ?? []))
+  const texts = [...account, ...Array.from(data.matchAll(field), (match) => match[2]!)]
+  const numbers = new Set(texts.flatMap((one) => /\d{7,}/.exec(one ?? "")?.[0] ?? []))
   const plain = data.replace(field, "\"$1\":null")
   let redacted = plain
   for (const number of numbers) redacted = redacted.replace(new RegExp(`(?<!\\d)${number}(?!\\d)`, "g"), "erased")
@@ -86,10 +86,10 @@ const redact = (data: string, account: ReadonlyArray<string | null>): string => 
   }
 }
 
-/** As `ErasedData` says. */
+/** See `ErasedData`. */
 const erasedData = `{"erased":true}`
 
-/** Events, kept from `oldest` on; the index of `seq` is `seq - oldest`. */
+/** Events, kept from number `oldest`; the index of `seq` is `seq - oldest`. */
 export class MemoryTables {
   events: Array<LoggedEvent> = []
   readonly places = new Map<number, PlaceRow>()
@@ -103,15 +103,15 @@ export class MemoryTables {
   readonly identities = new Map<string, IdentityRow>()
   readonly statuses = new Map<string, StatusRow>()
   readonly aliases = new Map<string, string>()
-  /** Of aliases that an erasure has left behind, since when. */
+  /** Aliases that an erasure has left, with its time. */
   readonly erasedAliases = new Map<string, number>()
   readonly cursors = new Map<string, CursorRow>()
   readonly devices = new Map<string, DeviceRow>()
   readonly gaps = new Map<string, Gap>()
   readonly watermarks = new Map<string, WatermarkRow>()
-  /** Which devices each process has on trial, and with how many in all. */
+  /** The devices that each process has on trial, and how many it has on trial in all. */
   readonly trials = new Map<string, Map<DeviceId, number>>()
-  /** Until when each process that ran devices was alive. */
+  /** The last time at which each process that ran devices was alive. */
   readonly heartbeats = new Map<string, string>()
   /** The `ordinal` of the device that was created last. */
   lastOrdinal = 0
@@ -159,7 +159,7 @@ export class MemoryTables {
     return drafts.some((draft) => this.#findRepeated(draft, floor) !== null)
   }
 
-  /** A group that was committed before is not refused, whatever its fence is now. */
+  /** A group that was committed before is not refused, whatever the current fence. */
   #admits(group: PreparedGroup, floor: number): boolean {
     const { fence } = group
     return fence === null || this.devices.get(fence.deviceId)?.epoch === fence.epoch || this.#isRepeated(group, floor)
@@ -202,7 +202,7 @@ export class MemoryTables {
     return { _tag: "Committed", seq, fresh: true }
   }
 
-  /** Every key by which this event may be known. */
+  /** Every key that may identify this event. */
   #spellings(draft: PreparedDraft): ReadonlyArray<string> {
     if (draft.key === null) return []
     if (draft.keyParts === null) return [draft.key]
@@ -294,7 +294,7 @@ export class MemoryTables {
     return erased.size
   }
 
-  /** The event of a number, where it is kept. */
+  /** The id of the event with this number, where it is kept. */
   findId(seq: number): EventId | null {
     return this.events[seq - this.oldest]?.id ?? null
   }
@@ -316,7 +316,7 @@ export class MemoryDatabase extends Context.Service<MemoryDatabase, {
   readonly changes: PubSub.PubSub<null>
 }>()("columba/layers/memory/MemoryDatabase") {}
 
-/** One pending change is enough: it says that any device may have changed. */
+/** One pending change is enough: it means that any device may have changed. */
 const changesMax = 1
 
 export const layer: Layer.Layer<MemoryDatabase> = Layer.effect(

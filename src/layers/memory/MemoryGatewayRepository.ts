@@ -7,7 +7,7 @@ import { GatewayRepository } from "../../services/GatewayRepository.ts"
 import type { GatewayFields, SealedSecrets, StoredGateway } from "../../services/GatewayRepository.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
-/** One pending change says all: a reader reads the whole table. */
+/** One pending change is enough: a reader reads the whole table. */
 const changesMax = 1
 
 export const layer: Layer.Layer<GatewayRepository, never, MemoryDatabase> = Layer.effect(

@@ -1,4 +1,4 @@
-/** What the consumer has handled, in memory. Nothing is undone where a commit fails, but the note is not made. */
+/** Messages that the consumer has handled, in memory. A failed commit undoes nothing, but the message is not recorded. */
 import { Duration, Effect, Layer } from "effect"
 import type { EventId } from "../../domain/Ids.ts"
 import { MessageInbox } from "../../services/MessageInbox.ts"

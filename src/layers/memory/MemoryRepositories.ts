@@ -304,7 +304,7 @@ export const layerMessages: Layer.Layer<MessageRepository, never, MemoryDatabase
   })
 )
 
-/** As `columba_claim` does. */
+/** Follows `columba_claim`. */
 const countDeaths = (
   row: DeviceRow,
   owner: string,

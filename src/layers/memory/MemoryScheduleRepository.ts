@@ -13,7 +13,7 @@ import { MemoryDatabase } from "./MemoryDatabase.ts"
 
 const hourMillis = 3_600_000
 
-/** One pulse that waits says all. */
+/** One pending pulse is enough. */
 const pulsesMax = 1
 
 export const layer: Layer.Layer<ScheduleRepository, never, MemoryDatabase> = Layer.effect(

@@ -19,12 +19,12 @@ import { MemoryDatabase } from "./MemoryDatabase.ts"
 import { findByMessage } from "./memorySends.ts"
 import type { MemorySend } from "./memorySends.ts"
 
-/** As the table's statements have them. */
+/** As in the table's statements. */
 const toldAfterMillis = 5000
 const limitedMillis = 3_600_000
 const doubtMillis = 24 * 3_600_000
 
-/** Readers only note what they are told. */
+/** Readers only record the change. */
 const changesMax = 64
 
 const final: ReadonlySet<SendState> = new Set(["sent", "failed", "cancelled", "expired", "unknown"])
@@ -49,7 +49,7 @@ export const layer: Layer.Layer<SendRepository, never, MemoryDatabase> = Layer.e
     const findRow = (id: string): MemorySend | undefined =>
       sends.get(id) ?? findByMessage(sends, parseMessageId(id) ?? "")
     const rows = () => [...sends.values()]
-    /** What the key stands for. It stands for an old message no more. */
+    /** The message that the key identifies. A key expires with its message. */
     const findByKey = (device: DeviceId, key: string): MemorySend | null => {
       const known = rows().find((row) => row.send.deviceId === device && row.key === key)
       if (known === undefined) return null

@@ -10,7 +10,7 @@ import type { DeliveryRow, StoredSubscription } from "../../services/Subscriptio
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 import type { MemorySubscription } from "./MemoryDatabase.ts"
 
-/** One pending change says all: a reader reads the whole table. */
+/** One pending change is enough: a reader reads the whole table. */
 const changesMax = 1
 
 type Row = MemorySubscription

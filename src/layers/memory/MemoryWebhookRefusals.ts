@@ -1,11 +1,11 @@
-/** Webhooks that were turned away, in memory. */
+/** Refused webhooks, in memory. */
 import { Effect, Layer, PubSub, Stream } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
 import { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 import type { WebhookRefusal } from "../../services/WebhookRefusals.ts"
 import { MemoryDatabase } from "./MemoryDatabase.ts"
 
-/** One pulse that waits says all. */
+/** One pending pulse is enough. */
 const pulsesMax = 1
 
 export const layer: Layer.Layer<WebhookRefusals, never, MemoryDatabase> = Layer.effect(

@@ -1,4 +1,4 @@
-/** What the effects of a batch change in the tables in memory, as the statements of the append function do. */
+/** How the effects of a batch change the tables in memory, as the statements of the append function do. */
 import type { Device } from "../../domain/Device.ts"
 import type { Gap, Provable } from "../../domain/Gap.ts"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -8,7 +8,7 @@ import type { EffectOf, EffectTag, LogEffect } from "../../services/LogEffect.ts
 import type { MemoryTables } from "./MemoryDatabase.ts"
 import { applySend } from "./memorySends.ts"
 
-/** When a batch is recorded, and the clock, which may have been set back since an earlier batch. */
+/** The time at which a batch is recorded, and the clock, which may have been set back since an earlier batch. */
 export interface Times {
   readonly recordedAt: string
   readonly now: number
@@ -27,7 +27,7 @@ const effectHandlers: { readonly [Tag in EffectTag]: ApplyEffect<Tag> } = {
     const id = effect.device as DeviceId
     const row = tables.devices.get(id)
     if (row === undefined) return
-    // A device that is logged out has no account any more; every other state keeps what is known of it.
+    // A device that is logged out has no account; every other state keeps the recorded account.
     const gone = effect.tag === "LoggedOut"
     const device: Device = {
       ...row.device,

@@ -10,7 +10,7 @@ export interface MemorySchedule {
 
 export type MemorySchedules = Map<string, MemorySchedule>
 
-/** By device and idempotency key. */
+/** Keyed by device and idempotency key. */
 export type MemoryScheduleKeys = Map<string, KnownSchedule & { readonly digest: string }>
 
 /** With null, all of the device. */

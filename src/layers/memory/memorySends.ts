@@ -1,4 +1,4 @@
-/** The table of messages to send as a map, with what the log's transactions do to it. Follows the SQL one by one. */
+/** The table of messages to send as a map, with the changes by the log's transactions. Follows the SQL one by one. */
 import type { DeviceId, MessageId } from "../../domain/Ids.ts"
 import type { SendReason, SendState } from "../../domain/Send.ts"
 import type { PreparedDraft } from "../../log/LogStore.ts"
@@ -24,7 +24,7 @@ export interface MemorySend {
 
 type Sends = Map<string, MemorySend>
 
-/** The message id that an ack of one of ours gets; null for every other event. */
+/** The message id that an ack of a message of ours gets; null for every other event. */
 export const nameAck = (sends: ReadonlyMap<string, MemorySend>, draft: PreparedDraft): MessageId | null => {
   if (draft.kind !== "message.ack" || sends.size === 0 || !beginsWithMessageId(draft.data)) return null
   const ack = draft.effects.find(({ _tag }) => _tag === "Ack") as EffectOf<"Ack"> | undefined

@@ -1,6 +1,6 @@
 /**
- * Answers by a server that speaks OpenAI's chat completions, OpenAI's own or another one. The answer is read as it is
- * written: one that never ends, or breaks off, is noticed. Nothing is tried again here; the consumer does that, with its
+ * Answers by a server that implements OpenAI's chat completions, OpenAI's own or another one. The answer is read as it is
+ * written, so an answer that never ends or breaks off is noticed. Nothing is retried here; the consumer does that, with its
  * own delays.
  */
 import { Duration, Effect, Layer, Redacted } from "effect"
@@ -11,7 +11,7 @@ import { ReplyFailed, replyLengthMax, ReplyModel } from "../../services/ReplyMod
 /** A long answer of a slow model. */
 const replyTimeout = Duration.seconds(60)
 
-/** Of an answer in its wire form: each word comes with some hundred bytes around it. */
+/** Maximum size of an answer in its wire form: each word comes with some hundred bytes around it. */
 const bytesMax = 2 * 1024 * 1024
 
 export interface OpenAiOptions {
@@ -25,7 +25,7 @@ export const layer = ({ apiKey, baseUrl, model }: OpenAiOptions): Layer.Layer<Re
     const client = new OpenAI({
       apiKey: Redacted.value(apiKey),
       baseURL: baseUrl,
-      // Not out of the environment: what is not a setting of ours has no say.
+      // Not from the environment: only our own settings apply.
       organization: null,
       project: null,
       webhookSecret: null,
@@ -83,7 +83,7 @@ const read = async (
   return answer
 }
 
-/** As `fetch`, with an end to what a server may send; and what people have said goes to no other server than the one that is set. */
+/** As `fetch`, with a limit on the size of an answer. It follows no redirect, so a conversation goes only to the set server. */
 const fetchBounded: typeof fetch = async (input, init) => {
   const response = await fetch(input, { ...init, redirect: "manual" })
   if (response.body === null) return response
@@ -103,11 +103,11 @@ const fetchBounded: typeof fetch = async (input, init) => {
 const failed = (reason: ReplyFailed["reason"], message: string, retryAfter: Duration.Duration | null = null) =>
   new ReplyFailed({ reason, message, retryAfter })
 
-/** The server's own words stay out: they may repeat the conversation, or a part of the key. */
+/** The server's own message stays out: it may repeat the conversation, or a part of the key. */
 const toFailure = (error: unknown): ReplyFailed => {
   if (error instanceof ReplyFailed) return error
   if (error instanceof APIConnectionTimeoutError) return failed("timeout", "the model did not answer in time")
-  if (error instanceof APIUserAbortError) return failed("unavailable", "the request was given up")
+  if (error instanceof APIUserAbortError) return failed("unavailable", "the request was cancelled")
   if (error instanceof APIConnectionError) {
     return error.cause instanceof ReplyFailed
       ? error.cause
@@ -118,7 +118,7 @@ const toFailure = (error: unknown): ReplyFailed => {
     const code = typeof error.code === "string" && /^[a-z0-9_.-]{1,64}$/i.test(error.code) ? ` (${error.code})` : ""
     return failed(classify(status), `the model's server answers ${status}${code}`, readRetryAfter(error.headers))
   }
-  // Of a stream: an event that is no JSON, or that says that the model failed.
+  // Of a stream: an event that is not JSON, or that reports a failure of the model.
   if (error instanceof SyntaxError || error instanceof APIError) {
     return failed("unreadable", "the model's answer cannot be read")
   }
@@ -128,7 +128,7 @@ const toFailure = (error: unknown): ReplyFailed => {
 const classify = (status: number): ReplyFailed["reason"] => {
   if (status === 401 || status === 403) return "credentials"
   if (status === 429) return "rate-limited"
-  // 404: the model or the path is wrong, and an operator can put it right. 408 and 409 are transient by their meaning.
+  // 404: the model or the path is wrong, and an operator can correct it. 408 and 409 are transient by definition.
   return status === 400 || status === 413 || status === 422 ? "refused" : "unavailable"
 }
 

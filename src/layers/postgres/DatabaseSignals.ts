@@ -104,9 +104,9 @@ export const layerLocal: Layer.Layer<DatabaseSignals> = Layer.effect(
             Stream.succeed(null),
             Stream.fromSubscription(subscription).pipe(
               Stream.mapAccum(() => given, (seen, signal) => {
-                const told = signal.channel === channel ? [signal.payload] : []
+                const payloads = signal.channel === channel ? [signal.payload] : []
                 // A hole in the numbers: the listener lagged, and older signals fell out.
-                return [signal.number, signal.number > seen + 1 ? [null, ...told] : told] as const
+                return [signal.number, signal.number > seen + 1 ? [null, ...payloads] : payloads] as const
               })
             )
           ))),

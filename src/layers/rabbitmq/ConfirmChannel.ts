@@ -6,7 +6,7 @@
  * sent. amqplib matches confirms to publishes by delivery tag, so a batch is complete exactly when all its own publishes
  * are confirmed, in whatever order the broker confirms them.
  *
- * What is in flight has no bound of its own here: it is at most the sink's overlap in batches, and the relay bounds the
+ * Work in flight has no bound here: it is at most the sink's overlap in batches, and the relay bounds the
  * events and bytes of a batch. amqplib's signal that its buffer is full is ignored, because that buffer holds no more.
  */
 import type { ChannelModel, ConfirmChannel as AmqpChannel } from "amqplib"
@@ -52,7 +52,7 @@ export class ConfirmChannel {
       "return",
       ({ fields }) => this.end({ reason: "unroutable", detail: `the queue '${fields.routingKey}' does not exist` })
     )
-    // Before amqplib's own listener, which would tell the batch only that one of its messages failed.
+    // Before amqplib's own listener, which would report to the batch only that one of its messages failed.
     channel.prependListener("nack", () => this.end({ reason: "rejected", detail: "the broker refused a message" }))
     channel.on("error", (error) => this.end({ reason: "rejected", detail: error.message }))
     channel.prependListener("close", () => this.end({ reason: "disconnected", detail: "the channel was lost" }))
@@ -93,8 +93,8 @@ export class ConfirmChannel {
     this.#failure = failure
     const failed = this.#batches
     this.#batches = []
-    // Later, because amqplib reports a close by the broker before it notes it: a close of ours would still be sent, on a
-    // channel that is closed, and the broker ends the whole connection for that.
+    // Deferred, because amqplib reports a close by the broker before it records it: our own close would still be sent on a
+    // closed channel, and the broker ends the whole connection for that.
     queueMicrotask(() => void closeQuietly(this.#channel))
     for (const batch of failed) batch.settled(failure)
   }
@@ -105,8 +105,8 @@ export class ConfirmChannel {
   }
 
   /**
-   * To be called at regular intervals while anything waits. Answers true once the oldest batch has had no confirm for that many calls. The
-   * oldest, because one queue that never confirms would otherwise be hidden by the others that do.
+   * To be called at regular intervals while anything waits. Returns true once the oldest batch has had no confirm for this number
+   * of calls. The oldest counts, because one queue that never confirms would otherwise be hidden by the others that do.
    */
   stalledFor(checks: number): boolean {
     const oldest = this.#batches[0] ?? null
@@ -160,7 +160,7 @@ export class ConfirmChannel {
   }
 }
 
-/** First to the guaranteed queue, so that the event is there before any other consumer can have read it. */
+/** The guaranteed queue first, so that the event is there before any other consumer can have read it. */
 const findRoutes = (event: LoggedEvent, kind: string): ReadonlyArray<Route> => {
   const events: Route = { exchange: eventsExchange, routingKey: `${kind}.${event.deviceId}`, mandatory: false }
   const queue = guaranteedQueues.get(event.kind)
@@ -168,14 +168,14 @@ const findRoutes = (event: LoggedEvent, kind: string): ReadonlyArray<Route> => {
 }
 
 /**
- * AMQP allows 255 bytes for a routing key and a type. The names of a gateway's own events have no such bound, and one
+ * AMQP allows 255 bytes for a routing key and a type. The names of a gateway's own events have no such bound, and an event
  * that cannot be sent would block the log forever. The body has the kind in full.
  */
 const shortenKind = (kind: string): string => Buffer.byteLength(kind) <= 200 ? kind : kind.slice(0, 50)
 
 /**
- * What we use of amqplib beyond its public interface, to write the frames of a whole batch at once and to learn of their
- * confirms as `publish` does. The version of amqplib is pinned, and the tests with a broker hold this together.
+ * The part of amqplib beyond its public interface that we use, to write the frames of a whole batch at once and to receive
+ * their confirms as `publish` does. The version of amqplib is pinned, and the tests with a broker verify this part.
  */
 interface AmqplibChannel {
   readonly ch: number

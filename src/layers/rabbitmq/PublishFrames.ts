@@ -32,7 +32,7 @@ const publishMethod = 40
 const mandatoryBit = 1
 const persistent = 2
 
-/** Which properties follow, one bit each, in the order in which they follow. */
+/** The properties that follow, one bit each, in their order. */
 const propertyFlags = {
   contentType: 1 << 15,
   headers: 1 << 13,

@@ -1,6 +1,6 @@
 /**
- * The dead letters in the queue of the broker. AMQP cannot look into a queue, so messages are taken without being
- * acknowledged, and go back to their places when the channel closes, also when the process dies first. To try one again
+ * The dead letters in the queue of the broker. AMQP cannot look into a queue, so messages are read without an
+ * acknowledgement, and return to their places when the channel closes, also when the process dies first. To retry one
  * is to publish it to the queue that it came from and, after the broker's confirm, to acknowledge the dead one.
  */
 import type { ConfirmChannel, GetMessage } from "amqplib"
@@ -21,7 +21,7 @@ const connectionTimeout = Duration.seconds(10)
 /** Ten thousand messages, one confirm each, with room for a busy broker. */
 const operationTimeout = Duration.seconds(60)
 
-/** Somebody else may read the queue too, so there may never be as many again. */
+/** Another reader may use the queue too, so the full count may never be reached again. */
 const returnTimeout = Duration.seconds(2)
 
 type Settled = "put-back" | "taken"
@@ -31,10 +31,10 @@ export const layer: Layer.Layer<DeadLetters, never, RabbitMq | MessageInbox> = L
   Effect.gen(function*() {
     const rabbit = yield* RabbitMq
     const inbox = yield* MessageInbox
-    // What one call holds, another one would not see.
+    // Messages that one call holds are invisible to another.
     const oneAtATime = Semaphore.makeUnsafe(1)
 
-    /** Each dead letter once, from the oldest, until `max` were looked at; those that are not taken go back. */
+    /** Visits each dead letter once, from the oldest, up to `max`; those that are not taken return to the queue. */
     const visit = Effect.fnUntraced(function*(
       max: number,
       use: (channel: ConfirmChannel, message: GetMessage) => Effect.Effect<Settled, DeadLettersFailure>
@@ -70,7 +70,7 @@ export const layer: Layer.Layer<DeadLetters, never, RabbitMq | MessageInbox> = L
         orElse: () => Effect.fail(DeadLettersUnavailable.of("no answer in time"))
       })))
 
-    /** Those that are wanted, or all, each as `how` says. */
+    /** Takes the wanted dead letters, or all, each as `how` does. */
     const take = Effect.fnUntraced(function*(
       ids: ReadonlyArray<string> | null,
       how: (channel: ConfirmChannel, message: GetMessage) => Effect.Effect<void, DeadLettersFailure>
@@ -107,7 +107,7 @@ export const layer: Layer.Layer<DeadLetters, never, RabbitMq | MessageInbox> = L
   })
 )
 
-/** A queue takes messages back some time after it was told to. Until then the next call would not see them. */
+/** A queue takes messages back some time after the request. Until then the next call would not see them. */
 const returned = (channel: ConfirmChannel, count: number) =>
   Effect.repeat(attempt(() => channel.checkQueue(deadQueue)), {
     until: ({ messageCount }) => messageCount >= count,
@@ -120,7 +120,7 @@ const attempt = <A>(ask: () => PromiseLike<A>): Effect.Effect<A, DeadLettersUnav
     catch: (error) => DeadLettersUnavailable.of(error instanceof Error ? error.message : "unknown")
   })
 
-/** Returns after the confirm. A queue that does not exist any more fails it, and the dead letter stays. */
+/** Returns after the confirm. If the queue does not exist, this fails, and the dead letter stays. */
 const publishAgain = (channel: ConfirmChannel, message: GetMessage): Effect.Effect<void, DeadLettersUnavailable> =>
   attempt(() => {
     const { promise, reject, resolve } = Promise.withResolvers<void>()
@@ -143,7 +143,7 @@ const publishAgain = (channel: ConfirmChannel, message: GetMessage): Effect.Effe
     return promise
   })
 
-/** What the broker has noted on the way of a message ends with it: it begins anew. */
+/** Headers in which the broker records a message's way; a republished message has none. */
 const brokerHeader = /^x-(death|first-death-.*|last-death-.*|delivery-count|acquired-count)$/
 
 const withoutDeath = (message: GetMessage): Record<string, unknown> =>
@@ -155,7 +155,7 @@ interface Death {
   readonly diedAt: string | null
 }
 
-/** The newest death comes first. Anybody may have put a message there, so nothing of it is believed to have a form. */
+/** The newest death comes first. Anybody may have published the message, so no form is assumed. */
 const readDeath = ({ properties: { headers = {} } }: GetMessage): Death => {
   const deaths: unknown = headers["x-death"]
   const newest = (Array.isArray(deaths) ? deaths[0] : undefined) as Readonly<Record<string, unknown>> | undefined
@@ -183,6 +183,6 @@ const view = (message: GetMessage, failures: ReadonlyArray<InboxFailure>): DeadL
     deviceId: text(headers["device"]),
     seq: Number.isSafeInteger(seq) && seq >= 0 ? seq : null,
     ...readDeath(message),
-    failures: failures.map(({ at, attempts, handler, message: said }) => ({ handler, attempts, message: said, at }))
+    failures: failures.map(({ at, attempts, handler, message: detail }) => ({ handler, attempts, message: detail, at }))
   }
 }

@@ -77,7 +77,7 @@ interface ConnectionFailed {
 
 export class RabbitMq extends Context.Service<RabbitMq, {
   readonly state: Effect.Effect<BrokerState>
-  /** The current state first, then every change. */
+  /** Emits the current state, then every change. */
   readonly changes: Stream.Stream<BrokerState>
   /** The connection once it is open and the broker reads from it; fails when that takes longer than `timeout`. */
   readonly usable: (timeout: Duration.Input) => Effect.Effect<ChannelModel, BrokerUnavailable>
@@ -125,7 +125,7 @@ export const make = Effect.fnUntraced(function*(options: RabbitMqOptions): Effec
     if (isNews(before, event)) yield* announce(event)
   })
 
-  /** One connection from the greeting to its end. Always fails: with why it was not opened, or why it ended. */
+  /** One connection from the greeting to its end. Always fails: with the reason why it was not opened, or why it ended. */
   const live = Effect.scoped(Effect.gen(function*() {
     const { connection, latest, next } = yield* Effect.acquireRelease(
       open(url, options.connectionName ?? "columba"),
@@ -188,7 +188,7 @@ type BrokerEvent =
   | { readonly _tag: "Blocked"; readonly reason: string }
   | { readonly _tag: "Disconnected"; readonly cause: DisconnectCause; readonly reason: string }
 
-/** Attempts that fail as the one before are not announced again, nor is what follows from a loss. */
+/** Attempts that fail like the one before are not reported again, nor are consequences of a loss. */
 const isNews = (before: BrokerState, event: BrokerEvent): boolean =>
   before._tag !== event._tag
   || (before._tag === "Disconnected" && event._tag === "Disconnected" && before.cause !== event.cause
@@ -252,7 +252,7 @@ const open = (url: Redacted.Redacted<string>, name: string): Effect.Effect<Watch
         clientProperties: { connection_name: name }
       }).then(
         (connection) => {
-          // Listens here, before the fiber goes on, so that no event in between is missed.
+          // Listens here, before the fiber continues, so that no event in between is missed.
           const latest = listen(connection, () => Queue.offerUnsafe(signals, undefined))
           // amqplib cannot cancel an attempt, so a connection that comes after an interruption is closed.
           if (abandoned) return destroy(connection)

@@ -1,10 +1,10 @@
 /**
  * Events to RabbitMQ, each confirmed by the broker before the log's cursor may pass it.
  *
- * One attempt of the relay is one confirm channel. Whatever goes wrong with a single message (nack, return, no answer,
+ * One attempt of the relay is one confirm channel. Any problem with a single message (nack, return, no answer,
  * connection lost) ends the channel and with it every batch in flight. The relay starts again at the first unconfirmed
- * event on a new channel, so a reader that drops repeated ids sees the events of each device in order. Only where the
- * broker refuses a message and takes those behind it, which are on their way by then, the refused one comes later.
+ * event on a new channel, so a reader that drops repeated ids sees the events of each device in order. The one exception:
+ * where the broker refuses a message and accepts later ones that are already in flight, the refused one comes later.
  *
  * A confirm of the topic exchange means that every queue bound there has the event; that may be none. A kind that has a
  * guaranteed queue is also published to that queue by name, as `mandatory` (see `Topology`). If the queue does not exist
@@ -33,7 +33,7 @@ const overlap = 8
 /** How long a batch waits for a usable connection before that counts as a failure. */
 const brokerTimeout = Duration.seconds(5)
 
-/** A healthy broker confirms in milliseconds. One that is blocked or stuck never answers, so the wait is bounded. */
+/** A healthy broker confirms in milliseconds. A blocked or stuck one never answers, so the wait is bounded. */
 const confirmTimeout = Duration.seconds(10)
 
 /** How often the oldest batch is checked for confirms, while there is one. The timeout is late by at most this. */
@@ -76,7 +76,7 @@ export const make: Effect.Effect<EventSink, never, RabbitMq | TopologyGuard | Sc
         resume(Effect.void)
       })
       sent.changed()
-      // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.
+      // Sent messages cannot be withdrawn, and unsent ones must not follow: the channel ends.
       return Effect.sync(() => attempt.channel.abandon(batch))
     })
 

@@ -1,11 +1,11 @@
 /**
- * Incoming messages out of the guaranteed queue, for the consumer. Each is acknowledged after its handlers have
- * committed. Of one that failed the delivery is held back for its delay and then returned, so that the broker brings it
- * again; one that is given up is rejected, and the broker moves it to the dead letters.
+ * Incoming messages from the guaranteed queue, for the consumer. Each is acknowledged after its handlers have
+ * committed. A failed message is held back for its delay and then returned, so that the broker delivers it
+ * again; an abandoned one is rejected, and the broker moves it to the dead letters.
  *
  * The broker counts deliveries too, also those that ended with the process: a message that kills every process that
- * reads it becomes a dead letter without ever having failed. What failed is returned by `reject`, which every version counts as a
- * failure; RabbitMQ 4.3 takes `nack` for a consumer that has not tried.
+ * reads it becomes a dead letter without ever having failed. Failed messages are returned by `reject`, which every version
+ * counts as a failure; RabbitMQ 4.3 treats `nack` as a consumer that has not tried.
  */
 import type { Channel, ChannelModel, ConsumeMessage } from "amqplib"
 import { Deferred, Duration, Effect, FiberSet, Option, Queue, Schedule, Schema } from "effect"
@@ -22,7 +22,7 @@ import { TopologyGuard } from "./TopologyGuard.ts"
 /** Messages delivered and not acknowledged: all that this process holds, those that wait for another attempt included. */
 const prefetch = 64
 
-/** A connection comes back by itself; the next look at it is not far. */
+/** A connection reopens by itself; the next check follows soon. */
 const connectionTimeout = Duration.seconds(30)
 
 const reopen = Schedule.min([Schedule.exponential("200 millis", 2), Schedule.spaced("5 seconds")]).pipe(
@@ -56,7 +56,7 @@ export const make = Effect.gen(function*() {
       else channel.reject(message, next === "again")
     })
 
-    /** One channel from its opening to its end; its messages come again then. */
+    /** One channel from its opening to its end; its messages are then delivered again. */
     const session = Effect.gen(function*() {
       const connection = yield* rabbit.usable(connectionTimeout)
       yield* guard.ensure(connection)
@@ -72,7 +72,7 @@ export const make = Effect.gen(function*() {
         })
       })
       state = "running"
-      // In the order of arrival: a fiber begins before the next message is taken.
+      // In the order of arrival: a fiber starts before the next message is taken.
       const work = Effect.forever(
         Effect.flatMap(
           Queue.take(messages),
@@ -132,11 +132,11 @@ const openChannel = (
       channel.on("close", () => Deferred.doneUnsafe(ended, Effect.succeed("the channel was closed")))
       return { channel, ended }
     }),
-    // Not waited for: a dead broker never answers.
+    // Not awaited: a dead broker never answers.
     ({ channel }) => Effect.sync(() => void closeQuietly(channel))
   )
 
-/** Null where it is no event of an incoming message. */
+/** Null where it is not an event of an incoming message. */
 const readMessage = (content: Buffer): MessageReceived | null => {
   const event = Option.getOrNull(decode(content.toString()))
   return event?.kind === "message.received" ? event : null

@@ -1,9 +1,9 @@
 /**
  * The exchanges and queues that must exist at the broker before anything is published.
  *
- * Two routes lead to them. Every event goes to the topic exchange, where others bind queues of their own. An event of a
- * guaranteed kind also goes to its guaranteed queue, through the default exchange: that route exists exactly as long as
- * the queue does, nothing can be unbound, and no queue of others can answer in its place. A returned message therefore
+ * Two routes lead to them. Every event goes to the topic exchange, where other applications bind queues of their own. An event
+ * of a guaranteed kind also goes to its guaranteed queue, through the default exchange: that route exists exactly as long as
+ * the queue does, it cannot be unbound, and no other queue can answer in its place. A returned message therefore
  * means that the guaranteed queue does not exist. The guaranteed queue is not bound to the topic exchange, because it
  * would get those events twice.
  *
@@ -12,7 +12,7 @@
  *
  * Dead-lettering is at-least-once: the source queue keeps a dead letter until the target has confirmed it, which
  * RabbitMQ allows only with `reject-publish`. The queue has no length limit of its own, so nothing is rejected by that;
- * docs/operating.md says how an operator sets a limit, and what follows from it.
+ * docs/operating.md describes how an operator sets a limit, and its consequences.
  */
 import type { Channel, ChannelModel, Options } from "amqplib"
 import { Duration, Effect, Schema } from "effect"
@@ -34,7 +34,7 @@ export const guaranteedQueues: ReadonlyMap<string, string> = new Map([["message.
  */
 const deliveryLimit = 10
 
-/** Ten small requests. A broker that needs longer than this is not well. */
+/** Ten small requests. A broker that needs longer than this is unhealthy. */
 const topologyTimeout = Duration.seconds(10)
 
 const incomingOptions: Options.AssertQueue = {
@@ -50,7 +50,7 @@ const incomingOptions: Options.AssertQueue = {
 
 /**
  * RabbitMQ 4 drops a message of a quorum queue without a dead-letter exchange after 20 deliveries. A dead letter must not
- * vanish because somebody looks at it, so its limit is out of reach; `-1`, for none, is refused by brokers before 4.0.
+ * vanish because it was inspected, so its limit is out of reach; `-1`, for none, is refused by brokers before 4.0.
  */
 const deadDeliveryLimit = 1_000_000
 
@@ -59,7 +59,7 @@ const deadOptions: Options.AssertQueue = {
   arguments: { "x-queue-type": "quorum", "x-delivery-limit": deadDeliveryLimit }
 }
 
-/** An exchange or queue of that name exists with other settings. An operator has to decide what becomes of it. */
+/** An exchange or queue of that name exists with other settings. An operator has to decide what to do with it. */
 export class TopologyMismatch extends Schema.TaggedError<TopologyMismatch>()("TopologyMismatch", {
   message: Schema.String,
   subject: Schema.String
@@ -85,19 +85,19 @@ export class TopologyRefused extends Schema.TaggedError<TopologyRefused>()("Topo
 
 export type TopologyError = TopologyMismatch | TopologyRefused | BrokerUnavailable
 
-/** What was there before anything was declared. */
+/** What existed before anything was declared. */
 export interface Found {
   readonly missing: ReadonlyArray<string>
   readonly queues: ReadonlyArray<QueueDepth>
 }
 
-/** Looks which exchanges and queues exist, without changing anything. */
+/** Checks which exchanges and queues exist, without changing anything. */
 export const inspect = (connection: ChannelModel): Effect.Effect<Found, TopologyError> =>
   Effect.gen(function*() {
     const missing: Array<string> = []
     const queues: Array<QueueDepth> = []
     for (const { look, subject } of objects) {
-      // On a channel of its own each: the broker closes the channel on which something was not found.
+      // On a channel each: the broker closes the channel on which something was not found.
       const found = yield* onChannel(connection, subject, look).pipe(
         Effect.catchTag("NotFound", () => Effect.succeed(null))
       )
@@ -107,7 +107,7 @@ export const inspect = (connection: ChannelModel): Effect.Effect<Found, Topology
     return { missing, queues }
   }).pipe(bounded)
 
-/** Makes what does not exist. Fails where something exists with other settings. */
+/** Creates what does not exist. Fails where something exists with other settings. */
 export const declare = (connection: ChannelModel): Effect.Effect<void, TopologyError> =>
   Effect.forEach(objects, ({ make, subject }) => onChannel(connection, subject, make), { discard: true }).pipe(
     Effect.catchTag("NotFound", ({ message, subject }) => Effect.fail(TopologyRefused.of(subject, message))),
@@ -141,7 +141,7 @@ const queue = (subject: string, options: Options.AssertQueue, boundTo: string | 
   }
 })
 
-/** In this order a queue never takes a message before there is a place for its dead letters. */
+/** In this order a queue never receives a message before there is a place for its dead letters. */
 const objects: ReadonlyArray<TopologyObject> = [
   exchange(deadExchange, "fanout"),
   queue(deadQueue, deadOptions, deadExchange),
@@ -170,7 +170,7 @@ const bounded = <A, E>(work: Effect.Effect<A, E>): Effect.Effect<A, E | BrokerUn
 const notFound = 404
 const preconditionFailed = 406
 
-/** A refusal carries the broker's reply code; a lost connection carries none. */
+/** A refusal carries the broker's reply code; a lost connection has none. */
 const classify = (subject: string, error: unknown): TopologyError | NotFound => {
   const message = error instanceof Error ? error.message : "unknown"
   const code = error instanceof Error && "code" in error ? error.code : undefined

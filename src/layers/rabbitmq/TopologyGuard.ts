@@ -1,5 +1,5 @@
 /**
- * Keeps the exchanges and queues of Columba in place, and knows how full the queues are. A check looks what is missing
+ * Keeps the exchanges and queues of Columba in place, and records how full the queues are. A check looks for what is missing
  * and declares everything. It runs before every attempt to publish, so a returned message leads to a check at once, and
  * at intervals, so a deletion is noticed while there is nothing to publish.
  */
@@ -36,7 +36,7 @@ export const make = Effect.gen(function*() {
       yield* Metric.update(Metric.withAttributes(brokerQueueConsumers, { queue }), consumers)
     }
     if (missing.length === 0) return
-    // The first check of a process meets a new broker as often as a damaged one, so it is no alarm.
+    // A missing object at a process's first check is as likely a new broker as a damaged one, so it is no alarm.
     if (!declared) return yield* Effect.logInfo("Declaring exchanges and queues at the broker", { missing })
     for (const object of missing) yield* Metric.update(Metric.withAttributes(brokerObjectsMissing, { object }), 1)
     yield* Effect.logWarning("Exchanges or queues are missing at the broker; they are declared again", { missing })

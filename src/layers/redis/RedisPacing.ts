@@ -1,7 +1,7 @@
 /**
  * `SharedPacing` over Redis: one token bucket per account, kept by a script under Redis's clock, so that the clocks of the
- * machines that share it play no part. Redis holds up nothing: while it does not answer within a moment it is not asked, each
- * installation keeps to its own pacing, and readiness and a metric say so.
+ * machines that share it do not matter. Redis delays nothing: while it does not answer within a moment it is not asked, each
+ * installation keeps to its own pacing, and readiness and a metric report it.
  */
 import { createClient } from "@redis/client"
 import { Cause, Effect, Layer, Metric, Redacted } from "effect"
@@ -13,26 +13,26 @@ import * as Metrics from "../../services/Metrics.ts"
 import { Readiness } from "../../services/Readiness.ts"
 import { SharedPacing } from "../../services/SharedPacing.ts"
 
-/** A message waits no longer for Redis, and only the first ones when it has stopped answering. */
+/** A message waits no longer for Redis, and only the first ones do when Redis has stopped answering. */
 const answerMax = "300 millis"
 
-/** A connection is tried out so often, with the same script as devices use. */
+/** The interval at which a connection is probed, with the same script as devices use. */
 const probeEvery = "1 second"
 
-/** For connecting and logging in. */
+/** Time limit of connecting and logging in. */
 const connectMax = "3 seconds"
 
 const reconnectAfter = "1 second"
 
-/** Requests of one connection without an answer. As long as it answers there is one per device at most. */
+/** Maximum number of requests of one connection without an answer. While Redis answers there is at most one per device. */
 const requestsMax = 20_000
 
 const prefix = "columba:pacing:"
 
 /**
- * The time at which the account's bucket is full again says all of it. It is never further away than an empty bucket takes
- * to fill, also where Redis's clock was set back or the pacing was a slower one. Answers the milliseconds to wait for one
- * turn. If these are 0 the turns are taken: one, none to look only, or minus one to give one back.
+ * The bucket's whole state is the time at which it is full again. That time is never further away than an empty bucket takes
+ * to fill, also where Redis's clock was set back or the pacing was a slower one. Returns the milliseconds to wait for one
+ * turn. If these are 0 the turns are taken: one, none for a mere check, or minus one to return one.
  */
 const script = `
 local time = redis.call('TIME')
@@ -61,7 +61,7 @@ interface Bucket {
   readonly burst: number
 }
 
-/** Takes the bucket of this key, which is none of an account, for probing: it is full again after a millisecond. */
+/** Uses a key that belongs to no account, for probing: its bucket is full again after a millisecond. */
 const probe: Bucket = { key: "probe", interval: 1, burst: 1000 }
 
 export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing, never, Readiness> =>
@@ -69,17 +69,17 @@ export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing,
     SharedPacing,
     Effect.gen(function*() {
       const readiness = yield* Readiness
-      /** The connection that has answered when it was last asked. */
+      /** The connection, if it answered the last request. */
       let current: Client | null = null
       let missing: string | null = "not connected yet"
-      let told = false
+      let reported = false
 
       const answers = (client: Client): Effect.Effect<void> =>
         Effect.suspend(() => {
           current = client
           if (missing === null) return Effect.void
           missing = null
-          told = false
+          reported = false
           return Effect.andThen(
             Metric.update(Metrics.redisConnected, 1),
             Effect.logInfo("Redis answers: the rates of accounts are shared")
@@ -90,8 +90,8 @@ export const layer = (url: Redacted.Redacted<string>): Layer.Layer<SharedPacing,
         Effect.suspend(() => {
           current = null
           missing = reason
-          if (told) return Effect.void
-          told = true
+          if (reported) return Effect.void
+          reported = true
           return Effect.andThen(
             Metric.update(Metrics.redisConnected, 0),
             Effect.logWarning(`Redis does not answer (${reason}): this installation keeps to its own pacing alone`)
@@ -159,11 +159,11 @@ const ask = (client: Client, { burst, interval, key }: Bucket, turns: Turns): Ef
     Effect.map(Number)
   )
 
-/** A connection does not repair itself: it ends with its scope, and the next one is a new one. */
+/** A connection does not repair itself: it ends with its scope, and is replaced by a new one. */
 const open = (url: Redacted.Redacted<string>) =>
   createClient({
     url: Redacted.value(url),
-    // What cannot be asked now is not asked later: the message has gone by then.
+    // Requests are not queued while offline: the message would have left by then.
     disableOfflineQueue: true,
     commandsQueueMaxLength: requestsMax,
     socket: { reconnectStrategy: false }
@@ -176,7 +176,7 @@ const connect = Effect.fnUntraced(
       // Not `close`, which waits for the answers of a Redis that gives none.
       (opened) => Effect.sync(() => opened.destroy())
     )
-    // Without a listener Node throws it. Whoever asks next gets the failure.
+    // Without a listener Node throws the error. The next caller gets the failure.
     client.on("error", () => {})
     yield* Effect.tryPromise({ try: () => client.connect(), catch: reasonOf }).pipe(
       Effect.timeoutOrElse({ duration: connectMax, orElse: () => Effect.fail(`no connection within ${connectMax}`) })
@@ -185,13 +185,13 @@ const connect = Effect.fnUntraced(
   }
 )
 
-/** Whether that Redis does all that is asked of it; fails with the reason. Changes no account's rate. */
+/** Whether that Redis supports all that is asked of it; fails with the reason. Changes no account's rate. */
 export const check = (url: Redacted.Redacted<string>): Effect.Effect<void, string, Scope.Scope> =>
   Effect.flatMap(connect(url), (client) => Effect.asVoid(ask(client, probe, 1)))
 
 /** The message alone: other properties of such errors may hold the URL. */
 const reasonOf = (error: unknown): string => {
-  // Of several addresses each has an error of its own, and the whole has no message.
+  // Each of several addresses has its own error, and the aggregate has no message.
   const first: unknown = error instanceof AggregateError ? error.errors[0] : error
   return first instanceof Error ? first.message : "an unknown error"
 }

@@ -1,6 +1,6 @@
 /**
- * Secrets sealed with AES-256-GCM. The first key seals, every key opens: a key is replaced by putting the new one first
- * and dropping the old one once nothing is sealed with it.
+ * Secrets encrypted with AES-256-GCM. The first key encrypts, every key decrypts: to replace a key, put the new one first
+ * and drop the old one once nothing is encrypted with it.
  *
  * A sealed text is `v1.<key id>.<nonce, ciphertext and tag in base64url>`. The key id is derived from the key, so the
  * right one is found without trying all. The place (owner and field) is authenticated with the text.
@@ -11,7 +11,7 @@ import { SecretKeyMissing } from "../../domain/GatewayErrors.ts"
 import { SecretSeal, SecretUnreadable } from "../../services/SecretSeal.ts"
 import type { SecretKey, SecretPlace } from "../../services/SecretSeal.ts"
 
-/** What GCM is defined for; random, since a key seals far fewer than 2^32 texts. */
+/** The nonce size that GCM is defined for; random, since a key encrypts far fewer than 2^32 texts. */
 const nonceBytes = 12
 const tagBytes = 16
 
@@ -39,7 +39,7 @@ export const layer = (keys: ReadonlyArray<SecretKey>): Layer.Layer<SecretSeal> =
 const makeKeyId = (key: Uint8Array): string =>
   createHash("sha256").update("columba key id").update(key).digest("hex").slice(0, 16)
 
-/** Unambiguous: neither owner nor field can hold a line feed, and what is sealed for one use opens for no other. */
+/** Unambiguous: neither owner nor field can hold a line feed, and a text sealed for one use cannot be opened for another. */
 const describePlace = ({ field, owner }: SecretPlace): Buffer => Buffer.from(`columba secret v1\n${owner}\n${field}`)
 
 const seal = (id: string, key: Uint8Array, secret: string, place: SecretPlace): string => {

@@ -1,5 +1,5 @@
 /**
- * The key of an embedded database: made once, in a file beside it that only its owner may read. A copy of the data
+ * The key of an embedded database: created once, in a file next to it that only its owner may read. A copy of the data
  * directory holds the key too; on a server the key comes from the environment and is never in the database.
  */
 import { randomBytes } from "node:crypto"
@@ -20,7 +20,7 @@ export class KeyFileUnusable extends Schema.TaggedError<KeyFileUnusable>()("KeyF
   }
 }
 
-/** Reads the keys of the directory; makes one where there is none. */
+/** Reads the keys of the directory; creates one where there is none. */
 export const readOrMakeKeys = Effect.fn("keyFile.readOrMakeKeys")(function*(
   dataDir: string
 ): Effect.fn.Return<ReadonlyArray<SecretKey>, KeyFileUnusable> {
@@ -43,8 +43,8 @@ const readExisting = (file: string): string | null => {
 }
 
 /**
- * Written whole under another name and then linked: a crash leaves no half key, and of two processes that make one at a
- * time both read the one that was linked first.
+ * Written completely under another name and then linked: a crash leaves no partial key, and two processes that create one at
+ * the same time both read the one that was linked first.
  */
 const make = (dataDir: string, file: string): string => {
   mkdirSync(dataDir, { recursive: true })

@@ -1,6 +1,6 @@
 /**
- * What the process exports of itself besides its API: log lines, traces and metrics for an OTLP collector, and the metrics
- * of the process itself.
+ * The telemetry that the process exports besides its API: log lines, traces and metrics for an OTLP collector, and the
+ * metrics of the process itself.
  */
 import { Cause, Effect, Layer, Logger, Metric, References } from "effect"
 import { monitorEventLoopDelay } from "node:perf_hooks"
@@ -8,7 +8,7 @@ import * as Metrics from "../../services/Metrics.ts"
 import { toPrintableJson } from "../../services/printableText.ts"
 import type { OtlpSettings } from "./otlp.ts"
 
-/** Fine enough for a lag that matters; the timer behind it costs nothing at this rate. */
+/** Fine enough to show a significant lag; the timer behind it costs nothing at this rate. */
 const lagResolutionMillis = 10
 const processInterval = "5 seconds"
 
@@ -16,7 +16,7 @@ const nanosPerSecond = 1e9
 const microsPerSecond = 1e6
 
 /**
- * Memory and CPU time of the process, and the 99th percentile of how long callbacks waited since the last reading, less the
+ * Memory and CPU time of the process, and the 99th percentile of the callbacks' delay since the last reading, less the
  * resolution of the measurement.
  */
 const processMetrics = Layer.effectDiscard(Effect.gen(function*() {
@@ -49,7 +49,7 @@ const processMetrics = Layer.effectDiscard(Effect.gen(function*() {
 const otlp = (settings: OtlpSettings) =>
   Layer.unwrap(Effect.map(Effect.promise(() => import("./otlp.ts")), ({ layer }) => layer(settings)))
 
-/** One flat record per line: objects given to a log call become fields beside the annotations. */
+/** One flat record per line: objects passed to a log call become fields next to the annotations. */
 const record = ({ cause, date, fiber, logLevel, message }: Logger.Options<unknown>): Record<string, unknown> => {
   const words: Array<string> = []
   const fields: Record<string, unknown> = {}
@@ -100,7 +100,7 @@ const logger = (settings: TelemetrySettings, pretty: Logger.Logger<unknown, void
     Layer.succeed(References.MinimumLogLevel, settings.debug ? "Debug" : "Info")
   )
 
-/** `pretty` writes log lines for a person, where the caller wants that; else they go to stdout as logfmt or JSON. */
+/** `pretty` writes log lines for a person, where the caller asks for it; else they go to stdout as logfmt or JSON. */
 export const layer = (
   settings: TelemetrySettings,
   pretty: Logger.Logger<unknown, void> | null

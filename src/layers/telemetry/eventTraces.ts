@@ -1,5 +1,5 @@
 /**
- * Spans of events, under the ids that follow from the events. The SDK makes ids at random; `PinnedIds` lets it take the given
+ * Spans of events, under ids derived from the events. The SDK makes ids at random; `PinnedIds` makes it use the given
  * ones for one span.
  */
 import type { Sampler } from "@opentelemetry/sdk-trace-base"
@@ -94,6 +94,6 @@ const make = (tracer: Tracer.Tracer, ids: PinnedIds, sampler: Sampler): EventTra
   }
 }
 
-/** Needs the tracer of the SDK that was given `ids` and `sampler`. */
+/** Needs the tracer of the SDK that has `ids` and `sampler`. */
 export const layer = (ids: PinnedIds, sampler: Sampler): Layer.Layer<never> =>
   Layer.effect(EventTraces, Effect.map(Tracer.Tracer, (tracer) => make(tracer, ids, sampler)))

@@ -1,6 +1,6 @@
 /**
- * The standard variables of OpenTelemetry that the SDK reads by itself. It knows the process's environment alone; here a
- * `.env` file and the command line count too, so what they say is written there before the SDK starts.
+ * The standard variables of OpenTelemetry that the SDK itself reads. It reads only the process's environment; here a
+ * `.env` file and the command line count too, so their values are written there before the SDK starts.
  */
 import { Config, Effect } from "effect"
 
@@ -38,7 +38,7 @@ export const otelVariables: ReadonlyArray<string> = [
   "OTEL_METRIC_EXPORT_TIMEOUT"
 ]
 
-/** Null where it is not set, or empty, which the specification takes for the same. */
+/** Null where it is not set, or empty, which the specification treats the same. */
 export const read = (name: string): Effect.Effect<string | null> =>
   Config.String(name).pipe(
     Effect.map((text) => text.trim() === "" ? null : text.trim()),

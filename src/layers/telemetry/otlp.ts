@@ -1,7 +1,7 @@
 /**
- * Traces, metrics and logs for an OTLP collector, over gRPC or HTTP: the OpenTelemetry SDK, to which `@effect/opentelemetry`
- * gives Effect's own spans, metrics and log lines, configured by the standard `OTEL_*` variables. A collector that is away
- * costs telemetry and nothing else: the SDK's queues are bounded (2,048 records unless set) and drop, and the log says so.
+ * Traces, metrics and logs for an OTLP collector, over gRPC or HTTP: the OpenTelemetry SDK, which `@effect/opentelemetry`
+ * feeds with Effect's spans, metrics and log lines, configured by the standard `OTEL_*` variables. An absent collector
+ * costs only telemetry: the SDK's queues are bounded (2,048 records unless set) and drop, and the log reports it.
  */
 import * as NodeSdk from "@effect/opentelemetry/NodeSdk"
 import { diag, DiagLogLevel } from "@opentelemetry/api"
@@ -24,9 +24,9 @@ import * as sampling from "./sampling.ts"
 
 export type OtlpProtocol = "grpc" | "http/protobuf"
 
-/** What the SDK does not read by itself. */
+/** Settings that the SDK does not read itself. */
 export interface OtlpSettings {
-  /** Null: the port tells. */
+  /** Null: derived from the port. */
   readonly otlpProtocol: OtlpProtocol | null
   readonly traceSampler: sampling.SamplerName | null
   readonly traceShare: number | null
@@ -34,14 +34,14 @@ export interface OtlpSettings {
 
 type Signal = "TRACES" | "METRICS" | "LOGS"
 
-/** The port that OTLP over gRPC has by convention; over HTTP it is 4318. */
+/** The conventional port of OTLP over gRPC; over HTTP it is 4318. */
 const grpcPort = "4317"
 
 /** The defaults of the specification, in milliseconds. */
 const metricInterval = 60_000
 const metricTimeout = 30_000
 
-/** A process that stops does not wait longer for a collector. Its part in the budget of `shutdownBudget.ts` is small. */
+/** A stopping process does not wait longer for a collector. Its part in the budget of `shutdownBudget.ts` is small. */
 const shutdownTimeout = "2 seconds"
 
 /** Null where the signal is switched off. */
@@ -61,7 +61,7 @@ interface Flushing {
   shutdown: () => Promise<void>
 }
 
-/** What a collector does not take at the end is lost, and is no reason for the program to end with an error. */
+/** Records that a collector does not accept at the end are lost; the program does not end with an error for that. */
 const neverFails = <Part extends Flushing>(part: Part): Part => {
   const [forceFlush, shutdown] = [part.forceFlush.bind(part), part.shutdown.bind(part)]
   part.forceFlush = () => forceFlush().catch(globalErrorHandler)
@@ -69,12 +69,12 @@ const neverFails = <Part extends Flushing>(part: Part): Part => {
   return part
 }
 
-/** By UCUM; empty for a plain number. */
+/** In UCUM; empty for a plain number. */
 const readUnit = (name: string): string =>
   /_seconds(_total)?$/.test(name) ? "s" : /_bytes(_total)?$/.test(name) ? "By" : ""
 
 /**
- * Gives each metric the unit that its name says. Effect calls every metric a ratio, and backends that put units into names
+ * Sets each metric's unit from its name. Effect marks every metric as a ratio, and backends that put units into names
  * would show `columba_devices_ratio`.
  */
 const withUnits = <Exporter extends PushMetricExporter>(exporter: Exporter): Exporter => {
@@ -93,20 +93,22 @@ const withUnits = <Exporter extends PushMetricExporter>(exporter: Exporter): Exp
   return exporter
 }
 
-/** The SDK's complaints, at a bounded rate and without their details: those hold the collector's address and its credentials. */
-const tellFailures = Effect.gen(function*() {
+/** The SDK's errors, at a bounded rate and without their details: those hold the collector's address and its credentials. */
+const reportFailures = Effect.gen(function*() {
   const warnings = new RepeatedWarnings()
   const run = Effect.runForkWith(yield* Effect.context<never>())
-  const tell = (reason: string) =>
+  const report = (reason: string) =>
     void run(
       warnings.warn("otlp", "The OTLP collector does not take telemetry; what does not fit is dropped", { reason })
     )
   yield* Effect.acquireRelease(
     Effect.sync(() => {
-      setGlobalErrorHandler((error) => tell(describe(error)))
+      setGlobalErrorHandler((error) => report(describe(error)))
       const ignore = () => {}
       const log = (message: string) => {
-        if (!message.startsWith(withoutClientCertificate)) tell(message.slice(0, reasonMax).split(/[:\n]/, 1)[0] ?? "")
+        if (!message.startsWith(withoutClientCertificate)) {
+          report(message.slice(0, reasonMax).split(/[:\n]/, 1)[0] ?? "")
+        }
       }
       diag.setLogger({ error: log, warn: log, info: ignore, debug: ignore, verbose: ignore }, {
         logLevel: DiagLogLevel.WARN,
@@ -123,10 +125,10 @@ const tellFailures = Effect.gen(function*() {
 
 const reasonMax = 200
 
-/** The SDK complains so of every authority of one's own, also where the collector asks for no certificate. */
+/** The SDK logs this for every custom certificate authority, also where the collector asks for no client certificate. */
 const withoutClientCertificate = "Client key and certificate must both be provided"
 
-/** Several exports fail together as a list. */
+/** Several failed exports come as a list. */
 const describe = (error: unknown): string => {
   if (Array.isArray(error)) return describe(error[0])
   const code = typeof error === "object" && error !== null && "code" in error ? error.code : null
@@ -137,7 +139,7 @@ const describe = (error: unknown): string => {
 export const layer = (settings: OtlpSettings) =>
   Layer.unwrap(Effect.gen(function*() {
     yield* writeToEnvironment
-    yield* tellFailures
+    yield* reportFailures
     const [traces, metrics, logs] = yield* Effect.all([
       chooseProtocol("TRACES", settings.otlpProtocol),
       chooseProtocol("METRICS", settings.otlpProtocol),

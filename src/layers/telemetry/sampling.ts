@@ -1,6 +1,6 @@
 /**
- * Which traces are exported, by `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. Without them every request of a caller is
- * traced, and one in a hundred of what runs by itself, events among it: a trace of each event would cost more than the
+ * Which traces are exported, by `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`. By default every request of a caller is
+ * traced, and one percent of background work, including events: a trace of each event would cost more than the
  * event.
  */
 import { SpanKind } from "@opentelemetry/api"
