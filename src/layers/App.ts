@@ -1,11 +1,11 @@
 /**
  * The composition root: which parts run in this process, and in which order they start and stop.
  *
- * They start as foundation (database, log, repositories, gateways), the broker's connection, HTTP, the fleet's lease,
- * relays to sinks and the consumer, fleet, and stop in the reverse order, so that what is on its way still arrives: readiness says that the
- * process stops, the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their confirms,
- * HTTP ends its streams, and the database goes last. HTTP is there before the fleet: a port that is taken costs no device its connection, and readiness
- * tells what is still starting.
+ * The start order is foundation (database, log, repositories, gateways), the broker's connection, HTTP, the fleet's lease,
+ * relays to sinks and the consumer, fleet. The stop order is the reverse, so that work in flight completes: readiness reports
+ * that the process stops, the fleet closes its sockets (no new frames), the log is flushed, the relays wait for their confirms,
+ * HTTP ends its streams, and the database closes last. HTTP starts before the fleet: a port that is in use costs no device its
+ * connection, and readiness shows what is still starting.
  */
 import { Context, DateTime, Effect, Layer, Scope } from "effect"
 import { HttpServer } from "effect/http"
@@ -65,7 +65,7 @@ import * as HeapReturn from "./HeapReturn.ts"
 import * as Outbound from "./outbound/Outbound.ts"
 import type { Settings } from "./Settings.ts"
 
-/** What moves while it runs. */
+/** Figures that change while the process runs. */
 export interface Stats {
   readonly online: number
   readonly devices: number
@@ -79,7 +79,7 @@ export interface Stats {
 
 export interface App {
   readonly settings: Settings
-  /** Where it listens. */
+  /** The address on which the server listens. */
   readonly url: string
   /** The built-in simulator, where this process runs it. */
   readonly simulatorUrl: string | null
@@ -87,17 +87,17 @@ export interface App {
   readonly gateways: ReadonlyArray<Pick<Gateway, "name" | "dialect" | "url" | "active" | "source">>
   /** How many demo devices this start added. */
   readonly demoDevices: number
-  /** How many simulated devices the database holds that do not run, because this process runs no simulator. */
+  /** Number of simulated devices in the database that do not run, because this process runs no simulator. */
   readonly retiredDevices: number
   /** The names of the consumer's handlers. */
   readonly handlers: ReadonlyArray<string>
   readonly log: EventLog["Service"]
   readonly stats: Effect.Effect<Stats>
-  /** Stops everything in order. Logs each step; bounded by the bounds of the parts. */
+  /** Stops everything in order. Logs each step; each part has its own time limit. */
   readonly stop: Effect.Effect<void>
 }
 
-/** A node of a cluster that runs devices is known by where the others reach it. */
+/** A cluster node that runs devices is named by the address where the others reach it. */
 const nodeName = ({ cluster, roles }: Pick<Settings, "cluster" | "roles">): string =>
   cluster !== null && roles.has("devices") ? `${cluster.host}:${cluster.port}` : hostname()
 
@@ -115,7 +115,7 @@ const identity = (settings: Settings, version: string): Layer.Layer<ServerIdenti
       }))
   )
 
-/** Adds the demo devices where the simulator runs; elsewhere counts those that do not run for lack of it. */
+/** Adds the demo devices where the simulator runs; elsewhere counts those that do not run without it. */
 const prepareDemo = Effect.fnUntraced(function*(settings: Settings, simulator: SimulatorHandle | null) {
   if (settings.gateway._tag === "Simulator" && simulator !== null) {
     return { added: yield* Demo.seed(simulator, settings.gateway.demoDevices), retired: 0 }
@@ -130,8 +130,8 @@ const sendSettings = ({ pacing }: Settings) =>
   Layer.effect(SendSettings, Effect.map(SendSettings, (usual) => ({ ...usual, pacing })))
 
 /**
- * Starts the parts that the roles ask for. Should the scope close without `stop`, the parts end in the same order, each
- * within its own bounds.
+ * Starts the parts that the roles ask for. If the scope closes without `stop`, the parts end in the same order, each
+ * within its own time limit.
  */
 export const start = Effect.fn("App.start")(function*(
   settings: Settings,
@@ -141,7 +141,7 @@ export const start = Effect.fn("App.start")(function*(
   const on = <A, E, R>(stage: Scope.Scope, layer: Layer.Layer<A, E, R>) => Layer.buildWithScope(layer, stage)
 
   const database = yield* Scope.provide(openStorage(settings.database), stages.foundation)
-  const words = yield* on(
+  const basics = yield* on(
     stages.foundation,
     Layer.mergeAll(
       identity(settings, version),
@@ -153,14 +153,14 @@ export const start = Effect.fn("App.start")(function*(
   )
   const keys = yield* Effect.provideContext(
     on(stages.foundation, Layer.provideMerge(KeyManager.layer, KeyDirectory.layer)),
-    Context.merge(database, words)
+    Context.merge(database, basics)
   ).pipe(Effect.mapError((error) => startFailed(error, null)))
   const simulator = yield* Scope.provide(startSimulator(settings), stages.foundation)
   const gateways = yield* Effect.provideContext(on(stages.foundation, makeGateways(settings, simulator)), database)
   const outbound = yield* on(stages.foundation, Outbound.layer({ allowPrivate: settings.outboundAllowPrivate }))
   const files = yield* on(stages.foundation, filesToSend(settings))
-  const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), words)
-  const ground = Context.mergeAll(database, words, keys, gateways, outbound, files, shared)
+  const shared = yield* Effect.provideContext(on(stages.foundation, sharedPacing(settings)), basics)
+  const ground = Context.mergeAll(database, basics, keys, gateways, outbound, files, shared)
   const readiness = Context.get(ground, Readiness)
   const leased = LeasedFleet.make()
   const fleet = Context.make(DeviceFleet, leased.fleet)
@@ -213,9 +213,9 @@ export const start = Effect.fn("App.start")(function*(
     Effect.mapError(({ cause }) => listenFailed(settings, cause))
   )
 
-  // Before the fleet first looks, so that it starts them all in its first comparison.
+  // Before the fleet's first comparison, so that it starts all of them in it.
   const demo = yield* Effect.provideContext(prepareDemo(settings, simulator), served)
-  // Before the relays: a process that is refused takes no cursor from the one that runs.
+  // Before the relays: a refused process must not claim a cursor from the running one.
   const lease = yield* Effect.provideContext(takeLease(settings, version), ground).pipe(
     Scope.provide(stages.foundation)
   )
@@ -255,7 +255,7 @@ export const start = Effect.fn("App.start")(function*(
   }
 })
 
-/** Given back with the scope, and so not before the fleet has stopped. Null: this process needs none. */
+/** Released with the scope, and so not before the fleet has stopped. Null: this process needs none. */
 const takeLease = Effect.fnUntraced(function*(settings: Settings, version: string) {
   const { cluster, roles } = settings
   const { acquire } = yield* FleetLease
@@ -267,7 +267,7 @@ const takeLease = Effect.fnUntraced(function*(settings: Settings, version: strin
     (error) => startFailed(error, error._tag !== "LeaseTaken" ? null : cluster === null ? leaseHint : nodeHint)
   ))
 
-/** The parts run on one node of a cluster at a time, and elsewhere not by this. */
+/** In a cluster this also starts the parts, each on one node at a time. */
 const startFleet = <R, E>(
   settings: Settings,
   lease: Lease | null,

@@ -1,11 +1,11 @@
 /**
- * Gives memory back to the machine once the process is quiet after a rush.
+ * Returns memory to the machine once the process is quiet after a rush.
  *
- * A fleet that connects fills pages of the heap with garbage between objects that stay, and V8 keeps them: it collects the
- * old generation again once that has grown, which an idle fleet's does not, and its memory reducer waits for an allocation
- * rate that pings alone exceed. While V8's switch `optimize-for-size` is on, the reducer does not wait: it marks beside the
- * running program, compacts, shrinks the young generation, and returns the pages. So the switch is turned on for a moment
- * after a rush, and off again at once if work comes: left on, it would keep the heap tight at the cost of speed.
+ * A fleet that connects fills pages of the heap with garbage between live objects, and V8 keeps the pages. It collects the
+ * old generation again only when that has grown, which an idle fleet's does not, and its memory reducer waits for an allocation
+ * rate below that of pings alone. While V8's switch `optimize-for-size` is on, the reducer does not wait: it marks
+ * concurrently, compacts, shrinks the young generation, and returns the pages. So the switch is turned on for a moment
+ * after a rush, and off at once when work arrives: if left on, it would keep the heap small at the cost of speed.
  *
  * V8 promises nothing about its switches. A V8 without this one ignores it, and memory stays as it was.
  */
@@ -14,32 +14,32 @@ import type { Scope } from "effect"
 import { performance } from "node:perf_hooks"
 import { getHeapStatistics, setFlagsFromString } from "node:v8"
 
-/** How often it looks: two cheap calls. */
+/** The interval of the checks: each is two cheap calls. */
 const interval = Duration.seconds(5)
 
 /**
- * A loop that is busy for less than this share of the time is quiet. Ten thousand idle devices take some five percent. A
- * thousand events per second take some twenty, and must not count as quiet: under the switch one in a hundred of them waits
- * for 40 ms instead of 5, and each costs 1.7 times the CPU.
+ * The process is quiet when its event loop is busy for less than this share of the time. Ten thousand idle devices take about
+ * five percent. A thousand events per second take about twenty, and must not count as quiet: with the switch on, one in a
+ * hundred of them waits for 40 ms instead of 5, and each costs 1.7 times the CPU.
  */
 const quietShare = 0.1
 
-/** A rush has pauses of its own: the process must be quiet for so many looks in a row. */
+/** Number of consecutive checks that must find the process quiet, because a rush has pauses. */
 const quietLooks = 3
 
-/** The heap must have grown by so much: less is not worth collecting, which costs some hundred milliseconds of CPU. */
+/** Minimum growth of the heap: less is not worth a collection, which costs some hundred milliseconds of CPU. */
 const growthMin = 32 * 1024 * 1024
 
-/** So many looks long V8 is told that memory matters. Its reducer waits for eight seconds before each of its two rounds. */
+/** Number of checks for which the switch stays on. V8's reducer waits for eight seconds before each of its two rounds. */
 const tightLooks = 6
 
-/** Between the beginnings of two returns: a load that rises and falls must not be followed by a collection each time. */
+/** Checks between the starts of two returns, so that a load that rises and falls does not cause a collection each time. */
 const looksBetween = 60
 
-/** What V8 moves together in one collection, in MiB: with its own 12 the program stands still for 50 to 70 ms. */
+/** How much V8 moves in one collection, in MiB: with its default of 12 the program is suspended for 50 to 70 ms. */
 const movedMax = 3
 
-/** What one look finds. */
+/** The result of one check. */
 export interface Look {
   /** Physical memory of the heap, in bytes. */
   readonly heap: number
@@ -47,15 +47,15 @@ export interface Look {
   readonly busy: number
 }
 
-/** Decides when V8 is told that memory matters. Has no effects. */
+/** Decides when the switch is on. Has no effects. */
 export class HeapWatch {
   #heapBefore = Number.POSITIVE_INFINITY
   #quiet = 0
-  /** Looks since the last return began. */
+  /** Checks since the last return began. */
   #since = looksBetween
   #tight = false
 
-  /** Whether memory matters from now on. */
+  /** Whether the switch is to be on from now. */
   look({ busy, heap }: Look): boolean {
     this.#quiet = busy < quietShare ? this.#quiet + 1 : 0
     this.#since++

@@ -1,7 +1,7 @@
 /**
- * What the operator decides: the variables of `settingsVariables.ts`, read and checked. Flags win over the environment,
- * and that over a `.env` file. All problems are found at once, and each names the variable, what was given and what is
- * expected; what may be a secret is never shown.
+ * The operator's settings: the variables of `settingsVariables.ts`, read and checked. Flags override the environment,
+ * and the environment overrides a `.env` file. All problems are found at once, and each names the variable, the given value
+ * and the expected one; a value that may be a secret is never shown.
  */
 import { join } from "node:path"
 import { Config, ConfigProvider, Duration, Effect, FileSystem, Option, Redacted, Schema } from "effect"
@@ -23,7 +23,7 @@ export interface Settings {
     | { readonly _tag: "Postgres"; readonly url: Redacted.Redacted<string> }
   readonly rabbitUrl: Redacted.Redacted<string> | null
   readonly redisUrl: Redacted.Redacted<string> | null
-  /** Without one, the embedded database gets the built-in simulator and Postgres gets none. */
+  /** Without this setting, the embedded database uses the built-in simulator and Postgres has no gateway. */
   readonly gateway:
     | { readonly _tag: "Simulator"; readonly demoDevices: number }
     | { readonly _tag: "None" }
@@ -34,7 +34,7 @@ export interface Settings {
       readonly user: string
       readonly password: Redacted.Redacted<string>
       readonly apiKey: Redacted.Redacted<string> | null
-      /** What it signs its webhooks with. */
+      /** The secret that signs the gateway's webhooks. */
       readonly webhookSecret: Redacted.Redacted<string> | null
     }
   /** Where gateways reach this server. */
@@ -44,27 +44,27 @@ export interface Settings {
   readonly apiKeys: ReadonlyArray<ApiKey>
   /** Origins whose web pages may call the API. */
   readonly corsOrigins: ReadonlyArray<string>
-  /** Event streams that it serves at a time. */
+  /** Maximum number of concurrent event streams. */
   readonly streams: number
-  /** Keys that seal what is secret in the database; the first seals, all open. */
+  /** Keys that encrypt the secrets in the database; the first encrypts, all decrypt. */
   readonly secretKeys: ReadonlyArray<SecretKey>
-  /** Whether what callers name may be on a private network. */
+  /** Whether addresses that callers name may be on a private network. */
   readonly outboundAllowPrivate: boolean
   readonly roles: ReadonlySet<Role>
-  /** As one of several processes that share the fleet; null: alone. */
+  /** The node's place among the processes that share the fleet; null: alone. */
   readonly cluster:
     | {
       readonly host: string
       readonly port: number
       readonly lease: Duration.Duration
       readonly weight: number
-      /** By which its nodes know each other. */
+      /** The keys that the nodes authenticate each other with. */
       readonly keys: ReadonlyArray<SecretKey>
     }
     | null
   /** Paths of modules with handlers of incoming messages. */
   readonly handlers: ReadonlyArray<string>
-  /** How long a handler may take for a message. */
+  /** Time limit of a handler for one message. */
   readonly handlerTimeout: Duration.Duration
   /** The language model that answers messages; null: none. */
   readonly openAi:
@@ -72,11 +72,11 @@ export interface Settings {
     | null
   /** How long events stay in the log; null keeps them forever. */
   readonly retention: Duration.Duration | null
-  /** How fast a device may send that has no pacing of its own. */
+  /** The sending rate of devices without a pacing of their own. */
   readonly pacing: Pacing
-  /** Where files of messages are kept, how long and how many bytes; null: they are not kept. */
+  /** Where files of messages are kept, for how long, and up to how many bytes; null: they are not kept. */
   readonly media: { readonly directory: string; readonly keep: Duration.Duration; readonly quotaBytes: number } | null
-  /** Where files to send lie until they are sent. */
+  /** Where files to send are stored until they are sent. */
   readonly outbox: string
   /** Base URL of the OTLP collector, or null: no telemetry is exported. */
   readonly otlpEndpoint: string | null
@@ -85,11 +85,11 @@ export interface Settings {
   readonly traceShare: number | null
   readonly log: "auto" | "pretty" | "logfmt" | "json"
   readonly debug: boolean
-  /** What was set but changes nothing in this version, as sentences for the start screen. */
+  /** Settings that have no effect in this version, as sentences for the start screen. */
   readonly notes: ReadonlyArray<string>
 }
 
-/** The settings do not make sense; every reason is in `problems`. */
+/** The settings are invalid; every reason is in `problems`. */
 export class SettingsInvalid extends Schema.TaggedError<SettingsInvalid>()("SettingsInvalid", {
   message: Schema.String,
   problems: Schema.Array(Schema.String)
@@ -131,7 +131,7 @@ const readAll = Effect.fnUntraced(function*(problems: Array<string>) {
   return Object.fromEntries(entries) as Values
 })
 
-/** What only several variables together can get wrong. */
+/** Contradictions between several variables. */
 const contradictions = (values: Values): ReadonlyArray<string> => {
   const problems: Array<string> = []
   if (!isLoopback(values.host) && values.apiKeys === null) {
@@ -174,7 +174,7 @@ const contradictions = (values: Values): ReadonlyArray<string> => {
   return problems
 }
 
-/** What callers or gateways prove themselves by, as far as it is the one of an example. */
+/** The credentials of callers or gateways that equal those of an example. */
 const listGuessable = ({ apiKeys, webhookSecret }: Values): ReadonlyArray<string> => [
   ...(apiKeys ?? []).flatMap(({ key, name }) =>
     isGuessable(Redacted.value(key)) ? [`The key '${name}' of COLUMBA_API_KEYS`] : []

@@ -1,6 +1,6 @@
 /**
- * How the text of a setting becomes its value. Each function is pure and answers null where the text is not acceptable;
- * what is expected instead is said in the table of variables.
+ * Parsers of the settings' values. Each function is pure and returns null where the text is not acceptable; the table of
+ * variables holds the description of what is expected.
  */
 import { ByteSize, Duration, Option, Redacted, Schema } from "effect"
 import { Scope } from "../contracts/Authorization.ts"
@@ -15,7 +15,7 @@ export const urlWith = (protocols: ReadonlyArray<string>) => (given: string): UR
   return url !== null && protocols.includes(url.protocol) && url.hostname !== "" ? url : null
 }
 
-/** `postgresql+asyncpg://` is how the former system wrote it, and `ssl` its word for `sslmode`. */
+/** The former system wrote `postgresql+asyncpg://`, and `ssl` for `sslmode`. */
 export const postgresUrl = (given: string): Redacted.Redacted<string> | null => {
   const url = urlWith(["postgres:", "postgresql:"])(given.replace(/^postgres(?:ql)?\+[a-z0-9]+:/, "postgresql:"))
   if (url === null) return null
@@ -61,7 +61,7 @@ export const share = (given: string): number | null => {
 
 export const httpUrl = urlWith(["http:", "https:"])
 
-/** Paths are added to it, so it has no slash at its end. */
+/** Without a slash at its end, since paths are appended. */
 export const publicUrl = (given: string): string | null => {
   const url = httpUrl(given)
   return url === null || url.username !== "" || url.password !== "" || url.search !== "" || url.hash !== ""
@@ -87,7 +87,7 @@ export const apiKeys = (given: string): ReadonlyArray<ApiKey> | null => {
   return keys.length === entries.length && keys.length > 0 && unique ? keys : null
 }
 
-/** Origins exactly as browsers send them. `*` is no origin: who may call with a key is named. */
+/** Origins exactly as browsers send them. `*` is refused: origins that may call with a key are named. */
 export const corsOrigins = (given: string): ReadonlyArray<string> | null => {
   const origins = given.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "")
   return origins.length > 0 && origins.every((entry) => httpUrl(entry)?.origin === entry) ? origins : null
@@ -107,7 +107,7 @@ export const retention = (given: string): Duration.Duration | null =>
     ? Duration.infinity
     : Option.getOrNull(Option.filter(Duration.fromInput(given as Duration.Input), Duration.isPositive))
 
-/** Bytes; whole ones, and as many as a number holds. */
+/** A whole number of bytes, within the range of a JavaScript number. */
 export const byteSize = (given: string): number | null =>
   Option.getOrNull(
     ByteSize.fromString(given).pipe(Option.flatMap(ByteSize.toNumber), Option.filter((bytes) => bytes > 0))
@@ -116,13 +116,13 @@ export const byteSize = (given: string): number | null =>
 export const count = (max: number) => (given: string): number | null =>
   /^\d{1,6}$/.test(given) && Number(given) <= max ? Number(given) : null
 
-/** The demo is to be watched; a load test brings its own devices. */
+/** The demo is for watching; a load test adds its own devices. */
 export const demoDevicesMax = 10_000
 
 /** A name or an address of another machine, as a socket takes it. */
 export const nodeHost = (given: string): string | null => /^[\w.:-]+$/.test(given) ? given : null
 
-/** The system gives ports from 32768 on to connections, of which a process with thousands of sockets has many. */
+/** The system uses ports from 32768 on for outgoing connections, of which a process with thousands of sockets has many. */
 const nodePortMax = 32_767
 
 export const nodePort = (given: string): number | null => {
@@ -130,13 +130,13 @@ export const nodePort = (given: string): number | null => {
   return port === 0 ? null : port
 }
 
-/** Above, a message would be returned to the broker before its handler has failed. */
+/** Above this time, the broker would take a message back before its handler has failed. */
 const handlerTimeoutMax = Duration.minutes(15)
 
 export const handlerTimeout = (given: string): Duration.Duration | null =>
   durationWithin(given, Duration.seconds(1), handlerTimeoutMax)
 
-/** Each takes an open file, of which a process has some ten thousands. */
+/** Each stream takes an open file, of which a process has some ten thousands. */
 const streamsMin = 10
 const streamsMax = 20_000
 
@@ -145,7 +145,7 @@ export const streams = (given: string): number | null => {
   return wanted !== null && wanted >= streamsMin ? wanted : null
 }
 
-/** A node that is to run no devices lacks the role `devices`; more than ten times another's share is none. */
+/** The minimum weight. A node that should run no devices lacks the role `devices` instead. */
 const nodeWeightMin = 0.1
 const nodeWeightMax = 10
 
@@ -154,7 +154,7 @@ export const nodeWeight = (given: string): number | null => {
   return weight >= nodeWeightMin && weight <= nodeWeightMax ? weight : null
 }
 
-/** Below, a third of it is less than one attempt at a database that does not answer takes. */
+/** Below this time, a third of the lease is shorter than one attempt at a database that does not answer. */
 const clusterLeaseMin = Duration.seconds(6)
 const clusterLeaseMax = Duration.minutes(5)
 

@@ -1,6 +1,6 @@
 /**
- * Every environment variable, with its default, its check and its line of help, in one table. The flags of the command
- * line, their help and the table in docs/operating.md come from it.
+ * Every environment variable, with its default, its check and its line of help, in one table. The command line flags,
+ * their help and the table in docs/operating.md are generated from it.
  */
 import { Config, ConfigProvider, Duration } from "effect"
 import { GatewayDialect } from "../domain/Gateway.ts"
@@ -39,9 +39,9 @@ export interface Variable<out A> {
   readonly flag: string
   /** Completes "expected …". */
   readonly expected: string
-  /** What it is, in one line. */
+  /** A description in one line. */
   readonly about: string
-  /** The default as one would write it; null where there is none. */
+  /** The default in its written form; null where there is none. */
   readonly fallback: string | null
   /** What happens without a value; null where there is a default. */
   readonly unset: string | null
@@ -61,7 +61,7 @@ const variable = <A, const Absent>(
     readonly about: string
     /** Instead of a default. */
     readonly unset?: string
-    /** Where the default is not written as it prints. */
+    /** Where the default is written differently from how it prints. */
     readonly fallback?: string
     readonly secret?: boolean
     readonly toggle?: boolean

@@ -1,7 +1,7 @@
-/** Why the process could not come up, in the words of its terminal. */
+/** Why the process could not start, as its terminal shows it. */
 import { Schema } from "effect"
 
-/** The process could not come up. `hint` says what to do. */
+/** The process could not start. `hint` is advice for the operator. */
 export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed", {
   message: Schema.String,
   hint: Schema.NullOr(Schema.String)
@@ -11,6 +11,6 @@ export class StartFailed extends Schema.TaggedError<StartFailed>()("StartFailed"
   }
 }
 
-/** Another module's error, kept in its own words. */
+/** Wraps another module's error and keeps its message. */
 export const startFailed = (error: { readonly message: string }, hint: string | null): StartFailed =>
   StartFailed.of(error.message, hint)

@@ -1,8 +1,8 @@
-/** Where servers are, in words that hold no secret. */
+/** Server addresses without their secrets. */
 import { Redacted } from "effect"
 import type { Settings } from "../Settings.ts"
 
-/** Where a database or broker is, without the secrets of its URL. */
+/** The address of a database or broker, without the secrets of its URL. */
 export const redactedAddress = (url: Redacted.Redacted<string>): string => {
   const { host, pathname } = new URL(Redacted.value(url))
   return `${host}${pathname === "/" ? "" : pathname}`

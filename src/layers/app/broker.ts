@@ -1,4 +1,4 @@
-/** The one connection of this process to the broker, for all that publishes, consumes and looks after dead letters. */
+/** This process's one connection to the broker, for all parts that publish, consume or manage dead letters. */
 import { Context, Effect, Layer } from "effect"
 import { hostname } from "node:os"
 import { BrokerStatus } from "../../services/BrokerStatus.ts"
@@ -13,11 +13,11 @@ import type { StartFailed } from "./StartFailed.ts"
 
 export interface Broker {
   readonly connection: Context.Context<RabbitMq>
-  /** Where this process publishes or consumes, it also keeps exchanges and queues in place. */
+  /** A process that publishes or consumes also keeps exchanges and queues in place. */
   readonly guarded: Context.Context<RabbitMq | TopologyGuard | BrokerStatus> | null
 }
 
-/** The roles that use the broker. The API does only where somebody asks for dead letters. */
+/** The roles that use the broker. The API uses it only when a caller asks for dead letters. */
 const publishes = ({ roles }: Settings): boolean => roles.has("devices")
 
 /** Null without a broker. `consumes`: the consumer has a handler. Building does not wait for the broker. */
@@ -60,7 +60,7 @@ export const openBroker = (
 /** The broker as this process has opened it; null without one. */
 export class OpenedBroker extends Context.Service<OpenedBroker, Broker | null>()("columba/layers/app/OpenedBroker") {}
 
-/** Those of the broker, or of the consumer without one. */
+/** The dead letters of the broker; without a broker, those of the consumer. */
 export const deadLetters = (broker: Broker | null): Layer.Layer<DeadLetters, never, MessageInbox> =>
   broker === null
     ? DeadLetters.layerInbox

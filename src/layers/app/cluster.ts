@@ -1,4 +1,4 @@
-/** A process as one of several that share the fleet. Loaded only where that is switched on. */
+/** A process as one of several that share the fleet. Loaded only with `COLUMBA_CLUSTER=on`. */
 import { Effect, Layer } from "effect"
 import type { SqlClient } from "effect/sql"
 import type { Part } from "../../actors/fleet/singletons.ts"
@@ -29,7 +29,7 @@ export const clusterFleet = <R, E>(
   Layer.unwrap(Effect.gen(function*() {
     const { ClusterFleet, ClusterSocket, NodeReports, singletons } = yield* load
     const moves = new ShardMoves(ClusterSocket.nodeAddress(node))
-    // The actors stop first, then what delivers what they said last, then the shards go, and last the sessions.
+    // The actors stop first, then the deliveries of their last events, then the shards are released, and the sessions end last.
     return ClusterFleet.layer.pipe(
       Layer.provide(singletons.layer(parts)),
       Layer.provide(ClusterSocket.layer(node)),
@@ -40,7 +40,7 @@ export const clusterFleet = <R, E>(
     )
   }))
 
-/** For a node that runs no devices, and asks those that do. */
+/** For a node that runs no devices and calls the nodes that do. */
 export const clusterClient = (
   settings: Settings,
   node: Node

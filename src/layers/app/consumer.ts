@@ -1,6 +1,6 @@
 /**
- * The role consumer: its handlers, and the source that they are fed from. Without a handler nothing is consumed, since
- * services of others may read the guaranteed queue.
+ * The role consumer: its handlers, and the source that feeds them. Without a handler nothing is consumed, since
+ * other services may read the guaranteed queue.
  */
 import { Effect } from "effect"
 import type { Context, Scope } from "effect"

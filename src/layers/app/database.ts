@@ -1,4 +1,4 @@
-/** The database of the settings: opened, waited for while it starts, and brought to its schema. */
+/** The database of the settings: opens it, waits while it starts, and migrates its schema. */
 import { Effect, Exit, Layer, Schedule, Scope } from "effect"
 import type { Context, Redacted } from "effect"
 import { SqlError } from "effect/sql"
@@ -25,7 +25,7 @@ import type { Settings } from "../Settings.ts"
 import { redactedAddress } from "./addresses.ts"
 import { StartFailed, startFailed } from "./StartFailed.ts"
 
-/** A server that is starting, or restarting beside us, is back within this time; longer is for an operator to know. */
+/** A server that starts or restarts at the same time is up within this time; a longer outage is left to the operator. */
 const databaseStartTimeout = Schedule.max([Schedule.spaced("1 second"), Schedule.recurs(30)])
 
 type Storage =
@@ -45,7 +45,7 @@ type Storage =
   | SqlClient.SqlClient
   | FleetLease
 
-/** The engine behind the embedded database takes a while to load: only who needs it pays. */
+/** The engine of the embedded database takes a while to load, so it is imported only where it is used. */
 const embedded = (dataDir: string) =>
   Layer.unwrap(
     Effect.promise(() => import("../postgres/Embedded.ts")).pipe(
@@ -80,12 +80,12 @@ const databaseLayer = (
   DirectoryInUse | EmbeddedDatabaseUnusable | SqlError.SqlError
 > => database._tag === "Embedded" ? embedded(database.dataDir) : postgres(database.url)
 
-/** The database as it is, for as long as the scope. Fails at once where it is not usable. */
+/** The database without waiting or migration, for as long as the scope. Fails at once where it is not usable. */
 export const openDatabase = Effect.fn("App.openDatabase")(function*(database: Settings["database"]) {
   return yield* Layer.build(databaseLayer(database)).pipe(Effect.mapError((error) => databaseFailed(database, error)))
 })
 
-/** Opens the database, waits for a server that is not there yet, and brings the schema up to date. */
+/** Opens the database, waits for a server that is not up yet, and migrates the schema. */
 export const openStorage = Effect.fn("App.openStorage")(function*(
   database: Settings["database"]
 ): Effect.fn.Return<Context.Context<Storage>, StartFailed, Scope.Scope> {
@@ -104,7 +104,7 @@ export const openStorage = Effect.fn("App.openStorage")(function*(
   )
 })
 
-/** The failure of the database with its own reason, and where the database is. */
+/** The failure of the database with its own reason, and the database's address. */
 export const databaseFailed = (database: Settings["database"], error: { readonly message: string }): StartFailed =>
   database._tag === "Embedded"
     ? startFailed(error, null)
@@ -115,23 +115,23 @@ export const databaseFailed = (database: Settings["database"], error: { readonly
       "look at DATABASE_URL, then run: columba doctor"
     )
 
-/** Without a user in the URL, the client takes the one of the process, which a container often lacks. */
+/** Without a user in the URL, the client uses the process's user, which a container often lacks. */
 const isUserMissing = (error: unknown): boolean =>
   SqlError.isSqlError(error) && readConfigFault(error)?.startsWith("No username") === true
 
 /**
- * Worth waiting for: a server that is starting, or has too many clients for the moment. A refused password is not, nor
- * is a URL that the client cannot use.
+ * Whether waiting may help: a server that is starting, or has too many clients at the moment. It does not help with a refused
+ * password or a URL that the client cannot use.
  */
 const isAway = (error: unknown): boolean =>
   SqlError.isSqlError(error) &&
   ((error.reason._tag === "ConnectionError" && readConfigFault(error) === null) || isServerBusy(error))
 
-/** The innermost reason: what the server or the network said, not that a query failed. */
+/** The innermost reason: the server's or network's error, not that a query failed. */
 const readReason = (error: { readonly message: string }): string => {
   let reason = error.message
   let inner: unknown = error
-  // Wrappers are three deep at most; the bound is for a cause that leads back to itself.
+  // Wrappers are at most three deep; the bound is for a cause that refers to itself.
   for (let depth = 0; depth < 8 && inner instanceof Error; depth++) {
     if (inner.message !== "") reason = inner.message
     // A host name with several addresses fails with one error for each.

@@ -1,4 +1,4 @@
-/** The gateways of this process: the one of its settings, the built-in simulator, and the rows that people added. */
+/** The gateways of this process: the one of its settings, the built-in simulator, and the rows that users added. */
 import { DateTime, Effect, Layer, Redacted } from "effect"
 import { parseGatewayUrl } from "../../domain/Gateway.ts"
 import { GatewayName } from "../../domain/Ids.ts"
@@ -22,12 +22,12 @@ const defaultGateway = GatewayName.make("default")
 
 const simulated = Effect.fnUntraced(function*() {
   const { start } = yield* Effect.promise(() => import("../../simulator/SimulatedGateway.ts"))
-  // Accounts stay over restarts, as the database remembers them; what they hear is new in each run.
+  // Accounts survive restarts, as the database has recorded them; the messages they receive are new in each run.
   const conversation = DateTime.formatIso(yield* DateTime.now)
   return yield* start({ seed: "demo", conversation })
 }, Effect.mapError((error) => startFailed(error, null)))
 
-/** The gateways that this process brings itself. All others are rows that people added. */
+/** The gateways that this process itself adds. All others are rows that users added. */
 export const listOwnGateways = (
   gateway: Settings["gateway"],
   simulator: SimulatorHandle | null
@@ -56,7 +56,7 @@ export const listOwnGateways = (
 
 const withKeys = (keys: ReadonlyArray<SecretKey>) => Layer.merge(AesSecretSeal.layer(keys), WebhookSecrets.layer(keys))
 
-/** On a server every process needs the same keys, so they come from the environment; a directory keeps its own. */
+/** On a server every process needs the same keys, so they come from the environment; a data directory has its own. */
 const makeSecrets = (settings: Settings): Layer.Layer<SecretSeal | WebhookSecrets, StartFailed> =>
   settings.database._tag === "Postgres"
     ? withKeys(settings.secretKeys)
@@ -82,7 +82,7 @@ export const makeGateways = (
     Layer.catch((error) => Layer.effectContext(Effect.fail(startFailed(error, null))))
   )
 
-/** What the roles need of the simulator, if it is what we talk to. */
+/** The parts of the simulator that the roles need, if the gateway is the simulator. */
 export const startSimulator = (settings: Settings) =>
   settings.gateway._tag === "Simulator" && settings.roles.has("devices")
     ? simulated()

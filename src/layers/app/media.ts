@@ -1,4 +1,4 @@
-/** The files of messages: given out from where they are kept, if they are, and kept as they come. */
+/** The files of messages: served from the store if there is one, and stored as they arrive. */
 import { Effect, Layer, Option } from "effect"
 import type { Scope } from "effect"
 import * as MediaKeeper from "../../actors/delivery/MediaKeeper.ts"
@@ -14,7 +14,7 @@ import type { Settings } from "../Settings.ts"
 import { startFailed } from "./StartFailed.ts"
 import type { StartFailed } from "./StartFailed.ts"
 
-/** Without the setting there is no store, and files come from the gateways alone. */
+/** Without the setting there is no store, and files come only from the gateways. */
 export const messageMedia = (
   { media }: Settings
 ): Layer.Layer<MessageMedia, StartFailed, MessageRepository | DeviceRepository | GatewayDirectory> =>
@@ -24,13 +24,13 @@ export const messageMedia = (
   )
 
 /**
- * Files to send are on the disk of the process that runs the devices. Another one could not hand them over, and takes
+ * Files to send are on the disk of the process that runs the devices. Another process could not send them, and accepts
  * none.
  */
 export const filesToSend = ({ outbox, roles }: Settings): Layer.Layer<never> =>
   roles.has("devices") ? FileOutbox.layer({ directory: outbox }) : Layer.empty
 
-/** Runs with its scope; nothing where files are not kept. */
+/** Runs with its scope; does nothing where files are not kept. */
 export const keepMedia: Effect.Effect<void, never, EventLog | MessageMedia | Scope.Scope> = Effect.flatMap(
   Effect.serviceOption(MediaStore),
   (store) => Option.isNone(store) ? Effect.void : Effect.provideService(MediaKeeper.make, MediaStore, store.value)

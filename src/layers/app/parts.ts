@@ -1,4 +1,4 @@
-/** What a process does beside its devices and its API. In a cluster each part runs on one node at a time. */
+/** The parts of a process besides its devices and its API. In a cluster each part runs on one node at a time. */
 import { Context, Effect, Layer } from "effect"
 import * as IdentityMerges from "../../actors/delivery/IdentityMerges.ts"
 import * as Retention from "../../actors/delivery/Retention.ts"
@@ -39,7 +39,7 @@ export type PartNeeds =
 
 type Parts = ReadonlyArray<Part<PartNeeds, StartFailed>>
 
-/** What brings the log to its readers. */
+/** The parts that deliver the log to its readers. */
 export const listDeliveries = (
   settings: Settings,
   broker: Broker | null,
@@ -50,7 +50,7 @@ export const listDeliveries = (
     const sinks = Context.get(yield* Layer.build(relays(settings, broker)), SinkRelays)
     late.follow(sinks)
     yield* Effect.addFinalizer(() => Effect.sync(() => late.follow(null)))
-    // The last node of a cluster delivers what its devices said last. Added last, so it runs first.
+    // The last node of a cluster delivers its devices' last events. Added last, so it runs first.
     if (settings.cluster !== null) {
       yield* Effect.addFinalizer(() => Effect.timeoutOption(awaitDelivered(log, sinks), nodeDeliverMax))
     }
@@ -62,7 +62,7 @@ export const listDeliveries = (
   ]
 }
 
-/** What looks after the database. */
+/** The parts that maintain the database. */
 export const listChores = ({ retention, roles }: Settings): Parts =>
   !roles.has("scheduler") ? [] : [
     { name: "columba/schedules", run: SendScheduler.make },

@@ -1,4 +1,4 @@
-/** The settings that are to be the same on all processes of a cluster, in words that others may read. */
+/** The settings that must be the same on all processes of a cluster, in a form without secrets. */
 import { Duration, Redacted } from "effect"
 import { createHash } from "node:crypto"
 import { formatPacing } from "../../domain/Pacing.ts"
@@ -6,7 +6,7 @@ import type { SecretKey } from "../../services/SecretSeal.ts"
 import type { Settings } from "../Settings.ts"
 import { redactedAddress } from "./addresses.ts"
 
-/** By the variable's name. A process that runs no devices needs no broker, gateway and files. */
+/** Keyed by the variable's name. A process that runs no devices needs no broker, gateway or files. */
 export const sharedSettings = (settings: Settings): Readonly<Record<string, string>> => {
   const { cluster, gateway, media, pacing, publicUrl, rabbitUrl, redisUrl, retention, roles, secretKeys } = settings
   return {
@@ -24,6 +24,6 @@ export const sharedSettings = (settings: Settings): Readonly<Record<string, stri
   }
 }
 
-/** Eight digits of a hash: enough to tell two keys of 32 random bytes apart, and nothing to find one by. */
+/** Eight digits of a hash: enough to distinguish two keys of 32 random bytes, too few to find one. */
 const fingerprint = (key: SecretKey): string =>
   createHash("sha256").update("columba shared setting").update(Redacted.value(key)).digest("hex").slice(0, 8)

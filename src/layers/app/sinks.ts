@@ -12,7 +12,7 @@ import type { Broker } from "./broker.ts"
 import { startFailed } from "./StartFailed.ts"
 import type { StartFailed } from "./StartFailed.ts"
 
-/** How far every sink is; a process that relays nothing has none. */
+/** The progress of every sink; a process that relays nothing has none. */
 export const relays = (
   settings: Settings,
   broker: Broker | null
@@ -32,7 +32,7 @@ export const relays = (
   }))
 }
 
-/** What a demo has left in an embedded database is not for the broker of a real gateway. */
+/** Events of a demo that remain in an embedded database are not for the broker of a real gateway. */
 const keepDemoOut = (settings: Settings, sink: EventSink) =>
   settings.database._tag === "Embedded" && settings.gateway._tag !== "Simulator"
     ? Effect.map(Demo.listSimulatedIds, (devices) => devices.size === 0 ? sink : Demo.withoutDevices(sink, devices))

@@ -1,4 +1,4 @@
-/** The stages in which the parts of a process start, and their stop in the reverse order within the shutdown budget. */
+/** The stages in which the parts of a process start, and their reverse for stopping, within the shutdown budget. */
 import { Context, Duration, Effect, Exit, Fiber, Option, Schedule, Scope } from "effect"
 import { EventLog } from "../../services/EventLog.ts"
 import { Readiness } from "../../services/Readiness.ts"
@@ -7,14 +7,14 @@ import { SinkRelays } from "../../services/SinkRelays.ts"
 
 export interface Stages {
   readonly foundation: Scope.Closeable
-  /** Its connection outlives all that uses it. */
+  /** Its connection outlives all its users. */
   readonly broker: Scope.Closeable
   readonly http: Scope.Closeable
   readonly relays: Scope.Closeable
   readonly fleet: Scope.Closeable
 }
 
-/** In the order of starting. A scope closes first what was added last: stopping is the reverse. */
+/** In the order of starting. A scope closes its last addition first: stopping is the reverse. */
 export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(function*() {
   const outer = yield* Effect.scope
   return {
@@ -26,10 +26,10 @@ export const makeStages: Effect.Effect<Stages, never, Scope.Scope> = Effect.gen(
   }
 })
 
-/** A fleet alone closes its sockets. */
+/** Without a cluster, the fleet only closes its sockets. */
 export const fleetStopMax = shutdownBudget.fleet
 
-/** A node also has its devices' last words committed, ends its relays, gives its shards away, and waits for the others. */
+/** A node also commits its devices' last events, ends its relays, releases its shards, and waits for the other nodes. */
 export const nodeStopMax = [
   shutdownBudget.fleet,
   handOverMax,
@@ -40,8 +40,8 @@ export const nodeStopMax = [
 ].reduce(Duration.sum)
 
 /**
- * Returns when all that is committed by now has been delivered, where sinks take it. Against the head as it is now: a view's
- * `lag` is some seconds old, and the last events are of this very moment.
+ * Returns when all events committed by now have been delivered, where sinks accept them. It compares with the current head: a
+ * view's `lag` is some seconds old, and the last events have only just been committed.
  */
 export const awaitDelivered = (
   log: EventLog["Service"],
@@ -77,7 +77,7 @@ export const stopInOrder = (
   })
 }
 
-/** What does not end in its time goes on by itself, and the next part stops meanwhile. */
+/** A part that does not end in its time continues in the background, and the next part stops meanwhile. */
 const within = (time: Duration.Duration, what: string, stop: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.forkDetach(stop).pipe(
     Effect.flatMap((fiber) => Effect.timeoutOption(Fiber.await(fiber), time)),

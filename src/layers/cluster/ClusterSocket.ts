@@ -1,7 +1,7 @@
 /**
- * The nodes that share a fleet: effect's sharding over connections between them (`NodeWire`), and over the database for who
- * is there and who has which shard. Shards are rows with a lease; the lease is long enough for a database that restarts,
- * and is given back at once by a node that stops in order.
+ * The nodes that share a fleet: effect's sharding over connections between them (`NodeWire`), and over the database for
+ * membership and shard ownership. Shards are rows with a lease. The lease is long enough for a database to restart, and a node
+ * that stops in order releases it at once.
  */
 import { Clock, Context, Duration, Effect, Equal, Layer, Option, Schedule } from "effect"
 import type { PlatformError } from "effect"
@@ -29,25 +29,25 @@ import * as NodeWire from "./NodeWire.ts"
 import * as SharedReleases from "./sharedReleases.ts"
 
 export interface NodeSettings {
-  /** Where the other nodes reach this one. */
+  /** The address where the other nodes reach this one. */
   readonly host: string
   readonly port: number
   /** The same on all nodes. */
   readonly lease: Duration.Duration
-  /** Of its share of the shards, against the weights of the others; 1 where left out. */
+  /** Weight of this node's share of the shards against those of the others; 1 by default. */
   readonly weight?: number
-  /** By which the nodes know each other; the first that both have is used. */
+  /** The keys that the nodes authenticate each other with; the first that both have is used. */
   readonly keys: ReadonlyArray<SecretKey>
 }
 
 export const nodeAddress = ({ host, port }: Pick<NodeSettings, "host" | "port">): string => `${host}:${port}`
 
-/** Its tables are `columba_cluster_runners`, `columba_cluster_locks` and the record of their migrations. */
+/** The tables are `columba_cluster_runners`, `columba_cluster_locks` and the record of their migrations. */
 const prefix = "columba_cluster"
 
 /**
- * A lease is refreshed so many times before it ends. A node keeps its sockets while the database is away for as long as
- * one of these intervals, and is sure to have closed them after two.
+ * Number of refreshes of a lease before it ends. A node keeps its sockets for one of these intervals while the database is
+ * away, and is certain to have closed them after two.
  */
 const refreshesPerLease = 3
 
@@ -55,7 +55,7 @@ const refreshesPerLease = 3
 const refreshAttemptMax = Duration.seconds(1)
 const refreshAttemptInterval = Duration.millis(250)
 
-/** How soon nodes notice one that has come or left in order: one small query each. */
+/** How soon nodes notice one that has joined or left in order: one small query each. */
 const membersReadEvery = Duration.seconds(1)
 
 /** One node pings all others. One that does not answer loses its shards when its lease ends. */
@@ -71,7 +71,7 @@ const config = (
   shardLockRefreshInterval: Duration.millis(Duration.toMillis(lease) / refreshesPerLease),
   refreshAssignmentsInterval: membersReadEvery,
   runnerHealthCheckInterval: pingInterval,
-  // A shard that is to come here may be given up by its last owner only when its lease ends.
+  // The last owner may release a shard that is to move here only when its lease ends.
   entityMessagePollInterval: membersReadEvery,
   // One per device, for as long as the device is here.
   maxResidentEntities: "unbounded",
@@ -80,13 +80,13 @@ const config = (
 })
 
 /**
- * The sharding gives up a refresh after a few quick attempts, and then drops everything that it runs. A database that
- * restarts takes seconds, and shows itself as a failure, a defect or silence, so an attempt is bounded and repeated
- * whatever ended it; the sharding bounds all of them by the interval of the refreshes.
+ * The sharding abandons a refresh after a few quick attempts, and then drops everything that it runs. A database that
+ * restarts takes seconds, and appears as a failure, a defect or a missing answer. So an attempt is bounded and repeated
+ * whatever ended it; the sharding bounds all attempts together by the interval of the refreshes.
  *
- * After a time in which packets were lost, the connection of the refresh may answer again while others are still dead. A node
- * whose shards are gone then stays away while any has been silent for longer than a refresh may take: the devices of shards that
- * it took before would be dark.
+ * After a time in which packets were lost, the refresh's connection may answer again while others are still dead. A node
+ * whose shards are gone then stays away while any connection has been silent for longer than a refresh may take: the devices
+ * of shards that it acquired before would not be connected.
  */
 const resilient = (
   storage: RunnerStorage.RunnerStorage["Service"],
@@ -95,7 +95,7 @@ const resilient = (
 ): RunnerStorage.RunnerStorage["Service"] => ({
   ...storage,
   register: (runner, healthy) => Effect.suspend(() => silent() ? databaseSilent : storage.register(runner, healthy)),
-  // One refresh renews the leases of all shards that the node has; one that is acquired has a lease that ends later.
+  // One refresh renews the leases of all shards of the node; a newly acquired shard has a lease that ends later.
   refresh: (address, shards) =>
     Effect.suspend(() =>
       [...shards].length === 0 && silent()
@@ -111,7 +111,7 @@ const resilient = (
 
 const databaseSilent = Effect.die(new Error("the database does not answer on all connections"))
 
-/** Tells the moves what the sharding asks for and gets. */
+/** Reports to the moves which shards the sharding asks for and gets. */
 const observed = (
   storage: RunnerStorage.RunnerStorage["Service"],
   moves: ShardMoves,
@@ -144,10 +144,10 @@ const observed = (
   }
 }
 
-/** How long a node that stops waits for the answer who else is there. */
+/** How long a stopping node waits for the list of the other nodes. */
 const successorsMax = Duration.seconds(1)
 
-/** With it come the node's lease (`NodeLease`), and who takes its devices over (`Successors`). */
+/** Also provides the node's lease (`NodeLease`), and the nodes that take over its devices (`Successors`). */
 const storage = (moves: ShardMoves, lease: Duration.Duration) =>
   Layer.effectContext(
     Effect.gen(function*() {
@@ -179,7 +179,7 @@ const wire = ({ keys }: NodeSettings) =>
 
 type Failure = SocketServer.SocketServerError | SqlError.SqlError | PlatformError.PlatformError
 
-/** What the nodes know of each other, and the lease of this one. It outlives the shards of the node. */
+/** The membership of the nodes, and this node's lease. It outlives the shards of the node. */
 export const layerStorage = (
   node: NodeSettings,
   moves = new ShardMoves(nodeAddress(node))
@@ -204,7 +204,7 @@ export const layer = (
     Layer.provide(MessageStorage.layerNoop)
   )
 
-/** A node that holds none, and asks those that do. */
+/** A node that holds no shards, and calls those that do. */
 export const layerClient = (
   node: NodeSettings,
   moves = new ShardMoves("")

@@ -1,6 +1,6 @@
 /**
- * Tells the others, and the metrics, what this process is in the cluster: a row that it writes every few seconds and after its
- * moves, and deletes when it stops in order. A database that is away costs reports and nothing else.
+ * Reports this process's part in the cluster to the other nodes and the metrics: a row that it writes every few seconds and
+ * after its moves, and deletes when it stops in order. A database that is away costs only reports.
  */
 import { Clock, Duration, Effect, Layer, Metric } from "effect"
 import * as Metrics from "../../services/Metrics.ts"
@@ -9,18 +9,18 @@ import type { NodeReport } from "../../services/NodeRegistry.ts"
 import { ServerIdentity } from "../../services/ServerIdentity.ts"
 import type { ShardMoves } from "../../services/ShardMoves.ts"
 
-/** How long a report may take, also the one of the end: it must not hold up a process that stops. */
+/** Time limit of a report, also of the last one: it must not delay a process that stops. */
 const reportMax = Duration.seconds(1)
 
-/** The metrics are brought up to date so often, and moves are reported. */
+/** The interval at which the metrics are updated and moves are reported. */
 const tick = Duration.seconds(1)
 
-export interface Told extends Pick<NodeReport, "settings" | "weight"> {
+export interface NodeFacts extends Pick<NodeReport, "settings" | "weight"> {
   readonly lease: Duration.Duration
 }
 
 export const layer = (
-  { lease, settings, weight }: Told,
+  { lease, settings, weight }: NodeFacts,
   moves: ShardMoves
 ): Layer.Layer<never, never, ServerIdentity> =>
   Layer.effectDiscard(Effect.gen(function*() {

@@ -1,10 +1,10 @@
 /**
- * The connections between the nodes of a cluster: TLS with a key that all nodes have in advance, derived from
- * `COLUMBA_SECRET_KEY`. A program without the key gets no further than the handshake, in either direction, and what the nodes
- * say to each other cannot be read or changed on its way. No certificates: nothing expires, and nothing is to be issued.
+ * The connections between the nodes of a cluster: TLS with a pre-shared key, derived from `COLUMBA_SECRET_KEY`. A program
+ * without the key gets no further than the handshake, in either direction, and the traffic between nodes cannot be read or
+ * changed on its way. There are no certificates: nothing expires, and nothing has to be issued.
  *
- * The server names the keys that it knows, by ids that tell nothing of them, and the client takes the first of its own among
- * them. So keys are replaced node by node, in the way of all other uses of `COLUMBA_SECRET_KEY`.
+ * The server offers its keys by ids that reveal nothing of them, and the client takes the first of its own keys among
+ * them. So keys are replaced node by node, as in all other uses of `COLUMBA_SECRET_KEY`.
  */
 import { createHash, hkdfSync } from "node:crypto"
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
@@ -17,8 +17,8 @@ import type { SocketServer } from "effect/socket"
 import type { SecretKey } from "../../services/SecretSeal.ts"
 
 /**
- * Suites with a key known in advance exist up to TLS 1.2 in Node. This one has forward secrecy: who learns the key later
- * cannot read what was recorded before.
+ * Node has suites with a pre-shared key up to TLS 1.2. This one has forward secrecy: somebody who obtains the key later
+ * cannot read recorded traffic.
  */
 const tls = {
   ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
@@ -28,13 +28,13 @@ const tls = {
 
 const keyBytes = 32
 
-/** What has not shown that it has the key is cut off after this time. A handshake takes milliseconds. */
+/** A connection that has not shown the key is closed after this time. A handshake takes milliseconds. */
 const handshakeMax = 5000
 
 /** A node that does not answer a connection within this time is away for now. */
 const openMax = 1000
 
-/** Ids of keys in a server's hint; OpenSSL takes 128 bytes. More keys than that are never in use at a time. */
+/** Maximum number of key ids in a server's hint; OpenSSL takes 128 bytes. More keys than that are never in use at a time. */
 const hintedMax = 7
 
 interface NodeKey {
@@ -47,7 +47,7 @@ const derive = (key: SecretKey): NodeKey => {
   return { id: createHash("sha256").update(psk).digest("hex").slice(0, 16), psk }
 }
 
-/** Where the other nodes reach this one. */
+/** The server for the other nodes. */
 export const layerServer = (
   { host, port }: { readonly host: string; readonly port: number },
   keys: ReadonlyArray<SecretKey>
@@ -59,12 +59,12 @@ export const layerServer = (
     port,
     handshakeTimeout: handshakeMax,
     pskIdentityHint: known.slice(0, hintedMax).map(({ id }) => id).join(),
-    // OpenSSL compares what follows from the key, in constant time; the id is no secret.
+    // OpenSSL compares what is derived from the key, in constant time; the id is no secret.
     pskCallback: (_socket, identity) => known.find(({ id }) => id === identity)?.psk ?? null
   })
 }
 
-/** How this process reaches the others. */
+/** The client to the other nodes. */
 export const layerClient = (
   keys: ReadonlyArray<SecretKey>
 ): Layer.Layer<Runners.RpcClientProtocol, never, RpcSerialization.RpcSerialization> => {
@@ -81,7 +81,7 @@ export const layerClient = (
             host,
             port,
             openTimeout: openMax,
-            // There is no certificate to check: the server proves that it has the key.
+            // There is no certificate to check: the handshake proves that the server has the key.
             checkServerIdentity: () => undefined,
             pskCallback: (hint) => {
               const offered = (hint ?? "").split(",")

@@ -1,17 +1,17 @@
 /**
- * Gives shards away together. The sharding releases each by a statement of its own, one after the other on the connection that
- * also renews the leases: where a node joins and gets a hundred shards, that took longer on a busy machine than a renewal may, and the
- * node closed all its sockets. What is released within a moment is released by one statement, on another connection.
+ * Releases shards together. The sharding releases each by its own statement, one after the other on the connection that
+ * also renews the leases. Where a node joined and got a hundred shards, that took longer on a busy machine than a renewal may,
+ * and the node closed all its sockets. Releases within a moment are combined into one statement, on another connection.
  */
 import { Duration, Effect, Request, RequestResolver } from "effect"
 import type { RunnerStorage } from "effect/cluster"
 import { ClusterError } from "effect/cluster"
 import { SqlClient } from "effect/sql"
 
-/** A shard is free so much later. Its devices have closed their sockets each for itself. */
+/** The delay of a release. The shard's devices have closed their sockets by then. */
 const gatherTime = Duration.millis(20)
 
-/** The sharding tries again what failed. */
+/** The sharding retries failed releases. */
 const releaseMax = Duration.seconds(2)
 
 class ReleaseShard extends Request.TaggedClass("ReleaseShard")<
@@ -22,7 +22,7 @@ class ReleaseShard extends Request.TaggedClass("ReleaseShard")<
 
 type Release = RunnerStorage.RunnerStorage["Service"]["release"]
 
-/** `table`: of the sharding's locks. */
+/** `table`: the sharding's table of locks. */
 export const make = Effect.fnUntraced(function*(table: string): Effect.fn.Return<Release, never, SqlClient.SqlClient> {
   const sql = yield* SqlClient.SqlClient
   const releaseAll = (address: string, shards: ReadonlyArray<string>) =>

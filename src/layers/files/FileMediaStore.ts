@@ -1,7 +1,7 @@
 /**
  * Kept files in a directory: `{device}/{message}`, each with a line that describes it before its content. A file is
- * written under another name, flushed and then renamed, so what is there is whole; what a crash left is deleted at the
- * next start.
+ * written under another name, flushed and then renamed, so every file under its final name is complete. Remains of a crash
+ * are deleted at the next start.
  */
 import { createReadStream } from "node:fs"
 import { mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises"
@@ -19,15 +19,15 @@ export interface FileMediaStoreOptions {
   readonly quotaBytes: number
 }
 
-/** Below the quota by this share after a deletion, so that not every file that comes deletes one. */
+/** A deletion ends this share below the quota, so that not every new file causes one. */
 const headroom = 0.05
 
-/** A name of the sender's and a type; what is longer is no description of ours. */
+/** Space for the sender's file name and a type; anything longer is not a description that we wrote. */
 const headBytesMax = 4096
 
 const placeFile = "place"
 
-/** A draft that nobody has written to for so long was left by a crash. Another process may be writing younger ones. */
+/** A draft without a write for this time was left by a crash. Another process may be writing younger ones. */
 const draftMillisMax = 10 * 60_000
 
 const isDevice = Schema.is(DeviceId)

@@ -1,6 +1,6 @@
 /**
- * Files to send in a directory: `{device}/{file}` for uploads, named by their content, and `{device}/{message}` for what
- * was fetched for one message. What is there is whole; the database says which of it is still to be sent.
+ * Files to send in a directory: `{device}/{file}` for uploads, named by their content, and `{device}/{message}` for files
+ * fetched for one message. Files under these names are complete; the database records which are still to be sent.
  */
 import { createHash, randomUUID } from "node:crypto"
 import { createReadStream, rmSync, statSync, utimesSync } from "node:fs"
@@ -28,10 +28,10 @@ export interface FileOutboxOptions {
 const quotaBytesDefault = 10 * 1024 ** 3
 const unusedForDefault = Duration.minutes(15)
 
-/** What was fetched is deleted with the answer; a message that is sent again fetches it again. */
+/** A fetched file is deleted with the answer; a message that is sent again fetches it again. */
 const fetchedFor = Duration.hours(1)
 
-/** A draft that nobody has written to for so long was left by a crash. */
+/** A draft without a write for this time was left by a crash. */
 const draftFor = Duration.minutes(10)
 
 const isDevice = Schema.is(DeviceId)
@@ -48,7 +48,7 @@ const failed = (operation: string) => (cause: unknown): OutgoingFilesFailed =>
 const attempt = <A>(operation: string, run: () => Promise<A>) =>
   Effect.tryPromise({ try: run, catch: failed(operation) })
 
-/** The directory is made with the first file: a process that is never given one needs none. */
+/** The directory is created with the first file: a process that gets no file needs none. */
 export const layer = (options: FileOutboxOptions): Layer.Layer<OutgoingFiles> =>
   Layer.effect(OutgoingFiles, make(options))
 
@@ -70,7 +70,7 @@ const make = Effect.fnUntraced(function*(
 
   bytes = (yield* Effect.orElseSucceed(list, () => [])).reduce((sum, { size }) => sum + size, 0)
 
-  /** Writes at most so many bytes, and says what they are. */
+  /** Writes at most the given number of bytes, and returns their description. */
   const write = <E>(
     device: DeviceId,
     content: Stream.Stream<Uint8Array, E>,
@@ -101,7 +101,7 @@ const make = Effect.fnUntraced(function*(
         failed: failed("write a file")
       }).pipe(
         Effect.map(() => ({ name: named, size, mimeType: detectType(head) })),
-        // What is there under the same name already, or was not kept, takes no more room; a sweep counts anew.
+        // A file that existed under the same name, or was not kept, takes no more space; a sweep counts anew.
         Effect.onError(() => Effect.sync(() => void (bytes -= size)))
       )
     })
@@ -117,7 +117,7 @@ const make = Effect.fnUntraced(function*(
     }
   }
 
-  /** Without an interruption between the look and the deletion: nothing of this process can begin to use it in between. */
+  /** The check and the deletion are not interruptible: nothing in this process can begin to use the file in between. */
   const removeIfOld = (path: string, before: number): boolean => {
     try {
       if (statSync(path).mtimeMs >= before) return false

@@ -1,6 +1,6 @@
 /**
- * Reads the pages that the build put into `web/` beside `main.js` (`scripts/buildWeb.ts`). They are compressed already
- * and about two megabytes, so all of them are kept in memory: a build that replaces them changes nothing that runs.
+ * Reads the pages that the build wrote into `web/` next to `main.js` (`scripts/buildWeb.ts`). They are compressed already
+ * and about two megabytes, so all are kept in memory: a build that replaces them does not affect a running process.
  */
 import { existsSync } from "node:fs"
 import { readFile } from "node:fs/promises"
@@ -16,10 +16,10 @@ const Manifest = Schema.fromJsonString(Schema.Array(Schema.Struct({
   etag: Schema.String
 })))
 
-/** Beside the bundle, or in the `dist/` of the checkout whose sources run. */
+/** Next to the bundle, or in the `dist/` of the checkout whose sources run. */
 const folders = [join(import.meta.dirname, "web"), join(import.meta.dirname, "../../../dist/web")]
 
-/** Without them the program runs as well, and says where its pages would be. */
+/** Without them the program runs as well, and logs where its pages would be. */
 export const readBuiltPages: Effect.Effect<ReadonlyMap<string, WebAsset>> = Effect.gen(function*() {
   const folder = folders.find((one) => existsSync(join(one, "manifest.json")))
   if (folder === undefined) return new Map<string, WebAsset>()

@@ -1,20 +1,20 @@
 /**
- * A file that is there whole or not at all, whatever happens meanwhile: it is written under another name, flushed, renamed,
- * and its directory flushed, so that a loss of power after this has returned takes neither the content nor the name.
+ * A file that exists completely or not at all, whatever happens meanwhile: it is written under another name, flushed, renamed,
+ * and its directory flushed, so that a power loss after the return takes neither the content nor the name.
  */
 import { mkdir, open, rename, rm } from "node:fs/promises"
 import { join } from "node:path"
 import { Effect, Stream } from "effect"
 
-/** What a crash left under such a name is no file. */
+/** The ending of drafts; what a crash left with this ending is ignored. */
 export const draftEnding = ".part"
 
 export interface WholeFile<E, E2> {
   readonly directory: string
-  /** Of its own among the drafts of the directory. */
+  /** Unique among the drafts of the directory. */
   readonly draft: string
   readonly content: Stream.Stream<Uint8Array, E>
-  /** Asked when the content is written. */
+  /** Called when the content is written. */
   readonly name: () => string
   readonly failed: (cause: unknown) => E2
 }
@@ -54,6 +54,6 @@ const syncDirectory = async (path: string): Promise<void> => {
   }
 }
 
-/** The word of the operating system for a failure. */
+/** The operating system's code of a failure. */
 export const codeOf = (cause: unknown): string =>
   cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : "unknown"

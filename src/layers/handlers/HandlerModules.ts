@@ -1,6 +1,6 @@
 /**
- * The handlers that are modules of the operator's own (`COLUMBA_HANDLERS`). They run in this process, with all that it
- * may do, so only who may set its environment can name one.
+ * Handlers that are the operator's own modules (`COLUMBA_HANDLERS`). They run in this process with all of its
+ * permissions, so only somebody who may set its environment can name one.
  */
 import { Effect, Schema } from "effect"
 import { SqlClient, SqlError } from "effect/sql"
@@ -24,12 +24,12 @@ export class HandlerModuleInvalid extends Schema.TaggedError<HandlerModuleInvali
 
 const namePattern = /^[a-z0-9][a-z0-9-]{0,63}$/
 
-/** Handlers of Columba's own. */
+/** Names of Columba's own handlers. */
 const reservedNames: ReadonlySet<string> = new Set([handlerName])
 
 const encodeEvent = Schema.encodeSync(Event)
 
-/** All of them, in their order; relative paths begin in the current directory. */
+/** Loads all of them, in their order; relative paths begin in the current directory. */
 export const load = Effect.fnUntraced(function*(
   paths: ReadonlyArray<string>
 ): Effect.fn.Return<ReadonlyArray<MessageHandler>, HandlerModuleInvalid, SqlClient.SqlClient> {
@@ -68,7 +68,7 @@ const toHandler = (module: HandlerModule, sql: SqlClient.SqlClient): MessageHand
     }).pipe(Effect.map((commit) => typeof commit === "function" ? runCommit(commit, sql) : Effect.void))
 })
 
-/** Runs with the fiber of the transaction, so its statements are part of it; none after its end. */
+/** Runs with the fiber of the transaction, so its statements are part of it; none are accepted after its end. */
 const runCommit = (
   commit: (query: Query) => Promise<void>,
   sql: SqlClient.SqlClient
@@ -98,7 +98,7 @@ const toFailure = (error: unknown): HandlerFailed =>
     permanent: typeof error === "object" && error !== null && "permanent" in error && error.permanent === true
   })
 
-/** The innermost reason: wrappers of the database's client say only that a statement failed. */
+/** The innermost reason: wrappers of the database's client report only that a statement failed. */
 const describe = (error: unknown): string => {
   let inner: unknown = error
   for (let depth = 0; depth < 4 && inner instanceof Error; depth++) {

@@ -1,6 +1,6 @@
 /**
- * Requests to servers that a caller has named, over Node's own HTTP client and connections that go only where they may
- * (`pinnedAgents`): events that are posted, and files that are fetched. One guard for both.
+ * Requests to servers that a caller has named, over Node's own HTTP client and connections to checked addresses only
+ * (`pinnedAgents`): events that are posted, and files that are fetched. Both use the same guard.
  */
 import * as http from "node:http"
 import * as https from "node:https"
@@ -21,33 +21,33 @@ import {
   resolveWith
 } from "./pinnedAgents.ts"
 
-/** From the first step (resolving) to the head of the answer: what Standard Webhooks asks a sender to allow. */
+/** From resolving the name to the head of the answer: the time that Standard Webhooks asks a sender to allow. */
 const requestMillisMax = 15_000
 
-/** What is read of an answer's body, and for how long, so that its connection can be used again. */
+/** Maximum size and time of reading an answer's body, so that its connection can be reused. */
 const bodyBytesMax = 64 * 1024
 const bodyMillis = 1_000
 
-/** A head is short; Node's default of 16 KiB is what servers are built for. */
+/** A head is short; servers are built for Node's default of 16 KiB. */
 const headBytesMax = 16 * 1024
 
 /**
- * Connections kept for the next request: per server as many as a subscription uses at a time, because a connection costs
+ * Idle connections kept per server: as many as a subscription uses at a time, because a connection costs
  * more than a request.
  */
 const idleConnectionsMax = 8
 
-/** Files under way per server: one that is slow to give them holds up no other. */
+/** Concurrent files per server: a slow server delays no other. */
 const filesMax = 8
 
 export interface OutboundOptions {
   /** Allows private addresses, every port, and http. */
   readonly allowPrivate: boolean
-  /** How names become addresses; by default by the name servers, or where private names are allowed, as the machine does. */
+  /** Resolves names; by default with the name servers, or where private names are allowed, with the machine's resolver. */
   readonly resolve?: Resolve | undefined
-  /** How long a request may take up to the head of its answer; tests have less time. */
+  /** Time limit of a request up to the head of its answer; tests have less time. */
   readonly requestMillis?: number | undefined
-  /** How long a file may take in all, and how long it may stand still; tests have less time. */
+  /** Time limits of a file in all, and without progress; tests have less time. */
   readonly fileMillis?: number | undefined
   readonly silenceMillis?: number | undefined
 }
@@ -70,7 +70,7 @@ export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
           return url instanceof OutboundRefused ? Effect.fail(url) : Effect.succeed(url)
         })
 
-      /** Before a connection: an address in the place of a name is connected to without a DNS query. */
+      /** Before connecting: an address in place of a name is connected to without a DNS query. */
       const readAllowed = (text: string) =>
         Effect.flatMap(read(text), (url) => {
           const address = readAddress(url)
@@ -99,7 +99,7 @@ export const layer = (options: OutboundOptions): Layer.Layer<OutboundHttp> =>
       const post: OutboundHttp["Service"]["post"] = (request) =>
         Effect.flatMap(readAllowed(request.url), (url) =>
           send(kept, url, request).pipe(
-            // The server had closed the kept connection before it got the request; a new one tells how it is.
+            // The server had closed the kept connection before it received the request; a new connection shows the server's state.
             Effect.catchIf((error) => error === staleConnection, () => send(fresh, url, request)),
             Effect.catchIf((error) => error === staleConnection, () => Effect.fail(closedEarly)),
             inTime
@@ -136,7 +136,7 @@ const send = (
         retryAfterSeconds: readRetryAfter(response.headers["retry-after"])
       }
       let bytes = 0
-      // The head is the answer. The body is read to free the connection; one that is long or slow costs the connection.
+      // The head is the answer. The body is read to free the connection; a long or slow body costs the connection.
       const ended = () => {
         clearTimeout(late)
         resume(Effect.succeed(reply))
@@ -158,7 +158,7 @@ const send = (
       response.on("end", () => setImmediate(ended)).on("error", ended)
     })
     request.on("error", (cause: NodeJS.ErrnoException) => {
-      // An answer that came before all of the body was sent, which nobody reads any more.
+      // The answer came before all of the body was sent, and nobody reads the rest.
       if (answered()) return
       if (cause instanceof OutboundRefused) return resume(Effect.fail(cause))
       resume(Effect.fail(

@@ -1,6 +1,6 @@
 /**
- * One GET whose answer is read as the caller reads it. Bounded in bytes, in time and in standing still, so that a server
- * that a caller has named can neither fill our memory nor hold a connection for ever.
+ * One GET whose answer is read at the caller's pace. Bounded in bytes, in time and in time without progress, so that a server
+ * that a caller has named can neither fill our memory nor hold a connection forever.
  */
 import * as http from "node:http"
 import * as https from "node:https"
@@ -13,10 +13,10 @@ import { describeCause } from "./pinnedAgents.ts"
 /** The largest file that is worth sending (128 MiB), over a slow line of 4 Mbit/s. */
 const fileMillisMax = 5 * 60_000
 
-/** A server that has begun to give a file goes on giving it. Time in which the caller does not read counts too. */
+/** Maximum time without progress once a server has begun to send. Time in which the caller does not read counts too. */
 const silenceMillisMax = 30_000
 
-/** A head is short; Node's default of 16 KiB is what servers are built for. */
+/** A head is short; servers are built for Node's default of 16 KiB. */
 const headBytesMax = 16 * 1024
 
 export interface FileLimits {
@@ -37,7 +37,7 @@ export const openFile = (
       const request = (url.protocol === "https:" ? https : http).request(url, {
         method: "GET",
         agent,
-        // As it is: what is unpacked has no bound that the server's words could tell.
+        // Uncompressed: the server's headers give no bound for unpacked content.
         headers: { "accept-encoding": "identity", ...headers },
         maxHeaderSize: headBytesMax
       })
@@ -46,7 +46,7 @@ export const openFile = (
         const giveUp = (detail: string) => response.destroy(OutboundFailed.of("timeout", detail))
         const late = setTimeout(() => giveUp(`the file did not come within ${fileMillis / 1000} s`), fileMillis)
         request.setTimeout(silenceMillis, () => giveUp(`nothing came for ${silenceMillis / 1000} s`))
-        // Also where nobody reads it.
+        // Also where nobody reads the body.
         response.on("error", () => {}).on("close", () => clearTimeout(late))
         resume(Effect.succeed(response))
       })

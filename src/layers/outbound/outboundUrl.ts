@@ -1,18 +1,18 @@
 /**
- * Reads a URL that a caller has given. It must be written exactly as it is understood: what a parser repairs, another
- * parser repairs differently, and a check that saw one server would let a request through to another.
+ * Reads a URL that a caller has given. It must be in canonical form: another parser may repair an invalid URL differently,
+ * and a check that saw one server would let a request through to another.
  */
 import { isIP } from "node:net"
 import { OutboundRefused } from "../../services/OutboundHttp.ts"
 import { isPublicAddress } from "./publicAddresses.ts"
 
-/** As long as a URL may be in a row, and more than any server needs. */
+/** Maximum length of a stored URL, more than any server needs. */
 export const urlLengthMax = 2048
 
-/** Servers of other protocols listen below; 80 and 443 are those of HTTP. */
+/** Servers of other protocols listen below this port; 80 and 443 are those of HTTP. */
 const privilegedPorts = 1024
 
-/** Above them, the ports that browsers refuse, because servers there can be made to read an HTTP request as theirs. */
+/** Ports above it that browsers refuse, because servers there can be made to read an HTTP request as their own protocol. */
 const refusedPorts: ReadonlySet<number> = new Set([
   1719,
   1720,
@@ -66,7 +66,7 @@ export const readOutboundUrl = (text: string, allowPrivate: boolean): URL | Outb
   return isIP(literal) !== 0 && !isPublicAddress(literal) ? refusedAddress() : url
 }
 
-/** Without the address: who may not reach a network need not learn what its names resolve to. */
+/** Without the address: callers that may not reach a network need not learn what its names resolve to. */
 export const refusedAddress = (): OutboundRefused =>
   OutboundRefused.of(
     "address",

@@ -1,6 +1,6 @@
 /**
- * Connections that go where they were checked to go. A name is resolved once per connection, all of its addresses are
- * checked, and the connection goes to one of these very addresses: a name that resolves to another address a moment later
+ * Connections only to addresses that were checked. A name is resolved once per connection, all of its addresses are
+ * checked, and the connection uses one of these very addresses: a name that resolves to another address a moment later
  * changes nothing. A connection that is kept for the next request was checked when it was made.
  */
 import { lookup, Resolver } from "node:dns/promises"
@@ -16,16 +16,16 @@ import { refusedAddress } from "./outboundUrl.ts"
 /** Unused connections are closed before servers usually close them. */
 const idleMillis = 15_000
 
-/** A name server that does not answer is asked twice; the rest of the time is for the request. */
+/** A name server that does not answer is asked twice; the remaining time is for the request. */
 const resolveMillis = 2_500
 const resolveTries = 2
 
-/** Addresses that are looked at of one name; a name with more has its first ones. */
+/** Maximum number of addresses of one name that are considered: the first ones. */
 const addressesMax = 16
 
 export type Resolve = (hostname: string) => Promise<ReadonlyArray<string>>
 
-/** Answers with addresses that may be connected to, or fails with `OutboundRefused`. */
+/** Returns addresses that may be connected to, or fails with `OutboundRefused`. */
 export const makeCheckedResolve = (resolve: Resolve, allowPrivate: boolean): Resolve => async (hostname) => {
   const addresses = (await resolve(hostname)).slice(0, addressesMax)
   if (addresses.length === 0) throw OutboundRefused.of("unresolved", "The name of the host has no address")
@@ -33,13 +33,13 @@ export const makeCheckedResolve = (resolve: Resolve, allowPrivate: boolean): Res
   return addresses
 }
 
-/** The address that a URL names instead of a host; null for a name. Node connects to it without a DNS query. */
+/** The address in the place of a URL's host; null for a name. Node connects to it without a DNS query. */
 export const readAddress = ({ hostname }: URL): string | null => {
   const text = hostname.replace(/^\[|\]$/g, "")
   return isIP(text) === 0 ? null : text
 }
 
-/** Our own addresses are public ones on some machines, and what listens there may trust the machine. */
+/** On some machines our own addresses are public ones, and servers there may trust the machine. */
 export const isReachable = (address: string): boolean =>
   isPublicAddress(address) &&
   !Object.values(networkInterfaces()).some((own) => own?.some((one) => one.address === address) === true)
@@ -62,7 +62,7 @@ export const makeAgents = (resolve: Resolve, options: http.AgentOptions): Agents
   }
 }
 
-/** Node calls it once per connection and connects to what it answers. Addresses instead of names never get here. */
+/** Node calls it once per connection and connects to the result. It is not called for addresses in place of names. */
 const makeLookup = (resolve: Resolve): LookupFunction => (hostname, { all }, done) => {
   resolve(hostname).then(
     (addresses) => {
@@ -74,14 +74,14 @@ const makeLookup = (resolve: Resolve): LookupFunction => (hostname, { all }, don
   )
 }
 
-/** Codes, because messages of errors quote addresses. */
+/** Codes, because error messages quote addresses. */
 export const describeCause = (cause: unknown): string => {
   const code = cause instanceof Error && "code" in cause && typeof cause.code === "string" ? cause.code : ""
   return code === "" ? "the connection failed" : code
 }
 
 /**
- * Asks the name servers directly, because the machine's own resolver takes one of few threads of the process for as
+ * Asks the name servers directly, because the machine's own resolver occupies one of the few threads of the process for as
  * long as a name server does not answer.
  */
 export const resolveWith = (servers?: ReadonlyArray<string>): Resolve => {
@@ -96,6 +96,6 @@ export const resolveWith = (servers?: ReadonlyArray<string>): Resolve => {
   }
 }
 
-/** Knows the names that only the machine knows: its hosts file, its search list. */
+/** Resolves also the names that only the machine has: its hosts file, its search list. */
 export const resolveAsMachine: Resolve = async (hostname) =>
   (await lookup(hostname, { all: true })).map(({ address }) => address)

@@ -1,14 +1,14 @@
 /**
- * Which addresses of the internet a request may go to on behalf of a caller. IPv6 is an allow-list: only what is global
- * unicast, and of that nothing that carries an IPv4 address or that no machine has. So the mapped, translated and tunnelled
- * spellings of private addresses need no rule each.
+ * Which internet addresses a request may go to on behalf of a caller. IPv6 is an allow-list: only global
+ * unicast, without the ranges that carry an IPv4 address or belong to no machine. So the mapped, translated and tunnelled
+ * forms of private addresses need no rule each.
  */
 import { Result } from "effect"
 import { IpNetwork, NetAddress } from "effect/net"
 
 const networks = (...texts: ReadonlyArray<string>) => texts.map(IpNetwork.fromStringUnsafe)
 
-/** The IANA registry of special-purpose addresses, as far as it is not global, and multicast. */
+/** The ranges of the IANA registry of special-purpose addresses that are not global, and multicast. */
 const refusedIpv4 = networks(
   "0.0.0.0/8", // this host
   "10.0.0.0/8", // private
@@ -36,7 +36,7 @@ const refusedIpv6 = networks(
   "3fff::/20" // documentation
 )
 
-/** Whether the address is of a machine on the public internet. Text that is no address is not. */
+/** Whether the address belongs to the public internet. False for text that is no address. */
 export const isPublicAddress = (text: string): boolean =>
   Result.match(NetAddress.ipFromString(text), {
     onFailure: () => false,
