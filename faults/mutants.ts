@@ -58,7 +58,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     title: "the cursor passes what the broker has not confirmed",
     file: "src/layers/rabbitmq/RabbitSink.ts",
     changes: [[
-      "      // What was sent cannot be withdrawn, and what was not sent must not follow: the channel ends.\n",
+      "      // Sent messages cannot be withdrawn, and unsent ones must not follow: the channel ends.\n",
       "      resume(Effect.void)\n"
     ]],
     rows: ["broker-kill-smoke"],

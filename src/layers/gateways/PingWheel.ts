@@ -1,22 +1,22 @@
 /**
- * One wheel pings every socket of the process. A socket sits in one slot of the wheel and is looked at once per turn:
+ * One wheel pings every socket of the process. A socket is in one slot of the wheel and is checked once per turn:
  * ten thousand sockets cost one timer and no closures, and their pings are spread over the turn.
  *
  * A socket without a sign of life for `missesMax` turns is dead, even if TCP still reports it as open: a half-open
  * connection looks healthy for hours. Both pongs and frames are signs of life: a silent gateway still answers pings,
  * and a pong may be queued behind megabytes of frames. A paused socket is neither pinged nor counted, since its answers
- * are not read; after `resume` it starts afresh.
+ * are not read; after `resume` its count starts again.
  */
 
 /**
  * The state of a socket that the wheel uses. The wheel writes its own fields on the member: there are no entry objects.
  */
 export interface WheelMember {
-  /** The slot it sits in; -1 outside the wheel. Written by the wheel only. */
+  /** The member's slot; -1 outside the wheel. Written by the wheel only. */
   wheelSlot: number
-  /** Its place within the slot. Written by the wheel only. */
+  /** The member's index within the slot. Written by the wheel only. */
   wheelIndex: number
-  /** Pings without a sign of life since. The member sets it to 0 on a pong or a frame. */
+  /** Number of pings since the last sign of life. The member sets it to 0 on a pong or a frame. */
   misses: number
   readonly paused: boolean
   readonly sendPing: () => void
@@ -25,7 +25,7 @@ export interface WheelMember {
 }
 
 export interface PingWheelOptions {
-  /** The time of one turn: each socket is pinged once per turn. */
+  /** The duration of one turn: each socket is pinged once per turn. */
   readonly turn: number
   readonly slots: number
   readonly missesMax: number
@@ -83,7 +83,7 @@ export class PingWheel {
   #tick(): void {
     const slot = this.#slots[this.#position]!
     this.#position = (this.#position + 1) % this.#slots.length
-    // Backwards, because a member that is removed is replaced by the last one, which was visited already.
+    // Backwards, because a removed member is replaced by the last one, which was visited already.
     for (let index = slot.length - 1; index >= 0; index--) {
       const member = slot[index]
       if (member === undefined || member.paused) continue

@@ -1,10 +1,10 @@
 /**
  * HTTP requests to one gateway: a pool of connections that the requests share, a deadline and a size limit per
- * answer, and no redirects. Every adapter asks through it, so a slow gateway costs each of them the same.
+ * answer, and no redirects. Every adapter uses it, so a slow gateway costs each of them the same.
  *
- * A reply of any status is a success here: what a status means is the dialect's business. Only an answer that did not
- * come, or broke off, is `GatewayUnavailable`. Neither URL nor body enters an error, a span or a log line: paths of
- * some dialects name phone numbers.
+ * A reply of any status is a success here: the dialect interprets the status. Only a missing or incomplete answer is
+ * `GatewayUnavailable`. Neither URL nor body enters an error, a span or a log line: paths of
+ * some dialects contain phone numbers.
  */
 import * as NodeHttpClient from "@effect/platform-node/NodeHttpClient"
 import { Effect, type Scope, Stream } from "effect"
@@ -31,18 +31,18 @@ export interface RestRequest {
   readonly url: URL
   /** From the first byte of the request to the last one of the answer. */
   readonly millis: number
-  /** Beside those of every request. */
+  /** Sent in addition to those of every request. */
   readonly headers?: Readonly<Record<string, string>>
   /** Sent as JSON. */
   readonly body?: unknown
-  /** The longest answer that is read. 4 MiB by default. */
+  /** Maximum size of an answer that is read. 4 MiB by default. */
   readonly bodyBytesMax?: number
   /**
-   * It only reads, so that it may be sent again where a kept connection was closed before anything came. Not every GET of
-   * a gateway does: some log in or out.
+   * The request only reads, so it may be sent again where a kept connection was closed before any answer. Not every GET of
+   * a gateway only reads: some log in or out.
    */
   readonly repeatable?: boolean
-  /** On a connection of its own, so that slow answers to other requests cannot delay this one. */
+  /** On a separate connection, so that slow answers to other requests cannot delay this one. */
   readonly apart?: boolean
 }
 
@@ -52,7 +52,7 @@ export interface RestReply {
   readonly text: string | null
 }
 
-/** An answer whose body is still to come. */
+/** An answer whose body has not been read yet. */
 export interface RestFile {
   readonly status: number
   readonly headers: Readonly<Record<string, string | undefined>>
@@ -62,8 +62,8 @@ export interface RestFile {
 export interface RestClient {
   readonly ask: (request: RestRequest) => Effect.Effect<RestReply, GatewayUnavailable>
   /**
-   * Asks for a file. `millis` until the answer begins; the body is read as the caller reads it, and is given up with the
-   * scope.
+   * Requests a file. `millis` is the time until the answer begins; the body is read at the caller's pace, and is cancelled with
+   * the scope.
    */
   readonly open: (
     request: Pick<RestRequest, "operation" | "url" | "millis" | "headers">
@@ -74,15 +74,15 @@ export interface RestClient {
   readonly atRoot: (path: string) => URL
 }
 
-/** Connections in use at once: status requests are spread in time, and a gateway has one small store behind it. */
+/** Maximum number of connections: status requests are spread in time, and a gateway has one small store behind it. */
 const connectionsMax = 16
 /** Unused connections are closed after this time: below the 5 s after which many servers close theirs. */
 const idleMillisMax = 4_000
-/** Connections for requests that stand apart: one probe at a time, and one that is being given up. */
+/** Connections for `apart` requests: one probe at a time, and one that is being cancelled. */
 const apartConnectionsMax = 2
-/** Connections for files: one that is read slowly must hold up nothing else. */
+/** Connections for files: a slow reader must not delay other requests. */
 const fileConnectionsMax = 8
-/** A list of some thousand slots fits; a page of a proxy does too. */
+/** Enough for a list of some thousand slots or a page of a proxy. */
 const bodyBytesDefault = 4 * 1024 * 1024
 
 export const makeHttpClient = Effect.fnUntraced(function*(options: NodeHttpClient.HttpAgentOptions) {
@@ -179,7 +179,7 @@ export const make = Effect.fnUntraced(
 const toLowerCase = (headers: Readonly<Record<string, string>>): Record<string, string> =>
   Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 
-/** The error's code at most: its message quotes the URL. */
+/** At most the error's code: its message quotes the URL. */
 export const describeFailure = ({ reason }: HttpClientError.HttpClientError): string => {
   if (reason._tag === "DecodeError") return "its answer broke off"
   const { cause } = reason

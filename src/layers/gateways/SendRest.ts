@@ -1,7 +1,7 @@
 /**
- * The requests that send messages. They differ from all others in what a failure means: one that has not reached the gateway
- * whole may be made again, and of any other it is not known what it has done. So each has a connection of its own: on one that was
- * kept, the gateway may have hung up just now, and the request would be lost with no way to tell.
+ * The requests that send messages. Their failures differ from those of all others: a request that has not reached the gateway
+ * completely may be repeated, and the effect of any other is unknown. So each has a connection of its own: the gateway may just
+ * have closed a kept one, and the request would be lost without a way to find out.
  */
 import { Effect, type Scope, Stream } from "effect"
 import { HttpClient, HttpClientRequest } from "effect/http"
@@ -17,23 +17,23 @@ export interface SendRequest {
   readonly method: HttpMethod.HttpMethod
   readonly url: URL
   readonly headers?: Readonly<Record<string, string>>
-  /** Sent as JSON, unless it is a file's. Undefined: there is none. */
+  /** Sent as JSON, unless it is a file's. Undefined: no body. */
   readonly body: unknown
   readonly file?: FileBody
 }
 
 export interface SendRest {
-  /** An answer of any status; what it means is the dialect's business. */
+  /** Returns an answer of any status; the dialect interprets it. */
   readonly submit: (request: SendRequest) => Effect.Effect<RestReply, GatewayUnavailable | SendOutcomeUnknown>
 }
 
-/** Messages that are on their way to one gateway at once, more than it sends at a time. */
+/** Maximum number of concurrent messages to one gateway, more than it sends at a time. */
 const connectionsMax = 16
 
-/** GOWA gives up a message after 45 s, and answers so; an earlier end would leave more of them in doubt. */
+/** GOWA abandons a message after 45 s, and answers so; an earlier end would leave more messages in doubt. */
 const answerMillis = 60_000
 
-/** A file is given to the gateway at 1 MB/s or more. */
+/** Minimum upload speed of a file: 1 MB/s. */
 const bytesPerMilli = 1_000
 
 const operation = "take a message"
@@ -75,7 +75,7 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** Notes when the last of the body was asked for: before that, the gateway cannot have had all of it. */
+/** Records when the last of the body was requested: before that, the gateway cannot have received all of it. */
 const noting = (content: FileBody["content"], progress: { whole: boolean }): FileBody["content"] =>
   Stream.concat(
     content,
@@ -96,10 +96,10 @@ const explain = (
     : new SendOutcomeUnknown({ message: `the connection broke while the gateway had the message (${detail})` })
 }
 
-/** While looking up or connecting, nothing of the request had been sent. */
+/** While resolving or connecting, nothing of the request had been sent. */
 const connecting = new Set(["connect", "getaddrinfo"])
 
-/** A certificate that is not trusted ends the handshake, before the request. */
+/** An untrusted certificate ends the handshake, before the request. */
 const certificateCode = /^(ERR_TLS_|CERT_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_|ERR_SSL_)/
 
 const hasNotBegun = ({ reason }: HttpClientError.HttpClientError): boolean => {

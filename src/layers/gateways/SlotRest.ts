@@ -1,8 +1,8 @@
 /**
- * Questions about slots, which `bridge` and `gowa` gateways answer alike: their status, whether they exist, and whether
+ * Requests about slots, which `bridge` and `gowa` gateways answer alike: their status, whether they exist, and whether
  * the gateway answers at all.
  *
- * Only an answer in the gateway's own envelope says something about a slot. A 401 in plain text is about our
+ * Only an answer in the gateway's own envelope is about a slot. A 401 in plain text is about our
  * credentials, one in the envelope about the gateway's own WhatsApp session.
  */
 import { Clock, Effect, Result, Schema } from "effect"
@@ -20,7 +20,7 @@ export interface SlotRest {
   readonly probe: Effect.Effect<void, GatewayUnavailable>
 }
 
-/** A gateway answers about a slot from its own memory; what takes longer is a gateway in trouble. */
+/** A gateway answers about a slot from its memory; a slower answer means a gateway in trouble. */
 const questionMillis = 5000
 const probeMillis = 3000
 
@@ -32,11 +32,11 @@ const decodeSlot = Schema.decodeUnknownResult(SlotResults)
 
 export interface Reply {
   readonly status: number
-  /** Null where something else than the gateway answered, or the gateway's own framework did. */
+  /** Null where the answer came from something other than the gateway, or from the gateway's own framework. */
   readonly envelope: Envelope | null
 }
 
-/** What a slot that does not exist is like. */
+/** The status of a slot that does not exist. */
 export const unknownSlot: UpstreamStatus = { isConnected: false, isLoggedIn: false, jid: null }
 
 export const make = (name: GatewayName, rest: RestClient): SlotRest => {
@@ -66,7 +66,7 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   const readFlags = (operation: string, slot: UpstreamId) =>
     Effect.flatMap(ask(operation, "GET", rest.at("devices", slot, "status")), (reply) => {
       if (isUnknownSlot(reply.status, reply.envelope)) return Effect.succeed(null)
-      // The gateway's own session for the slot is not up. Whether the slot is paired is for its `jid` to say.
+      // The gateway's own session for the slot is not up. Its `jid` shows whether the slot is paired.
       if (reply.status === 401 && reply.envelope !== null) {
         return Effect.succeed({ isConnected: false, isLoggedIn: false })
       }
@@ -75,7 +75,7 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
       return Effect.succeed({ isConnected: results.success.is_connected, isLoggedIn: results.success.is_logged_in })
     })
 
-  // Without a span and a generator: a whole fleet asks it at once.
+  // Without a span and a generator: it is called for a whole fleet at once.
   const status: SlotRest["status"] = (slot, known) =>
     Clock.clockWith((clock) => {
       const operation = "answer for the slot's status"
@@ -92,14 +92,14 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
     const operation = "create the slot"
     if ((yield* readSlot(operation, slot)).known) return
     const reply = yield* ask(operation, "POST", rest.at("devices"), { device_id: slot })
-    // Creating is not idempotent at the gateway: another process may have been first.
+    // Creating is not idempotent at the gateway: another process may have created it first.
     if (reply.envelope !== null && reply.status >= 200 && reply.status < 300) return
     if (/already exists/i.test(reply.envelope?.message ?? "")) return
     return yield* refused(operation, reply)
   })
 
   // The health page is at the root of the origin and needs no credentials. Some gateways have none, and some proxies
-  // pass on only the base path: then the list of slots answers for the gateway, by its envelope or by asking for
+  // forward only the base path. Then the list of slots shows that the gateway is up, by its envelope or by a request for
   // credentials. A proxy that answers in the gateway's place does neither.
   const probe = Effect.gen(function*() {
     const question = { operation: "answer at all", method: "GET", millis: probeMillis, apart: true } as const
@@ -117,7 +117,7 @@ export const make = (name: GatewayName, rest: RestClient): SlotRest => {
   return { status, ensureSlot, probe }
 }
 
-/** What proxies answer for a gateway that is down, and gateways that are coming up. */
+/** The answers of proxies for a gateway that is down, and of gateways that are starting. */
 const isGatewayAway = (status: number): boolean => status === 502 || status === 503 || status === 504
 
 export const describeRefusal = ({ envelope, status }: Reply): string => {

@@ -1,11 +1,11 @@
 /**
- * One device's socket, in any dialect that has one per device: opens it, hands over what each frame means, and reports
- * once why it ended. Where the socket is, and what its frames and close codes mean, is the dialect's.
+ * One device's socket, in any dialect that has one per device: opens it, hands over the events of each frame, and reports
+ * once why it ended. The dialect defines the socket's address, and the meaning of its frames and close codes.
  *
- * Order and loss: frames are decoded and handed over in the socket's own callback, so what was read before a close is
- * handed over before `onEnd`. After `end` nothing is handed over any more.
+ * Order and loss: frames are decoded and handed over in the socket's own callback, so frames that were read before a close are
+ * handed over before `onEnd`. After `end` nothing is handed over.
  *
- * Memory: a device costs this object and its socket, which it listens to itself; an open session has no timers, streams
+ * Memory: a device costs this object and its socket, whose listener this object is; an open session has no timers, streams
  * or closures of its own.
  */
 import { Effect, Scope } from "effect"
@@ -21,13 +21,13 @@ import type { Violation } from "./websocket/FrameReader.ts"
 import { type HandshakeOptions, makeOrigin, type Opening, openWebSocket } from "./websocket/handshake.ts"
 import type { SocketAddress } from "./websocket/handshake.ts"
 
-/** What a dialect says about its sockets. */
+/** A dialect's description of its sockets. */
 export interface SocketDialect {
-  /** `ws://` or `wss://`: the host and the port of all of them. */
+  /** `ws://` or `wss://`: the host and the port of all sockets. */
   readonly url: string
-  /** Where the device's socket is and what the upgrade carries. Either may hold secrets, and is shown nowhere. */
+  /** The path of the device's socket and the headers of the upgrade. Either may hold secrets, and is never shown. */
   readonly address: (target: SessionTarget) => SocketAddress
-  /** With `mayWait` the answer may be that the gateway has to be asked something first. */
+  /** With `mayWait` the result may be that the gateway has to be asked first. */
   readonly decode: (
     text: string,
     target: SessionTarget,
@@ -37,15 +37,15 @@ export interface SocketDialect {
   /** A close frame of the gateway; 1006 where the connection ended without one. */
   readonly ofClose: (code: number, reason: string) => Failure
   /**
-   * What shows that the gateway has accepted the session. `pong`: the gateway accepts every upgrade and closes the socket
-   * at once where it refuses us, so that only an answer to our first ping, or a frame, is a sign.
+   * The sign that the gateway has accepted the session. `pong`: the gateway accepts every upgrade and closes the socket
+   * at once where it refuses us, so only an answer to our first ping, or a frame, is a sign.
    */
   readonly acceptedBy: "upgrade" | "pong"
 }
 
 /**
- * A frame that is better read once the gateway has been asked something. `ask` calls back once, soon in any case; the
- * frame is then decoded for good. Until then nothing of the session is read or handed over.
+ * A frame that should be decoded after a request to the gateway. `ask` calls back once, always soon; the
+ * frame is then decoded finally. Until then no frame of the session is read or handed over.
  */
 export class NotYet {
   readonly ask: (answered: () => void) => void
@@ -57,20 +57,20 @@ export class NotYet {
 
 /** Sizes and times that tests set. */
 export interface SocketLimits {
-  /** A text frame above this is recorded as rejected, cut, and the session goes on. */
+  /** A text frame above this size is recorded as rejected, cut, and the session continues. */
   readonly frameBytesMax?: number | undefined
-  /** A connection that sends a frame above this is ended before the frame is in memory. */
+  /** A connection that sends a frame above this size is ended before the frame is in memory. */
   readonly frameBytesHardMax?: number | undefined
-  /** The whole opening. */
+  /** Time limit of the whole opening. */
   readonly handshakeMillis?: number | undefined
-  /** The process's own wheel by default; tests bring a faster one. */
+  /** The process's own wheel by default; tests use a faster one. */
   readonly wheel?: PingWheel | undefined
 }
 
-/** How long the frames of a socket that has closed may wait for answers, all together: more than one answer takes. */
+/** Maximum time that all frames of a closed socket together may wait for answers: more than one answer takes. */
 const closedWaitMillis = 4000
 
-/** What the gateway has sent before it answers a close frame is read first, which may be a lot. */
+/** Frames that the gateway sent before it answers a close frame are read first, which may be a lot. */
 const finishMillis = 5000
 
 /** The code of a connection that ended without a close frame of the gateway. */
@@ -99,20 +99,20 @@ class SocketSession implements Session, SocketListener, WheelMember {
   wheelIndex = -1
   misses = 0
   paused = false
-  /** With the account JID as far as it is known; a later answer of the gateway may set it. */
+  /** With the account JID if it has been received; a later answer of the gateway may set it. */
   target: SessionTarget
   readonly #listener: SessionListener
   readonly #options: SocketOptions
   readonly #socket: ClientSocket
-  /** The frame that waits for an answer of the gateway, and what had been read behind it; null: none does. */
+  /** The frame that waits for an answer of the gateway, and the ones read after it; null: none waits. */
   #held: Array<HeldFrame> | null = null
-  /** Until the gateway has accepted the session. */
+  /** Set until the gateway has accepted the session. */
   #opening: Opening | null
   #ended = false
   #failure: Failure | null = null
-  /** The socket has closed, and frames that came before still wait. */
+  /** The socket has closed, and earlier frames still wait. */
   #closed: Failure | null = null
-  /** It is to end in order: who is told, and whether the gateway has answered the close frame. */
+  /** The session is to end in order: the callback to notify, with whether the gateway has answered the close frame. */
   #finishing: ((complete: boolean) => void) | null = null
   #answered = false
 
@@ -166,18 +166,18 @@ class SocketSession implements Session, SocketListener, WheelMember {
     if (this.#ended || this.#finishing !== null) return done(false)
     this.#finishing = done
     this.paused = false
-    // A paused socket would never read the answer. Frames that wait are read, and then what comes behind them.
+    // A paused socket would never read the answer. Waiting frames are decoded first, then the ones after them.
     if (this.#held === null) this.#socket.resume()
     this.#socket.close(chooseCloseCode(scopeClosed), finishMillis)
   }
 
-  /** It was not accepted in time, or is not wanted any more: it reports nothing. The socket is closed elsewhere. */
+  /** The session was not accepted in time, or is no longer wanted: it reports nothing. The socket is closed elsewhere. */
   abandon(): void {
     this.#ended = true
     this.#options.wheel.remove(this)
   }
 
-  learnAccount(jid: string): void {
+  setAccount(jid: string): void {
     if (this.target.jid !== jid) this.target = { ...this.target, jid }
   }
 
@@ -230,13 +230,13 @@ class SocketSession implements Session, SocketListener, WheelMember {
     }
     for (let index = 0; index < events.length; index++) {
       const event = events[index]!
-      if (event._tag === "UpstreamConnected" && event.jid !== null) this.learnAccount(event.jid)
+      if (event._tag === "UpstreamConnected" && event.jid !== null) this.setAccount(event.jid)
       this.#listener.onEvent(event)
       if (this.#ended) return
     }
   }
 
-  /** A defect in the decoder costs this frame only: thrown from a socket's callback it would end the process. */
+  /** A defect in the decoder costs only this frame: an exception in a socket's callback would end the process. */
   #decode(text: string, now: number, mayWait: boolean): ReadonlyArray<SessionEvent> | NotYet {
     try {
       return this.#options.decode(text, this.target, now, mayWait)
@@ -245,7 +245,7 @@ class SocketSession implements Session, SocketListener, WheelMember {
     }
   }
 
-  /** In order: the first is read as it is, and one behind it may wait in its turn. */
+  /** In order: the first frame is decoded finally, and a later one may wait in its turn. */
   #release(mayWait: boolean): void {
     const held = this.#held
     if (held === null) return
@@ -273,7 +273,7 @@ class SocketSession implements Session, SocketListener, WheelMember {
   onClose(code: number, reason: string): void {
     const failure = this.#failure ?? this.#options.ofClose(code, reason)
     this.#answered = code !== noCloseFrame && this.#failure === null
-    // What came before the close is handed over before the end, and read as well as on an open socket.
+    // Frames from before the close are handed over before the end, and decoded as on an open socket.
     if (this.#held === null || this.#ended) return this.#endClosed(failure)
     this.#closed = failure
     this.#options.wheel.remove(this)
@@ -293,7 +293,7 @@ class SocketSession implements Session, SocketListener, WheelMember {
     const finishing = this.#finishing
     this.#finishing = null
     if (finishing !== null) return finishing(!later && this.#answered)
-    // A session that was never accepted could not be opened: it has no end.
+    // A session that was never accepted could not be opened: it reports no end.
     if (this.#opening !== null) this.#opening.refused(failure)
     else if (later) queueMicrotask(() => this.#listener.onEnd(failure))
     else this.#listener.onEnd(failure)
@@ -336,8 +336,8 @@ const connect = (
 /** The sockets of one gateway. */
 export interface DeviceSockets {
   readonly open: OpenSession
-  /** The gateway has told the account of a device: frames may name it instead of the slot. */
-  readonly learnAccount: (device: DeviceId, jid: string) => void
+  /** Sets the account of a device, as the gateway returned it: frames may name it instead of the slot. */
+  readonly setAccount: (device: DeviceId, jid: string) => void
 }
 
 export const make = (name: GatewayName, dialect: SocketDialect, limits: SocketLimits): DeviceSockets => {
@@ -374,7 +374,7 @@ export const make = (name: GatewayName, dialect: SocketDialect, limits: SocketLi
       return Effect.andThen(Scope.addFinalizer(scope, Effect.sync(() => close())), connected)
     })
 
-  return { open, learnAccount: (device, jid) => sessions.get(device)?.learnAccount(jid) }
+  return { open, setAccount: (device, jid) => sessions.get(device)?.setAccount(jid) }
 }
 
 const noop = () => {}

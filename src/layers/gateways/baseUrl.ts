@@ -1,8 +1,8 @@
-/** Where a gateway is, and HTTP Basic for it. Credentials may stand in the URL that people give. */
+/** The address of a gateway, and HTTP Basic for it. The URL that users give may hold credentials. */
 import { Redacted } from "effect"
 import { parseGatewayUrl } from "../../domain/Gateway.ts"
 
-/** Without credentials, query and fragment: it is shown to people, and made into the socket's URL. */
+/** Without credentials, query and fragment: the URL is shown to users, and the socket's URL is derived from it. */
 export const parseBase = (text: string): URL => {
   const base = new URL(parseGatewayUrl(text)?.url ?? text)
   base.protocol = base.protocol.replace(/^ws/, "http")
@@ -10,7 +10,7 @@ export const parseBase = (text: string): URL => {
   return base
 }
 
-/** Of the gateway's socket, without a query. */
+/** The URL of the gateway's socket, without a query. */
 export const socketUrl = (base: URL): string => `${base.href.replace(/^http/, "ws").replace(/\/$/, "")}/ws`
 
 /** The `Authorization` header, or null where the gateway is open. */

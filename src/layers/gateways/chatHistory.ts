@@ -26,13 +26,13 @@ import {
 } from "./historyPages.ts"
 import { readRow, timeOfRow } from "./historyRows.ts"
 
-/** Histories of large accounts come from a database under load. */
+/** Histories of large accounts come from a loaded database. */
 const pageMillis = 15_000
 
 /** A hundred texts of 64 KiB fit, as long as most of their characters need no escape. */
 const pageBytesMax = 16 * 1024 * 1024
 
-/** A page above it is asked for in parts of this size, then of this size's. */
+/** A larger page is requested in parts of this size, then of a fraction of it. */
 const smallerBy = 10
 
 const text = Schema.optionalKey(Schema.NullOr(Schema.String))
@@ -58,7 +58,7 @@ const encodeCursor = Schema.encodeSync(CursorText)
 const decodeCursor = Schema.decodeUnknownResult(CursorText)
 
 export const make = (name: GatewayName, rest: RestClient): History => {
-  /** The slot is named by a header that is unescaped as a query. */
+  /** The slot is named in a header that is unescaped as a query. */
   const ask = Effect.fnUntraced(function*(operation: string, slot: UpstreamId, url: URL) {
     const { status, text } = yield* rest.ask({
       operation,
@@ -71,7 +71,7 @@ export const make = (name: GatewayName, rest: RestClient): History => {
     return { status, envelope: readEnvelope(text), isTooLarge: text === null && status === 200 }
   })
 
-  /** A server that does not know the path answers in its framework's words, or in those of another service. */
+  /** A server without the path answers in its framework's format, or in that of another service. */
   const refused = (operation: string, reply: Reply): GatewayUnavailable | HistoryAbsent =>
     reply.envelope === null && (reply.status === 404 || reply.status === 405 || reply.status === 501)
       ? HistoryAbsent.of(name, "gateway")
@@ -118,8 +118,8 @@ export const make = (name: GatewayName, rest: RestClient): History => {
   )
 
   return {
-    // A row has the reactions to its message as they stand. One to a message from before the window, and one that was taken
-    // back, are in no row of it, so they are not proven.
+    // A row has the current reactions to its message. A reaction to a message from before the window, and one that was
+    // withdrawn, are in no row of it, so reactions are not proven.
     covers: new Set(["messages"]),
     read: Effect.fn("ChatHistory.read")(function*(target, window, page) {
       const bounds = readBounds(window)
@@ -146,7 +146,7 @@ const readBounds = ({ from, to }: HistoryWindow): Bounds => ({
 
 const formatSeconds = (seconds: number): string => `${new Date(seconds * 1000).toISOString().slice(0, 19)}Z`
 
-/** A contact that never wrote has a time in the year 1. */
+/** A contact that has never written has a time in the year 1. */
 const readSeconds = (value: string | null | undefined): number => {
   const time = readTimestamp(value)
   return time === null ? Number.NEGATIVE_INFINITY : Math.floor(Date.parse(time) / 1000)

@@ -1,4 +1,4 @@
-/** Whether a frame is nested too deeply, at almost no cost for those that are not. */
+/** Whether a frame is nested too deeply, at almost no cost for normal frames. */
 import { deeperThan, depthMax } from "../../domain/nesting.ts"
 
 /** `payload` is one level below the top of `text`. */
@@ -6,8 +6,8 @@ export const isTooDeep = (text: string, payload: object): boolean =>
   mayBeDeep(text) && deeperThan(payload, depthMax - 1)
 
 /**
- * Walking every payload would cost as much as parsing it. A payload that is deeper than the bound has at least half as
- * many opening brackets of one sort, and counting those in the text costs almost nothing.
+ * Walking every payload would cost as much as parsing it. A payload deeper than the bound has at least half as
+ * many opening brackets of one kind, and counting those in the text costs almost nothing.
  */
 const mayBeDeep = (text: string): boolean => hasMany(text, "{") || hasMany(text, "[")
 

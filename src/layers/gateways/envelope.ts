@@ -1,7 +1,7 @@
 /**
- * The JSON envelope `{code, message, results}` in which `bridge` and `gowa` gateways answer. Whether an answer is in it
- * decides who is speaking: a proxy, a load balancer or another service in the gateway's place answers in its own words,
- * and what it says about a path it does not know is nothing about a WhatsApp slot.
+ * The JSON envelope `{code, message, results}` in which `bridge` and `gowa` gateways answer. The envelope shows that the
+ * gateway itself answers: a proxy, a load balancer or another service in its place has another format,
+ * and its answer about a missing path is not about a WhatsApp slot.
  */
 import { Result, Schema } from "effect"
 
@@ -18,11 +18,11 @@ export type Envelope = typeof Envelope.Type
 
 const decode = Schema.decodeUnknownResult(Envelope)
 
-/** The envelope, or null where the text is none. */
+/** The envelope, or null where the text has none. */
 export const readEnvelope = (text: string | null): Envelope | null => {
   if (text === null || !text.startsWith("{")) return null
   try {
-    // Half the work of a schema that parses the text itself: a fleet that comes back gets thousands of answers.
+    // Half the work of a schema that parses the text itself: a reconnecting fleet gets thousands of answers.
     const envelope = decode(JSON.parse(text))
     return Result.isSuccess(envelope) ? envelope.success : null
   } catch {
@@ -30,6 +30,6 @@ export const readEnvelope = (text: string | null): Envelope | null => {
   }
 }
 
-/** The gateway says that it has no such slot. It does so with 404, or with 500 and a sentence. */
+/** The gateway states that it has no such slot, with 404, or with 500 and a sentence. */
 export const isUnknownSlot = (status: number, envelope: Envelope | null): boolean =>
   envelope !== null && (status === 404 || (status === 500 && /not found/i.test(envelope.message)))

@@ -1,6 +1,6 @@
 /**
  * Sending through gateways that answer in the envelope `{code, message, results}`: GOWA, and `bridge` servers that have
- * GOWA's paths. What an answer means is a table, and everything that the table does not have leaves the message in doubt.
+ * GOWA's paths. The meaning of an answer is a table, and any answer outside the table leaves the message in doubt.
  */
 import { Effect, Result, Schema } from "effect"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
@@ -32,7 +32,7 @@ const decodeSent = Schema.decodeUnknownResult(
   })
 )
 
-/** WhatsApp's time at the end of what GOWA says of a message, as Go writes times. */
+/** WhatsApp's time at the end of GOWA's message, as Go writes times. */
 const serverTime = /\(server timestamp: (\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(?:\.\d+)? ([+-]\d\d)(\d\d) [^)]*\)$/
 
 const readServerTime = (status: unknown): Timestamp | null => {
@@ -40,7 +40,7 @@ const readServerTime = (status: unknown): Timestamp | null => {
   return date === undefined ? null : readTimestamp(`${date}T${time}${hours}:${minutes}`)
 }
 
-/** GOWA answers for these as for sends, after WhatsApp has. */
+/** GOWA answers these like sends, after WhatsApp has answered. */
 const signalMillis = 10_000
 
 export const make = (name: GatewayName, rest: RestClient, sending: SendRest): Send => {
@@ -110,7 +110,7 @@ interface Composed {
   readonly file?: FileBody
 }
 
-/** The path, and the field of the file. */
+/** The path, and the form field of the file. */
 const mediaPaths: Readonly<Record<MediaKind, string>> = {
   image: "image",
   document: "file",
@@ -120,7 +120,7 @@ const mediaPaths: Readonly<Record<MediaKind, string>> = {
   sticker: "sticker"
 }
 
-/** A form of texts. Images are sent as they are: GOWA would make them 600 pixels wide. */
+/** The fields as texts. Images are sent as they are: GOWA would scale them to 600 pixels. */
 const composeMedia = (to: string, content: MediaContent, replyTo: OutgoingMessage["replyTo"], file: OutgoingFile) => {
   const kind = mediaPaths[content.type]
   const fields = {
@@ -174,7 +174,7 @@ const compose = ({ content, file, mentions, replyTo, to }: OutgoingMessage): Com
 
 const reachOutLimit = "WhatsApp does not let this account write to this recipient now"
 
-/** What an answer other than success means. Messages of the gateway name numbers, so none is quoted. */
+/** The meaning of an answer other than success. The gateway's messages contain numbers, so none is quoted. */
 export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutcomeUnknown> => {
   const { envelope, status } = reply
   if (envelope === null) return judgeStranger(status)
@@ -185,7 +185,7 @@ export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutc
     case "INVALID_JID":
       return refusedForGood(
         "not-on-whatsapp",
-        "the gateway says that the recipient is not on WhatsApp, or could not find out"
+        "according to the gateway, the recipient is not on WhatsApp, or could not find out"
       )
     case "WA_REACHOUT_TIMELOCK":
       return refusedForGood("reach-out-limit", reachOutLimit)
@@ -205,7 +205,7 @@ export const judge = (reply: Reply): Effect.Effect<never, SendRefused | SendOutc
   }
 }
 
-/** Of the many failures that share one code, those that say that nothing was sent. */
+/** Of the many failures that share one code, the ones that prove that nothing was sent. */
 const judgeInternal = (status: number, { code, message }: Envelope) => {
   if (/ffmpeg not installed/i.test(message)) {
     return refusedForGood("unsupported", "the gateway lacks ffmpeg, which it needs for this file")
@@ -217,7 +217,7 @@ const judgeInternal = (status: number, { code, message }: Envelope) => {
   return inDoubt(`the gateway answered ${status} ${code}`)
 }
 
-/** Something before the gateway, or its framework: only what is decided before a request is passed on says something. */
+/** The answer of a proxy or of the gateway's framework: only a decision before a request is forwarded has a meaning. */
 const judgeStranger = (status: number) => {
   switch (status) {
     case 401:

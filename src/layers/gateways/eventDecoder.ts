@@ -1,9 +1,9 @@
 /**
- * What an event of the envelope `{event, device_id, payload}` means, which `bridge` and `gowa` gateways share. Total: an
- * event that lacks what its identity rests on becomes a `frame.rejected` that keeps the text, and every field that we do
+ * Decodes events of the envelope `{event, device_id, payload}`, which `bridge` and `gowa` gateways share. Total: an
+ * event without the fields of its identity becomes a `frame.rejected` that keeps the text, and every field that we do
  * not read is kept in `extra`.
  *
- * Not decided here: which device the text belongs to, and what becomes of a repeat (the log).
+ * Not decided here: which device the text belongs to, and how a repeat is handled (the log).
  */
 import type { Schema } from "effect"
 import type { EventDraft, EventIdentity } from "../../domain/Event.ts"
@@ -26,24 +26,24 @@ const ackIdsMax = 4096
 
 type Extra = Record<string, Schema.Json>
 
-/** What one frame is decoded against, gathered once so that the readers below take one argument. */
+/** The context in which one frame is decoded, gathered once so that the readers below take one argument. */
 export interface Frame {
   readonly text: string
   readonly target: SessionTarget
   readonly now: number
   readonly makeId: (now: number) => EventId
-  /** By which way it came. */
+  /** The way by which the frame came. */
   readonly origin: Origin
 }
 
-/** A frame with a payload that can be read. */
+/** A frame with a readable payload. */
 interface ReadFrame extends Frame {
   readonly payload: Payload
-  /** The payload with the text of numbers that a double cannot hold. Made when a field is kept that may hold one. */
+  /** The payload with the text of numbers that a double cannot hold. Computed when a field is kept that may hold one. */
   exact: Payload | null
 }
 
-/** Content fields, and the message type each shows. The set is open: a kind we do not know has type `unknown`. */
+/** Content fields, and the message type of each. The set is open: an unlisted kind has type `unknown`. */
 const contentTypes = new Map([
   ["image", "image"],
   ["video", "video"],
@@ -75,7 +75,7 @@ const ackStatuses = new Map<string, AckStatus>([
   ["error", "failed"]
 ])
 
-/** Fields that have a place of their own, or that only repeat another (a description of the receipt type). */
+/** Fields that have their own place, or only repeat another (a description of the receipt type). */
 const messageFields = new Set(["id", "chat_id", "from", "is_from_me", "body"])
 const actionFields = new Set([
   "id",
@@ -160,7 +160,7 @@ const readMessage = (frame: ReadFrame, envelope: Envelope, payload: Payload): Re
   })]
 }
 
-/** A path of the file, or an object with one, as far as it says more about the file. */
+/** The path of the file, or an object with it, with the object's further facts about the file. */
 const readMedia = (kind: string, value: Schema.Json | undefined): MediaData => {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return { kind }
   const { caption, filename } = value as Payload
@@ -204,7 +204,7 @@ const readAction = (
     body,
     ...(extra === undefined ? undefined : { extra })
   }
-  // Live too: what was heard on a socket comes again from the history after every gap.
+  // Live too: an event received on a socket comes again from the history after every gap.
   const identity = kind === "message.reaction" && occurredAt !== null
     ? identifyReaction({ chat, sender }, fromMe, targetWaId, body ?? "", occurredAt)
     : { chat, sender, fromMe, waId: action.id, rank: "" }
@@ -220,11 +220,11 @@ const readAction = (
   })]
 }
 
-/** What all events of one ack may repeat of its addresses: 1 MiB, as much as a frame may be. */
+/** Maximum size of all repetitions of addresses in the events of one ack: 1 MiB, the size of a frame. */
 const ackSpreadMax = 1024 * 1024
 
 /**
- * One event per id. What the frame says beyond our fields is kept in the first event only: repeated in each, one frame
+ * One event per id. Additional fields of the frame are kept only in the first event: repeated in each, one frame
  * of a megabyte would become gigabytes.
  *
  * Where the account itself has read somebody's message, the target is not one of our messages: the event has no
@@ -279,12 +279,12 @@ const readOther = (frame: ReadFrame, envelope: Envelope): SessionEvent =>
   })
 
 const identifyOther = (frame: ReadFrame, envelope: Envelope): EventIdentity | null => {
-  // Live too: a call that was heard on a socket comes again from the history after every gap.
+  // Live too: a call received on a socket comes again from the history after every gap.
   const call = envelope.event === "call.offer" ? frame.payload.call_id : undefined
   return typeof call === "string" && call !== "" ? identifyCall(call) : frame.origin.identity
 }
 
-/** A history names a call by its id alone. */
+/** A history names a call only by its id. */
 export const identifyCall = (callId: string): EventIdentity => ({
   chat: "",
   sender: "",
@@ -293,7 +293,7 @@ export const identifyCall = (callId: string): EventIdentity => ({
   rank: ""
 })
 
-/** Routing keys hold 255 bytes and a device id besides. */
+/** Routing keys hold 255 bytes, including a device id. */
 const gatewayNameMax = 128
 
 /** The gateway's own event name, in the alphabet of our kinds. */
@@ -320,7 +320,7 @@ const exactPayload = (frame: ReadFrame): Payload =>
     ? readEnvelope(parseExact(frame.text))?.payload ?? frame.payload
     : frame.payload
 
-/** A field as the log keeps it. Texts and flags, which most fields are, cost nothing here. */
+/** A field as the log keeps it. Texts and flags, which are most fields, cost nothing here. */
 const exactly = (frame: ReadFrame, key: string): Schema.Json | undefined => {
   const value = frame.payload[key]
   return typeof value === "number" || typeof value === "object" ? exactPayload(frame)[key] : value
@@ -344,7 +344,7 @@ const unreadable = (frame: Frame, envelope: Envelope): SessionEvent =>
 export const rejected = (frame: Frame, reason: RejectedData["reason"], detail: string): SessionEvent =>
   rejectText(frame.text, frame.target, frame.now, reason, detail, frame.makeId, frame.origin)
 
-/** Drafts are written as literals, all with the fields in this order: spreading parts into one costs a tenth of a decode. */
+/** Drafts are literals, all with the fields in this order: spreading parts into one costs a tenth of a decode. */
 const record = (draft: EventDraft): SessionEvent => ({ _tag: "Record", draft })
 
 const formatTime = (frame: Frame, occurredAt: string | null): string => occurredAt ?? new Date(frame.now).toISOString()

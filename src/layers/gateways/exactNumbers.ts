@@ -1,10 +1,10 @@
 /**
  * Numbers in a gateway's JSON that a double cannot hold: integers beyond 2^53, and magnitudes that would become
- * infinite or zero. Their text is kept as a string, because a rounded id or counter is a wrong one.
+ * infinite or zero. Their text is kept as a string, because a rounded id or counter is wrong.
  */
 
 /**
- * Whether a text may hold such a number: 16 digits in a row, or an exponent of three digits, where a value begins.
+ * Whether a text may hold such a number: 16 consecutive digits, or an exponent of three digits, where a value begins.
  * A match inside a string costs a second parse and changes nothing.
  */
 const candidate = /[:[,]\s*-?(?:\d{16}|\d[\d.]*[eE][+-]?\d{3})/

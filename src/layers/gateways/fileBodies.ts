@@ -1,6 +1,6 @@
 /**
- * Bodies of requests that carry a file: in a form, or in base64 within JSON. They are sent as the file is read, so no
- * file is held in memory, and their length is known before, so a body that broke off is never taken for a whole one.
+ * Request bodies that carry a file: in a form, or in base64 within JSON. They are sent as the file is read, so no
+ * file is held in memory, and their length is known in advance, so a truncated body is never taken for a complete one.
  */
 import { randomUUID } from "node:crypto"
 import { Stream } from "effect"
@@ -40,7 +40,7 @@ export const formBody = (
   return around(`multipart/form-data; boundary=${boundary}`, texts.join("") + head, body, `\r\n--${boundary}--\r\n`)
 }
 
-/** JSON with the file where `write` puts the text that it is given. */
+/** JSON with the file in the place where `write` puts its argument. */
 export const jsonBody = (write: (file: string) => unknown, file: OutgoingFile): FileBody => {
   const mark = randomUUID()
   const [before = "", after = ""] = JSON.stringify(write(mark)).split(mark)
@@ -48,7 +48,7 @@ export const jsonBody = (write: (file: string) => unknown, file: OutgoingFile): 
   return around("application/json", before, encoded, after)
 }
 
-/** Three bytes are four characters; what is left over waits for the next part. */
+/** Three bytes become four characters; remaining bytes wait for the next part. */
 const toBase64 = <E>(content: Stream.Stream<Uint8Array, E>): Stream.Stream<Uint8Array, E> =>
   Stream.suspend(() => {
     let rest = Buffer.alloc(0)

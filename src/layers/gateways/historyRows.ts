@@ -1,7 +1,7 @@
 /**
- * What a row of the history of a `gowa` or `bridge` gateway means: the same events, under the same identities, as the live
- * ones that told of them. A row says less than those did, and where the gateway has rewritten it (an edit, a label in place
- * of a file) it says something else: such a row is still the same message.
+ * Decodes a row of the history of a `gowa` or `bridge` gateway into the same events, with the same identities, as the live
+ * ones. A row has fewer facts than those, and where the gateway has rewritten it (an edit, a label in place
+ * of a file) it has other content: such a row is still the same message.
  */
 import { Predicate, Result, Schema } from "effect"
 import type { EventDraft } from "../../domain/Event.ts"
@@ -43,16 +43,16 @@ const decodeReaction = Schema.decodeUnknownResult(Reaction)
 /** Fields with a place of their own. */
 const rowFields = new Set(["id", "chat_jid", "sender_jid", "content", "is_from_me", "media_type", "reactions"])
 
-/** More than a chat's members react to one message: what is above it is not read. */
+/** More than the reactions of a chat's members to one message: further ones are not read. */
 const reactionsMax = 1024
 
-/** Milliseconds since the epoch of a row as it came; null where it has no time that exists. */
+/** The time of a raw row in milliseconds since the epoch; null where it has no valid time. */
 export const timeOfRow = (row: unknown): number | null => {
   const time = Predicate.isObject(row) ? readTimestamp(row.timestamp) : null
   return time === null ? null : Date.parse(time)
 }
 
-/** The events of one row as it came, the message before what was done to it. */
+/** The events of one raw row, the message before the changes to it. */
 export const readRow = (raw: unknown, target: SessionTarget, now: number): ReadonlyArray<EventDraft> => {
   const decoded = decodeRow(raw)
   if (Result.isFailure(decoded)) return [reject(raw, target, now, "the row lacks what makes a message")]

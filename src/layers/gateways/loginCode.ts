@@ -1,4 +1,4 @@
-/** A code of a login, from what a gateway gave: its text, or its picture, which is read and passed on where it cannot be. */
+/** A login code from a gateway's answer: its text, or its picture, which is decoded, and passed on where it cannot be. */
 import { Effect, Redacted, Stream } from "effect"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
 import type { GatewayName } from "../../domain/Ids.ts"
@@ -7,18 +7,18 @@ import { isQrText } from "../../services/qrCode.ts"
 import { qrBytesMax, readQrImage } from "./qrImage.ts"
 import type { RestClient } from "./RestClient.ts"
 
-/** Gateways dial WhatsApp before they answer, and GOWA gives up after 45 s. */
+/** Gateways dial WhatsApp before they answer, and GOWA's own limit is 45 s. */
 export const beginMillis = 50_000
 
-/** A picture is there at once, and all of it is small. */
+/** A picture is available at once and small. */
 const pictureMillis = 10_000
 
-/** WhatsApp closes a connection on which nobody logs in after so long. A pairing code ends with it. */
+/** WhatsApp closes a connection without a login after this time. A pairing code ends with it. */
 export const pairingMillis = 160_000
 
 export const beginOperation = "begin a login"
 
-/** `ABCD-EFGH`, as the phone asks for it; some gateways leave out the hyphen. */
+/** `ABCD-EFGH`, as the phone expects it; some gateways leave out the hyphen. */
 const pairingCode = /^[0-9A-Z]{4}-?[0-9A-Z]{4}$/
 
 export const fromPairingCode = (
@@ -64,7 +64,7 @@ export const decodePicture = (text: string): Uint8Array | null => {
     : Buffer.from(base64, "base64")
 }
 
-/** Null where it is not there (any more). */
+/** Null where the picture does not exist. */
 export const fetchPicture = (
   client: RestClient,
   name: GatewayName,

@@ -1,6 +1,6 @@
 /**
- * Who a payload is about: chat, sender and the other spellings of both. The rules are WhatsApp's and the same for every
- * gateway that names `chat_id`, `from` and their hidden ids (`…_lid`); addresses come out in their canonical spelling.
+ * The addresses of a payload: chat, sender and the other spellings of both. The rules are WhatsApp's and the same for every
+ * gateway that has `chat_id`, `from` and their hidden ids (`…_lid`); addresses are returned in their canonical spelling.
  */
 import type { Alias } from "../../domain/Event.ts"
 import { canonical, isLid } from "../../domain/Jid.ts"
@@ -15,13 +15,13 @@ export interface Address {
 
 export interface Place {
   readonly chat: string
-  /** Empty where the payload does not say, as for a group message without a participant. */
+  /** Empty where the payload lacks it, as for a group message without a participant. */
   readonly sender: string
 }
 
 /**
- * Chat and sender, each from the other where one is missing; null where the payload names neither. `account` is the
- * device's own address where it is known: the sender of its own messages.
+ * Chat and sender, each from the other where one is missing; null where the payload has neither. `account` is the
+ * device's own address if it is known: the sender of its own messages.
  */
 export const findPlace = (payload: Address, fromMe: boolean, account: string | null): Place | null => {
   const from = payload.from ? canonical(payload.from) : null

@@ -1,8 +1,8 @@
 /**
- * What a gateway's picture of a QR code says. The picture is a stranger's: it is looked at before it is inflated, and a
+ * Decodes a gateway's picture of a QR code. The picture is untrusted: it is checked before it is inflated, and a
  * small one that claims to be huge is refused.
  *
- * PNG is read here by hand: what is needed of the format is a page long, and the bounds must hold before anything is
+ * PNG is parsed here by hand: the needed part of the format is a page long, and the bounds must hold before anything is
  * allocated (`docs/decisions/0023-login.md`).
  */
 import decodeQR from "qr/decode.js"
@@ -12,10 +12,10 @@ import { isQrText } from "../../services/qrCode.ts"
 /** GOWA's picture has some 3 KB, and one of 24-bit colour without compression 800 KB. */
 export const qrBytesMax = 1024 * 1024
 
-/** The longest side that is read. Gateways draw 300 to 512 pixels; looking for a code in more takes too long. */
+/** Maximum side length. Gateways draw 300 to 512 pixels; searching a larger picture for a code takes too long. */
 const sideMax = 1024
 
-/** How long an unusual picture may be looked at, in milliseconds: nothing else happens meanwhile. */
+/** Maximum time of searching an unusual picture, in milliseconds: it blocks the event loop. */
 const lookMillisMax = 100
 
 const signature = "89504e470d0a1a0a"
@@ -32,7 +32,7 @@ interface Picture {
   readonly packed: Buffer
 }
 
-/** The parts of a PNG, or null where it is none that a gateway draws: too large, interlaced, or broken. */
+/** The parts of a PNG, or null where it is not one that a gateway draws: too large, interlaced, or broken. */
 const readPicture = (bytes: Uint8Array): Picture | null => {
   const png = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if (png.length > qrBytesMax || png.subarray(0, 8).toString("hex") !== signature) return null
@@ -59,7 +59,7 @@ const readPicture = (bytes: Uint8Array): Picture | null => {
 /** Bytes of one line without its filter. */
 const countLineBytes = ({ colour, depth, width }: Picture): number => Math.ceil(width * samples[colour]! * depth / 8)
 
-/** Undoes the filter of each line. Null where the lines are not as many as the picture says. */
+/** Undoes the filter of each line. Null where the number of lines differs from the picture's height. */
 const readLines = (picture: Picture): Buffer | null => {
   const lineBytes = countLineBytes(picture)
   const size = (lineBytes + 1) * picture.height
@@ -103,7 +103,7 @@ const predict = (filter: number, left: number, above: number, corner: number): n
   }
 }
 
-/** Three bytes per pixel; what is transparent is white, as on a page. */
+/** Three bytes per pixel; transparent pixels become white, as on a page. */
 const toRgb = (picture: Picture, lines: Buffer): Uint8Array => {
   const { colour, depth, height, palette, width } = picture
   const perPixel = samples[colour]!
@@ -133,9 +133,9 @@ const toRgb = (picture: Picture, lines: Buffer): Uint8Array => {
 export type QrImage =
   /** A code of printable text, as WhatsApp's are. */
   | { readonly _tag: "Text"; readonly text: string }
-  /** A picture in which no such code was found. */
+  /** A picture without such a code. */
   | { readonly _tag: "Unread" }
-  /** No PNG, or none that may be read. */
+  /** Not a PNG, or not one that may be decoded. */
   | { readonly _tag: "NoPicture" }
 
 /** Total: any bytes give an answer. */

@@ -1,6 +1,6 @@
 /**
- * What an adapter records of a frame that it cannot or will not read: the reason, the frame's beginning and its length.
- * The same for all dialects, because it is about bytes and not about what they mean.
+ * What an adapter records of an unreadable or refused frame: the reason, the frame's beginning and its length.
+ * The same for all dialects, because it is about bytes and not about their meaning.
  */
 import type { EventIdentity } from "../../domain/Event.ts"
 import type { Via } from "../../domain/Via.ts"
@@ -13,17 +13,17 @@ import type { SessionEvent, SessionTarget } from "../../services/GatewayParts.ts
 /** Makes the id of an event; tests make their own. */
 export type MakeEventId = (now: number) => EventId
 
-/** By which way a text came, and by what those of its events are recognised that have no identity of their own. */
+/** The way by which a text came, and the identity of its events that have none of their own. */
 export interface Origin {
   readonly via: Via
-  /** Null where a text comes once only. */
+  /** Null where a text comes only once. */
   readonly identity: EventIdentity | null
 }
 
 /** A session's frame. The gateway does not send it again. */
 export const liveOrigin: Origin = { via: "live", identity: null }
 
-/** A text that may come again, byte for byte: it is recognised by its digest. */
+/** A text that may come again, byte for byte: its digest identifies it. */
 export const repeatableOrigin = (via: Via, text: string): Origin => ({ via, identity: digestIdentity(text) })
 
 export const digestIdentity = (text: string): EventIdentity => ({
@@ -34,7 +34,7 @@ export const digestIdentity = (text: string): EventIdentity => ({
   rank: ""
 })
 
-/** A text frame that cannot be read, for the reason given. */
+/** A text frame that cannot be read, with the given reason. */
 export const rejectText = (
   text: string,
   target: SessionTarget,
@@ -66,7 +66,7 @@ export const rejectOversized = (data: Buffer, target: SessionTarget, now: number
     rawLength: data.length
   })
 
-/** A frame so large that the socket was closed instead of reading it: all that is known is that it was above the limit. */
+/** A frame so large that the socket was closed instead of reading it: only that it was above the limit is known. */
 export const rejectUnread = (limit: number, target: SessionTarget, now: number): SessionEvent =>
   record(target, now, {
     reason: "too-large",

@@ -1,11 +1,11 @@
 /**
- * Logging in at gateways of the envelope: `bridge` and GOWA. One request begins an attempt and gives one code; there is
- * no other way to a new code than to ask again, which drops the attempt before. A pairing is accepted once the slot has an
+ * Logging in at gateways of the envelope: `bridge` and GOWA. One request begins an attempt and returns one code; a new code
+ * needs another request, which drops the attempt before. A pairing is accepted once the slot has an
  * account.
  *
- * GOWA gives a link to a picture, which lies among its public files for half of the code's life. Only the link's path is
- * used, at the gateway's own address: it names the server as it believes to be called, and whoever could choose it would
- * choose where we go.
+ * GOWA returns a link to a picture, which is among its public files for half of the code's life. Only the link's path is
+ * used, at the gateway's own address: the link contains the host that GOWA believes to have, and whoever could choose it would
+ * choose where we connect to.
  */
 import { Effect, Redacted, Result, Schema } from "effect"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
@@ -27,24 +27,24 @@ import { describeRefusal } from "./SlotRest.ts"
 import type { Reply, SlotRest } from "./SlotRest.ts"
 
 export interface SlotLoginOptions {
-  /** How long a code can be scanned, by the seconds that the gateway names. */
+  /** How long a code can be scanned, from the seconds in the gateway's answer. */
   readonly lifetime: (seconds: number) => number
-  /** Whether the slot's `state` tells that no code is shown any more. */
-  readonly stateTells: boolean
+  /** Whether the slot's `state` shows that the code is no longer valid. */
+  readonly endsByState: boolean
   /** Whether the gateway passes on WhatsApp's demand for a passkey. */
   readonly passkey: boolean
 }
 
-/** Unlinking asks WhatsApp first; GOWA gives up after 45 s. */
+/** Unlinking asks WhatsApp first; GOWA's own limit is 45 s. */
 const logOutMillis = 50_000
 const lookMillis = 5000
 
-/** Where a gateway names no lifetime: that of WhatsApp's first code. */
+/** Where a gateway returns no lifetime: that of WhatsApp's first code. */
 const secondsDefault = 60
 
 const text = Schema.optionalKey(Schema.NullOr(Schema.String))
 
-/** What a gateway may give; `qr` and `image` are of bridges, `qr_link` of GOWA. */
+/** The answer of a gateway; `qr` and `image` are of bridges, `qr_link` of GOWA. */
 const decodeBegun = Schema.decodeUnknownResult(Schema.Struct({
   qr: text,
   code: text,
@@ -91,7 +91,7 @@ export const make = (
   const refuse = (reason: LoginRefused["reason"], detail: string) =>
     new LoginRefused({ reason, message: `Gateway '${name}' begins no login: ${detail}` })
 
-  /** Before version 9 the paths of a slot do no work, and those that a header scopes do. */
+  /** Before version 9 the slot's own paths do nothing, but the ones scoped by a header work. */
   const askToBegin = Effect.fnUntraced(function*(slot: UpstreamId, request: LoginRequest) {
     const at = (url: URL) => {
       if (request.method === "code") url.searchParams.set("phone", Redacted.value(request.phone))
@@ -159,7 +159,7 @@ export const make = (
       if (request.method === "qr" || reply.envelope?.code !== "INTERNAL_SERVER_ERROR") {
         return yield* readBegun(reply, request)
       }
-      // A pairing code that is asked for before WhatsApp is ready fails. A QR code is given only once it is.
+      // A request for a pairing code before WhatsApp is ready fails. A QR code is returned only once it is.
       yield* askToBegin(target.upstreamId, { method: "qr" })
       return yield* readBegun(yield* askToBegin(target.upstreamId, request), request)
     }
@@ -169,7 +169,7 @@ export const make = (
     LoginProgress | null,
     GatewayUnavailable
   > {
-    const reply = yield* ask("tell of a passkey", "GET", client.at("app", "passkey"), { slot })
+    const reply = yield* ask("return the state of a passkey", "GET", client.at("app", "passkey"), { slot })
     const results = decodePasskey(reply.envelope?.results)
     if (reply.status !== 200 || Result.isFailure(results)) return null
     const { challenge, code, status } = results.success
@@ -183,7 +183,7 @@ export const make = (
 
   const look = Effect.fn("SlotLogin.look")(
     function*({ upstreamId }: SessionTarget, _shown: LoginCode): Effect.fn.Return<LoginProgress, GatewayUnavailable> {
-      const operation = "tell of a login"
+      const operation = "return the state of a login"
       const reply = yield* ask(operation, "GET", client.at("devices", upstreamId))
       const slot = decodeSlot(reply.envelope?.results)
       if (isUnknownSlot(reply.status, reply.envelope)) return { _tag: "Ended" }
@@ -194,7 +194,7 @@ export const make = (
       if (jid) return { _tag: "Accepted" }
       const passkey = options.passkey ? yield* lookAtPasskey(upstreamId) : null
       if (passkey !== null) return passkey
-      return { _tag: options.stateTells && state === "disconnected" ? "Ended" : "Waiting" }
+      return { _tag: options.endsByState && state === "disconnected" ? "Ended" : "Waiting" }
     }
   )
 
@@ -241,9 +241,9 @@ export const make = (
 
 const publicFiles = "/statics/"
 
-/** Below the gateway's public files, at its own address, or null. */
+/** A URL below the gateway's public files, at its own address, or null. */
 const locate = (client: RestClient, link: string): URL | null => {
-  // The address that it names is not used; a path alone is as good.
+  // The link's address is not used; a path alone is as good.
   const url = URL.parse(link, "http://gateway")
   const begin = url?.pathname.indexOf(publicFiles) ?? -1
   if (url === null || begin === -1) return null

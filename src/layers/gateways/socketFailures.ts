@@ -1,22 +1,22 @@
 /**
- * Why a connection could not begin or ended, as one of our failure classes. Pure, so that the whole table is tested.
+ * Maps the reasons why a connection could not begin or ended to our failure classes. Pure, so that the whole table is tested.
  *
- * The class says who can fix it: an operator (`auth`), the other client of the account (`conflict`), or the operator of
- * the gateway, for all its devices at once (`upstreamDown`). `transport` is about this connection only and usually passes
- * by itself.
+ * The class indicates who can fix it: an operator (`auth`), the other client of the account (`conflict`), or the operator of
+ * the gateway, for all its devices at once (`upstreamDown`). `transport` is about this connection only and is usually
+ * temporary.
  */
 import type { Failure } from "../../domain/DeviceState.ts"
 import { type Envelope, isUnknownSlot } from "./envelope.ts"
 import type { Violation } from "./websocket/FrameReader.ts"
 
-/** A failure to open, with the wait the gateway asked for. */
+/** A failure to open, with the wait that the gateway asked for. */
 export interface Refusal {
   readonly failure: Failure
   /** Milliseconds, or null. */
   readonly retryAfter: number | null
 }
 
-/** An hour: a gateway that names more is asked again all the same. */
+/** An hour: a gateway that names a longer wait is tried again all the same. */
 const retryAfterMax = 3_600_000
 
 const failure = (kind: Failure["class"], code: string, detail: string): Failure => ({ class: kind, code, detail })
@@ -34,7 +34,7 @@ export const dependsOnBody = (status: number): boolean => status === 401 || stat
 
 /**
  * An HTTP answer in place of the upgrade. `envelope` is null where the body is not the gateway's own: then a 404 comes
- * from something in the gateway's place and says nothing about the slot, and a 401 is about our credentials.
+ * from something in the gateway's place and is not about the slot, and a 401 is about our credentials.
  */
 export const ofStatus = (
   status: number,
@@ -77,7 +77,7 @@ const statusClasses = new Map<number, readonly [Failure["class"], string]>([
   [504, ["upstreamDown", "unavailable"]]
 ])
 
-/** Seconds or an HTTP date. A value that is neither, or lies in the past, is no wait. */
+/** Seconds or an HTTP date. Any other value, or one in the past, is no wait. */
 const readRetryAfter = (value: string | ReadonlyArray<string> | undefined, now: number): number | null => {
   if (typeof value !== "string") return null
   const seconds = /^\d{1,9}$/.test(value) ? Number(value) * 1000 : Date.parse(value) - now
@@ -116,17 +116,17 @@ const unreachableCodes = new Set([
   "ETIMEDOUT"
 ])
 
-/** How the gateway broke the protocol of a socket that was up. It comes before the close and says more than the close's code. */
+/** How the gateway broke the protocol of an open socket. Reported before the close, and more precise than the close's code. */
 export const ofViolation = (violation: Violation): Failure =>
   violation === "too-large"
     ? failure("transport", "frame-too-large", "the gateway sent a frame above the hard size limit")
     : failure("transport", "protocol-error", `the gateway broke the WebSocket protocol (${violation})`)
 
 /** A close frame from the gateway, or 1006 where the connection ended without one. */
-export const ofClose = (code: number): Failure => {
-  const [kind, word, detail] = closeClasses.get(code) ??
+export const ofClose = (closeCode: number): Failure => {
+  const [kind, code, detail] = closeClasses.get(closeCode) ??
     ["transport", "socket-closed", "the gateway closed the connection"] as const
-  return failure(kind, word, `${detail} (${code})`)
+  return failure(kind, code, `${detail} (${closeCode})`)
 }
 
 const closeClasses = new Map<number, readonly [Failure["class"], string, string]>([
@@ -142,10 +142,10 @@ const closeClasses = new Map<number, readonly [Failure["class"], string, string]
   [1014, ["upstreamDown", "unavailable", "the gateway behind the proxy is away"]],
   [4401, ["auth", "unauthorized", "the gateway refused our credentials"]],
   [4403, ["auth", "forbidden", "the gateway refused us this device"]],
-  [4404, ["transport", "unknown-slot", "the gateway does not know the slot"]],
+  [4404, ["transport", "unknown-slot", "the gateway has no such slot"]],
   [4409, ["conflict", "replaced", "another session took this device over"]],
   [4429, ["transport", "rate-limited", "the gateway asked for less"]]
 ])
 
-/** The close code that tells the gateway why the session is ended from this side. */
+/** The close code that reports to the gateway why this side ends the session. */
 export const chooseCloseCode = (reason: Failure): number => reason.class === "ours" ? 1011 : 1001

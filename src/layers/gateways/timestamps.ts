@@ -1,12 +1,12 @@
 /**
- * Times as gateways give them, made safe for a database: RFC 3339 in UTC with a year from 0001 to 9999, or null. The
+ * Timestamps of gateways, made safe for a database: RFC 3339 in UTC with a year from 0001 to 9999, or null. The
  * common form (UTC already) is checked by pattern and never parsed, because this runs for every frame.
  */
 
 const utc = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?Z$/
 const offset = /^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:[Zz]|[+-]\d\d:\d\d)$/
 
-/** Above this a number counts milliseconds: as seconds it would lie beyond the year 5000. */
+/** A larger number is in milliseconds: in seconds it would be beyond the year 5000. */
 const secondsMax = 100_000_000_000
 
 /** The given time as RFC 3339 in UTC, or null where no such time exists. */

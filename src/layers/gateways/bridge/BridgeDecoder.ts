@@ -1,22 +1,22 @@
 /**
- * What a frame of the `bridge` dialect means. Total: any text gives session events, and what cannot be read gives one
+ * Decodes frames of the `bridge` dialect. Total: any text gives session events, and an unreadable one gives one
  * `frame.rejected` that keeps the text. The envelope is fixed (`event`, `device_id`, `payload`); `eventDecoder` reads
- * what is in it, and here is what is the dialect's own: whom a frame is for, and the events that are no facts but hints.
+ * its payload, and this module handles the dialect's own parts: the device a frame is for, and events that are hints, not facts.
  *
- * Not decided here: which socket the text came from (`SocketSession`), and what becomes of a repeat (the log).
+ * Not decided here: which socket the text came from (`SocketSession`), and how a repeat is handled (the log).
  */
 import type { EventId } from "../../../domain/Ids.ts"
 import { canonical } from "../../../domain/Jid.ts"
 import { makeEventId } from "../../../services/EventIdentity.ts"
 import type { SessionEvent, SessionTarget } from "../../../services/GatewayParts.ts"
 import { type Frame, readEvent, rejected } from "../eventDecoder.ts"
-import { accountIn, type Envelope, expiryIn, readEnvelope, wordsIn } from "../eventPayloads.ts"
+import { accountIn, type Envelope, expiryIn, readEnvelope, shortTextIn } from "../eventPayloads.ts"
 import { liveOrigin } from "../rejects.ts"
 
 /**
- * The session events of one text frame. `makeId` is the only thing besides its arguments that the result depends on.
- * `target.jid` null means that the account is not known yet: frames must then name the slot, because taking whatever
- * account they name could store another device's messages as this one's.
+ * The session events of one text frame. Besides its arguments, the result depends only on `makeId`.
+ * `target.jid` null means that the account is not known yet: frames must then name the slot, because accepting any
+ * account that they name could store another device's messages as this one's.
  */
 export const decodeFrame = (
   text: string,
@@ -41,13 +41,13 @@ export const decodeFrame = (
   return readHint(envelope, now) ?? readEvent(frame, envelope)
 }
 
-/** The events that only move the device's state, or null. */
+/** Decodes events that only change the device's state; null for others. */
 const readHint = ({ event, payload }: Envelope, now: number): ReadonlyArray<SessionEvent> | null => {
   switch (event) {
     case "connected":
       return [{ _tag: "UpstreamConnected", jid: accountIn(payload) }]
     case "disconnected":
-      return [readLoss(wordsIn(payload, "reason"))]
+      return [readLoss(shortTextIn(payload, "reason"))]
     case "qr":
       return [{ _tag: "LoginNeeded", method: "qr", expiresAt: expiryIn(payload, now) }]
     case "pair_code":
@@ -57,13 +57,13 @@ const readHint = ({ event, payload }: Envelope, now: number): ReadonlyArray<Sess
     case "logged-out":
     case "loggedout":
     case "logout":
-      return [{ _tag: "LoggedOut", reason: wordsIn(payload, "reason") ?? "the gateway reported a logout" }]
+      return [{ _tag: "LoggedOut", reason: shortTextIn(payload, "reason") ?? "the gateway reported a logout" }]
     default:
       return null
   }
 }
 
-/** Most losses pass by themselves. An account that was taken over or shut out is lost until a person does something. */
+/** Most losses are temporary. An account that was taken over or banned is lost until a person acts. */
 const readLoss = (reason: string | null): SessionEvent => {
   if (reason !== null && /\breplaced\b|\bconflict\b/i.test(reason)) return { _tag: "Replaced", reason }
   if (reason !== null && /\bban(ned)?\b/i.test(reason)) return { _tag: "LoggedOut", reason }

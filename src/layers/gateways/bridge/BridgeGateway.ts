@@ -2,13 +2,13 @@
  * A gateway that speaks the `bridge` dialect: one WebSocket per device that carries `{event, device_id, payload}`, and
  * HTTP for requests about slots, both behind HTTP Basic.
  *
- * Of the gateway's parts it has `open`, `history`, `send` and `login`. Its list of slots only repeats what the gateway last
- * believed of each, without saying whether the account is connected, so it has no `statuses`; the dialect has no shared
+ * Of the gateway's parts it has `open`, `history`, `send` and `login`. Its list of slots only repeats the gateway's last
+ * assumption about each, without stating whether the account is connected, so it has no `statuses`; the dialect has no shared
  * link and no webhooks.
  *
  * History and sending are those of the servers whose envelope the dialect uses. A server at a bridge's address may lack
- * them: it says so when it is first asked (`HistoryAbsent`), and what was missed from it stays unprovable; a message that
- * is given to it fails as unsupported. So are logins: a server without them says so (`LoginRefused`).
+ * them. It reports that when it is first asked (`HistoryAbsent`), and gaps stay unprovable; a message
+ * to it fails as unsupported. The same holds for logins (`LoginRefused`).
  */
 import { Effect } from "effect"
 import type { Redacted, Scope } from "effect"
@@ -30,7 +30,7 @@ import { decodeFrame } from "./BridgeDecoder.ts"
 
 export interface BridgeOptions extends SocketSession.SocketLimits {
   readonly name: GatewayName
-  /** `http(s)://` or `ws(s)://`, with the gateway's base path if it has one. Checked before it is stored. */
+  /** `http(s)://` or `ws(s)://`, with the gateway's base path if it has one. Validated before it is stored. */
   readonly url: string
   /** Without user and password, here and in the URL, the gateway is open. */
   readonly user?: string | null | undefined
@@ -49,10 +49,10 @@ const capabilities: Capabilities = {
   overlap: true
 }
 
-/** What a slot's state means while a code is shown differs between bridges; an account that it has does not. */
+/** The meaning of a slot's state while a code is shown differs between bridges; an account in it always counts. */
 const loginOptions: SlotLogin.SlotLoginOptions = {
   lifetime: (seconds) => seconds * 1000,
-  stateTells: false,
+  endsByState: false,
   passkey: false
 }
 
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function*(
     status: (target, accountKnown = false) =>
       Effect.map(rest.status(target.upstreamId, accountKnown ? target.jid : null), (status) => {
         // Frames may name the account instead of the slot.
-        if (status.jid !== null) sockets.learnAccount(target.deviceId, status.jid)
+        if (status.jid !== null) sockets.setAccount(target.deviceId, status.jid)
         return status
       }),
     history: ChatHistory.make(options.name, http),
@@ -97,5 +97,5 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** For the table of dialects. */
+/** The entry for the table of dialects. */
 export const open: OpenGateway = ({ name, secrets, url, user }) => make({ name, url, user, password: secrets.password })

@@ -1,8 +1,8 @@
 /**
  * A gateway that runs GOWA (go-whatsapp-web-multidevice), behind HTTP Basic.
  *
- * Messages and acks come by webhook only; its one socket for all slots carries news of pairings and logouts. It tells
- * nobody that an account lost its connection, and its list of slots repeats that an account is logged in long after: only
+ * Messages and acks come only by webhook; its one socket for all slots carries news of pairings and logouts. It does not
+ * report that an account lost its connection, and its list of slots shows an account as logged in long after: only
  * the status of one slot proves it. Its history is read by time and chat, and has neither acks nor the past text of an
  * edited message.
  */
@@ -29,14 +29,14 @@ import { ingest } from "./GowaWebhook.ts"
 
 export interface GowaOptions {
   readonly name: GatewayName
-  /** `http(s)://` with the gateway's base path if it has one. Checked before it is stored. */
+  /** `http(s)://` with the gateway's base path if it has one. Validated before it is stored. */
   readonly url: string
   /** Without user and password, here and in the URL, the gateway is open. */
   readonly user?: string | null | undefined
   readonly password?: Redacted.Redacted | undefined
-  /** The whole handshake of the link. 10 s by default. */
+  /** Time limit of the link's handshake. 10 s by default. */
   readonly handshakeMillis?: number | undefined
-  /** The process's own wheel by default; tests bring a faster one. */
+  /** The process's own wheel by default; tests use a faster one. */
   readonly wheel?: PingWheel | undefined
 }
 
@@ -58,10 +58,10 @@ const capabilities: Capabilities = {
   overlap: true
 }
 
-/** The picture of a code is deleted after half of the code's life, and that is the time that GOWA names. */
+/** GOWA deletes the picture of a code after half of the code's life, and returns that time as its lifetime. */
 const loginOptions: SlotLogin.SlotLoginOptions = {
   lifetime: (seconds) => 2 * seconds * 1000,
-  stateTells: true,
+  endsByState: true,
   passkey: true
 }
 
@@ -86,7 +86,7 @@ export const make = Effect.fnUntraced(function*(
   const refused = (kind: SessionRefused["class"], code: string, detail: string, retryAfter: number | null = null) =>
     new SessionRefused({ message: `Gateway '${name}' did not open its link: ${detail}`, class: kind, code, retryAfter })
 
-  /** The upgrade needs the name of some slot, whichever: it filters nothing. */
+  /** The upgrade needs the name of any slot: it filters nothing. */
   const findSlot = Effect.gen(function*() {
     const listed = yield* Effect.mapError(gowa.list, ({ message }) => refused("upstreamDown", "unreachable", message))
     if (Result.isFailure(listed)) {
@@ -149,14 +149,14 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** For the table of dialects. */
+/** The entry for the table of dialects. */
 export const open: OpenGateway = ({ name, secrets, url, user }) => make({ name, url, user, password: secrets.password })
 
 const noop = () => {}
 
 /**
- * `logged_in` stays after the connection is lost, and `connected` also means a QR code that is being shown: neither
- * proves anything. `disconnected` is what GOWA sees itself, and the account says whether the slot is paired.
+ * `logged_in` remains after the connection is lost, and `connected` also means that a QR code is shown: neither
+ * proves anything. `disconnected` is GOWA's own observation, and the account shows whether the slot is paired.
  */
 const judge = ({ jid, state }: GowaRest.ListedSlot): SlotStatus =>
   state === "disconnected"

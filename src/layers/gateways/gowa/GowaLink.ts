@@ -1,6 +1,6 @@
 /**
  * GOWA's socket: one for all slots of the gateway, which writes every frame to every client. Its hub waits for a client
- * that does not read, and every slot waits with it: frames are read as they come and the socket is never paused.
+ * that does not read, and blocks every slot: frames are read as they arrive and the socket is never paused.
  *
  * Only protocol pings are sent: GOWA drops a connection on any text that is not a JSON object.
  */
@@ -14,19 +14,19 @@ import { makeOrigin, openWebSocket } from "../websocket/handshake.ts"
 import { readControlFrame } from "./controlFrames.ts"
 
 export interface LinkOptions {
-  /** Of the socket, without a query. */
+  /** The socket's URL, without a query. */
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly handshakeMillis: number
   readonly wheel: PingWheel
 }
 
-/** Of one frame: a list of a thousand slots takes some 200 KiB. A larger one ends the link. */
+/** Maximum size of a frame: a list of a thousand slots takes some 200 KiB. A larger one ends the link. */
 const frameBytesMax = 4 * 1024 * 1024
 
 /**
- * After a pairing GOWA reconnects with the new credentials, within seconds to half a minute, and announces nothing:
- * devices that wait are asked about at these times, in milliseconds.
+ * After a pairing GOWA reconnects with the new credentials, within seconds to half a minute, without an announcement:
+ * the status of waiting devices is requested at these times, in milliseconds.
  */
 const pairedDelays = [500, 2000, 4000, 8000, 16_000, 30_000]
 
@@ -107,7 +107,7 @@ export class GowaLink implements SocketListener, WheelMember {
   }
 }
 
-/** Opens the link in the name of a slot, and calls one of the two callbacks once. Returns a function that cancels. */
+/** Opens the link under the name of a slot, and calls one of the two callbacks once. Returns a function that cancels. */
 export const connect = (
   options: LinkOptions,
   slot: string,

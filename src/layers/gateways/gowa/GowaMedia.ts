@@ -1,8 +1,8 @@
 /**
- * The files of messages at GOWA. A file that GOWA downloaded when the message came lies among its public files, under a
- * path that the message names; every other one GOWA gets from WhatsApp when it is asked to.
+ * The files of messages at GOWA. A file that GOWA downloaded when the message arrived is among its public files, under a
+ * path that the message names; GOWA downloads every other file from WhatsApp on request.
  *
- * Only paths are used, at the gateway's own address: GOWA's links name the server as it believes to be called, and
+ * Only paths are used, at the gateway's own address: GOWA's links contain the host that it believes to have, and
  * a sender who could choose one would choose where we connect to.
  */
 import { Effect, Predicate, Result, Schema } from "effect"
@@ -13,10 +13,10 @@ import { MediaUnavailable } from "../../../services/GatewayParts.ts"
 import type { RestClient } from "../RestClient.ts"
 import type { GowaRest } from "./GowaRest.ts"
 
-/** GOWA gives up after 45 s. */
+/** GOWA's own limit is 45 s. */
 const downloadMillis = 60_000
 
-/** A file that is there begins at once. */
+/** An existing file begins at once. */
 const fileMillis = 10_000
 
 const operation = "give the file of a message"
@@ -27,7 +27,7 @@ const decodeDownload = Schema.decodeUnknownResult(Schema.Struct({
 }))
 
 export const make = (name: GatewayName, client: RestClient, { ask, refused }: GowaRest): FetchMedia => {
-  /** Null where it is no file: a path that is gone is answered like a request, with any status but 200. */
+  /** Null where it is not a file: a missing path is answered like a request, with any status but 200. */
   const openFile = Effect.fnUntraced(function*(path: string) {
     const at = locate(client, path)
     if (at === null) return null
@@ -74,14 +74,14 @@ const unavailable = (name: GatewayName, reason: MediaUnavailable["reason"], deta
 const listChats = ({ chat, extra }: MessageData): ReadonlyArray<string> =>
   typeof extra?.chat_lid === "string" && extra.chat_lid !== chat ? [chat, extra.chat_lid] : [chat]
 
-/** The path of a file that GOWA downloaded when the message came. */
+/** The path of a file that GOWA downloaded when the message arrived. */
 const readPath = ({ extra, media }: MessageData): string | null => {
   const value = extra?.[media?.kind ?? ""]
   if (typeof value === "string") return value
   return Predicate.isObject(value) && typeof value.path === "string" ? value.path : null
 }
 
-/** Below the gateway's public files, and nowhere else. */
+/** Only paths below the gateway's public files. */
 const locate = (client: RestClient, path: string): URL | null => {
   const segments = path.replace(/^\//, "").split("/")
   return segments[0] !== "statics" || segments.some((segment) => segment === "" || segment === "." || segment === "..")

@@ -1,5 +1,5 @@
 /**
- * GOWA's requests beside those that every gateway of its envelope answers (`SlotRest`): the list of slots, a slot's
+ * GOWA's requests besides those of every gateway with its envelope (`SlotRest`): the list of slots, a slot's
  * webhook, and reconnecting.
  *
  * Requests about WhatsApp itself name the slot in the header `X-Device-Id`, which GOWA unescapes as a query.
@@ -23,7 +23,7 @@ export interface ListedSlot {
 
 export interface GowaRest {
   readonly ask: (question: Question) => Effect.Effect<Reply, GatewayUnavailable>
-  /** Success or the failure that the answer means. */
+  /** The failure that the answer means. */
   readonly refused: (operation: string, reply: Reply) => GatewayUnavailable
   readonly status: (slot: UpstreamId, known: string | null) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   readonly list: Effect.Effect<Result.Result<ReadonlyArray<ListedSlot>, Reply>, GatewayUnavailable>
@@ -41,13 +41,13 @@ export interface Question {
   readonly millis?: number
 }
 
-/** Lists and statuses come from GOWA's memory; what takes longer is a gateway in trouble. */
+/** Lists and statuses come from GOWA's memory; a slower answer means a gateway in trouble. */
 const questionMillis = 5000
-/** GOWA itself gives up after 45 s, and only then says that the dial failed. */
+/** GOWA's own limit is 45 s, and only then it reports that the dial failed. */
 const dialMillis = 50_000
 
 /**
- * All events that GOWA has. Named one by one: the list has no wildcard, and an empty one leaves the choice to the
+ * All events that GOWA has. Each is named: the list has no wildcard, and an empty one leaves the choice to the
  * gateway's global list, which may leave messages out.
  */
 export const webhookEvents: ReadonlyArray<string> = [
@@ -100,8 +100,8 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
   const refused = (operation: string, reply: Reply) => GatewayUnavailable.of(name, operation, describeRefusal(reply))
 
   /**
-   * One request that also names the account, because nothing announces a lost connection and so every device is asked
-   * about often. Where the answer lacks the account, as with older versions, the slot is asked about in the common way.
+   * One request that also returns the account, because a lost connection is not announced and so every device is
+   * polled often. Where the answer lacks the account, as with older versions, the slot's status is requested the common way.
    */
   const status = Effect.fn("GowaGateway.status")(function*(slot: UpstreamId, known: string | null) {
     const operation = "answer for the slot's status"
@@ -124,14 +124,14 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     })))
   })
 
-  /** Slots whose webhook may have been set by a request that was not answered: it was not before. */
+  /** Slots whose webhook may have been set by an unanswered request: it was not set before. */
   const unanswered = new Set<UpstreamId>()
 
   const ensureWebhook: Webhook["ensure"] = Effect.fn("GowaGateway.ensureWebhook")(function*({ upstreamId }, address) {
     const operation = "set the slot's webhook"
     const url = rest.at("devices", upstreamId, "webhook")
     const reply = yield* ask({ operation, method: "GET", url })
-    // Before 8.10 there is no such path: the answer is the framework's own, or speaks of something else than the slot.
+    // Before 8.10 there is no such path: the answer is the framework's own, or about something other than the slot.
     if (reply.status === 404 && reply.envelope === null) return "unsupported"
     const held = decodeWebhook(reply.envelope?.results)
     if (reply.status !== 200 || Result.isFailure(held)) return yield* refused(operation, reply)
@@ -139,7 +139,7 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
       webhook_url: address.url,
       webhook_secret: Redacted.value(address.secret),
       webhook_events: webhookEvents.join(","),
-      // An operator's choice, for a certificate of their own; what is left out of the request is reset.
+      // The operator's choice, for a certificate of their own; fields that the request lacks are reset.
       webhook_insecure_skip_verify: held.success.webhook_insecure_skip_verify ?? false
     }
     const { webhook_events, webhook_secret, webhook_url } = held.success
@@ -155,7 +155,7 @@ export const make = (name: GatewayName, rest: RestClient, slots: SlotRest): Gowa
     return postedHere ? "renewed" : "set"
   })
 
-  // Reconnecting drops a socket that is up, so the status is asked first.
+  // Reconnecting drops a connected socket, so the status is requested first.
   const start: Start = Effect.fn("GowaGateway.start")(function*({ upstreamId }) {
     const { isConnected, jid } = yield* status(upstreamId, null)
     if (isConnected || jid === null) return

@@ -1,6 +1,6 @@
 /**
- * What GOWA posts to us. Deliveries come in no order, and again when our answer was lost, without an id of the delivery:
- * an event is recognised by what it says, and one that says nothing of that kind by its bytes.
+ * GOWA's webhooks. Deliveries come in any order, and again when our answer was lost, without a delivery id:
+ * an event is identified by its content, and one without identifying content by its bytes.
  */
 import { createHmac, timingSafeEqual } from "node:crypto"
 import { Redacted } from "effect"
@@ -27,7 +27,7 @@ export const ingest: Ingest = (request, context) => {
 
 const refuseSignature = (detail: string): IngestResult => ({ _tag: "Refused", reason: "signature", detail })
 
-/** Why the signature does not hold, or null. Every secret is tried, so that the time does not tell which one is right. */
+/** Why the signature is invalid, or null. Every secret is tried, so that the time does not reveal which one is right. */
 const verify = ({ body, headers, secrets }: IngestRequest): string | null => {
   if (secrets.length === 0) return "no secret is known for it"
   const given = signaturePattern.exec(headers["x-hub-signature-256"] ?? "")
@@ -57,7 +57,7 @@ const read = (text: string, context: IngestContext): IngestResult => {
   if (name === null && context.device === null) {
     return unreadable(text, context, "not-an-event", "the body names neither a slot nor an account")
   }
-  // A slot that is named and unknown stays so: the same account may be linked to another slot, which is ours.
+  // A named slot that is not found stays so: the same account may be linked to another slot, which is ours.
   const target = name === null ? context.device : context.find(name)
   return target === null
     ? { _tag: "UnknownSlot", slot: name ?? "" }
@@ -82,7 +82,7 @@ const accept = (
   }
 }
 
-/** A defect in the decoder costs this body only, and does not make the gateway post it for ever. */
+/** A defect in the decoder costs only this body, and does not make the gateway post it forever. */
 const decode = (frame: Frame, envelope: Envelope): ReadonlyArray<SessionEvent> => {
   try {
     return readEvent(frame, envelope)

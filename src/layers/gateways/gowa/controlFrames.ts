@@ -1,7 +1,7 @@
 /**
- * What a frame of GOWA's socket says. The socket carries no messages: only that an account was paired or logged out, and
- * the steps of a passkey login. Total: any text gives news or nothing, because the set of codes is open and a frame that
- * is none of ours must not end the socket of all devices.
+ * Decodes frames of GOWA's socket. The socket carries no messages: only that an account was paired or logged out, and
+ * the steps of a passkey login. Total: any text gives news or nothing, because the set of codes is open and an unknown
+ * frame must not end the socket of all devices.
  */
 import { Predicate } from "effect"
 import type { SessionEvent } from "../../../services/GatewayParts.ts"

@@ -1,26 +1,26 @@
 /**
- * Where a gateway listens: plain or TLS connections to it, and the first lines of a request. A TLS session is resumed by
- * the connections that follow, which spares both sides most of the handshake's work.
+ * The origin of a gateway: plain or TLS connections to it, and the first lines of a request. Later connections resume
+ * a TLS session, which saves both sides most of the handshake's work.
  */
 import { validateHeaderName, validateHeaderValue } from "node:http"
 import * as net from "node:net"
 import * as tls from "node:tls"
 
 /**
- * What a connection has read, and how it ends. All connections that are read so share one buffer: a connection that is silent
+ * Receives the data and the end of a connection. All these connections share one read buffer: a silent connection
  * has none, and reading allocates nothing.
  */
 export interface ConnectionReader {
   /** `data` is valid until the call returns. */
   readonly onRead: (data: Buffer) => void
-  /** The other side sends nothing more. The connection closes by itself. */
+  /** The other side sends nothing more. The connection closes itself. */
   readonly onEnd: () => void
   readonly onError: (error: NodeJS.ErrnoException) => void
-  /** Once, and last. */
+  /** Called once, and last. */
   readonly onConnectionClose: () => void
 }
 
-/** As much as the system gives out at once. */
+/** The maximum that the system returns at once. */
 const readBytesMax = 64 * 1024
 
 interface ReadSocket extends net.Socket {
@@ -47,7 +47,7 @@ function onClose(this: ReadSocket): void {
   this.reader!.onConnectionClose()
 }
 
-/** From now on this reader is told, of a connection that was opened with one. */
+/** From now on this reader receives the data of a connection that was opened with one. */
 export const readBy = (connection: net.Socket, reader: ConnectionReader): void => {
   ;(connection as ReadSocket).reader = reader
 }
@@ -67,12 +67,12 @@ export class Origin {
     this.#hostHeader = url.host
   }
 
-  /** What is written before the connection is up is sent once it is. */
+  /** Data written before the connection is up is sent once it is. */
   connect(): net.Socket {
     return this.#open({})
   }
 
-  /** The same, for a connection of which there are many. It emits no data: the reader is told. */
+  /** The same for a connection of which there are many. It emits no data: the reader receives it. */
   connectFor(reader: ConnectionReader): net.Socket {
     const connection = this.#open({ onread: sharedReads })
     readBy(connection, reader)
@@ -88,7 +88,7 @@ export class Origin {
       ...reads,
       host: this.#host,
       port: this.#port,
-      // An address is no name that a certificate could be chosen by.
+      // An address is not a name by which a certificate could be chosen.
       servername: net.isIP(this.#host) === 0 ? this.#host : "",
       session: this.#session
     })
@@ -96,20 +96,20 @@ export class Origin {
     socket.once("session", (session: Buffer) => {
       this.#session = session
     })
-    // A session that was part of a failure is not offered again.
+    // A session that was part of a failure is not resumed again.
     socket.once("error", () => {
       this.#session = undefined
     })
     return socket
   }
 
-  /** The request line and the headers, with the empty line behind them. One byte per character: not to be sent in UTF-8. */
+  /** The request line and the headers, with the final empty line. One byte per character: not to be sent in UTF-8. */
   writeHead(method: string, url: URL, headers: string): string {
     return `${method} ${url.pathname}${url.search} HTTP/1.1\r\nHost: ${this.#hostHeader}\r\n${headers}\r\n`
   }
 }
 
-/** Header lines. Throws where a name or a value could not be sent as it is, as Node's own client does. */
+/** Header lines. Throws for a name or a value that cannot be sent unchanged, as Node's own client does. */
 export const renderHeaders = (headers: Readonly<Record<string, string>>): string => {
   let lines = ""
   for (const name of Object.keys(headers)) {

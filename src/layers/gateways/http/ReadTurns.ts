@@ -1,31 +1,31 @@
 /**
- * Shares the event loop between the sockets that read and everything else. In a burst hundreds of sockets are readable at once,
- * and one turn of the loop would read and decode all they have, for most of a second: no timer, request or answer of the
- * database would get its turn meanwhile. So reading has a slice of each turn. A socket that comes later keeps what it has
- * read, is paused, and goes on in a later turn, in the order of arrival.
+ * Shares the event loop between reading sockets and everything else. In a burst hundreds of sockets are readable at once,
+ * and one turn of the loop would read and decode all their data, for most of a second: no timer, request or answer of the
+ * database would run meanwhile. So reading has a slice of each turn. A socket that comes later keeps its
+ * data, is paused, and continues in a later turn, in the order of arrival.
  *
- * Below that, a turn costs two looks at the clock: nothing is scheduled before reading has taken part of a slice in one go.
+ * Below that, a turn costs two clock readings: nothing is scheduled before reading has taken part of a slice without a break.
  */
 
-/** A socket with something read that is not decoded. */
+/** A socket with data that was read but not decoded. */
 export interface TurnReader {
-  /** Decodes one chunk. With more it has to wait again. */
+  /** Decodes one chunk. If there is more, the socket waits again. */
   readonly onTurn: () => void
 }
 
 interface Surroundings {
   readonly now: () => number
-  /** Calls back in the next turn of the loop, after whatever else is due. */
+  /** Calls back in the next turn of the loop, after other due work. */
   readonly later: (turn: () => void) => void
 }
 
-/** The longest that decoding delays anything else: one slice of waiting sockets and one of sockets that come new. */
+/** Maximum delay that decoding causes: one slice of waiting sockets and one of newly readable sockets. */
 const sliceMillis = 10
 
-/** Reading for longer without a break makes sure that the end of the turn is noticed. */
+/** After this time of reading without a break, the end of the turn is observed. */
 const noticeMillis = 2
 
-/** A pause between two chunks in which other work must have had its turn: reading one after the other takes far less. */
+/** A pause between two chunks that proves that other work has run: consecutive reads take far less. */
 const pauseMillis = 0.5
 
 export class ReadTurns {
@@ -42,7 +42,7 @@ export class ReadTurns {
     this.#later = later
   }
 
-  /** Whether a chunk may be decoded now, which is then to be followed by `done`; else its socket has to wait. */
+  /** Whether a chunk may be decoded now, which is then to be followed by `done`; otherwise its socket has to wait. */
   begin(): boolean {
     if (this.#first < this.#waiting.length) return false
     const now = this.#now()
@@ -84,5 +84,5 @@ export class ReadTurns {
   }
 }
 
-/** Of all sockets of this process. */
+/** Shared by all sockets of this process. */
 export const readTurns = new ReadTurns()

@@ -1,20 +1,20 @@
 /**
- * One answer of an HTTP/1.1 server, read as its bytes come. It does no I/O. Handshakes and requests share it.
+ * One answer of an HTTP/1.1 server, parsed as its bytes arrive. It does no I/O. Handshakes and requests share it.
  *
  * Strict where leniency has let two programs read one answer differently: both framings at once, a length that is not
- * plain digits, header lines that are folded or that end in a lone line feed are refused. Redirects, compression and
- * cookies are not its business. Everything is bounded: the head, the framing of chunks, and the body.
+ * plain digits, header lines that are folded or that end in a lone line feed are refused. It does not handle redirects,
+ * compression and cookies. Everything is bounded: the head, the framing of chunks, and the body.
  */
 
-/** Node's own limit for the head of an answer. It holds for the trailers after the last chunk, too. */
+/** Node's own limit for the head of an answer. Applies to the trailers after the last chunk, too. */
 const headBytesMax = 16 * 1024
 
-/** A chunk's size in hexadecimal digits, with whatever extension a server adds. */
+/** A chunk's size in hexadecimal digits, with any extension of the server. */
 const chunkLineMax = 256
 
 /**
- * `upgraded`: the protocol changes after the head. `malformed`: what answered does not speak HTTP/1.1, or breaks its rules.
- * Nothing more is read in these, nor in `complete`.
+ * `upgraded`: the protocol changes after the head. `malformed`: the server does not speak HTTP/1.1, or breaks its rules.
+ * Nothing more is read in these states, nor in `complete`.
  */
 export type ReplyState = "head" | "body" | "complete" | "upgraded" | "malformed"
 
@@ -32,7 +32,7 @@ const prefix = "HTTP/1."
 export class ReplyReader {
   state: ReplyState = "head"
   status = 0
-  /** By name in lower case; what comes more than once is joined by commas. */
+  /** Keyed by the name in lower case; repeated headers are joined by commas. */
   headers: Readonly<Record<string, string>> = {}
   /** The body is above the bound: its text is not kept, and the connection cannot be used again. */
   tooLarge = false
@@ -61,7 +61,7 @@ export class ReplyReader {
     return this.#body.length > 1 ? Buffer.concat(this.#body, this.#size).toString("utf8") : only?.toString("utf8") ?? ""
   }
 
-  /** The chunk may be kept: it must not change afterwards. */
+  /** The chunk may be retained: it must not change afterwards. */
   read(chunk: Buffer): void {
     if (this.#isOver()) return
     const data = this.rest.length === 0 ? chunk : Buffer.concat([this.rest, chunk])
@@ -84,7 +84,7 @@ export class ReplyReader {
     return this.state !== "head" && this.state !== "body"
   }
 
-  /** Returns where to go on, or null until there are more bytes. */
+  /** Returns where to continue, or null until there are more bytes. */
   #readHead(data: Buffer, from: number): number | null {
     const begin = data.toString("latin1", from, from + prefix.length)
     if (!prefix.startsWith(begin)) return this.#refuse()
@@ -165,7 +165,7 @@ export class ReplyReader {
         this.#left -= (end === -1 ? data.length : end + lineEnd.length) - from
         if (this.#left < 0) return this.#refuse()
         if (end === from) this.state = "complete"
-        // What is left of the line is counted again with its next bytes: the bound is the smaller for it.
+        // The rest of the line is counted again with its next bytes: the bound is smaller by that.
         return end === -1 ? null : end + lineEnd.length
       }
     }
@@ -193,7 +193,7 @@ export class ReplyReader {
     return end
   }
 
-  /** The status has been read, and nobody needs to wait for a body that is not wanted. */
+  /** The status has been read, and nobody needs to wait for an unwanted body. */
   #cut(): void {
     this.tooLarge = true
     this.#body = []

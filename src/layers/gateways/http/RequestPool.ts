@@ -1,8 +1,8 @@
 /**
- * Requests to one origin over a few connections that they share. First come, first served; what waits is bounded by its
+ * Requests to one origin over a few shared connections. First come, first served; the queue is bounded by its
  * callers, each of whom waits for an answer.
  *
- * Plain callbacks: a fleet that comes back asks once for each device, and through Node's client and streams a question
+ * Plain callbacks: a reconnecting fleet makes one request for each device, and through Node's client and streams a request
  * costs several times the work and leaves kilobytes for the garbage collector.
  */
 import type { Socket } from "node:net"
@@ -10,11 +10,11 @@ import type { Origin } from "./Origin.ts"
 import { ReplyReader } from "./ReplyReader.ts"
 
 export interface PooledRequest {
-  /** Request line and headers, with the empty line behind them. One byte per character, as headers are. */
+  /** Request line and headers, with the final empty line. One byte per character, as in headers. */
   readonly head: string
   /** Sent in UTF-8; empty where there is none. */
   readonly body: string
-  /** May be sent again on a new connection where a kept one turns out to have been closed before anything came. */
+  /** May be sent again on a new connection where a kept one turns out to have been closed before any answer. */
   readonly repeatable: boolean
   readonly bodyBytesMax: number
   readonly onReply: (status: number, text: string | null) => void
@@ -34,10 +34,10 @@ class Connection {
   readonly socket: Socket
   request: PooledRequest | null = null
   reader: ReplyReader | null = null
-  /** Answered at least one request. */
+  /** The connection has answered at least one request. */
   used = false
   idleSince = 0
-  /** The server closes it after this time without a request, as far as it says so. */
+  /** The server closes the connection after this time without a request, if it states one. */
   idleMillisMax: number
   readonly #pool: RequestPool
 
@@ -66,7 +66,7 @@ class Connection {
 
   #onData(chunk: Buffer): void {
     const { reader, request } = this
-    // Nothing was asked: what comes now belongs to no request, or is about the one that was given up.
+    // No request is running: the data belongs to none, or to the cancelled one.
     if (reader === null || request === null) return this.#pool.drop(this)
     reader.read(chunk)
     if (reader.state === "head" || reader.state === "body") return
@@ -79,7 +79,7 @@ class Connection {
     this.used = true
     if (reader.reusable) {
       const seconds = /\btimeout=(\d{1,6})/.exec(reader.headers["keep-alive"] ?? "")
-      // A second early: a request must not cross the server's goodbye.
+      // A second early: a request must not cross the server's close.
       if (seconds !== null) this.idleMillisMax = Math.min(this.idleMillisMax, Number(seconds[1]) * 1000 - 1000)
       this.#pool.release(this)
     } else this.#pool.drop(this)
@@ -105,7 +105,7 @@ export class RequestPool {
   readonly #origin: Origin
   readonly #options: RequestPoolOptions
   readonly #all = new Set<Connection>()
-  /** The one that was used last comes first: the others grow old and are closed. */
+  /** The most recently used one is taken first: the others become old and are closed. */
   readonly #free: Array<Connection> = []
   readonly #waiting = new Set<PooledRequest>()
   #sweeper: NodeJS.Timeout | null = null
@@ -123,7 +123,7 @@ export class RequestPool {
     else connection.send(request)
   }
 
-  /** Neither of its callbacks is called any more. What it has sent cannot be called back. */
+  /** Neither of its callbacks is called afterwards. What it has sent cannot be undone. */
   withdraw(request: PooledRequest): void {
     if (this.#waiting.delete(request)) return
     for (const connection of this.#all) {
@@ -156,7 +156,7 @@ export class RequestPool {
     this.#sweeper ??= setTimeout(() => this.#sweep(), this.#options.idleMillisMax).unref()
   }
 
-  /** Closes a connection; what waits gets a new one. */
+  /** Closes a connection; waiting requests get a new one. */
   drop(connection: Connection): void {
     if (!this.#all.delete(connection)) return
     const place = this.#free.indexOf(connection)

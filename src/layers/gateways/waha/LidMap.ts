@@ -1,16 +1,16 @@
 /**
- * Which phone address a hidden id (LID) stands for, as one WAHA server tells: frames name one or the other, and only a
- * request for each hidden id, or for each phone address, tells that they are one account.
+ * The phone addresses of hidden ids (LIDs), as one WAHA server returns them: frames contain one or the other, and only a
+ * request for each hidden id, or for each phone address, shows that they are one account.
  *
- * What names an unknown hidden id waits for the answer, once: read without it, a message could come again under the phone
- * address and be taken for another one. A hidden id for which the server has no number is not asked for again for a
- * while, and stands as it is.
+ * A frame with an unknown hidden id waits for the answer, once: if it were decoded without it, a message could come again
+ * under the phone address and be taken for another one. A hidden id for which the server has no number is not requested again
+ * for a while, and is kept as it is.
  *
- * What could not wait (its socket has closed, the server did not answer) is in the log under the hidden id alone. Such ids
- * are asked about once more before a history is read, whose rows name the phone address: those that have been found are
- * told with the rows, so that the log knows the message again. The other way round a frame may come after its row, and while
- * the server does not answer: so the hidden ids of the phone addresses in the rows are asked for too, and told with them. While
- * the server does not tell, the history is not read.
+ * Frames that could not wait (their socket has closed, the server did not answer) are in the log under the hidden id alone.
+ * Such ids are requested once more before a history is read, whose rows have the phone address; the found pairs are
+ * recorded with the rows, so that the log recognizes the message. Conversely a frame may come after its row, and while
+ * the server does not answer. So the hidden ids of the phone addresses in the rows are requested too, and recorded with them.
+ * While the server does not answer these requests, the history is not read.
  */
 import { Clock, Duration, Effect } from "effect"
 import type { Scope } from "effect"
@@ -23,14 +23,14 @@ import type { FindLids, FindPhone } from "./messagePlace.ts"
 import { isSuccess, type WahaRest } from "./WahaRest.ts"
 
 export interface LidMap {
-  /** Notes what it does not know and what the server could be asked for. */
+  /** Records the unknown addresses that the server could be asked for. */
   readonly finder: (target: SessionTarget) => Finder
-  /** Asks about these, and returns when there are answers, or when it has taken too long. Never fails. */
+  /** Requests these ids, and returns when there are answers, or when it has taken too long. Never fails. */
   readonly resolve: (target: SessionTarget, lids: Iterable<string>) => Effect.Effect<void>
   /**
-   * Asks about these hidden ids and phone addresses, and about the hidden ids under which something of a session is in the log.
-   * Returns which hidden ids a phone address has turned out to have, or null while the server does not tell and may do so
-   * later: what is read without it would be another message to the log. A server that never tells is not waited for beyond
+   * Requests these hidden ids and phone addresses, and the hidden ids under which events of a session are in the log.
+   * Returns the hidden ids that turned out to have a phone address, or null while the server does not answer and may do so
+   * later: events decoded without it would be other messages to the log. A server that never answers is waited for up to
    * `troubleMax`. Never fails.
    */
   readonly settle: (target: SessionTarget, addresses: Iterable<string>) => Effect.Effect<FindLids | null>
@@ -40,39 +40,39 @@ export interface LidMap {
 
 export interface Finder {
   readonly find: FindPhone
-  /** Hidden ids that were looked for and may be asked about. */
+  /** Hidden ids that were looked up and may be requested. */
   readonly missing: ReadonlySet<string>
-  /** What was read with it goes into the log as it is. */
+  /** The decoded events go into the log unchanged. */
   readonly keep: () => void
 }
 
-/** Pairs hold for good. Some 10 MB; the oldest is forgotten first and asked for again. */
+/** Pairs are permanent. Some 10 MB; the oldest is forgotten first and requested again. */
 const pairsMax = 100_000
 
-/** Addresses without an answer that are remembered as such, by session: of a thousand sessions a hundred each. */
+/** Maximum number of remembered addresses without an answer, by session: of a thousand sessions a hundred each. */
 const unansweredMax = 100_000
 
-/** Hidden ids of one session under which something is in the log. The oldest is forgotten first. */
+/** Maximum number of hidden ids of one session with events in the log. The oldest is forgotten first. */
 const aloneMax = 1000
 
-/** Sessions with such. */
+/** Maximum number of sessions with such ids. */
 const aloneSessionsMax = 10_000
 
-/** Of one message or page under way at once: they must not be felt beside the status questions. */
+/** Concurrent requests of one message or page: they must not delay the status requests noticeably. */
 const requestsMax = 4
 
-/** The server learns pairs as contacts write, so an answer of "unknown" does not hold for long. */
+/** The server gets pairs as contacts write, so an answer of "unknown" is kept only for this time. */
 const unknownFor = Duration.toMillis(Duration.minutes(10))
-/** A server that did not answer is asked nothing for so long: frame after frame would wait for it otherwise. */
+/** A server that did not answer gets no request for this time: otherwise every frame would wait for it. */
 const troubleFor = Duration.toMillis(Duration.minutes(1))
 
-/** A server that has told nothing for so long has no such question, or never will: histories are read all the same. */
+/** A server without any answer for this time does not support the request: histories are read all the same. */
 const troubleMax = Duration.toMillis(Duration.minutes(10))
 
-/** What may wait: a frame with its session's later ones, a webhook with its answer. The server answers from memory. */
+/** Maximum wait of a frame with its session's later ones, or a webhook with its answer. The server answers from memory. */
 const waitMax = Duration.seconds(3)
 
-/** What the page of a history may wait, which nobody stands behind: it names a hundred accounts at most. */
+/** Maximum wait of a history's page, for which nothing else waits: it has a hundred accounts at most. */
 const settleMax = Duration.seconds(10)
 
 export const make = Effect.fnUntraced(function*(
@@ -83,15 +83,15 @@ export const make = Effect.fnUntraced(function*(
   const scope = yield* Effect.scope
   const context = yield* Effect.context<never>()
   const phones = new Map<string, string>()
-  /** By phone address. */
+  /** Keyed by phone address. */
   const hidden = new Map<string, string>()
-  /** By session and address; monotonic time until which it is not asked again. */
+  /** Keyed by session and address; monotonic time until which it is not requested again. */
   const unanswered = new Map<string, number>()
-  /** By session: hidden ids under which something is in the log, without a phone address. */
+  /** Keyed by session: hidden ids with events in the log, without a phone address. */
   const alone = new Map<string, Map<string, true>>()
-  /** Monotonic time until which the server is asked nothing. */
+  /** Monotonic time until which the server gets no request. */
   let troubleUntil = 0
-  /** Since when it has told nothing that it was asked; null: its last answer was one. */
+  /** Since when it has answered no request; null: its last request was answered. */
   let troubleSince: number | null = null
 
   const noteAlone = ({ upstreamId }: SessionTarget, lid: string): void => {
@@ -127,12 +127,12 @@ export const make = Effect.fnUntraced(function*(
     const key = formatKey(target, address)
     const isHidden = isLid(address)
     const answer = yield* Effect.result(waha.ask({
-      operation: isHidden ? "tell the phone number of a hidden id" : "tell the hidden id of a phone number",
+      operation: isHidden ? "return the phone number of a hidden id" : "return the hidden id of a phone number",
       method: "GET",
       url: rest.at("api", target.upstreamId, "lids", ...isHidden ? [address] : ["pn", address.split("@")[0]!])
     }))
     if (answer._tag === "Failure") return yield* noteTrouble
-    // A server without the question answers 404: it has no number. One that fails may have it.
+    // A server without this request answers 404: it has no number. One that fails may have it.
     if (!isSuccess(answer.success) && answer.success.status !== 404) return yield* noteTrouble
     troubleSince = null
     const other = isHidden ? readPhone(answer.success.own) : readLid(answer.success.own)
@@ -178,10 +178,10 @@ export const make = Effect.fnUntraced(function*(
     resolve,
     settle: (target, addresses) => {
       const asked = [...addresses, ...alone.get(target.upstreamId)?.keys() ?? []].map(canonical)
-      // Also of a server that was in trouble: it is about to answer with a history.
+      // Also from a server that was in trouble: it is about to answer with a history.
       return Effect.map(ask(target, asked, mayHave, settleMax), () => {
-        const isTold = asked.every((address) => isKnown(address) || !mayHave(formatKey(target, address)))
-        if (!isTold && troubleSince !== null && monotonicMillis(clock) - troubleSince < troubleMax) return null
+        const isAnswered = asked.every((address) => isKnown(address) || !mayHave(formatKey(target, address)))
+        if (!isAnswered && troubleSince !== null && monotonicMillis(clock) - troubleSince < troubleMax) return null
         const found = new Map<string, Array<string>>()
         for (const lid of alone.get(target.upstreamId)?.keys() ?? []) {
           const phone = phones.get(lid)

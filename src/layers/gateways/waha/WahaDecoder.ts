@@ -1,9 +1,9 @@
 /**
- * What the events and history rows of the `waha` dialect mean. Total: any text gives session events, and what cannot be
- * read gives one `frame.rejected` that keeps the text. Socket frames and webhooks have one envelope, and a history row is
+ * Decodes events and history rows of the `waha` dialect. Total: any text gives session events, and an unreadable
+ * one gives one `frame.rejected` that keeps the text. Socket frames and webhooks have one envelope, and a history row is
  * the payload of a message event, so all three ways give drafts with the same identities.
  *
- * Not decided here: which socket the text came from, who signed it, and what becomes of a repeat (the log).
+ * Not decided here: which socket the text came from, who signed it, and how a repeat is handled (the log).
  */
 import type { Schema } from "effect"
 import type { Alias, EventDraft, EventIdentity } from "../../../domain/Event.ts"
@@ -30,12 +30,12 @@ import {
   textIn
 } from "./payloads.ts"
 
-/** What a text is decoded against. */
+/** The context in which a text is decoded. */
 export interface Reading {
   readonly target: SessionTarget
   readonly now: number
   readonly findPhone: FindPhone
-  /** Hidden ids under which a phone address may stand in the log already. */
+  /** Hidden ids under which the log may already have a phone address. */
   readonly findLids?: FindLids | undefined
   readonly makeId?: MakeEventId | undefined
 }
@@ -49,7 +49,7 @@ export const decodeFrame = (text: string, reading: Reading): ReadonlyArray<Sessi
     : decodeEvent(frame, envelope, reading.findPhone)
 }
 
-/** The session events of the body of a webhook. A body comes again, byte for byte, until it is acknowledged. */
+/** The session events of the body of a webhook. The same body comes again until it is acknowledged. */
 export const decodeBody = (
   text: string,
   envelope: ReturnType<typeof parseEnvelope>,
@@ -106,8 +106,8 @@ const decodeEvent = (frame: Frame, envelope: Envelope, findPhone: FindPhone): Re
 }
 
 /**
- * The events of a message object out of the history. A row that cannot be read has an identity too: it is met again at
- * every look at the history.
+ * The events of a message object from the history. An unreadable row has an identity too: it is found again by
+ * every read of the history.
  */
 export const decodeRow = (row: unknown, reading: Reading): ReadonlyArray<SessionEvent> => {
   const text = JSON.stringify(row)
@@ -131,7 +131,7 @@ export const decodeRow = (row: unknown, reading: Reading): ReadonlyArray<Session
   return readMessage(source) ?? [rejected(frame, "unreadable", "the history row lacks what makes a message")]
 }
 
-/** Null where the payload lacks what the event rests on. */
+/** Null where the payload lacks the fields that the event needs. */
 const readEvent = (source: Source, envelope: Envelope): ReadonlyArray<SessionEvent> | null => {
   switch (envelope.event) {
     case "message":
@@ -153,10 +153,10 @@ const readEvent = (source: Source, envelope: Envelope): ReadonlyArray<SessionEve
   }
 }
 
-/** The longest status that is quoted. */
+/** Maximum length of a quoted status. */
 const statusMax = 64
 
-/** What the status of a session says of the account. Only the gateway's own answer about the session is proof. */
+/** The account's state by the status of a session. Only the gateway's own answer about the session is proof. */
 const readStatus = ({ payload }: Source, { me }: Envelope): ReadonlyArray<SessionEvent> => {
   const status = textIn(payload, "status")
   switch (status) {
@@ -205,7 +205,7 @@ const readMessage = (source: Source): ReadonlyArray<SessionEvent> | null => {
     : [message, recordAck(source, place, chat.endsWith("@g.us") ? null : chat, status)]
 }
 
-/** What a message object says of its delivery, as the ack that would have said it. Its time is that of the message. */
+/** The delivery status of a message object, as the ack that would have reported it. Its time is that of the message. */
 const recordAck = (
   source: Source,
   { aliases, chat, fromMe, waId }: MessagePlace,
@@ -217,7 +217,7 @@ const recordAck = (
     ...makeFields(source, { chat, sender: participant ?? "", fromMe, waId, rank: status }, aliases),
     kind: "message.ack",
     data: {
-      // Of a message of somebody else the account's own reading is acknowledged: no message of ours.
+      // For somebody else's message, the account's own reading is acknowledged: it is no message of ours.
       messageId: fromMe ? deriveMessageId(source.target.deviceId, { fromMe, chat, sender: "", waId }) : null,
       waId,
       chat,
@@ -237,8 +237,8 @@ const readAck = (source: Source, envelope: Envelope): ReadonlyArray<SessionEvent
   const status = readAckStatus(payload)
   if (status === null) return [readOther(source, envelope)]
   const named = pickSpelling(source, [textIn(payload, "participant")], new Map())
-  // In a direct chat the peer acknowledges our message, and we theirs. In a group the gateway names who did, or the author
-  // of the message, which is no acknowledgement.
+  // In a direct chat the peer acknowledges our message, and we theirs. In a group the gateway names the participant, or the
+  // author of the message, which is no acknowledgement.
   const participant = !place.chat.endsWith("@g.us")
     ? place.fromMe ? place.chat : account
     : named === account
@@ -277,7 +277,7 @@ const revocationFields = new Set(["revokedMessageId"])
 
 /**
  * A revocation has no id of its own: its target identifies it. The chat is in the message before or after, which not
- * every engine gives; without either the fact stands without a chat.
+ * every engine includes; without either the event has no chat.
  */
 const readRevocation = (source: Source): ReadonlyArray<SessionEvent> | null => {
   const { payload } = source
@@ -303,7 +303,7 @@ const readRevocation = (source: Source): ReadonlyArray<SessionEvent> | null => {
   return [record({ ...makeFields(source, identity, place?.aliases ?? []), kind: "message.revoked", data })]
 }
 
-/** Any other event keeps its payload. Its id is its identity: WAHA gives one event the same id on every way. */
+/** Any other event keeps its payload. Its id is its identity: WAHA uses one id for one event on every way. */
 const readOther = (source: Source, envelope: Envelope): SessionEvent =>
   record({
     ...makeFields(
@@ -317,7 +317,7 @@ const readOther = (source: Source, envelope: Envelope): SessionEvent =>
     data: source.exact
   })
 
-/** What a file's type is called by us; the rest of the MIME types are documents. */
+/** Our name of a file's type; the remaining MIME types are documents. */
 const kindByMime = new Map([["image", "image"], ["video", "video"], ["audio", "audio"]])
 
 const readMedia = (payload: Payload, caption: string | null): MediaData | null => {
@@ -328,7 +328,7 @@ const readMedia = (payload: Payload, caption: string | null): MediaData | null =
   const size = media?.filesize ?? media?.size
   const type = mimeType?.split(/[/;]/)
   return {
-    // WhatsApp has no WebP pictures: they are its stickers.
+    // WhatsApp has no WebP pictures: WebP files are stickers.
     kind: type === undefined
       ? "unknown"
       : type[1] === "webp"

@@ -2,7 +2,7 @@
  * A WAHA server: one WebSocket per session with filtered events, webhooks, and REST for everything else, behind an API
  * key.
  *
- * The key stands in the socket's URL, because the server looks nowhere else, and in a header of every request. Neither
+ * The key is in the socket's URL, because the server reads it only there, and in a header of every request. Neither
  * enters an error, a span, a log line or a metric: failures name codes, never addresses.
  */
 import { Effect, Redacted } from "effect"
@@ -29,9 +29,9 @@ import { makeIngest, makeWebhook, wantedEvents } from "./WahaWebhook.ts"
 
 export interface WahaOptions extends SocketSession.SocketLimits {
   readonly name: GatewayName
-  /** `http(s)://` or `ws(s)://`, with the path that a proxy puts before the server's own. Checked before it is stored. */
+  /** `http(s)://` or `ws(s)://`, with the path that a proxy puts before the server's own. Validated before it is stored. */
   readonly url: string
-  /** Without it the server asks for none. */
+  /** Without it the server requires none. */
   readonly apiKey?: Redacted.Redacted | undefined
 }
 
@@ -90,7 +90,7 @@ export const make = Effect.fnUntraced(function*(
     open: sockets.open,
     status: (target) =>
       Effect.tap(rest.status(target), ({ jid }) => {
-        if (jid !== null) sockets.learnAccount(target.deviceId, jid)
+        if (jid !== null) sockets.setAccount(target.deviceId, jid)
         return Effect.void
       }),
     statuses: rest.statuses,
@@ -106,10 +106,10 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** For the table of dialects. */
+/** The entry for the table of dialects. */
 export const open: OpenGateway = ({ name, secrets, url }) => make({ name, url, apiKey: secrets.apiKey })
 
-/** The close codes that mean something of their own here. */
+/** The close codes with a special meaning for WAHA. */
 const ofWahaClose = (code: number, reason: string): Failure => {
   switch (code) {
     case 1001:

@@ -1,9 +1,9 @@
 /**
  * The history of a WAHA session as pages of drafts: one feed over all chats where the engine has it, else chat by chat.
  *
- * How a window is proved complete: the offset advances by the limit however short a page was, because the server leaves
- * rows out after it has counted them, less an overlap for rows that vanish; and a feed ends with a page that is empty. The end of the window is fixed, so
- * that what arrives meanwhile moves no offset past an unread row.
+ * Proof that a window is complete: the offset advances by the limit however short a page was, because the server leaves
+ * rows out after it has counted them, less an overlap for rows that vanish; and a feed ends with an empty page. The end of
+ * the window is fixed, so that new messages move no offset past an unread row.
  */
 import { Clock, Effect, Result, Schema } from "effect"
 import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
@@ -28,22 +28,22 @@ import { isSuccess, type Reply, type WahaRest } from "./WahaRest.ts"
 /** A row has some kilobytes with the engine's own data. */
 const pageLimit = 100
 
-/** Rows that are deleted while pages are read move those behind them forward: so many are read again. */
+/** Deleted rows move the later ones forward while pages are read: this many rows are read again. */
 const pageOverlap = 20
 
-/** Rows with a thumbnail have some 100 KiB; a page above this is asked for again in smaller pieces. */
+/** Rows with a thumbnail have some 100 KiB; a larger page is requested again in smaller parts. */
 const pageBytesMax = 16 * 1024 * 1024
 
-/** A server without filters by time would page through everything that it has, for ever where it ignores the offset. */
+/** A server without filters by time would return everything that it has, endlessly where it ignores the offset. */
 const offsetMax = 200_000
 
-/** Chats of one session. Beyond that their list alone takes minutes. */
+/** Maximum number of chats of one session. Beyond that their list alone takes minutes. */
 const chatsMax = 20_000
 
 /** The server waits up to 5 s for a session that is not working, and an engine may have to read from a browser. */
 const pageMillis = 30_000
 
-/** Where a read goes on: in the feed over all chats, or in the first of these chats. */
+/** Where a read continues: in the feed over all chats, or in the first of these chats. */
 const Cursor = Schema.Struct({
   /** Null: the feed over all chats. */
   chats: Schema.NullOr(Schema.Array(Schema.String)),
@@ -75,15 +75,15 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
     const known = hasFeed.get(slot)
     if (known !== undefined) return known
     const found = yield* rest.readSlot(operation, slot)
-    if (found === null) return yield* GatewayUnavailable.of(name, operation, "it does not know the session")
+    if (found === null) return yield* GatewayUnavailable.of(name, operation, "it has no such session")
     const feed = found.engine === null ? undefined : engineHasFeed.get(found.engine.toUpperCase())
     if (feed !== undefined) hasFeed.set(slot, feed)
-    // An engine that is not named may have it: the first page tells.
+    // An unnamed engine may have it: the first page shows.
     return feed ?? true
   })
 
   /**
-   * The chats with something in the window. The list changes while it is read: a chat with a new message moves to the
+   * The chats with messages in the window. The list changes while it is read: a chat with a new message moves to the
    * front, past the page that is read next. So the front is read again until it shows nothing new.
    */
   const listChats = Effect.fnUntraced(function*(slot: UpstreamId, from: number) {
@@ -133,7 +133,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest, lids
   ) {
     const findLids = yield* lids.settle(target, rows.flatMap(listUsers))
     if (findLids === null) {
-      return yield* GatewayUnavailable.of(name, operation, "it does not tell who its hidden ids are")
+      return yield* GatewayUnavailable.of(name, operation, "it does not return the phone numbers of its hidden ids")
     }
     const now = yield* Clock.currentTimeMillis
     const findPhone = lids.finder(target).find
@@ -194,21 +194,21 @@ const readCursor = (name: GatewayName, page: string): Effect.Effect<Cursor, Gate
     : Effect.fail(GatewayUnavailable.of(name, "read its history", "the position in it is none of this gateway"))
 }
 
-/** An engine without the feed takes `all` for a chat, or has no such route. A session that is not working is no sign. */
+/** An engine without the feed treats `all` as a chat, or has no such route. A session that is not working is no sign. */
 const lacksFeed = (reply: Reply): boolean => !lacksStore(reply) && lacksRoute(reply)
 
 const lacksRoute = ({ own, status }: Reply): boolean =>
   own !== null && (status === 400 || status === 404 || status === 500 || status === 501) &&
   !/session with name/i.test(String((own as Payload).message))
 
-/** NOWEB keeps messages only where its store is on. It says so by its name, with the status of a bad request. */
+/** NOWEB keeps messages only with its store enabled. Its error names the store, with the status of a bad request. */
 const lacksStore = ({ own, status }: Reply): boolean =>
   own !== null && status === 400 && /enable noweb store/i.test(String((own as Payload).message))
 
 const storeAdvice =
   "the engine NOWEB keeps messages only where config.noweb.store.enabled was set before the account was paired"
 
-/** A row that is too large to be read: once a day it is said that there is one. */
+/** A row that is too large to be read: reported once a day. */
 const rejectRow = (target: SessionTarget, window: HistoryWindow): Effect.Effect<SessionEvent> =>
   Effect.map(Clock.currentTimeMillis, (now) => {
     const origin = repeatableOrigin("backfill", digest(`${target.upstreamId} ${window.to.slice(0, 10)}`))
@@ -221,7 +221,7 @@ const readTime = (row: unknown): number | null => {
   return typeof seconds === "number" ? seconds : null
 }
 
-/** Old servers ignore the filter. What has no time is taken. */
+/** Old servers ignore the filter. Rows without a time are accepted. */
 const isWithin = (row: unknown, { from, to }: Bounds): boolean => {
   const at = readTime(row)
   return at === null || (Math.floor(at) >= from && Math.floor(at) <= to)

@@ -1,7 +1,7 @@
 /**
  * Logging in at a WAHA server. A session without an account shows codes by itself, six in all, and fails after the last
- * one; it is started again for more. The code is asked for as text, which every engine has; the session's status tells what
- * has become of it.
+ * one; it is started again for more. The code is requested as text, which every engine has; the session's status shows
+ * the outcome.
  */
 import { Duration, Effect, Redacted } from "effect"
 import type { Schema } from "effect"
@@ -15,7 +15,7 @@ import { asPayload, textIn } from "./payloads.ts"
 import { isSuccess } from "./WahaRest.ts"
 import type { Reply, WahaRest, WahaSlot } from "./WahaRest.ts"
 
-/** The first code of a session lasts a minute, each later one 20 s. How old a code is that was there before, nobody tells. */
+/** The first code of a session is valid for a minute, each later one for 20 s. The age of an existing code is unknown. */
 const firstMillis = 60_000
 const laterMillis = 20_000
 
@@ -37,7 +37,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Log
 
   const readSlot = Effect.fnUntraced(function*(slot: UpstreamId) {
     const found = yield* rest.readSlot(beginOperation, slot)
-    return found ?? (yield* GatewayUnavailable.of(name, beginOperation, "it does not know the session"))
+    return found ?? (yield* GatewayUnavailable.of(name, beginOperation, "it has no such session"))
   })
 
   /** The session once it shows a code. `fresh`: it has just been started for that. */
@@ -88,7 +88,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Log
     const millis = (yield* prepare(target)) ? firstMillis : laterMillis
     const { reply, text } = yield* askForText(target.upstreamId)
     if (text !== null) return yield* fromText(name, text, millis)
-    // Old versions know no text. What any version refuses, it refuses for the picture as well.
+    // Old versions have no text. A refusal of other kinds holds for the picture as well.
     return isSuccess(reply) || reply.status === 400 || reply.status === 404 || reply.status === 500
       ? yield* askForPicture(target.upstreamId, millis)
       : yield* rest.refused(beginOperation, reply)
@@ -105,7 +105,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Log
     })
     const code = isSuccess(reply) ? textIn(asPayload(reply.own) ?? {}, "code") : null
     if (code !== null) return yield* fromPairingCode(name, code)
-    // Some engines have no pairing codes; they answer as if something had broken.
+    // Some engines have no pairing codes; they answer with an internal error.
     return reply.own !== null && (reply.status === 400 || reply.status === 404 || reply.status >= 500)
       ? yield* refuse("method", "its engine gives no pairing code for this number; use the QR code")
       : yield* rest.refused(beginOperation, reply)
@@ -118,13 +118,18 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Log
 
   const askForPasskey = Effect.fnUntraced(function*(slot: UpstreamId, what: "challenge" | "confirmation") {
     const url = client.at("api", slot, "auth", "passkey", what)
-    const reply = yield* rest.ask({ operation: "tell of a passkey", method: "GET", url, millis: codeMillis })
+    const reply = yield* rest.ask({
+      operation: "return the state of a passkey",
+      method: "GET",
+      url,
+      millis: codeMillis
+    })
     return isSuccess(reply) ? asPayload(reply.own) : null
   })
 
   const look = Effect.fn("WahaLogin.look")(
     function*({ upstreamId }: SessionTarget, shown: LoginCode): Effect.fn.Return<LoginProgress, GatewayUnavailable> {
-      const slot = yield* rest.readSlot("tell of a login", upstreamId)
+      const slot = yield* rest.readSlot("return the state of a login", upstreamId)
       switch (slot?.status) {
         case "WORKING":
           return { _tag: "Accepted" }

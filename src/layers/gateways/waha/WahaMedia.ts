@@ -1,9 +1,9 @@
 /**
- * The files of messages. A WAHA server keeps a file for minutes and then deletes it; asked for the message again, it
- * downloads the file once more, for as long as WhatsApp has it.
+ * The files of messages. A WAHA server keeps a file for minutes and then deletes it; when the message is requested again, it
+ * downloads the file once more, as long as WhatsApp has it.
  *
- * The address of a file names the server as it believes to be called, which need not be how we reach it, and a sender who
- * could choose it would be sent our key: only its path below `/api/files/` is used, at the gateway's own address.
+ * The address of a file contains the host that the server believes to have, which may not be how we reach it, and a sender who
+ * could choose it would receive our key: only its path below `/api/files/` is used, at the gateway's own address.
  */
 import { Effect } from "effect"
 import type { MessageData } from "../../../domain/EventData.ts"
@@ -18,10 +18,10 @@ import type { RestClient } from "../RestClient.ts"
 import { asPayload, textIn } from "./payloads.ts"
 import { isSuccess, type WahaRest } from "./WahaRest.ts"
 
-/** A server that downloads a large file from WhatsApp first. */
+/** For a server that downloads a large file from WhatsApp first. */
 const downloadMillis = 60_000
 
-/** A file that is there begins at once. */
+/** An existing file begins at once. */
 const fileMillis = 10_000
 
 const filesPath = "/api/files/"
@@ -69,7 +69,7 @@ export const make = (name: GatewayName, client: RestClient, rest: WahaRest): Fet
 const unavailable = (name: GatewayName, reason: MediaUnavailable["reason"], detail: string) =>
   new MediaUnavailable({ message: `Gateway '${name}' has no file for the message: ${detail}`, reason })
 
-/** The address below the gateway's own, or null where it is no file of the server. */
+/** The address below the gateway's own, or null where it is not a file of the server. */
 const locate = (client: RestClient, text: string): URL | null => {
   if (!URL.canParse(text)) return null
   const { pathname } = new URL(text)
@@ -91,7 +91,7 @@ const decode = (segment: string): string | null => {
 
 const wahaAddress = (jid: string): string => jid.replace(/@s\.whatsapp\.net$/, "@c.us")
 
-/** By which names the message may be found: the composed id in its chat, then the raw one over all chats. */
+/** The names that may find the message: the composed id in its chat, then the raw one over all chats. */
 const messageNames = ({ chat, fromMe, sender, waId }: MessageData): ReadonlyArray<readonly [string, string]> => {
   const place = wahaAddress(chat)
   const participant = chat.endsWith("@g.us") && sender !== "" ? `_${wahaAddress(sender)}` : ""

@@ -1,8 +1,8 @@
 /**
- * Questions to a WAHA server about its sessions.
+ * Requests to a WAHA server about its sessions.
  *
- * Answers have no envelope: a success is the bare object, and an error says its own status in `statusCode`, or names the
- * session. Only such an answer says something about a session; a 404 of a proxy or of another service does not.
+ * Answers have no envelope: a success is the bare object, and an error repeats its own status in `statusCode`, or names the
+ * session. Only such an answer is about a session; a 404 of a proxy or of another service is not.
  */
 import { Effect } from "effect"
 import type { UpstreamStatus } from "../../../domain/Device.ts"
@@ -21,14 +21,14 @@ export interface WahaSlot {
   /** The account, canonical. */
   readonly jid: string | null
   readonly config: Payload
-  /** `WEBJS`, `NOWEB` …; old versions do not say. */
+  /** `WEBJS`, `NOWEB` …; old versions have none. */
   readonly engine: string | null
 }
 
-/** A reply, with its body where that is the server's own. */
+/** A reply, with its body if that is the server's own. */
 export interface Reply {
   readonly status: number
-  /** Null where the body is no JSON, or an error that something else than WAHA has answered. */
+  /** Null where the body is not JSON, or is an error of something other than WAHA. */
   readonly own: unknown
   /** The body was above the bound, and was not read. */
   readonly tooLarge: boolean
@@ -40,7 +40,7 @@ export type Question = Pick<RestRequest, "operation" | "method" | "url" | "body"
 }
 
 export interface WahaRest {
-  /** Null where the server does not know the session. */
+  /** Null where the server has no such session. */
   readonly readSlot: (operation: string, slot: UpstreamId) => Effect.Effect<WahaSlot | null, GatewayUnavailable>
   readonly status: (target: SessionTarget) => Effect.Effect<UpstreamStatus, GatewayUnavailable>
   readonly statuses: Effect.Effect<ReadonlyMap<UpstreamId, SlotStatus>, GatewayUnavailable>
@@ -49,15 +49,15 @@ export interface WahaRest {
   readonly putConfig: (slot: UpstreamId, config: Payload) => Effect.Effect<void, GatewayUnavailable>
   readonly probe: Effect.Effect<void, GatewayUnavailable>
   readonly ask: (question: Question) => Effect.Effect<Reply, GatewayUnavailable>
-  /** The failure that this answer is. */
+  /** The failure that this answer means. */
   readonly refused: (operation: string, reply: Reply) => GatewayUnavailable
 }
 
-/** A server answers about a session from its own memory; what takes longer is a server in trouble. */
+/** A server answers about a session from its own memory; a slower answer means a server in trouble. */
 const questionMillis = 5000
 const probeMillis = 3000
 
-/** Starting and changing a session waits for the engine, a browser with some of them. */
+/** Starting and changing a session waits for the engine, which may be a browser. */
 const commandMillis = 30_000
 
 /** Ten thousand sessions of a kilobyte each, and room for their settings. */
@@ -86,7 +86,7 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
   const statuses = Effect.gen(function*() {
     const operation = "list its sessions"
     const url = rest.at("api", "sessions")
-    // Without it stopped sessions are left out, and would look unknown.
+    // Without it stopped sessions are left out, and would seem not to exist.
     url.searchParams.set("all", "true")
     const reply = yield* ask({ operation, method: "GET", url, bodyBytesMax: listBytesMax })
     if (!isSuccess(reply) || !Array.isArray(reply.own)) return yield* refused(operation, reply)
@@ -97,12 +97,12 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
   const ensureSlot = Effect.fn("WahaGateway.ensureSlot")(function*(slot: UpstreamId) {
     const operation = "create the session"
     if ((yield* readSlot(operation, slot)) !== null) return
-    // Whether it starts by itself differs between versions. The store is what NOWEB has a history by, and it must be on
+    // Whether it starts by itself differs between versions. NOWEB needs the store for a history, and it must be enabled
     // before the account is linked; other engines ignore the setting.
     const body = { name: slot, start: true, config: { noweb: { store: { enabled: true, fullSync: false } } } }
     const url = rest.at("api", "sessions")
     const reply = yield* ask({ operation, method: "POST", url, body, millis: commandMillis })
-    // Another process may have been first.
+    // Another process may have created it first.
     if (isSuccess(reply) || isAlready(reply)) return
     return yield* refused(operation, reply)
   })
@@ -110,7 +110,7 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
   const start = Effect.fn("WahaGateway.start")(function*(target: SessionTarget) {
     const operation = "start the session"
     const slot = yield* readSlot(operation, target.upstreamId)
-    // A failed session still exists in the server's memory: to start it would be refused.
+    // A failed session still exists in the server's memory: a start would be refused.
     const verb = slot?.status === "STOPPED" ? "start" : slot?.status === "FAILED" ? "restart" : null
     if (verb === null) return
     const url = rest.at("api", "sessions", target.upstreamId, verb)
@@ -126,8 +126,8 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
     if (!isSuccess(reply)) return yield* refused(operation, reply)
   })
 
-  // Both pages ask for the key unless they are exempted: a refusal in the server's own words proves as much. A proxy may
-  // pass on only the API.
+  // Both pages require the key unless they are exempted: a refusal in the server's own format proves as much. A proxy may
+  // forward only the API.
   const probe = Effect.gen(function*() {
     const question = { operation: "answer at all", method: "GET", millis: probeMillis, apart: true } as const
     const ping = readReply(yield* rest.ask({ ...question, url: rest.at("ping") }))
@@ -144,8 +144,8 @@ export const make = (name: GatewayName, rest: RestClient): WahaRest => {
 }
 
 /**
- * What a session's status says of the account. A session that is not running need not say whether it has one: then the
- * account that is known stands, and where none is known nothing is proved.
+ * The account's state by a session's status. A session that is not running may omit its account: then the known
+ * account counts, and without one nothing is proved.
  */
 const judge = ({ jid, status }: WahaSlot, known: string | null): SlotStatus => {
   switch (status) {
@@ -183,7 +183,7 @@ const readSlotObject = (value: unknown): WahaSlot | null => {
 export const readReply = ({ status, text }: RestReply): Reply => {
   let json: unknown
   try {
-    // Numbers that a double cannot hold stay texts: rows of the history are kept as they came.
+    // Numbers that a double cannot hold stay texts: rows of the history are kept unchanged.
     json = text === null ? undefined : mayLoseNumbers(text) ? parseExact(text) : JSON.parse(text)
   } catch {
     json = undefined
@@ -195,7 +195,7 @@ export const readReply = ({ status, text }: RestReply): Reply => {
   return { status, own: isOwn ? body : null, tooLarge }
 }
 
-/** A success of the server is JSON: a page that a proxy serves for everything is none. */
+/** A success of the server is JSON: a page that a proxy serves for everything is not. */
 export const isSuccess = ({ own, status }: Reply): boolean => status >= 200 && status < 300 && own !== null
 
 const isHere = (reply: Reply): boolean =>
@@ -208,17 +208,17 @@ const readMessage = ({ own }: Reply): string => {
   return Array.isArray(message) ? message.join(", ") : String(message ?? error ?? "")
 }
 
-/** The framework answers a path that it does not have with 404 too; that is an URL that leads astray. */
+/** The framework answers a missing path with 404 too; that means a wrong URL. */
 export const isUnknownSession = (reply: Reply): boolean =>
   reply.status === 404 && reply.own !== null && /session/i.test(readMessage(reply)) &&
   !readMessage(reply).startsWith("Cannot ")
 
 const isAlready = (reply: Reply): boolean => reply.status === 422 && /already/i.test(readMessage(reply))
 
-/** What proxies answer for a server that is down, and servers that are coming up. */
+/** The answers of proxies for a server that is down, and of servers that are starting. */
 const isGatewayAway = (status: number): boolean => status === 502 || status === 503 || status === 504
 
-/** The longest text of the server's own that is quoted. */
+/** Maximum length of a quoted text of the server. */
 const quoteMax = 200
 
 const describeRefusal = (reply: Reply): string => {
@@ -232,5 +232,5 @@ const describeRefusal = (reply: Reply): string => {
   if (own === null) {
     return `something else than WAHA answered ${status}; look at the gateway's URL and at proxies before it`
   }
-  return isUnknownSession(reply) ? "it does not know the session, or does not run it" : `it answered ${status}`
+  return isUnknownSession(reply) ? "it has no such session, or does not run it" : `it answered ${status}`
 }

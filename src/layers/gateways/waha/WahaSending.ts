@@ -1,6 +1,6 @@
 /**
- * Sending through WAHA. Success is a message object whose form differs between engines; a success that names no id leaves
- * the message in doubt, and its echo or the history tells it.
+ * Sending through WAHA. Success is a message object whose form differs between engines; a success without an id leaves
+ * the message in doubt, and its echo or the history reveals it.
  */
 import { Effect } from "effect"
 import type { MediaKind } from "../../../domain/OutgoingFile.ts"
@@ -21,11 +21,11 @@ import { asPayload, readMessageRef, textIn } from "./payloads.ts"
 import { isSuccess, isUnknownSession, readReply } from "./WahaRest.ts"
 import type { Reply, WahaRest } from "./WahaRest.ts"
 
-/** The server answers when WhatsApp has. */
+/** The server answers after WhatsApp has. */
 const signalMillis = 10_000
 
 export const make = (waha: WahaRest, rest: RestClient, sending: SendRest): Send => {
-  /** The server's own event tells of it, with ids that its answer does not have. */
+  /** The server's own event reports the action, with ids that its answer does not have. */
   const act = Effect.fnUntraced(function*({ upstreamId: session }: SessionTarget, to: string, content: ActionContent) {
     const messageId = formatRef(content.target, to)
     const message = rest.at("api", session, "chats", toAddress(to), "messages", messageId)
@@ -105,7 +105,7 @@ export const make = (waha: WahaRest, rest: RestClient, sending: SendRest): Send 
 /** `628…@s.whatsapp.net` is `628…@c.us` here. */
 const toAddress = (jid: string): string => jid.replace(/@s\.whatsapp\.net$/, "@c.us")
 
-/** Sounds that are no voice notes and stickers have no path of their own, and are not among the contents. */
+/** Sounds that are not voice notes and stickers have no path of their own, and are not supported contents. */
 const mediaPaths: Readonly<Record<MediaKind, string>> = {
   image: "sendImage",
   document: "sendFile",
@@ -115,7 +115,7 @@ const mediaPaths: Readonly<Record<MediaKind, string>> = {
   sticker: "sendFile"
 }
 
-/** The id of a message as the server has it: `{true|false}_{chat}_{raw}[_{participant}]`. */
+/** The server's form of a message id: `{true|false}_{chat}_{raw}[_{participant}]`. */
 const formatRef = ({ fromMe, sender, waId }: RepliedTo, chat: string): string =>
   [
     String(fromMe),
@@ -124,7 +124,7 @@ const formatRef = ({ fromMe, sender, waId }: RepliedTo, chat: string): string =>
     ...(chat.endsWith("@g.us") && sender !== "" ? [toAddress(sender)] : [])
   ].join("_")
 
-/** Of a message; what is done to one has paths of its own. */
+/** The request of a message; actions on one have their own paths. */
 const compose = (
   { content, file, mentions, replyTo, to }: OutgoingMessage & { readonly content: MessageContent }
 ): { readonly path: string; readonly body: Readonly<Record<string, unknown>> } => {
@@ -134,7 +134,7 @@ const compose = (
       path: mediaPaths[content.type],
       body: {
         ...(content.caption === null ? undefined : { caption: content.caption }),
-        // WhatsApp plays only its own formats, and the server makes them of others.
+        // WhatsApp plays only its own formats, and the server converts others.
         ...(content.type === "voice" ? { convert: file?.mimeType !== "audio/ogg" } : undefined),
         ...(content.type === "video" ? { convert: file?.mimeType !== "video/mp4", asNote: false } : undefined),
         ...reply
@@ -169,7 +169,7 @@ const compose = (
   }
 }
 
-/** The id of the message object, wherever the engine has it. */
+/** The id of the message object, wherever the engine puts it. */
 const readSentId = (own: unknown): string | null => {
   const message = asPayload(own)
   if (message === null) return null

@@ -1,4 +1,4 @@
-/** Webhooks of a WAHA server: what a request means, and how a session is told to send them. */
+/** Webhooks of a WAHA server: the meaning of a request, and how a session is configured to send them. */
 import { Effect, Redacted } from "effect"
 import { createHmac, timingSafeEqual } from "node:crypto"
 import { GatewayUnavailable } from "../../../domain/DeviceErrors.ts"
@@ -11,8 +11,8 @@ import { decodeBody, parseEnvelope } from "./WahaDecoder.ts"
 import type { WahaRest } from "./WahaRest.ts"
 
 /**
- * What we ask a server for, on the socket and by webhook: everything but `message`, whose every event comes as
- * `message.any` too, `engine.event`, which is the engine's own, and what is deprecated.
+ * The events that we request from a server, on the socket and by webhook: everything but `message`, whose every event comes
+ * as `message.any` too, `engine.event`, which is the engine's own, and deprecated ones.
  */
 export const wantedEvents: ReadonlyArray<string> = [
   "session.status",
@@ -43,7 +43,7 @@ export const wantedEvents: ReadonlyArray<string> = [
 ]
 
 /**
- * The server's own default. With waits that double from two seconds it tries for a day: longer than any restart, and a
+ * The server's own default. With waits that double from two seconds it retries for a day: longer than any restart, and a
  * repeat is one event.
  */
 const retries = { policy: "exponential", delaySeconds: 2, attempts: 15 }
@@ -65,7 +65,7 @@ export const makeIngest = (lids: LidMap): Ingest => (request, { device, find, no
   return missing.size === 0 ? accepted : { ...accepted, better: lids.resolve(target, missing) }
 }
 
-/** Over the bytes as they came, in constant time for each secret. */
+/** Over the received bytes, in constant time for each secret. */
 const isSigned = ({ body, headers, secrets }: IngestRequest): boolean => {
   const algorithm = headers["x-webhook-hmac-algorithm"]
   const given = headers["x-webhook-hmac"]
@@ -82,13 +82,13 @@ const isSigned = ({ body, headers, secrets }: IngestRequest): boolean => {
 }
 
 export const makeWebhook = (name: GatewayName, rest: WahaRest): Webhook => {
-  /** Written, and not seen at the server since: one that hides or drops it must not restart the session each time. */
+  /** Written, and not seen at the server since: a server that hides or drops it must not restart the session each time. */
   const written = new Map<UpstreamId, string>()
 
   const ensure: Webhook["ensure"] = Effect.fn("WahaGateway.ensureWebhook")(function*(target, { secret, url }) {
     const operation = "read the session's webhooks"
     const slot = yield* rest.readSlot(operation, target.upstreamId)
-    if (slot === null) return yield* GatewayUnavailable.of(name, operation, "it does not know the session")
+    if (slot === null) return yield* GatewayUnavailable.of(name, operation, "it has no such session")
     const wanted = { url, events: wantedEvents, hmac: { key: Redacted.value(secret) }, retries }
     const set = readWebhooks(slot.config)
     const ours = set.filter((one) => isAt(one, url))
@@ -123,13 +123,13 @@ const readWebhooks = (config: Payload): ReadonlyArray<Payload> =>
     ? config.webhooks.map(asPayload).filter((one): one is Payload => one !== null)
     : []
 
-/** Ours is known by its place: what follows it in the address may change. */
+/** Ours is identified by its path: what follows in the address may change. */
 const isAt = (one: Payload, url: string): boolean => {
   const at = textIn(one, "url")
   return at !== null && at.split("?")[0] === url.split("?")[0]
 }
 
-/** A server that does not show the key cannot be asked for it. */
+/** A server that does not show the key cannot be compared by it. */
 const isLike = (
   one: Payload,
   wanted: { readonly url: string; readonly events: ReadonlyArray<string>; readonly hmac: { readonly key: string } }

@@ -1,6 +1,6 @@
 /**
- * Who a message object of the `waha` dialect is about: chat and sender, each in one spelling, and the pairs of spellings that the
- * object or the gateway's own list gives.
+ * The addresses of a message object of the `waha` dialect: chat and sender, each in one spelling, and the pairs of spellings
+ * from the object or the gateway's own list.
  */
 import type { Alias } from "../../../domain/Event.ts"
 import { canonical, isLid } from "../../../domain/Jid.ts"
@@ -8,13 +8,13 @@ import type { Frame } from "../eventDecoder.ts"
 import type { Place } from "../places.ts"
 import { type MessageRef, type Payload, textIn } from "./payloads.ts"
 
-/** The phone address that a hidden id stands for, as far as the gateway has told. Both canonical. */
+/** The phone address of a hidden id, if the gateway has returned it. Both canonical. */
 export type FindPhone = (lid: string) => string | null
 
-/** The other way round: hidden ids of a phone address. All canonical. */
+/** The reverse: hidden ids of a phone address. All canonical. */
 export type FindLids = (phone: string) => ReadonlyArray<string>
 
-/** A payload to decode, with what its surroundings say. */
+/** A payload to decode, with facts from its surroundings. */
 export interface Source extends Frame {
   readonly findPhone: FindPhone
   readonly findLids?: FindLids | undefined
@@ -28,7 +28,7 @@ export interface Source extends Frame {
   readonly claimed: string | null
 }
 
-/** Who a message object is about. */
+/** Chat and sender of a message object. */
 export interface MessagePlace extends Place {
   readonly waId: string
   readonly fromMe: boolean
@@ -36,8 +36,8 @@ export interface MessagePlace extends Place {
 }
 
 /**
- * Chat and sender of a message object. The id says the most: for messages of our own and for acks, engines differ in
- * whether `from` is the account or the chat, so only of somebody else's message `from` is another spelling of the chat.
+ * Chat and sender of a message object. The id has the most information: for messages of our own and for acks, engines differ
+ * in whether `from` is the account or the chat, so only for somebody else's message `from` is another spelling of the chat.
  */
 export const locate = (source: Source, payload: Payload, ref: MessageRef, isAck = false): MessagePlace | null => {
   const fromMe = typeof payload.fromMe === "boolean" ? payload.fromMe : ref.fromMe ?? false
@@ -54,15 +54,15 @@ export const locate = (source: Source, payload: Payload, ref: MessageRef, isAck 
   return { waId: ref.waId, fromMe, chat, sender, aliases: [...aliases.values()] }
 }
 
-/** `from` or `to`: the one that is not the account, and the one that should be it where both are. */
+/** Of `from` and `to`: the one that is not the account, and the one that should be it where both are. */
 const otherSide = ({ account }: Source, payload: Payload, fromMe: boolean): string | null => {
   const sides = (fromMe ? ["to", "from"] : ["from", "to"]).flatMap((key) => textIn(payload, key) ?? [])
   return sides.find((side) => canonical(side) !== account) ?? sides[0] ?? null
 }
 
 /**
- * One address out of its spellings, a phone address before a hidden id. Where both are known, in the message or by the
- * gateway's own list, the pair is an alias. The account itself has no other hidden id than its own.
+ * One address out of its spellings, a phone address before a hidden id. Where both are known, from the message or from the
+ * gateway's own list, the pair is an alias. The account itself has no hidden id other than its own.
  */
 export const pickSpelling = (
   source: Source,

@@ -1,16 +1,16 @@
 /**
- * The shapes of the `waha` dialect: the envelope of an event, message objects, and message ids. Everything is read
- * leniently: engines of WAHA differ in details, so a field of another type than ours counts as absent.
+ * The structures of the `waha` dialect: the envelope of an event, message objects, and message ids. Everything is read
+ * leniently: engines of WAHA differ in details, so a field of another type than expected counts as absent.
  */
 import { Predicate } from "effect"
 import type { Schema } from "effect"
 import type { AckStatus } from "../../../domain/Message.ts"
 
-/** Parsed JSON, as it came. */
+/** Parsed JSON, unchanged. */
 export type Payload = Readonly<Record<string, Schema.Json>>
 
 export interface Envelope {
-  /** Of the event: the same on the socket and in every try of a webhook. Old versions have none. */
+  /** The event's id: the same on the socket and in every attempt of a webhook. Old versions have none. */
   readonly id: string | null
   readonly event: string
   readonly session: string
@@ -21,7 +21,7 @@ export interface Envelope {
   readonly payload: Payload
 }
 
-/** The envelope, or null. A payload that is no object is put into one: events are an open set. */
+/** The envelope, or null. A payload that is not an object is wrapped in one: events are an open set. */
 export const readEnvelope = (json: unknown): Envelope | null => {
   if (!Predicate.isObject(json)) return null
   const frame = json as Payload
@@ -48,13 +48,13 @@ export const readAccount = (value: unknown): Envelope["me"] => {
 export const asPayload = (value: unknown): Payload | null =>
   Predicate.isObject(value) && !Array.isArray(value) ? value as Payload : null
 
-/** A text that says something. */
+/** A nonempty text. */
 export const textIn = (payload: Payload, key: string): string | null => {
   const value = payload[key]
   return typeof value === "string" && value !== "" ? value : null
 }
 
-/** What a message id says: `{true|false}_{chat}_{raw}[_{participant}]`. */
+/** The parts of a message id: `{true|false}_{chat}_{raw}[_{participant}]`. */
 export interface MessageRef {
   /** WhatsApp's own id. */
   readonly waId: string
@@ -63,7 +63,7 @@ export interface MessageRef {
   readonly participant: string | null
 }
 
-/** Some routes and fields name the raw id alone; it then says nothing else. */
+/** Some routes and fields have only the raw id, without the other parts. */
 export const readMessageRef = (value: unknown): MessageRef | null => {
   const text = typeof value === "string" ? value : asPayload(value)?._serialized
   if (typeof text !== "string" || text === "") return null

@@ -1,9 +1,9 @@
 /**
- * The client's side of a WebSocket (RFC 6455) once the protocol has changed, for connections that are many and mostly silent:
- * messages are read, and nothing but control frames is sent. The handshake is in `handshake.ts`, the frames of the server in
+ * The client's side of a WebSocket (RFC 6455) once the protocol has changed, for many mostly silent connections:
+ * messages are read, and only control frames are sent. The handshake is in `handshake.ts`, the server's frames in
  * `FrameReader.ts`.
  *
- * What the connection has read is decoded in turns (`ReadTurns`). What waits for a turn, or comes behind a pause, is kept
+ * Data of the connection is decoded in turns (`ReadTurns`). Data that waits for a turn, or arrives during a pause, is kept
  * here: less than one read of the system, 64 KiB. Nothing is read from the system meanwhile.
  */
 import type { Socket } from "node:net"
@@ -21,20 +21,20 @@ export interface SocketListener {
   readonly onPong: () => void
   /** The server broke the protocol. The end follows. */
   readonly onViolation: (violation: Violation) => void
-  /** Once, and last. Without a close frame the code is 1006, without a code in it 1005. */
+  /** Called once, and last. Without a close frame the code is 1006, without a code in it 1005. */
   readonly onClose: (code: number, reason: string) => void
 }
 
-/** How long a gateway may take to answer our close frame before the connection is cut, in milliseconds. */
+/** Maximum time for a gateway to answer our close frame before the connection is cut, in milliseconds. */
 const closeMillis = 1000
 
-/** Answers to pings of a server that does not read them. Beyond that the connection is cut. */
+/** Maximum size of answers to pings that the server does not read. Beyond that the connection is cut. */
 const unsentBytesMax = 16 * 1024
 
 const noCloseFrame = 1006
 const noCloseCode = 1005
 
-/** What our close frame says to a server that broke the protocol. */
+/** The code of our close frame to a server that broke the protocol. */
 const closeCodes: Partial<Record<Violation, number>> = { "not-utf-8": 1007, "too-large": 1009 }
 const protocolError = 1002
 
@@ -59,14 +59,14 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
     this.#frames = new FrameReader(this, messageBytesMax)
   }
 
-  /** What came behind the handshake is read in a turn of its own. */
+  /** Data after the handshake is read in a turn of its own. */
   begin(behind: Buffer): void {
     if (behind.length > 0) this.#keep(behind)
   }
 
-  /** Behind the message that was just handed over nothing is handed over before `resume`, unless the connection ends. */
+  /** After the message that was just handed over, nothing is handed over before `resume`, unless the connection ends. */
   pause(): void {
-    // What a connection that is over had read is handed over all the same.
+    // Data of a connection that is over is handed over all the same.
     if (this.#paused || this.#connection.destroyed) return
     this.#paused = true
     this.#frames.halt()
@@ -85,7 +85,7 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
     this.#send("ping", empty)
   }
 
-  /** Sends a close frame; the end follows when the server has answered it, or has taken too long. Until then it is read. */
+  /** Sends a close frame; the end follows when the server has answered it, or after the time limit. Data is read until then. */
   close(code: number, millis = closeMillis): void {
     this.#close(closeContent(code), millis)
   }
@@ -103,10 +103,10 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
     readTurns.done()
   }
 
-  /** The connection closes by itself; what it had read is handed over then. */
+  /** The connection closes by itself; its remaining data is handed over then. */
   onEnd(): void {}
 
-  /** The end of the connection follows, and says as much: that no close frame came. */
+  /** The end of the connection follows, and reports the same: that no close frame came. */
   onError(): void {}
 
   onConnectionClose(): void {
@@ -157,7 +157,7 @@ export class ClientSocket implements ConnectionReader, FrameSink, TurnReader {
   #decode(data: Buffer): void {
     const end = this.#frames.read(data)
     if (end < data.length) this.#kept = Buffer.from(data.subarray(end))
-    // Only its end is waited for, which a connection that is not read would not tell.
+    // Only its end is awaited, which a connection that is not read would not report.
     if (this.#frames.over && this.#paused) this.#connection.resume()
   }
 

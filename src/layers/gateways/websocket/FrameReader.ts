@@ -1,14 +1,14 @@
 /**
- * Reads the frames of a WebSocket server (RFC 6455) from the bytes that arrive, in any pieces. Pure: what it has read it tells
- * its sink, at once.
+ * Parses the frames of a WebSocket server (RFC 6455) from the bytes that arrive, in any pieces. Pure: it passes each
+ * frame to its sink at once.
  *
- * What is complete within one piece is handed over as it is, without a copy: it is valid until the call returns. Only what
- * waits for more bytes is copied. That is less than the largest message twice, and grows with what has come, not with what
- * was announced.
+ * A message that is complete within one piece is handed over without a copy: it is valid until the call returns. Only incomplete
+ * ones are copied. That is less than the largest message twice, and grows with the received bytes, not with the announced
+ * length.
  */
 import { isUtf8 } from "node:buffer"
 
-/** How the server broke the protocol, or went beyond the bound. Nothing more is read then. */
+/** How the server broke the protocol, or exceeded the bound. Nothing more is read then. */
 export type Violation =
   | "reserved-bits"
   | "unknown-opcode"
@@ -39,26 +39,26 @@ const pong = 0xa
 
 const controlBytesMax = 125
 
-/** Where the lengths of frames end that a number can hold exactly. */
+/** The limit of the high word up to which a number holds the length exactly. */
 const highWordMax = 2 ** 21
 
 /** Nothing can be read until there are more bytes. */
 const incomplete = -1
 
-/** Codes that a close frame may have: 1004 is reserved, and 1005 and 1006 say that none came. */
+/** Codes that a close frame may have: 1004 is reserved, and 1005 and 1006 mean that none came. */
 const isCloseCode = (code: number): boolean =>
   (code >= 1000 && code <= 1014 && code !== 1004 && code !== 1005 && code !== 1006) || (code >= 3000 && code <= 4999)
 
 export class FrameReader {
   readonly #sink: FrameSink
   readonly #messageBytesMax: number
-  /** The beginning of a frame whose head, or whose content if it is a control frame, is not complete. */
+  /** The beginning of a frame whose head, or for a control frame whose content, is not complete. */
   #begun: Buffer = empty
-  /** Of the message that is being read: its opcode, 0 between two messages; what has come of it; its length. */
+  /** The current message: its opcode, 0 between two messages; its received parts; its length. */
   #opcode = continuation
   #message: Buffer = empty
   #size = 0
-  /** Of the frame that is being read: bytes that are still to come, and whether it ends the message. */
+  /** The current frame: number of missing bytes, and whether it ends the message. */
   #left = 0
   #isLast = false
   #halted = false
@@ -74,12 +74,12 @@ export class FrameReader {
     return this.#over
   }
 
-  /** From within the sink: nothing behind the frame that was just told is read by this call of `read`. */
+  /** From within the sink: this call of `read` reads nothing after the current frame. */
   halt(): void {
     this.#halted = true
   }
 
-  /** Returns how much of it was read: all, unless it was halted. The rest must come again. */
+  /** Returns how much of it was read: all, unless it was halted. The rest must be passed again. */
   read(piece: Buffer): number {
     this.#halted = false
     const before = this.#begun.length
@@ -97,17 +97,17 @@ export class FrameReader {
     return this.#over ? piece.length : at - before
   }
 
-  /** Reads a head, and the content with it where all of it is there. Returns where to go on. */
+  /** Reads a head, and the content with it if all of it has arrived. Returns where to continue. */
   #readFrame(data: Buffer, at: number): number {
     const available = data.length - at
     if (available < 2) return incomplete
     const first = data[at]!
     const second = data[at + 1]!
     const opcode = first & 0x0f
-    // No extension was asked for that could use them.
+    // No extension that could use these bits was requested.
     if ((first & 0x70) !== 0) return this.#violate("reserved-bits", at)
     if (opcode >= closing) return this.#readControl(data, at, opcode)
-    // A message begins with its opcode and goes on without one.
+    // A message begins with its opcode and continues without one.
     if (opcode > binary || (opcode === continuation) === (this.#opcode === continuation)) {
       return this.#violate("unknown-opcode", at)
     }

@@ -1,4 +1,4 @@
-/** The frames that a client sends, each masked by bytes that a server cannot foresee, and those bytes. */
+/** The frames that a client sends, each masked by bytes that a server cannot predict, and those bytes. */
 import { randomFillSync } from "node:crypto"
 
 export type ControlFrame = "close" | "ping" | "pong"
@@ -8,11 +8,11 @@ const opcodes: Readonly<Record<ControlFrame, number>> = { close: 0x8, ping: 0x9,
 const headBytes = 2
 const maskBytes = 4
 
-/** Drawn for many at once: one draw for each would be most of what a frame or a key costs. */
+/** Drawn for many at once: one draw for each would be most of the cost of a frame or a key. */
 const pool = Buffer.alloc(4096)
 let drawn = pool.length
 
-/** Bytes that cannot be foreseen, valid until the next call. They must not be predictable, but they are no secret. */
+/** Unpredictable bytes, valid until the next call. They are no secret. */
 export const drawBytes = (count: number): Buffer => {
   if (drawn + count > pool.length) {
     randomFillSync(pool)

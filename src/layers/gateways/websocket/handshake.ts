@@ -1,8 +1,8 @@
 /**
  * The opening of a WebSocket to a gateway: one deadline for all of it, and the gateway's refusal as a failure class.
  *
- * The handshake is done over a plain or TLS connection, which goes on as a WebSocket once the protocol has changed. Through
- * Node's HTTP client a handshake costs twice the work, which a whole fleet that reconnects would feel.
+ * The handshake is done over a plain or TLS connection, which continues as a WebSocket once the protocol has changed. Through
+ * Node's HTTP client a handshake costs twice the work, which matters when a whole fleet reconnects.
  */
 import { hash } from "node:crypto"
 import type { Socket } from "node:net"
@@ -16,7 +16,7 @@ import type { Refusal } from "../socketFailures.ts"
 import { ClientSocket } from "./ClientSocket.ts"
 import { drawBytes } from "./frames.ts"
 
-/** A refusal is some hundred bytes; what is longer is not in the gateway's envelope. */
+/** A refusal is some hundred bytes; a longer one is not in the gateway's envelope. */
 const refusalBytesMax = 16 * 1024
 
 /** RFC 6455: proves that the other side has read the key as a WebSocket server. */
@@ -25,21 +25,21 @@ const acceptSuffix = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 /** RFC 6455. A key must not be predictable, but it is no secret. */
 const keyBytes = 16
 
-/** What the sockets of one gateway have in common. */
+/** The common options of one gateway's sockets. */
 export interface HandshakeOptions {
   readonly origin: Origin
-  /** For the whole opening. */
+  /** Time limit of the whole opening. */
   readonly millis: number
   readonly frameBytesHardMax: number
 }
 
-/** Where one socket is, and what its upgrade carries. Either may hold secrets, and is shown nowhere. */
+/** The path of one socket, and the headers of its upgrade. Either may hold secrets, and is never shown. */
 export interface SocketAddress {
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** An upgrade that is done and not yet a connection that the gateway has accepted. The first call counts. */
+/** An upgrade that is done, while the gateway has not accepted the connection yet. The first call counts. */
 export interface Opening {
   readonly accepted: () => void
   readonly refused: (failure: Failure) => void
@@ -53,7 +53,7 @@ export const makeOrigin = (url: string): Origin => new Origin(new URL(url))
  * called. However it fails, the connection is closed: no handshake outlives its deadline. `onOpen` sets the socket's
  * listener, which misses no frame.
  *
- * Some gateways refuse a client only after the upgrade. With `onUpgrade` the caller says what the upgrade led to, and
+ * Some gateways refuse a client only after the upgrade. With `onUpgrade` the caller reports the upgrade's result, and
  * the deadline holds until then; the listener is set there.
  */
 export const openWebSocket = (
@@ -73,7 +73,7 @@ interface Outcomes {
   readonly onUpgrade: ((socket: ClientSocket, opening: Opening) => void) | undefined
 }
 
-/** An object and no closures: a fleet that comes back makes thousands. */
+/** An object and no closures: a reconnecting fleet creates thousands. */
 class Handshake implements ConnectionReader, Opening {
   readonly #options: HandshakeOptions
   readonly #outcomes: Outcomes
@@ -115,7 +115,7 @@ class Handshake implements ConnectionReader, Opening {
 
   onRead(data: Buffer): void {
     if (this.#settled) return
-    // What is read of an answer may be kept, and the data is valid until this returns.
+    // The reader may retain data, and this buffer is valid only until this returns.
     const reader = this.#reader
     reader.read(Buffer.from(data))
     switch (reader.state) {
@@ -132,7 +132,7 @@ class Handshake implements ConnectionReader, Opening {
     }
   }
 
-  /** A refusal whose body broke off is judged by its status. */
+  /** A refusal whose body is incomplete is judged by its status. */
   onEnd(): void {
     const reader = this.#reader
     reader.end()
@@ -146,7 +146,7 @@ class Handshake implements ConnectionReader, Opening {
     else this.refused(ofConnectError(error))
   }
 
-  /** An end or an error came before, or this side has closed it. */
+  /** An end or an error came first, or this side has closed it. */
   onConnectionClose(): void {}
 
   #upgrade(): void {
@@ -176,7 +176,7 @@ class Handshake implements ConnectionReader, Opening {
     return true
   }
 
-  /** No extension and no protocol was asked for: a server that names one has read something else. */
+  /** No extension or protocol was requested: a server that names one has misread the request. */
   #acceptsKey(): boolean {
     const { headers } = this.#reader
     return headers["upgrade"]?.toLowerCase() === "websocket" &&
