@@ -1,8 +1,8 @@
 /**
- * Hears of the commits of other processes. An append signals only while a process other than its own has a lease to be
- * told, since a signal costs as much as a small batch. The lease is taken after listening has begun and under the append's
- * lock (`columba_listen_v1`): whatever was committed without a signal before it, the null that follows makes the reader
- * ask for. A process that dies without a word costs the others their signals until its lease ends.
+ * Receives signals of other processes' commits. An append signals only while a process other than its own has a lease to
+ * receive them, since a signal costs as much as a small batch. The lease is taken after listening has begun and under the
+ * append's lock (`columba_listen_v1`). Commits without a signal before that are found because the reader asks for the head on
+ * the null that follows. A process that dies without releasing its lease costs the others their signals until it ends.
  */
 import { randomUUID } from "node:crypto"
 import { Duration, Effect, Schedule, Stream } from "effect"
@@ -11,24 +11,24 @@ import { SqlClient } from "effect/sql"
 import { DatabaseSignals } from "./DatabaseSignals.ts"
 import { makeAnswered } from "./Migrations.ts"
 
-/** As the append function names it. */
+/** The name that the append function uses. */
 export const channel = "columba_log"
 
 export const erasedSignal = "erased"
 
-/** By the database's clock. Two renewals may fail in a row. */
+/** By the database's clock. Two consecutive renewals may fail. */
 const lease = Duration.seconds(60)
 
-/** Each renewal leaves a version of a row behind: 180 in an hour, if nothing removes them for so long. */
+/** Each renewal leaves a dead row version: 180 in an hour without a vacuum. */
 const renewIntervalUsual = Duration.seconds(20)
 
-/** A renewal that failed: the connection is gone, or the database. */
+/** After a failed renewal: the connection is gone, or the database. */
 const renewAgain = Duration.seconds(1)
 
 export interface CommitSignals {
-  /** By which the appends of this process know its own lease; null where there are no other processes. */
+  /** Identifies this process's lease to its own appends; null where there are no other processes. */
   readonly listener: string | null
-  /** As `LogStore.commits`. */
+  /** See `LogStore.commits`. */
   readonly commits: Stream.Stream<number | typeof erasedSignal | null>
 }
 
@@ -43,11 +43,11 @@ export const makeCommitSignals = Effect.fnUntraced(function*(renewInterval: Dura
   const renew = sql.unsafe<{ readonly kept: boolean }>(
     "select columba_listen_v1($1, $2) as kept",
     [PgTypes.text(listener), PgTypes.float8(Duration.toMillis(lease))]
-  ).pipe(Effect.map((rows) => rows[0]!.kept), answered("ask to be told of commits"))
+  ).pipe(Effect.map((rows) => rows[0]!.kept), answered("ask for signals of commits"))
 
-  const heard = Stream.mapEffect(signals.listen(channel), (payload) =>
+  const received = Stream.mapEffect(signals.listen(channel), (payload) =>
     payload === null
-      // One that fails is repeated below, which ends with a null of its own.
+      // A failed renewal is repeated below, which ends with its own null.
       ? Effect.as(Effect.ignore(renew), null)
       : Effect.succeed(readSignal(payload)))
 
@@ -59,10 +59,10 @@ export const makeCommitSignals = Effect.fnUntraced(function*(renewInterval: Dura
     Stream.filter((kept) => !kept),
     Stream.map(() => null)
   )
-  return { listener, commits: Stream.merge(heard, broken) } satisfies CommitSignals
+  return { listener, commits: Stream.merge(received, broken) } satisfies CommitSignals
 })
 
-/** Every program that may connect may send anything on the channel. What is no number is a reason to ask for the head. */
+/** Every program that may connect may send anything on the channel. A payload that is no number makes the reader ask for the head. */
 const readSignal = (payload: string): number | typeof erasedSignal | null => {
   if (payload === erasedSignal) return erasedSignal
   return /^\d{1,15}$/.test(payload) ? Number(payload) : null

@@ -1,12 +1,12 @@
 /**
- * Signals between processes over the database: a channel is a stream of payloads, and null says that some may
- * have been missed (just connected, or connected again), so that the listener reads the database.
+ * Signals between processes over the database. A channel is a stream of payloads, and null means that some may
+ * have been missed (just connected or reconnected), so that the listener reads the database.
  */
 import { Context, Deferred, Effect, Exit, Layer, PubSub, Schedule, Scope, Stream } from "effect"
 import { PgClient, PgConnection } from "@effect/sql-pg"
 import type { SqlError } from "effect/sql"
 
-/** How many signals a listener may lag behind. Of more, the newest are kept, which is enough for a hint. */
+/** Number of signals that a listener may lag behind. Beyond that the newest are kept, which is enough for a hint. */
 const lagMax = 64
 
 /**
@@ -17,13 +17,13 @@ const relisten = Schedule.spaced("500 millis")
 export class DatabaseSignals extends Context.Service<DatabaseSignals, {
   /** Never ends and never fails. Starts with null. */
   readonly listen: (channel: string) => Stream.Stream<string | null>
-  /** For changes that were not made by a statement that notifies by itself. */
+  /** For changes by statements that do not notify themselves. */
   readonly notify: (channel: string, payload: string) => Effect.Effect<void>
   /** Whether other processes can use this database. */
   readonly shared: boolean
 }>()("columba/layers/postgres/DatabaseSignals") {}
 
-/** How to reach the server for a connection of one's own: to listen, to hold a lock, to write the log. */
+/** Settings for a separate connection to the server: to listen, to hold a lock, to write the log. */
 export class ListenConfig extends Context.Service<ListenConfig, PgConnection.Config>()(
   "columba/layers/postgres/ListenConfig"
 ) {}
@@ -35,8 +35,8 @@ export class ListenConfig extends Context.Service<ListenConfig, PgConnection.Con
 const notifyMax = "2 seconds"
 
 /**
- * A separate connection that listens until the scope closes. Then it is closed without an UNLISTEN, because a server
- * that has gone silent would not answer it, and closing must not wait.
+ * A separate connection that listens until the scope closes. It is closed without an UNLISTEN, because a silent server
+ * would not answer it, and closing must not wait.
  */
 const listenOn = Effect.fnUntraced(function*(
   config: PgConnection.Config,
@@ -44,7 +44,7 @@ const listenOn = Effect.fnUntraced(function*(
 ) {
   const listening = yield* Scope.make()
   yield* Effect.addFinalizer(() => Scope.close(listening, Exit.void))
-  // Acquired after, so released before: without its connection, the listening ends without a statement.
+  // Acquired later, so released earlier: without its connection, the listening ends without a statement.
   const connection = yield* PgConnection.make(config)
   const queue = yield* Deferred.make<Success<ReturnType<PgConnection.PgConnection["listen"]>>, SqlError.SqlError>()
   yield* Effect.forkDetach(Deferred.into(Scope.provide(connection.listen(channel), listening), queue))
@@ -53,7 +53,7 @@ const listenOn = Effect.fnUntraced(function*(
 
 type Success<T> = T extends Effect.Effect<infer A, infer _E, infer _R> ? A : never
 
-/** LISTEN on one connection per channel. A lost connection is a null, and the channel is listened to again. */
+/** LISTEN on one connection per channel. A lost connection gives a null, and the listening starts again. */
 export const layerPostgres: Layer.Layer<DatabaseSignals, never, PgClient.PgClient | ListenConfig> = Layer.effect(
   DatabaseSignals,
   Effect.gen(function*() {
@@ -98,7 +98,7 @@ export const layerLocal: Layer.Layer<DatabaseSignals> = Layer.effect(
     return DatabaseSignals.of({
       shared: false,
       listen: (channel) =>
-        // Subscribed before the first null goes out, so nothing falls between the two.
+        // Subscribed before the first null, so that no signal falls between the two.
         Stream.unwrap(Effect.map(PubSub.subscribe(hub), (subscription) =>
           Stream.concat(
             Stream.succeed(null),

@@ -1,9 +1,9 @@
 /**
- * The embedded database: Postgres compiled to WebAssembly, running in this process over a directory of its own. Nothing
- * to install, and the same SQL as on a server.
+ * The embedded database: Postgres compiled to WebAssembly, running in this process over a directory of its own. It needs no
+ * installation, and takes the same SQL as a server.
  *
- * What is committed outlives this process, however it ends; the engine does not wait for the disk, so a machine that
- * loses power may take the last seconds with it. A server is what promises more.
+ * Commits survive any end of this process. The engine does not wait for the disk, so a machine that loses power may lose
+ * the last seconds. A server gives stronger guarantees.
  *
  * The engine runs one statement at a time and does not guard its directory, so a semaphore orders the statements and a
  * lock on the directory keeps a second process out.
@@ -20,14 +20,14 @@ import { FleetLease } from "../../services/FleetLease.ts"
 import * as DatabaseSignals from "./DatabaseSignals.ts"
 import { acquireDirectoryLock, DirectoryLost, EmbeddedDatabaseUnusable, makeDirectoryCheck } from "./directoryLock.ts"
 
-/** Parameters of a statement as the engine takes them: values without the wire codec's wrapping. */
+/** Parameters of a statement in the engine's form: values without the wire codec's wrapping. */
 const plainParameters = (parameters: ReadonlyArray<unknown>): Array<unknown> =>
   parameters.map((parameter) => {
     const value = PgTypes.isParameter(parameter) ? parameter.value : parameter
     return typeof value === "bigint" ? value.toString() : value
   })
 
-/** As the server's client classes them, so that both databases' failures mean the same to the layers above. */
+/** Classifies errors like the server's client, so that both databases' failures mean the same to the layers above. */
 const toSqlError = (cause: unknown): SqlError.SqlError => {
   const fields = cause as { readonly code?: unknown; readonly constraint?: unknown }
   const code = typeof fields.code === "string" ? fields.code : ""
@@ -44,8 +44,8 @@ const toSqlError = (cause: unknown): SqlError.SqlError => {
 }
 
 /**
- * Interruption waits for the running statement: the engine cannot stop one, and the next must not start beside it.
- * The directory is looked at before a statement, so that nothing is written into another one, and after it, so that
+ * Interruption waits for the running statement: the engine cannot stop one, and the next must not start concurrently.
+ * The directory is checked before a statement, so that nothing is written into another one, and after it, so that
  * nothing counts as committed that went into deleted files.
  */
 const makeConnection = (engine: PGlite, checkDirectory: () => void): SqlConnection.Connection => {

@@ -1,6 +1,6 @@
 /**
- * Brings the database to the schema this build needs. Runs at every start and changes nothing when there is nothing to
- * do. Processes that start at once are safe: the migrator locks its table, and the loser of the race to create that
+ * Migrates the database to the schema this build needs. Runs at every start and changes nothing when the schema is up to
+ * date. Concurrent starts are safe: the migrator locks its table, and a process that loses the race to create that
  * table finds it there. Runs again when a statement finds its tables missing, because the database was created anew.
  */
 import { Effect, Layer, Semaphore } from "effect"
@@ -47,7 +47,7 @@ const loader = Migrator.fromRecord({
   "0019_hand_overs": handOvers
 })
 
-/** Returns what it ran: number and name of each. */
+/** Returns number and name of each migration that ran. */
 export const migrate = Migrator.make({})({ loader, table: "columba_migrations" }).pipe(
   Effect.withSpan("Migrations.migrate")
 )
@@ -56,7 +56,7 @@ export const layer = Layer.effectDiscard(migrate)
 
 /**
  * To be run with the error of a failed statement: creates the tables if they are missing, once for all statements that
- * fail at the same time. The statement itself is the caller's to repeat.
+ * fail at the same time. Repeating the statement is left to the caller.
  */
 export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
   const one = Semaphore.makeUnsafe(1)
@@ -69,8 +69,8 @@ export const makeSchemaRepair = Effect.map(SqlClient.SqlClient, (sql) => {
 })
 
 /**
- * As `unavailable`, over a database that may be created anew under us: a statement whose tables are missing has done
- * nothing, so it is tried once more when they are there again.
+ * As `unavailable`, for a database that may be created anew while in use: a statement whose tables are missing has done
+ * nothing, so it is tried once more after they are created.
  */
 export const makeAnswered = Effect.map(makeSchemaRepair, (repairSchema) => (operation: string) => {
   const withinReach = unavailable(operation)

@@ -1,4 +1,4 @@
-/** A Postgres server as the database, by the URL an operator gives. */
+/** A Postgres server as the database, by the operator's URL. */
 import { Context, Duration, Effect, Layer, Redacted } from "effect"
 import type { Duplex } from "node:stream"
 import { PgClient } from "@effect/sql-pg"
@@ -9,15 +9,15 @@ import { makeServerSockets } from "./ServerSockets.ts"
 import type { ServerSockets } from "./ServerSockets.ts"
 
 /**
- * Connections that reads share (multiplex). Besides, a process has one for the log's writer, one per LISTEN channel and one
- * for the fleet's lease. A dozen processes stay under a stock server's limit of 100.
+ * Connections shared by reads (multiplexed). In addition, a process has one for the log's writer, one per LISTEN channel and
+ * one for the fleet's lease. A dozen processes stay below a stock server's limit of 100.
  */
 const connectionsMax = 7
 
-/** The longest that the server works on a statement. Appends, reads and retention stay far below. */
+/** Time limit of a statement at the server. Appends, reads and retention stay far below. */
 const statementMax = Duration.seconds(10)
 
-/** A living server answers within this time: its longest statement, and a little for the network. */
+/** A live server answers within this time: its longest statement, and a little for the network. */
 const silenceMax = Duration.sum(statementMax, Duration.seconds(2))
 
 /** Closing waits this long for running statements, then their connections are cut. */
@@ -25,8 +25,8 @@ const closeMax = Duration.seconds(2)
 
 /**
  * The settings of every session. Waiting for a lock ends before the statement timeout. The server ends an abandoned
- * transaction, which would block every append. Keep-alives detect a peer that is gone. The append relies on a fresh
- * snapshot for every statement, whatever the default of the database is. No plan is compiled (JIT): the estimated cost of a
+ * transaction, which would block every append. Keep-alives detect a dead peer. The append relies on a fresh
+ * snapshot for every statement, whatever the default of the database. No plan is compiled (JIT): the estimated cost of a
  * read over many blocks of the log is high, and compiling it took a second where reading took a millisecond.
  */
 const startupParameters = {
@@ -40,11 +40,11 @@ const startupParameters = {
   tcp_keepalives_count: "3"
 }
 
-/** `postgresql+asyncpg://…` (and other drivers' spellings) names the same server as `postgresql://…`. */
+/** `postgresql+asyncpg://…` (and other drivers' schemes) means the same server as `postgresql://…`. */
 const plainUrl = (url: Redacted.Redacted): Redacted.Redacted =>
   Redacted.make(Redacted.value(url).replace(/^(postgres(?:ql)?)\+[a-z0-9]+:/i, "$1:"))
 
-/** Null for a Unix socket, which cannot fall silent, and for a URL that the client will refuse. */
+/** Null for a Unix socket, which cannot become silent, and for a URL that the client will refuse. */
 const parseAddress = (url: Redacted.Redacted): { readonly host: string; readonly port: number } | null => {
   const text = Redacted.value(url)
   if (!URL.canParse(text)) return null
@@ -57,7 +57,7 @@ const parseAddress = (url: Redacted.Redacted): { readonly host: string; readonly
   }
 }
 
-/** Connections that are watched, and destroyed with the scope. */
+/** Monitored connections, destroyed with the scope. */
 const makeStream = Effect.fnUntraced(function*(url: Redacted.Redacted, silence: Duration.Duration) {
   const address = parseAddress(url)
   if (address === null) return null

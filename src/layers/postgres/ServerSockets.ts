@@ -1,6 +1,6 @@
 /**
- * The TCP connections to a Postgres server, with an end for those that fall silent. The server ends every statement
- * within `statement_timeout`, so a connection that has a statement under way and brings no byte for longer than that is
+ * The TCP connections to a Postgres server; silent ones are ended. The server ends every statement
+ * within `statement_timeout`, so a connection with a running statement that receives no byte for longer than that is
  * dead: a proxy, a NAT or a partition has dropped it silently, and TCP itself would wait for a quarter of an hour. It
  * is destroyed, which fails all its statements and makes the pool open another one.
  */
@@ -8,16 +8,16 @@ import { Duplex } from "node:stream"
 import { connect } from "node:net"
 import type { Socket } from "node:net"
 
-/** Checks per limit: a silent connection ends at most this share of the limit later. */
+/** Checks per limit: a silent connection ends at most this share of the limit late. */
 const looksPerLimit = 8
 
-/** For a connection without a statement under way. The system sends up to ten more probes, one second apart. */
+/** For a connection without a running statement. The system sends up to ten more probes, one second apart. */
 const keepAliveMillis = 15_000
 
 export interface ServerSockets {
-  /** A connection that is opening. */
+  /** Returns a connection that is opening. */
   readonly open: () => Duplex
-  /** The longest time for which a statement has been under way without a byte from the server, of all connections. */
+  /** The longest time that a statement on any connection has run without a byte from the server. */
   readonly silentMillis: () => number
   /** Ends all connections at once, with or without running statements. */
   readonly destroy: () => void
@@ -39,8 +39,8 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
   let lookedAt = 0
 
   /**
-   * Once one connection is dead, all that are as silent are destroyed: idle ones are dead too, and would each take as
-   * long.
+   * Once one connection is dead, all that are equally silent are destroyed: idle ones are dead too, and each would take as
+   * long to detect.
    */
   const look = (): void => {
     const now = performance.now()
@@ -50,7 +50,7 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
     if (late) return
     const isSilent = (since: number | null) => since !== null && now - since >= silenceMillis
     if (![...wires].some((wire) => isSilent(wire.askedAt))) return
-    const silent = [...wires].filter((wire) => isSilent(wire.heardAt))
+    const silent = [...wires].filter((wire) => isSilent(wire.receivedAt))
     for (const wire of silent) wire.destroy(new Error(`The server was silent for ${silenceMillis} ms`))
     onSilent(silent.length)
   }
@@ -85,19 +85,19 @@ export const makeServerSockets = (options: ServerSocketsOptions): ServerSockets 
   }
 }
 
-/** A socket that knows since when it waits for an answer. Not a `Socket` itself, so that TLS works through it. */
+/** A socket with the time since which it waits for an answer. Not a `Socket` itself, so that TLS works through it. */
 class Wire extends Duplex {
   readonly #socket: Socket
   /** The time of the first write since the last byte received; null if there was none. */
   askedAt: number | null = null
-  heardAt = performance.now()
+  receivedAt = performance.now()
 
   constructor(socket: Socket) {
     super({ allowHalfOpen: false })
     this.#socket = socket
     socket.on("data", (chunk) => {
       this.askedAt = null
-      this.heardAt = performance.now()
+      this.receivedAt = performance.now()
       if (!this.push(chunk)) socket.pause()
     })
     socket.on("end", () => this.push(null))

@@ -1,4 +1,4 @@
-/** The table `auto_replies`, and the answers among the rows of `sends`. */
+/** The table `auto_replies`, and its answers among the rows of `sends`. */
 import { Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"

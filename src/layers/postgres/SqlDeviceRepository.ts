@@ -60,7 +60,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         answered("change a device")
       )
 
-    /** Names the holder. Where it has gone in the meantime, trying again succeeds. */
+    /** Names the holder. If the holder has left the slot in the meantime, a retry succeeds. */
     const slotTaken = Effect.fnUntraced(function*(gateway: GatewayName, upstreamId: UpstreamId) {
       const [holder] = yield* sql<{ id: string }>`
         select id from devices where gateway = ${gateway} and upstream_id = ${upstreamId}`
@@ -126,7 +126,7 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
           Effect.map((rows) => new Map(rows.map((row) => [row.id as DeviceId, toClaim(row)]))),
           answered("claim devices")
         ),
-      // A process that ended without a word leaves its rows to those that claim its devices; after a day nobody does.
+      // Rows of a process that crashed remain for those that claim its devices; after a day nobody does.
       beginTrial: (owner, ids) =>
         sql.unsafe(
           `with old as (
@@ -262,14 +262,14 @@ const isSlotTaken = (error: SqlError.SqlError): boolean =>
 
 const isName = Schema.is(DeviceName)
 
-/** The API checks names. One that was written past it, by SQL, must not take the whole list with it. */
+/** The API checks names. An invalid one that was written by SQL must not break the whole list. */
 const readName = ({ id, name }: DeviceRow): string => {
   if (isName(name)) return name
   const printable = toPrintable(name).slice(0, deviceNameMax)
   return printable === "" ? id : printable
 }
 
-/** The API checks it. One that was written past it and says nothing sensible is none. */
+/** The API checks it. An invalid value that was written by SQL counts as none. */
 const readPacing = (stored: string | null): Pacing | null =>
   stored === null ? null : Option.getOrNull(decodePacing(stored))
 

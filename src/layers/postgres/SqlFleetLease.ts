@@ -2,9 +2,9 @@
  * The fleet's lease as a session-level advisory lock, on a connection of its own that is open for as long as the lease
  * is held. The server releases the lock when the connection ends, however the process ended.
  *
- * The connection is asked now and then whether it lives. When it has broken, the lock is taken again on a new one; the
- * old session, which the server may not have given up yet, is recognised by its name and ended. A pooler between us and
- * the server must give a session to one client (session mode), or the lock is another client's too.
+ * The connection is checked at intervals. When it has broken, the lock is taken again on a new one; the
+ * old session, which the server may not have ended yet, is identified by its name and ended. A pooler between us and
+ * the server must dedicate a session to one client (session mode), or the lock is shared with another client.
  */
 import { randomUUID } from "node:crypto"
 import { hostname } from "node:os"
@@ -15,24 +15,24 @@ import { FleetLease, formatRelease, LeaseTaken, readRelease } from "../../servic
 import type { LeaseUse } from "../../services/FleetLease.ts"
 import { ListenConfig } from "./DatabaseSignals.ts"
 
-/** The first number is the log's, as in the lock of its appends; the second tells the locks apart. */
+/** The first number is the log's, as in the lock of its appends; the second distinguishes the locks. */
 const lockKey = "4341001, 2"
 
 /** The lock of a node's name; the second number is the name's. */
 const nodeLock = "4341002, hashtext($1)"
 
-/** Held in common by all processes of a cluster of one release; the second number is the release. */
+/** Shared by all processes of a cluster with one release; the second number is the release. */
 const releaseLocks = 4341003
 
-/** A process that was killed a moment ago may still seem to hold the lock. Any other one will hold it for longer. */
+/** A process that was just killed may still seem to hold the lock. Any other holder will keep it for longer. */
 const firstTries = 5
 const tryInterval = Duration.seconds(1)
 
-/** A connection that is open and carries nothing is noticed within this time, for one small query. */
+/** Time in which an open but dead connection is noticed, for one small query. */
 const heartbeatInterval = Duration.seconds(5)
 const heartbeatMax = Duration.seconds(5)
 
-/** A session's name holds 63 bytes; the host's name is cut so that all of it fits. */
+/** A session's name has 63 bytes; the host's name is cut so that the whole fits. */
 const hostNameMax = 20
 
 /** No signal is ever sent on it: listening only shows at once that the connection is closed. */
@@ -49,15 +49,15 @@ interface Holder {
   readonly name: string
   readonly address: string | null
   readonly since: string
-  /** Of the release, where it is that which excludes it. */
+  /** The release, where the release is what excludes it. */
   readonly release: number | null
 }
 
-/** As statements: take all locks of this use, and find who has one that excludes it. */
+/** Two statements: take all locks of this use, and find the holder of one that excludes it. */
 interface Locks {
   readonly take: string
   readonly find: string
-  /** Finds a process whose release must not be in one cluster with ours. Null: any may be. */
+  /** Finds a process whose release must not be in one cluster with ours. Null: any release may be. */
   readonly findStranger: string | null
   readonly parameters: ReadonlyArray<string>
 }
@@ -104,7 +104,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
     const config = yield* ListenConfig
     const name = `columba devices ${hostname().slice(0, hostNameMax)} ${process.pid} ${randomUUID().slice(0, 8)}`
 
-    /** The lock on a connection of its own, for as long as the scope; or who else holds it, if there is one. */
+    /** The lock on a connection of its own, for as long as the scope; or its holder, if another process has it. */
     const lock = Effect.fnUntraced(function*(use: LeaseUse, first: boolean) {
       const listening = yield* Scope.fork(yield* Effect.scope)
       // Acquired after the scope of the listening, so released before it: then nothing is left to wait for.
@@ -113,7 +113,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
       const { find, findStranger, parameters, take } = locksOf(use)
       const { rows } = yield* connection.query(take, parameters.map(PgTypes.text))
       if (rows[0]?.["locked"] === true) {
-        // Ours is taken by now, so of two that begin at once at least one sees the other. One that runs already goes on.
+        // Our lock is held by now, so of two concurrent starts at least one sees the other. A running process continues.
         const stranger = first && findStranger !== null
           ? toHolder((yield* connection.query(findStranger)).rows[0])
           : null
@@ -127,7 +127,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
       return { broken: null, holder: holder?.name === name ? null : holder }
     })
 
-    /** One attempt in a scope of its own. */
+    /** One attempt in its own scope. */
     const attempt = Effect.fnUntraced(function*(use: LeaseUse, first = false) {
       const scope = yield* Scope.fork(yield* Effect.scope)
       const close = Scope.close(scope, Exit.void)
@@ -174,7 +174,7 @@ export const layer: Layer.Layer<FleetLease, never, ListenConfig> = Layer.effect(
   })
 )
 
-/** A closed connection ends the queue; one that carries nothing any more does not answer. */
+/** A closed connection ends the queue; a dead one does not answer. */
 const waitUntilBroken = (
   connection: PgConnection.PgConnection,
   ended: Queue.Dequeue<PgConnection.Notification, unknown>

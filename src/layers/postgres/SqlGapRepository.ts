@@ -26,14 +26,14 @@ const millis = (expression: string): string => `(extract(epoch from ${expression
 const columns = `g.id, g.device_id, g.cause, g.status, ${millis("g.opened_at")} as opened_ms,
   ${millis("g.ended_at")} as ended_ms, ${millis("g.closed_at")} as closed_ms, g.proven, g.recovered, g.detail`
 
-/** Accounted for without this being proven. The text is that of the index for messages. */
+/** Accounted for but unproven. The text equals that of the index for messages. */
 const unproven = (what: Provable): string =>
   `g.closed_at is not null and not ('${what}' = any (string_to_array(g.proven, ',')))`
 
-/** Gaps of a device that are looked at to count them. A device that has more flaps, which more of them would not tell better. */
+/** Maximum number of gaps of a device that are counted. A device with more is flapping, and the exact number adds nothing. */
 const countMax = 10_000
 
-/** Rows that one statement deletes: some milliseconds. */
+/** Maximum number of rows that one statement deletes: some milliseconds. */
 const deleteRowsMax = 5_000
 
 export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Layer.effect(
@@ -101,7 +101,7 @@ export const layer: Layer.Layer<GapRepository, never, SqlClient.SqlClient> = Lay
         const rows = yield* sql.unsafe<GapRow>(
           options.visible === undefined
             ? `select ${columns} from (${found} ${newest}) g ${newest}`
-            // The newest of each device, by its index: among those of a large fleet they may be few.
+            // The newest of each device, by its index: in a large fleet they may be few among all.
             : `select ${columns} from unnest($${parameters.length}::text[]) v(id)
               cross join lateral (${found} and g.device_id = v.id ${newest}) g ${newest}`,
           parameters

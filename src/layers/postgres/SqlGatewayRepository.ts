@@ -14,7 +14,7 @@ import { makeAnswered } from "./Migrations.ts"
 
 const channel = "columba_gateways"
 
-/** Gateways are servers that people run; a thousand of them is far beyond any installation. */
+/** Gateways are servers with operators; a thousand is far beyond any installation. */
 const rowsMax = 1000
 
 interface GatewayRow {

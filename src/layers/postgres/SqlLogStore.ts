@@ -19,21 +19,21 @@ import type { EventRow, PageRow } from "./eventReads.ts"
 import { describe, isDataError, isNumberTaken } from "./sqlErrors.ts"
 import { makeWriterConnection } from "./WriterConnection.ts"
 
-/** Rows that retention removes in one transaction: some 20 ms, during which appends go on. */
+/** Maximum number of rows that retention deletes in one transaction: some 20 ms, while appends continue. */
 const deleteRowsMax = 5_000
 
-/** Identities that one transaction of a merge copies: some 40 ms, during which appends go on. */
+/** Maximum number of identities that one transaction of a merge copies: some 40 ms, while appends continue. */
 const mergeRowsMax = 5_000
 
-/** Between two steps of a merge: it takes a part of one core, and none of the writer's time. */
+/** The pause between two steps of a merge: it uses a part of one core, and no time of the writer. */
 const mergePause = Duration.millis(40)
 
-/** Events of a device that one transaction of an erasure looks at. */
+/** Maximum number of a device's events that one transaction of an erasure examines. */
 const eraseRowsMax = 5_000
 
 interface EraseRow {
   readonly erased: number
-  /** Whether an event that stays names the chat. */
+  /** Whether a remaining event names the chat. */
   readonly named: boolean
   /** Null where the device has no more events. */
   readonly through: number | null
@@ -154,7 +154,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
         ]
       ).pipe(Effect.map((rows) => rows[0]!), answered("delete old events"))
 
-    /** One transaction per step, so that appends go on between them. */
+    /** One transaction per step, so that appends continue between them. */
     const deleteOlderThan = Effect.fn("SqlLogStore.deleteOlderThan")(
       function*(keep: Duration.Duration, options: { readonly stepMax: Duration.Duration }) {
         let count = 0
@@ -181,7 +181,7 @@ export const layer: Layer.Layer<LogStore, never, SqlClient.SqlClient | DatabaseS
       }
     }).pipe(Effect.withSpan("SqlLogStore.mergeIdentities"))
 
-    /** Step by step through the device's events; then every process drops what it holds of them in memory. */
+    /** Step by step through the device's events; then every process drops its cached data of them. */
     const erase: LogStore["Service"]["erase"] = Effect.fn("SqlLogStore.erase")(function*(device, chat) {
       let count = 0
       let after = 0

@@ -10,7 +10,7 @@ import { unavailable } from "./sqlErrors.ts"
 
 const now = "date_trunc('milliseconds', clock_timestamp())"
 
-/** Rows that one statement deletes. */
+/** Maximum number of rows that one statement deletes. */
 const deleteRowsMax = 5_000
 
 interface FailureRow {
@@ -44,7 +44,7 @@ export const layer: Layer.Layer<MessageInbox, never, SqlClient.SqlClient> = Laye
 
     const once: MessageInbox["Service"]["once"] = (entry, commit) =>
       sql.withTransaction(Effect.gen(function*() {
-        // First, because it waits for another delivery of the same message that is being committed.
+        // First, because it waits for a concurrent commit of another delivery of the same message.
         const noted = yield* note(entry)
         if (noted.length === 0) return false
         yield* commit
@@ -66,7 +66,7 @@ export const layer: Layer.Layer<MessageInbox, never, SqlClient.SqlClient> = Laye
           on conflict (event_id, handler) do update set state = 'failing', attempts = i.attempts + 1,
             failure = excluded.failure, due_at = null, updated_at = ${now}
           returning attempts`,
-            // What another program says may hold characters that the database does not take.
+            // Texts of other programs may hold characters that the database refuses.
             [
               PgTypes.text(eventId),
               PgTypes.text(handler),

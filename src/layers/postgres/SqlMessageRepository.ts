@@ -1,6 +1,6 @@
 /**
- * Reads of messages, which live in the log: a message is the event that brought it, and its status where that has moved
- * since. Pages go by the event's number, newest first.
+ * Reads messages, which are stored in the log: a message is the event that brought it, and its status where that has changed
+ * since. Pages are ordered by the event's number, newest first.
  */
 import { Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
@@ -47,20 +47,20 @@ const columns = `e.seq::float8 as seq, e.message::text as message, e.kind, e.dev
   s.status, (extract(epoch from s.updated_at) * 1000)::float8 as updated_ms`
 
 /**
- * Events that one page looks at for what no index leads to (a status, a chat of any device, a device's messages among
- * its acks): some tens of milliseconds. Further indexes would cost every event that is written.
+ * Maximum number of events that one page examines for conditions without an index (a status, a chat of any device, a
+ * device's messages among its acks): some tens of milliseconds. More indexes would cost every event that is written.
  */
 const scanMax = 50_000
 
-/** How many times more events of a device are looked at when those before did not fill the page. */
+/** Growth factor of the number of a device's events that are examined when the ones before did not fill the page. */
 const lookGrowth = 8
 
 type Asked = Parameters<MessageRepository["Service"]["list"]>[0]
 
 interface Looked {
-  /** The last of the events of a device that were looked at; null where it has fewer, or without a device. */
+  /** The last examined event of the device; null where it has fewer, or without a device. */
   readonly reach: number | null
-  /** Where the look ended if not there; null at the oldest event of the log. */
+  /** Where the search ended otherwise; null at the oldest event of the log. */
   readonly lowest: number | null
 }
 
@@ -83,8 +83,8 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
     })
 
     /**
-     * One look at what is older than the place, newest first. Those that Columba has sent are listed as such. Of one device
-     * or one chat it looks at so many events; without a device, at `scanMax` of all.
+     * One search among events older than the place, newest first. Messages that Columba has sent are listed as such. For one
+     * device or one chat it examines the given number of events; without a device, `scanMax` of all.
      */
     const look = Effect.fnUntraced(function*(options: Asked, limit: number, place: Place | null, rowsMax: number) {
       const parameters: Array<unknown> = [PgTypes.int8(BigInt(limit + 1))]
@@ -95,7 +95,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       const highest = place === null
         ? "h.head"
         : `least(h.head, ${parameter(PgTypes.int8(BigInt(eventsBelow(place) - 1)))})`
-      // What an index leads to, and what must be looked for among those.
+      // Conditions with an index, and conditions to be checked on the rows that it finds.
       const indexed: Array<string> = []
       const sought = ["not (e.kind = 'message.sent' and exists (select 1 from sends l where l.message = e.message))"]
       const chat = options.chat === undefined
@@ -117,7 +117,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
         ) = ${parameter(PgTypes.text(options.status))}`)
       }
       // The functions of JSON refuse data with an escaped NUL or half a surrogate pair anywhere in it. The text may also
-      // have such a field deeper down: `isAsked` tells.
+      // have such a field deeper down: `isAsked` decides.
       if (options.waId !== undefined) {
         sought.push(`strpos(e.data::text, ${parameter(PgTypes.text(`"waId":${JSON.stringify(options.waId)}`))}) > 0`)
       }
@@ -167,7 +167,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       return { rows: rows.flatMap((row) => row.seq === null ? [] : [row]), reach, lowest }
     })
 
-    /** Few events are looked at first, since most of a device's are asked for as a rule; then more, up to the bound. */
+    /** Few events are examined first, since most of a device's match as a rule; then more, up to the bound. */
     const listLogged = Effect.fnUntraced(function*(options: Asked, limit: number, place: Place | null) {
       let rowsMax = 2 * (limit + 1)
       let looked = yield* look(options, limit, place, rowsMax)
@@ -187,7 +187,7 @@ export const layer: Layer.Layer<MessageRepository, never, SqlClient.SqlClient> =
       } satisfies Found
     })
 
-    /** One that Columba sends: by its id, or by the one that its WhatsApp id gives. */
+    /** A message that Columba sends: by its id, or by the one derived from its WhatsApp id. */
     const findSend = (id: MessageId, visible: VisibleDevices) =>
       sql.unsafe<ListedRow>(
         `select ${listedColumns} from (

@@ -1,4 +1,4 @@
-/** The table `cluster_nodes`, and the leases of the shards beside it, which the sharding writes. */
+/** The table `cluster_nodes`, with the leases of the shards, which the sharding writes. */
 import { Duration, Effect, Layer } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
@@ -32,7 +32,7 @@ export const layer: Layer.Layer<never, never, SqlClient.SqlClient> = Layer.effec
     const sql = yield* SqlClient.SqlClient
     const answered = yield* makeAnswered
 
-    /** The sharding makes the table when the first node joins. */
+    /** The sharding creates the table when the first node joins. */
     const leases = Effect.gen(function*() {
       const [made] = yield* sql<{ made: boolean }>`select to_regclass('columba_cluster_locks') is not null as made`
       return made?.made !== true ? [] : yield* sql<LeaseRow>`

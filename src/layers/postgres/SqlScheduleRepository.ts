@@ -1,4 +1,4 @@
-/** The table `schedules`, and the messages that its occurrences are. */
+/** The table `schedules`, and the messages of its occurrences. */
 import { Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
@@ -77,20 +77,20 @@ const toSchedule = (row: ScheduleRow): StoredSchedule => ({
   updatedAt: new Date(row.updated_ms).toISOString()
 })
 
-/** Takes back what waits of the schedules that the part `from` names, as they were before it. */
+/** Withdraws the waiting messages of the schedules that the part `from` selects, as they were before it. */
 const withdrawn = (from: string) =>
   `withdrawn as (
     update sends s set state = 'cancelled', untold = true, updated_at = ${now}
     from ${from} f where s.id in (f.next_id, f.last_id) and s.state in ('pending', 'scheduled') returning s.id
   )`
 
-/** Keys that were given before do not count any more. */
+/** The time before which idempotency keys have expired. */
 const keysFrom = `clock_timestamp() - interval '${idempotencyHours} hours'`
 
-/** Of keys that do not count any more each insertion deletes so many: more than it adds. */
+/** Maximum number of expired keys that each insertion deletes: more than it adds. */
 const oldKeysMax = 100
 
-/** The schedule, unless its key stands for one already. Of two requests at once the second waits for the first. */
+/** The schedule, unless its key already stands for one. Of two concurrent requests the second waits for the first. */
 const insertStatement = `with n as (select ${now} as now), keyed as (
     insert into schedule_keys as k (device_id, key, digest, schedule_id, created_at)
     select $2, $11, $12::uuid, $1, n.now from n
@@ -250,7 +250,7 @@ export const layer: Layer.Layer<ScheduleRepository, never, SqlClient.SqlClient |
           PgTypes.text(end),
           PgTypes.text(schedule.lastId)
         ])
-        // Who runs the device looks for what is due by itself while it knows of anything scheduled.
+        // The process that runs the device looks for due messages itself while it has anything scheduled.
         if (moved.length > 0 && next !== null) yield* signals.notify(sendsChannel, schedule.deviceId)
         return moved.length > 0
       }, answered("plan the next occurrence of a schedule")),

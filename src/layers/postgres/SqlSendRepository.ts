@@ -1,4 +1,4 @@
-/** The table `sends`. Each change of a state names the state before in its condition, so no two callers both make it. */
+/** The table `sends`. Each state change names the previous state in its condition, so no two callers both make it. */
 import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
@@ -23,22 +23,22 @@ import { sendColumns, toSend } from "./sendRows.ts"
 import type { SendRow } from "./sendRows.ts"
 import { headSql } from "./eventReads.ts"
 
-/** The devices of which some may be pending. */
+/** The channel that names devices with possibly pending messages. */
 export const sendsChannel = "columba_sends"
 
-/** Rows that one sweep changes of each kind; the next one comes soon. */
+/** Maximum number of rows of each kind that one sweep changes; the next sweep comes soon. */
 const sweepMax = 500
 
-/** What was ended by a statement is told by who ended it; if that process died, by a sweep after this time. */
-const toldAfter = "5 seconds"
+/** A state change is reported by the caller that made it; if that process died, by a sweep after this time. */
+const reportedAfter = "5 seconds"
 
-/** So long no message is given to a gateway for a recipient that it has refused as one too many. */
+/** Time in which no message is sent to a recipient that the gateway has refused as one too many. */
 const limitedFor = "1 hour"
 
-/** What is in doubt for longer is not looked for any more. */
+/** A message in doubt for longer is no longer searched for. */
 const doubtMax = "24 hours"
 
-/** Devices with something to send that are read at once. A fleet has thousands at most. */
+/** Maximum number of devices with something to send that are read at once. A fleet has thousands at most. */
 const devicesMax = 100_000
 
 const deleteRowsMax = 5_000
@@ -59,7 +59,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
 
     /**
      * The new row, or the one that the key stands for: most repeats cost one statement. Neither, if the key stands for an old
-     * one, or another request with it is just being stored. Signals in the same transaction where other processes listen.
+     * one, or a concurrent request with it is being stored. Signals in the same transaction where other processes listen.
      */
     const insert = (send: NewSend) =>
       sql.unsafe<SendRow & { readonly fresh: boolean; readonly same: boolean }>(
@@ -94,7 +94,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         ]
       )
 
-    /** The message that the key stands for; null once it stands for none. */
+    /** The message that the key stands for; null once the key has expired. */
     const findByKey = Effect.fnUntraced(function*(device: DeviceId, key: string, digest: string) {
       const found = yield* sql.unsafe<SendRow & { readonly same: boolean; readonly old: boolean }>(
         `select ${sendColumns}, s.digest = $3::uuid as same,
@@ -158,7 +158,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
         const send = yield* find(id, visible)
         return send === null ? null : { done: false, send }
       }, answered("cancel a message")),
-      // Whether there is a URL is seen in the text of the content: to take it apart fails for texts with U+0000 and the like, and
+      // The text of the content shows whether there is a URL: parsing it fails for texts with U+0000 and the like, and
       // quotes within texts are escaped.
       claim: (device, epoch, resting = []) =>
         sql.unsafe<SendRow & { readonly limited: boolean }>(
@@ -284,7 +284,7 @@ export const layer: Layer.Layer<SendRepository, never, SqlClient.SqlClient | Dat
   })
 )
 
-/** The uploaded file that the message is to be sent with. */
+/** The uploaded file that the message is sent with. */
 const uploadOf = ({ body }: NewSend): string | null => {
   const file = fileOf(body.content)
   return file !== null && "id" in file ? file.id : null
@@ -327,8 +327,8 @@ const toSentLately = ({ created_ms, now_ms, sent, waiting }: PaceRow): SentLatel
 })
 
 /**
- * Each part changes rows of other states than the others, so their order does not matter. A claim refuses what is over its
- * time, so nothing that is about to expire is sent.
+ * The parts change rows of different states, so their order does not matter. A claim refuses expired messages,
+ * so nothing that is about to expire is sent.
  */
 const sweepStatement = `with due as (
     update sends s set state = 'pending', updated_at = ${now} where s.id in (
@@ -354,7 +354,7 @@ const sweepStatement = `with due as (
     where s.state = 'sending' and s.fetching and d.id = s.device_id and d.epoch <> s.epoch returning s.*
   ), late as (
     select s.* from sends s
-    where s.untold and s.updated_at < clock_timestamp() - interval '${toldAfter}'
+    where s.untold and s.updated_at < clock_timestamp() - interval '${reportedAfter}'
       and s.state in ('cancelled', 'expired', 'unknown') limit ${sweepMax}
   )
   select 'due' as what, ${sendColumns} from due s

@@ -1,4 +1,4 @@
-/** The log and the repositories over a SQL database, Postgres or embedded, brought to its schema first. */
+/** The log and the repositories over a SQL database, Postgres or embedded, with its schema migrated first. */
 import { Layer } from "effect"
 import * as GroupCommit from "../../log/GroupCommit.ts"
 import * as Migrations from "./Migrations.ts"
@@ -18,7 +18,7 @@ import * as SqlWebhookRefusals from "./SqlWebhookRefusals.ts"
 
 /**
  * Provides `EventLog` over its `LogStore`, and the repositories of API keys, devices, gaps, gateways, messages, messages to send,
- * handled messages, nodes, subscriptions and webhooks that were turned away; needs `SqlClient` and `DatabaseSignals`.
+ * handled messages, nodes, subscriptions and refused webhooks; needs `SqlClient` and `DatabaseSignals`.
  */
 export const layer = Layer.mergeAll(
   GroupCommit.layer.pipe(Layer.provideMerge(SqlLogStore.layer)),

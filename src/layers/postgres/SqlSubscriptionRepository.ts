@@ -1,4 +1,4 @@
-/** The `subscriptions` table, its cursors and its delivery log. A change of what is asked for signals other processes. */
+/** The `subscriptions` table, its cursors and its delivery log. A change of a subscription's settings signals other processes. */
 import { Duration, Effect, Layer, Stream } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import { SqlClient } from "effect/sql"
@@ -58,7 +58,7 @@ const columns = `s.id, s.name, s.url, to_json(s.kinds)::text as kinds, to_json(s
 
 const withCursor = "left join sink_cursors c on c.sink = 'webhook:' || s.id"
 
-/** Statements that change one row give it back with its cursor. */
+/** Statements that change one row return it with its cursor. */
 const changed = (assignments: string) =>
   `with s as (
     update subscriptions set ${assignments}, updated_at = clock_timestamp() where id = $1 returning *
@@ -249,7 +249,7 @@ export const layer: Layer.Layer<SubscriptionRepository, never, SqlClient.SqlClie
   })
 )
 
-/** A flag says whether a column that may become null is given. */
+/** A flag indicates whether a column that may become null is given. */
 const updateAssignments = `
   name = case when $2 then $3 else name end,
   url = coalesce($4, url),

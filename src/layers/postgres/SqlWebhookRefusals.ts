@@ -10,7 +10,7 @@ import { makeAnswered } from "./Migrations.ts"
 
 const channel = "columba_webhook_refusals"
 
-/** Rows that one reading brings; the next pulse brings the rest. */
+/** Maximum number of rows per reading; the next pulse brings the rest. */
 const listMax = 10_000
 
 interface Row {
@@ -39,7 +39,7 @@ export const layer: Layer.Layer<WebhookRefusals, never, SqlClient.SqlClient | Da
             refusals.map(({ lastAgo }) => lastAgo)
           ]
         ).pipe(
-          answered("write down webhooks that were turned away"),
+          answered("record refused webhooks"),
           Effect.andThen(signals.notify(channel, ""))
         ),
       list: sql.unsafe<Row>(
@@ -55,7 +55,7 @@ export const layer: Layer.Layer<WebhookRefusals, never, SqlClient.SqlClient | Da
             lastAt: last_text
           }))
         ),
-        answered("read webhooks that were turned away")
+        answered("read refused webhooks")
       ),
       remove: (refusals) =>
         sql.unsafe(

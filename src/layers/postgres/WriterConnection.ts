@@ -1,13 +1,13 @@
 /**
- * The connection on which the log is written. A server gets one of its own for that, outside of the pool, so that a batch
- * costs its statement and nothing else. A pooled connection may be shared, and another user of the same connection
+ * The connection on which the log is written. For a server it is a separate one outside of the pool, so that a batch
+ * costs only its statement. A pooled connection may be shared, and another user of the same connection
  * would wait for as long as the writer kept it. The embedded database has one connection, which is borrowed for each batch.
  *
- * After any failure the connection is closed and another one is opened. One that was kept may have died unnoticed since
- * the batch before, so a batch that finds it dead is tried once more at once; an append may be repeated.
+ * After any failure the connection is closed and another one is opened. A kept connection may have died unnoticed since
+ * the previous batch, so a batch that finds it dead is retried once at once; an append may be repeated.
  *
- * The longest wait on a kept connection is watched by one timer for all batches instead of one for each: what is not
- * answered in time is ended by closing its connection.
+ * One timer for all batches, instead of one for each, monitors the longest wait on a kept connection: a statement without an
+ * answer in time is ended by closing its connection.
  */
 import { Clock, Duration, Effect, Exit, Option, Scope } from "effect"
 import { PgConnection } from "@effect/sql-pg"
@@ -17,7 +17,7 @@ import type { AppendStatement } from "./appendStatement.ts"
 import { ListenConfig } from "./DatabaseSignals.ts"
 import { answerMax, isConnectionLost, overdue, withinAnswerMax } from "./sqlErrors.ts"
 
-/** How often the running statement is looked at: it is ended later than `answerMax` by at most this. */
+/** The interval of the checks: a statement is ended later than `answerMax` by at most this. */
 const watchInterval = Duration.seconds(1)
 
 const answerMaxNanos = Duration.toNanosUnsafe(answerMax)
@@ -30,10 +30,10 @@ interface Kept {
   readonly scope: Scope.Closeable
 }
 
-/** A statement that has no answer yet. */
+/** A statement without an answer yet. */
 interface Running {
   readonly since: bigint
-  /** It has waited too long, so its connection was closed. */
+  /** The statement has waited too long, so its connection was closed. */
   overdue: boolean
 }
 

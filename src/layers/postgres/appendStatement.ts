@@ -1,7 +1,7 @@
 /**
- * A batch as a call of the append function: one array per column, in the order that the function names them. What most
- * batches lack (fences, effects, aliases, cursors) is a constant of the statement: a batch of a few messages costs mostly
- * what its parameters cost, on both sides. So there is one statement for each combination of what a batch has.
+ * A batch as a call of the append function: one array per column, in the function's order. Parts that most
+ * batches lack (fences, effects, aliases, cursors) are constants of the statement, because the cost of a small batch is mostly
+ * that of its parameters, on both sides. So there is one statement for each combination of a batch's parts.
  */
 import { PgTypes } from "@effect/sql-pg"
 import { Result } from "effect"
@@ -79,7 +79,7 @@ class Batch {
   #rareCount = 0
 
   constructor({ groups, moves }: WriteBatch) {
-    // Groups that only say of a single draft that it is one are what the function takes a draft without a group for.
+    // The function treats a draft without a group as a group of one draft, so such groups are not sent.
     const single = groups.every(({ drafts, effects, fence }) =>
       drafts.length === 1 && fence === null && effects.length === 0
     )
@@ -105,7 +105,7 @@ class Batch {
     ;(this.#rare[_tag] ??= []).push({ ...columns, g: group, i: index, n: this.#rareCount++ })
   }
 
-  /** As the function of the rare effects takes them; null without any. */
+  /** In the form that the function of the rare effects takes; null without any. */
   get rare(): string | null {
     return this.#rareCount === 0 ? null : JSON.stringify(this.#rare)
   }
@@ -127,14 +127,14 @@ export interface AppendStatement {
   readonly parameters: ReadonlyArray<PgTypes.Parameter>
 }
 
-/** By which parameters it has. At most 66: each part of a batch (groups, drafts, effects …) has its arrays or lacks them. */
+/** Keyed by its parameters. At most 66: each part of a batch (groups, drafts, effects …) has its arrays or lacks them. */
 const statements = new Map<string, string>()
 
-/** `listener`: by which this process is told of the commits of others, and not of its own; null where it is not told. */
+/** `listener`: this process's lease for signals of other processes' commits, so that its own are not signalled; null without one. */
 export const appendStatement = (writeBatch: WriteBatch, listener: string | null = null): AppendStatement =>
   isPlain(writeBatch) ? plainStatement(writeBatch, listener) : fullStatement(writeBatch, listener)
 
-/** Whether the batch is what `columba_append_plain_v1` takes: new events alone, as far as can be seen from here. */
+/** Whether the batch suits `columba_append_plain_v1`: new events alone, as far as this side can see. */
 const isPlain = ({ groups }: WriteBatch): boolean => {
   const keys = new Set<string>()
   let keyed = 0
@@ -177,7 +177,7 @@ const fullStatement = (writeBatch: WriteBatch, listener: string | null): AppendS
   return { sql, parameters }
 }
 
-/** What the append answers, and which event had the anchor's number when the statement began. */
+/** The append's answer, and which event had the anchor's number when the statement began. */
 const answerColumns = `select log_id, oldest, head, behind, recorded_ms, outcomes, seqs, lost, refused, named, names,
   (select a.id::text from events a where a.seq = $3::float8::bigint) as anchor_id`
 

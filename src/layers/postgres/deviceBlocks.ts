@@ -1,31 +1,31 @@
 /**
  * The order in which the events of one device, or of one of its chats, are read. Their indexes begin with the block of the
- * number, so that an append writes to the pages of the newest block alone (see docs/decisions/0012-log-storage.md). A reader
- * looks into one block after the other, in the order of their numbers, and stops once it has enough rows.
+ * number, so that an append writes only to the pages of the newest block (see docs/decisions/0012-log-storage.md). A reader
+ * visits one block after the other, in the order of their numbers, and stops once it has enough rows.
  */
 
-/** 65,536 events of a block: its part of an index has some 5 MB, and the 90 days of 200 numbers have 700 blocks. */
+/** 65,536 events per block: its part of an index has some 5 MB, and the 90 days of 200 numbers have 700 blocks. */
 export const blockBits = 16
 
 /**
- * Blocks that one page looks into, 134 million events: each costs a look into an index, also if it has no row of the device.
- * A page that ends there says where to go on.
+ * Maximum number of blocks that one page visits, 134 million events: each costs an index lookup, even without a row of the
+ * device. A page that ends there returns the place to continue from.
  */
 export const blocksMax = 2_048
 
 /**
- * The first columns of the two indexes. They are of one value and two expressions, so that a statement names the index it is
- * made for: the planner expects so few rows in a block that it would take either.
+ * The first columns of the two indexes. They are two expressions of one value, so that a statement selects its
+ * index: the planner expects so few rows in a block that it would take either.
  */
 const blockFunctions = { device: "columba_device_block", chat: "columba_block" }
 
 export interface BlockRead {
   readonly index: keyof typeof blockFunctions
-  /** Of the events `e`; by default all of them. `e.seq` must be among them. */
+  /** Columns of the events `e`; by default all of them. `e.seq` must be among them. */
   readonly columns?: string
-  /** On `e`: the other columns of the index (of the chat's: that it is a message), and what is looked for among those rows. */
+  /** On `e`: the other columns of the index (for the chat's: that it is a message), and further conditions on those rows. */
   readonly conditions: ReadonlyArray<string>
-  /** Expressions of the lowest and the highest number to look at. They are written more than once. */
+  /** Expressions of the lowest and the highest number to read. They are written more than once. */
   readonly lowest: string
   readonly highest: string
   readonly newestFirst: boolean
@@ -33,9 +33,9 @@ export interface BlockRead {
 }
 
 /**
- * A relation of the rows and their `block`, in order. The blocks come sorted, and so do the rows of each one: the database has
- * to sort rows of one block at a time (an incremental sort), and no block gives it more than the page holds. The bounds of
- * the number lead to the block's partition.
+ * A relation of the rows and their `block`, in order. The blocks are sorted, and so are the rows of each one: the database
+ * sorts rows of one block at a time (an incremental sort), and no block returns more than the page holds. The bounds of
+ * the number select the block's partition.
  */
 export const readBlocks = (
   { columns = "e.*", conditions, highest, index, limit, lowest, newestFirst }: BlockRead
@@ -56,15 +56,15 @@ export const readBlocks = (
   )`
 }
 
-/** The number of the last of so many rows, as an expression; null where there are fewer. */
+/** The number of the last of this many rows, as an expression; null where there are fewer. */
 export const reachOf = (rows: number, read: Omit<BlockRead, "columns" | "limit">): string =>
   `(select case when count(*) = ${rows} then ${read.newestFirst ? "min" : "max"}(r.seq) end
     from ${readBlocks({ ...read, columns: "e.seq", limit: `${rows}` })} r)`
 
-/** The last number of the last block that a page looks into which begins at this number. */
+/** The last number of the last block that a page visits which begins at this number. */
 export const lastOfBlocks = (lowest: string): string =>
   `((columba_block(${lowest}) + ${blocksMax} << ${blockBits}) - 1)`
 
-/** The same for a page that goes from newer to older events. */
+/** The same for a page from newer to older events. */
 export const firstOfBlocks = (highest: string): string =>
   `(columba_block(${highest}) - ${blocksMax - 1} << ${blockBits})`

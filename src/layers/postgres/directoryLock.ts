@@ -1,11 +1,11 @@
 /**
- * One process per directory. The lock is a Unix domain socket in the directory on which its owner listens: the kernel
- * ends it with the process, however that ends, and it is one and the same for all containers that share the volume,
- * where a process id says nothing. A socket that refuses connections is a dead owner's, and any process removes it.
+ * One process per directory. The lock is a Unix domain socket in the directory on which its owner listens. The kernel
+ * closes it with the process, however that ends, and it is the same for all containers that share the volume,
+ * where a process id means nothing. A socket that refuses connections is a dead owner's, and any process removes it.
  *
- * A process that wants the directory first listens there under a name of its own, and then looks for other listeners.
- * Of two that come at once, the later to listen sees the other, so they never both have it. Two that see each other
- * compare their names: the greater withdraws and tries again, the smaller waits for the outcome.
+ * A process that wants the directory first listens there under its own name, and then looks for other listeners.
+ * Of two that start at the same time, the later to listen sees the other, so they never both get the lock. Two that see each
+ * other compare their names: the greater withdraws and tries again, the smaller waits for the outcome.
  */
 import { Effect, Schema } from "effect"
 import type { Scope } from "effect"
@@ -17,7 +17,7 @@ import { hostname } from "node:os"
 import { join, relative } from "node:path"
 import { setTimeout as sleep } from "node:timers/promises"
 
-/** Another process works in this directory. */
+/** Another process uses this directory. */
 export class DirectoryInUse extends Schema.TaggedError<DirectoryInUse>()("DirectoryInUse", {
   message: Schema.String,
   dataDir: Schema.String,
@@ -34,7 +34,7 @@ export class DirectoryInUse extends Schema.TaggedError<DirectoryInUse>()("Direct
   }
 }
 
-/** The directory or what is in it cannot be opened. */
+/** The directory or its files cannot be opened. */
 export class EmbeddedDatabaseUnusable extends Schema.TaggedError<EmbeddedDatabaseUnusable>()(
   "EmbeddedDatabaseUnusable",
   { message: Schema.String, dataDir: Schema.String, cause: Schema.Defect() }
@@ -49,7 +49,7 @@ export class EmbeddedDatabaseUnusable extends Schema.TaggedError<EmbeddedDatabas
   }
 }
 
-/** The directory was deleted, or another one stands in its place: what the engine writes reaches no database. */
+/** The directory was deleted or replaced: the engine's writes reach no database. */
 export class DirectoryLost extends Error {
   constructor(dataDir: string) {
     super(`${dataDir} was deleted or replaced while its database was open; put it back and start again`)
@@ -57,8 +57,8 @@ export class DirectoryLost extends Error {
 }
 
 /**
- * A check that throws once the lock is gone, or `file` (one that is never written again) is another than at the start:
- * two looks at the disk, some ten microseconds.
+ * A check that throws once the lock is gone, or `file` (which is never rewritten) differs from the one at the start:
+ * two system calls, some ten microseconds.
  */
 export const makeDirectoryCheck = (dataDir: string, file: string, lock: string): () => void => {
   const identify = (): string | null => {
@@ -71,17 +71,17 @@ export const makeDirectoryCheck = (dataDir: string, file: string, lock: string):
   }
 }
 
-/** What fits into a socket's address everywhere: 104 bytes with the zero at its end. */
+/** The length of a socket's address on every system: 104 bytes with the terminating zero. */
 const addressBytesMax = 103
 
-/** A process that does not answer within this time is busy, as the database is for seconds: it has the lock. */
+/** A process that does not answer within this time is busy, as the database can be for seconds: it has the lock. */
 const answerMillisMax = 1_000
 
-/** Two processes that start at once need one or two rounds. More rounds mean that the lock cannot be taken. */
+/** Two processes that start together need one or two rounds. More rounds mean that the lock cannot be taken. */
 const roundsMax = 40
 const roundMillis = 50
 
-/** Process id and a random part: names come once and never again, so a dead one can be removed without a race. */
+/** Process id and a random part: a name is used only once, so a dead one can be removed without a race. */
 const namePattern = /^columba\.lock\.(\d+)\.[0-9a-f]{16}$/
 
 /** Holds the directory until the scope closes. Returns the path of the lock, which is gone if the directory is. */
@@ -114,7 +114,7 @@ const take = async (dataDir: string): Promise<Presence> => {
   throw new Error("processes that start in it keep each other out")
 }
 
-/** True: this process has it. False: another that starts goes first. Throws when another has it. */
+/** True: this process has the lock. False: another starting process goes first. Throws when another has it. */
 const settle = async (dataDir: string, address: Addresses, own: Presence): Promise<boolean> => {
   try {
     for (let round = 0; round < roundsMax; round++) {
@@ -141,7 +141,7 @@ interface Presence {
   readonly letGo: () => void
 }
 
-/** Listens under a name of its own, which appears only once connections are taken. */
+/** Listens under its own name, which appears only once connections are accepted. */
 const appear = async (dataDir: string, address: Addresses): Promise<Presence> => {
   const name = `columba.lock.${process.pid}.${randomBytes(8).toString("hex")}`
   const server = createServer((socket) => {
@@ -208,7 +208,7 @@ const ask = (path: string): Promise<Answer> =>
     socket.on("error", (cause: NodeJS.ErrnoException) => {
       if (cause.code === "ECONNREFUSED") resolve("dead")
       else if (cause.code === "ENOENT") resolve("gone")
-      // A full queue of connections, or one that broke: a process is listening.
+      // A full connection queue or a broken connection: a process is listening.
       else if (cause.code === "EAGAIN" || cause.code === "ECONNRESET" || cause.code === "EPIPE") resolve(silent)
       else reject(cause)
     })
@@ -228,7 +228,7 @@ interface Addresses {
   readonly close: () => void
 }
 
-/** Addresses that fit, however long the directory's path is: from where we are, or by way of an open descriptor. */
+/** Addresses that fit, however long the directory's path: relative to the working directory, or through an open descriptor. */
 const addresses = (dataDir: string): Addresses => {
   const longest = `columba.lock.${process.pid}.${"0".repeat(16)}.new`
   for (const base of [dataDir, relative(process.cwd(), dataDir)]) {

@@ -1,7 +1,7 @@
 /**
  * How the append function applies each frequent effect. The parameters of an effect are its columns under its prefix
- * (`k_message text[]`), beside the group and the draft that each row belongs to. The rare effects have a function of
- * their own (`migrations/rareEffectsFunction.ts`).
+ * (`k_message text[]`), with the group and the draft that each row belongs to. The rare effects have a separate function
+ * (`migrations/rareEffectsFunction.ts`).
  */
 import type { FrequentTag } from "../../services/LogEffect.ts"
 
@@ -21,7 +21,7 @@ const acks = `(
       ) a`
 
 export const effectStatements: Readonly<Record<FrequentTag, string>> = {
-  // A row is made once a status moves beyond the one that a message begins with, also where the ack comes before its
+  // A row is created once a status moves beyond a message's initial one, also where the ack comes before its
   // message. Only a message that is pending can fail.
   Ack: `    if cardinality(k_message) > 0 then
       update message_status m

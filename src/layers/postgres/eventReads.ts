@@ -1,6 +1,6 @@
 /**
- * Events as they are read from the log: a page after a number, and the newest ones, each by one statement. A device leads
- * to its blocks, its states to an index of their own, and everything else to the numbers alone.
+ * Reads of events from the log: a page after a number, and the newest ones, each by one statement. The events of a device are
+ * found through its blocks, its states through an index of their own, and everything else through the numbers alone.
  */
 import { PgTypes } from "@effect/sql-pg"
 import type { EventKind, LoggedEvent } from "../../domain/Event.ts"
@@ -10,8 +10,8 @@ import type { EventFilter } from "../../services/EventLog.ts"
 import { lastOfBlocks, reachOf, readBlocks } from "./deviceBlocks.ts"
 
 /**
- * Events that one read looks at when it filters by kind, for which there is no index: of all, or of the device that is asked
- * for. A reader of something rare comes back with a later `through` instead of holding a connection over millions of rows.
+ * Maximum number of events that one read examines when it filters by kind, which has no index: of all events, or of the
+ * requested device's. A reader of rare events continues at a later `through` instead of holding a connection over millions of rows.
  */
 export const scanSpan = 50_000
 
@@ -28,7 +28,7 @@ export interface EventRow {
   readonly bytes: number
 }
 
-/** Of a page: each row has what the page says of the log, and an event; one row without any where there is none. */
+/** A row of a page: the page's information about the log, and an event; a page without events has one row without one. */
 export type PageRow =
   & {
     readonly head: number
@@ -49,7 +49,7 @@ const columns = `e.seq::float8 as seq, e.id::text as id, e.kind, e.device_id, e.
 /** The newest event's number: retention never deletes it, so the log's head needs no row of its own. */
 export const headSql = "coalesce((select n.seq from events n order by n.seq desc limit 1), 0)"
 
-/** As `LogStore.read`: what the page says of the log and its events are of one snapshot. */
+/** See `LogStore.read`: the page's information about the log and its events are of one snapshot. */
 export const pageStatement = (
   options: EventFilter & {
     readonly after: number
@@ -104,7 +104,7 @@ export const pageStatement = (
   ]
 }
 
-/** As `LogStore.latest`. */
+/** See `LogStore.latest`. */
 export const latestStatement = (options: EventFilter & { readonly limit: number }): Statement => {
   const { conditions, parameters, seeks, way } = filterSql(options, 2)
   const ofDevice = { index: "device", lowest: "h.oldest", highest: "h.head", newestFirst: true } as const
@@ -124,10 +124,10 @@ export const latestStatement = (options: EventFilter & { readonly limit: number 
   return [text, [PgTypes.int8(BigInt(options.limit)), ...parameters]]
 }
 
-/** Has an index of its own, which only a statement that names it can use: a device's few states among its messages. */
+/** Has its own index, which only a statement that names it can use: a device's few states among its messages. */
 const stateKind = "device.state"
 
-/** What leads to the events of a filter: the device's blocks, the index of its states, or the numbers alone. */
+/** The way to the events of a filter: the device's blocks, the index of its states, or the numbers alone. */
 type Way =
   | { readonly _tag: "Device"; readonly condition: string }
   | { readonly _tag: "States" }
@@ -138,12 +138,12 @@ interface Filter {
   /** Numbered from `first`. */
   readonly parameters: ReadonlyArray<unknown>
   readonly way: Way
-  /** Whether what is asked for may be rare on this way, so that a reader looks at a bounded number of events. */
+  /** Whether matching events may be rare on this way, so that a reader examines a bounded number of events. */
   readonly seeks: boolean
 }
 
 /**
- * Conditions of a filter. Only a device has an index. Of what else is asked for, a reader looks at a bounded number of
+ * Conditions of a filter. Only a device has an index. For other conditions, a reader examines a bounded number of
  * events at a time: of all of them, or of one device's.
  */
 const filterSql = (filter: EventFilter, first: number): Filter => {
@@ -158,14 +158,14 @@ const filterSql = (filter: EventFilter, first: number): Filter => {
   if (states) conditions.push(`e.kind = '${stateKind}'`)
   if (filter.visible !== undefined) conditions.push(`e.device_id = any(${parameter([...filter.visible])}::text[])`)
   if (filter.kinds !== undefined && !states) conditions.push(`e.kind = any(${parameter([...filter.kinds])}::text[])`)
-  // No reason to look at fewer events at a time: hardly any are hidden.
+  // No reason to examine fewer events at a time: hardly any are hidden.
   if (filter.hidden !== undefined) conditions.push(`e.kind <> all(${parameter([...filter.hidden])}::text[])`)
   if (conditions.length === 0) conditions.push("true")
   return {
     conditions,
     parameters,
     way: device === null ? { _tag: "Numbers" } : states ? { _tag: "States" } : { _tag: "Device", condition: device },
-    // One device is seen by its reader or not at all, so that condition alone leaves nothing to look for.
+    // A device is either visible to its reader or not, so that condition alone needs no search.
     seeks: !states && (filter.kinds !== undefined || (device === null && filter.visible !== undefined))
   }
 }

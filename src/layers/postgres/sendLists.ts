@@ -1,4 +1,4 @@
-/** Messages that Columba sends, as the lists of messages have them. */
+/** Messages that Columba sends, in the form of the message lists. */
 import { Effect } from "effect"
 import { PgTypes } from "@effect/sql-pg"
 import type { SqlClient } from "effect/sql"
@@ -9,7 +9,7 @@ import { viewSend } from "../../services/sendView.ts"
 import { sendColumns, toSend } from "./sendRows.ts"
 import type { SendRow } from "./sendRows.ts"
 
-/** Rows that one page looks at for what no index leads to. */
+/** Maximum number of rows that one page examines for conditions without an index. */
 const scanMax = 50_000
 
 export interface ListedRow extends SendRow {
@@ -34,7 +34,7 @@ export const toMessage = (row: ListedRow) =>
 
 type Options = Parameters<MessageRepository["Service"]["list"]>[0]
 
-/** Older than `before`, newest first, at most one more than the limit. */
+/** Messages older than `before`, newest first, at most one more than the limit. */
 export const listSends = Effect.fnUntraced(function*(
   sql: SqlClient.SqlClient,
   options: Pick<Options, "device" | "chat" | "status" | "visible" | "waId">,

@@ -1,4 +1,4 @@
-/** What a failed statement means to the callers of our ports. */
+/** The meaning of a failed statement for the callers of our ports. */
 import { Duration, Effect } from "effect"
 import { SqlError } from "effect/sql"
 import { DirectoryLost } from "./directoryLock.ts"
@@ -10,9 +10,9 @@ const readCode = (error: SqlError.SqlError): string => {
 }
 
 /**
- * Whether the data itself is at fault, so that a repeat fails alike: data exceptions (class 22) and values that the
- * driver cannot encode. Nothing else blames the data. Constraints (23) are those of our own schema or of a person who
- * changed it, and program limits (54) depend on the server: both can be put right while the events wait.
+ * Whether the data itself is at fault, so that a repeat fails too: data exceptions (class 22) and values that the
+ * driver cannot encode. No other error blames the data. Constraints (23) are those of our own schema or of an operator who
+ * changed it, and program limits (54) depend on the server: both can be corrected while the events wait.
  */
 export const isDataError = (error: SqlError.SqlError): boolean => {
   const reason = error.reason
@@ -21,7 +21,7 @@ export const isDataError = (error: SqlError.SqlError): boolean => {
 }
 
 /**
- * A number of ours was given before: no data can cause it. Something writes the log past its lock, or the append read
+ * A number of ours is already in use: no data can cause it. Another program writes the log without its lock, or the append read
  * an old head; a repeat reads it again.
  */
 export const isNumberTaken = (error: SqlError.SqlError): boolean =>
@@ -31,23 +31,23 @@ export const isNumberTaken = (error: SqlError.SqlError): boolean =>
 export const isSchemaMissing = (error: unknown): boolean =>
   SqlError.isSqlError(error) && ["42P01", "42883"].includes(readCode(error))
 
-/** The server is starting (57P03), or has no connection left for us (53300): another moment may be better. */
+/** The server is starting (57P03), or has no connection left for us (53300): waiting may help. */
 export const isServerBusy = (error: SqlError.SqlError): boolean => ["53300", "57P03"].includes(readCode(error))
 
-/** The connection is gone, or the server has ended it: an administrator did (57P01), or a crash of another one (57P02). */
+/** The connection is gone, or the server has ended it: by an administrator (57P01), or after a crash of another one (57P02). */
 export const isConnectionLost = (error: SqlError.SqlError): boolean =>
   error.reason._tag === "ConnectionError" || ["57P01", "57P02"].includes(readCode(error))
 
 /**
- * The server is there and has said no, as one does that is read-only or whose disk is full. Every SQLSTATE that it says has a
- * digit; the names of network errors that stand in its place have none.
+ * The server is up and has refused, because it is read-only or its disk is full, for instance. Every SQLSTATE in a refusal has a
+ * digit; the names of network errors in its place have none.
  */
 const isRefusal = (error: SqlError.SqlError): boolean =>
   isDataError(error) || /^(?=.*\d)[\dA-Z]{5}$/.test(readCode(error)) && !isConnectionLost(error) && !isServerBusy(error)
 
 /**
- * What the client says of settings with which it does not even try, such as a URL without a user; null where it tried.
- * The client has no other mark for these than its words.
+ * The client's error for settings with which it does not even try, such as a URL without a user; null where it tried.
+ * The client marks these only by their text.
  */
 export const readConfigFault = (error: SqlError.SqlError): string | null =>
   error.reason._tag === "ConnectionError"
@@ -55,7 +55,7 @@ export const readConfigFault = (error: SqlError.SqlError): string | null =>
       .exec(error.reason.message ?? "")?.[1] ?? null
     : null
 
-/** One word of why, without the statement or its values. */
+/** The reason in one word, without the statement or its values. */
 export const describe = (error: SqlError.SqlError): string => {
   if (error.reason.cause instanceof DirectoryLost) return error.reason.cause.message
   const code = readCode(error)
@@ -63,12 +63,12 @@ export const describe = (error: SqlError.SqlError): string => {
 }
 
 /**
- * The longest that a caller waits, for a connection and for what is ahead on it too: a little above what a server and
- * a connection to it are given (Postgres.ts), so that these are noticed first and replaced.
+ * Maximum time that a caller waits, for a connection and for earlier statements on it too: a little above the limits of a server
+ * and a connection to it (Postgres.ts), so that these are noticed first and replaced.
  */
 export const answerMax = Duration.seconds(15)
 
-/** The statement may have been done all the same. */
+/** The statement may have been executed all the same. */
 export const withinAnswerMax = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError.SqlError, R> =>
   Effect.timeoutOrElse(effect, { duration: answerMax, orElse: () => Effect.fail(overdue) })
 
@@ -80,7 +80,7 @@ export const overdue = new SqlError.SqlError({
   })
 })
 
-/** The cause stays in our log; the caller learns that it may try again. */
+/** The cause stays in our log; the caller is informed that it may retry. */
 export const unavailable = (operation: string) =>
 <A, E, R>(
   effect: Effect.Effect<A, E | SqlError.SqlError, R>

@@ -1,15 +1,15 @@
 /**
- * The tables of the log and of what it keeps in step: identities, message status, spellings of accounts, cursors, and
- * the devices.
+ * The tables of the log and of the state that it keeps consistent: identities, message status, spellings of accounts,
+ * cursors, and the devices.
  *
  * `events` holds every event and every message, in partitions by number range that retention drops whole. Nothing in it
  * is unique but the number: a global unique index on random ids would touch a random page per event. Identities live
  * in a table of their own, in generations by number range (see docs/decisions/0012-log-storage.md). A row of
  * `identities` never changes, so that generations can be merged while appends go on; the digest of the content, which
  * an erasure removes, is in the event.
- * `events.data` is `json`, not `jsonb`: NUL and lone-surrogate escapes must survive, and the text comes back as it was
- * committed. Ids compare as bytes (collation C), which costs a fraction of what a language's rules cost in every index.
- * `events.bytes` is the length of the data, so that a page can be bounded without reading what it leaves out.
+ * `events.data` is `json`, not `jsonb`: NUL and lone-surrogate escapes must survive, and the text is returned as it was
+ * committed. Ids compare as bytes (collation C), which costs a fraction of a language's collation in every index.
+ * `events.bytes` is the length of the data, so that a page can be bounded without reading the rows that it leaves out.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -22,14 +22,14 @@ import { partitionFunctions } from "./partitionFunctions.ts"
 import { plainAppendFunction } from "./plainAppendFunction.ts"
 
 /**
- * Events of one partition: at 1 KB each some 10 GB, which a server can drop, vacuum or copy in one go. A year at ten
- * events per second is thirty partitions.
+ * Events of one partition: at 1 KB each some 10 GB, which a server can drop, vacuum or copy at once. A year at ten
+ * events per second has thirty partitions.
  */
 const eventsSpan = 10_000_000
 
 /**
- * Events of a new generation of identities. Keys are hashes, so the index of the generation that is written to is
- * written at random, and each of its pages goes to the WAL whole once per checkpoint: it must be small.
+ * Events of a new generation of identities. Keys are hashes, so the index of the generation that is written to has
+ * random writes, and each of its pages goes to the WAL in full once per checkpoint: it must be small.
  */
 const identitiesSpan = 500_000
 
@@ -39,7 +39,7 @@ const identitiesSpan = 500_000
  */
 const identitiesFanin = 8
 
-/** The largest generation. It is dropped as a whole, long after most of its events are gone if it is too large. */
+/** The largest generation. It is dropped as a whole; if it is too large, long after most of its events are gone. */
 const identitiesMax = identitiesSpan * identitiesFanin ** 2
 
 const statements = [
@@ -63,9 +63,9 @@ const statements = [
     first bigint not null,
     past bigint not null
   )`,
-  // Every chat has an end of its own in an index by chats, and an append writes to as many pages as it has chats: whole
-  // pages in the WAL after each checkpoint, and half-full ones after each split. Ordered by blocks of numbers first, an
-  // append writes to the pages of the newest block alone, and a reader of a chat looks into one block after the other.
+  // In an index by chats every chat has its own end, and an append writes to as many pages as it has chats: full
+  // pages in the WAL after each checkpoint, and half-full ones after each split. With blocks of numbers as the first column, an
+  // append writes only to the pages of the newest block, and a reader of a chat visits one block after the other.
   `create function columba_block(seq bigint) returns bigint language sql immutable parallel safe as $$
     select seq >> ${blockBits}
   $$`,
@@ -88,7 +88,7 @@ const statements = [
   `create index events_chat on events (columba_block(seq), device_id, chat, seq) where message is not null`,
   `create table identities (key uuid not null, seq bigint not null) partition by range (seq)`,
   `create index identities_key on identities (key)`,
-  // The merge that is under way: its table has the identities of \`sources\` up to the key \`through\`, or all of them.
+  // The running merge: its table has the identities of \`sources\` up to the key \`through\`, or all of them.
   `create table identity_merge (
     one boolean primary key default true check (one),
     relation text collate "C" not null,
@@ -98,7 +98,7 @@ const statements = [
     through uuid,
     complete boolean not null default false
   )`,
-  // Rows change in place (no changed column is indexed), so that a page keeps room for the next version of its rows.
+  // Rows change in place (no changed column is indexed), so a page keeps room for the next version of its rows.
   `create table message_status (
     message uuid primary key,
     status text collate "C" not null,
@@ -121,7 +121,7 @@ const statements = [
     seq bigint not null,
     keep interval
   ) with (fillfactor = 10)`,
-  // Processes that want a signal of each commit, and for how long; a few rows, each written every few seconds.
+  // Processes that want a signal of each commit, and until when; a few rows, each written every few seconds.
   `create table log_listeners (listener uuid primary key, until timestamptz not null) with (fillfactor = 10)`,
   `create table devices (
     id text collate "C" primary key,
@@ -145,7 +145,7 @@ const statements = [
   )`,
   // For webhooks that name the account alone.
   `create index devices_account on devices (gateway, jid)`,
-  // `failed` ranks below everything: a rank comparison never reaches it, and the step from `pending` to it has a rule of its own.
+  // `failed` ranks below everything: a rank comparison never reaches it, and the step from `pending` to it has its own rule.
   `create function columba_rank(status text) returns integer language sql immutable as $$
     select case status when 'pending' then 0 when 'sent' then 1 when 'delivered' then 2 when 'read' then 3
       when 'played' then 4 else -1 end
@@ -154,7 +154,7 @@ const statements = [
     select case rank when 0 then 'pending' when 1 then 'sent' when 2 then 'delivered' when 3 then 'read'
       when 4 then 'played' end
   $$`,
-  // Must give the bytes of `deriveKey` in src/log/EventKey.ts.
+  // Must produce the bytes of `deriveKey` in src/log/EventKey.ts.
   `create function columba_key(base text, chat text, sender text) returns uuid language sql immutable as $$
     select substr(encode(sha256(convert_to(base || chr(31) || chat || chr(31) || sender, 'UTF8')), 'hex'), 1, 32)::uuid
   $$`,

@@ -1,9 +1,9 @@
 /**
  * Gateways as rows. `sealed` holds the secrets by field, each sealed for this row and field; a gateway whose source is
- * not the API has none, because its secrets stay in the process that brings it.
+ * not the API has none, because its secrets stay in the process that adds it.
  *
- * Devices name their gateway without a foreign key: an inactive device keeps the name of a gateway that is gone, and is
- * its own again when a gateway of that name comes back.
+ * Devices name their gateway without a foreign key: an inactive device keeps the name of a deleted gateway, and
+ * belongs to it again when a gateway of that name is added again.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,7 +1,7 @@
 /**
- * The ledger of gaps, how far the reception of each device is accounted for, and until when each process that ran
- * devices was alive. All three are written by the transactions of the log alone, so a database that is restored to an
- * older state has the log and the ledger of one moment.
+ * The ledger of gaps, the time through which the reception of each device is accounted for, and the last time at which each
+ * process that ran devices was alive. Only the transactions of the log write them, so a database that is restored to an
+ * older state has the log and the ledger of the same moment.
  *
  * All times are the database's own. A gap's id begins with its time, so lists are in order of id.
  */
@@ -25,13 +25,13 @@ const statements = [
   )`,
   `create index gaps_device on gaps (device_id, id)`,
   `create index gaps_status on gaps (status, id)`,
-  // Few rows at any time, and read at every claim and scrape.
+  // Always few rows, and read at every claim and scrape.
   `create index gaps_open on gaps (device_id, cause) where status = 'open'`,
   `create index gaps_closed on gaps (closed_at) where closed_at is not null`,
-  // Those that a person should look at, found among the many of gateways whose histories have no acks.
+  // The ones that an operator should examine, found among the many of gateways whose histories have no acks.
   `create index gaps_messages_unproven on gaps (id) where closed_at is not null
     and not ('messages' = any (string_to_array(proven, ',')))`,
-  // Rows change in place, so that a page keeps room for the next version of its rows.
+  // Rows change in place, so a page keeps room for the next version of its rows.
   `create table device_watermarks (
     device_id text collate "C" primary key,
     through timestamptz not null,
@@ -43,9 +43,9 @@ const statements = [
   ) with (fillfactor = 10)`,
   rareEffectsFunction,
   // Ordered against appends by their lock: an append under an older epoch has been committed, or will be refused. The new
-  // owner is alive from its claim on, so that a device never has an owner of which nothing is known. Until it has recorded a
-  // state, the time until which the owner before was alive stays with the device: a claim that is repeated because its
-  // answer was lost, and one after an owner that died at once, begin the gap at the same moment.
+  // owner is alive from its claim on, so a device never has an owner without a recorded time. Until it has recorded a
+  // state, the time until which the previous owner was alive stays with the device. So a claim that is repeated because its
+  // answer was lost, and a claim after an owner that died at once, begin the gap at the same moment.
   `create function columba_claim(p_owner text, p_devices text[])
   returns table (id text, epoch integer, alive_ms float8, claimed_ms float8)
   language plpgsql volatile as $$
@@ -53,7 +53,7 @@ const statements = [
     v_now timestamptz;
   begin
     perform pg_advisory_xact_lock(4341001, 1);
-    -- As exact as the times that a process writes of itself, which are compared with what is here.
+    -- With the precision of the times that processes record themselves, which are compared with this one.
     v_now := date_trunc('milliseconds', clock_timestamp());
     insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
     return query

@@ -1,7 +1,7 @@
 /**
- * Subscriptions: what was asked for, what is recorded of their deliveries, and the log of attempts. `sealed` holds the
+ * Subscriptions: their settings, the record of their deliveries, and the log of attempts. `sealed` holds the
  * secrets by field, each sealed for this row and field. The cursor of a subscription is a row of `sink_cursors`, for
- * which events wait only as long as its `keep` says.
+ * which events wait only as long as its `keep`.
  *
  * `health` changes often and is in the row, so that row keeps room for its next version.
  */

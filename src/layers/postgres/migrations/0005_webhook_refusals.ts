@@ -1,4 +1,4 @@
-/** Webhooks that were turned away where the device's actor does not live, until its process has named the gap. */
+/** Webhooks that were refused by a process without the device's actor, until the actor's process has recorded the gap. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

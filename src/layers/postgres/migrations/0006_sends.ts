@@ -1,10 +1,10 @@
 /**
- * Messages that Columba sends. A row is made when a message is accepted; each change of its state is one statement that
- * looks at the state before. `untold`: the state was changed by such a statement, and its event is still to be written.
+ * Messages that Columba sends. A row is created when a message is accepted; each change of its state is one statement that
+ * checks the previous state. `untold`: such a statement changed the state, and its event is still to be written.
  *
  * `head` is the number of the newest event when the message was accepted: its place among the messages of the log.
- * `message` is the key of the WhatsApp id, by which acks name it. It is not unique, since a gateway may give an id twice.
- * A row that waits is small in number; old ones are deleted with the log's retention.
+ * `message` is the key of the WhatsApp id, which acks name. It is not unique, since a gateway may use an id twice.
+ * Few rows wait at a time; old ones are deleted with the log's retention.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

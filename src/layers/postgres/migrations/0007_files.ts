@@ -1,6 +1,6 @@
 /**
- * Messages with files. `file`: the uploaded file that the message is sent with. `fetching`: it is claimed, and the file that
- * it names by URL is still being fetched, so that its request cannot have begun.
+ * Messages with files. `file`: the uploaded file that the message is sent with. `fetching`: the message is claimed, and the file
+ * of its URL is still being fetched, so that its request cannot have begun.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

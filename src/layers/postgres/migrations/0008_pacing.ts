@@ -1,6 +1,6 @@
 /**
- * How fast each device may send, where that is not the default of the server; and what a device has given to its gateway by
- * time, from which the state of its pacing is restored.
+ * How fast each device may send, where that is not the default of the server; and the messages that a device has sent to its
+ * gateway by time, from which the state of its pacing is restored.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

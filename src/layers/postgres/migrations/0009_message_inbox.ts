@@ -1,6 +1,6 @@
 /**
- * What the consumer has handled (`done`), what failed and is tried again (`failing`, by us where `due_at` is set, else by
- * the broker) and what it has given up (`dead`), per event and handler.
+ * Messages that the consumer has handled (`done`), that failed and are retried (`failing`, by us where `due_at` is set, else by
+ * the broker) and that it has abandoned (`dead`), per event and handler.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,6 +1,6 @@
 /**
- * Recurring sends. `next_at` and `next_id` are the next occurrence and the message that was stored for it; null: it is to be
- * planned. `content` is null once it was erased.
+ * Recurring sends. `next_at` and `next_id` are the next occurrence and the message that was stored for it; null: it is still to
+ * be planned. `content` is null once it was erased.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

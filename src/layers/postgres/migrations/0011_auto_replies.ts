@@ -1,4 +1,4 @@
-/** How devices answer by a language model. The answers themselves are rows of `sends`, told by their keys. */
+/** The devices' settings for answers by a language model. The answers are rows of `sends`, identified by their keys. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

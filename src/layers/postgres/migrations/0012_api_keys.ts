@@ -1,4 +1,4 @@
-/** API keys: digests of them, and what each may do. */
+/** API keys: their digests, and the permissions of each. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

@@ -1,4 +1,4 @@
-/** Filters over full generations of identities, and the functions of the log that use and keep them. */
+/** Filters over full generations of identities, and the functions of the log that use and maintain them. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 import { appendFunction } from "./appendFunction.ts"

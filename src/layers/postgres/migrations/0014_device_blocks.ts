@@ -1,6 +1,6 @@
 /**
  * The index of devices begins with the block of the number, as the one of chats does; and the functions that read by it. On a
- * long log the index may be there already: building it takes longer than a statement of the program may (docs/operating.md).
+ * long log the index may exist already: building it takes longer than a statement of the program may (docs/operating.md).
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,4 +1,4 @@
-/** What the processes of a cluster say of themselves. */
+/** The reports of a cluster's processes. */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
 

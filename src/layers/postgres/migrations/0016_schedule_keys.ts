@@ -1,6 +1,6 @@
 /**
- * Which schedule an idempotency key stands for. A table of its own: a schedule may be deleted while its key still counts, and a
- * repeat of the request must not make another one.
+ * The schedule of each idempotency key. A separate table, because a schedule may be deleted while its key is still valid, and
+ * a repeat of the request must not create another one.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"

@@ -1,6 +1,6 @@
 /**
- * How many processes in a row have ended while they ran a device, and which devices a process starts under suspicion; see
- * `actors/fleet/Suspects.ts`. The claim counts. Older programs go on with it: what they read of it is as it was.
+ * The number of consecutive processes that died while they ran a device, and the devices that a process starts on trial; see
+ * `actors/fleet/Suspects.ts`. The claim counts. Older programs still work: the parts that they read are unchanged.
  */
 import { Effect } from "effect"
 import { SqlClient } from "effect/sql"
@@ -15,8 +15,8 @@ const statements = [
     primary key (owner, device)
   )`,
   `drop function columba_claim(text, text[])`,
-  // An owner that has recorded no state since its claim (alive_until is there), or one that says that the device runs, has
-  // ended without a word. Where it had devices on trial, it is not for the others that it did.
+  // An owner without a state since its claim (alive_until is set), or with a state in which the device runs, has crashed.
+  // If it had devices on trial, its death counts only for those.
   `create function columba_claim(p_owner text, p_devices text[])
   returns table (id text, epoch integer, alive_ms float8, claimed_ms float8, deaths integer, tried_with integer)
   language plpgsql volatile as $$
@@ -24,7 +24,7 @@ const statements = [
     v_now timestamptz;
   begin
     perform pg_advisory_xact_lock(4341001, 1);
-    -- As exact as the times that a process writes of itself, which are compared with what is here.
+    -- With the precision of the times that processes record themselves, which are compared with this one.
     v_now := date_trunc('milliseconds', clock_timestamp());
     insert into process_heartbeats (owner, alive_at) values (p_owner, v_now) on conflict do nothing;
     return query

@@ -1,5 +1,5 @@
 /**
- * Which claim a device was handed over to: the node that had it before has listened until the holder of that claim was online
+ * The claim that a device was handed over to: the previous node has received until the holder of that claim was online
  * (`actors/fleet/HandOvers.ts`). Older programs neither read nor write it.
  */
 import { Effect } from "effect"
@@ -7,7 +7,7 @@ import { SqlClient } from "effect/sql"
 
 const statements = [
   `alter table devices add column handed_over_to integer`,
-  // Appends change rows of devices too, under the same lock: in whichever order, none waits for the other in a circle.
+  // Appends change rows of devices too, under the same lock, so there is no deadlock in whichever order.
   `create function columba_confirm_hand_overs(p_devices text[], p_epochs integer[])
   returns void language plpgsql volatile as $$
   begin

@@ -11,13 +11,13 @@
  * Outcomes: 0 new, 1 the same event id was committed before, 2 duplicate, 3 the key is known with other content, 4 the
  * group's fence is stale. A draft of another outcome than 0 changes nothing.
  *
- * The advisory lock is taken before the head is read and held until commit, so numbers are given in commit order over
+ * The advisory lock is taken before the head is read and held until commit, so numbers are assigned in commit order over
  * all processes: a reader that sees `n` sees everything below it. Every statement of a volatile function takes a fresh
- * snapshot, so what the lock's last holder committed is seen.
+ * snapshot, so it sees the commit of the lock's last holder.
  *
- * `p_floor` is the head that the writer knew when it first sent these drafts. An earlier attempt can only have been
+ * `p_floor` is the head that the writer had when it first sent these drafts. An earlier attempt can only have been
  * committed above that number, so their ids are looked up only there, and not at all while the head equals the floor. A
- * head below the floor is a log that went back. Then nothing is written, and the writer learns the head: it cannot have
+ * head below the floor means that the log was reset. Then nothing is written, and the writer gets the head: it cannot have
  * committed anything of the batch in this log. The floor also lets the planner skip the partitions below it.
  *
  * `named` lists acks whose message id was replaced in the data by one of `names`, as numbers of drafts.
@@ -25,8 +25,8 @@
  * `p_rare` holds the rare effects as JSON, or is null. `refused` names the groups whose fence is stale: a group of effects
  * alone has no outcome.
  *
- * A cursor moves only to a number that the log had before this batch, and with an id only to that very event: after the
- * log went back, a number from before names nothing yet, or another event, and a cursor there would skip what follows.
+ * A cursor moves only to a number that the log had before this batch, and with an id only to that very event: after a
+ * reset of the log, an older number refers to nothing yet, or to another event, and a cursor there would skip events.
  *
  * The planner settings pin index lookups from the batch's side: plans are cached over the life of a connection, and
  * one made while the tables were empty would read them whole when they are not. The JIT is off because the pinned plans
@@ -69,7 +69,7 @@ export const appendArrays: ReadonlyArray<readonly [string, ArrayType]> = [
   ...moveArrays
 ]
 
-/** Whether another process wants to hear of commits (see `columba_listen_v1`), and the signal. */
+/** Whether another process wants a signal of commits (see `columba_listen_v1`), and the signal. */
 export const signalOthers = {
   condition: `exists (
         select 1 from log_listeners s where s.until > clock_timestamp() and s.listener is distinct from p_listener::uuid
@@ -77,7 +77,7 @@ export const signalOthers = {
   statement: "perform pg_notify('columba_log', (v_head + v_new)::text);"
 }
 
-/** Moves the cursors that the batch brings, and names those that were not moved in `v_lost`. */
+/** Moves the cursors of the batch, and lists those that were not moved in `v_lost`. */
 export const movedCursors = `    if cardinality(c_sink) > 0 then
       with move as (
         select c.sink, c.epoch, c.seq::bigint as seq, c.seq <= v_head and not exists (
@@ -93,7 +93,7 @@ export const movedCursors = `    if cardinality(c_sink) > 0 then
       where not exists (select 1 from moved d where d.sink = m.sink and d.epoch = m.epoch);
     end if;`
 
-/** Of both functions that append; see above. */
+/** The settings of both functions that append; see above. */
 export const settings = `set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
   set plan_cache_mode = force_generic_plan set jit = off set max_parallel_workers_per_gather = 0`
 
@@ -194,8 +194,8 @@ export const appendFunction = `create or replace function columba_append_v1(
           end as spellings
         from draft d
       ), identity as materialized (
-        -- One scan of each generation for the whole batch: a scan per draft would cost several times as much. In those that
-        -- have filters, only of keys that may be there.
+        -- One scan of each generation for the whole batch: a scan per draft would cost several times as much. In generations that
+        -- have filters, only the keys that may be there are looked up.
         select n.key, n.seq from identities n
         where n.key = any (array(select unnest(k.spellings) from keyed k where k.key is not null))
           and n.seq >= v_log.identities_filtered and n.seq <= v_head
@@ -234,7 +234,7 @@ export const appendFunction = `create or replace function columba_append_v1(
       select array_agg(n.outcome), array_agg(n.seq), array_agg(n.known_seq), array_agg(n.key),
         count(*) filter (where n.outcome = 0)
       into v_outcome, v_seq, v_known, v_key, v_new from (select * from numbered order by i) n;
-      -- Only what came before has a number here. A digest that is gone, with its event or by an erasure, proves nothing.
+      -- Only events before this batch have a number here. A digest that is gone, with its event or by an erasure, proves nothing.
       if exists (select 1 from unnest(v_outcome, v_known) u(outcome, known) where u.outcome = 2 and u.known is not null) then
         select array_agg(case when u.outcome = 2 and u.content::uuid <> e.content then 3 else u.outcome end order by u.i)
         into v_outcome
@@ -247,7 +247,7 @@ export const appendFunction = `create or replace function columba_append_v1(
       if v_head + v_new >= least(v_log.events_end, v_log.identities_end) then
         perform columba_extend(v_head + v_new);
       else
-        -- Ahead of need, and tried again a little later where another session holds a lock that attaching conflicts with.
+        -- Ahead of need, and retried a little later where another session holds a lock that attaching conflicts with.
         v_step := greatest(1, v_log.identities_span / 16);
         if (v_head + v_new) / v_step <> v_head / v_step then
           begin
@@ -259,7 +259,7 @@ export const appendFunction = `create or replace function columba_append_v1(
         end if;
       end if;
 
-      -- Acks come with the id that the WhatsApp id gives; those of messages that we have sent get the id that we gave.
+      -- Acks come with the id derived from the WhatsApp id; those of messages that we have sent get our own id.
       if cardinality(k_message) > 0 then
         select coalesce(array_agg(x.i), '{}'), coalesce(array_agg(x.id), '{}') into v_named, v_names
         from (
@@ -284,7 +284,7 @@ export const appendFunction = `create or replace function columba_append_v1(
       insert into identities (key, seq)
       select u.key, u.seq from unnest(v_outcome, v_seq, v_key) u(outcome, seq, key)
       where u.outcome = 0 and u.key is not null;
-      -- By its own spelling as well: that is the message's id, and what a repeat will come with before it is resolved.
+      -- Also under its own spelling: that is the message's id, and a repeat will have it before it is resolved.
       if v_key <> p_key::uuid[] then
         insert into identities (key, seq)
         select u.own::uuid, u.seq from unnest(v_outcome, v_seq, v_key, p_key) u(outcome, seq, key, own)

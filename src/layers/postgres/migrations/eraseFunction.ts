@@ -2,8 +2,8 @@
 import { lastOfBlocks, readBlocks } from "../deviceBlocks.ts"
 
 /**
- * What a transition says without the device's own account: the address and the phone number are null, and the number is
- * replaced where a sentence of the gateway has it. By the text, because JSON functions refuse an escaped NUL.
+ * A transition without the device's own account: the address and the phone number are null, and the number is
+ * replaced where a sentence of the gateway contains it. Works on the text, because JSON functions refuse an escaped NUL.
  */
 const redactFunction = `create or replace function columba_redact(p_data text, p_account text[]) returns text
   language plpgsql immutable as $columba$
@@ -24,24 +24,24 @@ const redactFunction = `create or replace function columba_redact(p_data text, p
     perform v_data::json;
     return v_data;
   exception when invalid_text_representation then
-    -- The number was a value of its own and no part of a text.
+    -- The number was a value by itself and not part of a text.
     return v_plain;
   end
 $columba$`
 
-/** Data that one step searches, under the lock that appends wait for: about 50 ms. An event above it is a step by itself. */
+/** Maximum data that one step searches, under the lock that appends wait for: about 50 ms. A larger event is a step by itself. */
 const stepBytesMax = 8 * 1024 * 1024
 
 /**
  * One step of an erasure: the next `p_rows` events of a device after `p_after`, or fewer large ones, within a bounded number
  * of blocks. `p_chats` null: all of the device.
  *
- * An erased event keeps its number, id, time and device. Its data and its chat go, and it is no message any more; the
- * digests by which a repeat with other content would be told go as well. Transitions of the device (`device.*`) and
- * gaps are ours and stay; with all of a device, transitions lose the address and the number of its account. A rejected
- * frame or a gateway's own event has no chat of its own, so it is erased if its text names the chat.
+ * An erased event keeps its number, id, time and device. Its data and its chat are deleted, and it no longer counts as a
+ * message; so are the digests that would identify a repeat with other content. Transitions of the device (`device.*`) and
+ * gaps are ours and stay; when a whole device is erased, transitions lose the address and the number of its account. A rejected
+ * frame or a gateway's own event has no chat, so it is erased if its text names the chat.
  *
- * `named`: an event that stays names the chat, such as a message of its account in a group.
+ * `named`: a remaining event names the chat, such as a message of its account in a group.
  */
 const eraseStep = `create or replace function columba_erase_v1(
     p_device text, p_chats text[], p_after float8, p_rows integer
@@ -53,7 +53,7 @@ const eraseStep = `create or replace function columba_erase_v1(
     v_account text[]; v_named boolean; v_more boolean;
     v_lowest bigint; v_highest bigint; v_head bigint;
   begin
-    -- A status, an alias or a device is not to be written by an append of the same moment.
+    -- A concurrent append must not write a status, an alias or a device.
     perform pg_advisory_xact_lock(4341001, 1);
     if p_chats is not null then
       v_chats := v_chats || array(
@@ -94,7 +94,7 @@ const eraseStep = `create or replace function columba_erase_v1(
         ) as said
       ) s
     ) e;
-    -- Where the step ended: at the last event that it has looked at, or with its last block.
+    -- Where the step ended: at the last event that it has examined, or with its last block.
     if v_more then
       v_highest := v_seqs[cardinality(v_seqs)];
     else

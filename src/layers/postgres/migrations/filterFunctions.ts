@@ -1,10 +1,10 @@
 /**
- * Filters over full generations of identities: an append asks them which of its keys may be known there, and looks up those
- * alone. Most keys of a batch are new, and a look into the filters costs less than a probe of one large index.
+ * Filters over full generations of identities: an append asks them which of its keys may exist there, and looks up only
+ * those. Most keys of a batch are new, and a lookup in the filters costs less than a probe of one large index.
  *
- * They are Bloom filters: a key that is known has all its bits set, so a filter hides none, and of the other keys few
- * have. There is one for each range of `filters_span` numbers, however its generations are merged, cut into `bucketCount` rows
- * by the first bits of the key. Rows of one bucket lie next to each other in the index, so one descent finds those of
+ * They are Bloom filters: an existing key has all its bits set, so a filter hides none, and few of the other keys
+ * have. There is one for each range of `filters_span` numbers, however its generations are merged, split into `bucketCount` rows
+ * by the first bits of the key. Rows of one bucket are adjacent in the index, so one descent finds those of
  * all ranges. A generation is added once it is full, bucket by bucket, and only then does `identities_filtered` move past
  * it: identities of lower numbers are all in filters, the others are probed by every append. Bits are only ever set, so a part
  * that is added twice changes nothing.
@@ -14,18 +14,18 @@
  */
 
 /**
- * A row of 1 KB for each bucket: 8 MB per range, which are written again for each generation that is added. Measured on a busy
- * machine: rows of 256 bytes take 1.4 µs more to look up, because four times as many lie in four times as many places; with
- * rows of 2 KB a look takes 0.3 µs less, and adding a key half a microsecond more.
+ * A row of 1 KB for each bucket: 8 MB per range, which are rewritten for each generation that is added. Measured on a busy
+ * machine: rows of 256 bytes take 1.4 µs more to look up, because four times as many are in four times as many places; with
+ * rows of 2 KB a lookup takes 0.3 µs less, and adding a key half a microsecond more.
  */
 const bucketBits = 13
 const bucketCount = 2 ** bucketBits
 
-/** Of one row: 8 for each key of a full range. Of 50 keys that are not known, one seems to be. */
+/** Bits of one row: 8 for each key of a full range. Of 50 absent keys, one seems to be present. */
 const rowBits = 2 ** 13
 const probes = [0, 1, 2, 3]
 
-/** Numbers of one filter. Each range costs an append one row per key: 10^8 identities have 13. */
+/** Numbers per filter. Each range costs an append one row per key: 10^8 identities have 13. */
 export const filtersSpan = 8_000_000
 
 /** The first key of a bucket. */
@@ -34,17 +34,17 @@ const bucketStart = `create or replace function columba_filter_start(bucket inte
     select rpad(lpad(to_hex(bucket << ${16 - bucketBits}), 4, '0'), 32, '0')::uuid
   $$`
 
-/** Of the 16 bytes of a key the first two name the bucket, and each pair of the last eight a bit of its row. */
+/** Of the 16 bytes of a key the first two select the bucket, and each pair of the last eight a bit of its row. */
 const bucketOf = `((get_byte(k.bytes, 0) << ${bucketBits - 8}) | (get_byte(k.bytes, 1) >> ${16 - bucketBits}))`
 
 const bitAt = (probe: number): string =>
   `(((get_byte(k.bytes, ${8 + 2 * probe}) & ${(rowBits >> 8) - 1}) << 8) | get_byte(k.bytes, ${9 + 2 * probe}))`
 
-/** A row in which the bits of one key alone are set. */
+/** A row in which only the bits of one key are set. */
 const rowOfKey = probes.reduce((row, probe) => `set_bit(${row}, ${bitAt(probe)}, 1)`, "v_none")
 
 /**
- * Those of the keys in the array `keys` that may be known by a generation that is in the filters. The offset keeps the
+ * The keys in the array `keys` that a generation in the filters may have. The offset keeps the
  * planner from joining the two: while the table is small, it would read all of it, and keep that plan.
  */
 export const maybeKnown = (keys: string): string =>
@@ -61,7 +61,7 @@ export const maybeKnown = (keys: string): string =>
 
 /**
  * One step: about `p_rows` identities of the oldest full generation that is not in the filters, or rows of filters whose
- * generations have all been dropped. Answers whether there was anything to do.
+ * generations have all been dropped. Returns whether there was anything to do.
  */
 const step = `create or replace function columba_filter_step(p_rows integer) returns boolean
   language plpgsql volatile
@@ -119,7 +119,7 @@ export const filterTables = [
   `alter table log_identity
     add column filters_span bigint not null default ${filtersSpan},
     add column identities_filtered bigint not null default 1`,
-  // Room for the next version of a row on its own page.
+  // Room for the next version of a row on its page.
   `create table identity_filters (
     bucket integer not null,
     range bigint not null,

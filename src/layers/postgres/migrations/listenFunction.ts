@@ -1,12 +1,12 @@
 /**
- * Who wants a signal of each commit. An append signals only while another process has a lease here: a signal wakes every
- * session that listens, also that of the process which has just committed, and costs as much as a small batch does.
+ * The processes that want a signal of each commit. An append signals only while another process has a lease here: a signal
+ * wakes every listening session, also that of the committing process, and costs as much as a small batch.
  *
  * A lease is taken and renewed under the append's lock. So an append either sees it, or has committed before it was taken;
- * and what had committed is found by a reader that asks for the head once it has its lease. The answer says whether the
- * lease was unbroken since it was last renewed: if not, commits may have gone without a signal.
+ * a reader that asks for the head once it has its lease finds those commits. The answer states whether the
+ * lease was unbroken since its last renewal: if not, commits may have gone without a signal.
  *
- * Times are the database's. A lease further in the future than any that is given is what a clock that was set back leaves.
+ * Times are the database's. A lease further in the future than any that is granted is left from before the clock was set back.
  */
 export const listenFunction = `create function columba_listen_v1(p_listener text, p_lease float8) returns boolean
   language plpgsql volatile as $columba$

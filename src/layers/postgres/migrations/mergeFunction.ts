@@ -1,22 +1,22 @@
 /**
- * Adds full generations of identities to the filters, and merges them into larger ones, so that an append has few of them
+ * Adds full generations of identities to the filters, and merges them into larger ones, so that an append has few
  * to probe.
  *
  * One step per call and per transaction. Filters come first, because every append probes a generation that is in none. A merge
- * begins with a plan: `identities_fanin` generations of one size that lie next to each other and that no event is numbered into
- * any more. Then their identities are copied in key order, `p_rows` at a time, into a table that
- * no query reads yet, with the key that it has come to in the same transaction; so a process that dies leaves a merge that the next
- * one goes on with. At last the table takes their place, under the append's lock. Identities never change, so appends and
- * erasures go on meanwhile.
+ * begins with a plan: `identities_fanin` adjacent generations of one size that receive no more events. Then their identities are
+ * copied in key order, `p_rows` at a time, into a table that
+ * no query reads yet, and the last copied key is stored in the same transaction; so a process that dies leaves a merge that the
+ * next one resumes. At last the table replaces them, under the append's lock. Identities never change, so appends and
+ * erasures continue meanwhile.
  *
- * Answers `idle` (nothing to do), `working`, `merged`, or `busy`: another process merges, or a session reads the whole
+ * Returns `idle` (nothing to do), `working`, `merged`, or `busy`: another process merges, or a session reads the whole
  * table for long.
  */
 
-/** Beside the append's lock (1) and the fleet's (2). */
+/** Separate from the append's lock (1) and the fleet's (2). */
 const takeTurn = "pg_try_advisory_xact_lock(4341001, 3)"
 
-/** As for dropping a partition: appends wait that long with it. */
+/** As for dropping a partition: appends wait for this time too. */
 const swapWait = "200ms"
 
 export const mergeFunction = `create or replace function columba_merge_v1(p_rows integer) returns text
@@ -51,7 +51,7 @@ export const mergeFunction = `create or replace function columba_merge_v1(p_rows
       if not found then return 'idle'; end if;
       v_merge.relation := 'identities_' || v_merge.first || '_' || v_merge.past;
       execute format('create table %I (like identities including all)', v_merge.relation);
-      -- It lets the table be attached without being read.
+      -- With it the table can be attached without being read.
       execute format('alter table %I add constraint numbers check (seq >= %s and seq < %s)',
         v_merge.relation, v_merge.first, v_merge.past);
       insert into identity_merge (relation, sources, first, past)
@@ -62,7 +62,7 @@ export const mergeFunction = `create or replace function columba_merge_v1(p_rows
     if v_merge.complete then
       perform pg_advisory_xact_lock(4341001, 1);
     end if;
-    -- Retention has dropped a part of it.
+    -- Retention has dropped some of its sources.
     if (select count(*) from log_partitions p where p.relation = any (v_merge.sources)) < cardinality(v_merge.sources) then
       execute format('drop table %I', v_merge.relation);
       delete from identity_merge;
@@ -79,12 +79,12 @@ export const mergeFunction = `create or replace function columba_merge_v1(p_rows
           )
           select count(*), max(n.key::text collate "C")::uuid from next n',
           (select string_agg(format('select key, seq from %I', r), ' union all ') from unnest(v_merge.sources) r),
-          -- Outside of the parts: only then do their indexes lead, in order.
+          -- Outside of the parts: only then are their indexes used, in order.
           case when v_merge.through is null then 'true' else 's.key > $1' end,
           p_rows, v_merge.relation
         ) into v_copied, v_through using v_merge.through;
       exception when undefined_table then
-        -- Retention was faster.
+        -- Retention has dropped the sources in the meantime.
         return 'busy';
       end;
       update identity_merge set through = coalesce(v_through, through), complete = v_copied < p_rows;

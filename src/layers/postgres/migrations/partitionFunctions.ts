@@ -1,19 +1,19 @@
 /**
- * Partitions of the log: made ahead of the head, dropped whole once all of one is below what is kept.
+ * Partitions of the log: created ahead of the head, dropped as a whole once all of one is below the retention limit.
  *
- * A partition is made as a table of its own and then attached, and a waiting drop gives up early: both so that nothing
- * ever waits long for a reader of the whole table (such as `pg_dump`), with appends and reads queued up behind it.
+ * A partition is created as a separate table and then attached, and a waiting drop ends early: both so that nothing
+ * ever waits long for a reader of the whole table (such as `pg_dump`), with appends and reads queued behind it.
  */
 import { readBlocks } from "../deviceBlocks.ts"
 
 /** The same lock as the appends': partitions change between two appends, never under one. */
 const takeLock = "perform pg_advisory_xact_lock(4341001, 1)"
 
-/** How long a drop waits for readers of the whole table: appends wait that long with it, every ten minutes at most. */
+/** How long a drop waits for readers of the whole table: appends wait for this time too, every ten minutes at most. */
 const dropWait = "200ms"
 
 /**
- * Makes partitions until one whole span beyond `p_head` is covered. Attaching needs a lock that readers, writers and
+ * Creates partitions until one whole span beyond `p_head` is covered. Attaching needs a lock that readers, writers and
  * `pg_dump` do not conflict with.
  */
 const extend = `create function columba_extend(p_head bigint) returns void language plpgsql volatile as $columba$
@@ -51,7 +51,7 @@ const attach = `create function columba_attach(p_parent text, p_first bigint, p_
   end
 $columba$`
 
-/** Drops a partition, or answers false where another session reads the whole table for long. */
+/** Drops a partition, or returns false where another session reads the whole table for long. */
 const drop = `create function columba_drop(p_relation text) returns boolean language plpgsql volatile as $columba$
   declare
     v_wait text := current_setting('lock_timeout');
@@ -67,14 +67,14 @@ const drop = `create function columba_drop(p_relation text) returns boolean lang
 $columba$`
 
 /**
- * One step of retention: a whole partition, or some rows of the oldest one. \`more\` says that another step would find
+ * One step of retention: a whole partition, or some rows of the oldest one. \`more\` states that another step would find
  * something too. Never past a sink's cursor, and never the newest event, from which the log's head is read. Past the cursor
- * of a sink with a limit (`keep`) goes only what is older than the longest of these limits too.
+ * of a sink with a limit (`keep`), only events older than the longest of these limits are deleted.
  *
- * Time is the database's own, and a step is refused when more of it has passed since the last complete round than
- * \`p_step_max\`: a clock that jumps ahead must not delete the log.
+ * Time is the database's own, and a step is refused when more time than \`p_step_max\` has passed since the last complete
+ * round: a clock that jumps ahead must not delete the log.
  *
- * Identities go only as whole generations, so an identity is never dropped before its event.
+ * Identities are dropped only as whole generations, so an identity is never dropped before its event.
  */
 export const deleteFunction =
   `create or replace function columba_delete_v1(p_keep interval, p_step_max interval, p_rows integer)
@@ -143,7 +143,7 @@ export const deleteFunction =
       v_more := exists (select 1 from message_status o where o.seq < v_log.oldest);
     end if;
 
-    -- What the pair kept from coming back is older by now than anything that is taken from a gateway.
+    -- Events that the pair kept from repeating are older by now than any that are accepted from a gateway.
     delete from jid_aliases a
     where a.erased_at <= v_now - p_keep and not exists (
       select 1 from ${

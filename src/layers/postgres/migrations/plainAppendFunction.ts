@@ -1,10 +1,10 @@
 /**
- * The append of the usual batch: messages and other events, each a group of its own, without a fence, effects or aliases,
- * and no key twice. Under the same lock and with the same promises as `columba_append_v1`, without the statements of that one
- * that such a batch has no work for.
+ * The append of the usual batch: messages and other events, each a group by itself, without a fence, effects or aliases,
+ * and no key twice. Under the same lock and with the same guarantees as `columba_append_v1`, without the statements
+ * that such a batch does not need.
  *
- * It looks whether the batch is what it seems to be: all new, in a log that stands where the writer left it, with addresses
- * of one spelling, and no partition to be made. If not, it hands the batch to `columba_append_v1`, in the same transaction
+ * It verifies the batch: all events are new, the log is where the writer left it, addresses have
+ * one spelling, and no partition has to be created. If not, it passes the batch to `columba_append_v1`, in the same transaction
  * and under the lock that it holds.
  *
  * `outcomes` is null in the answer: every draft is new, and the last number is the head.
@@ -14,7 +14,7 @@ import { appendArrays, draftArrays, movedCursors, moveArrays, settings, signalOt
 
 const parameters = [...draftArrays, ...moveArrays]
 
-/** What this function was not given is empty. */
+/** Parameters that this function does not have are empty. */
 const handOver = `columba_append_v1(p_floor, null, p_listener, ${
   appendArrays.map(([name, type]) => parameters.some(([given]) => given === name) ? name : `'{}'::${type}`).join(", ")
 })`

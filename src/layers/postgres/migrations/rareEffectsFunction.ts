@@ -1,7 +1,7 @@
 /**
  * The rare effects of a batch, called by the append function for batches that have some. `p_effects` has an array per
  * tag; each of its rows names its group (`g`), its draft (`i`, null where it belongs to the group alone) and its place in
- * the batch (`n`). A row counts as those of the frequent effects do: `p_open` by group, `p_outcome` by draft.
+ * the batch (`n`). A row counts under the same conditions as the frequent effects: `p_open` by group, `p_outcome` by draft.
  *
  * Each statement takes one row per key: a batch may name a gap twice, and one statement may write a row only once.
  */
