@@ -1,5 +1,5 @@
 /**
- * The controls by which another process drives the simulator: JSON under `/__sim/`, without authentication, since a
+ * The control API by which another process drives the simulator: JSON under `/__sim/`, without authentication, since a
  * simulator has nothing to protect. The ledger and the record of the sockets are returned as NDJSON.
  */
 import { Result, Schema } from "effect"
@@ -12,7 +12,7 @@ const EmitBody = Schema.Struct({
   count: Schema.optionalKey(Schema.Int.check(Schema.isGreaterThan(0))),
   rate: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
   speed: Schema.optionalKey(Schema.Finite.check(Schema.isGreaterThan(0))),
-  /** Answer only when all events have been emitted. */
+  /** Whether to answer only after all events have been emitted. */
   wait: Schema.optionalKey(Schema.Boolean)
 })
 const DevicesBody = Schema.Struct({
@@ -27,7 +27,7 @@ const EventBody = Schema.Struct({
 const RawBody = Schema.Struct({ device: Schema.String, text: Schema.String })
 const DeviceBody = Schema.Struct({ device: Schema.String })
 const RestartBody = Schema.Struct({ millis: Schema.Finite.check(Schema.isBetween({ minimum: 0, maximum: 600_000 })) })
-/** What is scanned or typed in; without it, whatever the slot shows. */
+/** The text that is scanned or typed in; without it, the code that the slot shows. */
 const ScanBody = Schema.Struct({
   device: Schema.String,
   text: Schema.optionalKey(Schema.String),
@@ -45,7 +45,7 @@ const decodeScan = Schema.decodeUnknownResult(ScanBody)
 const decodeStatus = Schema.decodeUnknownResult(StatusBody)
 const decodeFault = Schema.decodeUnknownResult(Fault)
 
-/** Lines of a record in one answer. The next page starts after the `n` of the last line. */
+/** Maximum number of lines in one answer. The next page starts after the `n` of the last line. */
 const pageMax = 100_000
 
 const json = (value: unknown): Reply => reply(200, value)
@@ -54,7 +54,7 @@ const invalid = (error: unknown): Reply => plain(400, String(error))
 
 const unknownDevice = (id: string): Reply => plain(404, `no device ${id}`)
 
-/** Calls `done` once: at once, or at the end of a job that the caller waits for. */
+/** Calls `done` once: immediately, or at the end of a job that the caller waits for. */
 export const control = (
   core: SimulatorCore,
   method: string,
@@ -93,7 +93,7 @@ const answer = (core: SimulatorCore, method: string, path: string, url: URL, bod
       core.clearFaults(numberIn(url, "id"))
       return json(core.stats())
     case "POST crash":
-      // After the answer, which a process that ends would not give.
+      // After the answer, which a crashed process would not send.
       setImmediate(() => core.crash())
       return json({})
     case "POST restart": {

@@ -1,9 +1,9 @@
 /**
- * The demo: a few made-up devices in an empty embedded database, and something for them to receive.
+ * The demo: a few made-up devices in an empty embedded database, and traffic for them.
  *
- * A demo device carries its mark in the gateway that it names: `simulator`, which is the built-in simulator and nothing
- * else. So it can never become a slot of a real gateway, not even after `WHATSAPP_API_URL` was set on the same data
- * directory; it is then shown as not running and is not started, and what it once received reaches no broker.
+ * A demo device is marked by its gateway name `simulator`, which is always the built-in simulator. So it can never become a
+ * slot of a real gateway, not even after `WHATSAPP_API_URL` was set on the same data
+ * directory; it is then shown as not running and is not started, and its past events reach no broker.
  */
 import { Effect, Option, Stream } from "effect"
 import type { DeviceId } from "../domain/Ids.ts"
@@ -16,7 +16,7 @@ import type { SimulatorHandle } from "./SimulatedGateway.ts"
 /** The name of the built-in simulator among the gateways. */
 export const simulatorGateway = GatewayName.make("simulator")
 
-/** Events per second: those of a busy shop for each device, but no more than a terminal can show. */
+/** Events per second: the traffic of a busy shop for each device, but no more than a terminal can show. */
 const rateMax = 50
 const ratePerDevice = 0.25
 
@@ -26,8 +26,8 @@ const listSimulated = Effect.flatMap(
 )
 
 /**
- * Gives a fresh simulator the slots that the database knows, adds `count` devices where the database knows none, and
- * starts the traffic. Returns how many devices were added.
+ * Creates the slots of the database's devices in a fresh simulator, adds `count` devices if the database has none, and
+ * starts the traffic. Returns the number of added devices.
  */
 export const seed = Effect.fn("Demo.seed")(function*(simulator: SimulatorHandle, count: number) {
   const repository = yield* DeviceRepository
@@ -45,10 +45,10 @@ export const seed = Effect.fn("Demo.seed")(function*(simulator: SimulatorHandle,
   return added
 })
 
-/** How many simulated devices should run. Where the simulator does not run, the fleet records that they do not. */
+/** The number of simulated devices that should run. Where the simulator does not run, the fleet records that they do not. */
 export const countSimulated = Effect.map(listSimulated, (all) => all.filter(({ active }) => active).length)
 
-/** The size of a page while all devices are looked through, once at the start. */
+/** The size of a page while all devices are listed, once at the start. */
 const pageSize = 1000
 
 /** Every simulated device of the database, deactivated ones included. */

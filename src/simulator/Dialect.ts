@@ -1,6 +1,6 @@
 /**
- * What a dialect adds to the simulated gateway: how an event looks and travels, and what its server answers. Accounts,
- * conversations, history, faults and the ledger are the core's and the same for all dialects.
+ * A dialect's part of the simulated gateway: the form and transport of events, and the server's answers. Accounts,
+ * conversations, history, faults and the ledger are in the core and the same for all dialects.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
@@ -9,16 +9,16 @@ import type { Fault, FaultPlan } from "./FaultPlan.ts"
 import { plain, type Reply } from "./http.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
-/** The dialects that the simulator speaks. */
+/** The dialects of the simulator. */
 export const simulatedDialects = ["bridge", "gowa", "waha"] as const
 export type SimulatedDialect = (typeof simulatedDialects)[number]
 
 export type Payload = Readonly<Record<string, unknown>>
 
-/** `replaced`: another client has taken the account's session; `banned`: WhatsApp has shut the account out. */
+/** `replaced`: another client has taken the account's session; `banned`: WhatsApp has banned the account. */
 export type AccountChange = "connected" | "disconnected" | "login" | "logged-out" | "replaced" | "banned"
 
-/** Sockets that a fault strikes together. */
+/** A set of sockets that a fault strikes together. */
 export interface SocketHolder {
   readonly sockets: Set<WebSocket>
   /** Open in TCP, but neither read nor written: the half-open fault. */
@@ -26,31 +26,31 @@ export interface SocketHolder {
 }
 
 export interface Dialect {
-  /** How many receivers the event would go to now: open sockets, addresses of webhooks. */
+  /** The number of receivers to which the event would go now: open sockets, webhook addresses. */
   readonly reach: (device: SimulatedDevice, event: string, payload: Payload) => number
-  /** Keeps an event for the dialect's own history, where it has one. Called for every event, received or not. */
+  /** Stores an event for the dialect's own history, if it has one. Called for every event, received or not. */
   readonly remember?: (device: SimulatedDevice, event: string, payload: Payload) => void
-  /** The id by which a reader can know the event, where the dialect shows another than the event's own. */
+  /** The id that readers see, where the dialect uses another than the event's own. */
   readonly idOf?: (event: string, payload: Payload) => string | null
-  /** How far the event says that its message has come, where the dialect says so in other events than acks. */
+  /** The statuses of its message that the event implies, where the dialect reports them in other events than acks. */
   readonly implies?: (event: string, payload: Payload) => ReadonlyArray<string>
-  /** Whether the dialect's history will have this message. Without it, each. */
+  /** Whether the dialect's history will have this message. By default it has each. */
   readonly keeps?: (payload: Payload) => boolean
-  /** It tries again what was not taken: a reader cannot tell an event from a repeat of the one before that has the same text. */
+  /** The dialect retries refused events: a reader cannot distinguish an event from a repeat of an earlier one with the same text. */
   readonly repeats?: true
-  /** An event as text. `slot` is the slot that it names, which a fault may make another one. */
+  /** Encodes an event as text. `slot` is the slot that it names, which a fault may change. */
   readonly encode: (device: SimulatedDevice, event: string, payload: Payload, slot: string) => string
-  /** Sends what `encode` gave, or data that is no event at all. */
+  /** Sends the result of `encode`, or data that is not an event. */
   readonly send: (device: SimulatedDevice, data: string | Buffer) => void
   /** Whether a job without a rate should wait for the device's receivers. */
   readonly isFull: (device: SimulatedDevice) => boolean
-  /** Data that is no event of the dialect, for the fault `junk`. */
+  /** Data that is not an event of the dialect, for the fault `junk`. */
   readonly junk: ReadonlyArray<string>
-  /** Gives a slot a status of the dialect's own; null: the one that its account has. False where there is none of that name. */
+  /** Sets a slot's status to one of the dialect's own; null: the one of its account. False for an unknown status. */
   readonly force?: (device: SimulatedDevice, status: string | null) => boolean
-  /** Says what became of the account, as far as the dialect says such things. */
-  readonly tell: (device: SimulatedDevice, change: AccountChange) => void
-  /** WhatsApp wants a passkey, or the next step of one, as `core.pairings` has it. Absent where the dialect has none. */
+  /** Announces a change of the account, if the dialect announces such changes. */
+  readonly announce: (device: SimulatedDevice, change: AccountChange) => void
+  /** Announces that WhatsApp requires a passkey, or its next step, from `core.pairings`. Absent where the dialect has none. */
   readonly passkey?: (device: SimulatedDevice) => void
   /** The holders of the sockets that concern these devices. */
   readonly holders: (devices: Iterable<SimulatedDevice>) => Iterable<SocketHolder>
@@ -61,7 +61,7 @@ export interface Dialect {
   readonly request: (request: IncomingMessage, response: ServerResponse, url: URL) => void
   /** Null if the upgrade was accepted or is left unanswered; else the refusal. */
   readonly upgrade: (request: IncomingMessage, socket: Duplex, head: Buffer, url: URL) => Reply | null
-  /** The process has died: what was only in its memory is gone. */
+  /** The process has died: state that was only in its memory is gone. */
   readonly crashed: () => void
   /** The process runs again. */
   readonly revived: () => void
@@ -76,7 +76,7 @@ export interface Upgrade {
   readonly head: Buffer
 }
 
-/** The faults of an upgrade: `taken` (it is dealt with), a refusal, or null where none strikes. `notReady` is the dialect's own. */
+/** The faults of an upgrade: `taken` (the fault handles it), a refusal, or null where none strikes. `notReady` is the dialect's own. */
 export const strikeUpgrade = (
   faults: FaultPlan,
   now: number,
@@ -84,7 +84,7 @@ export const strikeUpgrade = (
   notReady: Reply
 ): Reply | "taken" | null => {
   if (faults.strike("hang", device, now) !== undefined) {
-    // A client that gives up closes the connection, and it must not count as open after that.
+    // A client that abandons the upgrade closes the connection, which must not count as open after that.
     socket.on("end", () => socket.destroy()).resume()
     return "taken"
   }
@@ -105,14 +105,14 @@ const refused = (refusal: Extract<Fault, { readonly kind: "refuse" }>, notReady:
     : { ...reply, headers: { ...reply.headers, "retry-after": refusal.retryAfter } }
 }
 
-/** A socket that is closing takes no more frames. */
+/** A socket that is closing receives no more frames. */
 export const countOpen = (sockets: Iterable<WebSocket>): number => {
   let count = 0
   for (const socket of sockets) if (socket.readyState === socket.OPEN) count++
   return count
 }
 
-/** Bytes waiting in one socket above which a job without a rate waits for it. */
+/** Maximum number of buffered bytes in one socket; above it a job without a rate waits. */
 const bufferedMax = 256 * 1024
 
 export const anyFull = (sockets: Iterable<WebSocket>): boolean => {
@@ -120,7 +120,7 @@ export const anyFull = (sockets: Iterable<WebSocket>): boolean => {
   return false
 }
 
-/** Takes over an open socket until it closes. */
+/** Holds an open socket until it closes. */
 export const hold = (holder: SocketHolder, socket: WebSocket): void => {
   holder.sockets.add(socket)
   socket.on("close", () => {

@@ -1,6 +1,6 @@
 /**
- * Emits events: takes the next event of a device's scenario, writes it to the ledger and the history, and sends it as
- * the fault plan says. One timer drives all jobs; there is no timer per socket.
+ * Emits events: takes the next event of a device's scenario, writes it to the ledger and the history, and sends it
+ * according to the fault plan. One timer drives all jobs; there is no timer per socket.
  */
 import type { Dialect, Payload } from "./Dialect.ts"
 import type { FaultOf, FaultPlan } from "./FaultPlan.ts"
@@ -9,14 +9,14 @@ import { type Seeded, seeded } from "./Seeded.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 
 export interface EmitJob {
-  /** The devices emit in turn, in this order. */
+  /** The devices, which emit in this order. */
   readonly devices: ReadonlyArray<SimulatedDevice>
-  /** Events in all; `null`: until stopped. */
+  /** Total number of events; `null`: until stopped. */
   readonly count: number | null
-  /** Events per second over all devices; `null`: as fast as the sockets take them. */
+  /** Events per second over all devices; `null`: as fast as the sockets accept them. */
   readonly rate: number | null
   /**
-   * Instead of a rate: each account's own time runs this many times as fast as real time, so that pauses and receipts
+   * Instead of a rate: each account's own time runs this many times faster than real time, so that pauses and receipts
    * have realistic proportions.
    */
   readonly speed: number | null
@@ -41,24 +41,24 @@ export interface EmitterOptions {
   readonly seed: string
   readonly ledger: Ledger
   readonly faults: FaultPlan
-  /** How events look and travel. */
+  /** Returns the dialect, which encodes and sends events. */
   readonly dialect: () => Dialect
   readonly now: () => number
 }
 
-/** Short enough that 100 events per second look even, long enough that an idle timer costs nothing. */
+/** Short enough that 100 events per second are evenly spread, long enough that an idle timer costs nothing. */
 const tickMillis = 5
 /**
- * Events of one tick, so that sockets are served in between. 20,000 events per second, the target, are 100 per tick.
+ * Maximum number of events per tick, so that sockets are served in between. 20,000 events per second, the target, are 100 per tick.
  */
 const burstMax = 500
 /**
  * Checking which of 10,000 accounts is due takes a millisecond, and a delay of 0.1 s does not matter in a conversation.
  */
 const lookMillis = 100
-/** Texts have whole seconds: of a device as many events as these are not of one. */
+/** Texts have whole seconds: this many consecutive events of a device span more than one. */
 const textsMax = 64
-/** Frames held back by `reorder` or `slow`, over all devices. More are sent at once. */
+/** Maximum number of frames that `reorder` or `slow` hold back, over all devices. Further ones are sent at once. */
 const heldMax = 100_000
 
 export class Emitter {
@@ -67,9 +67,9 @@ export class Emitter {
   readonly #jobs = new Map<number, Running>()
   readonly #reordered = new Map<SimulatedDevice, Array<string>>()
   #late: Array<Outgoing & { readonly due: number }> = []
-  /** When the last delayed frame of a device is due. Later frames must not overtake it. */
+  /** The time of the last delayed frame of a device. Later frames must not overtake it. */
   readonly #lastDue = new Map<SimulatedDevice, number>()
-  /** The newest texts of events without an id, where a repeat looks the same. */
+  /** The newest texts of events without an id, for which a repeat looks the same. */
   readonly #texts = new WeakMap<SimulatedDevice, Array<string>>()
   #held = 0
   #timer: NodeJS.Timeout | undefined
@@ -128,12 +128,12 @@ export class Emitter {
     this.#distort(device, event, payload, now)
   }
 
-  /** An event that the gateway knows and does not say so: in the ledger and the history only. */
+  /** An event that the gateway stores without sending it: in the ledger and the history only. */
   keep(device: SimulatedDevice, event: string, payload: Payload, sent?: LedgerEntry["sent"]): void {
     this.#note(device, event, payload, 0, sent)
   }
 
-  /** Into the history and the ledger, before anybody can receive it. */
+  /** Adds the event to the history and the ledger, before anybody can receive it. */
   #note(
     device: SimulatedDevice,
     event: string,
@@ -177,7 +177,7 @@ export class Emitter {
     return false
   }
 
-  /** Takes back so many of the newest messages of a device, as their senders would. */
+  /** Revokes this many of the newest messages of a device, as their senders would. */
   takeBack(device: SimulatedDevice, count: number): void {
     const timestamp = `${new Date(this.#options.now()).toISOString().slice(0, 19)}Z`
     const newest = device.history.slice(-count * 2)
@@ -200,7 +200,7 @@ export class Emitter {
     this.#options.dialect().send(device, text)
   }
 
-  /** Sends everything that faults hold back. */
+  /** Sends all frames that faults hold back. */
   release(): void {
     for (const [device, texts] of this.#reordered) for (const text of texts) this.#write(device, text)
     this.#reordered.clear()
@@ -210,7 +210,7 @@ export class Emitter {
     this.#held = 0
   }
 
-  /** A history knows a reaction by who, what and when: it keeps the wrong time that it was sent with. It always has one. */
+  /** A history identifies a reaction by sender, content and time, so it keeps the wrong time of a misdated one. It always has a time. */
   #misdateReaction(device: SimulatedDevice, payload: Payload, now: number): Payload {
     const { faults } = this.#options
     const dated = faults.quiet ? undefined : faults.strike("dated", device.id, now)

@@ -1,6 +1,6 @@
 /**
  * The faults, as data. A fault is added once and then applies to some or all devices, for a time or a number of times,
- * always or with a probability; the same seed makes the same choices. The gateway asks the plan at each point at which
+ * always or with a probability; the same seed makes the same choices. The gateway consults the plan at each point at which
  * a fault can occur.
  */
 import { Schema } from "effect"
@@ -9,7 +9,7 @@ import { type Seeded, seeded } from "./Seeded.ts"
 const common = {
   /** The slots to which it applies. All by default. */
   devices: Schema.optionalKey(Schema.Array(Schema.String)),
-  /** The probability that it strikes where it can. 1 by default. */
+  /** The probability that it strikes at each opportunity. 1 by default. */
   probability: Schema.optionalKey(Schema.Finite),
   /** It ends after it has struck this many times. */
   times: Schema.optionalKey(Schema.Int),
@@ -23,7 +23,7 @@ const fault = <const Kind extends string, Fields extends Schema.Struct.Fields>(k
 
 export const Fault = Schema.Union([
   /**
-   * Closes the sockets that are open now: with a close code, by RST, or by ending TCP without a close frame. Then it
+   * Closes the sockets that are open now: with a close code, by RST, or by ending TCP without a close frame. It then
    * ends.
    */
   fault("drop", { code: Schema.optionalKey(Schema.Int), reset: Schema.optionalKey(Schema.Boolean) }),
@@ -45,18 +45,18 @@ export const Fault = Schema.Union([
   }),
   /** Accepts the TCP connection and never answers the upgrade. */
   fault("hang", {}),
-  /** Requests are answered late, or with this status. `devices` are those that the header `X-Device-Id` names. */
+  /** Requests are answered late, or with this status. `devices` are those of the header `X-Device-Id`. */
   fault("http", { status: Schema.optionalKey(Schema.Int), millis: Schema.optionalKey(Schema.Finite) }),
   /**
-   * A message that is to be sent is answered with this status, or not at all: the connection is reset, or stays silent.
-   * `before` it is sent, so that it is not; or `after`, so that it is and nobody is told.
+   * The request to send a message is answered with this status, or not at all: the connection is reset, or stays silent.
+   * `before`: the message is not sent; `after`: it is sent, and nobody is notified.
    */
   fault("send", {
     when: Schema.Literals(["before", "after"]),
     status: Schema.optionalKey(Schema.Int),
     answer: Schema.optionalKey(Schema.Literals(["reset", "none"]))
   }),
-  /** A frame that is no event is sent before the event. */
+  /** A frame that is not an event is sent before the event. */
   fault("junk", {}),
   /** A binary frame is sent before the event. */
   fault("binary", {}),
@@ -74,7 +74,7 @@ export const Fault = Schema.Union([
   fault("dated", { as: Schema.Literals(["future", "ancient", "missing", "text"]) }),
   /** A message is sent once more, under the same id and with another text. */
   fault("poison", {}),
-  /** Before a page of a chat's history is answered, so many of the device's newest messages are taken back. */
+  /** Before a page of a chat's history is answered, this many of the device's newest messages are revoked. */
   fault("shrink", { rows: Schema.Int })
 ])
 export type Fault = typeof Fault.Type

@@ -1,11 +1,11 @@
 /**
- * The record of every event that the simulator has emitted, in order, so that a checker can later tell what was lost,
- * duplicated or out of order. A line is written (to memory, and to the file if there is one) before its frame is sent:
- * everything that a device can have received is in the ledger, even if the simulator is killed.
+ * The record of every event that the simulator has emitted, in order, so that a checker can find lost,
+ * duplicated or reordered events. A line is written (to memory, and to the file if there is one) before its frame is sent:
+ * every event that a device can have received is in the ledger, even if the simulator is killed.
  */
 import { closeSync, openSync, writeSync } from "node:fs"
 
-/** What was sent over the API, as the gateway got it. */
+/** A message that was sent over the API, as the gateway received it. */
 export interface SentEntry {
   readonly chat: string
   readonly text: string
@@ -32,27 +32,27 @@ export interface LedgerEntry {
   /** The WhatsApp id; for an ack the first of `ids`; empty if the event has none. */
   readonly id: string
   readonly ids?: ReadonlyArray<string>
-  /** Of a reaction, an edit, a revocation or a deletion: the WhatsApp id of the message that it is about. */
+  /** For a reaction, an edit, a revocation or a deletion: the WhatsApp id of its message. */
   readonly target?: string
-  /** Of an ack: how far the messages have come. */
+  /** For an ack: the status of its messages. */
   readonly status?: string
-  /** Acks that a reader may derive from this event: some gateways tell in a message how far it has come. */
+  /** Acks that a reader may derive from this event: some gateways include a message's status in it. */
   readonly implied?: ReadonlyArray<string>
-  /** Of a message that the gateway's history will not have. */
+  /** For a message that the gateway's history will not have. */
   readonly kept?: false
-  /** Of an event without an id: a reader takes it for a repeat, because one before it had the same text. */
+  /** For an event without an id: a reader takes it for a repeat, because an earlier one had the same text. */
   readonly alike?: true
-  /** Of a message or an edit: its text. */
+  /** For a message or an edit: its text. */
   readonly text?: string
-  /** Of a message that was sent over the API. */
+  /** For a message that was sent over the API. */
   readonly sent?: SentEntry
-  /** The number of sockets it was sent to: 0 if no socket was open or a fault swallowed it. */
+  /** The number of sockets to which it was sent: 0 if no socket was open or a fault dropped it. */
   readonly sockets: number
   /** Milliseconds since the epoch. */
   readonly at: number
 }
 
-/** Two million lines take at most some 400 MB. Beyond that the oldest half is dropped from memory; a file keeps all. */
+/** Maximum number of lines in memory, at most some 400 MB. Beyond that the oldest half is dropped; a file keeps all. */
 const linesMax = 2_000_000
 
 export class Ledger {

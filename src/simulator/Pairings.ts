@@ -1,26 +1,26 @@
 /**
- * The other side of a login: the codes that slots show, and a phone that scans one, types one in, or wants a passkey. The
- * same for all dialects; how a code is asked for, shown and told of is each dialect's own.
+ * The phone's side of a login: the codes that slots show, and a phone that scans one, types one in, or wants a passkey. The
+ * same for all dialects; each dialect has its own way to request, show and announce a code.
  */
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
-/** One code that a slot shows. Of each method it has one at a time: showing another ends the one before. */
+/** A code that a slot shows. It has one of each method at a time: a new one replaces the one before. */
 export interface Shown {
   readonly method: "qr" | "code"
-  /** What the picture says, or what is typed in. */
+  /** The content of the picture, or the text to type in. */
   readonly text: string
   readonly until: number
 }
 
-/** What WhatsApp wants of a phone that has accepted: the answer to a challenge, then that codes are compared. */
+/** WhatsApp's demands on a phone that has accepted: the answer to a challenge, then a comparison of codes. */
 export interface Passkey {
   readonly stage: "challenge" | "confirmation"
   readonly challenge: unknown
   readonly code: string
 }
 
-/** What became of a scan. */
+/** The result of a scan. */
 export type Scanned = "paired" | "passkey" | "no code" | "another code"
 
 const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ123456789"
@@ -35,7 +35,7 @@ export class Pairings {
     this.#core = core
   }
 
-  /** Shows a new QR code for so long, and gives its text: as long as WhatsApp's. */
+  /** Shows a new QR code for this time, and returns its text, which is as long as WhatsApp's. */
   showQr(device: SimulatedDevice, millis: number): string {
     const number = ++this.#codes
     const key = (part: number) =>
@@ -46,7 +46,7 @@ export class Pairings {
     return text
   }
 
-  /** Shows a new pairing code for so long. */
+  /** Shows a new pairing code for this time. */
   showCode(device: SimulatedDevice, millis: number): string {
     let rest = ++this.#codes
     const code = Array.from({ length: 8 }, (_, index) => {
@@ -76,7 +76,7 @@ export class Pairings {
     this.#passkeys.delete(device)
   }
 
-  /** A phone scans or types this, or whatever is shown. With `passkey`, WhatsApp wants one before it accepts. */
+  /** A phone scans or types this text, or the code that is shown. With `passkey`, WhatsApp wants one before it accepts. */
   scan(device: SimulatedDevice, text: string | undefined, passkey: boolean): Scanned {
     const shown = [this.current(device, "code"), this.current(device, "qr")].flatMap((one) => one ?? [])
     if (shown.length === 0) return "no code"
@@ -98,7 +98,7 @@ export class Pairings {
     return "passkey"
   }
 
-  /** The challenge has been answered: now the phone shows a code to compare. False: nothing is asked. */
+  /** The challenge has been answered: now the phone shows a code to compare. False: there is no challenge. */
   answerPasskey(device: SimulatedDevice): boolean {
     const pending = this.#passkeys.get(device)
     if (pending?.stage !== "challenge") return false
@@ -107,7 +107,7 @@ export class Pairings {
     return true
   }
 
-  /** The codes are the same: the phone accepts. False: nothing is to be compared. */
+  /** The codes are the same: the phone accepts. False: there are no codes to compare. */
   confirmPasskey(device: SimulatedDevice): boolean {
     if (this.#passkeys.get(device)?.stage !== "confirmation") return false
     this.#passkeys.delete(device)

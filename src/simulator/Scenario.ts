@@ -1,10 +1,10 @@
 /**
  * The events of one simulated account: an endless, seeded sequence in the order of the account's own time. Customers
- * and groups write, the owner answers from the phone, receipts follow after realistic delays, and now and then there is
- * a reaction, an edit, a revocation, or typing only.
+ * and groups write, the owner answers from the phone, receipts follow after realistic delays, and occasionally there is
+ * a reaction, an edit, a revocation, or only typing.
  *
- * Content and order depend on the seed alone. Only timestamps come from outside, so that the same seed and the same
- * clock give the same bytes.
+ * Content and order depend only on the seed. Only timestamps come from outside, so that the same seed and the same
+ * clock produce the same bytes.
  */
 import { emojis, type Language, languages } from "./phrases.ts"
 import { type Seeded, seeded } from "./Seeded.ts"
@@ -21,7 +21,7 @@ export interface ScenarioEvent {
 export interface Scenario {
   /** The account's own time at its last event. */
   readonly at: () => number
-  /** When the next event is due, in the account's own time. */
+  /** The time of the next event, in the account's own time. */
   readonly nextAt: () => number
   /** The next event, with `now` (milliseconds) as its timestamp. */
   readonly next: (now: number) => ScenarioEvent
@@ -30,7 +30,7 @@ export interface Scenario {
 interface Contact {
   readonly jid: string
   readonly lid: string
-  /** A user whose phone number the gateway does not know: all fields carry the LID. */
+  /** A user whose phone number the gateway does not have: all fields carry the LID. */
   readonly hidden: boolean
   readonly name: string
   readonly language: Language
@@ -48,8 +48,8 @@ interface Pending {
 }
 
 /**
- * Receipts, reactions, edits and revocations to come. Beyond this bound new ones are left out: some receipts never
- * come.
+ * Maximum number of pending receipts, reactions, edits and revocations. Beyond this bound new ones are left out: some receipts
+ * never come.
  */
 const pendingMax = 64
 
@@ -62,7 +62,7 @@ export const makeAccount = (seed: string, device: string): { readonly jid: strin
   }
 }
 
-/** `conversation` seeds the content, so that it can differ while the account stays. */
+/** `conversation` seeds the content, so that it can differ for the same account. */
 export const scenario = (seed: string, device: string, conversation = seed): Scenario => {
   const random = seeded(`${conversation}/${device}/scenario`)
   const account = makeAccount(seed, device)
@@ -128,7 +128,7 @@ const receive = (writing: Writing, contact: Contact, now: number): Omit<Scenario
     ...content(random, contact.language, contact.language.asks, now)
   }
   afterthought(writing, id, contact, place(contact, null), false)
-  // The owner opens the chat on the phone: a receipt of the account itself.
+  // The owner opens the chat on the phone, which gives a receipt of the account itself.
   if (random.chance(0.3)) {
     writing.later(random.between(4000, 90_000), (at) => ack(writing.account, payload.chat_id, [id], "read", at))
   }
@@ -259,7 +259,7 @@ const content = (
       location: { degreesLatitude: -6.2 + random.next(), degreesLongitude: 106.8 + random.next(), name: "Toko" }
     }
   }
-  // A poll, for example: gateways report that there was a message, without its content.
+  // A poll, for example: gateways report the message without its content.
   return random.chance(0.5)
     ? {}
     : { contact: { displayName: random.pick(language.names), vcard: "BEGIN:VCARD\nEND:VCARD" } }

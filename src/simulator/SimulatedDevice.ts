@@ -1,4 +1,4 @@
-/** One slot of the simulated gateway: its account, its sockets, its coming events and its history. */
+/** One slot of the simulated gateway: its account, its sockets, its future events and its history. */
 import type { WebSocket } from "ws"
 import type { Payload, SocketHolder } from "./Dialect.ts"
 import { makeAccount, type Scenario, scenario } from "./Scenario.ts"
@@ -18,7 +18,7 @@ export interface HistoryRow {
   readonly file_length: number
   readonly created_at: string
   updated_at: string
-  /** The reactions that stand, without ids of their own. */
+  /** The current reactions, without ids of their own. */
   reactions?: ReadonlyArray<HistoryReaction>
   readonly call_metadata?: string
 }
@@ -34,7 +34,7 @@ export interface HistoryReaction {
 /** Covers every gap that a test opens. 10,000 devices with the usual few messages each stay below 100 MB. */
 const historyMax = 1000
 
-/** Enough to see what was told just now. */
+/** Enough to check the latest signals. */
 const signalsMax = 100
 
 const mediaTypes = ["image", "video", "video_note", "audio", "document", "sticker"]
@@ -43,15 +43,15 @@ export class SimulatedDevice implements SocketHolder {
   readonly id: string
   readonly name: string
   readonly createdAt: string
-  /** Those for this device alone; a dialect may have others. */
+  /** The sockets of this device alone; a dialect may have others. */
   readonly sockets = new Set<WebSocket>()
   readonly frozen = new Set<WebSocket>()
-  /** The credentials and names that the last upgrade carried. */
+  /** The credentials and names in the last upgrade. */
   handshake: { readonly header: string | null; readonly query: string | null; readonly user: string | null } | null =
     null
   /** The number of the last event. */
   seq = 0
-  /** What chats were told without a message, the last ones: `read 3EB0… in 628…`, `typing start in 628…`. */
+  /** The last signals to chats that are not messages: `read 3EB0… in 628…`, `typing start in 628…`. */
   readonly signals: Array<string> = []
   /** The account, once paired. */
   jid: string | null
@@ -72,7 +72,7 @@ export class SimulatedDevice implements SocketHolder {
     this.createdAt = new Date(now).toISOString()
   }
 
-  /** Made at first use: most devices of a large idle fleet never emit anything. */
+  /** Created at first use: most devices of a large idle fleet never emit anything. */
   get scenario(): Scenario {
     return this.#scenario ??= scenario(this.#seed, this.id, this.#conversation)
   }
@@ -98,8 +98,8 @@ export class SimulatedDevice implements SocketHolder {
   }
 
   /**
-   * Keeps what a gateway keeps: messages and calls. An edit changes the row, a reaction is a state of it, a revocation
-   * removes it; acks are not kept.
+   * Stores what a gateway stores: messages and calls. An edit changes the row, a reaction is a state of it, a revocation
+   * removes it; acks are not stored.
    */
   remember(event: string, payload: Payload): void {
     if (event === "message" || event === "call.offer") {
@@ -146,10 +146,10 @@ const findMedia = (payload: Payload): string => mediaTypes.find((type) => type i
 
 const readContent = (payload: Payload): string => String(payload.body ?? label(payload))
 
-/** Polls, for example, have neither. */
+/** False for polls, for example. */
 export const hasTextOrFile = (payload: Payload): boolean => readContent(payload) !== "" || findMedia(payload) !== ""
 
-/** Contacts and locations are kept as a line of text only. */
+/** Contacts and locations are stored only as a line of text. */
 const label = ({ contact, location }: Payload): string =>
   location === undefined && contact === undefined ? "" : contact === undefined ? "📍 location" : "👤 contact"
 
@@ -174,7 +174,7 @@ const makeCallRow = (payload: Payload): HistoryRow => {
   }
 }
 
-/** One sender has one reaction; an empty one takes it back. */
+/** One sender has one reaction; an empty one removes it. */
 const react = (standing: ReadonlyArray<HistoryReaction>, payload: Payload): ReadonlyArray<HistoryReaction> => {
   const sender = String(payload.from)
   const others = standing.filter(({ sender_jid }) => sender_jid !== sender)

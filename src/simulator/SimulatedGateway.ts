@@ -1,6 +1,6 @@
 /**
- * A WhatsApp gateway that misbehaves on request: a real HTTP and WebSocket server with simulated accounts behind it.
- * The demo and the tests use it. One process speaks one dialect (`bridge/`, `gowa/`, `waha/`).
+ * A WhatsApp gateway that misbehaves on request: a real HTTP and WebSocket server with simulated accounts.
+ * The demo and the tests use it. One process has one dialect (`bridge/`, `gowa/`, `waha/`).
  *
  * `/__sim/…` controls it from another process (`ControlRoutes`); in the same process the handle does. All other paths
  * are the dialect's.
@@ -22,16 +22,16 @@ export interface SimulatorOptions {
   /** `bridge` by default. */
   readonly dialect?: SimulatedDialect | undefined
   readonly host?: string | undefined
-  /** 0, the default, takes a free one. */
+  /** 0, the default, uses a free one. */
   readonly port?: number | undefined
   readonly seed?: string | undefined
-  /** Seeds the conversations, so that they can differ between runs while the accounts stay. The seed by default. */
+  /** Seeds the conversations, so that they can differ between runs with the same accounts. The seed by default. */
   readonly conversation?: string | undefined
   /** HTTP Basic. Without it the gateway needs no credentials. */
   readonly auth?: { readonly user: string; readonly password: string } | undefined
-  /** Of the `waha` dialect. */
+  /** Options of the `waha` dialect. */
   readonly waha?: WahaServer.WahaOptions | undefined
-  /** What only GOWA has. */
+  /** Options of GOWA. */
   readonly gowa?: Omit<GowaOptions, "auth"> | undefined
   /** Slots that exist from the start: `sim-1`, `sim-2` … */
   readonly devices?: number | undefined
@@ -39,7 +39,7 @@ export interface SimulatorOptions {
   readonly autoPair?: boolean | undefined
   /** The file that the ledger is appended to, each line before its frame is sent. */
   readonly ledgerFile?: string | undefined
-  /** The clock of its timestamps, rates and faults; the machine's by default. */
+  /** The clock for timestamps, rates and faults; the machine's by default. */
   readonly now?: (() => number) | undefined
 }
 
@@ -48,7 +48,7 @@ export interface SimulatorHandle {
   readonly url: string
   readonly port: number
   readonly core: SimulatorCore
-  /** Ends it as the end of its process would: every connection breaks, and what was only in memory is gone. */
+  /** Ends it like a crash of its process: every connection breaks, and state in memory is lost. */
   readonly crash: Effect.Effect<void>
   /** Starts it again after `crash`, on the same port, with its slots and its history. */
   readonly revive: Effect.Effect<void, SimulatorNotStarted>
@@ -116,15 +116,15 @@ export const start = Effect.fnUntraced(function*(
  */
 export const runSimulator = (
   options: SimulatorOptions & {
-    /** Events per second over all devices, also those that are added later. */
+    /** Events per second over all devices, including later ones. */
     readonly rate?: number | undefined
-    /** Instead of a rate: conversations in their own time, this many times as fast as real time. */
+    /** Instead of a rate: conversations in their own time, this many times faster than real time. */
     readonly speed?: number | undefined
   }
 ): Effect.Effect<never, SimulatorNotStarted> =>
   Effect.scoped(Effect.flatMap(start(options), ({ core, url }) => {
     const { rate, speed } = options
-    // As GOWA ends, too, when one account's session is taken over: at once, and as if all were well.
+    // GOWA, too, ends when one account's session is taken over: at once, and with exit code 0.
     core.crash = () => process.exit(0)
     if (rate !== undefined || speed !== undefined) core.keepEmitting({ rate, speed })
     return Effect.andThen(
@@ -145,7 +145,7 @@ const listen = (server: Server, host: string, port: number) =>
     server.listen(port, host, 1024, () => resume(Effect.succeed(server)))
   })
 
-/** A page of the messages of a chat is asked for; all dialects end its path in the same way. */
+/** Strikes a request for a page of a chat's messages; all dialects end its path in the same way. */
 const strikeHistory = (core: SimulatorCore, request: IncomingMessage, url: URL): void => {
   if (core.faults.quiet || !url.pathname.endsWith("/messages")) return
   const name = String(request.headers["x-device-id"] ?? url.pathname.split("/")[2])

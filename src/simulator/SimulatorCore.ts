@@ -1,6 +1,6 @@
 /**
- * The simulated gateway without its transport: slots, their events and the faults. The HTTP routes and the socket
- * server use it, and so does a test in the same process.
+ * The simulated gateway without its transport: slots, their events and the faults. The HTTP routes, the socket
+ * server and tests in the same process use it.
  */
 import type { WebSocket } from "ws"
 import type { Dialect } from "./Dialect.ts"
@@ -13,7 +13,7 @@ import { SocketRecord } from "./SocketRecord.ts"
 
 export interface CoreOptions {
   readonly seed: string
-  /** Seeds the conversations, so that they can differ between runs while the accounts stay. The seed by default. */
+  /** Seeds the conversations, so that they can differ between runs with the same accounts. The seed by default. */
   readonly conversation?: string | undefined
   readonly ledgerFile: string | undefined
   /** Whether a slot is paired as soon as it is created; otherwise it shows a QR code until `pair`. */
@@ -39,11 +39,11 @@ export interface SimulatorStats {
 export interface EmitRequest {
   /** All devices by default. */
   readonly devices?: ReadonlyArray<string> | undefined
-  /** Without it, until stopped. */
+  /** By default until stopped. */
   readonly count?: number | undefined
-  /** Events per second in all. Without it, as fast as the sockets take them. */
+  /** Events per second in total. By default as fast as the sockets accept them. */
   readonly rate?: number | undefined
-  /** Instead of a rate: the accounts' own time runs this many times as fast as real time. */
+  /** Instead of a rate: the accounts' own time runs this many times faster than real time. */
   readonly speed?: number | undefined
 }
 
@@ -64,9 +64,9 @@ export class SimulatorCore {
   refused = 0
   frames = 0
   bytes = 0
-  /** Ends the process, or what stands for it in a test. */
+  /** Ends the process, or its stand-in in a test. */
   crash: () => void = () => {}
-  /** Ends as its process would, and starts again after so many milliseconds with its slots and its history. */
+  /** Ends like a crash of its process, and starts again after this many milliseconds with its slots and its history. */
   restart: (millis: number) => void = () => {}
 
   constructor(options: CoreOptions) {
@@ -78,7 +78,7 @@ export class SimulatorCore {
     this.emitter = new Emitter({ seed, now, ledger: this.ledger, faults: this.faults, dialect: () => this.dialect })
   }
 
-  /** Given once, by the code that starts the server. */
+  /** Called once, by the code that starts the server. */
   use(dialect: Dialect): void {
     this.#dialect = dialect
   }
@@ -88,7 +88,7 @@ export class SimulatorCore {
     return this.#dialect
   }
 
-  /** For the dialect: a frame or a webhook went out. */
+  /** For the dialect: a frame or a webhook was sent. */
   countFrame(bytes: number): void {
     this.frames++
     this.bytes += bytes
@@ -114,7 +114,7 @@ export class SimulatorCore {
     return device
   }
 
-  /** Adds `sim-1` to `sim-<count>`. Those that exist stay. */
+  /** Adds `sim-1` to `sim-<count>`. Existing ones stay. */
   addDevices(count: number, prefix = "sim-"): ReadonlyArray<string> {
     return Array.from({ length: count }, (_, index) => this.addDevice(`${prefix}${index + 1}`).id)
   }
@@ -129,30 +129,30 @@ export class SimulatorCore {
   pair(device: SimulatedDevice): void {
     this.pairings.hide(device)
     device.pair()
-    this.dialect.tell(device, "connected")
+    this.dialect.announce(device, "connected")
   }
 
   logOut(device: SimulatedDevice): void {
     device.logOut()
-    this.dialect.tell(device, "logged-out")
+    this.dialect.announce(device, "logged-out")
   }
 
   /** The account loses its own connection to WhatsApp and stays paired. */
   disconnect(device: SimulatedDevice): void {
     device.connected = false
-    this.dialect.tell(device, "disconnected")
+    this.dialect.announce(device, "disconnected")
   }
 
   /** Another client takes the account's session at WhatsApp. The account stays paired. */
   replace(device: SimulatedDevice): void {
     device.connected = false
-    this.dialect.tell(device, "replaced")
+    this.dialect.announce(device, "replaced")
   }
 
-  /** WhatsApp shuts the account out. */
+  /** WhatsApp bans the account. */
   ban(device: SimulatedDevice): void {
     device.logOut()
-    this.dialect.tell(device, "banned")
+    this.dialect.announce(device, "banned")
   }
 
   emit(request: EmitRequest, done: () => void = () => {}): number {
@@ -161,7 +161,7 @@ export class SimulatorCore {
     return this.emitter.start({ devices, count, rate, speed }, done)
   }
 
-  /** As `emit` over all devices, also those that are added later, until stopped. */
+  /** Like `emit` over all devices, including later ones, until stopped. */
   keepEmitting(pace: Pace): void {
     this.#kept = { pace, job: null }
     this.#spread()
@@ -175,7 +175,7 @@ export class SimulatorCore {
     this.#kept = { pace, job: this.emit(pace) }
   }
 
-  /** `drop` and `half-open` strike the sockets that are open now. All others strike when their occasion comes. */
+  /** `drop` and `half-open` strike the sockets that are open now. All others strike when their opportunity comes. */
   applyFault(fault: Fault): number {
     const id = this.faults.add(fault, this.now())
     if (fault.kind === "drop" || fault.kind === "half-open") {
@@ -257,7 +257,7 @@ export class SimulatorCore {
     }
   }
 
-  /** Not once it has ended. */
+  /** Runs nothing once the core has ended. */
   after(millis: number, run: () => void): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)

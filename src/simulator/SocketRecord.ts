@@ -1,25 +1,25 @@
 /**
- * The record of every socket that opened and closed, in order: which device was connected at which time, and at which address
- * of ours. Clients that each use an address of their own (127.0.0.1, 127.0.0.2 …) can be told apart by it, so the record says
- * from outside who held which device.
+ * The record of every socket that opened and closed, in order: which device was connected at which time, and to which local
+ * address. Clients that each use their own address (127.0.0.1, 127.0.0.2 …) can be distinguished by it, so the record
+ * shows independently which client held which device.
  */
 import type { WebSocket } from "ws"
 
 export interface SocketChange {
   /** 1, 2, 3 … over all devices. */
   readonly n: number
-  /** Names the socket: the `n` of its opening. */
+  /** Identifies the socket: the `n` of its opening. */
   readonly socket: number
   /** The slot; `*` for a socket that is for all of them. */
   readonly device: string
-  /** The address of ours that the client had connected to. */
+  /** The local address that the client had connected to. */
   readonly at: string
   readonly open: boolean
   /** Milliseconds since the epoch. */
   readonly time: number
 }
 
-/** Some 100 bytes each. Beyond that the oldest half is dropped. */
+/** Maximum number of changes, of some 100 bytes each. Beyond that the oldest half is dropped. */
 const changesMax = 400_000
 
 export class SocketRecord {
@@ -32,7 +32,7 @@ export class SocketRecord {
     this.#now = now
   }
 
-  /** Notes a socket that has just opened, and its end when it comes. */
+  /** Records a socket that has just opened, and later its end. */
   follow(device: string, at: string, socket: WebSocket): void {
     const number = this.#count + 1
     this.#add({ socket: number, device, at, open: true })

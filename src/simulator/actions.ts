@@ -1,6 +1,6 @@
 /**
- * What is done to messages over the API of GOWA, and of `bridge` servers that have its paths. As of messages that were
- * sent so, nobody is told of it: it is in the ledger, and in the history as a state of the message.
+ * Actions on messages over the API of GOWA, and of `bridge` servers that have its paths. Like messages that were
+ * sent so, an action is not announced: it is in the ledger, and in the history as a state of the message.
  */
 import type { Payload } from "./Dialect.ts"
 import { envelope, internalError, success } from "./envelope.ts"
@@ -36,7 +36,7 @@ const read = (action: string, id: string, { emoji, message }: Payload): Done | R
   }
 }
 
-/** `refusal`: why the slot cannot do it now. */
+/** `refusal`: why the slot cannot act now. */
 export const actOnMessage = (
   core: SimulatorCore,
   device: SimulatedDevice,

@@ -23,7 +23,7 @@ export const sessionNotReady = envelope(
   "you are not connect to services server, please reconnect"
 )
 
-/** The device of a scoped request, or the refusal: by header, else by query, else the only device there is. */
+/** The device of a scoped request, or the refusal: by header, else by query, else the only existing device. */
 export const scopedDevice = (
   core: SimulatorCore,
   request: IncomingMessage,

@@ -1,5 +1,5 @@
 /**
- * The history of a slot as `bridge` and `gowa` gateways page it: chats by their newest message, the messages of one chat,
+ * The history of a slot as `bridge` and `gowa` gateways page it: chats by their newest message, and the messages of one chat,
  * both newest first.
  */
 import { envelope, success } from "./envelope.ts"
@@ -25,7 +25,7 @@ export const messagesReply = (history: ReadonlyArray<HistoryRow>, chat: string, 
   const start = url.searchParams.get("start_time")
   const end = url.searchParams.get("end_time")
   const rows = history.filter((row) => row.chat_jid === chat)
-  // Compared as text, with both ends included, as the gateway's database does.
+  // Compared as text, including both ends, as the gateway's database does.
   const within = rows.filter(({ timestamp }) =>
     (start === null || timestamp >= start) && (end === null || timestamp <= end)
   )

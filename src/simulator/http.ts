@@ -1,4 +1,4 @@
-/** HTTP as the simulator's servers need it: replies as values, and bodies within a bound. */
+/** HTTP for the simulator's servers: replies as values, and bodies with a size limit. */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
 
@@ -6,7 +6,7 @@ export interface Reply {
   readonly status: number
   readonly body: string | Buffer
   readonly headers?: Readonly<Record<string, string>>
-  /** Instead of an answer. `none`: the connection stays open and silent. */
+  /** In place of an answer. `none`: the connection stays open and silent. */
   readonly broken?: "reset" | "none"
 }
 
@@ -22,10 +22,10 @@ export const json = (status: number, value: unknown): Reply => ({
   headers: { "content-type": "application/json" }
 })
 
-/** What GOWA takes, for the largest of its files and what surrounds it. */
+/** GOWA's limit: the largest of its files with the form around it. */
 const bodyBytesMax = 100_000_000
 
-/** The body as bytes, or null above its bound. */
+/** The body as bytes, or null above its limit. */
 export const readBody = (request: IncomingMessage, done: (body: Buffer | null) => void): void => {
   const chunks: Array<Buffer> = []
   let size = 0
@@ -37,7 +37,7 @@ export const readBody = (request: IncomingMessage, done: (body: Buffer | null) =
   request.on("end", () => done(size > bodyBytesMax ? null : Buffer.concat(chunks)))
 }
 
-/** The body as JSON, or undefined if it is none or above its bound. */
+/** The body as JSON, or undefined if it is not JSON or above its limit. */
 export const readJson = (request: IncomingMessage, done: (body: unknown) => void): void =>
   readBody(request, (body) => done(parseJson(body)))
 
@@ -48,7 +48,7 @@ export interface FormFile {
   readonly bytes: Buffer
 }
 
-/** The fields of a body in a form or in JSON; undefined if it is neither, or above its bound. */
+/** The fields of a form or JSON body; undefined if it is neither, or above its limit. */
 export const parseFields = async (request: IncomingMessage, body: Buffer | null): Promise<unknown> => {
   const type = request.headers["content-type"] ?? ""
   if (body === null || !type.startsWith("multipart/form-data")) return parseJson(body)
@@ -82,7 +82,7 @@ export const send = (response: ServerResponse, reply: Reply): void => {
   response.writeHead(reply.status, { ...reply.headers, "content-length": length }).end(reply.body)
 }
 
-/** Answers an upgrade with something else than a socket. */
+/** Answers an upgrade with an HTTP response instead of a socket. */
 export const refuse = (socket: Duplex, reply: Reply): void => {
   const headers = { ...reply.headers, "content-length": String(Buffer.byteLength(reply.body)), connection: "close" }
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
@@ -90,6 +90,6 @@ export const refuse = (socket: Duplex, reply: Reply): void => {
   socket.end(reply.body)
 }
 
-/** The `Authorization` header that lets a client in, or null where everybody is let in. */
+/** The `Authorization` header that is accepted, or null where none is required. */
 export const expectedBasic = (auth: { readonly user: string; readonly password: string } | undefined): string | null =>
   auth === undefined ? null : `Basic ${Buffer.from(`${auth.user}:${auth.password}`).toString("base64")}`

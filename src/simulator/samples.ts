@@ -1,6 +1,6 @@
 /**
- * One event of every kind that a gateway tells of, in the payloads of `bridge` and `gowa` gateways: what conversations
- * seldom or never contain. An adapter must read each of them.
+ * One event of every kind that a gateway can send, in the payloads of `bridge` and `gowa` gateways: events that conversations
+ * seldom or never contain. An adapter must decode each of them.
  */
 import type { Payload } from "./Dialect.ts"
 
@@ -77,7 +77,7 @@ export const makeSamples = (account: string, now: number): ReadonlyArray<Sample>
     message({ sticker: file("webp") }),
     message({ document: file("pdf") }),
     message({ body: "the file", document: { path: file("pdf"), caption: "the file" } }),
-    // The download failed: only the caption is left.
+    // The download failed: only the caption remains.
     message({ body: "a picture that is missing" }),
     message({ contact: { displayName: "Budi", vcard: "BEGIN:VCARD\nEND:VCARD", phone_number: "+628999" } }),
     message({ contacts_array: [{ displayName: "Budi", vcard: "BEGIN:VCARD\nEND:VCARD" }] }),
@@ -86,7 +86,7 @@ export const makeSamples = (account: string, now: number): ReadonlyArray<Sample>
     message({ order: { orderID: "12345678901234567890", itemCount: 2, thumbnail: "/9j/4AAQ" } }),
     message({ list: { title: "Menu", buttonText: "Choose", sections: [] } }),
     message({ interactive: "Choose one: A, B", interactive_media: [file("jpe")] }),
-    // Polls, invitations, payments: there was a message, and nothing is said of it.
+    // Polls, invitations, payments: a message without any content.
     message({}),
     action("message.reaction", { reaction: "👍", reacted_message_id: "3EB0AA" }),
     action("message.reaction", { reaction: "", reacted_message_id: "3EB0AA" }),

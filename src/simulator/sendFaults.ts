@@ -1,11 +1,11 @@
-/** What goes wrong around a message that is sent, and the ids of sent messages, for every dialect. */
+/** Faults of sending a message, and the ids of sent messages, for every dialect. */
 import { plain, type Reply } from "./http.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
 export const makeWaId = (): string => `3EB0${crypto.randomUUID().replaceAll("-", "").slice(0, 16).toUpperCase()}`
 
-/** Sends, unless a fault strikes before; one that strikes after takes the answer's place, and the message is sent. */
+/** Sends unless a fault strikes before; a fault that strikes after replaces the answer, and the message is sent. */
 export const withSendFaults = (core: SimulatorCore, device: SimulatedDevice, send: () => Reply): Reply => {
   const fault = core.faults.strike("send", device.id, core.now())
   if (fault === undefined) return send()

@@ -1,6 +1,6 @@
 /**
- * Sending as GOWA does it, and `bridge` servers that have its paths: the order of its checks, and the receipt that may be
- * there before the answer. What was sent is in the ledger and in the history, and nobody is told of it.
+ * Sending like GOWA, and `bridge` servers that have its paths: the order of its checks, and the receipt that may come
+ * before the answer. A sent message is in the ledger and in the history, and is not announced.
  */
 import type { Payload } from "./Dialect.ts"
 import { envelope, internalError, success } from "./envelope.ts"
@@ -11,15 +11,15 @@ import { describeMedia, mediaRules, refuseMedia } from "./sentFiles.ts"
 import type { SimulatedDevice } from "./SimulatedDevice.ts"
 import type { SimulatorCore } from "./SimulatorCore.ts"
 
-/** Numbers with this beginning are on WhatsApp nowhere. */
+/** Numbers with this prefix are not on WhatsApp. */
 const unregistered = "62800"
-/** To numbers with this beginning no account may write. */
+/** No account may write to numbers with this prefix. */
 const outOfReach = "62801"
 
 interface Sent {
-  /** Part of the payload that the history is made from. */
+  /** The part of the payload from which the history is made. */
   readonly content: Payload
-  /** What the ledger shows of it. */
+  /** The message's text in the ledger. */
   readonly text: string
   readonly file?: SentFile
 }
@@ -31,7 +31,7 @@ const invalid = (message: string): Reply => envelope(400, "VALIDATION_ERROR", me
 const textIn = (fields: Fields, name: string): string | null =>
   typeof fields[name] === "string" && fields[name] !== "" ? fields[name] : null
 
-/** Null where a field that is required is missing, or has another type than it must. */
+/** Null where a required field is missing or has the wrong type. */
 const read = (kind: string, fields: Fields): Sent | Reply | null => {
   switch (kind) {
     case "message": {
@@ -97,7 +97,7 @@ export const sendMessage = (
     const now = new Date(core.now()).toISOString()
     const timestamp = `${now.slice(0, 19)}Z`
     const id = makeWaId()
-    // No webhook tells of it: only the history does, and there in the name of the companion.
+    // No webhook announces it: it is only in the history, with the companion as its sender.
     const payload = { id, timestamp, is_from_me: true, chat_id: chat, from: companionJid(device.jid ?? "") }
     core.emitter.keep(device, "message", { ...payload, ...asked.content }, {
       chat,
@@ -117,9 +117,9 @@ export const sendMessage = (
   })
 }
 
-/** As Go writes a time of whole seconds. */
+/** A time of whole seconds in Go's format. */
 export const serverTime = (iso: string): string =>
   `(server timestamp: ${iso.slice(0, 10)} ${iso.slice(11, 19)} +0000 UTC)`
 
-/** The account as the companion device that GOWA is. */
+/** The account as GOWA's companion device. */
 export const companionJid = (jid: string): string => jid.replace("@", ":12@")

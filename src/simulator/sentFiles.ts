@@ -1,4 +1,4 @@
-/** The files of messages that are sent: what gateways refuse of them, and what they keep. */
+/** The files of sent messages: the files that gateways refuse, and the parts that they store. */
 import { createHash } from "node:crypto"
 import type { Payload } from "./Dialect.ts"
 import type { FormFile } from "./http.ts"
@@ -15,7 +15,7 @@ interface MediaRule {
   readonly bytesMax: number
 }
 
-/** By the field of the file. */
+/** Keyed by the field of the file. */
 export const mediaRules: Readonly<Record<string, MediaRule>> = {
   image: { types: /^image\/(?:jpeg|jpg|png)$/, bytesMax: 20_000_000 },
   file: { types: /./, bytesMax: 50_000_000 },
@@ -24,10 +24,10 @@ export const mediaRules: Readonly<Record<string, MediaRule>> = {
   sticker: { types: /^image\/(?:jpeg|png|webp|gif)$/, bytesMax: 100_000_000 }
 }
 
-/** What the chat shows of the file. */
+/** The kind of the file in the chat. */
 const kindOf = (field: string): string => field === "file" ? "document" : field
 
-/** What is wrong with the file, or null. */
+/** Why the file is refused, or null. */
 export const refuseMedia = (field: string, { bytes, name, type }: FormFile): string | null => {
   const rule = mediaRules[field]
   if (rule === undefined || bytes.length === 0 || !rule.types.test(type)) {
@@ -37,7 +37,7 @@ export const refuseMedia = (field: string, { bytes, name, type }: FormFile): str
   return bytes.length > rule.bytesMax ? `${field}: max file upload is ${rule.bytesMax} bytes` : null
 }
 
-/** As an event of the account would tell of it. */
+/** In the form of an event of the account. */
 export const describeMedia = (field: string, file: FormFile, caption: string): SentMedia => {
   const kind = kindOf(field)
   const { bytes, name, type } = file

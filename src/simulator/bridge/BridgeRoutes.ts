@@ -1,6 +1,6 @@
 /**
  * The HTTP API of a `bridge` gateway, with its peculiarities: the envelope `{code, message, results}`, 500 for an
- * unknown slot that the path names but 404 for one that a header names, a plain-text 401 for wrong credentials,
+ * unknown slot in the path but 404 for one in a header, a plain-text 401 for wrong credentials,
  * `results: null` for no slots.
  */
 import type { IncomingMessage } from "node:http"
@@ -82,7 +82,7 @@ const slotReply = (core: SimulatorCore, route: string, id: string, url: URL): Re
     case "POST reconnect":
       if (device.jid === null) return internalError(`device ${id} is not logged in`)
       device.connected = true
-      core.dialect.tell(device, "connected")
+      core.dialect.announce(device, "connected")
       return success("Reconnect requested")
     case "POST logout":
       core.logOut(device)
@@ -95,10 +95,10 @@ const slotReply = (core: SimulatorCore, route: string, id: string, url: URL): Re
   }
 }
 
-/** How long a pairing code can be typed in. */
+/** Lifetime of a pairing code. */
 const codeMillis = 160_000
 
-/** The code is answered, and a QR code is also told on the slot's sockets. */
+/** The code is in the answer, and a QR code is also announced on the slot's sockets. */
 const logIn = (core: SimulatorCore, device: SimulatedDevice, phone: string | null): Reply => {
   if (device.jid !== null) return envelope(400, "ALREADY_LOGGED_IN", "you are already logged in.")
   core.pairings.hide(device)
@@ -110,7 +110,7 @@ const logIn = (core: SimulatorCore, device: SimulatedDevice, phone: string | nul
     })
   }
   const text = core.pairings.showQr(device, qrSeconds * 1000)
-  core.dialect.tell(device, "login")
+  core.dialect.announce(device, "login")
   const image = `data:image/png;base64,${Buffer.from(drawPng(text)).toString("base64")}`
   return success("Login success", { device_id: device.id, image, qr_duration: qrSeconds })
 }

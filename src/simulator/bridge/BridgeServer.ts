@@ -1,6 +1,6 @@
 /**
  * The simulated gateway in the `bridge` dialect: `/ws`, one socket per device that carries its events, and the routes
- * about slots and history (`BridgeRoutes`), all behind HTTP Basic where credentials are set.
+ * for slots and history (`BridgeRoutes`), all behind HTTP Basic where credentials are set.
  */
 import type { IncomingMessage } from "node:http"
 import { WebSocketServer } from "ws"
@@ -22,8 +22,8 @@ export const make = (
   const allowed = (request: IncomingMessage) => expected === null || request.headers.authorization === expected
   const server = new WebSocketServer({ noServer: true, perMessageDeflate: false, maxPayload: 64 * 1024 })
 
-  /** Says the state of the account. Such frames are hints, not events: they are not in the ledger. */
-  const tell = (device: SimulatedDevice, change: AccountChange, only?: WebSocket): void => {
+  /** Sends the state of the account. Such frames are hints, not events: they are not in the ledger. */
+  const announce = (device: SimulatedDevice, change: AccountChange, only?: WebSocket): void => {
     const text = encodeFrame(device.id, controlNames[change], controlPayload(core, device, change))
     for (const socket of only === undefined ? device.sockets : [only]) socket.send(text)
   }
@@ -39,7 +39,7 @@ export const make = (
       }
     },
     isFull: (device) => anyFull(device.sockets),
-    tell,
+    announce,
     holders: (devices) => devices,
     removed: (device) => {
       for (const socket of [...device.sockets, ...device.frozen]) socket.close(1000, "device removed")
@@ -79,7 +79,7 @@ export const make = (
         core.accepted++
         hold(device, opened)
         core.sockets.follow(device.id, request.socket.localAddress ?? "", opened)
-        tell(device, device.connected ? "connected" : "login", opened)
+        announce(device, device.connected ? "connected" : "login", opened)
       })
       return null
     },

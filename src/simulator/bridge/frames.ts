@@ -1,7 +1,7 @@
 /** The frames of the `bridge` dialect. */
 import type { Payload } from "../Dialect.ts"
 
-/** How long a QR code can be scanned. */
+/** Lifetime of a QR code. */
 export const qrSeconds = 30
 
 export const encodeFrame = (slot: string, event: string, payload: Payload): string =>
@@ -11,7 +11,7 @@ export const encodeFrame = (slot: string, event: string, payload: Payload): stri
       : { event, device_id: slot, payload }
   )
 
-/** What is no event of the dialect. */
+/** Data that is not an event of the dialect. */
 export const junk: ReadonlyArray<string> = [
   "hello?",
   "{\"event\":\"message\"",

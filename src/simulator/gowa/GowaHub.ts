@@ -1,7 +1,7 @@
 /**
- * The hub behind GOWA's `/ws`: one set of connections for all slots. Every frame goes to every connection, one after
- * another, and the next frame waits for the last write of the one before: a client that stops reading stops the hub, and
- * with it all code that waits for a frame to go out.
+ * The hub of GOWA's `/ws`: one set of connections for all slots. Every frame goes to every connection, one after
+ * another, and the next frame waits for the last write of the one before: a client that stops reading blocks the hub, and
+ * all code that waits for a frame to be sent.
  */
 import type { WebSocket } from "ws"
 import { hold, type SocketHolder } from "../Dialect.ts"
@@ -18,7 +18,7 @@ export class GowaHub implements SocketHolder {
   readonly #onFrame: (bytes: number) => void
   readonly #fetchDevices: () => HubFrame
   #last: Promise<void> = Promise.resolve()
-  /** Frames that have not gone out to everybody yet. */
+  /** Number of frames that have not been sent to every connection yet. */
   waiting = 0
 
   constructor(onFrame: (bytes: number) => void, fetchDevices: () => HubFrame) {
@@ -29,16 +29,16 @@ export class GowaHub implements SocketHolder {
   attach(socket: WebSocket): void {
     hold(this, socket)
     socket.on("message", (data: Buffer, isBinary) => {
-      // Binary frames are logged there and ignored.
+      // Binary frames are logged by GOWA and ignored.
       if (isBinary) return
       const frame = readObject(data.toString("utf8"))
-      // Anything that is no JSON object ends the connection, without a close frame.
+      // Anything but a JSON object ends the connection, without a close frame.
       if (frame === null) return socket.terminate()
       if (frame.code === "FETCH_DEVICES") void this.broadcast(this.#fetchDevices())
     })
   }
 
-  /** Resolves once the frame has gone out to everybody. */
+  /** Resolves once the frame has been sent to every connection. */
   broadcast(frame: HubFrame): Promise<void> {
     return this.broadcastText(JSON.stringify(frame))
   }
@@ -55,7 +55,7 @@ export class GowaHub implements SocketHolder {
     for (const socket of [...this.sockets]) {
       if (socket.readyState !== socket.OPEN) continue
       this.#onFrame(text.length)
-      // A broken connection calls back with its error: it holds nobody up.
+      // A broken connection calls back with its error and blocks nobody.
       await new Promise<void>((resolve) => {
         const done = () => {
           socket.off("close", done)

@@ -1,7 +1,7 @@
 /**
  * The simulated gateway as GOWA: REST in its envelope (`gowaRoutes`), a socket that carries control frames and no
- * messages (`GowaHub`), and webhooks (`GowaWebhooks`). It forgives nothing: what the real server refuses, drops or leaves
- * unsaid, it refuses, drops and leaves unsaid.
+ * messages (`GowaHub`), and webhooks (`GowaWebhooks`). It is as strict as the real server: it refuses, drops and omits
+ * the same things.
  */
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { Duplex } from "node:stream"
@@ -30,28 +30,28 @@ import {
 export interface GowaOptions {
   readonly auth?: { readonly user: string; readonly password: string } | undefined
   readonly basePath?: string | undefined
-  /** The webhooks of the process; a slot's own replaces the addresses. */
+  /** The webhooks of the process; a slot's own addresses replace these. */
   readonly webhooks?: Partial<GlobalWebhooks> | undefined
-  /** Multiplies its own waits: 1 is real time, and with 0 an account is connected at once when it is paired. */
+  /** Multiplies its waits: 1 is real time, and with 0 an account is connected immediately when it is paired. */
   readonly pace?: number | undefined
   /** Multiplies pauses and time limits of webhooks; 1 is real time. */
   readonly webhookPace?: number | undefined
-  /** Whether files of incoming messages are downloaded by themselves; if not, payloads name their encrypted address. */
+  /** Whether files of incoming messages are downloaded automatically; if not, payloads have their encrypted address. */
   readonly autoDownload?: boolean | undefined
 }
 
-/** What the process knows of one slot besides its account. */
+/** The state of one slot besides its account. */
 export interface GowaSlot {
   webhook: WebhookConfig
-  /** Set by a successful authentication, cleared by a logout or the end of the process, and by nothing else. */
+  /** Set by a successful authentication, cleared only by a logout or the end of the process. */
   loggedIn: boolean
   /** A client object exists: some requests need one. */
   client: boolean
-  /** Until when a login waits for the phone, by the core's clock. */
+  /** Time until which a login waits for the phone, by the core's clock. */
   pairingUntil: number
   /** Created by a login of an unknown slot: in memory only. */
   ghost: boolean
-  /** Connected at least once since the pairing: before, its own webhook has no effect. */
+  /** Whether it has connected at least once since the pairing: before, its own webhook has no effect. */
   everConnected: boolean
 }
 
@@ -106,7 +106,7 @@ export class GowaServer implements Dialect {
     return slot
   }
 
-  /** By slot id, then by the address with the companion's number, then by the account's. */
+  /** Finds a slot by its id, then by the address with the companion's number, then by the account's. */
   find(name: string): SimulatedDevice | undefined {
     const bySlot = this.core.devices.get(name)
     if (bySlot !== undefined) return bySlot
@@ -149,8 +149,8 @@ export class GowaServer implements Dialect {
     return this.webhooks.pending >= pendingMax
   }
 
-  /** Of all changes GOWA announces only a pairing and a logout. A session that is replaced ends the whole process. */
-  tell(device: SimulatedDevice, change: AccountChange): void {
+  /** GOWA announces only a pairing and a logout. A session that is replaced ends the whole process. */
+  announce(device: SimulatedDevice, change: AccountChange): void {
     const slot = this.slotOf(device)
     if (change === "logged-out") {
       this.forgetLogin(device)
@@ -210,12 +210,12 @@ export class GowaServer implements Dialect {
   beginPairing(device: SimulatedDevice): void {
     const slot = this.slotOf(device)
     slot.client = true
-    // A socket is dropped and opened anew: what was shown before cannot be used any more.
+    // The socket is replaced: earlier codes are no longer valid.
     this.core.pairings.hide(device)
     slot.pairingUntil = this.core.now() + pairingMillis * (this.pace === 0 ? 1 : this.pace)
   }
 
-  /** After a wait of the real server's length, or at once where nothing is waited for. */
+  /** After a wait of the real server's length, or immediately where waits are disabled. */
   after(millis: number, run: () => void): void {
     if (this.pace === 0) return run()
     const timer = setTimeout(() => {
@@ -233,7 +233,7 @@ export class GowaServer implements Dialect {
     this.slotOf(device)
   }
 
-  /** No frame tells of it. */
+  /** No frame announces it. */
   removed(): void {}
 
   request(request: IncomingMessage, response: ServerResponse, url: URL): void {
@@ -291,7 +291,7 @@ export class GowaServer implements Dialect {
     }
   }
 
-  /** After two seconds the paired slots come up one after another. */
+  /** After two seconds the paired slots start one after another. */
   revived(): void {
     const paired = [...this.core.devices.values()].filter(({ jid }) => jid !== null)
     for (const [index, device] of paired.entries()) {
@@ -310,7 +310,7 @@ export class GowaServer implements Dialect {
     this.#timers.clear()
   }
 
-  /** A slot's own webhook is found by its account, and only where no other slot has the same one. */
+  /** A slot's own webhook is found by its account, and only if no other slot has the same account. */
   #targets(device: SimulatedDevice): GlobalWebhooks {
     const { events = "", secret = "secret", urls = [] } = this.options.webhooks ?? {}
     const { everConnected, webhook } = this.slotOf(device)
@@ -328,10 +328,10 @@ export class GowaServer implements Dialect {
   }
 }
 
-/** Deliveries under way above which a job without a rate waits. */
+/** Number of running deliveries above which a job without a rate waits. */
 const pendingMax = 64
 
-/** The GOWA behind a simulator that was started with this dialect. */
+/** The GOWA of a simulator that was started with this dialect. */
 export const asGowa = (core: SimulatorCore): GowaServer => {
   if (core.dialect instanceof GowaServer) return core.dialect
   throw new Error("this simulator does not speak gowa")

@@ -1,6 +1,6 @@
 /**
- * How GOWA posts its events: each by itself and at once, so in no order; signed; five attempts with growing pauses within
- * one budget of time; and then gone for good.
+ * How GOWA posts its events: each separately and at once, so in any order; signed; five attempts with growing pauses within
+ * one time budget; after that the event is lost.
  */
 import { createHmac } from "node:crypto"
 
@@ -21,17 +21,17 @@ export const noWebhook: WebhookConfig = {
 /** The flags of the process. */
 export interface GlobalWebhooks {
   readonly urls: ReadonlyArray<string>
-  /** The literal `secret` unless it is set. */
+  /** The text `secret` unless it is set. */
   readonly secret: string
   /** Comma list; empty: all. */
   readonly events: string
 }
 
 export interface WebhookTimes {
-  /** Between attempts, in milliseconds. */
+  /** Pauses between attempts, in milliseconds. */
   readonly pauses: ReadonlyArray<number>
   readonly attemptMillis: number
-  /** For one event over all its addresses. */
+  /** Time budget of one event over all its addresses. */
   readonly budgetMillis: number
 }
 
@@ -43,13 +43,13 @@ export const scaleTimes = (times: WebhookTimes, factor: number): WebhookTimes =>
   budgetMillis: times.budgetMillis * factor
 })
 
-/** What became of one delivery. */
+/** The result of one delivery. */
 export interface Outcome {
   readonly body: string | Buffer
   readonly url: string
   readonly delivered: boolean
   readonly attempts: number
-  /** The answer to the last attempt; null: none came. */
+  /** The answer to the last attempt; null without one. */
   readonly status: number | null
 }
 
@@ -61,7 +61,7 @@ export class GowaWebhooks {
   attempts = 0
   /** Events that are being delivered. */
   pending = 0
-  /** Told of every delivery at its end. */
+  /** Called at the end of every delivery. */
   onOutcome: (outcome: Outcome) => void = () => {}
 
   constructor(times: WebhookTimes) {
@@ -76,7 +76,7 @@ export class GowaWebhooks {
     })
   }
 
-  /** Everything under way is gone. */
+  /** All running deliveries are dropped. */
   stop(): void {
     this.#life.abort()
     this.#life = new AbortController()

@@ -1,4 +1,4 @@
-/** Who may ask GOWA, and about which slot. */
+/** Authentication at GOWA, and the slot of a request. */
 import type { IncomingMessage } from "node:http"
 import { envelope, scopedDevice, sessionNotReady, unauthorized } from "../envelope.ts"
 import { plain, type Reply } from "../http.ts"
@@ -43,7 +43,7 @@ const unescapeQuery = (text: string): string => {
   }
 }
 
-/** What every request to WhatsApp itself needs, in the order in which GOWA looks. */
+/** The checks of every request to WhatsApp itself, in GOWA's order. */
 export const refuseWithoutSession = (server: GowaServer, device: SimulatedDevice): Reply | null => {
   const { client, loggedIn } = server.slotOf(device)
   if (!client) return envelope(500, "INVALID_WA_CLI", "your WhatsApp CLI is invalid or empty")

@@ -1,7 +1,7 @@
-/** How GOWA writes an event into the body of a webhook. */
+/** How GOWA encodes an event as the body of a webhook. */
 import type { Payload } from "../Dialect.ts"
 
-/** Events whose time is beside the payload, and not in it. */
+/** Events with their time next to the payload instead of in it. */
 const timedOutside = /^(message\.ack|group\.|call\.offer$|chat_presence$|label\.|newsletter\.)/
 
 export const encodeEvent = (
@@ -19,7 +19,7 @@ export const encodeEvent = (
   return JSON.stringify({ ...names, ...(timestamp === undefined ? undefined : { timestamp }), payload: rest })
 }
 
-/** Without the download a file is named by its encrypted address. */
+/** Without the download a file has its encrypted address. */
 const withoutFiles = (payload: Payload): Payload => {
   const changed: Record<string, unknown> = { ...payload }
   for (const kind of ["image", "video", "video_note"]) {
@@ -32,7 +32,7 @@ const withoutFiles = (payload: Payload): Payload => {
 
 const encrypted = ({ id }: Payload): string => `https://mmg.whatsapp.net/${String(id)}.enc`
 
-/** What no reader can take for an event. */
+/** Bodies that no reader can take for an event. */
 export const junk: ReadonlyArray<string> = [
   "hello?",
   "{\"event\":\"message\"",

@@ -1,4 +1,4 @@
-/** GOWA's public files: QR codes, which are deleted after a while, and media. Nobody needs credentials for them. */
+/** GOWA's public files: QR codes, which are deleted after a while, and media. They need no credentials. */
 import { drawPng } from "../../services/qrCode.ts"
 import type { Reply } from "../http.ts"
 
@@ -12,7 +12,7 @@ const mimeTypes: Readonly<Record<string, string>> = {
   pdf: "application/pdf"
 }
 
-/** Of every simulated file of a message. */
+/** Size of every simulated file. */
 export const fileBytes = 2048
 
 export class Files {
@@ -24,14 +24,14 @@ export class Files {
     this.#now = now
   }
 
-  /** The path of a new QR code that is there for so many milliseconds. */
+  /** The path of a new QR code that exists for this many milliseconds. */
   addQr(text: string, millis: number): string {
     const path = `statics/qrcode/scan-qr-${++this.#qrCodes}.png`
     this.#pictures.set(path, { png: drawPng(text), until: this.#now() + millis })
     return path
   }
 
-  /** A path below the base, or null where there is no such file: then the request is one like any other. */
+  /** A path below the base, or null where there is no such file: then the request is handled like any other. */
   read(path: string): Reply | null {
     const type = mimeTypes[path.slice(path.lastIndexOf(".") + 1)] ?? "application/octet-stream"
     if (path.startsWith("statics/qrcode/")) {

@@ -1,6 +1,6 @@
 /**
- * GOWA's REST API, as it answers and not as its document says: 500 for an unknown slot that the path names and 404 for
- * one that a header names, 200 for removing one, and a login that creates one.
+ * GOWA's REST API, with its real answers rather than the documented ones: 500 for an unknown slot in the path and 404 for
+ * one in a header, 200 for removing one, and a login that creates one.
  */
 import type { IncomingMessage } from "node:http"
 import { envelope, internalError, success } from "../envelope.ts"
@@ -30,7 +30,7 @@ export const answer = async (
   const method = request.method ?? ""
   const segments = path.slice(1).split("/")
   const [first, second, third] = segments
-  // What GOWA reads from the path of a slot is not percent-decoded.
+  // GOWA does not percent-decode the slot in a path.
   if (first === "devices") return await slotsReply(server, method, segments, url, request, body)
   if (path === "/app/info" && method === "GET") {
     return success("Fetch app info success", { version: "v9.2.0", os: "linux", base_path: server.basePath })
@@ -104,7 +104,7 @@ const slotsReply = async (
     return success("Device removed")
   }
   if (route === "GET webhook" || route === "PATCH webhook") return webhookReply(server, device, method, request, body)
-  // The login of a slot that nobody created creates it, in memory only.
+  // The login of a missing slot creates it, in memory only.
   if (route === "GET login" || route === "POST login/code") {
     const known = device ?? addGhost(server, id)
     return route === "GET login" ? logIn(server, known, request) : logInWithCode(server, known, url)
@@ -161,7 +161,7 @@ const addGhost = (server: GowaServer, id: string): SimulatedDevice => {
   return device
 }
 
-/** The list believes the flag that authentication once set; the status of one slot looks at the socket. */
+/** The list uses the flag that authentication once set; the status of one slot uses the socket. */
 const formatSlot = (server: GowaServer, device: SimulatedDevice) => {
   const { loggedIn, pairingUntil } = server.slotOf(device)
   const pairing = pairingUntil > server.core.now()
@@ -191,7 +191,7 @@ const webhookReply = (
   const asked = readObject(request, body)
   if (asked === null) return badRequest("invalid request body")
   if (typeof asked.webhook_url !== "string") return badRequest("webhook_url is required")
-  // The whole configuration is replaced: what is left out is empty.
+  // The whole configuration is replaced: missing fields become empty.
   slot.webhook = readWebhook(asked)
   void server.hub.broadcast({
     code: "DEVICE_WEBHOOK_CONFIG_UPDATED",
@@ -269,7 +269,7 @@ const passkeyReply = (server: GowaServer, device: SimulatedDevice): Reply => {
   })
 }
 
-/** The frame goes out to everybody before the answer does: a client that does not read holds the logout up. */
+/** The frame is sent to every connection before the answer: a client that does not read delays the logout. */
 const logOut = async (
   server: GowaServer,
   device: SimulatedDevice,
@@ -324,7 +324,7 @@ const logInWithCode = (server: GowaServer, device: SimulatedDevice, url: URL): R
 
 // History and files
 
-/** Keyed by the account: without one there is none. Rows without text and file, as of polls, are not stored. */
+/** Keyed by the account: without one there is none. Rows without text and file, such as polls, are not stored. */
 const historyReply = (device: SimulatedDevice, url: URL, chat: string | null): Reply => {
   for (const name of ["start_time", "end_time"]) {
     const time = url.searchParams.get(name)

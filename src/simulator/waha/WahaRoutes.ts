@@ -1,5 +1,5 @@
 /**
- * The REST API of the simulated WAHA server, with what a client trips over: 201 for what creates, 422 with the session's
+ * The REST API of the simulated WAHA server, with its pitfalls for clients: 201 for requests that create, 422 with the session's
  * status after a wait, 404 in two wordings, a start that is refused while the session exists in memory, settings that are
  * replaced as a whole and restart the session, and history pages that are shorter than their limit.
  */
@@ -28,7 +28,7 @@ export interface RouteOptions {
   readonly setStatus: (device: SimulatedDevice, status: "STOPPED" | "FAILED" | null) => void
 }
 
-/** How often a request looks at a session that it waits for. */
+/** How often a request checks a session that it waits for. */
 const lookMillis = 500
 
 const failure = (status: number, message: string, error?: string): Reply =>
@@ -37,7 +37,7 @@ const failure = (status: number, message: string, error?: string): Reply =>
 const unknownSession = (slot: string): Reply =>
   failure(404, `We didn't find a session with name "${slot}". Please start it first.`, "Not Found")
 
-/** What an engine answers for a route that it lacks: an unhandled error. */
+/** The answer of an engine for a missing route: an unhandled error. */
 const engineError = (message: string, now: number): Reply =>
   json(500, {
     statusCode: 500,
@@ -47,7 +47,7 @@ const engineError = (message: string, now: number): Reply =>
     version: {}
   })
 
-/** A pairing code lasts as long as the connection on which nobody is logged in. */
+/** A pairing code lasts as long as a connection without a login. */
 const pairingMillis = 160_000
 
 export const makeRoutes = (options: RouteOptions) => {
@@ -93,7 +93,7 @@ export const makeRoutes = (options: RouteOptions) => {
       case "PUT ":
         return replaceConfig(device, body)
       case "POST start":
-        // Failed sessions too are in the server's memory.
+        // Failed sessions are in the server's memory too.
         if (session(device).status !== "STOPPED") return failure(422, `Session '${slot}' is already started.`)
         options.setStatus(device, null)
         return json(201, describe(device))
@@ -122,7 +122,7 @@ export const makeRoutes = (options: RouteOptions) => {
     return json(200, describe(device))
   }
 
-  /** Answers once the session has one of these statuses, or says after a while that it has not. */
+  /** Answers once the session has one of these statuses, or reports after a while that it has not. */
   const whenIn = (
     device: SimulatedDevice,
     expected: ReadonlyArray<WahaStatus>,
@@ -188,7 +188,7 @@ export const makeRoutes = (options: RouteOptions) => {
       (fromMe === null || String(payload.is_from_me === true) === fromMe) &&
       (ackName === null || nameAck(ack) === ackName)
     )
-    // In no order that a client may rely on. What was deleted is left out after the page was cut: pages are shorter.
+    // In an unspecified order. Deleted messages are left out after the page was cut: pages are shorter.
     const page = rows.toReversed().slice(offset, offset + limit).filter(({ revoked }) => !revoked)
     const withMedia = url.searchParams.get("downloadMedia") !== "false"
     return json(200, page.map((row) => show(device, row, withMedia)))
@@ -270,7 +270,7 @@ export const makeRoutes = (options: RouteOptions) => {
     return { status: 200, body, headers: { "content-type": kept.mimetype, "content-length": String(body.length) } }
   }
 
-  /** A live message's file is there from the moment of the message. */
+  /** A live message's file exists from the moment of the message. */
   const findFile = (of: WahaSession, name: string, raw: string | undefined) => {
     const kept = of.files.get(name)
     if (kept !== undefined) return kept
@@ -339,7 +339,7 @@ export const makeRoutes = (options: RouteOptions) => {
     }
   }
 
-  /** Null: it is only read. */
+  /** Null: the message is only read. */
   const changeMessage = (
     device: SimulatedDevice,
     method: string,
@@ -373,7 +373,7 @@ export const makeRoutes = (options: RouteOptions) => {
   }
 }
 
-/** The status in which a session answers a request of a login. */
+/** The status in which a session answers a login request. */
 const authStatus = ([what, step]: ReadonlyArray<string>): WahaStatus =>
   what !== "passkey"
     ? "SCAN_QR_CODE"
@@ -381,7 +381,7 @@ const authStatus = ([what, step]: ReadonlyArray<string>): WahaStatus =>
     ? "PASSKEY_CONFIRMATION_REQUIRED"
     : "PASSKEY_REQUIRED"
 
-/** The session that a path names, where it names one. */
+/** The session in a path, if it names one. */
 const readSlot = (url: URL): string | null => {
   const [first, second, third] = url.pathname.slice(1).split("/")
   if (first !== "api") return null

@@ -3,7 +3,7 @@
  * behind an API key (`WahaRoutes`), and webhooks (`WahaWebhooks`).
  *
  * A socket with a wrong key is accepted and closed with 1008, as the real server does. The server pings its sockets and
- * cuts those that do not answer.
+ * closes those that do not answer.
  */
 import { WebSocketServer } from "ws"
 import type { WebSocket } from "ws"
@@ -21,9 +21,9 @@ import type { ForcedStatus } from "./WahaSession.ts"
 import * as WahaWebhooks from "./WahaWebhooks.ts"
 
 export interface WahaOptions {
-  /** Without it the server asks for no key. */
+  /** Without it the server requires no key. */
   readonly apiKey?: string | undefined
-  /** Keys that are good for one session: the session by its key. */
+  /** Keys for one session: the session by its key. */
   readonly sessionKeys?: Readonly<Record<string, string>> | undefined
   /** `GOWS` by default. `WEBJS` has no history over all chats. */
   readonly engine?: "GOWS" | "NOWEB" | "WEBJS" | undefined
@@ -33,11 +33,11 @@ export interface WahaOptions {
   readonly waitMillis?: number | undefined
   /** Whether some messages are addressed by hidden ids. True by default. */
   readonly hiddenIds?: boolean | undefined
-  /** How long login codes are shown, times this. 1 by default. */
+  /** Factor for the time that login codes are shown. 1 by default. */
   readonly codePace?: number | undefined
   /** How long an answer about a hidden id takes. 0 by default. */
   readonly lidMillis?: number | undefined
-  /** The waits between tries of a webhook, times this. 1 by default. */
+  /** Factor for the waits between attempts of a webhook. 1 by default. */
   readonly webhookPace?: number | undefined
   /** How long files are kept: 180 s by default. */
   readonly fileMillis?: number | undefined
@@ -45,7 +45,7 @@ export interface WahaOptions {
 
 export const wahaVersion = "2026.7.1"
 
-/** What the events of one socket must match. */
+/** The filter of one socket's events. */
 interface Subscription {
   /** Null: all sessions. */
   readonly session: string | null
@@ -55,7 +55,7 @@ interface Subscription {
 /** The server and its sessions, for tests that drive them. */
 export interface WahaServer extends Dialect {
   readonly session: (device: SimulatedDevice) => WahaSession
-  /** Gives a session another status, and says so. */
+  /** Sets a session's status, and announces it. */
   readonly setStatus: (device: SimulatedDevice, status: ForcedStatus | null) => void
   readonly webhooks: WahaWebhooks.WebhookSender
   /** The requests so far, as `GET /api/…`, without the query. */
@@ -68,7 +68,7 @@ const laterCodeMillis = 20_000
 const codesMax = 6
 const waitMillisDefault = 5000
 const fileMillisDefault = 180_000
-/** Newest last; a test looks at what it has just caused. */
+/** Maximum number of requests, newest last; a test checks what it has just caused. */
 const requestsMax = 1000
 
 export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
@@ -146,20 +146,20 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     showCodes(device)
   }
 
-  /** By session that shows a code. */
+  /** Keyed by the session that shows a code. */
   const codes = new Map<SimulatedDevice, NodeJS.Timeout>()
   const hideCodes = (device: SimulatedDevice): void => {
     clearTimeout(codes.get(device))
     codes.delete(device)
   }
 
-  /** Every new code is said; after the last one the session has failed. */
+  /** Announces every new code; after the last one the session has failed. */
   const showCodes = (device: SimulatedDevice): void => {
     if (session(device).status !== "SCAN_QR_CODE") return hideCodes(device)
     if (codes.has(device)) return
     const show = (number: number): void => {
       const millis = (number === 1 ? firstCodeMillis : laterCodeMillis) * (options.codePace ?? 1)
-      // A little longer than it is shown: whoever asks gets the code that is there, not the moment between two.
+      // A little longer than it is shown: a request between two codes gets the existing one.
       core.pairings.showQr(device, millis + 1000)
       const timer = setTimeout(() => {
         if (session(device).status !== "SCAN_QR_CODE") return hideCodes(device)
@@ -207,7 +207,7 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
     subscriptions.set(socket, subscription)
     socket.on("pong", () => silent.delete(socket))
     const device = subscription.session === null ? undefined : core.devices.get(subscription.session)
-    // A session that does not exist yet is no reason to refuse: its events come once it does.
+    // A session that does not exist yet is no reason for a refusal: its events come once it does.
     hold(device ?? (subscription.session === null ? everywhere : waiting(subscription.session)), socket)
   }
 
@@ -247,8 +247,8 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
       setStatus(device, forced ?? null)
       return true
     },
-    tell: (device: SimulatedDevice, change: AccountChange) => {
-      // A session that lost its account starts anew and then shows a code; one that is paired has left its passkey behind.
+    announce: (device: SimulatedDevice, change: AccountChange) => {
+      // A session that lost its account starts again and then shows a code; a paired session no longer needs its passkey.
       if (change === "logged-out" || change === "connected") session(device).force(null)
       if (change === "replaced" || change === "banned") return setStatus(device, "FAILED")
       announce(device)
@@ -309,11 +309,11 @@ export const make = (core: SimulatorCore, options: WahaOptions): WahaServer => {
   }
 }
 
-/** `*` leaves the engine's own events out. */
+/** `*` excludes the engine's own events. */
 const wants = (events: ReadonlySet<string> | undefined, event: string): boolean =>
   events !== undefined && (events.has(event) || (events.has("*") && event !== "engine.event"))
 
-/** The event that a line is, or null where it is none. */
+/** The event of a line, or null where it is none. */
 const readEvent = (line: string): string | null => {
   try {
     const event: unknown = (JSON.parse(line) as { readonly event?: unknown } | null)?.event

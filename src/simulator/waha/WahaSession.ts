@@ -3,13 +3,13 @@ import type { Payload } from "../Dialect.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 import { ackNumbers, vary } from "./events.ts"
 
-/** Statuses that the account alone does not explain. */
+/** Statuses that do not follow from the account. */
 export const forcedStatuses = ["STOPPED", "FAILED", "PASSKEY_REQUIRED", "PASSKEY_CONFIRMATION_REQUIRED"] as const
 export type ForcedStatus = (typeof forcedStatuses)[number]
 
 export type WahaStatus = ForcedStatus | "STARTING" | "SCAN_QR_CODE" | "WORKING"
 
-/** A webhook as the session's settings have it. */
+/** A webhook in the session's settings. */
 export interface WebhookConfig {
   readonly url: string
   readonly events: ReadonlyArray<string>
@@ -17,7 +17,7 @@ export interface WebhookConfig {
   readonly retries?: { readonly policy?: string; readonly delaySeconds?: number; readonly attempts?: number } | null
 }
 
-/** A message as the history has it. */
+/** A message in the history. */
 export interface HistoryMessage {
   payload: Payload
   ack: number
@@ -27,7 +27,7 @@ export interface HistoryMessage {
   readonly at: number
 }
 
-/** As much as the core keeps. */
+/** The same limit as the core's. */
 const historyMax = 1000
 const recentStatuses = 3
 
@@ -36,9 +36,9 @@ export class WahaSession {
   config: Payload = {}
   #forced: ForcedStatus | null = null
   readonly #history: Array<HistoryMessage> = []
-  /** Hidden ids that messages have told. */
+  /** Hidden ids that messages have revealed. */
   readonly lids = new Map<string, string>()
-  /** Files that are still there, until when. By name. */
+  /** Existing files by name, with the time of their end. */
   readonly files = new Map<string, { readonly mimetype: string; readonly until: number }>()
   statuses: Array<{ readonly status: WahaStatus; readonly timestamp: number }> = []
 
@@ -56,12 +56,12 @@ export class WahaSession {
     return this.#forced === "STOPPED" || this.#forced === "FAILED"
   }
 
-  /** Null: what the account says. */
+  /** Null: the status of the account. */
   force(status: ForcedStatus | null): void {
     this.#forced = status
   }
 
-  /** The status as an event shows it, with those before. */
+  /** The status in the form of an event, with earlier ones. */
   noteStatus(now: number): Payload {
     this.statuses = [...this.statuses, { status: this.status, timestamp: now }].slice(-recentStatuses)
     return { name: this.device.id, status: this.status, statuses: this.statuses }
@@ -88,7 +88,7 @@ export class WahaSession {
     } else if (event === "message.revoked") {
       const index = this.#history.findIndex((one) => one.payload.id === payload.revoked_message_id)
       const row = this.#history[index]
-      // Some are gone, so that later rows move up; others leave their place in the pages empty.
+      // Some rows are removed, so that later ones move up; others leave an empty place in the pages.
       if (row !== undefined && vary(String(row.payload.id), 2) === 0) this.#history.splice(index, 1)
       else if (row !== undefined) row.revoked = true
     } else if (event === "message.ack" && payload.from !== this.device.jid) {

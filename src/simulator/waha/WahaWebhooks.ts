@@ -1,6 +1,6 @@
 /**
- * Webhooks as WAHA delivers them: every event by itself and so in no order, signed with HMAC-SHA512 over the body, tried
- * again by the session's own policy, and kept in memory alone.
+ * Webhooks as WAHA delivers them: every event separately and so in any order, signed with HMAC-SHA512 over the body,
+ * retried by the session's own policy, and kept only in memory.
  */
 import { createHmac, randomUUID } from "node:crypto"
 import type { WebhookConfig } from "./WahaSession.ts"
@@ -14,19 +14,19 @@ export interface WebhookCounts {
 export interface WebhookSender {
   readonly post: (webhook: WebhookConfig, body: string, now: number) => void
   readonly counts: Readonly<WebhookCounts>
-  /** Events that are neither delivered nor given up. */
+  /** Number of events that are neither delivered nor abandoned. */
   readonly pending: () => number
-  /** What has not been delivered is forgotten. */
+  /** Drops all undelivered events. */
   readonly forget: () => void
 }
 
 /** The server's own defaults. */
 const attemptsDefault = 15
 const delaySecondsDefault = 2
-/** One try. */
+/** Time limit of one attempt. */
 const timeoutMillis = 10_000
 
-/** `pace` stretches the waits between tries. */
+/** `pace` multiplies the waits between attempts. */
 export const make = (pace: number): WebhookSender => {
   const counts: WebhookCounts = { delivered: 0, attempts: 0, dropped: 0 }
   const timers = new Set<NodeJS.Timeout>()
@@ -112,7 +112,7 @@ const makeHeaders = (webhook: WebhookConfig, body: string, now: number): Record<
   }
 }
 
-/** After the try of this number. */
+/** The delay after the attempt of this number. */
 const computeDelay = ({ retries }: WebhookConfig, number: number): number => {
   const step = (retries?.delaySeconds ?? delaySecondsDefault) * 1000
   switch (retries?.policy) {

@@ -1,22 +1,22 @@
 /**
- * Events of a scenario as WAHA shows them: the envelope, message objects with their composed ids, `@c.us` addresses and
+ * Events of a scenario in WAHA's form: the envelope, message objects with their composed ids, `@c.us` addresses and
  * hidden ids, numeric acks, seconds with fractions.
  */
 import type { Payload } from "../Dialect.ts"
 import type { SimulatedDevice } from "../SimulatedDevice.ts"
 
-/** One event in its envelope, before it is written. */
+/** One event in its envelope, before it is encoded. */
 export interface WahaEvent {
   readonly event: string
   readonly payload: Payload
 }
 
-/** What the payloads of one session depend on. */
+/** The context of one session's payloads. */
 export interface Speaker {
   readonly session: string
-  /** The account, as the core spells it; null while there is none. */
+  /** The account in the core's spelling; null without one. */
   readonly account: string | null
-  /** Where files of messages are, as the server believes: a name that only its own network knows. */
+  /** The base URL of message files as the server believes: a name that only its own network resolves. */
   readonly filesUrl: string
   /** Whether some messages are addressed by hidden ids. */
   readonly hiddenIds: boolean
@@ -36,7 +36,7 @@ export const wahaAddress = (jid: string): string => jid.replace(/(:\d+)?@s\.what
 export const formatAccount = (device: SimulatedDevice) =>
   device.jid === null ? null : { id: wahaAddress(device.jid), pushName: device.name }
 
-/** A number out of an id, to vary what engines do differently; the same id always varies in the same way. */
+/** A number from an id, for variations between engines; the same id always varies in the same way. */
 export const vary = (id: string, ways: number): number => {
   let sum = 0
   for (const character of id) sum += character.charCodeAt(0)
@@ -50,7 +50,7 @@ interface Addresses {
   readonly author: string
 }
 
-/** Every third message of somebody whose hidden id is known is addressed by it. */
+/** Every third message of a user with a known hidden id is addressed by it. */
 const spell = (payload: Payload, id: string): Addresses => {
   const hidden = vary(id, 3) === 0
   const chat = text(payload.chat_id)
@@ -83,9 +83,9 @@ export const readFile = (payload: Payload): { readonly mimetype: string; readonl
 
 export const fileName = (raw: string, extension: string): string => `${raw}.${extension}`
 
-/** How a message object is asked for. */
+/** The form of a requested message object. */
 export interface MessageForm {
-  /** Hidden ids and fractions of seconds are for live events; a history is spelled by phone, in whole seconds. */
+  /** Hidden ids and fractions of seconds are for live events; a history has phone addresses and whole seconds. */
   readonly live: boolean
   readonly withMedia: boolean
   readonly ack: number
@@ -107,7 +107,7 @@ export const messageObject = (payload: Payload, speaker: Speaker, form: MessageF
   return {
     id: composeId(fromMe, chat, raw, participant),
     timestamp: toSeconds(payload.timestamp) + (form.live ? vary(raw, 4) / 4 : 0),
-    // Engines differ in where the account of an own message stands.
+    // Engines differ in the field of the account in an own message.
     from: fromMe ? (vary(raw, 2) === 0 ? account : chat) : chat,
     to: fromMe ? chat : account,
     fromMe,
@@ -134,7 +134,7 @@ export const messageObject = (payload: Payload, speaker: Speaker, form: MessageF
   }
 }
 
-/** The events of one scenario event, in the order in which the server gives them. */
+/** The events of one scenario event, in the server's order. */
 export const toWaha = (event: string, payload: Payload, speaker: Speaker): ReadonlyArray<WahaEvent> => {
   const form = { live: true, withMedia: true, ack: payload.is_from_me === true ? 1 : 2 }
   switch (event) {
@@ -180,7 +180,7 @@ const formatReaction = (payload: Payload, message: Payload) => {
   }
 }
 
-/** One event per message. In a group each acknowledgement names who gave it. */
+/** One event per message. In a group each acknowledgement names its sender. */
 const acks = (payload: Payload, { account }: Speaker): ReadonlyArray<WahaEvent> => {
   const ids = Array.isArray(payload.ids) ? payload.ids as ReadonlyArray<string> : []
   const ack = ackNumbers.get(text(payload.receipt_type)) ?? 0
@@ -202,7 +202,7 @@ const acks = (payload: Payload, { account }: Speaker): ReadonlyArray<WahaEvent> 
   }))
 }
 
-/** Not every engine gives the message before and after. */
+/** Not every engine includes the message before and after. */
 const revocation = (payload: Payload, speaker: Speaker): Payload => {
   const raw = text(payload.revoked_message_id)
   if (vary(raw, 4) === 0) return { revokedMessageId: raw, after: null, before: null }
@@ -210,7 +210,7 @@ const revocation = (payload: Payload, speaker: Speaker): Payload => {
   return { revokedMessageId: raw, after: message, before: null }
 }
 
-/** What is no event of the dialect. */
+/** Data that is not an event of the dialect. */
 export const junk: ReadonlyArray<string> = [
   "hello?",
   "{\"event\":\"message.any\"",

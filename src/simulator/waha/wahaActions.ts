@@ -1,4 +1,4 @@
-/** What is done to messages through WAHA, whose events tell of it; and what a chat is told without a message. */
+/** Actions on messages through WAHA, which its events report; and signals to a chat that are not messages. */
 import type { Payload } from "../Dialect.ts"
 import { json, type Reply } from "../http.ts"
 import { makeWaId, withSendFaults } from "../sendFaults.ts"
@@ -38,7 +38,7 @@ export const wahaAct = (core: SimulatorCore, device: SimulatedDevice, { event, r
     const timestamp = `${new Date(core.now()).toISOString().slice(0, 19)}Z`
     const payload = { id, timestamp, is_from_me: true, chat_id: chat, from: device.jid ?? "", ...content }
     core.emitter.emit(device, event, payload, { chat, text })
-    // A deletion has nothing to say.
+    // A deletion returns nothing.
     return event === "message.revoked" ? { status: 200, body: "" } : json(event === "message.edited" ? 200 : 201, {})
   })
 }

@@ -1,4 +1,4 @@
-/** Sending through WAHA: the message object as the engine forms it, its echo as an event, and its acks. */
+/** Sending through WAHA: the message object in the engine's form, its echo as an event, and its acks. */
 import type { Payload } from "../Dialect.ts"
 import { json, type Reply } from "../http.ts"
 import type { SentFile } from "../Ledger.ts"
@@ -14,7 +14,7 @@ interface Sent {
   readonly file?: SentFile
 }
 
-/** The field of GOWA's form that has the same rules. */
+/** The field of GOWA's form with the same rules. */
 const mediaFields: ReadonlyMap<string, string> = new Map([
   ["sendImage", "image"],
   ["sendFile", "file"],
@@ -39,7 +39,7 @@ const textOf = (value: unknown): string | null => typeof value === "string" && v
 const asObject = (value: unknown): Payload | null =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? value as Payload : null
 
-/** What the body of this path says; null where it lacks something. */
+/** Decodes the body for this path; null where it lacks a required field. */
 const read = (path: string, body: Payload): Sent | null => {
   switch (path) {
     case "sendText": {
@@ -79,7 +79,7 @@ export const sendPaths: ReadonlySet<string> = new Set([
 
 const badRequest = (message: string): Reply => json(400, { message: [message], error: "Bad Request", statusCode: 400 })
 
-/** For a session that works. */
+/** For a working session. */
 export const wahaSend = (
   core: SimulatorCore,
   device: SimulatedDevice,
