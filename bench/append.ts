@@ -1,7 +1,7 @@
 /**
- * How fast the log takes events: `node bench/append.ts <database url | memory | embedded>`.
+ * Throughput of the log: `node bench/append.ts <database url | memory | embedded>`.
  *
- * Prints JSON: events per second when pushed as fast as the log takes them (full batches), with messages and
+ * Prints JSON: events per second when pushed as fast as the log accepts them (full batches), with messages and
  * identities, and the median and 99th percentile of single appends to an idle log.
  */
 import { mkdtempSync, rmSync } from "node:fs"

@@ -2,10 +2,10 @@
  * Nodes that share a fleet, with real sockets: `node bench/cluster.ts [--devices 10000] [--nodes 3] [--rate 200] [--burst 20000]
  * [--seconds 20] [--lease "20 seconds"]`.
  *
- * All nodes start; one is killed and starts again; one is stopped in order. A steady rate of events goes on meanwhile. Then so many
- * events per second as `--burst` says are offered for a while: what is committed of them is what the machine gives, and the shares of
- * CPU say who used it up. Prints one line of JSON; times in seconds, memory in MiB, CPU in cores. The simulated gateway is in this
- * process, and is the witness of the sockets. It needs 2 open files per device; figures are worth something on a machine without
+ * All nodes start; one is killed and starts again; one is stopped in order. A steady rate of events continues meanwhile. Then
+ * `--burst` events per second are offered for a while: the committed part of them is what the machine can do, and the shares of
+ * CPU show what limits it. Prints one line of JSON; times in seconds, memory in MiB, CPU in cores. The simulated gateway is in this
+ * process, and its sockets are the evidence. It needs 2 open files per device; the figures are meaningful only on a machine without
  * other work. For events/s with 1, 2 and 3 nodes call it with each number and `--devices 1000`.
  */
 import { parseArgs } from "node:util"
@@ -39,7 +39,7 @@ const [devices, nodes, rate, burst, seconds] = [
   Number(values.seconds)
 ]
 
-/** A loaded machine; the figure itself is printed. */
+/** For a loaded machine; the figure itself is printed. */
 const patience = "10 minutes"
 
 const timed = (effect: Effect.Effect<void>) =>

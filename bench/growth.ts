@@ -1,12 +1,12 @@
 /**
- * What an append costs when the log has grown: `node bench/growth.ts <server url> [events]`, by default 5 million.
+ * The cost of an append to a grown log: `node bench/growth.ts <server url> [events]`, by default 5 million.
  *
  * In a database of its own on that server, which must run on this machine: the CPU time of the server process and the
  * WAL bytes per event, in batches of 500, right after a checkpoint, on the empty log; on the grown one, whose identities
- * are merged as the program merges them; and with 50 partitions of events. What the merges cost is measured too. The newest
- * generation of identities is half full where it counts. Prints JSON, and drops the databases.
+ * are merged as the program merges them; and with 50 partitions of events. The cost of the merges is measured too. The newest
+ * generation of identities is half full where it matters. Prints JSON, and drops the databases.
  *
- * `SPAN` and `FANIN` are tried instead of the schema's own sizes of generations.
+ * `SPAN` and `FANIN` override the schema's own sizes of generations.
  */
 import { readFileSync } from "node:fs"
 import { Context, Effect, Layer, Redacted } from "effect"
@@ -58,7 +58,7 @@ const withDatabase = <A, E>(use: (sql: SqlClient.SqlClient) => Effect.Effect<A, 
 
 let next = 1_000_000_000
 
-/** On one connection, as the log's writer has it. */
+/** On one connection, like the log's writer. */
 const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const connection = yield* sql.reserve
   const ask = (text: string) => connection.execute(text, [], undefined)
@@ -71,7 +71,7 @@ const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
     yield* connection.execute(statement.sql, statement.parameters, undefined)
     head += count
   })
-  // Plans are made and pages are read before the clock runs.
+  // Plans are made and pages are read before the measurement.
   for (let batch = 0; batch < 5; batch++) yield* append(batchEvents)
   yield* ask("checkpoint")
   const readWal = Effect.map(
@@ -93,7 +93,7 @@ const measure = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
 
 const round = (value: number): number => Math.round(value * 10) / 10
 
-/** Straight into the tables: filling is not what is measured. */
+/** Directly into the tables: filling is not measured. */
 const fill = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number) {
   for (let done = 0; done < count; done += fillStep) {
     yield* sql`select columba_extend(coalesce((select max(seq) from events), 0) + ${fillStep})`
@@ -110,7 +110,7 @@ const fill = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number
   }
 })
 
-/** As the program does it, in steps of as many rows. On one connection, so that its cost can be told. */
+/** Like the program, in steps of as many rows. On one connection, so that its cost can be measured. */
 const merge = Effect.fnUntraced(function*(sql: SqlClient.SqlClient) {
   const connection = yield* sql.reserve
   const ask = (text: string) => connection.execute(text, [], undefined)
@@ -157,7 +157,7 @@ const countGenerations = (sql: SqlClient.SqlClient) =>
     (rows) => rows.map(({ span }) => span)
   )
 
-/** Filled to a number of which the newest generation holds about half. Returns what the merges cost. */
+/** Fills the log to a number at which the newest generation is about half full. Returns the cost of the merges. */
 const grow = Effect.fnUntraced(function*(sql: SqlClient.SqlClient, count: number) {
   const [row] = yield* sql<{ span: number }>`select identities_span::float8 as span from log_identity`
   const whole = Math.floor(count / row!.span) * row!.span + row!.span * 0.4
@@ -171,7 +171,7 @@ const rounds = Number(process.env["BENCH_RUNS"] ?? 3)
 
 type Figures = Effect.Success<ReturnType<typeof measure>>
 
-/** By each figure of its own. */
+/** The median of each figure separately. */
 const median = (all: ReadonlyArray<Figures>): Figures => {
   const middle = (figure: keyof Figures) =>
     all.map((one) => one[figure]).sort((left, right) => left - right)[Math.floor((all.length - 1) / 2)]!
@@ -185,7 +185,7 @@ const median = (all: ReadonlyArray<Figures>): Figures => {
 
 const measureEmpty = withDatabase((sql) => Effect.andThen(setSpans(sql, eventsSpan), measure(sql)))
 
-/** By turns with the empty log, since CPU time depends on what else the machine does. */
+/** In turns with the empty log, since CPU time depends on the other work of the machine. */
 const compare = withDatabase((sql) =>
   Effect.gen(function*() {
     yield* setSpans(sql, eventsSpan)
@@ -194,7 +194,7 @@ const compare = withDatabase((sql) =>
     const [empty, full]: [Array<Figures>, Array<Figures>] = [[], []]
     for (let round = 0; round < rounds; round++) {
       empty.push(yield* measureEmpty)
-      // A round fills a fifth of a generation, and a full one is soon in the filters.
+      // A round fills a fifth of a generation, and a full one is soon added to the filters.
       yield* merge(sql)
       full.push(yield* measure(sql))
       process.stderr.write(`${JSON.stringify({ round, empty: empty.at(-1), full: full.at(-1) })}\n`)

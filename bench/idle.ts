@@ -16,7 +16,7 @@ import type { SocketsHandlers } from "./support/subjects.ts"
 const counts = quick ? [1_000] : [1_000, 5_000, 10_000]
 /** The garbage collector needs some idle time to free what connecting allocated. */
 const settleMillis = 10_000
-/** V8 gives memory back by itself when it has been quiet for longer. */
+/** V8 returns memory by itself after a longer quiet time. */
 const restMillis = quick ? 0 : 50_000
 /** A little more than four ping intervals of 10 s. */
 const windowMillis = quick ? 5_000 : 41_000
@@ -24,7 +24,7 @@ const windowMillis = quick ? 5_000 : 41_000
 interface Cell {
   readonly perDeviceKiB: number
   readonly totalMiB: number
-  /** After `restMillis` more. */
+  /** After a further `restMillis`. */
   readonly restedKiB: number
   readonly restedMiB: number
   readonly idleCpuPercent: number

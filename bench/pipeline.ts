@@ -1,8 +1,8 @@
 /**
- * The whole way of an event: from the frame's callback to its commit in Postgres ("stored") and to the confirm of a
+ * The whole path of an event: from the frame's callback to its commit in Postgres ("stored") and to the confirm of a
  * RabbitMQ quorum queue ("published"), with 1,000 devices and envelopes of 580 bytes. First as fast as possible, then
  * at steady rates for latency. Each round measures floor and Columba one after the other on fresh databases and
- * fresh virtual hosts, and ends by counting what arrived: a round that lost an event is not kept.
+ * fresh virtual hosts, and ends with a count of the arrived events: a round that lost an event is discarded.
  */
 import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"
@@ -53,7 +53,7 @@ const measure = async (
 
   await load(warmUpEvents, () => gateway.ask("burst", warmUpEvents), "warmUp")
   await load(burstEvents, () => gateway.ask("burst", burstEvents), "burst")
-  // By itself: the timer that measures it costs time of its own.
+  // Separately: the timer of this measurement costs time too.
   await subject.ask("startBlocks")
   await load(burstEvents, () => gateway.ask("burst", burstEvents), "blocks")
   cell["burst.longestBlock"] = await subject.ask("longestBlock")

@@ -2,10 +2,10 @@
  * Many readers of the log over several processes that run no devices:
  * `node bench/readers.ts [--readers 10000] [--processes 3] [--devices 1000] [--rate 100] [--seconds 30]`.
  *
- * One node runs the devices; the readers are event streams at the others, each of one device, as of a program that serves one
- * customer. Prints one line of JSON: what a reader costs in memory and CPU, without and with events, how late events come, and whether
+ * One node runs the devices; the readers are event streams at the others, each of one device, like a program that serves one
+ * customer. Prints one line of JSON: a reader's cost in memory and CPU, without and with events, the delay of events, and whether
  * every reader got every event of its device, once and in order. Ends with 1 if one did not. It needs 2 open files per reader
- * (`ulimit -n`); times are worth something on a machine without other work.
+ * (`ulimit -n`); times are meaningful only on a machine without other work.
  */
 import { connect } from "node:net"
 import type { Socket } from "node:net"
@@ -39,17 +39,17 @@ const [readers, processes, devices, rate, seconds] = [
   Number(values.seconds)
 ]
 
-/** Connections that are being opened at a time. */
+/** Maximum number of connections that open at a time. */
 const openingMax = 100
 
-/** One reader in so many reads the times of its events; all count and compare their numbers. */
+/** One of this many readers records the times of its events; all count and compare their numbers. */
 const timedEvery = 20
 
 interface Reader {
   readonly device: string
   opened: boolean
   ended: boolean
-  /** Numbers of the events that it got, in order. */
+  /** Numbers of the received events, in order. */
   readonly seqs: Array<number>
 }
 
@@ -58,7 +58,7 @@ interface Page {
   readonly through: string
 }
 
-/** What some of those heard last that were ended: it says why. */
+/** The last data of some ended readers: it contains the reason. */
 const reasons = new Set<string>()
 const reasonsMax = 5
 let closing = false
@@ -181,7 +181,7 @@ const main = Effect.gen(function*() {
   core.emitter.stop()
   const full = yield* memory
 
-  // What each device has in the log, against what each of its readers got.
+  // The log's events of each device, against those that each of its readers got.
   const logged = new Map<string, Array<number>>()
   for (let after: string | number = head;;) {
     const page: Page = yield* node.get<Page>(`/api/v1/events?after=${after}&limit=1000`)

@@ -1,14 +1,14 @@
 /**
- * What the ways to the guaranteed queue cost the broker: `node bench/routing.ts [rounds]`.
+ * The broker's cost of the ways to the guaranteed queue: `node bench/routing.ts [rounds]`.
  *
- * CPU time of the broker per event, for 10,000 events of 778 bytes with the headers that events have, published with
+ * CPU time of the broker per event, for 10,000 events of 778 bytes with the usual headers, published with
  * confirms and 512 in flight by one process that does the same for each way; and for a steady rate, where the broker
- * has nothing to share the cost of a wake-up among. The ways take turns, each with exchanges and queues of its own, which are
+ * cannot share the cost of a wake-up between events. The ways take turns, each with its own exchanges and queues, which are
  * emptied after each turn. Each is measured without another subscriber, and with the queue of one service that is bound to
  * all messages of the topic exchange. Prints medians as JSON.
  *
- * Which of these ways keep the promise that the guaranteed queue cannot be bypassed is not measured here:
- * docs/decisions/0006-guaranteed-queue.md says it.
+ * Which of these ways guarantee that the guaranteed queue cannot be bypassed is not measured here: see
+ * docs/decisions/0006-guaranteed-queue.md.
  */
 import { connect } from "amqplib"
 import type { ConfirmChannel, Options } from "amqplib"
@@ -36,9 +36,9 @@ interface Site {
 
 interface Way {
   readonly name: string
-  /** Beyond the queue and the topic exchange, which all of them have. */
+  /** In addition to the queue and the topic exchange, which all of them have. */
   readonly declare: (site: Site) => Promise<unknown>
-  /** Returns how many confirms follow. */
+  /** Returns the number of confirms that follow. */
   readonly publish: (site: Site, device: string, options: Options.Publish, confirmed: () => void) => number
 }
 
@@ -157,7 +157,7 @@ const publishOptions = (number: number, device: string): Options.Publish => ({
 
 let published = 0
 
-/** Publishes events in turns of the event loop, so many at once as the window has room for. */
+/** Publishes events in turns of the event loop, as many at once as the window allows. */
 const publishAll = ({ site, way }: Subject, count: number, pace: () => number): Promise<void> =>
   new Promise((resolve) => {
     let sent = 0

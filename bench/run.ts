@@ -1,7 +1,7 @@
 /**
- * `npm run bench [-- name…] [--quick]`: takes all figures or the named ones, each in a process of its own, then prints
- * one table and writes it into `docs/performance.md`. `--quick` only shows that everything works: its figures are not
- * to be kept, and are not written into the page.
+ * `npm run bench [-- name…] [--quick]`: measures all figures or the named ones, each in a process of its own, then prints
+ * one table and writes it into `docs/performance.md`. `--quick` only shows that everything works: its figures are
+ * not kept, and are not written into the page.
  */
 import { spawn } from "node:child_process"
 import { readFileSync, writeFileSync } from "node:fs"
@@ -29,7 +29,7 @@ const run = (name: string): Promise<number> =>
     child.once("exit", (code) => resolve(code ?? 1))
   })
 
-/** The tables as the page shows them: how it was measured first, for a figure without it says nothing. */
+/** The tables of the page: the conditions of the measurement first, because a figure without them is meaningless. */
 const section = (): string =>
   readResults().map((result) =>
     `### ${result.benchmark}\n\n${result.conditions}. ${result.runs} runs on ${result.machine}, ` +

@@ -1,13 +1,13 @@
 /**
- * How far a cluster goes, by calculation: `node bench/scaling.ts [--quick]`. It prints the tables of docs/scaling.md.
+ * The limits of a cluster, by calculation: `node bench/scaling.ts [--quick]`. It prints the tables of docs/scaling.md.
  *
- * 1. How evenly shards spread devices and their events over nodes, and how many move when a node comes: with the hash ring of the
+ * 1. How evenly shards spread devices and their events over nodes, and how many move when a node joins: with the hash ring of the
  *    sharding itself.
- * 2. Events per second, by a model of queues (`support/scalingModel.ts`) with service times that were measured on the program, and
- *    what is used up first.
+ * 2. Events per second, by a queueing model (`support/scalingModel.ts`) with service times that were measured on the program, and
+ *    the bottleneck.
  * 3. How long devices are away when a node ends or all start.
  *
- * Nothing here was measured on a cluster; docs/scaling.md says where each service time comes from.
+ * Nothing here was measured on a cluster; docs/scaling.md documents the source of each service time.
  */
 import { Hash, HashRing, PrimaryKey } from "effect"
 import { seeded } from "../src/simulator/Seeded.ts"
@@ -17,7 +17,7 @@ import type { Load, Outcome, ServiceTimes } from "./support/scalingModel.ts"
 
 const shards = 300
 
-/** As the sharding does it. */
+/** Computed like the sharding. */
 const shardOf = (device: string, count: number): number => Math.abs(Hash.string(device) % count)
 
 class Node implements PrimaryKey.PrimaryKey {
@@ -38,11 +38,11 @@ const assign = (nodes: number, count: number): ReadonlyArray<string> => {
 
 const deviceIds = (count: number, seed: string): ReadonlyArray<string> => {
   const random = seeded(seed)
-  // Made at about the same time, as a fleet that was moved here.
+  // Created at about the same time, like a fleet that was moved here.
   return Array.from({ length: count }, () => `dev_01KB2${random.hex(21)}`)
 }
 
-/** Of the k-th busiest of all devices: k to the power of -exponent, in random order. 0: all alike. */
+/** The rate of the k-th busiest device: k to the power of -exponent, in random order. 0: all alike. */
 const rates = (count: number, exponent: number): ReadonlyArray<number> => {
   const all = Array.from({ length: count }, (_, index) => (index + 1) ** -exponent)
   const sum = all.reduce((total, one) => total + one)
@@ -135,7 +135,7 @@ const placement = (): void => {
 
 // 2. Events per second
 
-/** docs/scaling.md says where each comes from. */
+/** docs/scaling.md documents the source of each. */
 const measured: ServiceTimes = {
   appendBatch: 0.3,
   appendEvent: 0.017,
@@ -151,7 +151,7 @@ const largeLog = { ...measured, appendEvent: 0.022 }
 const network = { ...largeLog, flush: 1, roundTrip: 1 }
 const slowDisk = { ...largeLog, flush: 5, roundTrip: 1 }
 
-/** An event is stored within this time by the 99th percentile, and nothing falls behind. */
+/** An event is stored within this time at the 99th percentile, and there is no backlog. */
 const storedMax = 250
 const behindMax = 1
 
@@ -160,7 +160,7 @@ const isSustained = ({ behindSeconds, stored }: Outcome) => stored.p99 <= stored
 const loadOf = (nodes: number, rate: number, over: Partial<Load> = {}): Load => ({
   nodes,
   rate,
-  // The busiest node of one draw, as found above, and the others alike.
+  // The busiest node of one draw, from above, and equal others.
   shares: Array.from(
     { length: nodes },
     (_, index) => nodes === 1 ? 1 : index === 1 ? 1.2 / nodes : (1 - 1.2 / nodes) / (nodes - 1)
@@ -224,7 +224,7 @@ const throughput = (): void => {
   )
 }
 
-/** 100,000 devices: 30 events a second for each thousand of them, and in the busiest hour four times as many. */
+/** 100,000 devices: 30 events a second for each thousand of them, and four times as many in the busiest hour. */
 const fleet = (): void => {
   const rows = ([
     ["average, on one node", 1, 3000, {}],
@@ -263,7 +263,7 @@ const fleet = (): void => {
   )
 }
 
-// 3. Devices that come back
+// 3. Devices that reconnect
 
 const comeBack = (): void => {
   const connectsPerSecond = 500

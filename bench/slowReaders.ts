@@ -1,10 +1,10 @@
 /**
- * Readers that do not read, on the built program: `node bench/slowReaders.ts [--streams 1000] [--rate 500] [--runs 3]`.
+ * Readers that do not read, with the built program: `node bench/slowReaders.ts [--streams 1000] [--rate 500] [--runs 3]`.
  *
- * 36 MB of events are in the log. So many connections ask for all of them as an event stream and read nothing; then a load
+ * 36 MB of events are in the log. `--streams` connections request all of them as an event stream and read nothing; then a load
  * starts while they are open, and one more reader follows the log. Every run is a process of its own. Prints a line of
- * JSON per run: the highest resident memory with the parts of it at that moment, and how late an event of the load reaches
- * the reader. Ends with 1 if the memory was above what it may be. Times are worth something on a machine without other work.
+ * JSON per run: the highest resident memory with its parts at that moment, and the delay until an event of the load reaches
+ * the reader. Ends with 1 if the memory exceeded its limit. Times are meaningful only on a machine without other work.
  */
 import { mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { connect } from "node:net"
@@ -56,7 +56,7 @@ const fill = Effect.gen(function*() {
   return (yield* log.bounds).head
 })
 
-/** The program says four times a second what it holds. */
+/** The program reports its memory four times a second. */
 const memoryProbe = (file: string): string =>
   `--import=data:text/javascript,${
     encodeURIComponent(
@@ -74,7 +74,7 @@ interface Sample {
   readonly arrayBuffers: number
 }
 
-/** Reads nothing after the first bytes. `begun`: these have come. */
+/** Reads nothing after the first bytes. `begun`: called when these have arrived. */
 const openStuck = (port: number, sockets: Set<Socket>, begun: () => void): void => {
   const socket = connect(port, "127.0.0.1", () => {
     socket.write(`GET /api/v1/events?after=0 HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`)
@@ -125,7 +125,7 @@ const run = Effect.fnUntraced(function*(server: string, number: number) {
   yield* until("all of them are open", Effect.sync(() => begun === streams))
   const loadAt = Date.now()
   delays.length = 0
-  progress(`run ${number}: ${rate} events per second beside them`)
+  progress(`run ${number}: ${rate} events per second meanwhile`)
   simulator.core.emit({ rate })
   yield* Effect.sleep(`${seconds} seconds`)
   simulator.core.emitter.stop()

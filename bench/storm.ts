@@ -1,6 +1,6 @@
 /**
- * A storm: the gateway drops 5,000 devices at once, and takes every one back. Timed at the gateway, from the first
- * drop until all are open again, with the CPU time the client needed for it.
+ * A storm: the gateway drops 5,000 devices at once, and accepts them again. Timed at the gateway, from the first
+ * drop until all are open again, with the CPU time that the client needed.
  */
 import { cpuMicros, requireSockets, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"
@@ -12,7 +12,7 @@ import { startBareSockets, startColumbaSockets, startGateway } from "./support/s
 import type { SocketsHandlers } from "./support/subjects.ts"
 
 const count = quick ? 1_000 : 5_000
-/** Until what connecting left to do is done, so that the storm begins from rest. */
+/** Until the remaining work of connecting is done, so that the storm begins from rest. */
 const settleMillis = 5_000
 
 interface Cell {

@@ -1,8 +1,8 @@
 /**
- * What subscriptions cost per event: `node bench/subscriptions.ts [database url]`, over storage in memory without one.
+ * The cost of subscriptions per event: `node bench/subscriptions.ts [database url]`, over storage in memory without one.
  *
  * Prints JSON, one line per number of subscriptions: CPU of this process per event and per delivery, reads of the log's
- * store, and beside it the bare floor: the same requests by Node's HTTP client with kept connections and one signature each.
+ * store, and the bare floor: the same requests by Node's HTTP client with kept connections and one signature each.
  * The receiver is a process of its own. CPU and not wall time, because both processes share the machine.
  */
 import { spawn } from "node:child_process"
@@ -23,7 +23,7 @@ import { EventLog } from "../src/services/EventLog.ts"
 import { SubscriptionManager } from "../src/services/SubscriptionManager.ts"
 import { makeDraft } from "./support/drafts.ts"
 
-/** Answers everything, and tells how much when asked. */
+/** Answers everything, and reports the number on request. */
 const receiver = `
 let count = 0
 require("node:http").createServer((request, response) => {
@@ -49,7 +49,7 @@ const cpuMicros = (since: NodeJS.CpuUsage): number => {
   return system + user
 }
 
-/** The same requests, eight at a time, by nothing but Node. */
+/** The same requests, eight at a time, with Node alone. */
 const floor = async (url: string, count: number): Promise<number> => {
   const agent = new Agent({ keepAlive: true, maxSockets: 8 })
   const body = Buffer.from(JSON.stringify(makeDraft(0).data).padEnd(600))
@@ -109,7 +109,7 @@ const measure = Effect.fnUntraced(function*(count: number) {
   const log = yield* EventLog
   const ids = yield* Effect.forEach(
     Array.from({ length: count }),
-    // A server of its own each, as far as connections are concerned.
+    // Each is a separate server with regard to connections.
     (_, index) =>
       Effect.map(
         manager.create({ url: Redacted.make(url.replace("127.0.0.1", `127.0.1.${index + 1}`)) }, undefined),

@@ -1,8 +1,8 @@
 /**
  * The same over TLS: 5,000 devices with sockets to `wss://`, their memory once they are idle, and a storm in which the
- * gateway drops all of them. The certificate is trusted by both sides as an operator would have them trust one's own.
+ * gateway drops all of them. Both sides trust the certificate in the way an operator would configure a private one.
  *
- * The floor shakes hands in full each time, as `ws` does; Columba offers the session of an earlier connection.
+ * The floor makes a full handshake each time, like `ws`; Columba resumes the session of an earlier connection.
  */
 import { cpuMicros, requireSockets, residentBytes, sleep } from "./support/processes.ts"
 import type { Worker } from "./support/processes.ts"

@@ -1,22 +1,22 @@
 /**
  * A handler of incoming messages that runs inside Columba: COLUMBA_HANDLERS=./examples/messageHandler.ts
  *
- * It stores each message exactly once in a table of its own, in Columba's database:
+ * It stores each message exactly once in its own table, in Columba's database:
  *
  *   create table shop_messages (device text not null, chat text not null, wa_id text not null, body text)
  *
- * The type comes from the package of the client, which a handler needs for nothing else.
+ * The type comes from the client's package, which a handler needs for nothing else.
  */
 import type { HandlerModule } from "columba-client"
 
 export default {
   name: "shop",
   handle: async ({ data, deviceId }) => {
-    // Whatever takes long, or asks others, belongs here. It may be repeated.
+    // Slow work and requests to other services belong here. They may be repeated.
     if (data.body === null) return
     const body = data.body.trim()
 
-    // What is returned is committed together with the note that the message is handled: it is there exactly once.
+    // Committed together with the record that the message is handled: exactly once.
     return async (query) => {
       await query("insert into shop_messages (device, chat, wa_id, body) values ($1, $2, $3, $4)", [
         deviceId,

@@ -29,7 +29,7 @@ interface Event {
   readonly data: { readonly chat: string; readonly waId: string; readonly body: string | null }
 }
 
-/** The work itself. It throws to have the event delivered again. */
+/** The work itself. It throws to get the event delivered again. */
 const handle = ({ data, deviceId, kind }: Event): void => {
   if (kind === "message.received") store.run(deviceId, data.chat, data.waId, data.body)
 }
@@ -64,9 +64,9 @@ const onMessage = (channel: Channel, message: ConsumeMessage): void => {
 }
 
 const declare = async (channel: Channel): Promise<void> => {
-  // As Columba declares it, so that either may start first.
+  // The same declarations as Columba's, so that either may start first.
   await channel.assertExchange("columba.events", "topic", { durable: true })
-  // RabbitMQ 4 drops what was looked at and put back 20 times, where no other limit is set.
+  // Without another limit, RabbitMQ 4 drops messages that were read and returned 20 times.
   await channel.assertQueue(deadQueue, {
     durable: true,
     arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000 }
@@ -83,7 +83,7 @@ const declare = async (channel: Channel): Promise<void> => {
   for (const binding of bindings) await channel.bindQueue(queue, "columba.events", binding)
 }
 
-/** Returns when the connection has ended, for whatever reason. */
+/** Returns when the connection has ended, for any reason. */
 const consume = async (): Promise<void> => {
   const connection = await connect(url, { clientProperties: { connection_name: queue } })
   const closed = new Promise<void>((resolve) => connection.on("close", () => resolve()))
@@ -92,7 +92,7 @@ const consume = async (): Promise<void> => {
   channel.on("error", (error) => console.error("channel lost:", error.message))
   channel.on("close", () => void connection.close().catch(() => {}))
   await declare(channel)
-  // Unacknowledged messages held here. With 1, the events of a device stay in order also after a failure.
+  // Maximum number of unacknowledged messages held here. With 1, the events of a device stay in order also after a failure.
   await channel.prefetch(50)
   console.log("consuming", queue)
   await channel.consume(queue, (message) => {

@@ -11,17 +11,17 @@ const key = Buffer.from(process.env["WEBHOOK_SECRET"]!.replace(/^whsec_/, ""), "
 
 const isGenuine = (headers: Record<string, string | string[] | undefined>, body: Buffer): boolean => {
   const [id, time] = [String(headers["webhook-id"]), String(headers["webhook-timestamp"])]
-  // A recorded delivery is worth nothing after five minutes.
+  // A recorded delivery is invalid after five minutes.
   if (!(Math.abs(Date.now() / 1000 - Number(time)) < 300)) return false
   const expected = createHmac("sha256", key).update(`${id}.${time}.`).update(body).digest()
-  // Two while a secret is being replaced.
+  // Two signatures while a secret is being replaced.
   return String(headers["webhook-signature"]).split(" ").some((signature) => {
     const given = Buffer.from(signature.replace(/^v1,/, ""), "base64")
     return given.length === expected.length && timingSafeEqual(given, expected)
   })
 }
 
-/** Of a real receiver this is a unique index of its database. */
+/** A real receiver uses a unique index of its database. */
 const seen = new Set<string>()
 
 createServer((request, response) => {

@@ -12,16 +12,16 @@ key = base64.b64decode(os.environ["WEBHOOK_SECRET"].removeprefix("whsec_"))
 
 def is_genuine(headers, body):
     id, sent = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
-    # A recorded delivery is worth nothing after five minutes.
+    # A recorded delivery is invalid after five minutes.
     if not sent.isdigit() or abs(time.time() - int(sent)) > 300:
         return False
     expected = base64.b64encode(hmac.digest(key, f"{id}.{sent}.".encode() + body, hashlib.sha256)).decode()
-    # Two while a secret is being replaced.
+    # Two signatures while a secret is being replaced.
     given = headers.get("webhook-signature", "").split(" ")
     return any(hmac.compare_digest(one, f"v1,{expected}") for one in given)
 
 
-# Of a real receiver this is a unique index of its database.
+# A real receiver uses a unique index of its database.
 seen = set()
 
 

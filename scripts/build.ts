@@ -1,7 +1,7 @@
 /**
  * Builds what ships.
  *
- * - `dist/main.js`: the whole program in one file, the embedded database's assets beside it. Built-in modules are
+ * - `dist/main.js`: the whole program in one file, next to the embedded database's assets. Built-in modules are
  *   required instead of imported, because static imports run before any code and could fail on an old Node before
  *   `src/bin/runtimeGuard.ts` has run.
  * - `dist/sbom.cdx.json`: the packages whose code is in the program (`scripts/sbom.ts`).
@@ -57,7 +57,7 @@ const copyEmbeddedDatabase = (directory: string): void => {
 
 const version = (JSON.parse(fs.readFileSync(path.join(root, "package.json"), "utf8")) as { version: string }).version
 
-/** Another build than the one that ships, for tests of the tests: in another directory, with changed sources. */
+/** A build with changed sources in another directory, for tests of the tests. */
 export interface Variant {
   readonly directory: string
   readonly plugins: ReadonlyArray<esbuild.Plugin>
@@ -81,9 +81,9 @@ export const buildProgram = async (variant: Variant | null = null): Promise<void
     legalComments: "none",
     entryPoints: { main: "src/bin/main.ts" },
     outdir: directory,
-    // Old enough to be parsed by the Nodes that the guard refuses.
+    // Old enough to be parsed by the Node versions that the guard refuses.
     target: "node18",
-    // Names stay as they are: stack traces can be read, and nothing has to put names back at each start.
+    // Names are kept: stack traces are readable, and no start has to restore them.
     minifyWhitespace: true,
     minifySyntax: true,
     sourcesContent: false,

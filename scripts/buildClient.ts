@@ -1,9 +1,9 @@
 /**
  * Builds `dist/client/`, the package `columba-client`: the client for Effect programs and, as `columba-client/promise`,
- * the one for all others. Effect stays outside, as its peer, so that both sides share the same classes. Version and
+ * the one for all others. Effect is a peer dependency, so that both sides share the same classes. Version and
  * range of Effect are those of this project, and its README is `docs/client.md`.
  *
- * `npm pack ./dist/client` makes of it what others install.
+ * `npm pack ./dist/client` makes the installable package.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -14,10 +14,10 @@ import { ensureTool } from "./tools.ts"
 
 const entries = { index: "src/client/index.ts", promise: "src/client/promise.ts" }
 
-/** Effect's requests need `AbortSignal.any`, which this one has and earlier ones have not. */
+/** Effect's requests need `AbortSignal.any`, which this version has and earlier ones lack. */
 export const oldestNode = "20.3.0"
 
-/** What that Node and browsers of its age understand. */
+/** The language level of that Node and of browsers of its age. */
 const target = "es2022"
 
 const readManifest = () =>
@@ -45,7 +45,7 @@ const makeManifest = () => {
   }
 }
 
-/** Writes the package anew, where `directory` says. */
+/** Writes the package anew into `directory`. */
 export const buildClient = async (directory = path.join(dist, "client")): Promise<string> => {
   fs.rmSync(directory, { recursive: true, force: true })
   await esbuild.build({

@@ -1,7 +1,7 @@
 /**
  * Builds the pages for browsers into `dist/web/`: the dashboard (`src/dashboard`, by Vite) and the documents page, whose
- * script Effect brings along. Only compressed forms are written, gzip and brotli, so that a server never compresses; a
- * manifest names them. Files are named by their content, the two pages by their paths.
+ * script is included in Effect. Only compressed forms are written, gzip and brotli, so that a server never compresses; a
+ * manifest lists them. Files are named by their content, the two pages by their paths.
  */
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
@@ -12,7 +12,7 @@ import { promisify } from "node:util"
 import * as zlib from "node:zlib"
 import { dist, root } from "./stamp.ts"
 
-/** What ends up in a browser must run in those of the last two years. */
+/** The code must run in browsers of the last two years. */
 const target = "es2023"
 
 const contentTypes: Readonly<Record<string, string>> = {
@@ -29,13 +29,13 @@ interface Page {
 
 const hash = (content: string | Uint8Array): string => createHash("sha256").update(content).digest("hex").slice(0, 16)
 
-/** The pages, and the files that their scripts were made of. */
+/** The pages, and the files from which their scripts were made. */
 const buildDashboard = async (): Promise<
   { readonly pages: ReadonlyArray<Page>; readonly sources: ReadonlyArray<string> }
 > => {
   const { build } = await import("vite")
   const source = path.join(root, "src/dashboard")
-  // React and Vite choose their forms by it, and a test run has set it to another.
+  // React and Vite select their forms by it, and a test run has set it to another value.
   const environment = process.env["NODE_ENV"]
   process.env["NODE_ENV"] = "production"
   const built = await build({
@@ -102,10 +102,10 @@ ${files.map((file) => `    <script src="${file.path}"></script>`).join("\n")}
 const brotli = promisify(zlib.brotliCompress)
 const gzip = promisify(zlib.gzip)
 
-/** The best level takes ten seconds for the script of the documents page; this one is a few per cent larger. */
+/** The best level takes ten seconds for the script of the documents page; this one is a few percent larger. */
 const brotliQuality = 9
 
-/** Writes `web/` anew, and returns the files of packages that are in it. */
+/** Writes `web/` anew, and returns the files of packages that it includes. */
 export const buildWeb = async (): Promise<ReadonlyArray<string>> => {
   const folder = path.join(dist, "web")
   const dashboard = await buildDashboard()
@@ -128,7 +128,7 @@ export const buildWeb = async (): Promise<ReadonlyArray<string>> => {
     fs.writeFileSync(path.join(folder, `${file}.gz`), zipped)
     return { path: address, file, contentType, immutable, etag: `"${hash(content)}"` }
   }))
-  // Written last: a folder without it is no build.
+  // Written last: a folder without it is not a build.
   fs.writeFileSync(path.join(folder, "manifest.json"), JSON.stringify(manifest, null, 1))
   return dashboard.sources
 }

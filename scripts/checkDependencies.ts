@@ -1,8 +1,8 @@
 /**
- * Checks what the project is made of: the lockfiles take packages from the registry alone, with their hashes; packages run scripts at
- * installation only where package.json allows it; licences are such that the program may be shipped; and no known hole of
- * severity high or critical is in what ships. All but the last works offline. Without an answer of the registry the last is
- * skipped, says so, and fails nothing: `--audit` makes that a failure too.
+ * Checks the project's dependencies: the lockfiles get packages only from the registry, with their hashes; packages run scripts at
+ * installation only where package.json allows it; licences allow shipping the program; and no known vulnerability of
+ * severity high or critical is in the shipped part. All but the last works offline. Without an answer of the registry the last is
+ * skipped with a message, and fails nothing: with `--audit` it is a failure too.
  */
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
@@ -20,7 +20,7 @@ interface Manifest {
 
 const registry = "https://registry.npmjs.org/"
 
-/** May be bundled with a notice at most. */
+/** These may be bundled, at most with a notice. */
 const permissive = new Set([
   "0BSD",
   "Apache-2.0",
@@ -33,14 +33,14 @@ const permissive = new Set([
   "Unlicense"
 ])
 
-/** Besides these, for tools that are not shipped: changes of their files would have to be published. */
+/** Also allowed for tools that are not shipped: changes of their files would have to be published. */
 const forTools = new Set([...permissive, "MPL-2.0"])
 
 /** `(MIT OR Apache-2.0)`: one of them is enough. */
 const isAllowed = (license: string | undefined, allowed: ReadonlySet<string>): boolean =>
   license !== undefined && license.replace(/^\(|\)$/g, "").split(" OR ").some((one) => allowed.has(one))
 
-/** Of a platform that the lockfile was not made on (scripts/lock.ts): nothing of it was ever downloaded here. */
+/** For a platform without hashes in the lockfile (scripts/lock.ts): it was never downloaded here. */
 const isForeign = ({ optional, os }: LockEntry): boolean => optional === true && os !== undefined
 
 const problemsOf = (entry: LockEntry): ReadonlyArray<string> => {
@@ -101,7 +101,7 @@ interface Audit {
   readonly message?: string
 }
 
-/** Why there is no answer, or what of it concerns the program, and how much of it tools. */
+/** Why there is no answer, or the findings that concern the program, and the number that concerns tools. */
 const audit = (shipped: ReadonlyArray<Component>) => {
   const { error, stdout } = spawnSync("npm", ["audit", "--json"], { cwd: root, encoding: "utf8", timeout: 60_000 })
   if (error !== undefined) return { skipped: error.message }
@@ -109,7 +109,7 @@ const audit = (shipped: ReadonlyArray<Component>) => {
     try {
       return JSON.parse(stdout) as Audit
     } catch {
-      return { message: "npm said nothing that can be read" }
+      return { message: "npm's answer cannot be read" }
     }
   })()
   if (answer.vulnerabilities === undefined) return { skipped: answer.error?.summary || answer.message || "no answer" }

@@ -1,6 +1,6 @@
 /**
- * Checks the OpenAPI document with tools of others: two linters find no error in it, and a client that is generated from
- * it compiles and talks to the real HTTP server. The tools are heavy, so they are no dependencies: they are installed,
+ * Checks the OpenAPI document with third-party tools: two linters find no error in it, and a client that is generated from
+ * it compiles and talks to the real HTTP server. The tools are heavy, so they are not dependencies: they are installed,
  * at fixed versions, in a folder that is removed afterwards.
  */
 import { Effect } from "effect"
@@ -44,7 +44,7 @@ if (page.data === undefined || !("items" in page.data)) throw new Error("no page
 for (const event of page.data.items) {
   if (event.kind === "message.received") console.log(event.data)
 }
-// One event that this key does not see: that it made the device.
+// One event that this key does not see: the creation of the device.
 if (page.data.items.length !== 0 || !page.data.through.startsWith("1-")) throw new Error("the log has something else")
 `
 

@@ -1,6 +1,6 @@
 /**
- * Checks every regular expression of the program with `recheck`: none takes more time than the length of its text, but
- * for those listed here with what bounds them. The tool is heavy and is no dependency: it is installed, at a fixed
+ * Checks every regular expression of the program with `recheck`: the time of each is linear in the length of its text, except
+ * for those listed here with their bound. The tool is heavy and not a dependency: it is installed, at a fixed
  * version, in a folder that is removed afterwards.
  */
 import { execFileSync } from "node:child_process"
@@ -13,10 +13,10 @@ import { root } from "./stamp.ts"
 
 const tool = "recheck@4.5.0"
 
-/** For one expression, in milliseconds. What is not decided by then must be listed as well. */
+/** Time limit for one expression, in milliseconds. Undecided ones must be listed as well. */
 const timeout = 5_000
 
-/** By the text of the expression: why it may be slow, or why it is not although the tool cannot tell. */
+/** Keyed by the text of the expression: why it may be slow, or why it is not although the tool cannot decide. */
 const accepted: Readonly<Record<string, string>> = {
   "/\\/+$/": "of addresses that the operator or the program itself sets",
   "/[?#].*$/": "of a gateway's address, which has no line breaks: parsed as a URL before",

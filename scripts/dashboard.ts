@@ -1,6 +1,6 @@
 /**
- * The Grafana dashboard, written to `deploy/grafana/columba.json` by `npm run docs`. Rows go from what an operator asks
- * first (is the fleet well, is anything lost, does everything get through) to the process itself.
+ * The Grafana dashboard, written to `deploy/grafana/columba.json` by `npm run docs`. Its rows begin with an operator's
+ * first questions (is the fleet well, is anything lost, is everything delivered) and end with the process itself.
  */
 
 interface Query {
@@ -15,12 +15,12 @@ interface Panel {
   /** A unit of Grafana's: `short`, `ops`, `s`, `bytes`, `percentunit`. */
   readonly unit: string
   readonly queries: ReadonlyArray<Query>
-  /** From this value on a stat is red. */
+  /** A stat is red from this value on. */
   readonly redFrom?: number
   readonly stacked?: boolean
 }
 
-/** `$process` is the choice of scraped processes. */
+/** `$process` is the selection of scraped processes. */
 const chosen = (name: string, labels = ""): string =>
   `${name}{instance=~"$process"${labels === "" ? "" : `,${labels}`}}`
 const perSecond = (name: string, by: string): string => `sum by (${by}) (rate(${chosen(name)}[$__rate_interval]))`
@@ -36,7 +36,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
     panels: [
       {
         title: "Online",
-        help: "Devices that receive. Below the size of your fleet, see the states beside.",
+        help: "Devices that receive. Below the size of your fleet, see the states next to it.",
         kind: "stat",
         unit: "short",
         queries: [{ expr: total("columba_devices", `state="Online"`), legend: "online" }]
@@ -44,7 +44,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
       {
         title: "Quarantined",
         help:
-          "Devices that spent their budget of restarts. `columba devices explain <id>` says why and how to release one.",
+          "Devices that spent their budget of restarts. `columba devices explain <id>` shows the reason and how to release one.",
         kind: "stat",
         unit: "short",
         redFrom: 1,
@@ -60,7 +60,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
       },
       {
         title: "Open gaps",
-        help: "Intervals in which a device could not hear and whose messages have not all been read back yet.",
+        help: "Intervals in which a device could not receive and whose messages have not all been read back yet.",
         kind: "stat",
         unit: "short",
         queries: [{ expr: total("columba_gaps_open"), legend: "open" }]
@@ -87,7 +87,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
     panels: [
       {
         title: "Gaps found",
-        help: "By cause. Those that end as unprovable are in the panel beside.",
+        help: "By cause. Those that end as unprovable are in the next panel.",
         kind: "timeseries",
         unit: "ops",
         queries: [{ expr: perSecond("columba_gaps_opened_total", "cause"), legend: "{{cause}}" }]
@@ -222,7 +222,7 @@ const rows: ReadonlyArray<{ readonly title: string; readonly panels: ReadonlyArr
       {
         title: "Moves of shards",
         help:
-          "By reason: columba nodes tells the last ones of each node. Lost leases and a database that is away close sockets.",
+          "By reason: columba nodes shows the last ones of each node. Lost leases and a database that is away close sockets.",
         kind: "timeseries",
         unit: "short",
         queries: [{

@@ -1,7 +1,7 @@
 /**
- * Writes the generated sections of the documentation: tables whose truth is in the code. A section is
+ * Writes the generated sections of the documentation: tables whose source is the code. A section is
  * between two markers, `<!-- settings: generated … -->` and `<!-- /settings -->`, in any page of docs/ or the README.
- * `npm run docs` brings all of them up to date; a unit test fails where one is not.
+ * `npm run docs` updates all of them; a unit test fails where one is outdated.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -27,7 +27,7 @@ const settings = (): string =>
     ])
   )
 
-/** What a limited key gets, in the words of the page. */
+/** The events of a limited key, as the page describes them. */
 const limited = {
   device: "its devices; others look unknown",
   filter: "what belongs to its devices",
@@ -51,7 +51,7 @@ const sections: Readonly<Record<string, () => string>> = { catalogue, envelope, 
 
 const marked = /(<!-- (\w+): generated[^\n]*-->\n)[\s\S]*?(<!-- \/\2 -->)/g
 
-/** The page with every section as the code has it now. */
+/** The page with every section generated from the current code. */
 export const update = (text: string, file: string): string =>
   text.replace(marked, (_, begin: string, name: string, end: string) => {
     const section = sections[name]

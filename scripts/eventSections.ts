@@ -1,13 +1,13 @@
 /**
- * The generated sections about events: the short table of kinds, the fields that every event has, and the catalogue.
- * All of it comes from the table of kinds in `src/domain/EventKinds.ts` and from the descriptions in the schemas.
+ * The generated sections about events: the short table of kinds, the common fields of all events, and the catalogue.
+ * They are generated from the table of kinds in `src/domain/EventKinds.ts` and the descriptions in the schemas.
  */
 import { Schema } from "effect"
 import { eventFields, eventKinds } from "../src/domain/EventKinds.ts"
 import { DeviceState } from "../src/domain/DeviceState.ts"
 import { cell, table } from "./markdown.ts"
 
-/** The parts of a JSON schema that our schemas become. */
+/** The parts of a JSON schema that our schemas use. */
 interface Node {
   readonly $ref?: string
   readonly type?: string

@@ -1,7 +1,7 @@
 /**
  * Completes the lockfiles, of the project and of `tools/`, after `npm install`. A registry mirror that holds only one platform's binaries makes npm
- * leave the other platforms' optional packages out of the lockfile, and `npm ci` then refuses it everywhere. This
- * writes the missing entries from what their parents declare: exact version, platform by name, optional. They carry
+ * omit the other platforms' optional packages from the lockfile, and `npm ci` then refuses it everywhere. This
+ * writes the missing entries from their parents' declarations: exact version, platform by name, optional. They have
  * no integrity, since they were never downloaded here; a platform that needs one gets it from the registry.
  */
 import * as fs from "node:fs"
@@ -19,14 +19,14 @@ interface LockEntry {
 const systems = ["aix", "android", "darwin", "freebsd", "linux", "netbsd", "openbsd", "openharmony", "sunos", "win32"]
 const processors = ["arm64", "arm", "ia32", "loong64", "mips64el", "ppc64", "riscv64", "s390x", "x64"]
 
-/** `@scope/name-linux-arm64-musl` and its like say in their names where they run. */
+/** `@scope/name-linux-arm64-musl` and the like contain their platform. */
 const readPlatform = (name: string): Pick<LockEntry, "os" | "cpu" | "libc"> => {
-  const words = name.replace(/^@/, "").split(/[-/]/)
-  const system = systems.find((known) => words.includes(known))
-  const processor = processors.find((known) => words.includes(known))
-  const libc = words.includes("musl") || words.includes("musleabihf")
+  const parts = name.replace(/^@/, "").split(/[-/]/)
+  const system = systems.find((known) => parts.includes(known))
+  const processor = processors.find((known) => parts.includes(known))
+  const libc = parts.includes("musl") || parts.includes("musleabihf")
     ? "musl"
-    : words.some((word) => word === "gnu" || word === "glibc" || word === "gnueabihf")
+    : parts.some((part) => part === "gnu" || part === "glibc" || part === "gnueabihf")
     ? "glibc"
     : undefined
   return {
@@ -46,7 +46,7 @@ const complete = (name: string): void => {
       if (lock.packages[key] !== undefined || !/^\d+\.\d+\.\d+/.test(version)) continue
       const platform = readPlatform(dependency)
       if (platform.os === undefined) {
-        console.error(`${dependency} is missing from ${name} and its name does not say where it runs; left out`)
+        console.error(`${dependency} is missing from ${name} and its name does not contain its platform; left out`)
         continue
       }
       lock.packages[key] = { version, ...platform, dev: true, optional: true }

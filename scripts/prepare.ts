@@ -1,6 +1,6 @@
 /**
  * Runs at the end of `npm ci` and `npm install`: builds the program, so that `node dist/main.js` and `npx columba` work
- * at once, and deletes what the runtime in node_modules brings for compiling native addons, of which there are none.
+ * at once, and deletes the runtime's files in node_modules for compiling native addons, of which there are none.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"

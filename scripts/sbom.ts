@@ -1,7 +1,7 @@
 /**
  * The bill of materials of the program: the packages whose code is in `dist/main.js` and `dist/web/`, as the bundlers report it,
- * in the form of CycloneDX 1.6. Everything is a development dependency here, because it is bundled, so npm's own list would name
- * compilers and test tools, and not tell what ships. What the image adds, Node and Alpine's packages, is in none of it.
+ * as CycloneDX 1.6. Every package is a development dependency here, because it is bundled, so npm's own list would include
+ * compilers and test tools, and not show what ships. The image's additions, Node and Alpine's packages, are in neither list.
  */
 import * as fs from "node:fs"
 import * as path from "node:path"

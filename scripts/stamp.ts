@@ -1,5 +1,5 @@
 /**
- * Whether `dist/main.js` was built from the sources as they are. By their contents, not their times: a checkout or a
+ * Whether `dist/main.js` was built from the current sources. By their contents, not their times: a checkout or a
  * copied folder must not look changed.
  */
 import { createHash } from "node:crypto"

@@ -1,6 +1,6 @@
 /**
- * `npm start`, in plain JavaScript: a Node that cannot read TypeScript says what is missing instead of naming a file
- * extension. That happens after `npm ci --ignore-scripts`, which leaves out the Node that the project brings along.
+ * `npm start`, in plain JavaScript: a Node that cannot read TypeScript reports what is missing instead of a file
+ * extension. That happens after `npm ci --ignore-scripts`, which omits the project's own Node.
  */
 import process from "node:process"
 

@@ -1,7 +1,7 @@
 /**
- * `npm start`: builds the program where sources changed since the last build, then runs it in this same process, so
- * that signals and exit codes are the program's own. Arguments after `--` are the program's. Should npm be killed, the
- * program stops in order instead of staying behind without a parent.
+ * `npm start`: builds the program if sources changed since the last build, then runs it in this same process, so
+ * that signals and exit codes are the program's own. Arguments after `--` are the program's. If npm is killed, the
+ * program stops in order instead of continuing without a parent.
  */
 import { pathToFileURL } from "node:url"
 import * as fs from "node:fs"
@@ -21,7 +21,7 @@ if (!isProgramCurrent()) {
 /** Two small lookups cost nothing at this rate. */
 const launcherCheckMillis = 1000
 
-/** npm starts a shell, which starts this: a shell whose npm is gone stays, so both are looked at where /proc has them. */
+/** npm starts a shell, which starts this: a shell whose npm is gone stays, so both are checked where /proc has them. */
 const readLauncher = (): string => {
   const shell = process.ppid
   try {

@@ -1,9 +1,9 @@
 /**
- * The tools that only checks need (types, lint, format) are a package of their own in `tools/`: they weigh as much as
+ * The tools that only checks need (types, lint, format) are a separate package in `tools/`: they weigh as much as
  * everything that `npm ci && npm start` needs, so a machine that only runs Columba does not install them.
  *
- * `node scripts/tools.ts tsc -p .` installs them where that was not done for the present `tools/package-lock.json`, says
- * so, and runs one of them in the project's folder.
+ * `node scripts/tools.ts tsc -p .` installs them if that was not done for the current `tools/package-lock.json`, with a
+ * message, and runs one of them in the project's folder.
  */
 import { spawnSync } from "node:child_process"
 import type { SpawnSyncOptions } from "node:child_process"
@@ -15,7 +15,7 @@ import { root } from "./stamp.ts"
 const folder = path.join(root, "tools")
 const binaries = path.join(folder, "node_modules/.bin")
 
-/** Holds the hash of the lockfile that was installed. Written last, so that an interrupted installation is repeated. */
+/** Holds the hash of the installed lockfile. Written last, so that an interrupted installation is repeated. */
 const stampFile = path.join(folder, "node_modules/.columba-stamp")
 
 const hashLockfile = (): string =>
@@ -40,7 +40,7 @@ export const ensureTool = (name: string): string => {
   if (!isInstalled()) {
     process.stderr.write("installing the tools that only checks need, into tools/node_modules (once) …\n")
     prepare("npm", ["ci"])
-    // Makes tsc report what Effect's language service finds.
+    // Makes tsc report the findings of Effect's language service.
     prepare(path.join(binaries, "effect-tsgo"), ["patch"])
     fs.writeFileSync(stampFile, hashLockfile())
   }

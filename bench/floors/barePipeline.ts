@@ -1,9 +1,9 @@
 /**
- * The floor of the pipeline: what a careful engineer writes by hand for speed alone. Frames are parsed, gathered in
+ * The floor of the pipeline: what a careful engineer writes by hand for speed alone. Frames are parsed, collected in
  * batches, and written to an outbox and a message table in one statement, which also deletes the previous batch from
  * the outbox; then each event is published and confirmed. At-least-once and in order like Columba's, with the same
- * flush rule, so that the ratio says what Columba adds: decoding by schema, numbers without holes, duplicates known by
- * more than an id, a log that can be read again, and devices that are supervised.
+ * flush rule, so that the ratio shows what Columba adds: decoding by schema, numbers without holes, duplicates detected by
+ * more than an id, a log that can be read again, and supervised devices.
  */
 import { connect as connectBroker } from "amqplib"
 import type { ConfirmChannel } from "amqplib"
@@ -23,7 +23,7 @@ const settleMillis = 20
 const batchMax = 500
 /** Sockets are not read above this many unconfirmed events, and read again below half of it. */
 const inFlightMax = 4_000
-/** Unconfirmed messages at the broker: more would only wait there. */
+/** Maximum number of unconfirmed messages at the broker: more would only wait there. */
 const publishWindow = 512
 const handshakesMax = 128
 const pingMillis = 10_000
@@ -48,7 +48,7 @@ interface Row {
   readonly sender: string
   readonly body: string
   readonly occurredAt: string
-  /** What is published: about as long as an event of Columba. */
+  /** The published text: about as long as an event of Columba. */
   readonly event: string
   readonly at: number
 }
@@ -234,7 +234,7 @@ const onConfirm = (row: Row): void => {
   }
 }
 
-/** Each socket is pinged once per turn of the wheel, as those of Columba are; here no answer is missed. */
+/** Each socket is pinged once per turn of the wheel, like those of Columba; here no answer is missed. */
 const startPings = (): void => {
   let slot = 0
   setInterval(() => {

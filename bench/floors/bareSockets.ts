@@ -1,7 +1,7 @@
 /**
  * The floor of idle memory, storm recovery and cold start: the same devices on `ws` alone. One callback per socket, one
  * timer wheel for all pings, a bound on concurrent connects, full jitter after a drop. It keeps no state and writes
- * nothing: everything that Columba adds is measured against it.
+ * nothing: Columba's additions are measured against it.
  */
 import pg from "pg"
 import WebSocket from "ws"
@@ -116,7 +116,7 @@ const handlers: SocketsHandlers = {
   connect: (count) => run(Array.from({ length: count }, (_, index) => makeUpstreamId(index)))
 }
 
-// A cold start begins with the process and not with a request, so the environment says what to connect.
+// A cold start begins with the process and not with a request, so the environment contains what to connect.
 const coldStart = process.env["BENCH_COLD_START"]
 if (coldStart !== undefined) {
   const options = JSON.parse(coldStart) as SocketsOptions

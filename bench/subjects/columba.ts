@@ -44,7 +44,7 @@ let timing = false
 let publishedCount = 0
 let publishedWanted: { readonly count: number; readonly reached: () => void } | undefined
 
-/** The log as the fleet sees it: records when a message was pushed. Only decoding, some 10 µs, comes before. */
+/** The log that the fleet uses: records when a message was pushed. Only decoding, some 10 µs, comes before. */
 const observedLog = Layer.effect(
   EventLog,
   Effect.map(EventLog, (log) =>
@@ -122,7 +122,7 @@ const makeLayer = (options: Options) => {
     password: Redacted.make("bench")
   })
   // Without a history, which a fleet reads at 50 requests per second for minutes after it has connected: the figures are
-  // of the sockets, and would be of that instead.
+  // of the sockets, and would be of the history instead.
   const gateways = Layer.unwrap(Effect.map(gateway, ({ history, ...one }) => {
     const capabilities = { ...one.capabilities, history: history === undefined ? one.capabilities.history : null }
     return GatewayDirectory.layerFixed([{ ...one, capabilities }])

@@ -1,5 +1,5 @@
 /**
- * The events that the gateway of the benchmarks sends: a text message in the `bridge` envelope, 580 bytes, with a body
+ * The events of the benchmarks' gateway: a text message in the `bridge` envelope, 580 bytes, with a body
  * that is not plain ASCII, as gateways send it. Each event has its own identity.
  */
 
@@ -20,7 +20,7 @@ export const frameText = (upstreamId: string, number: number): string => {
   return `${before}${makeBody(room)}"}}`
 }
 
-/** Bodies by their size in bytes, made once: making text is not measured. */
+/** Bodies by their size in bytes, created once: creating text is not measured. */
 const bodies = new Map<number, string>()
 const makeBody = (bytes: number): string => {
   const known = bodies.get(bytes)

@@ -3,7 +3,7 @@
  *
  * It does less work than `src/simulator`, and the floors and Columba use the same one: on two cores, all CPU time of
  * the gateway is missing for the measured process. Cold start and storm are timed here, by the sockets that are open at
- * the gateway, so that the measured process cannot report better times than it has.
+ * the gateway, so that the measured process cannot report better times than its real ones.
  */
 import { createServer } from "node:http"
 import { createServer as createSecureServer } from "node:https"
@@ -26,7 +26,7 @@ interface Device {
 }
 
 const devices = new Map<string, Device>()
-/** Event numbers never repeat within a run, also over reconnects: a repeat would be a duplicate. */
+/** Event numbers never repeat within a run, not even over reconnects: a repeat would be a duplicate. */
 const numbers = new Map<string, number>()
 const waiting = new Set<{ readonly count: number; readonly reached: (atMillis: number) => void }>()
 
@@ -77,7 +77,7 @@ const sendNext = (device: Device): boolean => {
   return device.socket.write(wireFrame(frameText(device.upstreamId, number)))
 }
 
-/** Sends as fast as the sockets take it, in turn over all devices, and waits for clients that pause. */
+/** Sends as fast as the sockets accept it, in turn over all devices, and waits for clients that pause. */
 const burst = async (total: number): Promise<void> => {
   const all = [...devices.values()]
   let left = total
@@ -89,7 +89,7 @@ const burst = async (total: number): Promise<void> => {
       sendNext(device)
       left--
       sentInRound++
-      // The event loop must run now and then, or nothing that was written is sent.
+      // The event loop must run at intervals, or no written data is sent.
       if (sentInRound % 250 === 0) await new Promise((resolve) => setImmediate(resolve))
     }
     if (all.every((device) => device.socket.destroyed)) throw new Error("Every device left during the burst")

@@ -1,4 +1,4 @@
-/** The longest time for which a process did not get back to its event loop, measured with a timer of one millisecond. */
+/** The longest time for which a process did not return to its event loop, measured with a timer of one millisecond. */
 import { monitorEventLoopDelay } from "node:perf_hooks"
 
 const resolution = 1

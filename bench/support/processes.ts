@@ -2,7 +2,7 @@
  * Starts the processes of a benchmark, sends them requests, and reads their CPU time and memory from the kernel.
  *
  * Client and gateway never share a process: the figure of one would include the other. CPU time and resident memory
- * come from `/proc/PID`, so that the process has no work to do for its own measurement.
+ * come from `/proc/PID`, so that the process has no work for its own measurement.
  */
 import { fork } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
@@ -22,7 +22,7 @@ const profileDirectory = process.env["BENCH_PROFILE"]
 
 export interface Worker<H extends Handlers> extends AsyncDisposable {
   readonly pid: number
-  /** When it was started, on the machine's monotonic clock in milliseconds. */
+  /** The time of its start, on the machine's monotonic clock in milliseconds. */
   readonly startedAt: number
   readonly ask: <Name extends keyof H & string>(
     name: Name,
@@ -141,7 +141,7 @@ const openFilesLimit = (): number => {
   return line?.[1] === "unlimited" ? Infinity : Number(line?.[1] ?? 0)
 }
 
-/** Fails early, and says what to do, if one process cannot open that many sockets on this machine. */
+/** Fails early, with advice, if one process cannot open that many sockets on this machine. */
 export const requireSockets = (count: number): void => {
   // In addition to its sockets a process has open files, pipes and database connections: a few dozen.
   const needed = count + 200

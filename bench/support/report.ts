@@ -26,7 +26,7 @@ export interface Result {
   readonly benchmark: string
   readonly takenAt: string
   readonly machine: string
-  /** How often each cell was measured. Figures are medians. */
+  /** Number of measurements of each cell. Figures are medians. */
   readonly runs: number
   readonly conditions: string
   readonly figures: ReadonlyArray<Figure>

@@ -1,23 +1,23 @@
 /**
- * A discrete-event model of the way of an event through a cluster: nodes that collect batches, the log's lock, the relay and
- * the broker. Times are milliseconds. It knows queues and service times, and nothing of what the program does with an event.
+ * A discrete-event model of the path of an event through a cluster: nodes that collect batches, the log's lock, the relay and
+ * the broker. Times are milliseconds. It models queues and service times, not what the program does with an event.
  */
 import { seeded } from "../../src/simulator/Seeded.ts"
 
 export interface ServiceTimes {
-  /** Of the database, while it holds the lock of the log: for each batch, and for each event in it. */
+  /** Time of the database while it holds the lock of the log: for each batch, and for each event in it. */
   readonly appendBatch: number
   readonly appendEvent: number
-  /** Until the commit is on the disk; the lock is held so long. */
+  /** Time until the commit is on the disk; the lock is held meanwhile. */
   readonly flush: number
   /** From a node to the database and back, outside of the lock. */
   readonly roundTrip: number
-  /** A batch begins at once, but no sooner after the one before. */
+  /** Minimum time between the beginnings of two batches; otherwise a batch begins at once. */
   readonly linger: number
-  /** Of a node's event loop. */
+  /** Time of a node's event loop. */
   readonly nodeBatch: number
   readonly nodeEvent: number
-  /** Of the event loop of the node that relays. */
+  /** Time of the event loop of the node that relays. */
   readonly relayEvent: number
   readonly brokerEvent: number
 }
@@ -28,16 +28,16 @@ export interface Load {
   readonly rate: number
   /** The part of the events that comes from each node's devices. */
   readonly shares: ReadonlyArray<number>
-  /** Logs with a lock of their own, in the same database. */
+  /** Number of logs with separate locks, in the same database. */
   readonly partitions: number
-  /** Relays, each of some partitions, on nodes of their own. */
+  /** Number of relays, each of some partitions, on separate nodes. */
   readonly relays: number
   readonly brokerCores: number
   readonly seconds: number
 }
 
 export interface Outcome {
-  /** From the arrival of an event to the commit, and to the broker's confirm. */
+  /** Time from the arrival of an event to the commit, and to the broker's confirm. */
   readonly stored: { readonly p50: number; readonly p99: number }
   readonly published: { readonly p50: number; readonly p99: number }
   readonly eventsPerBatch: number
@@ -47,7 +47,7 @@ export interface Outcome {
   readonly behindSeconds: number
 }
 
-/** As the program: a batch takes no more. */
+/** The program's maximum size of a batch. */
 const batchMax = 500
 
 interface Batch {
@@ -56,12 +56,12 @@ interface Batch {
   readonly arrivals: ReadonlyArray<number>
 }
 
-/** One server after the other's end; `at` must not go back. */
+/** A server with one queue; `at` must not decrease. */
 class Server {
   #freeAt = 0
   busy = 0
 
-  /** When what comes now ends. */
+  /** The end of work that arrives now. */
   serve(at: number, time: number): number {
     this.busy += time
     this.#freeAt = Math.max(this.#freeAt, at) + time
@@ -69,7 +69,7 @@ class Server {
   }
 }
 
-/** A binary heap of what happens when. */
+/** A binary heap of future events by time. */
 class Agenda {
   readonly #heap: Array<{ readonly at: number; readonly run: () => void }> = []
 

@@ -1,4 +1,4 @@
-/** How often a figure is measured. A command line may ask for less, to check that everything works. */
+/** How often a figure is measured. The command line may request less, to check that everything works. */
 export const quick = process.argv.includes("--quick")
 
 /** Runs per cell. The median is reported, so the number is odd. */

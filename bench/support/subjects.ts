@@ -20,7 +20,7 @@ export interface Gateway extends Worker<GatewayHandlers> {
 export interface SocketsOptions {
   readonly databaseUrl: string
   readonly gatewayPort: number
-  /** Whether Columba spreads connects over time, as shipped. Without it the rest of the cost is visible. */
+  /** Whether Columba spreads connects over time, as shipped. Without it the remaining cost is visible. */
   readonly paced: boolean
   /** Whether the gateway speaks TLS. */
   readonly secure?: boolean
@@ -46,7 +46,7 @@ export interface PipelineHandlers extends Handlers {
   readonly start: (options: PipelineOptions) => Promise<void>
   /** Returns when the broker has confirmed this many messages in all. */
   readonly awaitPublished: (count: number) => Promise<void>
-  /** Drops the latencies so far and records those of all events from now on. */
+  /** Drops the recorded latencies and records those of all events from now on. */
   readonly startLatencies: () => void
   readonly startBlocks: () => void
   /** The longest block of the event loop since then, in milliseconds. */
@@ -64,7 +64,7 @@ export const startGateway = async (secure = false): Promise<Gateway> => {
   return { ...worker, port }
 }
 
-/** The gateway's certificate as a file, for processes that are to trust it. */
+/** The gateway's certificate as a file, for processes that must trust it. */
 const writeCertificate = (): string => {
   const directory = join(import.meta.dirname, "..", "..", ".tmp", "bench")
   const path = join(directory, "gateway.pem")
@@ -73,7 +73,7 @@ const writeCertificate = (): string => {
   return path
 }
 
-/** A process that connects on its own as soon as it runs, or on request if no cold start is measured. */
+/** A process that connects by itself as soon as it runs, or on request if no cold start is measured. */
 const starter = <H extends Handlers>(module: string) => async (coldStart?: SocketsOptions): Promise<Worker<H>> =>
   startWorker(await bundle(module), {
     env: {

@@ -21,7 +21,7 @@ export const serveParent = (handlers: Handlers): void => {
 const answer = async (handlers: Handlers, request: { readonly name: string; readonly args: unknown }) => {
   try {
     const handler = handlers[request.name]
-    if (handler === undefined) throw new Error(`This process does not know '${request.name}'`)
+    if (handler === undefined) throw new Error(`This process has no request '${request.name}'`)
     return { value: (await handler(request.args as never)) ?? null }
   } catch (error) {
     return { error: error instanceof Error ? error.stack ?? error.message : String(error) }

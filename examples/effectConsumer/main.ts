@@ -3,7 +3,7 @@
  *
  *   npm run pack:client && cd examples/effectConsumer && npm install && node main.ts
  *
- * It keeps its place in a database of its own, in the transaction of its work, so that each event is handled exactly
+ * It stores its position in its own database, in the transaction of its work, so that each event is handled exactly
  * once, over restarts of both sides. SQLite stands for any database with transactions. It answers "price" with a
  * message, whose idempotency key is the event's id: a repeat sends nothing.
  *
@@ -23,7 +23,7 @@ const readPlace = (): Position => {
   return row === undefined ? beginning : Schema.decodeUnknownSync(Position)(row["position"])
 }
 
-/** The work and the place after it, in one transaction: a crash leaves both or neither. */
+/** The work and the position after it, in one transaction: a crash leaves both or neither. */
 const commit = (work: () => void, position: Position): void => {
   database.exec("begin immediate")
   try {
@@ -43,7 +43,7 @@ const store = (event: ReadableEvent) => (): void => {
     .run(event.id, event.deviceId, event.data.chat, event.data.body)
 }
 
-/** Before the commit: after a crash in between it is asked again, and the key keeps it from being sent twice. */
+/** Before the commit: after a crash in between the request is repeated, and the key keeps it from being sent twice. */
 const answer = Effect.fnUntraced(function*(event: ReadableEvent) {
   if (event.kind !== "message.received" || event.data.body?.trim().toLowerCase() !== "price") return
   const columba = yield* ColumbaClient
@@ -59,12 +59,12 @@ const program = Effect.gen(function*() {
   const columba = yield* ColumbaClient
   const after = readPlace()
   yield* Effect.log("consuming").pipe(Effect.annotateLogs({ after }))
-  // The stream reconnects by itself. It fails only where waiting does not help, such as a place that retention deleted.
+  // The stream reconnects by itself. It fails only where waiting does not help, such as a position that retention deleted.
   yield* columba.events.follow({ after, kinds: ["message.received"] }).pipe(
     Stream.runForEach((item) =>
       item._tag === "Event"
         ? Effect.andThen(answer(item.event), Effect.sync(() => commit(store(item.event), item.position)))
-        // Nothing for us until here: the place moves on, so that the next start need not look at it again.
+        // No event for us until here: the position advances, so that the next start does not examine this part again.
         : Effect.sync(() => commit(() => {}, item.through))
     )
   )

@@ -3,7 +3,7 @@
  *
  *   npm run pack:client && cd examples/plainConsumer && npm install && node main.ts
  *
- * It keeps its place in a database of its own, in the transaction of its work, so that each event is handled exactly
+ * It stores its position in its own database, in the transaction of its work, so that each event is handled exactly
  * once, over restarts of both sides. SQLite stands for any database with transactions. It answers "price" with a
  * message, whose idempotency key is the event's id: a repeat sends nothing.
  *
@@ -24,7 +24,7 @@ database.exec("create table if not exists messages (event_id text primary key, d
 
 const readPlace = (): string => String(database.prepare("select position from place").get()?.["position"] ?? beginning)
 
-/** The work and the place after it, in one transaction: a crash leaves both or neither. */
+/** The work and the position after it, in one transaction: a crash leaves both or neither. */
 const commit = (work: () => void, position: string): void => {
   database.exec("begin immediate")
   try {
@@ -44,7 +44,7 @@ const store = (event: PlainEvent): void => {
     .run(event.id, event.deviceId, event.data.chat, event.data.body)
 }
 
-/** Before the commit: after a crash in between it is asked again, and the key keeps it from being sent twice. */
+/** Before the commit: after a crash in between the request is repeated, and the key keeps it from being sent twice. */
 const answer = async (event: PlainEvent): Promise<void> => {
   if (event.kind !== "message.received" || event.data.body?.trim().toLowerCase() !== "price") return
   await columba.messages.send({
@@ -57,11 +57,11 @@ const answer = async (event: PlainEvent): Promise<void> => {
 
 process.once("SIGTERM", () => void columba.close())
 
-// The loop reconnects by itself. It throws only where waiting does not help, such as a place that retention deleted, and
+// The loop reconnects by itself. It throws only where waiting does not help, such as a position that retention deleted, and
 // ends when the client is closed.
 for await (const item of columba.events.follow({ after: readPlace(), kinds: ["message.received"] })) {
   if (item._tag === "Heartbeat") {
-    // Nothing for us until here: the place moves on, so that the next start need not look at it again.
+    // No event for us until here: the position advances, so that the next start does not examine this part again.
     commit(() => {}, item.through)
     continue
   }
