@@ -1,8 +1,7 @@
 /**
- * What one row runs on: the built program, the simulated gateway, a recorder behind the broker, a reader of the event stream, the
- * endpoint of a subscription and in some rows a consumer, each a party of its own, with a proxy before each thing that the
- * program speaks to. The harness knows what
- * happened only from the ledgers of these parties.
+ * The processes of one row: the built program, the simulated gateway, a recorder behind the broker, a reader of the event stream,
+ * the endpoint of a subscription and in some rows a consumer, each separate, with a proxy in front of each service that the
+ * program uses. The harness gets its evidence only from the ledgers of these parties.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -42,39 +41,39 @@ export interface Arrangement {
   readonly reader: StreamReader.StreamReader
   readonly endpoint: Endpoint.Endpoint | null
   readonly consumer: SampleConsumer.SampleConsumer | null
-  /** Who has messages sent; null in rows without. It begins with the load. */
+  /** The client that has messages sent; null in rows without. It begins with the load. */
   readonly sending: Effect.Effect<SendingClient.SendingClient, never, Scope.Scope> | null
   readonly proxies: Readonly<Record<Part, FaultProxy.FaultProxy>>
   readonly devices: ReadonlyMap<string, string>
-  /** Sets the program's wall clock off by so many seconds. */
+  /** Shifts the program's wall clock by this many seconds. */
   readonly stepClock: (seconds: number) => Effect.Effect<void>
   /** While it exists, the planted place acts. */
   readonly plantFile: string
-  /** While it exists, the handler refuses what it gets. */
+  /** While it exists, the handler refuses its messages. */
   readonly refusesFile: string
   /** While it exists, the name of the gateway has no address. */
   readonly namesFile: string
-  /** Where the program writes what is in its heap, when it is asked to. */
+  /** The file to which the program writes a heap snapshot on request. */
   readonly heapFile: string
   /** The `main.js` with the row's planted change; null without one. */
   readonly plantedProgram: string | null
   readonly ready: Effect.Effect<void>
-  /** Whether every device hears. */
+  /** Whether every device receives. */
   readonly online: Effect.Effect<boolean>
   /** The number of the newest event in the log. */
   readonly head: Effect.Effect<number>
-  /** How many events the endpoint of the subscription has still to get. */
+  /** Number of events that the subscription's endpoint has still to receive. */
   readonly behind: Effect.Effect<number>
-  /** Keeps the events that are committed now. They must never be missing later. */
+  /** Records the currently committed events. They must never be missing later. */
   readonly witness: Effect.Effect<void>
-  /** What is in the log now may never come to the consumer. */
+  /** Events that are in the log now may never reach the consumer. */
   readonly forgetConsumed: Effect.Effect<void>
-  /** The ledgers as they are now. */
+  /** The current ledgers. */
   readonly ledgers: Effect.Effect<AllLedgers>
 }
 
 export type AllLedgers = Ledgers & GapLedgers & {
-  /** What a client has had sent; null where there is none. */
+  /** The messages that a client has had sent; null where there are none. */
   readonly sends: SendLedgers | null
 }
 
@@ -95,7 +94,7 @@ const readHandled = (databaseUrl: string): Effect.Effect<Handled> =>
 const preloads = ["clockShift.mjs", "names.mjs", "probe.mjs"]
   .map((name) => `--import=${join(import.meta.dirname, "program", name)}`).join(" ")
 
-/** Ready, also in a state that only an operator could improve: after a fault the program must get there by itself. */
+/** Ready, also in a state that only an operator could improve: after a fault the program must become ready by itself. */
 const readyTimeout = "120 seconds"
 
 export const make = Effect.fnUntraced(function*(
@@ -117,7 +116,7 @@ export const make = Effect.fnUntraced(function*(
     directory,
     seed,
     dialect,
-    // Each node has an address of its own at the gateway.
+    // Each node has its own address at the gateway.
     ...(scenario.cluster === undefined ? {} : { host: "0.0.0.0" })
   })
   const endpoint = scenario.noEndpoint === true ? null : yield* Endpoint.make(seed)
@@ -175,7 +174,7 @@ export const make = Effect.fnUntraced(function*(
   }
   yield* columba.start
   const consumer = scenario.consumer === true ? yield* SampleConsumer.make(rabbitUrl, directory) : null
-  // A balancer cuts what it has given to a node that is slow to answer.
+  // A balancer cuts connections to a node that is slow to answer.
   const devices = yield* addDevices(cluster?.nodes[0] ?? columba, scenario.load.devices)
   const subscription = endpoint === null ? null : yield* columba.post<Subscription>("/api/v1/subscriptions", {
     url: `http://127.0.0.1:${proxies.endpoint.port}/hook`,
@@ -205,8 +204,8 @@ export const make = Effect.fnUntraced(function*(
     cluster === null ? Effect.map(columba.readiness, (answer) => answer?.status === 200) : cluster.shared,
     readyTimeout
   )
-  /** As the gateway sees it where it has a socket per device; else as the program does. */
-  const heard = cluster !== null ? cluster.shared : dialect === "gowa"
+  /** From the gateway's point of view where it has a socket per device; else from the program's. */
+  const receiving = cluster !== null ? cluster.shared : dialect === "gowa"
     ? Effect.map(
       columba.metric(`columba_device_webhooks{gateway="default",status="set"}`),
       (set) => set === scenario.load.devices
@@ -249,7 +248,7 @@ export const make = Effect.fnUntraced(function*(
     plantedProgram: programs.planted,
     stepClock: (seconds) => Effect.sync(() => writeFileSync(clockFile, String(seconds))),
     ready,
-    online: heard,
+    online: receiving,
     head,
     behind: subscription === null
       ? Effect.succeed(0)
@@ -280,7 +279,7 @@ export const make = Effect.fnUntraced(function*(
           streamed: yield* reader.entries,
           witnessed: [...witnessed],
           upstreamOf: devices,
-          // Each socket of a device gets its events.
+          // Each socket of a device receives its events.
           sentTwice: cluster !== null ||
             scenario.faults.some(({ fault }) => fault.do === "fault gateway" && fault.fault.kind === "duplicate")
         }
@@ -289,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
   }
 })
 
-/** Ledgers that are read while the log grows do not fit together: read again, some times at most. */
+/** Maximum number of readings: ledgers that are read while the log grows do not match, and are read again. */
 const readsMax = 5
 
 const consistent = <A>(head: Effect.Effect<number>, read: Effect.Effect<A>) =>
@@ -305,7 +304,7 @@ interface Subscription {
   readonly id: string
   readonly secret: string
   readonly behind: number
-  /** What is behind does not count devices that are held back. */
+  /** Devices that are held back do not count as behind. */
   readonly health: { readonly held: ReadonlyArray<unknown> }
 }
 

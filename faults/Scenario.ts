@@ -1,5 +1,5 @@
 /**
- * What a row of the fault suite is, as data: a workload, the faults that strike while it runs, and what must hold besides
+ * A row of the fault suite, as data: a workload, the faults that strike while it runs, and conditions in addition to
  * the promises that hold in every row. All choices (who writes what, when a fault strikes) follow from the seed.
  */
 import type { Duration } from "effect"
@@ -8,18 +8,18 @@ import type { SimulatedDialect } from "../src/simulator/Dialect.ts"
 import type { Direction, Toxic } from "../test/support/FaultProxy.ts"
 import type { Planted } from "./planted.ts"
 
-/** Each is over, and what it broke is healed, before the next one strikes. */
+/** Each is over, and its damage is repaired, before the next one strikes. */
 export type Fault =
   | { readonly do: "kill program" }
   /** Killed again this long after it was ready: while it reads what it has missed. */
   | { readonly do: "kill program twice"; readonly apartMillis: number }
-  /** It kills itself at the planted place of its code when it next comes there. */
+  /** It kills itself when it next reaches the planted place of its code. */
   | { readonly do: "die where planted" }
-  /** The planted place of its code acts for so long. */
+  /** The planted place of its code acts for this time. */
   | { readonly do: "act where planted"; readonly millis: number }
   /** SIGTERM, as a deployment does. It must end with code 0. */
   | { readonly do: "stop program" }
-  /** The same while messages are on their way to a gateway that leaves them without an answer, sent or not. */
+  /** The same while messages are on their way to a gateway that does not answer, whether it sends them or not. */
   | { readonly do: "stop program while it sends"; readonly sent: boolean }
   | { readonly do: "freeze program"; readonly millis: number }
   | { readonly do: "restart broker" }
@@ -28,22 +28,22 @@ export type Fault =
   | { readonly do: "alarm broker"; readonly of: "memory" | "disk"; readonly millis: number }
   | { readonly do: "delete queue" }
   | { readonly do: "revoke permissions"; readonly millis: number }
-  /** The broker refuses what the queue has no room for. */
+  /** The broker refuses messages for which the queue has no room. */
   | { readonly do: "fill queue"; readonly millis: number }
   | { readonly do: "restart database"; readonly mode: "fast" | "immediate" }
   | { readonly do: "kill database" }
   | { readonly do: "freeze database"; readonly millis: number }
   | { readonly do: "end sessions" }
   | { readonly do: "lock table"; readonly millis: number }
-  /** Another session locks in the other order than the program does, and the program is the one that must give way. */
+  /** Another session locks in a different order than the program does, and the program is the one that must give way. */
   | { readonly do: "deadlock"; readonly times: number }
   | { readonly do: "take connections"; readonly millis: number }
-  /** A transaction that stays open with a snapshot, as a dump or a forgotten session has. */
+  /** A transaction that stays open with a snapshot, like that of a dump or a forgotten session. */
   | { readonly do: "hold snapshot"; readonly millis: number }
   | { readonly do: "refuse writes"; readonly millis: number }
-  /** The migration of a later version is run beside the program, which goes on. */
+  /** The migration of a later version runs at the same time as the program, which continues. */
   | { readonly do: "migrate" }
-  /** The database's disk has no room. Needs root, for a file system of its own. */
+  /** The database's disk is full. Needs root, for a separate file system. */
   | { readonly do: "fill disk"; readonly millis: number }
   /** Another process appends too, and each of its transactions stays open for a while before it commits. */
   | { readonly do: "write beside"; readonly events: number; readonly openMillis: number }
@@ -66,7 +66,7 @@ export type Fault =
   }
   /** The gateway's process ends, and starts again after this time. */
   | { readonly do: "restart gateway"; readonly millis: number }
-  /** The gateway drops all sockets and refuses new ones, then takes them again, each for so long, so many times. */
+  /** The gateway drops all sockets and refuses new ones, then accepts them again, each for this time, this many times. */
   | { readonly do: "flap gateway"; readonly times: number; readonly eachMillis: number }
   /** The gateway refuses the credentials with a status, or a close code. An operator connects again afterwards. */
   | {
@@ -80,22 +80,22 @@ export type Fault =
   | { readonly do: "kill consumer" }
   /** Connections stay open, and nothing is acknowledged. The broker's patience is `patienceMillis` meanwhile. */
   | { readonly do: "freeze consumer"; readonly millis: number; readonly patienceMillis: number }
-  /** The consumer's queue is deleted under it. */
+  /** The consumer's queue is deleted while it reads. */
   | { readonly do: "delete consumer's queue" }
   /** Messages that the consumer cannot read. */
   | { readonly do: "poison queue"; readonly messages: number }
   /**
-   * The handler refuses messages until so many are dead letters; then an operator has them handled again, and the program dies
+   * The handler refuses messages until this many are dead letters; then an operator has them handled again, and the program dies
    * at the planted place meanwhile.
    */
   | { readonly do: "retry dead letters"; readonly messages: number }
   /** Messages of the guaranteed queue are rejected while the queue of dead letters does not exist. */
   | { readonly do: "reject without dead letters"; readonly messages: number }
-  /** The wall clock of the program is set; its monotonic clock goes on. */
+  /** The wall clock of the program is set; its monotonic clock continues. */
   | { readonly do: "step clock"; readonly seconds: number }
   | NodeFault
 
-/** At one node of a cluster, each time at another one. It is healed once the others have its devices. */
+/** At one node of a cluster, each time another one. It is healed once the others have its devices. */
 export type NodeFault =
   | { readonly do: "kill node" }
   /** SIGTERM. It must end with code 0. */
@@ -106,12 +106,12 @@ export type NodeFault =
   | { readonly do: "freeze node" }
   /** The database ends its session that has the lease's lock, and those that renew the leases of its shards. */
   | { readonly do: "end node's sessions" }
-  /** It is stopped, and started again after this time; as much later the fault is over, whether all devices are back or not. */
+  /** It is stopped, and started again after this time; after the same time the fault is over, whether all devices are back or not. */
   | { readonly do: "leave and join"; readonly apartMillis: number }
 
 export type FaultOf<Do extends Fault["do"]> = Extract<Fault, { readonly do: Do }>
 
-/** What the program speaks to; and `webhooks`, by which a gateway speaks to it. */
+/** The services that the program uses; and `webhooks`, by which a gateway calls it. */
 export type Part = "database" | "broker" | "gateway" | "endpoint" | "webhooks"
 
 export interface Strikes {
@@ -130,7 +130,7 @@ export interface ClusterSettings {
   readonly nodes: number
   /** How long a killed node keeps its devices. */
   readonly lease: string
-  /** How a node is cut off: a proxy passes nothing on, or its packets are lost in a network namespace, which needs root. */
+  /** How a node is cut off: a proxy forwards nothing, or its packets are lost in a network namespace, which needs root. */
   readonly partition: "proxy" | "packets"
 }
 
@@ -148,54 +148,54 @@ export const areas = [
 ] as const
 
 export interface Scenario {
-  /** As it is asked for on the command line. */
+  /** Its name on the command line. */
   readonly name: string
   readonly area: (typeof areas)[number]
-  /** What happens, in words for the report. */
+  /** A description of the fault for the report. */
   readonly title: string
   readonly load: Load
   readonly dialect: SimulatedDialect
-  /** How long nothing may move when all is healed before the row is given up. 150 s unless set. */
+  /** How long nothing may change after healing before the row is abandoned. 150 s unless set. */
   readonly settle?: Duration.Input
-  /** How long coming to rest may take in all, also while something moves. */
+  /** How long coming to rest may take in all, also while something changes. */
   readonly settleMax?: Duration.Input
-  /** Each kind spread over the whole of the load, in a seeded order. */
+  /** Each kind spread over the whole load, in a seeded order. */
   readonly faults: ReadonlyArray<Strikes>
-  /** The faults strike in the order in which they are written. */
+  /** The faults strike in the order of the list. */
   readonly inOrder?: boolean
   readonly expect: {
     /**
-     * `none`: all that was emitted is in the log, since no process died and no socket was lost. `counted`: what the gateway
-     * sent into a dying process or to no socket at all may be missing from the log, and is reported.
+     * `none`: all emitted events are in the log, since no process died and no socket was lost. `counted`: events that the gateway
+     * sent into a dying process or to no socket at all may be missing from the log, and are reported.
      */
     readonly missed: "none" | "counted"
     /** The program must still be the same process. */
     readonly survives: boolean
-    /** Megabytes of resident memory that it may have at most, looked at once per second. */
+    /** Maximum resident memory in megabytes, measured once per second. */
     readonly residentMax?: number
-    /** Connections to the gateway that may be tried in all, accepted or refused. */
+    /** Maximum number of connection attempts to the gateway in all, accepted or refused. */
     readonly attemptsMax?: number
-    /** For how many milliseconds a device may be heard by two nodes that both run. */
+    /** Maximum time in milliseconds for which a device may have sockets of two running nodes. */
     readonly doubledMax?: number
     /** Memory, open files and fibers must stay level from the second fifth of the row to its last. */
     readonly level?: boolean
   }
-  /** Without an endpoint of a subscription: at this rate its deliveries would be what is measured. */
+  /** Without a subscription's endpoint: at this rate its deliveries would dominate the measurement. */
   readonly noEndpoint?: boolean
   /** Whether the sample consumer reads too. */
   readonly consumer?: boolean
-  /** So many messages that a client has sent while the load runs. */
+  /** Number of messages that a client has sent while the load runs. */
   readonly sends?: number
   /** Whether the program's own consumer hands messages to a handler. */
   readonly handler?: boolean
-  /** Several processes share the devices. Events are emitted all the time; `events` are so many at least. */
+  /** Several processes share the devices. Events are emitted all the time; `events` is their minimum number. */
   readonly cluster?: ClusterSettings
-  /** Built into the program for this row: a place that acts while a fault says so. */
+  /** Built into the program for this row: a place that acts while a fault enables it. */
   readonly plant?: Planted
-  /** For the program, beyond what every row has. */
+  /** Variables of the program, in addition to those of every row. */
   readonly env?: Readonly<Record<string, string>>
-  /** Before the program's command line, such as a shell that sets a limit. */
+  /** A prefix of the program's command line, such as a shell that sets a limit. */
   readonly wrapper?: ReadonlyArray<string>
-  /** Short enough, and telling enough, for every test run. */
+  /** Short and meaningful enough for every test run. */
   readonly smoke: boolean
 }

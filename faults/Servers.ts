@@ -1,4 +1,4 @@
-/** The Postgres and the RabbitMQ of a run, for all its rows. Every fault is healed before its row ends. */
+/** The Postgres and the RabbitMQ of a run, shared by its rows. Every fault is healed before its row ends. */
 import { Effect } from "effect"
 import { freshVhostOn } from "../test/support/broker.ts"
 import { freshDatabaseOn } from "../test/support/database.ts"
@@ -15,7 +15,7 @@ export const make = Effect.map(
   ([postgres, broker]): Servers => ({ postgres, broker })
 )
 
-/** A database and a virtual host of a row's own. */
+/** A separate database and virtual host for a row. */
 export const freshPlaces = ({ broker, postgres }: Servers) =>
   Effect.all({
     databaseUrl: freshDatabaseOn(postgres.url),

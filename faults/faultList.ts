@@ -1,6 +1,6 @@
 /**
- * The faults that a service like this one has to expect, numbered, and where each is put to the test: rows of this suite, tests
- * beside it, or why not.
+ * The faults that a service like this one has to expect, numbered, and where each is tested: rows of this suite, other tests,
+ * or why it is not tested.
  */
 
 export interface ListedFault {
@@ -11,7 +11,7 @@ export interface ListedFault {
   readonly rows?: ReadonlyArray<string>
   /** File and the beginning of the title of a test. */
   readonly tests?: ReadonlyArray<readonly [file: string, title: string]>
-  /** What is not tested of it, or why nothing is. */
+  /** The untested part, or why nothing is tested. */
   readonly not?: string
 }
 

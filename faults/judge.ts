@@ -1,4 +1,4 @@
-/** What a row has broken: of the promises of all rows, and of its own. */
+/** The promises that a row has broken: those of all rows, and its own. */
 import { check } from "../test/support/Checker.ts"
 import type { Violation } from "../test/support/Checker.ts"
 import { checkGaps } from "../test/support/GapChecker.ts"
@@ -31,19 +31,19 @@ type Own =
   | "trend"
   | "short"
 
-/** Class and examples of everything that broke a promise. */
+/** Class and examples of all violations. */
 export type Broken = Readonly<Record<Violation | Own, ReadonlyArray<string>>>
 
 export interface Findings {
   readonly ledgers: AllLedgers
-  /** What a fault must have led to, and did not. */
+  /** Results that a fault must have caused, and did not. */
   readonly unmet: ReadonlyArray<string>
-  /** What the program still waited for when the time to come to rest was over. */
+  /** The reason why the program was not at rest when the time for that was over. */
   readonly unsettled: string | null
   readonly residentMax: number
   readonly trend: Trend
   readonly attempts: number
-  /** Of a row with several nodes. */
+  /** For a row with several nodes. */
   readonly cluster: ClusterFigures | null
   /** Devices that were not back in time. */
   readonly unreturned: ReadonlyArray<string>
@@ -53,10 +53,10 @@ export interface Findings {
   readonly exitCode: number | null
 }
 
-/** Messages that may be left in doubt for good, of all that were accepted. */
+/** Maximum share of accepted messages that may be left in doubt for good. */
 export const doubtfulShare = 0.005
 
-/** When a node goes on that was frozen, and when one joins: two hear a device for a while. */
+/** When a suspended node resumes, and when one joins, two nodes have a device for a while. */
 const doubledAfterMax = 10_000
 
 const nothingSent = { resent: [], unaccounted: [], misreported: [], unasked: [], doubtful: 0 }

@@ -1,6 +1,6 @@
 /**
- * Programs that break a promise on purpose, which the long rows are to condemn. They are no part of what every test run does;
- * `npm run faults -- --mutants <name>` shows whether its rows condemn one.
+ * Programs that break a promise on purpose, which the long rows must detect. They are not part of every test run;
+ * `npm run faults -- --mutants <name>` shows whether its rows detect one.
  */
 import type { Mutant } from "./mutants.ts"
 
@@ -92,7 +92,7 @@ export const later: ReadonlyArray<Mutant> = [
     title: "a socket whose pong takes two seconds counts as dead",
     file: "src/layers/gateways/PingWheel.ts",
     changes: [["{ turn: 10_000, slots: 100, missesMax: 2 }", "{ turn: 1_000, slots: 100, missesMax: 1 }"]],
-    // At the rate of `trickle` frames still come, and those are signs of life.
+    // At the rate of `trickle` frames still arrive, and those are signs of life.
     rows: ["delayed"],
     condemned: ["missed"],
     smoke: false

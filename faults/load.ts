@@ -1,6 +1,6 @@
 /**
- * How a row's load is emitted. A row of one program emits in parts, one for each fault, so that it emits what it says exactly. A row of
- * a cluster emits all the time: what happens while devices are on their way from one node to another is what it is about.
+ * How a row's load is emitted. A row of one program emits in parts, one for each fault, so that it emits the exact number. A row of
+ * a cluster emits all the time: it tests what happens while devices move from one node to another.
  */
 import { Effect } from "effect"
 import { until } from "../test/support/until.ts"
@@ -9,11 +9,11 @@ import type { Scenario } from "./Scenario.ts"
 import type { SimulatorProcess } from "./parties/SimulatorProcess.ts"
 
 export interface RunningLoad {
-  /** Returns when the fault of this moment is to strike. */
+  /** Returns when the fault of this moment is due. */
   readonly untilStrike: (moment: Moment) => Effect.Effect<void>
   /** Returns when the part of the load in which it struck is emitted. */
   readonly untilEnd: (moment: Moment) => Effect.Effect<void>
-  /** Nothing is emitted any more. */
+  /** Stops emitting. */
   readonly stop: Effect.Effect<void>
 }
 
@@ -24,7 +24,7 @@ export const start = ({ cluster, load: { rate } }: Scenario, simulator: Simulato
   const emitted = (count: number) =>
     until(`${count} events were emitted`, Effect.map(events, (so) => so >= count), partMax)
   let begun = 0
-  /** Events emitted before this part, beyond those of the plan. */
+  /** Number of events emitted before this part, in addition to those of the plan. */
   let beyond = 0
   if (cluster === undefined) {
     return Effect.succeed<RunningLoad>({

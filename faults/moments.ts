@@ -4,9 +4,9 @@ import type { Seeded } from "../src/simulator/Seeded.ts"
 import type { Fault, Scenario } from "./Scenario.ts"
 
 export interface Moment {
-  /** Events emitted when it strikes. */
+  /** Number of events emitted when it strikes. */
   readonly at: number
-  /** Events that are emitted in this part of the load. The next part begins when the fault is over. */
+  /** Number of events at the end of this part of the load. The next part begins when the fault is over. */
   readonly end: number
   readonly fault: Fault
 }

@@ -1,6 +1,6 @@
 /**
- * Programs that break a promise on purpose, one each: the suite must condemn every one of them. They are built from the
- * sources with one place changed; a place that is not found any more is an error.
+ * Programs that break a promise on purpose, one each: the suite must detect every one of them. They are built from the
+ * sources with one place changed; a place that is not found is an error.
  */
 import type { Change } from "./planted.ts"
 import type { Broken } from "./judge.ts"
@@ -10,10 +10,10 @@ import { later } from "./laterMutants.ts"
 
 export interface Mutant extends Change {
   readonly title: string
-  /** The rows that condemn it, and for what: one of these. */
+  /** The rows that detect it, and for what: one of these. */
   readonly rows: ReadonlyArray<string>
   readonly condemned: ReadonlyArray<keyof Broken>
-  /** Whether every test run condemns it on the first of its rows. */
+  /** Whether every test run detects it on the first of its rows. */
   readonly smoke: boolean
 }
 
@@ -87,7 +87,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     const writeAll: LogStore["Service"]["write"] = (batch) =>
 `
     ]],
-    // Ended sessions do not tell: the connection itself repeats what was lost with one.
+    // Ended sessions do not show it: the connection itself repeats what was lost with one.
     rows: ["database-smoke", "deadlock"],
     condemned: ["missed"],
     smoke: true
@@ -101,7 +101,7 @@ export const mutants: ReadonlyArray<Mutant> = [
       `    if (read.pages === 0 && kind !== "look") {
       yield* decide(cell, [], [GapDrafts.watermark(cell.device.id, new Date(read.through).toISOString(), null)])
       yield* close(cell, read, read.through, [])
-      // A slow gateway, so that the gap is seen closed while its rows are not there.
+      // A slow gateway, so that the gap is seen as closed while its rows are missing.
       yield* Effect.sleep(Duration.seconds(10))
     }
     for (let page = 0; page < pagesPerTurn; page++) {

@@ -1,6 +1,6 @@
 /**
  * Programs that differ from the sources in one place: they die or fail exactly there while a file exists, or they break a
- * promise on purpose. A place that is not found any more is an error.
+ * promise on purpose. A place that is not found is an error.
  */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
@@ -26,7 +26,7 @@ export const changed = ({ changes, file, name }: Change): string =>
     return text.replace(find, () => replace)
   }, readFileSync(join(root, file), "utf8"))
 
-/** The path of the `main.js` of a program with these changes, and of this version. It is removed with the scope. */
+/** The path of the `main.js` of a program with these changes and this version. It is removed with the scope. */
 export const buildChanged = Effect.fnUntraced(function*(all: ReadonlyArray<Change>, version?: string) {
   const directory = yield* freshDirectory
   const contents = new Map(all.map((change) => [join(root, change.file), changed(change)]))

@@ -54,7 +54,7 @@ export const defect: Planted = {
   ]]
 }
 
-/** The next version's migration: it adds, and takes nothing away. */
+/** The next version's migration: it adds, and removes nothing. */
 export const laterMigration: Planted = {
   name: "later-migration",
   file: "src/layers/postgres/Migrations.ts",

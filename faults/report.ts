@@ -1,4 +1,4 @@
-/** Keeps the last outcome of every row, and writes them into docs/faults.md. */
+/** Stores the last outcome of every row, and writes the outcomes into docs/faults.md. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { cell, table } from "../scripts/markdown.ts"
@@ -43,7 +43,7 @@ const show = (millis: number): string => (millis / 1000).toFixed(millis < 100 &&
 const three = ({ count, max, p50, p99 }: Quantiles): string =>
   count === 0 ? "" : `${[p50, p99, max].map(show).join(" / ")} s`
 
-/** How long it took until the program was ready, or all devices were heard again. */
+/** The time until the program was ready, or all devices received again. */
 const recovered = ({ cluster, recoveries }: Outcome): string =>
   cluster === undefined ? spread(recoveries) : `${show(cluster.back.p50)} s, at most ${show(cluster.back.max)} s`
 
@@ -106,7 +106,7 @@ const clusterHeads = [
   "lost / unnamed"
 ]
 
-/** The rows with several nodes, as they were run last. Times are p50 / p99 / longest. */
+/** The rows with several nodes, with their last outcomes. Times are p50 / p99 / longest. */
 export const clusterSection = (): string =>
   table(
     clusterHeads,
@@ -137,7 +137,7 @@ export const clusterSection = (): string =>
     })
   )
 
-/** Minutes of the soak that the page shows. */
+/** Minutes of the soak on the page. */
 const usualSoak = 30
 
 const heads = [
@@ -151,7 +151,7 @@ const heads = [
   "ready again after (median)"
 ]
 
-/** The mutants, and what each is condemned for. */
+/** The mutants, and the violation for which each is detected. */
 export const condemnations = (): string =>
   table(
     ["mutant", "what it does", "condemned by", "for"],
@@ -166,7 +166,7 @@ export const condemnations = (): string =>
 export const section = (): string =>
   table(heads, [...scenarios.filter(({ name }) => !name.endsWith("-smoke")), makeSoak(usualSoak)].map(row))
 
-/** The numbered faults, and what puts each to the test. */
+/** The numbered faults, and the tests of each. */
 export const list = (): string =>
   table(
     ["", "area", "fault", "put to the test by"],

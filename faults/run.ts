@@ -1,6 +1,6 @@
 /**
- * `npm run faults`: runs rows of the suite against the built program, shows what happens while it happens, and ends with one
- * line per row. Results are kept and written into docs/faults.md. `--help` says what it can be asked for.
+ * `npm run faults`: runs rows of the suite against the built program, shows the progress, and ends with one
+ * line per row. Results are stored and written into docs/faults.md. `--help` lists the options.
  */
 import { parseArgs } from "node:util"
 import { Cause, Duration, Effect, Exit } from "effect"
@@ -23,8 +23,8 @@ npm run faults -- --area broker       # the rows of one area
 npm run faults -- --smoke             # the rows of every test run
 npm run faults -- kill --seed other   # the same with other choices
 npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
-npm run faults -- --soak 30           # a fault per minute, for so many minutes
-npm run faults -- cluster-kill --times 200   # so many repetitions of each fault of the row
+npm run faults -- --soak 30           # a fault per minute, for this many minutes
+npm run faults -- cluster-kill --times 200   # this many repetitions of each fault of the row
 npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
 npm run faults -- --list`
 
@@ -49,7 +49,7 @@ const choose = (): ReadonlyArray<Scenario> => {
   const known = values.mutants ? mutants : scenarios
   const unknown = positionals.filter((name) => !known.some((one) => one.name === name))
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
-  // In the order in which they are asked for.
+  // In the order of the command line.
   if (positionals.length > 0 && !values.mutants) {
     const found = positionals.map((name) => scenarios.find((scenario) => scenario.name === name)!)
     return values.times === undefined ? found : found.map((scenario) => repeat(scenario, Number(values.times)))
@@ -63,7 +63,7 @@ const choose = (): ReadonlyArray<Scenario> => {
   )
 }
 
-/** So many repetitions of each fault, under a load that grows with them. */
+/** This many repetitions of each fault, under a load that grows with them. */
 const repeat = (scenario: Scenario, times: number): Scenario => {
   const before = scenario.faults.reduce((sum, fault) => sum + fault.times, 0)
   const factor = times * scenario.faults.length / before
@@ -88,7 +88,7 @@ const makeProgress = (scenario: Scenario) => {
   }
 }
 
-/** A mutant of the file that a row plants something in brings that along. */
+/** A mutant of the file in which a row plants something includes the plant. */
 const buildPlanted = (plant: Planted, mutant: Mutant | null) =>
   mutant === null ? buildChanged([plant]) : buildChanged(plant.file === mutant.file ? [mutant] : [plant, mutant])
 
@@ -104,19 +104,19 @@ const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMai
     })
   }))
 
-/** What a mutant has lost it does not find later; one sleeps for ten seconds before it shows what it has. */
+/** A mutant does not find lost events later; one sleeps for ten seconds before it shows what it has. */
 const mutantSettle = Duration.seconds(20)
 
-/** Some go on for ever. */
+/** Some never come to rest. */
 const mutantSettleMax = Duration.seconds(40)
 
 /**
- * Times that a row may try. A crash that is to lose what is not on disk must come before it is there, which the moment of a
+ * Maximum number of attempts at a row. A crash that is to lose data before it is on disk must come at the right moment, which the
  * seed does not decide.
  */
 const triesMax = 3
 
-/** Whether each of its rows condemned it for what it does. */
+/** Whether each of its rows detected it for its violation. */
 const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Servers) {
   const program = yield* buildChanged([mutant])
   const verdicts: Array<boolean> = []
@@ -129,8 +129,8 @@ const judge = Effect.fnUntraced(function*(mutant: Mutant, servers: Servers.Serve
       const { broken } = yield* runOne({ ...scenario, ...bounds }, servers, program, mutant)
       const found = Object.entries(broken)
       condemned = found.some(([violation]) => mutant.condemned.some((one) => one === violation))
-      const told = found.map(([violation, { length }]) => `${violation} ${length}`).join(", ") || "nothing broken"
-      console.log(`${condemned ? "✓" : "✗"} mutant ${mutant.name} (${mutant.title}) on ${name}: ${told}`)
+      const violations = found.map(([violation, { length }]) => `${violation} ${length}`).join(", ") || "nothing broken"
+      console.log(`${condemned ? "✓" : "✗"} mutant ${mutant.name} (${mutant.title}) on ${name}: ${violations}`)
     }
     verdicts.push(condemned)
   }

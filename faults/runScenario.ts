@@ -1,6 +1,6 @@
 /**
- * Runs one row: load, faults at seeded moments of it, then quiet. While faults strike only safety counts; once all is
- * healed the program must get everything through by itself within a bound. Then the ledgers are compared.
+ * Runs one row: load, faults at seeded moments of it, then quiet. While faults strike only safety counts; once all are
+ * healed the program must deliver everything by itself within a bound. Then the ledgers are compared.
  */
 import { copyFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
@@ -28,22 +28,22 @@ export interface Outcome {
   readonly name: string
   readonly seed: string
   readonly counts: Verdict["counts"]
-  /** Events of which no gap and nothing else could tell that they were lost. */
+  /** Number of lost events without a gap or other record. */
   readonly untold: number
-  /** Class and examples of everything that broke a promise, of all rows or of this one. */
+  /** Class and examples of all violations, of the promises of all rows or of this one. */
   readonly broken: Partial<Broken>
   /** From a fault until the program was ready again, less the fault's own length, in milliseconds, in order. */
   readonly recoveries: ReadonlyArray<number>
-  /** Times that the reader of the stream had to resume. */
+  /** How often the reader of the stream had to resume. */
   readonly resumed: number
-  /** The most resident memory that was seen, in megabytes. */
+  /** The highest observed resident memory, in megabytes. */
   readonly residentMax: number
   /** Medians of resident megabytes and open files, in the second and in the last fifth of the row. */
   readonly trend: Trend
-  /** Connections to the gateway that were tried. */
+  /** Number of connection attempts to the gateway. */
   readonly attempts: number
   readonly seconds: number
-  /** Of a row with several nodes. */
+  /** For a row with several nodes. */
   readonly cluster?: ClusterFigures
 }
 
@@ -54,7 +54,7 @@ export interface Progress {
   readonly of: number
   readonly logged: number
   readonly delivered: number
-  /** What happens now. */
+  /** The current phase. */
   readonly phase: string
 }
 
@@ -66,10 +66,10 @@ export const runScenario = Effect.fnUntraced(function*(
   options: {
     readonly seed: string
     readonly servers: Servers
-    /** Its own, and the one with the row's planted change. */
+    /** The shipped program, and the one with the row's planted change. */
     readonly programs: { readonly program: string; readonly planted: string | null }
     readonly onProgress: (progress: Progress) => void
-    /** Where the ledgers of a row go that broke a promise. */
+    /** The directory for the ledgers of a row that broke a promise. */
     readonly ledgersTo?: string | undefined
   }
 ): Effect.fn.Return<Outcome, never, Scope.Scope> {
@@ -88,7 +88,7 @@ export const runScenario = Effect.fnUntraced(function*(
       samples.push({ resident: yield* on.columba.residentMegabytes, files: yield* on.columba.openFiles })
     } else {
       figures.deaths++
-      // As its supervisor would do: what else a program breaks that ends by itself is judged too.
+      // Like a supervisor: other violations of a program that ends by itself are judged too.
       if (scenario.expect.survives) yield* on.columba.start
     }
     onProgress({
@@ -120,7 +120,7 @@ export const runScenario = Effect.fnUntraced(function*(
     }
     phase.now = `fault ${index + 1}/${moments.length}: ${describe(fault)}`
     const struckAt = performance.now()
-    // A fault says what it must lead to, where that is more than that the program recovers.
+    // A fault defines its required effect, where that is more than the program's recovery.
     unmet.push(
       ...yield* strike(on, fault).pipe(
         Effect.as([]),
@@ -174,10 +174,10 @@ export const runScenario = Effect.fnUntraced(function*(
   })
   const { ledgersTo } = options
   if (ledgersTo !== undefined && Object.keys(broken).length > 0) {
-    const told = { ...ledgers, upstreamOf: [...ledgers.upstreamOf] }
+    const kept = { ...ledgers, upstreamOf: [...ledgers.upstreamOf] }
     const base = join(ledgersTo, `${scenario.name}-${seed}`)
     yield* Effect.sync(() => {
-      writeFileSync(`${base}.json`, JSON.stringify(told))
+      writeFileSync(`${base}.json`, JSON.stringify(kept))
       const logs = on.cluster?.nodes.map(({ logFile }) => logFile) ?? [on.columba.logFile]
       for (const [index, log] of logs.entries()) {
         copyFileSync(log, index === 0 ? `${base}.log` : `${base}-${index + 1}.log`)

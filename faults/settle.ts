@@ -8,19 +8,19 @@ import { doubtfulShare } from "./judge.ts"
 import type { SendingClient } from "./parties/SendingClient.ts"
 import type { Scenario } from "./Scenario.ts"
 
-/** Longer than the longest waits of the program's own: it looks at what was away, or is silent, every minute. */
+/** Longer than the program's longest waits: it checks services that are away or silent every minute. */
 const stillMax = Duration.seconds(150)
 
-/** Progress on a busy machine may be slow, but not without an end. */
+/** Progress on a busy machine may be slow, but must end. */
 const settleMaxDefault = Duration.minutes(15)
 
-/** Events that a recorder or a log may still be behind with when nothing more comes. */
+/** Time that a recorder or a log may lag behind the last event. */
 const quietMillis = 1_000
 
 /**
- * Until every gap is closed, every reader has the whole log and it no longer grows. No open gap means that nothing is missing,
- * except where nothing came without our notice, which is found by looking, within a minute. Returns what it still waits for
- * once nothing has moved for the time that the row gives it; null if nothing.
+ * Returns when every gap is closed, every reader has the whole log and it no longer grows. No open gap means that nothing is missing,
+ * except for unnoticed silence, which the program detects by checking, within a minute. Returns what it still waits for
+ * once nothing has changed for the row's time; null if nothing.
  */
 export const settle = Effect.fnUntraced(function*(
   on: Arrangement,
@@ -48,7 +48,7 @@ export const settle = Effect.fnUntraced(function*(
     const { items } = yield* on.columba.get<{ readonly items: ReadonlyArray<Gap> }>("/api/v1/gaps?status=open")
     const [gap] = items
     if (gap !== undefined) return `${items.length} open gaps, one ${gap.cause} since ${gap.openedAt}: ${gap.detail}`
-    // Deafness leaves no gap before it is found, and a consumer has no place at which one could look.
+    // Unnoticed silence leaves no gap before it is detected, and a consumer has no position to check.
     const { unrecovered, violations } = check(yield* on.ledgers)
     const unhandled = violations.lost.filter((one) => /^(consumer|handler)/.test(one))
     if (unhandled.length > 0) return `a consumer that has not handled ${unhandled.length} events`

@@ -1,6 +1,6 @@
 /**
- * Whether memory, open files and fibers stay level: medians of what was looked at once per second, and the objects that are in
- * the heap after a collection of garbage, by class.
+ * Whether memory, open files and fibers stay level: medians of one measurement per second, and the objects in
+ * the heap after a garbage collection, by class.
  */
 import { existsSync, rmSync } from "node:fs"
 import { join } from "node:path"
@@ -14,7 +14,7 @@ export interface Sample {
   readonly files: number
 }
 
-/** What is in the heap. */
+/** The content of the heap. */
 export interface HeapCount {
   readonly megabytes: number
   readonly fibers: number
@@ -40,7 +40,7 @@ export const findTrend = (samples: ReadonlyArray<Sample>, heaps: ReadonlyArray<H
   return { resident: medians("resident"), files: medians("files"), heaps }
 }
 
-/** What garbage that is collected late, connections that come and go, and work that is under way may make of a level line. */
+/** The tolerance for late garbage collection, changing connections and work in progress. */
 const residentSlack = 40
 const filesSlack = 20
 const heapSlack = 8
@@ -51,7 +51,7 @@ export const findGrowth = ({ files, heaps, resident }: Trend): ReadonlyArray<str
   const grew = (what: string, from: number, to: number, slack: number) =>
     to > from + slack ? [`${from} ${what} became ${to}`] : []
   return [
-    // What a snapshot needed stays resident: where there are any, the heap is judged and not what is resident.
+    // Memory that a snapshot needed stays resident: where there are any, the heap is judged and not the resident memory.
     ...(heaps.length > 0 ? [] : grew("MB resident", ...resident, residentSlack)),
     ...grew("open files", ...files, filesSlack),
     ...(first === undefined || last === undefined ? [] : [
@@ -61,12 +61,12 @@ export const findGrowth = ({ files, heaps, resident }: Trend): ReadonlyArray<str
   ]
 }
 
-/** The program writes a snapshot of its heap, which stops it for some seconds. */
+/** The program writes a heap snapshot, which suspends it for some seconds. */
 export const countHeap = (on: Arrangement): Effect.Effect<HeapCount> =>
   Effect.gen(function*() {
     yield* on.columba.snapshotHeap
     yield* until("the snapshot of the heap is there", Effect.sync(() => existsSync(on.heapFile)), "120 seconds")
-    // By a process of its own: the proxies and the endpoint must go on meanwhile.
+    // In a separate process: the proxies and the endpoint must continue meanwhile.
     const counted = yield* Effect.orDie(run([process.execPath, counter, on.heapFile], countMillisMax))
     yield* Effect.sync(() => rmSync(on.heapFile))
     return JSON.parse(counted) as HeapCount

@@ -1,6 +1,6 @@
 /**
- * What the gateway's record of its sockets says about the devices: who heard each of them at which time. A node that is
- * frozen hears nothing, though its sockets are open.
+ * The gateway's record of its sockets as facts about the devices: which node had each of them at which time. A suspended
+ * node receives nothing, though its sockets are open.
  */
 import type { SocketChange } from "../src/simulator/SocketRecord.ts"
 
@@ -11,13 +11,13 @@ export interface Pause {
   readonly to: number
 }
 
-/** From this time on the device was heard by sockets at these addresses. */
+/** From this time on the device had sockets at these addresses. */
 export interface Moment {
   readonly time: number
-  readonly heardAt: ReadonlyArray<string>
+  readonly addresses: ReadonlyArray<string>
 }
 
-/** Of one device, in order; before the first of them it was heard by no node. */
+/** The moments of one device, in order; before the first of them it had no node. */
 export type Timeline = ReadonlyArray<Moment>
 
 export interface Span {
@@ -60,26 +60,26 @@ const timeline = (
   ].sort((one, other) => one.time - other.time)
   for (const { apply, time } of steps) {
     apply()
-    const heardAt = [...open.values()].filter((at) => !paused.has(at))
-    if (moments.at(-1)?.heardAt.join() === heardAt.join()) continue
+    const addresses = [...open.values()].filter((at) => !paused.has(at))
+    if (moments.at(-1)?.addresses.join() === addresses.join()) continue
     if (moments.at(-1)?.time === time) moments.pop()
-    moments.push({ time, heardAt })
+    moments.push({ time, addresses })
   }
   return moments
 }
 
-/** The parts of the span in which so many sockets heard the device as the condition says. */
+/** The parts of the span in which the device had a number of sockets that fulfils the condition. */
 const stretches = (
   moments: Timeline,
   { from, to }: Span,
   condition: (sockets: number) => boolean
 ): ReadonlyArray<Span> => {
   const found: Array<{ from: number; to: number }> = []
-  const steps = [{ time: Number.NEGATIVE_INFINITY, heardAt: never }, ...moments]
-  for (const [index, { heardAt, time }] of steps.entries()) {
+  const steps = [{ time: Number.NEGATIVE_INFINITY, addresses: never }, ...moments]
+  for (const [index, { addresses, time }] of steps.entries()) {
     const begin = Math.max(time, from)
     const end = Math.min(steps[index + 1]?.time ?? Infinity, to)
-    if (begin >= end || !condition(heardAt.length)) continue
+    if (begin >= end || !condition(addresses.length)) continue
     const last = found.at(-1)
     if (last?.to === begin) last.to = end
     else found.push({ from: begin, to: end })
@@ -87,19 +87,19 @@ const stretches = (
   return found
 }
 
-/** In which no node heard it. */
+/** The times without a node. */
 export const dark = (moments: Timeline, span: Span): ReadonlyArray<Span> =>
   stretches(moments, span, (sockets) => sockets === 0)
 
-/** In which it was heard by more than one socket. */
+/** The times with more than one socket. */
 export const doubled = (moments: Timeline, span: Span): ReadonlyArray<Span> =>
   stretches(moments, span, (sockets) => sockets > 1)
 
 export const length = ({ from, to }: Span): number => to - from
 
-/** At which address it was heard at that time; by the newest socket, where several heard it. */
+/** The address of its socket at that time; of the newest socket, where it had several. */
 export const holderAt = (moments: Timeline, time: number): string | null =>
-  moments.findLast((moment) => moment.time <= time)?.heardAt.at(-1) ?? null
+  moments.findLast((moment) => moment.time <= time)?.addresses.at(-1) ?? null
 
 export interface Quantiles {
   readonly count: number
@@ -108,7 +108,7 @@ export interface Quantiles {
   readonly max: number
 }
 
-/** By nearest rank: each is a value that was measured. */
+/** By nearest rank: each is a measured value. */
 export const quantiles = (values: ReadonlyArray<number>): Quantiles => {
   const sorted = values.toSorted((one, other) => one - other)
   const at = (share: number) => Math.round(sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)] ?? 0)

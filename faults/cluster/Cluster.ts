@@ -1,6 +1,6 @@
 /**
- * The nodes of a row: several processes over one database, each with an address of its own at the gateway and a way of its own
- * to the database, behind a load balancer. What asks "the program" asks the balancer.
+ * The nodes of a row: several processes over one database, each with its own address at the gateway and its own connection
+ * to the database, behind a load balancer. Requests to "the program" go to the balancer.
  */
 import { Effect, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -17,7 +17,7 @@ import * as NodeLink from "./NodeLink.ts"
 import * as SocketWitness from "./SocketWitness.ts"
 
 export interface Node extends ClusterNode.ClusterNode, NodeLink.NodeLink {
-  /** The address at which the gateway sees it. */
+  /** The address of the node's connections at the gateway. */
   readonly at: string
 }
 
@@ -26,15 +26,15 @@ export interface Repetition {
   readonly fault: Fault["do"]
   readonly at: string
   readonly struckAt: number
-  /** The others have its devices, where they are to; the fault ends now. */
+  /** Time at which the others have its devices, where they should; the fault ends now. */
   readonly healedAt: number
-  /** Every node has its share again. */
+  /** Time at which every node has its share again. */
   readonly endedAt: number
 }
 
-/** Where the devices are now. */
+/** The current places of the devices. */
 export interface Spread {
-  /** By the address of the node. */
+  /** Keyed by the address of the node. */
   readonly counts: ReadonlyMap<string, number>
   /** Devices that no node holds. */
   readonly missing: ReadonlyArray<string>

@@ -1,7 +1,7 @@
 /**
- * How a node reaches the database, so that it alone can be cut off from it: packets get no answer, and connections no end. Either
- * a proxy stops passing data on, or the packets themselves are lost: then the database's end is in a network namespace, and the
- * link to it goes down, as a switch or a cable does. That needs root on Linux, and `ip`.
+ * A node's link to the database, so that this node alone can be cut off: packets get no answer, and connections do not end. Either
+ * a proxy stops forwarding data, or the packets themselves are lost: then the database's end is in a network namespace, and the
+ * link to it goes down, like a failed switch or cable. That needs root on Linux, and `ip`.
  */
 import { spawn } from "node:child_process"
 import { createServer, connect } from "node:net"
@@ -14,11 +14,11 @@ import { run } from "../../test/support/servers/ServerSource.ts"
 import { until } from "../../test/support/until.ts"
 
 export interface NodeLink {
-  /** Of the database, for the node. */
+  /** The database's URL for the node. */
   readonly databaseUrl: string
   readonly cutOff: Effect.Effect<void>
   readonly reconnect: Effect.Effect<void>
-  /** The ports of the node's connections, as the database sees them. */
+  /** The ports of the node's connections on the database's side. */
   readonly databasePorts: Effect.Effect<ReadonlyArray<number>>
 }
 
@@ -44,13 +44,13 @@ const blackHole = { type: "timeout", millis: 0 } as const
 const commandMillis = 10_000
 
 const forwarder = join(import.meta.dirname, "../program/forward.mjs")
-/** Of the far end of each link: a link has only two. */
+/** The hardware address of the far end of each link: a link has only two ends. */
 const hardware = "02:00:00:00:00:02"
 
-/** In a network of its own. */
+/** Inside of its own network. */
 const port = 5432
 
-/** Four addresses of a range that is for tests alone (RFC 2544), of which two can be used. */
+/** Four addresses of a range that is reserved for tests (RFC 2544), of which two can be used. */
 const addresses = (index: number): readonly [ours: string, theirs: string] => {
   const base = `198.${18 + (process.pid >> 8) % 2}.${process.pid % 256}`
   return [`${base}.${index * 4 + 1}`, `${base}.${index * 4 + 2}`]
@@ -68,7 +68,7 @@ export const byPackets = Effect.fnUntraced(function*(
   const ip = (...args: ReadonlyArray<string>) => Effect.orDie(run(["ip", ...args], commandMillis))
   const inside = (...args: ReadonlyArray<string>) => ip("-n", name, ...args)
 
-  // A path is the same in all network namespaces, so the way to the database goes through a socket that has one.
+  // A path is the same in all network namespaces, so the link to the database uses a socket with a path.
   const path = join(yield* freshDirectory, "database")
   const ports = new Set<number>()
   yield* Effect.acquireRelease(
@@ -90,7 +90,7 @@ export const byPackets = Effect.fnUntraced(function*(
   yield* ip("link", "add", here, "type", "veth", "peer", "name", there, "address", hardware, "netns", name)
   yield* ip("addr", "add", `${ours}/30`, "dev", here)
   yield* ip("link", "set", here, "up")
-  // Else a connection would fail after some seconds, because no neighbour answers for the address.
+  // Otherwise a connection would fail after some seconds, because no neighbour answers for the address.
   yield* ip("neigh", "add", theirs, "lladdr", hardware, "dev", here, "nud", "permanent")
   yield* inside("addr", "add", `${theirs}/30`, "dev", there)
   yield* inside("link", "set", there, "up")
@@ -105,7 +105,7 @@ export const byPackets = Effect.fnUntraced(function*(
   yield* until("the database answers through the link", reaches(theirs, port))
   return {
     databaseUrl: url.href,
-    // From the far end: the near one keeps its address and its route, and what is sent there is gone.
+    // At the far end: the near one keeps its address and its route, and packets to it are lost.
     cutOff: Effect.asVoid(inside("link", "set", there, "down")),
     reconnect: Effect.asVoid(inside("link", "set", there, "up")),
     databasePorts: Effect.sync(() => [...ports])

@@ -1,10 +1,10 @@
-/** Follows the gateway's record of its sockets: who holds which device now, and all that was recorded. */
+/** Follows the gateway's record of its sockets: the current holder of each device, and all recorded changes. */
 import { Effect } from "effect"
 import type { SocketChange } from "../../src/simulator/SocketRecord.ts"
 import type { SimulatorProcess } from "../parties/SimulatorProcess.ts"
 
 export interface SocketWitness {
-  /** Reads on, and returns the addresses at which each device has a socket now. */
+  /** Reads new changes, and returns the addresses at which each device has a socket now. */
   readonly held: Effect.Effect<ReadonlyMap<string, ReadonlyArray<string>>>
   /** All that was read so far. */
   readonly changes: ReadonlyArray<SocketChange>

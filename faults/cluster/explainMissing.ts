@@ -1,9 +1,9 @@
-/** What is known of devices that no node holds although one should: for a person who looks for the reason. */
+/** Facts about devices that no node holds although one should, for a person who looks for the reason. */
 import { Effect } from "effect"
 import { query } from "../../test/support/Ledger.ts"
 import type { Arrangement } from "../Arrangement.ts"
 
-/** More are counted only. */
+/** Further ones are only counted. */
 const explainedMax = 10
 
 export const explainMissing = Effect.fnUntraced(function*(on: Arrangement, missing: ReadonlyArray<string>) {

@@ -1,4 +1,4 @@
-/** What the repetitions of a row came to, by the gateway's record of its sockets. All times in milliseconds. */
+/** The results of a row's repetitions, by the gateway's record of its sockets. All times in milliseconds. */
 import type { SocketChange } from "../../src/simulator/SocketRecord.ts"
 import { checkSends } from "../../test/support/SendChecker.ts"
 import type { SendLedgers } from "../../test/support/SendChecker.ts"
@@ -13,26 +13,26 @@ export interface ClusterFigures {
   readonly devices: number
   readonly lease: string
   readonly repetitions: number
-  /** From the fault until every device that it silenced was heard again; of each repetition. */
+  /** From the fault until every device that it silenced received again; of each repetition. */
   readonly back: Quantiles
-  /** For how long each device that the fault silenced was heard by no node. */
+  /** For how long each device that the fault silenced had no node's socket. */
   readonly dark: Quantiles
-  /** The same of each device that moved because a node came, or left in order; 0 where the new socket was first. */
+  /** The same for each device that moved because a node joined, or left in order; 0 where the new socket was first. */
   readonly moved: Quantiles
-  /** For how long devices were heard by two nodes that both ran, while the fault lasted and afterwards. */
+  /** For how long devices had sockets of two running nodes, while the fault lasted and afterwards. */
   readonly doubled: Quantiles
   readonly doubledAfter: Quantiles
   /** Devices that were not back in time. */
   readonly unreturned: number
-  /** Decisions under an epoch that was not the last, and those of them that are recorded. */
+  /** Decisions under an epoch that was not the last, and the recorded ones among them. */
   readonly staleTried: number
   readonly staleLanded: number
-  /** Messages that a client had accepted, and those that the gateway has sent more than once. */
+  /** Messages of a client that were accepted, and those that the gateway has sent more than once. */
   readonly sends: number
   readonly resent: number
 }
 
-/** A node that leaves in order, and one that comes: devices move as planned. */
+/** A node that leaves in order, and one that joins: devices move as planned. */
 const planned: ReadonlySet<string> = new Set<NodeFault["do"]>(["stop node", "leave and join"])
 
 const sum = (spans: ReadonlyArray<Span>) => spans.reduce((total, span) => total + length(span), 0)
@@ -51,7 +51,7 @@ export const findFigures = (found: {
   readonly sends: SendLedgers | null
 }): ClusterFigures => {
   const { audit, bySocket, devices, repetitions, sends, settings, unreturned } = found
-  const heard: ReadonlyArray<Timeline> = bySocket ? [...timelines(found.changes, found.pauses).values()] : []
+  const followed: ReadonlyArray<Timeline> = bySocket ? [...timelines(found.changes, found.pauses).values()] : []
   const [back, silenced, moved, twice, twiceAfter] = [[], [], [], [], []] as [
     Array<number>,
     Array<number>,
@@ -63,7 +63,7 @@ export const findFigures = (found: {
     const struck = { from: struckAt, to: healedAt }
     const after = { from: healedAt, to: endedAt }
     const ends: Array<number> = []
-    for (const timeline of heard) {
+    for (const timeline of followed) {
       const spans = dark(timeline, struck)
       if (spans.length > 0) {
         ends.push(spans.at(-1)!.to)

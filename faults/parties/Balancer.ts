@@ -1,6 +1,6 @@
 /**
- * The load balancer before the nodes of a cluster: asks each node's `/readyz` twice per second, gives new connections to those
- * that answer 200 in turn, and cuts the connections of one that does not.
+ * The load balancer in front of the nodes of a cluster: polls each node's `/readyz` twice per second, gives new connections in turn
+ * to those that answer 200, and cuts the connections of one that does not.
  */
 import { connect, createServer } from "node:net"
 import type { AddressInfo, Socket } from "node:net"
@@ -10,9 +10,9 @@ import type { ColumbaProcess } from "../../test/process/support/ColumbaProcess.t
 
 export interface Balancer {
   readonly url: string
-  /** Connections are given to this node too, once it answers. */
+  /** Connections go to this node too, once it answers. */
   readonly add: (node: ColumbaProcess) => void
-  /** The nodes that answered when they were asked last. */
+  /** The nodes that answered the last request. */
   readonly answering: () => ReadonlyArray<ColumbaProcess>
 }
 

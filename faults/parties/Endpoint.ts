@@ -1,6 +1,6 @@
 /**
- * The endpoint of a subscription: a real HTTP server behind a proxy. What it answered with 2xx it has taken, and its ledger is
- * what it has taken, in order. Every signature is checked.
+ * The endpoint of a subscription: a real HTTP server behind a proxy. It has accepted a delivery that it answered with 2xx, and its
+ * ledger is the list of accepted ones, in order. Every signature is checked.
  */
 import { createHmac } from "node:crypto"
 import { Effect } from "effect"
@@ -13,7 +13,7 @@ import type { Received } from "../../test/support/subscriber.ts"
 export interface Endpoint {
   readonly port: number
   readonly entries: Effect.Effect<ReadonlyArray<Delivered>>
-  /** Deliveries that the secret has not signed. */
+  /** Deliveries that were not signed with the secret. */
   readonly forged: (secret: string) => Effect.Effect<ReadonlyArray<string>>
   /** Answers with this status from now on: by chance, or always. */
   readonly fail: (status: number, chance: number) => Effect.Effect<void>
@@ -49,7 +49,7 @@ const toDelivered = ({ deviceId, id, kind, seq }: Received): Delivered => ({
   redelivered: false
 })
 
-/** The time is not looked at: rows set the clock. */
+/** The time is ignored: rows set the clock. */
 const isSigned = ({ headers, text }: Received, secret: string): boolean => {
   const key = Buffer.from(secret.replace(/^whsec_/, ""), "base64")
   const signed = `${String(headers["webhook-id"])}.${String(headers["webhook-timestamp"])}.${text}`

@@ -1,6 +1,6 @@
 /**
- * The sample consumer of docs/consuming.md in a process of its own, with a queue of its own at the broker. Its ledger is its
- * database: the ids of the events that it has handled, and what it did because of them.
+ * The sample consumer of docs/consuming.md in a separate process, with its own queue at the broker. Its ledger is its
+ * database: the ids of the events that it has handled, and the results of its handling.
  */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
@@ -15,7 +15,7 @@ export const consumerQueue = "shop.whatsapp"
 export interface Consumed {
   /** Ids of events. */
   readonly handled: ReadonlyArray<string>
-  /** The WhatsApp ids of the messages that it has stored, as often as it has stored them. */
+  /** The WhatsApp ids of the stored messages, one for each time it was stored. */
   readonly stored: ReadonlyArray<string>
 }
 
@@ -38,7 +38,7 @@ export const make = Effect.fnUntraced(function*(
     wanted: true,
     consuming: false
   }
-  /** Started again when it has ended, as a supervisor does. */
+  /** Starts it again after it has ended, like a supervisor. */
   const start = () => {
     if (!running.wanted) return
     running.consuming = false

@@ -1,6 +1,6 @@
 /**
- * A client that has messages sent while the load runs. It repeats each request under its idempotency key until it is
- * answered with 202, as a client does whose connection broke. Its ledger is what was accepted.
+ * A client that has messages sent while the load runs. It repeats each request under its idempotency key until it gets
+ * a 202, like a client whose connection broke. Its ledger is the list of accepted messages.
  */
 import { Effect, Fiber } from "effect"
 import type { Scope } from "effect"
@@ -12,19 +12,19 @@ export interface SendingClient {
   /** Returns once all of its messages were accepted. */
   readonly finished: Effect.Effect<void>
   readonly accepted: Effect.Effect<ReadonlyArray<AcceptedSend>>
-  /** What the program says of them. */
+  /** The statuses of the messages in the program. */
   readonly statuses: Effect.Effect<ReadonlyArray<SendStatus>>
   /** How many of them still wait, or are in doubt. */
   readonly open: Effect.Effect<{ readonly waiting: number; readonly doubtful: number }>
 }
 
-/** Requests under way at once. */
+/** Maximum number of concurrent requests. */
 const requestsMax = 4
 
 const recipients = 40
 const answerMillis = 15_000
 
-/** The program may be away for as long as a row lets it. */
+/** The program may be away for as long as a row allows it. */
 const acceptedWithin = "10 minutes"
 
 interface ListedMessage {
@@ -42,7 +42,7 @@ export const make = Effect.fnUntraced(function*(options: {
   readonly columba: ColumbaProcess
   readonly devices: ReadonlyArray<string>
   readonly count: number
-  /** Over which time the requests are spread. */
+  /** The time over which the requests are spread. */
   readonly millis: number
 }): Effect.fn.Return<SendingClient, never, Scope.Scope> {
   const { columba, count, devices, millis } = options

@@ -1,4 +1,4 @@
-/** The simulated gateway as a process of its own, driven over its controls. Its ledger is a file. */
+/** The simulated gateway as a separate process, driven by its control API. Its ledger is a file. */
 import { spawn } from "node:child_process"
 import type { ChildProcess } from "node:child_process"
 import { readFileSync } from "node:fs"
@@ -17,7 +17,7 @@ import type { SendLedgers } from "../../test/support/SendChecker.ts"
 import { freePort } from "../../test/support/servers/ServerHome.ts"
 import { until } from "../../test/support/until.ts"
 
-/** What the program needs to be let in, by dialect. */
+/** The credentials that the program needs, by dialect. */
 export const credentials: Readonly<Record<SimulatedDialect, Readonly<Record<string, string>>>> = {
   bridge: { WHATSAPP_API_USER: "columba", WHATSAPP_API_PASSWORD: "gateway-password" },
   gowa: { WHATSAPP_API_USER: "columba", WHATSAPP_API_PASSWORD: "gateway-password" },
@@ -36,15 +36,15 @@ export interface SimulatorProcess {
   /** Without a count: until `stopEmitting`. */
   readonly emit: (load: { readonly count?: number; readonly rate: number }) => Effect.Effect<void>
   readonly stopEmitting: Effect.Effect<void>
-  /** Which sockets opened and closed after change number `after`. */
+  /** The sockets that opened and closed after change number `after`. */
   readonly sockets: (after: number) => Effect.Effect<ReadonlyArray<SocketChange>>
   readonly addFault: (fault: GatewayFault) => Effect.Effect<void>
   readonly clearFaults: Effect.Effect<void>
-  /** How often the faults that are there have struck, all together. */
+  /** How often all existing faults together have struck. */
   readonly strikes: Effect.Effect<number>
-  /** Its process ends, as it seems, and starts again after so long. Returns when it answers again. */
+  /** Ends like its process would, and starts again after this time. Returns when it answers again. */
   readonly restart: (millis: number) => Effect.Effect<void>
-  /** All that it has emitted, and of it what it was asked to send. */
+  /** All events that it has emitted, and among them the messages that it was asked to send. */
   readonly ledger: Effect.Effect<{
     readonly emitted: ReadonlyArray<TimedEmitted>
     readonly sent: SendLedgers["sent"]
@@ -80,7 +80,7 @@ export const make = Effect.fnUntraced(function*(options: {
     Effect.promise(async () => {
       const response = await fetch(`http://127.0.0.1:${port}/__sim/${path}`, {
         method,
-        // A new connection each: one that is kept may be closed in the moment in which it is used.
+        // A new connection each time: a kept one may be closed at the moment of its use.
         headers: { connection: "close" },
         signal: AbortSignal.timeout(timeoutMillis),
         ...(body === undefined ? {} : { body: JSON.stringify(body) })

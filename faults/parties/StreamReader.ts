@@ -1,6 +1,6 @@
 /**
- * A reader of the event stream (SSE) that resumes after the last event it has, as a browser does. What it received must be
- * the whole log, each event once and in order, however often it was cut off.
+ * A reader of the event stream (SSE) that resumes after its last event, as a browser does. Its events must be
+ * the whole log, each once and in order, however often it was cut off.
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
@@ -9,7 +9,7 @@ import type { Streamed } from "../../test/support/Ledger.ts"
 export interface StreamReader {
   readonly entries: Effect.Effect<ReadonlyArray<Streamed>>
   readonly highest: Effect.Effect<number>
-  /** How often it had to connect again. */
+  /** Number of reconnects. */
   readonly resumed: Effect.Effect<number>
 }
 

@@ -1,6 +1,6 @@
 /**
- * Loaded into the program before anything else (`node --import`): its wall clock is off by as many seconds as the file says
- * that `COLUMBA_FAULTS_CLOCK` names. The monotonic clock and all timers go on as they are.
+ * Loaded into the program before anything else (`node --import`): shifts its wall clock by the number of seconds in the file
+ * of `COLUMBA_FAULTS_CLOCK`. The monotonic clock and all timers are unchanged.
  */
 import { readFileSync } from "node:fs"
 

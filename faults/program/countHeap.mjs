@@ -1,4 +1,4 @@
-/** `node countHeap.mjs <snapshot>`: how many megabytes and fibers a heap snapshot has, as JSON. */
+/** `node countHeap.mjs <snapshot>`: the megabytes and the number of fibers in a heap snapshot, as JSON. */
 import { readFileSync } from "node:fs"
 
 const { nodes, snapshot, strings } = JSON.parse(readFileSync(process.argv[2], "utf8"))

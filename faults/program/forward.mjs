@@ -1,4 +1,4 @@
-/** Passes connections to a TCP port on to a socket at a path, which is the same in all network namespaces. */
+/** Forwards connections from a TCP port to a socket with a path, which is the same in all network namespaces. */
 import { connect, createServer } from "node:net"
 
 const [port, path] = process.argv.slice(2)

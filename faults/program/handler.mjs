@@ -1,5 +1,5 @@
 /**
- * The handler of the rows: the one of examples/messageHandler.ts, which refuses every message for good while a file exists.
+ * The handler of the rows: the one of examples/messageHandler.ts, which permanently refuses every message while a file exists.
  */
 import { existsSync } from "node:fs"
 import example from "../../examples/messageHandler.ts"

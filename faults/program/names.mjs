@@ -1,6 +1,6 @@
 /**
- * Loaded into the program before anything else: the name `gateway.test` is this machine, by the address in
- * `COLUMBA_FAULTS_GATEWAY` if there is one, and has no address while the file exists that `COLUMBA_FAULTS_NAMES` names.
+ * Loaded into the program before anything else: resolves the name `gateway.test` to this machine, by the address in
+ * `COLUMBA_FAULTS_GATEWAY` if it is set, and to no address while the file of `COLUMBA_FAULTS_NAMES` exists.
  */
 import dns from "node:dns"
 import { existsSync } from "node:fs"

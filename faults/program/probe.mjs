@@ -1,6 +1,6 @@
 /**
- * Loaded into the program before anything else: on SIGUSR2 it writes a snapshot of its heap, after a collection of garbage,
- * to the file that `COLUMBA_FAULTS_HEAP` names, and renames it when it is whole.
+ * Loaded into the program before anything else: on SIGUSR2 it collects garbage, writes a heap snapshot
+ * to the file of `COLUMBA_FAULTS_HEAP`, and renames it when it is complete.
  */
 import { renameSync } from "node:fs"
 import { writeHeapSnapshot } from "node:v8"

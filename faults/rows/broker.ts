@@ -1,4 +1,4 @@
-/** What becomes of RabbitMQ. */
+/** Rows with faults of RabbitMQ. */
 import type { Scenario } from "../Scenario.ts"
 import { brief, row, seconds } from "./row.ts"
 

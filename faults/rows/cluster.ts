@@ -1,17 +1,17 @@
-/** What becomes of devices that several processes share, when one of these is struck again and again. */
+/** Rows in which several processes share devices, and one of them is struck again and again. */
 import type { ClusterSettings, Scenario } from "../Scenario.ts"
 import { row } from "./row.ts"
 import type { More, Struck } from "./row.ts"
 
 const three: ClusterSettings = { nodes: 3, lease: "6 seconds", partition: "proxy" }
 
-/** Sockets are closed before others open, or all at once. The gateway may learn of it a moment later. */
+/** Sockets are closed before others open, or all at once. The gateway may notice a moment later. */
 const closedFirst = 250
 
-/** A device that moves as planned is heard by both until the next node is online, and then until the first has ended its socket. */
+/** A device that moves as planned has both sockets until the next node is online, and then until the first has ended its socket. */
 const handedOver = 5_000
 
-/** Events and messages to send per repetition; most take longer than these events, and more are emitted then. */
+/** Events and messages to send per repetition; most repetitions take longer than these events, and more are emitted then. */
 const events = 200
 const sends = 20
 
@@ -99,7 +99,7 @@ export const cluster: ReadonlyArray<Scenario> = [
     {
       load: { devices: 10_000, events: 2_000, rate: 100 },
       cluster: { ...three, lease: "20 seconds" },
-      // Histories are read 50 per second and node.
+      // Histories are read at 50 requests per second and node.
       settleMax: "30 minutes",
       doubledMax: handedOver
     }

@@ -1,4 +1,4 @@
-/** What becomes of Postgres. */
+/** Rows with faults of Postgres. */
 import type { Scenario } from "../Scenario.ts"
 import { laterMigration } from "../plants.ts"
 import { brief, row, seconds, short } from "./row.ts"

@@ -1,11 +1,11 @@
 /**
- * What becomes of the gateway and the way to it, in every dialect that the fault can happen in. A row is named as in the
- * `bridge` dialect, with the dialect before it in the others.
+ * Rows with faults of the gateway and the connection to it, in every dialect in which the fault can happen. A row has its name of the
+ * `bridge` dialect, prefixed by the dialect in the others.
  */
 import type { SimulatedDialect } from "../../src/simulator/Dialect.ts"
 import type { Fault as GatewayFault } from "../../src/simulator/FaultPlan.ts"
 import type { Scenario } from "../Scenario.ts"
-import { dies, few, hearsLess, row, seconds } from "./row.ts"
+import { dies, few, losesSockets, row, seconds } from "./row.ts"
 import type { More, Struck } from "./row.ts"
 
 const dialects: ReadonlyArray<SimulatedDialect> = ["bridge", "gowa", "waha"]
@@ -30,7 +30,7 @@ const inDialects = (
   )
 
 /** GOWA's events come as webhooks: without its socket nothing is missed. */
-const withoutSocket = (dialect: SimulatedDialect): More => dialect === "gowa" ? {} : { expect: hearsLess }
+const withoutSocket = (dialect: SimulatedDialect): More => dialect === "gowa" ? {} : { expect: losesSockets }
 
 const strike = (fault: GatewayFault, millis: number, also: ReadonlyArray<GatewayFault> = []) =>
   ({ do: "fault gateway", fault, also, millis }) as const
@@ -39,10 +39,10 @@ const drop = { kind: "drop", reset: true } as const
 
 const refuseFor = (count: number) => strike({ kind: "refuse", status: 503 }, seconds(count), [drop])
 
-/** 1,000 devices that come back at once; GOWA itself brings up one after the other, for 300 ms each. */
+/** 1,000 devices that reconnect at once; GOWA itself starts one after the other, for 300 ms each. */
 const fleet = (dialect: SimulatedDialect): More => ({
   load: { devices: dialect === "bridge" ? 1_000 : dialect === "waha" ? 200 : 30, events: 4_000, rate: 150 },
-  expect: hearsLess
+  expect: losesSockets
 })
 
 export const gateway: ReadonlyArray<Scenario> = [
@@ -70,7 +70,7 @@ export const gateway: ReadonlyArray<Scenario> = [
     [
       [1, strike({ kind: "mute" }, seconds(15))]
     ],
-    { load: { devices: 20, events: 4_000, rate: 100 }, expect: hearsLess }
+    { load: { devices: 20, events: 4_000, rate: 100 }, expect: losesSockets }
   ),
   ...inDialects("junk", "one in ten events comes after a frame that cannot be read, text or binary", [
     [1, strike({ kind: "junk", probability: 0.1 }, seconds(4))],
@@ -95,14 +95,14 @@ export const gateway: ReadonlyArray<Scenario> = [
       [1, strike({ kind: "dated", as: "text", probability: 0.3 }, seconds(2))],
       [1, dialect === "gowa" ? { do: "cut network", to: "webhooks", millis: seconds(30) } : refuseFor(5)]
     ],
-    { inOrder: true, load: { devices: 10, events: 3_000, rate: 150 }, expect: hearsLess }
+    { inOrder: true, load: { devices: 10, events: 3_000, rate: 150 }, expect: losesSockets }
   ),
   ...inDialects("poisoned", "one message in five comes again under its id with another text: the first one stays", [
     [1, strike({ kind: "poison", probability: 0.2 }, seconds(6))]
   ]),
   ...inDialects("wrong-device", "for 5 s the events of one device name another one", [
     [1, strike({ kind: "wrong-device", as: "slot-2", devices: ["slot-1"] }, seconds(5))]
-  ], { expect: hearsLess }),
+  ], { expect: losesSockets }),
   ...inDialects(
     "taken-back",
     "while long histories are read, messages are taken back between their pages",
@@ -112,7 +112,7 @@ export const gateway: ReadonlyArray<Scenario> = [
         strike({ kind: "shrink", rows: 3 }, seconds(20), [{ kind: "refuse", status: 503, forMillis: seconds(6) }, drop])
       ]
     ],
-    { load: { devices: 4, events: 4_000, rate: 250 }, expect: hearsLess },
+    { load: { devices: 4, events: 4_000, rate: 250 }, expect: losesSockets },
     ["bridge", "waha"]
   ),
   ...inDialects("refused", "the gateway drops all sockets and answers upgrades with 503 for 5 s, twice", [
@@ -139,7 +139,7 @@ export const gateway: ReadonlyArray<Scenario> = [
     (dialect) => ({
       load: { devices: 10, events: 1_000, rate: 100 },
       settle: "6 minutes",
-      // The first connections, one more each by chance, one that is refused, and one by the operator.
+      // The first connections, one more each by chance, a refused one, and one by the operator.
       expect: { ...withoutSocket(dialect).expect, attemptsMax: dialect === "gowa" ? 8 : 40 }
     })
   ),
@@ -195,7 +195,7 @@ export const gateway: ReadonlyArray<Scenario> = [
     [
       [1, { do: "freeze program", millis: seconds(60) }]
     ],
-    { load: { devices: 10, events: 4_000, rate: 60 }, expect: hearsLess },
+    { load: { devices: 10, events: 4_000, rate: 60 }, expect: losesSockets },
     ["gowa", "waha"]
   ),
   ...inDialects(
@@ -204,14 +204,14 @@ export const gateway: ReadonlyArray<Scenario> = [
     [
       [2, { do: "restart database", mode: "immediate" }]
     ],
-    (dialect) => dialect === "gowa" ? { expect: hearsLess } : { smoke: true },
+    (dialect) => dialect === "gowa" ? { expect: losesSockets } : { smoke: true },
     ["gowa", "waha"]
   ),
   row("gateway", "gowa-ingress", "GOWA cannot reach the program for 10 s, then for 25 s: its five tries end before", [
     [1, { do: "cut network", to: "webhooks", millis: seconds(10) }],
     [1, { do: "cut network", to: "webhooks", millis: seconds(25) }]
-  ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: hearsLess }),
+  ], { dialect: "gowa", load: { devices: 20, events: 6_000, rate: 100 }, expect: losesSockets }),
   row("gateway", "gowa-ingress-long", "GOWA cannot reach the program for five minutes", [
     [1, { do: "cut network", to: "webhooks", millis: seconds(300) }]
-  ], { dialect: "gowa", load: { devices: 10, events: 3_000, rate: 20 }, expect: hearsLess })
+  ], { dialect: "gowa", load: { devices: 10, events: 3_000, rate: 20 }, expect: losesSockets })
 ]

@@ -1,4 +1,4 @@
-/** What becomes of messages that the program's own consumer hands to a handler. */
+/** Rows with messages that the program's own consumer hands to a handler. */
 import type { Scenario } from "../Scenario.ts"
 import { afterRetry } from "../plants.ts"
 import { brief, dies, row, seconds } from "./row.ts"

@@ -1,7 +1,7 @@
-/** What becomes of the program itself. */
+/** Rows with faults of the program itself. */
 import type { Scenario } from "../Scenario.ts"
 import { afterCommit, afterConfirm, defect } from "../plants.ts"
-import { brief, dies, hearsLess, row, seconds, short } from "./row.ts"
+import { brief, dies, losesSockets, row, seconds, short } from "./row.ts"
 
 export const processes: ReadonlyArray<Scenario> = [
   row("processes", "kill", "the program is killed (SIGKILL) five times and started again", [[5, {
@@ -45,7 +45,7 @@ export const processes: ReadonlyArray<Scenario> = [
     [
       [1, { do: "freeze program", millis: seconds(60) }]
     ],
-    { expect: hearsLess }
+    { expect: losesSockets }
   ),
   row(
     "processes",
@@ -69,7 +69,7 @@ export const processes: ReadonlyArray<Scenario> = [
     [
       [2, { do: "cut network", to: "gateway", millis: seconds(2) }]
     ],
-    { wrapper: ["sh", "-c", "ulimit -n 96; exec \"$0\" \"$@\""], load: { ...short, devices: 40 }, expect: hearsLess }
+    { wrapper: ["sh", "-c", "ulimit -n 96; exec \"$0\" \"$@\""], load: { ...short, devices: 40 }, expect: losesSockets }
   ),
   row(
     "processes",
@@ -91,5 +91,5 @@ export const processes: ReadonlyArray<Scenario> = [
   ),
   row("processes", "defect", "the frames of one device make its actor fail for 10 s; the others notice nothing", [
     [1, { do: "act where planted", millis: seconds(10) }]
-  ], { load: short, plant: defect, settle: "8 minutes", expect: hearsLess })
+  ], { load: short, plant: defect, settle: "8 minutes", expect: losesSockets })
 ]

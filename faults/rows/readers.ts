@@ -1,4 +1,4 @@
-/** What becomes of those who read: the endpoint of a subscription, and a consumer of a queue. */
+/** Rows with faults of readers: the endpoint of a subscription, and a consumer of a queue. */
 import type { Scenario } from "../Scenario.ts"
 import { row, seconds, few } from "./row.ts"
 

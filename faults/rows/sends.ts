@@ -1,15 +1,15 @@
-/** What becomes of messages that a client has sent, while the load runs. */
+/** Rows with messages that a client has sent while the load runs. */
 import type { Scenario } from "../Scenario.ts"
 import type { FaultOf as GatewayFaultOf } from "../../src/simulator/FaultPlan.ts"
 import { afterAnswer } from "../plants.ts"
 import { dies, row, seconds } from "./row.ts"
 import type { More } from "./row.ts"
 
-/** 30 messages per second beside the events. */
+/** 30 messages per second in addition to the events. */
 const sending: More = {
   load: { devices: 20, events: 3_000, rate: 150 },
   sends: 600,
-  // What is proven not to have been sent is so 90 s after it was claimed, and the gateway may have been silent for 60 s before.
+  // A message is proven unsent 90 s after it was claimed, and the gateway may have been silent for 60 s before.
   settle: "4 minutes"
 }
 

@@ -1,8 +1,8 @@
 /** The soak: a fault per minute at a steady load, and nothing may grow. */
 import type { Fault, Scenario } from "../Scenario.ts"
-import { hearsLess, row, seconds } from "./row.ts"
+import { losesSockets, row, seconds } from "./row.ts"
 
-/** Faults that the program survives as the same process, so that a trend of its memory can be seen. */
+/** Faults that the program survives as the same process, so that a trend of its memory is visible. */
 const lasting: ReadonlyArray<Fault> = [
   { do: "kill broker" },
   { do: "restart broker" },
@@ -32,6 +32,6 @@ export const makeSoak = (minutes: number): Scenario =>
     Array.from({ length: minutes }, (_, minute) => [1, lasting[minute % lasting.length]!] as const),
     {
       load: { devices: 100, events: minutes * 60 * soakRate, rate: soakRate },
-      expect: { ...hearsLess, level: true }
+      expect: { ...losesSockets, level: true }
     }
   )

@@ -1,4 +1,4 @@
-/** Strikes at RabbitMQ. */
+/** Faults of RabbitMQ. */
 import { Effect } from "effect"
 import { deadQueue, incomingQueue } from "../../src/layers/rabbitmq/Topology.ts"
 import type { Arrangement } from "../Arrangement.ts"

@@ -1,4 +1,4 @@
-/** Strikes at those who read from RabbitMQ: the sample consumer, its queue, and the guaranteed queue. */
+/** Faults of RabbitMQ's readers: the sample consumer, its queue, and the guaranteed queue. */
 import { rmSync, writeFileSync } from "node:fs"
 import { connect } from "amqplib"
 import type { Channel } from "amqplib"
@@ -14,7 +14,7 @@ import type { Strike } from "./shared.ts"
 
 export const kill: Strike<"kill consumer"> = ({ consumer }) => consumer?.kill ?? Effect.void
 
-/** Looked at by the broker as often as this, while patience is short. */
+/** The interval of the broker's checks while its patience is short. */
 const brokerTickMillis = 500
 
 /** The broker ends the channel of a consumer that acknowledges nothing for longer than its patience. */
@@ -26,7 +26,7 @@ export const freeze: Strike<"freeze consumer"> = (on, { millis, patienceMillis }
   const { consumer } = on
   if (consumer === null) return Effect.void
   return patience(patienceMillis, brokerTickMillis).pipe(
-    // Its channel is ticked by what it was opened with.
+    // Its channel keeps the interval with which it was opened.
     Effect.andThen(consumer.kill),
     Effect.andThen(wait(3_000)),
     Effect.andThen(consumer.freeze),
@@ -36,7 +36,7 @@ export const freeze: Strike<"freeze consumer"> = (on, { millis, patienceMillis }
   )
 }
 
-/** Returns when the consumer has declared it again. What comes in between has no queue, and is no loss of the program's. */
+/** Returns when the consumer has declared it again. Events in between have no queue, and are no loss of the program's. */
 export const deleteConsumersQueue: Strike<"delete consumer's queue"> = (on) =>
   Effect.gen(function*() {
     yield* inVhost(on, "delete_queue", consumerQueue)
@@ -62,7 +62,7 @@ const countIn = (on: Arrangement, queue: string): Effect.Effect<number> =>
     (text) => Number(new RegExp(`^${queue}\\s+(\\d+)`, "m").exec(text)?.[1] ?? -1)
   )
 
-/** They come to the queue of the consumer's dead letters, and harm no other message. */
+/** The messages go to the consumer's queue of dead letters, and affect no other message. */
 export const poison: Strike<"poison queue"> = (on, { messages }) =>
   Effect.gen(function*() {
     const channel = yield* openChannel(on)
@@ -76,7 +76,7 @@ export const poison: Strike<"poison queue"> = (on, { messages }) =>
     )
   })
 
-/** The broker keeps what is rejected until its target is there again: dead letters are confirmed like other messages. */
+/** The broker keeps rejected messages until their target exists again: dead letters are confirmed like other messages. */
 export const rejectWithoutDeadLetters: Strike<"reject without dead letters"> = (on, { messages }) =>
   Effect.gen(function*() {
     const channel = yield* openChannel(on)
@@ -90,8 +90,8 @@ export const rejectWithoutDeadLetters: Strike<"reject without dead letters"> = (
       if (message === false) return yield* Effect.die(new Error("the guaranteed queue is empty"))
       channel.nack(message, false, false)
     }
-    // The program declares again what is missing, and nothing that was rejected is gone: the broker tries again by itself,
-    // after three minutes if it is not set to less.
+    // The program declares missing objects again, and no rejected message is lost: the broker retries by itself,
+    // after three minutes unless a shorter time is set.
     yield* until(
       "the rejected messages are among the dead letters",
       Effect.map(countIn(on, deadQueue), (count) => count === messages),
@@ -99,7 +99,7 @@ export const rejectWithoutDeadLetters: Strike<"reject without dead letters"> = (
     )
   })
 
-/** The handler refuses what comes until enough is dead; what is retried then dies with the program, once, in between. */
+/** The handler refuses messages until enough are dead; a retried one then dies with the program, once, in between. */
 export const retryDeadLetters: Strike<"retry dead letters"> = (on, { messages }) =>
   Effect.gen(function*() {
     const dead = Effect.map(

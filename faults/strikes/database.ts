@@ -1,4 +1,4 @@
-/** Strikes at Postgres. */
+/** Faults of Postgres. */
 import { spawn } from "node:child_process"
 import { Effect } from "effect"
 import { query } from "../../test/support/Ledger.ts"
@@ -20,7 +20,7 @@ export const kill: Strike<"kill database"> = (on) => Effect.andThen(on.servers.p
 export const freeze: Strike<"freeze database"> = (on, { millis }) =>
   on.servers.postgres.freeze.pipe(Effect.andThen(wait(millis)), Effect.andThen(on.servers.postgres.thaw))
 
-/** Of the program's and no other. */
+/** Only those of the program. */
 export const endSessions = (on: Arrangement) =>
   administer(
     on,
@@ -28,7 +28,7 @@ export const endSessions = (on: Arrangement) =>
     where datname = '${name(on)}' and application_name like 'columba%' and pid <> pg_backend_pid()`
   )
 
-/** While a transaction of somebody else is open. */
+/** While another session's transaction is open. */
 const inTransaction = (on: Arrangement, statement: string, millis: number) =>
   Effect.scoped(Effect.gen(function*() {
     const client = yield* session(on.databaseUrl)
@@ -41,11 +41,11 @@ export const lockTable: Strike<"lock table"> = (on, { millis }) =>
 export const holdSnapshot: Strike<"hold snapshot"> = (on, { millis }) =>
   inTransaction(on, "select count(*) from events, log_identity", millis)
 
-/** What an append waits for behind its own lock, long enough that it has begun. */
+/** How long an append waits behind its own lock: long enough that it has begun. */
 const embraceMillis = 500
 
 /**
- * An append takes its lock first and writes events then. This session takes the table of events first and that lock then, and
+ * An append takes its lock first and writes events then. This session locks the table of events first and takes that lock then, and
  * is patient for an hour: the server ends the append, which has waited for longer than the server's own patience.
  */
 export const deadlock: Strike<"deadlock"> = (on, { times }) =>
@@ -87,7 +87,7 @@ export const refuseWrites: Strike<"refuse writes"> = (on, { millis }) =>
     Effect.andThen(endSessions(on))
   )
 
-/** By the program of the later version, which the row has built; the running one is of this version. */
+/** With the program of the later version, which the row has built; the running one has this version. */
 export const migrate: Strike<"migrate"> = (on) =>
   Effect.callback<void>((resume) => {
     const child = spawn(process.execPath, [on.plantedProgram ?? "", "migrate", "--database-url", on.databaseUrl], {

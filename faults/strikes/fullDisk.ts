@@ -1,5 +1,5 @@
 /**
- * A full disk for the newest part of the log: its table moves to a small file system of its own, which is then filled. Needs
+ * A full disk for the newest part of the log: its table moves to a small separate file system, which is then filled. Needs
  * root and a Postgres of this machine.
  */
 import { execFileSync } from "node:child_process"
@@ -9,7 +9,7 @@ import { Effect } from "effect"
 import { query } from "../../test/support/Ledger.ts"
 import { unprivilegedOwner } from "../../test/support/servers/ServerSource.ts"
 
-/** Holds what a row writes, so that only the filling fills it. */
+/** Large enough for the writes of a row, so that only the filling fills it. */
 const sizeMegabytes = 128
 
 export const withFullDisk = Effect.fnUntraced(function*(databaseUrl: string, during: Effect.Effect<void>) {

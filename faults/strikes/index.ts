@@ -1,4 +1,4 @@
-/** How each fault is made, and healed again. */
+/** How each fault is caused, and healed again. */
 import { Effect } from "effect"
 import type { Arrangement } from "../Arrangement.ts"
 import type { Fault, FaultOf } from "../Scenario.ts"

@@ -1,4 +1,4 @@
-/** Strikes at the network, at names, and at the gateway behind them. */
+/** Faults of the network, of names, and of the gateway behind them. */
 import { rmSync, writeFileSync } from "node:fs"
 import { Effect } from "effect"
 import { wait } from "./shared.ts"
@@ -41,7 +41,7 @@ export const flapGateway: Strike<"flap gateway"> = (on, { eachMillis, times }) =
     }
   })
 
-/** What is refused is tried again every five minutes; an operator who has changed it does not wait for that. */
+/** The program retries refused credentials every five minutes; an operator who has changed them does not wait for that. */
 export const refuseCredentials: Strike<"refuse credentials"> = (on, { code, millis, status }) =>
   Effect.gen(function*() {
     yield* on.simulator.addFault({ kind: "refuse", status, ...(code === undefined ? undefined : { code }) })

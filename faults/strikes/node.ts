@@ -1,6 +1,6 @@
 /**
- * Strikes at one node of a cluster, in turn. Each notes when it struck and when it was healed; what happened to the devices
- * meanwhile is in the gateway's record of its sockets.
+ * Faults of one node of a cluster, in turn. Each records when it struck and when it was healed; the effect on the devices
+ * is in the gateway's record of its sockets.
  */
 import { Effect } from "effect"
 import { query } from "../../test/support/Ledger.ts"
@@ -12,16 +12,16 @@ import type { Fault } from "../Scenario.ts"
 import { wait } from "./shared.ts"
 import type { Strike } from "./shared.ts"
 
-/** A device that no node has connected for so long does not come back: far above the longest lease of a row. */
+/** A device without a socket for this time does not come back: far above the longest lease of a row. */
 const backMax = 60_000
 
-/** The gateway's record has the times themselves. */
+/** The gateway's record has the exact times. */
 const lookEvery = "75 millis"
 
-/** Nothing moves any more. */
+/** Time without any change. */
 const steadyMillis = 1_000
 
-/** As the description of the supervisor in docs/operating.md says. */
+/** The supervisor's time limit in docs/operating.md. */
 const stopMax = 30_000
 
 const clusterOf = ({ cluster }: Arrangement): Cluster => {
@@ -31,7 +31,7 @@ const clusterOf = ({ cluster }: Arrangement): Cluster => {
 
 const chooseNode = ({ nodes, repetitions }: Cluster): Node => nodes[repetitions.length % nodes.length]!
 
-/** Waits until it is so, and explains the devices that no node holds when that takes too long. */
+/** Waits for the condition, and explains the devices that no node holds when that takes too long. */
 const untilBack = Effect.fnUntraced(function*(
   on: Arrangement,
   what: string,
@@ -134,7 +134,7 @@ export const freeze: Strike<"freeze node"> = (on, { do: name }) => {
   return repeated(on, name, node, frozen, thaw)
 }
 
-/** By the ports of its connections; the last statement of a session tells what it is for. */
+/** By the ports of its connections; the last statement of a session shows its purpose. */
 const listSessions = (on: Arrangement, ports: ReadonlyArray<number>) =>
   query<{ readonly pid: number; readonly lease: boolean }>(
     on.databaseUrl,

@@ -1,4 +1,4 @@
-/** Strikes at the program itself. */
+/** Faults of the program itself. */
 import { rmSync, writeFileSync } from "node:fs"
 import { Effect } from "effect"
 import { until } from "../../test/support/until.ts"
@@ -6,10 +6,10 @@ import type { Arrangement } from "../Arrangement.ts"
 import { wait } from "./shared.ts"
 import type { Strike } from "./shared.ts"
 
-/** As the description of the supervisor in docs/operating.md says. */
+/** The supervisor's time limit in docs/operating.md. */
 const stopMax = 30_000
 
-/** Messages that are on their way without an answer when the program is told to stop. */
+/** Minimum number of unanswered messages when the program is stopped. */
 const unansweredMin = 3
 
 export const kill: Strike<"kill program"> = (on) => Effect.andThen(on.columba.kill, on.columba.start)
@@ -29,7 +29,7 @@ const planted = <A, E, R>(on: Arrangement, during: Effect.Effect<A, E, R>) =>
     () => Effect.sync(() => rmSync(on.plantFile, { force: true }))
   )
 
-/** `leading`: what leads it to the planted place, where nothing does by itself. */
+/** `leading`: the action that makes it reach the planted place, where nothing else does. */
 export const dieThere = (on: Arrangement, leading: Effect.Effect<void> = Effect.void) =>
   planted(
     on,

@@ -1,4 +1,4 @@
-/** What strikes have in common. A strike returns when its fault is over; how the program recovers is not waited for. */
+/** Common parts of strikes. A strike returns when its fault is over, without waiting for the program's recovery. */
 import { PgClient } from "@effect/sql-pg"
 import { Duration, Effect, Redacted } from "effect"
 import type { Scope } from "effect"
@@ -13,7 +13,7 @@ export type Strike<Do extends Fault["do"]> = (
 
 export const wait = (millis: number) => Effect.sleep(Duration.millis(millis))
 
-/** A session of an administrator, for as long as its scope. */
+/** An administrator's session, for as long as its scope. */
 export const session = (url: string) =>
   PgClient.makeClient({ url: Redacted.make(url) }).pipe(Effect.provide(Reactivity.layer), Effect.orDie)
 

@@ -1,6 +1,6 @@
 /**
  * Another process that writes to the same log by the same function, and keeps each of its transactions open for a while
- * before it commits. A reader that goes by the highest number it has seen would pass over what commits late.
+ * before it commits. A reader that continues from the highest number it has seen would miss late commits.
  */
 import { PgClient } from "@effect/sql-pg"
 import { Effect, Redacted } from "effect"
@@ -21,7 +21,7 @@ export const writeBeside = Effect.fnUntraced(
     const client = yield* PgClient.makeClient({ url: Redacted.make(on.databaseUrl) })
     const device = [...on.devices.keys()][0] as DeviceId
     for (let index = 0; index < events; index++) {
-      // Columba's own, as a transition is: no gateway has emitted it.
+      // Columba's own event, like a transition: no gateway has emitted it.
       const draft = { ...makeDraft(index), deviceId: device, via: "columba" as const }
       const prepared = prepare(draft, () => makeEventId(Date.now()))
       const groups = [{ drafts: [prepared], fence: null, effects: [] }]
@@ -33,7 +33,7 @@ export const writeBeside = Effect.fnUntraced(
         yield* client.unsafe(sql, parameters)
         yield* Effect.sleep(openMillis)
       }))
-      // The program gets its turn.
+      // Gives the program its turn.
       yield* Effect.sleep(openMillis)
     }
   },
