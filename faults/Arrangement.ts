@@ -12,12 +12,13 @@ import type { Gap } from "../src/domain/Gap.ts"
 import type { Handled, Ledgers } from "../test/support/Checker.ts"
 import type { GapLedgers } from "../test/support/GapChecker.ts"
 import * as FaultProxy from "../test/support/FaultProxy.ts"
-import { query, readLog, readRegressed } from "../test/support/Ledger.ts"
+import { query, readLog, readLoggedMessages, readRegressed } from "../test/support/Ledger.ts"
 import * as ColumbaProcess from "../test/process/support/ColumbaProcess.ts"
 import * as Recorder from "../test/process/support/Recorder.ts"
 import { addDevices } from "../test/process/support/viaApi.ts"
 import { until } from "../test/support/until.ts"
 import type { SendLedgers } from "../test/support/SendChecker.ts"
+import { listUnrecovered } from "../test/support/upstream.ts"
 import * as Cluster from "./cluster/Cluster.ts"
 import type { Part, Scenario } from "./Scenario.ts"
 import * as Servers from "./Servers.ts"
@@ -68,6 +69,11 @@ export interface Arrangement {
   readonly witness: Effect.Effect<void>
   /** Events that are in the log now may never reach the consumer. */
   readonly forgetConsumed: Effect.Effect<void>
+  /**
+   * How many messages of the gateway's history are not in the log. Asked again and again, so it reads no more than it needs:
+   * the nodes of a cluster reach their database through this process, and lose their leases while it computes.
+   */
+  readonly unrecovered: Effect.Effect<number>
   /** The current ledgers. */
   readonly ledgers: Effect.Effect<AllLedgers>
 }
@@ -259,6 +265,10 @@ export const make = Effect.fnUntraced(function*(
     witness,
     forgetConsumed: Effect.map(head, (seq) => {
       consumed.from = seq
+    }),
+    unrecovered: Effect.gen(function*() {
+      const { emitted } = yield* simulator.ledger
+      return listUnrecovered({ emitted, committed: yield* readLoggedMessages(databaseUrl), upstreamOf: devices }).length
     }),
     ledgers: consistent(
       head,

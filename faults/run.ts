@@ -3,6 +3,7 @@
  * line per row. Results are stored and written into docs/faults.md. `--help` lists the options.
  */
 import { parseArgs } from "node:util"
+import { NodeRuntime } from "@effect/platform-node"
 import { Cause, Duration, Effect, Exit } from "effect"
 import { buildProgram, isProgramCurrent } from "../scripts/build.ts"
 import { mutants } from "./mutants.ts"
@@ -10,9 +11,10 @@ import type { Mutant } from "./mutants.ts"
 import { buildChanged } from "./planted.ts"
 import type { Planted } from "./planted.ts"
 import { builtMain } from "./program.ts"
+import * as Progress from "./progress.ts"
 import { keep, line, write } from "./report.ts"
 import { isSound, runScenario } from "./runScenario.ts"
-import type { Outcome, Progress } from "./runScenario.ts"
+import type { Outcome } from "./runScenario.ts"
 import type { Scenario } from "./Scenario.ts"
 import { makeSoak, scenarios } from "./rows/index.ts"
 import * as Servers from "./Servers.ts"
@@ -25,6 +27,7 @@ npm run faults -- kill --seed other   # the same with other choices
 npm run faults -- --mutants           # programs that break a promise on purpose (all, or those named): each must be condemned
 npm run faults -- --soak 30           # a fault per minute, for this many minutes
 npm run faults -- cluster-kill --times 200   # this many repetitions of each fault of the row
+npm run faults -- cluster-large --devices 1000   # with this many devices; the results are not kept
 npm run faults -- kill --ledgers dir  # keeps what each party has written down of a row that breaks a promise
 npm run faults -- --list`
 
@@ -37,12 +40,16 @@ const { positionals, values } = parseArgs({
     mutants: { type: "boolean", default: false },
     soak: { type: "string" },
     times: { type: "string" },
+    devices: { type: "string" },
     ledgers: { type: "string" },
     list: { type: "boolean", default: false },
     help: { type: "boolean", short: "h", default: false },
     "no-results": { type: "boolean", default: false }
   }
 })
+
+/** The tables are about the rows as they are written down. */
+const keepsResults = !values["no-results"] && values.devices === undefined
 
 const choose = (): ReadonlyArray<Scenario> => {
   if (values.soak !== undefined) return [makeSoak(Number(values.soak))]
@@ -51,7 +58,7 @@ const choose = (): ReadonlyArray<Scenario> => {
   if (unknown.length > 0) throw new Error(`no row is called ${unknown.join(", ")}; --list names them`)
   // In the order of the command line.
   if (positionals.length > 0 && !values.mutants) {
-    const found = positionals.map((name) => scenarios.find((scenario) => scenario.name === name)!)
+    const found = positionals.map((name) => resize(scenarios.find((scenario) => scenario.name === name)!))
     return values.times === undefined ? found : found.map((scenario) => repeat(scenario, Number(values.times)))
   }
   return scenarios.filter((scenario) =>
@@ -63,6 +70,11 @@ const choose = (): ReadonlyArray<Scenario> => {
   )
 }
 
+const resize = (scenario: Scenario): Scenario =>
+  values.devices === undefined
+    ? scenario
+    : { ...scenario, load: { ...scenario.load, devices: Number(values.devices) } }
+
 /** This many repetitions of each fault, under a load that grows with them. */
 const repeat = (scenario: Scenario, times: number): Scenario => {
   const before = scenario.faults.reduce((sum, fault) => sum + fault.times, 0)
@@ -72,19 +84,6 @@ const repeat = (scenario: Scenario, times: number): Scenario => {
     faults: scenario.faults.map((fault) => ({ ...fault, times })),
     load: { ...scenario.load, events: Math.round(scenario.load.events * factor) },
     ...(scenario.sends === undefined ? undefined : { sends: Math.round(scenario.sends * factor) })
-  }
-}
-
-/** On a terminal one line that changes; elsewhere a line at every new phase and every ten seconds. */
-const makeProgress = (scenario: Scenario) => {
-  let shown = { phase: "", at: 0 }
-  return ({ delivered, emitted, logged, of, phase }: Progress) => {
-    const text = `[${scenario.name}] ${emitted}/${of} emitted, ${logged} in the log, ${delivered} delivered · ${phase}`
-    if (process.stderr.isTTY) return void process.stderr.write(`\r\u001b[K${text.slice(0, process.stderr.columns - 1)}`)
-    const now = performance.now()
-    if (phase === shown.phase && now - shown.at < 10_000) return
-    shown = { phase, at: now }
-    process.stderr.write(`${text}\n`)
   }
 }
 
@@ -99,7 +98,7 @@ const runOne = (scenario: Scenario, servers: Servers.Servers, program = builtMai
       seed: values.seed ?? scenario.name,
       servers,
       programs: { program, planted },
-      onProgress: makeProgress(scenario),
+      onProgress: Progress.make(scenario.name),
       ledgersTo: values.ledgers
     })
   }))
@@ -141,6 +140,37 @@ const chosen = choose()
 const chosenMutants = values.mutants
   ? mutants.filter(({ name, smoke }) => positionals.length === 0 ? smoke || !values.smoke : positionals.includes(name))
   : []
+const main = Effect.gen(function*() {
+  if (!isProgramCurrent()) yield* Effect.promise(() => buildProgram())
+  const failed: Array<string> = []
+  const lines: Array<string> = []
+  const servers = yield* Servers.make
+  for (const scenario of chosen) {
+    const exit = yield* Effect.exit(runOne(scenario, servers))
+    if (Exit.isFailure(exit)) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
+    if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
+    const text = Exit.isSuccess(exit)
+      ? line(scenario, exit.value)
+      : `✗ ${scenario.name}: ${Cause.pretty(exit.cause).split("\n").slice(0, 3).join(" ")}`
+    const outcome: Outcome | null = Exit.isSuccess(exit) ? exit.value : null
+    if (outcome === null || !isSound(outcome)) failed.push(scenario.name)
+    if (outcome !== null && keepsResults) keep(outcome)
+    lines.push(text)
+    console.log(text)
+  }
+  for (const mutant of chosenMutants) {
+    const exit = yield* Effect.exit(judge(mutant, servers))
+    if (Exit.isFailure(exit)) console.log(`✗ mutant ${mutant.name}: ${Cause.pretty(exit.cause)}`)
+    if (Exit.isFailure(exit) || !exit.value) failed.push(mutant.name)
+  }
+  Progress.over()
+  if (lines.length > 1) console.log(`\n${lines.join("\n")}`)
+  if (keepsResults) write()
+  const ran = `${chosen.length} rows hold${values.mutants ? ` and ${chosenMutants.length} mutants were condemned` : ""}`
+  console.log(failed.length === 0 ? `\nall ${ran}` : `\nnot as it should be: ${failed.join(", ")}`)
+  process.exitCode = failed.length === 0 ? 0 : 1
+}).pipe(Effect.scoped)
+
 if (values.help) {
   process.stdout.write(`${usage}\n`)
   process.exit(0)
@@ -149,34 +179,4 @@ if (values.list) {
   for (const { area, load, name, smoke, title } of chosen) {
     console.log(`${name.padEnd(20)} ${area.padEnd(10)} ${smoke ? "smoke" : "     "} ${load.events} events · ${title}`)
   }
-} else {
-  if (!isProgramCurrent()) await buildProgram()
-  const failed: Array<string> = []
-  const lines: Array<string> = []
-  await Effect.runPromise(Effect.scoped(Effect.gen(function*() {
-    const servers = yield* Servers.make
-    for (const scenario of chosen) {
-      const exit = yield* Effect.exit(runOne(scenario, servers))
-      if (Exit.isFailure(exit)) process.stderr.write(`${Cause.pretty(exit.cause)}\n`)
-      if (process.stderr.isTTY) process.stderr.write("\r\u001b[K")
-      const text = Exit.isSuccess(exit)
-        ? line(scenario, exit.value)
-        : `✗ ${scenario.name}: ${Cause.pretty(exit.cause).split("\n").slice(0, 3).join(" ")}`
-      const outcome: Outcome | null = Exit.isSuccess(exit) ? exit.value : null
-      if (outcome === null || !isSound(outcome)) failed.push(scenario.name)
-      if (outcome !== null && !values["no-results"]) keep(outcome)
-      lines.push(text)
-      console.log(text)
-    }
-    for (const mutant of chosenMutants) {
-      const exit = yield* Effect.exit(judge(mutant, servers))
-      if (Exit.isFailure(exit)) console.log(`✗ mutant ${mutant.name}: ${Cause.pretty(exit.cause)}`)
-      if (Exit.isFailure(exit) || !exit.value) failed.push(mutant.name)
-    }
-  })))
-  if (lines.length > 1) console.log(`\n${lines.join("\n")}`)
-  if (!values["no-results"]) write()
-  const ran = `${chosen.length} rows hold${values.mutants ? ` and ${chosenMutants.length} mutants were condemned` : ""}`
-  console.log(failed.length === 0 ? `\nall ${ran}` : `\nnot as it should be: ${failed.join(", ")}`)
-  process.exitCode = failed.length === 0 ? 0 : 1
-}
+} else NodeRuntime.runMain(main)

@@ -144,7 +144,6 @@ export const runScenario = Effect.fnUntraced(function*(
   yield* weigh
   phase.now = "checking"
   const ledgers = yield* on.ledgers
-  const verdict = check(ledgers)
   const cluster = on.cluster === null ? null : findFigures({
     ...on.cluster,
     devices: load.devices,
@@ -159,6 +158,8 @@ export const runScenario = Effect.fnUntraced(function*(
   const { accepted, refused } = yield* on.simulator.stats
   const survived = yield* on.columba.running
   const { code } = yield* on.columba.terminate
+  // Not before: nodes would lose their leases, since the way to their database leads through this process.
+  const verdict = check(ledgers)
   const broken = judge(scenario, {
     ledgers,
     unmet,

@@ -49,10 +49,13 @@ export const settle = Effect.fnUntraced(function*(
     const [gap] = items
     if (gap !== undefined) return `${items.length} open gaps, one ${gap.cause} since ${gap.openedAt}: ${gap.detail}`
     // Unnoticed silence leaves no gap before it is detected, and a consumer has no position to check.
-    const { unrecovered, violations } = check(yield* on.ledgers)
-    const unhandled = violations.lost.filter((one) => /^(consumer|handler)/.test(one))
-    if (unhandled.length > 0) return `a consumer that has not handled ${unhandled.length} events`
-    return unrecovered.length === 0 ? null : `${unrecovered.length} messages of the history`
+    if (scenario.consumer === true || scenario.handler === true) {
+      const { violations } = check(yield* on.ledgers)
+      const unhandled = violations.lost.filter((one) => /^(consumer|handler)/.test(one))
+      if (unhandled.length > 0) return `a consumer that has not handled ${unhandled.length} events`
+    }
+    const unrecovered = yield* on.unrecovered
+    return unrecovered === 0 ? null : `${unrecovered} messages of the history`
   })
   const quiet = Effect.map(findMotion, (motion) => {
     if (motion !== waiting.for) Object.assign(waiting, { for: motion ?? "", since: performance.now() })

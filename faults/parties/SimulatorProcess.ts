@@ -14,7 +14,7 @@ import { toEmitted } from "../../test/support/Ledger.ts"
 import type { TimedEmitted } from "../../test/support/Ledger.ts"
 import { listSent } from "../../test/support/SendChecker.ts"
 import type { SendLedgers } from "../../test/support/SendChecker.ts"
-import { freePort } from "../../test/support/servers/ServerHome.ts"
+import { freePort, serverHome } from "../../test/support/servers/ServerHome.ts"
 import { until } from "../../test/support/until.ts"
 
 /** The credentials that the program needs, by dialect. */
@@ -66,7 +66,8 @@ export const make = Effect.fnUntraced(function*(options: {
   const { dialect, seed } = options
   const settings = { host: options.host ?? "127.0.0.1", port: String(port), seed, dialect, ledger, ...locks[dialect] }
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value])
-  yield* Effect.acquireRelease(
+  const { remember } = yield* serverHome("simulator", undefined)
+  const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [options.program, "simulator", ...flags], {
         cwd: options.directory,
@@ -76,6 +77,8 @@ export const make = Effect.fnUntraced(function*(options: {
     ),
     (child: ChildProcess) => Effect.sync(() => child.kill("SIGKILL"))
   )
+  // It has no pipe to the suite by whose end it could tell that it is alone.
+  yield* remember([child.pid ?? 0])
   const askText = (method: string, path: string, body?: object) =>
     Effect.promise(async () => {
       const response = await fetch(`http://127.0.0.1:${port}/__sim/${path}`, {

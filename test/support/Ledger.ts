@@ -87,8 +87,10 @@ export interface LogRow {
 }
 
 /** `data` as text: it is parsed here, because the database cannot hold every escape as a value. */
-export const logQuery =
-  "SELECT seq, id::text AS id, kind, device_id, via, occurred_at, data::text AS data FROM events ORDER BY seq"
+const columns = "seq, id::text AS id, kind, device_id, via, occurred_at, data::text AS data"
+export const logQuery = `SELECT ${columns} FROM events ORDER BY seq`
+const messagesQuery =
+  `SELECT ${columns} FROM events WHERE kind IN ('message.received', 'message.sent') ORDER BY seq`
 
 export const toCommitted = (row: LogRow): Committed => ({
   seq: Number(row.seq),
@@ -103,6 +105,10 @@ export const toCommitted = (row: LogRow): Committed => ({
 /** The whole log, read directly from the database. */
 export const readLog = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
   query<LogRow>(url, logQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
+
+/** Its messages alone. */
+export const readLoggedMessages = (url: string): Effect.Effect<ReadonlyArray<Committed>> =>
+  query<LogRow>(url, messagesQuery).pipe(Effect.map((rows) => rows.map(toCommitted)))
 
 const ranks = ["pending", "sent", "delivered", "read", "played"]
 

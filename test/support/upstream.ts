@@ -23,10 +23,16 @@ export const joinUpstream = (ledgers: UpstreamLedgers) => {
   return {
     missed: withoutRecoveredReactions(exceeding(heard, inLog), ledgers),
     invented: exceeding(inLog, happened).filter((key) => !sentTwice || isNamed(key) || !happened.has(key)),
-    unrecovered: listKept(emitted).flatMap(listKeys).filter((key) => !inLog.has(key)),
+    unrecovered: listUnrecovered(ledgers, inLog),
     altered: findAltered({ committed, emitted, upstreamOf })
   }
 }
+
+/** Messages that the gateway's history keeps and that are not in the log. Of the log, its messages are enough. */
+export const listUnrecovered = (
+  ledgers: UpstreamLedgers,
+  inLog: ReadonlyMap<string, number> = countLogged(ledgers)
+): ReadonlyArray<string> => listKept(ledgers.emitted).flatMap(listKeys).filter((key) => !inLog.has(key))
 
 /** Emitted, delivered live or not, and not in the log. */
 export const listMissing = (ledgers: UpstreamLedgers): ReadonlyArray<string> =>
