@@ -3,79 +3,29 @@
  * exactly if nothing proves that it was.
  */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Layer } from "effect"
-import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
-import { Placement } from "../../../src/actors/fleet/Placement.ts"
+import { Duration, Effect } from "effect"
 import { listenMax, settleMax } from "../../../src/actors/device/GapTracker.ts"
-import type { DeviceId } from "../../../src/domain/Ids.ts"
-import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
 import { passMax } from "../../../src/services/shutdownBudget.ts"
-import { Successors } from "../../../src/services/Successors.ts"
 import { messageDraft } from "../../support/drafts.ts"
+import { BenchTables, device, deviceId, pass, settle } from "../../support/fleetBench.ts"
+import { nodeOn } from "../../support/nodeFleet.ts"
 import type { ScriptedSession } from "../../support/scriptedGateway.ts"
-import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from "../../support/fleetBench.ts"
 
 const one = deviceId(1)
 const offline = { isConnected: false, isLoggedIn: false, jid: null }
 
-/** The cluster, as the fleet of its node sees it. */
-const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, stays = false) {
-  const owned = new Set<DeviceId>(owns ? [one] : [])
-  const held = new Set<DeviceId>()
-  const around = { passesOn: true, successors: true }
-  let hosted: LocalFleet.HostedFleet | undefined
-  const placement: Placement = {
-    owns: (id) => owned.has(id),
-    holds: (id) => held.has(id),
-    enter: (ids) =>
-      Effect.sync(() => {
-        for (const id of ids) {
-          held.add(id)
-          hosted!.entered(id)
-        }
-      }),
-    reclaimAfter: Duration.seconds(20),
-    isShared: true,
-    passesOn: () => around.passesOn
-  }
-  const fleet = Layer.effect(
-    DeviceFleet,
-    Effect.map(Effect.provideService(LocalFleet.make, Placement, placement), (made) => {
-      hosted = made
-      return made.fleet
-    })
-  ).pipe(
-    Layer.provide(LocalFleet.layerHosts),
-    Layer.provide(Layer.succeed(Successors, Effect.sync(() => around.successors)))
-  )
-  const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
+/** A node of this device alone. */
+const nodeOf = Effect.fnUntraced(function*(tables: BenchTables, owns: boolean, stays = false) {
+  const { around, bench, close, gain, lose } = yield* nodeOn(tables, owns ? [one] : [], stays)
   if (owns) yield* pass("2 seconds")
-  // The test is over: no process claims the remaining devices.
-  if (!stays) yield* Effect.addFinalizer(() => Effect.sync(() => void (around.successors = false)))
-  return {
-    around,
-    gateway: bench.gateway,
-    fleet: bench.fleet,
-    /** The shard of the device has arrived here. */
-    gain: () => {
-      owned.add(one)
-      hosted!.look(null)
-    },
-    /** The shard of the device is leaving, and its entity closes. */
-    lose: Effect.suspend(() => {
-      owned.delete(one)
-      held.delete(one)
-      return hosted!.leave(one)
-    }),
-    close: Effect.suspend(() => hosted!.close)
-  }
+  return { around, close, gateway: bench.gateway, fleet: bench.fleet, gain: () => gain(one), lose: lose(one) }
 })
 
 /** A device that runs on the first of two nodes. */
 const twoNodes = Effect.gen(function*() {
   const tables = new BenchTables([device(1)])
-  const from = yield* nodeOn(tables, true)
-  const to = yield* nodeOn(tables, false)
+  const from = yield* nodeOf(tables, true)
+  const to = yield* nodeOf(tables, false)
   const gaps = () => tables.drafts.filter(({ kind }) => kind === "gap.opened").map(({ kind }) => kind)
   return { tables, from, to, gaps }
 })
@@ -172,7 +122,7 @@ describe("a device that moves to another node", () => {
   it.effect("has no third session: if it moves on before its first move is settled, the first session is closed first", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, tables, to } = yield* twoNodes
-      const third = yield* nodeOn(tables, false)
+      const third = yield* nodeOf(tables, false)
       from.gateway.live(one)[0]!.answersClose = false
       yield* from.lose
       to.gain()
@@ -207,10 +157,10 @@ describe("a node that stops", () => {
   it.effect("keeps its sessions until other nodes have its devices, as long as the stop allows", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
-      const to = yield* nodeOn(tables, false)
+      const to = yield* nodeOf(tables, false)
       let live = () => 0
       const stopped = yield* Effect.forkChild(Effect.scoped(Effect.gen(function*() {
-        const from = yield* nodeOn(tables, true, true)
+        const from = yield* nodeOf(tables, true, true)
         live = () => from.gateway.live(one).length
         yield* from.close
         assert.strictEqual(tables.transitions(one).at(-1)?.rule, "fleet-stopped")
@@ -228,7 +178,7 @@ describe("a node that stops", () => {
   it.effect("closes its sessions first if there is no other node", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
-      const from = yield* nodeOn(tables, true)
+      const from = yield* nodeOf(tables, true)
       from.around.successors = false
       yield* from.close
       assert.deepStrictEqual(from.gateway.live(one), [])

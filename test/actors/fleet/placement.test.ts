@@ -1,63 +1,16 @@
 /** The fleet of a node: it runs the devices of its placement, from the moment it holds them until it releases them. */
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Duration, Effect, Layer } from "effect"
-import * as LocalFleet from "../../../src/actors/fleet/LocalFleet.ts"
-import { Placement } from "../../../src/actors/fleet/Placement.ts"
-import type { DeviceId } from "../../../src/domain/Ids.ts"
-import { DeviceFleet } from "../../../src/services/DeviceFleet.ts"
-import { BenchTables, device, deviceId, FleetBench, layerOn, pass, settle } from "../../support/fleetBench.ts"
+import { Effect } from "effect"
+import { BenchTables, device, deviceId, pass, settle } from "../../support/fleetBench.ts"
+import { nodeOn, reclaimAfter } from "../../support/nodeFleet.ts"
 
 const [one, two] = [deviceId(1), deviceId(2)]
-const reclaimAfter = Duration.seconds(20)
-
-/** The cluster, as the fleet of its node sees it. */
-const nodeOn = Effect.fnUntraced(function*(tables: BenchTables, owned: Set<DeviceId>) {
-  const held = new Set<DeviceId>()
-  let hosted: LocalFleet.HostedFleet | undefined
-  const placement: Placement = {
-    owns: (id) => owned.has(id),
-    holds: (id) => held.has(id),
-    enter: (ids) =>
-      Effect.sync(() => {
-        for (const id of ids) {
-          held.add(id)
-          hosted!.entered(id)
-        }
-      }),
-    reclaimAfter,
-    isShared: true,
-    passesOn: () => true
-  }
-  const fleet = Layer.effect(
-    DeviceFleet,
-    Effect.map(Effect.provideService(LocalFleet.make, Placement, placement), (made) => {
-      hosted = made
-      return made.fleet
-    })
-  ).pipe(Layer.provide(LocalFleet.layerHosts))
-  const bench = Context.get(yield* Layer.build(Layer.fresh(layerOn(tables, {}, fleet))), FleetBench)
-  return {
-    bench,
-    /** The shard of the device has arrived here. */
-    gain: (id: DeviceId) => {
-      owned.add(id)
-      hosted!.look(null)
-    },
-    /** The shard of the device is leaving, and its entity closes. */
-    lose: (id: DeviceId) =>
-      Effect.suspend(() => {
-        owned.delete(id)
-        held.delete(id)
-        return hosted!.leave(id)
-      })
-  }
-})
 
 describe("the fleet of a node", () => {
   it.effect("runs the devices of its shards, claims no other, and starts those that arrive", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1), device(2)])
-      const node = yield* nodeOn(tables, new Set([one]))
+      const node = yield* nodeOn(tables, [one])
       yield* pass("2 seconds")
       assert.deepStrictEqual(node.bench.gateway.live().map(({ deviceId }) => deviceId), [one])
       assert.isUndefined(tables.epochs.get(two))
@@ -70,7 +23,7 @@ describe("the fleet of a node", () => {
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1, { active: false })])
       tables.shown.set(one, "Online")
-      yield* nodeOn(tables, new Set())
+      yield* nodeOn(tables, [])
       yield* pass("5 seconds")
       assert.deepStrictEqual(tables.transitions(one), [])
     })))
@@ -78,7 +31,7 @@ describe("the fleet of a node", () => {
   it.effect("claims a device again that an earlier owner claimed late, after the time in which that owner notices", () =>
     Effect.scoped(Effect.gen(function*() {
       const tables = new BenchTables([device(1)])
-      const node = yield* nodeOn(tables, new Set([one]))
+      const node = yield* nodeOn(tables, [one])
       yield* pass("2 seconds")
       // The claim of the earlier owner is carried out only now.
       tables.epochs.set(one, 2)
