@@ -1,14 +1,12 @@
 /**
  * Many readers of the log over several processes that run no devices:
- * `node bench/readers.ts [--readers 10000] [--processes 3] [--devices 1000] [--rate 100] [--seconds 30]`.
+ * `node bench/readers.ts [--readers 10000] [--processes 3] [--devices 1000] [--rate 100] [--seconds 30] [--over sse|rpc]`.
  *
  * One node runs the devices; the readers are event streams at the others, each of one device, like a program that serves one
  * customer. Prints one line of JSON: a reader's cost in memory and CPU, without and with events, the delay of events, and whether
  * every reader got every event of its device, once and in order. Ends with 1 if one did not. It needs 2 open files per reader
  * (`ulimit -n`); times are meaningful only on a machine without other work.
  */
-import { connect } from "node:net"
-import type { Socket } from "node:net"
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import { buildProgram, isProgramCurrent } from "../scripts/build.ts"
@@ -18,6 +16,8 @@ import { addDevices } from "../test/process/support/viaApi.ts"
 import { freshDirectory } from "../test/support/directory.ts"
 import { freePort } from "../test/support/servers/ServerHome.ts"
 import { until } from "../test/support/until.ts"
+import { openRpc, openSse } from "./support/eventReaders.ts"
+import type { Reader } from "./support/eventReaders.ts"
 import { cpuMicros, requireSockets } from "./support/processes.ts"
 import { progress } from "./support/report.ts"
 import { startServers } from "./support/servers.ts"
@@ -28,7 +28,8 @@ const { values } = parseArgs({
     processes: { type: "string", default: "3" },
     devices: { type: "string", default: "1000" },
     rate: { type: "string", default: "100" },
-    seconds: { type: "string", default: "30" }
+    seconds: { type: "string", default: "30" },
+    over: { type: "string", default: "sse" }
   }
 })
 const [readers, processes, devices, rate, seconds] = [
@@ -39,19 +40,13 @@ const [readers, processes, devices, rate, seconds] = [
   Number(values.seconds)
 ]
 
-/** Maximum number of connections that open at a time. */
+const open = values.over === "rpc" ? openRpc : openSse
+
+/** Connections that are being opened at a time. */
 const openingMax = 100
 
 /** One of this many readers records the times of its events; all count and compare their numbers. */
 const timedEvery = 20
-
-interface Reader {
-  readonly device: string
-  opened: boolean
-  ended: boolean
-  /** Numbers of the received events, in order. */
-  readonly seqs: Array<number>
-}
 
 interface Page {
   readonly items: ReadonlyArray<{ readonly seq: string; readonly deviceId: string }>
@@ -64,43 +59,6 @@ const reasonsMax = 5
 let closing = false
 
 const delays: Array<number> = []
-
-const open = (url: string, device: string, after: number, timed: boolean, done: () => void): Reader => {
-  const reader: Reader = { device, opened: false, ended: false, seqs: [] }
-  const { port } = new URL(url)
-  let rest = ""
-  let newest = ""
-  const socket: Socket = connect(Number(port), "127.0.0.1", () => {
-    socket.write(
-      `GET /api/v1/events?device=${device}&after=${after} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nAccept: text/event-stream\r\n\r\n`
-    )
-  })
-  socket.setEncoding("latin1")
-  socket.on("data", (text: string) => {
-    if (!reader.opened) {
-      reader.opened = true
-      if (!text.startsWith("HTTP/1.1 200")) reader.ended = true
-      done()
-    }
-    newest = text
-    const blocks = (rest + text).split("\n\n")
-    rest = blocks.pop()!
-    for (const block of blocks) {
-      const seq = /"seq":"(\d+)"/.exec(block)?.[1]
-      if (seq === undefined) continue
-      reader.seqs.push(Number(seq))
-      const at = timed ? /"recordedAt":"([^"]+)"/.exec(block)?.[1] : undefined
-      if (at !== undefined) delays.push(Date.now() - Date.parse(at))
-    }
-  })
-  socket.on("error", () => {})
-  socket.on("close", () => {
-    if (!closing && reasons.size < reasonsMax) reasons.add(newest.slice(0, 300))
-    reader.ended = true
-    if (!reader.opened) done()
-  })
-  return reader
-}
 
 const quantile = (sorted: ReadonlyArray<number>, part: number) =>
   sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? null
@@ -143,6 +101,7 @@ const main = Effect.gen(function*() {
     (all) => all.reduce((sum, one) => sum + one)
   )
   const { head } = yield* node.get<{ readonly head: number }>("/api/v1/server/overview")
+  const { through } = yield* node.get<Page>(`/api/v1/events?after=${head}&limit=1000`)
   const empty = yield* memory
   progress(`${readers} readers over ${processes} processes`)
   const openedAt = performance.now()
@@ -155,9 +114,16 @@ const main = Effect.gen(function*() {
     }
     opening++
     const index = all.length
-    all.push(
-      open(serving[index % processes]!.url, ids[index % ids.length]!, head, index % timedEvery === 0, () => opening--)
-    )
+    all.push(open({
+      url: serving[index % processes]!.url,
+      device: ids[index % ids.length]!,
+      after: through,
+      onDelay: index % timedEvery === 0 ? (millis) => delays.push(millis) : null,
+      onOpen: () => opening--,
+      onEnd: (why) => {
+        if (!closing && reasons.size < reasonsMax) reasons.add(why)
+      }
+    }))
   }
   yield* until("all are open", Effect.sync(() => all.every(({ opened }) => opened)))
   const openSeconds = (performance.now() - openedAt) / 1000
@@ -181,29 +147,43 @@ const main = Effect.gen(function*() {
   core.emitter.stop()
   const full = yield* memory
 
-  // The log's events of each device, against those that each of its readers got.
-  const logged = new Map<string, Array<number>>()
-  for (let after: string | number = head;;) {
-    const page: Page = yield* node.get<Page>(`/api/v1/events?after=${after}&limit=1000`)
-    for (const { deviceId, seq } of page.items) {
-      const list = logged.get(deviceId)
-      if (list === undefined) logged.set(deviceId, [Number(seq)])
-      else list.push(Number(seq))
+  // What each device has in the log, against what each of its readers got.
+  const readLogged = Effect.gen(function*() {
+    const found = new Map<string, Array<number>>()
+    for (let after = through;;) {
+      const page: Page = yield* node.get<Page>(`/api/v1/events?after=${after}&limit=1000`)
+      for (const { deviceId, seq } of page.items) {
+        const list = found.get(deviceId)
+        if (list === undefined) found.set(deviceId, [Number(seq)])
+        else list.push(Number(seq))
+      }
+      if (page.items.length === 0) return found
+      after = page.through
     }
-    if (page.items.length === 0) break
-    after = page.through
-  }
+  })
+  let logged = yield* readLogged
   const isComplete = ({ device, seqs }: Reader) => seqs.join() === (logged.get(device) ?? []).join()
   yield* Effect.timeoutOption(
-    until("every reader has every event of its device", Effect.sync(() => all.every(isComplete))),
+    until(
+      "every reader has every event of its device",
+      Effect.gen(function*() {
+        if (all.every(isComplete)) return true
+        // A busy node may have stored more since.
+        logged = yield* readLogged
+        return false
+      })
+    ),
     "30 seconds"
   )
+  const incomplete = all.filter((reader) => !isComplete(reader)).length
   closing = true
+  for (const { close } of all) close()
   const sorted = delays.toSorted((left, right) => left - right)
   const delivered = all.reduce((sum, { seqs }) => sum + seqs.length, 0)
   const micros = (cpu: number) => Math.round(cpu * 1e6)
   process.stdout.write(`${
     JSON.stringify({
+      over: values.over,
       readers,
       processes,
       devices,
@@ -224,11 +204,11 @@ const main = Effect.gen(function*() {
       events: [...logged.values()].reduce((sum, { length }) => sum + length, 0),
       delivered,
       delayMillis: { count: sorted.length, p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99) },
-      incomplete: all.filter((reader) => !isComplete(reader)).length,
+      incomplete,
       reasons: [...reasons]
     })
   }\n`)
-  return refused === 0 && all.every(isComplete)
+  return refused === 0 && incomplete === 0
 })
 
 process.exitCode = await Effect.runPromise(Effect.scoped(main)) ? 0 : 1

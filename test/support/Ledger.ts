@@ -89,8 +89,7 @@ export interface LogRow {
 /** `data` as text: it is parsed here, because the database cannot hold every escape as a value. */
 const columns = "seq, id::text AS id, kind, device_id, via, occurred_at, data::text AS data"
 export const logQuery = `SELECT ${columns} FROM events ORDER BY seq`
-const messagesQuery =
-  `SELECT ${columns} FROM events WHERE kind IN ('message.received', 'message.sent') ORDER BY seq`
+const messagesQuery = `SELECT ${columns} FROM events WHERE kind IN ('message.received', 'message.sent') ORDER BY seq`
 
 export const toCommitted = (row: LogRow): Committed => ({
   seq: Number(row.seq),
