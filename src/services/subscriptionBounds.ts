@@ -76,8 +76,8 @@ export const circuitDevices = 3
 export const probeHeldMax = 8
 
 /**
- * Retention that is shorter keeps events for a subscription that has not come to them, but no longer than this: the
- * three days of retries, and time to see to a subscription that was disabled. One that is paused or dead for longer
+ * Retention that is shorter keeps events for a subscription that has not come to them, or that holds their device back, but
+ * no longer than this: the three days of retries, and time to see to a subscription that was disabled. One that is paused or dead for longer
  * goes on with the oldest event that is kept, and says how many numbers it has missed.
  */
 export const unconfirmedKeepMax = Duration.days(7)

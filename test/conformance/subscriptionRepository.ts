@@ -172,6 +172,41 @@ export const subscriptionRepositoryConformance = (
         assert.strictEqual((yield* log.resumeCursor(formatCursorName(id)))!.seq, claim.seq - 1)
       }))
 
+    it.effect("keep the events of a device that is held back, beyond their cursor and as long as it waits", () =>
+      Effect.gen(function*() {
+        const subscriptions = yield* SubscriptionRepository
+        const log = yield* EventLog
+        for (const { subscription } of yield* subscriptions.list) yield* subscriptions.delete(subscription.id)
+        const { subscription: { id } } = yield* subscriptions.insert(fields(), "now")
+        const claim = (yield* log.resumeCursor(formatCursorName(id)))!
+        const device = freshDevice()
+        const drafts = [device, freshDevice(), device, freshDevice(), freshDevice()].map((one) =>
+          messageDraft({ device: one })
+        )
+        yield* log.append(drafts)
+        const hold = (seqs: ReadonlyArray<number>) => {
+          const held = seqs.map((seq) => ({
+            deviceId: seq === claim.seq + 4 ? freshDevice() : device,
+            seq,
+            since: "2026-11-22T10:04:11.440Z",
+            attempts: 1,
+            outcome: "refused" as const,
+            status: 422
+          }))
+          return subscriptions.saveHealth(id, claim.epoch, { ...noHealth, held })
+        }
+        const oldest = log.deleteOlderThan(Duration.zero, { stepMax: Duration.days(1) }).pipe(
+          Effect.andThen(Effect.map(log.bounds, (bounds) => bounds.oldest - claim.seq))
+        )
+        yield* hold([claim.seq + 4, claim.seq + 1])
+        yield* log.moveCursor(claim, claim.seq + 5)
+        assert.strictEqual(yield* oldest, 1)
+        yield* hold([claim.seq + 4, claim.seq + 3])
+        assert.strictEqual(yield* oldest, 3, "another event of the device is tried")
+        yield* log.claimCursor(formatCursorName(id), "now", Duration.zero)
+        assert.strictEqual(yield* oldest, 5, "no longer than for a subscription that has not come to them")
+      }))
+
     it.effect("are deleted with their cursor and their attempts; unknown ids are reported", () =>
       Effect.gen(function*() {
         const subscriptions = yield* SubscriptionRepository

@@ -21,10 +21,8 @@ import * as MemorySendRepository from "../../src/layers/memory/MemorySendReposit
 import * as MemorySubscriptionRepository from "../../src/layers/memory/MemorySubscriptionRepository.ts"
 import type { LogStore } from "../../src/log/LogStore.ts"
 import type { DeviceRepository } from "../../src/services/DeviceRepository.ts"
-import type { SubscriptionId } from "../../src/domain/Subscription.ts"
 import type { GapRepository } from "../../src/services/GapRepository.ts"
 import type { SendRepository } from "../../src/services/SendRepository.ts"
-import { formatCursorName } from "../../src/services/SubscriptionRepository.ts"
 import type { SubscriptionRepository } from "../../src/services/SubscriptionRepository.ts"
 import type { WebhookRefusals } from "../../src/services/WebhookRefusals.ts"
 import type { Seeded } from "../../src/simulator/Seeded.ts"
@@ -73,11 +71,7 @@ export interface Snapshot {
   readonly at: number
   readonly tables: MemoryTables
   readonly history: ReadonlyArray<LoggedEvent>
-  readonly missed: Missed
 }
-
-/** Ids of events that retention deleted while a subscription had yet to deliver them. */
-export type Missed = ReadonlyMap<SubscriptionId, ReadonlySet<string>>
 
 interface Statement {
   /** The connection is lost: an answer comes no more, and what has not arrived is not done. */
@@ -106,15 +100,11 @@ export class SimulatedDatabase {
   readonly pastGaps = new Map<string, Gap>()
   /** What retention has deleted and should not have. */
   readonly forgotten: Array<string> = []
-  /** What the database of now has deleted so. */
-  readonly missed = new Map<SubscriptionId, Set<string>>()
   /**
    * Messages that a reading of a history brought and retention has deleted before that reading was over, by device and id: what
    * they tell is gone with them.
    */
   readonly unjudged = new Set<string>()
-  /** And what any copy of it has: one that has it again delivers it after what followed it. */
-  readonly missedEver = new Map<SubscriptionId, Set<string>>()
   readonly watch = new WriteWatch(this.tables, (device, waId) => this.#messages.has(`${device} ${waId}`))
   /** Messages that the log has had, by device and id. */
   readonly #messages = new Set<string>()
@@ -158,7 +148,7 @@ export class SimulatedDatabase {
   snapshot(): Snapshot {
     const tables = new MemoryTables()
     copyTables(this.tables, tables)
-    return { at: this.#time.now, tables, history: [...this.history], missed: copySets(this.missed) }
+    return { at: this.#time.now, tables, history: [...this.history] }
   }
 
   /** An older copy takes the place of the database. */
@@ -179,7 +169,6 @@ export class SimulatedDatabase {
     this.#messages.clear()
     this.#noteMessages(this.history)
     for (const { id } of this.history) this.undone.delete(id)
-    copyMap(copySets(snapshot.missed), this.missed)
     this.#trace.add(`an older copy of the database takes over: its log ends with ${head}`)
   }
 
@@ -216,27 +205,21 @@ export class SimulatedDatabase {
     }
   }
 
-  /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm. */
+  /** Retention has deleted: nothing too young, and nothing that a reader has yet to confirm, or that a subscription holds back. */
   deleted(keepMillis: number, before: number): void {
     const { cursors, oldest, subscriptions, watermarks } = this.tables
     const rows = [...cursors]
-    for (const { deviceId, id, seq } of this.history.slice(before - 1, oldest - 1)) {
-      for (const [subscriptionId, { subscription: { health } }] of subscriptions) {
-        const confirmed = cursors.get(formatCursorName(subscriptionId))?.seq ?? 0
-        const isHeld = health.held.some((held) => held.deviceId === deviceId && held.seq <= seq)
-        if (!isHeld && seq <= confirmed) continue
-        for (const missed of [this.missed, this.missedEver]) {
-          missed.set(subscriptionId, (missed.get(subscriptionId) ?? new Set()).add(id))
-        }
-      }
-    }
     for (const { data, deviceId, kind, recordedAt, seq, via } of this.history.slice(before - 1, oldest - 1)) {
       if (via === "backfill" && kind === "message.received" && (watermarks.get(deviceId)?.through ?? "") < recordedAt) {
         this.unjudged.add(`${deviceId} ${(JSON.parse(data) as { readonly waId: string }).waId}`)
       }
       const age = this.#time.wall - Date.parse(recordedAt)
       const waiting = rows.filter(([, row]) => row.seq < seq && (row.keep === null || age < row.keep))
-      const held = waiting.map(([sink]) => ` before ${sink} had it`).join()
+      const holding = [...subscriptions.values()].filter(({ subscription: { health } }) =>
+        health.held.some((one) => one.deviceId === deviceId && one.seq <= seq)
+      )
+      const readers = [...waiting.map(([sink]) => sink), ...holding.map(({ subscription: { id } }) => id)]
+      const held = readers.map((reader) => ` before ${reader} had it`).join()
       if (age < keepMillis || held !== "") this.forgotten.push(`${seq} after ${Math.round(age / 1000)} s${held}`)
     }
   }
@@ -372,9 +355,6 @@ const copyTables = (from: MemoryTables, to: MemoryTables): void => {
   copyMap(from.sends, to.sends)
   copyMap(from.subscriptions, to.subscriptions)
 }
-
-const copySets = (from: Missed): Map<SubscriptionId, Set<string>> =>
-  new Map(Array.from(from, ([id, some]) => [id, new Set(some)]))
 
 const copyMap = <Key, Value>(from: ReadonlyMap<Key, Value>, to: Map<Key, Value>): void => {
   to.clear()

@@ -58,8 +58,6 @@ const restMax = 4 * hour
 const expectedErrors =
   /^(The fleet stops: another process|The log (went back|lacks what it had received): an older database|A subscription is disabled: its endpoint says)/
 
-const none: ReadonlySet<string> = new Set()
-
 /** How long the database may fail more often once a process has begun. */
 const shakyFor = 5000
 
@@ -165,13 +163,7 @@ export class Simulation {
       unjudged: this.database.unjudged,
       stale: this.database.watch.stale,
       premature: this.database.watch.premature,
-      subscribers: this.endpoints.map((endpoint) => ({
-        endpoint,
-        from: this.begunAfter(endpoint),
-        missed: this.database.missed.get(endpoint.id) ?? none,
-        missedEver: this.database.missedEver.get(endpoint.id) ?? none,
-        saysSo: this.#saysExpired(endpoint)
-      })),
+      subscribers: this.endpoints.map((endpoint) => ({ endpoint, from: this.begunAfter(endpoint) })),
       delivered: this.broker.delivered,
       reading: this.reading,
       gaps: this.gaps(),
@@ -208,11 +200,6 @@ export class Simulation {
 
   subscriptions(): ReadonlyArray<StoredSubscription> {
     return Effect.runSync(Effect.orDie(Context.get(this.database.direct, SubscriptionRepository).list))
-  }
-
-  /** Whether the subscription says that events were deleted before it could deliver them. */
-  #saysExpired({ id }: SimulatedEndpoint): boolean {
-    return this.subscriptions().some(({ subscription }) => subscription.id === id && subscription.health.expired > 0)
   }
 
   async #insertDevices(): Promise<void> {

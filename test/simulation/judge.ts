@@ -58,11 +58,6 @@ interface Evidence {
   readonly subscribers: ReadonlyArray<{
     readonly endpoint: SimulatedEndpoint
     readonly from: number
-    /** Ids of events that retention has deleted while a device of theirs was held back, and whether it says that there are such. */
-    readonly missed: ReadonlySet<string>
-    readonly saysSo: boolean
-    /** Those that it had missed at any time: an older copy of the database may have them again. */
-    readonly missedEver: ReadonlySet<string>
   }>
   readonly delivered: ReadonlyArray<Delivered>
   /** What the reader of the stream has, from this number on. */
@@ -122,13 +117,12 @@ export const judge = (evidence: Evidence): Judgement => {
       ? phone.history.map(({ fact }) => `${phone.deviceId} ${fact.waId}`).filter((key) => !known.has(key))
       : []
   )
-  const readers = subscribers.map(({ endpoint, from, missed, missedEver, saysSo }) => {
+  const readers = subscribers.map(({ endpoint, from }) => {
     const asked = committed.filter((row) => row.kind !== auditKind && endpoint.wants(row))
     const taken = endpoint.taken.filter(({ messageId }) => !undone.has(messageId))
     const who = `${endpoint.id}: `
-    const { split, unexpected } = judgeReader(asked, taken, who)
-    const { reordered } = judgeReader(asked, taken.filter(({ messageId }) => !missedEver.has(messageId)), who)
-    const promised = asked.filter(({ id, seq }) => seq > from && (!saysSo || !missed.has(id)))
+    const { reordered, split, unexpected } = judgeReader(asked, taken, who)
+    const promised = asked.filter(({ seq }) => seq > from)
     return { split, unexpected, reordered, untaken: judgeReader(promised, taken, who).lost }
   })
   const all: Readonly<Record<Charge, ReadonlyArray<string>>> = {

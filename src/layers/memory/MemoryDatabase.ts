@@ -222,7 +222,8 @@ export class MemoryTables {
     const rows = [...this.cursors.values()]
     const upto = Math.min(this.head - 1, ...rows.flatMap((row) => row.keep === null ? [row.seq] : []))
     const limited = rows.flatMap(({ keep, seq }) => keep === null ? [] : [{ keep, seq }])
-    const waited = Math.min(this.head, ...limited.map(({ seq }) => seq))
+    const held = Array.from(this.subscriptions.values(), ({ subscription }) => subscription.health.held).flat()
+    const waited = Math.min(this.head, ...limited.map(({ seq }) => seq), ...held.map(({ seq }) => seq - 1))
     const before = (keepMillis: number) => new Date(now - keepMillis).toISOString()
     const limit = before(Duration.toMillis(keep))
     const waitedLimit = before(Math.max(Duration.toMillis(keep), ...limited.map(({ keep }) => keep)))

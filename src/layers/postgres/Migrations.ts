@@ -25,6 +25,7 @@ import clusterNodes from "./migrations/0015_cluster_nodes.ts"
 import scheduleKeys from "./migrations/0016_schedule_keys.ts"
 import deviceDeaths from "./migrations/0018_device_deaths.ts"
 import handOvers from "./migrations/0019_hand_overs.ts"
+import heldDevices from "./migrations/0020_held_devices.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -44,7 +45,8 @@ const loader = Migrator.fromRecord({
   "0015_cluster_nodes": clusterNodes,
   "0016_schedule_keys": scheduleKeys,
   "0018_device_deaths": deviceDeaths,
-  "0019_hand_overs": handOvers
+  "0019_hand_overs": handOvers,
+  "0020_held_devices": heldDevices
 })
 
 /** Returns number and name of each migration that ran. */

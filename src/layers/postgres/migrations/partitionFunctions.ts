@@ -69,7 +69,8 @@ $columba$`
 /**
  * One step of retention: a whole partition, or some rows of the oldest one. \`more\` states that another step would find
  * something too. Never past a sink's cursor, and never the newest event, from which the log's head is read. Past the cursor
- * of a sink with a limit (`keep`), only events older than the longest of these limits are deleted.
+ * of a sink with a limit (`keep`), only events older than the longest of these limits are deleted. The same holds for the
+ * events that a subscription holds behind its cursor (`health.held`).
  *
  * Time is the database's own, and a step is refused when more time than \`p_step_max\` has passed since the last complete
  * round: a clock that jumps ahead must not delete the log.
@@ -96,8 +97,13 @@ export const deleteFunction =
 
     select e.seq into v_head from events e order by e.seq desc limit 1;
     v_bound := least(v_head - 1, (select min(c.seq) from sink_cursors c where c.keep is null));
-    select coalesce(min(c.seq), v_head), v_now - greatest(p_keep, coalesce(max(c.keep), p_keep))
-      into v_waited, v_waited_limit from sink_cursors c where c.keep is not null;
+    select coalesce(min(least(c.seq, h.seq)), v_head), v_now - greatest(p_keep, coalesce(max(c.keep), p_keep))
+      into v_waited, v_waited_limit
+      from sink_cursors c left join subscriptions s on c.sink = 'webhook:' || s.id
+      left join lateral (
+        select min((o->>'seq')::bigint) - 1 as seq from json_array_elements(s.health->'held') o
+      ) h on true
+      where c.keep is not null;
     if v_bound is not null then
       select p.relation, p.past into v_relation, v_past from log_partitions p
       where p.parent = 'events' and p.past - 1 <= v_bound order by p.first limit 1;
