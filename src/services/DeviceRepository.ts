@@ -39,6 +39,8 @@ export interface DeviceClaim {
 export interface HandOver {
   /** Of its last claim. */
   readonly epoch: number
+  /** Its last claim, and no other one: an older database gives the same epochs out again. */
+  readonly claim: string
   /** Whether it is recorded as online. */
   readonly online: boolean
   /** The claim whose holder was online while the node before still listened for the device; null: none ever was. */
@@ -117,10 +119,10 @@ export class DeviceRepository extends Context.Service<DeviceRepository, {
     ids: ReadonlyArray<DeviceId>
   ) => Effect.Effect<ReadonlyMap<DeviceId, HandOver>, StorageUnavailable>
   /**
-   * The node that had these devices before has listened for each until the holder of this claim was online, and all that came
-   * is in the log.
+   * The node that had these devices before has listened for each until the holder of this claim (`HandOver.claim`) was online,
+   * and all that came is in the log. Changes nothing where that is not the device's last claim.
    */
-  readonly confirmHandOvers: (epochs: ReadonlyMap<DeviceId, number>) => Effect.Effect<void, StorageUnavailable>
+  readonly confirmHandOvers: (claims: ReadonlyMap<DeviceId, string>) => Effect.Effect<void, StorageUnavailable>
 
   /**
    * The devices of these ids with their newest transitions, newest first, at most so many of each; all of one moment.

@@ -91,19 +91,29 @@ export const repositoriesConformance = (name: string, storage: Layer.Layer<Stora
         const online = { _tag: "Online", jid: null, since: "2026-11-22T10:00:00Z" } as const
         const draft = stateDraft(ids[0], "Inactive")
         yield* log.append([{ ...draft, data: { ...draft.data, state: online } }])
+        const first = yield* read
+        const claimOf = (id: DeviceId, of: typeof first) => of.get(id)!.claim
         const before = { epoch: 1, confirmed: null }
         assert.deepStrictEqual(
-          yield* read,
-          new Map([[ids[0], { ...before, online: true }], [ids[1], { ...before, online: false }]])
+          first,
+          new Map([
+            [ids[0], { ...before, claim: claimOf(ids[0], first), online: true }],
+            [ids[1], { ...before, claim: claimOf(ids[1], first), online: false }]
+          ])
         )
         yield* devices.claim("two", [ids[0]])
-        yield* devices.confirmHandOvers(new Map([[ids[0], 2], [ids[1], 1]]))
-        yield* devices.confirmHandOvers(new Map([[ids[0], 1], [freshDevice(), 1]]))
+        const second = yield* read
+        const claims = [claimOf(ids[0], first), claimOf(ids[1], first), claimOf(ids[0], second)]
+        assert.strictEqual(new Set(claims).size, 3)
+        yield* devices.confirmHandOvers(new Map([[ids[0], claims[0]!], [ids[1], claims[0]!]]))
+        assert.deepStrictEqual(yield* read, second, "not the last claim, or that of another device")
+        yield* devices.confirmHandOvers(new Map([[ids[0], claims[2]!], [ids[1], claims[1]!]]))
+        yield* devices.confirmHandOvers(new Map([[ids[0], claims[0]!], [freshDevice(), claims[1]!]]))
         assert.deepStrictEqual(
           yield* read,
           new Map([
-            [ids[0], { epoch: 2, online: true, confirmed: 2 }],
-            [ids[1], { epoch: 1, online: false, confirmed: 1 }]
+            [ids[0], { epoch: 2, claim: claims[2]!, online: true, confirmed: 2 }],
+            [ids[1], { epoch: 1, claim: claims[1]!, online: false, confirmed: 1 }]
           ])
         )
       }))

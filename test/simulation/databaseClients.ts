@@ -88,7 +88,7 @@ export const connect = Effect.fnUntraced(function*(database: SimulatedDatabase, 
         recorded: (ids, transitionsMax) => ask("recorded", devices.recorded(ids, transitionsMax)),
         owner: (id) => ask("owner", devices.owner(id)),
         handOvers: (ids) => ask("hand-overs", devices.handOvers(ids)),
-        confirmHandOvers: (epochs) => ask("confirm hand-overs", devices.confirmHandOvers(epochs), true),
+        confirmHandOvers: (claims) => ask("confirm hand-overs", devices.confirmHandOvers(claims), true),
         findSlots: (gateway, names) => ask("find slots", devices.findSlots(gateway, names)),
         desired: (ids) => ask("desired", devices.desired(ids)),
         changes: Stream.concat(Stream.make(null), Stream.fromQueue(changed))

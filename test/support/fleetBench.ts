@@ -92,6 +92,9 @@ export class BenchTables {
   readonly drafts: Array<EventDraft> = []
   readonly shown = new Map<DeviceId, DeviceState["_tag"]>()
   readonly epochs = new Map<DeviceId, number>()
+  /** How many claims there were. An older database does not set it back. */
+  claims = 0
+  readonly claimed = new Map<DeviceId, string>()
   readonly owners = new Map<DeviceId, string>()
   readonly confirmed = new Map<DeviceId, number>()
   /** The devices of each read of desired state; undefined where all were read. */
@@ -119,6 +122,7 @@ export class BenchTables {
       const epoch = (this.epochs.get(id) ?? 0) + 1
       this.epochs.set(id, epoch)
       this.owners.set(id, owner)
+      this.claimed.set(id, `claim ${++this.claims}`)
       return [id, { epoch, aliveUntil: null, claimedAt: start, deaths: 0, triedWith: null }]
     }))
   }
@@ -132,13 +136,16 @@ export class BenchTables {
         Effect.sync(() =>
           new Map(ids.map((id) => [id, {
             epoch: this.epochs.get(id) ?? 0,
+            claim: this.claimed.get(id) ?? "",
             online: this.readState(id) === "Online",
             confirmed: this.confirmed.get(id) ?? null
           }]))
         ),
-      confirmHandOvers: (epochs) =>
+      confirmHandOvers: (claims) =>
         Effect.sync(() => {
-          for (const [id, epoch] of epochs) this.confirmed.set(id, epoch)
+          for (const [id, claim] of claims) {
+            if (this.claimed.get(id) === claim) this.confirmed.set(id, this.epochs.get(id)!)
+          }
         }),
       recorded: (ids) =>
         Effect.sync(() =>

@@ -1,8 +1,8 @@
 /**
  * Devices on their way from one node of a cluster to another, on both sides. A node that gives one up keeps its session open
  * (`PassedSession`) until the device's row says that the next actor is online, ends the session in order, and once all that
- * it brought is committed writes down for which claim it has done so. The next actor rests on that word: without it the time
- * between is a gap.
+ * it brought is committed writes down for which claim it has done so, if that is still the last one. The next actor rests on
+ * that word: without it the time between is a gap.
  *
  * Nothing here decides about a device. Everything that is waited for has a bound, so a node that dies meanwhile, or a device
  * that no other node takes, costs a gap and nothing else.
@@ -42,8 +42,8 @@ interface Given {
   /** Monotonic. */
   readonly since: number
   finishingSince: number | null
-  /** The claim whose holder was seen online. */
-  seen: number | null
+  /** The claim whose holder was seen online (`HandOver.claim`). */
+  seen: string | null
 }
 
 export class HandOvers extends Context.Service<HandOvers, {
@@ -91,7 +91,7 @@ export class HandOvers extends Context.Service<HandOvers, {
         }
         if (row !== undefined && row.online && row.epoch > cell.epoch) {
           one.finishingSince = at
-          one.seen = row.epoch
+          one.seen = row.claim
           return passed.finish()
         }
         if (at - one.since >= listenMax) passed.cut("passed", "no other node has taken the device")
@@ -99,7 +99,7 @@ export class HandOvers extends Context.Service<HandOvers, {
 
       /** What a session brought last is committed before its word is. */
       const confirm = Effect.fnUntraced(function*(over: ReadonlyArray<Given>) {
-        const taken = over.flatMap(({ cell, passed, seen }): ReadonlyArray<readonly [DeviceId, number]> =>
+        const taken = over.flatMap(({ cell, passed, seen }): ReadonlyArray<readonly [DeviceId, string]> =>
           seen !== null && passed.complete ? [[cell.device.id, seen]] : []
         )
         if (taken.length === 0) return

@@ -29,6 +29,8 @@ export interface DeviceRow {
   readonly ordinal: number
   readonly device: Device
   readonly epoch: number
+  /** As `HandOver.claim`. */
+  readonly claim: string
   readonly owner: string | null
   /** Set by the last claim, until the new owner has recorded a state. */
   readonly aliveUntil: string | null

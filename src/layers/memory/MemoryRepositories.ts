@@ -1,4 +1,5 @@
 /** Devices and messages in memory, over the tables that the memory log writes. */
+import { randomUUID } from "node:crypto"
 import { Clock, Duration, Effect, Layer, Option, PubSub, Stream } from "effect"
 import { isVisible } from "../../contracts/Authorization.ts"
 import type { VisibleDevices } from "../../contracts/Authorization.ts"
@@ -67,6 +68,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
             owner: null,
             aliveUntil: null,
             deaths: 0,
+            claim: randomUUID(),
             handedOverTo: null,
             reconnectRequests: 0,
             releaseRequests: 0
@@ -120,7 +122,7 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
               owner,
               row.owner === null ? undefined : tables.trials.get(row.owner)
             )
-            tables.devices.set(id, { ...row, owner, epoch, aliveUntil, deaths })
+            tables.devices.set(id, { ...row, owner, epoch, claim: randomUUID(), aliveUntil, deaths })
             claims.set(id, { epoch, aliveUntil, claimedAt, deaths, triedWith })
           }
           return claims
@@ -147,16 +149,15 @@ export const layerDevices: Layer.Layer<DeviceRepository, never, MemoryDatabase> 
           new Map(ids.flatMap((id): ReadonlyArray<readonly [DeviceId, HandOver]> => {
             const row = tables.devices.get(id)
             if (row === undefined) return []
-            const { device, epoch, handedOverTo } = row
-            return [[id, { epoch, online: device.state._tag === "Online", confirmed: handedOverTo }]]
+            const { claim, device, epoch, handedOverTo } = row
+            return [[id, { epoch, claim, online: device.state._tag === "Online", confirmed: handedOverTo }]]
           }))
         ),
-      confirmHandOvers: (epochs) =>
+      confirmHandOvers: (claims) =>
         Effect.sync(() => {
-          for (const [id, epoch] of epochs) {
+          for (const [id, claim] of claims) {
             const row = tables.devices.get(id)
-            if (row === undefined) continue
-            tables.devices.set(id, { ...row, handedOverTo: Math.max(row.handedOverTo ?? epoch, epoch) })
+            if (row?.claim === claim) tables.devices.set(id, { ...row, handedOverTo: row.epoch })
           }
         }),
       recorded: (ids, transitionsMax) =>

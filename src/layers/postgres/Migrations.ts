@@ -26,6 +26,7 @@ import scheduleKeys from "./migrations/0016_schedule_keys.ts"
 import deviceDeaths from "./migrations/0018_device_deaths.ts"
 import handOvers from "./migrations/0019_hand_overs.ts"
 import heldDevices from "./migrations/0020_held_devices.ts"
+import claims from "./migrations/0021_claims.ts"
 
 const loader = Migrator.fromRecord({
   "0001_log": log,
@@ -46,7 +47,8 @@ const loader = Migrator.fromRecord({
   "0016_schedule_keys": scheduleKeys,
   "0018_device_deaths": deviceDeaths,
   "0019_hand_overs": handOvers,
-  "0020_held_devices": heldDevices
+  "0020_held_devices": heldDevices,
+  "0021_claims": claims
 })
 
 /** Returns number and name of each migration that ran. */

@@ -149,17 +149,17 @@ export const layer: Layer.Layer<DeviceRepository, never, SqlClient.SqlClient | D
         ]).pipe(Effect.asVoid, answered("forget deaths of processes")),
       handOvers: (ids) =>
         sql.unsafe<HandOver & { readonly id: DeviceId }>(
-          `select id, epoch, state_tag = 'Online' as online, handed_over_to as confirmed from devices
+          `select id, epoch, claim::text as claim, state_tag = 'Online' as online, handed_over_to as confirmed from devices
           where id = any ($1::text[])`,
           [[...ids]]
         ).pipe(
           Effect.map((rows) => new Map(rows.map(({ id, ...row }) => [id, row]))),
           answered("read hand-overs of devices")
         ),
-      confirmHandOvers: (epochs) =>
-        sql.unsafe(`select columba_confirm_hand_overs($1::text[], $2::integer[])`, [
-          [...epochs.keys()],
-          [...epochs.values()]
+      confirmHandOvers: (claims) =>
+        sql.unsafe(`select columba_confirm_hand_overs_v2($1::text[], $2::uuid[])`, [
+          [...claims.keys()],
+          [...claims.values()]
         ]).pipe(Effect.asVoid, answered("confirm hand-overs of devices")),
       recorded: (ids, transitionsMax) =>
         sql.unsafe<DeviceRow & TransitionRow>(

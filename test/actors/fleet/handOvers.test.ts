@@ -94,6 +94,24 @@ describe("a device that moves to another node", () => {
       })))
   }
 
+  it.effect("is not confirmed to a claim that got the same number from an older database", () =>
+    Effect.scoped(Effect.gen(function*() {
+      const { from, tables, to } = yield* twoNodes
+      const before = from.gateway.live(one)[0]!
+      before.answersClose = false
+      yield* from.lose
+      to.gain()
+      yield* pass("1 second", "100 millis")
+      assert.strictEqual(tables.epochs.get(one), 2)
+      tables.epochs.set(one, 1)
+      tables.claim("a third node", [one])
+      assert.strictEqual(tables.epochs.get(one), 2)
+      before.answerClose()
+      yield* pass("1 second", "100 millis")
+      assert.isFalse(before.open)
+      assert.isUndefined(tables.confirmed.get(one))
+    })))
+
   it.effect("has a gap since its last proof of reception if the next node cannot connect", () =>
     Effect.scoped(Effect.gen(function*() {
       const { from, gaps, tables, to } = yield* twoNodes
