@@ -181,7 +181,8 @@ export const condemn = (mutant: Mutant, seeds: number, hours: number): Effect.Ef
     const runner = yield* build(mutant)
     const started = performance.now()
     const { stderr, stdout } = yield* run(runner, [
-      ...["--seeds", String(seeds), "--hours", String(hours), "--until-broken"]
+      // The program itself may be broken in another way by one of the seeds before.
+      ...["--seeds", String(seeds), "--hours", String(hours), "--until", mutant.condemned.join()]
     ])
     if (stderr !== "") return yield* Effect.die(new Error(stderr))
     const names = mutant.condemned.map((charge) => charge.toUpperCase()).join("|")

@@ -6,6 +6,7 @@
  *     npm run simulate -- --from 200 --seeds 100     # others
  *     npm run simulate -- --threads 1                # one after the other, for timings
  *     npm run simulate -- --mutants --seeds 50       # programs that break a promise on purpose (all, or those named)
+ *     npm run simulate -- --until lost,forgotten     # only until a world breaks one of these
  *     npm run simulate -- --seed 17 --hours 100      # one again, with what happened; it repeats exactly
  */
 import { once } from "node:events"
@@ -27,7 +28,7 @@ const { positionals, values } = parseArgs({
     seed: { type: "string" },
     mutants: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
-    "until-broken": { type: "boolean", default: false }
+    until: { type: "string" }
   }
 })
 
@@ -36,6 +37,9 @@ const from = Number(values.from)
 
 let simulated = 0
 let broken = 0
+/** Whether a world broke one of the promises that are looked for. */
+let isFound = false
+const wanted = new Set(values.until?.split(","))
 
 /** A world that ended by an error of the program or of the simulation itself: it has no outcome. */
 interface Ended {
@@ -71,6 +75,7 @@ const report = (outcome: Outcome | Ended): void => {
   )
   if (!isBroken) return
   broken++
+  isFound ||= Object.keys(charges).some((charge) => wanted.has(charge))
   console.log(`  ${outcome.plan}`)
   for (const [charge, examples] of Object.entries(charges)) {
     console.log(`  ${charge.toUpperCase()}: ${examples.join("; ")}`)
@@ -80,7 +85,7 @@ const report = (outcome: Outcome | Ended): void => {
 /** Each thread takes the next seed when it is done with one. */
 const inThreads = async (seeds: ReadonlyArray<string>, threads: number): Promise<void> => {
   const waiting = [...seeds]
-  const isOver = () => waiting.length === 0 || (values["until-broken"] && broken > 0)
+  const isOver = () => waiting.length === 0 || isFound
   await Promise.all(
     Array.from({ length: Math.min(threads, seeds.length) }, async () => {
       const worker = new Worker(new URL(import.meta.url), { argv: process.argv.slice(2) })
