@@ -25,6 +25,12 @@ export const pauseMax = 5000
 /** From the gateway's stamp on an event to our receipt of it, and the whole seconds of such stamps. */
 export const transitMax = 2000
 
+/**
+ * Of so much running before it, a sign of life proves nothing: a dead connection that was not noticed, frames in a socket that
+ * was not read, and the way to us.
+ */
+export const unprovenMax = unnoticedMax + pauseMax + transitMax
+
 export interface GapRecords {
   readonly drafts: ReadonlyArray<EventDraft>
   readonly effects: ReadonlyArray<LogEffect>

@@ -10,7 +10,7 @@ import { makeGapId } from "../../services/EventIdentity.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 import { restore, track, unheard } from "./GapTracker.ts"
 import type { GapOrder, RecordedReception, TrackedGap } from "./GapTracker.ts"
-import { gapRecords, pauseMax, transitMax, unnoticedMax } from "./hearing.ts"
+import { gapRecords, unprovenMax } from "./hearing.ts"
 import type { GapRecords } from "./hearing.ts"
 import { readHandOver } from "./memory.ts"
 
@@ -74,8 +74,7 @@ export const resume = (
     id: makeGapId(cell.host.clock.currentTimeMillisUnsafe()),
     now,
     floor,
-    // A dead connection that was not noticed, frames in a socket that was not read, and the way to us.
-    unnoticedMax: unnoticedMax + pauseMax + transitMax,
+    unnoticedMax: unprovenMax,
     detail: "the process that ran it ended without a word"
   })
   reception.gaps = state

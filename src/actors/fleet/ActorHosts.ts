@@ -55,6 +55,8 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
   /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
   readonly activate: (cell: DeviceCell, epoch: number, restored: Restored, reception: RestoredReception) => void
+  /** How long this process has really run. */
+  readonly running: RunningTime.RunningTime
   /** The open incidents of all gateways that have devices here. */
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
   /** How far the histories are read, by gateway. */
@@ -165,6 +167,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       }
 
       return ActorHosts.of({
+        running,
         admit,
         retire,
         dismiss: (cell) => Effect.suspend(() => retire(cell)),

@@ -189,6 +189,7 @@ export const make: Effect.Effect<
   yield* Heartbeat.make({
     owner,
     interval: settings.heartbeatInterval,
+    running: hosts.running,
     closing: actors.closing,
     onForgotten: (forgotten) =>
       Effect.andThen(

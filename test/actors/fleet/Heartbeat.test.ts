@@ -4,6 +4,7 @@ import { Context, Duration, Effect, Latch, Layer } from "effect"
 import { TestClock } from "effect/testing"
 import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
 import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
+import * as RunningTime from "../../../src/actors/fleet/RunningTime.ts"
 import * as MemoryDatabase from "../../../src/layers/memory/MemoryDatabase.ts"
 import * as MemoryGapRepository from "../../../src/layers/memory/MemoryGapRepository.ts"
 import * as MemoryLogStore from "../../../src/layers/memory/MemoryLogStore.ts"
@@ -18,7 +19,7 @@ const owner = "node 1"
 const at = (seconds: number): string => new Date(seconds * 1000).toISOString()
 
 /** A process with heartbeats, over a database whose writes can be delayed. */
-const makeBench = Effect.gen(function*() {
+const makeBenchOn = Effect.fnUntraced(function*(running: RunningTime.RunningTime) {
   const database = yield* Layer.build(MemoryDatabase.layer)
   const { tables } = Context.get(database, MemoryDatabase.MemoryDatabase)
   const store = Context.get(yield* Effect.provideContext(Layer.build(MemoryLogStore.layer), database), LogStore)
@@ -41,6 +42,7 @@ const makeBench = Effect.gen(function*() {
   yield* Heartbeat.make({
     owner,
     interval: Duration.seconds(5),
+    running,
     closing: () => closing,
     onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
   }).pipe(Effect.provideService(GapRepository, repository), Effect.provideContext(context))
@@ -58,6 +60,8 @@ const makeBench = Effect.gen(function*() {
     }
   }
 })
+
+const makeBench = Effect.flatMap(RunningTime.make(), makeBenchOn)
 
 describe("the heartbeat of a process that owns devices", () => {
   it.effect("records every five seconds until when the process was alive, and nothing during a database outage", () =>
@@ -90,6 +94,31 @@ describe("the heartbeat of a process that owns devices", () => {
       assert.deepStrictEqual([aliveAt(), tables.head], [at(10), 1])
       yield* TestClock.adjust("5 seconds")
       assert.strictEqual(aliveAt(), at(71))
+    }))
+
+  it.effect("does not vouch for what waits unread after the process stood still, until a dead connection would have been noticed", () =>
+    Effect.gen(function*() {
+      const running = new RunningTime.RunningTime(0)
+      const { aliveAt, setAway } = yield* makeBenchOn(running)
+      let now = 0
+      const run = Effect.fnUntraced(function*(seconds: number) {
+        for (let second = 0; second < seconds; second++) {
+          yield* TestClock.adjust("1 second")
+          running.tick(now += 1000)
+        }
+      })
+      yield* run(10)
+      assert.strictEqual(aliveAt(), at(10))
+      setAway(true)
+      yield* TestClock.adjust("240 seconds")
+      setAway(false)
+      yield* TestClock.adjust("5 seconds")
+      now += 245_000
+      assert.strictEqual(aliveAt(), at(10), "no tick has seen yet that it stood still")
+      yield* run(10)
+      assert.strictEqual(aliveAt(), at(19), "nine seconds that it has run since")
+      yield* run(40)
+      assert.strictEqual(aliveAt(), at(305))
     }))
 
   it.effect("records nothing once the process closes its sessions", () =>

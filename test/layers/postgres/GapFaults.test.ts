@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url"
 import { Context, Duration, Effect, Layer } from "effect"
 import * as Heartbeat from "../../../src/actors/fleet/Heartbeat.ts"
 import type { Forgotten } from "../../../src/actors/fleet/Heartbeat.ts"
+import * as RunningTime from "../../../src/actors/fleet/RunningTime.ts"
 import type { DeviceId } from "../../../src/domain/Ids.ts"
 import { DeviceRepository } from "../../../src/services/DeviceRepository.ts"
 import { EventLog } from "../../../src/services/EventLog.ts"
@@ -155,6 +156,7 @@ it.live(
       yield* Heartbeat.make({
         owner,
         interval: Duration.seconds(1),
+        running: yield* RunningTime.make(),
         closing: () => false,
         onForgotten: (interval) => Effect.sync(() => forgotten.push(interval))
       }).pipe(Effect.provideContext(context))
