@@ -163,7 +163,7 @@ export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   return loseReception(cell, "webhook-refused", "a webhook was turned away", from)
 }
 
-/** Webhooks that another process has turned away in this time, by the database's clock. */
+/** Webhooks that another process has turned away in this time, or taken and lost again, by the database's clock. */
 export const missWebhooks = (cell: DeviceCell, first: number, last: number): GapRecords => {
   const { host, reception } = cell
   if (reception.gaps.reception === "unheard") return none
@@ -172,7 +172,8 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
     from: Math.max(reception.floor, first - webhookMax(cell) - transitMax),
     to: last,
     cause: "webhook-refused",
-    detail: "webhooks were turned away, or not answered, by a process",
+    detail:
+      "webhooks were turned away by a process, not answered, or lost with a database whose place an older one has taken",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   if (reception.gaps.reception === "hearing") host.backfill.heard(cell)

@@ -30,6 +30,7 @@ import { ActorHosts } from "./ActorHosts.ts"
 import { ChangedDevices } from "./ChangedDevices.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 import * as FleetReadiness from "./fleetReadiness.ts"
+import * as ForgottenWebhooks from "./ForgottenWebhooks.ts"
 import * as GapMeter from "./GapMeter.ts"
 import { HandOvers } from "./HandOvers.ts"
 import * as Heartbeat from "./Heartbeat.ts"
@@ -186,6 +187,7 @@ export const make: Effect.Effect<
     Effect.retry(Schedule.spaced(retryDelay)),
     Effect.orDie
   )
+  const reportForgotten = yield* ForgottenWebhooks.make(cells)
   yield* Heartbeat.make({
     owner,
     interval: settings.heartbeatInterval,
@@ -194,7 +196,10 @@ export const make: Effect.Effect<
     onForgotten: (forgotten) =>
       Effect.andThen(
         Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten),
-        reclaim(forgotten)
+        Effect.andThen(
+          reclaim(forgotten),
+          Effect.orDie(Effect.retry(reportForgotten(forgotten), Schedule.spaced(retryDelay)))
+        )
       )
   })
   yield* GapMeter.make
