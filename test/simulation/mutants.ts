@@ -12,11 +12,15 @@ import type { Change } from "../../faults/planted.ts"
 import { root } from "../../scripts/stamp.ts"
 import { freshDirectory } from "../support/directory.ts"
 import type { Charge } from "./judge.ts"
+import { makePlan } from "./Plan.ts"
+import type { Plan } from "./Plan.ts"
 
 export interface Mutant extends Change {
   readonly title: string
   /** One of these must be found. */
   readonly condemned: ReadonlyArray<Charge>
+  /** Only worlds of such plans can find it in bearable time. */
+  readonly aim?: (plan: Plan) => boolean
   /** Within few worlds, so that every test run can look for it. */
   readonly isQuick: boolean
 }
@@ -25,6 +29,9 @@ const ofSuite = (name: string, condemned: ReadonlyArray<Charge>, isQuick: boolea
   const { changes, file, title } = suite.find((mutant) => mutant.name === name)!
   return { name, title, file, changes, condemned, isQuick }
 }
+
+const minute = 60_000
+const hour = 60 * minute
 
 export const mutants: ReadonlyArray<Mutant> = [
   ofSuite("confirm-not-awaited", ["lost"], true),
@@ -74,6 +81,10 @@ export const mutants: ReadonlyArray<Mutant> = [
     file: "src/layers/memory/MemoryRepositories.ts",
     changes: [["const aliveUntil = row.aliveUntil ??\n", "const aliveUntil = null ??\n"]],
     condemned: ["unnamed"],
+    // A process is killed while its answers are lost, and the claim of the next one too.
+    aim: ({ database, eventPause, gateways, nodes, pauses }) =>
+      nodes === 1 && (pauses.get("kill") ?? hour) <= minute * 4 && database.failure > 0.01 && eventPause <= minute &&
+      gateways.some(({ shape }) => shape.liveEvents === "session"),
     isQuick: false
   },
   {
@@ -96,6 +107,8 @@ export const mutants: ReadonlyArray<Mutant> = [
       "this.head - 1"
     ]],
     condemned: ["forgotten", "lost"],
+    // The broker is away for longer than events are kept.
+    aim: ({ pauses, retention }) => retention === hour && (pauses.get("broker-cut") ?? hour) <= 15 * minute,
     isQuick: false
   },
   {
@@ -175,6 +188,13 @@ export interface Condemnation {
   readonly seconds: number
 }
 
+/** The first so many seeds of worlds that can find it. */
+const seedsFor = ({ aim = () => true }: Mutant, count: number): ReadonlyArray<string> => {
+  const found: Array<string> = []
+  for (let seed = 0; found.length < count; seed++) if (aim(makePlan(String(seed)))) found.push(String(seed))
+  return found
+}
+
 /** Looks for a seed that condemns it, among so many. */
 export const condemn = (mutant: Mutant, seeds: number, hours: number): Effect.Effect<Condemnation> =>
   Effect.scoped(Effect.gen(function*() {
@@ -182,7 +202,7 @@ export const condemn = (mutant: Mutant, seeds: number, hours: number): Effect.Ef
     const started = performance.now()
     const { stderr, stdout } = yield* run(runner, [
       // The program itself may be broken in another way by one of the seeds before.
-      ...["--seeds", String(seeds), "--hours", String(hours), "--until", mutant.condemned.join()]
+      ...["--among", seedsFor(mutant, seeds).join(), "--hours", String(hours), "--until", mutant.condemned.join()]
     ])
     if (stderr !== "") return yield* Effect.die(new Error(stderr))
     const names = mutant.condemned.map((charge) => charge.toUpperCase()).join("|")

@@ -6,6 +6,7 @@
  *     npm run simulate -- --from 200 --seeds 100     # others
  *     npm run simulate -- --threads 1                # one after the other, for timings
  *     npm run simulate -- --mutants --seeds 50       # programs that break a promise on purpose (all, or those named)
+ *     npm run simulate -- --among 3,17,29             # these
  *     npm run simulate -- --until lost,forgotten     # only until a world breaks one of these
  *     npm run simulate -- --seed 17 --hours 100      # one again, with what happened; it repeats exactly
  */
@@ -26,6 +27,7 @@ const { positionals, values } = parseArgs({
     hours: { type: "string", default: "24" },
     threads: { type: "string", default: String(availableParallelism()) },
     seed: { type: "string" },
+    among: { type: "string" },
     mutants: { type: "boolean", default: false },
     quiet: { type: "boolean", default: false },
     until: { type: "string" }
@@ -114,7 +116,8 @@ const main = async (): Promise<number> => {
     const show = values.quiet ? undefined : (line: string) => console.log(line)
     report(await attempt(values.seed, show))
   } else {
-    const seeds = Array.from({ length: Number(values.seeds) }, (_, index) => String(from + index))
+    const seeds = values.among?.split(",") ??
+      Array.from({ length: Number(values.seeds) }, (_, index) => String(from + index))
     const began = performance.now()
     await inThreads(seeds, threads)
     const perMinute = simulated / (performance.now() - began) * 60_000
