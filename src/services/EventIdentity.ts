@@ -16,6 +16,8 @@ const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 /** 128 bits as 26 characters of 5 bits each; the last two bits are zero. */
 const idLength = 26
 
+const hyphen = 0x2d
+
 /** Separates the fields of a key. `clean` keeps it out of them, so no two identities can read alike. */
 export const separator = "\u001f"
 
@@ -74,8 +76,34 @@ export const deriveMessageId = (deviceId: DeviceId, message: MessageIdentity): M
 export const deriveMessageKey = (deviceId: DeviceId, waId: string): string =>
   deriveKey(deriveMessageKeyParts(deviceId, { fromMe: true, chat: "", sender: "", waId }))
 
+const letters = Buffer.from(crockford)
+
+const hexValues = new Uint8Array(128)
+for (let value = 0; value < 16; value++) hexValues[value.toString(16).charCodeAt(0)] = value
+
+const idText = Buffer.alloc(4 + idLength)
+
+/** The prefix of four letters, and 32 hex digits as 26 letters. Hyphens between the digits are left out. */
+const formatId = (prefix: string, hex: string): string => {
+  let at = idText.write(prefix)
+  let bits = 0
+  let count = 0
+  for (let index = 0; index < hex.length; index++) {
+    const code = hex.charCodeAt(index)
+    if (code === hyphen) continue
+    bits = ((bits << 4) | hexValues[code]!) & 0xff
+    count += 4
+    if (count < 5) continue
+    count -= 5
+    idText[at++] = letters[(bits >>> count) & 31]!
+  }
+  // Three bits are left, and two zeros end the last letter.
+  idText[at] = letters[(bits << 2) & 31]!
+  return idText.toString("latin1")
+}
+
 /** The message id of a key of 32 hex digits. */
-export const formatMessageId = (key: string): MessageId => `msg_${base32(key)}` as MessageId
+export const formatMessageId = (key: string): MessageId => formatId("msg_", key) as MessageId
 
 /** The key of a message id; null for an id that no key has. */
 export const parseMessageId = (id: string): string | null => {
@@ -93,19 +121,27 @@ export const parseMessageId = (id: string): string | null => {
 const pool = Buffer.alloc(10 * 256)
 let poolOffset = pool.length
 
-const hexOfByte = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"))
+/**
+ * The bytes of ids are put together here, and become a text once: joined from parts, an id is a tree of five times its size
+ * until something reads it.
+ */
+const eventIdText = Buffer.alloc(36, "-")
+
+const hexDigits = Buffer.from("0123456789abcdef")
+
+const putHex = (at: number, byte: number): void => {
+  eventIdText[at] = hexDigits[byte >> 4]!
+  eventIdText[at + 1] = hexDigits[byte & 15]!
+}
 
 /** Thousands of ids are made within one millisecond: its digits are kept. */
-let prefixMillis = -1
-let prefix = ""
+let millisOfText = -1
 
-const formatPrefix = (millis: number): string => {
-  if (millis !== prefixMillis) {
-    const time = Math.trunc(millis).toString(16).padStart(12, "0")
-    prefix = `${time.slice(0, 8)}-${time.slice(8, 12)}-`
-    prefixMillis = millis
-  }
-  return prefix
+const putMillis = (millis: number): void => {
+  if (millis === millisOfText) return
+  const time = Math.trunc(millis).toString(16).padStart(12, "0")
+  eventIdText.write(`${time.slice(0, 8)}-${time.slice(8, 12)}`)
+  millisOfText = millis
 }
 
 /** A UUIDv7 for an event drafted at `now` (milliseconds): 48 bits of time, 74 random bits. */
@@ -116,38 +152,17 @@ export const makeEventId = (now: number): EventId => {
   }
   const at = poolOffset
   poolOffset += 10
-  const hex = (index: number) => hexOfByte[pool[at + index]!]!
-  const version = hexOfByte[0x70 | (pool[at]! & 0x0f)]! + hex(1)
-  const variant = hexOfByte[0x80 | (pool[at + 2]! & 0x3f)]! + hex(3)
-  const chance = hex(4) + hex(5) + hex(6) + hex(7) + hex(8) + hex(9)
-  return `${formatPrefix(now)}${version}-${variant}-${chance}` as EventId
+  putMillis(now)
+  putHex(14, 0x70 | (pool[at]! & 0x0f))
+  putHex(16, pool[at + 1]!)
+  putHex(19, 0x80 | (pool[at + 2]! & 0x3f))
+  putHex(21, pool[at + 3]!)
+  for (let index = 4; index < 10; index++) putHex(16 + 2 * index, pool[at + index]!)
+  return eventIdText.toString("latin1") as EventId
 }
 
 /** The id of a gap that is written down at `now` (milliseconds). */
-export const makeGapId = (now: number): GapId => `gap_${base32(makeEventId(now).replaceAll("-", ""))}` as GapId
-
-const hexValues = new Uint8Array(128)
-for (let value = 0; value < 16; value++) hexValues[value.toString(16).charCodeAt(0)] = value
-
-/** Two characters at a time: the text of ten bits. */
-const pairs = Array.from({ length: 1024 }, (_, bits) => `${crockford[bits >> 5]}${crockford[bits & 31]}`)
-
-/** 32 hex digits as 26 characters. */
-const base32 = (hex: string): string => {
-  let text = ""
-  let bits = 0
-  let count = 0
-  for (let index = 0; index < 32; index++) {
-    bits = (bits << 4) | hexValues[hex.charCodeAt(index)]!
-    count += 4
-    if (count < 10) continue
-    count -= 10
-    text += pairs[bits >>> count]
-    bits &= (1 << count) - 1
-  }
-  // Eight bits are left, and two zeros end the last character.
-  return text + pairs[bits << 2]
-}
+export const makeGapId = (now: number): GapId => formatId("gap_", makeEventId(now)) as GapId
 
 /**
  * A history keeps reactions as a state and without an id of their own: who reacted to which message, with what and in
