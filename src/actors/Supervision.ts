@@ -14,14 +14,17 @@ const reconnectDelayBase = Duration.millis(500)
 /** The longest wait of a device before it tries a gateway again. */
 export const reconnectDelayMax = Duration.seconds(30)
 
+const delayBaseMillis = Duration.toMillis(reconnectDelayBase)
+const delayMaxMillis = Duration.toMillis(reconnectDelayMax)
+
 /**
  * The wait before a device's next attempt, by the number of failures in a row: exponential, capped, with full jitter
  * (between zero and the step), so that devices do not retry in lockstep. `chance` is between 0 and 1. Only a stable
  * connection resets the count of failures, see `stableAfter`.
  */
 export const reconnectDelay = (failuresInRow: number, chance: number): number => {
-  const step = Duration.toMillis(reconnectDelayBase) * 2 ** Math.max(0, failuresInRow - 1)
-  return Math.min(Duration.toMillis(reconnectDelayMax), step) * chance
+  const step = delayBaseMillis * 2 ** Math.max(0, failuresInRow - 1)
+  return Math.min(delayMaxMillis, step) * chance
 }
 
 /** Probes of a gateway that is down: soon at first, because most are restarts; later four per minute at most. */

@@ -120,14 +120,19 @@ const nextFailures = (
   }
 }
 
+const firstSignMillis = Duration.toMillis(firstSignMax)
+const stableMillis = Duration.toMillis(stableAfter)
+
 /** A lost socket shortly before the gateway was found down was the incident's first sign. */
 const isFirstSign = (last: PastFailure | undefined, now: Now): boolean =>
-  last !== undefined && last.failure.class === "transport" && now.monotonic - last.at < Duration.toMillis(firstSignMax)
+  last !== undefined && last.failure.class === "transport" && now.monotonic - last.at < firstSignMillis
 
 /** The failures of this period, oldest first. */
-export const recent = (failures: ReadonlyArray<PastFailure>, now: Now, period: Duration.Duration) =>
-  failures.filter((past) => now.monotonic - past.at < Duration.toMillis(period))
+export const recent = (failures: ReadonlyArray<PastFailure>, now: Now, period: Duration.Duration) => {
+  const millis = Duration.toMillis(period)
+  return failures.filter((past) => now.monotonic - past.at < millis)
+}
 
 /** Whether the connection that just ended had earned a fresh start. `now` is monotonic. */
 export const wasStable = (actorState: ActorState, now: number): boolean =>
-  actorState.onlineSince !== null && now - actorState.onlineSince >= Duration.toMillis(stableAfter)
+  actorState.onlineSince !== null && now - actorState.onlineSince >= stableMillis

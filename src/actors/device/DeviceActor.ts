@@ -9,7 +9,6 @@
  * state that was not carried out; the next actor begins with a connection, not with what the last one was about to do.
  */
 import { Cause, Effect, Exit, Metric, Option, Random, Scope } from "effect"
-import type { FailureClass } from "../../domain/DeviceState.ts"
 import type { EventLog } from "../../services/EventLog.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { monotonicMillis } from "../../services/monotonic.ts"
@@ -71,33 +70,29 @@ const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
       Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
     )
 
-const reconnectsIn = (failureClass: FailureClass) => Metric.withAttributes(Metrics.reconnects, { class: failureClass })
-
-/** Made once: a metric with attributes computes its key when it is first used, and a storm would compute thousands. */
-const reconnectsByClass = {
-  transport: reconnectsIn("transport"),
-  auth: reconnectsIn("auth"),
-  conflict: reconnectsIn("conflict"),
-  upstreamDown: reconnectsIn("upstreamDown"),
-  ours: reconnectsIn("ours")
-}
-
 /** Most inputs are decided at once; only a failure may have to ask, and waits by chance. */
 const handle = (cell: DeviceCell, input: Input): Effect.Effect<void> =>
   input._tag === "Ended" || input._tag === "Crashed" ? handleFailure(cell, input) : apply(cell, input, 0)
 
-const handleFailure = Effect.fnUntraced(
-  function*(cell: DeviceCell, raw: Extract<Input, { _tag: "Ended" | "Crashed" }>) {
-    const input = raw._tag === "Ended" && raw.failure.class === "upstreamDown" ? yield* confirmEnd(cell, raw) : raw
-    if (input._tag === "GatewayDown") return yield* apply(cell, input, 0)
-    const delay = nextDelay(cell, yield* Random.next)
+type Failed = Extract<Input, { readonly _tag: "Ended" | "Crashed" }>
+
+const handleFailure = (cell: DeviceCell, raw: Failed): Effect.Effect<void> =>
+  raw._tag === "Ended" && raw.failure.class === "upstreamDown"
+    ? Effect.flatMap(
+      confirmEnd(cell, raw),
+      (input) => input._tag === "Ended" ? applyFailure(cell, input) : apply(cell, input, 0)
+    )
+    : applyFailure(cell, raw)
+
+const applyFailure = (cell: DeviceCell, input: Failed): Effect.Effect<void> =>
+  Effect.flatMap(Random.next, (chance) => {
+    const delay = nextDelay(cell, chance)
     if (input._tag === "Ended") {
       cell.lastFailure = input.failure
-      yield* Metric.update(reconnectsByClass[input.failure.class], 1)
+      cell.host.meter.lost(input.failure.class)
     }
-    yield* apply(cell, input, delay)
-  }
-)
+    return apply(cell, input, delay)
+  })
 
 /** Decides, records, acts. Everything in here is immediate, so an interruption falls before or after, never between. */
 const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<void> =>

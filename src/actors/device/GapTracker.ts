@@ -41,14 +41,14 @@ export const unclosedMax = 8
 export type GapInput =
   /** Reception is proven from now on. */
   | { readonly _tag: "Heard"; readonly at: number }
-  /** Nothing is proven to arrive any more. `provenThrough`: the last moment for which it was. `id`: for a new gap. */
+  /** Nothing is proven to arrive any more. */
   | {
     readonly _tag: "Blinded"
     readonly at: number
-    readonly provenThrough: number
     readonly cause: GapCause
     readonly detail: string
-    readonly id: GapId
+    /** Of a new gap. Asked only where one begins: most of what happens to a device on its way back begins none. */
+    readonly begin: () => GapBeginning
   }
   /** Found afterwards: an interval in which something was lost while the device seemed to hear, or before it was lost. */
   | {
@@ -70,6 +70,12 @@ export type GapInput =
   }
   /** The device is not meant to hear any more. */
   | { readonly _tag: "SwitchedOff"; readonly at: number; readonly detail: string }
+
+/** `provenThrough`: the last moment for which reception was proven. */
+export interface GapBeginning {
+  readonly id: GapId
+  readonly provenThrough: number
+}
 
 export type EndedGap = TrackedGap & { readonly endedAt: number }
 
@@ -136,10 +142,11 @@ const blinded = (state: GapState, input: Extract<GapInput, { readonly _tag: "Bli
       if (last !== undefined && state.gaps.length >= unclosedMax) {
         return nothing({ ...lost, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
       }
+      const { id, provenThrough } = input.begin()
       const gap: TrackedGap = {
-        id: input.id,
+        id,
         cause: input.cause,
-        openedAt: Math.min(input.at, Math.max(input.provenThrough, state.hearingSince ?? input.provenThrough)),
+        openedAt: Math.min(input.at, Math.max(provenThrough, state.hearingSince ?? provenThrough)),
         endedAt: null,
         detail: input.detail
       }

@@ -83,6 +83,8 @@ const iso = (at: number): string => new Date(at).toISOString()
 
 /** Gives them to the log under the actor's claim, without waiting. */
 export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void => {
+  // Most transitions change no gap.
+  if (drafts.length === 0 && effects.length === 0) return
   const { log } = cell.host
   const options = { fence: { deviceId: cell.device.id, epoch: cell.epoch }, patient: true, onFenced: cell.onFenced }
   for (const draft of drafts) log.push(draft, options)
@@ -135,7 +137,7 @@ export const loseReception = (
   cell: DeviceCell,
   cause: GapCause,
   detail: string,
-  provenThrough = findProof(cell)
+  provenThrough?: number
 ): GapRecords => {
   const { host, reception } = cell
   const { handOver } = reception
@@ -144,12 +146,16 @@ export const loseReception = (
   const lost = change(cell, {
     _tag: "Blinded",
     at: host.time.now(),
-    provenThrough: relied ? handOver : provenThrough,
     cause,
     detail,
-    id: makeGapId(host.clock.currentTimeMillisUnsafe())
+    begin: () => ({
+      id: makeGapId(host.clock.currentTimeMillisUnsafe()),
+      provenThrough: relied ? handOver : provenThrough ?? findProof(cell)
+    })
   })
-  return { drafts: [...before.drafts, ...lost.drafts], effects: [...before.effects, ...lost.effects] }
+  return before === none
+    ? lost
+    : { drafts: [...before.drafts, ...lost.drafts], effects: [...before.effects, ...lost.effects] }
 }
 
 export const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)

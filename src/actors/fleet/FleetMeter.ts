@@ -4,7 +4,7 @@
  */
 import { Effect, Latch, Metric } from "effect"
 import type { Scope } from "effect"
-import type { DeviceStateTag } from "../../domain/DeviceState.ts"
+import type { DeviceStateTag, FailureClass } from "../../domain/DeviceState.ts"
 import { noDevices } from "../../services/DeviceFleet.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
@@ -13,9 +13,19 @@ export interface FleetMeter {
   /** An actor went from one state to another. Null: it was not there before, or is gone now. */
   readonly moved: (from: DeviceStateTag | null, to: DeviceStateTag | null) => void
   readonly frame: () => void
+  /** A connection was lost or refused. */
+  readonly lost: (failure: FailureClass) => void
   /** A socket is no longer read (1), or is read again (-1). */
   readonly paused: (change: 1 | -1) => void
   readonly counts: () => Readonly<Record<DeviceStateTag, number>>
+}
+
+const noLosses: Readonly<Record<FailureClass, number>> = {
+  transport: 0,
+  auth: 0,
+  conflict: 0,
+  upstreamDown: 0,
+  ours: 0
 }
 
 /** Reports to the metrics until its scope closes. */
@@ -23,6 +33,7 @@ export const make = Effect.fnUntraced(function*(
   settings: Pick<FleetSettings, "tick">
 ): Effect.fn.Return<FleetMeter, never, Scope.Scope> {
   const byState: Record<DeviceStateTag, number> = { ...noDevices }
+  const lost: Record<FailureClass, number> = { ...noLosses }
   let frames = 0
   let paused = 0
   let quarantined = 0
@@ -41,6 +52,11 @@ export const make = Effect.fnUntraced(function*(
     hasChanged.closeUnsafe()
     for (const [state, count] of Object.entries(byState)) {
       yield* Metric.update(Metric.withAttributes(Metrics.devices, { state }), count)
+    }
+    for (const failure of Object.keys(lost) as ReadonlyArray<FailureClass>) {
+      const count = lost[failure]
+      lost[failure] = 0
+      yield* Metric.update(Metric.withAttributes(Metrics.reconnects, { class: failure }), count)
     }
     yield* Metric.update(Metrics.framesReceived, frames)
     yield* Metric.update(Metrics.quarantines, quarantined)
@@ -62,6 +78,10 @@ export const make = Effect.fnUntraced(function*(
     },
     frame: () => {
       frames++
+      changed()
+    },
+    lost: (failure) => {
+      lost[failure]++
       changed()
     },
     paused: (change) => {

@@ -53,11 +53,11 @@ export const make = Effect.fnUntraced(function*(
   /** Devices about which the list of all slots proved nothing. They are asked about first. */
   const unproven = new Set<DeviceCell>()
 
+  const intervalWaiting = Duration.toMillis(settings.statusIntervalWaiting)
   /** A session that carries the events says when it ends; one that carries hints at most says nothing of the account. */
-  const readInterval = (cell: DeviceCell): Duration.Duration => {
-    if (cell.actorState.state._tag !== "Online") return settings.statusIntervalWaiting
-    return gateway.capabilities.liveEvents === "session" ? settings.statusInterval : settings.statusIntervalUnannounced
-  }
+  const intervalOnline = Duration.toMillis(
+    gateway.capabilities.liveEvents === "session" ? settings.statusInterval : settings.statusIntervalUnannounced
+  )
 
   const plan = (cell: DeviceCell): void => {
     if (!cells.has(cell) || !cell.actorState.sessionOpen) {
@@ -67,7 +67,8 @@ export const make = Effect.fnUntraced(function*(
     }
     // A question that a hint asked for keeps its time: the hint is newer than what led to this plan.
     if (cell.statusHinted) return
-    times.planIn(cell, Duration.toMillis(readInterval(cell)) * (0.5 + random.nextDoubleUnsafe()))
+    const interval = cell.actorState.state._tag === "Online" ? intervalOnline : intervalWaiting
+    times.planIn(cell, interval * (0.5 + random.nextDoubleUnsafe()))
   }
 
   /** One question about a device at a time: what is wanted meanwhile is asked when the answer is there. */

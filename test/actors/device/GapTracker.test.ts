@@ -224,7 +224,13 @@ class World {
       this.settle()
     }
     this.handOver = null
-    this.apply({ _tag: "Blinded", at: this.now, provenThrough, cause, detail: "", id: this.makeId() })
+    this.apply({
+      _tag: "Blinded",
+      at: this.now,
+      cause,
+      detail: "",
+      begin: () => ({ id: this.makeId(), provenThrough })
+    })
   }
 
   read(): void {
