@@ -2,7 +2,7 @@
 import { Metric } from "effect"
 import type { Context } from "effect"
 import type { LoggedEvent } from "../domain/Event.ts"
-import type { GapClosedData, GapOpenedData } from "../domain/Gap.ts"
+import type { GapCause, GapClosedData, GapOpenedData } from "../domain/Gap.ts"
 import type { LogView } from "../services/LogStatus.ts"
 import * as Metrics from "../services/Metrics.ts"
 import type { Entry } from "./AppendQueue.ts"
@@ -36,10 +36,11 @@ const makeGapCounters = (context: Context.Context<never>) => {
     counter.updateUnsafe(by, context)
   }
   return (fresh: ReadonlyArray<LoggedEvent>): void => {
+    const opened = new Map<GapCause, number>()
     for (const { data, kind } of fresh) {
       if (kind === "gap.opened") {
         const { cause } = JSON.parse(data) as GapOpenedData
-        count(Metrics.gapsOpened, { cause }, 1)
+        opened.set(cause, (opened.get(cause) ?? 0) + 1)
       } else if (kind === "gap.closed") {
         const { cause, proven, recovered, status } = JSON.parse(data) as GapClosedData
         const messages = proven.includes("messages") ? "proven" : "unproven"
@@ -47,6 +48,7 @@ const makeGapCounters = (context: Context.Context<never>) => {
         count(Metrics.gapEventsRecovered, { cause }, recovered)
       }
     }
+    for (const [cause, gaps] of opened) count(Metrics.gapsOpened, { cause }, gaps)
   }
 }
 

@@ -115,16 +115,22 @@ const timePattern = /^(?!0|1[0-8]|19[0-6])\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,
 export const checkEffect = (effect: RareEffect): RareEffect => {
   const values: Readonly<Record<string, unknown>> = effect
   const checked: Record<string, unknown> = { _tag: effect._tag }
-  for (const [name, column] of columnsOf[effect._tag]) checked[name] = checkValue(column, values[name])
+  for (const { column, name } of columnsOf[effect._tag]) checked[name] = checkValue(column, values[name])
   // These are the columns of this tag, each with a value of its column's type.
   return checked as RareEffect
 }
 
-const listColumns = (tag: RareTag): ReadonlyArray<readonly [string, Column]> => Object.entries(rareEffectColumns[tag])
+interface NamedColumn {
+  readonly name: string
+  readonly column: Column
+}
+
+const listColumns = (tag: RareTag): ReadonlyArray<NamedColumn> =>
+  Object.entries(rareEffectColumns[tag]).map(([name, column]) => ({ name, column }))
 
 /** Made once: a fleet that comes back has thousands of these effects. */
 const columnsOf = Object.fromEntries(rareTags.map((tag) => [tag, listColumns(tag)])) as Readonly<
-  Record<RareTag, ReadonlyArray<readonly [string, Column]>>
+  Record<RareTag, ReadonlyArray<NamedColumn>>
 >
 
 // oxlint-disable-next-line no-control-regex

@@ -34,22 +34,25 @@ class Columns {
   }
 }
 
-const pushDraft = (columns: Columns, draft: PreparedDraft): void =>
-  columns.push(
-    draft.id,
-    draft.kind,
-    draft.deviceId,
-    draft.occurredAt,
-    draft.via,
-    draft.data,
-    draft.key,
-    draft.content,
-    draft.keyParts?.base ?? null,
-    draft.keyParts?.chat ?? null,
-    draft.keyParts?.sender ?? null,
-    draft.message,
-    draft.chat
-  )
+/** Column by column: a list of the values of each draft would be made only to be taken apart. */
+const draftColumns: ReadonlyArray<(draft: PreparedDraft) => Value> = [
+  ({ id }) => id,
+  ({ kind }) => kind,
+  ({ deviceId }) => deviceId,
+  ({ occurredAt }) => occurredAt,
+  ({ via }) => via,
+  ({ data }) => data,
+  ({ key }) => key,
+  ({ content }) => content,
+  ({ keyParts }) => keyParts?.base ?? null,
+  ({ keyParts }) => keyParts?.chat ?? null,
+  ({ keyParts }) => keyParts?.sender ?? null,
+  ({ message }) => message,
+  ({ chat }) => chat
+]
+
+const readDrafts = (drafts: ReadonlyArray<PreparedDraft>): ReadonlyArray<ReadonlyArray<Value>> =>
+  draftColumns.map((read) => drafts.map(read))
 
 const pushMove = (columns: Columns, move: CursorMove): void => columns.push(move.sink, move.epoch, move.seq, move.id)
 
@@ -68,14 +71,13 @@ const addArrays = (
 class Batch {
   readonly groups = new Columns(2)
   readonly draftGroups = new Columns(1)
-  readonly drafts = new Columns(13)
+  readonly drafts: Array<PreparedDraft> = []
   readonly aliases = new Columns(3)
   readonly moves = new Columns(4)
   readonly effects = Object.fromEntries(
     frequentTags.map((tag) => [tag, new Columns(2 + Object.keys(effectColumns[tag]).length)])
   ) as Readonly<Record<FrequentTag, Columns>>
   readonly #rare: Partial<Record<RareTag, Array<RareRow>>> = {}
-  #count = 0
   #rareCount = 0
 
   constructor({ groups, moves }: WriteBatch) {
@@ -92,11 +94,10 @@ class Batch {
   }
 
   #addDraft(draft: PreparedDraft, group: number | null): void {
-    this.#count++
+    this.drafts.push(draft)
     if (group !== null) this.draftGroups.push(group)
-    pushDraft(this.drafts, draft)
     for (const alias of draft.aliases) this.aliases.push(draft.deviceId, alias.lid, alias.jid)
-    for (const effect of draft.effects) this.#addEffect(effect, group, this.#count)
+    for (const effect of draft.effects) this.#addEffect(effect, group, this.drafts.length)
   }
 
   #addEffect(effect: LogEffect, group: number | null, index: number | null): void {
@@ -111,14 +112,15 @@ class Batch {
   }
 
   get arrays(): ReadonlyArray<ReadonlyArray<Value>> {
+    const effects = frequentTags.flatMap((tag) => this.effects[tag].arrays)
     return [
-      this.groups,
-      this.draftGroups,
-      this.drafts,
-      ...frequentTags.map((tag) => this.effects[tag]),
-      this.aliases,
-      this.moves
-    ].flatMap((columns) => columns.arrays)
+      ...this.groups.arrays,
+      ...this.draftGroups.arrays,
+      ...readDrafts(this.drafts),
+      ...effects,
+      ...this.aliases.arrays,
+      ...this.moves.arrays
+    ]
   }
 }
 
@@ -150,12 +152,11 @@ const isPlain = ({ groups }: WriteBatch): boolean => {
 }
 
 const plainStatement = ({ anchor, floor, groups, moves }: WriteBatch, listener: string | null): AppendStatement => {
-  const drafts = new Columns(draftArrays.length)
-  for (const group of groups) pushDraft(drafts, group.drafts[0]!)
+  const drafts = readDrafts(groups.map((group) => group.drafts[0]!))
   const columns = new Columns(moveArrays.length)
   for (const move of moves) pushMove(columns, move)
   const parameters = [PgTypes.float8(floor), PgTypes.text(listener), PgTypes.float8(anchor)]
-  addArrays(parameters, drafts.arrays, draftArrays)
+  addArrays(parameters, drafts, draftArrays)
   if (moves.length > 0) addArrays(parameters, columns.arrays, moveArrays)
   return { sql: moves.length > 0 ? plainWithMoves : plainAlone, parameters }
 }
