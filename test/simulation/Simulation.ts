@@ -56,7 +56,7 @@ const restMax = 4 * hour
 
 /** What the program says of the faults of these worlds, and calls an error because a person must know. */
 const expectedErrors =
-  /^(The fleet stops: another process|The log (went back|lacks what it had received): an older database|A subscription is disabled: its endpoint says)/
+  /^(The fleet stops: another process|The log (went back|lacks events that it had received): an older database|A subscription is disabled: its endpoint answered)/
 
 /** How long the database may fail more often once a process has begun. */
 const shakyFor = 5000

@@ -1,6 +1,6 @@
 /**
- * What an actor needs around it, and what all actors of one gateway share. Made per gateway by `fleet/ActorHosts.ts`;
- * the actor itself does not know whether a local fleet or a cluster runs it.
+ * What an actor needs around it, and what all actors of one gateway share. Made per gateway by `fleet/ActorHosts.ts`; the
+ * actor is independent of whether a local fleet or a cluster runs it.
  */
 import type { Clock, Effect } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
@@ -33,11 +33,11 @@ export interface ActorHost {
   readonly starter: SlotStarter
   readonly webhooks: WebhookSetup
   readonly backfill: Backfill
-  /** Every request for a page of a history waits for this turn: the gateway has one rate for all of them. */
+  /** Every request for a page of history waits for its turn: the gateway has one rate limit for all of them. */
   readonly historyPace: Effect.Effect<void>
-  /** When devices go on by themselves: the end of a back-off or of a quarantine. */
+  /** When devices continue by themselves: at the end of a back-off or of a quarantine. */
   readonly alarms: DueSet<DeviceCell>
-  /** When transitions that are held back are told by themselves. */
+  /** When held-back transitions are recorded without waiting for a further event. */
   readonly holds: DueSet<DeviceCell>
   readonly time: DatabaseTime["Service"]
   readonly running: RunningTime

@@ -1,21 +1,21 @@
 /**
- * All that an actor remembers of its device, and how a transition changes it. Pure. Which transition an input causes is
- * decided in `DeviceBehaviour.ts`; what outlives the process is in `memory.ts`.
+ * The state of a device's actor, and how a transition changes it. Pure. `DeviceBehaviour.ts` decides which transition an
+ * input causes; `memory.ts` holds what outlives the process.
  *
- * Two clocks: wall time is written into states for people to read, and nothing is decided by it. Waits, budgets and
- * stability are measured by the monotonic clock, which no correction of the machine's clock can move.
+ * Two clocks: wall time is written into states for people to read, and no decision depends on it. Waits, budgets and
+ * stability are measured by the monotonic clock, which corrections of the machine's clock do not affect.
  */
 import { Duration } from "effect"
 import type { DeviceState, Failure } from "../../domain/DeviceState.ts"
 import { failureMemory, firstSignMax, stableAfter } from "../Supervision.ts"
 
-/** All that the device's future depends on. */
+/** Everything that determines the device's further behaviour. */
 export interface ActorState {
   readonly state: DeviceState
   /** Connections begun since the last stable one. */
   readonly attempt: number
   readonly sessionOpen: boolean
-  /** Waits for the gateway's incident to end rather than for a time. */
+  /** Waits for the end of the gateway's incident, not for a time. */
   readonly inIncident: boolean
   /** When a waiting state ends by itself, and since when the device has been online; monotonic, null otherwise. */
   readonly wakeAt: number | null
@@ -33,7 +33,7 @@ export interface PastFailure {
   readonly wall: number
 }
 
-/** What time it is. Milliseconds; `wall` since the epoch. */
+/** The current time in milliseconds; `wall` is since the epoch. */
 export interface Now {
   readonly wall: number
   readonly monotonic: number
@@ -44,14 +44,16 @@ export interface Transition {
   readonly rule: string
   readonly failure: Failure | null
   readonly sessionOpen: boolean
-  /** For states that end by themselves: after so many milliseconds. */
+  /** For states that end by themselves: after this many milliseconds. */
   readonly wait: number | null
-  /** What becomes of the failure memory: `keep`, `burn` this failure, give the last one back, or start afresh. */
+  /**
+   * What happens to the recorded failures: `keep` them, `burn` budget for this one, `refund` the last one, or `clear` them.
+   */
   readonly budget: "keep" | "burn" | "refund" | "clear"
   readonly jid: string | null
 }
 
-/** A device as it is before its actor has done anything. */
+/** The state of a device before its actor has done anything. */
 export const initial = (jid: string | null): ActorState => ({
   state: { _tag: "Inactive" },
   attempt: 0,
@@ -63,7 +65,7 @@ export const initial = (jid: string | null): ActorState => ({
   jid
 })
 
-/** What the actor does until the next input. Every waiting state has a time at which it ends, or an input that ends it. */
+/** What the actor does until the next input. Every waiting state ends at a time or by an input. */
 export type NextStep =
   | { readonly _tag: "Finished" }
   | { readonly _tag: "Open" }
@@ -123,7 +125,7 @@ const nextFailures = (
 const firstSignMillis = Duration.toMillis(firstSignMax)
 const stableMillis = Duration.toMillis(stableAfter)
 
-/** A lost socket shortly before the gateway was found down was the incident's first sign. */
+/** A socket lost shortly before the gateway was found down was the first sign of the incident. */
 const isFirstSign = (last: PastFailure | undefined, now: Now): boolean =>
   last !== undefined && last.failure.class === "transport" && now.monotonic - last.at < firstSignMillis
 
@@ -133,6 +135,6 @@ export const recent = (failures: ReadonlyArray<PastFailure>, now: Now, period: D
   return failures.filter((past) => now.monotonic - past.at < millis)
 }
 
-/** Whether the connection that just ended had earned a fresh start. `now` is monotonic. */
+/** Whether the connection that just ended lasted long enough to reset the failure counts. `now` is monotonic. */
 export const wasStable = (actorState: ActorState, now: number): boolean =>
   actorState.onlineSince !== null && now - actorState.onlineSince >= stableMillis

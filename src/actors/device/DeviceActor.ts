@@ -1,12 +1,11 @@
 /**
- * The actor of one device: it owns the session, keeps the device's state, and carries out what `DeviceBehaviour`
- * decides.
+ * The actor of one device: it owns the session, keeps the device's state, and carries out what `DeviceBehaviour` decides.
  *
- * The actor is one fiber. While online it is parked on its inbox; frames do not pass through it: the session hands them
- * to the cell's listener, and from there they go straight into the log. Only what changes the state wakes the fiber.
+ * The actor is one fiber. While online it waits on its inbox; frames do not pass through it: the session passes them to the
+ * cell's listener, which writes them straight to the log. Only inputs that change the state wake the fiber.
  *
  * Order in `handle`: decide, record the transition in the log, then act. A crash between the last two leaves a recorded
- * state that was not carried out; the next actor begins with a connection, not with what the last one was about to do.
+ * state that was not carried out; the next actor starts with a connection, not with the unfinished action of the last one.
  */
 import { Cause, Effect, Exit, Metric, Option, Random, Scope } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
@@ -61,7 +60,7 @@ const live = Effect.fnUntraced(function*(cell: DeviceCell, first: Input) {
   }
 })
 
-/** A running actor ends by itself only when it was refused as stale. */
+/** A running actor ends by itself only when the log refused it as stale. */
 const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
   !cell.fenced ?
     Effect.void :
@@ -70,7 +69,7 @@ const reportEnd = (cell: DeviceCell): Effect.Effect<void> =>
       Effect.andThen(Metric.update(Metrics.actorsFenced, 1))
     )
 
-/** Most inputs are decided at once; only a failure may have to ask, and waits by chance. */
+/** Most inputs are decided at once; only a failure may require a probe, and gets a random delay. */
 const handle = (cell: DeviceCell, input: Input): Effect.Effect<void> =>
   input._tag === "Ended" || input._tag === "Crashed" ? handleFailure(cell, input) : apply(cell, input, 0)
 
@@ -94,7 +93,7 @@ const applyFailure = (cell: DeviceCell, input: Failed): Effect.Effect<void> =>
     return apply(cell, input, delay)
   })
 
-/** Decides, records, acts. Everything in here is immediate, so an interruption falls before or after, never between. */
+/** Decides, records, acts. All of it is synchronous, so an interruption comes before or after it, never in between. */
 const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<void> =>
   Effect.suspend(() => {
     const { clock } = cell.host
@@ -120,7 +119,7 @@ const apply = (cell: DeviceCell, input: Input, delay: number): Effect.Effect<voi
 
 /**
  * Applies the transition to the actor's state and appends it to the log, under the epoch of the actor's claim. An actor
- * that was refused as stale records nothing more: another process decides about the device now.
+ * that was refused as stale records nothing more: another process now decides about the device.
  */
 const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   const { host } = cell
@@ -143,8 +142,8 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
 }
 
 /**
- * A gateway that seems down is probed once for all its devices. If it answers, this device's failure is its own after
- * all and counts as transport; if not, the device joins the incident.
+ * A gateway that seems down is probed once for all its devices. If it answers, the failure concerns this device alone and
+ * counts as transport; if not, the device joins the incident.
  */
 const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<Input, { _tag: "Ended" }>) {
   const { incidents } = cell.host
@@ -153,7 +152,7 @@ const confirmEnd = Effect.fnUntraced(function*(cell: DeviceCell, ended: Extract<
   return { ...ended, failure: { ...ended.failure, class: "transport" as const } }
 })
 
-/** The gateway did not answer for the device: what that means, where it means anything. */
+/** Called when the gateway did not answer about the device: returns the resulting input, or null if there is none. */
 export const confirmSilence = ({ host }: DeviceCell, detail: string): Effect.Effect<Input | null> =>
   Effect.map(
     host.incidents.suspect({ class: "upstreamDown", code: "no-status", detail }),
@@ -168,14 +167,14 @@ const nextDelay = (cell: DeviceCell, chance: number): number => {
 }
 
 /**
- * Opens the session through the connect gate, and returns how it went. Once the gate lets the device through, it looks
- * again whether the gateway is down: other devices may have found out while this one waited.
+ * Opens the session through the connect gate, and returns the outcome. Once the gate admits the device, the incident is
+ * checked again: other devices may have found the gateway down meanwhile.
  */
 const connect = Effect.fnUntraced(function*(cell: DeviceCell) {
   const { gate, gateway, incidents, log } = cell.host
   const down = joinIncident(incidents)
   if (down !== null) return down
-  // Without room in the log there is nothing to hand frames to: reading must not begin.
+  // Without room in the log, frames cannot be stored, so reading must not start.
   yield* awaitRoom(log)
   const opened = yield* Effect.exit(gate.enter(Effect.suspend(() => {
     const found = joinIncident(incidents)
@@ -209,7 +208,7 @@ const awaitRoom = (log: EventLog["Service"]): Effect.Effect<void> =>
     return Effect.sync(withdraw)
   })
 
-/** An opened session belongs to the cell before anything can interrupt; otherwise it would stay open forever. */
+/** An opened session is stored in the cell before an interruption is possible; otherwise it would stay open forever. */
 const openSession = (cell: DeviceCell): Effect.Effect<void, SessionRefused> =>
   Effect.uninterruptibleMask((restore) => {
     const scope = Scope.makeUnsafe()

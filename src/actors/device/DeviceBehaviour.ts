@@ -1,7 +1,7 @@
 /**
- * What a device does about what happens to it. Pure and total: `decide` says which transition an input causes in a
- * state, if any, and what must be done about it. The diagram in `docs/device-lifecycle.md` shows this module; every
- * transition names the rule that caused it.
+ * How a device reacts to inputs. Pure and total: `decide` returns the transition that an input causes in a state, if any,
+ * and the actions it requires. The diagram in `docs/device-lifecycle.md` shows this module; every transition names the rule
+ * that caused it.
  */
 import { Duration } from "effect"
 import type { UpstreamStatus } from "../../domain/Device.ts"
@@ -12,9 +12,9 @@ import { recent, wasStable } from "./ActorState.ts"
 import type { ActorState, Now, PastFailure, Transition } from "./ActorState.ts"
 
 /**
- * Why an actor stops. By all but the first three the device should run, and its gateway has changed or cannot be used. A
- * device of the built-in simulator has a rule of its own, because that gateway is missing on purpose. `moved`: another node
- * of the cluster runs it from now on.
+ * Why an actor stops. With all but the first three rules, the device should run but its gateway has changed or cannot be
+ * used. Devices of the built-in simulator have a separate rule, because that gateway is missing on purpose. `moved`:
+ * another node of the cluster runs it from now on.
  */
 export type StopRule =
   | "deactivated"
@@ -30,7 +30,7 @@ export type Input =
   | { readonly _tag: "Start" }
   | { readonly _tag: "Stop"; readonly rule: StopRule }
   | { readonly _tag: "Opened" }
-  /** The session was lost, or could not be opened. `retryAfter` in ms where the gateway asked for it. */
+  /** The session was lost, or could not be opened. `retryAfter`: in ms, if the gateway requested it. */
   | { readonly _tag: "Ended"; readonly failure: Failure; readonly retryAfter: number }
   /** The gateway itself is down, and a probe has confirmed it. `probeAt` is the wall time of the next probe. */
   | { readonly _tag: "GatewayDown"; readonly failure: Failure; readonly probeAt: number }
@@ -48,12 +48,12 @@ export type Input =
   | { readonly _tag: "ReconnectRequested" }
   | { readonly _tag: "ReleaseRequested" }
   | { readonly _tag: "Crashed"; readonly detail: string }
-  /** Instead of `Start`: processes that ran the device have ended by it. */
+  /** Instead of `Start`: the device has made processes that ran it end. */
   | { readonly _tag: "KillsProcess"; readonly detail: string }
   /** The log refused a transition: another process has claimed the device since. */
   | { readonly _tag: "Fenced" }
 
-/** What `decide` cannot find out by itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
+/** Facts that `decide` cannot compute itself. `delay` is the reconnect schedule's next wait, in milliseconds. */
 export interface Facts extends Now {
   readonly delay: number
 }
@@ -61,9 +61,9 @@ export interface Facts extends Now {
 export type Order =
   /** Ends the open session. Its end is not reported back when `forget` is set. */
   | { readonly _tag: "EndSession"; readonly failure: Failure; readonly forget: boolean }
-  /** Ask the gateway about the slot: at once where the device waits for the answer, else soon. */
+  /** Ask the gateway about the slot: at once if the device waits for the answer, otherwise soon. */
   | { readonly _tag: "SyncStatus"; readonly when: "now" | "soon" }
-  /** The account is not usable: start the slot, where the gateway has such a thing and has left it stopped. */
+  /** The account is not usable: start the slot, if the gateway has slots to start and has left this one stopped. */
   | { readonly _tag: "StartSlot" }
 
 export interface Decision {
@@ -75,7 +75,7 @@ const nothing: Decision = { transition: null, orders: [] }
 const syncSoon: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "soon" }]
 const syncNow: ReadonlyArray<Order> = [{ _tag: "SyncStatus", when: "now" }]
 
-/** Which transition an input causes, and what must be done about it. Total: any input may come in any state. */
+/** Returns the transition that an input causes, and the actions it requires. Total: any input may occur in any state. */
 export const decide = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "Start":
@@ -146,12 +146,12 @@ const endSession = (code: string, detail: string, forget = true): ReadonlyArray<
 const holdsNoSession = (actorState: ActorState): boolean =>
   actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.state._tag === "Backoff"
 
-/** The device goes on with another actor, in another process. */
+/** Whether the device continues with another actor, in another process. */
 export const outlives = (rule: string): boolean => rule === "fleet-stopped" || rule === "moved"
 
 /**
- * The end of the process ends no quarantine: it stays recorded, and the next actor goes on from it. Deactivating a
- * device or changing its gateway ends it and forgets the failures: the device starts afresh after that.
+ * The end of the process does not end a quarantine: it stays recorded, and the next actor restores it. Deactivating a
+ * device or changing its gateway ends the quarantine and clears the failures: after that, the device starts afresh.
  */
 const stopped = (actorState: ActorState, rule: StopRule): Decision => {
   const { _tag } = actorState.state
@@ -208,8 +208,8 @@ const reconnectRequested = (actorState: ActorState): Decision => {
 }
 
 /**
- * The incident gives back what its first sign burned: sockets fall a moment before connecting is refused, and the
- * device could do nothing about either.
+ * The incident refunds the budget that its first sign burned: sockets are lost a moment before connections are refused, and
+ * neither is the device's fault.
  */
 const gatewayDown = (actorState: ActorState, input: Extract<Input, { _tag: "GatewayDown" }>): Decision => {
   if (actorState.state._tag === "Inactive" || actorState.state._tag === "Quarantined" || actorState.inIncident) {
@@ -317,7 +317,7 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
   }
 }
 
-/** The gateway's own answer about the slot. Usable means connected and logged in; neither alone is enough. */
+/** The gateway's own answer about the slot. Usable means connected and logged in; one of the two is not enough. */
 const statusRead = (actorState: ActorState, status: UpstreamStatus, facts: Facts): Decision => {
   const tag = actorState.state._tag
   if (tag === "Deaf") return nothing
@@ -354,6 +354,6 @@ const notUsable = (actorState: ActorState, status: UpstreamStatus): Decision => 
     )
 }
 
-/** The phone that goes with the account, for the device row. */
+/** The phone number of the account, for the device row. */
 export const phoneFor = (actorState: ActorState): string | null =>
   actorState.jid === null ? null : parsePhone(actorState.jid)

@@ -1,9 +1,9 @@
 /**
- * What a device keeps over restarts of its fiber, and how its session reaches it.
+ * The state of a device that outlives restarts of its fiber, and the path from its session to the log.
  *
  * Frames do not pass through the fiber: the session calls the `FrameListener`, facts go straight into the log, and only
- * what changes the device's state is put into the inbox and wakes the fiber. Plain fields and plain calls, because ten
- * thousand of these exist.
+ * inputs that change the device's state are put into the inbox and wake the fiber. Plain fields and plain calls, because
+ * there are ten thousand cells.
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
@@ -21,7 +21,7 @@ import type { PassedSession } from "./PassedSession.ts"
 import { Reception } from "./Reception.ts"
 import type { HeldSteps } from "./telling.ts"
 
-/** Inputs that are about the device, not about the session it happens to have. */
+/** Inputs that concern the device, not its current session. */
 const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([
   "IncidentOver",
   "ReconnectRequested",
@@ -45,12 +45,12 @@ export class DeviceCell {
   epoch = 0
   /** The newest claim of which a decision was refused as stale. */
   refusedEpoch = -1
-  /** Another process has claimed the device since: this actor is over. */
+  /** Another process has claimed the device since: this actor has ended. */
   fenced = false
   session: Session | null = null
   sessionScope: Scope.Closeable | null = null
   listener: FrameListener | null = null
-  /** Transitions that the log does not have yet; null: it has all. */
+  /** Transitions that are not in the log yet; null if there are none. */
   held: HeldSteps | null = null
   /** Whether transitions to `Connecting` may be held back. */
   mayHold = false
@@ -59,26 +59,26 @@ export class DeviceCell {
   framesReceived = 0
   lastFrameAt = 0
   lastWebhookAt = 0
-  /** How its webhook stands at the gateway; null where the gateway cannot be told. */
+  /** The state of its webhook at the gateway; null if the gateway cannot be configured. */
   webhook: WebhookState | null = null
-  /** Webhooks that were signed for this device and turned away. */
+  /** The number of webhooks that were signed for this device and refused. */
   webhooksRefused = 0
   restarts = 0
   lastFailure: Failure | null = null
   paused = false
-  /** Withdraws the callback that ends the pause; null while there is none. */
+  /** Withdraws the callback that ends the pause; null without a pause. */
   withdrawPause: (() => void) | null = null
   /** The log was over its bound before there was a session to pause. */
   pauseOnOpen = false
   statusAsked = false
   statusHinted = false
-  /** How often the session has said that the account is lost: an answer to a question from before then is out of date. */
+  /** How often the session has reported the account as lost: an answer to a question from before then is outdated. */
   losses = 0
-  /** What the fiber begins with. */
+  /** The first input of the fiber. */
   begin: Input = { _tag: "Start" }
   /** Why the fiber is interrupted, if it is. */
   stopRule: StopRule = "fleet-stopped"
-  /** Its session is to outlive the fiber, for the node that gets the device. */
+  /** Its session shall outlive the fiber, for the next node of the device. */
   passesOn = false
   /** The session that has outlived the fiber. */
   passed: PassedSession | null = null
@@ -86,7 +86,7 @@ export class DeviceCell {
   /** At most one input of a kind: a newer hint replaces an older one, so the inbox is bounded by the kinds. */
   #inbox: Array<Input> = []
   #wake: ((effect: Effect.Effect<Input>) => void) | null = null
-  /** Callers of `drained`; made when there is one, because there is a cell per device. */
+  /** Callers of `awaitDrained`; created on demand, because there is a cell per device. */
   #onDrained: Set<() => void> | null = null
 
   constructor(device: DesiredDevice, host: ActorHost) {
@@ -107,7 +107,7 @@ export class DeviceCell {
     this.#inbox.push(input)
   }
 
-  /** Inputs of a session are dropped when it ends: they say nothing about the next one. */
+  /** Inputs of a session are dropped when it ends: they do not apply to the next one. */
   forgetSession(): void {
     this.session = null
     this.sessionScope = null
@@ -117,7 +117,7 @@ export class DeviceCell {
     if (this.#inbox.length > 0) this.#inbox = this.#inbox.filter((waiting) => outlivesSession.has(waiting._tag))
   }
 
-  /** The session reads again, or is gone: its callback must not end the pause of its successor. */
+  /** The session is read again, or has ended: its callback must not end the pause of the next session. */
   endPause(): void {
     this.withdrawPause?.()
     this.withdrawPause = null
@@ -129,10 +129,12 @@ export class DeviceCell {
     this.host.meter.paused(-1)
   }
 
-  /** A decision was refused: another process has claimed the device since. Of the claim it was made under. */
+  /**
+   * Called when a decision is refused: another process has claimed the device since. Belongs to the claim of that decision.
+   */
   onFenced: () => void = () => {}
 
-  /** From now on the actor decides under this claim. A decision of an older one that is refused after that is dropped. */
+  /** From now on the actor decides under this claim. The refusal of a decision under an older claim is ignored after that. */
   claimed(epoch: number): void {
     this.epoch = epoch
     this.onFenced = () => {
@@ -141,7 +143,7 @@ export class DeviceCell {
     }
   }
 
-  /** Returns once the actor has acted on everything that was posted before and waits for more. */
+  /** Completes once the actor has handled everything that was posted before and waits for more. */
   awaitDrained(): Effect.Effect<void> {
     return Effect.callback<void>((resume) => {
       if (this.#wake !== null) return resume(Effect.void)
@@ -155,7 +157,7 @@ export class DeviceCell {
   /** The next input, in order of arrival. */
   readonly take: Effect.Effect<Input> = Effect.callback<Input>((resume) => this.#await(resume))
 
-  /** As `take`, for a device that goes on by itself at this time of the monotonic clock, or soon after it. */
+  /** As `take`, for a device that continues by itself at this time of the monotonic clock, or soon after it. */
   takeUntil(at: number): Effect.Effect<Input> {
     const { alarms } = this.host
     return Effect.callback<Input>((resume) => {
@@ -169,7 +171,7 @@ export class DeviceCell {
     })
   }
 
-  /** The time that `takeUntil` was given has come. */
+  /** The time passed to `takeUntil` has come. */
   alarm(): void {
     this.post(retryDue)
   }
@@ -198,8 +200,8 @@ export class DeviceCell {
 }
 
 /**
- * Listens to one session of a device. A session that was given up keeps its listener, but the listener no longer
- * belongs to the cell: what a dying socket still delivers cannot disturb its successor.
+ * Listens to one session of a device. An abandoned session keeps its listener, but the listener no longer belongs to the
+ * cell: late events of a closing socket cannot disturb the next session.
  */
 export class FrameListener implements SessionListener {
   readonly #cell: DeviceCell
@@ -209,7 +211,7 @@ export class FrameListener implements SessionListener {
     this.#cell = cell
   }
 
-  /** The session goes on without the cell. */
+  /** The session continues without the cell. */
   passTo(passed: SessionListener): void {
     this.#passed = passed
   }
@@ -220,7 +222,7 @@ export class FrameListener implements SessionListener {
     if (cell.listener !== this) return
     cell.framesReceived++
     cell.host.meter.frame()
-    // A defect that a frame of this device causes must stay with this device: its own fiber gets it.
+    // A defect caused by a frame of this device must affect this device only: its own fiber gets it.
     try {
       this.#handle(cell, event)
     } catch (defect) {
@@ -263,9 +265,9 @@ const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
 }
 
 /**
- * Events that came by a webhook, and are in the log. Webhooks come late and in any order, so a hint among them says
- * nothing about now: it only makes us ask. What was in the log before was delivered all the same, if late, and nothing
- * else follows from it.
+ * Events that came by a webhook and are in the log. Webhooks come late and in any order, so a hint among them proves
+ * nothing about the present: it only triggers a status question. Repeats show that an event was delivered, if late, and
+ * have no other effect.
  */
 export const hearWebhook = (
   cell: DeviceCell,
@@ -287,8 +289,8 @@ export const hearWebhook = (
 }
 
 /**
- * Stops reading this device's socket until the log has room. A dialect that must not stop reading ends its session
- * instead, and misses what the gateway sends until the next one.
+ * Stops reading this device's socket until the log has room. A dialect that must not stop reading ends its session instead,
+ * and misses the events that the gateway sends until the next one.
  */
 export const pauseUntilRoom = (cell: DeviceCell): void => {
   if (cell.paused) return
@@ -309,11 +311,11 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
     cell.endPause()
     if (cell.actorState.state._tag === "Online") push(cell, hear(cell))
   })
-  // There was room again already: the callback has been called, and nothing is left to withdraw.
+  // If there was room already, the callback has been called and there is nothing to withdraw.
   if (cell.paused) cell.withdrawPause = withdraw
 }
 
-/** A defect's message, cut: it may quote what a stranger sent. */
+/** A defect's message, truncated: it may quote content from a stranger. */
 export const describeDefect = (defect: unknown): string => {
   const text = defect instanceof Error ? `${defect.name}: ${defect.message}` : String(defect)
   return text.slice(0, 200)

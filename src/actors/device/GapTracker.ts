@@ -1,10 +1,10 @@
 /**
- * Which interval of a device opens, continues, ends and closes which gap. Pure: `track` says what an input changes, and
- * what must be written down because of it. Times are milliseconds of the database's clock, which outlives the process.
+ * Decides which intervals of a device open, continue, end and close which gap. Pure: `track` returns the new state and the
+ * records that an input requires. Times are milliseconds of the database's clock, which outlives the process.
  *
- * A gap begins at the last moment for which reception was proven, not at the moment when its loss was noticed, so what
- * was lost before it was noticed is within it. It ends when reception is proven again, and is closed once the gateway's
- * history has been read for all of it, or once it is known that nothing can be.
+ * A gap begins at the last moment for which reception was proven, not when its loss was noticed, so events that were lost
+ * before that are within it. It ends when reception is proven again, and is closed once the gateway's history has been read
+ * for all of it, or once it is known that it cannot be read.
  */
 import type { GapCause, GapId, Provable } from "../../domain/Gap.ts"
 
@@ -18,39 +18,39 @@ export interface TrackedGap {
 }
 
 /**
- * `unheard`: nothing of it was ever proven to arrive, so there is nothing that could have stopped. `hearing`: reception is
- * proven, or was taken over with the session that another node keeps open. `blind`: it was and is not now; at least one gap lasts.
+ * `unheard`: reception was never proven, so it cannot have been lost. `hearing`: reception is proven, or was taken over
+ * with the session that another node keeps open. `blind`: reception was proven and is lost; at least one gap is lasting.
  */
 export interface GapState {
   readonly reception: "unheard" | "hearing" | "blind"
-  /** Since when it has been hearing over a session of its own; null otherwise. */
+  /** Since when reception is proven over its own session; null otherwise. */
   readonly hearingSince: number | null
   /** Not closed yet, oldest first. */
   readonly gaps: ReadonlyArray<TrackedGap>
 }
 
-/** A device that nothing is known of. */
+/** The state of a device without any record. */
 export const unheard: GapState = { reception: "unheard", hearingSince: null, gaps: [] }
 
 /**
- * A history that cannot be read while the device flaps must not fill the ledger. With so many gaps that are not closed
- * the newest one is written down as lasting, and goes on if reception is lost again.
+ * Maximum number of unclosed gaps, because a history that cannot be read while the device flaps must not fill the ledger.
+ * With this many, the newest one is recorded as lasting, and continues if reception is lost again.
  */
 export const unclosedMax = 8
 
 export type GapInput =
   /** Reception is proven from now on. */
   | { readonly _tag: "Heard"; readonly at: number }
-  /** Nothing is proven to arrive any more. */
+  /** Reception is lost. */
   | {
     readonly _tag: "Blinded"
     readonly at: number
     readonly cause: GapCause
     readonly detail: string
-    /** Of a new gap. Asked only where one begins: most of what happens to a device on its way back begins none. */
+    /** Called only where a gap begins: most inputs of a device that reconnects begin none. */
     readonly begin: () => GapBeginning
   }
-  /** Found afterwards: an interval in which something was lost while the device seemed to hear, or before it was lost. */
+  /** Found afterwards: an interval in which events were lost while reception seemed proven, or before it was lost. */
   | {
     readonly _tag: "Missed"
     readonly from: number
@@ -59,16 +59,18 @@ export type GapInput =
     readonly detail: string
     readonly id: GapId
   }
-  /** The history was read for [from, through], or cannot be: of the gaps that ended by then nothing more will be known. */
+  /**
+   * The history was read for [from, through], or cannot be read: nothing more can be learned about gaps that ended by then.
+   */
   | {
     readonly _tag: "Accounted"
     readonly from: number
     readonly through: number
-    /** Those that turned out to last longer than was written down. */
+    /** New ends of gaps that turned out to last longer than was recorded. */
     readonly ends: ReadonlyMap<GapId, number>
     readonly judge: (gap: EndedGap) => Judgement
   }
-  /** The device is not meant to hear any more. */
+  /** The device is no longer expected to receive events. */
   | { readonly _tag: "SwitchedOff"; readonly at: number; readonly detail: string }
 
 /** `provenThrough`: the last moment for which reception was proven. */
@@ -85,10 +87,10 @@ export interface Judgement {
   readonly detail: string
 }
 
-/** What must be written down, in this order. */
+/** The records to write, in this order. */
 export type GapOrder =
   | { readonly _tag: "Open"; readonly gap: TrackedGap }
-  /** The gap lasts, and a graver cause for it is known now. */
+  /** The gap is lasting, and a graver cause for it is now known. */
   | { readonly _tag: "Recause"; readonly gap: TrackedGap }
   | { readonly _tag: "End"; readonly gap: EndedGap }
   | { readonly _tag: "Close"; readonly gap: EndedGap; readonly judgement: Judgement }
@@ -123,7 +125,7 @@ const heard = (state: GapState, at: number): Tracked => {
   const gaps = state.gaps.map((gap, index): TrackedGap => {
     if (isEnded(gap)) return gap
     const ended = { ...gap, endedAt: Math.max(at, gap.openedAt) }
-    // The last place of the list is for the gap that goes on: an end that was written down stands.
+    // The last place of the list is for the lasting gap. A recorded end stays.
     if (index < unclosedMax - 1) orders.push({ _tag: "End", gap: ended })
     return ended
   })
@@ -155,7 +157,10 @@ const blinded = (state: GapState, input: Extract<GapInput, { readonly _tag: "Bli
   }
 }
 
-/** A loss is a loss until it is known why: a socket that fell was the gateway's end, or led to quarantine. */
+/**
+ * The severity of causes. The reason of a loss may become known later: a lost socket was the gateway's outage, or led to
+ * quarantine.
+ */
 const gravity: Readonly<Record<GapCause, number>> = {
   "socket-down": 0,
   paused: 0,
@@ -175,7 +180,7 @@ const recaused = (state: GapState, input: Extract<GapInput, { readonly _tag: "Bl
   return { state: { ...state, gaps: [...state.gaps.slice(0, -1), gap] }, orders: [{ _tag: "Recause", gap }] }
 }
 
-/** Stands before the gap that lasts, if one does: that one is the last of the list. */
+/** Inserts the missed gap before the lasting one, if any: the lasting gap is the last of the list. */
 const missed = (state: GapState, input: Extract<GapInput, { readonly _tag: "Missed" }>): Tracked => {
   const gap: EndedGap = {
     id: input.id,
@@ -185,7 +190,7 @@ const missed = (state: GapState, input: Extract<GapInput, { readonly _tag: "Miss
     detail: input.detail
   }
   const lasting = state.gaps.findIndex((known) => !isEnded(known))
-  // As in `heard`: what takes the last place of the list is written down as lasting, and stays last.
+  // As in `heard`: a gap in the last place of the list is recorded as lasting, and stays last.
   if (lasting === -1 && state.gaps.length === unclosedMax - 1) {
     return { state: { ...state, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
   }
@@ -215,42 +220,42 @@ const switchedOff = (state: GapState, input: Extract<GapInput, { readonly _tag: 
   }))
 })
 
-// What a process finds that did not see it happen
+// What a process restores from the records of an earlier one
 
 export interface RecordedReception {
-  /** Those that are not closed, oldest first. */
+  /** The gaps that are not closed, oldest first. */
   readonly gaps: ReadonlyArray<TrackedGap>
-  /** Whether the last record of the device says that it was hearing. */
+  /** Whether reception was proven according to the device's last record. */
   readonly wasHearing: boolean
-  /** Until when the process that ran the device had given to the log what it received; null where nothing says so. */
+  /** The time until which everything that the process received had been appended to the log; null if unknown. */
   readonly aliveThrough: number | null
   /** When that record was made. */
   readonly recordedAt: number
-  /** Through when reception was proven when the device was handed over, if that was not settled by then (`Reception`). */
+  /** The moment through which reception was proven at the hand-over, if that hand-over is not settled (`Reception`). */
   readonly handOver: number | null
 }
 
-/** The longest for which a node keeps the session of a device that has moved, until the next one has its own. */
+/** The longest time for which a node keeps the session of a moved device, until the next node has its own. */
 export const listenMax = 15_000
 
-/** A node that has not taken over within this time finds that no other one listens any more. */
+/** After this time without a take-over, no other node keeps a session open any longer. */
 const handOverMax = listenMax + 5000
 
-/** A node that is online waits this long for the word of the one before: it looks every moment, and then has it committed. */
+/** How long a node that is online waits for the previous node's confirmation, which needs a poll and a commit. */
 export const settleMax = 15_000
 
 /**
- * How the next actor goes on. A device that was handed over just now is still listened for by the node before. One that was
- * handed over and not taken has a gap since reception was proven last. One that was hearing by the last record was abandoned
- * without a word: its gap begins `unnoticedMax` before the last sign of life of its process, since a connection may have been
- * dead for as long before it would have been noticed.
+ * The state with which the next actor continues. A device that was handed over a moment ago still has a session at the
+ * previous node. One that was handed over and not taken over has a gap since reception was last proven. If the last record
+ * shows proven reception, the process ended unexpectedly: the gap begins `unnoticedMax` before the last sign of life of the
+ * process, since a connection may have been dead that long unnoticed.
  */
 export const restore = (
   recorded: RecordedReception,
   found: {
     readonly id: GapId
     readonly now: number
-    /** When the device was added: nothing before that was to be heard. */
+    /** When the device was added: no events before that are expected. */
     readonly floor: number
     readonly unnoticedMax: number
     readonly detail: string
@@ -268,7 +273,7 @@ export const restore = (
   const sign = recorded.aliveThrough ?? recordedAt
   const proven = !wasHearing ? handOver! : Math.min(
     sign - found.unnoticedMax,
-    // It ended before it could know whether the node before it had listened all the time.
+    // It ended before it was confirmed that the previous node's session had been open all the time.
     handOver !== null && sign < recordedAt + settleMax ? handOver : sign
   )
   const lastEnd = gaps.reduce((latest, { endedAt }) => Math.max(latest, endedAt ?? 0), 0)

@@ -1,10 +1,10 @@
 /**
- * The session of a device that has moved to another node: it outlives its actor and goes on recording what it hears, until the
- * device's next actor has a session of its own, so that the device hears all the time. It decides nothing. Facts are true
- * no matter which process reports them, and what both sessions deliver is one event in the log, by its identity.
+ * The session of a device that has moved to another node: it outlives its actor and continues to record events until the
+ * device's next actor has its own session, so that reception is not interrupted. It makes no decisions. Facts are true
+ * whichever process reports them, and an event that both sessions deliver is one event in the log, by its identity.
  *
- * It is `complete` if all that the gateway ever sent over it is in the hands of the log: it was read without a pause until
- * the gateway answered its end, and the gateway had not said meanwhile that the account lost its connection.
+ * It is `complete` if everything that the gateway ever sent over it was appended to the log: it was read without a pause
+ * until the gateway answered its end, and the gateway did not report meanwhile that the account lost its connection.
  */
 import { Effect, Exit, Scope } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
@@ -12,7 +12,7 @@ import type { Session, SessionEvent, SessionListener } from "../../services/Gate
 import type { DeviceCell } from "./DeviceCell.ts"
 import { findProof } from "./hearing.ts"
 
-/** What a cell and its listener need to let go of an open session. */
+/** The resources of an open session that was released by a cell. */
 interface Held {
   readonly session: Session
   readonly scope: Scope.Closeable
@@ -34,7 +34,7 @@ export class PassedSession implements SessionListener {
     return this.#over
   }
 
-  /** Only once it is over. */
+  /** False while it is open. */
   get complete(): boolean {
     return this.#over && this.#whole
   }
@@ -42,7 +42,7 @@ export class PassedSession implements SessionListener {
   onEvent(event: SessionEvent): void {
     switch (event._tag) {
       case "Record":
-        // There is no actor to wait for room, and what waits in the socket must not be lost unnoticed.
+        // There is no actor to wait for room, and events waiting in the socket must not be lost unnoticed.
         if (!this.#log.push(event.draft)) this.cut("log-full", "the log is over its bound")
         return
       case "UpstreamDisconnected":
@@ -60,7 +60,7 @@ export class PassedSession implements SessionListener {
     this.#over = true
   }
 
-  /** The next actor's session is open: what the gateway has sent by now is read, and then this one ends. */
+  /** The next actor's session is open: reads what the gateway has sent so far, and then ends this session. */
   finish(): void {
     if (this.#finishing || this.#over) return
     this.#finishing = true
@@ -77,7 +77,7 @@ export class PassedSession implements SessionListener {
     this.#held.session.end({ class: "transport", code, detail })
   }
 
-  /** Lets go of what it holds, and ends it if it is open. */
+  /** Releases its resources, and ends it if it is open. */
   get close(): Effect.Effect<void> {
     return Effect.suspend(() => {
       if (!this.#over) this.cut("passed", "another node has the device")
@@ -87,15 +87,15 @@ export class PassedSession implements SessionListener {
 }
 
 /**
- * Whether the session may outlive the actor: nothing is in doubt about it, no hand-over is under way, so that a device never
- * has three sessions, and the gateway takes a second session beside it.
+ * Whether the session may outlive the actor: its reception is not in doubt, no hand-over is in progress (so that a device
+ * never has three sessions), and the gateway accepts a second session at the same time.
  */
 export const mayPassOn = ({ actorState, host, paused, reception, session }: DeviceCell): boolean =>
   session !== null && !paused && actorState.state._tag === "Online" && host.gateway.capabilities.overlap &&
   reception.gaps.hearingSince !== null && reception.handOver === null && reception.suspects === null &&
   reception.refusedAt === null && !reception.doubted
 
-/** The session does not belong to the cell any more. The actor records that it stops, and that the session goes on. */
+/** Detaches the session from the cell. The actor records that it stops, and that the session continues. */
 export const passOn = (cell: DeviceCell): void => {
   const { host, listener, session, sessionScope: scope } = cell
   if (listener === null || session === null || scope === null) return
@@ -105,6 +105,6 @@ export const passOn = (cell: DeviceCell): void => {
   listener.passTo(passed)
   cell.forgetSession()
   cell.passed = passed
-  // Another process has the device already, and rests on nothing of ours.
+  // Another process has claimed the device, and relies on none of our sessions.
   cell.onFenced = () => passed.cut("fenced", "not ours")
 }

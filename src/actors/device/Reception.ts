@@ -1,8 +1,8 @@
 /**
- * What an actor remembers of its device's hearing: its gaps, how far the gateway's history was read, and when something
- * last came. Plain fields, because ten thousand of these exist.
+ * The reception of a device as its actor tracks it: its gaps, how far the gateway's history was read, and when events last
+ * came. Plain fields, because there are ten thousand of these.
  *
- * Two clocks: what is written down is by the database's (`DatabaseTime`), what is waited for by the monotonic one. Both in
+ * Two clocks: recorded times are by the database's clock (`DatabaseTime`), waits by the monotonic one. Both in
  * milliseconds.
  */
 import type { EventDraft } from "../../domain/Event.ts"
@@ -10,19 +10,19 @@ import type { Reading, ReadingKind } from "../gateway/Reading.ts"
 import { unheard } from "./GapTracker.ts"
 import type { GapState } from "./GapTracker.ts"
 
-/** A message of the history that was new to the log although the device was hearing. It may still be on its way. */
+/** A message of the history that was new to the log although reception was proven. It may still be on its way. */
 export interface Suspect {
   readonly waId: string
   /** Database clock. */
   readonly occurredAt: number
-  /** Monotonic: if it has not come by then, it was missed. */
+  /** Monotonic: if it has not arrived by then, it was missed. */
   readonly judgeAt: number
 }
 
-/** A look comes after this many of the device's usual pauses. */
+/** A look at the history follows after this many of the device's usual pauses. */
 const pausesPerLook = 3
 
-/** Each look that finds nothing makes the next one this much later, until a message comes. */
+/** Each look that finds nothing multiplies the wait for the next one by this, until a message comes. */
 const lookGrowth = 2
 
 export class Reception {
@@ -30,63 +30,64 @@ export class Reception {
 
   // By the database's clock
 
-  /** Through when the history was read; null before the first reading. */
+  /** The time through which the history was read; null before the first reading. */
   watermark: number | null = null
   /** The end of the last wide reading. */
   sweptAt: number | null = null
-  /** Through when the history has been looked through last, by a reading of any kind. */
+  /** The time through which a reading of any kind has covered the history. */
   lookedThrough = Number.NEGATIVE_INFINITY
-  /** Nothing older is read: when the device was added. */
+  /** Nothing older is read: the time when the device was added. */
   floor = 0
   /**
-   * Through when reception was proven when the node that had the device before began to hand it over: from then until our own
-   * session its reception rests on the session that this node keeps open, and on its word that it has. Null: it does not.
+   * The time through which reception was proven when the device's previous node began the hand-over. From then until our
+   * own session, reception depends on the session that the previous node keeps open, and on its confirmation. Null without
+   * an unsettled hand-over.
    */
   handOver: number | null = null
 
-  /** Since when it is not known whether the gateway posts the device's events to us, as long as `postedAt` says nothing. */
+  /** Since when it is unknown whether the gateway posts the device's events to us, while `postedAt` is not set. */
   unpostedSince: number | null = null
 
   // By the monotonic clock
 
   hearingAt = Number.NEGATIVE_INFINITY
-  /** The last event of any kind that came live. */
+  /** The time of the last live event of any kind. */
   heardAt = Number.NEGATIVE_INFINITY
-  /** The last message of another account that came live, and how long the pauses between them usually are. */
+  /** The time of the last live message of another account, followed by the usual pause between such messages. */
   messageAt = Number.NEGATIVE_INFINITY
   messagePause = Number.POSITIVE_INFINITY
   lookedAt = Number.NEGATIVE_INFINITY
   /** Looks that found nothing since the last message. */
   looks = 0
-  /** Between 0.8 and 1, so that devices do not look in step. */
+  /** Between 0.8 and 1, so that devices do not look at the same time. */
   spread = 1
   pausedAt: number | null = null
-  /** When the session was not read last. */
+  /** The last time in which the session was not read. */
   lastPause: { readonly from: number; readonly to: number } | null = null
-  /** The last time for which it is known that the gateway posts the device's events to us. */
+  /** The last time at which the gateway is known to have posted the device's events to us. */
   postedAt = Number.NEGATIVE_INFINITY
-  /** When a webhook was turned away last; null once webhooks are taken again. */
+  /** When a webhook was last refused; null once webhooks are accepted again. */
   refusedAt: number | null = null
-  /** When the history is to be read next, and why. */
+  /** When the history is read next, followed by the reason. */
   dueAt = Number.POSITIVE_INFINITY
   due: ReadingKind = "schedule"
   /** Readings in a row that failed. */
   failures = 0
   reading: Reading | null = null
-  /** The gateway has said that it keeps no history of this device: until then it is not asked again. */
+  /** The gateway has answered that it keeps no history of this device: until then it is not asked again. */
   absentUntil = Number.NEGATIVE_INFINITY
-  /** Its history waits to be read, or is being read. */
+  /** Its history is waiting to be read, or being read. */
   busy = false
-  /** Empty: all of them have come after all. */
+  /** Empty: all of them have arrived. */
   suspects: ReadonlyArray<Suspect> | null = null
   /**
-   * Deafness was proven although a session was open: no open session proves anything until something comes live, or a look
-   * finds nothing that had not come.
+   * Deafness was proven although a session was open: an open session proves nothing until an event comes live, or a look
+   * finds no missing message.
    */
   doubted = false
-  /** Another process was its owner before: what that one had read and not judged when it ended is still to be judged. */
+  /** Another process owned the device before: rows that it had read but not judged are still to be judged. */
   unchecked = false
-  /** Proofs of deafness in a row, and the last one. */
+  /** The number of proofs of deafness in a row, followed by the time of the last one. */
   proofs = 0
   provedAt = Number.NEGATIVE_INFINITY
 
@@ -96,7 +97,7 @@ export class Reception {
     if (draft.kind !== "message.received") return
     this.clear(draft)
     const pause = now - this.messageAt
-    // Down at once, up slowly: a busy device that falls silent is still a busy one.
+    // Decreases quickly and increases slowly: a busy device that falls silent still counts as busy.
     if (pause < this.messagePause) {
       this.messagePause = Number.isFinite(this.messagePause) ? (this.messagePause + pause) / 2 : pause
     } else if (Number.isFinite(pause)) this.messagePause += (pause - this.messagePause) / 5
@@ -104,14 +105,17 @@ export class Reception {
     this.looks = 0
   }
 
-  /** When the device is looked after if nothing comes until then; monotonic. The bounds are milliseconds. */
+  /** When the next look is due if no event comes until then; monotonic. The bounds are milliseconds. */
   lookDueAt(lookMin: number, lookMax: number): number {
     const first = Math.max(lookMin, this.messagePause * pausesPerLook)
     const wait = Math.min(lookMax, first * lookGrowth ** this.looks)
     return Math.max(this.messageAt, this.hearingAt, this.lookedAt) + wait * this.spread
   }
 
-  /** The live path delivered it after all. By the id alone: two spellings of one account are no reason for a proof. */
+  /**
+   * The live path delivered the message after all. Compares the id alone: two addresses of one account must not cause a
+   * proof.
+   */
   clear(draft: EventDraft): void {
     if (this.suspects === null || draft.kind !== "message.received") return
     const { waId } = draft.data

@@ -1,6 +1,6 @@
 /**
- * What transitions of a device mean for its gaps, and how a change of its gaps is written down. A gap is given to the log
- * before the transition that caused it: a record of a device that is not online is never without its gap.
+ * Maps transitions of a device to its gaps, and changes of its gaps to records. A gap is appended to the log before the
+ * transition that caused it: a record of a device that is not online always has its gap.
  */
 import { Duration } from "effect"
 import type { DeviceState } from "../../domain/DeviceState.ts"
@@ -14,15 +14,13 @@ import type { DeviceCell } from "./DeviceCell.ts"
 import { track } from "./GapTracker.ts"
 import type { GapInput, GapOrder, TrackedGap } from "./GapTracker.ts"
 
-/** How long a connection may be dead before its pings say so (`layers/gateways/PingWheel.ts`). */
+/** How long a connection may be dead before its pings detect it (`layers/gateways/PingWheel.ts`). */
 export const unnoticedMax = 30_000
 
-/**
- * A pause of the log that lasts longer is written down: the gateway may give up on a socket that is not read.
- */
+/** A longer pause is recorded: the gateway may give up on a socket that is not read. */
 export const pauseMax = 5000
 
-/** From the gateway's stamp on an event to our receipt of it, and the whole seconds of such stamps. */
+/** The time from the gateway's timestamp on an event to our receipt of it, including the whole seconds of such timestamps. */
 export const transitMax = 2000
 
 /**
@@ -38,7 +36,7 @@ export interface GapRecords {
 
 const none: GapRecords = { drafts: [], effects: [] }
 
-/** Applies the input to the device's gaps. Returns what must be written down, now. */
+/** Applies the input to the device's gaps. Returns the records to write now. */
 export const change = (cell: DeviceCell, input: GapInput): GapRecords => {
   const { orders, state } = track(cell.reception.gaps, input)
   cell.reception.gaps = state
@@ -81,7 +79,7 @@ const openedData = ({ cause, detail, id, openedAt }: TrackedGap): GapOpenedData 
 
 const iso = (at: number): string => new Date(at).toISOString()
 
-/** Gives them to the log under the actor's claim, without waiting. */
+/** Appends them to the log under the actor's claim, without waiting. */
 export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void => {
   // Most transitions change no gap.
   if (drafts.length === 0 && effects.length === 0) return
@@ -91,7 +89,9 @@ export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void =>
   if (effects.length > 0) log.pushEffects(effects, options)
 }
 
-/** Reception is proven. Not while the socket is not read, webhooks are turned away, messages are missing, or it is doubted. */
+/**
+ * Reception is proven, unless the socket is not read, webhooks are refused, messages are missing, or reception is in doubt.
+ */
 export const hear = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   if (reception.gaps.hearingSince !== null) return none
@@ -105,8 +105,8 @@ export const hear = (cell: DeviceCell): GapRecords => {
 }
 
 /**
- * Nothing has proved that the session of the node before was open until ours was, so what came in between may be missing.
- * Returns what must be written down; nothing where the device was not handed over, or was lost again before ours was open.
+ * It was not confirmed that the previous node's session was open until ours was, so events in between may be missing.
+ * Returns the records to write: none if the device was not handed over, or was lost again before our session was open.
  */
 export const missHandOver = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
@@ -119,20 +119,20 @@ export const missHandOver = (cell: DeviceCell): GapRecords => {
     from: Math.max(reception.floor, handOver),
     to: hearingSince,
     cause: "process-down",
-    detail: "it moved from another node, which did not confirm that it listened until this one did",
+    detail: "it moved from another node, which did not confirm that its session was open until this node's was",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   host.backfill.heard(cell)
   return records
 }
 
-/** Something has come, or nothing was missing: an open session proves reception again. */
+/** An event has come, or none was missing: an open session proves reception again. */
 export const endDoubt = (cell: DeviceCell): GapRecords => {
   cell.reception.doubted = false
   return cell.actorState.state._tag === "Online" ? hear(cell) : none
 }
 
-/** Nothing is proven to arrive any more. Without `provenThrough`: since the last moment at which something proved it. */
+/** Reception is lost. Without `provenThrough`: since the last moment for which it was proven. */
 export const loseReception = (
   cell: DeviceCell,
   cause: GapCause,
@@ -160,16 +160,16 @@ export const loseReception = (
 
 export const webhookMax = (cell: DeviceCell): number => Duration.toMillis(cell.host.settings.webhookTries)
 
-/** A webhook was turned away. The gateway may have given up on it, and on the ones before it that we never saw. */
+/** A webhook was refused. The gateway may have abandoned it, and earlier ones that never reached us. */
 export const refuseWebhook = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   reception.refusedAt = host.now()
   host.backfill.changed(cell)
   const from = host.time.now() - webhookMax(cell) - transitMax
-  return loseReception(cell, "webhook-refused", "a webhook was turned away", from)
+  return loseReception(cell, "webhook-refused", "a webhook was refused", from)
 }
 
-/** Webhooks that another process has turned away in this time, or taken and lost again, by the database's clock. */
+/** Records webhooks that another process has refused, or accepted and lost again, in this interval of the database's clock. */
 export const missWebhooks = (cell: DeviceCell, first: number, last: number): GapRecords => {
   const { host, reception } = cell
   if (reception.gaps.reception === "unheard") return none
@@ -178,25 +178,24 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
     from: Math.max(reception.floor, first - webhookMax(cell) - transitMax),
     to: last,
     cause: "webhook-refused",
-    detail:
-      "webhooks were turned away by a process, not answered, or lost with a database whose place an older one has taken",
+    detail: "webhooks were refused by a process, not answered, or lost with a database that an older one has replaced",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
   if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
   return records
 }
 
-/** The gateway posted the device's events to us at this moment of the monotonic clock. */
+/** The gateway posted the device's events to us at this time of the monotonic clock. */
 export const notePosting = ({ reception }: DeviceCell, at: number): void => {
   reception.postedAt = Math.max(reception.postedAt, at)
 }
 
-/** Until now the gateway did not post the device's events to us: its address was changed there, or it was never told before. */
+/** Until now the gateway did not post the device's events to us: its webhook address was changed, or had never been set. */
 export const missPosts = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   const { gaps: { reception: now }, postedAt, unpostedSince } = reception
   const from = Number.isFinite(postedAt) ? host.time.at(postedAt) : unpostedSince
-  // Nothing was expected of it yet.
+  // No events were expected from it yet.
   if (now === "unheard" || from === null) return none
   const records = change(cell, {
     _tag: "Missed",
@@ -210,16 +209,16 @@ export const missPosts = (cell: DeviceCell): GapRecords => {
   return records
 }
 
-/** Webhooks are taken again: one was, or the last one that was turned away has been given up by now. */
+/** Webhooks are accepted again: one was accepted, or the gateway has abandoned the last refused one by now. */
 export const endRefusal = (cell: DeviceCell): GapRecords => {
   cell.reception.refusedAt = null
   return cell.actorState.state._tag === "Online" ? hear(cell) : none
 }
 
 /**
- * Through when reception is proven: an event that came over a session proves all before it, and a connection that has died
- * is noticed within `unnoticedMax`, not counting the time in which this process stood still. What is not read proves nothing.
- * Webhooks come in any order, and one that failed is tried for a while: what came says nothing of the others of that time.
+ * The time through which reception is proven: an event that came over a session proves all events before it, and a dead
+ * connection is noticed within `unnoticedMax`, not counting times in which this process was suspended. Unread data proves
+ * nothing. Webhooks come in any order and are retried for a while: one that came proves nothing about others of that time.
  */
 export const findProof = (cell: DeviceCell): number => {
   const { host, reception } = cell
@@ -231,15 +230,15 @@ export const findProof = (cell: DeviceCell): number => {
 }
 
 /**
- * Until when the last event of the session proves that all before it came. One that was read right after nothing had been read
- * for a while may have come at the beginning of that while, and the session may have died since.
+ * The time until which the last event of the session proves that all events before it came. An event that was read right
+ * after a time without reading may have come at the beginning of that time, and the session may have died since.
  */
 const findHeard = ({ host, reception: { heardAt, lastPause } }: DeviceCell, now: number): number => {
   const since = host.running.waitedSince(heardAt, now, transitMax)
   return lastPause !== null && lastPause.from < since && since < lastPause.to + transitMax ? lastPause.from : since
 }
 
-/** What a transition means for the device's gaps. Before the transition is written down. */
+/** Returns the gap records for a transition. Called before the transition is recorded. */
 export const noteTransition = (cell: DeviceCell, transition: Transition): GapRecords => {
   if (transition.rule === "fenced") return none
   const { state } = transition
@@ -249,19 +248,19 @@ export const noteTransition = (cell: DeviceCell, transition: Transition): GapRec
     const detail = "the device was deactivated before this time was accounted for"
     return change(cell, { _tag: "SwitchedOff", at: cell.host.time.now(), detail })
   }
-  // What the session has not delivered by its end will not come any more; the gap is written down.
+  // Events that the session has not delivered by its end will not come; the gap is recorded.
   cell.reception.suspects = null
   const { cause, detail } = explain(state, transition)
   return loseReception(cell, cause, detail)
 }
 
-/** Another session listens: the one that this actor leaves behind, or the one of the node before while the first is opened. */
+/** Another session is open: the one that this actor leaves behind, or the previous node's while the first one is opened. */
 const restsOnOther = (cell: DeviceCell, { rule, state }: Transition): boolean =>
   cell.reception.handOver !== null && cell.reception.gaps.hearingSince === null &&
   (cell.passed !== null ||
     state._tag === "Connecting" && (rule === "started" || rule.startsWith("session-open-")))
 
-/** Why a device in this state cannot hear. No words of a gateway: they may name an address. */
+/** Why a device in this state does not receive events. Texts of a gateway are not used: they may contain an address. */
 const explain = (
   state: Exclude<DeviceState, { readonly _tag: "Online" }>,
   { failure, rule }: Transition
@@ -287,7 +286,7 @@ const explain = (
     case "Connecting":
       return rule.startsWith("upstream-")
         ? { cause: "gateway-down", detail: "the gateway lost the account's connection to WhatsApp" }
-        : { cause: "socket-down", detail: "it connects anew" }
+        : { cause: "socket-down", detail: "it is reconnecting" }
     case "Backoff":
       return rule === "gateway-down"
         ? { cause: "gateway-down", detail: "the gateway did not answer" }

@@ -1,7 +1,7 @@
 /**
- * What of an actor's state outlives its process, as it is recorded and as the next actor goes on from it: failures that
- * count against the restart budgets, a quarantine that is not over, and a hand-over that is not settled (`Reception.handOver`).
- * Everything else begins anew with a connection.
+ * The part of an actor's state that outlives its process, as it is recorded and restored: failures that count against the
+ * restart budgets, a quarantine that has not ended, and an unsettled hand-over (`Reception.handOver`). Everything else
+ * starts again with a connection.
  */
 import { Duration } from "effect"
 import type { DeviceMemory, DeviceState } from "../../domain/DeviceState.ts"
@@ -24,15 +24,17 @@ export const remember = (
 
 export interface Restored {
   readonly actorState: ActorState
-  /** The releases that the last actor knew of: more than these in the row are requests that are still open. */
+  /**
+   * The number of releases that the last actor had handled: a higher number in the row means that requests are still open.
+   */
   readonly releaseRequests: number
-  /** Whether transitions to `Connecting` may be held back, by what the log says of the device. */
+  /** Whether transitions to `Connecting` may be held back, according to the device's record in the log. */
   readonly mayHold: boolean
 }
 
 /**
- * The state in which the next actor begins. Between two processes only the wall clock can say how old something is, so
- * what it says is bounded: nothing is in the future, and no quarantine lasts longer than its budget gives.
+ * The state in which the next actor begins. Between two processes, ages can only be computed by the wall clock, so they are
+ * bounded: nothing is in the future, and no quarantine lasts longer than its budget allows.
  */
 export const restore = (recorded: RecordedDevice | undefined, jid: string | null, now: Now): Restored => {
   if (recorded === undefined) return { actorState: initial(jid), releaseRequests: 0, mayHold: mayHold(recorded) }
@@ -65,8 +67,8 @@ const restoreQuarantine = (state: DeviceState, now: Now): Pick<ActorState, "stat
 }
 
 /**
- * Whether the log's last word on the device is that it is on its way to a connection: what follows on that way can be told
- * a moment later. What stopped a device otherwise (by an operator, with its gateway) is corrected at once.
+ * Whether the device's last record shows that it is connecting: then further steps towards a connection can be recorded a
+ * moment later. A device that was stopped for another reason (by an operator, with its gateway) is recorded at once.
  */
 const mayHold = (recorded: RecordedDevice | undefined): boolean => {
   if (recorded === undefined) return true
@@ -76,5 +78,5 @@ const mayHold = (recorded: RecordedDevice | undefined): boolean => {
     : isOnTheWay(device.state)
 }
 
-/** It says itself that it is not connected yet, so it is not expected to hear. */
+/** Whether the state itself shows that the device is not connected yet, so that no events are expected. */
 export const isOnTheWay = ({ _tag }: DeviceState): boolean => _tag === "Backoff" || _tag === "Connecting"

@@ -1,6 +1,6 @@
 /**
- * How the hearing of a device goes on from what is recorded of it: that of its next actor, and that of an actor whose
- * database was replaced by an older one.
+ * Restores the reception of a device from its records: for its next actor, and for an actor whose database was replaced by
+ * an older one.
  */
 import { Duration } from "effect"
 import type { Gap, Watermark } from "../../domain/Gap.ts"
@@ -15,7 +15,7 @@ import type { GapRecords } from "./hearing.ts"
 import { readHandOver } from "./memory.ts"
 
 export interface RestoredReception {
-  /** Null where nothing is recorded of the device. */
+  /** Null if the device has no record. */
   readonly recorded: RecordedReception | null
   readonly watermark: number | null
   readonly sweptAt: number | null
@@ -59,7 +59,7 @@ const parse = (time: string | null | undefined): number | null => {
   return Number.isNaN(at) ? null : at
 }
 
-/** Returns what must be written down: the gap of a process that ended without a word. */
+/** Returns the records to write: the gap of a process that ended unexpectedly. */
 export const resume = (
   cell: DeviceCell,
   { floor, now, recorded, sweptAt, watermark }: RestoredReception
@@ -75,36 +75,36 @@ export const resume = (
     now,
     floor,
     unnoticedMax: unprovenMax,
-    detail: "the process that ran it ended without a word"
+    detail: "the process that ran it ended unexpectedly"
   })
   reception.gaps = state
   if (state.reception === "hearing") reception.handOver = recorded.handOver
   const lasting = state.gaps.at(-1)
   const lostSince = lasting?.endedAt === null ? lasting.openedAt : reception.handOver
-  // The process before had asked the gateway by then, as far as it goes.
+  // The previous process had asked the gateway by then, as far as is known.
   if (lostSince !== null) {
     reception.unpostedSince = lostSince - askedWithin * Duration.toMillis(cell.host.settings.webhookInterval)
   }
   return gapRecords(cell, orders)
 }
 
-/** A gateway is asked again where it posts after at most so many of its intervals. */
+/** A gateway is asked again for its webhook after at most this many intervals. */
 const askedWithin = 1.5
 
-/** What an older database, which has taken the place of ours, holds of a device, and the time that it lacks. */
+/** The records of a device in an older database that has taken our database's place, and the interval that it lacks. */
 export interface OlderLog {
-  /** Null: nothing is known of the time before. */
+  /** Null: nothing is known about the time before. */
   readonly from: number | null
   readonly to: number
-  /** The gaps that are open there. */
+  /** The gaps that are open in it. */
   readonly gaps: ReadonlyArray<Gap>
   readonly watermark: Watermark | undefined
 }
 
 /**
- * The log has lost what it had received since `from`. Returns what must be written down: that time as a gap, the gaps that
- * the older log does not know, and the end of those that it still has open although they were accounted for. The history
- * is read again from the watermark that the older log has.
+ * The log has lost the events received since `from`. Returns the records to write: that time as a gap, the gaps that the
+ * older log lacks, and the end of those that are still open in it although they were accounted for. The history is read
+ * again from the older log's watermark.
  */
 export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
   const { host, reception } = cell
@@ -114,7 +114,7 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
     reception.gaps = tracked.state
     return tracked.orders
   }
-  // Its window was chosen by what is not so any more.
+  // Its window was chosen by a watermark that is no longer valid.
   reception.reading = null
   reception.watermark = parse(older.watermark?.through)
   reception.sweptAt = parse(older.watermark?.sweptAt)

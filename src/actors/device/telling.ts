@@ -1,11 +1,11 @@
 /**
- * How transitions get into the log: each as an event `device.state`, most of them at once.
+ * Records transitions in the log: each as an event `device.state`, most of them at once.
  *
- * On its way back a device that waits passes through `Connecting`, twice, within milliseconds. Where the log already says
- * that the device is not connected, these transitions are held back for a moment, and told as the steps of the event that
- * follows: a fleet that comes back writes one event per device for them instead of three. What lasts longer than
- * `holdMax` is told by itself. A process that dies meanwhile loses nothing that its successor goes on from: the successor
- * begins with a connection too.
+ * While it reconnects, a waiting device passes through `Connecting` twice within milliseconds. If the log already shows
+ * that the device is not connected, these transitions are held back for a moment, and recorded as the steps of the event
+ * that follows: a reconnecting fleet writes one event per device instead of three. A state that lasts longer than `holdMax`
+ * is recorded by itself. If the process dies meanwhile, its successor loses nothing that it needs: it starts with a
+ * connection too.
  */
 import { Duration } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
@@ -18,25 +18,25 @@ import { phoneFor } from "./DeviceBehaviour.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 import { isOnTheWay, remember } from "./memory.ts"
 
-/** For so long the log may say less than is known: a handshake that takes longer is worth an event of its own. */
+/** Maximum time for which the log may lag behind the actor: a longer handshake is worth an event of its own. */
 export const holdMax = Duration.seconds(2)
 
-/** The holds of a whole fleet that is slow to connect end in so many rounds per second, not each by itself. */
+/** The holds of a fleet that is slow to connect end in rounds of this length, not one by one. */
 export const holdGrain = Duration.millis(250)
 
-/** An operator may ask for a new connection again and again within that time. */
+/** An operator may ask for a new connection repeatedly within that time. */
 const stepsMax = 8
 
 const holdMillis = Duration.toMillis(holdMax)
 
-/** Transitions that the log does not have yet. At least one. */
+/** Transitions that are not in the log yet. At least one. */
 export interface HeldSteps {
   /** The state before the first of them. */
   readonly from: DeviceState["_tag"]
   readonly steps: Array<TransitionStep>
 }
 
-/** Records the transition to the state that the actor has by now, or holds it back for a moment. */
+/** Records the transition to the actor's current state, or holds it back for a moment. */
 export const tell = (
   cell: DeviceCell,
   from: DeviceState,
@@ -59,7 +59,7 @@ export const tell = (
   pushState(cell, { from: held?.from ?? from._tag, rule, failure, steps: held?.steps ?? [] }, now)
 }
 
-/** Records what was held back, if anything was. */
+/** Records the held-back transitions, if any. */
 export const tellHeld = (cell: DeviceCell): void => {
   const { held } = cell
   if (held === null) return
@@ -69,14 +69,14 @@ export const tellHeld = (cell: DeviceCell): void => {
   pushState(cell, { from: held.from, rule, failure: null, steps }, Date.parse(at))
 }
 
-/** What was held back is not recorded any more. */
+/** Drops the held-back transitions without recording them. */
 export const forgetHeld = (cell: DeviceCell): void => {
   if (cell.held === null) return
   cell.held = null
   cell.host.holds.cancel(cell)
 }
 
-/** Records the state that the device is in, for a log that has lost it. No transition. */
+/** Records the device's current state in a log that has lost it. This is not a transition. */
 export const recordAgain = (cell: DeviceCell): void => {
   forgetHeld(cell)
   const from = cell.actorState.state._tag

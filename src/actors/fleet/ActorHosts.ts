@@ -1,10 +1,10 @@
 /**
- * The hosts of actors: one per version of a gateway, made when the first device of the gateway is admitted and closed
- * when the last one has left, so that gateways come, change and go while the process runs. A host holds what the devices of one
- * gateway share: the connect gate, the incident and the status questions.
+ * The hosts of actors: one per version of a gateway, made when the first device of the gateway is admitted and closed when
+ * the last one has left, so that gateways can be added, changed and removed while the process runs. A host holds what the
+ * devices of one gateway share: the connect gate, the incident and the status questions.
  *
- * What runs actors (a local fleet, or an entity of a cluster) admits a device, claims it, activates the cell that it
- * got, and runs it.
+ * What runs actors (a local fleet, or an entity of a cluster) admits a device, claims it, activates the returned cell, and
+ * runs it.
  */
 import { Clock, Context, Duration, Effect, Exit, Layer, RcMap, Result, Scope } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
@@ -41,29 +41,32 @@ import * as FleetMeter from "./FleetMeter.ts"
 import { HandOvers } from "./HandOvers.ts"
 import * as RunningTime from "./RunningTime.ts"
 
-/** A retry comes later by at most so much; thousands of devices that wait wake the process a hundred times a second. */
+/** The maximum delay of a retry; with it, thousands of waiting devices wake the process at most a hundred times a second. */
 const alarmGrain = Duration.millis(10)
 
 export class ActorHosts extends Context.Service<ActorHosts, {
-  /** A cell for this device on the host of its gateway, counted and asked about until it is dismissed. */
+  /** Makes a cell for this device on its gateway's host, counted and included in status questions until it is dismissed. */
   readonly admit: (device: DesiredDevice) => Effect.Effect<DeviceCell, GatewayAbsent>
-  /** The device has left. Once for each that was admitted; the host of a gateway closes with its last device. */
+  /** Called once for each admitted device when it has left; the host of a gateway closes with its last device. */
   readonly dismiss: (cell: DeviceCell) => Effect.Effect<void>
-  /** Instead: its actor has left, and its session still needs the host. Returns what dismisses the session too. */
+  /**
+   * Used instead of `dismiss` if the session outlives its actor and still needs the host. Returns an effect that releases
+   * the host.
+   */
   readonly retire: (cell: DeviceCell) => Effect.Effect<void>
-  /** Why this cell must not go on with its gateway as it is; null: it may. */
+  /** Why this cell must stop, because its gateway has changed or cannot be used; null if it may continue. */
   readonly mustLeave: (cell: DeviceCell) => StopRule | null
-  /** Lets the device go on from what is recorded of it, under the epoch of its claim. Before its cell is run. */
+  /** Restores the device from its records, under the epoch of its claim. Called before its cell is run. */
   readonly activate: (cell: DeviceCell, epoch: number, restored: Restored, reception: RestoredReception) => void
   /** How long this process has really run. */
   readonly running: RunningTime.RunningTime
   /** The open incidents of all gateways that have devices here. */
   readonly incidents: Effect.Effect<ReadonlyArray<IncidentView>>
-  /** How far the histories are read, by gateway. */
+  /** The progress of reading histories, by gateway. */
   readonly backfills: Effect.Effect<ReadonlyArray<BackfillView>>
   /** The devices admitted here, by state. */
   readonly counts: () => Readonly<Record<DeviceStateTag, number>>
-  /** Devices to which nothing is posted at gateways that send live events by webhook alone, by how their webhooks stand. */
+  /** Devices without posted events at gateways that send live events by webhook alone, by the state of their webhooks. */
   readonly unposted: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }>()("columba/actors/fleet/ActorHosts") {
   static readonly layer = Layer.effect(
@@ -123,13 +126,15 @@ export class ActorHosts extends Context.Service<ActorHosts, {
       })
       const hosts = yield* RcMap.make({ lookup: make })
 
-      /** What keeps a host open: one reference for all its devices, because a scope per device would be felt in memory. */
+      /**
+       * What keeps a host open: one reference for all its devices, because a scope per device would take noticeable memory.
+       */
       const holds = new Map<ActorHost, { readonly scope: Scope.Closeable; devices: number }>()
 
       type Restore = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
       const hold = Effect.fnUntraced(function*(ref: GatewayRef, restore: Restore) {
         const scope = Scope.makeUnsafe()
-        // Opening a gateway may take long, and a fleet that stops must not wait for it.
+        // Opening a gateway may take long, and a stopping fleet must not wait for it.
         const host = yield* restore(Scope.provide(RcMap.get(hosts, ref), scope)).pipe(
           Effect.onError(() => Scope.close(scope, Exit.void))
         )
@@ -202,7 +207,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
   )
 }
 
-/** What is recorded of a device whose gateway cannot be used. */
+/** The stop rule for a device whose gateway cannot be used. */
 export const stopRuleFor = (absent: GatewayAbsent): StopRule => {
   if (absent._tag === "GatewayUnknown") return "gateway-unknown"
   switch (absent.reason) {

@@ -1,6 +1,4 @@
-/**
- * The devices whose rows have changed since the fleet last looked: collected while it works, taken all at once.
- */
+/** The devices whose rows have changed since the fleet's last round: collected while the fleet is busy, taken all at once. */
 import { Effect, Latch } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
 
@@ -8,7 +6,7 @@ import type { DeviceId } from "../../domain/Ids.ts"
 const changedMax = 1000
 
 export class ChangedDevices {
-  /** Undefined: any device. */
+  /** Undefined: any device may have changed. */
   #ids: Set<DeviceId> | undefined = new Set()
   readonly #some = Latch.makeUnsafe()
 
@@ -18,7 +16,7 @@ export class ChangedDevices {
     this.#some.openUnsafe()
   }
 
-  /** Waits until there is a change, and takes all there are. */
+  /** Waits for a change, and takes all changes. */
   readonly take: Effect.Effect<ReadonlyArray<DeviceId> | undefined> = Effect.suspend(() =>
     Effect.map(this.#some.await, () => {
       const ids = this.#ids

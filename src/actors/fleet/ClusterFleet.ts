@@ -1,12 +1,11 @@
 /**
- * A fleet that several processes share. Every device belongs to a shard, and every shard to one node at a time. The node
- * runs the same `LocalFleet` as a process alone, for the devices of its shards. A device's entity is the bracket around its
- * actor: the actor runs here from when the entity is activated until it closes, and a shard is given away only after all
- * entities of it have closed.
+ * A fleet that several processes share. Every device belongs to a shard, and every shard to one node at a time. A node runs
+ * the same `LocalFleet` as a single process, for the devices of its shards. A device's entity encloses its actor: the actor
+ * runs here from the entity's activation until it closes, and a shard is released only after all its entities have closed.
  *
- * What should run is in the `devices` table alone. A node looks when its shards change, at notices and now and then, and
- * activates the entities of what it finds, so no device depends on a message that arrives. Calls about a device of another
- * node go to its entity there.
+ * Which devices should run is in the `devices` table alone. A node reads it when its shards change, on notices and
+ * periodically, and activates the entities of the devices it finds, so no device depends on the arrival of a message. Calls
+ * about a device of another node go to its entity there.
  */
 import { Duration, Effect, Layer, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
@@ -26,31 +25,37 @@ import { Placement } from "./Placement.ts"
 /** The only group of shards. Singletons are in it too. */
 const group = "default"
 
-/** How soon a node notices that its shards have changed. Looking costs some microseconds per shard. */
+/** How soon a node notices that its shards have changed. A check costs some microseconds per shard. */
 const shardsLookedAt = Duration.millis(250)
 
-/** Activations at once, each of which is immediate; and how long one may wait for a shard that is moving away. */
+/**
+ * Maximum number of concurrent activations, each of which is immediate, although one may wait for a shard that is moving
+ * away.
+ */
 const entersAtOnce = 64
 const enterMax = Duration.seconds(2)
 
-/** The holder acts at once and then waits for the log, which has as long as a caller gives it here. */
+/** The holder acts at once and then waits for the log, for this time at most. */
 const flushMax = Duration.seconds(5)
 
-/** How long an answer may take: the flush, and a retry or two where a node has just ended. */
+/** How long an answer may take: the flush, and one or two retries if a node has just ended. */
 const answerMax = Duration.seconds(8)
 
 /** The first step of a login takes as long as the gateway's answer; see `LoginFlows`. */
 const beginMax = Duration.seconds(25)
 
-/** A login shows its next code within a minute. A node that has ended sends nothing more. */
+/** A login shows its next code within a minute. A node that has ended sends no further steps. */
 const stepMax = Duration.minutes(5)
 
-/** Webhooks of devices that others hold, on their way to them. What is more is not told: it is in the log already. */
+/**
+ * Maximum number of webhook notifications on their way to other nodes. Further ones are dropped: their events are in the
+ * log already.
+ */
 const heardInFlightMax = 1000
 
 type Ask = Effect.Success<typeof DeviceEntity.client>
 
-/** The entity of a device, on the node that holds it. */
+/** The entity of a device, on the node that runs it. */
 const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet.HostedFleet) =>
   DeviceEntity.toLayer(
     Effect.gen(function*() {
@@ -71,14 +76,14 @@ const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet
           })
       )
       const { logins } = fleet
-      /** The caller reads what is recorded, from its own node. */
+      /** After the call, the caller reads the record from its own node. */
       const recorded = <A, E>(act: Effect.Effect<A, E>) =>
         Effect.tap(act, () =>
           Effect.timeoutOrElse(log.flush, {
             duration: flushMax,
             orElse: () => Effect.fail(DeviceUnreachable.of(id))
           }))
-      /** A device that was added or came here a moment ago has no actor yet. */
+      /** A device that was added or moved here a moment ago has no actor yet. */
       const awaitActor = Effect.flatMap(fleet.view(id), (view) => view === null ? fleet.reconcile : Effect.void)
       return DeviceEntity.of({
         Hold: () => Effect.void,
@@ -97,11 +102,11 @@ const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet
         AnswerPasskey: ({ payload: { assertion } }) => logins.answerPasskey(id, assertion)
       })
     }),
-    // A defect of one call must not stop the device; it stops when the shard moves, and only then.
+    // A defect of one call must not stop the device; it stops only when the shard moves.
     { concurrency: "unbounded", maxIdleTime: Duration.infinity, disableFatalDefects: true }
   )
 
-/** The fleet of this node for the devices that it holds, and the holder of each other device. */
+/** Routes calls: to this node's fleet for the devices that it holds, and to the holder of any other device. */
 const routed = Effect.fnUntraced(function*(
   local: DeviceFleet["Service"],
   holds: (id: DeviceId) => boolean
@@ -137,7 +142,7 @@ const routed = Effect.fnUntraced(function*(
     })
 
   const { logins } = local
-  /** A caller cannot go to another process, as without a cluster: any node asks the holder. */
+  /** A caller cannot choose another process, as it can without a cluster: any node asks the holder. */
   const chooseActor = <A, E, E2>(
     id: DeviceId,
     here: Effect.Effect<A, E>,
@@ -190,10 +195,10 @@ const make = Effect.gen(function*() {
     holds: (id) => held.has(id),
     enter: (ids) =>
       Effect.forEach(ids.filter((id) => !held.has(id)), enter, { concurrency: entersAtOnce, discard: true }),
-    // An earlier owner has noticed by then that it is none.
+    // An earlier owner has noticed by then that it is no longer the owner.
     reclaimAfter: Duration.fromInputUnsafe(shardLockExpiration),
     isShared: true,
-    // Without a database nothing can be handed over: the sockets are closed before others connect.
+    // Without a database, devices cannot be handed over: their sockets are closed before other nodes connect.
     passesOn: lease.fresh
   }
   const local = yield* Effect.provideService(LocalFleet.make, Placement, placement)
@@ -209,20 +214,20 @@ const make = Effect.gen(function*() {
     }),
     Schedule.spaced(shardsLookedAt)
   ))
-  // Added last, so it runs first: all devices are handed over by one flush, and not each by its own.
+  // Added last, so it runs first: all devices are handed over with one flush instead of one flush each.
   yield* Effect.addFinalizer(() => local.close)
   return yield* routed(local.fleet, placement.holds)
 })
 
 /**
- * For a node that runs devices, over `layerHosts`. That is to be built before the sharding, so that it ends after it: sessions
- * are passed on until others have the shards.
+ * For a node that runs devices, over `layerHosts`. `layerHosts` must be built before the sharding, so that it ends after
+ * it: passed sessions stay open until other nodes have the shards.
  */
 export const layer = Layer.effect(DeviceFleet, make)
 
 export { layerHosts } from "./LocalFleet.ts"
 
-/** For a node that runs none, and asks those that do. */
+/** For a node that runs no devices, and asks those that do. */
 export const layerClient = Layer.effect(DeviceFleet, routed(noFleet, () => false))
 
 const unreachedBy = [
@@ -233,5 +238,5 @@ const unreachedBy = [
 ] as const
 type Unreached = InstanceType<(typeof unreachedBy)[number]>
 
-/** The call did not get to the device's entity. */
+/** Whether the call did not reach the device's entity. */
 const isUnreached = (error: unknown): error is Unreached => unreachedBy.some((reason) => error instanceof reason)

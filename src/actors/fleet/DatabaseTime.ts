@@ -1,7 +1,7 @@
 /**
- * The database's clock, told from the monotonic one of this process: one reading a minute sets it. What is compared over
- * processes and restarts (gaps, watermarks, signs of life) is by this clock, so that a machine whose clock is wrong or
- * stepped names no wrong interval.
+ * The database's clock, derived from this process's monotonic clock: it is set by one reading a minute. Times that are
+ * compared across processes and restarts (gaps, watermarks, signs of life) use it, so that a machine with a wrong or
+ * stepped clock records no wrong interval.
  */
 import { Clock, Context, Duration, Effect, Layer } from "effect"
 import { GapRepository } from "../../services/GapRepository.ts"
@@ -10,13 +10,13 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 /** Quartz drifts by a few milliseconds a minute. */
 const readInterval = Duration.minutes(1)
 
-/** While the database is away, the last reading stands. */
+/** While the database is unavailable, the last reading stays valid. */
 const retryInterval = Duration.seconds(5)
 
 export class DatabaseTime extends Context.Service<DatabaseTime, {
   /** Milliseconds since the epoch. */
   readonly now: () => number
-  /** What the database's clock showed at this moment of the monotonic clock. */
+  /** The database's time at this moment of the monotonic clock. */
   readonly at: (monotonic: number) => number
 }>()("columba/actors/fleet/DatabaseTime") {
   static readonly layer = Layer.effect(
@@ -29,7 +29,8 @@ export class DatabaseTime extends Context.Service<DatabaseTime, {
       const read = Effect.gen(function*() {
         const before = monotonicMillis(clock)
         const now = Date.parse(yield* gaps.now)
-        // It was read at some moment in between. What is known stays as far as the answer allows: one that took seconds says less.
+        // The clock was read at some moment in between. The current offset stays as far as the answer allows: one that took
+        // seconds proves less.
         const [least, most] = [now - monotonicMillis(clock), now - before]
         offset = isFirst ? (least + most) / 2 : Math.min(most, Math.max(least, offset))
         isFirst = false

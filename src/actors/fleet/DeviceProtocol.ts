@@ -1,6 +1,6 @@
 /**
- * What a node of the cluster asks the node that holds a device: the calls of `DeviceFleet` that need the device's actor. All
- * calls are volatile; what must not be lost is in the database before it is told.
+ * The requests of a node to the node that holds a device: the calls of `DeviceFleet` that need the device's actor. All
+ * calls are volatile; anything that must not be lost is in the database before the call.
  */
 import { Schema } from "effect"
 import { Entity } from "effect/cluster"
@@ -36,14 +36,14 @@ const beginErrors = [
 
 const currentErrors = [NoActor, DeviceUnreachable, LoginNotFound] as const
 
-/** Only nodes speak this, and a decoder has made it: it is JSON in any case, and is not checked again. */
+/** Only nodes send this, and a decoder has produced it: it is valid JSON and is not checked again. */
 export interface Heard {
   readonly events: ReadonlyArray<SessionEvent>
   readonly repeats: ReadonlyArray<EventDraft>
 }
 
 export const DeviceEntity = Entity.make("Device", [
-  /** Makes the node that has the device's shard hold it. */
+  /** Makes the node that owns the device's shard hold the device. */
   Rpc.make("Hold"),
   Rpc.make("View", { success: Schema.NullOr(ActorView) }),
   Rpc.make("ReportStatus", {

@@ -1,6 +1,6 @@
 /**
- * Counts what the actors of this process do. Plain numbers, because some of them change thousands of times per second;
- * the metrics are updated from them, once per tick at most and only where something has changed.
+ * Counters of this process's actors. Plain numbers, because some of them change thousands of times per second; the metrics
+ * are updated from them at most once per tick, and only if something has changed.
  */
 import { Effect, Latch, Metric } from "effect"
 import type { Scope } from "effect"
@@ -10,7 +10,7 @@ import type { FleetSettings } from "../../services/FleetSettings.ts"
 import * as Metrics from "../../services/Metrics.ts"
 
 export interface FleetMeter {
-  /** An actor went from one state to another. Null: it was not there before, or is gone now. */
+  /** An actor went from one state to another. Null: it did not exist before, or no longer exists. */
   readonly moved: (from: DeviceStateTag | null, to: DeviceStateTag | null) => void
   readonly frame: () => void
   /** A connection was lost or refused. */

@@ -1,11 +1,11 @@
-/** Reports how many gaps are open, as the database counts them: what an earlier process left open is among them. */
+/** Reports how many gaps are open, as counted by the database: gaps that an earlier process left open are included. */
 import { Duration, Effect, Metric } from "effect"
 import type { Scope } from "effect"
 import { gapCauses } from "../../domain/Gap.ts"
 import { GapRepository } from "../../services/GapRepository.ts"
 import * as Metrics from "../../services/Metrics.ts"
 
-/** More often than metrics are scraped; the count reads an index of the open gaps alone. */
+/** More frequent than metric scrapes; the count reads only an index of the open gaps. */
 const interval = Duration.seconds(10)
 
 export const make: Effect.Effect<void, never, GapRepository | Scope.Scope> = Effect.gen(function*() {

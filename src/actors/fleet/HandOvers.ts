@@ -1,11 +1,11 @@
 /**
- * Devices on their way from one node of a cluster to another, on both sides. A node that gives one up keeps its session open
- * (`PassedSession`) until the device's row says that the next actor is online, ends the session in order, and once all that
- * it brought is committed writes down for which claim it has done so, if that is still the last one. The next actor rests on
- * that word: without it the time between is a gap.
+ * Devices that are moving from one node of a cluster to another, on both sides. The node that releases a device keeps its
+ * session open (`PassedSession`) until the device's row shows that the next actor is online. It then ends the session in
+ * order and, once all its events are committed, records a confirmation for the next actor's claim, if that is still the
+ * last one. The next actor depends on that confirmation: without it, the time in between is a gap.
  *
- * Nothing here decides about a device. Everything that is waited for has a bound, so a node that dies meanwhile, or a device
- * that no other node takes, costs a gap and nothing else.
+ * Nothing here decides about a device. Every wait has a bound, so a node that dies meanwhile, or a device that no other
+ * node takes, costs a gap and nothing else.
  */
 import { Cause, Clock, Context, Duration, Effect, Layer, Metric, Option } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -22,13 +22,13 @@ import { listenMax, settleMax } from "../device/GapTracker.ts"
 import { loseReception, missHandOver, push } from "../device/hearing.ts"
 import type { PassedSession } from "../device/PassedSession.ts"
 
-/** One query for all devices that are under way: how soon a session ends for which another one is open. */
+/** The interval of one query for all moving devices, which determines how soon a replaced session ends. */
 const lookInterval = Duration.millis(200)
 
 /** A gateway answers the end of a session in milliseconds. Frames that wait for its answers take up to four seconds. */
 const finishMax = 5000
 
-/** While the database does not answer, the bounds of what is under way are all that counts. */
+/** The bound of one query: while the database does not answer, only the time limits of the hand-overs apply. */
 const lookMax = Duration.seconds(2)
 
 const heard = Metric.withAttributes(Metrics.handOvers, { outcome: "heard" })
@@ -37,7 +37,7 @@ const missed = Metric.withAttributes(Metrics.handOvers, { outcome: "missed" })
 interface Given {
   readonly cell: DeviceCell
   readonly passed: PassedSession
-  /** Lets the host of the session go. */
+  /** Releases the session's host. */
   readonly release: Effect.Effect<void>
   /** Monotonic. */
   readonly since: number
@@ -47,15 +47,18 @@ interface Given {
 }
 
 export class HandOvers extends Context.Service<HandOvers, {
-  /** The actor has stopped, and its session goes on (`passed`). */
+  /** The actor has stopped, and its session stays open (`passed`). */
   readonly give: (cell: DeviceCell, release: Effect.Effect<void>) => void
-  /** The actor is online, and rests on the word of the node before. */
+  /** The actor is online, and depends on the previous node's confirmation. */
   readonly expect: (cell: DeviceCell) => void
-  /** Ends the sessions of these devices that are still open: no other node is there to take them, or the database is away. */
+  /**
+   * Ends the sessions of these devices that are still open: there is no other node to take them, or the database is
+   * unavailable.
+   */
   readonly cut: (cells: ReadonlyArray<DeviceCell>) => void
   /**
-   * The process stops. Returns when others have all devices that were given; what they have not taken in time is let go. Before
-   * the hosts of the sessions close.
+   * The process stops. Completes when other nodes have taken all released devices; sessions that are not taken in time are
+   * ended. Must run before the hosts of the sessions close.
    */
   readonly settled: Effect.Effect<void>
 }>()("columba/actors/fleet/HandOvers") {
@@ -97,7 +100,7 @@ export class HandOvers extends Context.Service<HandOvers, {
         if (at - one.since >= listenMax) passed.cut("passed", "no other node has taken the device")
       }
 
-      /** What a session brought last is committed before its word is. */
+      /** The last events of a session are committed before its confirmation. */
       const confirm = Effect.fnUntraced(function*(over: ReadonlyArray<Given>) {
         const taken = over.flatMap(({ cell, passed, seen }): ReadonlyArray<readonly [DeviceId, string]> =>
           seen !== null && passed.complete ? [[cell.device.id, seen]] : []
@@ -109,7 +112,7 @@ export class HandOvers extends Context.Service<HandOvers, {
 
       const letGo = Effect.fnUntraced(function*(over: ReadonlyArray<Given>) {
         for (const one of over) {
-          // Refused where another node has claimed the device: that one finds out by itself.
+          // Refused if another node has claimed the device: that node detects the gap by itself.
           if (one.seen === null) {
             push(one.cell, loseReception(one.cell, "process-down", "no other node took it in time"))
           }
@@ -127,7 +130,7 @@ export class HandOvers extends Context.Service<HandOvers, {
             yield* Metric.update(heard, 1)
           } else if (isOpen && at - since < settleMax) return
           else {
-            // Or it was lost again before, and is in a gap.
+            // No gap is recorded if reception was lost again before: it is in a gap already.
             push(cell, missHandOver(cell))
             yield* Metric.update(missed, 1)
           }

@@ -1,17 +1,18 @@
 /**
- * Writes down until when this process was alive, so that the next one knows from when on nothing was heard if this one is
+ * Records the time until which this process was alive, so that the next one knows when reception ended if this one is
  * killed.
  *
- * A beat reads the database's clock and then appends that time behind everything that was received before. Once it is
- * committed, all of that is committed too. While the log cannot be written no beat is, and rightly: what was received
- * since is not safe yet.
+ * A beat reads the database's clock and then appends that time after everything that was received before. Once it is
+ * committed, all of that is committed too. While the log cannot be written, no beat is written either, as it must be:
+ * events received since are not durable yet.
  *
- * Who reads a beat takes some time before it for unproven, and takes it for time in which the process ran. Where it stood still
- * in that time, a beat says so much less: what came meanwhile may wait in a socket, which may have died too.
+ * A reader of a beat counts some time before it as unproven, and assumes that the process ran in that time. If the process
+ * was suspended in that time, a beat records a time that is earlier by as much: events of the suspension may still wait in a
+ * socket, which may have died too.
  *
- * Each beat names what the one before has written. Where the database holds something else, an older one has taken its
- * place, and what the log had received since then is missing. One that is older by less than a beat, as after a failover
- * to a replica that lags, holds the same; the log itself notices that it went back.
+ * Each beat names the time that the previous one has written. If the database holds another time, an older database has
+ * taken its place, and the events that the log had received since then are missing. A database that is older by less than a
+ * beat, as after a failover to a replica that lags, holds the same time; the log itself notices that it went back.
  */
 import { Clock, Effect, Option } from "effect"
 import type { Duration, Scope } from "effect"
@@ -24,7 +25,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { unprovenMax } from "../device/hearing.ts"
 import type { RunningTime } from "./RunningTime.ts"
 
-/** The log lacks what it had received in this time. `from` is null where nothing is known of the time before. */
+/** The log lacks the events received in this interval. `from` is null if nothing is known about the time before. */
 export interface Forgotten {
   readonly from: Timestamp | null
   readonly to: Timestamp
@@ -35,9 +36,9 @@ interface Options {
   readonly owner: string
   readonly interval: Duration.Duration
   readonly running: RunningTime
-  /** Sessions are being closed: from now on being alive says nothing about hearing. */
+  /** Whether sessions are being closed: from then on, being alive proves nothing about reception. */
   readonly closing: () => boolean
-  /** No beat is written before it has returned: a process that dies in it leaves the next one the same time to find. */
+  /** No beat is written before it has completed: if the process dies during it, the next one finds the same interval. */
   readonly onForgotten: (forgotten: Forgotten) => Effect.Effect<void>
 }
 
@@ -50,10 +51,13 @@ export const make = Effect.fnUntraced(function*({ closing, interval, onForgotten
   const readReset = status === undefined ? Effect.succeed(null) : Effect.map(status.view, ({ reset }) => reset)
   let known = yield* readReset
   let written: Timestamp | null = null
-  /** Whether what we wrote was found in the database once: before that a claim may have written the row at the same time. */
+  /**
+   * Whether the database has contained our last beat at least once: before that, a claim may have written the row at the
+   * same time.
+   */
   let found = false
 
-  /** Whether the log has noticed that it went back since it was asked last. */
+  /** Whether the log has noticed a reset since the last check. */
   const wentBack = Effect.map(readReset, (reset) => {
     const news = reset !== known
     known = reset
@@ -66,10 +70,10 @@ export const make = Effect.fnUntraced(function*({ closing, interval, onForgotten
     const forgot = (yield* wentBack) || (found && seen.aliveAt !== written)
     if (forgot) yield* onForgotten({ from: findStart(seen, written), to: seen.now })
     found = written !== null && seen.aliveAt === written
-    const at = findVouched(seen, running, monotonicMillis(clock))
+    const at = findProvenTime(seen, running, monotonicMillis(clock))
     yield* log.append([], { effects: [{ _tag: "Alive", owner, at, after: seen.aliveAt }] })
     written = at
-    // Noticed only by the write of the beat itself.
+    // Only the write of the beat itself noticed it.
     if ((yield* wentBack) && !forgot) yield* onForgotten({ from: seen.aliveAt, to: seen.now })
   }).pipe(
     Effect.catchTag("StorageUnavailable", (error) => Effect.logDebug("The heartbeat is late", error)),
@@ -79,13 +83,13 @@ export const make = Effect.fnUntraced(function*({ closing, interval, onForgotten
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(beat, Effect.sleep(interval))))
 }) satisfies (options: Options) => Effect.Effect<void, never, EventLog | GapRepository | Scope.Scope>
 
-/** Until when the process was alive, less the time for which it stood still of late; not before what it has said already. */
-const findVouched = ({ aliveAt, now }: Heartbeat, running: RunningTime, at: number): Timestamp => {
-  const stoodStill = Math.max(0, at - unprovenMax - running.before(at, unprovenMax))
-  const vouched = new Date(Date.parse(now) - Math.ceil(stoodStill)).toISOString()
-  return aliveAt !== null && aliveAt > vouched ? aliveAt : vouched
+/** The time until which the process ran, less its recent suspensions; not before the time that is recorded already. */
+const findProvenTime = ({ aliveAt, now }: Heartbeat, running: RunningTime, at: number): Timestamp => {
+  const suspended = Math.max(0, at - unprovenMax - running.before(at, unprovenMax))
+  const proven = new Date(Date.parse(now) - Math.ceil(suspended)).toISOString()
+  return aliveAt !== null && aliveAt > proven ? aliveAt : proven
 }
 
-/** The newest time of before that the older database still knows. */
+/** The newest earlier time that the older database still has. */
 const findStart = ({ aliveAt, newest }: Heartbeat, written: Timestamp | null): Timestamp | null =>
   [aliveAt, newest].find((time) => time !== null && written !== null && time <= written) ?? null

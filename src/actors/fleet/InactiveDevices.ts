@@ -1,6 +1,6 @@
 /**
- * The record that a device has no actor. Devices that stopped while no process ran them still show their last state, and get
- * the one that says why they do not run.
+ * Records that a device has no actor. Devices that stopped while no process ran them still show their last state, and get a
+ * record of why they do not run.
  */
 import { Array as Arr, Clock, Effect } from "effect"
 import type { DesiredDevice } from "../../domain/Device.ts"
@@ -14,7 +14,7 @@ import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { readHandOver } from "../device/memory.ts"
 import { stateDraft } from "../device/telling.ts"
 
-/** Devices are claimed, and what is recorded of them is read, in sets of this size: one statement each. */
+/** Devices are claimed, and their records are read, in sets of this size: one statement each. */
 export const claimMax = 500
 
 /** A device without an actor, and why. */
@@ -30,8 +30,8 @@ export const make = Effect.fnUntraced(function*(owner: string) {
   const recorded = new Map<DeviceId, StopRule>()
 
   /**
-   * Once per rule: until the record is committed, the table goes on listing the device as it was. What an earlier process
-   * recorded stands.
+   * Recorded once per rule: until the record is committed, the table still lists the device as before. Records of an
+   * earlier process stay.
    */
   const record = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
     const news = ended.filter(({ device, rule }) => recorded.get(device.id) !== rule)
@@ -70,7 +70,7 @@ const pushInactive = (
 ): void => {
   const actorState = initial(device.jid)
   const told = { from: actorState.state._tag, rule, failure: null, steps: [] }
-  // What was to be settled by its next actor still is.
+  // A hand-over that its next actor must settle stays unsettled.
   const draft = stateDraft(device, told, actorState, now, rule === "deactivated" ? null : handOver)
   // Refused: another process has claimed the device, and records its state.
   log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })

@@ -1,10 +1,10 @@
 /**
- * The fleet of a process, for as long as the process holds the fleet's lease. `DeviceFleet` is there from the start and
- * answers for no devices until the fleet runs, so that what only asks (HTTP) can be built before it.
+ * The fleet of a process, for as long as the process holds the fleet's lease. `DeviceFleet` is available from the start and
+ * has no devices until the fleet runs, so that layers that only send requests (HTTP) can be built before it.
  *
- * Should another process take the lease, which it can once our connection to the database has broken, the fleet here
- * stops and readiness says so. It is not started again: two processes with the role `devices` are a mistake of the
- * deployment, which a fight would only hide.
+ * If another process takes the lease, which it can once our connection to the database has broken, this fleet stops and
+ * readiness reports it. It is not started again: two processes with the role `devices` are a deployment mistake, which
+ * alternating restarts would only hide.
  */
 import { Context, Effect, Exit, Layer, Option, Scope, Stream } from "effect"
 import { DeviceFleet, noFleet } from "../../services/DeviceFleet.ts"
@@ -21,8 +21,8 @@ export interface LeasedFleet {
     layer: Layer.Layer<DeviceFleet, E, R>
   ) => Effect.Effect<void, E, R | Scope.Scope>
   /**
-   * Only asks the fleets of others, for as long as the scope. The lease of such a process excludes others by their versions
-   * alone, so it cannot be lost to one.
+   * Only sends requests to the fleets of others, until the scope closes. The lease of such a process conflicts with others
+   * only by their versions, so another process cannot take it.
    */
   readonly ask: <E, R>(layer: Layer.Layer<DeviceFleet, E, R>) => Effect.Effect<void, E, R | Scope.Scope>
 }
@@ -36,7 +36,7 @@ export const make = (): LeasedFleet => {
 
   const start = Effect.fn("LeasedFleet.start")(function*<E, R>(lease: Lease, layer: Layer.Layer<DeviceFleet, E, R>) {
     const running = yield* Scope.fork(yield* Effect.scope)
-    // In a cluster each node has a placement of its own.
+    // In a cluster, each node has its own placement.
     yield* Scope.provide(build(Layer.provide(layer, Layer.succeed(Placement, leased))), running)
     const stop = Effect.fnUntraced(function*(taken: LeaseTaken) {
       current = noFleet

@@ -1,13 +1,13 @@
 /**
  * The fleet in one process: an actor for every device that should run here (`Placement`). Rows of the `devices` table are
- * compared with the actors: all at start and every few minutes, and those that a change notice names soon after it.
+ * compared with the actors: all at start and every few minutes, and those in a change notice soon after it.
  *
- * Before an actor starts, its device is claimed: what it decides carries the epoch of that claim, and once another
- * process has claimed the device, the log refuses the actor and it stops.
+ * Before an actor starts, its device is claimed: its decisions carry the epoch of that claim, and once another process has
+ * claimed the device, the log refuses them and the actor stops.
  *
- * Supervision has two levels. A device's own fiber absorbs whatever happens inside it, within the device's budget. This
- * module only decides which actors start and stop (`RunningActors` does it) and, should the fiber of a device that ought to
- * run ever be gone, starts it again at the next comparison. What an actor needs around it comes from `ActorHosts`.
+ * Supervision has two levels. A device's own fiber handles every failure inside it, within the device's budget. This module
+ * only decides which actors start and stop (`RunningActors` executes it) and, if the fiber of a device that should run has
+ * ended, starts it again at the next comparison. `ActorHosts` provides the services that an actor needs.
  */
 import { randomUUID } from "node:crypto"
 import { Array as Arr, Cause, Duration, Effect, Layer, Option, Schedule, Semaphore, Stream } from "effect"
@@ -44,28 +44,28 @@ import * as RemoteRefusals from "./RemoteRefusals.ts"
 import * as RunningActors from "./RunningActors.ts"
 import * as Suspects from "./Suspects.ts"
 
-/** Changed devices are followed in rounds: four per second at most, and the first one at once. */
+/** Changed devices are followed in rounds: at most four per second, and the first one at once. */
 const roundSpacing = Duration.millis(250)
 
-/** What could not be followed, because the database is away or by a defect, is tried again after this time. */
+/** The wait before changes are followed again, after an outage of the database or a defect. */
 const retryDelay = Duration.seconds(5)
 
-/** What is given to the log is committed within milliseconds; longer means that the database is away. */
+/** Appended events are committed within milliseconds; longer means that the database is unavailable. */
 const flushMax = Duration.seconds(5)
 
-/** What a cluster does with the fleet of its node, beside asking it. */
+/** The operations of a cluster on its node's fleet, besides `DeviceFleet`. */
 export interface HostedFleet {
   readonly fleet: DeviceFleet["Service"]
   /** The rows of these devices are compared soon; null: all. */
   readonly look: (id: DeviceId | null) => void
-  /** The placement holds the device, and has not before: a process that claimed it until now is not its owner any more. */
+  /** The placement holds the device from now on: a process that claimed it before is no longer its owner. */
   readonly entered: (id: DeviceId) => void
   /**
-   * Stops the device's actor, which the placement no longer holds. Returns once its socket is closed, or kept open for the next
-   * one (`HandOvers`), and what it gave to the log is committed, or could not be in time.
+   * Stops the device's actor, which the placement no longer holds. Completes once its socket is closed, or kept open for
+   * the next node (`HandOvers`), and its events are committed, or could not be in time.
    */
   readonly leave: (id: DeviceId) => Effect.Effect<void>
-  /** The same for all at once, for a process that stops. Nothing starts any more. */
+  /** As `leave`, for all devices at once when the process stops. No actor starts after that. */
   readonly close: Effect.Effect<void>
 }
 
@@ -139,7 +139,7 @@ export const make: Effect.Effect<
       if (cell !== undefined) yield* stop(cell, "deactivated")
       inactive.recorded.delete(id)
     }
-    // A new claim would refuse what the actors that stopped have just given to the log: their state and their gaps.
+    // A new claim would make the log refuse the last events of the stopped actors: their states and their gaps.
     if (stopped && starting.length > 0) yield* Effect.timeoutOption(log.flush, flushMax)
     for (const some of Arr.chunksOf(starting, claimMax)) {
       if (!actors.closing()) ended.push(...(yield* actors.start(some)))
@@ -149,14 +149,14 @@ export const make: Effect.Effect<
 
   const turn = Semaphore.makeUnsafe(1)
   let compared: FleetReadiness.Compared = "not yet"
-  /** Whether it was said that the database is away: it is asked every few seconds, and once is enough. */
+  /** Whether the outage of the database was logged: it is retried every few seconds, and one log line is enough. */
   let outageTold = false
   const failed = (log: Effect.Effect<void>): Effect.Effect<boolean> => {
     compared = "failed"
     return Effect.as(log, false)
   }
-  const unfollowed = "desired state could not be followed; devices go on as they are"
-  /** Of these devices; without ids, of all. False: it failed and must be repeated. */
+  const unfollowed = "desired state could not be followed; devices continue as they are"
+  /** Compares these devices; without ids, all. False: it failed and must be repeated. */
   const reconcile = (ids?: ReadonlyArray<DeviceId>): Effect.Effect<boolean> =>
     Semaphore.withPermit(turn, follow(ids)).pipe(
       Effect.andThen(Effect.sync(() => {
@@ -169,14 +169,14 @@ export const make: Effect.Effect<
         outageTold = true
         return failed(told ? Effect.void : Effect.logWarning(`${unfollowed}: ${error.message}`))
       }),
-      // A defect in the comparison must not end it for good: the next one finds the same rows and the same actors.
+      // A defect in the comparison must not end it permanently: the next one finds the same rows and the same actors.
       Effect.catchCause((cause) =>
         Cause.hasInterruptsOnly(cause) ? Effect.interrupt : failed(Effect.logWarning(unfollowed, cause))
       )
     )
   yield* FleetReadiness.contribute(() => ({ compared, devices: cells.size, lost: lost.count() }))
 
-  /** Between two comparisons: both claim devices. */
+  /** Runs between two comparisons, because both claim devices. */
   const reclaim = Effect.fnUntraced(
     function*(forgotten: Forgotten) {
       yield* actors.reclaim(forgotten)
@@ -195,7 +195,7 @@ export const make: Effect.Effect<
     closing: actors.closing,
     onForgotten: (forgotten) =>
       Effect.andThen(
-        Effect.logError("The log lacks what it had received: an older database has taken its place", forgotten),
+        Effect.logError("The log lacks events that it had received: an older database has taken its place", forgotten),
         Effect.andThen(
           reclaim(forgotten),
           Effect.orDie(Effect.retry(reportForgotten(forgotten), Schedule.spaced(retryDelay)))
@@ -205,7 +205,7 @@ export const make: Effect.Effect<
   yield* GapMeter.make
 
   yield* Effect.forkScoped(Stream.runForEach(repository.changes, (id) => Effect.sync(() => changed.add(id))))
-  // Any device may be of the gateway that changed.
+  // Any device may belong to the changed gateway.
   yield* Effect.forkScoped(
     Stream.merge(directory.changes, Stream.tick(settings.reconcileInterval)).pipe(
       Stream.runForEach(() => Effect.sync(() => changed.add(null)))
@@ -248,7 +248,7 @@ export const make: Effect.Effect<
   }
 })
 
-/** What actors live on. Sessions that outlive their actors need it for a while longer. */
+/** The services that actors need. Sessions that outlive their actors need them for a while longer. */
 export const layerHosts = Layer.effectDiscard(
   Effect.flatMap(HandOvers, ({ settled }) => Effect.addFinalizer(() => settled))
 ).pipe(
@@ -257,10 +257,10 @@ export const layerHosts = Layer.effectDiscard(
   Layer.provideMerge(DatabaseTime.layer)
 )
 
-/** All actors in this process. Closing it ends every session in order and leaves a record that they were stopped. */
+/** All actors in this process. Closing it ends every session in order and records that the actors were stopped. */
 export const layer = Layer.effect(DeviceFleet, Effect.map(make, ({ fleet }) => fleet)).pipe(Layer.provide(layerHosts))
 
-/** Counters that were raised since this actor last looked become inputs, once each. */
+/** Request counters that have increased since the actor's last check become inputs, once each. */
 const postRequests = (cell: DeviceCell, device: DesiredDevice): void => {
   if (device.reconnectRequests > cell.device.reconnectRequests) cell.post({ _tag: "ReconnectRequested" })
   if (device.releaseRequests > cell.device.releaseRequests) cell.post({ _tag: "ReleaseRequested" })

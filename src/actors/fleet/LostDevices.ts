@@ -1,6 +1,7 @@
 /**
  * Devices that another process has claimed while this fleet ran them. An actor that the log refuses as stale only knows
- * that a later claim exists. Whose claim it is, is looked up here, and with it whether this fleet may start the device again.
+ * that a later claim exists. The owner of that claim is looked up here, which determines whether this fleet may start the
+ * device again.
  */
 import { Effect } from "effect"
 import type { Scope } from "effect"
@@ -9,7 +10,7 @@ import type { DeviceId, Timestamp } from "../../domain/Ids.ts"
 import { DeviceRepository } from "../../services/DeviceRepository.ts"
 import { Placement } from "./Placement.ts"
 
-/** Owners looked up at a time, should another process have claimed many. */
+/** Maximum number of concurrent look-ups of owners, if another process has claimed many devices. */
 const ownersAtOnce = 8
 
 export interface LostDevices {
@@ -18,23 +19,23 @@ export interface LostDevices {
   /** Looks up who owns the devices that were refused since the last call. */
   readonly settle: Effect.Effect<void, StorageUnavailable>
   /**
-   * Claimed by another process since: claiming it back at once would begin a fight. Or refused since the last `settle`: by whose
-   * claim is not known yet.
+   * Claimed by another process since: claiming it again at once would start a fight. Or refused since the last `settle`:
+   * the owner of the claim is not known yet.
    */
   readonly has: (id: DeviceId) => boolean
   readonly count: () => number
-  /** The device may be claimed again: it has come or gone by the placement. */
+  /** The device may be claimed again: the placement has assigned or removed it. */
   readonly forget: (id: DeviceId) => void
   /**
-   * All may be claimed again: the claims that refused them are gone with the database that had them. The older database
-   * has what they received until then.
+   * All may be claimed again: the claims that refused them no longer exist, because the database was replaced. The older
+   * database has the events received until `aliveUntil`.
    */
   readonly forgetAll: (aliveUntil: Timestamp | null) => void
-  /** Once per device that `forgetAll` has released: until when the log has what it received. Undefined for all others. */
+  /** Once per device that `forgetAll` has released: the time until which the log has its events. Undefined for all others. */
   readonly takeAliveUntil: (id: DeviceId) => Timestamp | null | undefined
 }
 
-/** `onAgain` is called with a device that may be claimed once more after some time (`Placement.reclaimAfter`). */
+/** `onAgain` is called with a device that may be claimed again after some time (`Placement.reclaimAfter`). */
 export const make = Effect.fnUntraced(function*(
   owner: string,
   onAgain: (id: DeviceId) => void
@@ -57,8 +58,8 @@ export const make = Effect.fnUntraced(function*(
     })
 
   /**
-   * A claim that we had given up, because its answer did not come, may be carried out after the one that followed it. The
-   * device is ours then, under an epoch that no actor has, and is claimed once more.
+   * A claim that we abandoned because its answer did not come may be executed after the one that followed it. The device
+   * then belongs to us under an epoch that no actor has, and is claimed once more.
    */
   const settleOne = (id: DeviceId) =>
     repository.owner(id).pipe(

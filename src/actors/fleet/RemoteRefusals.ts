@@ -1,6 +1,6 @@
 /**
- * Names the gaps of webhooks that another process has turned away: it runs no actor of the device and could only write
- * down when. A row goes once its gap is committed; a crash in between names the interval twice.
+ * Records the gaps of webhooks that another process has refused: that process runs no actor of the device and could only
+ * record the time. A row is deleted once its gap is committed; a crash in between records the interval twice.
  */
 import { Duration, Effect, Option, Stream } from "effect"
 import type { Scope } from "effect"
@@ -11,10 +11,10 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import { missWebhooks, push } from "../device/hearing.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 
-/** Without a notice, in case one was lost. */
+/** The polling interval, in case a notice was lost. */
 const lookInterval = Duration.minutes(1)
 
-/** Of devices that no process runs: no actor will account for them. */
+/** How long rows of devices without a process are kept: no actor will account for them. */
 const keptMax = Duration.days(1)
 
 export const follow = Effect.fnUntraced(function*(
@@ -37,7 +37,7 @@ export const follow = Effect.fnUntraced(function*(
     yield* log.flush
     yield* refusals.remove(settled)
   }).pipe(
-    Effect.catchCause((cause) => Effect.logDebug("webhooks that others turned away could not be accounted for", cause))
+    Effect.catchCause((cause) => Effect.logDebug("webhooks that others refused could not be accounted for", cause))
   )
   yield* Effect.forkScoped(
     Stream.merge(refusals.changes, Stream.tick(lookInterval)).pipe(

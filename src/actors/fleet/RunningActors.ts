@@ -1,6 +1,6 @@
 /**
- * The actors of this process: claims devices, starts an actor for each and stops it. It runs what it is told to; which devices
- * should run is decided by `LocalFleet`.
+ * The actors of this process: claims devices, starts an actor for each and stops it. `LocalFleet` decides which devices
+ * should run.
  */
 import { Array as Arr, Clock, Effect, FiberMap, Option } from "effect"
 import type { Scope } from "effect"
@@ -40,12 +40,12 @@ interface Options {
   readonly onStart: (id: DeviceId) => void
   /** Its actor is ending, for whatever reason. Before the device leaves its host. */
   readonly onEnd: (id: DeviceId) => void
-  /** Its actor was refused as stale and has ended: the device is to be looked at again. */
+  /** Its actor was refused as stale and has ended: the device must be compared again. */
   readonly onFenced: (id: DeviceId) => void
 }
 
 export interface RunningActors {
-  /** Every device with an actor, and those whose actor has ended by a defect of its own. */
+  /** Every device with an actor, including those whose actor has ended by a defect. */
   readonly cells: ReadonlyMap<DeviceId, DeviceCell>
   /** The cell whose fiber is running. */
   readonly running: (id: DeviceId) => DeviceCell | undefined
@@ -56,12 +56,12 @@ export interface RunningActors {
   /** As `HostedFleet.leave`. */
   readonly leave: (id: DeviceId) => Effect.Effect<void>
   /**
-   * An older database has taken the place of ours: its epochs, and what it records of our devices, are of before. They are
-   * claimed again, which is no fight: any other process that wants them needs the lease that we hold.
+   * An older database has taken our database's place: its epochs and its records of our devices are outdated. The devices
+   * are claimed again, which starts no fight: any other process that wants them needs the lease that we hold.
    */
   readonly reclaim: (forgotten: Forgotten) => Effect.Effect<void, StorageUnavailable>
   readonly closing: () => boolean
-  /** Ends all actors. None starts any more. Returns as `leave`. */
+  /** Ends all actors; none starts after that. Completes as `leave` does. */
   readonly close: Effect.Effect<void>
 }
 
@@ -110,18 +110,18 @@ export const make = Effect.fnUntraced(function*(
       onEnd(id)
       if (cell.passed !== null) return Effect.sync(() => handOvers.give(cell, hosts.retire(cell)))
       if (!cell.fenced) return hosts.dismiss(cell)
-      // Else it was claimed again since.
+      // Otherwise it has been claimed again since.
       if (cell.refusedEpoch === cell.epoch) lost.refused(id)
       if (cells.get(id) === cell) cells.delete(id)
       return Effect.ensuring(hosts.dismiss(cell), Effect.sync(() => onFenced(id)))
     })
-    // The placement may have let it go since.
+    // The placement may have released it since.
     const actor = Effect.suspend(() => placement.holds(id) ? DeviceActor.run(cell) : Effect.void)
     cells.set(id, cell)
     return FiberMap.run(fibers, id, Effect.ensuring(actor, end))
   }
 
-  /** Claims first and reads then: what is read is the last that an older owner could record. */
+  /** Claims first and then reads: the records read are the last ones that an older owner could write. */
   const claim = Effect.fnUntraced(function*(ids: ReadonlyArray<DeviceId>) {
     const claims = yield* repository.claim(owner, ids)
     return {
@@ -189,7 +189,10 @@ export const make = Effect.fnUntraced(function*(
     yield* settle([cell])
   })
 
-  /** The next owner goes on from what is committed; where it is not, there is none yet, or it cannot know of the session. */
+  /**
+   * The next owner continues from the committed records. Without a commit there is no next owner yet, or it cannot know
+   * about the session.
+   */
   const settle = Effect.fnUntraced(function*(left: ReadonlyArray<DeviceCell>) {
     const flushed = yield* Effect.timeoutOption(log.flush, handOverMax)
     if (Option.isNone(flushed)) handOvers.cut(left)
@@ -197,7 +200,7 @@ export const make = Effect.fnUntraced(function*(
 
   const reclaim = Effect.fnUntraced(function*(forgotten: Forgotten) {
     const found = yield* Effect.forEach(Arr.chunksOf([...cells.keys()], claimMax), claim)
-    // From here on at once: what is decided meanwhile must neither be refused nor come twice.
+    // Synchronous from here on: decisions made meanwhile must be neither refused nor repeated.
     for (const { claims, gaps, watermarks } of found) {
       for (const [id, { epoch }] of claims) {
         const cell = cells.get(id)
@@ -209,7 +212,7 @@ export const make = Effect.fnUntraced(function*(
         recordAgain(cell)
       }
     }
-    // The processes that own them by the older database had them before us.
+    // The owners according to the older database had the devices before us.
     lost.forgetAll(forgotten.from)
   })
 

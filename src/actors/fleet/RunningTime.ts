@@ -1,19 +1,19 @@
 /**
- * How long this process has really run. One that was paused, or got no processor, has looked at no connection meanwhile: what is
- * noticed within some time is noticed within so much time of running. Milliseconds of the monotonic clock.
+ * How long this process has really run. While it was suspended, or got no processor, it checked no connection: a loss that
+ * is noticed within some time is noticed within that much running time. Milliseconds of the monotonic clock.
  */
 import { Clock, Effect } from "effect"
 import type { Scope } from "effect"
 import { monotonicMillis } from "../../services/monotonic.ts"
 
-/** It looks at the clock this often; what is over that, by more than a busy moment, it stood still. */
+/** The interval of clock checks; if one comes later than this plus `lateMax`, the process was suspended. */
 const tickMillis = 1000
 const lateMax = 1000
 
-/** Intervals that are kept; beyond that the oldest two count as one, which only makes a gap begin earlier. */
+/** Maximum number of intervals kept; beyond it, the oldest two are merged, which only makes a gap begin earlier. */
 const intervalsMax = 16
 
-/** A moment in the past is asked for by at most so much running: older intervals are of no use. */
+/** Older intervals are not needed: no caller asks for more running time than this. */
 const keepMillis = 60 * 60_000
 
 /** By the monotonic clock. */
@@ -30,7 +30,7 @@ export class RunningTime {
     this.#tickedAt = now
   }
 
-  /** It runs now. Answers with the time in which it stood still until then, if it did. */
+  /** Records that the process runs now. Returns the time in which it was suspended until then, if any. */
   tick(now: number): Interval | null {
     const still = this.#since(now)
     this.#tickedAt = now
@@ -41,7 +41,7 @@ export class RunningTime {
     return still
   }
 
-  /** The moment since which it has run for so long, without the times in which it stood still. */
+  /** The moment since which the process has run for `millis`, not counting suspensions. */
   before(now: number, millis: number): number {
     const still = this.#since(now)
     let [at, left] = [now, millis]
@@ -54,8 +54,8 @@ export class RunningTime {
   }
 
   /**
-   * Since when it may have waited to be read, what was read at `at`: all that comes while the process stands still is read once it
-   * runs again. `drain`: by then it has read what waited.
+   * Since when the data that was read at `at` may have been waiting: data that comes during a suspension is read
+   * afterwards. `drain`: the time needed to read the waiting data.
    */
   waitedSince(at: number, now: number, drain: number): number {
     const still = this.#since(now)
@@ -66,13 +66,13 @@ export class RunningTime {
     return since
   }
 
-  /** Standing still that no tick has seen yet, because what was due meanwhile runs in any order. */
+  /** A suspension that no tick has noticed yet, because timers that are due after it run in any order. */
   #since(now: number): Interval | null {
     return now - this.#tickedAt > tickMillis + lateMax ? { from: this.#tickedAt, to: now } : null
   }
 }
 
-/** Ticks until its scope closes. `onStoodStill` is told of each time in which it stood still, once it runs again. */
+/** Ticks until its scope closes. `onStoodStill` is called with each suspension, once the process runs again. */
 export const make = Effect.fnUntraced(function*(
   onStoodStill: (interval: Interval) => void = () => {}
 ): Effect.fn.Return<RunningTime, never, Scope.Scope> {
@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function*(
     const still = running.tick(monotonicMillis(clock))
     if (still !== null) onStoodStill(still)
   })
-  // Each round sleeps, which gives way to others.
+  // Each round sleeps and thereby yields to other fibers.
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMillis), tick), { disableYield: true }))
   return running
 })

@@ -1,13 +1,13 @@
 /**
- * Finds the device that kills its process. The death of a process says nothing about which of its devices caused it, and the
- * next owner of the device would die as well, and so on through the cluster.
+ * Finds the device that kills its process. The death of a process does not show which of its devices caused it, and the
+ * device's next owner would die as well, and so on through the cluster.
  *
- * Claims count the processes in a row that have ended while they ran a device. Devices with several such deaths are under
- * suspicion. They are started in small groups, one after the other, and which ones are on trial is in the database before
- * they start. If the process dies then, the next owners know that it was one of these, and the groups become smaller. A
- * device that was alone on trial is the one, and is quarantined.
+ * Claims count the processes in a row that have ended while they ran a device. Devices with several such deaths are
+ * suspects. They are started in small groups, one after another, and the group on trial is recorded in the database before
+ * it starts. If the process dies then, the next owners know that one of this group caused it, and make the groups smaller.
+ * A device that was on trial alone is the cause, and is quarantined.
  *
- * Only in a cluster: a process alone that is killed by hand a few times would delay its whole fleet.
+ * Only in a cluster: otherwise, a single process that is killed manually a few times would delay its whole fleet.
  */
 import { Duration, Effect, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -21,24 +21,24 @@ import { Placement } from "./Placement.ts"
 /** Two deaths within a minute of each other may be chance: a rolling crash, an operator. */
 const suspectAfter = 3
 
-/** All suspects of a node are through within so many trials. */
+/** Maximum number of trials until all suspects of a node have run. */
 const trialsMax = 16
 
-/** From the start of an actor. A device that kills its process later than this is not found. */
+/** The length of a trial, from the start of an actor. A device that kills its process later is not found. */
 const trialTime = Duration.seconds(10)
 
-/** The devices of a node that ended come in several sets. */
+/** The wait for more suspects: the devices of an ended node arrive in several sets. */
 const gatherTime = Duration.seconds(1)
 
-/** The database is away. */
+/** The wait after an outage of the database. */
 const retryDelay = Duration.seconds(1)
 
 export type Verdict = "run" | "wait" | "quarantine"
 
 export interface Suspects {
-  /** What becomes of a device that was just claimed. One that waits is started again by `onTurn`. */
+  /** The verdict on a device that was just claimed. One that must wait is started later by `onTurn`. */
   readonly judge: (id: DeviceId, claim: DeviceClaim) => Verdict
-  /** The device is not ours any more. */
+  /** The device no longer belongs to this node. */
   readonly forget: (id: DeviceId) => void
 }
 
@@ -52,7 +52,7 @@ export const make = Effect.fnUntraced(function*(
   const work = new Condition()
   const waiting = new Set<DeviceId>()
   const onTrial = new Set<DeviceId>()
-  /** Run, and have deaths that count until they have lasted. */
+  /** Devices that run, and whose recorded deaths count until they have run for `stableAfter`. */
   const unsettled = new Set<DeviceId>()
   if (!placement.isShared) return { judge: () => "run", forget: () => {} }
 

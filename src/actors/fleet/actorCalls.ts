@@ -1,6 +1,6 @@
 /**
- * The calls of `DeviceFleet` that one actor of this process answers: what it knows of its connection, and what it is told.
- * A device without an actor here is not told anything.
+ * The calls of `DeviceFleet` that one actor of this process answers: queries about its connection, and inputs. They have no
+ * effect for a device without an actor here.
  */
 import { Duration, Effect } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
@@ -11,7 +11,7 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import { push, refuseWebhook } from "../device/hearing.ts"
 import { tellHeld } from "../device/telling.ts"
 
-/** An actor with an open session acts at once; one that is being stopped meanwhile never will. */
+/** An actor with an open session acts at once; an actor that is being stopped never does. */
 const reportMax = Duration.seconds(1)
 
 type ActorCalls = Pick<
@@ -26,7 +26,7 @@ export const make = (cells: ReadonlyMap<DeviceId, DeviceCell>, node: string): Ac
     if (cell === undefined || !cell.actorState.sessionOpen) return false
     cell.post({ _tag: "StatusRead", status })
     yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
-    // The caller reads what is recorded.
+    // The caller reads the recorded state.
     tellHeld(cell)
     return true
   }),

@@ -1,4 +1,4 @@
-/** What the fleet contributes to readiness: it is ready once desired state was read, and says what is not as it should be. */
+/** The fleet's contribution to readiness: it is ready once desired state was read, and reports its problems. */
 import { Effect, Option } from "effect"
 import type { Scope } from "effect"
 import type { WebhookStatus } from "../../domain/WebhookState.ts"
@@ -16,7 +16,7 @@ interface FleetState {
   readonly lost: number
 }
 
-/** Contributes nothing where readiness is not served. */
+/** Contributes nothing if readiness is not served. */
 export const contribute = Effect.fnUntraced(function*(
   read: () => FleetState
 ): Effect.fn.Return<void, never, ActorHosts | Scope.Scope> {
@@ -38,7 +38,7 @@ export const contribute = Effect.fnUntraced(function*(
   )
 })
 
-/** A device without a webhook hears nothing where live events come by webhook. */
+/** A device without a webhook receives nothing if live events come by webhook. */
 const describeWebhooks = (unposted: Readonly<Partial<Record<WebhookStatus, number>>>): string =>
   (Object.entries(unposted) as ReadonlyArray<[WebhookStatus, number]>)
     .map(([status, count]) => `; ${count} without a webhook at the gateway: ${webhookAdvice[status]}`)

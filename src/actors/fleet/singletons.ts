@@ -1,4 +1,4 @@
-/** Parts of the program that run on one node of a cluster at a time, and go to another one when that node ends. */
+/** Parts of the program that run on one node of a cluster at a time, and move to another node when that node ends. */
 import { Cause, Duration, Effect, Layer, Schedule } from "effect"
 import type { Scope } from "effect"
 import { Singleton } from "effect/cluster"
@@ -10,10 +10,10 @@ export interface Part<out R, out E> {
   readonly run: Effect.Effect<void, E, R | Scope.Scope>
 }
 
-/** What could not begin, for lack of a broker or a database, is begun again after this time. */
+/** A part that could not start, because a broker or a database is unavailable, is started again after this time. */
 const retryDelay = Duration.seconds(5)
 
-/** A node that no longer has the part's shard ends its scope before another one may begin. */
+/** A node that loses the part's shard closes its scope before another node may start it. */
 export const layer = <R, E>(parts: ReadonlyArray<Part<R, E>>): Layer.Layer<never, never, R | Sharding.Sharding> =>
   Layer.mergeAll(
     Layer.empty,

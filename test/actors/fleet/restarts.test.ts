@@ -134,7 +134,7 @@ describe("a fleet after a restart of the process", () => {
         yield* outage(bench, tables)
         assert.strictEqual(bench.readState(one), "Online")
         assert.strictEqual(warnings.length, 1)
-        assert.match(warnings[0]!, /could not be followed; devices go on as they are: .*claim devices/)
+        assert.match(warnings[0]!, /could not be followed; devices continue as they are: .*claim devices/)
         tables.desired = [device(1), device(2)]
         yield* outage(bench, tables)
         assert.strictEqual(warnings.length, 2)
