@@ -1,9 +1,9 @@
 /**
- * Says when the histories of one gateway's devices are read into the log: after every loss of reception, now and then in
- * case something was lost unnoticed, and at once where a silent device may be deaf. One timer and a few workers
- * for all devices of the gateway, at a steady rate of requests: a fleet that comes back does not flood its gateway.
+ * Decides when the histories of one gateway's devices are read into the log: after every loss of reception, periodically in
+ * case a loss went unnoticed, and at once if a silent device may be deaf. One timer and a few workers for all devices of
+ * the gateway, at a steady rate of requests: a reconnecting fleet does not flood its gateway.
  *
- * `HistoryReader` carries readings out, `Deafness` says what they prove of a device that seemed to hear.
+ * `HistoryReader` executes readings, `Deafness` decides what they prove about a device whose reception seemed proven.
  */
 import { Cause, Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
@@ -25,10 +25,10 @@ import type { ReadingKind } from "./Reading.ts"
 import { ReadingQueue } from "./ReadingQueue.ts"
 import * as Workers from "./workers.ts"
 
-/** Reception is back: the gateway gets this long to store what it has just received itself. */
+/** The wait after reception is back, for the gateway to store the events that it has just received itself. */
 const settleMax = 2000
 
-/** What a reading that failed waits for its next try: soon at first, at most this long. */
+/** The wait before a failed reading is retried: short at first, at most `retryMax`. */
 const retryBase = 15_000
 const retryMax = 10 * 60_000
 
@@ -38,11 +38,11 @@ const absentFor = 60 * 60_000
 export interface Backfill {
   readonly add: (cell: DeviceCell) => void
   readonly remove: (cell: DeviceCell) => void
-  /** Reception of this device is back: its history is read soon. */
+  /** Reception of this device is proven again: its history is read soon. */
   readonly heard: (cell: DeviceCell) => void
   /**
-   * What is waited for of this device may be due sooner now: a message came, it is paused, webhooks were turned away, or its
-   * state is another one.
+   * The device's next due time may be earlier now: a message came, it is paused, webhooks were refused, or its state has
+   * changed.
    */
   readonly changed: (cell: DeviceCell) => void
   readonly view: () => BackfillView
@@ -75,21 +75,24 @@ export const make = Effect.fnUntraced(function*(
   const findHistory = (cell: DeviceCell): History | undefined =>
     monotonic() < Math.max(absentUntil, cell.reception.absentUntil) ? undefined : gateway.history
 
-  // When what is due
+  // Due times
 
   const isDoubted = ({ actorState, reception }: DeviceCell): boolean =>
     reception.doubted && actorState.state._tag === "Online"
 
-  /** Over a session of its own: one that is handed over is read for once it has one. */
+  /**
+   * Whether reception is proven over its own session, or in doubt. A device in a hand-over is read once it has its own
+   * session.
+   */
   const isListening = (cell: DeviceCell): boolean => cell.reception.gaps.hearingSince !== null || isDoubted(cell)
 
-  /** When a look at the device is due; infinite where looks are for nothing. */
+  /** When the next look at the device is due; infinite if looks serve no purpose. */
   const findLook = (cell: DeviceCell): number =>
     gateway.history !== undefined && (cell.reception.gaps.gaps.length === 0 || isDoubted(cell))
       ? cell.reception.lookDueAt(lookMin, lookMax)
       : Number.POSITIVE_INFINITY
 
-  /** When something is due of the device, whatever it is; infinite where nothing is waited for. */
+  /** The device's next due time of any kind; infinite if nothing is due. */
   const findDue = (cell: DeviceCell): number => {
     const { reception } = cell
     const { busy, gaps, pausedAt, refusedAt, suspects } = reception
@@ -106,7 +109,7 @@ export const make = Effect.fnUntraced(function*(
   const changed = (cell: DeviceCell): void => {
     if (!cells.has(cell)) return
     const at = findDue(cell)
-    // A time that is too early costs a look at the device, and is put right by it.
+    // A time that is too early costs one check of the device, which corrects it.
     if (at < due.dueAt(cell)) due.planAt(cell, at)
   }
 
@@ -126,15 +129,15 @@ export const make = Effect.fnUntraced(function*(
 
   const heard = (cell: DeviceCell): void => {
     cell.reception.spread = 0.8 + random.nextDoubleUnsafe() * 0.2
-    // Ended gaps are read for soon; without any there is nothing that this connection could have missed.
+    // Ended gaps are read soon; without any, this connection cannot have missed anything.
     if (cell.reception.gaps.gaps.length > 0 || cell.reception.watermark === null) plan(cell, "connect", settleMax)
     else if (!Number.isFinite(cell.reception.dueAt)) planNext(cell)
     else changed(cell)
   }
 
   /**
-   * A gap that was found by a reading may end after that reading's beginning, so another one accounts for it. Not before its
-   * end, which is ahead where the database's clock was set back.
+   * A gap that a reading has found may end after the start of that reading, so another reading accounts for it. It starts
+   * after the gap's end, which is in the future if the database's clock was set back.
    */
   const planAfter = (cell: DeviceCell): void => {
     const ends = cell.reception.gaps.gaps.flatMap(({ endedAt }) => endedAt ?? [])
@@ -233,7 +236,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.asVoid
     )
 
-  /** Whether the metric shows how many devices are to go. */
+  /** The number of devices to go that the metric shows. */
   let shown = 0
   const show = Effect.suspend(() => {
     shown = view().devicesToGo
@@ -254,7 +257,7 @@ export const make = Effect.fnUntraced(function*(
     next
   })
 
-  // What is due
+  // Due devices
 
   const lookAt = (cell: DeviceCell): void => {
     const { reception } = cell

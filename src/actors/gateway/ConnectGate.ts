@@ -1,21 +1,21 @@
 /**
- * Limits the handshakes with one gateway: so many at once, so many per second. Devices that lost their connections
- * together come back as a ramp instead of all at once.
+ * Limits the handshakes with one gateway, both concurrent and per second. Devices that lost their connections together
+ * reconnect gradually instead of all at once.
  */
 import { Duration, Effect } from "effect"
 import { Condition } from "../../services/Condition.ts"
 import type { FleetSettings } from "../../services/FleetSettings.ts"
 import { makePace } from "./pace.ts"
 
-/** A fleet of ten thousand without a limit per second is back in about this time. */
+/** Without a limit per second, a fleet of ten thousand reconnects in about this time. */
 const yieldMax = Duration.seconds(3)
 
 export interface ConnectGate {
   /** Waits for a turn, then runs the handshake while holding one of the places. */
   readonly enter: <A, E, R>(handshake: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
   /**
-   * Waits while every place is taken, `yieldMax` at most: requests that can wait leave the gateway to the handshakes, by
-   * which devices hear again.
+   * Waits while every place is taken, at most `yieldMax`: requests that can wait leave the gateway to the handshakes, which
+   * restore reception.
    */
   readonly giveWay: Effect.Effect<void>
 }
@@ -33,8 +33,8 @@ export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "conne
 }
 
 /**
- * First come, first served, at a constant cost per device. Effect's `Semaphore` looks at all waiting fibers whenever a
- * permit is released, which is most of the work when a whole fleet waits.
+ * First come, first served, at a constant cost per device. Effect's `Semaphore` checks all waiting fibers whenever a permit
+ * is released, which is most of the work when a whole fleet waits.
  */
 const makePlaces = (count: number) => {
   let free = count
@@ -67,7 +67,7 @@ const makePlaces = (count: number) => {
           waiting.add(enter)
           return Effect.sync(() => waiting.delete(enter))
         })
-        // A place may be given to a device that is being stopped at the same moment: it is passed on.
+        // If a device is stopped at the moment it gets a place, the place is passed on.
         return Effect.onInterrupt(restore(arrive), () => mine ? leave : Effect.void).pipe(
           Effect.andThen(Effect.ensuring(restore(handshake), leave))
         )

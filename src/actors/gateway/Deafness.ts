@@ -1,7 +1,7 @@
 /**
- * Finds out that a device is deaf: a message of the gateway's history that was new to the log although the device was
- * hearing, and that does not come within the time of arrival either. Its gap is written down when the message is found,
- * before the verdict.
+ * Detects that a device is deaf: the gateway's history has a message that was new to the log although reception was proven,
+ * and that does not arrive within the arrival time either. The gap is recorded when the message is found, before the
+ * verdict.
  */
 import { Duration, Effect } from "effect"
 import type { EventDraft, LoggedEvent } from "../../domain/Event.ts"
@@ -18,8 +18,8 @@ import type { Suspect } from "../device/Reception.ts"
 import * as Reading from "./Reading.ts"
 
 /**
- * A device that is proven deaf connects again at once, and again only after this time, doubled by each proof that comes
- * within an hour: where the gateway withholds some messages by its settings, connecting again does not help.
+ * A device that is proven deaf reconnects at once, and again only after this time, doubled by each proof within an hour: if
+ * the gateway's settings withhold some messages, reconnecting does not help.
  */
 const proofPause = 60_000
 const proofPauseMax = 60 * 60_000
@@ -27,10 +27,10 @@ const proofPauseMax = 60 * 60_000
 /** One missed message proves as much as many. */
 const suspectsMax = 16
 
-/** How many of a device's newest gaps are looked at for one that names a time. */
+/** The number of a device's newest gaps that are searched for one that covers a time. */
 const gapsMax = 1000
 
-/** How many of a device's newest events are looked through for those that came live. */
+/** The number of a device's newest events that are searched for live ones. */
 const latestMax = 1000
 
 /** An interval of the database's clock. */
@@ -40,21 +40,27 @@ export interface Interval {
 }
 
 export interface Deafness {
-  /** Takes rows of a history into account. Returns how many were new to the log. */
+  /** Counts rows of a history. Returns how many were new to the log. */
   readonly count: (
     cell: DeviceCell,
     read: Reading.Reading,
     drafts: ReadonlyArray<EventDraft>,
     appended: ReadonlyArray<Appended>
   ) => Effect.Effect<number>
-  /** Whether what was missed has come meanwhile; what has not proves that the device is deaf, and ends its session. */
+  /**
+   * Checks whether missed messages have arrived meanwhile; one that has not proves that the device is deaf, and ends its
+   * session.
+   */
   readonly judge: (cell: DeviceCell, suspects: ReadonlyArray<Suspect>, now: number) => void
-  /** A look at a device whose reception is doubted is over: a miss proves deafness again, nothing missing ends the doubt. */
+  /**
+   * Called after a look at a device whose reception is in doubt: a missing message proves deafness again, none missing ends
+   * the doubt.
+   */
   readonly judgeLook: (cell: DeviceCell, read: Reading.Reading) => void
   /**
-   * Times at which the device was deaf although it seemed to hear, and that no gap names: messages in them were new to the
-   * log, either in this reading or in one that an earlier process had not finished when it ended. Or WhatsApp delivered them
-   * late. What came live around them says between which times.
+   * Intervals in which the device was deaf although reception seemed proven, and that no gap covers: messages in them were
+   * new to the log, in this reading or in one that an earlier process did not finish. (WhatsApp may also have delivered
+   * them late.) The live events around them bound the intervals.
    */
   readonly findHindsight: (cell: DeviceCell, read: Reading.Reading) => Effect.Effect<ReadonlyArray<Interval>>
   /** How often deafness was proven since the last call. */
@@ -66,7 +72,7 @@ export interface DeafnessParts {
   readonly ledger: GapRepository["Service"]
   readonly time: DatabaseTime["Service"]
   readonly settings: Pick<FleetSettings, "clockSkew" | "deafArrival" | "deafGrace" | "webhookTries">
-  /** Suspects of a device have been found: they are to be judged when it is time. */
+  /** Called when suspects of a device have been found, which are judged when they are due. */
   readonly onSuspects: (cell: DeviceCell) => void
 }
 
@@ -88,14 +94,14 @@ export const make = (
     )
 
   /**
-   * Nothing proves any more that the device hears: its gap is written down before the verdict, so that it is there even if
-   * the process is killed meanwhile.
+   * Reception of the device is no longer proven: its gap is recorded before the verdict, so that it exists even if the
+   * process is killed meanwhile.
    */
   const suspect = Effect.fnUntraced(function*(cell: DeviceCell, suspects: ReadonlyArray<Suspect>) {
     const { reception } = cell
     const since = reception.gaps.hearingSince
     if (since === null) return
-    // At once: what comes from now on counts.
+    // Set at once, so that messages that arrive from now on count.
     reception.suspects = suspects.slice(0, suspectsMax)
     onSuspects(cell)
     const oldest = suspects.reduce((least, { occurredAt }) => Math.min(least, occurredAt), Number.POSITIVE_INFINITY)
@@ -103,7 +109,7 @@ export const make = (
     const detail = "messages of that time were in the gateway's history and had not come"
     const from = Math.max(reception.floor, Math.max(last ?? since, since) - transitMax)
     if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
-    // Reception was lost while the log was read, and that gap may begin too late.
+    // Reception was lost during the read, and the gap of that loss may begin too late.
     const id = makeGapId(cell.host.clock.currentTimeMillisUnsafe())
     push(cell, change(cell, { _tag: "Missed", from, to: time.now(), cause: "deaf", detail, id }))
   })
@@ -173,14 +179,14 @@ export const make = (
       const live = listLive(events)
       const unclosed = reception.gaps.gaps
       const gaps = [...written, ...unclosed]
-      // What came live before may be deleted by now, or more events than are looked through may have come since.
+      // Earlier live events may be deleted by now, or lie beyond the maximum number of events searched.
       const proofs = [
         ...live.map(({ notBefore }) => notBefore),
         ...listOnline(events),
         ...gaps.flatMap(({ endedAt }) => endedAt ?? []),
         ...(reception.watermark === null ? [] : [reception.watermark])
       ]
-      // What was found of a gap when it was closed is in it: what is found later was not on its way then.
+      // Rows found before a gap was closed are counted in it; rows found later were not on their way then.
       const isNamed = (at: number) => Reading.isNamed(unclosed, at, skew) || Reading.isNamed(written, at, 0)
       const since = events.length === latestMax
         ? Number.NEGATIVE_INFINITY
@@ -188,7 +194,7 @@ export const make = (
       const left = reception.unchecked ? listRead(events).filter((at) => at >= since) : []
       const missed = [...odd, ...left].filter((at) => at >= reception.floor && !isNamed(at))
       return groupByLive(missed.toSorted((one, other) => one - other), live).map(({ first, last }) => {
-        // Of a device that was added a moment ago nothing may ever have come.
+        // A device that was added a moment ago may have no earlier proof.
         const from = findLast(proofs, first) ?? first
         const next = Math.min(...gaps.map(({ openedAt }) => openedAt).filter((at) => at > last), time.now())
         const to = live.findLast(({ notBefore }) => notBefore > last + transitMax)?.recordedAt ?? next
@@ -205,15 +211,15 @@ export const make = (
 }
 
 /**
- * An event that came live. When it was received lies between the time that it has from WhatsApp and that of its record: while
- * the database is away, the latter is minutes later.
+ * An event that came live. It was received between its time at WhatsApp and the time of its record, which is minutes later
+ * if the database was unavailable.
  */
 interface Came {
   readonly notBefore: number
   readonly recordedAt: number
 }
 
-/** Those that came live, in their order. */
+/** The live events, in their order. */
 const listLive = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<Came> =>
   events.filter(({ via }) => via === "live" || via === "webhook").map((event) => {
     const recordedAt = readTime(event.recordedAt)
@@ -226,19 +232,19 @@ const findLast = (times: ReadonlyArray<number>, at: number): number | undefined 
   return before.length === 0 ? undefined : before.reduce((latest, time) => Math.max(latest, time))
 }
 
-/** When the device came online. */
+/** The times at which the device came online. */
 const listOnline = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
   events.filter(({ data, kind }) =>
     kind === "device.state" && (JSON.parse(data) as DeviceStateData).state._tag === "Online"
   ).map(({ recordedAt }) => readTime(recordedAt))
 
-/** When those messages of other accounts were sent that a history brought. */
+/** The times of other accounts' messages that came from a history. */
 const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
   events.filter(({ data, kind, via }) =>
     via === "backfill" && kind === "message.received" && Reading.isHeardChat((JSON.parse(data) as MessageData).chat)
   ).map(({ occurredAt }) => readTime(occurredAt))
 
-/** Times in order, together as long as nothing came live between them. */
+/** Groups sorted times; a live event between two times separates them. */
 const groupByLive = (
   times: ReadonlyArray<number>,
   live: ReadonlyArray<Came>

@@ -1,7 +1,6 @@
 /**
- * What is due of many devices, under one timer: keys with the time at which each is due, by the monotonic clock. While
- * nothing is planned nothing runs, and there is one wake-up in a grain at most, for all that is due in it. The grains of
- * all sets of a process begin at the same moments.
+ * Due times of many keys, under one timer, by the monotonic clock. Without planned keys nothing runs, and there is at most
+ * one wake-up per grain for all keys due in it. The grains of all sets of a process start at the same moments.
  */
 import { Clock, Duration, Effect, Latch } from "effect"
 import type { Scope } from "effect"
@@ -9,20 +8,20 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { DueTimes } from "./DueTimes.ts"
 
 export interface DueSet<K> {
-  /** The key is due at this time of the monotonic clock, in milliseconds, and no more at the one that it had. */
+  /** The key is due at this time of the monotonic clock, in milliseconds, which replaces its previous time. */
   readonly planAt: (key: K, at: number) => void
-  /** The same, so many milliseconds from now. */
+  /** As `planAt`, this many milliseconds from now. */
   readonly planIn: (key: K, wait: number) => void
   readonly cancel: (key: K) => void
   readonly has: (key: K) => boolean
-  /** When it is due; infinite where it is not planned. */
+  /** When the key is due; infinite if it is not planned. */
   readonly dueAt: (key: K) => number
 }
 
 export interface DueSetOptions<K> {
-  /** Nothing is due sooner than it was planned, and later by at most so much. */
+  /** A key never becomes due before its planned time, and at most this much later. */
   readonly grain: Duration.Duration
-  /** The key is due, and not planned any more. It may be planned again. */
+  /** The key is due, and no longer planned. It may be planned again. */
   readonly onDue: (key: K) => void
   /** Runs after each wake-up. */
   readonly afterRound?: Effect.Effect<void>
@@ -37,13 +36,13 @@ export const make = Effect.fnUntraced(function*<K>(
   const sooner = Latch.makeUnsafe()
   /** When the timer ends; infinite while there is none. */
   let wakeAt = Number.POSITIVE_INFINITY
-  /** The end of the grain that the last round was in: the next round is not in it. */
+  /** The end of the grain that the last round was in: the next round must not be in it. */
   let earliest = Number.NEGATIVE_INFINITY
 
   const findWakeUp = (at: number): number => Math.max(earliest, Math.ceil(at / grainMillis) * grainMillis)
 
   const takeAll = (now: number): void => {
-    // What is planned meanwhile waits for the next round, also if it is due at once.
+    // Keys planned meanwhile wait for the next round, even if they are due at once.
     for (let left = times.size; left > 0; left--) {
       const key = times.takeDue(now)
       if (key === undefined) return

@@ -1,6 +1,6 @@
 /**
- * Keys with the time at which each is due: a binary heap that knows where each key is, so that a time can be changed or
- * taken back. Pure. Arrays and one map of small numbers, because a key exists per device.
+ * Keys with their due times: a binary heap with the index of each key, so that a time can be changed or removed. Pure.
+ * Arrays and one map of small numbers, because there is a key per device.
  */
 export class DueTimes<K> {
   readonly #keys: Array<K> = []
@@ -11,7 +11,7 @@ export class DueTimes<K> {
     return this.#keys.length
   }
 
-  /** The earliest time; infinite where there is no key. */
+  /** The earliest time; infinite without any key. */
   get first(): number {
     return this.#times[0] ?? Number.POSITIVE_INFINITY
   }
@@ -20,13 +20,13 @@ export class DueTimes<K> {
     return this.#places.has(key)
   }
 
-  /** When the key is due; infinite where it is not here. */
+  /** When the key is due; infinite if it is not in the heap. */
   at(key: K): number {
     const place = this.#places.get(key)
     return place === undefined ? Number.POSITIVE_INFINITY : this.#times[place]!
   }
 
-  /** The key is due at this time, and no more at the one that it had. An infinite time takes it out. */
+  /** Sets the key's due time, which replaces its previous one. An infinite time removes the key. */
   set(key: K, at: number): void {
     if (at === Number.POSITIVE_INFINITY) {
       this.delete(key)
@@ -47,7 +47,7 @@ export class DueTimes<K> {
     return true
   }
 
-  /** Takes out the key that is due first, if it is due by now. */
+  /** Removes the key that is due first, if it is due by now. */
   takeDue(now: number): K | undefined {
     if (this.first > now) return undefined
     const key = this.#keys[0]!

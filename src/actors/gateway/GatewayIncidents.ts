@@ -1,7 +1,7 @@
 /**
- * A gateway that is down is one incident for all its devices. The first device that suspects it has the gateway probed;
- * if the probe fails too, every device of that gateway waits for the incident to end instead of trying by itself, and
- * one prober asks on a schedule. When the gateway answers, all are woken and come back through the connect gate.
+ * A gateway that is down is one incident for all its devices. The first device that suspects it has the gateway probed; if
+ * the probe fails too, every device of that gateway waits for the incident to end instead of retrying by itself, and a
+ * single prober probes on a schedule. When the gateway answers, all are woken and reconnect through the connect gate.
  */
 import { Cause, Clock, Deferred, Duration, Effect, Exit, Metric, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -21,8 +21,8 @@ export interface GatewayIncidents {
   /** The incident that is open now, if any. `probeAt` is the wall time of the next probe. */
   readonly current: () => { readonly failure: Failure; readonly probeAt: number } | null
   /**
-   * Whether the gateway is really down. An open incident, or an answer of this second, is the answer at once; otherwise
-   * the gateway is probed, once for all devices that suspect it meanwhile.
+   * Whether the gateway is really down. An open incident, or an answer of the last second, is used at once; otherwise the
+   * gateway is probed, once for all devices that suspect it meanwhile.
    */
   readonly suspect: (failure: Failure) => Effect.Effect<boolean>
   readonly wait: (waiter: Waiter) => void
@@ -30,7 +30,9 @@ export interface GatewayIncidents {
   readonly view: () => IncidentView | null
 }
 
-/** A probe's good answer covers suspicions for this long; without it every refused device would probe again. */
+/**
+ * How long a probe's positive answer is valid for further suspicions; without this, every refused device would probe again.
+ */
 const answerValidMillis = 1000
 
 interface Incident {
@@ -50,7 +52,7 @@ export const make = Effect.fnUntraced(function*(
   let answeredAt = Number.NEGATIVE_INFINITY
   let asking: Deferred.Deferred<boolean> | null = null
 
-  /** A probe that dies says nothing about the gateway; it must end neither the prober nor a device. */
+  /** A defect in a probe proves nothing about the gateway; it must end neither the prober nor a device. */
   const probe: Effect.Effect<"answers" | "down" | "unknown"> = Effect.exit(gateway.probe).pipe(
     Effect.flatMap((exit) => {
       if (Exit.isSuccess(exit)) {
@@ -100,7 +102,7 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
-  /** Runs in a fiber of its own: a device that is stopped while it asks does not cancel the answer for the others. */
+  /** Runs in a separate fiber: stopping a device that waits for the answer must not cancel it for the others. */
   const ask = (failure: Failure, answer: Deferred.Deferred<boolean>): Effect.Effect<void> =>
     Effect.flatMap(probe, (answer) => answer === "down" ? Effect.as(begin(failure), true) : Effect.succeed(false)).pipe(
       Effect.onExit((exit) =>
@@ -128,7 +130,7 @@ export const make = Effect.fnUntraced(function*(
     current: () => incident,
     suspect,
     wait: (waiter) => {
-      // The incident may have ended between the suspicion and now: then nothing else would wake this device.
+      // The incident may have ended between the suspicion and now: then no later event would wake this device.
       if (incident === null) waiter.incidentOver()
       else waiters.add(waiter)
     },

@@ -1,10 +1,10 @@
 /**
- * How a device of one gateway gets its session: by a connection of its own where the gateway offers that, else by a
- * share of the gateway's link, else, where the gateway only posts to us, without any connection.
+ * Opens sessions for the devices of one gateway: a connection per device if the gateway offers that, otherwise a share of
+ * the gateway's link, or no connection at all if the gateway only posts to us.
  *
- * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at
- * once with a failure that concerns the gateway, so that it is looked at as one incident and burns no device's budget.
- * When the link is refused, that is the answer for all who ask next, for a while.
+ * The link is opened for the first device and closed after the last one. Its loss ends the sessions of all devices at once
+ * with a failure that concerns the gateway, so that it is handled as one incident and burns no device's budget. When the
+ * link is refused, the refusal holds for all further requests for a while.
  */
 import { Clock, Duration, Effect, RcMap, Scope } from "effect"
 import type { Failure } from "../../domain/DeviceState.ts"
@@ -23,19 +23,22 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 
 /**
- * How long a refusal of the link holds for all devices, so that it is asked for once in that time however many they are: each
- * tries again by itself. Refused credentials hold for longer, and not for longer than an operator who has changed them waits.
+ * How long a refusal of the link holds for all devices, so that the link is requested once in that time however many
+ * devices retry. Refused credentials hold longer, but not longer than an operator who has changed them would wait.
  */
 const refusalHolds = ({ class: kind }: SessionRefused): number =>
   Duration.toMillis(Duration.seconds(kind === "auth" ? 5 : 1))
 
-/** The way for the devices of this gateway. The link, if there is one, lives at most as long as the scope. */
+/**
+ * Returns the function that opens sessions for this gateway's devices. The link, if any, lives at most as long as the
+ * scope.
+ */
 export const make = (gateway: WhatsAppGateway): Effect.Effect<OpenSession, never, Scope.Scope> => {
   if (gateway.open !== undefined) return Effect.succeed(gateway.open)
   return gateway.link === undefined ? Effect.map(makeMembers, ({ join }) => join) : shareLink(gateway.link)
 }
 
-/** The session of one device that has no connection of its own. */
+/** The session of a device without its own connection. */
 class Member implements Session {
   target: SessionTarget
   readonly listener: SessionListener
@@ -47,7 +50,7 @@ class Member implements Session {
     this.#leave = leave
   }
 
-  /** Nothing of its own is read, so nothing of its own can be stopped. */
+  /** Cannot be paused: it has no socket of its own. */
   pause(): boolean {
     return false
   }
@@ -59,13 +62,13 @@ class Member implements Session {
     if (this.#leave(this)) queueMicrotask(() => this.listener.onEnd(failure))
   }
 
-  /** What the link has brought has been handed over: the gateway need not be asked. */
+  /** Events of the link have been passed on already: the gateway need not be asked. */
   finish(done: (complete: boolean) => void): void {
     done(this.#leave(this))
   }
 }
 
-/** The devices with such a session, found at once by device id, slot or account, however many there are. */
+/** The devices with such a session, indexed by device id, slot and account. */
 const makeMembers = Effect.sync(() => {
   const members = new Map<DeviceId, Member>()
   const bySlot = new Map<string, Member>()
@@ -129,7 +132,7 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
   const noteRefusal = (error: SessionRefused) => {
     refusal = { error, until: monotonicMillis(clock) + refusalHolds(error) }
   }
-  // A link that is lost or was refused is never handed out again: the next device opens one under the next number.
+  // A link that is lost or was refused is never reused: the next device opens one under the next number.
   let number = 1
   const retire = (mine: number): boolean => mine === number && number++ > 0
   const links = yield* RcMap.make({
@@ -160,7 +163,7 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
 
 const closedByUs: Failure = { class: "transport", code: "closed-by-us", detail: "the session was closed by this side" }
 
-/** Rejected credentials stay what they are; every other loss of the link is the gateway's. */
+/** Rejected credentials keep their class; every other loss of the link is the gateway's failure. */
 const linkLost = ({ class: kind, detail }: Failure): Failure =>
   kind === "auth"
     ? { class: kind, code: "link-lost", detail }

@@ -1,7 +1,7 @@
 /**
- * Carries a reading of one device's history out, a few pages at a time, and brings the device's gaps to what it found.
+ * Executes the reading of one device's history, a few pages at a time, and updates the device's gaps with the results.
  *
- * Rows are facts: they are appended like live events, under the same identities, and the log tells which were new. The
+ * Rows are facts: they are appended like live events, under the same identities, and the log returns which were new. The
  * watermark moves in the transaction that stores the last rows of a reading. The gaps that the reading accounts for are
  * closed after that, in one transaction. A crash in between leaves gaps open, and the next reading closes them.
  */
@@ -31,10 +31,10 @@ import { RecentRate } from "./RecentRate.ts"
 import * as Reading from "./Reading.ts"
 import type { ReadingKind } from "./Reading.ts"
 
-/** A page that takes longer is a gateway in trouble. Adapters have shorter limits of their own. */
+/** The time limit of a page: beyond it, the gateway is in trouble. Adapters have shorter limits of their own. */
 const pageMax = Duration.seconds(60)
 
-/** After so many pages the next device has its turn: one long history holds up no others. */
+/** After this many pages it is the next device's turn: one long history must not block the others. */
 const pagesPerTurn = 10
 
 const hindsightDetail =
@@ -44,7 +44,7 @@ const freshRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "new" }
 const knownRows = Metric.withAttributes(Metrics.backfillRows, { outcome: "known" })
 
 export interface HistoryReader {
-  /** Reads on. `more`: the reading is not over, and the device is due again. */
+  /** Reads the next pages. `more`: the reading has not ended, and the device is due again. */
   readonly takeTurn: (
     cell: DeviceCell,
     kind: ReadingKind,
@@ -53,9 +53,9 @@ export interface HistoryReader {
     "more" | "over",
     GatewayUnavailable | HistoryAbsent | Cause.TimeoutError | Fenced | GroupTooLarge
   >
-  /** Nothing can be read: what has ended is as known as it will ever be. */
+  /** There is no history to read: nothing more can be learned about gaps that have ended. */
   readonly settleWithout: (cell: DeviceCell) => Effect.Effect<void, Fenced | GroupTooLarge>
-  /** Since it was made: rows that were new to the log, and pages; and how many of each there were lately. */
+  /** The rows that were new to the log and the pages since this reader was made, and their recent rates. */
   readonly counts: () => Pick<BackfillView, "pages" | "pagesPerSecond" | "rows" | "rowsPerSecond">
 }
 
@@ -65,7 +65,7 @@ export interface HistoryReaderParts {
   readonly settings: FleetSettings
   readonly deafness: Deafness
   readonly pace: Effect.Effect<void>
-  /** Whether the device is still here. */
+  /** Whether the device still runs here. */
   readonly has: (cell: DeviceCell) => boolean
 }
 
@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function*(
     return Math.max(cell.reception.floor, age)
   }
 
-  /** The fenced part of a reading: what is decided about the device because of it. */
+  /** The fenced part of a reading: the decisions about the device that follow from it. */
   const decide = (cell: DeviceCell, drafts: ReadonlyArray<EventDraft>, effects: ReadonlyArray<LogEffect>) =>
     drafts.length === 0 && effects.length === 0
       ? Effect.succeed([])
@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
       : Effect.catchTag(decide(cell, drafts, effects), "GroupTooLarge", () => apart)
   }
 
-  /** The device's gaps come to what the reading found. Synchronous up to the append: what is lost from now on is a new gap. */
+  /** Updates the device's gaps with the results. Synchronous up to the append: a loss from now on is a new gap. */
   const close = (
     cell: DeviceCell,
     read: Reading.Reading | null,
@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function*(
       return decide(cell, drafts, effects)
     })
 
-  /** A look closes no gap: the reading that follows does. */
+  /** Records missed intervals. A look closes no gap: the following reading does. */
   const nameMissed = (cell: DeviceCell, intervals: ReadonlyArray<Interval>): void => {
     if (intervals.length === 0) return
     for (const interval of intervals) {
@@ -163,7 +163,7 @@ export const make = Effect.fnUntraced(function*(
     yield* close(cell, read, read.through, hindsight)
   })
 
-  /** A message that came by webhook proves nothing of those before it: each comes by itself, in any order, or never. */
+  /** A message that came by webhook proves nothing about earlier ones: each comes separately, in any order, or never. */
   const findHeardThrough = ({ reception }: DeviceCell): number => {
     const { hearingAt, lookedAt, lookedThrough, messageAt } = reception
     return gateway.capabilities.liveEvents === "webhook"
@@ -202,9 +202,9 @@ export const make = Effect.fnUntraced(function*(
       if (answer.next !== null && answer.next === read.page) {
         return yield* Effect.die(new Error("the page leads to itself"))
       }
-      // Gone, or given up because an older database has taken the place of ours.
+      // The device has left, or the reading was abandoned because an older database has taken over.
       if (!has(cell) || cell.reception.reading !== read) return "over"
-      // Reception was lost meanwhile: the reading that follows finds the same rows, and what they prove of that time.
+      // Reception was lost meanwhile: the following reading finds the same rows and draws the conclusions from them.
       if (read.kind === "look" && reception.gaps.gaps.length > 0 && !reception.doubted) {
         reception.reading = null
         return "over"

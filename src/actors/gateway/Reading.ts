@@ -1,10 +1,10 @@
 /**
- * One reading of a device's history: which window it has, which of its rows prove what, and what the device's gaps come
- * to when it is complete. Pure; `Backfill` carries readings out.
+ * One reading of a device's history: its window, what its rows prove, and the resulting judgement of gaps when it is
+ * complete. Pure; `HistoryReader` executes readings.
  *
- * The window ends with the moment at which the reading began, by the database's clock, and so does the watermark that
- * follows from it. It is never taken from a row: the sender's clock is in the rows, and a message that claims to be of
- * next year must not keep later readings from looking at this one.
+ * The window ends at the moment when the reading began, by the database's clock, and so does the resulting watermark. That
+ * moment is never taken from a row: rows have the sender's clock, and a message that claims to be from next year must not
+ * keep later readings from covering the present.
  */
 import type { EventDraft } from "../../domain/Event.ts"
 import { provables } from "../../domain/Gap.ts"
@@ -14,49 +14,49 @@ import type { EndedGap, GapState, Judgement, TrackedGap } from "../device/GapTra
 import { transitMax } from "../device/hearing.ts"
 
 /**
- * `connect`: reception is back. `look`: only the newest messages, because a device is silent. `schedule`: in case something
- * was lost that nothing has noticed. `sweep`: the same, further back.
+ * `connect`: reception is back. `look`: only the newest messages, because a device is silent. `schedule`: in case a loss
+ * went unnoticed. `sweep`: the same, further back.
  */
 export type ReadingKind = "connect" | "look" | "schedule" | "sweep"
 
 export interface Reading {
   readonly kind: ReadingKind
   readonly from: number
-  /** When it began: what it proves, it proves through this moment. */
+  /** The time at which it began, and through which it proves anything. */
   readonly through: number
   readonly window: HistoryWindow
-  /** Acks are proven of gaps that began then or later. */
+  /** Acks are proven for gaps that began then or later. */
   readonly acksSince: number
-  /** Rows that claim to be newer are left for the next reading: they are probably on their way. */
+  /** Rows that claim to be newer are left to the next reading: they are probably on their way. */
   readonly newest: number
-  /** Where it stands; null before the first page. */
+  /** The next page; null before the first one. */
   page: string | null
   pages: number
-  /** Rows that were new to the log: in all, and by the gap that they belong to. */
+  /** Rows that were new to the log: in total, followed by their number per gap. */
   fresh: number
   readonly recovered: Map<GapId, number>
   /**
-   * Gaps that last longer than was written down: a message of a moment after the end had not come either. The clocks may
-   * differ, or the session that ended the gap was deaf: in neither case is that moment proven.
+   * New ends of gaps that last longer than recorded: a message from shortly after the recorded end was missing too. The
+   * clocks may differ, or the session that ended the gap was deaf: in neither case is that time proven.
    */
   readonly ends: Map<GapId, number>
-  /** Rows that are older than every gap, by the gap that was the first then: they were counted for it. */
+  /** Rows that are older than every gap, by the gap that was first at that time: they were counted for that gap. */
   readonly early: Map<GapId, number>
-  /** Rows were left out because they are probably on their way. */
+  /** Whether rows were left out because they are probably on their way. */
   young: boolean
-  /** Nothing was read before, and nothing was missed since: what is older than the hearing was never promised. */
+  /** Whether this is the first reading and no gap is known: events from before reception was proven were never promised. */
   readonly isFirst: boolean
-  /** The times of messages of other accounts that were new, are in no gap, and are older than the hearing that lasts. */
+  /** The times of other accounts' messages that were new, are in no gap, and are older than the current reception. */
   readonly odd: Array<number>
 }
 
-/** Rows may carry a time that is ahead of ours by as much as the gateway's clock is. */
+/** How far the times of rows may be ahead of ours, because the gateway's clock is. */
 const clockAheadMax = 10 * 60_000
 
-/** A look begins this long before the time through which all was heard: what it finds before is known. */
+/** A look begins this long before the time through which reception is proven: older rows are known. */
 const lookOverlap = 60_000
 
-/** What is younger is probably on its way, and the next reading finds it if not. */
+/** Younger rows are probably on their way; otherwise the next reading finds them. */
 const youngMax = 5000
 
 export interface Begin {
@@ -66,10 +66,10 @@ export interface Begin {
   readonly watermark: number | null
   /** Nothing older is read. */
   readonly floor: number
-  /** Through when all messages have come, as far as the way by which they come tells, or the last reading. */
+  /** The time through which all messages have been received, according to the live path or the last reading. */
   readonly heardThrough: number
   readonly overlap: number
-  /** So long before a gap a reading begins that is to prove acks: they come long after their messages. */
+  /** How long before a gap a reading begins that is to prove acks: acks come long after their messages. */
   readonly ackReach: number
   /** Whether the history has acks. */
   readonly hasAcks: boolean
@@ -98,7 +98,7 @@ export const begin = (begin: Begin): Reading => {
     from,
     through: now,
     window: { from: iso(from), to: iso(now + clockAheadMax) },
-    // Messages that are older than everything that is kept have no acks that could be missed.
+    // Messages older than the kept range have no acks that could be missing.
     acksSince: from <= floor ? Number.NEGATIVE_INFINITY : from + begin.ackReach,
     newest: Math.max(now - youngMax, lastEnd === 0 ? 0 : lastEnd + begin.skew),
     page: null,
@@ -115,7 +115,7 @@ export const begin = (begin: Begin): Reading => {
 
 const iso = (at: number): string => new Date(at).toISOString()
 
-/** The drafts of a page that the log may have: none older than it keeps, and none that are probably on their way. */
+/** The drafts of a page to append: none that are too old for the log, and none that are probably on their way. */
 export const selectRows = (
   reading: Reading,
   drafts: ReadonlyArray<EventDraft>,
@@ -128,13 +128,13 @@ export const selectRows = (
   })
 }
 
-/** Whether a message is of a kind that every session delivers: written by another account, in a chat of people. */
+/** Whether every session must deliver the message: it is from another account, in a chat between people. */
 export const isTelling = (draft: EventDraft): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
   draft.kind === "message.received" && isHeardChat(draft.data.chat)
 
 export const isHeardChat = (chat: string): boolean => /@(s\.whatsapp\.net|lid|g\.us)$/.test(chat)
 
-/** Takes a row into account that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
+/** Counts a row that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
 export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew: number): boolean => {
   reading.fresh++
   const at = Date.parse(draft.occurredAt)
@@ -157,7 +157,7 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
   return isSuspect
 }
 
-/** A few hundred of them tell as much as all. */
+/** Maximum number of them; a few hundred prove as much as all. */
 const oddMax = 1000
 
 /** Whether a message of this time may have been lost in one of these gaps. */
@@ -167,26 +167,27 @@ export const isNamed = (
   skew: number
 ): boolean =>
   gaps.some(({ endedAt, openedAt }) =>
-    // Reception was proven until this long after the beginning that is written down.
+    // Reception was proven until this long after the recorded beginning.
     openedAt + transitMax - secondResolution <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY) + skew
   )
 
 const isSuspicious = (gaps: GapState, draft: EventDraft, at: number, skew: number): boolean => {
   if (gaps.hearingSince === null || !isTelling(draft)) return false
-  // What is close to the end of a gap may be of the gap, where the clocks differ. A gap may lie within the hearing.
+  // A message close to the end of a gap may belong to it, because the clocks may differ. A gap may lie within the time of
+  // proven reception.
   const isOfGap = gaps.gaps.some(({ endedAt, openedAt }) =>
     openedAt - secondResolution <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY) + skew
   )
   return !isOfGap && at > gaps.hearingSince + skew
 }
 
-/** Times of WhatsApp have whole seconds. */
+/** WhatsApp's times have whole seconds. */
 const secondResolution = 1000
 
-/** Rows that are older than every gap turn out to be of a gap that was found by them. */
+/** Moves rows that are older than every gap to the gap that was found because of them. */
 export const assignEarly = ({ early, recovered }: Pick<Reading, "early" | "recovered">, found: GapId): void => {
   let sum = 0
-  // Which gap was the first may have changed while it was read.
+  // The first gap may have changed during the reading.
   for (const [gap, rows] of early) {
     recovered.set(gap, (recovered.get(gap) ?? 0) - rows)
     sum += rows
@@ -195,7 +196,7 @@ export const assignEarly = ({ early, recovered }: Pick<Reading, "early" | "recov
   recovered.set(found, sum)
 }
 
-/** What is known of a gap once its history was read, or if there is none (`reading` null). */
+/** The judgement of a gap after its history was read, or without a history (`reading` null). */
 export const judge = (
   reading: Pick<Reading, "acksSince" | "from" | "recovered"> | null,
   covers: History["covers"],

@@ -1,6 +1,6 @@
 /**
- * Which device's history is read next. Devices that were cut off and devices that may be deaf have turns by turns; what is
- * only regular waits for both. Pure. A device is in it once at most, so it is bounded by the devices.
+ * Decides which device's history is read next. Devices that lost reception and devices that may be deaf take turns; regular
+ * readings wait for both. Pure. It contains a device at most once, so it is bounded by the number of devices.
  */
 import type { ReadingKind } from "./Reading.ts"
 

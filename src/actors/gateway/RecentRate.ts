@@ -1,6 +1,6 @@
-/** How many per second there were lately. Counted by whole seconds, so that it costs the same however many there are. */
+/** The recent rate per second. Counted by whole seconds, so that the cost does not depend on the rate. */
 
-/** Long enough that a rate is steady, short enough that it ends soon after the work. */
+/** Long enough that a rate is steady, short enough that it drops to zero soon after the work ends. */
 const secondsMax = 10
 
 export class RecentRate {

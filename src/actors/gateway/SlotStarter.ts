@@ -1,10 +1,10 @@
 /**
  * Starts slots that one gateway has left stopped or disconnected, for devices that should run: a few at a time over the
- * whole gateway, and each device at growing intervals, because a slot that cannot start would otherwise be started for
- * ever, and a gateway that has lost all its slots would start them all at once.
+ * whole gateway, and each device at growing intervals. Otherwise a slot that cannot start would be started forever, and a
+ * gateway that has lost all its slots would start them all at once.
  *
- * A device asks for it whenever the gateway says that its account is not usable. Whether there is anything to start is
- * for the gateway's adapter to find out; what came of it, the next status tells.
+ * A device requests a start whenever the gateway reports that its account is not usable. The gateway's adapter finds out
+ * whether there is anything to start; the next status shows the result.
  */
 import { Clock, Duration, Effect, Metric, Random } from "effect"
 import type { Scope } from "effect"
@@ -14,22 +14,25 @@ import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as Workers from "./workers.ts"
 
-/** A start costs a gateway seconds of work, a browser with some engines. */
+/** Maximum number of concurrent starts. A start costs a gateway seconds of work, and a browser with some engines. */
 const startsMax = 4
 
 /** The wait after the first start, which doubles with each further one: an engine needs seconds to come up. */
 const waitFirst = Duration.toMillis(Duration.seconds(10))
 
-/** A slot that waits for a person to scan a code is started again as its codes run out, but not all day at that pace. */
+/**
+ * The longest wait. A slot that waits for a person to scan a code is started again when its codes run out, but not all day
+ * at that rate.
+ */
 const waitMax = Duration.toMillis(Duration.minutes(10))
 
-/** The adapter's own requests are bounded; this is for all of them together. */
+/** The adapter's own requests are bounded; this is the bound for all of them together. */
 const startTimeout = Duration.seconds(60)
 
 export interface SlotStarter {
-  /** The device's account is not usable. Nothing happens before the device's wait is over. */
+  /** The device's account is not usable. Has no effect before the device's wait has ended. */
   readonly want: (cell: DeviceCell) => void
-  /** The device made a transition: one that is online begins anew. */
+  /** The device made a transition: if it is online, its waits start from the beginning. */
   readonly moved: (cell: DeviceCell) => void
   readonly remove: (cell: DeviceCell) => void
 }
@@ -37,13 +40,13 @@ export interface SlotStarter {
 const none: SlotStarter = { want: () => {}, moved: () => {}, remove: () => {} }
 
 interface Wait {
-  /** Before the next start, in milliseconds. */
+  /** The wait before the next start, in milliseconds. */
   readonly wait: number
   /** By the monotonic clock. */
   readonly until: number
 }
 
-/** `onStarted` is told when a start has succeeded: the slot's status is worth a look. */
+/** `onStarted` is called when a start has succeeded, so that the slot's status is read. */
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
   onStarted: (cell: DeviceCell) => void
@@ -82,7 +85,7 @@ export const make = Effect.fnUntraced(function*(
       const before = waits.get(cell)
       if (due.has(cell) || (before !== undefined && now < before.until)) return
       const wait = before === undefined ? waitFirst : Math.min(waitMax, before.wait * 2)
-      // Anywhere between half and one and a half of it: slots that stopped together need not start together again.
+      // Between 0.5 and 1.5 times the wait: slots that stopped together need not start together again.
       waits.set(cell, { wait, until: now + wait * (0.5 + random.nextDoubleUnsafe()) })
       due.add(cell)
       wake()

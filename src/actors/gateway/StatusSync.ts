@@ -1,10 +1,10 @@
 /**
- * Asks one gateway about its slots: about each device when its session has opened, soon after a hint, and now and then
- * at random moments, so that the questions spread out. One timer and a few workers for all devices of the gateway
- * instead of a timer per device. An answer becomes an input of the device.
+ * Asks one gateway about its slots: about each device when its session has opened, soon after a hint, and periodically at
+ * random moments, so that the questions spread out. One timer and a few workers for all devices of the gateway instead of a
+ * timer per device. An answer becomes an input of the device.
  *
- * Where the gateway answers for all its slots in one request, devices that are due together are asked about together;
- * those for which that answer proves nothing are then asked about one by one.
+ * If the gateway answers for all its slots in one request, devices that are due together share one; those for which that
+ * answer proves nothing are then asked about one by one.
  */
 import { Cause, Duration, Effect, Exit, Metric, Random } from "effect"
 import type { Scope } from "effect"
@@ -26,13 +26,13 @@ const hintDelayMax = 500
 const succeeded = Metric.withAttributes(Metrics.statusSyncs, { outcome: "success" })
 const failed = Metric.withAttributes(Metrics.statusSyncs, { outcome: "failure" })
 
-/** What a list of all slots says of one that is not in it. */
+/** The status of a slot that is missing in a list of all slots. */
 const noSlot: SlotStatus = { status: { isConnected: false, isLoggedIn: false, jid: null }, proven: true }
 
 export interface StatusSync {
   readonly add: (cell: DeviceCell) => void
   readonly remove: (cell: DeviceCell) => void
-  /** Asks about this device now, as soon as one of the places is free, or soon. */
+  /** Asks about this device: `now`, as soon as a place is free, or `soon`. */
   readonly want: (cell: DeviceCell, when: "now" | "soon") => void
   /** The device made a transition: its next regular question may move. */
   readonly moved: (cell: DeviceCell, from: DeviceState) => void
@@ -48,13 +48,13 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
   const random = yield* Random.Random
   const cells = new Set<DeviceCell>()
-  /** In the order in which they became due; a device is in it once, so it is bounded by the devices. */
+  /** In the order in which they became due; a device is in it at most once, so it is bounded by the number of devices. */
   const due = new Set<DeviceCell>()
   /** Devices about which the list of all slots proved nothing. They are asked about first. */
   const unproven = new Set<DeviceCell>()
 
   const intervalWaiting = Duration.toMillis(settings.statusIntervalWaiting)
-  /** A session that carries the events says when it ends; one that carries hints at most says nothing of the account. */
+  /** A session that carries events reports its own end; one that carries at most hints reports nothing about the account. */
   const intervalOnline = Duration.toMillis(
     gateway.capabilities.liveEvents === "session" ? settings.statusInterval : settings.statusIntervalUnannounced
   )
@@ -65,13 +65,13 @@ export const make = Effect.fnUntraced(function*(
       cell.statusHinted = false
       return
     }
-    // A question that a hint asked for keeps its time: the hint is newer than what led to this plan.
+    // A question requested by a hint keeps its time: the hint is newer than the reason for this plan.
     if (cell.statusHinted) return
     const interval = cell.actorState.state._tag === "Online" ? intervalOnline : intervalWaiting
     times.planIn(cell, interval * (0.5 + random.nextDoubleUnsafe()))
   }
 
-  /** One question about a device at a time: what is wanted meanwhile is asked when the answer is there. */
+  /** One question about a device at a time: a request meanwhile is sent when the answer has come. */
   const enqueue = (cell: DeviceCell): void => {
     if (cell.statusAsked) return
     cell.statusAsked = true
@@ -86,18 +86,18 @@ export const make = Effect.fnUntraced(function*(
     else plan(cell)
   }
 
-  /** The gateway may have answered before it said that the account is lost: then it is asked again. */
+  /** If the account was reported as lost since the question was sent, the answer may be older: then it is asked again. */
   const take = (cell: DeviceCell, losses: number, status: UpstreamStatus): void => {
     if (cell.losses === losses) return cell.post({ _tag: "StatusRead", status })
     cell.statusHinted = true
     enqueue(cell)
   }
 
-  /** A whole fleet asks this when its sessions have opened: nothing is around the question that is not needed. */
+  /** A whole fleet asks this when its sessions have opened, so the effect contains only what is needed. */
   const ask = (cell: DeviceCell): Effect.Effect<void> =>
     Effect.suspend(() => {
       const { losses, session } = cell
-      // When a session has opened, only whether the account is usable; which account it is the regular questions find out.
+      // After a session has opened, only whether the account is usable; the regular questions find out which account it is.
       const accountKnown = cell.actorState.state._tag === "Connecting"
       const target = { deviceId: cell.device.id, upstreamId: cell.device.upstreamId, jid: cell.actorState.jid }
       cell.statusHinted = false

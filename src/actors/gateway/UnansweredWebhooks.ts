@@ -1,7 +1,8 @@
 /**
- * What gateways posted while this process stood still: it took nothing meanwhile, and a gateway gives up on a webhook after some
- * seconds. Nothing else tells of it, since a gateway that only posts has no connection that would break. The time is written
- * down for all devices whose events come by webhook alone: any process may take the webhooks of any of them.
+ * Webhooks that gateways posted while this process was suspended: it accepted none meanwhile, and a gateway abandons a
+ * webhook after some seconds. Nothing else reveals this, since a gateway that only posts has no connection that would
+ * break. The interval is recorded for all devices whose events come by webhook alone: any process may accept the webhooks
+ * of any of them.
  */
 import { Clock, Duration, Effect, Layer, Schedule } from "effect"
 import type { Scope } from "effect"
@@ -14,15 +15,15 @@ import { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 import * as RunningTime from "../fleet/RunningTime.ts"
 
 /**
- * What is posted to a process that stands still mostly waits for an answer, which GOWA does for up to 30 s; where its connections
- * are refused, since too many wait, its five attempts are over after 15 s. A shorter time costs an attempt and no event.
+ * A request to a suspended process usually waits for an answer, for up to 30 s with GOWA; if its connections are refused
+ * because too many wait, its five attempts end after 15 s. A shorter suspension costs an attempt and no event.
  */
 const givenUpAfter = Duration.seconds(15)
 
-/** Devices that one statement names. */
+/** Maximum number of devices per statement. */
 const reportMax = 1000
 
-/** The database may be away for a while, and mostly is so for the same reason. */
+/** The database may be unavailable for a while, usually for the same reason. */
 const retries = Schedule.min([Schedule.exponential("1 second", 2), Schedule.spaced("15 seconds")])
 
 export const make: Effect.Effect<
@@ -39,7 +40,7 @@ export const make: Effect.Effect<
 
   const postsOnly = (name: GatewayName) =>
     useGateway(directory, name, ({ capabilities }) => Effect.succeed(capabilities.liveEvents === "webhook")).pipe(
-      // Its devices do not run: they have a gap of their own.
+      // Its devices do not run: they already have a gap.
       Effect.orElseSucceed(() => false)
     )
 
@@ -61,7 +62,7 @@ export const make: Effect.Effect<
       const times = { firstAgo: now - interval.from, lastAgo: now - interval.to }
       yield* refusals.report(found.slice(at, at + reportMax).map((deviceId) => ({ deviceId, ...times })))
     }
-    // It may have stood still again meanwhile.
+    // It may have been suspended again meanwhile.
     if (waiting === interval) waiting = null
   }).pipe(Effect.retry(retries), Effect.orDie)
 

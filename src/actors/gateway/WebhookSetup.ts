@@ -1,7 +1,6 @@
 /**
- * Tells one gateway where to post the events of its devices: when a device's session has opened, and again now and then at
- * random moments, because an operator or a restart may have undone it. One timer and a few workers for all devices of
- * the gateway.
+ * Configures the webhook address of one gateway's devices: when a device's session has opened, and periodically at random
+ * moments, because an operator or a restart may have undone it. One timer and a few workers for all devices of the gateway.
  */
 import { Cause, Clock, Duration, Effect, Metric, Option, Random } from "effect"
 import type { Redacted, Scope } from "effect"
@@ -19,19 +18,19 @@ import { missPosts, notePosting, push } from "../device/hearing.ts"
 import * as DueSet from "./DueSet.ts"
 import * as Workers from "./workers.ts"
 
-/** A device that connects again and again is not asked about each time. */
+/** A device that reconnects repeatedly is not checked each time. */
 const askAgainMin = Duration.seconds(30)
 
-/** Devices that come back together are asked about over this time. */
+/** Devices that reconnect together are checked over this time. */
 const spread = Duration.seconds(2)
 
-/** A gateway that did not answer mostly does a minute later. */
+/** A gateway that did not answer usually does a minute later. */
 const retryInterval = Duration.minutes(1)
 
-/** Reading and writing at the gateway have bounds of their own; this one is for both together. */
+/** Reading and writing at the gateway have their own bounds; this is the bound for both together. */
 const ensureTimeout = Duration.seconds(30)
 
-/** Questions and answers to and from a gateway that is busy with messages. */
+/** Maximum number of concurrent requests to a gateway that is busy with messages. */
 const concurrency = 4
 
 export interface WebhookSetup {
@@ -40,11 +39,11 @@ export interface WebhookSetup {
   /** The device made a transition: its session may have opened. */
   readonly moved: (cell: DeviceCell) => void
   /**
-   * Runs a login of the device. A gateway may restart a slot whose webhook is set, and what the slot shows is gone: what was
-   * never asked about is asked before, within a bound, and the rest after it.
+   * Runs a login of the device. Setting a webhook may make the gateway restart the slot, and the code that it shows is
+   * lost: a device that was never checked is checked before the login, within a bound, and the others after it.
    */
   readonly around: <A>(cell: DeviceCell, login: Effect.Effect<A>) => Effect.Effect<A>
-  /** Devices to which nothing is posted, as far as is known, by how their webhooks stand. */
+  /** Devices to which, as far as is known, nothing is posted, by the state of their webhooks. */
   readonly unposted: () => Readonly<Partial<Record<WebhookStatus, number>>>
 }
 
@@ -56,7 +55,7 @@ const none: WebhookSetup = {
   unposted: () => ({})
 }
 
-/** `secret`: the gateway's own, for an installation that has no key to derive one from. */
+/** `secret`: the gateway's own, for an installation without a key to derive one from. */
 export const make = Effect.fnUntraced(function*(
   gateway: WhatsAppGateway,
   secret: Redacted.Redacted | null,
@@ -72,7 +71,7 @@ export const make = Effect.fnUntraced(function*(
   const askedAt = new WeakMap<DeviceCell, number>()
   const cells = new Set<DeviceCell>()
   const due = new Set<DeviceCell>()
-  /** Those in a login, and which: they wait, but for what is asked about them already. */
+  /** Devices in a login, with that login: they wait, except for a check already in progress. */
   const held = new Map<DeviceCell, object>()
   const asking = new Set<DeviceCell>()
   const answered = new Condition()
@@ -105,7 +104,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const note = (cell: DeviceCell, status: WebhookStatus, detail: string | null): void => {
-    // Gone while it was asked about.
+    // The device left during the check.
     if (!cells.has(cell)) return
     setState(cell, { status, detail, checkedAt: new Date(clock.currentTimeMillisUnsafe()).toISOString() })
     if (cell.actorState.sessionOpen) planIn(cell, status === "failed" ? retryInterval : settings.webhookInterval)
@@ -233,7 +232,7 @@ export const make = Effect.fnUntraced(function*(
           }),
         (login) =>
           Effect.sync(() => {
-            // A login that follows at once has begun by now.
+            // A login that follows immediately has begun by now.
             if (held.get(cell) === login) held.delete(cell)
             wake()
           })
@@ -241,7 +240,7 @@ export const make = Effect.fnUntraced(function*(
     unposted: () => {
       const found: Partial<Record<WebhookStatus, number>> = {}
       for (const { lastWebhookAt, webhook } of cells) {
-        // One that came shows that an operator has set it by hand.
+        // A webhook that came shows that an operator has set the address by hand.
         if (webhook === null || webhook.status === "set" || lastWebhookAt !== 0) continue
         found[webhook.status] = (found[webhook.status] ?? 0) + 1
       }

@@ -1,6 +1,6 @@
 /**
- * Rows of a history as facts of the log: in groups that one transaction holds, halved where their texts are too long for
- * one. They need no claim on the device: what the gateway has stored is so, whichever process reads it.
+ * Appends rows of a history as facts: in groups that fit into one transaction, halved if their texts are too long for one.
+ * They need no claim on the device: the gateway's stored messages are facts, whichever process reads them.
  */
 import { Effect } from "effect"
 import type { EventDraft } from "../../domain/Event.ts"

@@ -1,20 +1,20 @@
 /**
  * Turns at a limited rate, first come, first served. A turn is a time on the monotonic clock: no timer runs while nothing
- * waits, and no permit is lost when one that waits is stopped.
+ * waits, and no permit is lost when a waiting fiber is stopped.
  */
 import { Clock, Effect } from "effect"
 import { monotonicMillis } from "../../services/monotonic.ts"
 
 /**
- * Turns that have to be waited for come together at multiples of this time: what a group of fibers does in one turn of
- * the event loop shares its writes, its batches and its wake-ups. Connecting a fleet at 500 per second took 912 µs of CPU
- * per device one by one, and 490 to 546 µs in groups of 50 (`bench/coldStart.ts`, on a machine with other work).
+ * Turns with a wait are grouped at multiples of this time: fibers that run in one turn of the event loop share their
+ * writes, batches and wake-ups. Connecting a fleet at 500 per second took 912 µs of CPU per device one by one, and 490 to
+ * 546 µs in groups of 50 (`bench/coldStart.ts`, on a machine with other work).
  */
 const groupMillis = 100
 
 /**
- * Waits for the next turn. The first one is at once. In any second there are at most `perSecond` turns and those of one group
- * (a tenth of it) more.
+ * Waits for the next turn. The first one is immediate. Within any second there are at most `perSecond` turns plus those of
+ * one group (a tenth of it).
  */
 export const makePace = (perSecond: number): Effect.Effect<void> => {
   const spacing = 1000 / perSecond

@@ -1,6 +1,7 @@
 /**
- * A gateway for the actors of a node: whatever changes something there (a message, a login, a slot, a webhook, a connection)
- * is begun only while the node's lease is certainly held. Questions are not: their answers are recorded under epochs.
+ * A gateway for the actors of a node: requests that change something (a message, a login, a slot, a webhook, a connection)
+ * are started only while the node's lease is certainly held. Questions are not restricted: their answers are recorded under
+ * epochs.
  */
 import { Effect } from "effect"
 import { GatewayUnavailable } from "../../domain/DeviceErrors.ts"
@@ -19,7 +20,7 @@ export const underLease = (gateway: WhatsAppGateway, lease: NodeLease): WhatsApp
   return {
     ...gateway,
     ensureSlot: (upstreamId) => act("create a slot", ensureSlot(upstreamId)),
-    // A session that is opened late is a session all the same; the actor is stopped where the lease is not renewed.
+    // A session that is opened late is harmless: if the lease is not renewed, the actor is stopped.
     ...(open === undefined ? {} : { open: (...asked) => Effect.andThen(lease.whenHeld, open(...asked)) }),
     ...(link === undefined ? {} : { link: (listener) => Effect.andThen(lease.whenHeld, link(listener)) }),
     ...(start === undefined ? {} : { start: (target) => act("start a slot", start(target)) }),

@@ -1,6 +1,6 @@
 /**
- * A few fibers that do one piece of work after another, and sleep while there is none. A defect in one piece is logged
- * and ends no worker.
+ * A few fibers that execute one task after another, and sleep while there is none. A defect in a task is logged and ends no
+ * worker.
  */
 import { Cause, Effect, Latch } from "effect"
 import type { Scope } from "effect"
@@ -8,15 +8,15 @@ import type { GatewayName } from "../../domain/Ids.ts"
 
 export interface WorkersOptions {
   readonly gateway: GatewayName
-  /** So many pieces are under way at most. */
+  /** Maximum number of concurrent tasks. */
   readonly concurrency: number
-  /** Of the log line about a defect: what crashed. */
+  /** The name of the task in the log line about a defect. */
   readonly work: string
-  /** Takes the next piece; null where there is none. */
+  /** Takes the next task; null if there is none. */
   readonly next: () => Effect.Effect<void> | null
 }
 
-/** Returns what tells the workers that there is something to do. */
+/** Returns a function that wakes the workers when there is a task. */
 export const make = Effect.fnUntraced(function*(
   { concurrency, gateway, next, work }: WorkersOptions
 ): Effect.fn.Return<() => void, never, Scope.Scope> {

@@ -1,9 +1,9 @@
 /**
- * One login of one device, from the first code to its end: asks the gateway for codes, replaces each before it expires,
- * looks what becomes of them, and is over only once the gateway's status says connected and logged in and the device's actor
- * has recorded the account.
+ * One login of one device, from the first code to its end: requests codes from the gateway, replaces each before it
+ * expires, checks whether it was used, and ends only once the gateway's status is connected and logged in and the device's
+ * actor has recorded the account.
  *
- * Codes live in the current step alone, in memory. What is recorded says that a login began and how it ended.
+ * Codes exist only in the current step, in memory. The records contain only that a login began and how it ended.
  */
 import { Cause, Clock, Duration, Effect, Exit, Fiber, Redacted } from "effect"
 import type { Scope, Semaphore } from "effect"
@@ -18,47 +18,53 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import { drawPng } from "../../services/qrCode.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 
-/** How often the gateway is asked what has become of a code: a person waits for the answer. */
+/** How often the gateway is asked whether a code was used: a person waits for the answer. */
 export const lookInterval = Duration.seconds(1)
 
-/** A code is replaced so long before it expires, so that none is scanned that the gateway is about to drop. */
+/** How long before its expiry a code is replaced, so that no code is scanned that the gateway is about to drop. */
 export const refreshMargin = Duration.seconds(5)
 
-/** Codes of one login. WhatsApp's own clients show as many QR codes; a pairing code lasts almost three minutes. */
+/**
+ * Maximum number of codes per login. WhatsApp's own clients show this many QR codes; a pairing code lasts almost three
+ * minutes.
+ */
 export const codesMax: Readonly<Record<LoginRequest["method"], number>> = { qr: 6, code: 3 }
 
-/** A login that has shown the same code for so long, or waits for a passkey, was abandoned by its caller. */
+/** A login that has shown the same code for this long, or waited this long for a passkey, was abandoned by its caller. */
 export const loginMax = Duration.minutes(10)
 
-/** GOWA connects within half a minute after the phone has accepted. */
+/** How long the connection may take after the phone has accepted; GOWA connects within half a minute. */
 export const confirmMax = Duration.seconds(60)
 
-/** A gateway that fails so often in a row will not begin a login; once it may have been busy. */
+/**
+ * Maximum number of failures in a row: a gateway that fails once may be busy, one that fails this often will not start a
+ * login.
+ */
 const failuresMax = 3
 const failureDelay = Duration.seconds(2)
 
-/** The actor records an account at once where its session is open, and otherwise once it is. */
+/** The actor records an account at once if its session is open, and otherwise once it opens. */
 const recordMax = Duration.seconds(10)
 const recordLook = Duration.millis(100)
 
-/** What is recorded is committed within milliseconds; longer means that the database is away. */
+/** Records are committed within milliseconds; longer means that the database is unavailable. */
 const flushMax = Duration.seconds(5)
 
 export class LoginFlow {
   readonly cell: DeviceCell
   readonly request: LoginRequest
-  /** Held while the gateway is asked to begin, also by a flow that was cancelled: one question of a device at a time. */
+  /** Held while the gateway is asked to begin, also by a cancelled flow: one request per device at a time. */
   readonly turn: Semaphore.Semaphore
-  /** Of the fleet: what outlives a flow that was cancelled ends with it. */
+  /** The fleet's scope: requests that outlive a cancelled flow end with it. */
   readonly scope: Scope.Scope
   readonly changes = new Condition()
   step: LoginStep = { _tag: "Starting" }
-  /** Counts the steps, so that a reader knows which it has seen. */
+  /** Counts the steps, so that a reader can compare it with the last step it has seen. */
   version = 0
   codes = 0
   /** Callers that read its steps. */
   readers = 0
-  /** Until when callers that come back count; monotonic. */
+  /** The time until which polling callers count as present; monotonic. */
   leaseUntil = 0
   #shown: LoginCode | null = null
 
@@ -83,7 +89,7 @@ export class LoginFlow {
     this.changes.changed()
   }
 
-  /** The same code again keeps its number. */
+  /** Showing the same code again keeps its number. */
   showCode(code: LoginCode, wall: number): void {
     if (this.#shown === null || !isSame(this.#shown, code)) this.codes++
     this.#shown = code
@@ -107,7 +113,7 @@ export type End = Extract<LoginStep, { readonly _tag: "LoggedIn" | "Failed" | "E
 
 export const failed = (reason: LoginFailure, message: string): End => ({ _tag: "Failed", reason, message })
 
-/** Runs the login to its end. Whatever ends it, its last step says so, and it is recorded. */
+/** Runs the login to its end. Whatever ends it, its last step contains the reason, and the end is recorded. */
 export const run = (flow: LoginFlow, login: Login): Effect.Effect<void> =>
   Effect.suspend(() => {
     record(flow, { outcome: "begun", reason: null, jid: null })
@@ -180,7 +186,7 @@ export const cancelled = failed("cancelled", "No caller waits for the login any 
 
 const isWithdrawn = (flow: LoginFlow, now: number): boolean => !flow.isWanted(now)
 
-/** The next code; or the end, where the gateway gives none. */
+/** Requests the next code; returns the end if the gateway gives none. */
 const begin = Effect.fnUntraced(function*(flow: LoginFlow, login: Login) {
   for (let failures = 1;; failures++) {
     const asked = yield* Effect.result(askToBegin(flow, login))
@@ -197,8 +203,8 @@ const begin = Effect.fnUntraced(function*(flow: LoginFlow, login: Login) {
 })
 
 /**
- * The question goes on when the flow is cancelled meanwhile: the gateway is working on it, and would mix it up with that of
- * the next flow, which waits for its turn.
+ * The request continues if the flow is cancelled meanwhile: the gateway is working on it, and would mix it up with the
+ * request of the next flow, which waits for its turn.
  */
 const askToBegin = (flow: LoginFlow, login: Login) =>
   Effect.flatMap(
@@ -214,7 +220,7 @@ const connectAccount = Effect.fnUntraced(function*(flow: LoginFlow, message: str
   return end._tag === "LoggedIn" ? end : failed("logged-in", message)
 })
 
-/** Looks what becomes of the code that is shown: null once it has to be replaced. */
+/** Watches the code that is shown; returns null once it has to be replaced. */
 const watch = Effect.fnUntraced(function*(flow: LoginFlow, login: Login, code: LoginCode, expiresAt: number) {
   const clock = yield* Clock.Clock
   const replaceAt = expiresAt - Duration.toMillis(refreshMargin)
@@ -224,7 +230,7 @@ const watch = Effect.fnUntraced(function*(flow: LoginFlow, login: Login, code: L
     yield* Effect.sleep(lookInterval)
     const now = monotonicMillis(clock)
     if (isWithdrawn(flow, now)) return cancelled
-    // A gateway that does not answer for a moment has not ended the code.
+    // A gateway that briefly does not answer has not ended the code.
     const progress = yield* Effect.orElseSucceed(
       login.look(targetOf(flow), code),
       (): LoginProgress => ({ _tag: "Waiting" })
@@ -255,7 +261,7 @@ const showPasskey = (flow: LoginFlow, { challenge, code }: Extract<LoginProgress
   if (!isShown) flow.show({ _tag: "Passkey", challenge, code })
 }
 
-/** The phone has accepted. Only connected and logged in is success, and only once the actor knows of it. */
+/** The phone has accepted. The login succeeds once the account is connected and logged in and the actor has recorded it. */
 const confirm = Effect.fnUntraced(function*(flow: LoginFlow): Effect.fn.Return<End> {
   const { gateway } = flow.cell.host
   const clock = yield* Clock.Clock
@@ -276,7 +282,7 @@ const confirm = Effect.fnUntraced(function*(flow: LoginFlow): Effect.fn.Return<E
   return failed("not-connected", "The phone accepted, but the gateway does not say that the account is connected")
 })
 
-/** The actor records the account, at once or with the session that it opens. */
+/** Passes the account to the actor, which records it at once or with the next session. */
 const handOver = Effect.fnUntraced(function*({ cell }: LoginFlow, status: UpstreamStatus) {
   if (!cell.actorState.sessionOpen) cell.post({ _tag: "ReconnectRequested" })
   const isRecorded = () =>

@@ -1,6 +1,6 @@
 /**
- * The logins of a fleet: at most one per device. Callers share it; it is cancelled when the last one has left. It lives in
- * memory alone: with the process that runs it a login is gone, and what the gateway still shows expires by itself.
+ * The logins of a fleet: at most one per device. Callers share it; it is cancelled when the last one has left. It exists in
+ * memory only: a login ends with its process, and a code that the gateway still shows expires by itself.
  */
 import { Clock, Duration, Effect, Redacted, Semaphore, Stream } from "effect"
 import type { Fiber } from "effect"
@@ -16,22 +16,22 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as LoginFlow from "./LoginFlow.ts"
 
 /**
- * How long a caller that comes back counts after it was there, and after the code that it was given has expired: someone
- * who shows a picture and asks no more is still there while it can be scanned.
+ * How long a polling caller counts as present after its last request, and after the expiry of the code that it got: a
+ * caller that shows a picture without polling is still present while the picture can be scanned.
  */
 export const pollLease = Duration.seconds(30)
 
 /** How long the end of a login can be read. */
 export const resultKept = Duration.minutes(5)
 
-/** Logins under way at once, each of which asks its gateway once or twice a second. */
+/** Maximum number of concurrent logins, each of which asks its gateway once or twice a second. */
 export const loginsMax = 200
 
 /** How long a caller waits for its first step: less than an answer over HTTP may take. */
 const firstStepMax = Duration.seconds(20)
 
 export interface LoginFlows extends FleetLogins {
-  /** The device's actor stops: its login with it. */
+  /** The device's actor stops: its login ends with it. */
   readonly stop: (id: DeviceId) => void
 }
 
@@ -50,7 +50,7 @@ export const make = Effect.fnUntraced(function*(find: (id: DeviceId) => DeviceCe
     if (running.get(id)?.flow === flow) running.delete(id)
   }
 
-  /** The flow under way that fits the request, or a new one. Everything in here is immediate. */
+  /** Returns the running flow that fits the request, or a new one. Everything in here is synchronous. */
   const enter = Effect.fnUntraced(function*(id: DeviceId, request: LoginRequest): Effect.fn.Return<
     LoginFlow.LoginFlow,
     LoginRefusal
@@ -79,7 +79,7 @@ export const make = Effect.fnUntraced(function*(find: (id: DeviceId) => DeviceCe
     return flow
   }, Effect.uninterruptible)
 
-  /** It ends with this, whatever it is doing, and its end can be read for a while. */
+  /** Ends the flow with this step, whatever it is doing; the step can be read for a while. */
   const end = (id: DeviceId, flow: LoginFlow.LoginFlow, step: LoginFlow.End): void => {
     LoginFlow.finish(flow, step)
     const found = running.get(id)
@@ -165,7 +165,7 @@ export const make = Effect.fnUntraced(function*(find: (id: DeviceId) => DeviceCe
   } satisfies LoginFlows
 })
 
-/** Callers of the same login. The number is compared, and never shown. */
+/** Callers of the same login. The number is only compared, never shown. */
 const fits = (one: LoginRequest, other: LoginRequest): boolean =>
   one.method === "code"
     ? other.method === "code" && Redacted.value(one.phone) === Redacted.value(other.phone)

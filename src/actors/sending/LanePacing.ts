@@ -1,7 +1,7 @@
 /**
- * The pacing of the devices that have something to send. What a device has sent is read from the database when it first
- * has something to send, so that a restart resets nothing, and then kept up with each claim. Time is the database's, as the
- * last statement gave it, carried on by the monotonic clock: the wall clock of this machine plays no part.
+ * The pacing of the devices that have messages to send. A device's sent messages are read from the database when it first
+ * has a message to send, so that a restart resets nothing, and are updated with each claim. Time is the database's, from
+ * the last statement, advanced by the monotonic clock: this machine's wall clock is not used.
  */
 import { Clock, Duration, Effect, Metric, Option } from "effect"
 import type { Scope } from "effect"
@@ -20,38 +20,38 @@ import type { SendSettings } from "../../services/SendSettings.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import * as DueSet from "../gateway/DueSet.ts"
 
-/** A device goes on at most so much later than it may. */
+/** The maximum delay before a device continues. */
 const grain = Duration.millis(100)
 
 interface Paced {
   pace: Pace
-  /** As the device had it when this was read. */
+  /** The device's pacing when this was read. */
   given: Pacing | null
-  /** The database's time less the monotonic clock's. */
+  /** The database's time minus the monotonic clock's. */
   offset: number
-  /** By the monotonic clock. What is planned at its end looks again. */
+  /** By the monotonic clock. At this time the device is checked again. */
   closedUntil: number
   reason: PacingReason
 }
 
 export interface LanePacing {
-  /** Whether the device may send now: `unread` where that is not known before `read`. */
+  /** Whether the device may send now: `unread` if that is unknown before a call of `read`. */
   readonly gate: (cell: DeviceCell) => "open" | "closed" | "unread"
-  /** False where there is no such device. */
+  /** False if there is no such device. */
   readonly read: (cell: DeviceCell) => Effect.Effect<boolean, StorageUnavailable>
-  /** Chats that are not to be written to yet. */
+  /** Chats to which nothing may be sent yet. */
   readonly resting: (id: DeviceId) => ReadonlyArray<string>
-  /** The turn among installations that share the account's rate; false: the device is closed until it may ask again. */
+  /** The turn among installations that share the account's rate; false: the device is closed until its next turn. */
   readonly turn: (cell: DeviceCell) => Effect.Effect<boolean>
-  /** Nothing was sent in the turn. To be called before `forget`. */
+  /** Nothing was sent in the turn. Must be called before `forget`. */
   readonly giveBack: (cell: DeviceCell) => Effect.Effect<void>
   readonly claimed: (send: ClaimedSend) => void
-  /** All that waits is for resting chats, or nothing waits. */
+  /** All waiting messages are for resting chats, or none are waiting. */
   readonly nothing: (id: DeviceId) => void
   readonly isClosed: (id: DeviceId) => boolean
-  /** There may be something for another chat. */
+  /** There may be a new message, possibly for another chat. */
   readonly news: (id: DeviceId) => void
-  /** The device has nothing to send, or what was counted was not sent: it is read again. */
+  /** The device has nothing to send, or a counted message was not sent: its pacing is read again. */
   readonly forget: (id: DeviceId) => void
   readonly measure: Effect.Effect<void>
 }
@@ -80,7 +80,7 @@ export const make = Effect.fnUntraced(function*(
     timers.cancel(id)
   }
 
-  /** Whether the device's pacing is another one by now. The row of a device is read again now and then. */
+  /** Whether the device's pacing has changed. The row of a device is read again periodically. */
   const isStale = (cell: DeviceCell, paced: Paced): boolean => {
     if (paced.given === cell.device.pacing) return false
     if (formatPacing(policyOf(cell)) !== formatPacing(paced.pace.pacing)) return true

@@ -1,7 +1,7 @@
 /**
- * Looks for messages in doubt: in the log, where an echo of the gateway may have come, and in the gateway's history. What
- * is found was sent. What a complete history does not have, long enough after, was not: it has failed, or is given to the
- * gateway again where the request asked for that. Everything else stays in doubt, and is looked for for a day.
+ * Searches for messages in doubt: in the log, where an echo of the gateway may have arrived, and in the gateway's history.
+ * A message that is found was sent. A message that a complete history lacks, long enough after, was not sent: it fails, or
+ * is sent again if the request asked for that. All others stay in doubt, and are searched for during a day.
  */
 import { Cause, Duration, Effect, Metric } from "effect"
 import type { Scope } from "effect"
@@ -18,16 +18,16 @@ import type { DeviceCell } from "../device/DeviceCell.ts"
 import { clusters, isProvable, matchSent } from "./matchSent.ts"
 import type { Doubt, Found } from "./matchSent.ts"
 
-/** How often it is looked whether a look is due. */
+/** How often due searches are checked. */
 const tick = Duration.seconds(2)
 
-/** After the last of the planned looks. */
+/** The interval after the last of the planned searches. */
 const laterMillis = 10 * 60_000
 
-/** Of the device's newest messages in the log. An echo that is older than these is not found there. */
+/** The number of the device's newest messages in the log that are searched. An older echo is not found there. */
 const latestMax = 1000
 
-/** A window of some minutes has a few pages. One that has more proves nothing. */
+/** A window of some minutes has a few pages. One with more pages proves nothing. */
 const pagesMax = 50
 
 export interface SendDoubtsParts {
@@ -37,7 +37,7 @@ export interface SendDoubtsParts {
   readonly settings: SendSettings
   readonly isActive: () => boolean
   readonly resolved: (send: StoredSend, outcome: SendOutcome, sender: string) => Effect.Effect<void>
-  /** Something of the device is to be sent again. */
+  /** A message of the device is to be sent again. */
   readonly again: (id: DeviceId) => void
 }
 
@@ -58,7 +58,7 @@ export const make = Effect.fnUntraced(function*(
 ): Effect.fn.Return<void, never, Scope.Scope> {
   const looks = settings.looks.map((look) => Duration.toMillis(look))
   const proofAge = looks.at(-1) ?? 0
-  /** From which age on the next look is due. */
+  /** The age at which the next search is due. */
   const nextLook = new Map<MessageId, number>()
 
   const planAfter = (age: number): number => looks.find((look) => look > age) ?? age + laterMillis
@@ -82,7 +82,7 @@ export const make = Effect.fnUntraced(function*(
       (events) => events.map(({ data, occurredAt }) => toFound(JSON.parse(data) as MessageData, occurredAt))
     )
 
-  /** What the history has sent in that time; null where that cannot be said. */
+  /** The sent messages of the history in that time; null if they cannot be read completely. */
   const readHistory = Effect.fnUntraced(function*(cell: DeviceCell, from: number, to: number) {
     const { gateway: { history }, historyPace } = cell.host
     if (history === undefined || !history.covers.has("messages")) return null
@@ -154,7 +154,7 @@ export const make = Effect.fnUntraced(function*(
     Effect.catchCause((cause) =>
       Cause.hasInterruptsOnly(cause)
         ? Effect.interrupt
-        : Effect.logDebug("messages in doubt could not be looked for; tried again", cause)
+        : Effect.logDebug("messages in doubt could not be searched for; tried again", cause)
     )
   )
 

@@ -1,7 +1,7 @@
 /**
- * The files of messages that are about to be given to a gateway: opened where they were uploaded, fetched where they are
- * named by a URL. A file is fetched after its message was claimed, so that it is fetched by one process and keeps its place
- * in its chat, and before the request begins, so that a crash meanwhile leaves no doubt: then it is fetched again.
+ * The files of messages that are about to be sent to a gateway: opened if they were uploaded, fetched if they are given by
+ * a URL. A file is fetched after its message was claimed, so that one process fetches it and the message keeps its place in
+ * its chat, and before the request begins, so that a crash meanwhile leaves no doubt: the file is then fetched again.
  */
 import { Duration, Effect, Option, Schedule, Semaphore } from "effect"
 import type { Scope } from "effect"
@@ -16,19 +16,19 @@ import { OutgoingFiles } from "../../services/OutgoingFiles.ts"
 import type { OpenedFile } from "../../services/OutgoingFiles.ts"
 import type { ClaimedSend, SendRepository } from "../../services/SendRepository.ts"
 
-/** All tries for one file. Its chat waits for it, and one of the places of its device. */
+/** The time limit of all attempts for one file. Its chat waits for it, and it occupies one of the device's places. */
 const fetchMax = Duration.seconds(60)
 
-/** Servers stumble; one that stays away is not waited for. */
+/** Servers fail briefly; a longer outage is not waited for. */
 const retries = { times: 2, schedule: Schedule.spaced("3 seconds") }
 
-/** Files that are fetched at once, out of the messages that are on their way: a slow server is not all that is sent. */
+/** Maximum number of concurrent fetches among the messages in progress: a slow server must not block all sends. */
 const fetchesMax = 16
 
-/** How often files that no message needs are looked for. */
+/** How often files without a message are searched for. */
 const sweepInterval = Duration.minutes(1)
 
-/** The message cannot be sent with its file. `permanent`: it will not be later either. */
+/** The message cannot be sent with its file. `permanent`: not later either. */
 export interface Unsendable {
   readonly _tag: "Unsendable"
   readonly reason: SendReason
@@ -37,7 +37,7 @@ export interface Unsendable {
 }
 
 export interface SendFiles {
-  /** The file of a message that has one, for as long as the scope. Null for all others. */
+  /** The message's file, open until the scope closes. Null for a message without one. */
   readonly prepare: (claimed: ClaimedSend) => Effect.Effect<OutgoingFile | Unsendable | null, never, Scope.Scope>
   /** The message has ended. */
   readonly ended: (claimed: ClaimedSend) => Effect.Effect<void>
@@ -52,7 +52,7 @@ const unsendable = (reason: SendReason, detail: string, permanent = true): Unsen
 
 const onDisk = ({ message }: { readonly message: string }) => unsendable("file-unavailable", message, false)
 
-/** A failure of a fetch that the next try may not have. */
+/** A fetch failure that may not recur on the next attempt. */
 interface Stumble {
   readonly _tag: "Stumble"
   readonly detail: string
@@ -118,7 +118,7 @@ export const make = Effect.fnUntraced(function*(
     return { size, content, fileName, mimeType: tellType(kind, file.mimeType, fileName) }
   }
 
-  const lost = unsendable("file-lost", "the file that was uploaded for it is not there any more")
+  const lost = unsendable("file-lost", "the file that was uploaded for it no longer exists")
 
   const prepare: SendFiles["prepare"] = Effect.fnUntraced(
     function*(claimed) {
@@ -133,7 +133,7 @@ export const make = Effect.fnUntraced(function*(
       if (failure !== null) return failure
       const fetched = yield* files.open(deviceId, id)
       if (fetched === null) return unsendable("file-unavailable", "the file that was fetched is gone", false)
-      // What was fetched may have taken its time: whether the device is still ours is asked as late as for any message.
+      // The fetch may have taken a while: ownership of the device is checked as late as for any message.
       const begun = yield* sends.begin(claimed)
       return begun
         ? describe(type, content.fileName, fetched)

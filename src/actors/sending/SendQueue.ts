@@ -1,11 +1,11 @@
 /**
- * Gives messages to the gateways of the devices that this process runs: for each device in order per chat, a few chats at
- * once, the oldest first. One set of devices that may have something to send, one loop and one clock for all of them.
+ * Sends messages to the gateways of the devices that this process runs: for each device in order per chat, a few chats at
+ * once, the oldest first. One set of devices with possible messages, one loop and one clock for all of them.
  *
- * A message is claimed in the database before its request begins, under the epoch of the device's claim, and its outcome is
- * written by the log in the transaction of its events. When the process dies in between, the next owner of the device
- * finds it claimed under an older epoch: then it is not known whether it was sent, and it is in doubt (`SendDoubts`). What is
- * known not to have been sent is given back and keeps its place.
+ * A message is claimed in the database before its request begins, under the epoch of the device's claim, and the log writes
+ * its outcome in the transaction of its events. If the process dies in between, the device's next owner finds the message
+ * claimed under an older epoch: then it is unknown whether it was sent, and it is in doubt (`SendDoubts`). A message that
+ * was certainly not sent is released and keeps its place.
  */
 import { Cause, Clock, Duration, Effect, Exit, FiberSet, Metric, Option, Schedule, Stream } from "effect"
 import type { Scope } from "effect"
@@ -30,9 +30,12 @@ import * as LanePacing from "./LanePacing.ts"
 import * as SendDoubts from "./SendDoubts.ts"
 import * as SendFiles from "./SendFiles.ts"
 
-/** A device with something to send, as far as is known. */
+/** A device that may have messages to send. */
 interface Lane {
-  /** Whether there may be something that is not on its way; and how often that was heard, to tell news from old. */
+  /**
+   * Whether there may be an unclaimed message, followed by the number of such notices, which distinguishes new notices from
+   * old ones.
+   */
   waits: boolean
   heard: number
   claiming: boolean
@@ -41,16 +44,19 @@ interface Lane {
   pause: number
 }
 
-/** The database is away: claims are tried again after this time. */
+/** The wait before a claim is retried after an outage of the database. */
 const retryMillis = 1000
 
-/** After a claim without an answer, or a defect, it is looked for so long what was claimed: the claim may still be carried out. */
+/**
+ * How long claimed messages are searched for after a claim without an answer, or after a defect: the claim may still be
+ * executed.
+ */
 const unansweredMillis = 3 * Duration.toMillis(heldAfter)
 
-/** What is on its way when the process stops may still be answered. The whole fleet has 2 s to stop. */
+/** How long requests in flight may still be answered when the process stops. The whole fleet has 2 s to stop. */
 const drainMax = Duration.seconds(1)
 
-/** What becomes of a message after its request. `back`: it was not sent and may be later. */
+/** The result of a message's request. `Back`: it was not sent and may be sent later. */
 type Answer =
   | { readonly _tag: "Ended"; readonly outcome: SendOutcome }
   | { readonly _tag: "Back"; readonly reason: SendReason; readonly detail: string }
@@ -69,15 +75,15 @@ export const make = Effect.fnUntraced(function*(
   const warnings = new RepeatedWarnings()
   const lanes = new Map<DeviceId, Lane>()
   const work = new Condition()
-  /** What was claimed and has not ended. */
+  /** The messages that were claimed and have not ended. */
   const taken = new Set<MessageId>()
-  /** Those that the gateway has, and whose outcome could not be recorded. */
+  /** The messages that the gateway has, and whose outcome could not be recorded. */
   const unrecorded = new Map<MessageId, Effect.Effect<void>>()
   let unansweredUntil = Number.NEGATIVE_INFINITY
   let inFlight = 0
   let closing = false
   let changed = false
-  /** Whether the last sweep found anything that changes by itself, or something was accepted since. */
+  /** Whether the last sweep found a message that changes by itself, or a message was accepted since. */
   let active = true
 
   const now = () => monotonicMillis(clock)
@@ -91,7 +97,7 @@ export const make = Effect.fnUntraced(function*(
     nudge()
   })
 
-  /** There may be something new of this device. */
+  /** The device may have a new message. */
   const mark = (id: DeviceId): void => {
     pacing.news(id)
     remember(id)
@@ -132,10 +138,13 @@ export const make = Effect.fnUntraced(function*(
       return record(send, { state, waId, reason, detail }, sender)
     }, { discard: true, concurrency: 64 })
 
-  /** A message of a claim whose answer was lost: this process does not know that it has it, and it would hold up its chat for ever. */
+  /**
+   * Releases messages of a claim whose answer was lost: this process does not know that it holds them, and they would block
+   * their chats forever.
+   */
   const takeBack = Effect.gen(function*() {
     for (const claimed of yield* sends.held) {
-      // Of another process, which knows what it has claimed.
+      // Held by another process, which knows its own claims.
       if (!cells.has(claimed.deviceId)) continue
       if (taken.has(claimed.id) || unrecorded.has(claimed.id)) continue
       yield* sends.release(claimed, null)
@@ -165,7 +174,7 @@ export const make = Effect.fnUntraced(function*(
     yield* tell(swept.untold)
     if (now() < unansweredUntil) yield* takeBack
     yield* recordAgain
-    // Nothing new: devices that wait for resting chats go on waiting.
+    // These are not new: devices that wait for resting chats continue to wait.
     if (active) yield* readWaiting(remember)
     yield* pacing.measure
   }).pipe(
@@ -181,7 +190,7 @@ export const make = Effect.fnUntraced(function*(
     const takes = gateway.send?.contents.has(claimed.body.content.type) === true && !claimed.limited
     const file = takes ? yield* files.prepare(claimed) : null
     if (file === null || !("_tag" in file)) {
-      // A message whose file was fetched has begun anew, and counts from now.
+      // A message whose file was fetched has begun again: its times count from now.
       if (isFetched(claimed.body.content)) pacing.forget(claimed.deviceId)
       return yield* give(cell, claimed, isFetched(claimed.body.content) ? now() : claimedAt, file)
     }
@@ -289,7 +298,7 @@ export const make = Effect.fnUntraced(function*(
       yield* pacing.giveBack(cell)
       pacing.forget(id)
     }).pipe(
-      // Its file is closed once the outcome is recorded: whatever goes wrong then cannot send it a second time.
+      // Its file is closed after the outcome is recorded: a failure then cannot send the message a second time.
       Effect.scoped,
       Effect.catchCause((cause) => {
         if (Cause.hasInterruptsOnly(cause)) return Effect.interrupt
@@ -365,7 +374,7 @@ export const make = Effect.fnUntraced(function*(
       nudge()
     }
   })
-  // Added last, so it runs first: nothing new begins, and what is on its way may still be answered.
+  // Added last, so it runs first: no new request begins, and requests in flight may still be answered.
   yield* Effect.addFinalizer(() =>
     Effect.suspend(() => {
       closing = true

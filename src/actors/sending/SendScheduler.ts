@@ -1,7 +1,7 @@
 /**
- * Plans the occurrences of recurring sends: when one is due, the next one is stored as a scheduled message, which the process that
- * runs the device sends. Several processes may do so at once; each occurrence is made by one of them. An occurrence that is
- * stored does not need this any more.
+ * Plans the occurrences of recurring sends: when one is due, the next one is stored as a scheduled message, which the
+ * process that runs the device sends. Several processes may do so concurrently; each occurrence is stored by one of them. A
+ * stored occurrence no longer depends on this module.
  */
 import { Cause, Duration, Effect, Metric, Stream } from "effect"
 import type { Scope } from "effect"
@@ -9,13 +9,13 @@ import { Condition } from "../../services/Condition.ts"
 import * as Metrics from "../../services/Metrics.ts"
 import { planMove, ScheduleRepository } from "../../services/ScheduleRepository.ts"
 
-/** Nothing is due, as far as is known. Also how long it takes until the schedules of a deactivated device end. */
+/** The interval while nothing is known to be due. Also the time until the schedules of a deactivated device end. */
 const idle = Duration.seconds(15)
 
-/** The database is away, or another process was faster. */
+/** The wait after an outage of the database, or when another process was faster. */
 const again = Duration.millis(500)
 
-/** Schedules that are moved at once. */
+/** Maximum number of schedules moved concurrently. */
 const concurrency = 4
 
 export const make: Effect.Effect<void, never, ScheduleRepository | Scope.Scope> = Effect.gen(function*() {
@@ -42,7 +42,7 @@ export const make: Effect.Effect<void, never, ScheduleRepository | Scope.Scope> 
           )
           : Effect.void)
     }, { concurrency })
-    // What was moved may be due again: a schedule that was behind goes on from there.
+    // A moved schedule may be due again if it was behind.
     if (moves.length > 0) return moves.every(Boolean) ? Duration.zero : again
     return wait === null ? idle : Duration.min(idle, Duration.millis(Math.max(1, wait)))
   }).pipe(

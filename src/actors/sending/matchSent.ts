@@ -1,7 +1,8 @@
 /**
- * Which messages in doubt were sent after all, told from what the account is known to have sent. Pure. A text must be the
- * same, in the same chat and in the time in question; what is known to be another message of ours is not asked. Of two
- * equal texts in doubt the earlier one gets the earlier match: which is which makes no difference.
+ * Finds which messages in doubt were sent, by comparing them with the messages that the account is known to have sent.
+ * Pure. A text must be the same, in the same chat and in the time in question; a message that is known to be another one of
+ * ours is not considered. Of two equal texts in doubt, the earlier one gets the earlier match: the assignment makes no
+ * difference.
  */
 import type { MessageData } from "../../domain/EventData.ts"
 import type { MessageId } from "../../domain/Ids.ts"
@@ -12,7 +13,7 @@ export interface Doubt {
   readonly id: MessageId
   readonly chat: string
   readonly content: OutgoingContent
-  /** Milliseconds: when its request can have begun at the earliest, and have had its effect at the latest. */
+  /** Milliseconds: the earliest start of its request, followed by the latest time of its effect. */
   readonly from: number
   readonly to: number
 }
@@ -21,13 +22,13 @@ export interface Found extends Pick<MessageData, "waId" | "chat" | "type" | "bod
   readonly at: number
 }
 
-/** One account has two spellings, and which pairs belong together may not be known: then text and time decide. */
+/** One account has two addresses, and which pairs belong together may be unknown: then text and time decide. */
 const mayBeSameChat = (one: string, other: string): boolean =>
   one === other || (isLid(one) !== isLid(other) && !one.endsWith("@g.us") && !other.endsWith("@g.us"))
 
 /**
- * Of a message with a file, the history has the kind and a line with the caption or the name. Without either, one picture
- * looks like any other: then nothing is proven.
+ * For a message with a file, the history has the kind and a line with the caption or the name. Without either, pictures
+ * cannot be distinguished, so nothing is proven.
  */
 const fitsFile = ({ caption, fileName, type: kind }: MediaContent, type: string, body: string | null): boolean => {
   const mark = (caption ?? fileName ?? "").trim()
@@ -44,7 +45,7 @@ const fits = (content: OutgoingContent, { body, type }: Found): boolean => {
       return type === "contact" || body?.startsWith("👤") === true
     case "poll":
       return body === content.poll.question
-    // Nothing tells one reaction from another, or that a text was edited by us.
+    // Reactions cannot be distinguished from each other, nor our edits from those of others.
     case "reaction":
     case "edit":
     case "revoke":
@@ -78,8 +79,8 @@ export const matchSent = (
 export const isProvable = (content: OutgoingContent): boolean => content.type === "text"
 
 /**
- * Those whose times overlap, together: they are looked for at once, due or not, so that what one of them matches is not
- * taken for another. One that has been in doubt for hours makes no window of hours for the others.
+ * Groups messages whose times overlap: they are searched for together, due or not, so that a match of one is not assigned
+ * to another. A message that has been in doubt for hours does not extend the window of the others by hours.
  */
 export const clusters = <A>(
   all: ReadonlyArray<A>,
