@@ -91,7 +91,7 @@ export const DeviceMemory = Schema.Struct({
   releaseRequests: Schema.Int.annotate({
     description: "The requested releases from quarantine that the actor has seen so far"
   }),
-  heardThrough: Schema.optionalKey(Timestamp.annotate({
+  receivedThrough: Schema.optionalKey(Timestamp.annotate({
     description:
       "Of a device that moves to another node while its connection stays open, until the new one is confirmed: " +
       "through when reception was proven"

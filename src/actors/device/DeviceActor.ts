@@ -20,7 +20,7 @@ import { decide } from "./DeviceBehaviour.ts"
 import type { Input } from "./DeviceBehaviour.ts"
 import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
-import { noteTransition, push } from "./hearing.ts"
+import { noteTransition, push } from "./receptionGaps.ts"
 import { mayPassOn, passOn } from "./PassedSession.ts"
 import { forgetHeld, tell } from "./telling.ts"
 

@@ -42,7 +42,7 @@ export type Input =
   | { readonly _tag: "LoginNeeded"; readonly method: LoginMethod; readonly expiresAt: string | null }
   | { readonly _tag: "LoggedOut"; readonly reason: string }
   | { readonly _tag: "StatusHint" }
-  | { readonly _tag: "TrafficHeard" }
+  | { readonly _tag: "TrafficReceived" }
   | { readonly _tag: "DeafProved"; readonly evidence: string }
   | { readonly _tag: "RetryDue" }
   | { readonly _tag: "ReconnectRequested" }
@@ -111,7 +111,7 @@ export const decide = (actorState: ActorState, input: Input, facts: Facts): Deci
         ? become(actorState, connecting(1), "released", { budget: "clear" })
         : nothing
     default:
-      return actorState.sessionOpen ? heard(actorState, input, facts) : nothing
+      return actorState.sessionOpen ? sessionReported(actorState, input, facts) : nothing
   }
 }
 
@@ -267,7 +267,7 @@ const describe = (past: Pick<PastFailure, "failure" | "wall">): string =>
   `${iso(past.wall)} ${past.failure.code}: ${past.failure.detail}`
 
 /** What an open session reports, except its end. */
-const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => {
+const sessionReported = (actorState: ActorState, input: Input, facts: Facts): Decision => {
   switch (input._tag) {
     case "StatusRead":
       return statusRead(actorState, input.status, facts)
@@ -298,9 +298,9 @@ const heard = (actorState: ActorState, input: Input, facts: Facts): Decision => 
         : become(actorState, { _tag: "LoggedOut", reason: input.reason }, "logged-out", { jid: null })
     case "StatusHint":
       return actorState.state._tag === "Online" ? nothing : { transition: null, orders: syncSoon }
-    case "TrafficHeard":
+    case "TrafficReceived":
       return actorState.state._tag === "Connecting" || actorState.state._tag === "AwaitingLogin"
-        ? become(actorState, online(actorState.jid, facts), "traffic-heard", {}, syncSoon)
+        ? become(actorState, online(actorState.jid, facts), "traffic-received", {}, syncSoon)
         : nothing
     case "DeafProved":
       return actorState.state._tag === "Online"

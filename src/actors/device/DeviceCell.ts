@@ -16,7 +16,7 @@ import type { ActorHost } from "./ActorHost.ts"
 import { initial } from "./ActorState.ts"
 import type { ActorState } from "./ActorState.ts"
 import type { Input, StopRule } from "./DeviceBehaviour.ts"
-import { endDoubt, endRefusal, hear, notePosting, push, transitMax, webhookMax } from "./hearing.ts"
+import { endDoubt, endRefusal, notePosting, proveReception, push, transitMax, webhookMax } from "./receptionGaps.ts"
 import type { PassedSession } from "./PassedSession.ts"
 import { Reception } from "./Reception.ts"
 import type { HeldSteps } from "./telling.ts"
@@ -258,10 +258,12 @@ export class FrameListener implements SessionListener {
 /** A message shows that the account behind the slot is connected. */
 const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
   cell.lastFrameAt = cell.host.clock.currentTimeMillisUnsafe()
-  cell.reception.hear(draft, cell.host.now())
+  cell.reception.noteLive(draft, cell.host.now())
   if (cell.reception.doubted) push(cell, endDoubt(cell))
   if (draft.kind === "message.received") cell.host.backfill.changed(cell)
-  if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) cell.post({ _tag: "TrafficHeard" })
+  if (cell.actorState.state._tag !== "Online" && draft.kind.startsWith("message.")) {
+    cell.post({ _tag: "TrafficReceived" })
+  }
 }
 
 /**
@@ -269,7 +271,7 @@ const noteTraffic = (cell: DeviceCell, draft: EventDraft): void => {
  * nothing about the present: it only triggers a status question. Repeats show that an event was delivered, if late, and
  * have no other effect.
  */
-export const hearWebhook = (
+export const receiveWebhook = (
   cell: DeviceCell,
   events: ReadonlyArray<SessionEvent>,
   repeats: ReadonlyArray<EventDraft>
@@ -309,7 +311,7 @@ export const pauseUntilRoom = (cell: DeviceCell): void => {
   const withdraw = cell.host.log.onRoom(() => {
     session.resume()
     cell.endPause()
-    if (cell.actorState.state._tag === "Online") push(cell, hear(cell))
+    if (cell.actorState.state._tag === "Online") push(cell, proveReception(cell))
   })
   // If there was room already, the callback has been called and there is nothing to withdraw.
   if (cell.paused) cell.withdrawPause = withdraw

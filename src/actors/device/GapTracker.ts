@@ -18,19 +18,19 @@ export interface TrackedGap {
 }
 
 /**
- * `unheard`: reception was never proven, so it cannot have been lost. `hearing`: reception is proven, or was taken over
+ * `never`: reception was never proven, so it cannot have been lost. `receiving`: reception is proven, or was taken over
  * with the session that another node keeps open. `blind`: reception was proven and is lost; at least one gap is lasting.
  */
 export interface GapState {
-  readonly reception: "unheard" | "hearing" | "blind"
+  readonly reception: "never" | "receiving" | "blind"
   /** Since when reception is proven over its own session; null otherwise. */
-  readonly hearingSince: number | null
+  readonly receivingSince: number | null
   /** Not closed yet, oldest first. */
   readonly gaps: ReadonlyArray<TrackedGap>
 }
 
 /** The state of a device without any record. */
-export const unheard: GapState = { reception: "unheard", hearingSince: null, gaps: [] }
+export const neverReceived: GapState = { reception: "never", receivingSince: null, gaps: [] }
 
 /**
  * Maximum number of unclosed gaps, because a history that cannot be read while the device flaps must not fill the ledger.
@@ -40,10 +40,10 @@ export const unclosedMax = 8
 
 export type GapInput =
   /** Reception is proven from now on. */
-  | { readonly _tag: "Heard"; readonly at: number }
+  | { readonly _tag: "Proven"; readonly at: number }
   /** Reception is lost. */
   | {
-    readonly _tag: "Blinded"
+    readonly _tag: "Lost"
     readonly at: number
     readonly cause: GapCause
     readonly detail: string
@@ -102,10 +102,10 @@ export interface Tracked {
 
 export const track = (state: GapState, input: GapInput): Tracked => {
   switch (input._tag) {
-    case "Heard":
-      return heard(state, input.at)
-    case "Blinded":
-      return blinded(state, input)
+    case "Proven":
+      return regained(state, input.at)
+    case "Lost":
+      return lost(state, input)
     case "Missed":
       return missed(state, input)
     case "Accounted":
@@ -119,8 +119,8 @@ const nothing = (state: GapState): Tracked => ({ state, orders: [] })
 
 const isEnded = (gap: TrackedGap): gap is EndedGap => gap.endedAt !== null
 
-const heard = (state: GapState, at: number): Tracked => {
-  if (state.reception === "hearing") return nothing({ ...state, hearingSince: state.hearingSince ?? at })
+const regained = (state: GapState, at: number): Tracked => {
+  if (state.reception === "receiving") return nothing({ ...state, receivingSince: state.receivingSince ?? at })
   const orders: Array<GapOrder> = []
   const gaps = state.gaps.map((gap, index): TrackedGap => {
     if (isEnded(gap)) return gap
@@ -129,30 +129,30 @@ const heard = (state: GapState, at: number): Tracked => {
     if (index < unclosedMax - 1) orders.push({ _tag: "End", gap: ended })
     return ended
   })
-  return { state: { reception: "hearing", hearingSince: at, gaps }, orders }
+  return { state: { reception: "receiving", receivingSince: at, gaps }, orders }
 }
 
-const blinded = (state: GapState, input: Extract<GapInput, { readonly _tag: "Blinded" }>): Tracked => {
+const lost = (state: GapState, input: Extract<GapInput, { readonly _tag: "Lost" }>): Tracked => {
   switch (state.reception) {
-    case "unheard":
+    case "never":
       return nothing(state)
     case "blind":
       return recaused(state, input)
-    case "hearing": {
+    case "receiving": {
       const last = state.gaps.at(-1)
-      const lost = { reception: "blind", hearingSince: null } as const
+      const blind = { reception: "blind", receivingSince: null } as const
       if (last !== undefined && state.gaps.length >= unclosedMax) {
-        return nothing({ ...lost, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
+        return nothing({ ...blind, gaps: [...state.gaps.slice(0, -1), { ...last, endedAt: null }] })
       }
       const { id, provenThrough } = input.begin()
       const gap: TrackedGap = {
         id,
         cause: input.cause,
-        openedAt: Math.min(input.at, Math.max(provenThrough, state.hearingSince ?? provenThrough)),
+        openedAt: Math.min(input.at, Math.max(provenThrough, state.receivingSince ?? provenThrough)),
         endedAt: null,
         detail: input.detail
       }
-      return { state: { ...lost, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
+      return { state: { ...blind, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
     }
   }
 }
@@ -173,7 +173,7 @@ const gravity: Readonly<Record<GapCause, number>> = {
   "logged-out": 2
 }
 
-const recaused = (state: GapState, input: Extract<GapInput, { readonly _tag: "Blinded" }>): Tracked => {
+const recaused = (state: GapState, input: Extract<GapInput, { readonly _tag: "Lost" }>): Tracked => {
   const last = state.gaps.at(-1)
   if (last === undefined || isEnded(last) || gravity[input.cause] <= gravity[last.cause]) return nothing(state)
   const gap = { ...last, cause: input.cause, detail: input.detail }
@@ -190,7 +190,7 @@ const missed = (state: GapState, input: Extract<GapInput, { readonly _tag: "Miss
     detail: input.detail
   }
   const lasting = state.gaps.findIndex((known) => !isEnded(known))
-  // As in `heard`: a gap in the last place of the list is recorded as lasting, and stays last.
+  // As in `regained`: a gap in the last place of the list is recorded as lasting, and stays last.
   if (lasting === -1 && state.gaps.length === unclosedMax - 1) {
     return { state: { ...state, gaps: [...state.gaps, gap] }, orders: [{ _tag: "Open", gap }] }
   }
@@ -212,7 +212,7 @@ const accounted = (state: GapState, input: Extract<GapInput, { readonly _tag: "A
 }
 
 const switchedOff = (state: GapState, input: Extract<GapInput, { readonly _tag: "SwitchedOff" }>): Tracked => ({
-  state: unheard,
+  state: neverReceived,
   orders: state.gaps.map((gap): GapOrder => ({
     _tag: "Close",
     gap: { ...gap, endedAt: gap.endedAt ?? Math.max(input.at, gap.openedAt) },
@@ -226,7 +226,7 @@ export interface RecordedReception {
   /** The gaps that are not closed, oldest first. */
   readonly gaps: ReadonlyArray<TrackedGap>
   /** Whether reception was proven according to the device's last record. */
-  readonly wasHearing: boolean
+  readonly wasReceiving: boolean
   /** The time until which everything that the process received had been appended to the log; null if unknown. */
   readonly aliveThrough: number | null
   /** When that record was made. */
@@ -261,17 +261,17 @@ export const restore = (
     readonly detail: string
   }
 ): Tracked => {
-  const { gaps, handOver, recordedAt, wasHearing } = recorded
+  const { gaps, handOver, recordedAt, wasReceiving } = recorded
   const lasting = gaps.filter((gap) => !isEnded(gap))
   if (lasting.length > 0) {
-    return nothing({ reception: "blind", hearingSince: null, gaps: [...gaps.filter(isEnded), ...lasting] })
+    return nothing({ reception: "blind", receivingSince: null, gaps: [...gaps.filter(isEnded), ...lasting] })
   }
-  if (!wasHearing && handOver === null) return nothing({ reception: "unheard", hearingSince: null, gaps })
-  if (!wasHearing && found.now - recordedAt < handOverMax) {
-    return nothing({ reception: "hearing", hearingSince: null, gaps })
+  if (!wasReceiving && handOver === null) return nothing({ reception: "never", receivingSince: null, gaps })
+  if (!wasReceiving && found.now - recordedAt < handOverMax) {
+    return nothing({ reception: "receiving", receivingSince: null, gaps })
   }
   const sign = recorded.aliveThrough ?? recordedAt
-  const proven = !wasHearing ? handOver! : Math.min(
+  const proven = !wasReceiving ? handOver! : Math.min(
     sign - found.unnoticedMax,
     // It ended before it was confirmed that the previous node's session had been open all the time.
     handOver !== null && sign < recordedAt + settleMax ? handOver : sign
@@ -285,7 +285,7 @@ export const restore = (
     detail: found.detail
   }
   return {
-    state: { reception: "blind", hearingSince: null, gaps: [...gaps, gap] },
+    state: { reception: "blind", receivingSince: null, gaps: [...gaps, gap] },
     orders: [{ _tag: "Open", gap }]
   }
 }

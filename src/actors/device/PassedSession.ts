@@ -10,7 +10,7 @@ import { Effect, Exit, Scope } from "effect"
 import type { EventLog } from "../../services/EventLog.ts"
 import type { Session, SessionEvent, SessionListener } from "../../services/GatewayParts.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
-import { findProof } from "./hearing.ts"
+import { findProof } from "./receptionGaps.ts"
 
 /** The resources of an open session that was released by a cell. */
 interface Held {
@@ -92,7 +92,7 @@ export class PassedSession implements SessionListener {
  */
 export const mayPassOn = ({ actorState, host, paused, reception, session }: DeviceCell): boolean =>
   session !== null && !paused && actorState.state._tag === "Online" && host.gateway.capabilities.overlap &&
-  reception.gaps.hearingSince !== null && reception.handOver === null && reception.suspects === null &&
+  reception.gaps.receivingSince !== null && reception.handOver === null && reception.suspects === null &&
   reception.refusedAt === null && !reception.doubted
 
 /** Detaches the session from the cell. The actor records that it stops, and that the session continues. */
@@ -101,7 +101,7 @@ export const passOn = (cell: DeviceCell): void => {
   if (listener === null || session === null || scope === null) return
   const passed = new PassedSession(host.log, { session, scope })
   cell.reception.handOver = findProof(cell)
-  cell.reception.gaps = { ...cell.reception.gaps, hearingSince: null }
+  cell.reception.gaps = { ...cell.reception.gaps, receivingSince: null }
   listener.passTo(passed)
   cell.forgetSession()
   cell.passed = passed

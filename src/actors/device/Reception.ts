@@ -7,7 +7,7 @@
  */
 import type { EventDraft } from "../../domain/Event.ts"
 import type { Reading, ReadingKind } from "../gateway/Reading.ts"
-import { unheard } from "./GapTracker.ts"
+import { neverReceived } from "./GapTracker.ts"
 import type { GapState } from "./GapTracker.ts"
 
 /** A message of the history that was new to the log although reception was proven. It may still be on its way. */
@@ -26,7 +26,7 @@ const pausesPerLook = 3
 const lookGrowth = 2
 
 export class Reception {
-  gaps: GapState = unheard
+  gaps: GapState = neverReceived
 
   // By the database's clock
 
@@ -50,9 +50,9 @@ export class Reception {
 
   // By the monotonic clock
 
-  hearingAt = Number.NEGATIVE_INFINITY
+  receivingAt = Number.NEGATIVE_INFINITY
   /** The time of the last live event of any kind. */
-  heardAt = Number.NEGATIVE_INFINITY
+  lastEventAt = Number.NEGATIVE_INFINITY
   /** The time of the last live message of another account, followed by the usual pause between such messages. */
   messageAt = Number.NEGATIVE_INFINITY
   messagePause = Number.POSITIVE_INFINITY
@@ -92,8 +92,8 @@ export class Reception {
   provedAt = Number.NEGATIVE_INFINITY
 
   /** An event came live. */
-  hear(draft: EventDraft, now: number): void {
-    this.heardAt = now
+  noteLive(draft: EventDraft, now: number): void {
+    this.lastEventAt = now
     if (draft.kind !== "message.received") return
     this.clear(draft)
     const pause = now - this.messageAt
@@ -109,7 +109,7 @@ export class Reception {
   lookDueAt(lookMin: number, lookMax: number): number {
     const first = Math.max(lookMin, this.messagePause * pausesPerLook)
     const wait = Math.min(lookMax, first * lookGrowth ** this.looks)
-    return Math.max(this.messageAt, this.hearingAt, this.lookedAt) + wait * this.spread
+    return Math.max(this.messageAt, this.receivingAt, this.lookedAt) + wait * this.spread
   }
 
   /**

@@ -19,7 +19,7 @@ export const remember = (
 ): DeviceMemory => ({
   failures: actorState.failures.map(({ failure, wall }) => ({ ...failure, at: new Date(wall).toISOString() })),
   releaseRequests,
-  ...(handOver === null ? {} : { heardThrough: new Date(handOver).toISOString() })
+  ...(handOver === null ? {} : { receivedThrough: new Date(handOver).toISOString() })
 })
 
 export interface Restored {
@@ -55,7 +55,7 @@ export const restore = (recorded: RecordedDevice | undefined, jid: string | null
 
 /** The hand-over that the last actor left unsettled, as in `Reception`. */
 export const readHandOver = (recorded: RecordedDevice | undefined): number | null => {
-  const at = Date.parse(recorded?.transitions[0]?.data.memory?.heardThrough ?? "")
+  const at = Date.parse(recorded?.transitions[0]?.data.memory?.receivedThrough ?? "")
   return Number.isNaN(at) ? null : at
 }
 

@@ -8,10 +8,10 @@ import type { RecordedDevice } from "../../domain/RecordedDevice.ts"
 import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { makeGapId } from "../../services/EventIdentity.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
-import { restore, track, unheard } from "./GapTracker.ts"
+import { neverReceived, restore, track } from "./GapTracker.ts"
 import type { GapOrder, RecordedReception, TrackedGap } from "./GapTracker.ts"
-import { gapRecords, unprovenMax } from "./hearing.ts"
-import type { GapRecords } from "./hearing.ts"
+import { gapRecords, unprovenMax } from "./receptionGaps.ts"
+import type { GapRecords } from "./receptionGaps.ts"
 import { readHandOver } from "./memory.ts"
 
 export interface RestoredReception {
@@ -33,7 +33,7 @@ export const restoreReception = (
   return {
     recorded: row === undefined ? null : {
       gaps: gaps.map(toTracked),
-      wasHearing: row.device.state._tag === "Online" || row.device.state._tag === "Deaf",
+      wasReceiving: row.device.state._tag === "Online" || row.device.state._tag === "Deaf",
       aliveThrough: parse(aliveUntil),
       recordedAt: parse(row.transitions[0]?.at) ?? now,
       handOver: readHandOver(row)
@@ -67,7 +67,7 @@ export const resume = (
   const { reception } = cell
   Object.assign(reception, { floor, sweptAt, watermark, unchecked: recorded !== null })
   if (recorded === null) {
-    reception.gaps = unheard
+    reception.gaps = neverReceived
     return { drafts: [], effects: [] }
   }
   const { orders, state } = restore(recorded, {
@@ -78,7 +78,7 @@ export const resume = (
     detail: "the process that ran it ended unexpectedly"
   })
   reception.gaps = state
-  if (state.reception === "hearing") reception.handOver = recorded.handOver
+  if (state.reception === "receiving") reception.handOver = recorded.handOver
   const lasting = state.gaps.at(-1)
   const lostSince = lasting?.endedAt === null ? lasting.openedAt : reception.handOver
   // The previous process had asked the gateway by then, as far as is known.
@@ -135,7 +135,7 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
         .filter(({ _tag }) => _tag === "End")
     )
   }
-  if (reception.gaps.reception !== "unheard") {
+  if (reception.gaps.reception !== "never") {
     orders.push(...apply({
       _tag: "Missed",
       from: older.from ?? reception.floor,
@@ -145,6 +145,6 @@ export const forget = (cell: DeviceCell, older: OlderLog): GapRecords => {
       id: makeGapId(host.clock.currentTimeMillisUnsafe())
     }))
   }
-  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
+  if (reception.gaps.reception === "receiving") host.backfill.receptionProven(cell)
   return gapRecords(cell, orders)
 }

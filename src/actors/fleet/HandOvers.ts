@@ -19,7 +19,7 @@ import { handOverMax, passMax } from "../../services/shutdownBudget.ts"
 import { Successors } from "../../services/Successors.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { listenMax, settleMax } from "../device/GapTracker.ts"
-import { loseReception, missHandOver, push } from "../device/hearing.ts"
+import { loseReception, missHandOver, push } from "../device/receptionGaps.ts"
 import type { PassedSession } from "../device/PassedSession.ts"
 
 /** The interval of one query for all moving devices, which determines how soon a replaced session ends. */

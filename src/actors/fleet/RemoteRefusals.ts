@@ -8,7 +8,7 @@ import type { DeviceId } from "../../domain/Ids.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { WebhookRefusals } from "../../services/WebhookRefusals.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { missWebhooks, push } from "../device/hearing.ts"
+import { missWebhooks, push } from "../device/receptionGaps.ts"
 import { DatabaseTime } from "./DatabaseTime.ts"
 
 /** The polling interval, in case a notice was lost. */

@@ -6,9 +6,9 @@ import { Duration, Effect } from "effect"
 import type { DeviceId } from "../../domain/Ids.ts"
 import type { ActorView, DeviceFleet } from "../../services/DeviceFleet.ts"
 import * as DeviceActor from "../device/DeviceActor.ts"
-import { hearWebhook } from "../device/DeviceCell.ts"
+import { receiveWebhook } from "../device/DeviceCell.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { push, refuseWebhook } from "../device/hearing.ts"
+import { push, refuseWebhook } from "../device/receptionGaps.ts"
 import { tellHeld } from "../device/telling.ts"
 
 /** An actor with an open session acts at once; an actor that is being stopped never does. */
@@ -47,7 +47,7 @@ export const make = (cells: ReadonlyMap<DeviceId, DeviceCell>, node: string): Ac
   heard: (id, events, repeats = []) =>
     Effect.sync(() => {
       const cell = cells.get(id)
-      if (cell !== undefined) hearWebhook(cell, events, repeats)
+      if (cell !== undefined) receiveWebhook(cell, events, repeats)
     }),
   refused: (id) =>
     Effect.sync(() => {

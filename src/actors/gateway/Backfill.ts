@@ -17,7 +17,7 @@ import { monotonicMillis } from "../../services/monotonic.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { endRefusal, loseReception, pauseMax, push } from "../device/hearing.ts"
+import { endRefusal, loseReception, pauseMax, push } from "../device/receptionGaps.ts"
 import * as Deafness from "./Deafness.ts"
 import * as DueSet from "./DueSet.ts"
 import * as HistoryReader from "./HistoryReader.ts"
@@ -39,7 +39,7 @@ export interface Backfill {
   readonly add: (cell: DeviceCell) => void
   readonly remove: (cell: DeviceCell) => void
   /** Reception of this device is proven again: its history is read soon. */
-  readonly heard: (cell: DeviceCell) => void
+  readonly receptionProven: (cell: DeviceCell) => void
   /**
    * The device's next due time may be earlier now: a message came, it is paused, webhooks were refused, or its state has
    * changed.
@@ -84,7 +84,7 @@ export const make = Effect.fnUntraced(function*(
    * Whether reception is proven over its own session, or in doubt. A device in a hand-over is read once it has its own
    * session.
    */
-  const isListening = (cell: DeviceCell): boolean => cell.reception.gaps.hearingSince !== null || isDoubted(cell)
+  const isListening = (cell: DeviceCell): boolean => cell.reception.gaps.receivingSince !== null || isDoubted(cell)
 
   /** When the next look at the device is due; infinite if looks serve no purpose. */
   const findLook = (cell: DeviceCell): number =>
@@ -100,7 +100,7 @@ export const make = Effect.fnUntraced(function*(
     if (suspects !== null) {
       at = suspects.reduce((least, { judgeAt }) => Math.min(least, judgeAt), suspects.length === 0 ? 0 : at)
     }
-    if (gaps.reception !== "hearing" && !isDoubted(cell)) return at
+    if (gaps.reception !== "receiving" && !isDoubted(cell)) return at
     if (pausedAt !== null) return Math.min(at, pausedAt + pauseMax)
     if (busy || !isListening(cell)) return at
     return Math.min(at, reception.dueAt, findLook(cell))
@@ -127,7 +127,7 @@ export const make = Effect.fnUntraced(function*(
     plan(cell, sweepDue ? "sweep" : "schedule", wait)
   }
 
-  const heard = (cell: DeviceCell): void => {
+  const receptionProven = (cell: DeviceCell): void => {
     cell.reception.spread = 0.8 + random.nextDoubleUnsafe() * 0.2
     // Ended gaps are read soon; without any, this connection cannot have missed anything.
     if (cell.reception.gaps.gaps.length > 0 || cell.reception.watermark === null) plan(cell, "connect", settleMax)
@@ -264,7 +264,7 @@ export const make = Effect.fnUntraced(function*(
     const now = monotonic()
     if (reception.suspects !== null) deafness.judge(cell, reception.suspects, now)
     if (reception.refusedAt !== null && now - reception.refusedAt >= webhookMax) push(cell, endRefusal(cell))
-    if (reception.gaps.reception === "hearing" || isDoubted(cell)) {
+    if (reception.gaps.reception === "receiving" || isDoubted(cell)) {
       if (reception.pausedAt !== null) {
         if (now - reception.pausedAt >= pauseMax) {
           push(cell, loseReception(cell, "paused", "the log was full, so the socket was not read"))
@@ -308,7 +308,7 @@ export const make = Effect.fnUntraced(function*(
       queue.delete(cell)
       due.cancel(cell)
     },
-    heard,
+    receptionProven,
     changed,
     view
   }

@@ -13,7 +13,7 @@ import type { GapRepository } from "../../services/GapRepository.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { change, endDoubt, hear, loseReception, push, transitMax } from "../device/hearing.ts"
+import { change, endDoubt, loseReception, proveReception, push, transitMax } from "../device/receptionGaps.ts"
 import type { Suspect } from "../device/Reception.ts"
 import * as Reading from "./Reading.ts"
 
@@ -99,7 +99,7 @@ export const make = (
    */
   const suspect = Effect.fnUntraced(function*(cell: DeviceCell, suspects: ReadonlyArray<Suspect>) {
     const { reception } = cell
-    const since = reception.gaps.hearingSince
+    const since = reception.gaps.receivingSince
     if (since === null) return
     // Set at once, so that messages that arrive from now on count.
     reception.suspects = suspects.slice(0, suspectsMax)
@@ -108,7 +108,7 @@ export const make = (
     const last = findLast((yield* readLive(cell)).map(({ notBefore }) => notBefore), oldest)
     const detail = "messages of that time were in the gateway's history and had not come"
     const from = Math.max(reception.floor, Math.max(last ?? since, since) - transitMax)
-    if (reception.gaps.hearingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
+    if (reception.gaps.receivingSince === since) return push(cell, loseReception(cell, "deaf", detail, from))
     // Reception was lost during the read, and the gap of that loss may begin too late.
     const id = makeGapId(cell.host.clock.currentTimeMillisUnsafe())
     push(cell, change(cell, { _tag: "Missed", from, to: time.now(), cause: "deaf", detail, id }))
@@ -149,7 +149,7 @@ export const make = (
       const { reception } = cell
       if (suspects.length === 0) {
         reception.suspects = null
-        return push(cell, hear(cell))
+        return push(cell, proveReception(cell))
       }
       const missed = suspects.filter(({ judgeAt }) => judgeAt <= now)
       if (missed.length === 0) return
@@ -241,7 +241,7 @@ const listOnline = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =
 /** The times of other accounts' messages that came from a history. */
 const listRead = (events: ReadonlyArray<LoggedEvent>): ReadonlyArray<number> =>
   events.filter(({ data, kind, via }) =>
-    via === "backfill" && kind === "message.received" && Reading.isHeardChat((JSON.parse(data) as MessageData).chat)
+    via === "backfill" && kind === "message.received" && Reading.isExpectedChat((JSON.parse(data) as MessageData).chat)
   ).map(({ occurredAt }) => readTime(occurredAt))
 
 /** Groups sorted times; a live event between two times separates them. */

@@ -24,7 +24,7 @@ import type { DatabaseTime } from "../fleet/DatabaseTime.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { track } from "../device/GapTracker.ts"
 import type { GapOrder } from "../device/GapTracker.ts"
-import { change, gapRecords, push } from "../device/hearing.ts"
+import { change, gapRecords, push } from "../device/receptionGaps.ts"
 import { appendFacts } from "./appendFacts.ts"
 import type { Deafness, Interval } from "./Deafness.ts"
 import { RecentRate } from "./RecentRate.ts"
@@ -140,7 +140,7 @@ export const make = Effect.fnUntraced(function*(
       const id = makeGapId(clock.currentTimeMillisUnsafe())
       push(cell, change(cell, { _tag: "Missed", ...interval, cause: "deaf", detail: hindsightDetail, id }))
     }
-    if (cell.reception.gaps.reception === "hearing") cell.host.backfill.heard(cell)
+    if (cell.reception.gaps.reception === "receiving") cell.host.backfill.receptionProven(cell)
   }
 
   const finish = Effect.fnUntraced(function*(cell: DeviceCell, read: Reading.Reading) {
@@ -164,11 +164,11 @@ export const make = Effect.fnUntraced(function*(
   })
 
   /** A message that came by webhook proves nothing about earlier ones: each comes separately, in any order, or never. */
-  const findHeardThrough = ({ reception }: DeviceCell): number => {
-    const { hearingAt, lookedAt, lookedThrough, messageAt } = reception
+  const findReceivedThrough = ({ reception }: DeviceCell): number => {
+    const { receivingAt, lookedAt, lookedThrough, messageAt } = reception
     return gateway.capabilities.liveEvents === "webhook"
-      ? Math.max(lookedThrough, time.at(hearingAt))
-      : time.at(Math.max(messageAt, lookedAt, hearingAt))
+      ? Math.max(lookedThrough, time.at(receivingAt))
+      : time.at(Math.max(messageAt, lookedAt, receivingAt))
   }
 
   const begin = (cell: DeviceCell, kind: ReadingKind): Reading.Reading => {
@@ -179,7 +179,7 @@ export const make = Effect.fnUntraced(function*(
       gaps: reception.gaps,
       watermark: reception.watermark,
       floor: findFloor(cell),
-      heardThrough: findHeardThrough(cell),
+      receivedThrough: findReceivedThrough(cell),
       overlap: Duration.toMillis(settings.historyOverlap),
       ackReach: Duration.toMillis(settings.historyAckReach),
       hasAcks: gateway.history?.covers.has("acks") ?? false,

@@ -11,7 +11,7 @@ import { provables } from "../../domain/Gap.ts"
 import type { GapId, Provable } from "../../domain/Gap.ts"
 import type { History, HistoryWindow } from "../../services/GatewayParts.ts"
 import type { EndedGap, GapState, Judgement, TrackedGap } from "../device/GapTracker.ts"
-import { transitMax } from "../device/hearing.ts"
+import { transitMax } from "../device/receptionGaps.ts"
 
 /**
  * `connect`: reception is back. `look`: only the newest messages, because a device is silent. `schedule`: in case a loss
@@ -67,7 +67,7 @@ export interface Begin {
   /** Nothing older is read. */
   readonly floor: number
   /** The time through which all messages have been received, according to the live path or the last reading. */
-  readonly heardThrough: number
+  readonly receivedThrough: number
   readonly overlap: number
   /** How long before a gap a reading begins that is to prove acks: acks come long after their messages. */
   readonly ackReach: number
@@ -88,7 +88,7 @@ export const begin = (begin: Begin): Reading => {
     begin.hasAcks ? oldestGap - begin.ackReach : now
   )
   const wanted = kind === "look"
-    ? Math.min(begin.heardThrough, now) - lookOverlap
+    ? Math.min(begin.receivedThrough, now) - lookOverlap
     : kind === "sweep"
     ? Math.min(known, now - begin.sweep)
     : known
@@ -129,10 +129,12 @@ export const selectRows = (
 }
 
 /** Whether every session must deliver the message: it is from another account, in a chat between people. */
-export const isTelling = (draft: EventDraft): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
-  draft.kind === "message.received" && isHeardChat(draft.data.chat)
+export const isExpectedLive = (
+  draft: EventDraft
+): draft is Extract<EventDraft, { readonly kind: "message.received" }> =>
+  draft.kind === "message.received" && isExpectedChat(draft.data.chat)
 
-export const isHeardChat = (chat: string): boolean => /@(s\.whatsapp\.net|lid|g\.us)$/.test(chat)
+export const isExpectedChat = (chat: string): boolean => /@(s\.whatsapp\.net|lid|g\.us)$/.test(chat)
 
 /** Counts a row that was new to the log. Returns whether it should have come live. `skew` in milliseconds. */
 export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew: number): boolean => {
@@ -143,14 +145,15 @@ export const count = (reading: Reading, gaps: GapState, draft: EventDraft, skew:
     const of = gaps.gaps.findLast(({ openedAt }) => openedAt <= at) ?? first
     reading.recovered.set(of.id, (reading.recovered.get(of.id) ?? 0) + 1)
     if (at < first.openedAt) reading.early.set(first.id, (reading.early.get(first.id) ?? 0) + 1)
-    if (of.endedAt !== null && at > of.endedAt && at <= of.endedAt + skew && isTelling(draft)) {
+    if (of.endedAt !== null && at > of.endedAt && at <= of.endedAt + skew && isExpectedLive(draft)) {
       const known = reading.ends.get(of.id) ?? of.endedAt
       reading.ends.set(of.id, Math.max(known, Math.min(reading.through, at + transitMax)))
     }
   }
   const isSuspect = isSuspicious(gaps, draft, at, skew)
   if (
-    !isSuspect && isTelling(draft) && !reading.isFirst && reading.odd.length < oddMax && !isNamed(gaps.gaps, at, skew)
+    !isSuspect && isExpectedLive(draft) && !reading.isFirst && reading.odd.length < oddMax &&
+    !isNamed(gaps.gaps, at, skew)
   ) {
     reading.odd.push(at)
   }
@@ -172,13 +175,13 @@ export const isNamed = (
   )
 
 const isSuspicious = (gaps: GapState, draft: EventDraft, at: number, skew: number): boolean => {
-  if (gaps.hearingSince === null || !isTelling(draft)) return false
+  if (gaps.receivingSince === null || !isExpectedLive(draft)) return false
   // A message close to the end of a gap may belong to it, because the clocks may differ. A gap may lie within the time of
   // proven reception.
   const isOfGap = gaps.gaps.some(({ endedAt, openedAt }) =>
     openedAt - secondResolution <= at && at <= (endedAt ?? Number.POSITIVE_INFINITY) + skew
   )
-  return !isOfGap && at > gaps.hearingSince + skew
+  return !isOfGap && at > gaps.receivingSince + skew
 }
 
 /** WhatsApp's times have whole seconds. */

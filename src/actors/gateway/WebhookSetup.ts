@@ -14,7 +14,7 @@ import { deviceWebhookUrl, gatewayWebhookUrl, PublicAddress } from "../../servic
 import { WebhookSecrets } from "../../services/WebhookSecrets.ts"
 import type { WhatsAppGateway } from "../../services/WhatsAppGateway.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
-import { missPosts, notePosting, push } from "../device/hearing.ts"
+import { missPosts, notePosting, push } from "../device/receptionGaps.ts"
 import * as DueSet from "./DueSet.ts"
 import * as Workers from "./workers.ts"
 

@@ -4,9 +4,16 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as fc from "fast-check"
-import { listenMax, restore, settleMax, track, unclosedMax, unheard } from "../../../src/actors/device/GapTracker.ts"
+import {
+  listenMax,
+  neverReceived,
+  restore,
+  settleMax,
+  track,
+  unclosedMax
+} from "../../../src/actors/device/GapTracker.ts"
 import type { GapInput, GapOrder, GapState, TrackedGap } from "../../../src/actors/device/GapTracker.ts"
-import { transitMax, unnoticedMax } from "../../../src/actors/device/hearing.ts"
+import { transitMax, unnoticedMax } from "../../../src/actors/device/receptionGaps.ts"
 import { statusOf } from "../../../src/domain/Gap.ts"
 import type { GapCause, GapId } from "../../../src/domain/Gap.ts"
 import { propertyLimits } from "../../support/propertyLimits.ts"
@@ -67,7 +74,7 @@ class World {
   everHeard = false
   aliveThrough: number | null = null
   recordedAt = 0
-  wasHearing = false
+  wasReceiving = false
   /** As in `Reception`, and as last recorded. */
   handOver: number | null = null
   recordedHandOver: number | null = null
@@ -78,7 +85,7 @@ class World {
   readonly emitted: Array<{ readonly at: number; readonly message: boolean }> = []
   readonly logged = new Set<number>()
   readonly rows = new Map<GapId, Row>()
-  state: GapState = unheard
+  state: GapState = neverReceived
 
   makeId(): GapId {
     return `gap_${String(++this.#ids).padStart(26, "0")}` as GapId
@@ -88,18 +95,18 @@ class World {
     const { orders, state } = track(this.state, input)
     this.state = state
     this.write(orders)
-    this.record(state.hearingSince !== null)
+    this.record(state.receivingSince !== null)
   }
 
-  record(wasHearing: boolean): void {
-    this.wasHearing = wasHearing
+  record(wasReceiving: boolean): void {
+    this.wasReceiving = wasReceiving
     this.recordedAt = this.now
     this.recordedHandOver = this.handOver
   }
 
   /** Online, and without the confirmation of the previous process. */
   get pending(): number | null {
-    return this.handOver === null ? null : this.state.hearingSince
+    return this.handOver === null ? null : this.state.receivingSince
   }
 
   /** As the database does. */
@@ -163,12 +170,12 @@ class World {
         return this.notice(next.cause)
       case "connect":
         if (this.diedAt !== null) this.notice("socket-down")
-        if (this.state.hearingSince === null) this.listened = this.passedUntil !== null
+        if (this.state.receivingSince === null) this.listened = this.passedUntil !== null
         this.passedUntil = null
         this.arriving = true
         this.everHeard = true
-        this.apply({ _tag: "Heard", at: this.now })
-        assert.isNotNull(this.state.hearingSince)
+        this.apply({ _tag: "Proven", at: this.now })
+        assert.isNotNull(this.state.receivingSince)
         return
       case "read":
         return this.read()
@@ -188,7 +195,7 @@ class World {
   }
 
   pass(lost: boolean): void {
-    if (this.state.hearingSince === null || this.handOver !== null) return
+    if (this.state.receivingSince === null || this.handOver !== null) return
     this.handOver = this.proof
     this.passedUntil = this.now + listenMax
     if (lost || this.diedAt !== null) this.endPassed()
@@ -225,7 +232,7 @@ class World {
     }
     this.handOver = null
     this.apply({
-      _tag: "Blinded",
+      _tag: "Lost",
       at: this.now,
       cause,
       detail: "",
@@ -252,14 +259,14 @@ class World {
       .toSorted((a, b) => a.openedAt - b.openedAt || (a.id < b.id ? -1 : 1))
     const { orders, state } = restore({
       gaps,
-      wasHearing: this.wasHearing,
+      wasReceiving: this.wasReceiving,
       // A heartbeat proves no more than the record that was made after it.
       aliveThrough: this.aliveThrough,
       recordedAt: this.recordedAt,
       handOver: this.recordedHandOver
     }, { id: this.makeId(), now: this.now, floor: 0, unnoticedMax: unnoticedMax + transitMax, detail: "" })
     this.state = state
-    this.handOver = state.reception === "hearing" ? this.recordedHandOver : null
+    this.handOver = state.reception === "receiving" ? this.recordedHandOver : null
     this.running = true
     this.diedAt = null
     this.write(orders)

@@ -21,10 +21,14 @@ const read = (options: { readonly gaps?: boolean; readonly hasAcks: boolean; rea
   begin({
     kind: "connect",
     now,
-    gaps: { reception: "hearing", hearingSince: gap.endedAt, gaps: options.gaps === false ? [] : [gap] } as GapState,
+    gaps: {
+      reception: "receiving",
+      receivingSince: gap.endedAt,
+      gaps: options.gaps === false ? [] : [gap]
+    } as GapState,
     watermark: now - minutes(30),
     floor: options.floor ?? now - hours(1000),
-    heardThrough: now,
+    receivedThrough: now,
     overlap: minutes(10),
     ackReach: hours(24),
     hasAcks: options.hasAcks,
@@ -70,10 +74,10 @@ describe("a reading for a gap", () => {
     const openedAt = now - minutes(5)
     const first = { ...gap, id: lasting!, openedAt, endedAt: null }
     const rows = [now - minutes(20), now - minutes(19), now - minutes(18)]
-    for (const at of rows) count(reading, { reception: "blind", hearingSince: null, gaps: [first] }, row(at), 0)
+    for (const at of rows) count(reading, { reception: "blind", receivingSince: null, gaps: [first] }, row(at), 0)
     // Meanwhile an earlier time becomes a gap, which comes before the open one.
     const missed = { ...gap, id: other!, openedAt: now - minutes(10), endedAt: now - minutes(9) }
-    const both: GapState = { reception: "blind", hearingSince: null, gaps: [missed, first] }
+    const both: GapState = { reception: "blind", receivingSince: null, gaps: [missed, first] }
     count(reading, both, row(now - minutes(9.5)), 0)
     assignEarly(reading, found!)
     assert.deepStrictEqual([lasting, other, found].map((id) => reading.recovered.get(id!)), [0, 1, 3])

@@ -92,14 +92,14 @@ export const push = (cell: DeviceCell, { drafts, effects }: GapRecords): void =>
 /**
  * Reception is proven, unless the socket is not read, webhooks are refused, messages are missing, or reception is in doubt.
  */
-export const hear = (cell: DeviceCell): GapRecords => {
+export const proveReception = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
-  if (reception.gaps.hearingSince !== null) return none
+  if (reception.gaps.receivingSince !== null) return none
   if (cell.paused || reception.refusedAt !== null || reception.suspects !== null || reception.doubted) return none
-  reception.hearingAt = host.now()
-  if (!Number.isFinite(reception.postedAt)) reception.unpostedSince ??= host.time.at(reception.hearingAt)
-  const records = change(cell, { _tag: "Heard", at: host.time.at(reception.hearingAt) })
-  host.backfill.heard(cell)
+  reception.receivingAt = host.now()
+  if (!Number.isFinite(reception.postedAt)) reception.unpostedSince ??= host.time.at(reception.receivingAt)
+  const records = change(cell, { _tag: "Proven", at: host.time.at(reception.receivingAt) })
+  host.backfill.receptionProven(cell)
   if (reception.handOver !== null) host.handOvers.expect(cell)
   return records
 }
@@ -111,25 +111,25 @@ export const hear = (cell: DeviceCell): GapRecords => {
 export const missHandOver = (cell: DeviceCell): GapRecords => {
   const { host, reception } = cell
   const { handOver } = reception
-  const { hearingSince } = reception.gaps
+  const { receivingSince } = reception.gaps
   reception.handOver = null
-  if (handOver === null || hearingSince === null) return none
+  if (handOver === null || receivingSince === null) return none
   const records = change(cell, {
     _tag: "Missed",
     from: Math.max(reception.floor, handOver),
-    to: hearingSince,
+    to: receivingSince,
     cause: "process-down",
     detail: "it moved from another node, which did not confirm that its session was open until this node's was",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
-  host.backfill.heard(cell)
+  host.backfill.receptionProven(cell)
   return records
 }
 
 /** An event has come, or none was missing: an open session proves reception again. */
 export const endDoubt = (cell: DeviceCell): GapRecords => {
   cell.reception.doubted = false
-  return cell.actorState.state._tag === "Online" ? hear(cell) : none
+  return cell.actorState.state._tag === "Online" ? proveReception(cell) : none
 }
 
 /** Reception is lost. Without `provenThrough`: since the last moment for which it was proven. */
@@ -141,10 +141,10 @@ export const loseReception = (
 ): GapRecords => {
   const { host, reception } = cell
   const { handOver } = reception
-  const relied = reception.gaps.hearingSince === null && handOver !== null
+  const relied = reception.gaps.receivingSince === null && handOver !== null
   const before = missHandOver(cell)
   const lost = change(cell, {
-    _tag: "Blinded",
+    _tag: "Lost",
     at: host.time.now(),
     cause,
     detail,
@@ -172,7 +172,7 @@ export const refuseWebhook = (cell: DeviceCell): GapRecords => {
 /** Records webhooks that another process has refused, or accepted and lost again, in this interval of the database's clock. */
 export const missWebhooks = (cell: DeviceCell, first: number, last: number): GapRecords => {
   const { host, reception } = cell
-  if (reception.gaps.reception === "unheard") return none
+  if (reception.gaps.reception === "never") return none
   const records = change(cell, {
     _tag: "Missed",
     from: Math.max(reception.floor, first - webhookMax(cell) - transitMax),
@@ -181,7 +181,7 @@ export const missWebhooks = (cell: DeviceCell, first: number, last: number): Gap
     detail: "webhooks were refused by a process, not answered, or lost with a database that an older one has replaced",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
-  if (reception.gaps.reception === "hearing") host.backfill.heard(cell)
+  if (reception.gaps.reception === "receiving") host.backfill.receptionProven(cell)
   return records
 }
 
@@ -196,7 +196,7 @@ export const missPosts = (cell: DeviceCell): GapRecords => {
   const { gaps: { reception: now }, postedAt, unpostedSince } = reception
   const from = Number.isFinite(postedAt) ? host.time.at(postedAt) : unpostedSince
   // No events were expected from it yet.
-  if (now === "unheard" || from === null) return none
+  if (now === "never" || from === null) return none
   const records = change(cell, {
     _tag: "Missed",
     from: Math.max(reception.floor, from),
@@ -205,14 +205,14 @@ export const missPosts = (cell: DeviceCell): GapRecords => {
     detail: "the gateway did not post the device's events to us",
     id: makeGapId(host.clock.currentTimeMillisUnsafe())
   })
-  if (now === "hearing") host.backfill.heard(cell)
+  if (now === "receiving") host.backfill.receptionProven(cell)
   return records
 }
 
 /** Webhooks are accepted again: one was accepted, or the gateway has abandoned the last refused one by now. */
 export const endRefusal = (cell: DeviceCell): GapRecords => {
   cell.reception.refusedAt = null
-  return cell.actorState.state._tag === "Online" ? hear(cell) : none
+  return cell.actorState.state._tag === "Online" ? proveReception(cell) : none
 }
 
 /**
@@ -225,7 +225,7 @@ export const findProof = (cell: DeviceCell): number => {
   const now = host.now()
   const alive = host.gateway.capabilities.liveEvents === "webhook"
     ? host.running.before(now, webhookMax(cell))
-    : Math.max(findHeard(cell, now), host.running.before(now, unnoticedMax))
+    : Math.max(findSessionProof(cell, now), host.running.before(now, unnoticedMax))
   return host.time.at(Math.min(alive, reception.pausedAt ?? alive)) - transitMax
 }
 
@@ -233,8 +233,8 @@ export const findProof = (cell: DeviceCell): number => {
  * The time until which the last event of the session proves that all events before it came. An event that was read right
  * after a time without reading may have come at the beginning of that time, and the session may have died since.
  */
-const findHeard = ({ host, reception: { heardAt, lastPause } }: DeviceCell, now: number): number => {
-  const since = host.running.waitedSince(heardAt, now, transitMax)
+const findSessionProof = ({ host, reception: { lastEventAt, lastPause } }: DeviceCell, now: number): number => {
+  const since = host.running.waitedSince(lastEventAt, now, transitMax)
   return lastPause !== null && lastPause.from < since && since < lastPause.to + transitMax ? lastPause.from : since
 }
 
@@ -242,7 +242,7 @@ const findHeard = ({ host, reception: { heardAt, lastPause } }: DeviceCell, now:
 export const noteTransition = (cell: DeviceCell, transition: Transition): GapRecords => {
   if (transition.rule === "fenced") return none
   const { state } = transition
-  if (state._tag === "Online") return hear(cell)
+  if (state._tag === "Online") return proveReception(cell)
   if (restsOnOther(cell, transition)) return none
   if (state._tag === "Inactive" && transition.rule === "deactivated") {
     const detail = "the device was deactivated before this time was accounted for"
@@ -256,7 +256,7 @@ export const noteTransition = (cell: DeviceCell, transition: Transition): GapRec
 
 /** Another session is open: the one that this actor leaves behind, or the previous node's while the first one is opened. */
 const restsOnOther = (cell: DeviceCell, { rule, state }: Transition): boolean =>
-  cell.reception.handOver !== null && cell.reception.gaps.hearingSince === null &&
+  cell.reception.handOver !== null && cell.reception.gaps.receivingSince === null &&
   (cell.passed !== null ||
     state._tag === "Connecting" && (rule === "started" || rule.startsWith("session-open-")))
 
