@@ -1,6 +1,6 @@
 /**
  * The state of a device's actor, and how a transition changes it. Pure. `DeviceBehaviour.ts` decides which transition an
- * input causes; `memory.ts` holds what outlives the process.
+ * input causes; `actorMemory.ts` holds what outlives the process.
  *
  * Two clocks: wall time is written into states for people to read, and no decision depends on it. Waits, budgets and
  * stability are measured by the monotonic clock, which corrections of the machine's clock do not affect.

@@ -22,7 +22,7 @@ import { describeDefect, FrameListener, pauseUntilRoom } from "./DeviceCell.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
 import { noteTransition, push } from "./receptionGaps.ts"
 import { mayPassOn, passOn } from "./PassedSession.ts"
-import { forgetHeld, tell } from "./telling.ts"
+import { dropHeld, recordTransition } from "./stateRecords.ts"
 
 /** Runs the device until it is interrupted. Never fails: a defect inside becomes an input like any other. */
 export const run = (cell: DeviceCell): Effect.Effect<void> =>
@@ -131,8 +131,8 @@ const record = (cell: DeviceCell, transition: Transition, now: Now): void => {
   else host.incidents.leave(cell)
   if (transition.rule === "fenced") {
     cell.fenced = true
-    forgetHeld(cell)
-  } else tell(cell, from, transition, now.wall)
+    dropHeld(cell)
+  } else recordTransition(cell, from, transition, now.wall)
   push(cell, { drafts: [], effects })
   host.meter.moved(from._tag, cell.actorState.state._tag)
   host.status.moved(cell, from)

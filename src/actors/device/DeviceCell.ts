@@ -19,7 +19,7 @@ import type { Input, StopRule } from "./DeviceBehaviour.ts"
 import { endDoubt, endRefusal, notePosting, proveReception, push, transitMax, webhookMax } from "./receptionGaps.ts"
 import type { PassedSession } from "./PassedSession.ts"
 import { Reception } from "./Reception.ts"
-import type { HeldSteps } from "./telling.ts"
+import type { HeldSteps } from "./stateRecords.ts"
 
 /** Inputs that concern the device, not its current session. */
 const outlivesSession: ReadonlySet<Input["_tag"]> = new Set([

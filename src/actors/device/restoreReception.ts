@@ -12,7 +12,7 @@ import { neverReceived, restore, track } from "./GapTracker.ts"
 import type { GapOrder, RecordedReception, TrackedGap } from "./GapTracker.ts"
 import { gapRecords, unprovenMax } from "./receptionGaps.ts"
 import type { GapRecords } from "./receptionGaps.ts"
-import { readHandOver } from "./memory.ts"
+import { readHandOver } from "./actorMemory.ts"
 
 export interface RestoredReception {
   /** Null if the device has no record. */

@@ -22,10 +22,10 @@ import type { ActorHost } from "../device/ActorHost.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
 import { DeviceCell } from "../device/DeviceCell.ts"
 import { push } from "../device/receptionGaps.ts"
-import type { Restored } from "../device/memory.ts"
+import type { Restored } from "../device/actorMemory.ts"
 import { resume } from "../device/restoreReception.ts"
 import type { RestoredReception } from "../device/restoreReception.ts"
-import { holdGrain, tellHeld } from "../device/telling.ts"
+import { holdGrain, recordHeld } from "../device/stateRecords.ts"
 import * as Backfill from "../gateway/Backfill.ts"
 import * as ConnectGate from "../gateway/ConnectGate.ts"
 import * as DueSet from "../gateway/DueSet.ts"
@@ -96,7 +96,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         const historyPace = makePace(settings.historyRequestsPerSecond)
         const backfill = yield* Backfill.make(gateway, { log, ledger, time, settings, pace: historyPace })
         const alarms = yield* DueSet.make<DeviceCell>({ grain: alarmGrain, onDue: (cell) => cell.alarm() })
-        const holds = yield* DueSet.make<DeviceCell>({ grain: holdGrain, onDue: tellHeld })
+        const holds = yield* DueSet.make<DeviceCell>({ grain: holdGrain, onDue: recordHeld })
         const now = () => monotonicMillis(clock)
         const host: ActorHost = {
           log,

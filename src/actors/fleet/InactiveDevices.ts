@@ -11,8 +11,8 @@ import type { DeviceClaim } from "../../services/DeviceRepository.ts"
 import { EventLog } from "../../services/EventLog.ts"
 import { initial } from "../device/ActorState.ts"
 import type { StopRule } from "../device/DeviceBehaviour.ts"
-import { readHandOver } from "../device/memory.ts"
-import { stateDraft } from "../device/telling.ts"
+import { readHandOver } from "../device/actorMemory.ts"
+import { stateDraft } from "../device/stateRecords.ts"
 
 /** Devices are claimed, and their records are read, in sets of this size: one statement each. */
 export const claimMax = 500
@@ -69,9 +69,9 @@ const pushInactive = (
   now: number
 ): void => {
   const actorState = initial(device.jid)
-  const told = { from: actorState.state._tag, rule, failure: null, steps: [] }
+  const change = { from: actorState.state._tag, rule, failure: null, steps: [] }
   // A hand-over that its next actor must settle stays unsettled.
-  const draft = stateDraft(device, told, actorState, now, rule === "deactivated" ? null : handOver)
+  const draft = stateDraft(device, change, actorState, now, rule === "deactivated" ? null : handOver)
   // Refused: another process has claimed the device, and records its state.
   log.push(draft, { fence: { deviceId: device.id, epoch }, onFenced: () => {} })
 }

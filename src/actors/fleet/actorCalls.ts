@@ -9,7 +9,7 @@ import * as DeviceActor from "../device/DeviceActor.ts"
 import { receiveWebhook } from "../device/DeviceCell.ts"
 import type { DeviceCell } from "../device/DeviceCell.ts"
 import { push, refuseWebhook } from "../device/receptionGaps.ts"
-import { tellHeld } from "../device/telling.ts"
+import { recordHeld } from "../device/stateRecords.ts"
 
 /** An actor with an open session acts at once; an actor that is being stopped never does. */
 const reportMax = Duration.seconds(1)
@@ -27,7 +27,7 @@ export const make = (cells: ReadonlyMap<DeviceId, DeviceCell>, node: string): Ac
     cell.post({ _tag: "StatusRead", status })
     yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
     // The caller reads the recorded state.
-    tellHeld(cell)
+    recordHeld(cell)
     return true
   }),
   reportSilence: Effect.fn("LocalFleet.reportSilence")(function*(id, detail) {

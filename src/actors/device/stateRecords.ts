@@ -16,7 +16,7 @@ import { makeEventId } from "../../services/EventIdentity.ts"
 import type { ActorState, Transition } from "./ActorState.ts"
 import { phoneFor } from "./DeviceBehaviour.ts"
 import type { DeviceCell } from "./DeviceCell.ts"
-import { isOnTheWay, remember } from "./memory.ts"
+import { isOnTheWay, remember } from "./actorMemory.ts"
 
 /** Maximum time for which the log may lag behind the actor: a longer handshake is worth an event of its own. */
 export const holdMax = Duration.seconds(2)
@@ -37,7 +37,7 @@ export interface HeldSteps {
 }
 
 /** Records the transition to the actor's current state, or holds it back for a moment. */
-export const tell = (
+export const recordTransition = (
   cell: DeviceCell,
   from: DeviceState,
   { failure, rule }: Pick<Transition, "rule" | "failure">,
@@ -55,22 +55,22 @@ export const tell = (
     cell.host.holds.planIn(cell, holdMillis)
     return
   }
-  forgetHeld(cell)
+  dropHeld(cell)
   pushState(cell, { from: held?.from ?? from._tag, rule, failure, steps: held?.steps ?? [] }, now)
 }
 
 /** Records the held-back transitions, if any. */
-export const tellHeld = (cell: DeviceCell): void => {
+export const recordHeld = (cell: DeviceCell): void => {
   const { held } = cell
   if (held === null) return
-  forgetHeld(cell)
+  dropHeld(cell)
   const steps = held.steps.slice(0, -1)
   const { at, rule } = held.steps.at(-1)!
   pushState(cell, { from: held.from, rule, failure: null, steps }, Date.parse(at))
 }
 
 /** Drops the held-back transitions without recording them. */
-export const forgetHeld = (cell: DeviceCell): void => {
+export const dropHeld = (cell: DeviceCell): void => {
   if (cell.held === null) return
   cell.held = null
   cell.host.holds.cancel(cell)
@@ -78,7 +78,7 @@ export const forgetHeld = (cell: DeviceCell): void => {
 
 /** Records the device's current state in a log that has lost it. This is not a transition. */
 export const recordAgain = (cell: DeviceCell): void => {
-  forgetHeld(cell)
+  dropHeld(cell)
   const from = cell.actorState.state._tag
   pushState(
     cell,
@@ -87,10 +87,10 @@ export const recordAgain = (cell: DeviceCell): void => {
   )
 }
 
-const pushState = (cell: DeviceCell, told: Told, now: number): void => {
+const pushState = (cell: DeviceCell, change: StateChange, now: number): void => {
   cell.mayHold = isOnTheWay(cell.actorState.state)
   const fence = { deviceId: cell.device.id, epoch: cell.epoch }
-  cell.host.log.push(stateDraft(cell.device, told, cell.actorState, now, cell.reception.handOver), {
+  cell.host.log.push(stateDraft(cell.device, change, cell.actorState, now, cell.reception.handOver), {
     fence,
     patient: true,
     onFenced: cell.onFenced
@@ -98,7 +98,7 @@ const pushState = (cell: DeviceCell, told: Told, now: number): void => {
 }
 
 /** How the device came into its state. */
-interface Told extends Pick<Transition, "rule" | "failure"> {
+interface StateChange extends Pick<Transition, "rule" | "failure"> {
   readonly from: DeviceState["_tag"]
   readonly steps: ReadonlyArray<TransitionStep>
 }
@@ -106,7 +106,7 @@ interface Told extends Pick<Transition, "rule" | "failure"> {
 /** The log's record of a transition. */
 export const stateDraft = (
   device: Pick<DesiredDevice, "id" | "releaseRequests">,
-  { failure, from, rule, steps }: Told,
+  { failure, from, rule, steps }: StateChange,
   actorState: ActorState,
   now: number,
   handOver: number | null = null
