@@ -38,7 +38,7 @@ interface BatchSurroundings {
   readonly traces: EventTraces | null
   readonly runFork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   /** After a defect of this program. Completes once the writer may continue. */
-  readonly rescue: (defect: unknown) => Effect.Effect<void>
+  readonly recover: (defect: unknown) => Effect.Effect<void>
 }
 
 /** What was known about the log when the request was sent, and the store's answer. */
@@ -68,7 +68,7 @@ export interface BatchWriter {
 }
 
 export const makeBatchWriter = (
-  { clock, health, makeId, moves, record, rescue, runFork, store, tail, traces }: BatchSurroundings
+  { clock, health, makeId, moves, record, recover, runFork, store, tail, traces }: BatchSurroundings
 ): BatchWriter => {
   const trace = (traces: EventTraces, event: LoggedEvent, { arrivedAt }: Entry): void => {
     const to = clock.currentTimeNanosUnsafe()
@@ -116,7 +116,7 @@ export const makeBatchWriter = (
   }
 
   /** The head must be known before the first write: repeats are searched only above it. */
-  const learnHead = Effect.suspend(() => {
+  const readHead = Effect.suspend(() => {
     const asked = tail.now
     return Effect.map(store.bounds, (seen) => {
       if (tail.observe(asked, seen) === "same") tail.advance(seen.head)
@@ -172,7 +172,7 @@ export const makeBatchWriter = (
         }
       })
     })
-    return Effect.suspend(() => tail.known ? write : Effect.andThen(learnHead, write))
+    return Effect.suspend(() => tail.known ? write : Effect.andThen(readHead, write))
   }
 
   const writeUntilTaken = (
@@ -339,7 +339,7 @@ export const makeBatchWriter = (
   ): void => {
     const rescued = Effect.catchDefect(
       writing,
-      (defect) => Effect.as(rescue(defect), entries.filter((entry) => !entry.answered))
+      (defect) => Effect.as(recover(defect), entries.filter((entry) => !entry.answered))
     )
     run(rescued, (exit) => {
       if (Exit.isSuccess(exit)) done(exit.value)

@@ -209,7 +209,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
     )
 
     /** Writing a known event again returns its number, so everything that has no answer yet is simply written again. */
-    const rescue = (defect: unknown) =>
+    const recover = (defect: unknown) =>
       Effect.logError("A defect in the log's writer; what has no answer is written again", defect).pipe(
         Effect.andThen(Effect.sync(() => health.failed("a defect in this program; its log has the trace"))),
         Effect.andThen(Effect.sync(() => {
@@ -228,7 +228,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
       makeId,
       traces: yield* EventTraces,
       runFork: Effect.runForkWith(context),
-      rescue
+      recover
     })
     const full = () => queue.length >= batchEventsMax || queue.waitingBytes >= batchBytesMax || flushing > 0
     const findDue = (now: bigint): bigint | null => {
@@ -268,7 +268,7 @@ export const layer: Layer.Layer<EventLog | LogStatus, never, LogStore> = Layer.e
         queue.releaseRoom()
       } catch (defect) {
         // Not a defect of the batch, which is settled already. The next batch writes the remaining entries.
-        Effect.runForkWith(context)(rescue(defect)).addObserver(() => schedule.written())
+        Effect.runForkWith(context)(recover(defect)).addObserver(() => schedule.written())
         return
       }
       schedule.written()

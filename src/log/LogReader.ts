@@ -65,7 +65,7 @@ export const makeReader = Effect.fnUntraced(function*(
   const clock = yield* Clock.Clock
   const deadlines = new Deadlines(clock, Effect.runForkWith(yield* Effect.context<never>()), () => tail.look())
   /** `onAnswer` is told whether the answer showed commits that were not known before. */
-  const askBounds = (onAnswer: (news: boolean) => void): LogReader["bounds"] =>
+  const askBounds = (onAnswer: (isNew: boolean) => void): LogReader["bounds"] =>
     Effect.suspend(() => {
       const asked = tail.now
       return Effect.map(store.bounds, (seen) => {
@@ -78,7 +78,7 @@ export const makeReader = Effect.fnUntraced(function*(
   const bounds = askBounds(() => {})
   if (store.shared) {
     yield* fillTail(store, tail)
-    yield* hearOthers(store, tail, askBounds)
+    yield* followOthers(store, tail, askBounds)
   }
 
   /** With `following`, events that are being loaded into memory are not requested. */
@@ -157,10 +157,10 @@ export const makeReader = Effect.fnUntraced(function*(
     { budget, generation: begun, ...options }: Parameters<LogReader["follow"]>[0]
   ): ReturnType<LogReader["read"]> => {
     let { after, mark } = options
-    let saidAt: bigint | null = null
+    let answeredAt: bigint | null = null
     let known = begun ?? null
     const next: ReturnType<LogReader["read"]> = Effect.suspend(() => {
-      const since = saidAt ??= clock.monotonicTimeNanosUnsafe()
+      const since = answeredAt ??= clock.monotonicTimeNanosUnsafe()
       const generation = known ??= tail.now.generation
       const reset = tail.findReset(generation)
       if (reset !== null) return Effect.fail(reset)
@@ -171,7 +171,7 @@ export const makeReader = Effect.fnUntraced(function*(
         const now = clock.monotonicTimeNanosUnsafe()
         const deadline = since + heartbeatNanos
         if (page.events.length > 0 || now >= deadline) {
-          saidAt = now
+          answeredAt = now
           return Effect.succeed(page)
         }
         return Effect.andThen(tail.awaitAfter(after, generation, () => deadlines.passed(deadline)), next)
@@ -240,10 +240,10 @@ const cutTo = (page: EventPage, bytesMax: number): EventPage => {
 const sumBytes = (page: EventPage): number => page.events.reduce((sum, event) => sum + event.bytes, 0)
 
 /** Keeps the known head up to date with other processes: by their signals, and by polling while a reader waits. */
-const hearOthers = Effect.fnUntraced(function*(
+const followOthers = Effect.fnUntraced(function*(
   store: LogStore["Service"],
   tail: LogTail,
-  askBounds: (onAnswer: (news: boolean) => void) => LogReader["bounds"]
+  askBounds: (onAnswer: (isNew: boolean) => void) => LogReader["bounds"]
 ) {
   let inVain = 0
   const beWary = Effect.sync(() => {
@@ -251,8 +251,8 @@ const hearOthers = Effect.fnUntraced(function*(
   })
   // After an outage, the database may be an older one. More frequent requests detect that sooner.
   const askHead = Effect.ignore(Effect.tapError(
-    askBounds((news) => {
-      inVain = news ? 0 : inVain + 1
+    askBounds((isNew) => {
+      inVain = isNew ? 0 : inVain + 1
     }),
     () => beWary
   ))
@@ -263,7 +263,7 @@ const hearOthers = Effect.fnUntraced(function*(
         tail.forget()
         return Effect.andThen(beWary, askHead)
       }
-      return Effect.sync(() => signal === "erased" ? tail.forget() : tail.hear(signal))
+      return Effect.sync(() => signal === "erased" ? tail.forget() : tail.signal(signal))
     })
   )
   const poll = Effect.suspend(() => tail.waiting > 0 ? askHead : Effect.void)

@@ -90,7 +90,7 @@ export class LogTail {
   /** Requests a call of `filled`; null where there are no other processes. */
   #fill: (() => void) | null = null
   #writing = false
-  #heard = 0
+  #signalled = 0
   #logId: string | null = null
   #anchor: Knowledge["anchor"] = { seq: 0, id: null }
   /**
@@ -170,7 +170,7 @@ export class LogTail {
     this.#clear()
     this.#head = bounds.head
     this.#shown = bounds.head
-    this.#heard = 0
+    this.#signalled = 0
     this.#anchor = { seq: 0, id: null }
     this.#proven = true
     this.#generation++
@@ -313,15 +313,15 @@ export class LogTail {
   /** The write has been answered and its events are in the tail, or it failed. */
   writeEnds(): void {
     this.#writing = false
-    this.advance(this.#heard)
+    this.advance(this.#signalled)
   }
 
   /**
    * The database signals commits up to here. The signal of our own commit often comes before its answer: a reader woken
    * by it would query the database for the events that the answer brings anyway, so the signal waits for the answer.
    */
-  hear(head: number): void {
-    if (this.#writing) this.#heard = Math.max(this.#heard, head)
+  signal(head: number): void {
+    if (this.#writing) this.#signalled = Math.max(this.#signalled, head)
     else this.advance(head)
   }
 

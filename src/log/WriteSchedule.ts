@@ -70,7 +70,7 @@ export class WriteSchedule {
   /** `slack`: timers count whole milliseconds, so one may fire a part of a millisecond too early. */
   #look(slack: bigint): void {
     while (this.#state === "waiting") {
-      if (this.#inputs.roomWanted()) this.#giveRoomLater()
+      if (this.#inputs.roomWanted()) this.#releaseRoomLater()
       const now = this.#clock.monotonicTimeNanosUnsafe()
       const at = this.#inputs.dueAt(now)
       if (at === null) return
@@ -93,7 +93,7 @@ export class WriteSchedule {
     })
   }
 
-  #giveRoomLater(): void {
+  #releaseRoomLater(): void {
     if (this.#roomTimer) return
     this.#roomTimer = true
     this.#after(roomPause, () => {

@@ -44,7 +44,7 @@ export class DeadLetters extends Context.Service<DeadLetters, {
             }))
           })),
         retry: (ids) => inbox.revive(ids === null ? null : ids.filter(isEventId)),
-        drop: (ids) => inbox.bury(ids.filter(isEventId))
+        drop: (ids) => inbox.drop(ids.filter(isEventId))
       })
     })
   )

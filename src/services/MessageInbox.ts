@@ -64,7 +64,7 @@ export class MessageInbox extends Context.Service<MessageInbox, {
     events: ReadonlyArray<EventId> | null
   ) => Effect.Effect<ReadonlyArray<EventId>, StorageUnavailable>
   /** Of what was given up, these are left for good. The events that were there. */
-  readonly bury: (events: ReadonlyArray<EventId>) => Effect.Effect<ReadonlyArray<EventId>, StorageUnavailable>
+  readonly drop: (events: ReadonlyArray<EventId>) => Effect.Effect<ReadonlyArray<EventId>, StorageUnavailable>
   /** Deletes notes that are older. Returns how many. */
   readonly deleteOlderThan: (keep: Duration.Duration) => Effect.Effect<number, StorageUnavailable>
 }>()("columba/services/MessageInbox") {}

@@ -19,7 +19,7 @@ describe("the tail of the log and signals of commits", () => {
 
   it("wakes readers at once for a commit of another process", () => {
     const { tail, woken } = following()
-    tail.hear(2)
+    tail.signal(2)
     assert.strictEqual(woken(), 1)
     assert.isNull(tail.read({ after: 1 }, 10, 1000))
   })
@@ -27,7 +27,7 @@ describe("the tail of the log and signals of commits", () => {
   it("keeps the signal of this process's commit until its events are in memory", () => {
     const { tail, woken } = following()
     tail.writeBegins()
-    tail.hear(2)
+    tail.signal(2)
     assert.strictEqual(woken(), 0)
     tail.push([event(2)])
     tail.writeEnds()
@@ -38,7 +38,7 @@ describe("the tail of the log and signals of commits", () => {
   it("passes on received signals when the write fails", () => {
     const { tail, woken } = following()
     tail.writeBegins()
-    tail.hear(2)
+    tail.signal(2)
     tail.writeEnds()
     assert.strictEqual(woken(), 1)
     assert.strictEqual(tail.head, 2)

@@ -55,7 +55,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
    */
   readonly retire: (cell: DeviceCell) => Effect.Effect<void>
   /** Why this cell must stop, because its gateway has changed or cannot be used; null if it may continue. */
-  readonly mustLeave: (cell: DeviceCell) => StopRule | null
+  readonly findStopRule: (cell: DeviceCell) => StopRule | null
   /** Restores the device from its records, under the epoch of its claim. Called before its cell is run. */
   readonly activate: (cell: DeviceCell, epoch: number, restored: Restored, reception: RestoredReception) => void
   /** How long this process has really run. */
@@ -176,7 +176,7 @@ export class ActorHosts extends Context.Service<ActorHosts, {
         admit,
         retire,
         dismiss: (cell) => Effect.suspend(() => retire(cell)),
-        mustLeave: ({ device, host }) => {
+        findStopRule: ({ device, host }) => {
           const now = directory.current(device.gateway)
           if (Result.isFailure(now)) return stopRuleFor(now.failure)
           return now.success === host.ref ? null : "gateway-changed"

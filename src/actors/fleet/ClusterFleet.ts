@@ -18,7 +18,7 @@ import { isNoActor } from "../../services/FleetLogins.ts"
 import type { NoActor } from "../../services/FleetLogins.ts"
 import { NodeLease } from "../../services/NodeLease.ts"
 import { DeviceEntity } from "./DeviceProtocol.ts"
-import type { Heard } from "./DeviceProtocol.ts"
+import type { WebhookEvents } from "./DeviceProtocol.ts"
 import * as LocalFleet from "./LocalFleet.ts"
 import { Placement } from "./Placement.ts"
 
@@ -51,7 +51,7 @@ const stepMax = Duration.minutes(5)
  * Maximum number of webhook notifications on their way to other nodes. Further ones are dropped: their events are in the
  * log already.
  */
-const heardInFlightMax = 1000
+const notifyInFlightMax = 1000
 
 type Ask = Effect.Success<typeof DeviceEntity.client>
 
@@ -92,7 +92,7 @@ const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet
         ReportSilence: ({ payload: { detail } }) => recorded(fleet.reportSilence(id, detail)),
         LoggedOut: () => recorded(fleet.loggedOut(id)),
         Heard: ({ payload: { json } }) => {
-          const { events, repeats } = JSON.parse(json) as Heard
+          const { events, repeats } = JSON.parse(json) as WebhookEvents
           return fleet.heard(id, events, repeats)
         },
         FollowLogin: ({ payload: { request } }) => Stream.unwrap(Effect.as(awaitActor, logins.follow(id, request))),
@@ -113,7 +113,7 @@ const routed = Effect.fnUntraced(function*(
 ): Effect.fn.Return<DeviceFleet["Service"], never, Sharding.Sharding | Scope.Scope> {
   const ask: Ask = yield* DeviceEntity.client
   const scope = yield* Effect.scope
-  let heardInFlight = 0
+  let notifyInFlight = 0
 
   const choose = <A, E, E2>(
     id: DeviceId,
@@ -128,14 +128,14 @@ const routed = Effect.fnUntraced(function*(
       ) as Effect.Effect<A, Exclude<E2, Unreached> | DeviceUnreachable>
     )
 
-  const tellHeard = (id: DeviceId, heard: Heard) =>
+  const notifyHolder = (id: DeviceId, received: WebhookEvents) =>
     Effect.suspend(() => {
-      if (heardInFlight >= heardInFlightMax) return Effect.void
-      heardInFlight++
-      return ask(id).Heard({ json: JSON.stringify(heard) }).pipe(
+      if (notifyInFlight >= notifyInFlightMax) return Effect.void
+      notifyInFlight++
+      return ask(id).Heard({ json: JSON.stringify(received) }).pipe(
         Effect.timeoutOption(answerMax),
         Effect.ignore,
-        Effect.ensuring(Effect.sync(() => heardInFlight--)),
+        Effect.ensuring(Effect.sync(() => notifyInFlight--)),
         Effect.forkIn(scope),
         Effect.asVoid
       )
@@ -163,7 +163,7 @@ const routed = Effect.fnUntraced(function*(
       choose(id, local.reportSilence(id, detail), (holder) => holder.ReportSilence({ detail })),
     loggedOut: (id) => choose(id, local.loggedOut(id), (holder) => holder.LoggedOut()),
     heard: (id, events, repeats = []) =>
-      holds(id) ? local.heard(id, events, repeats) : tellHeard(id, { events, repeats }),
+      holds(id) ? local.heard(id, events, repeats) : notifyHolder(id, { events, repeats }),
     logins: {
       follow: (id, request) =>
         Stream.suspend(() =>

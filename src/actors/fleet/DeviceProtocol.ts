@@ -37,7 +37,7 @@ const beginErrors = [
 const currentErrors = [NoActor, DeviceUnreachable, LoginNotFound] as const
 
 /** Only nodes send this, and a decoder has produced it: it is valid JSON and is not checked again. */
-export interface Heard {
+export interface WebhookEvents {
   readonly events: ReadonlyArray<SessionEvent>
   readonly repeats: ReadonlyArray<EventDraft>
 }

@@ -59,9 +59,9 @@ export const make = Effect.fnUntraced(function*({ closing, interval, onForgotten
 
   /** Whether the log has noticed a reset since the last check. */
   const wentBack = Effect.map(readReset, (reset) => {
-    const news = reset !== known
+    const changed = reset !== known
     known = reset
-    return news
+    return changed
   })
 
   const beat = Effect.gen(function*() {

@@ -34,8 +34,8 @@ export const make = Effect.fnUntraced(function*(owner: string) {
    * earlier process stay.
    */
   const record = Effect.fnUntraced(function*(ended: ReadonlyArray<Ended>) {
-    const news = ended.filter(({ device, rule }) => recorded.get(device.id) !== rule)
-    for (const some of Arr.chunksOf(news, claimMax)) {
+    const changed = ended.filter(({ device, rule }) => recorded.get(device.id) !== rule)
+    for (const some of Arr.chunksOf(changed, claimMax)) {
       const found = yield* repository.recorded(some.map(({ device }) => device.id), 1)
       const missing = some.filter(({ device, rule }) => !isRecorded(found.get(device.id), rule))
       const claims = missing.length === 0

@@ -123,7 +123,7 @@ export const make: Effect.Effect<
     let stopped = false
     for (const device of desired.values()) {
       const cell = actors.running(device.id)
-      const rule = !device.active ? "deactivated" : cell === undefined ? null : hosts.mustLeave(cell)
+      const rule = !device.active ? "deactivated" : cell === undefined ? null : hosts.findStopRule(cell)
       if (cell !== undefined && rule === null) postRequests(cell, device)
       if (cell !== undefined && rule !== null) {
         yield* stop(cell, rule)
@@ -150,7 +150,7 @@ export const make: Effect.Effect<
   const turn = Semaphore.makeUnsafe(1)
   let compared: FleetReadiness.Compared = "not yet"
   /** Whether the outage of the database was logged: it is retried every few seconds, and one log line is enough. */
-  let outageTold = false
+  let outageLogged = false
   const failed = (log: Effect.Effect<void>): Effect.Effect<boolean> => {
     compared = "failed"
     return Effect.as(log, false)
@@ -160,14 +160,14 @@ export const make: Effect.Effect<
   const reconcile = (ids?: ReadonlyArray<DeviceId>): Effect.Effect<boolean> =>
     Semaphore.withPermit(turn, follow(ids)).pipe(
       Effect.andThen(Effect.sync(() => {
-        outageTold = false
+        outageLogged = false
         if (ids === undefined) compared = "done"
         return true
       })),
       Effect.catch((error) => {
-        const told = outageTold
-        outageTold = true
-        return failed(told ? Effect.void : Effect.logWarning(`${unfollowed}: ${error.message}`))
+        const logged = outageLogged
+        outageLogged = true
+        return failed(logged ? Effect.void : Effect.logWarning(`${unfollowed}: ${error.message}`))
       }),
       // A defect in the comparison must not end it permanently: the next one finds the same rows and the same actors.
       Effect.catchCause((cause) =>

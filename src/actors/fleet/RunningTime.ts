@@ -24,7 +24,7 @@ export interface Interval {
 
 export class RunningTime {
   #tickedAt: number
-  #stoodStill: Array<Interval> = []
+  #suspended: Array<Interval> = []
 
   constructor(now: number) {
     this.#tickedAt = now
@@ -35,9 +35,9 @@ export class RunningTime {
     const still = this.#since(now)
     this.#tickedAt = now
     if (still === null) return null
-    const kept = [...this.#stoodStill.filter(({ to }) => to > now - keepMillis), still]
+    const kept = [...this.#suspended.filter(({ to }) => to > now - keepMillis), still]
     const [first, second, ...rest] = kept
-    this.#stoodStill = kept.length > intervalsMax ? [{ from: first!.from, to: second!.to }, ...rest] : kept
+    this.#suspended = kept.length > intervalsMax ? [{ from: first!.from, to: second!.to }, ...rest] : kept
     return still
   }
 
@@ -45,7 +45,7 @@ export class RunningTime {
   before(now: number, millis: number): number {
     const still = this.#since(now)
     let [at, left] = [now, millis]
-    for (const { from, to } of [...this.#stoodStill, ...(still === null ? [] : [still])].toReversed()) {
+    for (const { from, to } of [...this.#suspended, ...(still === null ? [] : [still])].toReversed()) {
       if (at - to >= left) break
       left -= Math.max(0, at - to)
       at = from
@@ -60,7 +60,7 @@ export class RunningTime {
   waitedSince(at: number, now: number, drain: number): number {
     const still = this.#since(now)
     let since = at
-    for (const { from, to } of [...this.#stoodStill, ...(still === null ? [] : [still])].toReversed()) {
+    for (const { from, to } of [...this.#suspended, ...(still === null ? [] : [still])].toReversed()) {
       if (from < since && since < to + drain) since = from
     }
     return since
@@ -72,15 +72,15 @@ export class RunningTime {
   }
 }
 
-/** Ticks until its scope closes. `onStoodStill` is called with each suspension, once the process runs again. */
+/** Ticks until its scope closes. `onSuspended` is called with each suspension, once the process runs again. */
 export const make = Effect.fnUntraced(function*(
-  onStoodStill: (interval: Interval) => void = () => {}
+  onSuspended: (interval: Interval) => void = () => {}
 ): Effect.fn.Return<RunningTime, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const running = new RunningTime(monotonicMillis(clock))
   const tick = Effect.sync(() => {
     const still = running.tick(monotonicMillis(clock))
-    if (still !== null) onStoodStill(still)
+    if (still !== null) onSuspended(still)
   })
   // Each round sleeps and thereby yields to other fibers.
   yield* Effect.forkScoped(Effect.forever(Effect.andThen(Effect.sleep(tickMillis), tick), { disableYield: true }))

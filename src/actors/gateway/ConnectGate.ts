@@ -17,7 +17,7 @@ export interface ConnectGate {
    * Waits while every place is taken, at most `yieldMax`: requests that can wait leave the gateway to the handshakes, which
    * restore reception.
    */
-  readonly giveWay: Effect.Effect<void>
+  readonly yieldToHandshakes: Effect.Effect<void>
 }
 
 export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "connectsPerSecond">): ConnectGate => {
@@ -26,7 +26,7 @@ export const make = (settings: Pick<FleetSettings, "handshakesInFlight" | "conne
 
   return {
     enter: (handshake) => Effect.andThen(turn, places.enter(handshake)),
-    giveWay: Effect.suspend(() =>
+    yieldToHandshakes: Effect.suspend(() =>
       places.free() > 0 ? Effect.void : Effect.asVoid(Effect.timeoutOption(places.awaitFree, yieldMax))
     )
   }

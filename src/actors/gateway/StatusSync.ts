@@ -44,7 +44,7 @@ export const make = Effect.fnUntraced(function*(
     FleetSettings,
     "statusConcurrency" | "statusInterval" | "statusIntervalUnannounced" | "statusIntervalWaiting" | "tick"
   >,
-  gate: Pick<ConnectGate, "giveWay">
+  gate: Pick<ConnectGate, "yieldToHandshakes">
 ): Effect.fn.Return<StatusSync, never, Scope.Scope> {
   const random = yield* Random.Random
   const cells = new Set<DeviceCell>()
@@ -149,7 +149,7 @@ export const make = Effect.fnUntraced(function*(
     gateway: gateway.name,
     concurrency: settings.statusConcurrency,
     work: "a status question",
-    next: () => due.size > 0 || unproven.size > 0 ? Effect.andThen(gate.giveWay, answerNext) : null
+    next: () => due.size > 0 || unproven.size > 0 ? Effect.andThen(gate.yieldToHandshakes, answerNext) : null
   })
   const times = yield* DueSet.make<DeviceCell>({
     grain: settings.tick,

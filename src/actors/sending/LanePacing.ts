@@ -50,7 +50,7 @@ export interface LanePacing {
   readonly nothing: (id: DeviceId) => void
   readonly isClosed: (id: DeviceId) => boolean
   /** There may be a new message, possibly for another chat. */
-  readonly news: (id: DeviceId) => void
+  readonly noteNew: (id: DeviceId) => void
   /** The device has nothing to send, or a counted message was not sent: its pacing is read again. */
   readonly forget: (id: DeviceId) => void
   readonly measure: Effect.Effect<void>
@@ -150,7 +150,7 @@ export const make = Effect.fnUntraced(function*(
       if (ends.length > 0) close(id, paced, "recipient", Math.min(...ends))
     },
     isClosed: (id) => mono() < (all.get(id)?.closedUntil ?? Number.NEGATIVE_INFINITY),
-    news: (id) => {
+    noteNew: (id) => {
       const paced = all.get(id)
       if (paced?.reason === "recipient") paced.closedUntil = Number.NEGATIVE_INFINITY
     },

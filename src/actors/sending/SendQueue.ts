@@ -37,7 +37,7 @@ interface Lane {
    * old ones.
    */
   waits: boolean
-  heard: number
+  notices: number
   claiming: boolean
   inFlight: number
   pausedUntil: number
@@ -99,7 +99,7 @@ export const make = Effect.fnUntraced(function*(
 
   /** The device may have a new message. */
   const mark = (id: DeviceId): void => {
-    pacing.news(id)
+    pacing.noteNew(id)
     remember(id)
   }
 
@@ -108,7 +108,7 @@ export const make = Effect.fnUntraced(function*(
     if (lane === undefined) {
       lanes.set(id, {
         waits: true,
-        heard: 1,
+        notices: 1,
         claiming: false,
         inFlight: 0,
         pausedUntil: Number.NEGATIVE_INFINITY,
@@ -116,7 +116,7 @@ export const make = Effect.fnUntraced(function*(
       })
     } else {
       lane.waits = true
-      lane.heard++
+      lane.notices++
     }
     active = true
   }
@@ -131,7 +131,7 @@ export const make = Effect.fnUntraced(function*(
       Effect.andThen(Metric.update(Metric.withAttributes(Metrics.sendsEnded, { outcome: outcome.state }), 1))
     )
 
-  const tell = (untold: ReadonlyArray<StoredSend>) =>
+  const reportEnded = (untold: ReadonlyArray<StoredSend>) =>
     Effect.forEach(untold, (send) => {
       const { detail, reason, sender, state, waId } = send
       if (state !== "cancelled" && state !== "expired" && state !== "unknown") return Effect.void
@@ -171,7 +171,7 @@ export const make = Effect.fnUntraced(function*(
     active = swept.active
     for (const id of swept.due) mark(id)
     if (swept.due.length > 0) nudge()
-    yield* tell(swept.untold)
+    yield* reportEnded(swept.untold)
     if (now() < unansweredUntil) yield* takeBack
     yield* recordAgain
     // These are not new: devices that wait for resting chats continue to wait.
@@ -246,7 +246,7 @@ export const make = Effect.fnUntraced(function*(
   }
 
   const serve = Effect.fnUntraced(function*(id: DeviceId, lane: Lane, cell: DeviceCell) {
-    const { heard } = lane
+    const { notices } = lane
     if (!(yield* pacing.turn(cell))) {
       lane.claiming = false
       return
@@ -266,7 +266,7 @@ export const make = Effect.fnUntraced(function*(
       return
     }
     if (claimed.value === null) {
-      if (lane.heard === heard) {
+      if (lane.notices === notices) {
         lane.waits = false
         pacing.nothing(id)
       }
@@ -310,7 +310,7 @@ export const make = Effect.fnUntraced(function*(
         taken.delete(send.id)
         lane.inFlight--
         inFlight--
-        lane.heard++
+        lane.notices++
         lane.waits = true
         nudge()
       }))

@@ -79,7 +79,7 @@ export const layer: Layer.Layer<MessageInbox, never, MemoryDatabase> = Layer.eff
           (row) => row.state === "dead" && (events === null || events.includes(row.eventId)),
           () => ({ state: "failing", attempts: 0, dueAt: now() })
         ),
-      bury: (events) =>
+      drop: (events) =>
         change((row) => row.state === "dead" && events.includes(row.eventId), () => ({ state: "done", dueAt: null })),
       deleteOlderThan: (keep) =>
         Effect.sync(() => {

@@ -125,7 +125,7 @@ export const layer: Layer.Layer<MessageInbox, never, SqlClient.SqlClient> = Laye
           where state = 'dead' and ($1::uuid[] is null or event_id = any($1::uuid[])) returning event_id::text as event_id`,
           [events === null ? null : [...events]]
         ).pipe(Effect.map(toIds), answered("try dead letters again")),
-      bury: (events) =>
+      drop: (events) =>
         sql.unsafe<{ event_id: string }>(
           `update message_inbox set state = 'done', due_at = null, updated_at = ${now}
           where state = 'dead' and event_id = any($1::uuid[]) returning event_id::text as event_id`,

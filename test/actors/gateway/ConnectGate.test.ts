@@ -117,18 +117,18 @@ describe("the gate to a gateway", () => {
   it.effect("lets requests with low priority continue once a place is free", () =>
     Effect.gen(function*() {
       const { end, gate } = yield* arrive(3, 2)
-      const waiting = yield* Effect.forkChild(gate.giveWay)
+      const waiting = yield* Effect.forkChild(gate.yieldToHandshakes)
       yield* end(0)
       assert.isUndefined(waiting.pollUnsafe(), "the last handshake has taken the place")
       yield* end(1)
       yield* Fiber.join(waiting)
-      yield* gate.giveWay
+      yield* gate.yieldToHandshakes
     }))
 
   it.effect("delays such requests for three seconds at most", () =>
     Effect.gen(function*() {
       const { gate } = yield* arrive(2, 1)
-      const waiting = yield* Effect.forkChild(gate.giveWay)
+      const waiting = yield* Effect.forkChild(gate.yieldToHandshakes)
       yield* settle
       yield* TestClock.adjust("2999 millis")
       assert.isUndefined(waiting.pollUnsafe())
