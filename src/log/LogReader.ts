@@ -64,7 +64,7 @@ export const makeReader = Effect.fnUntraced(function*(
 ): Effect.fn.Return<LogReader, never, Scope.Scope> {
   const clock = yield* Clock.Clock
   const deadlines = new Deadlines(clock, Effect.runForkWith(yield* Effect.context<never>()), () => tail.look())
-  /** `onAnswer` is told whether the answer showed commits that were not known before. */
+  /** `onAnswer` receives whether the answer showed commits that were not known before. */
   const askBounds = (onAnswer: (isNew: boolean) => void): LogReader["bounds"] =>
     Effect.suspend(() => {
       const asked = tail.now

@@ -80,7 +80,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
    * among them only make it ask the gateway: webhooks come late, twice and in any order. `repeats` were in the log before:
    * they say nothing about now, since everyone who saw a webhook on its way can send it again, but they were delivered.
    */
-  readonly heard: (
+  readonly receiveWebhook: (
     id: DeviceId,
     events: ReadonlyArray<SessionEvent>,
     repeats?: ReadonlyArray<EventDraft>
@@ -109,7 +109,7 @@ export class DeviceFleet extends Context.Service<DeviceFleet, {
 export const noFleet: DeviceFleet["Service"] = {
   view: () => Effect.succeed(null),
   reportStatus: () => Effect.succeed(false),
-  heard: () => Effect.void,
+  receiveWebhook: () => Effect.void,
   refused: () => Effect.succeed(false),
   reportSilence: () => Effect.void,
   loggedOut: () => Effect.void,

@@ -249,7 +249,7 @@ const make = Effect.gen(function*() {
       const isNew = new Set(drafts.filter((_, index) => committed.value[index]?._tag === "Committed"))
       const isRepeat = isNew.size === 0 && drafts.length > 0
       const news = isRepeat ? [] : events.filter((event) => event._tag !== "Record" || isNew.has(event.draft))
-      yield* fleet.heard(deviceId, news, drafts.filter((draft) => !isNew.has(draft)))
+      yield* fleet.receiveWebhook(deviceId, news, drafts.filter((draft) => !isNew.has(draft)))
       return refused(isRepeat ? "repeated" : "accepted")
     }
   )

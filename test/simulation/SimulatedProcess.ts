@@ -151,7 +151,7 @@ export class SimulatedProcess implements Front, ShardHolder {
   hear(id: DeviceId, events: ReadonlyArray<SessionEvent>, repeats: ReadonlyArray<EventDraft>): void {
     const { machine } = this
     machine.postAfter(1, () => {
-      if (this.#hosted !== null) machine.run(this.#hosted.fleet.heard(id, events, repeats))
+      if (this.#hosted !== null) machine.run(this.#hosted.fleet.receiveWebhook(id, events, repeats))
     })
   }
 
@@ -240,9 +240,9 @@ export class SimulatedProcess implements Front, ShardHolder {
     const local = () => this.#hosted?.fleet ?? noFleet
     const fleet = DeviceFleet.of({
       ...noFleet,
-      heard: (id, events, repeats = []) =>
+      receiveWebhook: (id, events, repeats = []) =>
         Effect.suspend(() => {
-          if (this.#held.has(id)) return local().heard(id, events, repeats)
+          if (this.#held.has(id)) return local().receiveWebhook(id, events, repeats)
           const owner = shards.ownerOf(id)
           if (owner instanceof SimulatedProcess) owner.hear(id, events, repeats)
           return Effect.void

@@ -81,7 +81,8 @@ const makeFleet = (script: Script) =>
     DeviceFleet.of({
       view: (id) => Effect.sync(() => script.views.get(id) ?? null),
       reportStatus: (id, status) => script.reportStatus(id, status),
-      heard: (id, events, repeats = []) => Effect.sync(() => void script.heard.push([id, events, repeats.length])),
+      receiveWebhook: (id, events, repeats = []) =>
+        Effect.sync(() => void script.heard.push([id, events, repeats.length])),
       refused: (id) => Effect.sync(() => script.hosts && script.refused.push(id) > 0),
       reportSilence: () => Effect.void,
       loggedOut: () => Effect.void,

@@ -93,7 +93,7 @@ const host = (held: Map<DeviceId, object>, { entered, fleet, leave }: LocalFleet
         LoggedOut: () => recorded(fleet.loggedOut(id)),
         Heard: ({ payload: { json } }) => {
           const { events, repeats } = JSON.parse(json) as WebhookEvents
-          return fleet.heard(id, events, repeats)
+          return fleet.receiveWebhook(id, events, repeats)
         },
         FollowLogin: ({ payload: { request } }) => Stream.unwrap(Effect.as(awaitActor, logins.follow(id, request))),
         BeginLogin: ({ payload: { request } }) => Effect.andThen(awaitActor, logins.begin(id, request)),
@@ -162,8 +162,8 @@ const routed = Effect.fnUntraced(function*(
     reportSilence: (id, detail) =>
       choose(id, local.reportSilence(id, detail), (holder) => holder.ReportSilence({ detail })),
     loggedOut: (id) => choose(id, local.loggedOut(id), (holder) => holder.LoggedOut()),
-    heard: (id, events, repeats = []) =>
-      holds(id) ? local.heard(id, events, repeats) : notifyHolder(id, { events, repeats }),
+    receiveWebhook: (id, events, repeats = []) =>
+      holds(id) ? local.receiveWebhook(id, events, repeats) : notifyHolder(id, { events, repeats }),
     logins: {
       follow: (id, request) =>
         Stream.suspend(() =>

@@ -54,7 +54,7 @@ export const make = (): LeasedFleet => {
     fleet: DeviceFleet.of({
       view: (id) => Effect.suspend(() => current.view(id)),
       reportStatus: (id, status) => Effect.suspend(() => current.reportStatus(id, status)),
-      heard: (id, events, repeats) => Effect.suspend(() => current.heard(id, events, repeats)),
+      receiveWebhook: (id, events, repeats) => Effect.suspend(() => current.receiveWebhook(id, events, repeats)),
       refused: (id) => Effect.suspend(() => current.refused(id)),
       reportSilence: (id, detail) => Effect.suspend(() => current.reportSilence(id, detail)),
       loggedOut: (id) => Effect.suspend(() => current.loggedOut(id)),

@@ -16,7 +16,7 @@ const reportMax = Duration.seconds(1)
 
 type ActorCalls = Pick<
   DeviceFleet["Service"],
-  "view" | "reportStatus" | "reportSilence" | "loggedOut" | "heard" | "refused"
+  "view" | "reportStatus" | "reportSilence" | "loggedOut" | "receiveWebhook" | "refused"
 >
 
 export const make = (cells: ReadonlyMap<DeviceId, DeviceCell>, node: string): ActorCalls => ({
@@ -44,7 +44,7 @@ export const make = (cells: ReadonlyMap<DeviceId, DeviceCell>, node: string): Ac
     cell.post({ _tag: "LoggedOut", reason: "an operator logged it out" })
     yield* Effect.timeoutOption(cell.awaitDrained(), reportMax)
   }),
-  heard: (id, events, repeats = []) =>
+  receiveWebhook: (id, events, repeats = []) =>
     Effect.sync(() => {
       const cell = cells.get(id)
       if (cell !== undefined) receiveWebhook(cell, events, repeats)

@@ -101,7 +101,7 @@ const makeMembers = Effect.sync(() => {
   const find = (name: string): SessionTarget | null =>
     (bySlot.get(name) ?? (name.includes("@") ? byAccount.get(canonical(name)) : undefined))?.target ?? null
 
-  const tell = (deviceId: DeviceId, event: SessionEvent): void => {
+  const deliver = (deviceId: DeviceId, event: SessionEvent): void => {
     const member = members.get(deviceId)
     if (member === undefined) return
     if (event._tag === "UpstreamConnected" && event.jid !== null && event.jid !== member.target.jid) {
@@ -112,7 +112,7 @@ const makeMembers = Effect.sync(() => {
     member.listener.onEvent(event)
   }
 
-  const tellAll = (event: SessionEvent): void => {
+  const deliverAll = (event: SessionEvent): void => {
     for (const { listener } of [...members.values()]) listener.onEvent(event)
   }
 
@@ -122,7 +122,7 @@ const makeMembers = Effect.sync(() => {
     for (const { listener } of ended) listener.onEnd(failure)
   }
 
-  return { join, find, tell, tellAll, endAll }
+  return { join, find, deliver, deliverAll, endAll }
 })
 
 const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
@@ -139,8 +139,8 @@ const shareLink = Effect.fnUntraced(function*(connect: ConnectLink) {
     lookup: (mine: number) =>
       connect({
         find: members.find,
-        onEvent: members.tell,
-        onAny: members.tellAll,
+        onEvent: members.deliver,
+        onAny: members.deliverAll,
         onEnd: (failure) => {
           if (retire(mine)) members.endAll(linkLost(failure))
         }

@@ -287,10 +287,10 @@ const handOver = Effect.fnUntraced(function*({ cell }: LoginFlow, status: Upstre
   if (!cell.actorState.sessionOpen) cell.post({ _tag: "ReconnectRequested" })
   const isRecorded = () =>
     cell.actorState.state._tag === "Online" && (status.jid === null || cell.actorState.jid === status.jid)
-  const tell = Effect.suspend(() => {
+  const postStatus = Effect.suspend(() => {
     if (cell.actorState.sessionOpen && !isRecorded()) cell.post({ _tag: "StatusRead", status })
     return Effect.sleep(recordLook)
   })
-  yield* Effect.ignore(Effect.timeoutOption(Effect.repeat(tell, { while: () => !isRecorded() }), recordMax))
+  yield* Effect.ignore(Effect.timeoutOption(Effect.repeat(postStatus, { while: () => !isRecorded() }), recordMax))
   yield* Effect.timeoutOption(cell.host.log.flush, flushMax)
 })

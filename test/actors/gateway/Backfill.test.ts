@@ -153,7 +153,7 @@ describe("a device that loses its session", () => {
       Object.assign(gateway, { capabilities: { ...gateway.capabilities, liveEvents: "webhook" } })
       const { fleet } = yield* live(gateway)
       yield* pass("10 minutes")
-      yield* fleet.heard(one, [{ _tag: "Record", draft: yield* arriving(one) }])
+      yield* fleet.receiveWebhook(one, [{ _tag: "Record", draft: yield* arriving(one) }])
       gateway.mode = "transport"
       gateway.live(one)[0]!.lose("transport")
       yield* pass("5 seconds")
@@ -310,7 +310,7 @@ describe("a device that is deaf", () => {
           heard.push(yield* Clock.currentTimeMillis)
           log.push(draft)
           yield* settle
-          yield* fleet.heard(one, [{ _tag: "Record", draft }])
+          yield* fleet.receiveWebhook(one, [{ _tag: "Record", draft }])
         }
         yield* pass("4 seconds")
       }
@@ -337,7 +337,7 @@ describe("a device that is deaf", () => {
         else {
           log.push(draft)
           yield* settle
-          yield* fleet.heard(one, [{ _tag: "Record", draft }])
+          yield* fleet.receiveWebhook(one, [{ _tag: "Record", draft }])
         }
         yield* pass("2 seconds")
       }
@@ -409,13 +409,13 @@ describe("a device that is deaf", () => {
         history.keep(draft)
         log.push(draft)
         yield* pass("1 second")
-        yield* fleet.heard(one, [{ _tag: "Record", draft }])
+        yield* fleet.receiveWebhook(one, [{ _tag: "Record", draft }])
         yield* pass("2 seconds")
       }
       const late = yield* arriving(one, { waId: "LATE" })
       history.keep(late)
       while (!waIdsIn(yield* logged("message.received")).includes("LATE")) yield* pass("1 second")
-      yield* fleet.heard(one, [], [late])
+      yield* fleet.receiveWebhook(one, [], [late])
       yield* pass("5 minutes")
       const rules = (yield* logged("device.state")).map(({ data }) => (JSON.parse(data) as { rule: string }).rule)
       assert.notInclude(rules, "deaf-proved")
@@ -704,7 +704,7 @@ describe("a refused webhook", () => {
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ cause, endedAt }) => [cause, endedAt]), [
         ["webhook-refused", null]
       ])
-      yield* life.fleet.heard(one, [{ _tag: "Record", draft: yield* arriving(one) }])
+      yield* life.fleet.receiveWebhook(one, [{ _tag: "Record", draft: yield* arriving(one) }])
       yield* pass("10 seconds")
       assert.deepStrictEqual((yield* gapsOf(one)).map(({ recovered, status }) => [recovered, status]), [[1, "closed"]])
       yield* life.fleet.refused(one)

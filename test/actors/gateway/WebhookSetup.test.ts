@@ -150,7 +150,7 @@ describe("the webhook of a device", () => {
         const before = yield* fleet
         assert.isTrue(before?.ready)
         assert.include(before?.detail, "1 without a webhook at the gateway: set COLUMBA_PUBLIC_URL")
-        yield* bench.fleet.heard(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
+        yield* bench.fleet.receiveWebhook(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
         assert.notInclude((yield* fleet)?.detail, "webhook")
       })))
 
@@ -210,16 +210,16 @@ describe("an actor that receives webhooks", () => {
         bench.gateway.live(one)[0]!.say({ _tag: "UpstreamDisconnected", reason: null })
         yield* pass("2 seconds")
         assert.strictEqual(bench.readState(one), "Connecting")
-        yield* bench.fleet.heard(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
+        yield* bench.fleet.receiveWebhook(one, [{ _tag: "Record", draft: messageDraft({ device: one }) }])
         yield* settle
         assert.strictEqual(bench.readState(one), "Online")
         assert.isNotNull((yield* Effect.orDie(bench.fleet.view(one)))!.lastWebhookAt)
         bench.gateway.answer = { isConnected: true, isLoggedIn: true, jid: null }
         yield* pass("30 seconds")
         const held = bench.gateway.holdStatus()
-        yield* bench.fleet.heard(one, [{ _tag: "LoggedOut", reason: "long ago" }])
+        yield* bench.fleet.receiveWebhook(one, [{ _tag: "LoggedOut", reason: "long ago" }])
         yield* pass("2 seconds")
         assert.deepStrictEqual([bench.readState(one), held.count()], ["Online", 1])
-        yield* bench.fleet.heard(deviceId(9), [{ _tag: "LoggedOut", reason: "not here" }])
+        yield* bench.fleet.receiveWebhook(deviceId(9), [{ _tag: "LoggedOut", reason: "not here" }])
       })))
 })

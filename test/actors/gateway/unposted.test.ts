@@ -75,7 +75,7 @@ it.effect("the gap starts at the last webhook that came, or when the device went
     assert.isAtMost(Math.abs(Date.parse(first.openedAt) - online), 1000)
     yield* asked("unchanged")
     yield* pass("4 minutes", "10 seconds")
-    yield* life.fleet.heard(one, [{ _tag: "Record", draft: yield* arriving(one) }])
+    yield* life.fleet.receiveWebhook(one, [{ _tag: "Record", draft: yield* arriving(one) }])
     const heard = yield* Clock.currentTimeMillis
     yield* asked("set")
     const second = (yield* gapsOf(one)).toSorted((a, b) => a.openedAt < b.openedAt ? -1 : 1).at(-1)!

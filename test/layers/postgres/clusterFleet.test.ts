@@ -135,7 +135,7 @@ describe("a fleet of two nodes", () => {
       assert.isTrue(yield* one.fleet.reportStatus(id, { isConnected: true, isLoggedIn: true, jid }))
       assert.strictEqual((yield* one.repository.get(id)).jid, jid)
 
-      yield* one.fleet.heard(id, [{ _tag: "Record", draft: messageDraft({ device: id }) }])
+      yield* one.fleet.receiveWebhook(id, [{ _tag: "Record", draft: messageDraft({ device: id }) }])
       yield* until(
         "the actor has heard it",
         Effect.map(Effect.orDie(asking.fleet.view(id)), (view) => view!.lastWebhookAt !== null)
